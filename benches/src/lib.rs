@@ -1,0 +1,1 @@
+//! Benchmarks live in `benches/benches/`; peers in `benches/peers/`.

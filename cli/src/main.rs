@@ -1,0 +1,2 @@
+//! Command line of flowrl.
+fn main() {}

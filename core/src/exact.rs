@@ -1,0 +1,1 @@
+//! Exact targets and distances on enumerable sets (SPEC §7).

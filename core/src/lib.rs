@@ -1,0 +1,19 @@
+//! FlowRL from bare metal up: train a policy to *match* π_ref·exp(βr)/Z instead of collapsing onto one answer.
+//!
+//! The mathematical layer works on slices that the caller owns, allocates nothing, and always goes through [`libm`], so
+//! native, WebAssembly and bare-metal builds give the same bits. `alloc` adds owners of buffers, the training loop and
+//! small policies; `std` adds threads, SIMD and fast matrix products. A Cargo feature never changes a result.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod exact;
+pub mod objective;
+pub mod random;
+mod real;
+
+pub use real::Real;

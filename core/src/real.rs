@@ -1,0 +1,138 @@
+//! The floating-point type of every computation.
+
+use core::fmt::{Debug, Display};
+use core::iter::Sum;
+use core::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
+
+use num_traits::float::FloatCore;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// `f32` or `f64`, with transcendental functions that always come from [`libm`].
+///
+/// `num_traits::Float` is not used on purpose: whether it calls libm or the platform flips with feature unification, and
+/// the two disagree in the last bit. Here native, WebAssembly and bare-metal builds give the same bits.
+///
+/// ```
+/// use flowrl_core::Real;
+/// fn sigmoid<T: Real>(x: T) -> T {
+///     T::one() / (T::one() + (-x).exp())
+/// }
+/// assert_eq!(sigmoid(0.0_f32), 0.5);
+/// ```
+pub trait Real:
+    sealed::Sealed
+    + FloatCore
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+    + Sum
+    + Debug
+    + Display
+    + Default
+    + Send
+    + Sync
+    + 'static
+{
+    /// `"f32"` or `"f64"`.
+    const NAME: &'static str;
+
+    /// The nearest value to `x`.
+    fn of(x: f64) -> Self;
+    /// The nearest value to the count `n`.
+    fn of_usize(n: usize) -> Self {
+        Self::of(n as f64)
+    }
+    /// The same value in double precision (exact for both types).
+    fn f64(self) -> f64;
+    /// eˣ.
+    fn exp(self) -> Self;
+    /// eˣ − 1 without cancellation near 0.
+    fn exp_m1(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// ln(1 + x) without cancellation near 0.
+    fn ln_1p(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// Error function.
+    fn erf(self) -> Self;
+    /// Sine.
+    fn sin(self) -> Self;
+    /// Cosine.
+    fn cos(self) -> Self;
+    /// selfᵉ.
+    fn pow(self, exponent: Self) -> Self;
+    /// self·a + b, rounded once.
+    fn fma(self, a: Self, b: Self) -> Self;
+}
+
+macro_rules! real {
+    ($type:ident, $exp:ident, $expm1:ident, $log:ident, $log1p:ident, $sqrt:ident, $tanh:ident, $erf:ident, $sin:ident, $cos:ident, $pow:ident, $fma:ident) => {
+        impl Real for $type {
+            const NAME: &'static str = stringify!($type);
+            #[inline]
+            fn of(x: f64) -> Self {
+                x as $type
+            }
+            #[inline]
+            fn f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline]
+            fn exp(self) -> Self {
+                libm::$exp(self)
+            }
+            #[inline]
+            fn exp_m1(self) -> Self {
+                libm::$expm1(self)
+            }
+            #[inline]
+            fn ln(self) -> Self {
+                libm::$log(self)
+            }
+            #[inline]
+            fn ln_1p(self) -> Self {
+                libm::$log1p(self)
+            }
+            #[inline]
+            fn sqrt(self) -> Self {
+                libm::$sqrt(self)
+            }
+            #[inline]
+            fn tanh(self) -> Self {
+                libm::$tanh(self)
+            }
+            #[inline]
+            fn erf(self) -> Self {
+                libm::$erf(self)
+            }
+            #[inline]
+            fn sin(self) -> Self {
+                libm::$sin(self)
+            }
+            #[inline]
+            fn cos(self) -> Self {
+                libm::$cos(self)
+            }
+            #[inline]
+            fn pow(self, exponent: Self) -> Self {
+                libm::$pow(self, exponent)
+            }
+            #[inline]
+            fn fma(self, a: Self, b: Self) -> Self {
+                libm::$fma(self, a, b)
+            }
+        }
+    };
+}
+
+real!(f32, expf, expm1f, logf, log1pf, sqrtf, tanhf, erff, sinf, cosf, powf, fmaf);
+real!(f64, exp, expm1, log, log1p, sqrt, tanh, erf, sin, cos, pow, fma);

@@ -1,0 +1,1 @@
+//! The transformer policy of flowrl.
