@@ -15,5 +15,6 @@ pub mod exact;
 pub mod objective;
 pub mod random;
 mod real;
+pub mod task;
 
 pub use real::Real;
