@@ -14,6 +14,14 @@ pub struct Layout {
     pub groups: Vec<usize>,
 }
 
+impl Layout {
+    /// Rows of all spans.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.spans.last().map_or(0, |s| s.start + s.len)
+    }
+}
+
 /// Consecutive rows of one sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {

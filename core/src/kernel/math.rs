@@ -29,8 +29,8 @@ impl Math for Precise {
     }
 }
 
-/// Polynomials without branches, which compilers turn into vector code: relative error of the exponential below 3e-7 in f32,
-/// absolute error of Φ below 2e-7. In f64 it is the same as [`Precise`].
+/// Polynomials without branches, which compilers turn into vector code: relative error of the exponential below 3e-7 in f32 (which is 0 for
+/// x < −86.6), absolute error of Φ below 2e-7. In f64 it is the same as [`Precise`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fast;
 
@@ -56,8 +56,8 @@ pub(crate) fn exp_f32(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // Comparisons are written so that a NaN passes through.
-    let low = x < -87.3;
-    let clamped = if low { -87.3 } else { x };
+    let low = x < -86.6;
+    let clamped = if low { -86.6 } else { x };
     let clamped = if clamped > 88.72 { 88.72 } else { clamped };
     let shifted = clamped * core::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
@@ -101,7 +101,7 @@ mod tests {
     fn fast_exponential_is_accurate_over_the_whole_range() {
         let mut worst = 0.0_f64;
         for i in 0..400_000 {
-            let x = -87.2 + 175.9 * i as f32 / 400_000.0;
+            let x = -86.5 + 175.2 * i as f32 / 400_000.0;
             let want = libm::exp(f64::from(x));
             worst = worst.max((f64::from(exp_f32(x)) / want - 1.0).abs());
         }
