@@ -21,6 +21,8 @@ pub mod optim;
 pub mod parameter;
 #[cfg(feature = "alloc")]
 pub mod partition;
+#[cfg(feature = "alloc")]
+pub mod policy;
 pub mod random;
 mod real;
 pub mod task;

@@ -4,3 +4,4 @@
 pub mod backend;
 mod cpu;
 pub mod kernel;
+pub mod model;
