@@ -3,5 +3,9 @@
 
 pub mod backend;
 mod cpu;
+mod generate;
 pub mod kernel;
 pub mod model;
+mod policy;
+
+pub use policy::{PolicyError, TransformerPolicy};
