@@ -125,43 +125,86 @@ fn group(seed: u64) -> Vec<[Vec<f64>; 3]> {
     [3, 1, 4].iter().zip(seed..).map(|(&n, s)| [tokens(s, n), tokens(s + 10, n), tokens(s + 20, n)]).collect()
 }
 
-#[test]
-fn detaching_the_group_mean_changes_nothing_with_equal_weights_only() {
+/// log Z from all u and w.
+type Estimator = fn(&[f64], &[f64]) -> f64;
+
+/// The largest difference between the reported gradient, for which log Z is a constant, and the one that differentiates
+/// through `log_z` as well. Moving l and l_old together holds w.
+fn detached_minus_attached(options: FlowRl, log_z: Option<Estimator>) -> f64 {
+    let evaluate = |tokens: &[[Vec<f64>; 3]]| {
+        let given = log_z.map(|log_z| {
+            // The residuals and weights of a constant log Z of 0 are u and w.
+            let zero = Objective::FlowRl(FlowRl { log_z: LogZ::Zero, ..options });
+            let evaluation = zero.compute(&sequences(tokens, None)).expect("valid input");
+            log_z(&evaluation.residuals, &evaluation.weights)
+        });
+        let options = if given.is_some() { FlowRl { log_z: LogZ::Given, ..options } } else { options };
+        Objective::FlowRl(options).compute(&sequences(tokens, given)).expect("valid input")
+    };
+    let tokens = group(5);
+    let detached = evaluate(&tokens);
+    let difference = |i: usize| {
+        let attached = finite_difference(&[0.0], |shift| {
+            let mut moved = tokens.clone();
+            moved[i][0][0] += shift[0];
+            moved[i][2][0] += shift[0];
+            evaluate(&moved).loss
+        });
+        (attached[0] - detached.d_log_probs(i)[0]).abs()
+    };
+    (0..tokens.len()).map(difference).fold(0.0, f64::max)
+}
+
+fn sequences(tokens: &[[Vec<f64>; 3]], log_z: Option<f64>) -> Vec<Sequence<'_, f64>> {
     let rewards = [1.0, 0.0, 0.3];
-    let evaluate = |importance, tokens: &[[Vec<f64>; 3]]| {
-        let options = FlowRl { importance, clip_low: None, clip_high: None, log_z: LogZ::GroupMean, ..plain() };
-        let sequences: Vec<_> = tokens
-            .iter()
-            .zip(rewards)
-            .map(|([l, l_ref, l_old], reward)| Sequence {
+    tokens
+        .iter()
+        .zip(rewards)
+        .map(|(t, reward)| {
+            let [l, l_ref, l_old] = t;
+            Sequence {
                 reward,
                 log_probs: l,
                 ref_log_probs: Some(l_ref),
                 old_log_probs: Some(l_old),
+                log_z,
                 ..Sequence::default()
-            })
-            .collect();
-        Objective::FlowRl(options).compute(&sequences).expect("valid input")
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn detaching_the_group_mean_changes_nothing_if_loss_and_mean_weigh_alike() {
+    for importance in [Importance::None, Importance::Sequence] {
+        let options = FlowRl { importance, clip_low: None, clip_high: None, log_z: LogZ::GroupMean, ..plain() };
+        assert!(detached_minus_attached(options, None) < 1e-9);
+    }
+}
+
+#[test]
+fn detaching_changes_the_gradient_if_loss_and_mean_weigh_differently() {
+    let weighted = FlowRl { clip_low: None, clip_high: None, ..plain() };
+    let unweighted_mean: Estimator = |u, _| -u.iter().sum::<f64>() / u.len() as f64;
+    assert!(detached_minus_attached(weighted, Some(unweighted_mean)) > 1e-3);
+    assert!(detached_minus_attached(FlowRl { log_z: LogZ::LeaveOneOut, ..weighted }, None) > 1e-3);
+}
+
+#[test]
+fn the_group_mean_is_the_weighted_mean_of_minus_u() {
+    let options = FlowRl { clip_low: None, clip_high: None, ..plain() };
+    let tokens = group(5);
+    let compute =
+        |log_z| Objective::FlowRl(FlowRl { log_z, ..options }).compute(&sequences(&tokens, None)).expect("valid input");
+    let (zero, mean, others) = (compute(LogZ::Zero), compute(LogZ::GroupMean), compute(LogZ::LeaveOneOut));
+    let estimate = |skip: Option<usize>| {
+        let members = (0..3).filter(|&j| Some(j) != skip);
+        let sums = members.fold((0.0, 0.0), |(n, d), j| (n + zero.weights[j] * zero.residuals[j], d + zero.weights[j]));
+        -sums.0 / sums.1
     };
-    let disagreement = |importance| {
-        let tokens = group(5);
-        let detached = evaluate(importance, &tokens);
-        let mut worst: f64 = 0.0;
-        for i in 0..tokens.len() {
-            // The library's group mean recomputed at the moved point: attached. Moving old as well holds w.
-            let attached = finite_difference(&[0.0], |shift| {
-                let mut moved = tokens.clone();
-                moved[i][0][0] += shift[0];
-                moved[i][2][0] += shift[0];
-                evaluate(importance, &moved).loss
-            });
-            worst = worst.max((attached[0] - detached.d_log_probs(i)[0]).abs());
-        }
-        worst
-    };
-    assert!(disagreement(Importance::None) < 1e-9);
-    // Σwδ = 0 in the group also with unequal weights, as long as loss and mean use the same ones.
-    assert!(disagreement(Importance::Sequence) < 1e-9);
+    assert_close(&mean.log_z, &[estimate(None); 3], 1e-14);
+    assert_close(&others.log_z, &[estimate(Some(0)), estimate(Some(1)), estimate(Some(2))], 1e-14);
+    assert_eq!(mean.d_log_z, [0.0; 3], "a constant has no gradient");
 }
 
 #[test]

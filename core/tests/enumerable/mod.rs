@@ -5,16 +5,16 @@
 use flowrl_core::objective::{Evaluation, FlowRl, Importance, LogZ, Objective, Sequence};
 
 /// Strings as paths through a prefix tree; each prefix has one logit per token.
-pub struct Tree {
+pub(crate) struct Tree {
     /// For each string its steps: (prefix, token), or `None` for a token of probability 1.
-    pub strings: Vec<Vec<Option<(usize, usize)>>>,
-    pub arity: usize,
-    pub prefixes: usize,
+    pub(crate) strings: Vec<Vec<Option<(usize, usize)>>>,
+    pub(crate) arity: usize,
+    pub(crate) prefixes: usize,
 }
 
 impl Tree {
     /// All strings over {0, 1} of at most two symbols, then the end token: lengths 1, 2, 2, 3, 3, 3, 3. The end is certain after two.
-    pub fn ended() -> Self {
+    pub(crate) fn ended() -> Self {
         let mut strings = vec![vec![Some((0, 2))]];
         for a in 0..2 {
             strings.push(vec![Some((0, a)), Some((1 + a, 2))]);
@@ -24,14 +24,14 @@ impl Tree {
     }
 
     /// All strings over {0, 1} of three symbols.
-    pub fn equal_length() -> Self {
+    pub(crate) fn equal_length() -> Self {
         let symbol = |y: usize, t: usize| (y >> (2 - t)) & 1;
         let prefix = |y: usize, t: usize| (1 << t) - 1 + (y >> (3 - t));
         let strings = (0..8).map(|y| (0..3).map(|t| Some((prefix(y, t), symbol(y, t)))).collect()).collect();
         Self { strings, arity: 2, prefixes: 7 }
     }
 
-    pub fn parameters(&self) -> usize {
+    pub(crate) fn parameters(&self) -> usize {
         self.arity * self.prefixes
     }
 
@@ -43,18 +43,18 @@ impl Tree {
     }
 
     /// Token log-probabilities of every string.
-    pub fn token_log_probs(&self, theta: &[f64]) -> Vec<Vec<f64>> {
+    pub(crate) fn token_log_probs(&self, theta: &[f64]) -> Vec<Vec<f64>> {
         let step = |s: &Option<(usize, usize)>| s.map_or(0.0, |(prefix, token)| self.log_softmax(theta, prefix)[token]);
         self.strings.iter().map(|string| string.iter().map(step).collect()).collect()
     }
 
     /// log π of every string.
-    pub fn log_probs(&self, theta: &[f64]) -> Vec<f64> {
+    pub(crate) fn log_probs(&self, theta: &[f64]) -> Vec<f64> {
         self.token_log_probs(theta).iter().map(|l| l.iter().sum()).collect()
     }
 
     /// Σ over strings and tokens of coefficient(string, token)·∇l.
-    pub fn gradient(&self, theta: &[f64], coefficient: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    pub(crate) fn gradient(&self, theta: &[f64], coefficient: impl Fn(usize, usize) -> f64) -> Vec<f64> {
         let mut gradient = vec![0.0; theta.len()];
         for (y, string) in self.strings.iter().enumerate() {
             for (t, step) in string.iter().enumerate() {
@@ -69,7 +69,7 @@ impl Tree {
     }
 
     /// Logits of the policy with these string log-probabilities.
-    pub fn logits_of(&self, log_probs: &[f64]) -> Vec<f64> {
+    pub(crate) fn logits_of(&self, log_probs: &[f64]) -> Vec<f64> {
         let mut mass = vec![0.0; self.parameters()];
         for (string, l) in self.strings.iter().zip(log_probs) {
             for (prefix, token) in string.iter().flatten() {
@@ -79,13 +79,13 @@ impl Tree {
         mass.iter().map(|m: &f64| m.ln()).collect()
     }
 
-    pub fn lengths(&self) -> Vec<usize> {
+    pub(crate) fn lengths(&self) -> Vec<usize> {
         self.strings.iter().map(Vec::len).collect()
     }
 
     /// FlowRL's loss and gradient on policy, in expectation: every string once, as if a uniform sampler had drawn it, so that the
     /// importance weight is π(y)·B. Through the library, unclipped.
-    pub fn on_policy(
+    pub(crate) fn on_policy(
         &self,
         options: FlowRl,
         theta: &[f64],
@@ -115,7 +115,7 @@ impl Tree {
 }
 
 /// ∇f by a five-point stencil.
-pub fn finite_difference(theta: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+pub(crate) fn finite_difference(theta: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     let h = 1e-3;
     let at = |i: usize, shift: f64| {
         let mut moved = theta.to_vec();
@@ -127,7 +127,7 @@ pub fn finite_difference(theta: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
 }
 
 /// Repeatable numbers in [−1, 1).
-pub fn numbers(seed: u64, count: usize) -> Vec<f64> {
+pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -137,7 +137,7 @@ pub fn numbers(seed: u64, count: usize) -> Vec<f64> {
 }
 
 #[track_caller]
-pub fn assert_close(got: &[f64], want: &[f64], tolerance: f64) {
+pub(crate) fn assert_close(got: &[f64], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len());
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         let error = (got - want).abs();
