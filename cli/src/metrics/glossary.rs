@@ -131,10 +131,10 @@ pub const GLOSSARY: &[Term] = &[
     ("eval_pass_at_16", "fraction", "Chance that at least one of 16 samples solves a held-out prompt."),
     (
         "eval_distinct_correct",
-        "answers",
+        "",
         "Different correct answers found per held-out prompt: what a collapsed policy loses.",
     ),
-    ("eval_solutions", "answers", "Correct answers that exist per held-out prompt, found by enumeration."),
+    ("eval_solutions", "", "Correct answers that exist per held-out prompt, found by enumeration."),
     (
         "eval_success_exact",
         "fraction",

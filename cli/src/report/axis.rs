@@ -24,8 +24,9 @@ impl Axis {
         if may_log && low > 0.0 && high > 1e3 * low { Self::logarithmic(low, high) } else { Self::linear(low, high) }
     }
 
-    /// The axis of steps: exactly `low..=high`, with the ticks inside.
+    /// The axis of steps: exactly `low..=high`, from 0 if it starts near there, with the ticks inside.
     pub(crate) fn steps(low: f64, high: f64) -> Self {
+        let low = if (0.0..0.1 * high).contains(&low) { 0.0 } else { low };
         let high = if high > low { high } else { low + 1.0 };
         let step = nice_step((high - low) / 4.0).max(1.0);
         let first = (low / step).ceil() as i64;

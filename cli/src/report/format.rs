@@ -22,7 +22,7 @@ pub(crate) fn escape(text: &str) -> String {
     safe
 }
 
-/// A quantity with its unit: `fraction` as a percentage, everything else to three or four significant digits.
+/// A quantity with its unit: `fraction` as a percentage, everything else to three significant digits.
 pub(crate) fn quantity(x: f64, unit: &str) -> String {
     match unit {
         _ if !x.is_finite() => "not finite".to_owned(),
@@ -39,7 +39,7 @@ pub(crate) fn change(by: f64, unit: &str) -> String {
     format!("{sign}{}", quantity(by, unit))
 }
 
-/// A number to about four significant digits: `12 345`, `0.4213`, `3 × 10⁻⁴`.
+/// A number to three significant digits, whole from 100 on: `12 345`, `0.421`, `3 × 10⁻⁴`.
 pub(crate) fn number(x: f64) -> String {
     if !x.is_finite() {
         return "not finite".to_owned();
@@ -51,7 +51,7 @@ pub(crate) fn number(x: f64) -> String {
     if !(1e-3..1e7).contains(&size) {
         return scientific(x);
     }
-    let decimals = (3 - size.log10().floor() as i32).clamp(0, 4) as usize;
+    let decimals = (2 - size.log10().floor() as i32).clamp(0, 5) as usize;
     sign_and_groups(&trim(&format!("{x:.decimals$}")))
 }
 
@@ -68,10 +68,15 @@ pub(crate) fn tick(x: f64, step: f64, unit: &str) -> String {
     sign_and_groups(&trim(&format!("{x:.decimals$}"))) + sign
 }
 
+/// One decimal, two below one percent; nothing and everything are whole.
 fn percent(x: f64) -> String {
     let points = 100.0 * x;
-    let decimals = if points != 0.0 && points.abs() < 1.0 { 2 } else { 1 };
-    sign_and_groups(&trim(&format!("{points:.decimals$}"))) + "\u{a0}%"
+    let digits = match points.abs() {
+        size if size < 0.005 || size == 100.0 => format!("{points:.0}"),
+        size if size < 1.0 => format!("{points:.2}"),
+        _ => format!("{points:.1}"),
+    };
+    sign_and_groups(&digits) + "\u{a0}%"
 }
 
 fn scientific(x: f64) -> String {
@@ -127,13 +132,15 @@ mod tests {
     fn numbers_read_well() {
         for (x, unit, wanted) in [
             (0.0, "", "0"),
-            (196.875, "nats", "196.9\u{a0}nats"),
+            (196.875, "nats", "197\u{a0}nats"),
             (-0.25, "", "−0.25"),
             (12_345.6, "tokens/s", "12\u{202f}346\u{a0}tokens/s"),
             (3e-4, "", "3\u{202f}×\u{202f}10⁻⁴"),
             (1e-6, "", "10⁻⁶"),
             (0.635, "fraction", "63.5\u{a0}%"),
             (0.0012, "fraction", "0.12\u{a0}%"),
+            (0.08, "fraction", "8.0\u{a0}%"),
+            (0.9999, "fraction", "100.0\u{a0}%"),
             (1.0, "fraction", "100\u{a0}%"),
             (-1e-9, "fraction", "0\u{a0}%"),
             (f64::NAN, "s", "not finite"),
@@ -141,7 +148,7 @@ mod tests {
             assert_eq!(quantity(x, unit), wanted);
         }
         assert_eq!(change(0.515, "fraction"), "+51.5\u{a0}points");
-        assert_eq!(change(-2.0, "answers"), "−2\u{a0}answers");
+        assert_eq!(change(-2.0, "nats"), "−2\u{a0}nats");
         assert_eq!(tick(0.5, 0.25, "fraction"), "50%");
         assert_eq!(tick(1e-17, 0.1, ""), "0");
         assert_eq!(tick(-1.5, 0.5, ""), "−1.5");

@@ -32,8 +32,9 @@ const MEASURES: &[(&str, &str, Better, Option<Goal>)] = &[
     ("eval_length_mean", "Mean length", Better::Neither, None),
 ];
 
-const HERO: &[&str] =
-    &["eval_success_exact", "eval_success", "eval_pass_at_8", "eval_distinct_correct", "eval_kl_on_correct"];
+/// The numbers in large type: of each line the first that was measured.
+const HERO: &[&[&str]] =
+    &[&["eval_success_exact", "eval_success"], &["eval_pass_at_8"], &["eval_distinct_correct"], &["eval_kl_on_correct"]];
 
 #[derive(Clone, Copy, Debug)]
 enum Goal {
@@ -135,8 +136,8 @@ fn lead(out: &mut String, run: &Run) {
 }
 
 fn hero(out: &mut String, rows: &[Row]) {
-    let mut shown: Vec<&Row> = HERO.iter().filter_map(|name| rows.iter().find(|row| row.metric == *name)).collect();
-    shown.truncate(4);
+    let find = |names: &&[&str]| names.iter().find_map(|name| rows.iter().find(|row| row.metric == *name));
+    let shown: Vec<&Row> = HERO.iter().filter_map(find).collect();
     out.push_str("<div class=hero>");
     for row in shown {
         push(
@@ -161,22 +162,23 @@ fn hero(out: &mut String, rows: &[Row]) {
     out.push_str("</div>");
 }
 
+/// What got better and, no smaller, what got worse.
 fn in_words(out: &mut String, rows: &[Row]) {
-    for (title, good) in [("Got better", true), ("Got worse", false)] {
-        let sentences: Vec<String> =
-            rows.iter().filter(|row| row.improved() == Some(good)).filter_map(Row::sentence).collect();
-        if sentences.is_empty() {
-            if rows.iter().any(|row| row.after.is_some()) {
-                push(out, format_args!("<h3>{title}</h3><p>Nothing that was measured.</p>"));
-            }
-            continue;
-        }
-        push(out, format_args!("<h3>{title}</h3><ul>"));
-        for sentence in sentences {
-            push(out, format_args!("<li>{}</li>", escape(&sentence)));
-        }
-        out.push_str("</ul>");
+    if rows.iter().all(|row| row.after.is_none()) {
+        return;
     }
+    out.push_str("<div class=verdicts>");
+    for (title, good) in [("Got better", true), ("Got worse", false)] {
+        push(out, format_args!("<div><h3>{title}</h3><ul>"));
+        let changed = rows.iter().filter(|row| row.improved() == Some(good));
+        let sentences: Vec<String> = changed.filter_map(Row::sentence).collect();
+        if sentences.is_empty() {
+            out.push_str("<li>Nothing that was measured.</li>");
+        }
+        sentences.iter().for_each(|sentence| push(out, format_args!("<li>{}</li>", escape(sentence))));
+        out.push_str("</ul></div>");
+    }
+    out.push_str("</div>");
 }
 
 fn table(out: &mut String, rows: &[Row]) {

@@ -69,8 +69,8 @@ impl Synthetic {
         let p = step as f64 / self.steps as f64;
         let mut state = step.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ self.seed;
         let mut noise = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as f64 / (1_u64 << 31) as f64 - 0.5
+            state = (state ^ (state >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9).wrapping_add(0x9e37_79b9_7f4a_7c15);
+            ((state ^ (state >> 29)) >> 11) as f64 / (1_u64 << 53) as f64 - 0.5
         };
         let success = (self.success(p) + 0.1 * noise()).clamp(0.0, 1.0);
         let gap = self.gaps && (200..220).contains(&step);
