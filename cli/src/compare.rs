@@ -115,16 +115,18 @@ impl Summary {
         (n > 0).then(|| Self { mean, sd: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()), n })
     }
 
-    /// `0.635 ± 0.02` as people write it, a fraction in percent.
+    /// `63.5 ± 2.0 %` or `3.11 ± 0.06` as people write it.
     fn show(&self, unit: &str) -> String {
-        let unit = if unit == "fraction" { unit } else { "" };
-        let mean = quantity(self.mean, unit);
-        match self.sd {
-            Some(sd) if unit == "fraction" => {
-                format!("{}\u{a0}±\u{a0}{}", mean.trim_end_matches("\u{a0}%"), quantity(sd, unit))
+        match (self.sd, unit) {
+            (None, "fraction") => quantity(self.mean, unit),
+            (None, _) => number(self.mean),
+            (Some(sd), "fraction") => format!("{:.1}\u{a0}±\u{a0}{:.1}\u{a0}%", 100.0 * self.mean, 100.0 * sd),
+            (Some(sd), _) if sd <= 1e-9 * self.mean.abs() => format!("{}\u{a0}±\u{a0}0", number(self.mean)),
+            (Some(sd), _) => {
+                // Two digits of the deviation say how many of the mean are worth anything.
+                let decimals = (1 - sd.log10().floor() as i32).clamp(0, 6) as usize;
+                format!("{:.decimals$}\u{a0}±\u{a0}{sd:.decimals$}", self.mean).replace('-', "−")
             }
-            Some(sd) => format!("{mean}\u{a0}±\u{a0}{}", number(sd)),
-            None => mean,
         }
     }
 
@@ -206,7 +208,7 @@ impl Comparison {
     /// Those of the file system.
     pub fn write_html(&self, path: &Path) -> Result<()> {
         let charts: Vec<Chart> = CHARTS.iter().filter_map(|(metric, title)| self.chart(metric, title)).collect();
-        let lead = "Mean over the seeds of an objective; the band goes from the lowest to the highest seed.";
+        let lead = "Mean over the seeds of an objective; the band goes from the lowest to the highest seed. What is recorded at every step is smoothed within each run.";
         let runs: usize = self.groups.iter().map(|group| group.runs.len()).sum();
         let sections = [
             Section { title: "Result", body: self.table() },
@@ -276,7 +278,7 @@ impl Comparison {
                 label: group.objective.clone(),
                 ink,
                 points: group.points(metric),
-                smooth: !metric.starts_with("eval_"),
+                smooth: false,
             })
             .filter(|series| series.last_finite().is_some())
             .collect();
@@ -334,17 +336,24 @@ impl Group {
         if fewest == self.steps.1 { most } else { format!("{}–{most}", number(fewest as f64)) }
     }
 
-    /// The mean over the runs at every step that one of them has, with the lowest and the highest as its band.
+    /// The mean over the runs at every step that one of them has, with the lowest and the highest as its band. What is
+    /// recorded at every step is smoothed first, run by run: noise within a run is no difference between seeds.
     fn points(&self, metric: &str) -> Vec<Point> {
-        let mut all: Vec<(f64, f64)> = self.members.iter().flat_map(|run| run.series(metric)).collect();
-        all.sort_by(|a, b| a.0.total_cmp(&b.0));
-        all.chunk_by(|a, b| a.0 == b.0)
+        let curve = |run: &Run| {
+            let points = run.series(metric).into_iter().map(|(x, y)| Point { x, y, band: None }).collect();
+            let smooth = !metric.starts_with("eval_");
+            let series = Series { label: String::new(), ink: INKS[0], points, smooth };
+            series.trend().unwrap_or(series.points)
+        };
+        let mut all: Vec<Point> = self.members.iter().flat_map(curve).collect();
+        all.sort_by(|a, b| a.x.total_cmp(&b.x));
+        all.chunk_by(|a, b| a.x == b.x)
             .map(|same| {
-                let finite: Vec<f64> = same.iter().map(|(_, y)| *y).filter(|y| y.is_finite()).collect();
+                let finite: Vec<f64> = same.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
                 let low = finite.iter().copied().fold(f64::INFINITY, f64::min);
                 let high = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let y = Summary::of(&finite).map_or(f64::NAN, |summary| summary.mean);
-                Point { x: same[0].0, y, band: (finite.len() > 1).then_some((low, high)) }
+                Point { x: same[0].x, y, band: (finite.len() > 1).then_some((low, high)) }
             })
             .collect()
     }

@@ -34,9 +34,8 @@ impl Chart {
     pub(crate) fn render(&self, out: &mut String) {
         let (x, y) = self.axes();
         push(out, format_args!("<figure class=chart><figcaption><h3>{}</h3>", escape(&self.title)));
-        if let ([only], Some(last)) = (self.series.as_slice(), self.series.first().and_then(|s| s.last_finite())) {
-            let _ = only;
-            push(out, format_args!("<span class=now>{}</span>", quantity(last.y, self.unit)));
+        if let Some(last) = self.series.first().filter(|_| self.series.len() == 1).and_then(Series::last_finite) {
+            push(out, format_args!("<span class=now title='last value'>{}</span>", quantity(last.y, self.unit)));
         }
         out.push_str("</figcaption>");
         self.legend(out, &y);
@@ -66,16 +65,15 @@ impl Chart {
         (x, Axis::fit(values.chain(self.target.map(|(_, target)| target)), self.may_log))
     }
 
+    /// The names of the lines. A lone one is named by the title; its empty legend keeps the charts of a row level.
     fn legend(&self, out: &mut String, y: &Axis) {
-        if self.series.len() == 1 && self.target.is_none() && !y.log {
-            return;
-        }
         out.push_str("<p class=legend>");
-        for series in self.series.iter().filter(|_| self.series.len() > 1 || self.target.is_some()) {
+        for series in self.series.iter().filter(|_| self.series.len() > 1) {
             key(out, &format!("line {}", series.ink), &series.label);
         }
         if let Some((name, target)) = self.target {
-            key(out, "target", &format!("{name} {}", quantity(target, self.unit)));
+            let unit = if self.unit == "fraction" { self.unit } else { "" };
+            key(out, "target", &format!("{name} {}", quantity(target, unit)));
         }
         if y.log {
             out.push_str("<span>logarithmic scale</span>");
@@ -236,7 +234,7 @@ fn draw(out: &mut String, series: &Series, x: &Axis, y: &Axis) {
             push(out, format_args!("<path class='line {ink}' d='{}'/>", line(&smoothed)));
         }
         None => {
-            push(out, format_args!("<path class='line {ink}' d='{}'/>", line(&series.points)));
+            push(out, format_args!("<path class='line {ink}' d='{}'/>", line(&series.thinned())));
             if series.points.len() <= 60 {
                 for point in series.points.iter().filter(|point| down(y, point.y).is_finite()) {
                     let (at, value) = (across(x, point.x), down(y, point.y));

@@ -33,8 +33,12 @@ const MEASURES: &[(&str, &str, Better, Option<Goal>)] = &[
 ];
 
 /// The numbers in large type: of each line the first that was measured.
-const HERO: &[&[&str]] =
-    &[&["eval_success_exact", "eval_success"], &["eval_pass_at_8"], &["eval_distinct_correct"], &["eval_kl_on_correct"]];
+const HERO: &[&[&str]] = &[
+    &["eval_success_exact", "eval_success"],
+    &["eval_pass_at_8"],
+    &["eval_distinct_correct"],
+    &["eval_kl_on_correct"],
+];
 
 #[derive(Clone, Copy, Debug)]
 enum Goal {
@@ -187,8 +191,8 @@ fn table(out: &mut String, rows: &[Row]) {
     push(
         out,
         format_args!(
-            "<div class=scroll><table><thead><tr><th>measure</th><th>before</th><th>after</th><th>change</th><th></th>\
-             <th>target</th>{extra}</tr></thead><tbody>"
+            "<div class=scroll><table><thead><tr><th>measure</th><th>before</th><th>after</th><th>target</th>\
+             <th>change</th><th></th>{extra}</tr></thead><tbody>"
         ),
     );
     let or_dash = |x: Option<f64>, unit| x.map_or_else(|| "–".to_owned(), |x| quantity(x, unit));
@@ -202,7 +206,7 @@ fn table(out: &mut String, rows: &[Row]) {
         push(
             out,
             format_args!(
-                "<tr><th scope=row title='{}'>{}</th><td>{}</td><td>{}</td><td>{by}</td><td>{judged}</td><td>{}</td>",
+                "<tr><th scope=row title='{}'>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{by}</td><td>{judged}</td>",
                 escape(term(row.metric).map_or("", |term| term.2)),
                 row.label,
                 quantity(row.before, row.unit),

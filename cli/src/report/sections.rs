@@ -236,7 +236,7 @@ fn chart(run: &Run, plot: &Plot) -> Option<Chart> {
     let mut about = term(plot.lines[0].0).map_or("", |term| term.2).to_owned();
     add_band(run, &plot.band, first, &mut about);
     if first.reach() > 0 {
-        about += &format!(" Bold: mean over {} records.", 2 * first.reach() + 1);
+        about += &format!(" Bold: trend over {} records.", 2 * first.reach() + 1);
     }
     let target = match plot.target {
         Target::None => None,

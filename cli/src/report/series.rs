@@ -51,29 +51,41 @@ impl Series {
         self.points.iter().any(|point| point.band.is_some())
     }
 
-    /// Number of neighbours on either side that the smoothed line averages over.
+    /// Number of neighbours on either side that the trend line is fitted to.
     pub(crate) fn reach(&self) -> usize {
         if self.smooth && self.points.len() >= SMOOTH_FROM { (self.points.len() / 40).max(2) } else { 0 }
     }
 
-    /// The centred moving average; `None` where the series is too short for one to help. A value that is not finite is
-    /// left out of the average and stays a gap.
-    pub(crate) fn smoothed(&self) -> Option<Vec<Point>> {
+    /// The trend: at each point a straight line fitted to its neighbours, so that the ends do not bend. `None` where the
+    /// series is too short. A value that is not finite is left out of the fit and stays a gap.
+    pub(crate) fn trend(&self) -> Option<Vec<Point>> {
         let reach = self.reach();
         if reach == 0 {
             return None;
         }
-        let mean = |index: usize| {
+        let trend = |index: usize| {
+            let here = self.points[index];
             let window = &self.points[index.saturating_sub(reach)..(index + reach + 1).min(self.points.len())];
-            let finite = window.iter().map(|point| point.y).filter(|y| y.is_finite());
-            let (sum, count) = finite.fold((0.0, 0.0), |(sum, count), y| (sum + y, count + 1.0));
-            if self.points[index].y.is_finite() { sum / count } else { f64::NAN }
+            let finite = || window.iter().filter(|point| point.y.is_finite());
+            let count = finite().count() as f64;
+            let (mean_x, mean_y) = (
+                finite().map(|point| point.x).sum::<f64>() / count,
+                finite().map(|point| point.y).sum::<f64>() / count,
+            );
+            let along: f64 = finite().map(|point| (point.x - mean_x).powi(2)).sum();
+            let both: f64 = finite().map(|point| (point.x - mean_x) * (point.y - mean_y)).sum();
+            let slope = if along > 0.0 { both / along } else { 0.0 };
+            if here.y.is_finite() { mean_y + slope * (here.x - mean_x) } else { f64::NAN }
         };
-        let every = self.points.len().div_ceil(240).max(1);
-        let last = self.points.len() - 1;
-        // A gap is kept even where thinning would have skipped it.
-        let kept = (0..=last).filter(|i| i.is_multiple_of(every) || *i == last || !self.points[*i].y.is_finite());
-        Some(kept.map(|i| Point { y: mean(i), band: None, ..self.points[i] }).collect())
+        Some((0..self.points.len()).map(|i| Point { y: trend(i), band: None, ..self.points[i] }).collect())
+    }
+
+    /// The trend at about 240 points, and at every gap.
+    pub(crate) fn smoothed(&self) -> Option<Vec<Point>> {
+        let trend = self.trend()?;
+        let (every, last) = (trend.len().div_ceil(240).max(1), trend.len() - 1);
+        let kept = trend.into_iter().enumerate();
+        Some(kept.filter(|(i, p)| i.is_multiple_of(every) || *i == last || !p.y.is_finite()).map(|(_, p)| p).collect())
     }
 
     /// At most about [`MOST_POINTS`] points: of each bucket the lowest, the highest and any gap.
@@ -136,7 +148,9 @@ mod tests {
         let mut values: Vec<f64> = (0..100).map(f64::from).collect();
         values[50] = f64::NAN;
         let smoothed = series(&values).smoothed().unwrap();
-        assert!((smoothed[20].y - 20.0).abs() < 1e-12);
+        for (i, point) in smoothed.iter().enumerate().filter(|(i, _)| *i != 50) {
+            assert!((point.y - i as f64).abs() < 1e-9, "a straight line stays one up to its ends");
+        }
         assert!(smoothed[50].y.is_nan() && smoothed[49].y.is_finite());
         assert!(series(&values[..10]).smoothed().is_none());
     }
