@@ -189,14 +189,14 @@ impl Writer {
 pub fn read(path: &Path) -> Result<Vec<Record>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read the metrics file {}", path.display()))?;
     let mut records = Vec::new();
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').enumerate().peekable();
-    while let Some((index, line)) = lines.next() {
+    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
         }
         match Record::parse(line) {
             Ok(record) => records.push(record),
-            Err(_) if lines.peek().is_none() && !line.ends_with(b"\n") => break,
+            // Only the last line can lack its newline.
+            Err(_) if !line.ends_with(b"\n") => break,
             Err(error) => return Err(anyhow!("{}:{}: {error:#}", path.display(), index + 1)),
         }
     }

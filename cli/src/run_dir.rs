@@ -335,5 +335,7 @@ mod tests {
             run.write_checkpoint(step, 1, |_| Ok(())).unwrap();
         }
         assert_eq!(steps(&run), [5, 20]);
+        run.write_checkpoint(5, 0, |_| Ok(())).unwrap();
+        assert_eq!(steps(&run), [5, 20], "the newest stays although it may keep none");
     }
 }

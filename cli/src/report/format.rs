@@ -61,7 +61,7 @@ pub(crate) fn tick(x: f64, step: f64, unit: &str) -> String {
     if x.abs() < step * 1e-9 {
         return format!("0{sign}");
     }
-    if !(1e-3..1e6).contains(&x.abs()) {
+    if x.abs() >= 1e6 || step < 1e-4 {
         return scientific(x);
     }
     let decimals = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
@@ -152,6 +152,8 @@ mod tests {
         assert_eq!(tick(0.5, 0.25, "fraction"), "50%");
         assert_eq!(tick(1e-17, 0.1, ""), "0");
         assert_eq!(tick(-1.5, 0.5, ""), "−1.5");
+        assert_eq!(tick(5e-4, 5e-4, ""), "0.0005");
+        assert_eq!(tick(2e-6, 1e-6, ""), "2\u{202f}×\u{202f}10⁻⁶");
     }
 
     #[test]

@@ -99,3 +99,20 @@ fn flat(text: &str) -> Result<Record> {
     }
     Ok(record)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_several_values_at_one_step_counts() {
+        let record = |step, value: f64| Record::new(step).set("loss", value).clone();
+        let records = vec![record(2, 5.0), record(1, 9.0), record(2, f64::NAN), record(2, 4.0), record(3, f64::NAN)];
+        let run =
+            Run { name: "a-seed1".into(), config: toml::Table::new(), config_text: String::new(), records, eval: None };
+        assert_eq!(run.series("loss")[..2], [(1.0, 9.0), (2.0, 4.0)]);
+        assert_eq!(run.ends("loss"), Some(((1.0, 9.0), (2.0, 4.0))));
+        assert_eq!(run.ends("reward_mean"), None);
+        assert_eq!(run.objective(), "a");
+    }
+}

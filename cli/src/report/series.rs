@@ -75,7 +75,10 @@ impl Series {
             let along: f64 = finite().map(|point| (point.x - mean_x).powi(2)).sum();
             let both: f64 = finite().map(|point| (point.x - mean_x) * (point.y - mean_y)).sum();
             let slope = if along > 0.0 { both / along } else { 0.0 };
-            if here.y.is_finite() { mean_y + slope * (here.x - mean_x) } else { f64::NAN }
+            // Never beyond the data: a fraction stays one, and what is positive has a logarithm.
+            let (low, high) = finite().fold((mean_y, mean_y), |(low, high), p| (low.min(p.y), high.max(p.y)));
+            let fit = (mean_y + slope * (here.x - mean_x)).clamp(low, high);
+            if here.y.is_finite() { fit } else { f64::NAN }
         };
         Some((0..self.points.len()).map(|i| Point { y: trend(i), band: None, ..self.points[i] }).collect())
     }
