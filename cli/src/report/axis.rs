@@ -16,7 +16,7 @@ impl Axis {
     /// it is logarithmic.
     pub(crate) fn fit(values: impl Iterator<Item = f64>, may_log: bool) -> Self {
         let (low, high) = values
-            .filter(|x| x.is_finite())
+            .filter(|x| shown(*x))
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
         if low > high {
             return Self::linear(0.0, 1.0);
@@ -61,7 +61,7 @@ impl Axis {
 
     /// Where `x` lies between the ends, 0 to 1; NaN for what the axis cannot show.
     pub(crate) fn place(&self, x: f64) -> f64 {
-        if !x.is_finite() {
+        if !shown(x) {
             f64::NAN
         } else if self.log {
             if x > 0.0 { (x / self.low).log10() / (self.high / self.low).log10() } else { f64::NAN }
@@ -69,6 +69,11 @@ impl Axis {
             (x - self.low) / (self.high - self.low)
         }
     }
+}
+
+/// Whether an axis can hold `x`: finite, and so far from the largest number that differences do not overflow.
+fn shown(x: f64) -> bool {
+    x.abs() <= 1e300
 }
 
 /// The least of 1, 2, 5 times a power of ten that is at least `rough`.
@@ -97,10 +102,11 @@ mod tests {
 
     #[test]
     fn flat_empty_and_extreme_data_have_an_axis() {
-        for values in [&[][..], &[0.0], &[5.0, 5.0], &[-1e-6], &[1e300, -1e300], &[f64::NAN]] {
+        for values in [&[][..], &[0.0], &[5.0, 5.0], &[-1e-6], &[1e300, -1e300], &[f64::NAN], &[f64::MAX, 1.0]] {
             let axis = fit(values);
             assert!(axis.low < axis.high && axis.ticks.len() < 20, "{values:?}: {axis:?}");
-            assert!(values.iter().all(|x| x.is_nan() || (0.0..=1.0).contains(&axis.place(*x))));
+            assert!(values.iter().all(|x| !shown(*x) || (0.0..=1.0).contains(&axis.place(*x))));
+            assert!(axis.place(f64::MAX).is_nan());
         }
     }
 

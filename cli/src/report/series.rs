@@ -53,42 +53,42 @@ impl Series {
 
     /// Number of neighbours on either side that the trend line is fitted to.
     pub(crate) fn reach(&self) -> usize {
-        if self.smooth && self.points.len() >= SMOOTH_FROM { (self.points.len() / 40).max(2) } else { 0 }
+        if self.smooth && self.points.len() >= SMOOTH_FROM { (self.points.len() / 40).clamp(2, 150) } else { 0 }
     }
 
-    /// The trend: at each point a straight line fitted to its neighbours, so that the ends do not bend. `None` where the
-    /// series is too short. A value that is not finite is left out of the fit and stays a gap.
+    /// The trend at every point. `None` where the series is too short for one.
     pub(crate) fn trend(&self) -> Option<Vec<Point>> {
-        let reach = self.reach();
-        if reach == 0 {
-            return None;
-        }
-        let trend = |index: usize| {
-            let here = self.points[index];
-            let window = &self.points[index.saturating_sub(reach)..(index + reach + 1).min(self.points.len())];
-            let finite = || window.iter().filter(|point| point.y.is_finite());
-            let count = finite().count() as f64;
-            let (mean_x, mean_y) = (
-                finite().map(|point| point.x).sum::<f64>() / count,
-                finite().map(|point| point.y).sum::<f64>() / count,
-            );
-            let along: f64 = finite().map(|point| (point.x - mean_x).powi(2)).sum();
-            let both: f64 = finite().map(|point| (point.x - mean_x) * (point.y - mean_y)).sum();
-            let slope = if along > 0.0 { both / along } else { 0.0 };
-            // Never beyond the data: a fraction stays one, and what is positive has a logarithm.
-            let (low, high) = finite().fold((mean_y, mean_y), |(low, high), p| (low.min(p.y), high.max(p.y)));
-            let fit = (mean_y + slope * (here.x - mean_x)).clamp(low, high);
-            if here.y.is_finite() { fit } else { f64::NAN }
-        };
-        Some((0..self.points.len()).map(|i| Point { y: trend(i), band: None, ..self.points[i] }).collect())
+        (self.reach() > 0).then(|| (0..self.points.len()).map(|index| self.trend_at(index)).collect())
     }
 
     /// The trend at about 240 points, and at every gap.
     pub(crate) fn smoothed(&self) -> Option<Vec<Point>> {
-        let trend = self.trend()?;
-        let (every, last) = (trend.len().div_ceil(240).max(1), trend.len() - 1);
-        let kept = trend.into_iter().enumerate();
-        Some(kept.filter(|(i, p)| i.is_multiple_of(every) || *i == last || !p.y.is_finite()).map(|(_, p)| p).collect())
+        let (every, last) = (self.points.len().div_ceil(240).max(1), self.points.len().saturating_sub(1));
+        let kept = (0..=last).filter(|i| i.is_multiple_of(every) || *i == last || !self.points[*i].y.is_finite());
+        (self.reach() > 0).then(|| kept.map(|index| self.trend_at(index)).collect())
+    }
+
+    /// A straight line fitted to the neighbours, so that the ends do not bend. A value that is not finite is left out of
+    /// the fit and stays a gap.
+    fn trend_at(&self, index: usize) -> Point {
+        let here = Point { band: None, ..self.points[index] };
+        if !here.y.is_finite() {
+            return here;
+        }
+        let reach = self.reach();
+        let window = &self.points[index.saturating_sub(reach)..(index + reach + 1).min(self.points.len())];
+        let finite = || window.iter().filter(|point| point.y.is_finite());
+        let count = finite().count() as f64;
+        let (sum_x, sum_y) = finite().fold((0.0, 0.0), |(x, y), point| (x + point.x, y + point.y));
+        let (mean_x, mean_y) = (sum_x / count, sum_y / count);
+        let (along, both) = finite().fold((0.0, 0.0), |(along, both), point| {
+            let dx = point.x - mean_x;
+            (along + dx * dx, both + dx * (point.y - mean_y))
+        });
+        let slope = if along > 0.0 { both / along } else { 0.0 };
+        // Never beyond the data: a fraction stays one, and what is positive has a logarithm.
+        let ends = finite().fold((here.y, here.y), |(low, high), point| (low.min(point.y), high.max(point.y)));
+        Point { y: (mean_y + slope * (here.x - mean_x)).clamp(ends.0, ends.1), ..here }
     }
 
     /// At most about [`MOST_POINTS`] points: of each bucket the lowest, the highest and any gap.
@@ -155,7 +155,8 @@ mod tests {
             assert!((point.y - i as f64).abs() < 1e-9, "a straight line stays one up to its ends");
         }
         assert!(smoothed[50].y.is_nan() && smoothed[49].y.is_finite());
-        assert!(series(&values[..10]).smoothed().is_none());
+        assert!(series(&values[..10]).smoothed().is_none() && series(&[]).smoothed().is_none());
+        assert!(series(&[f64::NAN; 50]).smoothed().unwrap().iter().all(|point| point.y.is_nan()));
     }
 
     #[test]
