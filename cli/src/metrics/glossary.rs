@@ -41,7 +41,7 @@ pub const GLOSSARY: &[Term] = &[
     (
         "residual_std",
         "nats",
-        "Standard deviation of the residual over the batch: what is left to learn once log Z fits.",
+        "Population standard deviation of the residual over the batch: what is left to learn once log Z fits.",
     ),
     ("residual_abs_max", "nats", "Largest |δ| in the batch; one bad sequence shows here first."),
     (
@@ -53,17 +53,17 @@ pub const GLOSSARY: &[Term] = &[
     (
         "log_z_error",
         "nats",
-        "Estimated log Z minus the best one for the current policy, the weighted mean of β r̂ + (L_ref − L)/T; a positive error lengthens answers when the loss is length-normalised.",
+        "Estimated log Z minus the best one for the current policy, Δ = Σ w δ / Σ w; a positive error lengthens answers when the loss is length-normalised.",
     ),
     (
         "length_bias",
         "",
-        "Push on the answers' length by a wrong log Z, the size 2 Δ ∇E[1/|y|] of the term that an error Δ adds to the gradient: above 0 answers are lengthened, below 0 shortened.",
+        "Length-bias monitor 2 Δ E[1/|y|], with Δ the log Z error: the pull of a wrong log Z on the answers' length, above 0 towards longer ones, below 0 towards shorter ones.",
     ),
     (
         "weight_mean",
         "",
-        "Mean importance weight w = π/π_old after clipping; 1 when the samples come from the current policy.",
+        "Mean importance weight w, the ratio π/π_old after clipping; 1 when the samples come from the current policy.",
     ),
     ("weight_min", "", "Smallest importance weight in the batch, after clipping."),
     ("weight_max", "", "Largest importance weight in the batch, after clipping."),
@@ -72,22 +72,26 @@ pub const GLOSSARY: &[Term] = &[
         "fraction",
         "Effective sample size (Σ w)² / (B Σ w²): the share of the batch that still counts after weighting.",
     ),
-    ("clip_fraction", "fraction", "Share of the importance weights that the clip bounds changed."),
+    (
+        "clip_fraction",
+        "fraction",
+        "Share of the importance weights (one per sequence, or per token where the objective has token ratios) that the clip bounds changed.",
+    ),
     ("token_mask_fraction", "fraction", "Share of the tokens that the token mask dropped."),
     (
         "advantage_std",
         "",
-        "Standard deviation of the shaped reward r̂ (the advantage A of the baselines) over the batch.",
+        "Population standard deviation of the shaped reward r̂ (the advantage A of the baselines) over the batch.",
     ),
     (
         "ref_log_ratio",
         "nats",
-        "Mean over sequences of the mean token log-ratio log π − log π_ref: how far the samples have moved from the reference.",
+        "Mean over tokens of the log-ratio log π − log π_ref: how far the samples have moved from the reference.",
     ),
     (
         "kl_ref",
         "nats",
-        "Estimate per token of KL(π ‖ π_ref), the mean of e^d − d − 1 with d = log π_ref − log π; never negative.",
+        "Mean over completions of Σ (log π − log π_ref), on policy an unbiased estimate of KL(π ‖ π_ref) per completion; from few samples it can be negative.",
     ),
     (
         "old_log_ratio_max",

@@ -128,7 +128,7 @@ const SECTIONS: &[(&str, &str, &[Plot])] = &[
         "Whether the policy still explores, and how far it has moved.",
         &[
             Plot::new("Entropy", &[("entropy_mean", "entropy per token")]),
-            Plot::new("KL to the reference", &[("kl_ref", "KL per token")]),
+            Plot::new("KL to the reference", &[("kl_ref", "KL per completion")]),
             Plot::new("Log-ratio to the reference", &[("ref_log_ratio", "log-ratio per token")]),
         ],
     ),
