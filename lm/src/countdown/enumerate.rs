@@ -48,7 +48,7 @@ pub fn solutions(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<BTreeM
         keep(value, &|| printed.clone());
     }
     let join = |left: &_, operator, right: &_| Printed::join(left, operator, right);
-    let parts = trees_of_parts(numbers, leaf, join);
+    let parts = trees_of_parts(numbers, leaf, join, |_| ());
     for_each_split(full(numbers), |left, right| {
         for_each_operation(&parts[left], &parts[right], |value, (left, operator, right)| {
             keep(value, &|| Printed::join(left, operator, right));
@@ -73,7 +73,13 @@ pub fn reachable(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<Vec<i6
     if let [number] = *numbers {
         keep(Rational::whole(number.into()));
     }
-    let parts = trees_of_parts(numbers, |n| (Rational::whole(n.into()), ()), |(), _, ()| ());
+    // Only values matter here, so each is kept once.
+    let distinct = |trees: &mut Trees<()>| {
+        trees.iter_mut().for_each(|(value, ())| *value = value.reduced());
+        trees.sort_unstable();
+        trees.dedup();
+    };
+    let parts = trees_of_parts(numbers, |n| (Rational::whole(n.into()), ()), |(), _, ()| (), distinct);
     for_each_split(full(numbers), |left, right| {
         for_each_operation(&parts[left], &parts[right], |value, _| keep(value));
     });
@@ -102,11 +108,12 @@ fn full(numbers: &[u32]) -> usize {
 /// Trees over a part of the numbers: value, and what else is kept of each.
 type Trees<V> = Vec<(Rational, V)>;
 
-/// For each proper part of the numbers, as a bit mask, every tree over it.
+/// For each proper part of the numbers, as a bit mask, every tree over it, put in order by `tidy`.
 fn trees_of_parts<V>(
     numbers: &[u32],
     leaf: impl Fn(u32) -> (Rational, V),
     join: impl Fn(&V, Operator, &V) -> V,
+    tidy: impl Fn(&mut Trees<V>),
 ) -> Vec<Trees<V>> {
     let mut parts: Vec<Trees<V>> = vec![Vec::new()];
     for part in 1..full(numbers) {
@@ -119,6 +126,7 @@ fn trees_of_parts<V>(
                 trees.push((value, join(left, operator, right)));
             });
         });
+        tidy(&mut trees);
         parts.push(trees);
     }
     parts

@@ -2,8 +2,9 @@
 
 /// A fraction of checked 128-bit integers, not reduced; the denominator is not 0 but may be negative.
 ///
+/// `==` and the order compare the representation; see [`Self::equals`] and [`Self::reduced`].
 /// Nothing of the arithmetic on up to four numbers below 2³⁰ overflows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rational {
     numerator: i128,
     denominator: i128,
@@ -27,6 +28,18 @@ impl Rational {
     /// The whole number it is, if it is one.
     pub(crate) fn to_whole(self) -> Option<i128> {
         (self.numerator.checked_rem(self.denominator)? == 0).then(|| self.numerator / self.denominator)
+    }
+
+    /// The same number in lowest terms with a denominator above 0: the one representation. Neither part may be `i128::MIN`,
+    /// which up to three 32-bit numbers do not reach.
+    pub(crate) fn reduced(self) -> Self {
+        let (mut a, mut b) = (self.numerator, self.denominator);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        // Where the greatest common divisor has the denominator's sign, the quotient's denominator is above 0.
+        let divisor = if (a < 0) == (self.denominator < 0) { a } else { -a };
+        Self { numerator: self.numerator / divisor, denominator: self.denominator / divisor }
     }
 
     /// Whether two fractions are the same number, or [`None`] on overflow.
@@ -63,5 +76,38 @@ impl Rational {
             return None;
         }
         self.mul(Self { numerator: other.denominator, denominator: other.numerator })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fraction(numerator: i128, denominator: i128) -> Rational {
+        Rational { numerator, denominator }
+    }
+
+    #[test]
+    fn equal_fractions_reduce_to_the_same() {
+        for (n, d, wanted) in [
+            (6, 4, fraction(3, 2)),
+            (-6, 4, fraction(-3, 2)),
+            (6, -4, fraction(-3, 2)),
+            (-6, -4, fraction(3, 2)),
+            (0, -5, fraction(0, 1)),
+            (7, 1, fraction(7, 1)),
+        ] {
+            assert_eq!(fraction(n, d).reduced(), wanted, "{n}/{d}");
+            assert_eq!(fraction(n, d).equals(wanted), Some(true));
+        }
+    }
+
+    #[test]
+    fn overflow_is_noticed() {
+        let big = Rational::whole(i128::MAX);
+        assert!(big.add(big).is_none() && big.mul(big).is_none());
+        assert!(fraction(1, 3).equals(fraction(i128::MAX, 2)).is_none());
+        assert!(Rational::whole(1).div(Rational::whole(0)).is_none());
+        assert!(Rational::decimal(1, 39).is_none());
     }
 }

@@ -192,3 +192,11 @@ proptest! {
         let _ = verdict(&[1, 2, 3], 6, &text);
     }
 }
+#[test]
+fn reachable_targets_are_those_with_solutions() {
+    for numbers in [&[5][..], &[2, 2], &[1, 5, 6], &[3, 3, 8, 8], &[1, 2, 7, 10]] {
+        let wanted: Vec<i64> = solutions(numbers, -500..=500).unwrap().into_keys().collect();
+        assert_eq!(reachable(numbers, -500..=500).unwrap(), wanted);
+    }
+    assert_eq!(reachable(&[3, 3, 8, 8], 24..=24).unwrap(), [24]);
+}
