@@ -98,7 +98,10 @@ impl ChatTemplate {
         let message = |m: &Message| context! { role => m.role.as_str(), content => m.content.as_str() };
         let messages: Jinja = messages.iter().map(message).collect();
         let (bos_token, eos_token) = (&self.bos_token, &self.eos_token);
-        template.render(context! { messages, add_generation_prompt, bos_token, eos_token }).map_err(template_error)
+        // Given as `none`, as transformers does: templates ask whether they are.
+        let (tools, documents) = ((), ());
+        let context = context! { messages, add_generation_prompt, bos_token, eos_token, tools, documents };
+        template.render(context).map_err(template_error)
     }
 }
 
@@ -171,6 +174,30 @@ mod tests {
         ] {
             assert_eq!(render(&format!("{{{{ {expression} }}}}")).unwrap(), wanted, "{expression}");
         }
+    }
+
+    /// The constructs of Qwen3's template, which looks for the last question from the end.
+    #[test]
+    fn namespaces_and_reversed_loops_work() {
+        let source = r#"{%- if tools is not none %}tools{%- endif %}
+{%- set ns = namespace(search=true, last=messages|length - 1) %}
+{%- for message in messages[::-1] %}
+    {%- set index = (messages|length - 1) - loop.index0 %}
+    {%- if ns.search and message.role == "user" and message.content is string and not(message.content.startswith('<a>') and message.content.endswith('</a>')) %}
+        {%- set ns.search = false %}
+        {%- set ns.last = index %}
+    {%- endif %}
+{%- endfor %}
+{{- ns.last }}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>' }}
+    {%- endif %}
+{%- endif %}"#;
+        let messages = [Message::user("q"), Message::user("<a>x</a>")];
+        let text = ChatTemplate::new(source).unwrap().render(&messages, true).unwrap();
+        assert_eq!(text, "0<|im_start|>assistant\n");
     }
 
     #[test]

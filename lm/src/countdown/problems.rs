@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub struct ProblemSpec {
     /// How many numbers a problem has, from 2 to 4; each entry adds the problems of that size.
     pub counts: Vec<usize>,
-    /// The numbers are from 1 to this, at most 1000.
+    /// The numbers are from 1 to this: up to 105 with three numbers, 45 with four.
     pub max_number: u32,
     /// The targets that are asked for.
     pub targets: RangeInclusive<i64>,
@@ -56,6 +56,9 @@ struct Entry {
     target: i64,
 }
 
+/// The most multisets of numbers that are searched and kept in memory.
+const MAX_MULTISETS: f64 = 200_000.0;
+
 /// First coordinate of the stream: one value for each use.
 const SHUFFLE_ENTRIES: u32 = 0;
 const SHUFFLE_TRAIN: u32 = 1;
@@ -66,8 +69,8 @@ impl Problems {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] when a count is not from 2 to 4, `max_number` not from 1 to 1000 (100 with four numbers), or
-    /// either part comes out empty.
+    /// [`Error::Argument`] when a count is not from 2 to 4, `max_number` is 0 or so large that there are more
+    /// than 200 000 multisets, or either part comes out empty.
     pub fn generate(spec: &ProblemSpec) -> Result<Self> {
         let mut counts = spec.counts.clone();
         counts.sort_unstable();
@@ -79,13 +82,10 @@ impl Problems {
                 format!("a list of numbers from 2 to {MAX_NUMBERS}"),
             ));
         }
-        let limit = if counts.contains(&MAX_NUMBERS) { 100 } else { 1000 };
-        if !(1..=limit).contains(&spec.max_number) {
-            return Err(Error::argument(
-                "max_number",
-                spec.max_number,
-                format!("from 1 to {limit} for {counts:?} numbers"),
-            ));
+        let size: f64 = counts.iter().map(|&count| multiset_count(count, spec.max_number)).sum();
+        if spec.max_number == 0 || size > MAX_MULTISETS {
+            let wanted = format!("at least 1, and small enough for {MAX_MULTISETS} multisets of {counts:?} numbers");
+            return Err(Error::argument("max_number", spec.max_number, wanted));
         }
         let multisets: Vec<_> = counts.into_iter().flat_map(|count| multisets(count, spec.max_number)).collect();
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
@@ -136,6 +136,11 @@ impl Problems {
         self.stream.shuffle(&mut numbers, purpose, i as u32);
         Problem { numbers, target: entry.target }
     }
+}
+
+/// Number of ascending lists of `count` numbers from 1 to `max`: C(max + count − 1, count).
+fn multiset_count(count: usize, max: u32) -> f64 {
+    (0..count).map(|i| (f64::from(max) + i as f64) / (i + 1) as f64).product()
 }
 
 /// All ascending lists of `count` numbers from 1 to `max`, in lexicographic order.
@@ -194,6 +199,9 @@ mod tests {
         let share = problems.held_out_len() as f64 / (problems.train_len() + problems.held_out_len()) as f64;
         assert!((0.05..0.075).contains(&share), "{share}");
         assert_eq!(problems.multisets.len(), 2925);
+        assert_eq!(multiset_count(3, 25), 2925.0);
+        assert!(multiset_count(3, 105) <= MAX_MULTISETS && multiset_count(4, 45) <= MAX_MULTISETS);
+        assert!(multiset_count(3, 106) > MAX_MULTISETS && multiset_count(4, 46) > MAX_MULTISETS);
     }
 
     #[test]
@@ -228,7 +236,8 @@ mod tests {
             (ProblemSpec { counts: vec![], ..spec.clone() }, "counts"),
             (ProblemSpec { counts: vec![3, 5], ..spec.clone() }, "counts"),
             (ProblemSpec { max_number: 0, ..spec.clone() }, "max_number"),
-            (ProblemSpec { counts: vec![4], max_number: 101, ..spec.clone() }, "max_number"),
+            (ProblemSpec { counts: vec![4], max_number: 46, ..spec.clone() }, "max_number"),
+            (ProblemSpec { max_number: u32::MAX, ..spec.clone() }, "max_number"),
             (ProblemSpec { max_number: 1, ..spec.clone() }, "problems"),
             (ProblemSpec { targets: 1_000_000_000..=1_000_000_001, ..spec }, "problems"),
         ] {
