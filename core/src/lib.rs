@@ -11,8 +11,18 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+pub mod backend;
 pub mod exact;
+pub mod kernel;
 pub mod objective;
+pub mod optim;
+#[cfg(feature = "alloc")]
+pub mod parameter;
+#[cfg(feature = "alloc")]
+pub mod partition;
+#[cfg(feature = "alloc")]
+pub mod policy;
 pub mod random;
 mod real;
 pub mod task;

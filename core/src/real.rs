@@ -6,6 +6,8 @@ use core::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
 
 use num_traits::float::FloatCore;
 
+use crate::kernel::{self, Math, Precise};
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
@@ -70,12 +72,16 @@ pub trait Real:
     fn cos(self) -> Self;
     /// selfᵉ.
     fn pow(self, exponent: Self) -> Self;
-    /// self·a + b, rounded once.
-    fn fma(self, a: Self, b: Self) -> Self;
+    /// A vectorisable eˣ, see [`kernel::Fast`](crate::kernel::Fast).
+    #[doc(hidden)]
+    fn exp_fast(self) -> Self;
+    /// A vectorisable (Φ(x), φ(x)).
+    #[doc(hidden)]
+    fn normal_fast(self) -> (Self, Self);
 }
 
 macro_rules! real {
-    ($type:ident, $exp:ident, $expm1:ident, $log:ident, $log1p:ident, $sqrt:ident, $tanh:ident, $erf:ident, $sin:ident, $cos:ident, $pow:ident, $fma:ident) => {
+    ($type:ident, $exp:ident, $expm1:ident, $log:ident, $log1p:ident, $sqrt:ident, $tanh:ident, $erf:ident, $sin:ident, $cos:ident, $pow:ident, $exp_fast:expr, $normal_fast:expr) => {
         impl Real for $type {
             const NAME: &'static str = stringify!($type);
             #[inline]
@@ -102,8 +108,12 @@ macro_rules! real {
             fn ln_1p(self) -> Self {
                 libm::$log1p(self)
             }
-            #[inline]
+            #[inline(always)]
             fn sqrt(self) -> Self {
+                // Correctly rounded everywhere, so the vector instruction and libm agree bit for bit.
+                #[cfg(feature = "std")]
+                return <$type>::sqrt(self);
+                #[cfg(not(feature = "std"))]
                 libm::$sqrt(self)
             }
             #[inline]
@@ -126,13 +136,17 @@ macro_rules! real {
             fn pow(self, exponent: Self) -> Self {
                 libm::$pow(self, exponent)
             }
-            #[inline]
-            fn fma(self, a: Self, b: Self) -> Self {
-                libm::$fma(self, a, b)
+            #[inline(always)]
+            fn exp_fast(self) -> Self {
+                $exp_fast(self)
+            }
+            #[inline(always)]
+            fn normal_fast(self) -> (Self, Self) {
+                $normal_fast(self)
             }
         }
     };
 }
 
-real!(f32, expf, expm1f, logf, log1pf, sqrtf, tanhf, erff, sinf, cosf, powf, fmaf);
-real!(f64, exp, expm1, log, log1p, sqrt, tanh, erf, sin, cos, pow, fma);
+real!(f32, expf, expm1f, logf, log1pf, sqrtf, tanhf, erff, sinf, cosf, powf, kernel::exp_f32, kernel::normal_f32);
+real!(f64, exp, expm1, log, log1p, sqrt, tanh, erf, sin, cos, pow, libm::exp, Precise::normal);

@@ -1,5 +1,58 @@
-//! The objectives: batch of log-probabilities, rewards and groups in; loss, gradient and diagnostics out.
+//! The objectives: log-probabilities, rewards and groups in; loss, gradient and diagnostics out.
+//!
+//! ```
+//! use flowrl_core::objective::{Objective, Preset, Sequence};
+//!
+//! // Two answers to one prompt: token log-probabilities of the policy and of its frozen reference.
+//! let right = Sequence { reward: 1.0, log_probs: &[-0.7, -1.2], ref_log_probs: Some(&[-0.8, -1.1]), ..Sequence::default() };
+//! let wrong = Sequence { reward: 0.0, log_probs: &[-0.4], ref_log_probs: Some(&[-0.5]), ..Sequence::default() };
+//!
+//! let step = Objective::preset(Preset::VarGrad).compute(&[right, wrong])?;
+//! println!("loss {:.3}, residuals {:?}", step.loss, step.residuals);
+//! // What to send back through the policy: ∂loss/∂log π of every token. Descending makes the right answer likelier.
+//! assert!(step.d_log_probs(0)[0] < 0.0 && step.d_log_probs(1)[0] > 0.0);
+//! # Ok::<(), flowrl_core::objective::Error>(())
+//! ```
+//!
+//! A trainer packs its own batch and keeps its own buffers. It calls the two phases itself, the second for parts of the batch
+//! if memory is short:
+//!
+//! 1. [`Objective::advantages`]: raw rewards of the whole batch become r̂ or A.
+//! 2. [`Objective::evaluate`]: loss, gradients and [`Diagnostics`] of a [`Batch`], divided by the [`Totals`] of the whole.
+//!
+//! The samples are held fixed: the loss is never differentiated through the sampler. With them fixed and on policy (w = 1, sums),
+//! the gradient of FlowRL is 2∇KL(π ‖ π*) exactly, for any log Z. Inputs and outputs are `f32` or `f64`; arithmetic between
+//! them is double-precision, in a fixed order, so a result depends on the values alone.
 
+mod advantage;
+mod baseline;
 mod batch;
+mod clip;
+mod diagnostics;
+mod error;
+mod evaluate;
+#[cfg(feature = "alloc")]
+mod evaluation;
+#[cfg(feature = "serde")]
+pub mod file;
+mod flowrl;
+mod groups;
+mod names;
+mod options;
+mod preset;
+#[cfg(feature = "serde")]
+mod spec;
+mod tokens;
 
-pub use batch::{Batch, Gradients};
+pub use advantage::value_loss;
+pub use batch::{Batch, Gradients, Totals};
+pub use diagnostics::{Diagnostics, METRICS};
+pub use error::Error;
+#[cfg(feature = "alloc")]
+pub use evaluation::{Evaluation, Sequence};
+pub use options::{
+    Aggregate, Baseline, BaselineKind, FlowRl, Importance, Length, LogZ, Objective, Reward, Shape, TokenMask,
+};
+pub use preset::Preset;
+#[cfg(feature = "serde")]
+pub use spec::{Bound, Kind, ObjectiveSpec};

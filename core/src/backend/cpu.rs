@@ -1,0 +1,505 @@
+//! The CPU: a plain reference, and a fast path with threads, SIMD and a library's matrix product. Which one is a value, not a feature.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+
+use super::pool::{Pool, split};
+use super::{Backend, CpuError, LinearShape, SampleKeys, Sampler, check_len};
+use crate::Real;
+use crate::kernel::{self, Math, lanes, vectorized};
+use crate::optim::AdamWStep;
+use crate::random::Stream;
+
+/// The CPU as a device, in `f32` or `f64`.
+///
+/// ```
+/// use flowrl_core::backend::{Backend, CpuBackend};
+/// let cpu = CpuBackend::<f32>::reference();
+/// let x = cpu.upload(&[1.0, -1.0])?;
+/// let mut y = cpu.zeros(2)?;
+/// cpu.gelu(&x, &mut y, 2)?;
+/// assert!((y[0] - 0.841_345).abs() < 1e-6);
+/// # Ok::<(), flowrl_core::backend::CpuError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CpuBackend<T> {
+    fast: bool,
+    pool: Pool,
+    precision: PhantomData<T>,
+}
+
+impl<T: Real> CpuBackend<T> {
+    /// Plain loops on one thread, transcendental functions by libm: the same bits on every platform.
+    #[must_use]
+    pub const fn reference() -> Self {
+        Self { fast: false, pool: Pool::serial(), precision: PhantomData }
+    }
+
+    /// Threads (0 means one for each processor), SIMD, vector polynomials: deterministic, and the same bits for any number of threads.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        Self { fast: true, pool: Pool::new(threads), precision: PhantomData }
+    }
+
+    /// Its threads.
+    #[must_use]
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Whether it is the fast path.
+    #[must_use]
+    pub const fn is_fast(&self) -> bool {
+        self.fast
+    }
+
+    /// Applies `work` to blocks of rows of x (rows, columns) and y (rows, columns).
+    fn map_rows(&self, x: &[T], y: &mut [T], columns: usize, cost: usize, work: impl Fn(&[T], &mut [T]) + Sync + Send) {
+        let block = (y.len() / columns.max(1)).div_ceil(self.pool.jobs(y.len() * cost)).max(1) * columns.max(1);
+        let jobs: Vec<_> = x.chunks(block).zip(y.chunks_mut(block)).collect();
+        self.pool.run(jobs, |(x, y)| work(x, y));
+    }
+}
+
+/// Calls a kernel generic over [`Math`] with the arithmetic of this backend, vectorised.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! with_math {
+    ($backend:expr, $math:ident => $call:expr) => {
+        if $backend.is_fast() {
+            type $math = $crate::kernel::Fast;
+            $crate::kernel::vectorized(
+                #[inline(always)]
+                || $call,
+            )
+        } else {
+            type $math = $crate::kernel::Precise;
+            $crate::kernel::vectorized(
+                #[inline(always)]
+                || $call,
+            )
+        }
+    };
+}
+
+impl<T: Real> Backend for CpuBackend<T> {
+    type Real = T;
+    type Buffer = Vec<T>;
+    type Index = Vec<u32>;
+    type Error = CpuError;
+
+    fn zeros(&self, len: usize) -> Result<Vec<T>, CpuError> {
+        Ok(vec![T::zero(); len])
+    }
+
+    fn index(&self, indices: &[u32]) -> Result<Vec<u32>, CpuError> {
+        Ok(indices.to_vec())
+    }
+
+    fn len(&self, buffer: &Vec<T>) -> usize {
+        buffer.len()
+    }
+
+    fn write(&self, target: &mut Vec<T>, offset: usize, source: &[T]) -> Result<(), CpuError> {
+        check_len("target", target.len(), offset + source.len())?;
+        target[offset..offset + source.len()].copy_from_slice(source);
+        Ok(())
+    }
+
+    fn read(&self, source: &Vec<T>, offset: usize, target: &mut [T]) -> Result<(), CpuError> {
+        check_len("source", source.len(), offset + target.len())?;
+        target.copy_from_slice(&source[offset..offset + target.len()]);
+        Ok(())
+    }
+
+    fn copy(&self, target: &mut Vec<T>, source: &Vec<T>, len: usize) -> Result<(), CpuError> {
+        check_len("target", target.len(), len)?;
+        check_len("source", source.len(), len)?;
+        target[..len].copy_from_slice(&source[..len]);
+        Ok(())
+    }
+
+    fn fill(&self, target: &mut Vec<T>, value: T, len: usize) -> Result<(), CpuError> {
+        check_len("target", target.len(), len)?;
+        target[..len].fill(value);
+        Ok(())
+    }
+
+    fn linear(
+        &self,
+        x: &Vec<T>,
+        w: &Vec<T>,
+        bias: Option<&Vec<T>>,
+        y: &mut Vec<T>,
+        shape: LinearShape,
+        accumulate: bool,
+    ) -> Result<(), CpuError> {
+        let LinearShape { rows, inputs, outputs } = shape;
+        check_len("x", x.len(), rows * inputs)?;
+        check_len("w", w.len(), outputs * inputs)?;
+        check_len("y", y.len(), rows * outputs)?;
+        if let Some(bias) = bias {
+            check_len("bias", bias.len(), outputs)?;
+        }
+        #[cfg(feature = "std")]
+        if self.fast {
+            use super::product::{product, view, view_mut};
+            let beta = if let Some(bias) = bias {
+                for y in y[..rows * outputs].chunks_exact_mut(outputs) {
+                    if accumulate {
+                        lanes::axpy(T::one(), &bias[..outputs], y);
+                    } else {
+                        y.copy_from_slice(&bias[..outputs]);
+                    }
+                }
+                T::one()
+            } else if accumulate {
+                T::one()
+            } else {
+                T::zero()
+            };
+            product(
+                &self.pool,
+                view(x, rows, inputs),
+                view(w, outputs, inputs).reversed_axes(),
+                beta,
+                view_mut(y, rows, outputs),
+            );
+            return Ok(());
+        }
+        let bias = bias.map(Vec::as_slice);
+        kernel::matmul::linear(&x[..rows * inputs], w, bias, &mut y[..rows * outputs], inputs, outputs, accumulate);
+        Ok(())
+    }
+
+    fn linear_backward_input(
+        &self,
+        dy: &Vec<T>,
+        w: &Vec<T>,
+        dx: &mut Vec<T>,
+        shape: LinearShape,
+        accumulate: bool,
+    ) -> Result<(), CpuError> {
+        let LinearShape { rows, inputs, outputs } = shape;
+        check_len("dy", dy.len(), rows * outputs)?;
+        check_len("w", w.len(), outputs * inputs)?;
+        check_len("dx", dx.len(), rows * inputs)?;
+        #[cfg(feature = "std")]
+        if self.fast {
+            use super::product::{product, view, view_mut};
+            let beta = if accumulate { T::one() } else { T::zero() };
+            product(&self.pool, view(dy, rows, outputs), view(w, outputs, inputs), beta, view_mut(dx, rows, inputs));
+            return Ok(());
+        }
+        let (dy, dx) = (&dy[..rows * outputs], &mut dx[..rows * inputs]);
+        kernel::matmul::linear_backward_input(dy, w, dx, inputs, outputs, accumulate);
+        Ok(())
+    }
+
+    fn linear_backward_weight(
+        &self,
+        dy: &Vec<T>,
+        x: &Vec<T>,
+        dw: &mut Vec<T>,
+        db: Option<&mut Vec<T>>,
+        shape: LinearShape,
+    ) -> Result<(), CpuError> {
+        let LinearShape { rows, inputs, outputs } = shape;
+        check_len("dy", dy.len(), rows * outputs)?;
+        check_len("x", x.len(), rows * inputs)?;
+        check_len("dw", dw.len(), outputs * inputs)?;
+        if let Some(db) = &db {
+            check_len("db", db.len(), outputs)?;
+        }
+        #[cfg(feature = "std")]
+        if self.fast {
+            use super::product::{product, view, view_mut};
+            let dy_t = view(dy, rows, outputs).reversed_axes();
+            product(&self.pool, dy_t, view(x, rows, inputs), T::one(), view_mut(dw, outputs, inputs));
+            if let Some(db) = db {
+                kernel::matmul::column_sums(&dy[..rows * outputs], &mut db[..outputs]);
+            }
+            return Ok(());
+        }
+        let (dy, x) = (&dy[..rows * outputs], &x[..rows * inputs]);
+        kernel::matmul::linear_backward_weight(dy, x, dw, db.map(|b| &mut b[..outputs]), inputs, outputs);
+        Ok(())
+    }
+
+    fn gelu(&self, x: &Vec<T>, y: &mut Vec<T>, len: usize) -> Result<(), CpuError> {
+        check_len("x", x.len(), len)?;
+        check_len("y", y.len(), len)?;
+        self.map_rows(
+            &x[..len],
+            &mut y[..len],
+            1,
+            4,
+            |x, y| with_math!(self, M => kernel::gelu::forward::<T, M>(x, y)),
+        );
+        Ok(())
+    }
+
+    fn gelu_backward(&self, x: &Vec<T>, dy: &mut Vec<T>, len: usize) -> Result<(), CpuError> {
+        check_len("x", x.len(), len)?;
+        check_len("dy", dy.len(), len)?;
+        self.map_rows(
+            &x[..len],
+            &mut dy[..len],
+            1,
+            4,
+            |x, dy| with_math!(self, M => kernel::gelu::backward::<T, M>(x, dy)),
+        );
+        Ok(())
+    }
+
+    fn layer_norm(
+        &self,
+        x: &Vec<T>,
+        gamma: &Vec<T>,
+        beta: &Vec<T>,
+        y: &mut Vec<T>,
+        mean: &mut Vec<T>,
+        inv_std: &mut Vec<T>,
+        (rows, columns): (usize, usize),
+        eps: f64,
+    ) -> Result<(), CpuError> {
+        check_len("x", x.len(), rows * columns)?;
+        check_len("y", y.len(), rows * columns)?;
+        check_len("gamma", gamma.len(), columns)?;
+        check_len("beta", beta.len(), columns)?;
+        check_len("mean", mean.len(), rows)?;
+        check_len("inv_std", inv_std.len(), rows)?;
+        let (gamma, beta) = (&gamma[..columns], &beta[..columns]);
+        let (x, y) = (&x[..rows * columns], &mut y[..rows * columns]);
+        vectorized(|| kernel::norm::layer_norm(x, gamma, beta, eps, y, mean, inv_std));
+        Ok(())
+    }
+
+    fn layer_norm_backward(
+        &self,
+        x: &Vec<T>,
+        gamma: &Vec<T>,
+        mean: &Vec<T>,
+        inv_std: &Vec<T>,
+        dy: &mut Vec<T>,
+        d_gamma: &mut Vec<T>,
+        d_beta: &mut Vec<T>,
+        (rows, columns): (usize, usize),
+    ) -> Result<(), CpuError> {
+        check_len("x", x.len(), rows * columns)?;
+        check_len("dy", dy.len(), rows * columns)?;
+        check_len("gamma", gamma.len(), columns)?;
+        check_len("d_gamma", d_gamma.len(), columns)?;
+        check_len("d_beta", d_beta.len(), columns)?;
+        check_len("mean", mean.len(), rows)?;
+        check_len("inv_std", inv_std.len(), rows)?;
+        let (x, dy) = (&x[..rows * columns], &mut dy[..rows * columns]);
+        vectorized(|| {
+            let (d_gamma, d_beta) = (&mut d_gamma[..columns], &mut d_beta[..columns]);
+            kernel::norm::layer_norm_backward_weight(x, mean, inv_std, dy, d_gamma, d_beta);
+            kernel::norm::layer_norm_backward_input(x, &gamma[..columns], mean, inv_std, dy);
+        });
+        Ok(())
+    }
+
+    fn dropout(
+        &self,
+        x: &mut Vec<T>,
+        (rows, columns): (usize, usize),
+        rate: f64,
+        stream: Stream,
+        step: u32,
+    ) -> Result<(), CpuError> {
+        check_len("x", x.len(), rows * columns)?;
+        let keep = T::of(1.0 / (1.0 - rate));
+        for (r, row) in x[..rows * columns].chunks_exact_mut(columns.max(1)).enumerate() {
+            for (c, x) in row.iter_mut().enumerate() {
+                *x *= if stream.uniform(step, r as u32, c as u32) < rate { T::zero() } else { keep };
+            }
+        }
+        Ok(())
+    }
+
+    fn log_prob(
+        &self,
+        logits: &Vec<T>,
+        targets: &Vec<u32>,
+        (rows, vocab): (usize, usize),
+        temperature: f64,
+        log_prob: &mut Vec<T>,
+        log_sum_exp: &mut Vec<T>,
+        entropy: &mut Vec<T>,
+    ) -> Result<(), CpuError> {
+        check_len("logits", logits.len(), rows * vocab)?;
+        check_targets(targets, rows, vocab)?;
+        check_len("log_prob", log_prob.len(), rows)?;
+        check_len("log_sum_exp", log_sum_exp.len(), rows)?;
+        check_len("entropy", entropy.len(), rows)?;
+        let scale = T::of(1.0 / temperature);
+        let block = rows.div_ceil(self.pool.jobs(rows * vocab * 4)).max(1);
+        let jobs: Vec<_> = logits[..rows * vocab]
+            .chunks(block * vocab)
+            .zip(targets[..rows].chunks(block))
+            .zip(log_prob[..rows].chunks_mut(block))
+            .zip(log_sum_exp[..rows].chunks_mut(block))
+            .zip(entropy[..rows].chunks_mut(block))
+            .collect();
+        self.pool.run(jobs, |((((logits, targets), log_prob), log_sum_exp), entropy)| {
+            with_math!(self, M => for (r, row) in logits.chunks_exact(vocab).enumerate() {
+                let summary = kernel::softmax::summarize::<T, M>(row, scale);
+                log_prob[r] = row[targets[r] as usize] * scale - summary.log_sum_exp;
+                log_sum_exp[r] = summary.log_sum_exp;
+                entropy[r] = summary.entropy;
+            });
+        });
+        Ok(())
+    }
+
+    fn log_prob_backward(
+        &self,
+        logits: &mut Vec<T>,
+        targets: &Vec<u32>,
+        (rows, vocab): (usize, usize),
+        temperature: f64,
+        log_sum_exp: &Vec<T>,
+        d_log_prob: &Vec<T>,
+    ) -> Result<(), CpuError> {
+        check_len("logits", logits.len(), rows * vocab)?;
+        check_targets(targets, rows, vocab)?;
+        check_len("log_sum_exp", log_sum_exp.len(), rows)?;
+        check_len("d_log_prob", d_log_prob.len(), rows)?;
+        let scale = T::of(1.0 / temperature);
+        let block = rows.div_ceil(self.pool.jobs(rows * vocab * 4)).max(1);
+        let jobs: Vec<_> = logits[..rows * vocab]
+            .chunks_mut(block * vocab)
+            .zip(targets[..rows].chunks(block))
+            .zip(log_sum_exp[..rows].chunks(block))
+            .zip(d_log_prob[..rows].chunks(block))
+            .collect();
+        self.pool.run(jobs, |(((logits, targets), log_sum_exp), d_log_prob)| {
+            with_math!(self, M => for (r, row) in logits.chunks_exact_mut(vocab).enumerate() {
+                kernel::softmax::backward::<T, M>(row, targets[r] as usize, log_sum_exp[r], scale, d_log_prob[r]);
+            });
+        });
+        Ok(())
+    }
+
+    fn sample(
+        &self,
+        logits: &Vec<T>,
+        (rows, vocab): (usize, usize),
+        sampler: &Sampler,
+        keys: SampleKeys<'_>,
+        tokens: &mut [u32],
+        log_prob: &mut [T],
+        entropy: &mut [T],
+    ) -> Result<(), CpuError> {
+        check_len("logits", logits.len(), rows * vocab)?;
+        check_len("keys.sequence", keys.sequence.len(), rows)?;
+        check_len("keys.token", keys.token.len(), rows)?;
+        check_len("tokens", tokens.len(), rows)?;
+        check_len("log_prob", log_prob.len(), rows)?;
+        check_len("entropy", entropy.len(), rows)?;
+        let block = rows.div_ceil(self.pool.jobs(rows * vocab * 6)).max(1);
+        let jobs: Vec<_> = logits[..rows * vocab]
+            .chunks(block * vocab)
+            .zip(split(rows, rows.div_ceil(block)))
+            .zip(tokens[..rows].chunks_mut(block))
+            .zip(log_prob[..rows].chunks_mut(block))
+            .zip(entropy[..rows].chunks_mut(block))
+            .collect();
+        self.pool.run(jobs, |((((logits, range), tokens), log_prob), entropy)| {
+            for (r, row) in logits.chunks_exact(vocab).enumerate() {
+                let at = range.start + r;
+                let u = keys.stream.uniform(keys.step, keys.sequence[at], keys.token[at]);
+                let drawn = with_math!(self, M => draw::<T, M>(row, sampler, u));
+                (tokens[r], log_prob[r], entropy[r]) = drawn;
+            }
+        });
+        Ok(())
+    }
+
+    fn adamw(
+        &self,
+        p: &mut Vec<T>,
+        g: &Vec<T>,
+        m: &mut Vec<T>,
+        v: &mut Vec<T>,
+        len: usize,
+        step: &AdamWStep,
+    ) -> Result<(), CpuError> {
+        check_len("p", p.len(), len)?;
+        check_len("g", g.len(), len)?;
+        check_len("m", m.len(), len)?;
+        check_len("v", v.len(), len)?;
+        let block = len.div_ceil(self.pool.jobs(len)).max(1);
+        let jobs: Vec<_> = p[..len]
+            .chunks_mut(block)
+            .zip(g[..len].chunks(block))
+            .zip(m[..len].chunks_mut(block))
+            .zip(v[..len].chunks_mut(block))
+            .collect();
+        self.pool.run(jobs, |(((p, g), m), v)| vectorized(|| kernel::optim::adamw(p, g, m, v, step)));
+        Ok(())
+    }
+
+    fn sum_squares(&self, x: &Vec<T>, len: usize) -> Result<f64, CpuError> {
+        check_len("x", x.len(), len)?;
+        let square = |v: T| v.f64() * v.f64();
+        Ok(vectorized(|| lanes::reduce(&x[..len], 0.0, square, |a, b| a + b)))
+    }
+}
+
+fn check_targets(targets: &[u32], rows: usize, vocab: usize) -> Result<(), CpuError> {
+    check_len("targets", targets.len(), rows)?;
+    match targets[..rows].iter().find(|&&t| t as usize >= vocab) {
+        Some(&got) => Err(CpuError::Index { argument: "targets", got: got as usize, below: vocab }),
+        None => Ok(()),
+    }
+}
+
+/// Draws one token; its log-probability and the entropy under the distribution that was drawn from.
+#[inline(always)]
+fn draw<T: Real, M: Math>(logits: &[T], sampler: &Sampler, u: f64) -> (u32, T, T) {
+    use kernel::softmax::{argmax, pick, summarize};
+    let scale = T::of(sampler.scale());
+    let summary = summarize::<T, M>(logits, scale);
+    let log_prob = |token: usize| logits[token] * scale - summary.log_sum_exp;
+    if sampler.temperature == 0.0 {
+        let token = argmax(logits);
+        return (token as u32, log_prob(token), summary.entropy);
+    }
+    if sampler.is_exact() {
+        let token = pick::<T, M>(logits, summary.log_sum_exp, scale, T::of(u));
+        return (token as u32, log_prob(token), summary.entropy);
+    }
+    let kept = nucleus::<T, M>(logits, scale, summary.log_sum_exp, sampler);
+    let truncated: Vec<T> = kept.iter().map(|&i| logits[i as usize]).collect();
+    let summary = summarize::<T, M>(&truncated, scale);
+    let at = pick::<T, M>(&truncated, summary.log_sum_exp, scale, T::of(u));
+    (kept[at], truncated[at] * scale - summary.log_sum_exp, summary.entropy)
+}
+
+/// The tokens that top-k and top-p keep, in ascending order; at least one. Ties go to the lower index.
+fn nucleus<T: Real, M: Math>(logits: &[T], scale: T, log_sum_exp: T, sampler: &Sampler) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+    order.sort_unstable_by(|&a, &b| {
+        let (za, zb) = (logits[a as usize], logits[b as usize]);
+        zb.partial_cmp(&za).unwrap_or(core::cmp::Ordering::Equal).then(a.cmp(&b))
+    });
+    if sampler.top_k > 0 {
+        order.truncate(sampler.top_k);
+    }
+    if sampler.top_p < 1.0 {
+        let mut cumulative = 0.0;
+        let enough = order.iter().position(|&i| {
+            cumulative += M::exp(logits[i as usize] * scale - log_sum_exp).f64();
+            cumulative >= sampler.top_p
+        });
+        order.truncate(enough.map_or(order.len(), |i| i + 1));
+    }
+    order.sort_unstable();
+    order
+}

@@ -1,0 +1,243 @@
+//! A device: buffers, and the operations of FlowRL on them, each coarse enough to be one good GPU kernel.
+
+mod cpu;
+mod error;
+mod pool;
+mod product;
+
+use core::fmt::Debug;
+
+pub use cpu::CpuBackend;
+pub use error::{BackendError, CpuError, ErrorKind, check_len};
+pub use pool::{Pool, split};
+
+use crate::Real;
+use crate::optim::AdamWStep;
+use crate::random::Stream;
+
+/// The shape of a linear layer applied to `rows` rows: x (rows, inputs), W (outputs, inputs), y (rows, outputs).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearShape {
+    /// Rows of x and y.
+    pub rows: usize,
+    /// Columns of x and W.
+    pub inputs: usize,
+    /// Columns of y, rows of W.
+    pub outputs: usize,
+}
+
+/// How the next token is drawn from a row of logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
+pub struct Sampler {
+    /// Logits are divided by it. 0 means greedy: the most probable token, recorded with its log-probability at temperature 1.
+    pub temperature: f64,
+    /// Keep the k most probable tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the most probable tokens until their probabilities reach this sum; 1 keeps all.
+    pub top_p: f64,
+}
+
+impl Default for Sampler {
+    fn default() -> Self {
+        Self { temperature: 1.0, top_k: 0, top_p: 1.0 }
+    }
+}
+
+impl Sampler {
+    /// Greedy decoding.
+    pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0 };
+
+    /// 1/temperature, and 1 for greedy decoding.
+    #[must_use]
+    pub fn scale(&self) -> f64 {
+        if self.temperature > 0.0 { 1.0 / self.temperature } else { 1.0 }
+    }
+
+    /// Whether tokens are drawn from the whole softmax, so that the recorded log-probabilities are the policy's own.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.temperature > 0.0 && self.top_k == 0 && self.top_p >= 1.0
+    }
+
+    /// Says what is wrong with the options, if anything.
+    ///
+    /// # Errors
+    /// The name of the option, and what it should be.
+    pub fn validate(&self) -> Result<(), &'static str> {
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            return Err("temperature must be a finite number, 0 (greedy) or more");
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return Err("top_p must be above 0 and at most 1");
+        }
+        Ok(())
+    }
+}
+
+/// Where the random number of each row of [`Backend::sample`] comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct SampleKeys<'a> {
+    /// Seed and purpose.
+    pub stream: Stream,
+    /// The training step, or any other first coordinate.
+    pub step: u32,
+    /// (rows) sequence number of each row.
+    pub sequence: &'a [u32],
+    /// (rows) position of the drawn token in its completion.
+    pub token: &'a [u32],
+}
+
+/// A device, with the operations that FlowRL itself needs. What a transformer needs is added by `flowrl-lm`.
+///
+/// Buffers are flat vectors of [`Real`] that may be longer than an operation needs: it uses the first rows × columns elements.
+/// Matrices are row-major. A length that does not fit is an error naming the argument. No result depends on the number of
+/// threads or on what else is in the batch.
+pub trait Backend {
+    /// Precision of what crosses the border between host and device.
+    type Real: Real;
+    /// Numbers on the device.
+    type Buffer: Debug;
+    /// Indices (tokens, rows) on the device.
+    type Index: Debug;
+    /// What can go wrong.
+    type Error: BackendError;
+
+    /// A buffer of `len` zeros.
+    fn zeros(&self, len: usize) -> Result<Self::Buffer, Self::Error>;
+    /// Indices on the device.
+    fn index(&self, indices: &[u32]) -> Result<Self::Index, Self::Error>;
+    /// Elements of a buffer.
+    fn len(&self, buffer: &Self::Buffer) -> usize;
+    /// Copies `source` into `target[offset..]`.
+    fn write(&self, target: &mut Self::Buffer, offset: usize, source: &[Self::Real]) -> Result<(), Self::Error>;
+    /// Copies `source[offset..]` into all of `target`.
+    fn read(&self, source: &Self::Buffer, offset: usize, target: &mut [Self::Real]) -> Result<(), Self::Error>;
+    /// Copies the first `len` elements.
+    fn copy(&self, target: &mut Self::Buffer, source: &Self::Buffer, len: usize) -> Result<(), Self::Error>;
+    /// Sets the first `len` elements.
+    fn fill(&self, target: &mut Self::Buffer, value: Self::Real, len: usize) -> Result<(), Self::Error>;
+
+    /// A buffer with these elements.
+    fn upload(&self, source: &[Self::Real]) -> Result<Self::Buffer, Self::Error> {
+        let mut buffer = self.zeros(source.len())?;
+        self.write(&mut buffer, 0, source)?;
+        Ok(buffer)
+    }
+
+    /// y = x·Wᵀ + b, or y += x·Wᵀ + b where `accumulate`.
+    fn linear(
+        &self,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        bias: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+        shape: LinearShape,
+        accumulate: bool,
+    ) -> Result<(), Self::Error>;
+    /// dx = dy·W, or dx += dy·W where `accumulate`.
+    fn linear_backward_input(
+        &self,
+        dy: &Self::Buffer,
+        w: &Self::Buffer,
+        dx: &mut Self::Buffer,
+        shape: LinearShape,
+        accumulate: bool,
+    ) -> Result<(), Self::Error>;
+    /// dW += dyᵀ·x and db += Σ over rows of dy.
+    fn linear_backward_weight(
+        &self,
+        dy: &Self::Buffer,
+        x: &Self::Buffer,
+        dw: &mut Self::Buffer,
+        db: Option<&mut Self::Buffer>,
+        shape: LinearShape,
+    ) -> Result<(), Self::Error>;
+
+    /// y = GELU(x), exact form.
+    fn gelu(&self, x: &Self::Buffer, y: &mut Self::Buffer, len: usize) -> Result<(), Self::Error>;
+    /// dy becomes dx.
+    fn gelu_backward(&self, x: &Self::Buffer, dy: &mut Self::Buffer, len: usize) -> Result<(), Self::Error>;
+
+    /// Layer normalisation of (rows, columns); `mean` and `inv_std` (rows) are kept for the backward pass.
+    fn layer_norm(
+        &self,
+        x: &Self::Buffer,
+        gamma: &Self::Buffer,
+        beta: &Self::Buffer,
+        y: &mut Self::Buffer,
+        mean: &mut Self::Buffer,
+        inv_std: &mut Self::Buffer,
+        shape: (usize, usize),
+        eps: f64,
+    ) -> Result<(), Self::Error>;
+    /// dy becomes dx; dγ and dβ are added to.
+    fn layer_norm_backward(
+        &self,
+        x: &Self::Buffer,
+        gamma: &Self::Buffer,
+        mean: &Self::Buffer,
+        inv_std: &Self::Buffer,
+        dy: &mut Self::Buffer,
+        d_gamma: &mut Self::Buffer,
+        d_beta: &mut Self::Buffer,
+        shape: (usize, usize),
+    ) -> Result<(), Self::Error>;
+    /// Multiplies element i of a (rows, columns) matrix by 0 with probability `rate`, else by 1/(1 − rate). The same `stream`
+    /// and `step` give the same mask: call it on the gradient for the backward pass.
+    fn dropout(
+        &self,
+        x: &mut Self::Buffer,
+        shape: (usize, usize),
+        rate: f64,
+        stream: Stream,
+        step: u32,
+    ) -> Result<(), Self::Error>;
+
+    /// log softmax(z/temperature) at one target a row, its log Σ exp, and the entropy. Logits are (rows, vocab), the rest (rows).
+    fn log_prob(
+        &self,
+        logits: &Self::Buffer,
+        targets: &Self::Index,
+        shape: (usize, usize),
+        temperature: f64,
+        log_prob: &mut Self::Buffer,
+        log_sum_exp: &mut Self::Buffer,
+        entropy: &mut Self::Buffer,
+    ) -> Result<(), Self::Error>;
+    /// Replaces each row of logits by the gradient of `d_log_prob`·log p(target).
+    fn log_prob_backward(
+        &self,
+        logits: &mut Self::Buffer,
+        targets: &Self::Index,
+        shape: (usize, usize),
+        temperature: f64,
+        log_sum_exp: &Self::Buffer,
+        d_log_prob: &Self::Buffer,
+    ) -> Result<(), Self::Error>;
+    /// Draws a token for each row of logits (rows, vocab). `log_prob` and `entropy` (rows) are those of the distribution drawn
+    /// from: after temperature, top-k and top-p.
+    fn sample(
+        &self,
+        logits: &Self::Buffer,
+        shape: (usize, usize),
+        sampler: &Sampler,
+        keys: SampleKeys<'_>,
+        tokens: &mut [u32],
+        log_prob: &mut [Self::Real],
+        entropy: &mut [Self::Real],
+    ) -> Result<(), Self::Error>;
+
+    /// One AdamW step of the first `len` elements.
+    fn adamw(
+        &self,
+        p: &mut Self::Buffer,
+        g: &Self::Buffer,
+        m: &mut Self::Buffer,
+        v: &mut Self::Buffer,
+        len: usize,
+        step: &AdamWStep,
+    ) -> Result<(), Self::Error>;
+    /// Σ x² over the first `len` elements, accumulated in double precision in a fixed order.
+    fn sum_squares(&self, x: &Self::Buffer, len: usize) -> Result<f64, Self::Error>;
+}

@@ -1,0 +1,87 @@
+//! Threads of the CPU backend.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+/// A pool of threads, or none. Work is cut into jobs that own disjoint slices, so results never depend on the number of threads.
+#[derive(Clone)]
+pub struct Pool {
+    threads: usize,
+    #[cfg(feature = "std")]
+    pool: Option<alloc::sync::Arc<rayon::ThreadPool>>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("threads", &self.threads).finish()
+    }
+}
+
+/// Cuts `0..n` into at most `parts` ranges of nearly equal length.
+pub fn split(n: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = n.div_ceil(parts.max(1)).max(1);
+    (0..n).step_by(step).map(move |start| start..(start + step).min(n))
+}
+
+impl Pool {
+    /// Everything on the calling thread.
+    #[must_use]
+    pub const fn serial() -> Self {
+        Self {
+            threads: 1,
+            #[cfg(feature = "std")]
+            pool: None,
+        }
+    }
+
+    /// A pool of `threads` threads; 0 means one for each processor. Where threads cannot be started, it is serial.
+    #[cfg(feature = "std")]
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        if threads == 1 {
+            return Self::serial();
+        }
+        match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
+            Ok(pool) => Self { threads, pool: Some(alloc::sync::Arc::new(pool)) },
+            Err(_) => Self::serial(),
+        }
+    }
+
+    /// Number of threads.
+    #[must_use]
+    pub const fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// How many jobs to cut work of this many elementary operations into: 1 where starting threads would cost more than it saves.
+    #[must_use]
+    pub const fn jobs(&self, operations: usize) -> usize {
+        if operations < 32_768 { 1 } else { self.threads }
+    }
+
+    /// Runs every job, in any order, on the pool.
+    pub fn run<J: Send>(&self, jobs: Vec<J>, work: impl Fn(J) + Sync + Send) {
+        #[cfg(feature = "std")]
+        if let Some(pool) = &self.pool
+            && jobs.len() > 1
+        {
+            use rayon::iter::{IntoParallelIterator, ParallelIterator};
+            return pool.install(|| jobs.into_par_iter().for_each(work));
+        }
+        jobs.into_iter().for_each(work);
+    }
+
+    /// Runs `work` inside the pool, so that the operations it calls need not wake a thread each time.
+    pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        #[cfg(feature = "std")]
+        if let Some(pool) = &self.pool {
+            return pool.install(work);
+        }
+        work()
+    }
+}

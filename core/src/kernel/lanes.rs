@@ -1,0 +1,91 @@
+//! Sums, dot products and maxima with sixteen independent partial results, so that they vectorise and yet add up in one fixed
+//! order on every machine.
+
+use crate::Real;
+
+/// How many partial results are kept.
+pub const LANES: usize = 16;
+
+/// Adds up the partial results as a balanced tree.
+#[inline(always)]
+pub fn fold<T: Real>(mut lanes: [T; LANES], combine: impl Fn(T, T) -> T) -> T {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = combine(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// Folds `term(x[i])` over a slice; element i goes to lane i mod 16.
+#[inline(always)]
+pub fn reduce<T: Real, V: Copy>(x: &[V], start: T, term: impl Fn(V) -> T, combine: impl Fn(T, T) -> T + Copy) -> T {
+    let mut lanes = [start; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for i in 0..LANES {
+            lanes[i] = combine(lanes[i], term(chunk[i]));
+        }
+    }
+    for (lane, &v) in lanes.iter_mut().zip(rest) {
+        *lane = combine(*lane, term(v));
+    }
+    fold(lanes, combine)
+}
+
+/// Σ x.
+#[inline(always)]
+pub fn sum<T: Real>(x: &[T]) -> T {
+    reduce(x, T::zero(), |v| v, |a, b| a + b)
+}
+
+/// max x; −∞ for an empty slice. A NaN may be lost: look for those first.
+#[inline(always)]
+pub fn max<T: Real>(x: &[T]) -> T {
+    reduce(x, T::neg_infinity(), |v| v, |a, b| if b > a { b } else { a })
+}
+
+/// Σ aᵢ·bᵢ over the shorter of the two.
+#[inline(always)]
+pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    let n = a.len().min(b.len());
+    let (a, b) = (&a[..n], &b[..n]);
+    let mut lanes = [T::zero(); LANES];
+    let (ca, cb) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let (ra, rb) = (ca.remainder(), cb.remainder());
+    for (x, y) in ca.zip(cb) {
+        for i in 0..LANES {
+            lanes[i] += x[i] * y[i];
+        }
+    }
+    for ((lane, &x), &y) in lanes.iter_mut().zip(ra).zip(rb) {
+        *lane += x * y;
+    }
+    fold(lanes, |p, q| p + q)
+}
+
+/// y += a·x.
+#[inline(always)]
+pub fn axpy<T: Real>(a: T, x: &[T], y: &mut [T]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y += a * x;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agree_with_the_plain_loops() {
+        let a: [f64; 37] = core::array::from_fn(|i| (i as f64 * 0.7) - 11.0);
+        let b: [f64; 37] = core::array::from_fn(|i| 1.0 / (i as f64 + 1.0));
+        assert!((sum(&a) - a.iter().sum::<f64>()).abs() < 1e-12);
+        assert!((dot(&a, &b) - a.iter().zip(&b).map(|(x, y)| x * y).sum::<f64>()).abs() < 1e-12);
+        assert_eq!(max(&a), a[36]);
+        assert_eq!(max::<f64>(&[]), f64::NEG_INFINITY);
+    }
+}

@@ -1,0 +1,66 @@
+//! Importance weights, always from their logarithm, so that ±10⁴ stays finite where a bound is set.
+
+use crate::Real;
+
+/// Bounds of a weight, kept beside their logarithms.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clip {
+    low: f64,
+    high: f64,
+    log_low: f64,
+    log_high: f64,
+}
+
+/// A weight after clipping.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clipped {
+    pub(super) weight: f64,
+    pub(super) clipped: bool,
+}
+
+impl Clip {
+    pub(super) fn new(low: Option<f64>, high: Option<f64>) -> Self {
+        let (low, high) = (low.unwrap_or(0.0), high.unwrap_or(f64::INFINITY));
+        Self { low, high, log_low: Real::ln(low), log_high: Real::ln(high) }
+    }
+
+    /// No bound at all.
+    pub(super) fn none() -> Self {
+        Self::new(None, None)
+    }
+
+    /// Whether a bound is set.
+    pub(super) fn bounds(&self) -> bool {
+        self.low > 0.0 || self.high.is_finite()
+    }
+
+    /// clip(exp(log_weight)). A weight at a bound is that bound, bit for bit.
+    pub(super) fn weight(&self, log_weight: f64) -> Clipped {
+        if log_weight > self.log_high {
+            Clipped { weight: self.high, clipped: true }
+        } else if log_weight < self.log_low {
+            Clipped { weight: self.low, clipped: true }
+        } else {
+            Clipped { weight: Real::exp(log_weight), clipped: false }
+        }
+    }
+
+    /// The logarithm of [`weight`](Self::weight), for weights that underflow.
+    pub(super) fn log(&self, log_weight: f64) -> f64 {
+        log_weight.max(self.log_low).min(self.log_high)
+    }
+
+    /// The clipped surrogate min(ρA, clip(ρ)A) is ρ′A, where ρ′ is bounded only on the side that `min` chooses:
+    /// ρ′ here, and `clipped` where the bound holds, so that the gradient is 0.
+    pub(super) fn surrogate(&self, log_ratio: f64, advantage: f64) -> Clipped {
+        if advantage == 0.0 {
+            return Clipped { weight: 1.0, clipped: false };
+        }
+        let one_sided = if advantage > 0.0 {
+            Self { low: 0.0, log_low: f64::NEG_INFINITY, ..*self }
+        } else {
+            Self { high: f64::INFINITY, log_high: f64::INFINITY, ..*self }
+        };
+        one_sided.weight(log_ratio)
+    }
+}

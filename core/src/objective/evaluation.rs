@@ -1,0 +1,155 @@
+//! Both phases for a whole batch, with the buffers owned: for programs that do not pack their own.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::{Batch, Diagnostics, Error, Gradients, Objective};
+use crate::Real;
+
+/// One completion: T tokens. `Sequence { reward: 1.0, log_probs: &l, ..Default::default() }` leaves out what is not needed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sequence<'a, T> {
+    /// Which prompt it answers. Sequences of the same number are compared with each other.
+    pub group: usize,
+    /// The raw reward.
+    pub reward: T,
+    /// (T) log π(y_t | x, y_<t), the policy being trained.
+    pub log_probs: &'a [T],
+    /// (T) the same under the frozen reference.
+    pub ref_log_probs: Option<&'a [T]>,
+    /// (T) the same under the policy that sampled. `None` for all sequences means on policy.
+    pub old_log_probs: Option<&'a [T]>,
+    /// log Z of its prompt, where it is learned or given.
+    pub log_z: Option<T>,
+    /// V(x) of its prompt, for PPO.
+    pub value: Option<T>,
+}
+
+/// The loss of a batch, its gradients, and the numbers behind them. Per-sequence vectors are in the order of the batch.
+#[derive(Clone, Debug)]
+pub struct Evaluation<T> {
+    /// ℓ.
+    pub loss: f64,
+    /// The metrics.
+    pub diagnostics: Diagnostics,
+    /// r̂ or A.
+    pub advantages: Vec<T>,
+    /// δ; 0 for a baseline.
+    pub residuals: Vec<T>,
+    /// w.
+    pub weights: Vec<T>,
+    /// The log Z that was used.
+    pub log_z: Vec<T>,
+    /// ∂ℓ/∂log Z.
+    pub d_log_z: Vec<T>,
+    offsets: Vec<usize>,
+    d_log_probs: Vec<T>,
+}
+
+impl<T> Evaluation<T> {
+    /// ∂ℓ/∂l_t of every token of sequence i.
+    ///
+    /// # Panics
+    /// If the batch has no sequence i, as indexing does.
+    #[must_use]
+    pub fn d_log_probs(&self, i: usize) -> &[T] {
+        let tokens: Range<usize> = self.offsets[i]..self.offsets[i + 1];
+        &self.d_log_probs[tokens]
+    }
+}
+
+impl Objective {
+    /// Loss and gradients of a whole batch. See the example at [the module](super).
+    ///
+    /// # Errors
+    /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate). [`Error::Missing`] also where an input is given for
+    /// some sequences only.
+    pub fn compute<T: Real>(&self, sequences: &[Sequence<'_, T>]) -> Result<Evaluation<T>, Error> {
+        let count = sequences.len();
+        let packed = Packed::new(sequences)?;
+        let (groups, rewards): (Vec<_>, Vec<_>) = sequences.iter().map(|s| (s.group, s.reward)).unzip();
+        let log_z = if self.log_z().is_some_and(super::LogZ::is_input) {
+            per_sequence(sequences, "log_z", |s| s.log_z)?
+        } else {
+            None
+        };
+        let values = if self.needs_value() { per_sequence(sequences, "values", |s| s.value)? } else { None };
+
+        let mut order = vec![0; count];
+        let per_sequence = || vec![T::zero(); count];
+        let mut advantages = per_sequence();
+        self.advantages(&rewards, &groups, values.as_deref(), &mut order, &mut advantages)?;
+
+        let batch = Batch {
+            offsets: &packed.offsets,
+            groups: &groups,
+            advantages: &advantages,
+            log_probs: &packed.log_probs,
+            ref_log_probs: packed.ref_log_probs.as_deref(),
+            old_log_probs: packed.old_log_probs.as_deref(),
+            log_z: log_z.as_deref(),
+        };
+        let mut d_log_probs = vec![T::zero(); packed.log_probs.len()];
+        let (mut d_log_z, mut log_z_used) = (per_sequence(), per_sequence());
+        let (mut residuals, mut weights) = (per_sequence(), per_sequence());
+        let mut out = Gradients {
+            d_log_probs: &mut d_log_probs,
+            d_log_z: &mut d_log_z,
+            log_z: &mut log_z_used,
+            residuals: &mut residuals,
+            weights: &mut weights,
+        };
+        let diagnostics = self.evaluate(&batch, batch.totals(), &mut order, &mut out)?;
+        let (loss, log_z, offsets) = (diagnostics.loss, log_z_used, packed.offsets);
+        Ok(Evaluation { loss, diagnostics, advantages, residuals, weights, log_z, d_log_z, offsets, d_log_probs })
+    }
+}
+
+/// The token slices of all sequences, one after another.
+struct Packed<T> {
+    offsets: Vec<usize>,
+    log_probs: Vec<T>,
+    ref_log_probs: Option<Vec<T>>,
+    old_log_probs: Option<Vec<T>>,
+}
+
+impl<T: Real> Packed<T> {
+    fn new(sequences: &[Sequence<'_, T>]) -> Result<Self, Error> {
+        let mut offsets = vec![0];
+        let mut end = 0;
+        for sequence in sequences {
+            end += sequence.log_probs.len();
+            offsets.push(end);
+            for (argument, slice) in
+                [("ref_log_probs", sequence.ref_log_probs), ("old_log_probs", sequence.old_log_probs)]
+            {
+                let want = sequence.log_probs.len();
+                slice.map_or(Ok(()), |s| {
+                    super::batch::check_length(argument, s.len(), want, "tokens in this sequence")
+                })?;
+            }
+        }
+        let concat = |slices: Option<Vec<&[T]>>| slices.map(|s| s.concat());
+        Ok(Self {
+            offsets,
+            log_probs: sequences.iter().flat_map(|s| s.log_probs).copied().collect(),
+            ref_log_probs: concat(per_sequence(sequences, "ref_log_probs", |s| s.ref_log_probs)?),
+            old_log_probs: concat(per_sequence(sequences, "old_log_probs", |s| s.old_log_probs)?),
+        })
+    }
+}
+
+/// An input of every sequence, or `None` if none has it.
+fn per_sequence<'a, T, V>(
+    sequences: &[Sequence<'a, T>],
+    argument: &'static str,
+    get: impl Fn(&Sequence<'a, T>) -> Option<V>,
+) -> Result<Option<Vec<V>>, Error> {
+    if sequences.iter().all(|s| get(s).is_none()) {
+        return Ok(None);
+    }
+    let because = "other sequences have it: give it for all, or for none";
+    let each = |(i, s)| get(s).ok_or(Error::Missing { argument, sequence: Some(i), because });
+    sequences.iter().enumerate().map(each).collect::<Result<Vec<V>, Error>>().map(Some)
+}

@@ -1,0 +1,132 @@
+//! A batch in a file, and its evaluation: `{"objective": {…}, "sequences": [{…}, …]}` in, loss and gradients out.
+//!
+//! Only the shapes are here; the caller reads and writes JSON.
+//!
+//! ```
+//! use flowrl_core::objective::file::BatchFile;
+//! let file: BatchFile = serde_json::from_str(
+//!     r#"{"objective": {"preset": "exact-tb", "log_z": "given"},
+//!         "sequences": [{"group": 0, "reward": 1.0, "log_z": 0.5, "logp": [-1.0, -0.5], "ref_logp": [-1.0, -1.5]}]}"#,
+//! )?;
+//! let result = file.evaluate::<f64>()?;
+//! // δ = 0.5 + (−1.5) − 1.0 − (−2.5), ℓ = δ².
+//! assert_eq!(result.sequences[0].residual, 0.5);
+//! assert_eq!(result.loss, 0.25);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, ObjectiveSpec, Sequence};
+use crate::Real;
+
+/// A batch file. Keys that it does not know at the top level (such as `expected`) are ignored.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct BatchFile {
+    /// The options. A key that the kind does not use is ignored.
+    pub objective: ObjectiveSpec,
+    /// The completions.
+    pub sequences: Vec<SequenceRecord>,
+}
+
+/// One completion in a batch file.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SequenceRecord {
+    /// Which prompt it answers.
+    pub group: usize,
+    /// The raw reward.
+    pub reward: f64,
+    /// log Z of its prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_z: Option<f64>,
+    /// V(x) of its prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Token log-probabilities under the policy.
+    pub logp: Vec<f64>,
+    /// The same under the reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ref_logp: Option<Vec<f64>>,
+    /// The same under the policy that sampled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_logp: Option<Vec<f64>>,
+}
+
+/// What `flowrl-cli loss` prints.
+#[derive(Clone, Debug, Serialize)]
+pub struct BatchResult {
+    /// ℓ.
+    pub loss: f64,
+    /// Every metric that the objective has.
+    pub metrics: BTreeMap<String, f64>,
+    /// In the order of the file.
+    pub sequences: Vec<SequenceResult>,
+}
+
+/// The part of one completion.
+#[derive(Clone, Debug, Serialize)]
+pub struct SequenceResult {
+    /// r̂ or A.
+    pub advantage: f64,
+    /// δ; 0 for a baseline.
+    pub residual: f64,
+    /// w.
+    pub weight: f64,
+    /// The log Z that was used; 0 for a baseline.
+    pub log_z: f64,
+    /// ∂ℓ/∂log Z.
+    pub d_log_z: f64,
+    /// ∂ℓ/∂l_t of every token.
+    pub d_logp: Vec<f64>,
+}
+
+impl BatchFile {
+    /// Evaluates the batch in `T`.
+    ///
+    /// # Errors
+    /// As [`ObjectiveSpec::resolve`] and [`Objective::compute`](super::Objective::compute).
+    pub fn evaluate<T: Real>(&self) -> Result<BatchResult, Error> {
+        let objective = self.objective.resolve()?;
+        let convert = |values: &[f64]| values.iter().map(|&v| T::of(v)).collect::<Vec<T>>();
+        let tokens: Vec<[Option<Vec<T>>; 3]> = self
+            .sequences
+            .iter()
+            .map(|s| [Some(convert(&s.logp)), s.ref_logp.as_deref().map(convert), s.old_logp.as_deref().map(convert)])
+            .collect();
+        let sequences: Vec<_> = self
+            .sequences
+            .iter()
+            .zip(&tokens)
+            .map(|(s, [logp, ref_logp, old_logp])| Sequence {
+                group: s.group,
+                reward: T::of(s.reward),
+                log_probs: logp.as_deref().unwrap_or_default(),
+                ref_log_probs: ref_logp.as_deref(),
+                old_log_probs: old_logp.as_deref(),
+                log_z: s.log_z.map(T::of),
+                value: s.value.map(T::of),
+            })
+            .collect();
+        let evaluation = objective.compute(&sequences)?;
+        Ok(BatchResult {
+            loss: evaluation.loss,
+            metrics: evaluation.diagnostics.metrics().map(|(name, value)| (name.to_owned(), value)).collect(),
+            sequences: (0..sequences.len())
+                .map(|i| SequenceResult {
+                    advantage: evaluation.advantages[i].f64(),
+                    residual: evaluation.residuals[i].f64(),
+                    weight: evaluation.weights[i].f64(),
+                    log_z: evaluation.log_z[i].f64(),
+                    d_log_z: evaluation.d_log_z[i].f64(),
+                    d_logp: evaluation.d_log_probs(i).iter().map(|d| d.f64()).collect(),
+                })
+                .collect(),
+        })
+    }
+}

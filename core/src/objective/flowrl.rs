@@ -1,0 +1,215 @@
+//! FlowRL's loss and gradient: ℓ = (1/B) Σ wδ², δ = log Z + (L − L_ref)/divisor − βr̂.
+
+use super::batch::{Batch, Gradients, Totals};
+use super::clip::Clip;
+use super::diagnostics::Diagnostics;
+use super::groups::{runs, sort_by_group};
+use super::tokens::{LogRatios, masked_sum};
+use super::{Error, FlowRl, Importance, Length, LogZ, Shape, TokenMask};
+use crate::Real;
+
+pub(super) fn evaluate<T: Real>(
+    options: &FlowRl,
+    batch: &Batch<'_, T>,
+    totals: Totals,
+    order: &mut [usize],
+    out: &mut Gradients<'_, T>,
+) -> Result<Diagnostics, Error> {
+    if batch.ref_log_probs.is_none() {
+        let because = "FlowRL compares the policy with its reference";
+        return Err(Error::Missing { argument: "ref_log_probs", sequence: None, because });
+    }
+    if options.log_z.is_input() && batch.log_z.is_none() {
+        let because = "this estimator takes log Z as an input; `log_z = \"group-mean\"` needs none";
+        return Err(Error::Missing { argument: "log_z", sequence: None, because });
+    }
+    let clip = match options.importance {
+        Importance::None => Clip::none(),
+        Importance::Sequence | Importance::Geometric => Clip::new(options.clip_low, options.clip_high),
+    };
+    let pass = Pass { options, batch, clip, sequences: totals.sequences as f64 };
+    let mut diagnostics = Diagnostics { length_normalised: options.length == Length::Mean, ..Diagnostics::default() };
+    match options.log_z {
+        LogZ::GroupMean | LogZ::LeaveOneOut => {
+            sort_by_group(batch.groups, order);
+            for group in runs(batch.groups, order) {
+                for &i in group {
+                    pass.without_log_z(i, out, &mut diagnostics)?;
+                }
+                pass.log_z_of_group(group, out);
+                for &i in group {
+                    pass.with_log_z(i, out, &mut diagnostics)?;
+                }
+            }
+        }
+        LogZ::Network | LogZ::Scalar | LogZ::Given | LogZ::Zero => {
+            for i in 0..batch.groups.len() {
+                pass.without_log_z(i, out, &mut diagnostics)?;
+                out.log_z[i] = batch.log_z.filter(|_| options.log_z.is_input()).map_or(T::zero(), |z| z[i]);
+                pass.with_log_z(i, out, &mut diagnostics)?;
+            }
+        }
+    }
+    Ok(diagnostics)
+}
+
+/// What every sequence is evaluated with.
+struct Pass<'a, T> {
+    options: &'a FlowRl,
+    batch: &'a Batch<'a, T>,
+    clip: Clip,
+    /// B of the whole batch.
+    sequences: f64,
+}
+
+impl<T: Real> Pass<'_, T> {
+    /// Everything of sequence i that does not depend on log Z. Leaves u = (L − L_ref)/divisor − βr̂ in `residuals`, log w
+    /// before clipping in `weights`, and ∂u/∂l_t (1/divisor, or 0 where masked) in `d_log_probs`.
+    fn without_log_z(&self, i: usize, out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
+        let ratios = LogRatios::of(self.batch, i)?;
+        let advantage = self.batch.advantages[i].f64();
+        let tokens = self.batch.tokens(i);
+        let d = &mut out.d_log_probs[tokens.clone()];
+        let mut length = d.len();
+        let mut sum_ref = ratios.reference.map_or(0.0, |r| r.sum);
+        let mut sum_old = ratios.old.map_or(0.0, |r| r.sum);
+        diagnostics.advantages.push(advantage);
+        diagnostics.ref_log_ratios.push(sum_ref);
+        diagnostics.ref_tokens += length;
+        if let Some(old) = ratios.old {
+            diagnostics.old_log_ratio_max = Some(diagnostics.old_log_ratio_max.unwrap_or(0.0).max(old.max_abs));
+        }
+
+        let masked = self.mark_kept(i, advantage, d);
+        if masked {
+            let l = &self.batch.log_probs[tokens.clone()];
+            let total = length;
+            if let Some(reference) = self.batch.ref_log_probs {
+                (sum_ref, length) = masked_sum(l, &reference[tokens.clone()], d);
+            }
+            if let Some(old) = self.batch.old_log_probs {
+                (sum_old, length) = masked_sum(l, &old[tokens], d);
+            }
+            diagnostics.masked.add(total - length, total);
+        } else if self.options.token_mask != TokenMask::None {
+            diagnostics.masked.add(0, length);
+        }
+        if length > 0 {
+            diagnostics.inverse_lengths.push(1.0 / length as f64);
+        }
+
+        let divisor = match self.options.length {
+            Length::Mean => length.max(1) as f64,
+            Length::Sum => 1.0,
+            Length::Fixed(n) => n as f64,
+        };
+        if masked {
+            let inverse = T::of(1.0 / divisor);
+            d.iter_mut().for_each(|d| *d *= inverse);
+        } else {
+            d.fill(T::of(1.0 / divisor));
+        }
+        out.residuals[i] = T::of(sum_ref / divisor - self.options.beta * advantage);
+        out.weights[i] = T::of(match self.options.importance {
+            Importance::None => 0.0,
+            Importance::Sequence => sum_old,
+            Importance::Geometric => sum_old / length.max(1) as f64,
+        });
+        Ok(())
+    }
+
+    /// Whether a mask applies to sequence i; then `keep` gets 1 for each token that stays and 0 for each that is dropped.
+    fn mark_kept(&self, i: usize, advantage: f64, keep: &mut [T]) -> bool {
+        let (TokenMask::Cispo, Some(old)) = (self.options.token_mask, self.batch.old_log_probs) else {
+            return false;
+        };
+        // π/π_old > high, compared as logarithms; no exponential per token.
+        let (sign, bound) = match advantage {
+            a if a > 0.0 => (1.0, Real::ln(self.options.token_clip_high)),
+            a if a < 0.0 => (-1.0, -Real::ln(self.options.token_clip_low)),
+            _ => return false,
+        };
+        let tokens = self.batch.tokens(i);
+        for ((keep, l), old) in keep.iter_mut().zip(&self.batch.log_probs[tokens.clone()]).zip(&old[tokens]) {
+            *keep = if sign * (l.f64() - old.f64()) > bound { T::zero() } else { T::one() };
+        }
+        true
+    }
+
+    /// −Σwu/Σw over the group, or over the other members, into `log_z`. Weights are relative to the group's largest, so
+    /// that none overflows and their sum is not 0.
+    fn log_z_of_group(&self, group: &[usize], out: &mut Gradients<'_, T>) {
+        let log_weight = |i: usize| self.clip.log(out.weights[i].f64());
+        let mean_without = |skip: Option<usize>| {
+            let others = || group.iter().copied().filter(|&j| Some(j) != skip);
+            let largest = others().map(log_weight).fold(f64::NEG_INFINITY, f64::max);
+            let (mut sum, mut product) = (0.0, 0.0);
+            for j in others() {
+                let w = Real::exp(log_weight(j) - largest);
+                sum += w;
+                product += w * out.residuals[j].f64();
+            }
+            (largest, sum, product)
+        };
+        let (largest, sum, product) = mean_without(None);
+        for &i in group {
+            let log_z = match self.options.log_z {
+                LogZ::LeaveOneOut if group.len() == 1 => 0.0,
+                LogZ::LeaveOneOut => {
+                    let own = Real::exp(log_weight(i) - largest);
+                    if own > 0.5 * sum {
+                        // Subtracting would cancel. At most one member has more than half the weight: sum the others.
+                        let (_, sum, product) = mean_without(Some(i));
+                        -product / sum
+                    } else {
+                        -(product - own * out.residuals[i].f64()) / (sum - own)
+                    }
+                }
+                _ => -product / sum,
+            };
+            out.log_z[i] = T::of(log_z);
+        }
+    }
+
+    /// The loss and gradients of sequence i, once its log Z is known.
+    fn with_log_z(&self, i: usize, out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
+        let log_weight = out.weights[i].f64();
+        let weight = self.clip.weight(log_weight);
+        let residual = out.log_z[i].f64() + out.residuals[i].f64();
+        let (loss, slope) = penalty(self.options, residual);
+        let loss = weight.weight * loss / self.sequences;
+        let slope = weight.weight * slope / self.sequences;
+        out.residuals[i] = T::of(residual);
+        out.weights[i] = T::of(weight.weight);
+        if !out.weights[i].is_finite() {
+            return Err(Error::WeightOverflow { sequence: i, log_weight });
+        }
+        for (quantity, value) in [("residual", residual), ("loss", loss), ("gradient", slope)] {
+            if !T::of(value).is_finite() {
+                return Err(Error::Overflow { quantity, sequence: i });
+            }
+        }
+        let scale = T::of(slope);
+        out.d_log_z[i] = if self.options.log_z.is_input() { scale } else { T::zero() };
+        out.d_log_probs[self.batch.tokens(i)].iter_mut().for_each(|d| *d *= scale);
+
+        let weighted = self.options.importance != Importance::None;
+        diagnostics.loss += loss;
+        diagnostics.residuals.push(residual);
+        diagnostics.log_z.push(out.log_z[i].f64());
+        diagnostics.weights.push(weight.weight, residual, weighted);
+        if weighted && self.clip.bounds() {
+            diagnostics.clipped.add(usize::from(weight.clipped), 1);
+        }
+        Ok(())
+    }
+}
+
+/// The penalty of a residual and its derivative.
+fn penalty(options: &FlowRl, residual: f64) -> (f64, f64) {
+    let h = options.huber_delta;
+    match options.shape {
+        Shape::Huber if residual.abs() > h => (2.0 * h * residual.abs() - h * h, (2.0 * h).copysign(residual)),
+        Shape::Squared | Shape::Huber => (residual * residual, 2.0 * residual),
+    }
+}

@@ -1,0 +1,58 @@
+//! Enums whose variants have names and descriptions: one table gives parsing, printing and help.
+
+/// Defines a field-less enum with `ALL`, `NAMES`, `name`, `description`, `Display` and `FromStr`.
+macro_rules! named_enum {
+    (
+        $(#[$meta:meta])*
+        pub enum $type:ident ($what:literal) { $( $variant:ident = $name:literal: $description:literal, )+ }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+        pub enum $type {
+            $(
+                #[doc = concat!("`", $name, "`: ", $description)]
+                #[cfg_attr(feature = "serde", serde(rename = $name))]
+                $variant,
+            )+
+        }
+
+        impl $type {
+            /// Every value, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// The names of [`ALL`](Self::ALL).
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+
+            /// The name used in files and on the command line.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// One line of help.
+            #[must_use]
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$variant => $description),+ }
+            }
+        }
+
+        impl core::fmt::Display for $type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl core::str::FromStr for $type {
+            type Err = $crate::objective::Error;
+
+            fn from_str(name: &str) -> Result<Self, Self::Err> {
+                match name {
+                    $($name => Ok(Self::$variant),)+
+                    _ => Err($crate::objective::Error::UnknownName { what: $what, want: Self::NAMES }),
+                }
+            }
+        }
+    };
+}
+
+pub(super) use named_enum;

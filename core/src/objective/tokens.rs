@@ -1,0 +1,95 @@
+//! Passes over the tokens of one sequence.
+//!
+//! Sums are double-precision whatever the storage type, in [`LANES`] independent accumulators that the compiler turns into
+//! vectors, added up in a fixed order: the result depends on the values alone, never on the machine or on the batch around.
+
+use super::{Batch, Error};
+use crate::Real;
+
+const LANES: usize = 8;
+
+/// Σ (a − b) and max |a − b| over a sequence.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Difference {
+    pub(super) sum: f64,
+    pub(super) max_abs: f64,
+}
+
+/// The differences of one sequence that an objective starts from, its inputs checked to be finite.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogRatios {
+    /// l − l_ref, where the reference is given.
+    pub(super) reference: Option<Difference>,
+    /// l − l_old, where the old policy is given.
+    pub(super) old: Option<Difference>,
+}
+
+impl LogRatios {
+    /// Of sequence i.
+    pub(super) fn of<T: Real>(batch: &Batch<'_, T>, i: usize) -> Result<Self, Error> {
+        let tokens = batch.tokens(i);
+        let l = &batch.log_probs[tokens.clone()];
+        let against = |other: Option<&[T]>| other.map(|o| difference(l, &o[tokens.clone()]));
+        let ratios = Self { reference: against(batch.ref_log_probs), old: against(batch.old_log_probs) };
+        // A sum is finite only if every term is.
+        let mut sums = [ratios.reference, ratios.old].into_iter().flatten().peekable();
+        let finite = match sums.peek() {
+            Some(_) => sums.all(|d| d.sum.is_finite()),
+            None => l.iter().all(|x| x.is_finite()),
+        };
+        if finite { Ok(ratios) } else { Err(locate(batch, i)) }
+    }
+}
+
+/// Σ (a − b) and max |a − b|.
+pub(super) fn difference<T: Real>(a: &[T], b: &[T]) -> Difference {
+    let (mut sum, mut max) = ([0.0; LANES], [0.0; LANES]);
+    let (chunks_a, chunks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let tail = chunks_a.remainder().iter().zip(chunks_b.remainder());
+    for (a, b) in chunks_a.zip(chunks_b) {
+        for lane in 0..LANES {
+            let d = a[lane].f64() - b[lane].f64();
+            sum[lane] += d;
+            max[lane] = if d.abs() > max[lane] { d.abs() } else { max[lane] };
+        }
+    }
+    for (lane, (a, b)) in tail.enumerate() {
+        let d = a.f64() - b.f64();
+        sum[lane] += d;
+        max[lane] = max[lane].max(d.abs());
+    }
+    Difference { sum: tree_sum(sum), max_abs: max.into_iter().fold(0.0, f64::max) }
+}
+
+/// Σ (a − b) over the tokens with a non-zero entry in `keep`, and how many there are.
+pub(super) fn masked_sum<T: Real>(a: &[T], b: &[T], keep: &[T]) -> (f64, usize) {
+    let (mut sum, mut count) = (0.0, 0);
+    for ((a, b), keep) in a.iter().zip(b).zip(keep) {
+        if *keep != T::zero() {
+            sum += a.f64() - b.f64();
+            count += 1;
+        }
+    }
+    (sum, count)
+}
+
+fn tree_sum(s: [f64; LANES]) -> f64 {
+    ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+}
+
+/// The slow path: which value of sequence i is not finite.
+#[cold]
+fn locate<T: Real>(batch: &Batch<'_, T>, i: usize) -> Error {
+    let slices = [
+        ("log_probs", Some(batch.log_probs)),
+        ("ref_log_probs", batch.ref_log_probs),
+        ("old_log_probs", batch.old_log_probs),
+    ];
+    for (argument, slice) in slices {
+        let values = slice.map_or(&[][..], |s| &s[batch.tokens(i)]);
+        if let Some(token) = values.iter().position(|v| !v.is_finite()) {
+            return Error::NonFinite { argument, sequence: i, token: Some(token), got: values[token].f64() };
+        }
+    }
+    Error::Overflow { quantity: "sum of log-ratios", sequence: i }
+}

@@ -1,0 +1,106 @@
+//! AdamW's options, learning-rate schedules, clipping by global norm.
+
+/// One AdamW step as a kernel needs it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWStep {
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Number of this step, from 1.
+    pub time: u64,
+    /// Factor on the gradient: 1, or less where its norm was clipped.
+    pub grad_scale: f64,
+}
+
+/// AdamW's options. The default is PyTorch's, without weight decay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamW {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+impl AdamW {
+    /// The step number `time` (from 1) at `learning_rate`, with gradients multiplied by `grad_scale`.
+    #[must_use]
+    pub fn step(&self, learning_rate: f64, time: u64, grad_scale: f64) -> AdamWStep {
+        let Self { beta1, beta2, eps, weight_decay } = *self;
+        AdamWStep { learning_rate, beta1, beta2, eps, weight_decay, time, grad_scale }
+    }
+}
+
+/// How the learning rate moves after warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Decay {
+    /// Stays at its peak.
+    #[default]
+    Constant,
+    /// Falls in a straight line to 0 at the last step.
+    Linear,
+    /// Falls as half a cosine to 0 at the last step.
+    Cosine,
+}
+
+/// A learning-rate schedule: a linear warm-up, then a [`Decay`].
+///
+/// ```
+/// use flowrl_core::optim::{Decay, Schedule};
+/// let schedule = Schedule { peak: 1.0, warmup: 10, total: 100, decay: Decay::Cosine };
+/// assert_eq!(schedule.at(0), 0.1);
+/// assert_eq!(schedule.at(9), 1.0);
+/// assert!(schedule.at(99) < 0.01);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// The learning rate after warm-up.
+    pub peak: f64,
+    /// Steps of warm-up: step t < warmup has peak·(t + 1)/warmup.
+    pub warmup: u64,
+    /// All steps, warm-up included.
+    pub total: u64,
+    /// What follows the warm-up.
+    pub decay: Decay,
+}
+
+impl Schedule {
+    /// The learning rate of step `t`, from 0.
+    #[must_use]
+    pub fn at(&self, t: u64) -> f64 {
+        if t < self.warmup {
+            return self.peak * (t + 1) as f64 / self.warmup as f64;
+        }
+        let span = self.total.saturating_sub(self.warmup).max(1) as f64;
+        let progress = ((t - self.warmup) as f64 / span).min(1.0);
+        match self.decay {
+            Decay::Constant => self.peak,
+            Decay::Linear => self.peak * (1.0 - progress),
+            Decay::Cosine => self.peak * 0.5 * (1.0 + libm::cos(core::f64::consts::PI * progress)),
+        }
+    }
+}
+
+/// The factor that brings a gradient of this norm down to `max_norm`: min(1, max_norm/(norm + 1e-6)), as PyTorch has it.
+#[must_use]
+pub fn clip_scale(norm: f64, max_norm: Option<f64>) -> f64 {
+    max_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0))
+}

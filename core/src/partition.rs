@@ -1,0 +1,407 @@
+//! The partition network Z_φ: log Z(x), or a value V(x), from the mean hidden state of a prompt (SPEC §6, FlowRL paper §3.2).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::Real;
+use crate::backend::{Backend, LinearShape};
+use crate::optim::AdamWStep;
+use crate::parameter::Parameter;
+use crate::random::{Purpose, Stream};
+
+/// Shape of the network: `layers` linear layers, GELU between them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
+pub struct PartitionOptions {
+    /// Linear layers, the last of which gives one number.
+    pub layers: usize,
+    /// Layer normalisation after each GELU.
+    pub layer_norm: bool,
+    /// Dropout after each GELU, in [0, 1).
+    pub dropout: f64,
+    /// Start the last layer at 0, so that log Z starts at 0.
+    pub zero_init: bool,
+}
+
+impl Default for PartitionOptions {
+    fn default() -> Self {
+        Self { layers: 3, layer_norm: false, dropout: 0.0, zero_init: true }
+    }
+}
+
+impl PartitionOptions {
+    /// What the code released with the paper has.
+    pub const RELEASED: Self = Self { layers: 3, layer_norm: true, dropout: 0.1, zero_init: false };
+
+    /// Says what is wrong with the options, if anything.
+    ///
+    /// # Errors
+    /// The name of the option, and what it should be.
+    pub fn validate(&self) -> Result<(), &'static str> {
+        if self.layers == 0 {
+            return Err("layers must be at least 1");
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err("dropout must be at least 0 and below 1");
+        }
+        Ok(())
+    }
+}
+
+struct Layer<B: Backend> {
+    weight: Parameter<B>,
+    bias: Parameter<B>,
+    /// γ and β, where there is layer normalisation.
+    norm: Option<(Parameter<B>, Parameter<B>)>,
+}
+
+/// What the forward pass of one hidden layer leaves for the backward pass.
+struct Activation<B: Backend> {
+    pre: B::Buffer,
+    /// GELU's output where a layer normalisation follows it.
+    gelu: B::Buffer,
+    out: B::Buffer,
+    mean: B::Buffer,
+    inv_std: B::Buffer,
+}
+
+/// The network, its gradients and its optimiser state on one device. Forward and backward are written by hand.
+///
+/// ```
+/// use flowrl_core::backend::CpuBackend;
+/// use flowrl_core::partition::{PartitionNetwork, PartitionOptions};
+/// let cpu = CpuBackend::<f64>::reference();
+/// let mut network = PartitionNetwork::new(&cpu, "log_z", 4, PartitionOptions::default(), 7)?;
+/// let hidden = vec![0.5; 2 * 4]; // two prompts, d = 4
+/// assert_eq!(network.forward(&cpu, &hidden, 2, None)?, [0.0, 0.0]); // the last layer starts at 0
+/// network.backward(&cpu, &hidden, &[1.0, -1.0], None)?;
+/// # Ok::<(), flowrl_core::backend::CpuError>(())
+/// ```
+pub struct PartitionNetwork<B: Backend> {
+    name: String,
+    width: usize,
+    options: PartitionOptions,
+    layers: Vec<Layer<B>>,
+    activations: Vec<Activation<B>>,
+    delta: [B::Buffer; 2],
+    output: B::Buffer,
+    capacity: usize,
+    /// Seed and step of the dropout masks of the last forward pass.
+    dropout: Option<(Stream, u32)>,
+    stream: Stream,
+}
+
+impl<B: Backend> core::fmt::Debug for PartitionNetwork<B> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PartitionNetwork")
+            .field("name", &self.name)
+            .field("width", &self.width)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+const NORM_EPS: f64 = 1e-5;
+
+impl<B: Backend> PartitionNetwork<B> {
+    /// A network for hidden states of `width` elements, uniform in ±1/√width as PyTorch's `Linear`, drawn from `seed`.
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn new(backend: &B, name: &str, width: usize, options: PartitionOptions, seed: u64) -> Result<Self, B::Error> {
+        let stream = Stream::new(seed, Purpose::Init);
+        let bound = 1.0 / libm::sqrt(width as f64);
+        let count = options.layers.max(1);
+        let mut layers = Vec::with_capacity(count);
+        for i in 0..count {
+            let last = i + 1 == count;
+            let outputs = if last { 1 } else { width };
+            let draw = |row: usize, len: usize| -> Vec<B::Real> {
+                if last && options.zero_init {
+                    return vec![B::Real::of(0.0); len];
+                }
+                let value = |j: usize| bound * (2.0 * stream.uniform(i as u32, row as u32, j as u32) - 1.0);
+                (0..len).map(|j| B::Real::of(value(j))).collect()
+            };
+            let parameter =
+                |what: &str, value: &[B::Real]| Parameter::new(backend, format!("{name}.{i}.{what}"), value);
+            let norm = if options.layer_norm && !last {
+                let ones = vec![B::Real::of(1.0); width];
+                let zeros = vec![B::Real::of(0.0); width];
+                Some((parameter("norm.weight", &ones)?, parameter("norm.bias", &zeros)?))
+            } else {
+                None
+            };
+            layers.push(Layer {
+                weight: parameter("weight", &draw(0, outputs * width))?,
+                bias: parameter("bias", &draw(1, outputs))?,
+                norm,
+            });
+        }
+        Ok(Self {
+            name: name.into(),
+            width,
+            options,
+            layers,
+            activations: Vec::new(),
+            delta: [backend.zeros(0)?, backend.zeros(0)?],
+            output: backend.zeros(0)?,
+            capacity: 0,
+            dropout: None,
+            stream: Stream::new(seed, Purpose::Dropout),
+        })
+    }
+
+    /// Elements of a hidden state.
+    #[must_use]
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+
+    fn reserve(&mut self, backend: &B, prompts: usize) -> Result<(), B::Error> {
+        if prompts <= self.capacity {
+            return Ok(());
+        }
+        let size = prompts * self.width;
+        self.activations.clear();
+        for _ in 1..self.layers.len() {
+            let (normed, rows) = if self.options.layer_norm { (size, prompts) } else { (0, 0) };
+            self.activations.push(Activation {
+                pre: backend.zeros(size)?,
+                gelu: backend.zeros(normed)?,
+                out: backend.zeros(size)?,
+                mean: backend.zeros(rows)?,
+                inv_std: backend.zeros(rows)?,
+            });
+        }
+        self.delta = [backend.zeros(size)?, backend.zeros(size)?];
+        self.output = backend.zeros(prompts)?;
+        self.capacity = prompts;
+        Ok(())
+    }
+
+    /// log Z (prompts) from `hidden` (prompts, width). `training` names the step, which switches dropout on.
+    ///
+    /// # Errors
+    /// Where `hidden` is too short, or the device failed.
+    pub fn forward(
+        &mut self,
+        backend: &B,
+        hidden: &B::Buffer,
+        prompts: usize,
+        training: Option<u32>,
+    ) -> Result<Vec<B::Real>, B::Error> {
+        self.reserve(backend, prompts)?;
+        let Self { layers, activations, width, options, output, stream, .. } = self;
+        self.dropout = training.filter(|_| options.dropout > 0.0).map(|step| (*stream, step));
+        let shape = (prompts, *width);
+        for (i, layer) in layers.iter().enumerate() {
+            let (before, rest) = activations.split_at_mut(i);
+            let input = before.last().map_or(hidden, |a| &a.out);
+            let linear = |y: &mut B::Buffer, outputs: usize| {
+                let shape = LinearShape { rows: prompts, inputs: *width, outputs };
+                backend.linear(input, &layer.weight.value, Some(&layer.bias.value), y, shape, false)
+            };
+            let Some(a) = rest.first_mut() else {
+                linear(output, 1)?;
+                break;
+            };
+            linear(&mut a.pre, *width)?;
+            if let Some((gamma, beta)) = &layer.norm {
+                backend.gelu(&a.pre, &mut a.gelu, prompts * *width)?;
+                let (mean, inv_std) = (&mut a.mean, &mut a.inv_std);
+                backend.layer_norm(&a.gelu, &gamma.value, &beta.value, &mut a.out, mean, inv_std, shape, NORM_EPS)?;
+            } else {
+                backend.gelu(&a.pre, &mut a.out, prompts * *width)?;
+            }
+            if let Some((stream, step)) = self.dropout {
+                backend.dropout(&mut a.out, shape, options.dropout, stream, mask_step(step, i))?;
+            }
+        }
+        let mut log_z = vec![B::Real::of(0.0); prompts];
+        backend.read(output, 0, &mut log_z)?;
+        Ok(log_z)
+    }
+
+    /// Adds to the gradients from `d_log_z` (prompts), for the `hidden` of the last forward pass; writes ∂loss/∂hidden
+    /// (prompts, width) where asked.
+    ///
+    /// # Errors
+    /// Where a length does not fit, or the device failed.
+    pub fn backward(
+        &mut self,
+        backend: &B,
+        hidden: &B::Buffer,
+        d_log_z: &[B::Real],
+        d_hidden: Option<&mut B::Buffer>,
+    ) -> Result<(), B::Error> {
+        let prompts = d_log_z.len();
+        let (width, options) = (self.width, self.options);
+        let shape = (prompts, width);
+        backend.write(&mut self.output, 0, d_log_z)?;
+        let [upstream, downstream] = &mut self.delta;
+        let (mut upstream, mut downstream) = (upstream, downstream);
+        for i in (0..self.layers.len()).rev() {
+            let (before, rest) = self.layers.split_at_mut(i);
+            let layer = &mut rest[0];
+            let last = i == self.activations.len();
+            let linear = LinearShape { rows: prompts, inputs: width, outputs: if last { 1 } else { width } };
+            let input = if i == 0 { hidden } else { &self.activations[i - 1].out };
+            let dy = if last { &self.output } else { &*upstream };
+            backend.linear_backward_weight(dy, input, &mut layer.weight.grad, Some(&mut layer.bias.grad), linear)?;
+            let Some(below) = before.last_mut() else {
+                if let Some(d_hidden) = d_hidden {
+                    backend.linear_backward_input(dy, &layer.weight.value, d_hidden, linear, false)?;
+                }
+                break;
+            };
+            backend.linear_backward_input(dy, &layer.weight.value, downstream, linear, false)?;
+            (upstream, downstream) = (downstream, upstream);
+            let a = &self.activations[i - 1];
+            if let Some((stream, step)) = self.dropout {
+                backend.dropout(upstream, shape, options.dropout, stream, mask_step(step, i - 1))?;
+            }
+            if let Some((gamma, beta)) = &mut below.norm {
+                let (dg, db) = (&mut gamma.grad, &mut beta.grad);
+                backend.layer_norm_backward(&a.gelu, &gamma.value, &a.mean, &a.inv_std, upstream, dg, db, shape)?;
+            }
+            backend.gelu_backward(&a.pre, upstream, prompts * width)?;
+        }
+        Ok(())
+    }
+
+    /// Every tensor, in a fixed order.
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter<B>> {
+        self.layers.iter().flat_map(|layer| {
+            let norm = layer.norm.iter().flat_map(|(gamma, beta)| [gamma, beta]);
+            [&layer.weight, &layer.bias].into_iter().chain(norm)
+        })
+    }
+
+    /// Every tensor, mutable, in the same order.
+    pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter<B>> {
+        self.layers.iter_mut().flat_map(|layer| {
+            let norm = layer.norm.iter_mut().flat_map(|(gamma, beta)| [gamma, beta]);
+            [&mut layer.weight, &mut layer.bias].into_iter().chain(norm)
+        })
+    }
+
+    /// ‖gradient‖ over all tensors.
+    ///
+    /// # Errors
+    /// Where the device failed.
+    pub fn grad_norm(&self, backend: &B) -> Result<f64, B::Error> {
+        let mut squares = 0.0;
+        for parameter in self.parameters() {
+            squares += parameter.grad_squares(backend)?;
+        }
+        Ok(libm::sqrt(squares))
+    }
+
+    /// One AdamW step, after which the gradients are 0 again.
+    ///
+    /// # Errors
+    /// Where the device failed.
+    pub fn update(&mut self, backend: &B, step: &AdamWStep) -> Result<(), B::Error> {
+        for parameter in self.parameters_mut() {
+            parameter.adamw(backend, step)?;
+        }
+        self.zero_grad(backend)
+    }
+
+    /// Sets the gradients to 0.
+    ///
+    /// # Errors
+    /// Where the device failed.
+    pub fn zero_grad(&mut self, backend: &B) -> Result<(), B::Error> {
+        self.parameters_mut().try_for_each(|parameter| parameter.zero_grad(backend))
+    }
+}
+
+/// Masks of different layers differ.
+const fn mask_step(step: u32, layer: usize) -> u32 {
+    step.wrapping_mul(64).wrapping_add(layer as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::CpuBackend;
+
+    /// Central differences of Σ cᵢ log Zᵢ against the hand-written backward pass: every weight and the input.
+    fn check(options: PartitionOptions, training: Option<u32>) {
+        let cpu = CpuBackend::<f64>::reference();
+        let (width, prompts) = (5, 3);
+        let stream = Stream::new(11, Purpose::Init);
+        let mut hidden: Vec<f64> = (0..prompts * width).map(|i| stream.normal(9, 9, i as u32)).collect();
+        let coefficients = [0.7, -1.3, 0.4];
+        let mut network = PartitionNetwork::new(&cpu, "z", width, options, 5).unwrap();
+        let loss = |network: &mut PartitionNetwork<CpuBackend<f64>>, hidden: &Vec<f64>| -> f64 {
+            let z = network.forward(&cpu, hidden, prompts, training).unwrap();
+            z.iter().zip(coefficients).map(|(z, c)| z * c).sum()
+        };
+        loss(&mut network, &hidden);
+        let mut d_hidden = cpu.zeros(prompts * width).unwrap();
+        network.backward(&cpu, &hidden, &coefficients, Some(&mut d_hidden)).unwrap();
+        let h = 1e-5;
+        for i in 0..hidden.len() {
+            let x = hidden[i];
+            hidden[i] = x + h;
+            let up = loss(&mut network, &hidden);
+            hidden[i] = x - h;
+            let down = loss(&mut network, &hidden);
+            hidden[i] = x;
+            assert!(((up - down) / (2.0 * h) - d_hidden[i]).abs() < 1e-7, "d_hidden[{i}]");
+        }
+        let count = network.parameters().count();
+        for p in 0..count {
+            let len = network.parameters().nth(p).unwrap().len;
+            for i in 0..len {
+                let mut at = |shift: f64| {
+                    network.parameters_mut().nth(p).unwrap().value[i] += shift;
+                    let value = loss(&mut network, &hidden);
+                    network.parameters_mut().nth(p).unwrap().value[i] -= shift;
+                    value
+                };
+                let want = (at(h) - at(-h)) / (2.0 * h);
+                let parameter = network.parameters().nth(p).unwrap();
+                assert!(
+                    (want - parameter.grad[i]).abs() < 1e-7,
+                    "{}[{i}]: {want} {}",
+                    parameter.name,
+                    parameter.grad[i]
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn gradient_matches_finite_differences() {
+        for layers in [1, 2, 3] {
+            for layer_norm in [false, true] {
+                check(PartitionOptions { layers, layer_norm, dropout: 0.0, zero_init: false }, None);
+            }
+        }
+    }
+
+    #[test]
+    fn gradient_of_the_released_variant_matches_under_its_dropout_mask() {
+        check(PartitionOptions::RELEASED, Some(3));
+    }
+
+    #[test]
+    fn dropout_is_off_outside_training() {
+        let cpu = CpuBackend::<f64>::reference();
+        let mut network = PartitionNetwork::new(&cpu, "z", 6, PartitionOptions::RELEASED, 5).unwrap();
+        let hidden = vec![0.3; 6];
+        let plain = network.forward(&cpu, &hidden, 1, None).unwrap();
+        assert_eq!(plain, network.forward(&cpu, &hidden, 1, None).unwrap());
+        assert_ne!(plain, network.forward(&cpu, &hidden, 1, Some(0)).unwrap());
+        assert_eq!(
+            network.forward(&cpu, &hidden, 1, Some(1)).unwrap(),
+            network.forward(&cpu, &hidden, 1, Some(1)).unwrap()
+        );
+    }
+}

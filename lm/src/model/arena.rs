@@ -1,0 +1,173 @@
+//! Activations, planned once and reused.
+
+use flowrl_core::backend::Backend;
+
+use super::Dimensions;
+
+/// Which activations a forward pass leaves for a backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Keep {
+    /// None: scoring and generation.
+    Nothing,
+    /// The input of every layer; the rest is computed again. About d + 1/layers of the full memory, a third more time.
+    Inputs,
+    /// Everything.
+    Everything,
+}
+
+/// Activations of one layer.
+#[derive(Debug)]
+pub(super) struct LayerActivations<T> {
+    pub attention_inv_rms: T,
+    pub attention_in: T,
+    /// Before the norm of heads, where there is one.
+    pub qkv_raw: T,
+    pub qk_inv_rms: T,
+    pub qkv: T,
+    pub log_sum_exp: T,
+    pub attention_out: T,
+    pub middle: T,
+    pub mlp_inv_rms: T,
+    pub mlp_in: T,
+    pub gate_up: T,
+    pub mlp_hidden: T,
+}
+
+/// Gradients of activations.
+#[derive(Debug)]
+pub(super) struct Deltas<T> {
+    pub stream: T,
+    pub normed: T,
+    pub attention: T,
+    pub qkv: T,
+    pub mlp_hidden: T,
+    pub gate_up: T,
+    pub selected: T,
+}
+
+/// Every activation of a pass over at most `rows` rows, `predictions` predictions and `chunk` rows of logits.
+#[derive(Debug)]
+pub(super) struct Arena<T> {
+    pub rows: usize,
+    pub predictions: usize,
+    pub chunk: usize,
+    pub keep: Keep,
+    /// The residual stream before each layer and after the last, or two to swap.
+    pub stream: Vec<T>,
+    pub layers: Vec<LayerActivations<T>>,
+    pub final_inv_rms: T,
+    pub hidden: T,
+    pub selected: T,
+    pub logits: T,
+    pub log_prob: T,
+    pub log_sum_exp: T,
+    pub entropy: T,
+    pub deltas: Option<Deltas<T>>,
+}
+
+/// Elements of a buffer a plan asks for, by name.
+type Request<'a, T, E> = &'a mut dyn FnMut(&'static str, usize) -> Result<T, E>;
+
+impl<T> Arena<T> {
+    /// Asks `request` for every buffer; the one place that knows their sizes.
+    pub(super) fn plan<E>(
+        dims: &Dimensions,
+        (rows, predictions, chunk): (usize, usize, usize),
+        keep: Keep,
+        request: Request<'_, T, E>,
+    ) -> Result<Self, E> {
+        let (d, ff, heads) = (dims.hidden, dims.intermediate, dims.heads);
+        let training = keep > Keep::Nothing;
+        let streams = if training { dims.layers + 1 } else { 2 };
+        let layers = if keep == Keep::Everything { dims.layers } else { 1 };
+        let stream = (0..streams).map(|_| request("residual stream", rows * d)).collect::<Result<_, E>>()?;
+        let layers = (0..layers)
+            .map(|_| {
+                let (raw, norms) = if dims.qk_norm {
+                    (rows * heads.qkv_width(), rows * (heads.heads + heads.kv_heads))
+                } else {
+                    (0, 0)
+                };
+                Ok(LayerActivations {
+                    attention_inv_rms: request("norms", rows)?,
+                    attention_in: request("attention input", rows * d)?,
+                    qkv_raw: request("queries, keys, values before their norm", raw)?,
+                    qk_inv_rms: request("norms", norms)?,
+                    qkv: request("queries, keys, values", rows * heads.qkv_width())?,
+                    log_sum_exp: request("attention log-sum-exp", rows * heads.heads)?,
+                    attention_out: request("attention output", rows * heads.q_width())?,
+                    middle: request("residual stream", rows * d)?,
+                    mlp_inv_rms: request("norms", rows)?,
+                    mlp_in: request("feed-forward input", rows * d)?,
+                    gate_up: request("gate and up", rows * 2 * ff)?,
+                    mlp_hidden: request("feed-forward hidden", rows * ff)?,
+                })
+            })
+            .collect::<Result<_, E>>()?;
+        let deltas = if training {
+            Some(Deltas {
+                stream: request("gradients of activations", rows * d)?,
+                normed: request("gradients of activations", rows * d)?,
+                attention: request("gradients of activations", rows * heads.q_width())?,
+                qkv: request("gradients of activations", rows * heads.qkv_width())?,
+                mlp_hidden: request("gradients of activations", rows * ff)?,
+                gate_up: request("gradients of activations", rows * 2 * ff)?,
+                selected: request("gradients of activations", chunk * d)?,
+            })
+        } else {
+            None
+        };
+        Ok(Self {
+            rows,
+            predictions,
+            chunk,
+            keep,
+            stream,
+            layers,
+            final_inv_rms: request("norms", rows)?,
+            hidden: request("hidden states", rows * d)?,
+            selected: request("hidden states of predictions", chunk * d)?,
+            logits: request("logits", chunk * dims.vocab)?,
+            log_prob: request("log-probabilities", predictions)?,
+            log_sum_exp: request("log-probabilities", predictions)?,
+            entropy: request("log-probabilities", predictions)?,
+            deltas,
+        })
+    }
+
+    /// Whether a pass of this size fits.
+    pub(super) fn fits(&self, (rows, predictions, chunk): (usize, usize, usize), keep: Keep) -> bool {
+        self.rows >= rows && self.predictions >= predictions && self.chunk >= chunk && self.keep >= keep
+    }
+
+    pub(super) fn new<B: Backend<Buffer = T>>(
+        backend: &B,
+        dims: &Dimensions,
+        size: (usize, usize, usize),
+        keep: Keep,
+    ) -> Result<Self, B::Error> {
+        Self::plan(dims, size, keep, &mut |_, len| backend.zeros(len))
+    }
+}
+
+/// Elements of each kind of activation for a pass of `rows` rows and `predictions` predictions, in order of first use.
+#[must_use]
+pub fn memory_plan(dims: &Dimensions, rows: usize, predictions: usize, keep: Keep) -> Vec<(&'static str, usize)> {
+    let mut plan: Vec<(&'static str, usize)> = Vec::new();
+    let size = (rows, predictions, chunk_rows(dims.vocab, predictions));
+    let arena = Arena::<()>::plan(dims, size, keep, &mut |name, len| {
+        match plan.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, total)) => *total += len,
+            None => plan.push((name, len)),
+        }
+        Ok::<(), core::convert::Infallible>(())
+    });
+    debug_assert!(arena.is_ok());
+    plan
+}
+
+/// Rows of logits held at once: all of them up to 64 MiB in f32.
+pub(super) fn chunk_rows(vocab: usize, predictions: usize) -> usize {
+    const ELEMENTS: usize = 16 << 20;
+    (ELEMENTS / vocab.max(1)).clamp(1, predictions.max(1))
+}

@@ -1,0 +1,239 @@
+//! The forward pass.
+
+use flowrl_core::Real;
+use flowrl_core::backend::Backend;
+
+use super::arena::{Arena, Keep, LayerActivations, chunk_rows};
+use super::{Dimensions, LayerWeights, Packed, Weights};
+use crate::backend::{Layout, Span, TransformerBackend};
+use crate::kernel::rope;
+
+/// Where keys and values come from.
+#[derive(Debug)]
+pub enum Attend<'a, T> {
+    /// The packed rows themselves.
+    Packed(&'a Layout),
+    /// The packed rows, which are also stored in the cache of each layer, row r at `slots[r]`.
+    Prefill(&'a Layout, &'a mut [T], &'a [u32]),
+    /// The cache: row r is stored at `slots[r]`, then attends to `spans[r]` of the cache.
+    Decode(&'a mut [T], &'a [u32], &'a [Span]),
+}
+
+/// A model's dimensions on a device, with its arena of activations. Weights are passed in: a policy and its reference share one.
+#[derive(Debug)]
+pub struct Transformer<B: Backend> {
+    pub(super) backend: B,
+    pub(super) dims: Dimensions,
+    pub(super) rotary: Rotary<B>,
+    pub(super) arena: Option<Arena<B::Buffer>>,
+}
+
+/// cos and sin of every position so far, (positions, head_dim/2).
+#[derive(Debug)]
+pub(super) struct Rotary<B: Backend> {
+    pub positions: usize,
+    pub cos: B::Buffer,
+    pub sin: B::Buffer,
+}
+
+/// Rows of tokens on the device.
+#[derive(Debug)]
+pub(super) struct Input<I> {
+    pub rows: usize,
+    pub ids: I,
+    pub positions: I,
+}
+
+impl<B: TransformerBackend> Transformer<B> {
+    /// A model of these dimensions on a device.
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn new(backend: B, dims: Dimensions) -> Result<Self, B::Error> {
+        let rotary = Rotary { positions: 0, cos: backend.zeros(0)?, sin: backend.zeros(0)? };
+        Ok(Self { backend, dims, rotary, arena: None })
+    }
+
+    /// The device.
+    pub const fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Dimensions and flags.
+    pub const fn dims(&self) -> &Dimensions {
+        &self.dims
+    }
+
+    /// Log-probabilities and entropies (N each) of the predictions of `packed`, keeping activations as asked.
+    ///
+    /// # Errors
+    /// Where a token is outside the vocabulary, or the device failed.
+    pub fn log_probs(
+        &mut self,
+        weights: &Weights<B::Buffer>,
+        packed: &Packed,
+        temperature: f64,
+        keep: Keep,
+        log_prob: &mut [B::Real],
+        entropy: &mut [B::Real],
+    ) -> Result<(), B::Error> {
+        let n = packed.targets.len();
+        let chunk = chunk_rows(self.dims.vocab, n);
+        self.reserve((packed.len(), n, chunk), keep)?;
+        self.run(weights, &packed.ids, &packed.positions, Attend::Packed(&packed.layout))?;
+        let Some(arena) = &mut self.arena else { return Ok(()) };
+        let (backend, dims) = (&self.backend, &self.dims);
+        for start in (0..n).step_by(chunk) {
+            let rows = chunk.min(n - start);
+            let (rows_at, targets) = (&packed.rows[start..start + rows], &packed.targets[start..start + rows]);
+            let (rows_at, targets) = (backend.index(rows_at)?, backend.index(targets)?);
+            backend.gather(&arena.hidden, &rows_at, (rows, dims.hidden), &mut arena.selected)?;
+            let head = weights.head.as_ref().unwrap_or(&weights.embed);
+            backend.linear(&arena.selected, head, None, &mut arena.logits, dims.logits(rows), false)?;
+            let (lp, lse, h) = (&mut arena.log_prob, &mut arena.log_sum_exp, &mut arena.entropy);
+            backend.log_prob(&arena.logits, &targets, (rows, dims.vocab), temperature, lp, lse, h)?;
+            backend.read(lp, 0, &mut log_prob[start..start + rows])?;
+            backend.read(h, 0, &mut entropy[start..start + rows])?;
+        }
+        Ok(())
+    }
+
+    /// The mean hidden state of each prompt of the last pass: `out` is (prompts, d).
+    ///
+    /// # Errors
+    /// Where `out` is too short, or the device failed.
+    pub fn mean_hidden(&self, prompts: &[(usize, usize)], out: &mut B::Buffer) -> Result<(), B::Error> {
+        match &self.arena {
+            Some(arena) => self.backend.mean_rows(&arena.hidden, prompts, self.dims.hidden, out),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs rows through the model and leaves the logits of `rows` (indices of rows) in the arena's first rows of logits.
+    ///
+    /// # Errors
+    /// Where a token is outside the vocabulary, or the device failed.
+    pub fn logits(
+        &mut self,
+        weights: &Weights<B::Buffer>,
+        ids: &[u32],
+        positions: &[u32],
+        attend: Attend<'_, B::Buffer>,
+        rows: &[u32],
+    ) -> Result<&B::Buffer, B::Error> {
+        self.reserve((ids.len(), 0, rows.len()), Keep::Nothing)?;
+        self.run(weights, ids, positions, attend)?;
+        let (backend, dims) = (&self.backend, &self.dims);
+        let arena = self.arena.as_mut().expect("reserve made it");
+        let at = backend.index(rows)?;
+        backend.gather(&arena.hidden, &at, (rows.len(), dims.hidden), &mut arena.selected)?;
+        let head = weights.head.as_ref().unwrap_or(&weights.embed);
+        backend.linear(&arena.selected, head, None, &mut arena.logits, dims.logits(rows.len()), false)?;
+        Ok(&arena.logits)
+    }
+
+    /// Makes the arena large enough.
+    fn reserve(&mut self, size: (usize, usize, usize), keep: Keep) -> Result<(), B::Error> {
+        if let Some(arena) = &self.arena {
+            if arena.fits(size, keep) {
+                return Ok(());
+            }
+            let size = (size.0.max(arena.rows), size.1.max(arena.predictions), size.2.max(arena.chunk));
+            let keep = keep.max(arena.keep);
+            self.arena = None;
+            self.arena = Some(Arena::new(&self.backend, &self.dims, size, keep)?);
+        } else {
+            self.arena = Some(Arena::new(&self.backend, &self.dims, size, keep)?);
+        }
+        Ok(())
+    }
+
+    /// Embedding, layers and the last norm.
+    fn run(
+        &mut self,
+        weights: &Weights<B::Buffer>,
+        ids: &[u32],
+        positions: &[u32],
+        mut attend: Attend<'_, B::Buffer>,
+    ) -> Result<(), B::Error> {
+        self.rotary.grow(&self.backend, &self.dims, positions)?;
+        let (backend, dims) = (&self.backend, &self.dims);
+        let arena = self.arena.as_mut().expect("reserve made it");
+        let input = Input { rows: ids.len(), ids: backend.index(ids)?, positions: backend.index(positions)? };
+        let shape = (input.rows, dims.hidden);
+        backend.embed(&weights.embed, &input.ids, shape, &mut arena.stream[0])?;
+        let keeps_streams = arena.stream.len() > 2;
+        for (l, layer) in weights.layers.iter().enumerate() {
+            let kept = if arena.layers.len() == 1 { 0 } else { l };
+            let [from, to] = if keeps_streams { [l, l + 1] } else { [l % 2, (l + 1) % 2] };
+            let Ok([x, y]) = arena.stream.get_disjoint_mut([from, to]) else { break };
+            let a = &mut arena.layers[kept];
+            layer_forward(backend, dims, layer, &self.rotary, &input, x, a, &mut attend, l)?;
+            backend.copy(y, &a.middle, input.rows * dims.hidden)?;
+            backend.linear(&a.mlp_hidden, &layer.down, None, y, dims.down(input.rows), true)?;
+        }
+        let last = if keeps_streams { dims.layers } else { dims.layers % 2 };
+        let (hidden, inv_rms) = (&mut arena.hidden, &mut arena.final_inv_rms);
+        backend.rms_norm(&arena.stream[last], &weights.norm, dims.rms_eps, shape, hidden, inv_rms)
+    }
+}
+
+impl<B: TransformerBackend> Rotary<B> {
+    /// Makes the tables cover every position.
+    fn grow(&mut self, backend: &B, dims: &Dimensions, positions: &[u32]) -> Result<(), B::Error> {
+        let wanted = positions.iter().max().map_or(0, |&p| p as usize + 1);
+        if wanted > self.positions {
+            let size = wanted.next_power_of_two();
+            let (cos, sin) = rope::table::<B::Real>(size, &dims.frequencies);
+            *self = Self { positions: size, cos: backend.upload(&cos)?, sin: backend.upload(&sin)? };
+        }
+        Ok(())
+    }
+}
+
+/// One layer up to the hidden part of its feed-forward: everything but the last product, which ends in the next stream.
+pub(super) fn layer_forward<B: TransformerBackend>(
+    backend: &B,
+    dims: &Dimensions,
+    w: &LayerWeights<B::Buffer>,
+    rotary: &Rotary<B>,
+    input: &Input<B::Index>,
+    x: &B::Buffer,
+    a: &mut LayerActivations<B::Buffer>,
+    attend: &mut Attend<'_, B::Buffer>,
+    index: usize,
+) -> Result<(), B::Error> {
+    let (rows, heads, eps) = (input.rows, dims.heads, dims.rms_eps);
+    let shape = (rows, dims.hidden);
+    backend.rms_norm(x, &w.attention_norm, eps, shape, &mut a.attention_in, &mut a.attention_inv_rms)?;
+    if let Some((w_q, w_k)) = &w.qk_norm {
+        backend.linear(&a.attention_in, &w.qkv, w.qkv_bias.as_ref(), &mut a.qkv_raw, dims.qkv(rows), false)?;
+        backend.qk_norm(&a.qkv_raw, w_q, w_k, eps, rows, heads, &mut a.qkv, &mut a.qk_inv_rms)?;
+    } else {
+        backend.linear(&a.attention_in, &w.qkv, w.qkv_bias.as_ref(), &mut a.qkv, dims.qkv(rows), false)?;
+    }
+    backend.rope(&mut a.qkv, &input.positions, &rotary.cos, &rotary.sin, rows, heads, false)?;
+    match attend {
+        Attend::Packed(layout) => {
+            backend.attention(&a.qkv, layout, heads, &mut a.attention_out, &mut a.log_sum_exp)?;
+        }
+        Attend::Prefill(layout, cache, slots) => {
+            backend.cache_store(&a.qkv, slots, heads, &mut cache[index])?;
+            backend.attention(&a.qkv, layout, heads, &mut a.attention_out, &mut a.log_sum_exp)?;
+        }
+        Attend::Decode(cache, slots, spans) => {
+            backend.cache_store(&a.qkv, slots, heads, &mut cache[index])?;
+            backend.cached_attention(&a.qkv, &cache[index], spans, heads, &mut a.attention_out)?;
+        }
+    }
+    backend.copy(&mut a.middle, x, rows * dims.hidden)?;
+    backend.linear(&a.attention_out, &w.o, w.o_bias.as_ref(), &mut a.middle, dims.attention_out(rows), true)?;
+    backend.rms_norm(&a.middle, &w.mlp_norm, eps, shape, &mut a.mlp_in, &mut a.mlp_inv_rms)?;
+    backend.linear(&a.mlp_in, &w.gate_up, None, &mut a.gate_up, dims.gate_up(rows), false)?;
+    backend.swiglu(&a.gate_up, (rows, dims.intermediate), &mut a.mlp_hidden)
+}
+
+/// `x` as the device's precision, for hosts that think in doubles.
+pub(super) fn real<T: Real>(x: f64) -> T {
+    T::of(x)
+}
