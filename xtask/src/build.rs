@@ -60,7 +60,9 @@ fn units(html: &str) -> Vec<Unit> {
 fn unit(object: &str) -> Option<Unit> {
     let field = |key: &str| {
         let (_, rest) = object.split_once(&format!("\"{key}\":"))?;
-        Some(rest.trim_start().split([',', '\n', '}']).next()?.trim().trim_matches('"'))
+        let value = rest.lines().next()?.trim().trim_end_matches(',');
+        let text = value.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        Some(text.unwrap_or(value).replace("\\\"", "\""))
     };
     let target = field("target").unwrap_or_default();
     Some(Unit {
@@ -76,11 +78,34 @@ mod tests {
     #[test]
     fn report_of_cargo_is_read() {
         let html = r#"const UNIT_DATA = [
-  { "i": 0, "name": "libm", "version": "0.2.15", "mode": "todo", "target": "", "start": 0.0, "duration": 1.25 },
-  { "i": 1, "name": "serde", "version": "1.0.2", "mode": "todo", "target": " build script", "start": 0.0, "duration": 0.5 }
+  {
+    "i": 0,
+    "name": "libm",
+    "version": "0.2.15",
+    "mode": "todo",
+    "target": "",
+    "features": ["arch", "default"],
+    "start": 0.1,
+    "duration": 1.25,
+    "sections": null
+  },
+  {
+    "i": 1,
+    "name": "flowrl-cli",
+    "version": "0.1.0",
+    "target": " flowrl-cli \"bin\"",
+    "duration": 0.5
+  }
 ];
-const CONCURRENCY_DATA = [ { "i": 9, "name": "x", "version": "1", "duration": 4 } ];"#;
-        let wanted = [("libm 0.2.15", 1.25), ("serde 1.0.2 build script", 0.5)];
+const CONCURRENCY_DATA = [
+  {
+    "i": 9,
+    "name": "x",
+    "version": "1",
+    "duration": 4
+  }
+];"#;
+        let wanted = [("libm 0.2.15", 1.25), ("flowrl-cli 0.1.0 flowrl-cli \"bin\"", 0.5)];
         assert_eq!(units(html), wanted.map(|(name, seconds)| Unit { name: name.to_owned(), seconds }));
         assert_eq!(units("nothing"), []);
     }
