@@ -1,2 +1,105 @@
-//! Every chore of the workspace.
-fn main() {}
+//! Every chore of the workspace: `cargo xtask help`.
+
+mod args;
+mod bench;
+mod build;
+mod command;
+mod features;
+mod interop;
+mod peers;
+mod python;
+mod stats;
+mod test;
+
+use args::Args;
+use std::process::ExitCode;
+
+/// What a chore gives back: nothing, or why it failed.
+type Outcome = Result<(), String>;
+
+/// One chore: `cargo xtask NAME OPTIONS`.
+struct Chore {
+    name: &'static str,
+    options: &'static str,
+    about: &'static str,
+    run: fn(Args) -> Outcome,
+}
+
+const CHORES: &[Chore] = &[
+    Chore {
+        name: "test",
+        options: "[--only STEP]... [--keep-going] [--list]",
+        about: "Everything that must pass before a merge; the steps are listed by --list",
+        run: test::run,
+    },
+    Chore {
+        name: "interop",
+        options: "[CHECKPOINT...] [--python PATH]",
+        about: "Load checkpoints with Hugging Face transformers and compare every expected number",
+        run: interop::run,
+    },
+    Chore {
+        name: "bench",
+        options: "[FILTER] | --peers [--case CASE]... [--alone] [--warm N] [--runs N] [--json FILE] [--python PATH]",
+        about: "Criterion benches, or with --peers each case beside PyTorch, run by run in turn",
+        run: bench::run,
+    },
+    Chore {
+        name: "dist",
+        options: "",
+        about: "Stripped release build of flowrl-cli in target/dist, with its size",
+        run: build::dist,
+    },
+    Chore {
+        name: "compile-time",
+        options: "",
+        about: "Release build of flowrl-cli from nothing, and the crates that take longest",
+        run: build::compile_time,
+    },
+];
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let name = words.next().unwrap_or_else(|| "help".to_owned());
+    if matches!(name.as_str(), "help" | "--help" | "-h") {
+        print!("{}", help());
+        return ExitCode::SUCCESS;
+    }
+    let outcome = match CHORES.iter().find(|chore| chore.name == name) {
+        Some(chore) => enter_workspace().and_then(|()| (chore.run)(Args::new(words))),
+        None => Err(format!("no chore is called `{name}`; `cargo xtask help` lists them")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Chores name files from the root of the workspace, wherever they were called.
+fn enter_workspace() -> Outcome {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    std::env::set_current_dir(root).map_err(|error| format!("cannot enter {root}: {error}"))
+}
+
+fn help() -> String {
+    let mut text = String::from("Usage: cargo xtask CHORE [OPTIONS]\n");
+    for chore in CHORES {
+        let usage = format!("{} {}", chore.name, chore.options);
+        text += &format!("\n  {}\n      {}\n", usage.trim_end(), chore.about);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn help_names_every_chore() {
+        let text = super::help();
+        for chore in super::CHORES {
+            assert!(text.contains(&format!("\n  {}", chore.name)) && text.contains(chore.about), "{}", chore.name);
+        }
+    }
+}

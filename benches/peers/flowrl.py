@@ -1,0 +1,25 @@
+"""The FlowRL objective of the preset `paper`, in eager PyTorch as one would write it in a trainer."""
+
+import math
+
+BETA, CLIP_LOW, CLIP_HIGH, EPS = 15.0, 0.8, 1.2, 1e-6
+
+
+def group_normalise(rewards, group_size):
+    """(r − mean) / (std + eps) within each group. `rewards` is (B,), groups are adjacent."""
+    r = rewards.view(-1, group_size)
+    return ((r - r.mean(1, keepdim=True)) / (r.std(1, keepdim=True) + EPS)).view(-1)
+
+
+def masked_mean(x, mask):
+    """Mean over the tokens that the mask keeps: (B, T) → (B,)."""
+    return (x * mask).sum(1) / mask.sum(1)
+
+
+def loss(log_z, logp, ref_logp, old_logp, mask, rewards, group_size):
+    """mean_i w_i δ_i², δ = log Z + L/T − β r̂ − L_ref/T. `log_z` and `rewards` are (B,), the others (B, T)."""
+    advantage = group_normalise(rewards, group_size)
+    log_weight = ((logp.detach() - old_logp) * mask).sum(1)
+    weight = log_weight.clamp(math.log(CLIP_LOW), math.log(CLIP_HIGH)).exp()
+    residual = log_z + masked_mean(logp, mask) - BETA * advantage - masked_mean(ref_logp, mask)
+    return (weight * residual.square()).mean()

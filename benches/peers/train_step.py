@@ -1,0 +1,58 @@
+"""One FlowRL step of a small decoder: train_step.py MODEL.json.
+
+128 sequences (16 prompts of 14 tokens, 8 completions of 14 each): forward, token log-probs, log Z from the partition
+network on the mean prompt hidden state, loss of the preset `paper` given reference and old log-probs, backward, AdamW on
+the decoder and the partition network.
+"""
+
+import sys
+
+import torch
+
+import flowrl
+from partition import network
+from protocol import serve
+from qwen2 import Decoder, read_shape
+
+PROMPTS, GROUP, PROMPT_LENGTH, COMPLETION_LENGTH = 16, 8, 14, 14
+B = PROMPTS * GROUP
+
+if len(sys.argv) != 2:
+    sys.exit("usage: train_step.py MODEL.json")
+shape = read_shape(sys.argv[1])
+policy = Decoder(shape, PROMPT_LENGTH + COMPLETION_LENGTH)
+log_partition = network(shape["hidden_size"])
+optimiser = torch.optim.AdamW(
+    [{"params": policy.parameters(), "lr": 1e-5}, {"params": log_partition.parameters(), "lr": 1e-4}],
+    weight_decay=0.01,
+    fused=True,
+)
+
+prompts = torch.randint(0, shape["vocab_size"], (PROMPTS, PROMPT_LENGTH)).repeat_interleave(GROUP, 0)
+completions = torch.randint(0, shape["vocab_size"], (B, COMPLETION_LENGTH))
+tokens = torch.cat((prompts, completions), 1)
+mask = torch.ones(B, COMPLETION_LENGTH)
+rewards = torch.randint(0, 2, (B,)).float()
+
+
+def score():
+    """Token log-probs of the completions, (B, COMPLETION_LENGTH), and log Z of every sequence, (B,)."""
+    hidden = policy(tokens)
+    logits = policy.head(hidden[:, PROMPT_LENGTH - 1 : -1])
+    logp = logits.log_softmax(-1).gather(-1, completions.unsqueeze(-1)).squeeze(-1)
+    prompt_mean = hidden[::GROUP, :PROMPT_LENGTH].mean(1)
+    return logp, log_partition(prompt_mean).squeeze(-1).repeat_interleave(GROUP)
+
+
+with torch.no_grad():
+    old_logp = ref_logp = score()[0]
+
+
+def iteration():
+    optimiser.zero_grad(set_to_none=True)
+    logp, log_z = score()
+    flowrl.loss(log_z, logp, ref_logp, old_logp, mask, rewards, GROUP).backward()
+    optimiser.step()
+
+
+serve(iteration)

@@ -1,0 +1,112 @@
+//! `cargo xtask dist` and `cargo xtask compile-time`.
+
+use crate::command::{cargo, run};
+use crate::{Args, Outcome};
+use std::path::Path;
+use std::time::Instant;
+
+const BINARY: &str = if cfg!(windows) { "flowrl-cli.exe" } else { "flowrl-cli" };
+const SLOWEST: usize = 15;
+
+/// A release build without symbols, copied to `target/dist`.
+pub(crate) fn dist(args: Args) -> Outcome {
+    args.finish()?;
+    run(cargo(&["build", "--release", "-p", "flowrl-cli", "--config", "profile.release.strip='symbols'"]))?;
+    let (from, to) = (Path::new("target/release").join(BINARY), Path::new("target/dist").join(BINARY));
+    let size = std::fs::create_dir_all("target/dist")
+        .and_then(|()| std::fs::copy(&from, &to))
+        .map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))?;
+    println!("{}: {:.2} MiB ({size} bytes)", to.display(), size as f64 / (1 << 20) as f64);
+    Ok(())
+}
+
+/// A release build in an empty folder: its wall time, and the units that took longest.
+pub(crate) fn compile_time(args: Args) -> Outcome {
+    args.finish()?;
+    let folder = "target/compile-time";
+    if Path::new(folder).exists() {
+        std::fs::remove_dir_all(folder).map_err(|error| format!("cannot empty {folder}: {error}"))?;
+    }
+    // Downloads are no part of compiling.
+    run(cargo(&["fetch"]))?;
+    let start = Instant::now();
+    run(cargo(&["build", "--release", "-p", "flowrl-cli", "--timings", "--target-dir", folder]))?;
+    let wall = start.elapsed().as_secs_f64();
+
+    let report = format!("{folder}/cargo-timings/cargo-timing.html");
+    let html = std::fs::read_to_string(&report).map_err(|error| format!("cannot read {report}: {error}"))?;
+    let mut units = units(&html);
+    units.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    println!("\n{:>8}  crate", "seconds");
+    units.iter().take(SLOWEST).for_each(|unit| println!("{:>8.2}  {}", unit.seconds, unit.name));
+    let total: f64 = units.iter().map(|unit| unit.seconds).sum();
+    println!("\n{wall:.1} s of wall time, {total:.1} s of {} units; {report} shows them all", units.len());
+    Ok(())
+}
+
+#[derive(Debug, PartialEq)]
+struct Unit {
+    name: String,
+    seconds: f64,
+}
+
+/// The units in cargo's timing report: the fields of `UNIT_DATA`, one object per unit.
+fn units(html: &str) -> Vec<Unit> {
+    let data = html.split_once("UNIT_DATA = ").map_or("", |(_, rest)| rest);
+    let data = data.split_once("];").map_or(data, |(data, _)| data);
+    data.split("\"i\":").skip(1).filter_map(unit).collect()
+}
+
+fn unit(object: &str) -> Option<Unit> {
+    let field = |key: &str| {
+        let (_, rest) = object.split_once(&format!("\"{key}\":"))?;
+        let value = rest.lines().next()?.trim().trim_end_matches(',');
+        let text = value.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        Some(text.unwrap_or(value).replace("\\\"", "\""))
+    };
+    let target = field("target").unwrap_or_default();
+    Some(Unit {
+        name: format!("{} {}{target}", field("name")?, field("version")?).trim_end().to_owned(),
+        seconds: field("duration")?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn report_of_cargo_is_read() {
+        let html = r#"const UNIT_DATA = [
+  {
+    "i": 0,
+    "name": "libm",
+    "version": "0.2.15",
+    "mode": "todo",
+    "target": "",
+    "features": ["arch", "default"],
+    "start": 0.1,
+    "duration": 1.25,
+    "sections": null
+  },
+  {
+    "i": 1,
+    "name": "flowrl-cli",
+    "version": "0.1.0",
+    "target": " flowrl-cli \"bin\"",
+    "duration": 0.5
+  }
+];
+const CONCURRENCY_DATA = [
+  {
+    "i": 9,
+    "name": "x",
+    "version": "1",
+    "duration": 4
+  }
+];"#;
+        let wanted = [("libm 0.2.15", 1.25), ("flowrl-cli 0.1.0 flowrl-cli \"bin\"", 0.5)];
+        assert_eq!(units(html), wanted.map(|(name, seconds)| Unit { name: name.to_owned(), seconds }));
+        assert_eq!(units("nothing"), []);
+    }
+}

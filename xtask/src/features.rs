@@ -1,0 +1,76 @@
+//! Feature combinations of the core crate, and the targets without an operating system.
+
+use crate::Outcome;
+use crate::command::{cargo, output, program, run};
+use std::path::Path;
+
+/// Bare metal without atomic compare-and-swap, and the browser.
+const TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "wasm32-unknown-unknown"];
+const FEATURES: [&str; 3] = ["alloc", "serde", "std"];
+
+/// Lints the core under every subset of its features.
+pub(crate) fn every_combination() -> Outcome {
+    for subset in subsets(&FEATURES) {
+        run(cargo(&[
+            "clippy",
+            "-p",
+            "flowrl-core",
+            "--no-default-features",
+            "--features",
+            &subset,
+            "--",
+            "-Dwarnings",
+        ]))?;
+    }
+    Ok(())
+}
+
+/// Builds the core for the targets under every subset of its features that does without an operating system.
+pub(crate) fn without_system() -> Outcome {
+    for target in TARGETS {
+        install_target(target)?;
+        for subset in subsets(&["alloc", "serde"]) {
+            run(cargo(&[
+                "build",
+                "-p",
+                "flowrl-core",
+                "--target",
+                target,
+                "--no-default-features",
+                "--features",
+                &subset,
+            ]))?;
+        }
+    }
+    Ok(())
+}
+
+/// All subsets as `--features` takes them, the empty one first.
+fn subsets(features: &[&str]) -> Vec<String> {
+    (0..1_usize << features.len())
+        .map(|bits| {
+            let chosen: Vec<&str> =
+                features.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, &name)| name).collect();
+            chosen.join(",")
+        })
+        .collect()
+}
+
+fn install_target(target: &str) -> Outcome {
+    let sysroot =
+        output(program("rustc", &["--print", "sysroot"])).ok_or("cannot run rustc; install Rust by rustup")?;
+    if Path::new(&sysroot).join("lib/rustlib").join(target).join("lib").is_dir() {
+        return Ok(());
+    }
+    run(program("rustup", &["target", "add", target]))
+        .map_err(|why| format!("the target {target} is not installed, and adding it failed: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn subsets_are_all_and_distinct() {
+        assert_eq!(super::subsets(&["a", "b"]), ["", "a", "b", "a,b"]);
+        assert_eq!(super::subsets(&["a", "b", "c"]).len(), 8);
+    }
+}

@@ -1,0 +1,177 @@
+//! One case beside its peer: two processes on the same protocol, timed in turn.
+//!
+//! A process sets itself up, warms up and prints `ready`; for each line `run` it does one iteration and prints its
+//! seconds. Runs alternate A B A B, so a slow spell of the machine falls on both, and each ratio is of two neighbours.
+
+use crate::stats::{quantile, quartiles};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// Pause between runs, for threads of the other side that spin before they sleep.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A process that does one timed iteration when asked.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    /// Starts the process and waits until it is ready.
+    pub(crate) fn start(name: &str, mut command: Command) -> Result<Self, String> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start {name} ({command:?}): {error}"))?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(format!("{name}: no pipe to the process"));
+        };
+        let mut peer = Self { name: name.to_owned(), child, input: Some(input), output: BufReader::new(output) };
+        match peer.line()?.as_str() {
+            "ready" => Ok(peer),
+            other => Err(format!("{name}: got `{other}`, wanted `ready`")),
+        }
+    }
+
+    /// One iteration; the seconds it took by the process's own clock.
+    pub(crate) fn run(&mut self) -> Result<f64, String> {
+        std::thread::sleep(PAUSE);
+        let input = self.input.as_mut().ok_or_else(|| format!("{}: already closed", self.name))?;
+        input.write_all(b"run\n").and_then(|()| input.flush()).map_err(|error| format!("{}: {error}", self.name))?;
+        let line = self.line()?;
+        match line.parse::<f64>() {
+            Ok(seconds) if seconds.is_finite() && seconds > 0.0 => Ok(seconds),
+            _ => Err(format!("{}: got `{line}`, wanted the seconds of one iteration", self.name)),
+        }
+    }
+
+    fn line(&mut self) -> Result<String, String> {
+        let mut line = String::new();
+        match self.output.read_line(&mut line) {
+            Ok(0) => Err(format!("{} ended before it answered; its messages are above", self.name)),
+            Ok(_) => Ok(line.trim().to_owned()),
+            Err(error) => Err(format!("{}: {error}", self.name)),
+        }
+    }
+}
+
+impl Drop for Peer {
+    /// End of input ends the process.
+    fn drop(&mut self) {
+        self.input = None;
+        let _ = self.child.wait();
+    }
+}
+
+/// The timings of one case, in seconds, run by run. `ours` is empty when the peer was timed alone.
+#[derive(Debug)]
+pub(crate) struct Timing {
+    pub(crate) case: String,
+    pub(crate) ours: Vec<f64>,
+    pub(crate) theirs: Vec<f64>,
+}
+
+/// Alternates the two sides: `warm` pairs that are thrown away, then `runs` that are kept.
+pub(crate) fn alternate(
+    case: &str,
+    mut ours: Option<Peer>,
+    mut theirs: Peer,
+    warm: usize,
+    runs: usize,
+) -> Result<Timing, String> {
+    let mut timing = Timing { case: case.to_owned(), ours: Vec::new(), theirs: Vec::new() };
+    for i in 0..warm + runs {
+        let a = ours.as_mut().map(Peer::run).transpose()?;
+        let b = theirs.run()?;
+        if i >= warm {
+            timing.ours.extend(a);
+            timing.theirs.push(b);
+        }
+    }
+    Ok(timing)
+}
+
+impl Timing {
+    /// Median seconds of our side, if it ran.
+    fn our_median(&self) -> Option<f64> {
+        (!self.ours.is_empty()).then(|| quantile(&self.ours, 0.5))
+    }
+
+    /// Quartiles of theirs / ours over neighbouring runs: above 1 we are faster.
+    fn ratio(&self) -> Option<[f64; 3]> {
+        let ratios: Vec<f64> = self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| theirs / ours).collect();
+        (!ratios.is_empty()).then(|| quartiles(&ratios))
+    }
+
+    /// One line under [`HEADER`].
+    pub(crate) fn row(&self) -> String {
+        let [low, median, high] = quartiles(&self.theirs).map(|seconds| seconds * 1e3);
+        let ours = self.our_median().map_or("-".to_owned(), |seconds| format!("{:.3}", seconds * 1e3));
+        let ratio =
+            self.ratio().map_or("-".to_owned(), |[low, median, high]| format!("{median:.2} [{low:.2}, {high:.2}]"));
+        format!("{:<24} {ours:>10} {median:>10.3}  {:<22} {ratio}", self.case, format!("[{low:.3}, {high:.3}]"))
+    }
+
+    /// One JSON object: the case, and every kept run in seconds.
+    pub(crate) fn json(&self) -> String {
+        let ratio = self.ratio().map_or("null".to_owned(), |ratio| format!("{ratio:?}"));
+        format!(
+            r#"{{"case": "{}", "ratio_quartiles": {ratio}, "ours_s": {:?}, "peer_s": {:?}}}"#,
+            self.case, self.ours, self.theirs
+        )
+    }
+}
+
+/// Titles of the columns of [`Timing::row`].
+pub(crate) fn header() -> String {
+    format!(
+        "{:<24} {:>10} {:>10}  {:<22} {}",
+        "case", "ours ms", "peer ms", "peer quartiles", "peer / ours [quartiles]"
+    )
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Result<Peer, String> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Peer::start("fake", command)
+    }
+
+    const COUNTS: &str = "echo ready; n=1; while read line; do echo $n; n=$((n + 1)); done";
+
+    #[test]
+    fn warm_runs_are_thrown_away_and_sides_stay_paired() {
+        let timing = alternate("x", Some(shell(COUNTS).unwrap()), shell(COUNTS).unwrap(), 2, 3).unwrap();
+        assert_eq!((timing.ours.as_slice(), timing.theirs.as_slice()), (&[3.0, 4.0, 5.0][..], &[3.0, 4.0, 5.0][..]));
+        assert_eq!(timing.ratio(), Some([1.0; 3]));
+    }
+
+    #[test]
+    fn the_peer_can_be_timed_alone() {
+        let timing = alternate("x", None, shell(COUNTS).unwrap(), 0, 2).unwrap();
+        assert_eq!(timing.ratio(), None);
+        assert_eq!(timing.json(), r#"{"case": "x", "ratio_quartiles": null, "ours_s": [], "peer_s": [1.0, 2.0]}"#);
+        assert!(timing.row().contains("1500.000"));
+    }
+
+    #[test]
+    fn ratio_is_the_median_of_neighbours() {
+        let timing = Timing { case: "x".to_owned(), ours: vec![1.0, 2.0, 1.0], theirs: vec![2.0, 8.0, 3.0] };
+        assert_eq!(timing.ratio(), Some([2.5, 3.0, 3.5]));
+    }
+
+    #[test]
+    fn a_broken_process_is_named() {
+        assert!(shell("echo no").unwrap_err().contains("wanted `ready`"));
+        assert!(shell("exit 3").unwrap_err().contains("fake ended"));
+        assert!(shell("echo ready; read line; echo fast").unwrap().run().unwrap_err().contains("got `fast`"));
+    }
+}
