@@ -94,6 +94,9 @@ fn a_resolved_objective_replays() {
 fn every_baseline_is_a_kind() {
     let kinds: Vec<_> = Kind::ALL.iter().filter_map(|k| k.baseline()).collect();
     assert_eq!(kinds, BaselineKind::ALL);
+    for kind in Kind::ALL {
+        assert!(kind.baseline().is_none_or(|baseline| baseline.description() == kind.description()), "{kind}");
+    }
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn scalar(sequence: &SequenceResult, key: &str) -> f64 {
 /// Relative for double precision, also where numbers are small; for single precision relative to max(1, |want|).
 fn close(name: &str, what: &str, got: f64, want: &Value, tolerance: f64) {
     let want = want.as_f64().expect("a number");
-    let scale = if tolerance < 1e-6 { want.abs().max(1e-3) } else { want.abs().max(1.0) };
+    let scale = if tolerance < 1e-6 { want.abs().max(1e-6) } else { want.abs().max(1.0) };
     let error = (got - want).abs();
     assert!(error <= tolerance * scale, "{name}: {what}: got {got}, want {want}, off by {error:.3e}");
 }

@@ -15,14 +15,14 @@ named_enum! {
     /// FlowRL or one of the [`BaselineKind`]s.
     pub enum Kind ("kind") {
         FlowRl = "flowrl": "FlowRL, with the options of a preset (the default)",
-        Reinforce = "reinforce": "see `BaselineKind`",
-        ReinforcePlusPlus = "reinforce++": "see `BaselineKind`",
-        Ppo = "ppo": "see `BaselineKind`",
-        Grpo = "grpo": "see `BaselineKind`",
-        DrGrpo = "dr-grpo": "see `BaselineKind`",
-        Dapo = "dapo": "see `BaselineKind`",
-        Gspo = "gspo": "see `BaselineKind`",
-        Cispo = "cispo": "see `BaselineKind`",
+        Reinforce = "reinforce": "REINFORCE with the batch mean as baseline",
+        ReinforcePlusPlus = "reinforce++": "batch-normalised rewards, clipped ratio per token",
+        Ppo = "ppo": "clipped ratio per token, a value network as baseline",
+        Grpo = "grpo": "group-normalised rewards, clipped ratio per token, KL to the reference",
+        DrGrpo = "dr-grpo": "GRPO without the divisions by standard deviation and by length",
+        Dapo = "dapo": "GRPO with asymmetric clipping and a mean over all tokens",
+        Gspo = "gspo": "one length-normalised ratio per sequence, clipped",
+        Cispo = "cispo": "clipped and detached ratio times log-probability",
     }
 }
 
