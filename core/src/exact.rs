@@ -1,1 +1,198 @@
-//! Exact targets and distances on enumerable sets (SPEC §7).
+//! Exact targets and distances on enumerable sets: what a run is compared with instead of samples.
+//!
+//! A distribution is a slice of natural log-probabilities over the same enumeration of all completions; −∞ is an impossible one.
+//!
+//! **Length normalisation changes the target.** With sums (`length = "sum"`) FlowRL converges to the plain target
+//! π_ref·exp(βr)/Z. Divided by T (`length = "mean"`) it converges to π_ref·exp(|y|(βr − c)): the inverse temperature becomes
+//! β|y|, see [`length_normalised_target`].
+//!
+//! ```
+//! use flowrl_core::exact;
+//! // Two completions, equally likely under the reference; the first has reward 1.
+//! let reference = [0.5_f64.ln(), 0.5_f64.ln()];
+//! let mut target = [0.0; 2];
+//! let log_z = exact::target(&reference, &[1.0, 0.0], 1.0, &mut target)?;
+//! let e = 1.0_f64.exp();
+//! assert!((log_z - ((e + 1.0) / 2.0).ln()).abs() < 1e-12);
+//! assert!((target[0].exp() - e / (e + 1.0)).abs() < 1e-12);
+//! assert!(exact::kl(&target, &reference)? > 0.0);
+//! # Ok::<(), exact::Error>(())
+//! ```
+
+mod binary;
+mod distance;
+
+pub use binary::BinaryExact;
+pub use distance::{entropy, jensen_shannon, kl, l1, modes_covered, total_variation};
+
+use core::fmt;
+
+use crate::Real;
+
+/// Why an exact computation refused its input.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two slices over the same enumeration differ in length.
+    Length {
+        /// The slice.
+        argument: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length of the enumeration.
+        want: usize,
+    },
+    /// A value is NaN, or +∞, or −∞ where a finite one is needed.
+    NonFinite {
+        /// The slice or number.
+        argument: &'static str,
+        /// Its position, 0 for a number.
+        index: usize,
+        /// The value.
+        got: f64,
+    },
+    /// No element of the set has a probability above 0, so nothing can be normalised.
+    Empty {
+        /// The slice.
+        argument: &'static str,
+    },
+    /// The length-normalised target has no root c: a possible completion has length 0 and nothing else can move.
+    NoRoot,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Length { argument, got, want } => {
+                write!(f, "`{argument}` has {got} elements, but the enumeration has {want}: pass one for each completion")
+            }
+            Self::NonFinite { argument, index, got } => {
+                write!(f, "`{argument}[{index}]` is {got}: pass finite numbers (a log-probability may be -inf)")
+            }
+            Self::Empty { argument } => write!(f, "`{argument}` gives no completion a probability above 0"),
+            Self::NoRoot => f.write_str(
+                "the length-normalised target cannot be normalised: every possible completion is empty, or the empty one has \
+                 probability 1; count the end token in the lengths",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// log Σ exp(x), by subtracting the largest. −∞ for an empty slice or one of −∞ only.
+///
+/// ```
+/// assert_eq!(flowrl_core::exact::log_sum_exp(&[1000.0, 1000.0]), 1000.0 + 2.0_f64.ln());
+/// ```
+#[must_use]
+pub fn log_sum_exp<T: Real>(x: &[T]) -> T {
+    T::of(log_sum_exp_of(x.iter().map(|x| x.f64())))
+}
+
+/// The plain target log π*(y) = log π_ref(y) + βr(y) − log Z into `out`; returns log Z = log Σ π_ref·exp(βr).
+///
+/// `ref_log_probs`, `rewards` and `out` are over the same enumeration. π_ref need not sum to 1: log Z is relative to it.
+///
+/// # Errors
+/// A length that differs, a reward that is not finite, a set without mass.
+pub fn target<T: Real>(ref_log_probs: &[T], rewards: &[T], beta: f64, out: &mut [T]) -> Result<f64, Error> {
+    check_log_probs("ref_log_probs", ref_log_probs)?;
+    check_same_length("rewards", rewards.len(), ref_log_probs.len())?;
+    check_same_length("out", out.len(), ref_log_probs.len())?;
+    check_finite("rewards", rewards)?;
+    check_finite("beta", &[beta])?;
+    let terms = || ref_log_probs.iter().zip(rewards).map(|(l, r)| l.f64() + beta * r.f64());
+    let log_z = log_sum_exp_of(terms());
+    if !log_z.is_finite() {
+        return Err(Error::Empty { argument: "ref_log_probs" });
+    }
+    out.iter_mut().zip(terms()).for_each(|(out, term)| *out = T::of(term - log_z));
+    Ok(log_z)
+}
+
+/// The fixed point of length-normalised FlowRL: log π(y) = log π_ref(y) + |y|(βr(y) − c) into `out`; returns c.
+///
+/// c is the single root of Σ π_ref(y)·exp(|y|(βr − c)) = 1, found by bracketing and bisection down to rounding. It is what a
+/// learned log Z converges to. `lengths` count the end token.
+///
+/// # Errors
+/// A length that differs, a reward that is not finite, a set without mass, [`Error::NoRoot`].
+pub fn length_normalised_target<T: Real>(
+    ref_log_probs: &[T],
+    rewards: &[T],
+    lengths: &[usize],
+    beta: f64,
+    out: &mut [T],
+) -> Result<f64, Error> {
+    check_log_probs("ref_log_probs", ref_log_probs)?;
+    check_same_length("rewards", rewards.len(), ref_log_probs.len())?;
+    check_same_length("lengths", lengths.len(), ref_log_probs.len())?;
+    check_same_length("out", out.len(), ref_log_probs.len())?;
+    check_finite("rewards", rewards)?;
+    check_finite("beta", &[beta])?;
+    let terms = |c: f64| {
+        let tilt = move |(reward, length): (&T, &usize)| *length as f64 * (beta * reward.f64() - c);
+        ref_log_probs.iter().zip(rewards.iter().zip(lengths)).map(move |(l, y)| l.f64() + tilt(y))
+    };
+    // log Σ falls in c wherever a possible completion is not empty.
+    let excess = |c: f64| log_sum_exp_of(terms(c));
+    if excess(0.0) == f64::NEG_INFINITY {
+        return Err(Error::Empty { argument: "ref_log_probs" });
+    }
+    let (mut low, mut high, mut step) = (-1.0, 1.0, 1.0);
+    while excess(low) < 0.0 {
+        step *= 2.0;
+        low -= step;
+        if step > 1e300 {
+            return Err(Error::NoRoot);
+        }
+    }
+    step = 1.0;
+    while excess(high) > 0.0 {
+        step *= 2.0;
+        high += step;
+        if step > 1e300 {
+            return Err(Error::NoRoot);
+        }
+    }
+    loop {
+        let middle = low + 0.5 * (high - low);
+        if high - low <= f64::EPSILON * middle.abs().max(1.0) {
+            break;
+        }
+        if excess(middle) > 0.0 { low = middle } else { high = middle }
+    }
+    let c = 0.5 * (low + high);
+    out.iter_mut().zip(terms(c)).for_each(|(out, term)| *out = T::of(term));
+    Ok(c)
+}
+
+/// log Σ exp over an iterator that can be run twice.
+pub(crate) fn log_sum_exp_of(x: impl Iterator<Item = f64> + Clone) -> f64 {
+    let largest = x.clone().fold(f64::NEG_INFINITY, f64::max);
+    if largest.is_infinite() {
+        return largest;
+    }
+    largest + Real::ln(x.map(|x| Real::exp(x - largest)).sum::<f64>())
+}
+
+fn check_same_length(argument: &'static str, got: usize, want: usize) -> Result<(), Error> {
+    if got == want { Ok(()) } else { Err(Error::Length { argument, got, want }) }
+}
+
+fn check_finite<T: Real>(argument: &'static str, values: &[T]) -> Result<(), Error> {
+    check(argument, values, |v| v.is_finite())
+}
+
+/// Log-probabilities: not NaN, not +∞.
+fn check_log_probs<T: Real>(argument: &'static str, values: &[T]) -> Result<(), Error> {
+    check(argument, values, |v| v < T::infinity())
+}
+
+fn check<T: Real>(argument: &'static str, values: &[T], ok: impl Fn(T) -> bool) -> Result<(), Error> {
+    match values.iter().position(|&v| !ok(v)) {
+        None => Ok(()),
+        Some(index) => Err(Error::NonFinite { argument, index, got: values[index].f64() }),
+    }
+}

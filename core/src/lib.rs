@@ -26,5 +26,7 @@ pub mod policy;
 pub mod random;
 mod real;
 pub mod task;
+#[cfg(feature = "alloc")]
+pub mod train;
 
 pub use real::Real;

@@ -109,6 +109,16 @@ pub trait Policy {
     /// Elements of a prompt's representation, d.
     fn width(&self) -> usize;
 
+    /// The representation of each prompt, (prompts, d): for a transformer the mean last-layer hidden state over its tokens.
+    ///
+    /// # Errors
+    /// Where a prompt is empty or holds an unknown token, or the device failed.
+    fn represent(
+        &mut self,
+        prompts: &[&[u32]],
+        out: &mut <Self::Backend as Backend>::Buffer,
+    ) -> Result<(), Self::Error>;
+
     /// Draws completions, those of one prompt together.
     ///
     /// # Errors

@@ -2,6 +2,23 @@
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 pub mod backend;
+pub mod chat;
+pub mod checkpoint;
+pub mod config;
+pub mod countdown;
 mod cpu;
+mod error;
+pub mod fs;
+mod generate;
+mod jsonl;
 pub mod kernel;
 pub mod model;
+pub mod pass_at_k;
+mod policy;
+pub mod prompts;
+pub mod rollouts;
+pub mod tokenizer;
+pub mod verify;
+
+pub use error::{Error, Result};
+pub use policy::{PolicyError, TransformerPolicy};

@@ -44,16 +44,15 @@ impl LogRatios {
 /// Σ (a − b) and max |a − b|.
 pub(super) fn difference<T: Real>(a: &[T], b: &[T]) -> Difference {
     let (mut sum, mut max) = ([0.0; LANES], [0.0; LANES]);
-    let (chunks_a, chunks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail = chunks_a.remainder().iter().zip(chunks_b.remainder());
-    for (a, b) in chunks_a.zip(chunks_b) {
+    let ((chunks_a, tail_a), (chunks_b, tail_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in chunks_a.iter().zip(chunks_b) {
         for lane in 0..LANES {
             let d = a[lane].f64() - b[lane].f64();
             sum[lane] += d;
             max[lane] = if d.abs() > max[lane] { d.abs() } else { max[lane] };
         }
     }
-    for (lane, (a, b)) in tail.enumerate() {
+    for (lane, (a, b)) in tail_a.iter().zip(tail_b).enumerate() {
         let d = a.f64() - b.f64();
         sum[lane] += d;
         max[lane] = max[lane].max(d.abs());

@@ -109,7 +109,7 @@ impl<B: TransformerBackend> Transformer<B> {
         }
     }
 
-    /// Runs rows through the model and leaves the logits of `rows` (indices of rows) in the arena's first rows of logits.
+    /// Runs rows through the model and computes the logits of `rows` (indices of rows), for [`Transformer::last_logits`].
     ///
     /// # Errors
     /// Where a token is outside the vocabulary, or the device failed.
@@ -120,7 +120,7 @@ impl<B: TransformerBackend> Transformer<B> {
         positions: &[u32],
         attend: Attend<'_, B::Buffer>,
         rows: &[u32],
-    ) -> Result<&B::Buffer, B::Error> {
+    ) -> Result<(), B::Error> {
         self.reserve((ids.len(), 0, rows.len()), Keep::Nothing)?;
         self.run(weights, ids, positions, attend)?;
         let (backend, dims) = (&self.backend, &self.dims);
@@ -128,8 +128,15 @@ impl<B: TransformerBackend> Transformer<B> {
         let at = backend.index(rows)?;
         backend.gather(&arena.hidden, &at, (rows.len(), dims.hidden), &mut arena.selected)?;
         let head = weights.head.as_ref().unwrap_or(&weights.embed);
-        backend.linear(&arena.selected, head, None, &mut arena.logits, dims.logits(rows.len()), false)?;
-        Ok(&arena.logits)
+        backend.linear(&arena.selected, head, None, &mut arena.logits, dims.logits(rows.len()), false)
+    }
+
+    /// The logits of the last [`Transformer::logits`], (rows, vocab).
+    ///
+    /// # Panics
+    /// Before the first pass.
+    pub fn last_logits(&self) -> &B::Buffer {
+        &self.arena.as_ref().expect("a pass came before").logits
     }
 
     /// Makes the arena large enough.

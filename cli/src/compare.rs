@@ -1,0 +1,278 @@
+//! Several runs side by side: objectives on common axes, seeds of one objective as a mean with its range.
+//!
+//! Runs belong together when their `[objective]` tables are equal. The result is a value: print it as JSON or Markdown,
+//! or write it as a page.
+
+mod page;
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    metrics::term,
+    report::{
+        format::{number, push, quantity},
+        run::Run,
+    },
+    run_dir::RunDir,
+};
+
+/// Metrics in the table, with their headings.
+pub const COLUMNS: &[(&str, &str)] = &[
+    ("eval_success", "success"),
+    ("eval_pass_at_8", "pass@8"),
+    ("eval_distinct_correct", "distinct correct"),
+    ("eval_kl_on_correct", "KL on correct"),
+    ("eval_entropy", "entropy"),
+    ("eval_success_exact", "exact success"),
+];
+
+/// Runs grouped by objective.
+#[derive(Debug)]
+pub struct Comparison {
+    /// In the order in which the objectives first appeared.
+    pub groups: Vec<Group>,
+    /// What a reader must know before believing the comparison: settings other than the objective that differ.
+    pub notes: Vec<String>,
+}
+
+/// The runs of one objective.
+#[derive(Debug)]
+pub struct Group {
+    /// The preset's or the kind's name; with the settings that tell it apart if another group has the same name.
+    pub objective: String,
+    /// Names of the run directories.
+    pub runs: Vec<String>,
+    /// First and last evaluation of every one of [`COLUMNS`].
+    pub cells: Vec<Cell>,
+    /// Fewest and most steps of its runs.
+    pub steps: (u64, u64),
+    members: Vec<Run>,
+}
+
+/// One metric of one objective.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// The metric's name.
+    pub metric: &'static str,
+    /// At the first evaluation.
+    pub before: Option<Summary>,
+    /// At the last evaluation.
+    pub after: Option<Summary>,
+}
+
+/// A sample of seeds in short.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// Mean over the runs.
+    pub mean: f64,
+    /// Standard deviation with delta degrees of freedom 1; absent for a single run.
+    pub sd: Option<f64>,
+    /// Number of runs that have the metric.
+    pub n: usize,
+}
+
+impl Summary {
+    /// Of finite `values`; `None` without any.
+    ///
+    /// ```
+    /// use flowrl_cli::compare::Summary;
+    ///
+    /// let summary = Summary::of(&[1.0, 2.0, 3.0]).unwrap();
+    /// assert_eq!((summary.mean, summary.sd, summary.n), (2.0, Some(1.0), 3));
+    /// ```
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let n = values.len();
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let squares: f64 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
+        (n > 0).then(|| Self { mean, sd: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()), n })
+    }
+
+    /// `63.5 ± 2.0 %` or `3.11 ± 0.06` as people write it.
+    fn show(&self, unit: &str) -> String {
+        match (self.sd, unit) {
+            (None, "fraction") => quantity(self.mean, unit),
+            (None, _) => number(self.mean),
+            (Some(sd), "fraction") => format!("{:.1}\u{a0}±\u{a0}{:.1}\u{a0}%", 100.0 * self.mean, 100.0 * sd),
+            (Some(sd), _) if sd <= 1e-9 * self.mean.abs() => format!("{}\u{a0}±\u{a0}0", number(self.mean)),
+            (Some(sd), _) => {
+                // Two digits of the deviation say how many of the mean are worth anything.
+                let decimals = (1 - sd.log10().floor() as i32).clamp(0, 6) as usize;
+                format!("{:.decimals$}\u{a0}±\u{a0}{sd:.decimals$}", self.mean).replace('-', "−")
+            }
+        }
+    }
+
+    fn to_json(self) -> Json {
+        json!({ "mean": self.mean, "sd": self.sd, "n": self.n })
+    }
+}
+
+/// Reads run directories and groups them by objective.
+///
+/// # Errors
+/// No directory at all, one named twice, one that holds no run, or files that cannot be read.
+pub fn compare(directories: &[PathBuf]) -> Result<Comparison> {
+    if directories.is_empty() {
+        bail!("nothing to compare: name one run directory or more");
+    }
+    let mut seen = BTreeSet::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for directory in directories {
+        let run = Run::read(&RunDir::open(directory)?)?;
+        let place = directory.canonicalize().with_context(|| format!("cannot find {}", directory.display()))?;
+        if !seen.insert(place) {
+            bail!("{} is named twice: each run counts once", directory.display());
+        }
+        match groups.iter_mut().find(|group| same_objective(&group.members[0], &run)) {
+            Some(group) => group.members.push(run),
+            None => groups.push(Group {
+                objective: run.objective().to_owned(),
+                runs: Vec::new(),
+                cells: Vec::new(),
+                steps: (0, 0),
+                members: vec![run],
+            }),
+        }
+    }
+    tell_apart(&mut groups);
+    groups.iter_mut().for_each(Group::summarise);
+    let notes = notes(&groups);
+    Ok(Comparison { groups, notes })
+}
+
+impl Comparison {
+    /// The whole table as JSON: `{"groups": [{"objective", "runs", "steps", "metrics": {NAME: {"before", "after"}}}],
+    /// "notes"}`, each of before and after `{"mean", "sd", "n"}` or `null`.
+    pub fn to_json(&self) -> Json {
+        let group = |group: &Group| {
+            let summary = |summary: Option<Summary>| summary.map_or(Json::Null, Summary::to_json);
+            let cell = |cell: &Cell| {
+                let ends = json!({ "before": summary(cell.before), "after": summary(cell.after) });
+                (cell.metric.to_owned(), ends)
+            };
+            let metrics: serde_json::Map<String, Json> = group.cells.iter().map(cell).collect();
+            json!({ "objective": group.objective, "runs": group.runs, "steps": [group.steps.0, group.steps.1], "metrics": metrics })
+        };
+        json!({ "groups": self.groups.iter().map(group).collect::<Vec<_>>(), "notes": self.notes })
+    }
+
+    /// The table as Markdown: after training as mean ± standard deviation over seeds, before it in parentheses.
+    pub fn to_markdown(&self) -> String {
+        let columns = self.columns();
+        let mut out = String::from("| objective | seeds |");
+        columns.iter().for_each(|(_, heading)| push(&mut out, format_args!(" {heading} |")));
+        out.push_str("\n|---|--:|");
+        out.push_str(&"--:|".repeat(columns.len()));
+        for group in &self.groups {
+            push(
+                &mut out,
+                format_args!("\n| {} | {} |", group.objective.replace('|', "\\|").replace('\n', " "), group.runs.len()),
+            );
+            for (metric, _) in &columns {
+                let (after, before) = group.shown(metric);
+                push(&mut out, format_args!(" {after}{} |", before.map(|b| format!(" ({b})")).unwrap_or_default()));
+            }
+        }
+        out.push('\n');
+        out
+    }
+
+    /// The columns that at least one run can fill.
+    fn columns(&self) -> Vec<(&'static str, &'static str)> {
+        let filled =
+            |metric: &str| self.groups.iter().any(|group| group.cell(metric).is_some_and(|c| c.after.is_some()));
+        COLUMNS.iter().copied().filter(|(metric, _)| filled(metric)).collect()
+    }
+}
+
+impl Group {
+    /// The cell of a metric.
+    pub fn cell(&self, metric: &str) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.metric == metric)
+    }
+
+    fn summarise(&mut self) {
+        self.runs = self.members.iter().map(|run| run.name.clone()).collect();
+        let last = |run: &Run| run.records.iter().filter_map(|record| record.step()).max().unwrap_or(0);
+        self.steps =
+            (self.members.iter().map(last).min().unwrap_or(0), self.members.iter().map(last).max().unwrap_or(0));
+        let cell = |(metric, _): &(&'static str, &str)| {
+            let ends: Vec<_> = self.members.iter().filter_map(|run| run.ends(metric)).collect();
+            let before: Vec<f64> = ends.iter().map(|(first, _)| first.1).collect();
+            // A run that was evaluated once, before it started, has no result yet.
+            let after: Vec<f64> =
+                ends.iter().filter(|(first, last)| last.0 > first.0).map(|(_, last)| last.1).collect();
+            Cell { metric, before: Summary::of(&before), after: Summary::of(&after) }
+        };
+        self.cells = COLUMNS.iter().map(cell).collect();
+    }
+
+    /// After and before of a metric as text.
+    fn shown(&self, metric: &str) -> (String, Option<String>) {
+        let unit = term(metric).map_or("", |term| term.1);
+        let cell = self.cell(metric);
+        let show = |summary: Option<Summary>| summary.map(|summary| summary.show(unit));
+        let after = show(cell.and_then(|cell| cell.after)).unwrap_or_else(|| "–".to_owned());
+        (after, show(cell.and_then(|cell| cell.before)))
+    }
+}
+
+fn same_objective(a: &Run, b: &Run) -> bool {
+    a.objective() == b.objective() && a.config.get("objective") == b.config.get("objective")
+}
+
+/// Adds to equal names the settings in which their groups differ.
+fn tell_apart(groups: &mut [Group]) {
+    let settings: Vec<Vec<(String, String)>> = groups
+        .iter()
+        .map(|group| group.members[0].config.get("objective").map(|table| flatten("", table)).unwrap_or_default())
+        .collect();
+    let names: Vec<String> = groups.iter().map(|group| group.objective.clone()).collect();
+    for (index, group) in groups.iter_mut().enumerate() {
+        let twins = (0..names.len()).filter(|other| *other != index && names[*other] == names[index]);
+        let twins: Vec<_> = twins.map(|other| &settings[other]).collect();
+        let own = settings[index].iter().filter(|setting| twins.iter().any(|twin| !twin.contains(setting)));
+        let own: Vec<String> = own.map(|(key, value)| format!("{key} = {value}")).collect();
+        if !own.is_empty() {
+            group.objective = format!("{} ({})", names[index], own.join(", "));
+        } else if !twins.is_empty() {
+            group.objective = format!("{} (as is)", names[index]);
+        }
+    }
+}
+
+/// Settings outside `[objective]` in which the runs differ, and unequal lengths.
+fn notes(groups: &[Group]) -> Vec<String> {
+    let runs: Vec<&Run> = groups.iter().flat_map(|group| &group.members).collect();
+    let settings = |run: &Run| flatten("", &toml::Value::Table(run.config.clone()));
+    let all: Vec<Vec<(String, String)>> = runs.iter().map(|run| settings(run)).collect();
+    let differs = |setting: &&(String, String)| {
+        let last = setting.0.rsplit('.').next().unwrap_or_default();
+        let expected = setting.0.starts_with("objective.") || ["seed", "out", "name", "resume"].contains(&last);
+        !expected && all.iter().any(|other| !other.contains(setting))
+    };
+    let keys: BTreeSet<&str> = all.iter().flatten().filter(differs).map(|(key, _)| key.as_str()).collect();
+    let mut notes = Vec::new();
+    if !keys.is_empty() {
+        let keys: Vec<&str> = keys.into_iter().collect();
+        notes.push(format!("These runs differ in more than the objective: {}.", keys.join(", ")));
+    }
+    let fewest = groups.iter().map(|group| group.steps.0).min().unwrap_or(0);
+    let most = groups.iter().map(|group| group.steps.1).max().unwrap_or(0);
+    if fewest != most {
+        notes.push(format!("They did not run equally long: {fewest} to {most} steps."));
+    }
+    notes
+}
+
+/// `(dotted key, value)` of every leaf of a TOML value.
+fn flatten(prefix: &str, value: &toml::Value) -> Vec<(String, String)> {
+    let toml::Value::Table(table) = value else {
+        return vec![(prefix.to_owned(), value.to_string())];
+    };
+    let key = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+    table.iter().flat_map(|(name, value)| flatten(&key(name), value)).collect()
+}

@@ -1,0 +1,160 @@
+//! The page of a comparison.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Comparison, Group, Summary};
+use crate::{
+    metrics::term,
+    report::{
+        chart::Chart,
+        format::{escape, number, push},
+        page::{Section, page},
+        run::Run,
+        sections::charts_with,
+        series::{Point, Series},
+    },
+    run_dir::atomic_write,
+};
+
+/// Metrics drawn over the steps, with their titles.
+const CHARTS: &[(&str, &str)] = &[
+    ("eval_success", "Success, held-out"),
+    ("eval_success_exact", "Exact success, held-out"),
+    ("eval_pass_at_8", "Pass@8, held-out"),
+    ("eval_distinct_correct", "Distinct correct answers, held-out"),
+    ("eval_kl_on_correct", "Diversity lost (KL on correct)"),
+    ("eval_entropy", "Entropy, held-out"),
+    ("success", "Success in training"),
+    ("reward_mean", "Reward in training"),
+    ("entropy_mean", "Entropy in training"),
+    ("kl_ref", "KL to the reference"),
+    ("length_mean", "Completion length"),
+    ("grad_norm", "Gradient norm"),
+    ("tokens_per_s", "Tokens per second"),
+];
+
+/// Colours with dash patterns that the style sheet knows.
+const INKS: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];
+
+impl Comparison {
+    /// Writes the page with the table and the charts.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write_html(&self, path: &Path) -> Result<()> {
+        let charts: Vec<Chart> = CHARTS.iter().filter_map(|(metric, title)| self.chart(metric, title)).collect();
+        let lead = "Mean over the seeds of an objective; the band goes from the lowest to the highest seed. What is recorded at every step is smoothed within each run.";
+        let runs: usize = self.groups.iter().map(|group| group.runs.len()).sum();
+        let sections = [
+            Section { title: "Result", body: self.table() },
+            Section { title: "Over the steps", body: charts_with(lead, &charts) },
+            Section { title: "Runs", body: self.list() },
+        ];
+        let subtitle = format!("{} objectives · {runs} runs", self.groups.len());
+        atomic_write(path, page("Comparison", &subtitle, &sections).as_bytes())
+    }
+
+    fn table(&self) -> String {
+        let columns = self.columns();
+        let mut out = String::new();
+        if !self.notes.is_empty() {
+            out.push_str("<div class=note><ul>");
+            self.notes.iter().for_each(|note| push(&mut out, format_args!("<li>{}</li>", escape(note))));
+            out.push_str("</ul></div>");
+        }
+        if columns.is_empty() {
+            out.push_str("<p class=lead>None of these runs recorded an evaluation on held-out prompts.</p>");
+            return out;
+        }
+        out.push_str(
+            "<p class=lead>Held-out prompts after training, mean ± standard deviation over seeds; before training below it.</p>\
+             <div class=scroll><table><thead><tr><th>objective</th><th>seeds</th><th>steps</th>",
+        );
+        for (metric, heading) in &columns {
+            let meaning = escape(term(metric).map_or("", |term| term.2));
+            push(&mut out, format_args!("<th title='{meaning}'>{heading}</th>"));
+        }
+        out.push_str("</tr></thead><tbody>");
+        for (group, ink) in self.groups.iter().zip(INKS.iter().cycle()) {
+            push(
+                &mut out,
+                format_args!(
+                    "<tr><th scope=row><svg class=key viewBox='0 0 26 8' aria-hidden=true><path class='line {ink}' \
+                     d='M0 4H26'/></svg>{}</th><td>{}</td><td>{}</td>",
+                    escape(&group.objective),
+                    group.runs.len(),
+                    group.show_steps()
+                ),
+            );
+            for (metric, _) in &columns {
+                let (after, before) = group.shown(metric);
+                let before = before.map(|before| format!("<br><small>{before}</small>")).unwrap_or_default();
+                push(&mut out, format_args!("<td>{after}{before}</td>"));
+            }
+            out.push_str("</tr>");
+        }
+        out.push_str("</tbody></table></div>");
+        out
+    }
+
+    fn chart(&self, metric: &'static str, title: &str) -> Option<Chart> {
+        let series: Vec<Series> = self
+            .groups
+            .iter()
+            .zip(INKS.iter().cycle())
+            .map(|(group, ink)| Series {
+                label: group.objective.clone(),
+                ink,
+                points: group.points(metric),
+                smooth: false,
+            })
+            .filter(|series| series.last_finite().is_some())
+            .collect();
+        let (_, unit, meaning) = *term(metric)?;
+        let may_log = metric == "grad_norm";
+        let chart = Chart { title: title.to_owned(), unit, about: meaning.to_owned(), series, target: None, may_log };
+        (!chart.series.is_empty()).then_some(chart)
+    }
+
+    fn list(&self) -> String {
+        let mut out = String::from("<ul>");
+        for group in &self.groups {
+            for run in &group.runs {
+                push(&mut out, format_args!("<li>{}: <code>{}</code></li>", escape(&group.objective), escape(run)));
+            }
+        }
+        out + "</ul>"
+    }
+}
+
+impl Group {
+    fn show_steps(&self) -> String {
+        let (fewest, most) = self.steps;
+        let most = number(most as f64);
+        if fewest == self.steps.1 { most } else { format!("{}–{most}", number(fewest as f64)) }
+    }
+
+    /// The mean over the runs at every step that one of them has, with the lowest and the highest as its band. What is
+    /// recorded at every step is smoothed first, run by run: noise within a run is no difference between seeds.
+    fn points(&self, metric: &str) -> Vec<Point> {
+        let curve = |run: &Run| {
+            let points = run.series(metric).into_iter().map(|(x, y)| Point { x, y, band: None }).collect();
+            let smooth = !metric.starts_with("eval_");
+            let series = Series { label: String::new(), ink: INKS[0], points, smooth };
+            series.trend().unwrap_or(series.points)
+        };
+        let mut all: Vec<Point> = self.members.iter().flat_map(curve).collect();
+        all.sort_by(|a, b| a.x.total_cmp(&b.x));
+        all.chunk_by(|a, b| a.x == b.x)
+            .map(|same| {
+                let finite: Vec<f64> = same.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
+                let low = finite.iter().copied().fold(f64::INFINITY, f64::min);
+                let high = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let y = Summary::of(&finite).map_or(f64::NAN, |summary| summary.mean);
+                Point { x: same[0].x, y, band: (finite.len() > 1).then_some((low, high)) }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,161 @@
+//! Every metric that a run records, explained once: the report shows these sentences and `docs/metrics.md` lists them.
+
+/// A metric's name, unit and meaning.
+pub type Term = (&'static str, &'static str, &'static str);
+
+/// The entry of [`GLOSSARY`] called `name`.
+pub fn term(name: &str) -> Option<&'static Term> {
+    GLOSSARY.iter().find(|(known, _, _)| *known == name)
+}
+
+/// The glossary as a Markdown table, the one in `docs/metrics.md`.
+pub fn markdown_table() -> String {
+    let mut table = String::from("| metric | unit | meaning |\n|---|---|---|\n");
+    for (name, unit, meaning) in GLOSSARY {
+        table += &format!("| `{name}` | {unit} | {} |\n", meaning.replace('|', "\\|"));
+    }
+    table
+}
+
+/// `(name, unit, meaning)` of every metric, in the order of a record. The unit `fraction` is shown as a percentage.
+pub const GLOSSARY: &[Term] = &[
+    ("step", "", "Number of optimiser steps taken when the record was written."),
+    (
+        "loss",
+        "",
+        "The objective that is minimised; for FlowRL (1/B) Σ w δ², the weighted mean of the squared residual.",
+    ),
+    ("reward_mean", "", "Mean raw reward r of the sampled completions, before any shaping."),
+    ("reward_std", "", "Standard deviation of the raw reward over the batch."),
+    ("success", "fraction", "Share of the sampled completions with a reward above 0."),
+    (
+        "degenerate_groups",
+        "fraction",
+        "Share of the prompts whose completions all got the same reward: under group rewards they say nothing about which answer is better.",
+    ),
+    (
+        "residual_mean",
+        "nats",
+        "Mean of the residual δ = log Z + L/T − β r̂ − L_ref/T, which is 0 everywhere once the policy has reached the target.",
+    ),
+    (
+        "residual_std",
+        "nats",
+        "Population standard deviation of the residual over the batch: what is left to learn once log Z fits.",
+    ),
+    ("residual_abs_max", "nats", "Largest |δ| in the batch; one bad sequence shows here first."),
+    (
+        "log_z_mean",
+        "nats",
+        "Mean estimate of log Z(x), the log of the target's normaliser; under group rewards it is close to 0 by construction, because Σ r̂ = 0 in every group.",
+    ),
+    ("log_z_std", "nats", "Standard deviation of the log Z estimates over the batch's prompts."),
+    (
+        "log_z_error",
+        "nats",
+        "Estimated log Z minus the best one for the current policy, Δ = Σ w δ / Σ w; a positive error lengthens answers when the loss is length-normalised.",
+    ),
+    (
+        "length_bias",
+        "",
+        "Length-bias monitor 2 Δ E[1/|y|], with Δ the log Z error: the pull of a wrong log Z on the answers' length, above 0 towards longer ones, below 0 towards shorter ones.",
+    ),
+    (
+        "weight_mean",
+        "",
+        "Mean importance weight w, the ratio π/π_old after clipping; 1 when the samples come from the current policy.",
+    ),
+    ("weight_min", "", "Smallest importance weight in the batch, after clipping."),
+    ("weight_max", "", "Largest importance weight in the batch, after clipping."),
+    (
+        "weight_ess",
+        "fraction",
+        "Effective sample size (Σ w)² / (B Σ w²): the share of the batch that still counts after weighting.",
+    ),
+    (
+        "clip_fraction",
+        "fraction",
+        "Share of the importance weights (one per sequence, or per token where the objective has token ratios) that the clip bounds changed.",
+    ),
+    ("token_mask_fraction", "fraction", "Share of the tokens that the token mask dropped."),
+    (
+        "advantage_std",
+        "",
+        "Population standard deviation of the shaped reward r̂ (the advantage A of the baselines) over the batch.",
+    ),
+    (
+        "ref_log_ratio",
+        "nats",
+        "Mean over tokens of the log-ratio log π − log π_ref: how far the samples have moved from the reference.",
+    ),
+    (
+        "kl_ref",
+        "nats",
+        "Mean over completions of Σ (log π − log π_ref), on policy an unbiased estimate of KL(π ‖ π_ref) per completion; from few samples it can be negative.",
+    ),
+    (
+        "old_log_ratio_max",
+        "nats",
+        "Largest |log π − log π_old| of a token in the batch: how far off policy the samples are.",
+    ),
+    (
+        "first_ratio_deviation",
+        "nats",
+        "Largest |log π − log π_old| at the first update after sampling; exactly 0 proves that one engine samples and trains.",
+    ),
+    ("inverse_length_mean", "1/tokens", "Mean of 1/|y|, the quantity that a log Z error pushes on."),
+    (
+        "entropy_mean",
+        "nats",
+        "Mean entropy of the next-token distribution at the sampled positions; 0 means that the policy no longer hesitates.",
+    ),
+    ("length_mean", "tokens", "Mean length of the completions, the end token included."),
+    ("length_max", "tokens", "Longest completion in the batch."),
+    ("truncated_fraction", "fraction", "Share of the completions that hit the length limit before their end token."),
+    ("grad_norm", "", "L2 norm of the policy's gradient before clipping."),
+    ("log_z_grad_norm", "", "L2 norm of the gradient of the log Z estimator before clipping."),
+    ("learning_rate", "", "The policy's learning rate at this step."),
+    (
+        "skipped_updates",
+        "updates",
+        "Updates skipped so far because the gradient was not finite; anything but 0 needs a look.",
+    ),
+    ("tokens_per_s", "tokens/s", "Completion tokens sampled and trained on per second of the whole step."),
+    ("step_s", "s", "Wall-clock time of the step."),
+    ("sample_s", "s", "Part of the step spent sampling completions."),
+    ("update_s", "s", "Part of the step spent scoring, differentiating and updating."),
+    ("eval_success", "fraction", "Share of the completions sampled on held-out prompts that are correct."),
+    (
+        "eval_pass_at_1",
+        "fraction",
+        "Chance that one sample solves a held-out prompt, the unbiased estimate 1 − C(n−c, 1)/C(n, 1) from c correct of n samples.",
+    ),
+    ("eval_pass_at_4", "fraction", "Chance that at least one of 4 samples solves a held-out prompt."),
+    ("eval_pass_at_8", "fraction", "Chance that at least one of 8 samples solves a held-out prompt."),
+    ("eval_pass_at_16", "fraction", "Chance that at least one of 16 samples solves a held-out prompt."),
+    (
+        "eval_distinct_correct",
+        "",
+        "Different correct answers found per held-out prompt: what a collapsed policy loses.",
+    ),
+    ("eval_solutions", "", "Correct answers that exist per held-out prompt, found by enumeration."),
+    (
+        "eval_success_exact",
+        "fraction",
+        "Exact success probability π(C), the sum of π(y|x) over every correct answer, with no sampling error.",
+    ),
+    (
+        "eval_success_target",
+        "fraction",
+        "Success probability of the exact target, π*(C) = e^β π_ref(C) / (1 + (e^β − 1) π_ref(C)).",
+    ),
+    ("eval_success_ref", "fraction", "Success probability π_ref(C) of the reference, where training starts."),
+    (
+        "eval_kl_on_correct",
+        "nats",
+        "Diversity lost, measured exactly: KL(π_ref(·|C) ‖ π(·|C)) among the correct answers, 0 for the target.",
+    ),
+    ("eval_log_z_error", "nats", "Estimated log Z minus the exact log Z on held-out prompts."),
+    ("eval_entropy", "nats", "Mean entropy of the next-token distribution on held-out prompts."),
+    ("eval_length_mean", "tokens", "Mean length of the completions on held-out prompts."),
+];

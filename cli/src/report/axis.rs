@@ -1,0 +1,120 @@
+//! Axes: the range to show and the places of their ticks.
+
+/// A linear or logarithmic axis over `low..=high`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Axis {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    pub(crate) log: bool,
+    pub(crate) ticks: Vec<f64>,
+    /// Distance of neighbouring ticks, which says how many decimals their labels need.
+    pub(crate) step: f64,
+}
+
+impl Axis {
+    /// An axis over finite `values` that ends on ticks. With `may_log` and positive values over more than three decades
+    /// it is logarithmic.
+    pub(crate) fn fit(values: impl Iterator<Item = f64>, may_log: bool) -> Self {
+        let (low, high) = values
+            .filter(|x| shown(*x))
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+        if low > high {
+            return Self::linear(0.0, 1.0);
+        }
+        if may_log && low > 0.0 && high > 1e3 * low { Self::logarithmic(low, high) } else { Self::linear(low, high) }
+    }
+
+    /// The axis of steps: exactly `low..=high`, from 0 if it starts near there, with the ticks inside.
+    pub(crate) fn steps(low: f64, high: f64) -> Self {
+        let low = if (0.0..0.1 * high).contains(&low) { 0.0 } else { low };
+        let high = if high > low { high } else { low + 1.0 };
+        let step = nice_step((high - low) / 4.0).max(1.0);
+        let first = (low / step).ceil() as i64;
+        let last = (high / step).floor() as i64;
+        Self { low, high, log: false, ticks: (first..=last).map(|i| i as f64 * step).collect(), step }
+    }
+
+    fn linear(low: f64, high: f64) -> Self {
+        // A flat line stays in the middle; a range that nearly touches zero starts there.
+        let size = low.abs().max(high.abs());
+        let flat = high - low <= 1e-9 * size;
+        let pad = if size == 0.0 { 1.0 } else { size * 0.5 };
+        let (mut low, mut high) = if flat { (low - pad, high + pad) } else { (low, high) };
+        if low > 0.0 && low < 0.4 * high {
+            low = 0.0;
+        }
+        if high < 0.0 && high > 0.4 * low {
+            high = 0.0;
+        }
+        let step = nice_step((high - low) / 4.0);
+        let (first, last) = ((low / step + 1e-9).floor() as i64, (high / step - 1e-9).ceil() as i64);
+        let ticks: Vec<f64> = (first..=last).map(|i| i as f64 * step).collect();
+        Self { low: first as f64 * step, high: last as f64 * step, log: false, ticks, step }
+    }
+
+    fn logarithmic(low: f64, high: f64) -> Self {
+        let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+        let every = ((last - first) as usize).div_ceil(5).max(1);
+        let ticks = (first..=last).step_by(every).map(|power| 10f64.powi(power)).collect();
+        Self { low: 10f64.powi(first), high: 10f64.powi(last), log: true, ticks, step: 0.0 }
+    }
+
+    /// Where `x` lies between the ends, 0 to 1; NaN for what the axis cannot show.
+    pub(crate) fn place(&self, x: f64) -> f64 {
+        if !shown(x) {
+            f64::NAN
+        } else if self.log {
+            if x > 0.0 { (x / self.low).log10() / (self.high / self.low).log10() } else { f64::NAN }
+        } else {
+            (x - self.low) / (self.high - self.low)
+        }
+    }
+}
+
+/// Whether an axis can hold `x`: finite, and so far from the largest number that differences do not overflow.
+fn shown(x: f64) -> bool {
+    x.abs() <= 1e300
+}
+
+/// The least of 1, 2, 5 times a power of ten that is at least `rough`.
+fn nice_step(rough: f64) -> f64 {
+    let power = 10f64.powf(rough.log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
+    steps.into_iter().find(|step| *step >= rough * (1.0 - 1e-9)).unwrap_or(10.0 * power)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(values: &[f64]) -> Axis {
+        Axis::fit(values.iter().copied(), true)
+    }
+
+    #[test]
+    fn ticks_are_nice_and_enclose_the_data() {
+        assert_eq!(fit(&[0.0, 1.0]).ticks.len(), 3);
+        assert_eq!(fit(&[3.0, 197.0]).ticks, [0.0, 50.0, 100.0, 150.0, 200.0]);
+        let axis = fit(&[0.91, 1.07, f64::NAN, f64::INFINITY]);
+        assert!(axis.low <= 0.91 && axis.high >= 1.07 && axis.ticks.len() <= 6, "{axis:?}");
+        assert_eq!(Axis::steps(0.0, 500.0).ticks, [0.0, 200.0, 400.0]);
+    }
+
+    #[test]
+    fn flat_empty_and_extreme_data_have_an_axis() {
+        for values in [&[][..], &[0.0], &[5.0, 5.0], &[-1e-6], &[1e300, -1e300], &[f64::NAN], &[f64::MAX, 1.0]] {
+            let axis = fit(values);
+            assert!(axis.low < axis.high && axis.ticks.len() < 20, "{values:?}: {axis:?}");
+            assert!(values.iter().all(|x| !shown(*x) || (0.0..=1.0).contains(&axis.place(*x))));
+            assert!(axis.place(f64::MAX).is_nan());
+        }
+    }
+
+    #[test]
+    fn many_decades_are_logarithmic() {
+        let axis = fit(&[1e-5, 1.0, 40.0]);
+        assert!(axis.log && axis.low == 1e-5 && axis.high == 100.0);
+        assert!((axis.place(1.0) - 5.0 / 7.0).abs() < 1e-12);
+        assert!(axis.place(-1.0).is_nan());
+    }
+}

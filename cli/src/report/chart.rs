@@ -1,0 +1,284 @@
+//! Line charts as inline SVG, readable without script: a title on every step, a summary for screen readers and a table.
+
+use super::{
+    axis::Axis,
+    format::{escape, number, push, quantity, tick},
+    series::{Point, Series},
+};
+
+const WIDTH: f64 = 360.0;
+const HEIGHT: f64 = 196.0;
+const LEFT: f64 = 46.0;
+const RIGHT: f64 = 8.0;
+const TOP: f64 = 10.0;
+const BOTTOM: f64 = 22.0;
+/// Number of places along a chart that answer to the pointer, and rows of its table.
+const STOPS: usize = 48;
+const ROWS: usize = 20;
+
+/// Series over the training steps on common axes.
+#[derive(Debug)]
+pub(crate) struct Chart {
+    pub(crate) title: String,
+    pub(crate) unit: &'static str,
+    /// What the chart shows, in a sentence or two.
+    pub(crate) about: String,
+    pub(crate) series: Vec<Series>,
+    /// A dashed horizontal line and its name.
+    pub(crate) target: Option<(&'static str, f64)>,
+    pub(crate) may_log: bool,
+}
+
+impl Chart {
+    /// Appends the chart as a `<figure>`.
+    pub(crate) fn render(&self, out: &mut String) {
+        let (x, y) = self.axes();
+        push(out, format_args!("<figure class=chart><figcaption><h3>{}</h3>", escape(&self.title)));
+        if let Some(last) = self.series.first().filter(|_| self.series.len() == 1).and_then(Series::last_finite) {
+            push(out, format_args!("<span class=now title='last value'>{}</span>", quantity(last.y, self.unit)));
+        }
+        out.push_str("</figcaption>");
+        self.legend(out, &y);
+        push(
+            out,
+            format_args!("<svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='{}'>", escape(&self.summary())),
+        );
+        grid(out, &x, &y, self.unit);
+        if let Some((_, target)) = self.target {
+            let at = down(&y, target);
+            push(out, format_args!("<path class=target d='M{LEFT} {at:.1}H{}'/>", WIDTH - RIGHT));
+        }
+        for series in &self.series {
+            draw(out, series, &x, &y);
+        }
+        self.stops(out, &x, &y);
+        out.push_str("</svg>");
+        push(out, format_args!("<p class=about>{}</p>", escape(&self.about)));
+        self.table(out);
+        out.push_str("</figure>\n");
+    }
+
+    fn axes(&self) -> (Axis, Axis) {
+        let steps = || self.series.iter().flat_map(|series| series.points.iter().map(|point| point.x));
+        let x = Axis::steps(steps().fold(f64::INFINITY, f64::min), steps().fold(f64::NEG_INFINITY, f64::max));
+        let values = self.series.iter().flat_map(|series| series.points.iter().flat_map(Point::extent));
+        (x, Axis::fit(values.chain(self.target.map(|(_, target)| target)), self.may_log))
+    }
+
+    /// The names of the lines. A lone one is named by the title; its empty legend keeps the charts of a row level.
+    fn legend(&self, out: &mut String, y: &Axis) {
+        out.push_str("<p class=legend>");
+        for series in self.series.iter().filter(|_| self.series.len() > 1) {
+            key(out, &format!("line {}", series.ink), &series.label);
+        }
+        if let Some((name, target)) = self.target {
+            let unit = if self.unit == "fraction" { self.unit } else { "" };
+            key(out, "target", &format!("{name} {}", quantity(target, unit)));
+        }
+        if y.log {
+            out.push_str("<span>logarithmic scale</span>");
+        }
+        out.push_str("</p>");
+    }
+
+    /// The chart in words.
+    fn summary(&self) -> String {
+        let mut words = format!("Line chart: {}.", self.title);
+        for series in &self.series {
+            let finite: Vec<&Point> = series.points.iter().filter(|point| point.y.is_finite()).collect();
+            let (Some(first), Some(last)) = (finite.first(), finite.last()) else {
+                push(&mut words, format_args!(" {}: no finite value.", series.label));
+                continue;
+            };
+            let lowest = finite.iter().fold(first, |a, b| if b.y < a.y { b } else { a });
+            let highest = finite.iter().fold(first, |a, b| if b.y > a.y { b } else { a });
+            let say = |point: &Point| format!("{} at step {}", quantity(point.y, self.unit), number(point.x));
+            push(
+                &mut words,
+                format_args!(
+                    " {}: from {} to {}; lowest {}, highest {}.",
+                    series.label,
+                    say(first),
+                    say(last),
+                    say(lowest),
+                    say(highest)
+                ),
+            );
+        }
+        if let Some((name, target)) = self.target {
+            push(&mut words, format_args!(" {name}: {}.", quantity(target, self.unit)));
+        }
+        words
+    }
+
+    /// Invisible columns that show a rule and the values where the pointer is.
+    fn stops(&self, out: &mut String, x: &Axis, y: &Axis) {
+        let steps = self.sampled_steps(STOPS);
+        let places: Vec<f64> = steps.iter().map(|step| across(x, *step)).collect();
+        for (index, (step, at)) in steps.iter().zip(&places).enumerate() {
+            let start = if index == 0 { LEFT } else { (places[index - 1] + at) / 2.0 };
+            let end = places.get(index + 1).map_or(WIDTH - RIGHT, |next| (at + next) / 2.0);
+            push(
+                out,
+                format_args!(
+                    "<g class=stop><rect x='{start:.1}' y={TOP} width='{:.1}' height={} /><path d='M{at:.1} {TOP}V{}'/>",
+                    (end - start).max(0.0),
+                    HEIGHT - TOP - BOTTOM,
+                    HEIGHT - BOTTOM
+                ),
+            );
+            let mut title = format!("step {}", number(*step));
+            for series in &self.series {
+                if let Some(point) = series.at(*step) {
+                    push(&mut title, format_args!("\n{}: {}", series.label, quantity(point.y, self.unit)));
+                    let (at_y, ink) = (down(y, point.y), series.ink);
+                    if at_y.is_finite() {
+                        push(out, format_args!("<circle class='{ink}' cx='{at:.1}' cy='{at_y:.1}' r=2.5 />"));
+                    }
+                }
+            }
+            push(out, format_args!("<title>{}</title></g>", escape(&title)));
+        }
+    }
+
+    fn table(&self, out: &mut String) {
+        let steps = self.sampled_steps(ROWS);
+        out.push_str("<details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>step");
+        for series in &self.series {
+            push(out, format_args!("</th><th>{}", escape(&series.label)));
+        }
+        out.push_str("</th></tr></thead><tbody>");
+        for step in steps {
+            push(out, format_args!("<tr><td>{}", number(step)));
+            for series in &self.series {
+                let value = series.at(step).map_or_else(|| "–".to_owned(), |point| quantity(point.y, self.unit));
+                push(out, format_args!("</td><td>{value}"));
+            }
+            out.push_str("</td></tr>");
+        }
+        out.push_str("</tbody></table></div></details>");
+    }
+
+    /// At most `count` + 1 of the steps at which anything was recorded, the first and last among them.
+    fn sampled_steps(&self, count: usize) -> Vec<f64> {
+        let mut steps: Vec<f64> =
+            self.series.iter().flat_map(|series| series.points.iter().map(|point| point.x)).collect();
+        steps.sort_by(f64::total_cmp);
+        steps.dedup();
+        let every = steps.len().div_ceil(count).max(1);
+        let last = steps.len().saturating_sub(1);
+        (0..steps.len()).filter(|index| index.is_multiple_of(every) || *index == last).map(|i| steps[i]).collect()
+    }
+}
+
+fn across(x: &Axis, step: f64) -> f64 {
+    LEFT + x.place(step) * (WIDTH - LEFT - RIGHT)
+}
+
+fn down(y: &Axis, value: f64) -> f64 {
+    HEIGHT - BOTTOM - y.place(value) * (HEIGHT - TOP - BOTTOM)
+}
+
+fn key(out: &mut String, class: &str, label: &str) {
+    push(
+        out,
+        format_args!(
+            "<span><svg class=key viewBox='0 0 26 8' aria-hidden=true><path class='{class}' d='M0 4H26'/></svg>{}</span>",
+            escape(label)
+        ),
+    );
+}
+
+fn grid(out: &mut String, x: &Axis, y: &Axis, unit: &str) {
+    out.push_str("<g class=grid aria-hidden=true>");
+    let bottom = HEIGHT - BOTTOM;
+    for value in &y.ticks {
+        let at = down(y, *value);
+        let step = if y.log { *value } else { y.step };
+        push(
+            out,
+            format_args!(
+                "<path d='M{LEFT} {at:.1}H{}'/><text x={} y='{:.1}' class=y>{}</text>",
+                WIDTH - RIGHT,
+                LEFT - 6.0,
+                at + 3.5,
+                tick(*value, step, unit)
+            ),
+        );
+    }
+    for (index, step) in x.ticks.iter().enumerate() {
+        let label = if index == 0 { format!("step {}", number(*step)) } else { number(*step) };
+        // The outermost labels lean inwards, so that none leaves the picture.
+        let at = across(x, *step);
+        let anchor = if at < LEFT + 12.0 {
+            "start"
+        } else if at > WIDTH - RIGHT - 12.0 {
+            "end"
+        } else {
+            "middle"
+        };
+        push(out, format_args!("<text x='{at:.1}' y={} text-anchor={anchor}>{label}</text>", bottom + 15.0));
+    }
+    out.push_str("</g>");
+}
+
+fn draw(out: &mut String, series: &Series, x: &Axis, y: &Axis) {
+    let ink = series.ink;
+    if series.has_band() {
+        push(out, format_args!("<path class='band {ink}' d='{}'/>", band(series, x, y)));
+    }
+    let line = |points: &[Point]| path(points.iter().map(|point| (across(x, point.x), down(y, point.y))));
+    match series.smoothed() {
+        Some(smoothed) => {
+            push(out, format_args!("<path class='raw {ink}' d='{}'/>", line(&series.thinned())));
+            push(out, format_args!("<path class='line {ink}' d='{}'/>", line(&smoothed)));
+        }
+        None => {
+            push(out, format_args!("<path class='line {ink}' d='{}'/>", line(&series.thinned())));
+            if series.points.len() <= 60 {
+                for point in series.points.iter().filter(|point| down(y, point.y).is_finite()) {
+                    let (at, value) = (across(x, point.x), down(y, point.y));
+                    push(out, format_args!("<circle class='{ink}' cx='{at:.1}' cy='{value:.1}' r=2 />"));
+                }
+            }
+        }
+    }
+}
+
+/// A path through the points; one that is not finite breaks the line. Relative moves keep it short.
+fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
+    let (mut d, mut pen) = (String::new(), None::<(i64, i64)>);
+    for (x, y) in points {
+        if !x.is_finite() || !y.is_finite() {
+            pen = None;
+            continue;
+        }
+        let to = ((x * 10.0).round() as i64, (y * 10.0).round() as i64);
+        match pen {
+            None => push(&mut d, format_args!("M{} {}", to.0 as f64 / 10.0, to.1 as f64 / 10.0)),
+            Some(from) => {
+                push(&mut d, format_args!("l{} {}", (to.0 - from.0) as f64 / 10.0, (to.1 - from.1) as f64 / 10.0));
+            }
+        }
+        pen = Some(to);
+    }
+    d
+}
+
+/// One closed area per unbroken stretch of the band.
+fn band(series: &Series, x: &Axis, y: &Axis) -> String {
+    let thinned = series.band_points();
+    let mut d = String::new();
+    for stretch in thinned.split(|point| point.band.is_none()) {
+        let side = |pick: fn((f64, f64)) -> f64| {
+            stretch.iter().filter_map(move |p| p.band.map(|band| (across(x, p.x), down(y, pick(band)))))
+        };
+        let low: Vec<_> = side(|band| band.0).collect();
+        let around = path(low.into_iter().chain(side(|band| band.1).collect::<Vec<_>>().into_iter().rev()));
+        if !around.is_empty() {
+            d += &around;
+            d.push('Z');
+        }
+    }
+    d
+}

@@ -1,0 +1,164 @@
+//! Numbers and text as a reader wants them.
+
+use std::fmt::Write;
+
+/// `text` safe inside HTML elements and quoted attributes. Control characters, which could hide or reorder what follows,
+/// become visible.
+pub(crate) fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            '\n' | '\t' => safe.push(c),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => safe.push('\u{fffd}'),
+            c if c.is_control() => safe.push('\u{fffd}'),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// A quantity with its unit: `fraction` as a percentage, everything else to three significant digits.
+pub(crate) fn quantity(x: f64, unit: &str) -> String {
+    match unit {
+        _ if !x.is_finite() => "not finite".to_owned(),
+        "fraction" => percent(x),
+        "" => number(x),
+        _ => format!("{}\u{a0}{unit}", number(x)),
+    }
+}
+
+/// A change from one value to another, with its sign; a fraction changes by percentage points.
+pub(crate) fn change(by: f64, unit: &str) -> String {
+    let (by, unit) = if unit == "fraction" { ((by * 1000.0).round() / 10.0, "points") } else { (by, unit) };
+    let sign = if by > 0.0 { "+" } else { "" };
+    format!("{sign}{}", quantity(by, unit))
+}
+
+/// A number to three significant digits, whole from 100 on: `12 345`, `0.421`, `3 × 10⁻⁴`.
+pub(crate) fn number(x: f64) -> String {
+    if !x.is_finite() {
+        return "not finite".to_owned();
+    }
+    if x == 0.0 {
+        return "0".to_owned();
+    }
+    let size = x.abs();
+    if !(1e-3..1e7).contains(&size) {
+        return scientific(x);
+    }
+    let decimals = (2 - size.log10().floor() as i32).clamp(0, 5) as usize;
+    sign_and_groups(&trim(&format!("{x:.decimals$}")))
+}
+
+/// The label of an axis tick, where the neighbouring tick is `step` away.
+pub(crate) fn tick(x: f64, step: f64, unit: &str) -> String {
+    let (x, step, sign) = if unit == "fraction" { (x * 100.0, step * 100.0, "%") } else { (x, step, "") };
+    if x.abs() < step * 1e-9 {
+        return format!("0{sign}");
+    }
+    if x.abs() >= 1e6 || step < 1e-4 {
+        return scientific(x);
+    }
+    let decimals = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
+    sign_and_groups(&trim(&format!("{x:.decimals$}"))) + sign
+}
+
+/// One decimal, two below one percent; nothing and everything are whole.
+fn percent(x: f64) -> String {
+    let points = 100.0 * x;
+    let digits = match points.abs() {
+        size if size < 0.005 || size == 100.0 => format!("{points:.0}"),
+        size if size < 1.0 => format!("{points:.2}"),
+        _ => format!("{points:.1}"),
+    };
+    sign_and_groups(&digits) + "\u{a0}%"
+}
+
+fn scientific(x: f64) -> String {
+    let text = format!("{x:.2e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let mut shown = sign_and_groups(&trim(mantissa));
+    shown = match shown.as_str() {
+        "1" => "10".to_owned(),
+        "−1" => "−10".to_owned(),
+        other => format!("{other}\u{202f}×\u{202f}10"),
+    };
+    for c in exponent.chars() {
+        shown.push(match c {
+            '-' => '⁻',
+            '1' => '¹',
+            '2' => '²',
+            '3' => '³',
+            digit => char::from_u32('⁰' as u32 + digit as u32 - '0' as u32).unwrap_or(digit),
+        });
+    }
+    shown
+}
+
+/// Without the zeros, and the point, that end a decimal fraction.
+fn trim(text: &str) -> String {
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
+}
+
+/// A true minus sign, and narrow spaces between groups of three from 10 000 on.
+fn sign_and_groups(text: &str) -> String {
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("−", digits));
+    let whole = digits.find('.').unwrap_or(digits.len());
+    let mut shown = String::from(if digits == "0" { "" } else { sign });
+    for (place, c) in digits.chars().enumerate() {
+        if whole > 4 && place > 0 && place < whole && (whole - place).is_multiple_of(3) {
+            shown.push('\u{202f}');
+        }
+        shown.push(c);
+    }
+    shown
+}
+
+/// Appends formatted text; writing to a `String` cannot fail.
+pub(crate) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a String takes any text");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        for (x, unit, wanted) in [
+            (0.0, "", "0"),
+            (196.875, "nats", "197\u{a0}nats"),
+            (-0.25, "", "−0.25"),
+            (12_345.6, "tokens/s", "12\u{202f}346\u{a0}tokens/s"),
+            (3e-4, "", "3\u{202f}×\u{202f}10⁻⁴"),
+            (1e-6, "", "10⁻⁶"),
+            (0.635, "fraction", "63.5\u{a0}%"),
+            (0.0012, "fraction", "0.12\u{a0}%"),
+            (0.08, "fraction", "8.0\u{a0}%"),
+            (0.9999, "fraction", "100.0\u{a0}%"),
+            (1.0, "fraction", "100\u{a0}%"),
+            (-1e-9, "fraction", "0\u{a0}%"),
+            (f64::NAN, "s", "not finite"),
+        ] {
+            assert_eq!(quantity(x, unit), wanted);
+        }
+        assert_eq!(change(0.515, "fraction"), "+51.5\u{a0}points");
+        assert_eq!(change(-2.0, "nats"), "−2\u{a0}nats");
+        assert_eq!(tick(0.5, 0.25, "fraction"), "50%");
+        assert_eq!(tick(1e-17, 0.1, ""), "0");
+        assert_eq!(tick(-1.5, 0.5, ""), "−1.5");
+        assert_eq!(tick(5e-4, 5e-4, ""), "0.0005");
+        assert_eq!(tick(2e-6, 1e-6, ""), "2\u{202f}×\u{202f}10⁻⁶");
+    }
+
+    #[test]
+    fn hostile_text_is_defused() {
+        assert_eq!(escape("</a>&\"'"), "&lt;/a&gt;&amp;&quot;&#39;");
+        assert_eq!(escape("a\u{202e}b\u{0}\n"), "a\u{fffd}b\u{fffd}\n");
+    }
+}

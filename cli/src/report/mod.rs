@@ -1,0 +1,102 @@
+//! `report.html`: a run as one page that works offline, without script, on paper and on a phone.
+//!
+//! The page is made from the files of the run directory alone, so it can be written again at any time.
+
+pub(crate) mod axis;
+pub(crate) mod chart;
+pub(crate) mod format;
+pub(crate) mod page;
+mod result;
+pub(crate) mod run;
+mod samples;
+pub(crate) mod sections;
+pub(crate) mod series;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use self::{
+    format::{escape, number, push},
+    page::{Section, page},
+    run::Run,
+};
+use crate::{
+    metrics::GLOSSARY,
+    run_dir::{RunDir, atomic_write},
+};
+
+/// Writes `report.html` into a run directory and returns its path.
+///
+/// It is read from `config.toml`, `metrics.jsonl`, `eval.json` and the end of `rollouts.jsonl`; any but one of the first
+/// two may be missing. A chart appears when its metrics do.
+///
+/// # Errors
+/// `run_dir` holds no run, one of its files cannot be read or is damaged (the error names file and line), or the report
+/// cannot be written.
+pub fn write(run_dir: &Path) -> Result<PathBuf> {
+    let dir = RunDir::open(run_dir)?;
+    let html = render(&Run::read(&dir)?, &samples::render(&dir.rollouts())?);
+    atomic_write(&dir.report(), html.as_bytes())?;
+    Ok(dir.report())
+}
+
+fn render(run: &Run, samples: &str) -> String {
+    let mut sections = vec![Section { title: "Result", body: result::render(run) }];
+    sections.extend(sections::render(run));
+    sections.push(Section { title: "Sample completions", body: samples.to_owned() });
+    sections.push(Section { title: "Configuration", body: configuration(run) });
+    sections.push(Section { title: "Glossary", body: glossary(run) });
+    page(&run.name, &subtitle(run), &sections)
+}
+
+fn subtitle(run: &Run) -> String {
+    let mut parts = vec![run.objective().to_owned()];
+    let task = run.setting("task", "kind").or_else(|| run.setting("task", "name"));
+    parts.extend(task.or_else(|| run.config.get("task")?.as_str()).map(str::to_owned));
+    if let Some(last) = run.records.iter().filter_map(|record| record.step()).max() {
+        parts.push(format!("{} steps", number(last as f64)));
+    }
+    let seconds: f64 = run.series("step_s").into_iter().map(|(_, s)| s).filter(|s| s.is_finite()).sum();
+    if seconds > 0.0 {
+        parts.push(duration(seconds));
+    }
+    parts.join(" · ")
+}
+
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+fn configuration(run: &Run) -> String {
+    if run.config_text.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<details><summary>config.toml, which replays the run</summary><pre>{}</pre></details>",
+        escape(&run.config_text)
+    )
+}
+
+/// The metrics that this run recorded, explained.
+fn glossary(run: &Run) -> String {
+    let recorded = run.metrics();
+    let mut out = String::new();
+    for (name, unit, meaning) in GLOSSARY.iter().filter(|(name, _, _)| recorded.contains(name)) {
+        push(
+            &mut out,
+            format_args!("<tr><td><code>{name}</code></td><td>{unit}</td><td>{}</td></tr>", escape(meaning)),
+        );
+    }
+    if out.is_empty() {
+        return out;
+    }
+    format!(
+        "<details><summary>What every recorded metric means</summary><table class=words><thead><tr><th>metric</th>\
+         <th>unit</th><th>meaning</th></tr></thead><tbody>{out}</tbody></table></details>"
+    )
+}

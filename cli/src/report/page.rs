@@ -1,0 +1,34 @@
+//! The page around the content: one file, no script, nothing loaded from anywhere.
+
+use super::format::escape;
+
+const STYLE: &str = include_str!("style.css");
+
+/// A part of the page, reachable from the navigation.
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    pub(crate) body: String,
+}
+
+/// The whole document. Sections without a body are left out.
+pub(crate) fn page(title: &str, subtitle: &str, sections: &[Section]) -> String {
+    let (mut links, mut body) = (String::new(), String::new());
+    for (index, Section { title, body: content }) in sections.iter().enumerate() {
+        if content.is_empty() {
+            continue;
+        }
+        let title = escape(title);
+        links += &format!("<a href='#s{index}'>{title}</a>");
+        body += &format!("<section id=s{index}><h2>{title}</h2>{content}</section>\n");
+    }
+    let (title, subtitle) = (escape(title), escape(subtitle));
+    format!(
+        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\
+         <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\
+         <meta name=viewport content='width=device-width, initial-scale=1'><meta name=referrer content=no-referrer>\
+         <title>{title} · flowrl</title><style>{STYLE}</style></head>\n<body><main><header><h1>{title}</h1>\
+         <p class=sub>{subtitle}</p><nav aria-label=Sections>{links}</nav></header>\n{body}\
+         <footer>Written by flowrl-cli. Every number of every step is in metrics.jsonl.</footer></main></body></html>\n"
+    )
+}

@@ -1,0 +1,118 @@
+//! What the files of a run directory say.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use serde_json::Value as Json;
+
+use crate::{
+    metrics::{self, Record, Value},
+    run_dir::RunDir,
+};
+
+/// A run as read from its directory.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) name: String,
+    pub(crate) config: toml::Table,
+    pub(crate) config_text: String,
+    pub(crate) records: Vec<Record>,
+    /// The flat numbers of `eval.json`.
+    pub(crate) eval: Option<Record>,
+}
+
+impl Run {
+    /// Reads the configuration, the metrics and the last evaluation; each may be missing.
+    pub(crate) fn read(dir: &RunDir) -> Result<Self> {
+        let config_text = read_if_there(&dir.config())?.unwrap_or_default();
+        let config = config_text.parse().with_context(|| format!("{}", dir.config().display()))?;
+        let records = if dir.metrics().exists() { metrics::read(&dir.metrics())? } else { Vec::new() };
+        let eval = match read_if_there(&dir.eval())? {
+            Some(text) => Some(flat(&text).with_context(|| format!("{}", dir.eval().display()))?),
+            None => None,
+        };
+        let root = dir.root().canonicalize().unwrap_or_else(|_| dir.root().to_owned());
+        let name = root.file_name().map_or_else(|| root.display().to_string(), |name| name.to_string_lossy().into());
+        Ok(Self { name, config, config_text, records, eval })
+    }
+
+    /// The values of a metric as `(step, value)` in the order of the steps; of several at one step the last counts.
+    pub(crate) fn series(&self, metric: &str) -> Vec<(f64, f64)> {
+        let pairs = self.records.iter().filter_map(|record| Some((record.step()? as f64, record.number(metric)?)));
+        let mut pairs: Vec<_> = pairs.collect();
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        pairs.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                *kept = *later;
+            }
+            same
+        });
+        pairs
+    }
+
+    /// The first and the last finite value of a metric with their steps; both are the same if there is only one.
+    pub(crate) fn ends(&self, metric: &str) -> Option<((f64, f64), (f64, f64))> {
+        let finite: Vec<_> = self.series(metric).into_iter().filter(|(_, value)| value.is_finite()).collect();
+        Some((*finite.first()?, *finite.last()?))
+    }
+
+    /// Names of all numeric metrics, in order of appearance.
+    pub(crate) fn metrics(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for (name, value) in self.records.iter().flat_map(Record::iter) {
+            if matches!(value, Value::Number(_)) && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Text at `[table] key` of the configuration.
+    pub(crate) fn setting(&self, table: &str, key: &str) -> Option<&str> {
+        self.config.get(table)?.get(key)?.as_str()
+    }
+
+    /// The objective's name: its preset, else its kind, else the directory's name without the seed.
+    pub(crate) fn objective(&self) -> &str {
+        let configured = self.setting("objective", "preset").or_else(|| self.setting("objective", "kind"));
+        configured.unwrap_or_else(|| self.name.split_once("-seed").map_or(self.name.as_str(), |(name, _)| name))
+    }
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// The numbers at the top level of a JSON object; whatever is nested is for others to read.
+fn flat(text: &str) -> Result<Record> {
+    let object: serde_json::Map<String, Json> = serde_json::from_str(text).context("expected one JSON object")?;
+    let mut record = Record::default();
+    for (name, value) in &object {
+        if let Some(number) = value.as_f64() {
+            record.set(name, number);
+        }
+    }
+    Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_several_values_at_one_step_counts() {
+        let record = |step, value: f64| Record::new(step).set("loss", value).clone();
+        let records = vec![record(2, 5.0), record(1, 9.0), record(2, f64::NAN), record(2, 4.0), record(3, f64::NAN)];
+        let run =
+            Run { name: "a-seed1".into(), config: toml::Table::new(), config_text: String::new(), records, eval: None };
+        assert_eq!(run.series("loss")[..2], [(1.0, 9.0), (2.0, 4.0)]);
+        assert_eq!(run.ends("loss"), Some(((1.0, 9.0), (2.0, 4.0))));
+        assert_eq!(run.ends("reward_mean"), None);
+        assert_eq!(run.objective(), "a");
+    }
+}

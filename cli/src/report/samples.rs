@@ -1,0 +1,165 @@
+//! Sample completions: what the policy says, prompt by prompt, from the end of `rollouts.jsonl`.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value as Json;
+
+use super::format::{escape, number, push};
+
+/// Bytes read from the end of the file, which may be large.
+const TAIL: u64 = 4 << 20;
+const GROUPS: usize = 6;
+const LONGEST: usize = 2000;
+
+/// All completions of one prompt at one step.
+#[derive(Debug, PartialEq)]
+struct Group {
+    prompt: String,
+    step: Option<u64>,
+    held_out: bool,
+    id: Json,
+    answers: Vec<Answer>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Answer {
+    completion: String,
+    verdict: String,
+    reward: f64,
+}
+
+/// The section's content, empty if there is no file or nothing in it.
+///
+/// Shown are the groups of the last step in the file, held-out ones (`"held_out": true`) if there are any.
+pub(crate) fn render(path: &Path) -> Result<String> {
+    let mut groups = if path.exists() { read(path)? } else { Vec::new() };
+    if groups.iter().any(|group| group.held_out) {
+        groups.retain(|group| group.held_out);
+    }
+    let latest = groups.iter().filter_map(|group| group.step).max();
+    groups.retain(|group| group.step == latest);
+    let Some(first) = groups.first() else {
+        return Ok(String::new());
+    };
+
+    let kind = if first.held_out { "held-out prompts" } else { "training prompts" };
+    let when = latest.map(|step| format!(", sampled at step {}", number(step as f64))).unwrap_or_default();
+    let mut out = format!(
+        "<p class=lead>Every completion of {} {kind}{when}; identical ones share a line.</p>",
+        groups.len().min(GROUPS)
+    );
+    for group in groups.iter().take(GROUPS) {
+        render_group(&mut out, group);
+    }
+    Ok(out)
+}
+
+fn render_group(out: &mut String, group: &Group) {
+    let mut lines: Vec<(&Answer, usize)> = Vec::new();
+    for answer in &group.answers {
+        match lines.iter_mut().find(|(known, _)| *known == answer) {
+            Some((_, count)) => *count += 1,
+            None => lines.push((answer, 1)),
+        }
+    }
+    let correct = group.answers.iter().filter(|answer| answer.reward > 0.0).count();
+    let different = lines.iter().filter(|(answer, _)| answer.reward > 0.0).count();
+    push(
+        out,
+        format_args!(
+            "<div class=group><p class=text>{}</p><small>{correct} of {} correct, {different} different</small>\
+             <div class=scroll><table><thead><tr><th>completion</th><th>times</th><th>verdict</th><th>reward</th></tr>\
+             </thead><tbody>",
+            escape(&shorten(&group.prompt)),
+            group.answers.len()
+        ),
+    );
+    for (answer, count) in lines {
+        let (class, mark) = if answer.reward > 0.0 { ("good", "✓ ") } else { ("", "") };
+        let completion = if answer.completion.is_empty() { "(empty)" } else { &answer.completion };
+        push(
+            out,
+            format_args!(
+                "<tr><td class='text {class}'>{}</td><td>{count}</td><td class='{class}'>{mark}{}</td><td>{}</td></tr>",
+                escape(&shorten(completion)),
+                escape(&answer.verdict),
+                number(answer.reward)
+            ),
+        );
+    }
+    out.push_str("</tbody></table></div></div>");
+}
+
+/// The groups in the last [`TAIL`] bytes. Lines that are not rollouts are skipped: the file may still be written to.
+fn read(path: &Path) -> Result<Vec<Group>> {
+    let failed = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(failed)?;
+    let start = file.metadata().with_context(failed)?.len().saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(start)).with_context(failed)?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes).with_context(failed)?;
+
+    // The first line of a tail is cut, and with it perhaps the first group.
+    let lines = bytes.split(|byte| *byte == b'\n').skip(usize::from(start > 0));
+    let mut groups: Vec<Group> = Vec::new();
+    for rollout in lines.filter_map(|line| serde_json::from_slice::<Json>(line).ok()).filter(Json::is_object) {
+        let group = start_group(&rollout);
+        match groups.last_mut() {
+            Some(last) if same_group(last, &group) => last.answers.extend(group.answers),
+            _ => groups.push(group),
+        }
+    }
+    if start > 0 && groups.len() > 1 {
+        groups.remove(0);
+    }
+    Ok(groups)
+}
+
+fn same_group(a: &Group, b: &Group) -> bool {
+    a.step == b.step && a.held_out == b.held_out && a.id == b.id && a.prompt == b.prompt
+}
+
+fn start_group(rollout: &Json) -> Group {
+    let reward = rollout["reward"].as_f64().unwrap_or(f64::NAN);
+    let verdict = rollout["verdict"].as_str().unwrap_or(if reward > 0.0 { "correct" } else { "no reward" });
+    let completion = match &rollout["completion"] {
+        Json::Null => rollout["completion_ids"].to_string(),
+        completion => text(completion),
+    };
+    Group {
+        prompt: text(&rollout["prompt"]),
+        step: rollout["step"].as_u64(),
+        held_out: rollout["held_out"].as_bool().unwrap_or(false),
+        id: rollout["group"].clone(),
+        answers: vec![Answer { completion, verdict: verdict.to_owned(), reward }],
+    }
+}
+
+/// Plain text, or the messages of a chat one below the other.
+fn text(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Array(messages) => messages
+            .iter()
+            .map(|message| match (message["role"].as_str(), message["content"].as_str()) {
+                (Some(role), Some(content)) => format!("{role}: {content}"),
+                _ => message.to_string(),
+            })
+            .collect::<Vec<_>>()
+            .join("\n"),
+        other => other.to_string(),
+    }
+}
+
+fn shorten(text: &str) -> String {
+    let hidden = text.chars().count().saturating_sub(LONGEST);
+    if hidden == 0 {
+        return text.to_owned();
+    }
+    format!("{} … ({hidden} more characters)", text.chars().take(LONGEST).collect::<String>())
+}

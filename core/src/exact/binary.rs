@@ -1,0 +1,76 @@
+//! Binary rewards with an enumerable set C of correct completions: exact numbers without enumerating the wrong ones.
+
+use super::{Error, check_finite, check_log_probs, check_same_length, log_sum_exp_of};
+use crate::Real;
+
+/// Where a policy stands against the target π* = π_ref·exp(βr)/Z, r = 1 on C and 0 elsewhere.
+///
+/// Z = 1 + (e^β − 1)·π_ref(C) exactly, and π*(· | C) = π_ref(· | C): FlowRL raises the probability of being correct and leaves
+/// the distribution among correct answers alone.
+///
+/// ```
+/// use flowrl_core::exact::BinaryExact;
+/// // Two correct answers of probability 0.01 and 0.03; the policy found the second only.
+/// let exact = BinaryExact::new(&[0.01_f64.ln(), 0.03_f64.ln()], &[1e-6_f64.ln(), 0.9_f64.ln()], 15.0)?;
+/// assert!((exact.ref_success - 0.04).abs() < 1e-12);
+/// assert!(exact.target_success > 0.999);
+/// assert!(exact.kl_on_correct > 2.0, "the first answer is lost");
+/// # Ok::<(), flowrl_core::exact::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BinaryExact {
+    /// π_ref(C), the reference's success probability.
+    pub ref_success: f64,
+    /// π(C), the policy's success probability.
+    pub success: f64,
+    /// π*(C) = e^β π_ref(C)/Z, the target's success probability.
+    pub target_success: f64,
+    /// log Z.
+    pub log_z: f64,
+    /// KL(π_ref(· | C) ‖ π(· | C)), nats: diversity lost among correct answers. 0 at the target.
+    pub kl_on_correct: f64,
+    /// KL(π(· | C) ‖ π_ref(· | C)), nats.
+    pub reverse_kl_on_correct: f64,
+    /// Entropy of π(· | C), nats.
+    pub entropy_on_correct: f64,
+    /// exp of that entropy: how many correct answers the policy effectively gives.
+    pub effective_answers: f64,
+}
+
+impl BinaryExact {
+    /// From the log-probability of every correct completion under the reference and under the policy, and β.
+    ///
+    /// Everything is computed in log space: finite for β = 15 and a π_ref(C) far below the smallest `f64`.
+    ///
+    /// # Errors
+    /// Slices of different length, NaN or +∞, a β that is not finite, a C without mass under reference or policy.
+    pub fn new<T: Real>(ref_log_probs: &[T], log_probs: &[T], beta: f64) -> Result<Self, Error> {
+        check_same_length("log_probs", log_probs.len(), ref_log_probs.len())?;
+        check_log_probs("ref_log_probs", ref_log_probs)?;
+        check_log_probs("log_probs", log_probs)?;
+        check_finite("beta", &[beta])?;
+        let log_ref = log_sum_exp_of(ref_log_probs.iter().map(|l| l.f64()));
+        let log_policy = log_sum_exp_of(log_probs.iter().map(|l| l.f64()));
+        for (argument, mass) in [("ref_log_probs", log_ref), ("log_probs", log_policy)] {
+            if mass == f64::NEG_INFINITY {
+                return Err(Error::Empty { argument });
+            }
+        }
+        // Z = (1 − π_ref(C)) + e^β π_ref(C). Rounding may put π_ref(C) a little above 1.
+        let wrong = Real::ln(-Real::exp_m1(log_ref.min(0.0)));
+        let log_z = log_sum_exp_of([wrong, beta + log_ref].into_iter());
+        let pairs = || ref_log_probs.iter().zip(log_probs).map(|(r, p)| (r.f64() - log_ref, p.f64() - log_policy));
+        let divergence = |p: f64, q: f64| if p == f64::NEG_INFINITY { 0.0 } else { Real::exp(p) * (p - q) };
+        let entropy = -pairs().map(|(_, p)| divergence(p, 0.0)).sum::<f64>();
+        Ok(Self {
+            ref_success: Real::exp(log_ref),
+            success: Real::exp(log_policy),
+            target_success: Real::exp(beta + log_ref - log_z),
+            log_z,
+            kl_on_correct: pairs().map(|(r, p)| divergence(r, p)).sum(),
+            reverse_kl_on_correct: pairs().map(|(r, p)| divergence(p, r)).sum(),
+            entropy_on_correct: entropy,
+            effective_answers: Real::exp(entropy),
+        })
+    }
+}

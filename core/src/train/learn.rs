@@ -1,0 +1,246 @@
+//! Learning from judged completions.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::rollouts::Part;
+use super::{LogZModel, Metrics, Rollouts, TrainError, Trainer};
+use crate::Real;
+use crate::backend::Backend;
+use crate::objective::{Batch, Diagnostics, Gradients, Totals, value_loss};
+use crate::optim::clip_scale;
+use crate::policy::{Model, Policy, RealOf};
+
+/// What stays the same over all updates of a step.
+struct Fixed<'a, T> {
+    rollouts: &'a Rollouts<T>,
+    advantages: Vec<T>,
+    ref_log_probs: Option<Vec<T>>,
+}
+
+/// What the updates of a step add up to.
+#[derive(Default)]
+struct Tally {
+    diagnostics: Diagnostics,
+    first_ratio_deviation: Option<f64>,
+    value_loss: f64,
+    grad_norm: f64,
+    log_z_grad_norm: Option<f64>,
+    updates: u64,
+}
+
+impl<B: Backend> Trainer<B> {
+    /// Learns from rollouts and completes a step: `epochs`·`minibatches` optimiser steps.
+    ///
+    /// An optimiser step whose gradient is not finite is left out, and counted in `skipped_updates`, a running total.
+    ///
+    /// # Errors
+    /// A failing policy, input that the objective refuses, completions that are not sorted by prompt.
+    pub fn learn<P: Policy<Backend = B>>(
+        &mut self,
+        policy: &mut P,
+        rollouts: &Rollouts<RealOf<P>>,
+    ) -> Result<Metrics, TrainError<P::Error>> {
+        let mut metrics = rollouts.metrics();
+        let fixed = self.prepare(policy, rollouts)?;
+        let mut tally = Tally::default();
+        for _ in 0..self.options.epochs {
+            let count = rollouts.prompts.len();
+            let size = count.div_ceil(self.options.minibatches);
+            for start in (0..count).step_by(size) {
+                self.update(policy, &fixed, start..(start + size).min(count), &mut tally)?;
+            }
+        }
+        self.progress.step += 1;
+
+        let updates = tally.updates.max(1) as f64;
+        tally.diagnostics.loss /= updates;
+        metrics.extend(tally.diagnostics.metrics());
+        if matches!(self.log_z, LogZModel::Value(_)) {
+            metrics.push(("value_loss", tally.value_loss / updates));
+        }
+        metrics.extend(tally.first_ratio_deviation.map(|x| ("first_ratio_deviation", x)));
+        metrics.push(("grad_norm", tally.grad_norm / updates));
+        metrics.extend(tally.log_z_grad_norm.map(|x| ("log_z_grad_norm", x / updates)));
+        metrics.push(("learning_rate", self.options.schedule.at(self.progress.updates.saturating_sub(1))));
+        metrics.push(("skipped_updates", self.progress.skipped as f64));
+        Ok(metrics)
+    }
+
+    /// Advantages over the whole batch, and the reference's log-probabilities, once.
+    fn prepare<'a, P: Policy<Backend = B>>(
+        &mut self,
+        policy: &mut P,
+        rollouts: &'a Rollouts<RealOf<P>>,
+    ) -> Result<Fixed<'a, RealOf<P>>, TrainError<P::Error>> {
+        let prompt_of = &rollouts.completions.prompt_of;
+        if let Some(i) = (1..prompt_of.len()).find(|&i| prompt_of[i] < prompt_of[i - 1]) {
+            return Err(TrainError::Order { completion: i });
+        }
+        let everything = 0..rollouts.prompts.len();
+        let values = match &mut self.log_z {
+            LogZModel::Value(network) => {
+                let prompts: Vec<&[u32]> = rollouts.prompts.iter().map(Vec::as_slice).collect();
+                let zeros = policy.backend().zeros(prompts.len() * network.width());
+                let mut hidden = zeros.map_err(|e| TrainError::Policy(e.into()))?;
+                policy.represent(&prompts, &mut hidden).map_err(TrainError::Policy)?;
+                let values = network.forward(policy.backend(), &hidden, prompts.len(), None);
+                let values = values.map_err(|e| TrainError::Policy(e.into()))?;
+                Some(prompt_of.iter().map(|&p| values[p]).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        let mut advantages = vec![RealOf::<P>::of(0.0); rollouts.len()];
+        let mut order = vec![0; rollouts.len()];
+        let values = values.as_deref();
+        self.objective.advantages(&rollouts.rewards, prompt_of, values, &mut order, &mut advantages)?;
+        let ref_log_probs = if self.objective.needs_reference() {
+            let temperature = self.options.sampler.temperature;
+            let mut log_probs = vec![RealOf::<P>::of(0.0); rollouts.completions.tokens.len()];
+            let mut entropies = log_probs.clone();
+            rollouts.parts(everything, self.options.micro_batch, |Part { sequences, tokens, .. }| {
+                let (log_probs, entropies) = (&mut log_probs[tokens.clone()], &mut entropies[tokens]);
+                policy
+                    .score(&sequences, Model::Reference, temperature, log_probs, entropies)
+                    .map_err(TrainError::Policy)
+            })?;
+            Some(log_probs)
+        } else {
+            None
+        };
+        Ok(Fixed { rollouts, advantages, ref_log_probs })
+    }
+
+    /// One optimiser step over the completions of some prompts.
+    fn update<P: Policy<Backend = B>>(
+        &mut self,
+        policy: &mut P,
+        fixed: &Fixed<'_, RealOf<P>>,
+        prompts: core::ops::Range<usize>,
+        tally: &mut Tally,
+    ) -> Result<(), TrainError<P::Error>> {
+        let mut totals = Totals { sequences: 0, tokens: 0 };
+        fixed.rollouts.parts(prompts.clone(), 0, |part| {
+            totals = Totals { sequences: part.completions.len(), tokens: part.tokens.len() };
+            Ok::<(), TrainError<P::Error>>(())
+        })?;
+        if totals.sequences == 0 {
+            return Ok(());
+        }
+        let mut diagnostics = Diagnostics::default();
+        fixed.rollouts.parts(prompts, self.options.micro_batch, |part| {
+            let (part, value_loss) = self.accumulate(policy, fixed, &part, totals)?;
+            diagnostics.merge(&part);
+            tally.value_loss += value_loss;
+            Ok::<(), TrainError<P::Error>>(())
+        })?;
+        tally.first_ratio_deviation = tally.first_ratio_deviation.or(diagnostics.get("old_log_ratio_max"));
+        tally.diagnostics.merge(&diagnostics);
+        tally.updates += 1;
+
+        let device = |e: B::Error| TrainError::Policy(e.into());
+        let norm = policy.grad_norm().map_err(TrainError::Policy)?;
+        let log_z_norm = self.log_z.grad_norm(policy.backend()).map_err(device)?;
+        if !(norm.is_finite() && log_z_norm.is_none_or(f64::is_finite)) {
+            policy.zero_grad().map_err(TrainError::Policy)?;
+            self.log_z.zero_grad(policy.backend()).map_err(device)?;
+            self.progress.skipped += 1;
+            return Ok(());
+        }
+        tally.grad_norm += norm;
+        let learning_rate = self.options.schedule.at(self.progress.updates);
+        self.progress.updates += 1;
+        let scale = clip_scale(norm, self.options.clip_norm);
+        policy
+            .update(&self.options.optimizer.step(learning_rate, self.progress.updates, scale))
+            .map_err(TrainError::Policy)?;
+        if let Some(norm) = log_z_norm {
+            *tally.log_z_grad_norm.get_or_insert(0.0) += norm;
+            self.log_z.update(policy.backend(), norm, &self.options, self.progress.updates).map_err(device)?;
+        }
+        Ok(())
+    }
+
+    /// Forward, objective and backward of one part; gradients add up in the policy and in log Z.
+    fn accumulate<P: Policy<Backend = B>>(
+        &mut self,
+        policy: &mut P,
+        fixed: &Fixed<'_, RealOf<P>>,
+        part: &Part<'_>,
+        totals: Totals,
+    ) -> Result<(Diagnostics, f64), TrainError<P::Error>> {
+        let zero = RealOf::<P>::of(0.0);
+        let device = |e: B::Error| TrainError::Policy(e.into());
+        let Part { sequences, completions, tokens } = part;
+        let (b, n, p) = (completions.len(), tokens.len(), sequences.prompts.len());
+        let (mut log_probs, mut entropies) = (vec![zero; n], vec![zero; n]);
+        let width = self.log_z.network().map(|network| network.width());
+        let mut hidden = width.map(|width| policy.backend().zeros(p * width)).transpose().map_err(device)?;
+        let temperature = self.options.sampler.temperature;
+        policy
+            .forward(sequences, temperature, &mut log_probs, &mut entropies, hidden.as_mut())
+            .map_err(TrainError::Policy)?;
+
+        // log Z or V of each prompt.
+        let training = Some(self.progress.updates as u32);
+        let outputs = match (self.log_z.network_mut(), &hidden) {
+            (Some(network), Some(hidden)) => network.forward(policy.backend(), hidden, p, training).map_err(device)?,
+            _ => Vec::new(),
+        };
+        let log_z: Option<Vec<_>> = match &self.log_z {
+            LogZModel::Network(_) => Some(sequences.prompt_of.iter().map(|&p| outputs[p]).collect()),
+            LogZModel::Scalar { state } => Some(vec![RealOf::<P>::of(state[0]); b]),
+            _ => None,
+        };
+
+        let mut d_log_probs = vec![zero; n];
+        let mut per_sequence = [vec![zero; b], vec![zero; b], vec![zero; b], vec![zero; b]];
+        let [d_log_z, used_log_z, residuals, weights] = &mut per_sequence;
+        let rollouts = fixed.rollouts;
+        let batch = Batch {
+            offsets: &rollouts.completions.offsets[completions.start..=completions.end],
+            groups: sequences.prompt_of,
+            advantages: &fixed.advantages[completions.clone()],
+            log_probs: &log_probs,
+            ref_log_probs: fixed.ref_log_probs.as_ref().map(|x| &x[tokens.clone()]),
+            old_log_probs: Some(&rollouts.completions.log_probs[tokens.clone()]),
+            log_z: log_z.as_deref(),
+        };
+        let mut gradients = Gradients { d_log_probs: &mut d_log_probs, d_log_z, log_z: used_log_z, residuals, weights };
+        let diagnostics = self.objective.evaluate(&batch, totals, &mut vec![0; b], &mut gradients)?;
+
+        // Back through log Z or V: one number a prompt.
+        let mut loss = 0.0;
+        let mut d_outputs = vec![zero; p];
+        let mut d_hidden = None;
+        match &mut self.log_z {
+            LogZModel::None => {}
+            LogZModel::Scalar { state } => state[1] += d_log_z.iter().map(|d| d.f64()).sum::<f64>(),
+            LogZModel::Network(network) => {
+                for (&p, &d) in sequences.prompt_of.iter().zip(d_log_z.iter()) {
+                    d_outputs[p] += d;
+                }
+                if let Some(hidden) = &hidden {
+                    if !self.options.detach_trunk {
+                        d_hidden = Some(policy.backend().zeros(p * network.width()).map_err(device)?);
+                    }
+                    network.backward(policy.backend(), hidden, &d_outputs, d_hidden.as_mut()).map_err(device)?;
+                }
+            }
+            LogZModel::Value(network) => {
+                let values: Vec<_> = sequences.prompt_of.iter().map(|&p| outputs[p]).collect();
+                let mut d_values = vec![zero; b];
+                let rewards = &rollouts.rewards[completions.clone()];
+                loss = value_loss(rewards, &values, totals.sequences, &mut d_values)?;
+                for (&p, &d) in sequences.prompt_of.iter().zip(&d_values) {
+                    d_outputs[p] += d;
+                }
+                if let Some(hidden) = &hidden {
+                    network.backward(policy.backend(), hidden, &d_outputs, None).map_err(device)?;
+                }
+            }
+        }
+        policy.backward(&d_log_probs, d_hidden.as_ref()).map_err(TrainError::Policy)?;
+        Ok((diagnostics, loss))
+    }
+}

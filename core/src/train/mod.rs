@@ -1,0 +1,290 @@
+//! The training loop: sample → judge → score → objective → backward → update → record.
+//!
+//! The command line, the browser and a program that links this crate all run this loop. It keeps no random state: every draw is
+//! a function of (seed, step, …), so a run that is resumed goes on to the same bits.
+
+mod learn;
+mod partition;
+mod rollouts;
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use partition::LogZModel;
+pub use rollouts::Rollouts;
+
+use crate::backend::{Backend, Sampler};
+use crate::objective::{self, Objective};
+use crate::optim::{AdamW, Schedule};
+use crate::partition::PartitionOptions;
+use crate::policy::{Policy, RealOf};
+use crate::random::{Purpose, Stream};
+use crate::task::Task;
+
+/// How to train.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainOptions {
+    /// Prompts of a step.
+    pub prompts: usize,
+    /// Completions of a prompt, K.
+    pub samples: usize,
+    /// Tokens of a completion at most.
+    pub max_tokens: usize,
+    /// How a token is drawn. Its temperature is the policy's: scoring divides logits by it too.
+    pub sampler: Sampler,
+    /// Optimiser steps over the completions of a step.
+    pub minibatches: usize,
+    /// Passes over the completions of a step.
+    pub epochs: usize,
+    /// Prompts in a forward and backward pass; 0 means all of a minibatch. Changes memory, not what is computed.
+    pub micro_batch: usize,
+    /// Learning rate of the policy, by optimiser steps.
+    pub schedule: Schedule,
+    /// AdamW of the policy.
+    pub optimizer: AdamW,
+    /// Largest norm of a gradient.
+    pub clip_norm: Option<f64>,
+    /// Shape of the network for log Z or V.
+    pub partition: PartitionOptions,
+    /// Learning rate of log Z or V, constant.
+    pub log_z_learning_rate: f64,
+    /// AdamW of log Z or V.
+    pub log_z_optimizer: AdamW,
+    /// Stop the gradient of log Z at the hidden states.
+    pub detach_trunk: bool,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self {
+            prompts: 16,
+            samples: 8,
+            max_tokens: 32,
+            sampler: Sampler::default(),
+            minibatches: 1,
+            epochs: 1,
+            micro_batch: 0,
+            schedule: Schedule { peak: 1e-4, warmup: 0, total: 1, decay: crate::optim::Decay::Constant },
+            optimizer: AdamW::default(),
+            clip_norm: Some(1.0),
+            partition: PartitionOptions::default(),
+            log_z_learning_rate: 1e-3,
+            log_z_optimizer: AdamW::default(),
+            detach_trunk: false,
+            seed: 0,
+        }
+    }
+}
+
+impl TrainOptions {
+    /// Says what is wrong with the options, if anything.
+    ///
+    /// # Errors
+    /// The name of the option, and what it should be.
+    pub fn validate(&self) -> Result<(), &'static str> {
+        self.sampler.validate()?;
+        self.partition.validate()?;
+        let positive = [
+            (self.prompts, "prompts must be at least 1"),
+            (self.samples, "samples must be at least 1"),
+            (self.max_tokens, "max_tokens must be at least 1"),
+            (self.minibatches, "minibatches must be at least 1"),
+            (self.epochs, "epochs must be at least 1"),
+        ];
+        if let Some((_, message)) = positive.iter().find(|(n, _)| *n == 0) {
+            return Err(message);
+        }
+        if self.sampler.temperature == 0.0 {
+            return Err("temperature must be above 0 for training: a greedy policy has nothing to learn from");
+        }
+        if self.minibatches > self.prompts {
+            return Err("minibatches must be at most the number of prompts of a step");
+        }
+        Ok(())
+    }
+}
+
+/// What can go wrong in training.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TrainError<E> {
+    /// The policy or its device failed.
+    Policy(E),
+    /// The objective refused its input.
+    Objective(objective::Error),
+    /// An option is out of range.
+    Options(&'static str),
+    /// A task gave a reward that is not a finite number.
+    Reward {
+        /// The prompt.
+        prompt: usize,
+        /// The reward.
+        got: f64,
+    },
+    /// Completions of a prompt do not stand together.
+    Order {
+        /// The completion that comes too late.
+        completion: usize,
+    },
+    /// A task has no prompts.
+    NoPrompts,
+}
+
+impl<E: fmt::Display> fmt::Display for TrainError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(error) => error.fmt(f),
+            Self::Objective(error) => error.fmt(f),
+            Self::Options(message) => f.write_str(message),
+            Self::Reward { prompt, got } => {
+                write!(f, "the reward of a completion of prompt {prompt} is {got}; it must be finite")
+            }
+            Self::Order { completion } => {
+                write!(f, "completion {completion} stands apart from the others of its prompt: sort them by prompt")
+            }
+            Self::NoPrompts => f.write_str("the task has no prompts"),
+        }
+    }
+}
+
+impl<E: core::error::Error + 'static> core::error::Error for TrainError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Policy(error) => Some(error),
+            Self::Objective(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl<E> From<objective::Error> for TrainError<E> {
+    fn from(error: objective::Error) -> Self {
+        Self::Objective(error)
+    }
+}
+
+/// What a step measured, in order; see the glossary of metrics in the documentation.
+pub type Metrics = Vec<(&'static str, f64)>;
+
+/// The state of training beside the policy: the objective, log Z, and how far it is.
+#[derive(Debug)]
+pub struct Trainer<B: Backend> {
+    objective: Objective,
+    options: TrainOptions,
+    log_z: LogZModel<B>,
+    progress: Progress,
+}
+
+/// How far training is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Progress {
+    /// Completed steps.
+    pub step: u64,
+    /// Completed optimiser steps.
+    pub updates: u64,
+    /// Optimiser steps left out because their gradient was not finite.
+    pub skipped: u64,
+}
+
+impl<B: Backend> Trainer<B> {
+    /// A trainer for policies on `backend` whose prompts are represented by `width` numbers.
+    ///
+    /// # Errors
+    /// An option out of range, or a device without memory.
+    pub fn new<E: From<B::Error>>(
+        backend: &B,
+        width: usize,
+        objective: Objective,
+        options: TrainOptions,
+    ) -> Result<Self, TrainError<E>> {
+        options.validate().map_err(TrainError::Options)?;
+        objective.validate()?;
+        let log_z = LogZModel::new(backend, width, &objective, &options).map_err(|e| TrainError::Policy(e.into()))?;
+        Ok(Self { objective, options, log_z, progress: Progress::default() })
+    }
+
+    /// The objective.
+    pub const fn objective(&self) -> &Objective {
+        &self.objective
+    }
+
+    /// The options.
+    pub const fn options(&self) -> &TrainOptions {
+        &self.options
+    }
+
+    /// What is learned beside the policy.
+    pub const fn log_z(&self) -> &LogZModel<B> {
+        &self.log_z
+    }
+
+    /// The same, mutable, to restore a checkpoint.
+    pub const fn log_z_mut(&mut self) -> &mut LogZModel<B> {
+        &mut self.log_z
+    }
+
+    /// How far training is.
+    pub const fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Continues from here.
+    pub const fn set_progress(&mut self, progress: Progress) {
+        self.progress = progress;
+    }
+
+    /// The prompts of the next step: every epoch goes through all of `count` prompts in a new order.
+    #[must_use]
+    pub fn next_prompts(&self, count: usize) -> Vec<usize> {
+        let stream = Stream::new(self.options.seed, Purpose::Shuffle);
+        let mut order: (u64, Vec<usize>) = (u64::MAX, Vec::new());
+        let first = self.progress.step * self.options.prompts as u64;
+        let mut prompts = vec![0; self.options.prompts];
+        for (i, prompt) in prompts.iter_mut().enumerate() {
+            let at = first + i as u64;
+            let epoch = at / count as u64;
+            if order.0 != epoch {
+                order = (epoch, (0..count).collect());
+                stream.shuffle(&mut order.1, epoch as u32, (epoch >> 32) as u32);
+            }
+            *prompt = order.1[(at % count as u64) as usize];
+        }
+        prompts
+    }
+
+    /// Samples and judges the completions of the next step.
+    ///
+    /// # Errors
+    /// A failing policy, or a reward that is not finite.
+    pub fn collect<P: Policy<Backend = B>>(
+        &self,
+        policy: &mut P,
+        task: &(impl Task + ?Sized),
+    ) -> Result<Rollouts<RealOf<P>>, TrainError<P::Error>> {
+        if task.prompts() == 0 {
+            return Err(TrainError::NoPrompts);
+        }
+        let options = &self.options;
+        let stream = Stream::new(options.seed, Purpose::Sample);
+        let prompts = self.next_prompts(task.prompts());
+        Rollouts::<RealOf<P>>::sample(policy, task, prompts, options, stream, self.progress.step as u32)
+    }
+
+    /// One whole step: [`Trainer::collect`], then [`Trainer::learn`].
+    ///
+    /// # Errors
+    /// As for both.
+    pub fn step<P: Policy<Backend = B>>(
+        &mut self,
+        policy: &mut P,
+        task: &(impl Task + ?Sized),
+    ) -> Result<(Rollouts<RealOf<P>>, Metrics), TrainError<P::Error>> {
+        let rollouts = self.collect(policy, task)?;
+        let metrics = self.learn(policy, &rollouts)?;
+        Ok((rollouts, metrics))
+    }
+}

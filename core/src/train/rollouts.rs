@@ -1,0 +1,144 @@
+//! Judged completions.
+
+use alloc::vec::Vec;
+
+use super::{Metrics, TrainError, TrainOptions};
+use crate::Real;
+use crate::backend::Backend;
+use crate::policy::{Completions, Policy, SampleRequest, Sequences};
+use crate::random::Stream;
+use crate::task::Task;
+
+/// Completions of a few prompts, with their rewards: what one step learns from. Completions of one prompt stand together.
+#[derive(Clone, Debug)]
+pub struct Rollouts<T> {
+    /// Number of each prompt in its task.
+    pub prompt_numbers: Vec<usize>,
+    /// Tokens of each prompt.
+    pub prompts: Vec<Vec<u32>>,
+    /// The completions; their log-probabilities are those of the policy that sampled them.
+    pub completions: Completions<T>,
+    /// (B) raw rewards.
+    pub rewards: Vec<T>,
+    /// (B) why.
+    pub verdicts: Vec<&'static str>,
+}
+
+impl<T: Real> Rollouts<T> {
+    /// Samples `options.samples` completions of each prompt and has the task judge them.
+    ///
+    /// # Errors
+    /// A failing policy, or a reward that is not finite.
+    pub fn sample<P: Policy<Backend: Backend<Real = T>>>(
+        policy: &mut P,
+        task: &(impl Task + ?Sized),
+        prompt_numbers: Vec<usize>,
+        options: &TrainOptions,
+        stream: Stream,
+        step: u32,
+    ) -> Result<Self, TrainError<P::Error>> {
+        let prompts: Vec<Vec<u32>> = prompt_numbers.iter().map(|&i| task.prompt(i).to_vec()).collect();
+        let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        let request = SampleRequest {
+            prompts: &slices,
+            samples: options.samples,
+            max_tokens: options.max_tokens,
+            sampler: options.sampler,
+            stream,
+            step,
+        };
+        let completions = policy.sample(&request).map_err(TrainError::Policy)?;
+        let mut rewards = Vec::with_capacity(completions.len());
+        let mut verdicts = Vec::with_capacity(completions.len());
+        for i in 0..completions.len() {
+            let prompt = prompt_numbers[completions.prompt_of[i]];
+            let judgement = task.judge(prompt, completions.get(i), completions.ended[i]);
+            if !judgement.reward.is_finite() {
+                return Err(TrainError::Reward { prompt, got: judgement.reward });
+            }
+            rewards.push(T::of(judgement.reward));
+            verdicts.push(judgement.verdict);
+        }
+        Ok(Self { prompt_numbers, prompts, completions, rewards, verdicts })
+    }
+
+    /// Number of completions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.completions.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.completions.is_empty()
+    }
+
+    /// Calls `work` with the sequences of at most `prompts` prompts at a time, the first completion and the first token of each
+    /// such part.
+    pub(super) fn parts<E>(
+        &self,
+        range: core::ops::Range<usize>,
+        prompts: usize,
+        mut work: impl FnMut(Part<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let prompt_of = &self.completions.prompt_of;
+        let mut start = range.start;
+        while start < range.end {
+            let end = if prompts == 0 { range.end } else { (start + prompts).min(range.end) };
+            let first = prompt_of.partition_point(|&p| p < start);
+            let last = prompt_of.partition_point(|&p| p < end);
+            let slices: Vec<&[u32]> = self.prompts[start..end].iter().map(Vec::as_slice).collect();
+            let completions: Vec<&[u32]> = (first..last).map(|i| self.completions.get(i)).collect();
+            let local: Vec<usize> = prompt_of[first..last].iter().map(|p| p - start).collect();
+            let offsets = &self.completions.offsets;
+            work(Part {
+                sequences: Sequences { prompts: &slices, completions: &completions, prompt_of: &local },
+                completions: first..last,
+                tokens: offsets[first]..offsets[last],
+            })?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Rewards, lengths and entropies.
+    pub(super) fn metrics(&self) -> Metrics {
+        let count = self.len().max(1) as f64;
+        let mean = |f: &dyn Fn(usize) -> f64| (0..self.len()).map(f).sum::<f64>() / count;
+        let reward_mean = mean(&|i| self.rewards[i].f64());
+        let variance = mean(&|i| libm::pow(self.rewards[i].f64() - reward_mean, 2.0));
+        let length = |i: usize| self.completions.get(i).len();
+        let tokens = self.completions.tokens.len().max(1) as f64;
+        let prompt_of = &self.completions.prompt_of;
+        let groups = prompt_of.chunk_by(|a, b| a == b).count().max(1) as f64;
+        let mut start = 0;
+        let degenerate = prompt_of.chunk_by(|a, b| a == b).filter(|group| {
+            let rewards = &self.rewards[start..start + group.len()];
+            start += group.len();
+            rewards.iter().all(|r| *r == rewards[0])
+        });
+        let degenerate = degenerate.count() as f64 / groups;
+        let mut metrics = alloc::vec![
+            ("reward_mean", reward_mean),
+            ("reward_std", libm::sqrt(variance)),
+            ("success", mean(&|i| f64::from(u8::from(self.rewards[i] > T::zero())))),
+            ("degenerate_groups", degenerate),
+            ("length_mean", mean(&|i| length(i) as f64)),
+            ("length_max", (0..self.len()).map(length).max().unwrap_or(0) as f64),
+            ("truncated_fraction", mean(&|i| f64::from(u8::from(!self.completions.ended[i])))),
+        ];
+        if !self.completions.entropies.is_empty() {
+            metrics.push(("entropy_mean", self.completions.entropies.iter().map(|h| h.f64()).sum::<f64>() / tokens));
+        }
+        metrics
+    }
+}
+
+/// Some consecutive prompts of [`Rollouts`].
+#[derive(Clone, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) sequences: Sequences<'a>,
+    pub(super) completions: core::ops::Range<usize>,
+    pub(super) tokens: core::ops::Range<usize>,
+}

@@ -1,0 +1,146 @@
+//! A softmax policy over few strings: every expectation is a sum, every identity of the mathematics can be checked exactly.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use flowrl_core::objective::{Evaluation, FlowRl, Importance, LogZ, Objective, Sequence};
+
+/// Strings as paths through a prefix tree; each prefix has one logit per token.
+pub(crate) struct Tree {
+    /// For each string its steps: (prefix, token), or `None` for a token of probability 1.
+    pub(crate) strings: Vec<Vec<Option<(usize, usize)>>>,
+    pub(crate) arity: usize,
+    pub(crate) prefixes: usize,
+}
+
+impl Tree {
+    /// All strings over {0, 1} of at most two symbols, then the end token: lengths 1, 2, 2, 3, 3, 3, 3. The end is certain after two.
+    pub(crate) fn ended() -> Self {
+        let mut strings = vec![vec![Some((0, 2))]];
+        for a in 0..2 {
+            strings.push(vec![Some((0, a)), Some((1 + a, 2))]);
+            strings.extend((0..2).map(|b| vec![Some((0, a)), Some((1 + a, b)), None]));
+        }
+        Self { strings, arity: 3, prefixes: 3 }
+    }
+
+    /// All strings over {0, 1} of three symbols.
+    pub(crate) fn equal_length() -> Self {
+        let symbol = |y: usize, t: usize| (y >> (2 - t)) & 1;
+        let prefix = |y: usize, t: usize| (1 << t) - 1 + (y >> (3 - t));
+        let strings = (0..8).map(|y| (0..3).map(|t| Some((prefix(y, t), symbol(y, t)))).collect()).collect();
+        Self { strings, arity: 2, prefixes: 7 }
+    }
+
+    pub(crate) fn parameters(&self) -> usize {
+        self.arity * self.prefixes
+    }
+
+    /// log π of token `token` after `prefix`.
+    fn log_softmax(&self, theta: &[f64], prefix: usize) -> Vec<f64> {
+        let logits = &theta[prefix * self.arity..(prefix + 1) * self.arity];
+        let normaliser = logits.iter().map(|x| x.exp()).sum::<f64>().ln();
+        logits.iter().map(|x| x - normaliser).collect()
+    }
+
+    /// Token log-probabilities of every string.
+    pub(crate) fn token_log_probs(&self, theta: &[f64]) -> Vec<Vec<f64>> {
+        let step = |s: &Option<(usize, usize)>| s.map_or(0.0, |(prefix, token)| self.log_softmax(theta, prefix)[token]);
+        self.strings.iter().map(|string| string.iter().map(step).collect()).collect()
+    }
+
+    /// log π of every string.
+    pub(crate) fn log_probs(&self, theta: &[f64]) -> Vec<f64> {
+        self.token_log_probs(theta).iter().map(|l| l.iter().sum()).collect()
+    }
+
+    /// Σ over strings and tokens of coefficient(string, token)·∇l.
+    pub(crate) fn gradient(&self, theta: &[f64], coefficient: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+        let mut gradient = vec![0.0; theta.len()];
+        for (y, string) in self.strings.iter().enumerate() {
+            for (t, step) in string.iter().enumerate() {
+                let Some((prefix, token)) = *step else { continue };
+                for (k, l) in self.log_softmax(theta, prefix).iter().enumerate() {
+                    let chosen = if k == token { 1.0 } else { 0.0 };
+                    gradient[prefix * self.arity + k] += coefficient(y, t) * (chosen - l.exp());
+                }
+            }
+        }
+        gradient
+    }
+
+    /// Logits of the policy with these string log-probabilities.
+    pub(crate) fn logits_of(&self, log_probs: &[f64]) -> Vec<f64> {
+        let mut mass = vec![0.0; self.parameters()];
+        for (string, l) in self.strings.iter().zip(log_probs) {
+            for (prefix, token) in string.iter().flatten() {
+                mass[prefix * self.arity + token] += l.exp();
+            }
+        }
+        mass.iter().map(|m: &f64| m.ln()).collect()
+    }
+
+    pub(crate) fn lengths(&self) -> Vec<usize> {
+        self.strings.iter().map(Vec::len).collect()
+    }
+
+    /// FlowRL's loss and gradient on policy, in expectation: every string once, as if a uniform sampler had drawn it, so that the
+    /// importance weight is π(y)·B. Through the library, unclipped.
+    pub(crate) fn on_policy(
+        &self,
+        options: FlowRl,
+        theta: &[f64],
+        reference: &[f64],
+        rewards: &[f64],
+        log_z: f64,
+    ) -> (Evaluation<f64>, Vec<f64>) {
+        let uniform = |length: usize| vec![-(self.strings.len() as f64).ln() / length as f64; length];
+        let (l, l_ref) = (self.token_log_probs(theta), self.token_log_probs(reference));
+        let l_old: Vec<_> = self.lengths().into_iter().map(uniform).collect();
+        let sequences: Vec<_> = (0..l.len())
+            .map(|y| Sequence {
+                reward: rewards[y],
+                log_probs: &l[y],
+                ref_log_probs: Some(&l_ref[y]),
+                old_log_probs: Some(&l_old[y]),
+                log_z: Some(log_z),
+                ..Sequence::default()
+            })
+            .collect();
+        let unclipped =
+            FlowRl { importance: Importance::Sequence, clip_low: None, clip_high: None, log_z: LogZ::Given, ..options };
+        let evaluation = Objective::FlowRl(unclipped).compute(&sequences).expect("valid input");
+        let gradient = self.gradient(theta, |y, t| evaluation.d_log_probs(y)[t]);
+        (evaluation, gradient)
+    }
+}
+
+/// ∇f by a five-point stencil.
+pub(crate) fn finite_difference(theta: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let h = 1e-3;
+    let at = |i: usize, shift: f64| {
+        let mut moved = theta.to_vec();
+        moved[i] += shift;
+        f(&moved)
+    };
+    let derivative = |i| (8.0 * (at(i, h) - at(i, -h)) - (at(i, 2.0 * h) - at(i, -2.0 * h))) / (12.0 * h);
+    (0..theta.len()).map(derivative).collect()
+}
+
+/// Repeatable numbers in [−1, 1).
+pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[track_caller]
+pub(crate) fn assert_close(got: &[f64], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len());
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        let error = (got - want).abs();
+        assert!(error <= tolerance * want.abs().max(1.0), "[{i}]: got {got}, want {want}, off by {error:.3e}");
+    }
+}

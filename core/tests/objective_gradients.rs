@@ -1,0 +1,178 @@
+//! Finite differences of the loss against the reported gradients, for every option, shape and baseline.
+
+mod enumerable;
+
+use enumerable::{assert_close, finite_difference, numbers};
+use flowrl_core::objective::{
+    Aggregate, Baseline, BaselineKind, Evaluation, FlowRl, Importance, Length, LogZ, Objective, Preset, Reward,
+    Sequence, Shape, TokenMask,
+};
+
+/// Three groups (one of a single sequence, interleaved), lengths 0 to 6.
+struct Data {
+    groups: Vec<usize>,
+    rewards: Vec<f64>,
+    log_z: Vec<f64>,
+    values: Vec<f64>,
+    log_probs: Vec<Vec<f64>>,
+    ref_log_probs: Vec<Vec<f64>>,
+    old_log_probs: Vec<Vec<f64>>,
+}
+
+impl Data {
+    fn new(seed: u64) -> Self {
+        let lengths = [4, 1, 0, 6, 2, 3, 5, 1];
+        let tokens = |salt: u64, spread: f64| {
+            let one = |(i, &n): (usize, &usize)| {
+                let (base, noise) = (numbers(seed + i as u64, n), numbers(seed + salt + i as u64, n));
+                base.iter().zip(noise).map(|(b, x)| -1.5 + b + spread * x).collect()
+            };
+            lengths.iter().enumerate().map(one).collect::<Vec<Vec<f64>>>()
+        };
+        Self {
+            groups: vec![0, 5, 0, 5, 2, 0, 5, 0],
+            rewards: numbers(seed + 100, 8),
+            log_z: numbers(seed + 200, 8),
+            values: numbers(seed + 300, 8),
+            log_probs: tokens(1000, 0.0),
+            ref_log_probs: tokens(2000, 0.4),
+            old_log_probs: tokens(3000, 0.3),
+        }
+    }
+
+    fn compute(&self, objective: Objective) -> Evaluation<f64> {
+        let sequences: Vec<_> = (0..self.groups.len())
+            .map(|i| Sequence {
+                group: self.groups[i],
+                reward: self.rewards[i],
+                log_probs: &self.log_probs[i],
+                ref_log_probs: Some(&self.ref_log_probs[i]),
+                old_log_probs: Some(&self.old_log_probs[i]),
+                log_z: Some(self.log_z[i]),
+                value: Some(self.values[i]),
+            })
+            .collect();
+        objective.compute(&sequences).expect("valid input")
+    }
+}
+
+/// FlowRL holds w, the mask and an estimated log Z: l and l_old move together, and the estimate is given as a number.
+fn check_flowrl(options: FlowRl) {
+    for seed in [1, 2, 3] {
+        let mut data = Data::new(seed);
+        let evaluation = data.compute(Objective::FlowRl(options));
+        data.log_z.copy_from_slice(&evaluation.log_z);
+        let held = Objective::FlowRl(FlowRl { log_z: LogZ::Given, ..options });
+        for i in 0..data.groups.len() {
+            for (t, got) in evaluation.d_log_probs(i).iter().enumerate() {
+                let (l, l_old) = (data.log_probs[i][t], data.old_log_probs[i][t]);
+                let want = finite_difference(&[0.0], |shift| {
+                    let mut moved = Data {
+                        log_probs: data.log_probs.clone(),
+                        old_log_probs: data.old_log_probs.clone(),
+                        ..Data::new(seed)
+                    };
+                    moved.log_z.copy_from_slice(&data.log_z);
+                    moved.log_probs[i][t] = l + shift[0];
+                    moved.old_log_probs[i][t] = l_old + shift[0];
+                    moved.compute(held).loss
+                });
+                assert_close(&[*got], &want, 1e-8);
+            }
+        }
+        let d_log_z = finite_difference(&data.log_z, |log_z| {
+            let moved = Data { log_z: log_z.to_vec(), ..Data::new(seed) };
+            moved.compute(held).loss
+        });
+        let zero = vec![0.0; d_log_z.len()];
+        let want = if options.log_z.is_input() { &d_log_z } else { &zero };
+        assert_close(&evaluation.d_log_z, want, 1e-8);
+    }
+}
+
+#[test]
+fn presets() {
+    Preset::ALL.iter().for_each(|preset| check_flowrl(preset.options()));
+}
+
+#[test]
+fn every_flowrl_option() {
+    let base = FlowRl { beta: 3.0, ..FlowRl::default() };
+    for length in [Length::Mean, Length::Sum, Length::Fixed(7)] {
+        for token_mask in [TokenMask::None, TokenMask::Cispo] {
+            for log_z in [LogZ::Network, LogZ::Given, LogZ::Scalar, LogZ::GroupMean, LogZ::LeaveOneOut, LogZ::Zero] {
+                check_flowrl(FlowRl { length, token_mask, log_z, ..base });
+            }
+        }
+    }
+    for reward in Reward::ALL {
+        for importance in Importance::ALL {
+            for shape in Shape::ALL {
+                check_flowrl(FlowRl {
+                    reward: *reward,
+                    importance: *importance,
+                    shape: *shape,
+                    huber_delta: 1.3,
+                    ..base
+                });
+            }
+        }
+    }
+    check_flowrl(FlowRl { clip_low: None, clip_high: None, ..base });
+    check_flowrl(FlowRl { clip_low: Some(0.9), clip_high: None, reward_ddof: 0, ..base });
+}
+
+#[test]
+fn every_baseline() {
+    for &kind in BaselineKind::ALL {
+        for aggregate in [Aggregate::SequenceMean, Aggregate::TokenMean, Aggregate::Fixed(9)] {
+            for kl in [0.0, 0.04] {
+                check_baseline(Baseline { aggregate, kl, ..wide(kind) });
+            }
+        }
+        check_baseline(Baseline { clip_low: None, clip_high: None, ..Baseline::new(kind) });
+    }
+}
+
+/// GSPO's bounds are narrower than the step of a finite difference: widen them.
+fn wide(kind: BaselineKind) -> Baseline {
+    let options = Baseline::new(kind);
+    match kind {
+        BaselineKind::Gspo => Baseline { clip_low: Some(0.9), clip_high: Some(1.1), ..options },
+        _ => options,
+    }
+}
+
+fn check_baseline(options: Baseline) {
+    let objective = Objective::Baseline(options);
+    // Seeds without a ratio right at a bound, where the loss has a kink.
+    for seed in [1, 2, 5] {
+        let data = Data::new(seed);
+        let evaluation = data.compute(objective);
+        assert_eq!(evaluation.d_log_z, vec![0.0; data.groups.len()]);
+        for i in 0..data.groups.len() {
+            for (t, got) in evaluation.d_log_probs(i).iter().enumerate() {
+                let want = finite_difference(&[0.0], |shift| {
+                    let mut moved = Data::new(seed);
+                    moved.log_probs[i][t] += shift[0];
+                    // CISPO's ratio carries no gradient: hold it.
+                    if options.kind == BaselineKind::Cispo {
+                        moved.old_log_probs[i][t] += shift[0];
+                    }
+                    moved.compute(objective).loss
+                });
+                assert_close(&[*got], &want, 1e-8);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_value_loss() {
+    let (rewards, values) = (numbers(1, 5), numbers(2, 5));
+    let loss =
+        |values: &[f64]| flowrl_core::objective::value_loss(&rewards, values, 10, &mut [0.0; 5]).expect("valid input");
+    let mut d_values = [0.0; 5];
+    flowrl_core::objective::value_loss(&rewards, &values, 10, &mut d_values).expect("valid input");
+    assert_close(&d_values, &finite_difference(&values, loss), 1e-10);
+}

@@ -1,0 +1,259 @@
+//! What FlowRL must satisfy exactly, on a softmax policy whose expectations are sums.
+
+mod enumerable;
+
+use enumerable::{Tree, assert_close, finite_difference, numbers};
+use flowrl_core::exact;
+use flowrl_core::objective::{FlowRl, Importance, Length, LogZ, Objective, Preset, Reward, Sequence};
+
+/// Sums and raw rewards, β small enough for round numbers.
+fn plain() -> FlowRl {
+    FlowRl { beta: 2.0, length: Length::Sum, reward: Reward::Raw, ..FlowRl::default() }
+}
+
+struct Problem {
+    tree: Tree,
+    theta: Vec<f64>,
+    reference: Vec<f64>,
+    rewards: Vec<f64>,
+}
+
+impl Problem {
+    fn new(tree: Tree) -> Self {
+        let n = tree.parameters();
+        let rewards = numbers(3, tree.strings.len());
+        Self { theta: numbers(1, n), reference: numbers(2, n), rewards, tree }
+    }
+
+    fn on_policy(&self, options: FlowRl, log_z: f64) -> Vec<f64> {
+        self.tree.on_policy(options, &self.theta, &self.reference, &self.rewards, log_z).1
+    }
+
+    /// Σ π(y)·f(y).
+    fn expectation(&self, theta: &[f64], f: impl Fn(usize) -> f64) -> f64 {
+        self.tree.log_probs(theta).iter().enumerate().map(|(y, l)| l.exp() * f(y)).sum()
+    }
+}
+
+#[test]
+fn on_policy_the_gradient_is_twice_that_of_the_kl_divergence_for_any_log_z() {
+    let p = Problem::new(Tree::ended());
+    let reference = p.tree.log_probs(&p.reference);
+    let mut target = vec![0.0; reference.len()];
+    exact::target(&reference, &p.rewards, 2.0, &mut target).expect("valid input");
+    let kl = finite_difference(&p.theta, |theta| exact::kl(&p.tree.log_probs(theta), &target).expect("valid input"));
+    let twice: Vec<_> = kl.iter().map(|g| 2.0 * g).collect();
+    for log_z in [-3.0, 0.0, 1.7] {
+        assert_close(&p.on_policy(plain(), log_z), &twice, 1e-9);
+    }
+}
+
+#[test]
+fn differentiating_through_the_sampler_adds_the_wrong_term() {
+    let p = Problem::new(Tree::ended());
+    let log_z = 0.3;
+    let residual = |theta: &[f64], y: usize| {
+        log_z + p.tree.log_probs(theta)[y] - p.tree.log_probs(&p.reference)[y] - 2.0 * p.rewards[y]
+    };
+    let through = finite_difference(&p.theta, |theta| p.expectation(theta, |y| residual(theta, y).powi(2)));
+    let probabilities: Vec<_> = p.tree.log_probs(&p.theta).iter().map(|l| l.exp()).collect();
+    let wrong = p.tree.gradient(&p.theta, |y, _| probabilities[y] * residual(&p.theta, y).powi(2));
+    let ours = p.on_policy(plain(), log_z);
+    let sum: Vec<_> = ours.iter().zip(&wrong).map(|(a, b)| a + b).collect();
+    assert_close(&sum, &through, 1e-9);
+    assert!(wrong.iter().any(|g| g.abs() > 0.1), "the term that must not be there is not small");
+}
+
+#[test]
+fn equal_lengths_give_the_kl_to_the_target_with_t_times_beta() {
+    let p = Problem::new(Tree::equal_length());
+    let reference = p.tree.log_probs(&p.reference);
+    let mut target = vec![0.0; reference.len()];
+    exact::target(&reference, &p.rewards, 3.0 * 2.0, &mut target).expect("valid input");
+    let kl = finite_difference(&p.theta, |theta| exact::kl(&p.tree.log_probs(theta), &target).expect("valid input"));
+    let want: Vec<_> = kl.iter().map(|g| 2.0 / 9.0 * g).collect();
+    assert_close(&p.on_policy(FlowRl { length: Length::Mean, ..plain() }, 0.4), &want, 1e-9);
+}
+
+#[test]
+fn a_log_z_error_pulls_on_lengths() {
+    let p = Problem::new(Tree::ended());
+    let options = FlowRl { length: Length::Mean, ..plain() };
+    let (log_z, error) = (0.2, 0.5);
+    let lengths = p.tree.lengths();
+    let pull = finite_difference(&p.theta, |theta| p.expectation(theta, |y| 1.0 / lengths[y] as f64));
+    let added: Vec<_> =
+        p.on_policy(options, log_z + error).iter().zip(p.on_policy(options, log_z)).map(|(a, b)| a - b).collect();
+    let want: Vec<_> = pull.iter().map(|g| 2.0 * error * g).collect();
+    assert_close(&added, &want, 1e-9);
+}
+
+#[test]
+fn the_length_bias_monitor_reports_it() {
+    let p = Problem::new(Tree::ended());
+    let at = |options, log_z| p.tree.on_policy(options, &p.theta, &p.reference, &p.rewards, log_z).0.diagnostics;
+    let mean = FlowRl { length: Length::Mean, ..plain() };
+    let best = -at(mean, 0.0).get("log_z_error").expect("FlowRL has it");
+    let off = at(mean, best + 0.5);
+    let inverse = p.tree.lengths().iter().map(|&t| 1.0 / t as f64).sum::<f64>() / p.tree.strings.len() as f64;
+    assert_close(&[off.get("log_z_error").expect("present")], &[0.5], 1e-12);
+    assert_close(&[off.get("length_bias").expect("present")], &[2.0 * 0.5 * inverse], 1e-12);
+    assert_eq!(at(plain(), 0.0).get("length_bias"), None, "sums have no length bias");
+}
+
+#[test]
+fn the_gradient_is_zero_at_the_exact_targets() {
+    let p = Problem::new(Tree::ended());
+    let reference = p.tree.log_probs(&p.reference);
+    let mut target = vec![0.0; reference.len()];
+    let stationary = |options, target: &[f64], log_z| {
+        let theta = p.tree.logits_of(target);
+        let (evaluation, gradient) = p.tree.on_policy(options, &theta, &p.reference, &p.rewards, log_z);
+        assert!(evaluation.loss < 1e-20, "the loss is 0 as well, not only stationary");
+        assert_close(&gradient, &vec![0.0; gradient.len()], 1e-12);
+    };
+    let log_z = exact::target(&reference, &p.rewards, 2.0, &mut target).expect("valid input");
+    stationary(plain(), &target, log_z);
+
+    let c = exact::length_normalised_target(&reference, &p.rewards, &p.tree.lengths(), 2.0, &mut target);
+    stationary(FlowRl { length: Length::Mean, ..plain() }, &target, c.expect("valid input"));
+}
+
+/// Sequences of lengths 3, 1 and 4 in one group.
+fn group(seed: u64) -> Vec<[Vec<f64>; 3]> {
+    let tokens = |seed, n| numbers(seed, n).iter().map(|x| -1.0 + 0.5 * x).collect::<Vec<_>>();
+    [3, 1, 4].iter().zip(seed..).map(|(&n, s)| [tokens(s, n), tokens(s + 10, n), tokens(s + 20, n)]).collect()
+}
+
+/// log Z from all u and w.
+type Estimator = fn(&[f64], &[f64]) -> f64;
+
+/// The largest difference between the reported gradient, for which log Z is a constant, and the one that differentiates
+/// through `log_z` as well. Moving l and l_old together holds w.
+fn detached_minus_attached(options: FlowRl, log_z: Option<Estimator>) -> f64 {
+    let evaluate = |tokens: &[[Vec<f64>; 3]]| {
+        let given = log_z.map(|log_z| {
+            // The residuals and weights of a constant log Z of 0 are u and w.
+            let zero = Objective::FlowRl(FlowRl { log_z: LogZ::Zero, ..options });
+            let evaluation = zero.compute(&sequences(tokens, None)).expect("valid input");
+            log_z(&evaluation.residuals, &evaluation.weights)
+        });
+        let options = if given.is_some() { FlowRl { log_z: LogZ::Given, ..options } } else { options };
+        Objective::FlowRl(options).compute(&sequences(tokens, given)).expect("valid input")
+    };
+    let tokens = group(5);
+    let detached = evaluate(&tokens);
+    let difference = |i: usize| {
+        let attached = finite_difference(&[0.0], |shift| {
+            let mut moved = tokens.clone();
+            moved[i][0][0] += shift[0];
+            moved[i][2][0] += shift[0];
+            evaluate(&moved).loss
+        });
+        (attached[0] - detached.d_log_probs(i)[0]).abs()
+    };
+    (0..tokens.len()).map(difference).fold(0.0, f64::max)
+}
+
+fn sequences(tokens: &[[Vec<f64>; 3]], log_z: Option<f64>) -> Vec<Sequence<'_, f64>> {
+    let rewards = [1.0, 0.0, 0.3];
+    tokens
+        .iter()
+        .zip(rewards)
+        .map(|(t, reward)| {
+            let [l, l_ref, l_old] = t;
+            Sequence {
+                reward,
+                log_probs: l,
+                ref_log_probs: Some(l_ref),
+                old_log_probs: Some(l_old),
+                log_z,
+                ..Sequence::default()
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn detaching_the_group_mean_changes_nothing_if_loss_and_mean_weigh_alike() {
+    for importance in [Importance::None, Importance::Sequence] {
+        let options = FlowRl { importance, clip_low: None, clip_high: None, log_z: LogZ::GroupMean, ..plain() };
+        assert!(detached_minus_attached(options, None) < 1e-9);
+    }
+}
+
+#[test]
+fn detaching_changes_the_gradient_if_loss_and_mean_weigh_differently() {
+    let weighted = FlowRl { clip_low: None, clip_high: None, ..plain() };
+    let unweighted_mean: Estimator = |u, _| -u.iter().sum::<f64>() / u.len() as f64;
+    assert!(detached_minus_attached(weighted, Some(unweighted_mean)) > 1e-3);
+    assert!(detached_minus_attached(FlowRl { log_z: LogZ::LeaveOneOut, ..weighted }, None) > 1e-3);
+}
+
+#[test]
+fn the_group_mean_is_the_weighted_mean_of_minus_u() {
+    let options = FlowRl { clip_low: None, clip_high: None, ..plain() };
+    let tokens = group(5);
+    let compute =
+        |log_z| Objective::FlowRl(FlowRl { log_z, ..options }).compute(&sequences(&tokens, None)).expect("valid input");
+    let (zero, mean, others) = (compute(LogZ::Zero), compute(LogZ::GroupMean), compute(LogZ::LeaveOneOut));
+    let estimate = |skip: Option<usize>| {
+        let members = (0..3).filter(|&j| Some(j) != skip);
+        let sums = members.fold((0.0, 0.0), |(n, d), j| (n + zero.weights[j] * zero.residuals[j], d + zero.weights[j]));
+        -sums.0 / sums.1
+    };
+    assert_close(&mean.log_z, &[estimate(None); 3], 1e-14);
+    assert_close(&others.log_z, &[estimate(Some(0)), estimate(Some(1)), estimate(Some(2))], 1e-14);
+    assert_eq!(mean.d_log_z, [0.0; 3], "a constant has no gradient");
+}
+
+#[test]
+fn the_loss_at_the_start_is_known() {
+    for correct in 1..8 {
+        let log_probs = [-0.3, -1.0];
+        let sequences: Vec<_> = (0..8)
+            .map(|i| Sequence {
+                reward: if i < correct { 1.0 } else { 0.0 },
+                log_probs: &log_probs[..1 + i % 2],
+                ref_log_probs: Some(&log_probs[..1 + i % 2]),
+                ..Sequence::default()
+            })
+            .collect();
+        let loss = |reward_eps| {
+            let options = FlowRl { log_z: LogZ::Zero, reward_eps, ..FlowRl::default() };
+            Objective::FlowRl(options).compute(&sequences).expect("valid input").loss
+        };
+        assert_close(&[loss(0.0)], &[225.0 * 7.0 / 8.0], 1e-12);
+        assert_close(&[loss(1e-6)], &[225.0 * 7.0 / 8.0], 1e-5);
+    }
+}
+
+#[test]
+fn equal_rewards_leave_log_z_and_the_log_ratio() {
+    let (l, l_ref) = ([-0.5, -1.5, -0.25], [-0.25, -1.0, -1.5]);
+    let sequence =
+        Sequence { reward: 0.1, log_probs: &l, ref_log_probs: Some(&l_ref), log_z: Some(0.75), ..Sequence::default() };
+    let evaluation = Objective::preset(Preset::Paper).compute(&[sequence; 3]).expect("valid input");
+    assert_close(&evaluation.residuals, &[0.75 + 0.5 / 3.0; 3], 1e-15);
+    assert_eq!(evaluation.advantages, [0.0; 3]);
+}
+
+#[test]
+fn the_first_update_after_sampling_has_weight_one_bit_for_bit() {
+    let l: Vec<f32> = numbers(9, 1001).iter().map(|x| *x as f32 - 1.0).collect();
+    for importance in [Importance::Sequence, Importance::Geometric] {
+        let sequence = Sequence {
+            reward: 1.0,
+            log_probs: &l,
+            ref_log_probs: Some(&l),
+            old_log_probs: Some(&l),
+            log_z: Some(0.0),
+            ..Sequence::default()
+        };
+        let objective = Objective::FlowRl(FlowRl { importance, ..FlowRl::default() });
+        let evaluation = objective.compute(&[sequence; 2]).expect("valid input");
+        assert_eq!(evaluation.weights, [1.0_f32; 2]);
+        assert_eq!(evaluation.diagnostics.get("old_log_ratio_max"), Some(0.0));
+        assert_eq!(evaluation.diagnostics.get("weight_ess"), Some(1.0));
+    }
+}

@@ -1,0 +1,115 @@
+//! Options in files.
+#![cfg(feature = "serde")]
+
+use flowrl_core::objective::file::BatchFile;
+use flowrl_core::objective::{
+    Aggregate, Baseline, BaselineKind, Bound, Error, FlowRl, Kind, Length, LogZ, Objective, ObjectiveSpec, Preset,
+    Shape,
+};
+
+fn parse(json: &str) -> ObjectiveSpec {
+    serde_json::from_str(json).expect("valid JSON")
+}
+
+fn flowrl(json: &str) -> FlowRl {
+    match parse(json).resolve().expect("valid options") {
+        Objective::FlowRl(options) => options,
+        Objective::Baseline(baseline) => panic!("{baseline:?}"),
+    }
+}
+
+#[test]
+fn nothing_set_is_the_paper() {
+    assert_eq!(flowrl("{}"), FlowRl::default());
+    assert_eq!(flowrl(r#"{"kind": "flowrl", "preset": "tba"}"#), Preset::Tba.options());
+}
+
+#[test]
+fn values_are_spelled_as_documented() {
+    let options =
+        flowrl(r#"{"beta": 3, "length": {"fixed": 32}, "log_z": "leave-one-out", "shape": "huber", "huber_delta": 2}"#);
+    let want = FlowRl {
+        beta: 3.0,
+        length: Length::Fixed(32),
+        log_z: LogZ::LeaveOneOut,
+        shape: Shape::Huber,
+        huber_delta: 2.0,
+        ..FlowRl::default()
+    };
+    assert_eq!(options, want);
+    let spec = parse(r#"{"kind": "reinforce++", "aggregate": {"fixed": 64}, "kl": 0.1}"#);
+    let want = Baseline { aggregate: Aggregate::Fixed(64), kl: 0.1, ..Baseline::new(BaselineKind::ReinforcePlusPlus) };
+    assert_eq!(spec.resolve(), Ok(Objective::Baseline(want)));
+}
+
+#[test]
+fn an_absent_bound_is_not_an_absent_key() {
+    assert_eq!(flowrl(r#"{"clip_low": null}"#).clip_low, None);
+    assert_eq!(flowrl(r#"{"clip_low": "none"}"#).clip_low, None);
+    assert_eq!(flowrl(r#"{"clip_high": 2}"#).clip_high, Some(2.0));
+    assert_eq!(flowrl("{}").clip_low, Some(0.8));
+    assert!(serde_json::from_str::<ObjectiveSpec>(r#"{"clip_low": "off"}"#).is_err());
+}
+
+#[test]
+fn mistakes_are_refused() {
+    let unknown = serde_json::from_str::<ObjectiveSpec>(r#"{"betta": 3}"#).expect_err("unknown key").to_string();
+    assert!(unknown.contains("betta") && unknown.contains("beta"), "{unknown}");
+    let value = serde_json::from_str::<ObjectiveSpec>(r#"{"log_z": "mean"}"#).expect_err("unknown value").to_string();
+    assert!(value.contains("group-mean"), "{value}");
+    let both = parse(r#"{"kind": "grpo", "preset": "paper"}"#).resolve();
+    assert_eq!(both, Err(Error::PresetOfBaseline { preset: "paper", kind: "grpo" }));
+    assert!(matches!(parse(r#"{"huber_delta": -1}"#).resolve(), Err(Error::Option { option: "huber_delta", .. })));
+}
+
+#[test]
+fn unused_keys_are_listed() {
+    let unused = |json| parse(json).unused().expect("valid options");
+    assert_eq!(unused(r#"{"beta": 3, "huber_delta": 2, "kl": 0.1}"#), ["huber_delta", "kl"]);
+    assert_eq!(unused(r#"{"shape": "huber", "huber_delta": 2}"#), [""; 0]);
+    assert_eq!(unused(r#"{"kind": "dapo", "beta": 3, "log_z": "zero"}"#), ["beta", "log_z"]);
+    assert_eq!(unused(r#"{"preset": "tba", "clip_low": 0.5, "reward_eps": 0}"#), ["reward_eps", "clip_low"]);
+    assert_eq!(unused(r#"{"kind": "reinforce", "clip_high": 2}"#), ["clip_high"]);
+}
+
+#[test]
+fn a_resolved_objective_replays() {
+    let presets = Preset::ALL.iter().map(|&p| Objective::preset(p));
+    for objective in presets.chain(BaselineKind::ALL.iter().map(|&k| Objective::baseline(k))) {
+        let spec = ObjectiveSpec::from(&objective);
+        let json = serde_json::to_string(&spec).expect("serialises");
+        assert!(!json.contains("null"), "TOML has no null: {json}");
+        assert_eq!(parse(&json), spec);
+        assert_eq!(spec.resolve(), Ok(objective), "{json}");
+        assert_eq!(spec.unused().expect("valid"), [""; 0]);
+    }
+    let spec = ObjectiveSpec::from(&Objective::preset(Preset::VerlRecipe));
+    assert_eq!(
+        (spec.kind, spec.clip_low, spec.clip_high),
+        (Some(Kind::FlowRl), Some(Bound::Absent), Some(Bound::At(10.0)))
+    );
+}
+
+#[test]
+fn every_baseline_is_a_kind() {
+    let kinds: Vec<_> = Kind::ALL.iter().filter_map(|k| k.baseline()).collect();
+    assert_eq!(kinds, BaselineKind::ALL);
+}
+
+#[test]
+fn a_batch_file_reports_metrics_by_name() {
+    let file: BatchFile = serde_json::from_str(
+        r#"{"objective": {"kind": "flowrl", "log_z": "given", "kl": 1}, "expected": 0,
+            "sequences": [{"group": 0, "reward": 1, "log_z": 0.5, "logp": [-1], "ref_logp": [-1], "old_logp": [-1]}]}"#,
+    )
+    .expect("valid");
+    let json = serde_json::to_value(file.evaluate::<f64>().expect("valid")).expect("serialises");
+    assert_eq!(json["loss"], 14.5 * 14.5);
+    assert_eq!(json["sequences"][0]["d_logp"][0], -29.0);
+    assert_eq!(json["metrics"]["log_z_mean"], 0.5);
+    assert_eq!(json["metrics"].get("token_mask_fraction"), None);
+    let unknown = serde_json::from_str::<BatchFile>(
+        r#"{"objective": {}, "sequences": [{"group": 0, "reward": 1, "logp": [], "ref": []}]}"#,
+    );
+    assert!(unknown.expect_err("unknown key").to_string().contains("ref_logp"));
+}

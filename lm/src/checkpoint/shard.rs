@@ -1,0 +1,100 @@
+//! One safetensors file in memory.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
+
+use super::convert;
+use crate::config::Dtype;
+use crate::error::{Error, Result};
+
+/// A safetensors file whose header has been checked against its length.
+#[derive(Debug)]
+pub(super) struct Shard {
+    path: PathBuf,
+    bytes: Bytes,
+    metadata: Metadata,
+    /// Where the tensors begin: after the length and the header.
+    data_start: usize,
+}
+
+impl Shard {
+    /// Maps a file into memory and checks its header.
+    pub(super) fn map(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        let map = map_file(&file).map_err(Error::io("map", path))?;
+        Self::parse(path, Bytes::Mapped(map))
+    }
+
+    /// A file that is part of the program; `path` is for messages.
+    pub(super) fn from_static(path: &Path, bytes: &'static [u8]) -> Result<Self> {
+        Self::parse(path, Bytes::Static(bytes))
+    }
+
+    fn parse(path: &Path, bytes: Bytes) -> Result<Self> {
+        let (header, metadata) = SafeTensors::read_metadata(&bytes)
+            .map_err(|error| Error::Safetensors { path: path.to_owned(), message: error.to_string() })?;
+        Ok(Self { path: path.to_owned(), bytes, metadata, data_start: size_of::<u64>() + header })
+    }
+
+    pub(super) fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.metadata.offset_keys()
+    }
+
+    /// See [`super::Checkpoint::read_f32`].
+    pub(super) fn read_f32(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
+        let path = || self.path.clone();
+        let missing = || Error::MissingTensor { path: path(), name: name.to_owned(), near: Vec::new() };
+        let info = self.metadata.info(name).ok_or_else(missing)?;
+        if info.shape != shape {
+            let (got, wanted) = (info.shape.clone(), shape.to_vec());
+            return Err(Error::Shape { path: path(), name: name.to_owned(), got, wanted });
+        }
+        let dtype = match info.dtype {
+            safetensors::Dtype::F32 => Dtype::F32,
+            safetensors::Dtype::F16 => Dtype::F16,
+            safetensors::Dtype::BF16 => Dtype::Bf16,
+            other => return Err(Error::Dtype { path: path(), name: name.to_owned(), got: format!("{other:?}") }),
+        };
+        let wanted: usize = shape.iter().product();
+        if out.len() != wanted {
+            return Err(Error::argument("out.len()", out.len(), format!("{wanted} for {shape:?} of `{name}`")));
+        }
+        let (start, end) = info.data_offsets;
+        convert::decode(dtype, &self.bytes[self.data_start + start..self.data_start + end], out);
+        Ok(())
+    }
+}
+
+/// The content of a file.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    Static(&'static [u8]),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+        }
+    }
+}
+
+fn map_file(file: &File) -> std::io::Result<Mmap> {
+    // SAFETY: the map is read-only and private to this module. It would be unsound if another process changed the file in place
+    // while it is mapped; `Checkpoint::open` asks users not to, and this crate itself only ever replaces files by renaming,
+    // which leaves a mapped file as it was.
+    unsafe { Mmap::map(file) }
+}

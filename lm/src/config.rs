@@ -1,0 +1,299 @@
+//! The architecture of a checkpoint, from its Hugging Face `config.json`.
+
+mod keys;
+mod rope;
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use keys::Keys;
+pub use rope::RopeScaling;
+
+/// The families of decoder that are covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Architecture {
+    /// Qwen2 and Qwen2.5: biases on q, k and v.
+    Qwen2,
+    /// Qwen3: RMS norm on every head of q and k.
+    Qwen3,
+    /// Llama 2 and 3.
+    Llama,
+}
+
+/// The type of numbers in a checkpoint on disk. Computation is in f32 whatever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// IEEE single precision.
+    #[default]
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an f32.
+    Bf16,
+}
+
+impl Dtype {
+    /// The name in `config.json`: `float32`, `float16` or `bfloat16`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+}
+
+/// What the engine needs to know of a model, parsed and checked.
+///
+/// ```
+/// use flowrl_lm::config::ModelConfig;
+/// let config = ModelConfig::qwen2(100, 64, 128, 2, 4, 2, 256, 0)?;
+/// assert_eq!(config.head_dim, 16);
+/// assert_eq!(config.tensor_shapes().len(), 2 + 12 * 2);
+/// # Ok::<(), flowrl_lm::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// The family.
+    pub architecture: Architecture,
+    /// Rows of the embedding, V.
+    pub vocab_size: usize,
+    /// Width of the residual stream, C.
+    pub hidden_size: usize,
+    /// Width of the SwiGLU, F.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub layers: usize,
+    /// Query heads, H.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of a head, D; even. H·D may differ from C.
+    pub head_dim: usize,
+    /// ε of RMS norm: x / √(mean x² + ε).
+    pub rms_norm_eps: f64,
+    /// Base θ of the rotary embedding.
+    pub rope_theta: f64,
+    /// Stretching of the rotary embedding.
+    pub rope_scaling: RopeScaling,
+    /// Whether q, k and v projections have biases.
+    pub qkv_bias: bool,
+    /// Whether the output projection of attention has a bias.
+    pub o_bias: bool,
+    /// Whether each head of q and k is RMS-normalised before rotation.
+    pub qk_norm: bool,
+    /// Whether the embedding is the output matrix too.
+    pub tie_word_embeddings: bool,
+    /// Longest sequence the model was made for.
+    pub max_position_embeddings: usize,
+    /// Tokens that end a completion, ascending; from `config.json` and `generation_config.json` together.
+    pub eos_token_ids: Vec<u32>,
+    /// Token that begins a text, if there is one.
+    pub bos_token_id: Option<u32>,
+    /// The whole `config.json`, kept so that saving writes it back.
+    raw: Map<String, Value>,
+}
+
+impl ModelConfig {
+    /// Parses the text of a `config.json`; `path` is for messages.
+    ///
+    /// Both spellings in the wild are read: `rope_parameters`, or `rope_theta` with `rope_scaling`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] for bad JSON; [`Error::Config`] for a missing key, a value out of range, and anything that would
+    /// change the computation and is not covered (other model types, activations or rope scalings, biases in the MLP, sliding windows,
+    /// quantised weights).
+    pub fn from_json(json: &str, path: &Path) -> Result<Self> {
+        let raw: Map<String, Value> = serde_json::from_str(json).map_err(Error::json(path))?;
+        let keys = Keys::new(&raw, path);
+        let architecture = match keys.text("model_type")? {
+            Some("qwen2") => Architecture::Qwen2,
+            Some("qwen3") => Architecture::Qwen3,
+            Some("llama") => Architecture::Llama,
+            _ => return Err(keys.error("model_type", "\"qwen2\" (also Qwen2.5), \"qwen3\" or \"llama\"")),
+        };
+        refuse_unsupported(&keys)?;
+
+        let heads = keys.size("num_attention_heads", None)?;
+        let hidden_size = keys.size("hidden_size", None)?;
+        let default_head_dim = match architecture {
+            Architecture::Qwen3 => Some(128),
+            _ => hidden_size.is_multiple_of(heads).then_some(hidden_size / heads),
+        };
+        let bias = keys.flag("attention_bias")?;
+        let (rope_theta, rope_scaling) = rope::parse(&keys)?;
+        let config = Self {
+            architecture,
+            vocab_size: keys.size("vocab_size", None)?,
+            hidden_size,
+            intermediate_size: keys.size("intermediate_size", None)?,
+            layers: keys.size("num_hidden_layers", None)?,
+            heads,
+            kv_heads: keys.size("num_key_value_heads", Some(heads))?,
+            head_dim: keys.size("head_dim", default_head_dim)?,
+            rms_norm_eps: keys.positive("rms_norm_eps", Some(1e-6))?,
+            rope_theta,
+            rope_scaling,
+            qkv_bias: bias || architecture == Architecture::Qwen2,
+            o_bias: bias && architecture != Architecture::Qwen2,
+            qk_norm: architecture == Architecture::Qwen3,
+            tie_word_embeddings: keys.flag("tie_word_embeddings")?,
+            max_position_embeddings: keys.size("max_position_embeddings", None)?,
+            eos_token_ids: keys.token_ids("eos_token_id")?,
+            bos_token_id: keys.token_ids("bos_token_id")?.first().copied(),
+            raw: Map::new(),
+        };
+        if !config.heads.is_multiple_of(config.kv_heads) {
+            return Err(keys.error("num_key_value_heads", &format!("a divisor of num_attention_heads ({heads})")));
+        }
+        if !config.head_dim.is_multiple_of(2) {
+            let wanted = format!("even (rotary embedding turns pairs), not {}", config.head_dim);
+            return Err(keys.error("head_dim", &wanted));
+        }
+        Ok(Self { raw, ..config })
+    }
+
+    /// Adds the end tokens of a `generation_config.json` to those known already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] for bad JSON, [`Error::Config`] for an `eos_token_id` that is no number or list of numbers.
+    pub fn add_generation_config(&mut self, json: &str, path: &Path) -> Result<()> {
+        let map: Map<String, Value> = serde_json::from_str(json).map_err(Error::json(path))?;
+        let keys = Keys::new(&map, path);
+        self.eos_token_ids.extend(keys.token_ids("eos_token_id")?);
+        self.eos_token_ids.sort_unstable();
+        self.eos_token_ids.dedup();
+        Ok(())
+    }
+
+    /// The configuration of a new Qwen2 with tied embeddings, rope base 10⁴ and ε = 10⁻⁶.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when a size is 0 or above 2²⁴, `kv_heads` does not divide `heads`, or `hidden_size / heads` is not
+    /// an even whole number.
+    pub fn qwen2(
+        vocab_size: usize,
+        hidden_size: usize,
+        intermediate_size: usize,
+        layers: usize,
+        heads: usize,
+        kv_heads: usize,
+        max_position_embeddings: usize,
+        eos_token_id: u32,
+    ) -> Result<Self> {
+        let raw = json!({
+            "architectures": ["Qwen2ForCausalLM"],
+            "model_type": "qwen2",
+            "vocab_size": vocab_size,
+            "hidden_size": hidden_size,
+            "intermediate_size": intermediate_size,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads,
+            "hidden_act": "silu",
+            "max_position_embeddings": max_position_embeddings,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 10000.0,
+            "tie_word_embeddings": true,
+            "use_sliding_window": false,
+            "attention_dropout": 0.0,
+            "initializer_range": 0.02,
+            "eos_token_id": eos_token_id,
+            "use_cache": true,
+            "torch_dtype": "float32",
+        });
+        Self::from_json(&raw.to_string(), Path::new("(new model)"))
+    }
+
+    /// The text of a `config.json` for weights of type `dtype`: the one that was read, apart from the type.
+    #[must_use]
+    pub fn to_json(&self, dtype: Dtype) -> String {
+        let mut raw = self.raw.clone();
+        let key = if raw.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
+        raw.insert(key.to_owned(), dtype.name().into());
+        format!("{:#}\n", Value::Object(raw))
+    }
+
+    /// The inverse frequencies of the rotary embedding, D/2 of them: θ^(−2i/D), stretched by [`Self::rope_scaling`].
+    #[must_use]
+    pub fn inv_frequencies(&self) -> Vec<f64> {
+        let dim = self.head_dim as f64;
+        (0..self.head_dim / 2).map(|i| self.rope_scaling.apply(self.rope_theta.powf(-2.0 * i as f64 / dim))).collect()
+    }
+
+    /// Name and shape of every tensor of the model, in the order of the computation.
+    ///
+    /// Matrices are (rows out, columns in). With tied embeddings there is no `lm_head.weight`.
+    #[must_use]
+    pub fn tensor_shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let (c, f, d) = (self.hidden_size, self.intermediate_size, self.head_dim);
+        let (q, kv) = (self.heads * d, self.kv_heads * d);
+        let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, c])];
+        for layer in 0..self.layers {
+            let mut push = |name: &str, shape: &[usize]| {
+                tensors.push((format!("model.layers.{layer}.{name}"), shape.to_vec()));
+            };
+            push("input_layernorm.weight", &[c]);
+            for (name, rows) in [("q", q), ("k", kv), ("v", kv)] {
+                push(&format!("self_attn.{name}_proj.weight"), &[rows, c]);
+                if self.qkv_bias {
+                    push(&format!("self_attn.{name}_proj.bias"), &[rows]);
+                }
+            }
+            if self.qk_norm {
+                push("self_attn.q_norm.weight", &[d]);
+                push("self_attn.k_norm.weight", &[d]);
+            }
+            push("self_attn.o_proj.weight", &[c, q]);
+            if self.o_bias {
+                push("self_attn.o_proj.bias", &[c]);
+            }
+            push("post_attention_layernorm.weight", &[c]);
+            push("mlp.gate_proj.weight", &[f, c]);
+            push("mlp.up_proj.weight", &[f, c]);
+            push("mlp.down_proj.weight", &[c, f]);
+        }
+        tensors.push(("model.norm.weight".to_owned(), vec![c]));
+        if !self.tie_word_embeddings {
+            tensors.push(("lm_head.weight".to_owned(), vec![self.vocab_size, c]));
+        }
+        tensors
+    }
+
+    /// Number of weights, a tied embedding counted once.
+    #[must_use]
+    pub fn parameter_count(&self) -> u64 {
+        self.tensor_shapes().iter().map(|(_, shape)| shape.iter().map(|&n| n as u64).product::<u64>()).sum()
+    }
+}
+
+/// Refuses what would change the computation and is not implemented.
+fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
+    type Rule = (&'static str, &'static str, fn(&Value) -> bool);
+    let supported: [Rule; 6] = [
+        ("hidden_act", "\"silu\"", |v| v == "silu"),
+        ("mlp_bias", "false: biases in the MLP are not supported", |v| v == false),
+        ("use_sliding_window", "false: only full attention is supported", |v| v == false),
+        ("layer_types", "\"full_attention\" throughout", |v| {
+            v.as_array().is_some_and(|types| types.iter().all(|t| t == "full_attention"))
+        }),
+        ("partial_rotary_factor", "1: the rotary embedding covers the whole head", |v| v.as_f64() == Some(1.0)),
+        ("quantization_config", "absent: use the checkpoint that is not quantised", |_| false),
+    ];
+    for (key, wanted, holds) in supported {
+        if keys.get(key).is_some_and(|value| !holds(value)) {
+            return Err(keys.error(key, wanted));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Reading single values out of a JSON object.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// Typed access to the keys of a JSON object, with errors that name file and key.
+pub(super) struct Keys<'a> {
+    map: &'a Map<String, Value>,
+    path: &'a Path,
+    prefix: &'static str,
+}
+
+impl<'a> Keys<'a> {
+    /// The largest size believed; it keeps every product of sizes within 64 bits.
+    const MAX_SIZE: usize = 1 << 24;
+
+    /// The keys of a whole file.
+    pub(super) fn new(map: &'a Map<String, Value>, path: &'a Path) -> Self {
+        Self { map, path, prefix: "" }
+    }
+
+    /// The keys of an object within the file; `prefix` is its name with a dot.
+    pub(super) fn within(&self, map: &'a Map<String, Value>, prefix: &'static str) -> Self {
+        Self { map, prefix, ..*self }
+    }
+
+    /// The value of `key`; `null` counts as absent.
+    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+        self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn error(&self, key: &str, wanted: &str) -> Error {
+        Error::Config {
+            path: PathBuf::from(self.path),
+            key: format!("{}{key}", self.prefix),
+            got: self.map.get(key).map_or("missing".to_owned(), Value::to_string),
+            wanted: wanted.to_owned(),
+        }
+    }
+
+    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_str().map(Some).ok_or_else(|| self.error(key, "a string"))
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Result<bool> {
+        let Some(value) = self.get(key) else { return Ok(false) };
+        value.as_bool().ok_or_else(|| self.error(key, "true or false"))
+    }
+
+    pub(super) fn size(&self, key: &str, default: Option<usize>) -> Result<usize> {
+        let size = self.get(key).map_or(default, |value| value.as_u64().and_then(|n| usize::try_from(n).ok()));
+        let allowed = size.filter(|n| (1..=Self::MAX_SIZE).contains(n));
+        allowed.ok_or_else(|| self.error(key, &format!("a whole number from 1 to {}", Self::MAX_SIZE)))
+    }
+
+    pub(super) fn positive(&self, key: &str, default: Option<f64>) -> Result<f64> {
+        let number = self.get(key).map_or(default, Value::as_f64);
+        number.filter(|x| *x > 0.0 && x.is_finite()).ok_or_else(|| self.error(key, "a number above 0"))
+    }
+
+    /// A number or a list of numbers, sorted.
+    pub(super) fn token_ids(&self, key: &str) -> Result<Vec<u32>> {
+        let id = |value: &Value| {
+            let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+            id.ok_or_else(|| self.error(key, "a token id or a list of token ids"))
+        };
+        let mut ids = match self.get(key) {
+            None => Vec::new(),
+            Some(Value::Array(list)) => list.iter().map(id).collect::<Result<_>>()?,
+            Some(value) => vec![id(value)?],
+        };
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+}

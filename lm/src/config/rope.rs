@@ -1,0 +1,81 @@
+//! Stretching of the rotary embedding to longer contexts.
+
+use super::keys::Keys;
+use crate::error::Result;
+
+/// How the inverse frequencies f of the rotary embedding are changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum RopeScaling {
+    /// Not at all.
+    #[default]
+    Default,
+    /// f / factor.
+    Linear {
+        /// The stretch.
+        factor: f64,
+    },
+    /// Llama 3.1: f / factor for wavelengths above `original / low`, f below `original / high`, and a linear blend in
+    /// the number of turns between them.
+    Llama3 {
+        /// The stretch of long wavelengths.
+        factor: f64,
+        /// Turns within the original context below which a frequency is stretched in full.
+        low_freq_factor: f64,
+        /// Turns above which it is left alone.
+        high_freq_factor: f64,
+        /// The context the model was first trained on.
+        original_max_position_embeddings: f64,
+    },
+}
+
+impl RopeScaling {
+    /// The changed inverse frequency.
+    #[must_use]
+    pub fn apply(self, frequency: f64) -> f64 {
+        match self {
+            Self::Default => frequency,
+            Self::Linear { factor } => frequency / factor,
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+                let turns = original_max_position_embeddings * frequency / std::f64::consts::TAU;
+                let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);
+                kept * frequency + (1.0 - kept) * frequency / factor
+            }
+        }
+    }
+}
+
+/// Base and scaling, from `rope_parameters` or from `rope_theta` and `rope_scaling`.
+pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
+    let default_theta = keys.positive("rope_theta", Some(10_000.0))?;
+    let (name, prefix) = match keys.get("rope_parameters") {
+        Some(_) => ("rope_parameters", "rope_parameters."),
+        None => ("rope_scaling", "rope_scaling."),
+    };
+    let Some(value) = keys.get(name) else { return Ok((default_theta, RopeScaling::Default)) };
+    let map = value.as_object().ok_or_else(|| keys.error(name, "an object"))?;
+    let keys = &keys.within(map, prefix);
+    let theta = keys.positive("rope_theta", Some(default_theta))?;
+    let kind = if keys.get("rope_type").is_some() { "rope_type" } else { "type" };
+    let scaling = match keys.text(kind)? {
+        None | Some("default") => RopeScaling::Default,
+        Some("linear") => RopeScaling::Linear { factor: keys.positive("factor", None)? },
+        Some("llama3") => llama3(keys)?,
+        Some(_) => return Err(keys.error(kind, "\"default\", \"linear\" or \"llama3\"")),
+    };
+    Ok((theta, scaling))
+}
+
+fn llama3(keys: &Keys<'_>) -> Result<RopeScaling> {
+    let low_freq_factor = keys.positive("low_freq_factor", None)?;
+    let high_freq_factor = keys.positive("high_freq_factor", None)?;
+    if high_freq_factor <= low_freq_factor {
+        return Err(keys.error("high_freq_factor", &format!("above low_freq_factor ({low_freq_factor})")));
+    }
+    Ok(RopeScaling::Llama3 {
+        factor: keys.positive("factor", None)?,
+        low_freq_factor,
+        high_freq_factor,
+        original_max_position_embeddings: keys.positive("original_max_position_embeddings", None)?,
+    })
+}

@@ -1,0 +1,113 @@
+//! Exact fractions.
+
+/// A fraction of checked 128-bit integers, not reduced; the denominator is not 0 but may be negative.
+///
+/// `==` and the order compare the representation; see [`Self::equals`] and [`Self::reduced`].
+/// Nothing of the arithmetic on up to four numbers below 2³⁰ overflows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rational {
+    numerator: i128,
+    denominator: i128,
+}
+
+impl Rational {
+    /// A whole number.
+    pub(crate) fn whole(n: i128) -> Self {
+        Self { numerator: n, denominator: 1 }
+    }
+
+    /// n / 10^places, or [`None`] on overflow.
+    pub(crate) fn decimal(n: i128, places: u32) -> Option<Self> {
+        Some(Self { numerator: n, denominator: 10_i128.checked_pow(places)? })
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        self.numerator == 0
+    }
+
+    /// The whole number it is, if it is one.
+    pub(crate) fn to_whole(self) -> Option<i128> {
+        (self.numerator.checked_rem(self.denominator)? == 0).then(|| self.numerator / self.denominator)
+    }
+
+    /// The same number in lowest terms with a denominator above 0: the one representation. Neither part may be `i128::MIN`,
+    /// which up to three 32-bit numbers do not reach.
+    pub(crate) fn reduced(self) -> Self {
+        let (mut a, mut b) = (self.numerator, self.denominator);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        // Where the greatest common divisor has the denominator's sign, the quotient's denominator is above 0.
+        let divisor = if (a < 0) == (self.denominator < 0) { a } else { -a };
+        Self { numerator: self.numerator / divisor, denominator: self.denominator / divisor }
+    }
+
+    /// Whether two fractions are the same number, or [`None`] on overflow.
+    pub(crate) fn equals(self, other: Self) -> Option<bool> {
+        Some(self.numerator.checked_mul(other.denominator)? == other.numerator.checked_mul(self.denominator)?)
+    }
+
+    /// The sum, or [`None`] on overflow.
+    pub(crate) fn add(self, other: Self) -> Option<Self> {
+        let left = self.numerator.checked_mul(other.denominator)?;
+        let right = other.numerator.checked_mul(self.denominator)?;
+        Some(Self {
+            numerator: left.checked_add(right)?,
+            denominator: self.denominator.checked_mul(other.denominator)?,
+        })
+    }
+
+    /// The difference, or [`None`] on overflow.
+    pub(crate) fn sub(self, other: Self) -> Option<Self> {
+        self.add(Self { numerator: other.numerator.checked_neg()?, ..other })
+    }
+
+    /// The product, or [`None`] on overflow.
+    pub(crate) fn mul(self, other: Self) -> Option<Self> {
+        Some(Self {
+            numerator: self.numerator.checked_mul(other.numerator)?,
+            denominator: self.denominator.checked_mul(other.denominator)?,
+        })
+    }
+
+    /// The quotient, or [`None`] on overflow and for division by zero.
+    pub(crate) fn div(self, other: Self) -> Option<Self> {
+        if other.is_zero() {
+            return None;
+        }
+        self.mul(Self { numerator: other.denominator, denominator: other.numerator })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fraction(numerator: i128, denominator: i128) -> Rational {
+        Rational { numerator, denominator }
+    }
+
+    #[test]
+    fn equal_fractions_reduce_to_the_same() {
+        for (n, d, wanted) in [
+            (6, 4, fraction(3, 2)),
+            (-6, 4, fraction(-3, 2)),
+            (6, -4, fraction(-3, 2)),
+            (-6, -4, fraction(3, 2)),
+            (0, -5, fraction(0, 1)),
+            (7, 1, fraction(7, 1)),
+        ] {
+            assert_eq!(fraction(n, d).reduced(), wanted, "{n}/{d}");
+            assert_eq!(fraction(n, d).equals(wanted), Some(true));
+        }
+    }
+
+    #[test]
+    fn overflow_is_noticed() {
+        let big = Rational::whole(i128::MAX);
+        assert!(big.add(big).is_none() && big.mul(big).is_none());
+        assert!(fraction(1, 3).equals(fraction(i128::MAX, 2)).is_none());
+        assert!(Rational::whole(1).div(Rational::whole(0)).is_none());
+        assert!(Rational::decimal(1, 39).is_none());
+    }
+}

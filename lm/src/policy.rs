@@ -1,0 +1,318 @@
+//! The transformer as a [`Policy`]: one set of weights samples, scores and trains.
+
+use std::sync::Arc;
+
+use flowrl_core::backend::{Backend, BackendError};
+use flowrl_core::optim::AdamWStep;
+use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
+
+use crate::backend::TransformerBackend;
+use crate::generate;
+use crate::model::{Dimensions, Keep, Packed, Part, Transformer, Weights};
+
+/// What can go wrong in a transformer policy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError<E: BackendError> {
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] E),
+    /// A prompt has no tokens.
+    #[error("prompt {index} has no tokens; a prompt needs at least one")]
+    EmptyPrompt {
+        /// Which prompt of the batch.
+        index: usize,
+    },
+    /// A token is not in the vocabulary.
+    #[error(
+        "{what} {index} holds token {token}, but the vocabulary has {vocab} tokens: does the tokenizer belong to the model?"
+    )]
+    UnknownToken {
+        /// `prompt` or `completion`.
+        what: &'static str,
+        /// Which one of the batch.
+        index: usize,
+        /// The token.
+        token: u32,
+        /// Size of the vocabulary.
+        vocab: usize,
+    },
+    /// The reference was asked for after it was dropped.
+    #[error("the reference was not kept: this objective was said not to need it")]
+    NoReference,
+    /// A backward pass without its forward pass.
+    #[error("`backward` needs a `forward` pass before it")]
+    NoForward,
+}
+
+/// Gradients and AdamW's moments, made when training starts.
+#[derive(Debug)]
+struct Training<T> {
+    grads: Weights<T>,
+    first_moments: Weights<T>,
+    second_moments: Weights<T>,
+}
+
+/// A transformer with its weights, its frozen reference, and where it is trained its optimiser state.
+///
+/// Policy and reference are the same tensors until the first update.
+#[derive(Debug)]
+pub struct TransformerPolicy<B: TransformerBackend> {
+    model: Transformer<B>,
+    weights: Arc<Weights<B::Buffer>>,
+    reference: Option<Arc<Weights<B::Buffer>>>,
+    training: Option<Training<B::Buffer>>,
+    stop: Vec<u32>,
+    keep: Keep,
+    last: Option<(Packed, f64)>,
+}
+
+impl<B: TransformerBackend> TransformerPolicy<B> {
+    /// A policy from weights; a completion ends with any of the tokens `stop`.
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn new(
+        backend: B,
+        dims: Dimensions,
+        weights: Weights<B::Buffer>,
+        stop: Vec<u32>,
+    ) -> Result<Self, PolicyError<B::Error>> {
+        let weights = Arc::new(weights);
+        let reference = Some(Arc::clone(&weights));
+        let model = Transformer::new(backend, dims)?;
+        Ok(Self { model, weights, reference, training: None, stop, keep: Keep::Everything, last: None })
+    }
+
+    /// Drops the reference, for an objective that does not need it.
+    pub fn drop_reference(&mut self) {
+        self.reference = None;
+    }
+
+    /// Makes the present weights the reference.
+    pub fn reset_reference(&mut self) {
+        self.reference = Some(Arc::clone(&self.weights));
+    }
+
+    /// Computes the activations of a layer again in the backward pass instead of keeping them: less memory, a third more time.
+    pub fn set_recompute(&mut self, recompute: bool) {
+        self.keep = if recompute { Keep::Inputs } else { Keep::Everything };
+    }
+
+    /// Dimensions and flags.
+    pub const fn dims(&self) -> &Dimensions {
+        self.model.dims()
+    }
+
+    /// The weights of the policy.
+    #[must_use]
+    pub fn weights(&self) -> &Weights<B::Buffer> {
+        &self.weights
+    }
+
+    /// The gradient accumulated since the last update, where there is one.
+    #[must_use]
+    pub fn grads(&self) -> Option<&Weights<B::Buffer>> {
+        self.training.as_ref().map(|t| &t.grads)
+    }
+
+    /// Copies a part of some tensors of this model's shapes to the host.
+    ///
+    /// # Errors
+    /// Where the device failed.
+    pub fn read_part(&self, tensors: &Weights<B::Buffer>, part: &Part) -> Result<Vec<B::Real>, PolicyError<B::Error>> {
+        let mut out = vec![num_zero::<B>(); part.len()];
+        if let Some(tensor) = tensors.tensors().nth(part.tensor) {
+            self.model.backend().read(tensor, part.offset, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    /// The optimiser state, tensor by tensor, both moments; empty before the first update.
+    ///
+    /// # Errors
+    /// Where the device failed.
+    pub fn moments(&self) -> Result<Vec<[Vec<B::Real>; 2]>, PolicyError<B::Error>> {
+        let Some(training) = &self.training else { return Ok(Vec::new()) };
+        let backend = self.model.backend();
+        let read = |buffer: &B::Buffer| {
+            let mut out = vec![num_zero::<B>(); backend.len(buffer)];
+            backend.read(buffer, 0, &mut out).map(|()| out)
+        };
+        let pairs = training.first_moments.tensors().zip(training.second_moments.tensors());
+        pairs.map(|(m, v)| Ok([read(m)?, read(v)?])).collect()
+    }
+
+    /// Restores what [`TransformerPolicy::moments`] gave.
+    ///
+    /// # Errors
+    /// Where a length does not fit, or the device failed.
+    pub fn restore_moments(&mut self, moments: &[[Vec<B::Real>; 2]]) -> Result<(), PolicyError<B::Error>> {
+        if moments.is_empty() {
+            return Ok(());
+        }
+        self.start_training()?;
+        let backend = self.model.backend();
+        if let Some(training) = &mut self.training {
+            let pairs = training.first_moments.tensors_mut().zip(training.second_moments.tensors_mut());
+            for ((m, v), [first, second]) in pairs.zip(moments) {
+                backend.write(m, 0, first)?;
+                backend.write(v, 0, second)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the weights of the policy, and leaves the reference.
+    pub fn set_weights(&mut self, weights: Weights<B::Buffer>) {
+        self.weights = Arc::new(weights);
+    }
+
+    fn start_training(&mut self) -> Result<(), PolicyError<B::Error>> {
+        if self.training.is_none() {
+            let zeros = || Weights::zeros(self.model.backend(), self.model.dims());
+            self.training = Some(Training { grads: zeros()?, first_moments: zeros()?, second_moments: zeros()? });
+        }
+        Ok(())
+    }
+
+    fn check(&self, what: &'static str, sequences: &[&[u32]]) -> Result<(), PolicyError<B::Error>> {
+        let vocab = self.model.dims().vocab;
+        for (index, tokens) in sequences.iter().enumerate() {
+            if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
+                return Err(PolicyError::UnknownToken { what, index, token, vocab });
+            }
+            if what == "prompt" && tokens.is_empty() {
+                return Err(PolicyError::EmptyPrompt { index });
+            }
+        }
+        Ok(())
+    }
+
+    fn pack(&self, sequences: &Sequences<'_>) -> Result<Packed, PolicyError<B::Error>> {
+        self.check("prompt", sequences.prompts)?;
+        self.check("completion", sequences.completions)?;
+        Ok(Packed::new(sequences.prompts, sequences.completions, sequences.prompt_of))
+    }
+}
+
+fn num_zero<B: Backend>() -> B::Real {
+    <B::Real as flowrl_core::Real>::of(0.0)
+}
+
+impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
+    type Backend = B;
+    type Error = PolicyError<B::Error>;
+
+    fn backend(&self) -> &B {
+        self.model.backend()
+    }
+
+    fn width(&self) -> usize {
+        self.model.dims().hidden
+    }
+
+    fn represent(&mut self, prompts: &[&[u32]], out: &mut B::Buffer) -> Result<(), Self::Error> {
+        let packed = self.pack(&Sequences { prompts, completions: &[], prompt_of: &[] })?;
+        self.model.log_probs(&self.weights, &packed, 1.0, Keep::Nothing, &mut [], &mut [])?;
+        Ok(self.model.mean_hidden(&packed.prompts, out)?)
+    }
+
+    fn sample(&mut self, request: &SampleRequest<'_>) -> Result<Completions<B::Real>, Self::Error> {
+        self.check("prompt", request.prompts)?;
+        Ok(generate::sample(&mut self.model, &self.weights, &self.stop, request)?)
+    }
+
+    fn score(
+        &mut self,
+        sequences: &Sequences<'_>,
+        model: Model,
+        temperature: f64,
+        log_probs: &mut [B::Real],
+        entropies: &mut [B::Real],
+    ) -> Result<(), Self::Error> {
+        let packed = self.pack(sequences)?;
+        let weights = match model {
+            Model::Policy => &self.weights,
+            Model::Reference => self.reference.as_ref().ok_or(PolicyError::NoReference)?,
+        };
+        self.model.log_probs(weights, &packed, temperature, Keep::Nothing, log_probs, entropies)?;
+        Ok(())
+    }
+
+    fn forward(
+        &mut self,
+        sequences: &Sequences<'_>,
+        temperature: f64,
+        log_probs: &mut [B::Real],
+        entropies: &mut [B::Real],
+        representation: Option<&mut B::Buffer>,
+    ) -> Result<(), Self::Error> {
+        let packed = self.pack(sequences)?;
+        self.model.log_probs(&self.weights, &packed, temperature, self.keep, log_probs, entropies)?;
+        if let Some(out) = representation {
+            self.model.mean_hidden(&packed.prompts, out)?;
+        }
+        self.last = Some((packed, temperature));
+        Ok(())
+    }
+
+    fn backward(&mut self, d_log_probs: &[B::Real], d_representation: Option<&B::Buffer>) -> Result<(), Self::Error> {
+        self.start_training()?;
+        let (packed, temperature) = self.last.take().ok_or(PolicyError::NoForward)?;
+        if let Some(training) = &mut self.training {
+            let grads = &mut training.grads;
+            self.model.backward(&self.weights, grads, &packed, temperature, d_log_probs, d_representation)?;
+        }
+        Ok(())
+    }
+
+    fn grad_norm(&mut self) -> Result<f64, Self::Error> {
+        let mut squares = 0.0;
+        if let Some(training) = &self.training {
+            for grad in training.grads.tensors() {
+                let backend = self.model.backend();
+                squares += backend.sum_squares(grad, backend.len(grad))?;
+            }
+        }
+        Ok(squares.sqrt())
+    }
+
+    fn update(&mut self, step: &AdamWStep) -> Result<(), Self::Error> {
+        self.start_training()?;
+        let backend = self.model.backend();
+        if Arc::get_mut(&mut self.weights).is_none() {
+            // The reference shares these tensors: from now on they part.
+            let mut sources = self.weights.tensors();
+            let copy = Weights::build(self.model.dims(), |len| {
+                let mut tensor = backend.zeros(len)?;
+                if let Some(source) = sources.next() {
+                    backend.copy(&mut tensor, source, len)?;
+                }
+                Ok::<_, B::Error>(tensor)
+            })?;
+            drop(sources);
+            self.weights = Arc::new(copy);
+        }
+        let (Some(weights), Some(training)) = (Arc::get_mut(&mut self.weights), &mut self.training) else {
+            return Ok(());
+        };
+        let Training { grads, first_moments, second_moments } = training;
+        let moments = first_moments.tensors_mut().zip(second_moments.tensors_mut());
+        for ((p, g), (m, v)) in weights.tensors_mut().zip(grads.tensors()).zip(moments) {
+            backend.adamw(p, g, m, v, backend.len(g), step)?;
+        }
+        self.zero_grad()
+    }
+
+    fn zero_grad(&mut self) -> Result<(), Self::Error> {
+        if let Some(training) = &mut self.training {
+            let backend = self.model.backend();
+            for grad in training.grads.tensors_mut() {
+                let len = backend.len(grad);
+                backend.fill(grad, num_zero::<B>(), len)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! Completions with their rewards as JSON lines, so that any sampler's completions can be trained on.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::jsonl;
+use crate::prompts::Prompt;
+
+/// One completion. `completion`, `completion_ids` or both are there; with both, the ids count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolloutRow {
+    /// What the completion continues.
+    pub prompt: Prompt,
+    /// The completion's text, without the end token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion: Option<String>,
+    /// The completion's tokens; the end token, where there is one, counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_ids: Option<Vec<u32>>,
+    /// The raw reward, finite.
+    pub reward: f64,
+    /// log π_old of each token of `completion_ids`, at most 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_logp: Option<Vec<f64>>,
+    /// Rows with the same number are samples of one prompt. Without it, rows with equal prompts are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<u64>,
+    /// Why the reward is what it is, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// The training step that sampled the row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
+}
+
+/// How far above 0 a log-probability may be by the rounding of another engine.
+const ROUNDING: f64 = 1e-3;
+
+impl RolloutRow {
+    /// Appends the row as one line.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a row that could not be read back; [`Error::Io`], with `path` for the message.
+    pub fn write_line(&self, writer: &mut impl Write, path: &Path) -> Result<()> {
+        self.check().map_err(|got| Error::argument("rollout", got, "a row that can be read back"))?;
+        let mut line = serde_json::to_vec(self).map_err(Error::json(path))?;
+        line.push(b'\n');
+        writer.write_all(&line).map_err(Error::io("write", path))
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !self.reward.is_finite() {
+            return Err(format!("`reward` is {}, but must be finite", self.reward));
+        }
+        if self.completion.is_none() && self.completion_ids.is_none() {
+            return Err("neither `completion` nor `completion_ids` is there; give one".into());
+        }
+        let Some(old_logp) = &self.old_logp else { return Ok(()) };
+        let Some(ids) = &self.completion_ids else {
+            return Err("`old_logp` without `completion_ids`: give the tokens it belongs to, or leave it out".into());
+        };
+        if old_logp.len() != ids.len() {
+            return Err(format!(
+                "`old_logp` has {} numbers for {} tokens in `completion_ids`",
+                old_logp.len(),
+                ids.len()
+            ));
+        }
+        match old_logp.iter().position(|l| !l.is_finite() || *l > ROUNDING) {
+            Some(i) => Err(format!("`old_logp[{i}]` is {}, but must be finite and at most 0", old_logp[i])),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads a file of rollouts. Keys that are not fields of [`RolloutRow`] are ignored.
+///
+/// # Errors
+///
+/// [`Error::Io`]; [`Error::Line`] with the number of the first bad line, for bad JSON, a missing or non-finite number,
+/// or an `old_logp` that does not fit `completion_ids`; [`Error::Argument`] when there is no row at all.
+pub fn read_rollouts(path: &Path) -> Result<Vec<RolloutRow>> {
+    parse_rollouts(&std::fs::read(path).map_err(Error::io("read", path))?, path)
+}
+
+/// [`read_rollouts`] from memory; `path` is for messages.
+///
+/// # Errors
+///
+/// See [`read_rollouts`].
+pub fn parse_rollouts(bytes: &[u8], path: &Path) -> Result<Vec<RolloutRow>> {
+    let rows = jsonl::parse(bytes, path, RolloutRow::check)?;
+    if rows.is_empty() {
+        return Err(Error::argument("rollouts", format!("{} without a row", path.display()), "at least one rollout"));
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Vec<RolloutRow>> {
+        parse_rollouts(text.as_bytes(), Path::new("r.jsonl"))
+    }
+
+    #[test]
+    fn a_row_comes_back_bit_for_bit() {
+        let row = RolloutRow {
+            prompt: Prompt::Text("3 5 = 8 : ".into()),
+            completion: Some("3+5".into()),
+            completion_ids: Some(vec![1, 2, 3, 0]),
+            reward: 0.1 + 0.2,
+            old_logp: Some(vec![-0.1, f64::from(-1.234_567_9_f32), -1e-300, 0.0]),
+            group: Some(3),
+            verdict: Some("correct".into()),
+            step: Some(12),
+        };
+        let mut file = Vec::new();
+        row.write_line(&mut file, Path::new("r.jsonl")).unwrap();
+        row.write_line(&mut file, Path::new("r.jsonl")).unwrap();
+        assert_eq!(parse_rollouts(&file, Path::new("r.jsonl")).unwrap(), [row.clone(), row]);
+    }
+
+    #[test]
+    fn bad_rows_are_named() {
+        for (fields, wanted) in [
+            (r#""completion": "a""#, "`reward`"),
+            (r#""completion": "a", "reward": null"#, "f64"),
+            (r#""completion": "a", "reward": NaN"#, "not valid JSON"),
+            (r#""completion": "a", "reward": 1e999"#, "out of range"),
+            (r#""reward": 1"#, "neither"),
+            (r#""completion": "a", "reward": 1, "old_logp": [-1]"#, "without `completion_ids`"),
+            (r#""completion_ids": [1, 2], "reward": 1, "old_logp": [-1]"#, "1 numbers for 2 tokens"),
+            (r#""completion_ids": [1], "reward": 1, "old_logp": [0.5]"#, "`old_logp[0]` is 0.5"),
+            (r#""completion_ids": [1], "reward": 1, "old_logp": [null]"#, "null"),
+            (r#""completion_ids": [-1], "reward": 1"#, "-1"),
+            (r#""completion": "a", "reward": 1, "group": -1"#, "-1"),
+        ] {
+            let message = parse(&format!("\n{{\"prompt\": \"p\", {fields}}}")).unwrap_err().to_string();
+            assert!(message.starts_with("r.jsonl:2: ") && message.contains(wanted), "{fields}: {message}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let row = parse(r#"{"prompt": "p", "completion": "a", "reward": 1}"#).unwrap().remove(0);
+        let row = RolloutRow { reward: f64::NAN, ..row };
+        let mut file = Vec::new();
+        assert!(row.write_line(&mut file, Path::new("r.jsonl")).unwrap_err().to_string().contains("NaN"));
+        assert!(file.is_empty());
+    }
+}

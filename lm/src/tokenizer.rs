@@ -1,0 +1,195 @@
+//! Text to token ids and back.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+
+/// A tokenizer read from a Hugging Face `tokenizer.json`.
+///
+/// ```
+/// use flowrl_lm::tokenizer::{Tokenizer, char_level};
+/// let tokenizer = Tokenizer::from_bytes(char_level("0123456789 =+:", "<eos>")?.as_bytes())?;
+/// let ids = tokenizer.encode("3 5 = 8 : ", false)?;
+/// assert_eq!(ids.len(), 10);
+/// assert_eq!(tokenizer.decode(&ids, true)?, "3 5 = 8 : ");
+/// # Ok::<(), flowrl_lm::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+}
+
+impl Tokenizer {
+    /// Parses the bytes of a `tokenizer.json`. Truncation and padding that it asks for are switched off.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] when the bytes are not a tokenizer.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|e| Error::Tokenizer { message: format!("tokenizer.json cannot be read: {e}") })?;
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(failed("switch off truncation"))?;
+        Ok(Self { inner })
+    }
+
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], or [`Error::Tokenizer`] naming the file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        Self::from_bytes(&bytes).map_err(|error| match error {
+            Error::Tokenizer { message } => Error::Tokenizer { message: format!("{}: {message}", path.display()) },
+            other => other,
+        })
+    }
+
+    /// The token ids of `text`.
+    ///
+    /// Special tokens written out in `text`, such as `<|im_end|>`, become one token each. `add_special` also adds what
+    /// the tokenizer puts around every text (Llama's begin token); a rendered chat template has it already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] when the text has a character that a tokenizer without an unknown token does not know.
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, add_special);
+        Ok(encoding.map_err(failed(&format!("encode {text:?}")))?.get_ids().to_vec())
+    }
+
+    /// The text of `ids`; `skip_special` leaves special tokens out. Bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] when an id is not in the vocabulary.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
+            let size = self.vocab_size();
+            return Err(Error::Tokenizer { message: format!("no token has the id {id}; the vocabulary has {size}") });
+        }
+        self.inner.decode(ids, skip_special).map_err(failed("decode"))
+    }
+
+    /// Number of tokens, added ones included. A model's embedding may have more rows.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The token of `id` as the vocabulary spells it (byte-level tokenizers write a space as `Ġ`).
+    #[must_use]
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The id of a token as the vocabulary spells it.
+    #[must_use]
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+}
+
+fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Error {
+    let what = what.to_owned();
+    move |error| Error::Tokenizer { message: format!("cannot {what}: {error}") }
+}
+
+/// The text of a `tokenizer.json` with one token for each character of `alphabet`, and `eos` as token 0.
+///
+/// Token i + 1 is the i-th character. Every text over the alphabet comes back from [`Tokenizer::decode`] unchanged,
+/// spaces included; a character that is not in it is an error. `transformers` loads the same file.
+///
+/// # Errors
+///
+/// [`Error::Argument`] when `alphabet` is empty or repeats a character, or `eos` is empty or a single character of it.
+pub fn char_level(alphabet: &str, eos: &str) -> Result<String> {
+    let mut vocab = Map::new();
+    vocab.insert(eos.to_owned(), 0.into());
+    for (i, c) in alphabet.chars().enumerate() {
+        if vocab.insert(c.to_string(), (i + 1).into()).is_some() {
+            return Err(Error::argument("alphabet", format!("{alphabet:?}"), format!("without a second {c:?}")));
+        }
+    }
+    if eos.is_empty() || alphabet.is_empty() {
+        let name = if eos.is_empty() { "eos" } else { "alphabet" };
+        return Err(Error::argument(name, "empty", "at least one character"));
+    }
+    let tokenizer = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [{
+            "id": 0, "content": eos, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            "special": true
+        }],
+        "normalizer": null,
+        "pre_tokenizer": {
+            "type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": false
+        },
+        "post_processor": null,
+        "decoder": {"type": "Fuse"},
+        // The unknown token is deliberately not in the vocabulary: an unknown character is then an error.
+        "model": {"type": "WordLevel", "vocab": Value::Object(vocab), "unk_token": "[UNK]"}
+    });
+    Ok(format!("{tokenizer:#}\n"))
+}
+
+/// The text of a `tokenizer_config.json` to go with [`char_level`], so that `transformers` decodes without tidying spaces.
+#[must_use]
+pub fn char_level_config(eos: &str) -> String {
+    let config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": eos,
+        "pad_token": eos,
+        "clean_up_tokenization_spaces": false
+    });
+    format!("{config:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALPHABET: &str = "0123456789 +-*/()=:\né";
+
+    #[test]
+    fn special_tokens_in_the_text_are_one_token() {
+        let tokenizer = Tokenizer::from_bytes(char_level(ALPHABET, "<eos>").unwrap().as_bytes()).unwrap();
+        assert_eq!(tokenizer.encode("1<eos>", true).unwrap(), [2, 0]);
+        assert_eq!(tokenizer.decode(&[2, 0], true).unwrap(), "1");
+        assert_eq!(tokenizer.decode(&[2, 0], false).unwrap(), "1<eos>");
+        assert_eq!(tokenizer.vocab_size(), ALPHABET.chars().count() + 1);
+        assert_eq!((tokenizer.token(0).as_deref(), tokenizer.token_id(" ")), (Some("<eos>"), Some(11)));
+    }
+
+    #[test]
+    fn unknown_characters_and_ids_are_errors() {
+        let tokenizer = Tokenizer::from_bytes(char_level("ab", "<eos>").unwrap().as_bytes()).unwrap();
+        assert!(tokenizer.encode("abc", false).unwrap_err().to_string().contains("\"abc\""));
+        assert!(tokenizer.decode(&[1, 9], false).unwrap_err().to_string().contains("id 9"));
+        assert!(Tokenizer::from_bytes(b"{}").is_err());
+    }
+
+    #[test]
+    fn bad_alphabets_are_errors() {
+        assert!(char_level("aba", "<eos>").is_err());
+        assert!(char_level("ab", "a").is_err());
+        assert!(char_level("", "x").is_err());
+        assert!(char_level("ab", "").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_comes_back(text in "[0-9 +*/()=:\né-]{0,40}") {
+            let tokenizer = Tokenizer::from_bytes(char_level(ALPHABET, "<eos>").unwrap().as_bytes()).unwrap();
+            let ids = tokenizer.encode(&text, true).unwrap();
+            prop_assert_eq!(ids.len(), text.chars().count());
+            prop_assert_eq!(tokenizer.decode(&ids, true).unwrap(), text);
+        }
+    }
+}

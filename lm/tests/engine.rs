@@ -1,0 +1,209 @@
+//! The whole model against finite differences, and the promises about bits.
+
+mod common;
+
+use common::{COMPLETIONS, FLAGS, PROMPT_OF, PROMPTS, dims, policy, weights};
+use flowrl_core::backend::{Backend, CpuBackend, Sampler};
+use flowrl_core::optim::AdamW;
+use flowrl_core::policy::{Model, Policy, SampleRequest, Sequences};
+use flowrl_core::random::{Purpose, Stream};
+use flowrl_lm::model::{Keep, Packed, Transformer};
+
+const SEQUENCES: Sequences<'static> = Sequences { prompts: &PROMPTS, completions: &COMPLETIONS, prompt_of: &PROMPT_OF };
+const TEMPERATURE: f64 = 0.8;
+
+/// Σ c·log p + Σ e·(mean hidden) with fixed coefficients, and its gradient by the hand-written backward pass, for a model whose
+/// every tensor is then nudged.
+fn check_gradient(flags: (bool, bool, bool, bool), backend: CpuBackend<f64>, keep: Keep) {
+    let dims = dims(flags);
+    let stream = Stream::new(8, Purpose::Init);
+    let packed = Packed::new(&PROMPTS, &COMPLETIONS, &PROMPT_OF);
+    let n = packed.targets.len();
+    let c: Vec<f64> = (0..n).map(|i| stream.normal(1, 0, i as u32)).collect();
+    let e: Vec<f64> = (0..PROMPTS.len() * dims.hidden).map(|i| stream.normal(2, 0, i as u32)).collect();
+    let mut w = weights(&backend, &dims);
+    let mut model = Transformer::new(backend.clone(), dims.clone()).unwrap();
+    let loss = |model: &mut Transformer<CpuBackend<f64>>, w: &_| -> f64 {
+        let (mut lp, mut h, mut mean) = (vec![0.0; n], vec![0.0; n], vec![0.0; e.len()]);
+        model.log_probs(w, &packed, TEMPERATURE, keep, &mut lp, &mut h).unwrap();
+        model.mean_hidden(&packed.prompts, &mut mean).unwrap();
+        lp.iter().zip(&c).map(|(l, c)| l * c).sum::<f64>() + mean.iter().zip(&e).map(|(m, e)| m * e).sum::<f64>()
+    };
+    loss(&mut model, &w);
+    let mut grads = flowrl_lm::model::Weights::zeros(&backend, &dims).unwrap();
+    model.backward(&w, &mut grads, &packed, TEMPERATURE, &c, Some(&e)).unwrap();
+    let count = w.tensors().count();
+    for tensor in 0..count {
+        let len = w.tensors().nth(tensor).unwrap().len();
+        for i in (0..len).step_by(len.div_ceil(12)) {
+            let h = 1e-5;
+            let mut at = |shift: f64| {
+                w.tensors_mut().nth(tensor).unwrap()[i] += shift;
+                let value = loss(&mut model, &w);
+                w.tensors_mut().nth(tensor).unwrap()[i] -= shift;
+                value
+            };
+            let want = (at(h) - at(-h)) / (2.0 * h);
+            let got = grads.tensors().nth(tensor).unwrap()[i];
+            assert!(
+                (want - got).abs() < 2e-6 * want.abs().max(1.0),
+                "{flags:?} tensor {tensor}[{i}]: {got}, want {want}"
+            );
+        }
+    }
+}
+
+#[test]
+fn gradient_matches_finite_differences() {
+    for flags in FLAGS {
+        check_gradient(flags, CpuBackend::reference(), Keep::Everything);
+    }
+}
+
+#[test]
+fn gradient_of_the_fast_path_and_of_recomputation_match_too() {
+    check_gradient(FLAGS[1], CpuBackend::new(2), Keep::Everything);
+    check_gradient(FLAGS[3], CpuBackend::new(2), Keep::Inputs);
+    check_gradient(FLAGS[0], CpuBackend::reference(), Keep::Inputs);
+}
+
+fn scores(backend: CpuBackend<f32>, flags: (bool, bool, bool, bool), sequences: &Sequences<'_>) -> Vec<f32> {
+    let (mut lp, mut h) = (vec![0.0; sequences.tokens()], vec![0.0; sequences.tokens()]);
+    policy(backend, dims(flags)).score(sequences, Model::Policy, TEMPERATURE, &mut lp, &mut h).unwrap();
+    lp
+}
+
+#[test]
+fn a_sequence_scores_to_the_same_bits_in_any_batch() {
+    for flags in FLAGS {
+        for backend in [CpuBackend::reference(), CpuBackend::new(1), CpuBackend::new(2)] {
+            let together = scores(backend.clone(), flags, &SEQUENCES);
+            let mut alone = Vec::new();
+            for (completion, &p) in COMPLETIONS.iter().zip(&PROMPT_OF) {
+                let one = Sequences { prompts: &[PROMPTS[p]], completions: &[completion], prompt_of: &[0] };
+                alone.extend(scores(backend.clone(), flags, &one));
+            }
+            assert_eq!(together, alone);
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let long: Vec<u32> = (0..300).map(|i| i % 19).collect();
+    let sequences = Sequences { prompts: &[&PROMPTS[0], &long], completions: &[&long, &long], prompt_of: &[0, 1] };
+    let run = |threads| {
+        let mut policy = policy(CpuBackend::<f32>::new(threads), dims(FLAGS[1]));
+        let (mut lp, mut h) = (vec![0.0; 600], vec![0.0; 600]);
+        for step in 1..3 {
+            policy.forward(&sequences, 1.0, &mut lp, &mut h, None).unwrap();
+            policy.backward(&vec![-0.01; 600], None).unwrap();
+            policy.update(&AdamW::default().step(1e-3, step, 1.0)).unwrap();
+        }
+        (lp, h, policy.weights().tensors().cloned().collect::<Vec<_>>())
+    };
+    assert_eq!(run(1), run(2));
+    assert_eq!(run(2), run(3));
+}
+
+#[test]
+fn the_fast_path_agrees_with_the_reference() {
+    for flags in FLAGS {
+        let fast = scores(CpuBackend::new(2), flags, &SEQUENCES);
+        let reference = scores(CpuBackend::reference(), flags, &SEQUENCES);
+        for (a, b) in fast.iter().zip(&reference) {
+            assert!((a - b).abs() < 2e-5, "{a} {b}");
+        }
+    }
+}
+
+fn request(sampler: Sampler) -> SampleRequest<'static> {
+    SampleRequest {
+        prompts: &PROMPTS,
+        samples: 5,
+        max_tokens: 12,
+        sampler,
+        stream: Stream::new(1, Purpose::Sample),
+        step: 4,
+    }
+}
+
+#[test]
+fn sampling_and_scoring_agree_bit_for_bit() {
+    for flags in FLAGS {
+        for backend in [CpuBackend::<f32>::reference(), CpuBackend::new(2)] {
+            let mut policy = policy(backend, dims(flags));
+            let sampler = Sampler { temperature: TEMPERATURE, ..Sampler::default() };
+            let drawn = policy.sample(&request(sampler)).unwrap();
+            assert_eq!(drawn.len(), 15);
+            assert!(drawn.offsets.windows(2).any(|w| w[1] - w[0] < 12), "some completion ends by itself");
+            let completions = drawn.slices();
+            let sequences = Sequences { prompts: &PROMPTS, completions: &completions, prompt_of: &drawn.prompt_of };
+            let mut lp = vec![0.0; drawn.tokens.len()];
+            let mut h = lp.clone();
+            policy.score(&sequences, Model::Policy, TEMPERATURE, &mut lp, &mut h).unwrap();
+            assert_eq!(lp, drawn.log_probs);
+            assert_eq!(h, drawn.entropies);
+            policy.forward(&sequences, TEMPERATURE, &mut lp, &mut h, None).unwrap();
+            assert_eq!(lp, drawn.log_probs);
+        }
+    }
+}
+
+#[test]
+fn a_prompt_draws_the_same_completions_whoever_else_is_in_the_batch() {
+    let mut policy = policy(CpuBackend::<f32>::new(2), dims(FLAGS[0]));
+    let together = policy.sample(&request(Sampler::default())).unwrap();
+    let first = policy.sample(&SampleRequest { prompts: &PROMPTS[..1], ..request(Sampler::default()) }).unwrap();
+    for i in 0..5 {
+        assert_eq!(together.get(i), first.get(i));
+    }
+}
+
+#[test]
+fn truncated_sampling_records_the_distribution_that_was_sampled() {
+    let mut policy = policy(CpuBackend::<f32>::new(1), dims(FLAGS[0]));
+    let one = policy.sample(&request(Sampler { top_k: 1, ..Sampler::default() })).unwrap();
+    assert!(one.log_probs.iter().all(|&l| l == 0.0), "one token is left: its probability is 1");
+    let greedy = policy.sample(&request(Sampler::GREEDY)).unwrap();
+    assert_eq!(one.tokens, greedy.tokens);
+    let mut lp = vec![0.0; 0];
+    let nucleus = policy.sample(&request(Sampler { top_p: 0.6, ..Sampler::default() })).unwrap();
+    let sequences = Sequences { prompts: &PROMPTS, completions: &nucleus.slices(), prompt_of: &nucleus.prompt_of };
+    lp.resize(nucleus.tokens.len(), 0.0);
+    let mut h = lp.clone();
+    policy.score(&sequences, Model::Policy, 1.0, &mut lp, &mut h).unwrap();
+    for (truncated, full) in nucleus.log_probs.iter().zip(&lp) {
+        let kept = (full - truncated).exp();
+        assert!((0.6 - 1e-5..=1.0 + 1e-5).contains(&kept), "the nucleus holds {kept} of the mass");
+    }
+}
+
+#[test]
+fn policy_and_reference_part_at_the_first_update() {
+    let mut policy = policy(CpuBackend::<f32>::new(1), dims(FLAGS[2]));
+    let n = SEQUENCES.tokens();
+    let (mut before, mut after, mut reference, mut h) = (vec![0.0; n], vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+    policy.forward(&SEQUENCES, 1.0, &mut before, &mut h, None).unwrap();
+    policy.backward(&vec![-1.0; n], None).unwrap();
+    assert!(policy.grad_norm().unwrap() > 0.0);
+    policy.update(&AdamW::default().step(1e-3, 1, 1.0)).unwrap();
+    assert_eq!(policy.grad_norm().unwrap(), 0.0);
+    policy.score(&SEQUENCES, Model::Policy, 1.0, &mut after, &mut h).unwrap();
+    policy.score(&SEQUENCES, Model::Reference, 1.0, &mut reference, &mut h).unwrap();
+    assert_eq!(before, reference);
+    assert!(after.iter().sum::<f32>() > before.iter().sum::<f32>(), "the step raised the likelihood");
+}
+
+#[test]
+fn bad_tokens_and_empty_prompts_are_errors() {
+    let mut policy = policy(CpuBackend::<f32>::new(1), dims(FLAGS[0]));
+    let mut one = [0.0];
+    let bad = Sequences { prompts: &[&[1]], completions: &[&[19]], prompt_of: &[0] };
+    let error = policy.score(&bad, Model::Policy, 1.0, &mut one, &mut [0.0]).unwrap_err().to_string();
+    assert!(error.contains("completion 0 holds token 19") && error.contains("19 tokens"), "{error}");
+    let empty = Sequences { prompts: &[&[]], completions: &[&[1]], prompt_of: &[0] };
+    let error = policy.score(&empty, Model::Policy, 1.0, &mut one, &mut [0.0]).unwrap_err().to_string();
+    assert!(error.contains("prompt 0 has no tokens"), "{error}");
+    let _ = policy.backend().zeros(1);
+}
