@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use flowrl_core::backend::Sampler;
-use flowrl_core::objective::{Aggregate, BaselineKind, Objective, ObjectiveSpec};
+use flowrl_core::objective::{Aggregate, BaselineKind, Kind, Objective, ObjectiveSpec, Preset};
 use flowrl_core::optim::{AdamW, Decay, Schedule};
 use flowrl_core::partition::PartitionOptions;
 use flowrl_core::train::TrainOptions;
@@ -368,6 +368,9 @@ fn set(table: &mut Table, setting: &str) -> Result<()> {
     let Some((path, text)) = setting.split_once('=') else {
         bail!("`{setting}` is not of the form key=value");
     };
+    if path.trim() == "objective" {
+        return set_objective(table, &parse_value(text.trim()));
+    }
     let (section, key) = match path.trim().split_once('.') {
         Some((section, key)) => (section.to_owned(), key.to_owned()),
         None => (section_of(path.trim())?, path.trim().to_owned()),
@@ -376,6 +379,25 @@ fn set(table: &mut Table, setting: &str) -> Result<()> {
     let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
     let Value::Table(section) = section else { bail!("`{path}` is not in a section") };
     section.insert(key, value);
+    Ok(())
+}
+
+/// `objective=NAME` replaces the preset or the kind, and leaves the other options of the objective.
+fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
+    let known = || Objective::named().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+    let Some(name) = name.as_str() else { bail!("the objective is a name: {}", known()) };
+    let key = if name.parse::<Preset>().is_ok() {
+        "preset"
+    } else if name.parse::<Kind>().is_ok() {
+        "kind"
+    } else {
+        bail!("there is no objective `{name}`; there are {}", known())
+    };
+    let section = table.entry("objective").or_insert_with(|| Value::Table(Table::new()));
+    let Value::Table(section) = section else { bail!("`objective` is not a section") };
+    section.remove("preset");
+    section.remove("kind");
+    section.insert(key.to_owned(), Value::String(name.to_owned()));
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! What the command line of flowrl is made of: commands, configuration, run directories, the report and the comparison of runs.
 
+pub mod args;
 pub mod commands;
 pub mod compare;
 pub mod config;
+pub mod embedded;
 pub mod metrics;
 pub mod progress;
 pub mod report;
 pub mod run_dir;
+pub mod session;

@@ -1,12 +1,14 @@
-//! Command line of flowrl.
+//! Command line of flowrl: parse, call, print.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use flowrl_cli::commands;
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+use flowrl_cli::commands::{compare, eval, loss, pretrain, sample, score, train};
 
+/// Train a language model to match a reward distribution instead of collapsing onto one answer (FlowRL).
 #[derive(Parser)]
-#[command(name = "flowrl-cli", version, about, propagate_version = true)]
+#[command(name = "flowrl-cli", version, propagate_version = true)]
 struct Cli {
     /// Results as JSON on standard output
     #[arg(long, global = true)]
@@ -17,19 +19,40 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Pretrain(commands::pretrain::PretrainArgs),
+    Train(train::TrainArgs),
+    Eval(eval::EvalArgs),
+    Sample(sample::SampleArgs),
+    Score(score::ScoreArgs),
+    Loss(loss::LossArgs),
+    Compare(compare::CompareArgs),
+    Pretrain(pretrain::PretrainArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    match &cli.command {
+        Command::Train(args) => return train::run(args, cli.json),
+        Command::Eval(args) => eval::run(args, cli.json)?,
+        Command::Sample(args) => sample::run(args, cli.json)?,
+        Command::Score(args) => score::run(args)?,
+        Command::Loss(args) => loss::run(args)?,
+        Command::Compare(args) => compare::run(args, cli.json)?,
+        Command::Pretrain(args) => pretrain::run(args, cli.json)?,
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "flowrl-cli", &mut std::io::stdout());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = match &cli.command {
-        Command::Pretrain(args) => commands::pretrain::run(args, cli.json),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    run(&cli).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -8,6 +8,7 @@ pub mod config;
 pub mod countdown;
 mod cpu;
 mod error;
+pub mod evaluate;
 pub mod fs;
 mod generate;
 mod jsonl;
@@ -18,6 +19,8 @@ pub mod pass_at_k;
 mod policy;
 pub mod prompts;
 pub mod rollouts;
+pub mod state;
+pub mod task;
 pub mod tokenizer;
 pub mod verify;
 

@@ -34,6 +34,9 @@ pub struct RolloutRow {
     /// The training step that sampled the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u64>,
+    /// Whether the row belongs to an evaluation on held-out prompts; such rows are not for training.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held_out: bool,
 }
 
 /// How far above 0 a log-probability may be by the rounding of another engine.
@@ -119,6 +122,7 @@ mod tests {
             group: Some(3),
             verdict: Some("correct".into()),
             step: Some(12),
+            held_out: true,
         };
         let mut file = Vec::new();
         row.write_line(&mut file, Path::new("r.jsonl")).unwrap();

@@ -1,3 +1,9 @@
 //! What each command does.
 
+pub mod compare;
+pub mod eval;
+pub mod loss;
 pub mod pretrain;
+pub mod sample;
+pub mod score;
+pub mod train;

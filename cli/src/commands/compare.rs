@@ -1,0 +1,35 @@
+//! `compare`: several runs on the same axes.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+/// Compare runs: means and spread over seeds, in a table and in one page of charts.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompareArgs {
+    /// Run directories
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<PathBuf>,
+    /// Page to write
+    #[arg(long, value_name = "FILE", default_value = "compare.html")]
+    out: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A directory that is no run; a page that cannot be written.
+pub fn run(args: &CompareArgs, json: bool) -> Result<()> {
+    let comparison = crate::compare::compare(&args.runs)?;
+    comparison.write_html(&args.out)?;
+    if json {
+        println!("{}", comparison.to_json());
+    } else {
+        print!("{}", comparison.to_markdown());
+        for note in &comparison.notes {
+            println!("\nnote: {note}");
+        }
+        eprintln!("{}", args.out.display());
+    }
+    Ok(())
+}

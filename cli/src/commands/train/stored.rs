@@ -1,0 +1,115 @@
+//! Stored completions, from any inference server, as rollouts.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use flowrl_core::policy::{Completions, Model, Policy, Sequences};
+use flowrl_core::train::{Rollouts, TrainOptions};
+use flowrl_lm::prompts::PromptRow;
+use flowrl_lm::rollouts::{RolloutRow, read_rollouts};
+use flowrl_lm::task::Text;
+
+use crate::session::CpuPolicy;
+
+/// The completions of one prompt.
+#[derive(Debug)]
+struct Group {
+    prompt: Vec<u32>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    tokens: Vec<u32>,
+    reward: f32,
+    old_log_probs: Option<Vec<f32>>,
+}
+
+/// All completions of a file, by group.
+#[derive(Debug)]
+pub(super) struct StoredRollouts {
+    groups: Vec<Group>,
+}
+
+impl StoredRollouts {
+    /// Reads a file; rows of evaluations are left out.
+    pub(super) fn read(path: &Path, text: &Text) -> Result<Self> {
+        let mut groups: Vec<(String, Group)> = Vec::new();
+        let mut places = std::collections::HashMap::new();
+        for (i, row) in read_rollouts(path)?.into_iter().filter(|row| !row.held_out).enumerate() {
+            let RolloutRow { prompt, completion, completion_ids, reward, old_logp, group, step, .. } = row;
+            let place = || format!("row {} of {}", i + 1, path.display());
+            let prompt = PromptRow { prompt, answer: serde_json::Value::Null, id: serde_json::Value::Null };
+            // The same prompt in another step is another group: it was sampled by another policy.
+            let key = match group {
+                Some(group) => format!("{step:?} {group}"),
+                None => format!("{step:?} {}", text.render(&prompt).with_context(place)?),
+            };
+            let tokens = match (completion_ids, completion) {
+                (Some(ids), _) => ids,
+                (None, Some(completion)) => text.encode_completion(&completion).with_context(place)?,
+                (None, None) => Vec::new(),
+            };
+            let old_log_probs = old_logp.map(|l| l.into_iter().map(|l| l as f32).collect());
+            let row = Row { tokens, reward: reward as f32, old_log_probs };
+            let at = *places.entry(key.clone()).or_insert(groups.len());
+            if at == groups.len() {
+                let prompt = text.encode_prompt(&prompt).with_context(place)?;
+                groups.push((key, Group { prompt, rows: Vec::new() }));
+            }
+            groups[at].1.rows.push(row);
+        }
+        anyhow::ensure!(!groups.is_empty(), "{} holds no completion to train on", path.display());
+        Ok(Self { groups: groups.into_iter().map(|(_, group)| group).collect() })
+    }
+
+    /// The groups of a step, in the order of the file, round and round. Completions without `old_logp` count as drawn from the
+    /// present policy.
+    pub(super) fn step(&self, policy: &mut CpuPolicy, step: u64, options: &TrainOptions) -> Result<Rollouts<f32>> {
+        let count = options.prompts.min(self.groups.len());
+        let first = step as usize * count;
+        let numbers: Vec<usize> = (first..first + count).map(|i| i % self.groups.len()).collect();
+        let mut completions = Completions { offsets: vec![0], ..Completions::default() };
+        let mut rewards = Vec::new();
+        let mut complete = true;
+        for (p, &number) in numbers.iter().enumerate() {
+            for row in &self.groups[number].rows {
+                completions.prompt_of.push(p);
+                completions.tokens.extend(&row.tokens);
+                completions.offsets.push(completions.tokens.len());
+                completions.ended.push(true);
+                rewards.push(row.reward);
+                match &row.old_log_probs {
+                    Some(old) => completions.log_probs.extend(old),
+                    None => {
+                        complete = false;
+                        completions.log_probs.extend(std::iter::repeat_n(0.0, row.tokens.len()));
+                    }
+                }
+            }
+        }
+        let prompts: Vec<Vec<u32>> = numbers.iter().map(|&n| self.groups[n].prompt.clone()).collect();
+        if !complete {
+            let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+            let (tokens, prompt_of) = (completions.slices(), &completions.prompt_of);
+            let sequences = Sequences { prompts: &slices, completions: &tokens, prompt_of };
+            let mut present = vec![0.0; sequences.tokens()];
+            let mut entropies = present.clone();
+            let temperature = options.sampler.temperature;
+            policy.score(&sequences, Model::Policy, temperature, &mut present, &mut entropies)?;
+            let mut start = 0;
+            let rows = numbers.iter().flat_map(|&n| &self.groups[n].rows);
+            let mut log_probs = completions.log_probs.clone();
+            for row in rows {
+                let range = start..start + row.tokens.len();
+                start = range.end;
+                if row.old_log_probs.is_none() {
+                    log_probs[range.clone()].copy_from_slice(&present[range]);
+                }
+            }
+            completions.log_probs = log_probs;
+        }
+        let verdicts = vec!["stored"; rewards.len()];
+        Ok(Rollouts { prompt_numbers: numbers, prompts, completions, rewards, verdicts })
+    }
+}

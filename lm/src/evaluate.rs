@@ -1,0 +1,169 @@
+//! Evaluation on held-out prompts: by samples, and where correct completions can be enumerated, exactly.
+
+use std::collections::HashSet;
+
+use flowrl_core::Real;
+use flowrl_core::exact::BinaryExact;
+use flowrl_core::policy::{Model, Policy, RealOf, Sequences};
+use flowrl_core::random::{Purpose, Stream};
+use flowrl_core::task::Task;
+use flowrl_core::train::{Rollouts, TrainError, TrainOptions};
+
+use crate::error::Error;
+use crate::pass_at_k::pass_at_k;
+use crate::task::TextTask;
+
+/// What can go wrong in an evaluation.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError<E: core::error::Error + 'static> {
+    /// Sampling or judging.
+    #[error(transparent)]
+    Train(#[from] TrainError<E>),
+    /// The policy.
+    #[error(transparent)]
+    Policy(E),
+    /// The task.
+    #[error(transparent)]
+    Task(#[from] Error),
+    /// The exact measures.
+    #[error(transparent)]
+    Exact(#[from] flowrl_core::exact::Error),
+}
+
+/// What an evaluation found.
+#[derive(Clone, Debug)]
+pub struct Evaluation<T> {
+    /// Metrics by name: `eval_success`, `eval_pass_at_8`, …; see the glossary of metrics.
+    pub metrics: Vec<(String, f64)>,
+    /// The completions, prompt by prompt.
+    pub rollouts: Rollouts<T>,
+    /// For each prompt whose correct completions were enumerated: its place among the prompts, and the exact measures.
+    pub exact: Vec<(usize, BinaryExact)>,
+}
+
+/// What the exact measures compare with.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Inverse temperature of the target π_ref·exp(βr)/Z; absent for an objective without one.
+    pub beta: Option<f64>,
+}
+
+/// Samples `options.samples` completions of the first `prompts` prompts of `task` and measures them; where the task can
+/// enumerate correct completions, scores all of those under the policy and its reference.
+///
+/// The draws depend on `options.seed` only, so that evaluations of one run are paired.
+///
+/// # Errors
+/// A failing policy; a completion that cannot be encoded.
+pub fn evaluate<P: Policy>(
+    policy: &mut P,
+    task: &TextTask,
+    prompts: usize,
+    options: &TrainOptions,
+    target: Target,
+    with_reference: bool,
+) -> Result<Evaluation<RealOf<P>>, EvaluateError<P::Error>> {
+    let count = prompts.min(task.prompts());
+    let stream = Stream::new(options.seed, Purpose::Evaluate);
+    let rollouts = Rollouts::<RealOf<P>>::sample(policy, task, (0..count).collect(), options, stream, 0)?;
+    let mut metrics = sampled_metrics(&rollouts, options.samples)?;
+    let exact = if with_reference { exact(policy, task, count, options, target)? } else { Vec::new() };
+    if !exact.is_empty() {
+        let mean = |f: &dyn Fn(&BinaryExact) -> f64| exact.iter().map(|(_, e)| f(e)).sum::<f64>() / exact.len() as f64;
+        let solutions: usize =
+            exact.iter().filter_map(|&(i, _)| task.problem(i)?.solutions().ok()).map(|s| s.len()).sum();
+        metrics.push(("eval_solutions".into(), solutions as f64 / exact.len() as f64));
+        metrics.push(("eval_success_exact".into(), mean(&|e| e.success)));
+        if target.beta.is_some() {
+            metrics.push(("eval_success_target".into(), mean(&|e| e.target_success)));
+        }
+        metrics.push(("eval_success_ref".into(), mean(&|e| e.ref_success)));
+        metrics.push(("eval_kl_on_correct".into(), mean(&|e| e.kl_on_correct)));
+    }
+    Ok(Evaluation { metrics, rollouts, exact })
+}
+
+fn sampled_metrics<T: Real>(rollouts: &Rollouts<T>, samples: usize) -> Result<Vec<(String, f64)>, Error> {
+    let prompts = rollouts.prompts.len();
+    let mut correct = vec![0; prompts];
+    let mut distinct = vec![HashSet::new(); prompts];
+    for i in 0..rollouts.len() {
+        if rollouts.rewards[i] > T::zero() {
+            let prompt = rollouts.completions.prompt_of[i];
+            correct[prompt] += 1;
+            distinct[prompt].insert(rollouts.completions.get(i));
+        }
+    }
+    let per_prompt = |total: f64| total / prompts.max(1) as f64;
+    let all = rollouts.len().max(1) as f64;
+    let mut metrics = vec![("eval_success".to_owned(), correct.iter().sum::<usize>() as f64 / all)];
+    for k in [1, 4, 8, 16, 32, 64].into_iter().filter(|&k| k <= samples) {
+        let mut sum = 0.0;
+        for &c in &correct {
+            sum += pass_at_k(samples, c, k)?;
+        }
+        metrics.push((format!("eval_pass_at_{k}"), per_prompt(sum)));
+    }
+    let found: usize = distinct.iter().map(HashSet::len).sum();
+    metrics.push(("eval_distinct_correct".into(), per_prompt(found as f64)));
+    let tokens = rollouts.completions.tokens.len();
+    let entropy: f64 = rollouts.completions.entropies.iter().map(|h| h.f64()).sum();
+    metrics.push(("eval_entropy".into(), entropy / tokens.max(1) as f64));
+    metrics.push(("eval_length_mean".into(), tokens as f64 / all));
+    Ok(metrics)
+}
+
+/// Scores every correct completion of every prompt that can enumerate them.
+fn exact<P: Policy>(
+    policy: &mut P,
+    task: &TextTask,
+    count: usize,
+    options: &TrainOptions,
+    target: Target,
+) -> Result<Vec<(usize, BinaryExact)>, EvaluateError<P::Error>> {
+    /// Prompts scored at once.
+    const BATCH: usize = 32;
+    let mut solved = Vec::new();
+    for index in 0..count {
+        let Some(problem) = task.problem(index) else { continue };
+        let solutions = problem.solutions()?;
+        let encoded = solutions.iter().map(|s| task.text().encode_completion(s)).collect::<Result<Vec<_>, _>>()?;
+        if !encoded.is_empty() {
+            solved.push((index, encoded));
+        }
+    }
+    let mut out = Vec::with_capacity(solved.len());
+    let temperature = options.sampler.temperature;
+    for batch in solved.chunks(BATCH) {
+        let prompts: Vec<&[u32]> = batch.iter().map(|(index, _)| task.prompt(*index)).collect();
+        let completions: Vec<&[u32]> = batch.iter().flat_map(|(_, c)| c.iter().map(Vec::as_slice)).collect();
+        let prompt_of: Vec<usize> =
+            batch.iter().enumerate().flat_map(|(i, (_, c))| std::iter::repeat_n(i, c.len())).collect();
+        let sequences = Sequences { prompts: &prompts, completions: &completions, prompt_of: &prompt_of };
+        let mut totals = |model| -> Result<Vec<f64>, EvaluateError<P::Error>> {
+            let mut log_probs = vec![RealOf::<P>::of(0.0); sequences.tokens()];
+            let mut entropies = log_probs.clone();
+            policy
+                .score(&sequences, model, temperature, &mut log_probs, &mut entropies)
+                .map_err(EvaluateError::Policy)?;
+            let mut rest = log_probs.as_slice();
+            let mut sums = Vec::with_capacity(completions.len());
+            for completion in &completions {
+                let (mine, others) = rest.split_at(completion.len());
+                sums.push(mine.iter().map(|l| l.f64()).sum());
+                rest = others;
+            }
+            Ok(sums)
+        };
+        let (reference, current) = (totals(Model::Reference)?, totals(Model::Policy)?);
+        let mut start = 0;
+        for (index, completions) in batch {
+            let range = start..start + completions.len();
+            start = range.end;
+            let beta = target.beta.unwrap_or(0.0);
+            out.push((*index, BinaryExact::new(&reference[range.clone()], &current[range], beta)?));
+        }
+    }
+    Ok(out)
+}
