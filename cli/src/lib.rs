@@ -1,6 +1,9 @@
-//! What the command line of flowrl is made of: run directories, metrics, the report and the comparison of runs.
+//! What the command line of flowrl is made of: commands, configuration, run directories, the report and the comparison of runs.
 
+pub mod commands;
 pub mod compare;
+pub mod config;
 pub mod metrics;
+pub mod progress;
 pub mod report;
 pub mod run_dir;

@@ -12,6 +12,7 @@ pub mod fs;
 mod generate;
 mod jsonl;
 pub mod kernel;
+mod load;
 pub mod model;
 pub mod pass_at_k;
 mod policy;
@@ -21,4 +22,5 @@ pub mod tokenizer;
 pub mod verify;
 
 pub use error::{Error, Result};
+pub use load::{LoadError, load_policy, load_weights, save_policy};
 pub use policy::{PolicyError, TransformerPolicy};

@@ -45,7 +45,10 @@ fn show(command: &Command) -> String {
         Some(name) if program.is_absolute() => name.to_string_lossy().into_owned(),
         _ => program.to_string_lossy().into_owned(),
     });
-    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
+    words.extend(command.get_args().map(|word| match word.to_string_lossy() {
+        word if word.is_empty() => "\"\"".to_owned(),
+        word => word.into_owned(),
+    }));
     words.join(" ")
 }
 
@@ -55,9 +58,9 @@ mod tests {
 
     #[test]
     fn shown_as_typed() {
-        let mut command = program("/usr/bin/cargo", &["doc"]);
+        let mut command = program("/usr/bin/cargo", &["doc", ""]);
         command.env("RUSTDOCFLAGS", "-D warnings");
-        assert_eq!(show(&command), "RUSTDOCFLAGS=\"-D warnings\" cargo doc");
+        assert_eq!(show(&command), "RUSTDOCFLAGS=\"-D warnings\" cargo doc \"\"");
     }
 
     #[test]

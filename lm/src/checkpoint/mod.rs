@@ -98,6 +98,12 @@ impl Checkpoint {
         Self::assemble(path, config, vec![shard], vec![tokenizer])
     }
 
+    /// A configuration and side files (the tokenizer's) without weights, to save a new model with.
+    #[must_use]
+    pub fn new(config: ModelConfig, side_files: Vec<(String, Cow<'static, [u8]>)>) -> Self {
+        Self { path: PathBuf::new(), config, shards: Vec::new(), index: BTreeMap::new(), side_files }
+    }
+
     fn assemble(
         path: PathBuf,
         mut config: ModelConfig,

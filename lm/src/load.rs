@@ -1,0 +1,108 @@
+//! From a checkpoint to weights on a device, and back.
+
+use flowrl_core::Real;
+use flowrl_core::backend::{Backend, BackendError};
+
+use crate::backend::{Heads, TransformerBackend};
+use crate::checkpoint::{Checkpoint, NamedTensor, save};
+use crate::config::{Dtype, ModelConfig};
+use crate::model::{Dimensions, Weights};
+use crate::{Error, PolicyError, TransformerPolicy};
+
+/// What can go wrong between a checkpoint and a device.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError<E: BackendError> {
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] Error),
+    /// The device.
+    #[error(transparent)]
+    Device(E),
+    /// The policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError<E>),
+}
+
+impl From<&ModelConfig> for Dimensions {
+    fn from(config: &ModelConfig) -> Self {
+        Self {
+            vocab: config.vocab_size,
+            hidden: config.hidden_size,
+            layers: config.layers,
+            heads: Heads { heads: config.heads, kv_heads: config.kv_heads, head_dim: config.head_dim },
+            intermediate: config.intermediate_size,
+            rms_eps: config.rms_norm_eps,
+            qkv_bias: config.qkv_bias,
+            o_bias: config.o_bias,
+            qk_norm: config.qk_norm,
+            tied: config.tie_word_embeddings,
+            frequencies: config.inv_frequencies(),
+        }
+    }
+}
+
+/// Copies the weights of a checkpoint to a device, tensor by tensor.
+///
+/// # Errors
+/// A tensor that is missing or has another shape, or a device without memory.
+pub fn load_weights<B: Backend>(
+    backend: &B,
+    checkpoint: &Checkpoint,
+) -> Result<Weights<B::Buffer>, LoadError<B::Error>> {
+    /// Elements converted at once.
+    const PIECE: usize = 1 << 20;
+    let dims = Dimensions::from(checkpoint.config());
+    let parts = Weights::parts(&dims);
+    let mut tensor = 0;
+    Weights::build(&dims, |len| {
+        let mut buffer = backend.zeros(len).map_err(LoadError::Device)?;
+        for part in parts.iter().filter(|part| part.tensor == tensor) {
+            let mut values = vec![0.0_f32; part.len()];
+            checkpoint.read_f32(&part.name, &part.shape, &mut values)?;
+            for (i, piece) in values.chunks(PIECE).enumerate() {
+                let piece: Vec<B::Real> = piece.iter().map(|&x| B::Real::of(f64::from(x))).collect();
+                backend.write(&mut buffer, part.offset + i * PIECE, &piece).map_err(LoadError::Device)?;
+            }
+        }
+        tensor += 1;
+        Ok(buffer)
+    })
+}
+
+/// A policy from a checkpoint; completions end with the checkpoint's end tokens.
+///
+/// # Errors
+/// As for [`load_weights`].
+pub fn load_policy<B: TransformerBackend>(
+    backend: B,
+    checkpoint: &Checkpoint,
+) -> Result<TransformerPolicy<B>, LoadError<B::Error>> {
+    let weights = load_weights(&backend, checkpoint)?;
+    let stop = checkpoint.config().eos_token_ids.clone();
+    Ok(TransformerPolicy::new(backend, Dimensions::from(checkpoint.config()), weights, stop)?)
+}
+
+/// Writes a policy as a Hugging Face folder, with the configuration and the tokenizer of the checkpoint it came from.
+///
+/// # Errors
+/// A failing device or disk.
+pub fn save_policy<B: TransformerBackend>(
+    path: &std::path::Path,
+    policy: &TransformerPolicy<B>,
+    origin: &Checkpoint,
+    dtype: Dtype,
+) -> Result<(), LoadError<B::Error>> {
+    let parts = Weights::parts(policy.dims());
+    let mut values = Vec::with_capacity(parts.len());
+    for part in &parts {
+        let read = policy.read_part(policy.weights(), part)?;
+        values.push(read.iter().map(|x| x.f64() as f32).collect::<Vec<_>>());
+    }
+    let tensors: Vec<NamedTensor<'_>> = parts
+        .iter()
+        .zip(&values)
+        .map(|(part, values)| NamedTensor { name: &part.name, shape: part.shape.clone(), values })
+        .collect();
+    Ok(save(path, origin.config(), &tensors, dtype, origin.side_files())?)
+}

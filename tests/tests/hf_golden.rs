@@ -1,0 +1,157 @@
+//! The transformer against numbers from `transformers`, for a tiny random checkpoint of each family.
+
+use std::path::PathBuf;
+
+use flowrl_core::backend::{Backend, CpuBackend, Sampler};
+use flowrl_core::optim::AdamW;
+use flowrl_core::policy::{Model, Policy, SampleRequest, Sequences};
+use flowrl_core::random::{Purpose, Stream};
+use flowrl_lm::checkpoint::Checkpoint;
+use flowrl_lm::config::Dtype;
+use flowrl_lm::model::Weights;
+use flowrl_lm::{TransformerPolicy, load_policy, save_policy};
+use serde_json::Value;
+
+const NAMES: [&str; 3] = ["qwen2-tied", "qwen3-qk-norm", "llama3-rope-scaled"];
+
+struct Golden {
+    checkpoint: Checkpoint,
+    expected: Value,
+}
+
+struct Row {
+    prompt: Vec<u32>,
+    completion: Vec<u32>,
+    expected: Value,
+}
+
+fn golden(name: &str) -> Golden {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/hf").join(name);
+    let expected = std::fs::read(path.join("expected.json")).unwrap();
+    Golden { checkpoint: Checkpoint::open(&path).unwrap(), expected: serde_json::from_slice(&expected).unwrap() }
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+fn rows(golden: &Golden) -> Vec<Row> {
+    let row = |expected: &Value| {
+        let ids: Vec<u32> = numbers(&expected["ids"]).iter().map(|&x| x as u32).collect();
+        let (prompt, completion) = ids.split_at(expected["prompt_len"].as_u64().unwrap() as usize);
+        Row { prompt: prompt.to_vec(), completion: completion.to_vec(), expected: expected.clone() }
+    };
+    golden.expected["sequences"].as_array().unwrap().iter().map(row).collect()
+}
+
+/// Runs `check` on the reference, and on the fast path with one and two threads.
+fn each_backend(check: impl Fn(&Golden, TransformerPolicy<CpuBackend<f32>>)) {
+    for name in NAMES {
+        let golden = golden(name);
+        for backend in [CpuBackend::reference(), CpuBackend::new(1), CpuBackend::new(2)] {
+            check(&golden, load_policy(backend, &golden.checkpoint).unwrap());
+        }
+    }
+}
+
+fn with_sequences<R>(rows: &[Row], work: impl FnOnce(&Sequences<'_>) -> R) -> R {
+    let prompts: Vec<&[u32]> = rows.iter().map(|r| r.prompt.as_slice()).collect();
+    let completions: Vec<&[u32]> = rows.iter().map(|r| r.completion.as_slice()).collect();
+    let prompt_of: Vec<usize> = (0..rows.len()).collect();
+    work(&Sequences { prompts: &prompts, completions: &completions, prompt_of: &prompt_of })
+}
+
+fn assert_close(what: &str, got: f64, want: f64, tolerance: f64) {
+    assert!((got - want).abs() <= tolerance, "{what}: {got}, want {want}");
+}
+
+#[test]
+fn log_probs_entropies_and_hidden_states() {
+    each_backend(|golden, mut policy| {
+        let rows = rows(golden);
+        let (mut log_probs, mut entropies) = (vec![0.0; 200], vec![0.0; 200]);
+        let n = with_sequences(&rows, |s| {
+            policy.score(s, Model::Policy, 1.0, &mut log_probs[..s.tokens()], &mut entropies[..s.tokens()]).unwrap();
+            s.tokens()
+        });
+        let want: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["logp"])).collect();
+        let want_h: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["entropy"])).collect();
+        assert_eq!(n, want.len());
+        for i in 0..n {
+            assert_close("log-prob", f64::from(log_probs[i]), want[i], 1e-4);
+            assert_close("entropy", f64::from(entropies[i]), want_h[i], 1e-4);
+        }
+        let prompts: Vec<&[u32]> = rows.iter().map(|r| r.prompt.as_slice()).collect();
+        let mut hidden = policy.backend().zeros(rows.len() * policy.width()).unwrap();
+        policy.represent(&prompts, &mut hidden).unwrap();
+        let want: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["prompt_hidden_mean"])).collect();
+        for (got, want) in hidden.iter().zip(want) {
+            assert_close("mean hidden state", f64::from(*got), want, 1e-4);
+        }
+    });
+}
+
+#[test]
+fn greedy_continuation() {
+    each_backend(|golden, mut policy| {
+        let want: Vec<u32> = numbers(&golden.expected["greedy"]).iter().map(|&x| x as u32).collect();
+        let rows = rows(golden);
+        let drawn = policy
+            .sample(&SampleRequest {
+                prompts: &[&rows[0].prompt],
+                samples: 1,
+                max_tokens: want.len(),
+                sampler: Sampler::GREEDY,
+                stream: Stream::new(0, Purpose::Sample),
+                step: 0,
+            })
+            .unwrap();
+        assert_eq!(drawn.get(0), want);
+    });
+}
+
+#[test]
+fn gradient_norms_and_one_adamw_step() {
+    each_backend(|golden, mut policy| {
+        let rows = rows(golden);
+        let d_log_probs: Vec<f32> =
+            rows.iter().flat_map(|r| vec![r.expected["coef"].as_f64().unwrap() as f32; r.completion.len()]).collect();
+        let n = d_log_probs.len();
+        with_sequences(&rows, |s| policy.forward(s, 1.0, &mut vec![0.0; n], &mut vec![0.0; n], None)).unwrap();
+        policy.backward(&d_log_probs, None).unwrap();
+        let parts = Weights::parts(policy.dims());
+        let norms = golden.expected["grad_norm"].as_object().unwrap();
+        assert_eq!(parts.len(), norms.len());
+        for part in &parts {
+            let grad = policy.read_part(policy.grads().unwrap(), part).unwrap();
+            let norm = grad.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+            let want = norms[&part.name].as_f64().unwrap();
+            assert_close(&part.name, norm, want, 1e-3 * want);
+        }
+        let adamw = &golden.expected["adamw"];
+        let optimizer = AdamW { weight_decay: adamw["weight_decay"].as_f64().unwrap(), ..AdamW::default() };
+        policy.update(&optimizer.step(adamw["lr"].as_f64().unwrap(), 1, 1.0)).unwrap();
+        for part in &parts {
+            let value = policy.read_part(policy.weights(), part).unwrap();
+            let want = numbers(&adamw["checksums"][&part.name]);
+            let sum: f64 = value.iter().map(|&x| f64::from(x)).sum();
+            let l2 = value.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+            // Adam's first step is lr·sign(g): where |g| is at rounding level its sign may differ, by 2·lr an element.
+            assert_close(&part.name, sum, want[0], 2e-3 + 1e-4 * (part.len() as f64).sqrt());
+            assert_close(&part.name, l2, want[1], 1e-4 * want[1]);
+        }
+    });
+}
+
+#[test]
+fn a_saved_policy_loads_to_the_same_bits() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in NAMES {
+        let golden = golden(name);
+        let policy = load_policy(CpuBackend::<f32>::new(1), &golden.checkpoint).unwrap();
+        let path = directory.path().join(name);
+        save_policy(&path, &policy, &golden.checkpoint, Dtype::F32).unwrap();
+        let again = load_policy(CpuBackend::<f32>::new(1), &Checkpoint::open(&path).unwrap()).unwrap();
+        assert!(policy.weights().tensors().eq(again.weights().tensors()));
+    }
+}
