@@ -1,0 +1,292 @@
+//! The program as a user runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Small enough for a test, large enough that every part of a run happens.
+const SMALL: [&str; 16] = [
+    "--set",
+    "train.prompts=4",
+    "--set",
+    "train.samples=4",
+    "--set",
+    "eval.prompts=6",
+    "--set",
+    "eval.samples=4",
+    "--set",
+    "max_number=9",
+    "--set",
+    "max_tokens=10",
+    "--set",
+    "every=3",
+    "--set",
+    "save_every=2",
+];
+
+fn program(arguments: &[&str], directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowrl-cli"));
+    command.args(arguments).current_dir(directory);
+    command
+}
+
+fn run(arguments: &[&str], directory: &Path) -> Output {
+    program(arguments, directory).output().unwrap()
+}
+
+/// Standard output of a run that succeeded.
+fn ok(arguments: &[&str], directory: &Path) -> String {
+    let output = run(arguments, directory);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard error of a run that failed, as it should, with status 1 or 2.
+fn fails(arguments: &[&str], directory: &Path) -> String {
+    let output = run(arguments, directory);
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?} ended with {}", output.status);
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["train", "--out", out][..], &SMALL, more].concat()
+}
+
+fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
+}
+
+/// The records of a run without what depends on the clock.
+fn timeless(run: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let clock = ["tokens_per_s", "step_s", "sample_s", "update_s"];
+    let record = |line: &str| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        record.as_object_mut().unwrap().retain(|name, _| !clock.contains(&name.as_str()));
+        record
+    };
+    text.lines().map(record).collect()
+}
+
+fn checkpoint(run: &Path, step: u64) -> PathBuf {
+    run.join(format!("checkpoints/step-{step:06}"))
+}
+
+fn assert_same_run(a: &Path, b: &Path, step: u64) {
+    assert_eq!(timeless(a), timeless(b));
+    for file in ["model.safetensors", "trainer.safetensors", "trainer.json"] {
+        let read = |run| std::fs::read(checkpoint(run, step).join(file)).unwrap();
+        assert!(read(a) == read(b), "{file} differs");
+    }
+    let rollouts = |run: &Path| std::fs::read(run.join("rollouts.jsonl")).unwrap();
+    assert!(rollouts(a) == rollouts(b), "rollouts differ");
+}
+
+#[test]
+fn a_run_leaves_what_it_promises_and_replays() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = ok(&train("a", &["--steps", "4"]), directory.path());
+    assert!(text.contains("on held-out prompts") && text.contains("report:"), "{text}");
+    assert!(text.contains("in a first update: 0e0"), "the first importance ratio is exactly 1: {text}");
+    let run = directory.path().join("a");
+    for file in ["config.toml", "metrics.jsonl", "rollouts.jsonl", "report.html"] {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+    let records = timeless(&run);
+    assert_eq!(records.len(), 5);
+    assert!(records[4]["eval_kl_on_correct"].is_number() && records[4]["first_ratio_deviation"] == 0);
+    // The resolved configuration is the whole run.
+    ok(&["train", "--config", "a/config.toml", "--out", "b"], directory.path());
+    assert_same_run(&run, &directory.path().join("b"), 4);
+    // So are the threads.
+    ok(&["train", "--config", "a/config.toml", "--out", "c", "--threads", "1"], directory.path());
+    assert_same_run(&run, &directory.path().join("c"), 4);
+}
+
+#[test]
+fn every_objective_trains() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["exact-tb", "paper", "vargrad", "tba", "verl-pr3924", "grpo", "ppo", "reinforce++", "gspo", "dr-grpo"]
+    {
+        ok(&train(name, &["--steps", "2", "--objective", name]), directory.path());
+        let records = timeless(&directory.path().join(name));
+        assert!(records[2]["grad_norm"].as_f64().unwrap() >= 0.0, "{name}");
+    }
+    let text = ok(&["compare", "paper", "grpo", "--out", "c.html"], directory.path());
+    assert!(text.contains("paper") && text.contains("grpo") && directory.path().join("c.html").is_file());
+}
+
+#[test]
+fn a_run_killed_at_any_moment_continues_to_the_same_bits() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["--steps", "10", "--objective", "paper"];
+    ok(&train("whole", &arguments), directory.path());
+    let mut killed = 0;
+    let mut resume = false;
+    for delay in [60, 350, 90, 500, 230, 700, 130, 1100, 400].map(Duration::from_millis) {
+        let more: Vec<&str> = if resume { [&arguments[..], &["--resume"]].concat() } else { arguments.to_vec() };
+        let mut command = program(&train("killed", &more), directory.path());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(delay);
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        resume = directory.path().join("killed/config.toml").is_file();
+    }
+    assert!(killed > 0, "every run ended before it could be killed");
+    let more: Vec<&str> = if resume { [&arguments[..], &["--resume"]].concat() } else { arguments.to_vec() };
+    ok(&train("killed", &more), directory.path());
+    assert_same_run(&directory.path().join("whole"), &directory.path().join("killed"), 10);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_finishes_the_step_saves_and_exits_130() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = program(&train("i", &["--steps", "100000"]), directory.path());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let metrics = directory.path().join("i/metrics.jsonl");
+    while std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < 3 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let steps = timeless(&directory.path().join("i")).last().unwrap()["step"].as_u64().unwrap();
+    assert!(checkpoint(&directory.path().join("i"), steps).is_dir(), "the last step is saved");
+    assert!(directory.path().join("i/report.html").is_file());
+}
+
+#[test]
+fn stored_completions_are_learned_from() {
+    let directory = tempfile::tempdir().unwrap();
+    ok(&train("source", &["--steps", "2"]), directory.path());
+    let stored = ["--steps", "2", "--rollouts", "source/rollouts.jsonl"];
+    ok(&train("again", &stored), directory.path());
+    // The first step learns from the very completions that the source sampled at its first step.
+    let (source, again) = (timeless(&directory.path().join("source")), timeless(&directory.path().join("again")));
+    for name in ["reward_mean", "loss", "grad_norm", "length_mean"] {
+        assert_eq!(source[1][name], again[1][name], "{name}");
+    }
+    // Text from any server, without tokens or log-probabilities.
+    let rows = "{\"prompt\": \"3 5 7 = 22 : \", \"completion\": \"3*5+7\", \"reward\": 1}\n\
+                {\"prompt\": \"3 5 7 = 22 : \", \"completion\": \"3+5+7\", \"reward\": 0}\n";
+    std::fs::write(directory.path().join("rows.jsonl"), rows).unwrap();
+    ok(&train("text", &["--steps", "1", "--rollouts", "rows.jsonl"]), directory.path());
+    let records = timeless(&directory.path().join("text"));
+    assert_eq!((&records[1]["success"], &records[1]["old_log_ratio_max"]), (&Value::from(0.5), &Value::from(0)));
+}
+
+#[test]
+fn prompts_of_a_file_and_a_model_of_a_folder() {
+    let directory = tempfile::tempdir().unwrap();
+    let model = golden().join("hf/qwen3-qk-norm");
+    let rows = (1..=12).map(|i| format!("{{\"prompt\": \"What is {i} + {i}?\", \"answer\": {}}}\n", 2 * i));
+    std::fs::write(directory.path().join("p.jsonl"), rows.collect::<String>()).unwrap();
+    let more = ["--steps", "2", "--model", model.to_str().unwrap(), "--prompts", "p.jsonl", "--verifier", "number"];
+    ok(&train("run", &more), directory.path());
+    let last = checkpoint(&directory.path().join("run"), 2);
+    let last = last.to_str().unwrap();
+    let evaluated = ok(&[&["eval", last, "--json"][..], &more[2..], &SMALL].concat(), directory.path());
+    assert!(serde_json::from_str::<Value>(&evaluated).unwrap()["eval_success"].is_number());
+    let sampled = ok(&["sample", "--model", last, "--prompt", "What is 1 + 1?", "--max-tokens", "4"], directory.path());
+    assert!(sampled.starts_with("What is 1 + 1?"));
+}
+
+#[test]
+fn scores_match_the_golden_numbers() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["qwen2-tied", "qwen3-qk-norm", "llama3-rope-scaled"] {
+        let model = golden().join("hf").join(name);
+        let expected: Value = serde_json::from_slice(&std::fs::read(model.join("expected.json")).unwrap()).unwrap();
+        let sequences = expected["sequences"].as_array().unwrap();
+        for by_text in [true, false] {
+            let row = |s: &Value| match by_text {
+                true => serde_json::json!({"prompt": s["prompt"], "completion": s["completion"]}),
+                false => serde_json::json!({"ids": s["ids"], "prompt_len": s["prompt_len"]}),
+            };
+            let rows: String = sequences.iter().map(|s| format!("{}\n", row(s))).collect();
+            std::fs::write(directory.path().join("rows.jsonl"), rows).unwrap();
+            let text = ok(&["score", model.to_str().unwrap(), "--input", "rows.jsonl"], directory.path());
+            for (line, want) in text.lines().zip(sequences) {
+                let got: Value = serde_json::from_str(line).unwrap();
+                assert_eq!(got["ids"], want["ids"]);
+                for (key, name) in [("log_probs", "logp"), ("entropies", "entropy")] {
+                    let (got, want) = (got[key].as_array().unwrap(), want[name].as_array().unwrap());
+                    assert_eq!(got.len(), want.len());
+                    for (got, want) in got.iter().zip(want) {
+                        assert!((got.as_f64().unwrap() - want.as_f64().unwrap()).abs() < 1e-4);
+                    }
+                }
+            }
+            assert_eq!(text.lines().count(), sequences.len());
+        }
+    }
+}
+
+#[test]
+fn loss_matches_a_golden_file() {
+    let file = golden().join("objective/paper-0.json");
+    let expected: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let text = ok(&["loss", file.to_str().unwrap()], &std::env::temp_dir());
+    let got: Value = serde_json::from_str(&text).unwrap();
+    let (got, want) = (got["loss"].as_f64().unwrap(), expected["expected"]["loss"].as_f64().unwrap());
+    assert!((got / want - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_dry_run_prints_a_configuration_that_replays() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = ok(&["train", "--dry-run", "--objective", "grpo", "--steps", "7"], directory.path());
+    assert!(first.contains("# memory plan") && first.contains("steps = 7"));
+    std::fs::write(directory.path().join("c.toml"), &first).unwrap();
+    assert_eq!(ok(&["train", "--dry-run", "--config", "c.toml"], directory.path()), first);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is written");
+}
+
+#[test]
+fn mistakes_are_named_and_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let d = directory.path();
+    std::fs::write(d.join("c.toml"), "[train]\nsteps = 3\nstepz = 4\n").unwrap();
+    let error = fails(&["train", "--config", "c.toml"], d);
+    assert!(error.contains("c.toml") && error.contains("stepz") && error.contains("line 3"), "{error}");
+    let error = fails(&["train", "--set", "beta=-1"], d);
+    assert!(error.contains("beta"), "{error}");
+    let error = fails(&["train", "--objective", "gppo"], d);
+    assert!(error.contains("gppo") && error.contains("grpo"), "{error}");
+    let error = fails(&["train", "--objective", "grpo", "--set", "beta=3"], d);
+    assert!(error.contains("does not use beta"), "{error}");
+    let error = fails(&["train", "--model", "nowhere"], d);
+    assert!(error.contains("nowhere"), "{error}");
+    std::fs::write(d.join("p.jsonl"), "{\"prompt\": \"a\", \"answer\": 1}\n{\"prompt\": 3}\n").unwrap();
+    let error = fails(&["train", "--prompts", "p.jsonl"], d);
+    assert!(error.contains("p.jsonl:2"), "{error}");
+    let error = fails(&["train", "--set", "temperature=0"], d);
+    assert!(error.contains("temperature"), "{error}");
+    let error = fails(&["train", "--resume"], d);
+    assert!(error.contains("--out"), "{error}");
+    let error = fails(&["train", "--resume", "--out", "nothing"], d);
+    assert!(error.contains("nothing"), "{error}");
+    std::fs::write(d.join("b.json"), "{\"objective\": {}, \"sequences\": [{\"reward\": 1e999}]}").unwrap();
+    let error = fails(&["loss", "b.json"], d);
+    assert!(error.contains("b.json"), "{error}");
+    ok(&train("run", &["--steps", "1"]), d);
+    let before = std::fs::read(d.join("run/metrics.jsonl")).unwrap();
+    let error = fails(&train("run", &["--steps", "1"]), d);
+    assert!(error.contains("--resume"), "{error}");
+    assert_eq!(before, std::fs::read(d.join("run/metrics.jsonl")).unwrap());
+}
+
+#[test]
+fn completion_scripts_and_help() {
+    let d = std::env::temp_dir();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(ok(&["completions", shell], &d).contains("flowrl-cli"));
+    }
+    let help = ok(&["--help"], &d);
+    for command in ["train", "eval", "sample", "score", "loss", "pretrain", "compare", "completions"] {
+        assert!(help.contains(command), "{command}");
+    }
+}
