@@ -296,13 +296,14 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
                         let q = &qkv[row * width + h * d..][..d];
                         let kv_head = h / (heads.heads / heads.kv_heads);
                         dq.fill(T::zero());
-                        let mut add = |part: usize, j: usize, work: &mut dyn FnMut(&mut [T], &mut [T])| {
+                        let add = |part: usize, j: usize, ds: T, p: T| {
                             let start = [span.prefix_start, span.start][part] + j - first;
                             let row = &mut d_qkv[start * width..][..width];
                             let (keys, values) = row[q_width..].split_at_mut(heads.kv_width());
-                            work(&mut keys[kv_head * d..][..d], &mut values[kv_head * d..][..d]);
+                            lanes::axpy(ds, q, &mut keys[kv_head * d..][..d]);
+                            lanes::axpy(p, d_out, &mut values[kv_head * d..][..d]);
                         };
-                        attention::query_backward::<T, M>(q, parts, out, d_out, log_sum_exp[at], &mut dq, &mut add);
+                        attention::query_backward::<T, M>(q, parts, out, d_out, log_sum_exp[at], &mut dq, add);
                         lanes::axpy(T::one(), &dq, &mut d_qkv[(row - first) * width + h * d..][..d]);
                     }
                 }
@@ -392,7 +393,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
     }
 
     fn mean_rows(&self, x: &Vec<T>, spans: &[(usize, usize)], d: usize, out: &mut Vec<T>) -> Result<(), CpuError> {
-        check_spans(x, spans, d)?;
+        check_spans("x", x, spans, d)?;
         check_len("out", out.len(), spans.len() * d)?;
         for (out, &(start, len)) in out.chunks_exact_mut(d).zip(spans) {
             out.fill(T::zero());
@@ -412,7 +413,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         d: usize,
         dx: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        check_spans(dx, spans, d)?;
+        check_spans("dx", dx, spans, d)?;
         check_len("d_out", d_out.len(), spans.len() * d)?;
         for (d_out, &(start, len)) in d_out.chunks_exact(d).zip(spans) {
             let scale = T::one() / T::of_usize(len.max(1));
@@ -467,7 +468,7 @@ fn check_rows<T>(
     }
 }
 
-fn check_spans<T>(x: &[T], spans: &[(usize, usize)], d: usize) -> Result<(), CpuError> {
+fn check_spans<T>(name: &'static str, x: &[T], spans: &[(usize, usize)], d: usize) -> Result<(), CpuError> {
     let end = spans.iter().map(|&(start, len)| start + len).max().unwrap_or(0);
-    check_len("x", x.len(), end * d)
+    check_len(name, x.len(), end * d)
 }

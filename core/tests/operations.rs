@@ -1,0 +1,22 @@
+//! Every operation of `Backend`: values, gradients, bits, errors.
+//!
+//! The bodies under `operations/` take any backend; here they run on the CPU's.
+
+#[path = "operations/gradients.rs"]
+mod gradients;
+#[path = "operations/harness.rs"]
+mod harness;
+#[path = "operations/wrappers.rs"]
+mod wrappers;
+
+harness::on_every_cpu_backend! {
+    gradients::linear => linear,
+    gradients::gelu => gelu,
+    gradients::layer_norm => layer_norm,
+    gradients::layer_norm_far_from_zero => layer_norm_far_from_zero,
+    gradients::dropout => dropout,
+    gradients::log_prob => log_prob,
+    gradients::log_prob_of_confident_targets => log_prob_of_confident_targets,
+    gradients::log_prob_of_extreme_logits => log_prob_of_extreme_logits,
+    gradients::adamw => adamw,
+}
