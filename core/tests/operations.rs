@@ -2,10 +2,16 @@
 //!
 //! The bodies under `operations/` take any backend; here they run on the CPU's.
 
+#[path = "operations/bits.rs"]
+mod bits;
+#[path = "operations/errors.rs"]
+mod errors;
 #[path = "operations/gradients.rs"]
 mod gradients;
 #[path = "operations/harness.rs"]
 mod harness;
+#[path = "operations/sampling.rs"]
+mod sampling;
 #[path = "operations/wrappers.rs"]
 mod wrappers;
 
@@ -19,4 +25,8 @@ harness::on_every_cpu_backend! {
     gradients::log_prob_of_confident_targets => log_prob_of_confident_targets,
     gradients::log_prob_of_extreme_logits => log_prob_of_extreme_logits,
     gradients::adamw => adamw,
+    sampling::frequencies_follow_the_softmax => frequencies_follow_the_softmax,
+    sampling::truncation_keeps_the_most_probable => truncation_keeps_the_most_probable,
+    sampling::ties_go_to_the_lower_index => ties_go_to_the_lower_index,
+    sampling::logits_that_are_not_numbers_do_not_panic => logits_that_are_not_numbers_do_not_panic,
 }
