@@ -21,4 +21,4 @@ pub mod tokenizer;
 pub mod verify;
 
 pub use error::{Error, Result};
-pub use policy::{PolicyError, TransformerPolicy};
+pub use policy::{Moments, PolicyError, TransformerPolicy};

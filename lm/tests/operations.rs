@@ -4,6 +4,8 @@
 
 #[path = "operations/bits.rs"]
 mod bits;
+#[path = "operations/errors.rs"]
+mod errors;
 #[path = "operations/gradients.rs"]
 mod gradients;
 #[path = "../../core/tests/operations/harness.rs"]
