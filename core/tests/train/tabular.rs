@@ -30,13 +30,22 @@ pub(crate) fn strings() -> Vec<(Vec<u32>, bool)> {
     all
 }
 
+/// Rows of the last forward pass.
+struct Scored {
+    logits: Vec<f64>,
+    /// Where each row's logits stand in the table.
+    places: Vec<usize>,
+    targets: Vec<u32>,
+    log_sum_exp: Vec<f64>,
+    temperature: f64,
+}
+
 pub(crate) struct Tabular {
     backend: Cpu,
     prompts: usize,
     table: Parameter<Cpu>,
     reference: Vec<f64>,
-    /// Rows of the last forward pass: logits, place in the table, target, log Σ exp, temperature.
-    last: Option<(Vec<f64>, Vec<usize>, Vec<u32>, Vec<f64>, f64)>,
+    last: Option<Scored>,
     /// Every gradient that an update was made of.
     pub(crate) gradients: Vec<Vec<f64>>,
     /// Spoil the gradient of this backward pass, counted from now.
@@ -173,7 +182,7 @@ impl Policy for Tabular {
         self.backend.log_prob(&logits, &targets, (n, TOKENS), temperature, &mut l, &mut lse, &mut h)?;
         log_probs.copy_from_slice(&l);
         entropies.copy_from_slice(&h);
-        self.last = Some((logits, places, targets, lse, temperature));
+        self.last = Some(Scored { logits, places, targets, log_sum_exp: lse, temperature });
         Ok(())
     }
 
@@ -192,7 +201,8 @@ impl Policy for Tabular {
     }
 
     fn backward(&mut self, d_log_probs: &[f64], d_representation: Option<&Vec<f64>>) -> Result<(), CpuError> {
-        let (mut logits, places, targets, lse, temperature) = self.last.take().expect("a forward pass");
+        let Scored { mut logits, places, targets, log_sum_exp: lse, temperature } =
+            self.last.take().expect("a forward pass");
         let shape = (targets.len(), TOKENS);
         self.backend.log_prob_backward(&mut logits, &targets, shape, temperature, &lse, &d_log_probs.to_vec())?;
         for (&place, d) in places.iter().zip(logits.chunks_exact(TOKENS)) {
