@@ -8,9 +8,10 @@ mod refusals;
 mod tabular;
 
 use flowrl_core::backend::{CpuBackend, CpuError, Sampler};
-use flowrl_core::objective::{BaselineKind, FlowRl, LogZ, Objective, Preset, Reward};
+use flowrl_core::objective::{BaselineKind, FlowRl, LogZ, Objective, Preset, Reward, Sequence};
 use flowrl_core::optim::{AdamW, Decay, Schedule};
-use flowrl_core::policy::Policy;
+use flowrl_core::partition::PartitionOptions;
+use flowrl_core::policy::{Model, Policy, Sequences};
 use flowrl_core::train::{LogZModel, Metrics, Progress, TrainOptions, Trainer};
 use one::One;
 use tabular::{Cpu, Rewards, Tabular};
@@ -152,6 +153,78 @@ fn micro_batches_change_memory_and_nothing_else() {
                     assert!((got - want).abs() <= 1e-10 * (1.0 + want.abs()), "{objective:?}: {name} {got} {want}");
                 }
             }
+        }
+    }
+}
+
+/// The gradients of one step against `Objective::compute` on the same completions. One linear layer on one-hot prompts, starting
+/// at 0, makes those of log Z and V sums: ∂/∂wₚ is the sum over prompt p's completions, ∂/∂b over all.
+#[test]
+fn a_step_applies_the_gradient_of_the_objective() {
+    let scalar = flowrl(Preset::ExactTb, |o| o.log_z = LogZ::Scalar);
+    let ppo = Objective::baseline(BaselineKind::Ppo);
+    for objective in [Objective::preset(Preset::Paper), scalar, ppo, Objective::baseline(BaselineKind::Grpo)] {
+        let (mut policy, task) = (Tabular::new(Cpu::reference(), 3), Rewards::new(3, count));
+        let options = TrainOptions {
+            partition: PartitionOptions { layers: 1, ..PartitionOptions::default() },
+            micro_batch: 2,
+            ..options(3, 4, 0.05, 10)
+        };
+        let mut trainer = trainer(&policy, objective, options);
+        let rollouts = trainer.collect(&mut policy, &task).expect("completions");
+        let metrics = trainer.learn(&mut policy, &rollouts).expect("a step");
+
+        let mut other = Tabular::new(Cpu::reference(), 3);
+        let prompts: Vec<&[u32]> = rollouts.prompts.iter().map(Vec::as_slice).collect();
+        let (completions, prompt_of) = (rollouts.completions.slices(), &rollouts.completions.prompt_of);
+        let sequences = Sequences { prompts: &prompts, completions: &completions, prompt_of };
+        let n = sequences.tokens();
+        let (mut log_probs, mut ref_log_probs, mut h) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        other.score(&sequences, Model::Reference, 1.0, &mut ref_log_probs, &mut h).expect("known tokens");
+        other.forward(&sequences, 1.0, &mut log_probs, &mut h, None).expect("known tokens");
+        let inputs: Vec<Sequence<'_, f64>> = (0..rollouts.len())
+            .map(|i| {
+                let tokens = rollouts.completions.offsets[i]..rollouts.completions.offsets[i + 1];
+                Sequence {
+                    group: prompt_of[i],
+                    reward: rollouts.rewards[i],
+                    log_probs: &log_probs[tokens.clone()],
+                    ref_log_probs: Some(&ref_log_probs[tokens.clone()]),
+                    old_log_probs: Some(&rollouts.completions.log_probs[tokens]),
+                    log_z: Some(0.0),
+                    value: Some(0.0),
+                }
+            })
+            .collect();
+        let want = objective.compute(&inputs).expect("good input");
+        let d: Vec<f64> = (0..inputs.len()).flat_map(|i| want.d_log_probs(i)).copied().collect();
+        other.backward(&d, None).expect("after a forward pass");
+        other.update(&AdamW::default().step(0.0, 1, 1.0)).expect("memory");
+        assert!(policy.gradients[0].iter().any(|g| *g != 0.0));
+        for (got, want) in policy.gradients[0].iter().zip(&other.gradients[0]) {
+            assert!((got - want).abs() < 1e-13, "{objective:?}: {got}, want {want}");
+        }
+        assert!((get(&metrics, "loss") - want.loss).abs() < 1e-12);
+
+        let each: Vec<f64> = match trainer.log_z() {
+            LogZModel::Value(_) => rollouts.rewards.iter().map(|r| -r / rollouts.len() as f64).collect(),
+            _ => want.d_log_z.clone(),
+        };
+        let all: f64 = each.iter().sum();
+        let of_prompt = |p: usize| each.iter().zip(prompt_of).filter(|(_, q)| **q == p).map(|(d, _)| d).sum::<f64>();
+        let squares = match trainer.log_z() {
+            LogZModel::None => None,
+            LogZModel::Scalar { .. } => Some(all * all),
+            _ => Some(all * all + (0..3).map(|p| of_prompt(p).powi(2)).sum::<f64>()),
+        };
+        let norm = metrics.iter().find(|(name, _)| *name == "log_z_grad_norm").map(|(_, norm)| *norm);
+        assert_eq!(norm.is_some(), squares.is_some());
+        if let (Some(norm), Some(squares)) = (norm, squares) {
+            assert!(
+                norm > 0.0 && (norm - squares.sqrt()).abs() < 1e-12,
+                "{objective:?}: {norm}, want {}",
+                squares.sqrt()
+            );
         }
     }
 }
