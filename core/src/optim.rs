@@ -55,9 +55,9 @@ pub enum Decay {
     /// Stays at its peak.
     #[default]
     Constant,
-    /// Falls in a straight line to 0 at the last step.
+    /// Falls in a straight line, to 0 after the last step.
     Linear,
-    /// Falls as half a cosine to 0 at the last step.
+    /// Falls as half a cosine, to 0 after the last step.
     Cosine,
 }
 

@@ -68,7 +68,7 @@ impl Heads {
 
 /// A device that can run a transformer. The rules of [`Backend`] hold: row-major, no result depends on the batch.
 pub trait TransformerBackend: Backend {
-    /// out (rows, d) = table[ids].
+    /// out (rows, d) = rows `ids` of the table.
     fn embed(
         &self,
         table: &Self::Buffer,
@@ -76,7 +76,7 @@ pub trait TransformerBackend: Backend {
         shape: (usize, usize),
         out: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// d_table[ids] += d_out (rows, d), rows in ascending order. Also the backward pass of [`TransformerBackend::gather`].
+    /// Rows `ids` of d_table += d_out (rows, d), in ascending order. Also the backward pass of [`TransformerBackend::gather`].
     fn scatter_add(
         &self,
         d_out: &Self::Buffer,
@@ -198,7 +198,7 @@ pub trait TransformerBackend: Backend {
         d_gate_up: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// out (indices, d) = x[indices].
+    /// out (indices, d) = rows `indices` of x.
     fn gather(
         &self,
         x: &Self::Buffer,
@@ -216,7 +216,7 @@ pub trait TransformerBackend: Backend {
         d: usize,
         out: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// dx[rows of span] += d_out[span]/len.
+    /// Every row of dx in a span += the span's row of d_out / len.
     fn mean_rows_backward(
         &self,
         d_out: &Self::Buffer,

@@ -1,13 +1,16 @@
 //! The transformer's operations on the CPU.
 
+mod attention;
+mod check;
+
 use flowrl_core::Real;
 use flowrl_core::backend::{CpuBackend, CpuError, check_len};
 use flowrl_core::kernel::{lanes, vectorized};
 use flowrl_core::with_math;
 
 use crate::backend::{Heads, Layout, Span, TransformerBackend};
-use crate::kernel::attention::{self, KeyValues};
 use crate::kernel::{norm, rope, swiglu};
+use check::{check_rows, check_spans};
 
 /// Rows per job, so that `rows` of this many operations each keep every thread busy.
 fn block<T: Real>(backend: &CpuBackend<T>, rows: usize, operations: usize) -> usize {
@@ -227,34 +230,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         out: &mut Vec<T>,
         log_sum_exp: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        let rows = layout.rows();
-        let (width, q_width, d) = (heads.qkv_width(), heads.q_width(), heads.head_dim);
-        check_len("qkv", qkv.len(), rows * width)?;
-        check_len("out", out.len(), rows * q_width)?;
-        check_len("log_sum_exp", log_sum_exp.len(), rows * heads.heads)?;
-        let row_span: Vec<Span> = layout.spans.iter().flat_map(|s| std::iter::repeat_n(*s, s.len)).collect();
-        // Blocks of rows of about equal work: many more than threads, since later rows see more keys.
-        let operations = layout.spans.iter().map(|s| s.len * (s.prefix_len + s.len) * q_width).sum::<usize>();
-        let block = rows.div_ceil(self.pool().jobs(operations) * 4).max(1);
-        let jobs: Vec<_> = out[..rows * q_width]
-            .chunks_mut(block * q_width)
-            .zip(log_sum_exp[..rows * heads.heads].chunks_mut(block * heads.heads))
-            .enumerate()
-            .collect();
-        self.pool().run(jobs, |(index, (out, log_sum_exp))| {
-            let mut scores = Vec::new();
-            with_math!(self, M => {
-                let results = out.chunks_exact_mut(q_width).zip(log_sum_exp.chunks_exact_mut(heads.heads));
-                for (row, (out, log_sum_exp)) in (index * block..).zip(results) {
-                    let span = row_span[row];
-                    for (h, (out, lse)) in out.chunks_exact_mut(d).zip(log_sum_exp).enumerate() {
-                        let parts = key_values(qkv, 0, heads, span, row + 1 - span.start, h);
-                        *lse = attention::query::<T, M>(&qkv[row * width + h * d..][..d], parts, out, &mut scores);
-                    }
-                }
-            });
-        });
-        Ok(())
+        attention::forward(self, qkv, layout, heads, out, log_sum_exp)
     }
 
     fn attention_backward(
@@ -267,48 +243,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         heads: Heads,
         d_qkv: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        let rows = layout.rows();
-        let (width, q_width, d) = (heads.qkv_width(), heads.q_width(), heads.head_dim);
-        check_len("qkv", qkv.len(), rows * width)?;
-        check_len("out", out.len(), rows * q_width)?;
-        check_len("d_out", d_out.len(), rows * q_width)?;
-        check_len("log_sum_exp", log_sum_exp.len(), rows * heads.heads)?;
-        check_len("d_qkv", d_qkv.len(), rows * width)?;
-        // A group owns its rows of d_qkv, so groups run on different threads and sums stay in order.
-        let mut jobs = Vec::with_capacity(layout.groups.len());
-        let mut rest = &mut d_qkv[..rows * width];
-        for group in layout.groups.windows(2) {
-            let spans = &layout.spans[group[0]..group[1]];
-            let (mine, others) = rest.split_at_mut(spans.iter().map(|s| s.len).sum::<usize>() * width);
-            rest = others;
-            jobs.push((spans, mine));
-        }
-        self.pool().run(jobs, |(spans, d_qkv)| {
-            d_qkv.fill(T::zero());
-            let first = spans.first().map_or(0, |s| s.start);
-            let mut dq = vec![T::zero(); d];
-            with_math!(self, M => for span in spans {
-                for row in span.start..span.start + span.len {
-                    for h in 0..heads.heads {
-                        let at = row * heads.heads + h;
-                        let (out, d_out) = (&out[at * d..][..d], &d_out[at * d..][..d]);
-                        let parts = key_values(qkv, 0, heads, *span, row + 1 - span.start, h);
-                        let q = &qkv[row * width + h * d..][..d];
-                        let kv_head = h / (heads.heads / heads.kv_heads);
-                        dq.fill(T::zero());
-                        let mut add = |part: usize, j: usize, work: &mut dyn FnMut(&mut [T], &mut [T])| {
-                            let start = [span.prefix_start, span.start][part] + j - first;
-                            let row = &mut d_qkv[start * width..][..width];
-                            let (keys, values) = row[q_width..].split_at_mut(heads.kv_width());
-                            work(&mut keys[kv_head * d..][..d], &mut values[kv_head * d..][..d]);
-                        };
-                        attention::query_backward::<T, M>(q, parts, out, d_out, log_sum_exp[at], &mut dq, &mut add);
-                        lanes::axpy(T::one(), &dq, &mut d_qkv[(row - first) * width + h * d..][..d]);
-                    }
-                }
-            });
-        });
-        Ok(())
+        attention::backward(self, qkv, out, log_sum_exp, d_out, layout, heads, d_qkv)
     }
 
     fn cache_store(&self, qkv: &Vec<T>, slots: &[u32], heads: Heads, cache: &mut Vec<T>) -> Result<(), CpuError> {
@@ -330,24 +265,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         heads: Heads,
         out: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        let (rows, width, q_width, d) = (spans.len(), heads.qkv_width(), heads.q_width(), heads.head_dim);
-        check_len("qkv", qkv.len(), rows * width)?;
-        check_len("out", out.len(), rows * q_width)?;
-        let last = spans.iter().map(|s| (s.start + s.len).max(s.prefix_start + s.prefix_len)).max().unwrap_or(0);
-        check_len("cache", cache.len(), last * 2 * heads.kv_width())?;
-        let operations = spans.iter().map(|s| (s.prefix_len + s.len) * q_width).sum::<usize>();
-        let block = rows.div_ceil(self.pool().jobs(operations)).max(1);
-        let jobs: Vec<_> = out[..rows * q_width].chunks_mut(block * q_width).enumerate().collect();
-        self.pool().run(jobs, |(index, out)| {
-            let mut scores = Vec::new();
-            with_math!(self, M => for (row, out) in (index * block..).zip(out.chunks_exact_mut(q_width)) {
-                for (h, out) in out.chunks_exact_mut(d).enumerate() {
-                    let parts = key_values(cache, heads.q_width(), heads, spans[row], spans[row].len, h);
-                    attention::query::<T, M>(&qkv[row * width + h * d..][..d], parts, out, &mut scores);
-                }
-            });
-        });
-        Ok(())
+        attention::cached(self, qkv, cache, spans, heads, out)
     }
 
     fn swiglu(&self, gate_up: &Vec<T>, (rows, ff): (usize, usize), out: &mut Vec<T>) -> Result<(), CpuError> {
@@ -392,7 +310,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
     }
 
     fn mean_rows(&self, x: &Vec<T>, spans: &[(usize, usize)], d: usize, out: &mut Vec<T>) -> Result<(), CpuError> {
-        check_spans(x, spans, d)?;
+        check_spans("x", x, spans, d)?;
         check_len("out", out.len(), spans.len() * d)?;
         for (out, &(start, len)) in out.chunks_exact_mut(d).zip(spans) {
             out.fill(T::zero());
@@ -412,7 +330,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         d: usize,
         dx: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        check_spans(dx, spans, d)?;
+        check_spans("dx", dx, spans, d)?;
         check_len("d_out", d_out.len(), spans.len() * d)?;
         for (d_out, &(start, len)) in d_out.chunks_exact(d).zip(spans) {
             let scale = T::one() / T::of_usize(len.max(1));
@@ -422,52 +340,4 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         }
         Ok(())
     }
-}
-
-/// The two parts that a row of a span attends to: its prefix, and `own` rows of the span itself. `origin` is the offset of the
-/// keys in a packed row of queries, keys and values that the stored rows leave out.
-#[inline(always)]
-fn key_values<T: Real>(
-    rows: &[T],
-    origin: usize,
-    heads: Heads,
-    span: Span,
-    own: usize,
-    head: usize,
-) -> [KeyValues<'_, T>; 2] {
-    let stride = heads.qkv_width() - origin;
-    let key = heads.q_width() - origin + head / (heads.heads / heads.kv_heads) * heads.head_dim;
-    let part = |start: usize, len: usize| KeyValues {
-        rows: &rows[start * stride..],
-        stride,
-        key,
-        value: key + heads.kv_width(),
-        len,
-    };
-    [part(span.prefix_start, span.prefix_len), part(span.start, own)]
-}
-
-/// Checks that there are `rows` indices, each of a whole row of `table`.
-fn check_rows<T>(
-    name: &'static str,
-    ids: &[u32],
-    rows: usize,
-    table_name: &'static str,
-    table: &[T],
-    d: usize,
-) -> Result<(), CpuError> {
-    check_len(name, ids.len(), rows)?;
-    let below = table.len() / d.max(1);
-    match ids[..rows].iter().find(|&&id| id as usize >= below) {
-        Some(&got) if below == 0 => {
-            Err(CpuError::Shape { argument: table_name, got: table.len(), wanted: (got as usize + 1) * d })
-        }
-        Some(&got) => Err(CpuError::Index { argument: name, got: got as usize, below }),
-        None => Ok(()),
-    }
-}
-
-fn check_spans<T>(x: &[T], spans: &[(usize, usize)], d: usize) -> Result<(), CpuError> {
-    let end = spans.iter().map(|&(start, len)| start + len).max().unwrap_or(0);
-    check_len("x", x.len(), end * d)
 }

@@ -26,4 +26,4 @@ pub mod verify;
 
 pub use error::{Error, Result};
 pub use load::{LoadError, load_policy, load_weights, save_policy};
-pub use policy::{PolicyError, TransformerPolicy};
+pub use policy::{Moments, PolicyError, TransformerPolicy};

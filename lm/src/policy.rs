@@ -45,6 +45,9 @@ pub enum PolicyError<E: BackendError> {
     NoForward,
 }
 
+/// AdamW's first and second moment of one tensor.
+pub type Moments<T> = [Vec<T>; 2];
+
 /// Gradients and AdamW's moments, made when training starts.
 #[derive(Debug)]
 struct Training<T> {
@@ -132,7 +135,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     ///
     /// # Errors
     /// Where the device failed.
-    pub fn moments(&self) -> Result<Vec<[Vec<B::Real>; 2]>, PolicyError<B::Error>> {
+    pub fn moments(&self) -> Result<Vec<Moments<B::Real>>, PolicyError<B::Error>> {
         let Some(training) = &self.training else { return Ok(Vec::new()) };
         let backend = self.model.backend();
         let read = |buffer: &B::Buffer| {
@@ -147,7 +150,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     ///
     /// # Errors
     /// Where a length does not fit, or the device failed.
-    pub fn restore_moments(&mut self, moments: &[[Vec<B::Real>; 2]]) -> Result<(), PolicyError<B::Error>> {
+    pub fn restore_moments(&mut self, moments: &[Moments<B::Real>]) -> Result<(), PolicyError<B::Error>> {
         if moments.is_empty() {
             return Ok(());
         }

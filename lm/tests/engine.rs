@@ -91,7 +91,7 @@ fn a_sequence_scores_to_the_same_bits_in_any_batch() {
 #[test]
 fn threads_do_not_change_a_bit() {
     let long: Vec<u32> = (0..300).map(|i| i % 19).collect();
-    let sequences = Sequences { prompts: &[&PROMPTS[0], &long], completions: &[&long, &long], prompt_of: &[0, 1] };
+    let sequences = Sequences { prompts: &[PROMPTS[0], &long], completions: &[&long, &long], prompt_of: &[0, 1] };
     let run = |threads| {
         let mut policy = policy(CpuBackend::<f32>::new(threads), dims(FLAGS[1]));
         let (mut lp, mut h) = (vec![0.0; 600], vec![0.0; 600]);

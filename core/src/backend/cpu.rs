@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-use super::pool::{Pool, split};
+use super::pool::Pool;
 use super::{Backend, CpuError, LinearShape, SampleKeys, Sampler, check_len};
 use crate::Real;
 use crate::kernel::{self, Math, lanes, vectorized};
@@ -349,8 +349,8 @@ impl<T: Real> Backend for CpuBackend<T> {
         self.pool.run(jobs, |((((logits, targets), log_prob), log_sum_exp), entropy)| {
             with_math!(self, M => for (r, row) in logits.chunks_exact(vocab).enumerate() {
                 let summary = kernel::softmax::summarize::<T, M>(row, scale);
-                log_prob[r] = row[targets[r] as usize] * scale - summary.log_sum_exp;
-                log_sum_exp[r] = summary.log_sum_exp;
+                log_prob[r] = summary.log_prob(row[targets[r] as usize] * scale);
+                log_sum_exp[r] = summary.log_sum_exp();
                 entropy[r] = summary.entropy;
             });
         });
@@ -405,14 +405,14 @@ impl<T: Real> Backend for CpuBackend<T> {
         let block = rows.div_ceil(self.pool.jobs(rows * vocab * 6)).max(1);
         let jobs: Vec<_> = logits[..rows * vocab]
             .chunks(block * vocab)
-            .zip(split(rows, rows.div_ceil(block)))
             .zip(tokens[..rows].chunks_mut(block))
             .zip(log_prob[..rows].chunks_mut(block))
             .zip(entropy[..rows].chunks_mut(block))
+            .enumerate()
             .collect();
-        self.pool.run(jobs, |((((logits, range), tokens), log_prob), entropy)| {
+        self.pool.run(jobs, |(index, (((logits, tokens), log_prob), entropy))| {
             for (r, row) in logits.chunks_exact(vocab).enumerate() {
-                let at = range.start + r;
+                let at = index * block + r;
                 let u = keys.stream.uniform(keys.step, keys.sequence[at], keys.token[at]);
                 let drawn = with_math!(self, M => draw::<T, M>(row, sampler, u));
                 (tokens[r], log_prob[r], entropy[r]) = drawn;
@@ -466,33 +466,34 @@ fn draw<T: Real, M: Math>(logits: &[T], sampler: &Sampler, u: f64) -> (u32, T, T
     use kernel::softmax::{argmax, pick, summarize};
     let scale = T::of(sampler.scale());
     let summary = summarize::<T, M>(logits, scale);
-    let log_prob = |token: usize| logits[token] * scale - summary.log_sum_exp;
+    let log_prob = |token: usize| summary.log_prob(logits[token] * scale);
     if sampler.temperature == 0.0 {
         let token = argmax(logits);
         return (token as u32, log_prob(token), summary.entropy);
     }
     if sampler.is_exact() {
-        let token = pick::<T, M>(logits, summary.log_sum_exp, scale, T::of(u));
+        let token = pick::<T, M>(logits, summary.log_sum_exp(), scale, T::of(u));
         return (token as u32, log_prob(token), summary.entropy);
     }
-    let kept = nucleus::<T, M>(logits, scale, summary.log_sum_exp, sampler);
+    let kept = nucleus::<T, M>(logits, scale, summary.log_sum_exp(), sampler);
     let truncated: Vec<T> = kept.iter().map(|&i| logits[i as usize]).collect();
     let summary = summarize::<T, M>(&truncated, scale);
-    let at = pick::<T, M>(&truncated, summary.log_sum_exp, scale, T::of(u));
-    (kept[at], truncated[at] * scale - summary.log_sum_exp, summary.entropy)
+    let at = pick::<T, M>(&truncated, summary.log_sum_exp(), scale, T::of(u));
+    (kept[at], summary.log_prob(truncated[at] * scale), summary.entropy)
 }
 
 /// The tokens that top-k and top-p keep, in ascending order; at least one. Ties go to the lower index.
 fn nucleus<T: Real, M: Math>(logits: &[T], scale: T, log_sum_exp: T, sampler: &Sampler) -> Vec<u32> {
     let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-    order.sort_unstable_by(|&a, &b| {
-        let (za, zb) = (logits[a as usize], logits[b as usize]);
-        zb.partial_cmp(&za).unwrap_or(core::cmp::Ordering::Equal).then(a.cmp(&b))
-    });
-    if sampler.top_k > 0 {
+    // A total order, whatever the logits hold. Adding 0 makes −0 and 0 the tie that they are.
+    let key = |i: u32| logits[i as usize].f64() + 0.0;
+    let descending = |a: &u32, b: &u32| key(*b).total_cmp(&key(*a)).then(a.cmp(b));
+    if (1..order.len()).contains(&sampler.top_k) {
+        order.select_nth_unstable_by(sampler.top_k - 1, descending);
         order.truncate(sampler.top_k);
     }
     if sampler.top_p < 1.0 {
+        order.sort_unstable_by(descending);
         let mut cumulative = 0.0;
         let enough = order.iter().position(|&i| {
             cumulative += M::exp(logits[i as usize] * scale - log_sum_exp).f64();

@@ -45,6 +45,15 @@ pub enum CpuError {
         /// It must be below this.
         below: usize,
     },
+    /// An element breaks a rule of its argument.
+    Rule {
+        /// The argument.
+        argument: &'static str,
+        /// Which element.
+        index: usize,
+        /// What it must do.
+        rule: &'static str,
+    },
 }
 
 impl fmt::Display for CpuError {
@@ -54,6 +63,7 @@ impl fmt::Display for CpuError {
                 write!(f, "`{argument}` holds {got} elements, {wanted} are needed")
             }
             Self::Index { argument, got, below } => write!(f, "`{argument}` holds {got}, which must be below {below}"),
+            Self::Rule { argument, index, rule } => write!(f, "`{argument}[{index}]` must {rule}"),
         }
     }
 }
@@ -63,7 +73,7 @@ impl Error for CpuError {}
 impl BackendError for CpuError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Shape { .. } => ErrorKind::Shape,
+            Self::Shape { .. } | Self::Rule { .. } => ErrorKind::Shape,
             Self::Index { .. } => ErrorKind::Index,
         }
     }

@@ -36,6 +36,22 @@ pub fn reduce<T: Real, V: Copy>(x: &[V], start: T, term: impl Fn(V) -> T, combin
     fold(lanes, combine)
 }
 
+/// Σ term(i) over 0..n, in the order of [`reduce`]; for sums over several slices at once.
+#[inline(always)]
+pub fn sum_over<T: Real>(n: usize, term: impl Fn(usize) -> T) -> T {
+    let mut lanes = [T::zero(); LANES];
+    let whole = n - n % LANES;
+    for start in (0..whole).step_by(LANES) {
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            *lane += term(start + i);
+        }
+    }
+    for (lane, i) in lanes.iter_mut().zip(whole..n) {
+        *lane += term(i);
+    }
+    fold(lanes, |a, b| a + b)
+}
+
 /// Σ x.
 #[inline(always)]
 pub fn sum<T: Real>(x: &[T]) -> T {
@@ -85,6 +101,7 @@ mod tests {
         let b: [f64; 37] = core::array::from_fn(|i| 1.0 / (i as f64 + 1.0));
         assert!((sum(&a) - a.iter().sum::<f64>()).abs() < 1e-12);
         assert!((dot(&a, &b) - a.iter().zip(&b).map(|(x, y)| x * y).sum::<f64>()).abs() < 1e-12);
+        assert_eq!(sum_over(37, |i| a[i] * b[i]), dot(&a, &b));
         assert_eq!(max(&a), a[36]);
         assert_eq!(max::<f64>(&[]), f64::NEG_INFINITY);
     }

@@ -29,7 +29,8 @@ pub fn layer_norm_backward_input<T: Real>(x: &[T], gamma: &[T], mean: &[T], inv_
             *dy *= g;
         }
         let mean_g = lanes::sum(dy) / n;
-        let mean_gx = (lanes::dot(dy, x) - m * lanes::sum(dy)) * s / n;
+        let (g, x_row) = (&dy[..d], &x[..d]);
+        let mean_gx = lanes::sum_over(d, |i| g[i] * (x_row[i] - m)) * s / n;
         for (dy, &x) in dy.iter_mut().zip(x) {
             *dy = (*dy - mean_g - (x - m) * s * mean_gx) * s;
         }

@@ -3,13 +3,31 @@
 use super::{Math, lanes};
 use crate::Real;
 
-/// log Σ exp(z·s) and the entropy of softmax(z·s), over one row of logits z with scale s = 1/temperature.
+/// What one row of logits z with scale s = 1/temperature is summarised to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowSummary<T> {
-    /// log Σ exp(z·s).
-    pub log_sum_exp: T,
+    /// max z·s.
+    pub max: T,
+    /// log Σ exp(z·s − max), 0 or more.
+    pub log_total: T,
     /// −Σ p log p.
     pub entropy: T,
+}
+
+impl<T: Real> RowSummary<T> {
+    /// log Σ exp(z·s).
+    #[inline(always)]
+    #[must_use]
+    pub fn log_sum_exp(&self) -> T {
+        self.max + self.log_total
+    }
+
+    /// log softmax(z·s) at a logit z·s: the large terms are subtracted first, so that they cancel exactly.
+    #[inline(always)]
+    #[must_use]
+    pub fn log_prob(&self, scaled: T) -> T {
+        (scaled - self.max) - self.log_total
+    }
 }
 
 /// Summarises one row of logits: a pass for the maximum, a pass for the sums.
@@ -40,36 +58,61 @@ pub fn summarize<T: Real, M: Math>(logits: &[T], scale: T) -> RowSummary<T> {
     let total = lanes::fold(sums, |a, b| a + b);
     let weighted = lanes::fold(weighted, |a, b| a + b);
     let log_total = total.ln();
-    RowSummary { log_sum_exp: max + log_total, entropy: log_total - weighted / total }
+    RowSummary { max, log_total, entropy: log_total - weighted / total }
 }
 
 /// The gradient of c·log p(target) with respect to one row of logits, in place: zⱼ ← c·s·([j = target] − pⱼ).
 ///
-/// (1 − p) at the target is formed from the other probabilities' sum being 1 − p only through exp, in working precision.
+/// 1 − p at the target is the sum of the other probabilities: exact to a few roundings however close p is to 1, where neither
+/// 1 − p nor the logarithm of p would be.
 #[inline(always)]
 pub fn backward<T: Real, M: Math>(logits: &mut [T], target: usize, log_sum_exp: T, scale: T, coefficient: T) {
     let c = coefficient * scale;
-    // 1 − p without cancellation for a confident target.
-    let at_target = -(logits[target] * scale - log_sum_exp).exp_m1() * c;
-    for z in logits.iter_mut() {
-        *z = -c * M::exp(*z * scale - log_sum_exp);
+    logits[target] = T::neg_infinity();
+    let mut others = [T::zero(); lanes::LANES];
+    let mut chunks = logits.chunks_exact_mut(lanes::LANES);
+    for chunk in &mut chunks {
+        for i in 0..lanes::LANES {
+            let p = M::exp(chunk[i] * scale - log_sum_exp);
+            others[i] += p;
+            chunk[i] = -c * p;
+        }
     }
-    logits[target] = at_target;
+    for (z, sum) in chunks.into_remainder().iter_mut().zip(&mut others) {
+        let p = M::exp(*z * scale - log_sum_exp);
+        *sum += p;
+        *z = -c * p;
+    }
+    logits[target] = c * lanes::fold(others, |a, b| a + b);
 }
 
 /// The index that inverse-transform sampling picks: the first i with Σ_{j ≤ i} exp(z_j·s − lse) > u, and the last index with
 /// positive probability if rounding leaves the sum short. u in [0, 1).
+///
+/// Whole blocks are summed first, which vectorises; only the block that crosses u is walked.
 #[inline(always)]
 pub fn pick<T: Real, M: Math>(logits: &[T], log_sum_exp: T, scale: T, u: T) -> usize {
-    let mut cumulative = T::zero();
-    let mut last = 0;
-    for (i, &z) in logits.iter().enumerate() {
-        let p = M::exp(z * scale - log_sum_exp);
+    const BLOCK: usize = 256;
+    let probability = |z: T| M::exp(z * scale - log_sum_exp);
+    let (mut before, mut chosen, mut cumulative) = (T::zero(), 0, T::zero());
+    for (index, block) in logits.chunks(BLOCK).enumerate() {
+        let mass = lanes::reduce(block, T::zero(), probability, |a, b| a + b);
+        if mass > T::zero() {
+            (chosen, cumulative) = (index * BLOCK, before);
+        }
+        before += mass;
+        if before > u {
+            break;
+        }
+    }
+    let mut last = chosen;
+    for (i, &z) in logits.iter().enumerate().skip(chosen).take(BLOCK) {
+        let p = probability(z);
         if p > T::zero() {
             cumulative += p;
             last = i;
             if cumulative > u {
-                return i;
+                break;
             }
         }
     }

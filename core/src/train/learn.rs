@@ -26,7 +26,9 @@ struct Tally {
     value_loss: f64,
     grad_norm: f64,
     log_z_grad_norm: Option<f64>,
+    /// Updates, and those of them that were not skipped.
     updates: u64,
+    applied: u64,
 }
 
 impl<B: Backend> Trainer<B> {
@@ -35,12 +37,13 @@ impl<B: Backend> Trainer<B> {
     /// An optimiser step whose gradient is not finite is left out, and counted in `skipped_updates`, a running total.
     ///
     /// # Errors
-    /// A failing policy, input that the objective refuses, completions that are not sorted by prompt.
+    /// A failing policy, input that the objective refuses, rollouts whose lengths disagree or that are not sorted by prompt.
     pub fn learn<P: Policy<Backend = B>>(
         &mut self,
         policy: &mut P,
         rollouts: &Rollouts<RealOf<P>>,
     ) -> Result<Metrics, TrainError<P::Error>> {
+        rollouts.validate()?;
         let mut metrics = rollouts.metrics();
         let fixed = self.prepare(policy, rollouts)?;
         let mut tally = Tally::default();
@@ -53,15 +56,15 @@ impl<B: Backend> Trainer<B> {
         }
         self.progress.step += 1;
 
-        let updates = tally.updates.max(1) as f64;
+        let (updates, applied) = (tally.updates.max(1) as f64, tally.applied.max(1) as f64);
         tally.diagnostics.loss /= updates;
         metrics.extend(tally.diagnostics.metrics());
         if matches!(self.log_z, LogZModel::Value(_)) {
             metrics.push(("value_loss", tally.value_loss / updates));
         }
         metrics.extend(tally.first_ratio_deviation.map(|x| ("first_ratio_deviation", x)));
-        metrics.push(("grad_norm", tally.grad_norm / updates));
-        metrics.extend(tally.log_z_grad_norm.map(|x| ("log_z_grad_norm", x / updates)));
+        metrics.push(("grad_norm", tally.grad_norm / applied));
+        metrics.extend(tally.log_z_grad_norm.map(|x| ("log_z_grad_norm", x / applied)));
         metrics.push(("learning_rate", self.options.schedule.at(self.progress.updates.saturating_sub(1))));
         metrics.push(("skipped_updates", self.progress.skipped as f64));
         Ok(metrics)
@@ -74,9 +77,6 @@ impl<B: Backend> Trainer<B> {
         rollouts: &'a Rollouts<RealOf<P>>,
     ) -> Result<Fixed<'a, RealOf<P>>, TrainError<P::Error>> {
         let prompt_of = &rollouts.completions.prompt_of;
-        if let Some(i) = (1..prompt_of.len()).find(|&i| prompt_of[i] < prompt_of[i - 1]) {
-            return Err(TrainError::Order { completion: i });
-        }
         let everything = 0..rollouts.prompts.len();
         let values = match &mut self.log_z {
             LogZModel::Value(network) => {
@@ -147,6 +147,7 @@ impl<B: Backend> Trainer<B> {
             self.progress.skipped += 1;
             return Ok(());
         }
+        tally.applied += 1;
         tally.grad_norm += norm;
         let learning_rate = self.options.schedule.at(self.progress.updates);
         self.progress.updates += 1;

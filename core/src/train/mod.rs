@@ -11,7 +11,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use partition::LogZModel;
+pub use partition::{LogZModel, NamedState};
 pub use rollouts::Rollouts;
 
 use crate::backend::{Backend, Sampler};
@@ -37,7 +37,8 @@ pub struct TrainOptions {
     pub minibatches: usize,
     /// Passes over the completions of a step.
     pub epochs: usize,
-    /// Prompts in a forward and backward pass; 0 means all of a minibatch. Changes memory, not what is computed.
+    /// Prompts in a forward and backward pass; 0 means all of a minibatch. Changes memory, not what is computed; only the dropout
+    /// masks of a partition network go by the place in the pass.
     pub micro_batch: usize,
     /// Learning rate of the policy, by optimiser steps.
     pub schedule: Schedule,
@@ -100,6 +101,12 @@ impl TrainOptions {
         if self.sampler.temperature == 0.0 {
             return Err("temperature must be above 0 for training: a greedy policy has nothing to learn from");
         }
+        if self.clip_norm.is_some_and(|norm| norm.is_nan() || norm <= 0.0) {
+            return Err("clip_norm must be above 0; leave it out to clip nothing");
+        }
+        if !(self.schedule.peak.is_finite() && self.log_z_learning_rate.is_finite()) {
+            return Err("learning rates must be finite numbers");
+        }
         if self.minibatches > self.prompts {
             return Err("minibatches must be at most the number of prompts of a step");
         }
@@ -129,6 +136,17 @@ pub enum TrainError<E> {
         /// The completion that comes too late.
         completion: usize,
     },
+    /// The fields of rollouts differ in length.
+    Rollouts {
+        /// The field.
+        argument: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length that the other fields ask for.
+        wanted: usize,
+    },
+    /// Rollouts hold no completion.
+    NoCompletions,
     /// A task has no prompts.
     NoPrompts,
 }
@@ -145,6 +163,10 @@ impl<E: fmt::Display> fmt::Display for TrainError<E> {
             Self::Order { completion } => {
                 write!(f, "completion {completion} stands apart from the others of its prompt: sort them by prompt")
             }
+            Self::Rollouts { argument, got, wanted } => {
+                write!(f, "`{argument}` of the rollouts has {got} elements, but the other fields ask for {wanted}")
+            }
+            Self::NoCompletions => f.write_str("the rollouts hold no completion: there is nothing to learn from"),
             Self::NoPrompts => f.write_str("the task has no prompts"),
         }
     }
@@ -165,6 +187,9 @@ impl<E> From<objective::Error> for TrainError<E> {
         Self::Objective(error)
     }
 }
+
+/// What [`Trainer::step`] gives: the judged completions, and what was measured.
+pub type StepResult<P> = Result<(Rollouts<RealOf<P>>, Metrics), TrainError<<P as Policy>::Error>>;
 
 /// What a step measured, in order; see the glossary of metrics in the documentation.
 pub type Metrics = Vec<(&'static str, f64)>;
@@ -237,9 +262,12 @@ impl<B: Backend> Trainer<B> {
         self.progress = progress;
     }
 
-    /// The prompts of the next step: every epoch goes through all of `count` prompts in a new order.
+    /// The prompts of the next step: every epoch goes through all of `count` prompts in a new order. None where `count` is 0.
     #[must_use]
     pub fn next_prompts(&self, count: usize) -> Vec<usize> {
+        if count == 0 {
+            return Vec::new();
+        }
         let stream = Stream::new(self.options.seed, Purpose::Shuffle);
         let mut order: (u64, Vec<usize>) = (u64::MAX, Vec::new());
         let first = self.progress.step * self.options.prompts as u64;
@@ -278,11 +306,7 @@ impl<B: Backend> Trainer<B> {
     ///
     /// # Errors
     /// As for both.
-    pub fn step<P: Policy<Backend = B>>(
-        &mut self,
-        policy: &mut P,
-        task: &(impl Task + ?Sized),
-    ) -> Result<(Rollouts<RealOf<P>>, Metrics), TrainError<P::Error>> {
+    pub fn step<P: Policy<Backend = B>>(&mut self, policy: &mut P, task: &(impl Task + ?Sized)) -> StepResult<P> {
         let rollouts = self.collect(policy, task)?;
         let metrics = self.learn(policy, &rollouts)?;
         Ok((rollouts, metrics))

@@ -12,6 +12,9 @@ use crate::objective::{LogZ, Objective};
 use crate::optim::clip_scale;
 use crate::partition::PartitionNetwork;
 
+/// Numbers of a checkpoint by name.
+pub type NamedState<T> = Vec<(String, Vec<T>)>;
+
 /// A learned log Z(x) or V(x).
 #[derive(Debug)]
 #[non_exhaustive]
@@ -80,6 +83,10 @@ impl<B: Backend> LogZModel<B> {
                 let (p, g) = (core::slice::from_mut(value), core::slice::from_ref(grad));
                 adamw(p, g, core::slice::from_mut(m), core::slice::from_mut(v), &step);
                 *grad = 0.0;
+                // In the precision of a checkpoint, so that a resumed run goes on to the same bits.
+                for x in [value, m, v] {
+                    *x = B::Real::of(*x).f64();
+                }
                 Ok(())
             }
         }
@@ -100,7 +107,7 @@ impl<B: Backend> LogZModel<B> {
     ///
     /// # Errors
     /// Where the device failed.
-    pub fn state(&self, backend: &B) -> Result<Vec<(String, Vec<B::Real>)>, B::Error> {
+    pub fn state(&self, backend: &B) -> Result<NamedState<B::Real>, B::Error> {
         let mut out = Vec::new();
         match self {
             Self::None => {}

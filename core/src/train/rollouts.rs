@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::{Metrics, TrainError, TrainOptions};
 use crate::Real;
 use crate::backend::Backend;
+use crate::objective;
 use crate::policy::{Completions, Policy, SampleRequest, Sequences};
 use crate::random::Stream;
 use crate::task::Task;
@@ -72,6 +73,35 @@ impl<T: Real> Rollouts<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.completions.is_empty()
+    }
+
+    /// Checks that the fields belong together: anyone may fill them in, from a file say.
+    pub(super) fn validate<E>(&self) -> Result<(), TrainError<E>> {
+        let Completions { prompt_of, offsets, tokens, log_probs, ended, .. } = &self.completions;
+        let count = prompt_of.len();
+        let prompts = prompt_of.iter().max().map_or(0, |p| p + 1);
+        for (argument, got, wanted) in [
+            ("completions.offsets", offsets.len(), count + 1),
+            ("completions.tokens", tokens.len(), offsets.last().copied().unwrap_or(0)),
+            ("completions.log_probs", log_probs.len(), tokens.len()),
+            ("completions.ended", ended.len(), count),
+            ("rewards", self.rewards.len(), count),
+        ] {
+            if got != wanted {
+                return Err(TrainError::Rollouts { argument, got, wanted });
+            }
+        }
+        if self.prompts.len() < prompts {
+            return Err(TrainError::Rollouts { argument: "prompts", got: self.prompts.len(), wanted: prompts });
+        }
+        if let Some(i) = (1..count).find(|&i| prompt_of[i] < prompt_of[i - 1]) {
+            return Err(TrainError::Order { completion: i });
+        }
+        match (1..offsets.len()).find(|&i| offsets[i] < offsets[i - 1]) {
+            Some(i) => Err(objective::Error::Offsets { index: i, got: offsets[i], previous: offsets[i - 1] }.into()),
+            None if count == 0 => Err(TrainError::NoCompletions),
+            None => Ok(()),
+        }
     }
 
     /// Calls `work` with the sequences of at most `prompts` prompts at a time, the first completion and the first token of each

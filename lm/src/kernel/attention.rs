@@ -64,9 +64,10 @@ pub fn query<T: Real, M: Math>(q: &[T], parts: [KeyValues<'_, T>; 2], out: &mut 
     max + total.ln()
 }
 
-/// Gradients of one query: adds to `dq` (d), and to the keys' and values' gradients through `d_key_value(part, row, dk, dv)`.
+/// Gradients of one query: adds to `dq` (d), and gives (part, row, ds, p) of every key to `d_key_value`,
+/// which adds dk += ds·q and dv += p·d_out where those gradients are.
 ///
-/// With p = exp(s − lse) and D = d_out·out: ds = p·(d_out·v − D)/√d, dq += ds·k, dk += ds·q, dv += p·d_out.
+/// With p = exp(s − lse) and D = d_out·out: ds = p·(d_out·v − D)/√d, dq += ds·k.
 #[inline(always)]
 pub fn query_backward<T: Real, M: Math>(
     q: &[T],
@@ -75,7 +76,7 @@ pub fn query_backward<T: Real, M: Math>(
     d_out: &[T],
     log_sum_exp: T,
     dq: &mut [T],
-    mut d_key_value: impl FnMut(usize, usize, &mut dyn FnMut(&mut [T], &mut [T])),
+    mut d_key_value: impl FnMut(usize, usize, T, T),
 ) {
     let d = q.len();
     let scale = T::one() / T::of_usize(d).sqrt();
@@ -86,10 +87,7 @@ pub fn query_backward<T: Real, M: Math>(
             let p = M::exp(lanes::dot(q, key) * scale - log_sum_exp);
             let ds = p * (lanes::dot(d_out, value) - inner) * scale;
             lanes::axpy(ds, key, dq);
-            d_key_value(index, j, &mut |dk, dv| {
-                lanes::axpy(ds, q, dk);
-                lanes::axpy(p, d_out, dv);
-            });
+            d_key_value(index, j, ds, p);
         }
     }
 }

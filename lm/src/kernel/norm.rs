@@ -39,16 +39,10 @@ pub fn row_backward_weight<T: Real>(dy: &[T], x: &[T], s: T, dw: &mut [T]) {
     }
 }
 
-/// Σ dy·w·x in the lane order of [`lanes::dot`].
+/// Σ dy·w·x.
 #[inline(always)]
 fn inner<T: Real>(dy: &[T], x: &[T], w: &[T]) -> T {
-    let mut partial = [T::zero(); lanes::LANES];
-    let n = dy.len().min(x.len()).min(w.len());
-    for start in (0..n).step_by(lanes::LANES) {
-        let end = (start + lanes::LANES).min(n);
-        for (lane, i) in partial.iter_mut().zip(start..end) {
-            *lane += dy[i] * w[i] * x[i];
-        }
-    }
-    lanes::fold(partial, |a, b| a + b)
+    let n = dy.len();
+    let (x, w) = (&x[..n], &w[..n]);
+    lanes::sum_over(n, |i| dy[i] * w[i] * x[i])
 }

@@ -1,4 +1,4 @@
-//! One decoder-only transformer over a [`TransformerBackend`]: Qwen2, Qwen3 and Llama, by flags.
+//! One decoder-only transformer over a [`TransformerBackend`](crate::backend::TransformerBackend): Qwen2, Qwen3 and Llama, by flags.
 
 mod arena;
 mod backward;

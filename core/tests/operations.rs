@@ -1,0 +1,32 @@
+//! Every operation of `Backend`: values, gradients, bits, errors.
+//!
+//! The bodies under `operations/` take any backend; here they run on the CPU's.
+
+#[path = "operations/bits.rs"]
+mod bits;
+#[path = "operations/errors.rs"]
+mod errors;
+#[path = "operations/gradients.rs"]
+mod gradients;
+#[path = "operations/harness.rs"]
+mod harness;
+#[path = "operations/sampling.rs"]
+mod sampling;
+#[path = "operations/wrappers.rs"]
+mod wrappers;
+
+harness::on_every_cpu_backend! {
+    gradients::linear => linear,
+    gradients::gelu => gelu,
+    gradients::layer_norm => layer_norm,
+    gradients::layer_norm_far_from_zero => layer_norm_far_from_zero,
+    gradients::dropout => dropout,
+    gradients::log_prob => log_prob,
+    gradients::log_prob_of_confident_targets => log_prob_of_confident_targets,
+    gradients::log_prob_of_extreme_logits => log_prob_of_extreme_logits,
+    gradients::adamw => adamw,
+    sampling::frequencies_follow_the_softmax => frequencies_follow_the_softmax,
+    sampling::truncation_keeps_the_most_probable => truncation_keeps_the_most_probable,
+    sampling::ties_go_to_the_lower_index => ties_go_to_the_lower_index,
+    sampling::logits_that_are_not_numbers_do_not_panic => logits_that_are_not_numbers_do_not_panic,
+}

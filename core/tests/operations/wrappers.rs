@@ -1,0 +1,163 @@
+//! Every operation of `Backend` as a function from numbers to numbers.
+
+use flowrl_core::Real;
+use flowrl_core::backend::{Backend, LinearShape, SampleKeys, Sampler};
+use flowrl_core::optim::AdamWStep;
+use flowrl_core::random::{Purpose, Stream};
+
+use super::harness::{read, upload};
+
+/// y after y ← [y +] x·Wᵀ + b.
+pub(crate) fn linear<B: Backend>(
+    b: &B,
+    shape: LinearShape,
+    x: &[f64],
+    w: &[f64],
+    bias: Option<&[f64]>,
+    y: &[f64],
+    accumulate: bool,
+) -> Vec<f64> {
+    let bias = bias.map(|bias| upload(b, bias));
+    let mut y = upload(b, y);
+    b.linear(&upload(b, x), &upload(b, w), bias.as_ref(), &mut y, shape, accumulate).expect("shapes fit");
+    read(b, &y)
+}
+
+/// dx after dx ← [dx +] dy·W.
+pub(crate) fn linear_backward_input<B: Backend>(
+    b: &B,
+    shape: LinearShape,
+    dy: &[f64],
+    w: &[f64],
+    dx: &[f64],
+    accumulate: bool,
+) -> Vec<f64> {
+    let mut dx = upload(b, dx);
+    b.linear_backward_input(&upload(b, dy), &upload(b, w), &mut dx, shape, accumulate).expect("shapes fit");
+    read(b, &dx)
+}
+
+/// (dW, db) after dW += dyᵀ·x and db += Σ dy, from 0; db is empty without a bias.
+pub(crate) fn linear_backward_weight<B: Backend>(
+    b: &B,
+    shape: LinearShape,
+    dy: &[f64],
+    x: &[f64],
+    start: f64,
+    bias: bool,
+) -> [Vec<f64>; 2] {
+    let mut dw = upload(b, &vec![start; shape.inputs * shape.outputs]);
+    let mut db = upload(b, &vec![start; if bias { shape.outputs } else { 0 }]);
+    let slot = bias.then_some(&mut db);
+    b.linear_backward_weight(&upload(b, dy), &upload(b, x), &mut dw, slot, shape).expect("shapes fit");
+    [read(b, &dw), read(b, &db)]
+}
+
+pub(crate) fn gelu<B: Backend>(b: &B, x: &[f64]) -> Vec<f64> {
+    let mut y = b.zeros(x.len()).expect("memory");
+    b.gelu(&upload(b, x), &mut y, x.len()).expect("shapes fit");
+    read(b, &y)
+}
+
+pub(crate) fn gelu_backward<B: Backend>(b: &B, x: &[f64], dy: &[f64]) -> Vec<f64> {
+    let mut dy = upload(b, dy);
+    b.gelu_backward(&upload(b, x), &mut dy, x.len()).expect("shapes fit");
+    read(b, &dy)
+}
+
+/// y, mean, 1/std.
+pub(crate) fn layer_norm<B: Backend>(
+    b: &B,
+    shape: (usize, usize),
+    x: &[f64],
+    gamma: &[f64],
+    beta: &[f64],
+    eps: f64,
+) -> [Vec<f64>; 3] {
+    let zeros = |n| b.zeros(n).expect("memory");
+    let (mut y, mut mean, mut inv_std) = (zeros(x.len()), zeros(shape.0), zeros(shape.0));
+    let (x, gamma, beta) = (upload(b, x), upload(b, gamma), upload(b, beta));
+    b.layer_norm(&x, &gamma, &beta, &mut y, &mut mean, &mut inv_std, shape, eps).expect("shapes fit");
+    [read(b, &y), read(b, &mean), read(b, &inv_std)]
+}
+
+/// dx, dγ, dβ; the last two added to `start`.
+pub(crate) fn layer_norm_backward<B: Backend>(
+    b: &B,
+    shape: (usize, usize),
+    x: &[f64],
+    gamma: &[f64],
+    statistics: [&[f64]; 2],
+    dy: &[f64],
+    start: f64,
+) -> [Vec<f64>; 3] {
+    let (mut d_gamma, mut d_beta) = (upload(b, &vec![start; shape.1]), upload(b, &vec![start; shape.1]));
+    let mut dy = upload(b, dy);
+    let [mean, inv_std] = statistics.map(|s| upload(b, s));
+    let (x, gamma) = (upload(b, x), upload(b, gamma));
+    b.layer_norm_backward(&x, &gamma, &mean, &inv_std, &mut dy, &mut d_gamma, &mut d_beta, shape).expect("shapes fit");
+    [read(b, &dy), read(b, &d_gamma), read(b, &d_beta)]
+}
+
+pub(crate) fn dropout<B: Backend>(b: &B, shape: (usize, usize), x: &[f64], rate: f64, step: u32) -> Vec<f64> {
+    let mut x = upload(b, x);
+    b.dropout(&mut x, shape, rate, Stream::new(4, Purpose::Dropout), step).expect("shapes fit");
+    read(b, &x)
+}
+
+/// log p(target), log Σ exp, entropy of each row.
+pub(crate) fn log_prob<B: Backend>(
+    b: &B,
+    shape: (usize, usize),
+    logits: &[f64],
+    targets: &[u32],
+    temperature: f64,
+) -> [Vec<f64>; 3] {
+    let zeros = || b.zeros(shape.0).expect("memory");
+    let [mut log_prob, mut lse, mut entropy] = [zeros(), zeros(), zeros()];
+    let targets = b.index(targets).expect("memory");
+    b.log_prob(&upload(b, logits), &targets, shape, temperature, &mut log_prob, &mut lse, &mut entropy)
+        .expect("shapes fit");
+    [read(b, &log_prob), read(b, &lse), read(b, &entropy)]
+}
+
+/// The gradient with respect to the logits, from the log Σ exp of this backend's own forward pass.
+pub(crate) fn log_prob_backward<B: Backend>(
+    b: &B,
+    shape: (usize, usize),
+    logits: &[f64],
+    targets: &[u32],
+    temperature: f64,
+    d_log_prob: &[f64],
+) -> Vec<f64> {
+    let [_, lse, _] = log_prob(b, shape, logits, targets, temperature);
+    let mut logits = upload(b, logits);
+    let (targets, lse) = (b.index(targets).expect("memory"), upload(b, &lse));
+    b.log_prob_backward(&mut logits, &targets, shape, temperature, &lse, &upload(b, d_log_prob)).expect("shapes fit");
+    read(b, &logits)
+}
+
+/// (tokens, log p, entropies); row r takes its random number from (step 5, `sequences[r]`, r).
+pub(crate) fn sample<B: Backend>(
+    b: &B,
+    shape: (usize, usize),
+    logits: &[f64],
+    sampler: Sampler,
+    sequences: &[u32],
+) -> (Vec<u32>, [Vec<f64>; 2]) {
+    let token = vec![9; shape.0];
+    let stream = Stream::new(2, Purpose::Sample);
+    let keys = SampleKeys { stream, step: 5, sequence: sequences, token: &token };
+    let mut tokens = vec![0; shape.0];
+    let (mut log_prob, mut entropy) = (vec![B::Real::of(0.0); shape.0], vec![B::Real::of(0.0); shape.0]);
+    b.sample(&upload(b, logits), shape, &sampler, keys, &mut tokens, &mut log_prob, &mut entropy).expect("shapes fit");
+    (tokens, [log_prob, entropy].map(|v| v.into_iter().map(Real::f64).collect()))
+}
+
+/// p, m, v after one step.
+pub(crate) fn adamw<B: Backend>(b: &B, [p, g, m, v]: [&[f64]; 4], step: &AdamWStep) -> [Vec<f64>; 3] {
+    let len = p.len();
+    let [mut p, g, mut m, mut v] = [p, g, m, v].map(|x| upload(b, x));
+    b.adamw(&mut p, &g, &mut m, &mut v, len, step).expect("shapes fit");
+    [read(b, &p), read(b, &m), read(b, &v)]
+}

@@ -1,0 +1,86 @@
+//! What training refuses, and what only looks wrong.
+
+use flowrl_core::objective::{BaselineKind, Objective, Preset};
+use flowrl_core::policy::Completions;
+use flowrl_core::train::{Rollouts, TrainError, TrainOptions, Trainer};
+
+use super::tabular::{Cpu, Rewards, Tabular};
+use super::{count, options, trainer};
+
+fn rollouts() -> (Tabular, Trainer<Cpu>, Rollouts<f64>) {
+    let (mut policy, task) = (Tabular::new(Cpu::reference(), 2), Rewards::new(2, count));
+    let trainer = trainer(&policy, Objective::preset(Preset::Paper), options(2, 2, 0.05, 5));
+    let rollouts = trainer.collect(&mut policy, &task).expect("completions");
+    (policy, trainer, rollouts)
+}
+
+#[test]
+fn what_cannot_be_trained_on_is_refused() {
+    let bad = Rewards::new(2, |prompt, _, _| if prompt == 1 { f64::NAN } else { 0.0 });
+    let (mut policy, mut trainer, _) = rollouts();
+    let error = trainer.step(&mut policy, &bad).expect_err("NaN");
+    assert!(matches!(error, TrainError::Reward { prompt: 1, got } if got.is_nan()));
+    assert_eq!(error.to_string(), "the reward of a completion of prompt 1 is NaN; it must be finite");
+    let none = trainer.step(&mut policy, &Rewards::new(0, count)).expect_err("no prompts");
+    assert!(matches!(none, TrainError::NoPrompts));
+
+    type Spoil = fn(&mut Rollouts<f64>);
+    let cases: [(Spoil, &str); 8] = [
+        (|r| r.completions.prompt_of.swap(1, 2), "completion 2 stands apart"),
+        (|r| r.rewards.truncate(3), "`rewards` of the rollouts has 3 elements, but the other fields ask for 4"),
+        (|r| r.completions.log_probs.truncate(1), "`completions.log_probs`"),
+        (|r| r.completions.tokens.truncate(1), "`completions.tokens`"),
+        (|r| r.completions.offsets.truncate(1), "`completions.offsets`"),
+        (|r| r.completions.ended.truncate(1), "`completions.ended`"),
+        (|r| r.prompts.truncate(1), "`prompts`"),
+        (|r| r.rewards[0] = f64::INFINITY, "reward"),
+    ];
+    for (spoil, message) in cases {
+        let (mut policy, mut trainer, mut rollouts) = rollouts();
+        spoil(&mut rollouts);
+        let error = trainer.learn(&mut policy, &rollouts).expect_err(message).to_string();
+        assert!(error.contains(message), "{error}, want {message}");
+        assert_eq!(trainer.progress().step, 0);
+    }
+    let (mut policy, mut trainer, mut rollouts) = rollouts();
+    rollouts.completions = Completions { offsets: vec![0], ..Default::default() };
+    rollouts.rewards.clear();
+    assert!(matches!(trainer.learn(&mut policy, &rollouts), Err(TrainError::NoCompletions)));
+}
+
+#[test]
+fn a_prompt_without_completions_is_harmless() {
+    for objective in [Objective::preset(Preset::Paper), Objective::baseline(BaselineKind::Ppo)] {
+        let (mut policy, _, mut rollouts) = rollouts();
+        rollouts.prompts.insert(0, vec![1]);
+        rollouts.prompt_numbers.insert(0, 1);
+        rollouts.completions.prompt_of.iter_mut().for_each(|p| *p += 1);
+        for micro_batch in [0, 1] {
+            let options = TrainOptions { prompts: 3, minibatches: 3, micro_batch, ..options(3, 2, 0.05, 5) };
+            let metrics = trainer(&policy, objective, options).learn(&mut policy, &rollouts).expect("a step");
+            assert!(metrics.iter().all(|(_, value)| value.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    type Change = fn(&mut TrainOptions);
+    let cases: [(Change, &str); 9] = [
+        (|o| o.prompts = 0, "prompts"),
+        (|o| o.samples = 0, "samples"),
+        (|o| o.max_tokens = 0, "max_tokens"),
+        (|o| o.epochs = 0, "epochs"),
+        (|o| o.minibatches = 0, "minibatches"),
+        (|o| o.minibatches = 17, "minibatches"),
+        (|o| o.sampler.temperature = 0.0, "temperature"),
+        (|o| o.clip_norm = Some(-1.0), "clip_norm"),
+        (|o| o.log_z_learning_rate = f64::NAN, "learning rates"),
+    ];
+    for (change, message) in cases {
+        let mut options = TrainOptions::default();
+        options.validate().expect("the defaults are good");
+        change(&mut options);
+        assert!(options.validate().is_err_and(|e| e.contains(message)), "{message}");
+    }
+}

@@ -1,0 +1,27 @@
+//! Every operation of `TransformerBackend`: values, gradients, bits, errors.
+//!
+//! The bodies under `operations/` take any backend; here they run on the CPU's.
+
+#[path = "operations/bits.rs"]
+mod bits;
+#[path = "operations/errors.rs"]
+mod errors;
+#[path = "operations/gradients.rs"]
+mod gradients;
+#[path = "../../core/tests/operations/harness.rs"]
+mod harness;
+#[path = "operations/layouts.rs"]
+mod layouts;
+#[path = "operations/wrappers.rs"]
+mod wrappers;
+
+harness::on_every_cpu_backend! {
+    gradients::embed_and_scatter_add => embed_and_scatter_add,
+    gradients::rms_norm => rms_norm,
+    gradients::qk_norm => qk_norm,
+    gradients::rope => rope,
+    gradients::attention => attention,
+    gradients::attention_with_large_scores => attention_with_large_scores,
+    gradients::swiglu => swiglu,
+    gradients::mean_rows => mean_rows,
+}
