@@ -165,12 +165,11 @@ impl Run {
             self.rollouts.append(step, &rollouts, &self.tasks.train, false)?;
         }
         let total = self.config.train.steps;
-        if step == total || (self.config.eval.every > 0 && step % self.config.eval.every == 0) {
+        if step == total || is_due(step, self.config.eval.every) {
             self.evaluate(&mut record)?;
         }
         self.record(&record)?;
-        let every = self.config.run.save_every;
-        if step == total || (every > 0 && step % every == 0) {
+        if step == total || is_due(step, self.config.run.save_every) {
             self.save()?;
         }
         Ok(record)
@@ -230,4 +229,9 @@ impl Run {
     fn save(&self) -> Result<()> {
         files::save(&self.directory, self.config.run.keep, &self.policy, &self.trainer, &self.origin)
     }
+}
+
+/// Whether something that happens every `every` steps, 0 for never, happens after this one.
+const fn is_due(step: u64, every: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
 }
