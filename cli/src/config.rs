@@ -303,6 +303,15 @@ impl Config {
         Ok(objective)
     }
 
+    /// The preset or the baseline by name.
+    #[must_use]
+    pub fn objective_name(&self) -> &'static str {
+        match (self.objective.kind.and_then(Kind::baseline), self.objective.preset) {
+            (Some(baseline), _) => baseline.name(),
+            (None, preset) => preset.unwrap_or(Preset::Paper).name(),
+        }
+    }
+
     /// What the training loop needs.
     ///
     /// # Errors
@@ -358,7 +367,13 @@ impl Config {
     /// # Errors
     /// As for [`Config::objective`].
     pub fn to_toml(&self) -> Result<String> {
-        let resolved = Self { objective: ObjectiveSpec::from(&self.objective()?), ..self.clone() };
+        let objective = self.objective()?;
+        let mut spec = ObjectiveSpec::from(&objective);
+        if let Objective::FlowRl(_) = objective {
+            // The name stays, although every option stands beside it.
+            spec.preset = self.objective.preset.or(Some(Preset::Paper));
+        }
+        let resolved = Self { objective: spec, ..self.clone() };
         Ok(toml::to_string_pretty(&resolved)?)
     }
 }

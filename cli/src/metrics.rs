@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value as Json};
 
-use crate::run_dir::atomic_write;
+use flowrl_lm::fs::atomic_write;
 
 /// One value of a [`Record`].
 #[derive(Clone, Debug, PartialEq)]
@@ -222,7 +222,7 @@ pub fn truncate_after_step(path: &Path, step: u64) -> Result<()> {
             kept.push('\n');
         }
     }
-    atomic_write(path, kept.as_bytes())
+    Ok(atomic_write(path, kept.as_bytes())?)
 }
 
 #[cfg(test)]

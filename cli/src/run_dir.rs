@@ -12,9 +12,7 @@
 //! A writer holds a lock on `.lock` for as long as it lives; the operating system releases it when the process dies.
 
 use std::{
-    ffi::OsString,
     fs::{self, File, TryLockError},
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -174,24 +172,6 @@ impl RunDir {
     }
 }
 
-/// Replaces `path` by `bytes` so that a reader, or a crash, finds the old file or the new one and nothing between.
-///
-/// # Errors
-/// Those of the file system.
-pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = OsString::from(path.file_name().with_context(|| format!("{} names no file", path.display()))?);
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        sync_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
-}
-
 fn is_run(root: &Path) -> bool {
     root.join("config.toml").is_file() || root.join("metrics.jsonl").is_file()
 }
@@ -204,10 +184,15 @@ fn refuse_occupied(root: &Path) -> Result<()> {
         bail!("{} already holds a run: resume it, or choose another directory", root.display());
     }
     let mut entries = fs::read_dir(root).with_context(|| format!("{} cannot be a run directory", root.display()))?;
-    if entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != ".lock")) {
+    if entries.any(|entry| entry.map_or(true, |entry| !is_leftover(&entry.file_name()))) {
         bail!("{} is not empty and holds no run: choose another directory", root.display());
     }
     Ok(())
+}
+
+/// What a run that was killed in its first moments leaves.
+fn is_leftover(name: &std::ffi::OsStr) -> bool {
+    name == ".lock" || Path::new(name).extension().is_some_and(|extension| extension == "tmp")
 }
 
 fn lock(root: &Path) -> Result<File> {
@@ -243,6 +228,7 @@ fn sync_dir(folder: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flowrl_lm::fs::atomic_write;
 
     fn fresh() -> (tempfile::TempDir, RunDir) {
         let dir = tempfile::tempdir().unwrap();

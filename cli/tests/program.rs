@@ -275,7 +275,7 @@ fn mistakes_are_named_and_lose_nothing() {
     ok(&train("run", &["--steps", "1"]), d);
     let before = std::fs::read(d.join("run/metrics.jsonl")).unwrap();
     let error = fails(&train("run", &["--steps", "1"]), d);
-    assert!(error.contains("--resume"), "{error}");
+    assert!(error.contains("resume"), "{error}");
     assert_eq!(before, std::fs::read(d.join("run/metrics.jsonl")).unwrap());
 }
 

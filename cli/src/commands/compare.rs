@@ -25,7 +25,7 @@ pub fn run(args: &CompareArgs, json: bool) -> Result<()> {
     if json {
         println!("{}", comparison.to_json());
     } else {
-        print!("{}", comparison.to_markdown());
+        println!("{}", comparison.to_markdown());
         for note in &comparison.notes {
             println!("\nnote: {note}");
         }

@@ -16,6 +16,7 @@ use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, Trainer};
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::evaluate::{Evaluation, Target, evaluate};
+use flowrl_lm::fs::atomic_write;
 
 use crate::args::ConfigArgs;
 use crate::config::Config;
@@ -63,12 +64,11 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     let resolved = config.to_toml()?;
     let origin = session::open_model(config.model.path.as_deref())?;
     let tasks = Tasks::open(&config, &origin)?;
-    let objective = config.objective()?;
     let out = args.out.clone().unwrap_or_else(|| {
-        RunDir::default_path("runs".as_ref(), config.task.kind.name(), objective.name(), config.train.seed)
+        RunDir::default_path("runs".as_ref(), config.task.kind.name(), config.objective_name(), config.train.seed)
     });
     let directory = if args.resume { RunDir::resume(&out)? } else { RunDir::create(&out)? };
-    flowrl_lm::fs::atomic_write(&directory.config(), resolved.as_bytes())?;
+    atomic_write(&directory.config(), resolved.as_bytes())?;
     progress::catch_interrupt();
     let pool = CpuBackend::<f32>::new(config.train.threads).pool().clone();
     pool.enter(|| Run::open(config, origin, tasks, directory, json)?.go())
@@ -108,7 +108,7 @@ impl Run {
 
     fn go(mut self) -> Result<ExitCode> {
         let total = self.config.train.steps;
-        let bar = progress::bar(total, self.trainer.objective().name(), false);
+        let bar = progress::bar(total, self.config.objective_name(), false);
         bar.set_position(self.trainer.progress().step);
         if self.trainer.progress().step == 0 {
             bar.set_message("evaluating on held-out prompts");

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use flowrl_lm::fs::atomic_write;
 
 use super::{Comparison, Group, Summary};
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
         sections::charts_with,
         series::{Point, Series},
     },
-    run_dir::atomic_write,
 };
 
 /// Metrics drawn over the steps, with their titles.
@@ -53,7 +53,7 @@ impl Comparison {
             Section { title: "Runs", body: self.list() },
         ];
         let subtitle = format!("{} objectives · {runs} runs", self.groups.len());
-        atomic_write(path, page("Comparison", &subtitle, &sections).as_bytes())
+        Ok(atomic_write(path, page("Comparison", &subtitle, &sections).as_bytes())?)
     }
 
     fn table(&self) -> String {

@@ -15,16 +15,14 @@ pub(crate) mod series;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use flowrl_lm::fs::atomic_write;
 
 use self::{
     format::{escape, number, push},
     page::{Section, page},
     run::Run,
 };
-use crate::{
-    metrics::GLOSSARY,
-    run_dir::{RunDir, atomic_write},
-};
+use crate::{metrics::GLOSSARY, run_dir::RunDir};
 
 /// Writes `report.html` into a run directory and returns its path.
 ///
