@@ -210,7 +210,7 @@ impl Default for TaskSection {
 impl Default for TrainSection {
     fn default() -> Self {
         Self {
-            steps: 100,
+            steps: 200,
             prompts: 16,
             samples: 8,
             minibatches: 1,
@@ -235,7 +235,7 @@ impl Default for OptimizerSection {
         Self {
             learning_rate: 1e-4,
             warmup: 10,
-            decay: Decay::Constant,
+            decay: Decay::Cosine,
             beta1,
             beta2,
             eps,
@@ -254,7 +254,7 @@ impl Default for LogZSection {
 
 impl Default for EvalSection {
     fn default() -> Self {
-        Self { every: 25, prompts: 128, samples: 16 }
+        Self { every: 50, prompts: 128, samples: 16 }
     }
 }
 

@@ -6,6 +6,7 @@ mod build;
 mod command;
 mod features;
 mod interop;
+mod objectives;
 mod peers;
 mod python;
 mod stats;
@@ -43,6 +44,12 @@ const CHORES: &[Chore] = &[
         options: "[FILTER] | --peers [--case CASE]... [--alone] [--warm N] [--runs N] [--json FILE] [--python PATH]",
         about: "Criterion benches, or with --peers each case beside PyTorch, run by run in turn",
         run: bench::run,
+    },
+    Chore {
+        name: "objectives",
+        options: "[--seeds N] [--steps N]",
+        about: "Train every objective of the README's table over several seeds, and print the table",
+        run: objectives::objectives,
     },
     Chore {
         name: "dist",

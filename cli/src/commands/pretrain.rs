@@ -26,7 +26,7 @@ pub struct PretrainArgs {
     #[arg(long, default_value = "model")]
     pub out: PathBuf,
     /// Optimiser steps
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 1500)]
     pub steps: u64,
     /// Problems of a step
     #[arg(long, default_value_t = 256)]

@@ -19,7 +19,7 @@ pub fn markdown_table() -> String {
 
 /// `(name, unit, meaning)` of every metric, in the order of a record. The unit `fraction` is shown as a percentage.
 pub const GLOSSARY: &[Term] = &[
-    ("step", "", "Number of optimiser steps taken when the record was written."),
+    ("step", "", "Number of training steps completed when the record was written; 0 is before the first."),
     (
         "loss",
         "",
@@ -98,6 +98,7 @@ pub const GLOSSARY: &[Term] = &[
         "nats",
         "Largest |log π − log π_old| of a token in the batch: how far off policy the samples are.",
     ),
+    ("value_loss", "", "PPO: ½(V − r)², averaged over the batch, of the value network."),
     (
         "first_ratio_deviation",
         "nats",
