@@ -232,16 +232,7 @@ impl Default for SamplingSection {
 impl Default for OptimizerSection {
     fn default() -> Self {
         let AdamW { beta1, beta2, eps, weight_decay } = AdamW::default();
-        Self {
-            learning_rate: 1e-4,
-            warmup: 10,
-            decay: Decay::Cosine,
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-            clip_norm: 1.0,
-        }
+        Self { learning_rate: 1e-4, warmup: 10, decay: Decay::Cosine, beta1, beta2, eps, weight_decay, clip_norm: 1.0 }
     }
 }
 

@@ -30,3 +30,8 @@ pub mod task;
 pub mod train;
 
 pub use real::Real;
+
+/// The example of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
