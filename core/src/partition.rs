@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::Real;
-use crate::backend::{Backend, LinearShape};
+use crate::backend::{Backend, DropoutMask, LinearShape};
 use crate::optim::AdamWStep;
 use crate::parameter::Parameter;
 use crate::random::{Purpose, Stream};
@@ -88,8 +88,8 @@ pub struct PartitionNetwork<B: Backend> {
     delta: [B::Buffer; 2],
     output: B::Buffer,
     capacity: usize,
-    /// Seed and step of the dropout masks of the last forward pass.
-    dropout: Option<(Stream, u32)>,
+    /// The dropout mask of the last forward pass.
+    dropout: Option<DropoutMask>,
     stream: Stream,
 }
 
@@ -182,7 +182,8 @@ impl<B: Backend> PartitionNetwork<B> {
         Ok(())
     }
 
-    /// log Z (prompts) from `hidden` (prompts, width). `training` names the step, which switches dropout on.
+    /// log Z (prompts) from `hidden` (prompts, width). `training`, the step and the number of the first prompt in its batch,
+    /// switches dropout on.
     ///
     /// # Errors
     /// Where `hidden` is too short, or the device failed.
@@ -191,11 +192,12 @@ impl<B: Backend> PartitionNetwork<B> {
         backend: &B,
         hidden: &B::Buffer,
         prompts: usize,
-        training: Option<u32>,
+        training: Option<(u32, u32)>,
     ) -> Result<Vec<B::Real>, B::Error> {
         self.reserve(backend, prompts)?;
         let Self { layers, activations, width, options, output, stream, .. } = self;
-        self.dropout = training.filter(|_| options.dropout > 0.0).map(|step| (*stream, step));
+        let mask = |(step, first_row)| DropoutMask { rate: options.dropout, stream: *stream, step, first_row };
+        self.dropout = training.filter(|_| options.dropout > 0.0).map(mask);
         let shape = (prompts, *width);
         for (i, layer) in layers.iter().enumerate() {
             let (before, rest) = activations.split_at_mut(i);
@@ -216,8 +218,8 @@ impl<B: Backend> PartitionNetwork<B> {
             } else {
                 backend.gelu(&a.pre, &mut a.out, prompts * *width)?;
             }
-            if let Some((stream, step)) = self.dropout {
-                backend.dropout(&mut a.out, shape, options.dropout, stream, mask_step(step, i))?;
+            if let Some(mask) = self.dropout {
+                backend.dropout(&mut a.out, shape, of_layer(mask, i))?;
             }
         }
         let mut log_z = vec![B::Real::of(0.0); prompts];
@@ -238,7 +240,7 @@ impl<B: Backend> PartitionNetwork<B> {
         d_hidden: Option<&mut B::Buffer>,
     ) -> Result<(), B::Error> {
         let prompts = d_log_z.len();
-        let (width, options) = (self.width, self.options);
+        let width = self.width;
         let shape = (prompts, width);
         backend.write(&mut self.output, 0, d_log_z)?;
         let [upstream, downstream] = &mut self.delta;
@@ -260,8 +262,8 @@ impl<B: Backend> PartitionNetwork<B> {
             backend.linear_backward_input(dy, &layer.weight.value, downstream, linear, false)?;
             (upstream, downstream) = (downstream, upstream);
             let a = &self.activations[i - 1];
-            if let Some((stream, step)) = self.dropout {
-                backend.dropout(upstream, shape, options.dropout, stream, mask_step(step, i - 1))?;
+            if let Some(mask) = self.dropout {
+                backend.dropout(upstream, shape, of_layer(mask, i - 1))?;
             }
             if let Some((gamma, beta)) = &mut below.norm {
                 let (dg, db) = (&mut gamma.grad, &mut beta.grad);
@@ -321,8 +323,8 @@ impl<B: Backend> PartitionNetwork<B> {
 }
 
 /// Masks of different layers differ.
-const fn mask_step(step: u32, layer: usize) -> u32 {
-    step.wrapping_mul(64).wrapping_add(layer as u32)
+const fn of_layer(mask: DropoutMask, layer: usize) -> DropoutMask {
+    DropoutMask { step: mask.step.wrapping_mul(64).wrapping_add(layer as u32), ..mask }
 }
 
 #[cfg(test)]
@@ -331,7 +333,7 @@ mod tests {
     use crate::backend::CpuBackend;
 
     /// Central differences of Σ cᵢ log Zᵢ against the hand-written backward pass: every weight and the input.
-    fn check(options: PartitionOptions, training: Option<u32>) {
+    fn check(options: PartitionOptions, training: Option<(u32, u32)>) {
         let cpu = CpuBackend::<f64>::reference();
         let (width, prompts) = (5, 3);
         let stream = Stream::new(11, Purpose::Init);
@@ -388,7 +390,7 @@ mod tests {
 
     #[test]
     fn gradient_of_the_released_variant_matches_under_its_dropout_mask() {
-        check(PartitionOptions::RELEASED, Some(3));
+        check(PartitionOptions::RELEASED, Some((3, 0)));
     }
 
     #[test]
@@ -398,10 +400,11 @@ mod tests {
         let hidden = vec![0.3; 6];
         let plain = network.forward(&cpu, &hidden, 1, None).unwrap();
         assert_eq!(plain, network.forward(&cpu, &hidden, 1, None).unwrap());
-        assert_ne!(plain, network.forward(&cpu, &hidden, 1, Some(0)).unwrap());
+        assert_ne!(plain, network.forward(&cpu, &hidden, 1, Some((0, 0))).unwrap());
         assert_eq!(
-            network.forward(&cpu, &hidden, 1, Some(1)).unwrap(),
-            network.forward(&cpu, &hidden, 1, Some(1)).unwrap()
+            network.forward(&cpu, &[hidden.clone(), hidden.clone()].concat(), 2, Some((1, 0))).unwrap()[1..],
+            network.forward(&cpu, &hidden, 1, Some((1, 1))).unwrap(),
+            "a prompt has its mask whatever part of the batch it is in"
         );
     }
 }

@@ -5,11 +5,10 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 use super::pool::Pool;
-use super::{Backend, CpuError, LinearShape, SampleKeys, Sampler, check_len};
+use super::{Backend, CpuError, DropoutMask, LinearShape, SampleKeys, Sampler, check_len};
 use crate::Real;
 use crate::kernel::{self, Math, lanes, vectorized};
 use crate::optim::AdamWStep;
-use crate::random::Stream;
 
 /// The CPU as a device, in `f32` or `f64`.
 ///
@@ -304,19 +303,13 @@ impl<T: Real> Backend for CpuBackend<T> {
         Ok(())
     }
 
-    fn dropout(
-        &self,
-        x: &mut Vec<T>,
-        (rows, columns): (usize, usize),
-        rate: f64,
-        stream: Stream,
-        step: u32,
-    ) -> Result<(), CpuError> {
+    fn dropout(&self, x: &mut Vec<T>, (rows, columns): (usize, usize), mask: DropoutMask) -> Result<(), CpuError> {
         check_len("x", x.len(), rows * columns)?;
+        let DropoutMask { rate, stream, step, first_row } = mask;
         let keep = T::of(1.0 / (1.0 - rate));
-        for (r, row) in x[..rows * columns].chunks_exact_mut(columns.max(1)).enumerate() {
+        for (r, row) in (first_row..).zip(x[..rows * columns].chunks_exact_mut(columns.max(1))) {
             for (c, x) in row.iter_mut().enumerate() {
-                *x *= if stream.uniform(step, r as u32, c as u32) < rate { T::zero() } else { keep };
+                *x *= if stream.uniform(step, r, c as u32) < rate { T::zero() } else { keep };
             }
         }
         Ok(())

@@ -88,6 +88,20 @@ pub struct SampleKeys<'a> {
     pub token: &'a [u32],
 }
 
+/// Which elements [`Backend::dropout`] drops: row r of a matrix draws from (`step`, `first_row` + r, column), so that a row has
+/// the same mask whatever part of a batch it is computed in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DropoutMask {
+    /// Probability of dropping an element, in [0, 1).
+    pub rate: f64,
+    /// Seed and purpose.
+    pub stream: Stream,
+    /// The training step, or any other first coordinate.
+    pub step: u32,
+    /// Number of the matrix's first row.
+    pub first_row: u32,
+}
+
 /// A device, with the operations that FlowRL itself needs. What a transformer needs is added by `flowrl-lm`.
 ///
 /// Buffers are flat vectors of [`Real`] that may be longer than an operation needs: it uses the first rows × columns elements.
@@ -183,16 +197,9 @@ pub trait Backend {
         d_beta: &mut Self::Buffer,
         shape: (usize, usize),
     ) -> Result<(), Self::Error>;
-    /// Multiplies element i of a (rows, columns) matrix by 0 with probability `rate`, else by 1/(1 − rate). The same `stream`
-    /// and `step` give the same mask: call it on the gradient for the backward pass.
-    fn dropout(
-        &self,
-        x: &mut Self::Buffer,
-        shape: (usize, usize),
-        rate: f64,
-        stream: Stream,
-        step: u32,
-    ) -> Result<(), Self::Error>;
+    /// Multiplies element i of a (rows, columns) matrix by 0 with probability `mask.rate`, else by 1/(1 − rate). Called with the
+    /// same mask on the gradient, it is the backward pass.
+    fn dropout(&self, x: &mut Self::Buffer, shape: (usize, usize), mask: DropoutMask) -> Result<(), Self::Error>;
 
     /// log softmax(z/temperature) at one target a row, its log Σ exp, and the entropy. Logits are (rows, vocab), the rest (rows).
     fn log_prob(

@@ -172,7 +172,7 @@ impl<B: Backend> Trainer<B> {
     ) -> Result<(Diagnostics, f64), TrainError<P::Error>> {
         let zero = RealOf::<P>::of(0.0);
         let device = |e: B::Error| TrainError::Policy(e.into());
-        let Part { sequences, completions, tokens } = part;
+        let Part { first_prompt, sequences, completions, tokens } = part;
         let (b, n, p) = (completions.len(), tokens.len(), sequences.prompts.len());
         let (mut log_probs, mut entropies) = (vec![zero; n], vec![zero; n]);
         let width = self.log_z.network().map(|network| network.width());
@@ -183,7 +183,7 @@ impl<B: Backend> Trainer<B> {
             .map_err(TrainError::Policy)?;
 
         // log Z or V of each prompt.
-        let training = Some(self.progress.updates as u32);
+        let training = Some((self.progress.updates as u32, *first_prompt as u32));
         let outputs = match (self.log_z.network_mut(), &hidden) {
             (Some(network), Some(hidden)) => network.forward(policy.backend(), hidden, p, training).map_err(device)?,
             _ => Vec::new(),

@@ -37,8 +37,7 @@ pub struct TrainOptions {
     pub minibatches: usize,
     /// Passes over the completions of a step.
     pub epochs: usize,
-    /// Prompts in a forward and backward pass; 0 means all of a minibatch. Changes memory, not what is computed; only the dropout
-    /// masks of a partition network go by the place in the pass.
+    /// Prompts in a forward and backward pass; 0 means all of a minibatch. Changes memory, not what is computed.
     pub micro_batch: usize,
     /// Learning rate of the policy, by optimiser steps.
     pub schedule: Schedule,

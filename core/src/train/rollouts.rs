@@ -123,6 +123,7 @@ impl<T: Real> Rollouts<T> {
             let local: Vec<usize> = prompt_of[first..last].iter().map(|p| p - start).collect();
             let offsets = &self.completions.offsets;
             work(Part {
+                first_prompt: start,
                 sequences: Sequences { prompts: &slices, completions: &completions, prompt_of: &local },
                 completions: first..last,
                 tokens: offsets[first]..offsets[last],
@@ -168,6 +169,7 @@ impl<T: Real> Rollouts<T> {
 /// Some consecutive prompts of [`Rollouts`].
 #[derive(Clone, Debug)]
 pub(super) struct Part<'a> {
+    pub(super) first_prompt: usize,
     pub(super) sequences: Sequences<'a>,
     pub(super) completions: core::ops::Range<usize>,
     pub(super) tokens: core::ops::Range<usize>,

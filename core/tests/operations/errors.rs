@@ -1,6 +1,8 @@
 //! A buffer that is too short, an index out of range: the error names the argument, what it holds and what is needed.
 
-use flowrl_core::backend::{Backend, BackendError, CpuBackend, CpuError, ErrorKind, LinearShape, SampleKeys, Sampler};
+use flowrl_core::backend::{
+    Backend, BackendError, CpuBackend, CpuError, DropoutMask, ErrorKind, LinearShape, SampleKeys, Sampler,
+};
 use flowrl_core::optim::AdamW;
 use flowrl_core::random::{Purpose, Stream};
 
@@ -55,7 +57,8 @@ fn every_length_that_is_too_short_is_named() {
             let (mean, inv_std, mut dy) = (v(mean), v(inv_std), v(dy));
             b.layer_norm_backward(&v(x), &v(gamma), &mean, &inv_std, &mut dy, &mut v(d_gamma), &mut v(d_beta), (2, 3))
         });
-        check([("x", 6)], |[x]| b.dropout(&mut v(x), (2, 3), 0.5, Stream::new(0, Purpose::Dropout), 0));
+        let mask = DropoutMask { rate: 0.5, stream: Stream::new(0, Purpose::Dropout), step: 0, first_row: 0 };
+        check([("x", 6)], |[x]| b.dropout(&mut v(x), (2, 3), mask));
         let names = [("logits", 6), ("targets", 2), ("log_prob", 2), ("log_sum_exp", 2), ("entropy", 2)];
         check(names, |[logits, targets, log_prob, lse, entropy]| {
             let targets = vec![0; targets];

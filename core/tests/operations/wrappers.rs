@@ -1,7 +1,7 @@
 //! Every operation of `Backend` as a function from numbers to numbers.
 
 use flowrl_core::Real;
-use flowrl_core::backend::{Backend, LinearShape, SampleKeys, Sampler};
+use flowrl_core::backend::{Backend, DropoutMask, LinearShape, SampleKeys, Sampler};
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::random::{Purpose, Stream};
 
@@ -101,7 +101,8 @@ pub(crate) fn layer_norm_backward<B: Backend>(
 
 pub(crate) fn dropout<B: Backend>(b: &B, shape: (usize, usize), x: &[f64], rate: f64, step: u32) -> Vec<f64> {
     let mut x = upload(b, x);
-    b.dropout(&mut x, shape, rate, Stream::new(4, Purpose::Dropout), step).expect("shapes fit");
+    let mask = DropoutMask { rate, stream: Stream::new(4, Purpose::Dropout), step, first_row: 2 };
+    b.dropout(&mut x, shape, mask).expect("shapes fit");
     read(b, &x)
 }
 
