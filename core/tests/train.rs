@@ -132,10 +132,17 @@ fn micro_batches_change_memory_and_nothing_else() {
                 let (mut policy, task) = (Tabular::new(Cpu::reference(), 5), Rewards::new(5, count));
                 // A large ε: a gradient that is 0 but for rounding must not become a step.
                 let optimizer = AdamW { eps: 1e-2, ..AdamW::default() };
-                let epochs = 2;
+                let (epochs, partition) = (2, PartitionOptions::RELEASED);
                 let base = options(5, 4, 0.05, 100);
-                let options =
-                    TrainOptions { micro_batch, epochs, optimizer, log_z_optimizer: optimizer, minibatches: 2, ..base };
+                let options = TrainOptions {
+                    micro_batch,
+                    epochs,
+                    optimizer,
+                    log_z_optimizer: optimizer,
+                    minibatches: 2,
+                    partition,
+                    ..base
+                };
                 let mut trainer = trainer(&policy, objective, options);
                 let metrics = run(&mut trainer, &mut policy, &task, 3);
                 let extra = trainer.log_z().state(policy.backend()).expect("memory");
