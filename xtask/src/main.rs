@@ -6,6 +6,7 @@ mod build;
 mod command;
 mod features;
 mod interop;
+mod large;
 mod peers;
 mod python;
 mod stats;
@@ -43,6 +44,12 @@ const CHORES: &[Chore] = &[
         options: "[FILTER] | --peers [--case CASE]... [--alone] [--warm N] [--runs N] [--json FILE] [--python PATH]",
         about: "Criterion benches, or with --peers each case beside PyTorch, run by run in turn",
         run: bench::run,
+    },
+    Chore {
+        name: "large",
+        options: "[--keep]",
+        about: "Score 512 tokens with a random model shaped like Qwen2.5-0.5B, in less than 4 GiB; needs 1 GB of disk",
+        run: large::run,
     },
     Chore {
         name: "dist",
