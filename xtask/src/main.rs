@@ -6,6 +6,7 @@ mod build;
 mod command;
 mod features;
 mod interop;
+mod large;
 mod objectives;
 mod peers;
 mod python;
@@ -50,6 +51,12 @@ const CHORES: &[Chore] = &[
         options: "[--seeds N] [--steps N]",
         about: "Train every objective of the README's table over several seeds, and print the table",
         run: objectives::objectives,
+    },
+    Chore {
+        name: "large",
+        options: "[--keep]",
+        about: "Score 512 tokens with a random model shaped like Qwen2.5-0.5B, in less than 4 GiB; needs 1 GB of disk",
+        run: large::run,
     },
     Chore {
         name: "dist",

@@ -1,18 +1,13 @@
 //! Our side of `cargo xtask bench --peers`: `peer CASE WORDS`, on the protocol described in `benches/peers/README.md`.
 
-mod objective;
-mod ops;
-
-use std::error::Error;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use flowrl_core::backend::CpuBackend;
-use flowrl_core::random::{Purpose, Stream};
-
-type Outcome = Result<(), Box<dyn Error>>;
-type Cpu = CpuBackend<f32>;
+use flowrl_benches::model::{Generate, PEER_SHAPE, TrainStep, random_policy};
+use flowrl_benches::objective::ObjectiveCase;
+use flowrl_benches::operations::{LogProbCase, PartitionCase};
+use flowrl_benches::{Cpu, Failure};
 
 const THREADS: usize = 2;
 const WARM_UP: usize = 2;
@@ -20,14 +15,7 @@ const WARM_UP: usize = 2;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let cpu = Cpu::new(THREADS);
-    let outcome = match words[..] {
-        ["objective"] => objective::case(&cpu),
-        ["partition", width] => ops::partition(&cpu, width),
-        ["logprob"] => ops::logprob(&cpu),
-        _ => Err(format!("got {words:?}, wanted `objective`, `partition WIDTH` or `logprob`").into()),
-    };
-    match outcome {
+    match case(&words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("peer: {why}");
@@ -36,8 +24,42 @@ fn main() -> ExitCode {
     }
 }
 
+fn case(words: &[&str]) -> Result<(), Failure> {
+    let cpu = Cpu::new(THREADS);
+    match *words {
+        ["objective"] => {
+            let mut case = ObjectiveCase::new(64, 8, 8192);
+            serve(|| timed(|| case.run(&cpu)))
+        }
+        ["partition", width] => {
+            let width = width.parse().map_err(|_| format!("WIDTH: got `{width}`, wanted a whole number"))?;
+            let mut case = PartitionCase::new(&cpu, 64, width)?;
+            serve(|| timed(|| case.run(&cpu)))
+        }
+        ["logprob"] => {
+            let mut case = LogProbCase::new(512, 32_000);
+            serve(|| {
+                case.restore();
+                timed(|| case.run(&cpu))
+            })
+        }
+        ["train_step", model] => {
+            let mut case = TrainStep::new(random_policy(cpu, model.as_ref())?, PEER_SHAPE)?;
+            serve(|| timed(|| case.run()))
+        }
+        ["generate", model] => {
+            let mut case = Generate::new(random_policy(cpu, model.as_ref())?, PEER_SHAPE);
+            serve(|| timed(|| case.run()))
+        }
+        _ => {
+            let wanted = "`objective`, `partition WIDTH`, `logprob`, `train_step MODEL` or `generate MODEL`";
+            Err(format!("got {words:?}, wanted {wanted}").into())
+        }
+    }
+}
+
 /// Warms up, says `ready`, and does one iteration per line `run`. The iteration says how long its timed part took.
-fn serve(mut iteration: impl FnMut() -> Result<Duration, Box<dyn Error>>) -> Outcome {
+fn serve(mut iteration: impl FnMut() -> Result<Duration, Failure>) -> Result<(), Failure> {
     for _ in 0..WARM_UP {
         iteration()?;
     }
@@ -52,14 +74,8 @@ fn serve(mut iteration: impl FnMut() -> Result<Duration, Box<dyn Error>>) -> Out
 }
 
 /// How long `work` took.
-fn timed(work: impl FnOnce() -> Outcome) -> Result<Duration, Box<dyn Error>> {
+fn timed<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<Duration, Failure> {
     let start = Instant::now();
     work()?;
     Ok(start.elapsed())
-}
-
-/// `len` numbers uniform in [low, high), the same for the same `salt`.
-fn uniform(salt: u32, len: usize, low: f64, high: f64) -> Vec<f32> {
-    let stream = Stream::new(0, Purpose::Init);
-    (0..len).map(|i| (low + (high - low) * stream.uniform(salt, 0, i as u32)) as f32).collect()
 }

@@ -1,0 +1,57 @@
+//! Loading a checkpoint and scoring one sequence, as `flowrl-cli score` does.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use flowrl_benches::{Cpu, Failure, tokens};
+use flowrl_core::policy::{Model, Policy, Sequences};
+use flowrl_lm::checkpoint::Checkpoint;
+use flowrl_lm::load_policy;
+
+/// Tokens of the sequence; the first is its prompt.
+const TOKENS: usize = 512;
+
+/// Prints seconds to load, seconds to score, and peak resident bytes, a name and a number a line.
+pub(crate) fn score(folder: &Path) -> Result<(), Failure> {
+    let start = Instant::now();
+    let checkpoint = Checkpoint::open(folder)?;
+    let mut policy = load_policy(Cpu::new(0), &checkpoint)?;
+    println!("load_s {:.3}", start.elapsed().as_secs_f64());
+
+    let ids = tokens(0, TOKENS, checkpoint.config().vocab_size);
+    let (prompt, completion) = ids.split_at(1);
+    let sequences = Sequences { prompts: &[prompt], completions: &[completion], prompt_of: &[0] };
+    let mut log_probs = vec![0.0; completion.len()];
+    let mut entropies = log_probs.clone();
+    let start = Instant::now();
+    let pool = policy.backend().pool().clone();
+    pool.enter(|| policy.score(&sequences, Model::Policy, 1.0, &mut log_probs, &mut entropies))?;
+    println!("score_s {:.3}", start.elapsed().as_secs_f64());
+    if let Some(t) = log_probs.iter().position(|l| !(l.is_finite() && *l < 0.0)) {
+        return Err(format!("the log-prob of token {t} is {}, wanted a finite number below 0", log_probs[t]).into());
+    }
+    println!("peak_bytes {}", peak_bytes(&fs::read_to_string("/proc/self/status")?)?);
+    Ok(())
+}
+
+/// The high-water mark of resident memory in `/proc/self/status`.
+fn peak_bytes(status: &str) -> Result<u64, Failure> {
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+        .ok_or("/proc/self/status has no line `VmHWM: N kB`; the peak can only be measured on Linux")?;
+    Ok(kib.trim().parse::<u64>()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::peak_bytes;
+
+    #[test]
+    fn the_peak_is_read() {
+        let status = "Name:\tlarge\nVmPeak:\t  900 kB\nVmHWM:\t  123 kB\nVmRSS:\t  100 kB\n";
+        assert_eq!(peak_bytes(status).unwrap(), 123 * 1024);
+        assert!(peak_bytes("VmRSS:\t 1 kB\n").unwrap_err().to_string().contains("VmHWM"));
+    }
+}
