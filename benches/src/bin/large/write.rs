@@ -16,7 +16,7 @@ use safetensors::tensor::{View, serialize_to_file};
 const BOUND: f32 = 0.034_641;
 const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// Writes a folder that `flowrl-cli` and `transformers` load. The same configuration gives the same bytes.
+/// Writes a Hugging Face folder, with a tokenizer of the first few tokens. The same configuration gives the same bytes.
 pub(crate) fn checkpoint(folder: &Path, config: &ModelConfig) -> Result<(), Failure> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("config.json"), config.to_json(Dtype::Bf16))?;
@@ -88,6 +88,7 @@ mod tests {
         });
         assert_eq!(a, b);
         let checkpoint = Checkpoint::open(&folder.path().join("a")).unwrap();
+        assert_eq!(checkpoint.tokenizer().unwrap().token_id(END_OF_TEXT), Some(config.eos_token_ids[0]));
         let mut embedding = vec![0.0; 21 * 8];
         checkpoint.read_f32("model.embed_tokens.weight", &[21, 8], &mut embedding).unwrap();
         let deviation = (embedding.iter().map(|x| x * x).sum::<f32>() / embedding.len() as f32).sqrt();
