@@ -1,5 +1,9 @@
 //! The configuration of a run: defaults < file < flags, resolved, written into the run directory, and replayable from there.
 
+mod settings;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +13,7 @@ use flowrl_core::optim::{AdamW, Decay, Schedule};
 use flowrl_core::partition::PartitionOptions;
 use flowrl_core::train::TrainOptions;
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Table;
 
 /// Everything that a run depends on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -260,7 +264,7 @@ impl Config {
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, a value of the wrong type: with file, line or key.
-    pub fn load(file: Option<&Path>, settings: &[String]) -> Result<Self> {
+    pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         let mut table = Table::new();
         if let Some(file) = file {
             let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -268,8 +272,8 @@ impl Config {
             toml::from_str::<Self>(&text).with_context(|| format!("in {}", file.display()))?;
             table = text.parse()?;
         }
-        for setting in settings {
-            set(&mut table, setting)?;
+        for setting in overrides {
+            settings::set(&mut table, setting)?;
         }
         table.try_into().context("in the settings")
     }
@@ -366,160 +370,5 @@ impl Config {
         }
         let resolved = Self { objective: spec, ..self.clone() };
         Ok(toml::to_string_pretty(&resolved)?)
-    }
-}
-
-/// Applies `section.key=value`, or `key=value` where only one section has that key.
-fn set(table: &mut Table, setting: &str) -> Result<()> {
-    let Some((path, text)) = setting.split_once('=') else {
-        bail!("`{setting}` is not of the form key=value");
-    };
-    if path.trim() == "objective" {
-        return set_objective(table, &parse_value(text.trim()));
-    }
-    let (section, key) = match path.trim().split_once('.') {
-        Some((section, key)) => (section.to_owned(), key.to_owned()),
-        None => (section_of(path.trim())?, path.trim().to_owned()),
-    };
-    let value = parse_value(text.trim());
-    let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-    let Value::Table(section) = section else { bail!("`{path}` is not in a section") };
-    section.insert(key, value);
-    Ok(())
-}
-
-/// `objective=NAME` replaces the preset or the kind, and leaves the other options of the objective.
-fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
-    let known = || Objective::named().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
-    let Some(name) = name.as_str() else { bail!("the objective is a name: {}", known()) };
-    let key = if name.parse::<Preset>().is_ok() {
-        "preset"
-    } else if name.parse::<Kind>().is_ok() {
-        "kind"
-    } else {
-        bail!("there is no objective `{name}`; there are {}", known())
-    };
-    let section = table.entry("objective").or_insert_with(|| Value::Table(Table::new()));
-    let Value::Table(section) = section else { bail!("`objective` is not a section") };
-    section.remove("preset");
-    section.remove("kind");
-    section.insert(key.to_owned(), Value::String(name.to_owned()));
-    Ok(())
-}
-
-/// A TOML value, or else a string: quotes may be left out.
-fn parse_value(text: &str) -> Value {
-    let parsed: Result<Table, _> = format!("value = {text}").parse();
-    parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
-}
-
-/// The one section that has this key.
-fn section_of(key: &str) -> Result<String> {
-    let sections = [
-        ("model", &["path", "recompute"][..]),
-        ("task", &["kind", "numbers", "max_number", "max_target", "prompts", "held_out", "verifier"]),
-        (
-            "objective",
-            &[
-                "kind",
-                "preset",
-                "beta",
-                "length",
-                "reward",
-                "reward_ddof",
-                "reward_eps",
-                "importance",
-                "clip_low",
-                "clip_high",
-                "token_mask",
-                "token_clip_low",
-                "token_clip_high",
-                "log_z",
-                "shape",
-                "huber_delta",
-                "kl",
-                "aggregate",
-            ],
-        ),
-        (
-            "train",
-            &["steps", "prompts", "samples", "minibatches", "epochs", "micro_batch", "seed", "threads", "rollouts"],
-        ),
-        ("sampling", &["max_tokens", "temperature", "top_k", "top_p"]),
-        ("optimizer", &["learning_rate", "warmup", "decay", "beta1", "beta2", "eps", "weight_decay", "clip_norm"]),
-        ("log_z", &["learning_rate", "weight_decay", "detach_trunk", "layers", "layer_norm", "dropout", "zero_init"]),
-        ("eval", &["every", "prompts", "samples"]),
-        ("run", &["save_every", "keep"]),
-    ];
-    let found: Vec<&str> = sections.iter().filter(|(_, keys)| keys.contains(&key)).map(|(name, _)| *name).collect();
-    match found[..] {
-        [section] => Ok(section.to_owned()),
-        [] => bail!("no option is called `{key}`; `flowrl-cli train --dry-run` prints them all"),
-        _ => {
-            let names: Vec<String> = found.iter().map(|section| format!("{section}.{key}")).collect();
-            bail!("`{key}` may be {}: write the section too", names.join(" or "))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn settings_override_the_file_and_a_resolved_config_replays() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("c.toml");
-        std::fs::write(&file, "[objective]\npreset = \"verl-recipe\"\n[train]\nsteps = 3\n").unwrap();
-        let settings = ["steps=7".to_owned(), "objective.beta=2.5".to_owned(), "numbers=[3, 4]".to_owned()];
-        let config = Config::load(Some(&file), &settings).unwrap();
-        assert_eq!((config.train.steps, config.objective.beta), (7, Some(2.5)));
-        assert_eq!(config.task.numbers, [3, 4]);
-        std::fs::write(&file, config.to_toml().unwrap()).unwrap();
-        let again = Config::load(Some(&file), &[]).unwrap();
-        assert_eq!(again.objective().unwrap(), config.objective().unwrap());
-        assert_eq!(again.to_toml().unwrap(), config.to_toml().unwrap());
-    }
-
-    #[test]
-    fn every_objective_survives_its_file() {
-        for (name, _) in Objective::named() {
-            let objective: Objective = name.parse().unwrap();
-            let config = Config { objective: ObjectiveSpec::from(&objective), ..Config::default() };
-            let again: Config = toml::from_str(&config.to_toml().unwrap()).unwrap();
-            assert_eq!(again.objective().unwrap(), objective, "{name}");
-        }
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        let error = |settings: &[&str]| {
-            let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-            let config = Config::load(None, &settings).map_err(|e| format!("{e:#}"));
-            match config {
-                Ok(config) => format!("{:#}", config.objective().unwrap_err()),
-                Err(error) => error,
-            }
-        };
-        assert!(error(&["setps=3"]).contains("no option is called `setps`"));
-        assert!(error(&["prompts=3"]).contains("task.prompts or train.prompts or eval.prompts"));
-        assert!(error(&["train.setps=3"]).contains("setps"));
-        assert!(error(&["objective.kind=grpo", "beta=3"]).contains("does not use beta"));
-        assert!(error(&["steps=many"]).contains("steps") || error(&["steps=many"]).contains("invalid type"));
-        assert!(error(&["steps"]).contains("key=value"));
-    }
-
-    #[test]
-    fn the_table_of_sections_is_complete() {
-        let config = Config { objective: ObjectiveSpec::from(&Objective::default()), ..Config::default() };
-        let table: Table = config.to_toml().unwrap().parse().unwrap();
-        for (section, keys) in &table {
-            for key in keys.as_table().unwrap().keys() {
-                match section_of(key) {
-                    Ok(found) => assert_eq!(&found, section, "{key}"),
-                    Err(error) => assert!(error.to_string().contains(&format!("{section}.{key}")), "{error}"),
-                }
-            }
-        }
     }
 }
