@@ -69,11 +69,14 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
             .collect();
         let eps = T::of(eps);
         self.pool().run(jobs, |((x, y), inv_rms)| {
-            vectorized(|| {
-                for ((x, y), s) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(inv_rms) {
-                    *s = norm::row(x, &w[..d], eps, y);
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for ((x, y), s) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(inv_rms) {
+                        *s = norm::row(x, &w[..d], eps, y);
+                    }
+                },
+            );
         });
         Ok(())
     }
@@ -102,18 +105,24 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
             .zip(dx[..rows * d].chunks_mut(block * d))
             .collect();
         self.pool().run(jobs, |(((dy, x), inv_rms), dx)| {
-            vectorized(|| {
-                let rows = dy.chunks_exact(d).zip(x.chunks_exact(d)).zip(inv_rms).zip(dx.chunks_exact_mut(d));
-                for (((dy, x), &s), dx) in rows {
-                    norm::row_backward_input(dy, x, &w[..d], s, dx);
+            vectorized(
+                #[inline(always)]
+                || {
+                    let rows = dy.chunks_exact(d).zip(x.chunks_exact(d)).zip(inv_rms).zip(dx.chunks_exact_mut(d));
+                    for (((dy, x), &s), dx) in rows {
+                        norm::row_backward_input(dy, x, &w[..d], s, dx);
+                    }
+                },
+            );
+        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((dy, x), &s) in dy[..rows * d].chunks_exact(d).zip(x.chunks_exact(d)).zip(inv_rms) {
+                    norm::row_backward_weight(dy, x, s, &mut dw[..d]);
                 }
-            });
-        });
-        vectorized(|| {
-            for ((dy, x), &s) in dy[..rows * d].chunks_exact(d).zip(x.chunks_exact(d)).zip(inv_rms) {
-                norm::row_backward_weight(dy, x, s, &mut dw[..d]);
-            }
-        });
+            },
+        );
         Ok(())
     }
 
@@ -142,16 +151,20 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
             .collect();
         let eps = T::of(eps);
         self.pool().run(jobs, |((x, y), inv_rms)| {
-            vectorized(|| {
-                let rows = x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(inv_rms.chunks_exact_mut(count));
-                for ((x, y), inv_rms) in rows {
-                    for (h, s) in inv_rms.iter_mut().enumerate() {
-                        let w = if h < heads.heads { w_q } else { w_k };
-                        *s = norm::row(&x[h * d..][..d], &w[..d], eps, &mut y[h * d..][..d]);
+            vectorized(
+                #[inline(always)]
+                || {
+                    let rows =
+                        x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(inv_rms.chunks_exact_mut(count));
+                    for ((x, y), inv_rms) in rows {
+                        for (h, s) in inv_rms.iter_mut().enumerate() {
+                            let w = if h < heads.heads { w_q } else { w_k };
+                            *s = norm::row(&x[h * d..][..d], &w[..d], eps, &mut y[h * d..][..d]);
+                        }
+                        y[count * d..].copy_from_slice(&x[count * d..]);
                     }
-                    y[count * d..].copy_from_slice(&x[count * d..]);
-                }
-            });
+                },
+            );
         });
         Ok(())
     }
@@ -176,20 +189,23 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         check_len("dw_q", dw_q.len(), d)?;
         check_len("dw_k", dw_k.len(), d)?;
         check_len("inv_rms", inv_rms.len(), rows * count)?;
-        vectorized(|| {
-            let rows = qkv[..rows * width]
-                .chunks_exact(width)
-                .zip(d_qkv.chunks_exact_mut(width))
-                .zip(inv_rms.chunks_exact(count));
-            for ((x, dy), inv_rms) in rows {
-                for (h, &s) in inv_rms.iter().enumerate() {
-                    let (w, dw) = if h < heads.heads { (w_q, &mut *dw_q) } else { (w_k, &mut *dw_k) };
-                    let (x, dy) = (&x[h * d..][..d], &mut dy[h * d..][..d]);
-                    norm::row_backward_weight(dy, x, s, &mut dw[..d]);
-                    norm::row_backward_in_place(dy, x, &w[..d], s);
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = qkv[..rows * width]
+                    .chunks_exact(width)
+                    .zip(d_qkv.chunks_exact_mut(width))
+                    .zip(inv_rms.chunks_exact(count));
+                for ((x, dy), inv_rms) in rows {
+                    for (h, &s) in inv_rms.iter().enumerate() {
+                        let (w, dw) = if h < heads.heads { (w_q, &mut *dw_q) } else { (w_k, &mut *dw_k) };
+                        let (x, dy) = (&x[h * d..][..d], &mut dy[h * d..][..d]);
+                        norm::row_backward_weight(dy, x, s, &mut dw[..d]);
+                        norm::row_backward_in_place(dy, x, &w[..d], s);
+                    }
                 }
-            }
-        });
+            },
+        );
         Ok(())
     }
 
@@ -210,14 +226,17 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         let block = block(self, rows, width);
         let jobs: Vec<_> = qkv[..rows * width].chunks_mut(block * width).zip(positions[..rows].chunks(block)).collect();
         self.pool().run(jobs, |(qkv, positions)| {
-            vectorized(|| {
-                for (row, &p) in qkv.chunks_exact_mut(width).zip(positions) {
-                    let (cos, sin) = (&cos[p as usize * half..][..half], &sin[p as usize * half..][..half]);
-                    for head in row[..heads.q_width() + heads.kv_width()].chunks_exact_mut(heads.head_dim) {
-                        rope::head(head, cos, sin, backward);
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (row, &p) in qkv.chunks_exact_mut(width).zip(positions) {
+                        let (cos, sin) = (&cos[p as usize * half..][..half], &sin[p as usize * half..][..half]);
+                        for head in row[..heads.q_width() + heads.kv_width()].chunks_exact_mut(heads.head_dim) {
+                            rope::head(head, cos, sin, backward);
+                        }
                     }
-                }
-            });
+                },
+            );
         });
         Ok(())
     }

@@ -108,7 +108,7 @@ impl Timing {
         (!ratios.is_empty()).then(|| quartiles(&ratios))
     }
 
-    /// One line under [`HEADER`].
+    /// One line under the header.
     pub(crate) fn row(&self) -> String {
         let [low, median, high] = quartiles(&self.theirs).map(|seconds| seconds * 1e3);
         let ours = self.our_median().map_or("-".to_owned(), |seconds| format!("{:.3}", seconds * 1e3));

@@ -52,7 +52,7 @@ fn parse_value(text: &str) -> Value {
 pub(super) fn section_of(key: &str) -> Result<String> {
     let sections = [
         ("model", &["path", "recompute"][..]),
-        ("task", &["kind", "numbers", "max_number", "max_target", "prompts", "held_out", "verifier"]),
+        ("task", &["kind", "numbers", "max_number", "max_target", "seed", "prompts", "held_out", "verifier"]),
         (
             "objective",
             &[

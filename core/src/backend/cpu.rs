@@ -272,7 +272,10 @@ impl<T: Real> Backend for CpuBackend<T> {
         check_len("inv_std", inv_std.len(), rows)?;
         let (gamma, beta) = (&gamma[..columns], &beta[..columns]);
         let (x, y) = (&x[..rows * columns], &mut y[..rows * columns]);
-        vectorized(|| kernel::norm::layer_norm(x, gamma, beta, eps, y, mean, inv_std));
+        vectorized(
+            #[inline(always)]
+            || kernel::norm::layer_norm(x, gamma, beta, eps, y, mean, inv_std),
+        );
         Ok(())
     }
 
@@ -295,11 +298,14 @@ impl<T: Real> Backend for CpuBackend<T> {
         check_len("mean", mean.len(), rows)?;
         check_len("inv_std", inv_std.len(), rows)?;
         let (x, dy) = (&x[..rows * columns], &mut dy[..rows * columns]);
-        vectorized(|| {
-            let (d_gamma, d_beta) = (&mut d_gamma[..columns], &mut d_beta[..columns]);
-            kernel::norm::layer_norm_backward_weight(x, mean, inv_std, dy, d_gamma, d_beta);
-            kernel::norm::layer_norm_backward_input(x, &gamma[..columns], mean, inv_std, dy);
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                let (d_gamma, d_beta) = (&mut d_gamma[..columns], &mut d_beta[..columns]);
+                kernel::norm::layer_norm_backward_weight(x, mean, inv_std, dy, d_gamma, d_beta);
+                kernel::norm::layer_norm_backward_input(x, &gamma[..columns], mean, inv_std, dy);
+            },
+        );
         Ok(())
     }
 
@@ -434,14 +440,22 @@ impl<T: Real> Backend for CpuBackend<T> {
             .zip(m[..len].chunks_mut(block))
             .zip(v[..len].chunks_mut(block))
             .collect();
-        self.pool.run(jobs, |(((p, g), m), v)| vectorized(|| kernel::optim::adamw(p, g, m, v, step)));
+        self.pool.run(jobs, |(((p, g), m), v)| {
+            vectorized(
+                #[inline(always)]
+                || kernel::optim::adamw(p, g, m, v, step),
+            )
+        });
         Ok(())
     }
 
     fn sum_squares(&self, x: &Vec<T>, len: usize) -> Result<f64, CpuError> {
         check_len("x", x.len(), len)?;
         let square = |v: T| v.f64() * v.f64();
-        Ok(vectorized(|| lanes::reduce(&x[..len], 0.0, square, |a, b| a + b)))
+        Ok(vectorized(
+            #[inline(always)]
+            || lanes::reduce(&x[..len], 0.0, square, |a, b| a + b),
+        ))
     }
 }
 
