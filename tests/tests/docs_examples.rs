@@ -100,7 +100,8 @@ fn the_two_targets_of_the_mathematics_page() {
 fn every_link_and_path_exists() {
     let docs = fs::read_dir(repository().join("docs")).expect("the folder docs");
     let names = docs.map(|entry| format!("docs/{}", entry.expect("readable").file_name().to_string_lossy()));
-    for name in names.chain(["ARCHITECTURE.md".to_owned()]) {
+    let pages = names.filter(|name| name.ends_with(".md"));
+    for name in pages.chain(["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"].map(str::to_owned)) {
         let text = page(&name);
         let folder = repository().join(&name).parent().expect("a folder").to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
