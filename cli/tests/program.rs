@@ -280,6 +280,14 @@ fn mistakes_are_named_and_lose_nothing() {
 }
 
 #[test]
+fn the_built_in_model_carries_the_tokenizer_that_pretrain_writes() {
+    let written = flowrl_lm::tokenizer::char_level(flowrl_lm::countdown::ALPHABET, "<|endoftext|>").unwrap();
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("model/tokenizer.json");
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(read(&std::fs::read_to_string(built_in).unwrap()), read(&written));
+}
+
+#[test]
 fn completion_scripts_and_help() {
     let d = std::env::temp_dir();
     for shell in ["bash", "zsh", "fish"] {

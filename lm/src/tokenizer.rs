@@ -98,19 +98,26 @@ fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Error {
     move |error| Error::Tokenizer { message: format!("cannot {what}: {error}") }
 }
 
-/// The text of a `tokenizer.json` with one token for each character of `alphabet`, and `eos` as token 0.
+/// The text of a `tokenizer.json` with one token for each character of `alphabet` (ASCII), and `eos` as token 0.
 ///
 /// Token i + 1 is the i-th character. Every text over the alphabet comes back from [`Tokenizer::decode`] unchanged,
-/// spaces included; a character that is not in it is an error. `transformers` loads the same file.
+/// spaces included; a character that is not in it is an error.
+///
+/// The form is byte-level BPE without merges, because `transformers` gives the tokenizer of a Qwen2 model that family's own
+/// rules for splitting text: where nothing is ever merged, splitting changes nothing.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] when `alphabet` is empty or repeats a character, or `eos` is empty or a single character of it.
+/// [`Error::Argument`] when `alphabet` is empty, repeats a character or has one that is not ASCII, or `eos` is empty or a single
+/// character of it.
 pub fn char_level(alphabet: &str, eos: &str) -> Result<String> {
     let mut vocab = Map::new();
     vocab.insert(eos.to_owned(), 0.into());
     for (i, c) in alphabet.chars().enumerate() {
-        if vocab.insert(c.to_string(), (i + 1).into()).is_some() {
+        let Some(symbol) = byte_symbol(c) else {
+            return Err(Error::argument("alphabet", format!("{alphabet:?} with {c:?}"), "ASCII characters only"));
+        };
+        if c.to_string() == eos || vocab.insert(symbol.to_string(), (i + 1).into()).is_some() {
             return Err(Error::argument("alphabet", format!("{alphabet:?}"), format!("without a second {c:?}")));
         }
     }
@@ -127,15 +134,27 @@ pub fn char_level(alphabet: &str, eos: &str) -> Result<String> {
             "special": true
         }],
         "normalizer": null,
-        "pre_tokenizer": {
-            "type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": false
-        },
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
         "post_processor": null,
-        "decoder": {"type": "Fuse"},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
         // The unknown token is deliberately not in the vocabulary: an unknown character is then an error.
-        "model": {"type": "WordLevel", "vocab": Value::Object(vocab), "unk_token": "[UNK]"}
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": "[UNK]", "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": Value::Object(vocab), "merges": []
+        }
     });
     Ok(format!("{tokenizer:#}\n"))
+}
+
+/// How byte-level BPE writes an ASCII character: itself if it is printable, else a letter from U+0100 on.
+fn byte_symbol(c: char) -> Option<char> {
+    match c {
+        '!'..='~' => Some(c),
+        '\0'..=' ' => char::from_u32(0x100 + u32::from(c)),
+        '\x7f' => Some('\u{121}'),
+        _ => None,
+    }
 }
 
 /// The text of a `tokenizer_config.json` to go with [`char_level`], so that `transformers` decodes without tidying spaces.
@@ -155,7 +174,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALPHABET: &str = "0123456789 +-*/()=:\né";
+    const ALPHABET: &str = "0123456789 +-*/()=:\n\x7f";
 
     #[test]
     fn special_tokens_in_the_text_are_one_token() {
@@ -164,7 +183,7 @@ mod tests {
         assert_eq!(tokenizer.decode(&[2, 0], true).unwrap(), "1");
         assert_eq!(tokenizer.decode(&[2, 0], false).unwrap(), "1<eos>");
         assert_eq!(tokenizer.vocab_size(), ALPHABET.chars().count() + 1);
-        assert_eq!((tokenizer.token(0).as_deref(), tokenizer.token_id(" ")), (Some("<eos>"), Some(11)));
+        assert_eq!((tokenizer.token(0).as_deref(), tokenizer.token_id("Ġ")), (Some("<eos>"), Some(11)));
     }
 
     #[test]
@@ -181,11 +200,12 @@ mod tests {
         assert!(char_level("ab", "a").is_err());
         assert!(char_level("", "x").is_err());
         assert!(char_level("ab", "").is_err());
+        assert!(char_level("é", "<eos>").unwrap_err().to_string().contains("ASCII"));
     }
 
     proptest! {
         #[test]
-        fn every_text_comes_back(text in "[0-9 +*/()=:\né-]{0,40}") {
+        fn every_text_comes_back(text in "[0-9 +*/()=:\n\x7f-]{0,40}") {
             let tokenizer = Tokenizer::from_bytes(char_level(ALPHABET, "<eos>").unwrap().as_bytes()).unwrap();
             let ids = tokenizer.encode(&text, true).unwrap();
             prop_assert_eq!(ids.len(), text.chars().count());
