@@ -40,6 +40,26 @@ pub enum PolicyError<E: BackendError> {
     /// The reference was asked for after it was dropped.
     #[error("the reference was not kept: this objective was said not to need it")]
     NoReference,
+    /// A list has the wrong length.
+    #[error("`{argument}` has {got} entries, {wanted} are wanted")]
+    Length {
+        /// The argument.
+        argument: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length it should have.
+        wanted: usize,
+    },
+    /// A completion answers a prompt that is not there.
+    #[error("`prompt_of[{completion}]` is {got}, but there are {prompts} prompts")]
+    PromptOf {
+        /// Which completion of the batch.
+        completion: usize,
+        /// The prompt it names.
+        got: usize,
+        /// Number of prompts.
+        prompts: usize,
+    },
     /// A backward pass without its forward pass.
     #[error("`backward` needs a `forward` pass before it")]
     NoForward,
@@ -154,6 +174,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         if moments.is_empty() {
             return Ok(());
         }
+        check_length("moments", moments.len(), self.weights.tensors().count())?;
         self.start_training()?;
         let backend = self.model.backend();
         if let Some(training) = &mut self.training {
@@ -195,8 +216,17 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     fn pack(&self, sequences: &Sequences<'_>) -> Result<Packed, PolicyError<B::Error>> {
         self.check("prompt", sequences.prompts)?;
         self.check("completion", sequences.completions)?;
+        let (prompts, prompt_of) = (sequences.prompts.len(), sequences.prompt_of);
+        check_length("prompt_of", prompt_of.len(), sequences.completions.len())?;
+        if let Some(completion) = prompt_of.iter().position(|&p| p >= prompts) {
+            return Err(PolicyError::PromptOf { completion, got: prompt_of[completion], prompts });
+        }
         Ok(Packed::new(sequences.prompts, sequences.completions, sequences.prompt_of))
     }
+}
+
+fn check_length<E: BackendError>(argument: &'static str, got: usize, wanted: usize) -> Result<(), PolicyError<E>> {
+    if got == wanted { Ok(()) } else { Err(PolicyError::Length { argument, got, wanted }) }
 }
 
 fn num_zero<B: Backend>() -> B::Real {
@@ -235,6 +265,8 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         entropies: &mut [B::Real],
     ) -> Result<(), Self::Error> {
         let packed = self.pack(sequences)?;
+        check_length("log_probs", log_probs.len(), packed.targets.len())?;
+        check_length("entropies", entropies.len(), packed.targets.len())?;
         let weights = match model {
             Model::Policy => &self.weights,
             Model::Reference => self.reference.as_ref().ok_or(PolicyError::NoReference)?,
@@ -252,6 +284,8 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         representation: Option<&mut B::Buffer>,
     ) -> Result<(), Self::Error> {
         let packed = self.pack(sequences)?;
+        check_length("log_probs", log_probs.len(), packed.targets.len())?;
+        check_length("entropies", entropies.len(), packed.targets.len())?;
         self.model.log_probs(&self.weights, &packed, temperature, self.keep, log_probs, entropies)?;
         if let Some(out) = representation {
             self.model.mean_hidden(&packed.prompts, out)?;
@@ -263,6 +297,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
     fn backward(&mut self, d_log_probs: &[B::Real], d_representation: Option<&B::Buffer>) -> Result<(), Self::Error> {
         self.start_training()?;
         let (packed, temperature) = self.last.take().ok_or(PolicyError::NoForward)?;
+        check_length("d_log_probs", d_log_probs.len(), packed.targets.len())?;
         if let Some(training) = &mut self.training {
             let grads = &mut training.grads;
             self.model.backward(&self.weights, grads, &packed, temperature, d_log_probs, d_representation)?;

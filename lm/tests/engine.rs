@@ -3,7 +3,7 @@
 mod common;
 
 use common::{COMPLETIONS, FLAGS, PROMPT_OF, PROMPTS, dims, policy, weights};
-use flowrl_core::backend::{Backend, CpuBackend, Sampler};
+use flowrl_core::backend::{CpuBackend, Sampler};
 use flowrl_core::optim::AdamW;
 use flowrl_core::policy::{Model, Policy, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
@@ -205,5 +205,16 @@ fn bad_tokens_and_empty_prompts_are_errors() {
     let empty = Sequences { prompts: &[&[]], completions: &[&[1]], prompt_of: &[0] };
     let error = policy.score(&empty, Model::Policy, 1.0, &mut one, &mut [0.0]).unwrap_err().to_string();
     assert!(error.contains("prompt 0 has no tokens"), "{error}");
-    let _ = policy.backend().zeros(1);
+    let stray = Sequences { prompts: &[&[1]], completions: &[&[1]], prompt_of: &[1] };
+    let error = policy.score(&stray, Model::Policy, 1.0, &mut one, &mut [0.0]).unwrap_err().to_string();
+    assert!(error.contains("`prompt_of[0]` is 1, but there are 1 prompts"), "{error}");
+    let good = Sequences { prompt_of: &[0], ..stray };
+    let error = policy.forward(&good, 1.0, &mut [], &mut [0.0], None).unwrap_err().to_string();
+    assert!(error.contains("`log_probs` has 0 entries, 1 are wanted"), "{error}");
+    policy.forward(&good, 1.0, &mut one, &mut [0.0], None).unwrap();
+    let error = policy.backward(&[], None).unwrap_err().to_string();
+    assert!(error.contains("d_log_probs"), "{error}");
+    assert!(matches!(policy.backward(&[0.0], None), Err(flowrl_lm::PolicyError::NoForward)));
+    let error = policy.restore_moments(&[[vec![], vec![]]]).unwrap_err().to_string();
+    assert!(error.contains("`moments` has 1 entries"), "{error}");
 }

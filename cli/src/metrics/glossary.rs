@@ -23,7 +23,7 @@ pub const GLOSSARY: &[Term] = &[
     (
         "loss",
         "",
-        "The objective that is minimised; for FlowRL (1/B) Σ w δ², the weighted mean of the squared residual.",
+        "The objective that is minimised; for FlowRL (1/B) Σ w δ², the weighted mean of the squared residual, which can rise while training works because the detached w grows where r̂ > 0.",
     ),
     ("reward_mean", "", "Mean raw reward r of the sampled completions, before any shaping."),
     ("reward_std", "", "Standard deviation of the raw reward over the batch."),
