@@ -6,7 +6,6 @@
 //! | `metrics.jsonl` | one record per step, see [`crate::metrics`] |
 //! | `rollouts.jsonl` | sampled completions with their rewards |
 //! | `checkpoints/step-000100/` | weights and trainer state; complete if and only if it bears this name |
-//! | `eval.json` | the last evaluation |
 //! | `report.html` | see [`crate::report`] |
 //!
 //! A writer holds a lock on `.lock` for as long as it lives; the operating system releases it when the process dies.
@@ -98,11 +97,6 @@ impl RunDir {
     /// `rollouts.jsonl`.
     pub fn rollouts(&self) -> PathBuf {
         self.root.join("rollouts.jsonl")
-    }
-
-    /// `eval.json`.
-    pub fn eval(&self) -> PathBuf {
-        self.root.join("eval.json")
     }
 
     /// `report.html`.

@@ -26,7 +26,7 @@ use crate::{metrics::GLOSSARY, run_dir::RunDir};
 
 /// Writes `report.html` into a run directory and returns its path.
 ///
-/// It is read from `config.toml`, `metrics.jsonl`, `eval.json` and the end of `rollouts.jsonl`; any but one of the first
+/// It is read from `config.toml`, `metrics.jsonl` and the end of `rollouts.jsonl`; any but one of the first
 /// two may be missing. A chart appears when its metrics do.
 ///
 /// # Errors

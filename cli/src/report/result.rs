@@ -56,7 +56,6 @@ struct Row {
     /// Absent when there was only one evaluation.
     after: Option<f64>,
     target: Option<f64>,
-    latest: Option<f64>,
     better: Better,
 }
 
@@ -82,7 +81,6 @@ impl Row {
             before: first.1,
             after: (last.0 > first.0).then_some(last.1),
             target,
-            latest: run.eval.as_ref().and_then(|eval| eval.number(metric)),
             better: *better,
         })
     }
@@ -186,14 +184,9 @@ fn in_words(out: &mut String, rows: &[Row]) {
 }
 
 fn table(out: &mut String, rows: &[Row]) {
-    let latest = rows.iter().any(|row| row.latest.is_some());
-    let extra = if latest { "<th>latest evaluation</th>" } else { "" };
-    push(
-        out,
-        format_args!(
-            "<div class=scroll><table><thead><tr><th>measure</th><th>before</th><th>after</th><th>target</th>\
-             <th>change</th><th></th>{extra}</tr></thead><tbody>"
-        ),
+    out.push_str(
+        "<div class=scroll><table><thead><tr><th>measure</th><th>before</th><th>after</th><th>target</th>\
+         <th>change</th><th></th></tr></thead><tbody>",
     );
     let or_dash = |x: Option<f64>, unit| x.map_or_else(|| "–".to_owned(), |x| quantity(x, unit));
     for row in rows {
@@ -214,9 +207,6 @@ fn table(out: &mut String, rows: &[Row]) {
                 or_dash(row.target, row.unit),
             ),
         );
-        if latest {
-            push(out, format_args!("<td>{}</td>", or_dash(row.latest, row.unit)));
-        }
         out.push_str("</tr>");
     }
     out.push_str("</tbody></table></div>");

@@ -3,7 +3,6 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
-use serde_json::Value as Json;
 
 use crate::{
     metrics::{self, Record, Value},
@@ -17,23 +16,17 @@ pub(crate) struct Run {
     pub(crate) config: toml::Table,
     pub(crate) config_text: String,
     pub(crate) records: Vec<Record>,
-    /// The flat numbers of `eval.json`.
-    pub(crate) eval: Option<Record>,
 }
 
 impl Run {
-    /// Reads the configuration, the metrics and the last evaluation; each may be missing.
+    /// Reads the configuration and the metrics; each may be missing.
     pub(crate) fn read(dir: &RunDir) -> Result<Self> {
         let config_text = read_if_there(&dir.config())?.unwrap_or_default();
         let config = config_text.parse().with_context(|| format!("{}", dir.config().display()))?;
         let records = if dir.metrics().exists() { metrics::read(&dir.metrics())? } else { Vec::new() };
-        let eval = match read_if_there(&dir.eval())? {
-            Some(text) => Some(flat(&text).with_context(|| format!("{}", dir.eval().display()))?),
-            None => None,
-        };
         let root = dir.root().canonicalize().unwrap_or_else(|_| dir.root().to_owned());
         let name = root.file_name().map_or_else(|| root.display().to_string(), |name| name.to_string_lossy().into());
-        Ok(Self { name, config, config_text, records, eval })
+        Ok(Self { name, config, config_text, records })
     }
 
     /// The values of a metric as `(step, value)` in the order of the steps; of several at one step the last counts.
@@ -88,18 +81,6 @@ fn read_if_there(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The numbers at the top level of a JSON object; whatever is nested is for others to read.
-fn flat(text: &str) -> Result<Record> {
-    let object: serde_json::Map<String, Json> = serde_json::from_str(text).context("expected one JSON object")?;
-    let mut record = Record::default();
-    for (name, value) in &object {
-        if let Some(number) = value.as_f64() {
-            record.set(name, number);
-        }
-    }
-    Ok(record)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,8 +89,7 @@ mod tests {
     fn the_last_of_several_values_at_one_step_counts() {
         let record = |step, value: f64| Record::new(step).set("loss", value).clone();
         let records = vec![record(2, 5.0), record(1, 9.0), record(2, f64::NAN), record(2, 4.0), record(3, f64::NAN)];
-        let run =
-            Run { name: "a-seed1".into(), config: toml::Table::new(), config_text: String::new(), records, eval: None };
+        let run = Run { name: "a-seed1".into(), config: toml::Table::new(), config_text: String::new(), records };
         assert_eq!(run.series("loss")[..2], [(1.0, 9.0), (2.0, 4.0)]);
         assert_eq!(run.ends("loss"), Some(((1.0, 9.0), (2.0, 4.0))));
         assert_eq!(run.ends("reward_mean"), None);
