@@ -64,7 +64,7 @@ struct Pass<'a, T> {
 
 impl<T: Real> Pass<'_, T> {
     /// Everything of sequence i that does not depend on log Z. Leaves u = (L − L_ref)/divisor − βr̂ in `residuals`, log w
-    /// before clipping in `weights`, and ∂u/∂l_t (1/divisor, or 0 where masked) in `d_log_probs`.
+    /// before clipping in `weights`, and ∂u/∂l_t (1/divisor, or 0 where dropped) in `d_log_probs` if a mask applies.
     fn without_log_z(&self, i: usize, out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
         let ratios = LogRatios::of(self.batch, i)?;
         let advantage = self.batch.advantages[i].f64();
@@ -98,16 +98,10 @@ impl<T: Real> Pass<'_, T> {
             diagnostics.inverse_lengths.push(1.0 / length as f64);
         }
 
-        let divisor = match self.options.length {
-            Length::Mean => length.max(1) as f64,
-            Length::Sum => 1.0,
-            Length::Fixed(n) => n as f64,
-        };
+        let divisor = self.divisor(length);
         if masked {
             let inverse = T::of(1.0 / divisor);
             d.iter_mut().for_each(|d| *d *= inverse);
-        } else {
-            d.fill(T::of(1.0 / divisor));
         }
         out.residuals[i] = T::of(sum_ref / divisor - self.options.beta * advantage);
         out.weights[i] = T::of(match self.options.importance {
@@ -118,16 +112,28 @@ impl<T: Real> Pass<'_, T> {
         Ok(())
     }
 
+    /// What L and L_ref of a sequence of `length` tokens are divided by.
+    fn divisor(&self, length: usize) -> f64 {
+        match self.options.length {
+            Length::Mean => length.max(1) as f64,
+            Length::Sum => 1.0,
+            Length::Fixed(n) => n as f64,
+        }
+    }
+
+    /// The old log-probs of a sequence that the token mask applies to.
+    fn masked_by(&self, advantage: f64) -> Option<&[T]> {
+        self.batch.old_log_probs.filter(|_| self.options.token_mask == TokenMask::Cispo && advantage != 0.0)
+    }
+
     /// Whether a mask applies to sequence i; then `keep` gets 1 for each token that stays and 0 for each that is dropped.
     fn mark_kept(&self, i: usize, advantage: f64, keep: &mut [T]) -> bool {
-        let (TokenMask::Cispo, Some(old)) = (self.options.token_mask, self.batch.old_log_probs) else {
-            return false;
-        };
+        let Some(old) = self.masked_by(advantage) else { return false };
         // π/π_old > high, compared as logarithms; no exponential per token.
-        let (sign, bound) = match advantage {
-            a if a > 0.0 => (1.0, Real::ln(self.options.token_clip_high)),
-            a if a < 0.0 => (-1.0, -Real::ln(self.options.token_clip_low)),
-            _ => return false,
+        let (sign, bound) = if advantage > 0.0 {
+            (1.0, Real::ln(self.options.token_clip_high))
+        } else {
+            (-1.0, -Real::ln(self.options.token_clip_low))
         };
         let tokens = self.batch.tokens(i);
         for ((keep, l), old) in keep.iter_mut().zip(&self.batch.log_probs[tokens.clone()]).zip(&old[tokens]) {
@@ -191,7 +197,13 @@ impl<T: Real> Pass<'_, T> {
         }
         let scale = T::of(slope);
         out.d_log_z[i] = if self.options.log_z.is_input() { scale } else { T::zero() };
-        out.d_log_probs[self.batch.tokens(i)].iter_mut().for_each(|d| *d *= scale);
+        let d = &mut out.d_log_probs[self.batch.tokens(i)];
+        if self.masked_by(self.batch.advantages[i].f64()).is_some() {
+            d.iter_mut().for_each(|d| *d *= scale);
+        } else {
+            let inverse = T::of(1.0 / self.divisor(d.len()));
+            d.fill(inverse * scale);
+        }
 
         let weighted = self.options.importance != Importance::None;
         diagnostics.loss += loss;

@@ -5,8 +5,8 @@
 
 use super::{Batch, Error};
 use crate::Real;
-
-const LANES: usize = 8;
+use crate::kernel::lanes::{self, LANES};
+use crate::kernel::vectorized;
 
 /// Σ (a − b) and max |a − b| over a sequence.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,8 +29,9 @@ impl LogRatios {
     pub(super) fn of<T: Real>(batch: &Batch<'_, T>, i: usize) -> Result<Self, Error> {
         let tokens = batch.tokens(i);
         let l = &batch.log_probs[tokens.clone()];
-        let against = |other: Option<&[T]>| other.map(|o| difference(l, &o[tokens.clone()]));
-        let ratios = Self { reference: against(batch.ref_log_probs), old: against(batch.old_log_probs) };
+        let reference = batch.ref_log_probs.map(|r| &r[tokens.clone()]);
+        let old = batch.old_log_probs.map(|o| &o[tokens]);
+        let ratios = Self { reference: reference.map(|r| difference(l, r)), old: old.map(|o| difference(l, o)) };
         // A sum is finite only if every term is.
         let mut sums = [ratios.reference, ratios.old].into_iter().flatten().peekable();
         let finite = match sums.peek() {
@@ -42,22 +43,29 @@ impl LogRatios {
 }
 
 /// Σ (a − b) and max |a − b|.
-pub(super) fn difference<T: Real>(a: &[T], b: &[T]) -> Difference {
-    let (mut sum, mut max) = ([0.0; LANES], [0.0; LANES]);
-    let ((chunks_a, tail_a), (chunks_b, tail_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in chunks_a.iter().zip(chunks_b) {
-        for lane in 0..LANES {
-            let d = a[lane].f64() - b[lane].f64();
-            sum[lane] += d;
-            max[lane] = if d.abs() > max[lane] { d.abs() } else { max[lane] };
-        }
-    }
-    for (lane, (a, b)) in tail_a.iter().zip(tail_b).enumerate() {
-        let d = a.f64() - b.f64();
-        sum[lane] += d;
-        max[lane] = max[lane].max(d.abs());
-    }
-    Difference { sum: tree_sum(sum), max_abs: max.into_iter().fold(0.0, f64::max) }
+fn difference<T: Real>(a: &[T], b: &[T]) -> Difference {
+    vectorized(
+        #[inline(always)]
+        || {
+            let (mut sum, mut max) = ([0.0; LANES], [0.0; LANES]);
+            let ((chunks_a, tail_a), (chunks_b, tail_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+            for (a, b) in chunks_a.iter().zip(chunks_b) {
+                let d: [f64; LANES] = core::array::from_fn(|i| a[i].f64() - b[i].f64());
+                for i in 0..LANES {
+                    sum[i] += d[i];
+                }
+                for i in 0..LANES {
+                    max[i] = if d[i].abs() > max[i] { d[i].abs() } else { max[i] };
+                }
+            }
+            for (lane, (a, b)) in tail_a.iter().zip(tail_b).enumerate() {
+                let d = a.f64() - b.f64();
+                sum[lane] += d;
+                max[lane] = max[lane].max(d.abs());
+            }
+            Difference { sum: lanes::fold(sum, |a, b| a + b), max_abs: max.into_iter().fold(0.0, f64::max) }
+        },
+    )
 }
 
 /// Σ (a − b) over the tokens with a non-zero entry in `keep`, and how many there are.
@@ -70,10 +78,6 @@ pub(super) fn masked_sum<T: Real>(a: &[T], b: &[T], keep: &[T]) -> (f64, usize) 
         }
     }
     (sum, count)
-}
-
-fn tree_sum(s: [f64; LANES]) -> f64 {
-    ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 }
 
 /// The slow path: which value of sequence i is not finite.
