@@ -6,6 +6,7 @@ pub mod compare;
 pub mod config;
 pub mod embedded;
 pub mod metrics;
+pub mod output;
 pub mod progress;
 pub mod report;
 pub mod run_dir;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use flowrl_cli::commands::{compare, eval, loss, pretrain, sample, score, train};
+use flowrl_cli::say;
 
 /// Train a language model to match a reward distribution instead of collapsing onto one answer (FlowRL).
 #[derive(Parser)]
@@ -43,7 +44,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Compare(args) => compare::run(args, cli.json)?,
         Command::Pretrain(args) => pretrain::run(args, cli.json)?,
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "flowrl-cli", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "flowrl-cli", &mut script);
+            say!("{}", String::from_utf8(script)?.trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)

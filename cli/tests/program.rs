@@ -159,6 +159,24 @@ fn an_interrupt_finishes_the_step_saves_and_exits_130() {
 }
 
 #[test]
+fn a_reader_that_leaves_early_ends_no_program_with_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let small = &SMALL[..];
+    let eval = [&["eval"][..], small].concat();
+    let sample = ["sample", "--prompt", "3 5 7 = 22 : ", "--max-tokens", "4"];
+    let run = train("r", &["--steps", "2", "--json"]);
+    for arguments in [&eval[..], &sample, &run, &["completions", "bash"], &train("d", &["--dry-run"])] {
+        let mut command = program(arguments, directory.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains("panicked"), "{arguments:?}: {said}");
+    }
+    assert_eq!(timeless(&directory.path().join("r")).len(), 3, "the run was not cut short");
+}
+
+#[test]
 fn stored_completions_are_learned_from() {
     let directory = tempfile::tempdir().unwrap();
     ok(&train("source", &["--steps", "2"]), directory.path());

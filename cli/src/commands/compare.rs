@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::say;
+
 /// Compare runs: means and spread over seeds, in a table and in one page of charts.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CompareArgs {
@@ -23,11 +25,11 @@ pub fn run(args: &CompareArgs, json: bool) -> Result<()> {
     let comparison = crate::compare::compare(&args.runs)?;
     comparison.write_html(&args.out)?;
     if json {
-        println!("{}", comparison.to_json());
+        say!("{}", comparison.to_json());
     } else {
-        println!("{}", comparison.to_markdown());
+        say!("{}", comparison.to_markdown());
         for note in &comparison.notes {
-            println!("\nnote: {note}");
+            say!("\nnote: {note}");
         }
         eprintln!("{}", args.out.display());
     }

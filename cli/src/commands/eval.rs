@@ -11,6 +11,7 @@ use flowrl_lm::evaluate::{Target, evaluate};
 use flowrl_lm::load_weights;
 
 use crate::args::ConfigArgs;
+use crate::say;
 use crate::session::{self, Tasks};
 
 /// Measure a model on held-out prompts: success, pass@k, distinct answers, and exact measures where answers can be enumerated.
@@ -45,10 +46,10 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     let found = pool.enter(|| evaluate(&mut policy, held_out, prompts, &options, Target { beta }, true))?;
     if json {
         let map: serde_json::Map<_, _> = found.metrics.into_iter().map(|(k, v)| (k, v.into())).collect();
-        println!("{}", serde_json::Value::Object(map));
+        say!("{}", serde_json::Value::Object(map));
     } else {
         for (name, value) in found.metrics {
-            println!("{name:24} {value:.4}");
+            say!("{name:24} {value:.4}");
         }
     }
     Ok(())

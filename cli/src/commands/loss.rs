@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use flowrl_core::objective::file::BatchFile;
 
+use crate::say;
+
 /// Loss, gradients and metrics of a batch file, as JSON, in double precision.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LossArgs {
@@ -22,6 +24,6 @@ pub fn run(args: &LossArgs) -> Result<()> {
     let text = std::fs::read_to_string(&args.batch).with_context(|| format!("cannot read {path}"))?;
     let batch: BatchFile = serde_json::from_str(&text).with_context(|| format!("in {path}"))?;
     let result = batch.evaluate::<f64>().with_context(|| format!("in {path}"))?;
-    println!("{}", serde_json::to_string(&result)?);
+    say!("{}", serde_json::to_string(&result)?);
     Ok(())
 }

@@ -16,6 +16,7 @@ use flowrl_lm::tokenizer::{Tokenizer, char_level, char_level_config};
 use flowrl_lm::{TransformerPolicy, load_policy, save_policy};
 
 use crate::progress;
+use crate::say;
 
 /// Train the small built-in model from nothing on Countdown problems.
 ///
@@ -105,13 +106,9 @@ pub fn run(args: &PretrainArgs, json: bool) -> Result<()> {
     let policy = load_policy(CpuBackend::<f32>::new(args.threads), &saved)?;
     let success = held_out_success(policy, &problems, &tokenizer, eos, args.seed)?;
     if json {
-        println!("{}", serde_json::json!({"out": args.out, "held_out_success": success}));
+        say!("{}", serde_json::json!({"out": args.out, "held_out_success": success}));
     } else {
-        println!(
-            "{}: {:.1} % of sampled answers to held-out problems are correct",
-            args.out.display(),
-            success * 100.0
-        );
+        say!("{}: {:.1} % of sampled answers to held-out problems are correct", args.out.display(), success * 100.0);
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::prompts::{PromptRow, read_prompts};
 use flowrl_lm::task::Text;
 
+use crate::say;
 use crate::session;
 
 /// Complete prompts with a model.
@@ -83,9 +84,9 @@ pub fn run(args: &SampleArgs, json: bool) -> Result<()> {
                 "log_probs": &drawn.log_probs[range],
                 "ended": drawn.ended[i],
             });
-            println!("{row}");
+            say!("{row}");
         } else {
-            println!("{}{completion}", text.render(&rows[drawn.prompt_of[i]])?);
+            say!("{}{completion}", text.render(&rows[drawn.prompt_of[i]])?);
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ use flowrl_lm::task::Text;
 use serde::Deserialize;
 
 use crate::session;
+use crate::{output, say};
 
 /// Log-probabilities and entropies of completions, a JSON line per row.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,7 +68,10 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
                 "log_probs": &log_probs[range.clone()],
                 "entropies": &entropies[range],
             });
-            println!("{row}");
+            say!("{row}");
+        }
+        if output::closed() {
+            break;
         }
     }
     Ok(())

@@ -22,6 +22,7 @@ use crate::args::ConfigArgs;
 use crate::config::Config;
 use crate::metrics::{Record, Writer};
 use crate::run_dir::RunDir;
+use crate::say;
 use crate::session::{self, CpuPolicy, Tasks};
 use crate::{progress, report};
 use files::RolloutWriter;
@@ -178,7 +179,7 @@ impl Run {
     fn record(&mut self, record: &Record) -> Result<()> {
         self.metrics.append(record)?;
         if self.json {
-            println!("{}", record.to_line());
+            say!("{}", record.to_line());
         }
         Ok(())
     }

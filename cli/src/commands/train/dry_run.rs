@@ -6,6 +6,7 @@ use flowrl_core::train::TrainOptions;
 use flowrl_lm::model::{Dimensions, Keep, memory_plan};
 
 use crate::config::Config;
+use crate::say;
 use crate::session::{self, Tasks};
 
 /// Prints the resolved configuration (which replays) and, as comments, the memory plan.
@@ -14,18 +15,18 @@ pub(super) fn print(config: &Config) -> Result<()> {
     let options = config.train_options()?;
     let origin = session::open_model(config.model.path.as_deref())?;
     let tasks = Tasks::open(config, &origin)?;
-    print!("{}", config.to_toml()?);
+    say!("{}", config.to_toml()?.trim_end());
     let model = origin.config();
-    println!("\n# model: {} parameters", model.parameter_count());
-    println!("# prompts: {} to train on, {} held out", count(&tasks.train), count(&tasks.held_out));
-    println!("# memory plan, in MiB of f32 numbers:");
+    say!("\n# model: {} parameters", model.parameter_count());
+    say!("# prompts: {} to train on, {} held out", count(&tasks.train), count(&tasks.held_out));
+    say!("# memory plan, in MiB of f32 numbers:");
     let mut total = 0.0;
     for (what, elements) in plan(config, &objective, &options, &Dimensions::from(model), &tasks) {
         let mib = elements as f64 * 4.0 / f64::from(1 << 20);
         total += mib;
-        println!("# {mib:10.1}  {what}");
+        say!("# {mib:10.1}  {what}");
     }
-    println!("# {total:10.1}  in all, at most");
+    say!("# {total:10.1}  in all, at most");
     Ok(())
 }
 

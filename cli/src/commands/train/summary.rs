@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::metrics;
 use crate::run_dir::RunDir;
+use crate::say;
 
 const ROWS: [(&str, &str); 9] = [
     ("success, sampled", "eval_success"),
@@ -24,17 +25,17 @@ pub(super) fn print(directory: &RunDir, report: &Path) -> Result<()> {
     let records = metrics::read(&directory.metrics())?;
     let evaluated: Vec<_> = records.iter().filter(|r| r.number("eval_success").is_some()).collect();
     if let [before, .., after] = evaluated[..] {
-        println!("{:28} {:>9} {:>9}", "on held-out prompts", "before", "after");
+        say!("{:28} {:>9} {:>9}", "on held-out prompts", "before", "after");
         for (label, name) in ROWS {
             if let (Some(a), Some(b)) = (before.number(name), after.number(name)) {
-                println!("{label:28} {a:9.3} {b:9.3}");
+                say!("{label:28} {a:9.3} {b:9.3}");
             }
         }
-        println!();
+        say!("");
     }
     if let Some(deviation) = records.iter().filter_map(|r| r.number("first_ratio_deviation")).reduce(f64::max) {
-        println!("largest |log π − log π_old| in a first update: {deviation:e}");
+        say!("largest |log π − log π_old| in a first update: {deviation:e}");
     }
-    println!("report: {}", report.display());
+    say!("report: {}", report.display());
     Ok(())
 }

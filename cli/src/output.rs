@@ -1,0 +1,36 @@
+//! Standard output, where results go and nothing else does.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Writes a line to standard output. [`say!`](crate::say) formats one.
+///
+/// # Errors
+/// Where nothing can be written, for example to a full disk. A reader that has seen enough (`| head`) is not an error: the line
+/// is dropped, and [`closed`] tells a long job that nobody listens.
+pub fn line(text: &dyn std::fmt::Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            CLOSED.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Whether the reader of standard output has gone.
+#[must_use]
+pub fn closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
+/// Writes a formatted line to standard output and returns early where that fails, as `?` does.
+#[macro_export]
+macro_rules! say {
+    ($($argument:tt)*) => {
+        $crate::output::line(&format_args!($($argument)*))?
+    };
+}
