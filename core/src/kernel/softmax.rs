@@ -45,20 +45,25 @@ pub fn summarize<T: Real, M: Math>(logits: &[T], scale: T) -> RowSummary<T> {
             let z = chunk[i] * scale - max;
             let e = M::exp(z);
             sums[i] += e;
-            // −∞·0 is NaN; a token that cannot be drawn adds nothing to the entropy.
-            weighted[i] += if e > T::zero() { e * z } else { T::zero() };
+            weighted[i] += e * finite(z);
         }
     }
     for (i, &z) in rest.iter().enumerate() {
         let z = z * scale - max;
         let e = M::exp(z);
         sums[i] += e;
-        weighted[i] += if e > T::zero() { e * z } else { T::zero() };
+        weighted[i] += e * finite(z);
     }
     let total = lanes::fold(sums, |a, b| a + b);
     let weighted = lanes::fold(weighted, |a, b| a + b);
     let log_total = total.ln();
     RowSummary { max, log_total, entropy: log_total - weighted / total }
+}
+
+/// z, but not −∞: −∞·0 is NaN, and a token that cannot be drawn adds nothing to the entropy.
+#[inline(always)]
+fn finite<T: Real>(z: T) -> T {
+    if z < T::min_value() { T::min_value() } else { z }
 }
 
 /// The gradient of c·log p(target) with respect to one row of logits, in place: zⱼ ← c·s·([j = target] − pⱼ).
