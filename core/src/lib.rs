@@ -15,6 +15,8 @@ extern crate std;
 pub mod backend;
 pub mod exact;
 pub mod kernel;
+#[cfg(feature = "alloc")]
+pub mod lab;
 pub mod objective;
 pub mod optim;
 #[cfg(feature = "alloc")]
