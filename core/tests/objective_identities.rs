@@ -4,7 +4,9 @@ mod enumerable;
 
 use enumerable::{Tree, assert_close, finite_difference, numbers};
 use flowrl_core::exact;
-use flowrl_core::objective::{FlowRl, Importance, Length, LogZ, Objective, Preset, Reward, Sequence};
+use flowrl_core::objective::{
+    Aggregate, Baseline, BaselineKind, FlowRl, Importance, KlIn, Length, LogZ, Objective, Preset, Reward, Sequence,
+};
 
 /// Sums and raw rewards, β small enough for round numbers.
 fn plain() -> FlowRl {
@@ -46,6 +48,52 @@ fn on_policy_the_gradient_is_twice_that_of_the_kl_divergence_for_any_log_z() {
     for log_z in [-3.0, 0.0, 1.7] {
         assert_close(&p.on_policy(plain(), log_z), &twice, 1e-9);
     }
+}
+
+/// ∇(−E[r] + ½·penalty), the expectation of REINFORCE's gradient on raw rewards with a KL term of coefficient ½.
+fn penalised(p: &Problem, kl_in: KlIn) -> Vec<f64> {
+    let (l, l_ref) = (p.tree.token_log_probs(&p.theta), p.tree.token_log_probs(&p.reference));
+    let options = Baseline { kl: 0.5, kl_in, aggregate: Aggregate::Fixed(1), ..Baseline::new(BaselineKind::Reinforce) };
+    let sequence = |y: usize| Sequence {
+        reward: p.rewards[y],
+        log_probs: &l[y],
+        ref_log_probs: Some(&l_ref[y]),
+        ..Sequence::default()
+    };
+    let sequences: Vec<_> = (0..l.len()).map(sequence).collect();
+    let evaluation = Objective::Baseline(options).compute(&sequences).expect("valid input");
+    let probabilities: Vec<_> = p.tree.log_probs(&p.theta).iter().map(|l| l.exp()).collect();
+    p.tree.gradient(&p.theta, |y, t| probabilities[y] * l.len() as f64 * evaluation.d_log_probs(y)[t])
+}
+
+#[test]
+fn a_kl_term_in_the_reward_has_the_gradient_of_the_reverse_kl_and_one_in_the_loss_of_the_forward_kl() {
+    let one_token = Tree { strings: (0..5).map(|a| vec![Some((0, a))]).collect(), arity: 5, prefixes: 1 };
+    for (tree, kl_in) in [(Tree::ended(), KlIn::Reward), (Tree::equal_length(), KlIn::Reward), (one_token, KlIn::Loss)]
+    {
+        let p = Problem::new(tree);
+        let reference = p.tree.log_probs(&p.reference);
+        let want = finite_difference(&p.theta, |theta| {
+            let policy = p.tree.log_probs(theta);
+            let kl = match kl_in {
+                KlIn::Reward => exact::kl(&policy, &reference),
+                KlIn::Loss => exact::kl(&reference, &policy),
+            };
+            0.5 * kl.expect("valid input") - p.expectation(theta, |y| p.rewards[y])
+        });
+        assert_close(&penalised(&p, kl_in), &want, 1e-9);
+    }
+}
+
+#[test]
+fn with_a_kl_term_of_one_over_beta_in_the_reward_a_maximiser_has_the_target_of_flowrl() {
+    let mut p = Problem::new(Tree::ended());
+    let reference = p.tree.log_probs(&p.reference);
+    let mut target = vec![0.0; reference.len()];
+    exact::target(&reference, &p.rewards, 2.0, &mut target).expect("valid input");
+    p.theta = p.tree.logits_of(&target);
+    assert_close(&penalised(&p, KlIn::Reward), &vec![0.0; p.theta.len()], 1e-12);
+    assert!(penalised(&p, KlIn::Loss).iter().any(|g| g.abs() > 1e-2), "k3 in the loss has another optimum");
 }
 
 #[test]

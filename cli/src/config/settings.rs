@@ -73,6 +73,7 @@ pub(super) fn section_of(key: &str) -> Result<String> {
                 "shape",
                 "huber_delta",
                 "kl",
+                "kl_in",
                 "aggregate",
             ],
         ),

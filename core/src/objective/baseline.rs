@@ -4,7 +4,7 @@ use super::batch::{Batch, Gradients, Totals};
 use super::clip::{Clip, Clipped};
 use super::diagnostics::Diagnostics;
 use super::tokens::LogRatios;
-use super::{Aggregate, Baseline, BaselineKind, Error};
+use super::{Aggregate, Baseline, BaselineKind, Error, KlIn};
 use crate::Real;
 
 pub(super) fn evaluate<T: Real>(
@@ -46,7 +46,12 @@ fn sequence<T: Real>(
     diagnostics: &mut Diagnostics,
 ) -> Result<(), Error> {
     let ratios = LogRatios::of(batch, i)?;
-    let advantage = batch.advantages[i].f64();
+    let mut advantage = batch.advantages[i].f64();
+    if let (KlIn::Reward, Some(reference)) = (options.kl_in, ratios.reference) {
+        advantage -= options.kl * reference.sum;
+    }
+    // Per token, where the term is part of the loss.
+    let reference_in_loss = batch.ref_log_probs.filter(|_| options.kl != 0.0 && options.kl_in == KlIn::Loss);
     let tokens = batch.tokens(i);
     let length = tokens.len();
     let share = match options.aggregate {
@@ -75,7 +80,7 @@ fn sequence<T: Real>(
         let log_ratio = batch.old_log_probs.map_or(0.0, |old| l - old[t].f64());
         let term = sequence_term.unwrap_or_else(|| token_term(options.kind, clip, l, log_ratio, advantage));
         let (mut token_loss, mut slope) = (term.loss, term.slope);
-        if let (true, Some(reference)) = (options.kl != 0.0, batch.ref_log_probs) {
+        if let Some(reference) = reference_in_loss {
             // k3 = eᵈ − d − 1, d = l_ref − l.
             let d = reference[t].f64() - l;
             let growth = Real::exp_m1(d);

@@ -51,7 +51,7 @@ pub use error::Error;
 #[cfg(feature = "alloc")]
 pub use evaluation::{Evaluation, Sequence};
 pub use options::{
-    Aggregate, Baseline, BaselineKind, FlowRl, Importance, Length, LogZ, Objective, Reward, Shape, TokenMask,
+    Aggregate, Baseline, BaselineKind, FlowRl, Importance, KlIn, Length, LogZ, Objective, Reward, Shape, TokenMask,
 };
 pub use preset::Preset;
 #[cfg(feature = "serde")]

@@ -72,8 +72,10 @@ pub struct Baseline {
     pub clip_low: Option<f64>,
     /// Upper bound of the ratio π/π_old, or none.
     pub clip_high: Option<f64>,
-    /// Coefficient of the k3 estimate of KL(π ‖ π_ref), per token. 0 needs no reference.
+    /// Coefficient of the KL term. 0 needs no reference.
     pub kl: f64,
+    /// Where the KL term enters.
+    pub kl_in: KlIn,
     /// How token terms are averaged.
     pub aggregate: Aggregate,
 }
@@ -161,6 +163,19 @@ named_enum! {
 }
 
 named_enum! {
+    /// Where a baseline's KL term enters, d = l_ref − l. On raw rewards the two have **different optima**.
+    ///
+    /// [`KlIn::Reward`] is the penalty of the theory: its gradient is that of kl·KL(π ‖ π_ref), so the optimum of the expected
+    /// reward is π_ref·exp(r/kl)/Z, FlowRL's target at β = 1/kl. [`KlIn::Loss`] differentiates the k3 estimate token by token, as GRPO
+    /// does; on policy that is the gradient of KL(π_ref ‖ π) instead, and the optimum is another one: for answers of
+    /// one token π_ref·kl/(c − r), c the number that normalises it.
+    pub enum KlIn ("KL term") {
+        Loss = "loss": "kl·(eᵈ − d − 1) is added to the loss of each token (k3)",
+        Reward = "reward": "kl·(L − L_ref), a constant, is taken off the advantage of the sequence",
+    }
+}
+
+named_enum! {
     /// The policy-gradient baselines.
     pub enum BaselineKind ("baseline") {
         Reinforce = "reinforce": "REINFORCE with the batch mean as baseline",
@@ -213,6 +228,7 @@ impl Baseline {
             clip_low: Some(clip_low),
             clip_high: Some(clip_high),
             kl: if kind == Grpo { 0.04 } else { 0.0 },
+            kl_in: KlIn::Loss,
             aggregate: match kind {
                 Reinforce | Grpo | Gspo => Aggregate::SequenceMean,
                 DrGrpo => Aggregate::Fixed(1024),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::names::named_enum;
 use super::{
-    Aggregate, Baseline, BaselineKind, Error, FlowRl, Importance, Length, LogZ, Objective, Preset, Reward, Shape,
+    Aggregate, Baseline, BaselineKind, Error, FlowRl, Importance, KlIn, Length, LogZ, Objective, Preset, Reward, Shape,
     TokenMask,
 };
 
@@ -92,6 +92,8 @@ pub struct ObjectiveSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kl: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub kl_in: Option<KlIn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub aggregate: Option<Aggregate>,
 }
 
@@ -137,6 +139,7 @@ impl ObjectiveSpec {
             ("shape", self.shape.is_some(), used.shape.is_some()),
             ("huber_delta", self.huber_delta.is_some(), used.huber_delta.is_some()),
             ("kl", self.kl.is_some(), used.kl.is_some()),
+            ("kl_in", self.kl_in.is_some(), used.kl_in.is_some()),
             ("aggregate", self.aggregate.is_some(), used.aggregate.is_some()),
         ];
         Ok(keys.into_iter().filter(|&(_, set, used)| set && !used).map(|(key, ..)| key).collect())
@@ -169,6 +172,7 @@ impl ObjectiveSpec {
             clip_low: self.clip_low.map_or(base.clip_low, Bound::get),
             clip_high: self.clip_high.map_or(base.clip_high, Bound::get),
             kl: self.kl.unwrap_or(base.kl),
+            kl_in: self.kl_in.unwrap_or(base.kl_in),
             aggregate: self.aggregate.unwrap_or(base.aggregate),
         }
     }
@@ -212,6 +216,7 @@ impl From<&Objective> for ObjectiveSpec {
                     clip_low: clips.then_some(Bound::from(o.clip_low)),
                     clip_high: clips.then_some(Bound::from(o.clip_high)),
                     kl: Some(o.kl),
+                    kl_in: (o.kl != 0.0).then_some(o.kl_in),
                     aggregate: Some(o.aggregate),
                     ..Self::default()
                 }
