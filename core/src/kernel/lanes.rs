@@ -83,6 +83,19 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     fold(lanes, |p, q| p + q)
 }
 
+/// [`dot`] of whole chunks whose number the compiler knows; `b` has as many elements. The same bits.
+#[inline(always)]
+pub fn dot_chunks<T: Real, const CHUNKS: usize>(a: &[[T; LANES]; CHUNKS], b: &[T]) -> T {
+    let b = b.as_chunks::<LANES>().0;
+    let mut lanes = [T::zero(); LANES];
+    for c in 0..CHUNKS {
+        for i in 0..LANES {
+            lanes[i] += a[c][i] * b[c][i];
+        }
+    }
+    fold(lanes, |p, q| p + q)
+}
+
 /// y += a·x.
 #[inline(always)]
 pub fn axpy<T: Real>(a: T, x: &[T], y: &mut [T]) {
