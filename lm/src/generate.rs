@@ -213,3 +213,18 @@ fn collect<T: Real>(drafts: Vec<Draft<T>>, samples: usize) -> Completions<T> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_follow_the_size_of_the_model_and_the_number_of_sequences() {
+        assert_eq!(lanes(0, 2, 1000), 1);
+        assert_eq!(lanes(31, 2, 1000), 1);
+        assert_eq!(lanes(32, 2, 1000), 2);
+        assert_eq!(lanes(100, 64, 1000), 6);
+        assert_eq!(lanes(255, 2, SMALL_MODEL + 1), 1);
+        assert_eq!(lanes(256, 2, SMALL_MODEL + 1), 2);
+    }
+}

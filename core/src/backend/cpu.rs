@@ -180,11 +180,15 @@ impl<T: Real> Backend for CpuBackend<T> {
         w: &Vec<T>,
         bias: Option<&Vec<T>>,
         y: &mut Vec<T>,
-        LinearShape { rows, inputs, outputs }: LinearShape,
+        shape: LinearShape,
         accumulate: bool,
     ) -> Result<(), CpuError> {
+        let (true, Some(width)) = (self.fast, T::panel_width()) else {
+            return self.linear(x, w, bias, y, shape, accumulate);
+        };
+        let LinearShape { rows, inputs, outputs } = shape;
         check_len("x", x.len(), rows * inputs)?;
-        check_len("w", w.len(), outputs * inputs)?;
+        check_len("w", w.len(), outputs.next_multiple_of(width) * inputs)?;
         check_len("y", y.len(), rows * outputs)?;
         if let Some(bias) = bias {
             check_len("bias", bias.len(), outputs)?;

@@ -33,26 +33,36 @@ impl<'a, T: Real> KeyValues<'a, T> {
     }
 }
 
-/// out = softmax(q·kᵀ/√d)·v over the keys of `parts` in order; returns the largest score m and Σ exp(score − m). `scores` is scratch.
+/// out = softmax(q·kᵀ/√d)·v over the keys of `parts` in order; returns the largest score m and Σ exp(score − m).
+/// `scores` is scratch.
 #[inline(always)]
 pub fn query<T: Real, M: Math>(q: &[T], parts: [KeyValues<'_, T>; 2], out: &mut [T], scores: &mut Vec<T>) -> (T, T) {
     // A length that the compiler knows halves the time of these short sums.
-    let (chunks, rest) = q.as_chunks();
     let scale = T::one() / T::of_usize(q.len()).sqrt();
-    macro_rules! of_known_length {
-        ($($chunks:literal)*) => {
-            $(if let (Ok(q), []) = (<&[_; $chunks]>::try_from(chunks), rest) {
-                return attend::<T, M>(|key| lanes::dot_chunks::<T, $chunks>(q, key) * scale, parts, out, scores);
-            })*
+    macro_rules! attend {
+        ($products:expr) => {
+            attend::<T, M>(
+                #[inline(always)]
+                |key| $products(q, key),
+                scale,
+                parts,
+                out,
+                scores,
+            )
         };
     }
-    of_known_length!(2 4 8);
-    attend::<T, M>(|key| lanes::dot(q, key) * scale, parts, out, scores)
+    match q.len() {
+        32 => attend!(lanes::products_of::<T, 32>),
+        64 => attend!(lanes::products_of::<T, 64>),
+        128 => attend!(lanes::products_of::<T, 128>),
+        _ => attend!(lanes::products),
+    }
 }
 
 #[inline(always)]
 fn attend<T: Real, M: Math>(
-    score: impl Fn(&[T]) -> T,
+    products: impl Fn(&[T]) -> [T; lanes::LANES],
+    scale: T,
     parts: [KeyValues<'_, T>; 2],
     out: &mut [T],
     scores: &mut Vec<T>,
@@ -65,10 +75,18 @@ fn attend<T: Real, M: Math>(
     }
     let scores = &mut scores[..padded];
     let mut at = 0;
+    // Products and their sums in two loops: compilers vectorise each, but not both in one.
+    let mut partial = [[T::zero(); lanes::LANES]; lanes::LANES];
     for part in parts {
-        for j in 0..part.len {
-            scores[at] = score(part.key(j, d));
-            at += 1;
+        for first in (0..part.len).step_by(partial.len()) {
+            let count = partial.len().min(part.len - first);
+            for (j, partial) in (first..).zip(&mut partial[..count]) {
+                *partial = products(part.key(j, d));
+            }
+            for (score, partial) in scores[at..].iter_mut().zip(&partial[..count]) {
+                *score = lanes::fold(*partial, |a, b| a + b) * scale;
+            }
+            at += count;
         }
     }
     // Whole vectors: what fills the last one has probability 0.
