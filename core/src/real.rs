@@ -85,7 +85,7 @@ pub trait Real:
     /// A product with a packed matrix.
     #[cfg(feature = "std")]
     #[doc(hidden)]
-    fn multiply_packed(product: kernel::packed::Product<'_, Self>);
+    fn multiply_packed(product: crate::backend::packed::Product<'_, Self>);
 }
 
 macro_rules! real {
@@ -154,11 +154,11 @@ macro_rules! real {
             }
             #[cfg(feature = "std")]
             fn panel_width() -> Option<usize> {
-                kernel::packed::$type::panel_width()
+                crate::backend::packed::$type::panel_width()
             }
             #[cfg(feature = "std")]
-            fn multiply_packed(product: kernel::packed::Product<'_, Self>) {
-                kernel::packed::$type::multiply(product);
+            fn multiply_packed(product: crate::backend::packed::Product<'_, Self>) {
+                crate::backend::packed::$type::multiply(product);
             }
         }
     };

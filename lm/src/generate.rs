@@ -1,5 +1,5 @@
 //! Generation: batched, with a cache of keys and values. Completions of one prompt share its prefill and its part of the cache,
-//! and a finished completion leaves the batch.
+//! and a finished completion leaves the batch. Workers of the device each sample a part of the sequences.
 
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ struct Draft<T> {
 /// changes no bit of the result.
 const CACHE_ELEMENTS: usize = 256 << 20;
 
-/// Rows that a matrix product takes at once: with fewer a lane computes for nothing.
+/// Sequences that a lane is worth: a matrix product takes about as many rows at once.
 const LANE_ROWS: usize = 16;
 
 /// Elements of weights up to which every lane may read them for itself: 64 MiB in f32.

@@ -170,7 +170,7 @@ impl<T: Real> Backend for CpuBackend<T> {
     #[cfg(feature = "std")]
     fn prepare(&self, w: &Vec<T>, inputs: usize, outputs: usize) -> Result<Option<Vec<T>>, CpuError> {
         check_len("w", w.len(), outputs * inputs)?;
-        Ok(if self.fast { kernel::packed::pack(&w[..outputs * inputs], inputs, outputs) } else { None })
+        Ok(if self.fast { super::packed::pack(&w[..outputs * inputs], inputs, outputs) } else { None })
     }
 
     #[cfg(feature = "std")]
@@ -198,7 +198,7 @@ impl<T: Real> Backend for CpuBackend<T> {
         let block = rows.div_ceil(self.pool.jobs(rows * inputs * outputs / 8)).max(1);
         let jobs: Vec<_> = x.chunks(block * inputs).zip(y.chunks_mut(block * outputs)).collect();
         self.pool.run(jobs, |(x, y)| {
-            T::multiply_packed(kernel::packed::Product { x, w, y, inputs, outputs, accumulate });
+            T::multiply_packed(super::packed::Product { x, w, y, inputs, outputs, accumulate });
         });
         Ok(())
     }

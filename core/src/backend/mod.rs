@@ -2,6 +2,8 @@
 
 mod cpu;
 mod error;
+#[cfg(feature = "std")]
+pub(crate) mod packed;
 mod pool;
 mod product;
 

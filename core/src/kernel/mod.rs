@@ -12,8 +12,6 @@ mod math;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
-#[cfg(feature = "std")]
-pub(crate) mod packed;
 pub mod softmax;
 
 pub use math::{Fast, Math, Precise};
