@@ -78,6 +78,14 @@ pub trait Real:
     /// A vectorisable (Φ(x), φ(x)).
     #[doc(hidden)]
     fn normal_fast(self) -> (Self, Self);
+    /// Outputs in a panel of a packed matrix, where this machine has the instructions.
+    #[cfg(feature = "std")]
+    #[doc(hidden)]
+    fn panel_width() -> Option<usize>;
+    /// A product with a packed matrix.
+    #[cfg(feature = "std")]
+    #[doc(hidden)]
+    fn multiply_packed(product: crate::backend::packed::Product<'_, Self>);
 }
 
 macro_rules! real {
@@ -143,6 +151,14 @@ macro_rules! real {
             #[inline(always)]
             fn normal_fast(self) -> (Self, Self) {
                 $normal_fast(self)
+            }
+            #[cfg(feature = "std")]
+            fn panel_width() -> Option<usize> {
+                crate::backend::packed::$type::panel_width()
+            }
+            #[cfg(feature = "std")]
+            fn multiply_packed(product: crate::backend::packed::Product<'_, Self>) {
+                crate::backend::packed::$type::multiply(product);
             }
         }
     };

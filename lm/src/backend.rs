@@ -66,8 +66,18 @@ impl Heads {
     }
 }
 
-/// A device that can run a transformer. The rules of [`Backend`] hold: row-major, no result depends on the batch.
-pub trait TransformerBackend: Backend {
+/// A device that can run a transformer. The rules of [`Backend`] hold: row-major, no result depends on the batch. A clone is the
+/// same device.
+pub trait TransformerBackend: Backend + Clone {
+    /// How many parts of a batch can be computed side by side, each by a worker of its own.
+    fn workers(&self) -> usize {
+        1
+    }
+    /// Calls `work` with every part and a worker to compute it on, which it may keep to itself; results in the order of the parts.
+    fn side_by_side<P: Send, R: Send>(&self, parts: Vec<P>, work: impl Fn(Self, P) -> R + Send + Sync) -> Vec<R> {
+        parts.into_iter().map(|part| work(self.clone(), part)).collect()
+    }
+
     /// out (rows, d) = rows `ids` of the table.
     fn embed(
         &self,

@@ -18,6 +18,14 @@ fn block<T: Real>(backend: &CpuBackend<T>, rows: usize, operations: usize) -> us
 }
 
 impl<T: Real> TransformerBackend for CpuBackend<T> {
+    fn workers(&self) -> usize {
+        self.pool().threads()
+    }
+
+    fn side_by_side<P: Send, R: Send>(&self, parts: Vec<P>, work: impl Fn(Self, P) -> R + Send + Sync) -> Vec<R> {
+        self.pool().map(parts, |part| work(self.serial(), part))
+    }
+
     fn embed(
         &self,
         table: &Vec<T>,

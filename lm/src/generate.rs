@@ -1,12 +1,14 @@
 //! Generation: batched, with a cache of keys and values. Completions of one prompt share its prefill and its part of the cache,
-//! and a finished completion leaves the batch.
+//! and a finished completion leaves the batch. Workers of the device each sample a part of the sequences.
+
+use std::ops::Range;
 
 use flowrl_core::Real;
-use flowrl_core::backend::SampleKeys;
+use flowrl_core::backend::{SampleKeys, split};
 use flowrl_core::policy::{Completions, SampleRequest};
 
 use crate::backend::{Span, TransformerBackend};
-use crate::model::{Attend, Packed, Transformer, Weights};
+use crate::model::{Attend, Packed, Prepared, Transformer, Weights};
 
 /// A completion on its way.
 struct Draft<T> {
@@ -21,9 +23,38 @@ struct Draft<T> {
     ended: bool,
 }
 
-/// Elements of keys and values held at most, over all layers: 1 GiB in f32. More prompts than fit are sampled in waves, which
+/// Elements of keys and values held at most, over all layers: 1 GiB in f32. More sequences than fit are sampled in waves, which
 /// changes no bit of the result.
 const CACHE_ELEMENTS: usize = 256 << 20;
+
+/// Sequences that a lane is worth: a matrix product takes about as many rows at once.
+const LANE_ROWS: usize = 16;
+
+/// Elements of weights up to which every lane may read them for itself: 64 MiB in f32.
+const SMALL_MODEL: usize = 16 << 20;
+
+/// How many lanes sample side by side, each a part of the sequences from the prompt to the last token, on one worker of the device.
+///
+/// A small model goes to lanes as soon as there are rows for two: splitting its short operations costs more than it saves. A large
+/// one is read from memory once per lane, which only many rows on every worker make up for; else each operation is split.
+fn lanes(sequences: usize, workers: usize, elements: usize) -> usize {
+    let lanes = if elements <= SMALL_MODEL {
+        workers.min(sequences / LANE_ROWS)
+    } else if sequences >= workers * LANE_ROWS * 8 {
+        workers
+    } else {
+        1
+    };
+    lanes.max(1)
+}
+
+/// What every lane shares.
+struct Job<'a, T> {
+    weights: &'a Weights<T>,
+    prepared: Option<Prepared<T>>,
+    stop: &'a [u32],
+    request: &'a SampleRequest<'a>,
+}
 
 /// Samples completions; those of one prompt stand together.
 pub(crate) fn sample<B: TransformerBackend>(
@@ -32,39 +63,77 @@ pub(crate) fn sample<B: TransformerBackend>(
     stop: &[u32],
     request: &SampleRequest<'_>,
 ) -> Result<Completions<B::Real>, B::Error> {
-    let dims = model.dims();
-    let per_row = (dims.layers * 2 * dims.heads.kv_width()).max(1);
-    let limit = CACHE_ELEMENTS / per_row;
-    let mut drafts = Vec::with_capacity(request.prompts.len() * request.samples);
-    let mut first = 0;
-    while first < request.prompts.len() {
-        let mut rows = 0;
-        let fits = |prompt: &&&[u32]| {
-            rows += prompt.len() + request.samples * request.max_tokens;
-            rows <= limit
-        };
-        let count = request.prompts[first..].iter().take_while(fits).count().max(1);
-        drafts.extend(wave(model, weights, stop, request, first, count)?);
-        first += count;
-    }
-    Ok(collect(drafts, request.samples))
+    let (prompts, samples) = (request.prompts.len(), request.samples);
+    let elements = Weights::sizes(model.dims()).iter().sum();
+    let lanes = lanes(prompts * samples, model.backend().workers(), elements);
+    // Twice the memory: not for a large model.
+    let prepared = if elements <= SMALL_MODEL { Prepared::new(model.backend(), model.dims(), weights)? } else { None };
+    let job = Job { weights, prepared, stop, request };
+    let drafts = if lanes == 1 {
+        waves(model, &job, 0..prompts * samples, CACHE_ELEMENTS)?
+    } else {
+        // Whole prompts where there are enough, so that each is read once.
+        let unit = if prompts >= lanes { samples } else { 1 };
+        let parts: Vec<_> = split(prompts * samples / unit, lanes).map(|r| r.start * unit..r.end * unit).collect();
+        let dims = model.dims();
+        let drawn = model.backend().side_by_side(parts, |worker, part| {
+            let mut model = Transformer::new(worker, dims.clone())?;
+            waves(&mut model, &job, part, CACHE_ELEMENTS / lanes)
+        });
+        let mut drafts = Vec::with_capacity(prompts * samples);
+        for part in drawn {
+            drafts.extend(part?);
+        }
+        drafts
+    };
+    Ok(collect(drafts, samples))
 }
 
-/// Samples the completions of `count` prompts from `first` on.
+/// Samples the sequences of these numbers, as many at a time as `elements` of cache hold.
+fn waves<B: TransformerBackend>(
+    model: &mut Transformer<B>,
+    job: &Job<'_, B::Buffer>,
+    sequences: Range<usize>,
+    elements: usize,
+) -> Result<Vec<Draft<B::Real>>, B::Error> {
+    let (dims, request) = (model.dims(), job.request);
+    let limit = elements / (dims.layers * 2 * dims.heads.kv_width()).max(1);
+    let mut drafts = Vec::with_capacity(sequences.len());
+    let mut first = sequences.start;
+    while first < sequences.end {
+        let mut rows = 0;
+        let fits = |&number: &usize| {
+            let prompt = if number == first || number % request.samples == 0 {
+                request.prompts[number / request.samples].len()
+            } else {
+                0
+            };
+            rows += prompt + request.max_tokens;
+            rows <= limit
+        };
+        let count = (first..sequences.end).take_while(fits).count().max(1);
+        drafts.extend(wave(model, job, first..first + count)?);
+        first += count;
+    }
+    Ok(drafts)
+}
+
+/// Samples the sequences of these numbers together.
 fn wave<B: TransformerBackend>(
     model: &mut Transformer<B>,
-    weights: &Weights<B::Buffer>,
-    stop: &[u32],
-    request: &SampleRequest<'_>,
-    first: usize,
-    count: usize,
+    job: &Job<'_, B::Buffer>,
+    sequences: Range<usize>,
 ) -> Result<Vec<Draft<B::Real>>, B::Error> {
-    let packed = Packed::new(&request.prompts[first..first + count], &[], &[]);
+    let Job { weights, prepared, request, .. } = job;
+    let first = sequences.start / request.samples;
+    let prompts = &request.prompts[first..sequences.end.div_ceil(request.samples)];
+    let packed = Packed::new(prompts, &[], &[]);
     let own = request.max_tokens.saturating_sub(1);
-    let mut drafts: Vec<Draft<B::Real>> = (0..count * request.samples)
-        .map(|i| Draft {
-            number: first * request.samples + i,
-            prompt: packed.prompts[i / request.samples],
+    let mut drafts: Vec<Draft<B::Real>> = sequences
+        .enumerate()
+        .map(|(i, number)| Draft {
+            number,
+            prompt: packed.prompts[number / request.samples - first],
             start: packed.len() + i * own,
             tokens: Vec::new(),
             log_probs: Vec::new(),
@@ -72,7 +141,7 @@ fn wave<B: TransformerBackend>(
             ended: false,
         })
         .collect();
-    if request.max_tokens == 0 || drafts.is_empty() {
+    if request.max_tokens == 0 {
         return Ok(drafts);
     }
     let dims = model.dims();
@@ -83,9 +152,9 @@ fn wave<B: TransformerBackend>(
     let slots: Vec<u32> = (0..packed.len() as u32).collect();
     let last: Vec<u32> = drafts.iter().map(|d| (d.prompt.0 + d.prompt.1 - 1) as u32).collect();
     let prefill = Attend::Prefill(&packed.layout, &mut cache, &slots);
-    model.logits(weights, &packed.ids, &packed.positions, prefill, &last)?;
+    model.logits(weights, prepared.as_ref(), &packed.ids, &packed.positions, prefill, &last)?;
     let mut active: Vec<usize> = (0..drafts.len()).collect();
-    draw(model, request, stop, &mut drafts, &mut active)?;
+    draw(model, job, &mut drafts, &mut active)?;
 
     while !active.is_empty() {
         let ids: Vec<u32> = active.iter().filter_map(|&i| drafts[i].tokens.last().copied()).collect();
@@ -98,8 +167,8 @@ fn wave<B: TransformerBackend>(
         };
         let spans: Vec<Span> = active.iter().map(span).collect();
         let all: Vec<u32> = (0..active.len() as u32).collect();
-        model.logits(weights, &ids, &positions, Attend::Decode(&mut cache, &slots, &spans), &all)?;
-        draw(model, request, stop, &mut drafts, &mut active)?;
+        model.logits(weights, prepared.as_ref(), &ids, &positions, Attend::Decode(&mut cache, &slots, &spans), &all)?;
+        draw(model, job, &mut drafts, &mut active)?;
     }
     Ok(drafts)
 }
@@ -107,12 +176,11 @@ fn wave<B: TransformerBackend>(
 /// Draws the next token of every active draft from the logits of the last pass; those that end leave `active`.
 fn draw<B: TransformerBackend>(
     model: &Transformer<B>,
-    request: &SampleRequest<'_>,
-    stop: &[u32],
+    job: &Job<'_, B::Buffer>,
     drafts: &mut [Draft<B::Real>],
     active: &mut Vec<usize>,
 ) -> Result<(), B::Error> {
-    let rows = active.len();
+    let (request, rows) = (job.request, active.len());
     let sequence: Vec<u32> = active.iter().map(|&i| drafts[i].number as u32).collect();
     let token: Vec<u32> = active.iter().map(|&i| drafts[i].tokens.len() as u32).collect();
     let keys = SampleKeys { stream: request.stream, step: request.step, sequence: &sequence, token: &token };
@@ -127,7 +195,7 @@ fn draw<B: TransformerBackend>(
         draft.tokens.push(tokens[row]);
         draft.log_probs.push(log_probs[row]);
         draft.entropies.push(entropies[row]);
-        draft.ended = stop.contains(&tokens[row]);
+        draft.ended = job.stop.contains(&tokens[row]);
     }
     active.retain(|&i| !drafts[i].ended && drafts[i].tokens.len() < request.max_tokens);
     Ok(())
@@ -144,4 +212,19 @@ fn collect<T: Real>(drafts: Vec<Draft<T>>, samples: usize) -> Completions<T> {
         all.ended.push(draft.ended);
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_follow_the_size_of_the_model_and_the_number_of_sequences() {
+        assert_eq!(lanes(0, 2, 1000), 1);
+        assert_eq!(lanes(31, 2, 1000), 1);
+        assert_eq!(lanes(32, 2, 1000), 2);
+        assert_eq!(lanes(100, 64, 1000), 6);
+        assert_eq!(lanes(255, 2, SMALL_MODEL + 1), 1);
+        assert_eq!(lanes(256, 2, SMALL_MODEL + 1), 2);
+    }
 }

@@ -161,6 +161,35 @@ fn a_prompt_draws_the_same_completions_whoever_else_is_in_the_batch() {
 }
 
 #[test]
+fn lanes_do_not_change_a_bit() {
+    let draw = |threads, request: &SampleRequest<'_>| {
+        policy(CpuBackend::<f32>::new(threads), dims(FLAGS[0])).sample(request).unwrap()
+    };
+    // More prompts than lanes, as many, and fewer: then one prompt's samples are divided.
+    for (prompts, samples) in [(&PROMPTS[..], 16), (&PROMPTS[..], 20), (&PROMPTS[..2], 24), (&PROMPTS[..1], 49)] {
+        let request = SampleRequest { prompts, samples, ..request(Sampler::default()) };
+        let alone = draw(1, &request);
+        assert_eq!(alone.prompt_of, (0..prompts.len() * samples).map(|i| i / samples).collect::<Vec<_>>());
+        for threads in [2, 3, 8] {
+            assert_eq!(draw(threads, &request), alone);
+        }
+    }
+}
+
+#[test]
+fn nothing_to_sample_is_no_error() {
+    for threads in 1..=3 {
+        let mut policy = policy(CpuBackend::<f32>::new(threads), dims(FLAGS[0]));
+        let request = request(Sampler::default());
+        let none = policy.sample(&SampleRequest { prompts: &[], samples: 50, ..request }).unwrap();
+        assert_eq!((none.len(), none.offsets), (0, vec![0]));
+        assert_eq!(policy.sample(&SampleRequest { samples: 0, ..request }).unwrap().len(), 0);
+        let empty = policy.sample(&SampleRequest { samples: 50, max_tokens: 0, ..request }).unwrap();
+        assert_eq!((empty.len(), empty.tokens.len()), (150, 0));
+    }
+}
+
+#[test]
 fn truncated_sampling_records_the_distribution_that_was_sampled() {
     let mut policy = policy(CpuBackend::<f32>::new(1), dims(FLAGS[0]));
     let one = policy.sample(&request(Sampler { top_k: 1, ..Sampler::default() })).unwrap();

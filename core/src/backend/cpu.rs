@@ -42,6 +42,12 @@ impl<T: Real> CpuBackend<T> {
         Self { fast: true, pool: Pool::new(threads), precision: PhantomData }
     }
 
+    /// The same arithmetic, and so the same bits, on the calling thread alone.
+    #[must_use]
+    pub const fn serial(&self) -> Self {
+        Self { fast: self.fast, pool: Pool::serial(), precision: PhantomData }
+    }
+
     /// Its threads.
     #[must_use]
     pub const fn pool(&self) -> &Pool {
@@ -145,20 +151,8 @@ impl<T: Real> Backend for CpuBackend<T> {
         #[cfg(feature = "std")]
         if self.fast {
             use super::product::{product, view, view_mut};
-            let beta = if let Some(bias) = bias {
-                for y in y[..rows * outputs].chunks_exact_mut(outputs) {
-                    if accumulate {
-                        lanes::axpy(T::one(), &bias[..outputs], y);
-                    } else {
-                        y.copy_from_slice(&bias[..outputs]);
-                    }
-                }
-                T::one()
-            } else if accumulate {
-                T::one()
-            } else {
-                T::zero()
-            };
+            let add = add_bias(bias, &mut y[..rows * outputs], outputs, accumulate);
+            let beta = if add { T::one() } else { T::zero() };
             product(
                 &self.pool,
                 view(x, rows, inputs),
@@ -170,6 +164,42 @@ impl<T: Real> Backend for CpuBackend<T> {
         }
         let bias = bias.map(Vec::as_slice);
         kernel::matmul::linear(&x[..rows * inputs], w, bias, &mut y[..rows * outputs], inputs, outputs, accumulate);
+        Ok(())
+    }
+
+    #[cfg(feature = "std")]
+    fn prepare(&self, w: &Vec<T>, inputs: usize, outputs: usize) -> Result<Option<Vec<T>>, CpuError> {
+        check_len("w", w.len(), outputs * inputs)?;
+        Ok(if self.fast { super::packed::pack(&w[..outputs * inputs], inputs, outputs) } else { None })
+    }
+
+    #[cfg(feature = "std")]
+    fn linear_prepared(
+        &self,
+        x: &Vec<T>,
+        w: &Vec<T>,
+        bias: Option<&Vec<T>>,
+        y: &mut Vec<T>,
+        shape: LinearShape,
+        accumulate: bool,
+    ) -> Result<(), CpuError> {
+        let (true, Some(width)) = (self.fast, T::panel_width()) else {
+            return self.linear(x, w, bias, y, shape, accumulate);
+        };
+        let LinearShape { rows, inputs, outputs } = shape;
+        check_len("x", x.len(), rows * inputs)?;
+        check_len("w", w.len(), outputs.next_multiple_of(width) * inputs)?;
+        check_len("y", y.len(), rows * outputs)?;
+        if let Some(bias) = bias {
+            check_len("bias", bias.len(), outputs)?;
+        }
+        let (x, y) = (&x[..rows * inputs], &mut y[..rows * outputs]);
+        let accumulate = add_bias(bias, y, outputs, accumulate);
+        let block = rows.div_ceil(self.pool.jobs(rows * inputs * outputs / 8)).max(1);
+        let jobs: Vec<_> = x.chunks(block * inputs).zip(y.chunks_mut(block * outputs)).collect();
+        self.pool.run(jobs, |(x, y)| {
+            T::multiply_packed(super::packed::Product { x, w, y, inputs, outputs, accumulate });
+        });
         Ok(())
     }
 
@@ -457,6 +487,20 @@ impl<T: Real> Backend for CpuBackend<T> {
             || lanes::reduce(&x[..len], 0.0, square, |a, b| a + b),
         ))
     }
+}
+
+/// Puts the bias into every row of y, or adds it; whether a product is then to be added to y.
+#[cfg(feature = "std")]
+fn add_bias<T: Real>(bias: Option<&Vec<T>>, y: &mut [T], outputs: usize, accumulate: bool) -> bool {
+    let Some(bias) = bias else { return accumulate };
+    for y in y.chunks_exact_mut(outputs) {
+        if accumulate {
+            lanes::axpy(T::one(), &bias[..outputs], y);
+        } else {
+            y.copy_from_slice(&bias[..outputs]);
+        }
+    }
+    true
 }
 
 fn check_targets(targets: &[u32], rows: usize, vocab: usize) -> Result<(), CpuError> {

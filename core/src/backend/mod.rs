@@ -2,6 +2,8 @@
 
 mod cpu;
 mod error;
+#[cfg(feature = "std")]
+pub(crate) mod packed;
 mod pool;
 mod product;
 
@@ -110,8 +112,8 @@ pub struct DropoutMask {
 pub trait Backend {
     /// Precision of what crosses the border between host and device.
     type Real: Real;
-    /// Numbers on the device.
-    type Buffer: Debug;
+    /// Numbers on the device, which threads may read at the same time.
+    type Buffer: Debug + Sync;
     /// Indices (tokens, rows) on the device.
     type Index: Debug;
     /// What can go wrong.
@@ -149,6 +151,23 @@ pub trait Backend {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<(), Self::Error>;
+    /// W (outputs, inputs) arranged for [`Backend::linear_prepared`], for a W that meets many x; `None` where `linear` is as fast.
+    fn prepare(&self, w: &Self::Buffer, inputs: usize, outputs: usize) -> Result<Option<Self::Buffer>, Self::Error> {
+        let _ = (w, inputs, outputs);
+        Ok(None)
+    }
+    /// [`Backend::linear`] with what [`Backend::prepare`] made of W: the same bits.
+    fn linear_prepared(
+        &self,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        bias: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+        shape: LinearShape,
+        accumulate: bool,
+    ) -> Result<(), Self::Error> {
+        self.linear(x, w, bias, y, shape, accumulate)
+    }
     /// dx = dy·W, or dx += dy·W where `accumulate`.
     fn linear_backward_input(
         &self,

@@ -76,6 +76,18 @@ impl Pool {
         jobs.into_iter().for_each(work);
     }
 
+    /// The results of every job in order, the jobs run in any order on the pool.
+    pub fn map<J: Send, R: Send>(&self, jobs: Vec<J>, work: impl Fn(J) -> R + Sync + Send) -> Vec<R> {
+        #[cfg(feature = "std")]
+        if let Some(pool) = &self.pool
+            && jobs.len() > 1
+        {
+            use rayon::iter::{IntoParallelIterator, ParallelIterator};
+            return pool.install(|| jobs.into_par_iter().map(work).collect());
+        }
+        jobs.into_iter().map(work).collect()
+    }
+
     /// Runs `work` inside the pool, so that the operations it calls need not wake a thread each time.
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         #[cfg(feature = "std")]

@@ -67,6 +67,12 @@ pub fn max<T: Real>(x: &[T]) -> T {
 /// Σ aᵢ·bᵢ over the shorter of the two.
 #[inline(always)]
 pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    fold(products(a, b), |p, q| p + q)
+}
+
+/// The partial results of [`dot`].
+#[inline(always)]
+pub fn products<T: Real>(a: &[T], b: &[T]) -> [T; LANES] {
     let n = a.len().min(b.len());
     let (a, b) = (&a[..n], &b[..n]);
     let mut lanes = [T::zero(); LANES];
@@ -80,7 +86,20 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     for ((lane, &x), &y) in lanes.iter_mut().zip(ra).zip(rb) {
         *lane += x * y;
     }
-    fold(lanes, |p, q| p + q)
+    lanes
+}
+
+/// [`products`] of the first N elements, N a multiple of 16 that the compiler knows. The same bits.
+#[inline(always)]
+pub fn products_of<T: Real, const N: usize>(a: &[T], b: &[T]) -> [T; LANES] {
+    let (a, b) = (a[..N].as_chunks::<LANES>().0, b[..N].as_chunks::<LANES>().0);
+    let mut lanes = [T::zero(); LANES];
+    for c in 0..N / LANES {
+        for i in 0..LANES {
+            lanes[i] += a[c][i] * b[c][i];
+        }
+    }
+    lanes
 }
 
 /// y += a·x.
@@ -102,6 +121,7 @@ mod tests {
         assert!((sum(&a) - a.iter().sum::<f64>()).abs() < 1e-12);
         assert!((dot(&a, &b) - a.iter().zip(&b).map(|(x, y)| x * y).sum::<f64>()).abs() < 1e-12);
         assert_eq!(sum_over(37, |i| a[i] * b[i]), dot(&a, &b));
+        assert_eq!(products_of::<f64, 32>(&a, &b), products(&a[..32], &b));
         assert_eq!(max(&a), a[36]);
         assert_eq!(max::<f64>(&[]), f64::NEG_INFINITY);
     }

@@ -150,3 +150,25 @@ fn a_row_has_the_same_bits_in_any_batch() {
         rows_are_independent(&CpuBackend::<f64>::new(threads));
     }
 }
+
+fn prepared_weights_change_no_bit<T: Real>() {
+    for b in [CpuBackend::<T>::reference(), CpuBackend::new(1), CpuBackend::new(2)] {
+        for (rows, inputs, outputs) in [(1, 3, 1), (15, 300, 20), (37, 256, 64), (64, 515, 33), (130, 64, 259)] {
+            let shape = LinearShape { rows, inputs, outputs };
+            let (x, w) = (numbers(0, rows * inputs), numbers(1, inputs * outputs));
+            let (bias, y) = (numbers(2, outputs), numbers(3, rows * outputs));
+            for (bias, accumulate) in [(None, false), (None, true), (Some(&bias[..]), false), (Some(&bias[..]), true)] {
+                let plain = op::linear(&b, shape, &x, &w, bias, &y, accumulate);
+                if let Some(prepared) = op::linear_prepared(&b, shape, &x, &w, bias, &y, accumulate) {
+                    assert_same_bits("linear_prepared", &prepared, &plain);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn prepared_weights_change_no_bit_in_either_precision() {
+    prepared_weights_change_no_bit::<f32>();
+    prepared_weights_change_no_bit::<f64>();
+}

@@ -23,6 +23,23 @@ pub(crate) fn linear<B: Backend>(
     read(b, &y)
 }
 
+/// The same by the prepared W, if the device prepares it.
+pub(crate) fn linear_prepared<B: Backend>(
+    b: &B,
+    shape: LinearShape,
+    x: &[f64],
+    w: &[f64],
+    bias: Option<&[f64]>,
+    y: &[f64],
+    accumulate: bool,
+) -> Option<Vec<f64>> {
+    let w = b.prepare(&upload(b, w), shape.inputs, shape.outputs).expect("shapes fit")?;
+    let bias = bias.map(|bias| upload(b, bias));
+    let mut y = upload(b, y);
+    b.linear_prepared(&upload(b, x), &w, bias.as_ref(), &mut y, shape, accumulate).expect("shapes fit");
+    Some(read(b, &y))
+}
+
 /// dx after dx ← [dx +] dy·W.
 pub(crate) fn linear_backward_input<B: Backend>(
     b: &B,

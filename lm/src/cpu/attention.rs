@@ -41,7 +41,8 @@ pub(super) fn forward<T: Real>(
                 let span = row_span[row];
                 for (h, (out, lse)) in out.chunks_exact_mut(d).zip(log_sum_exp).enumerate() {
                     let parts = key_values(qkv, 0, heads, span, row + 1 - span.start, h);
-                    *lse = kernel::query::<T, M>(&qkv[row * width + h * d..][..d], parts, out, &mut scores);
+                    let (max, total) = kernel::query::<T, M>(&qkv[row * width + h * d..][..d], parts, out, &mut scores);
+                    *lse = max + total.ln();
                 }
             }
         });

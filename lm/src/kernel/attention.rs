@@ -33,35 +33,97 @@ impl<'a, T: Real> KeyValues<'a, T> {
     }
 }
 
-/// out = softmax(q·kᵀ/√d)·v over the keys of `parts` in order; returns log Σ exp of the scores. `scores` is scratch.
+/// out = softmax(q·kᵀ/√d)·v over the keys of `parts` in order; returns the largest score m and Σ exp(score − m).
+/// `scores` is scratch.
 #[inline(always)]
-pub fn query<T: Real, M: Math>(q: &[T], parts: [KeyValues<'_, T>; 2], out: &mut [T], scores: &mut Vec<T>) -> T {
-    let d = q.len();
-    let scale = T::one() / T::of_usize(d).sqrt();
-    scores.clear();
+pub fn query<T: Real, M: Math>(q: &[T], parts: [KeyValues<'_, T>; 2], out: &mut [T], scores: &mut Vec<T>) -> (T, T) {
+    // A length that the compiler knows halves the time of these short sums.
+    let scale = T::one() / T::of_usize(q.len()).sqrt();
+    macro_rules! attend {
+        ($products:expr) => {
+            attend::<T, M>(
+                #[inline(always)]
+                |key| $products(q, key),
+                scale,
+                parts,
+                out,
+                scores,
+            )
+        };
+    }
+    match q.len() {
+        32 => attend!(lanes::products_of::<T, 32>),
+        64 => attend!(lanes::products_of::<T, 64>),
+        128 => attend!(lanes::products_of::<T, 128>),
+        _ => attend!(lanes::products),
+    }
+}
+
+#[inline(always)]
+fn attend<T: Real, M: Math>(
+    products: impl Fn(&[T]) -> [T; lanes::LANES],
+    scale: T,
+    parts: [KeyValues<'_, T>; 2],
+    out: &mut [T],
+    scores: &mut Vec<T>,
+) -> (T, T) {
+    let d = out.len();
+    let keys = parts[0].len + parts[1].len;
+    let padded = keys.next_multiple_of(lanes::LANES);
+    if scores.len() < padded {
+        scores.resize(padded, T::zero());
+    }
+    let scores = &mut scores[..padded];
+    let mut at = 0;
+    // Products and their sums in two loops: compilers vectorise each, but not both in one.
+    let mut partial = [[T::zero(); lanes::LANES]; lanes::LANES];
     for part in parts {
-        for j in 0..part.len {
-            scores.push(lanes::dot(q, part.key(j, d)) * scale);
+        for first in (0..part.len).step_by(partial.len()) {
+            let count = partial.len().min(part.len - first);
+            for (j, partial) in (first..).zip(&mut partial[..count]) {
+                *partial = products(part.key(j, d));
+            }
+            for (score, partial) in scores[at..].iter_mut().zip(&partial[..count]) {
+                *score = lanes::fold(*partial, |a, b| a + b) * scale;
+            }
+            at += count;
         }
     }
+    // Whole vectors: what fills the last one has probability 0.
+    scores[keys..].fill(T::neg_infinity());
     let max = lanes::max(scores);
-    for s in scores.iter_mut() {
-        *s = M::exp(*s - max);
+    for score in scores.as_chunks_mut::<{ lanes::LANES }>().0 {
+        for s in score {
+            *s = M::exp(*s - max);
+        }
     }
     let total = lanes::sum(scores);
-    out.fill(T::zero());
+    let inverse = T::one() / total;
+    let mut blocks = out.chunks_exact_mut(2 * lanes::LANES);
+    for (block, out) in blocks.by_ref().enumerate() {
+        let mut sums = [T::zero(); 2 * lanes::LANES];
+        weigh(parts, scores, d, block * sums.len(), &mut sums);
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = sum * inverse;
+        }
+    }
+    let rest = blocks.into_remainder();
+    rest.fill(T::zero());
+    weigh(parts, scores, d, d - rest.len(), rest);
+    rest.iter_mut().for_each(|o| *o *= inverse);
+    (max, total)
+}
+
+/// out += the elements of the values from `offset` on, weighed by `weights`, in order.
+#[inline(always)]
+fn weigh<T: Real>(parts: [KeyValues<'_, T>; 2], weights: &[T], d: usize, offset: usize, out: &mut [T]) {
     let mut at = 0;
     for part in parts {
         for j in 0..part.len {
-            lanes::axpy(scores[at], part.value(j, d), out);
+            lanes::axpy(weights[at], &part.value(j, d)[offset..offset + out.len()], out);
             at += 1;
         }
     }
-    let inverse = T::one() / total;
-    for o in out.iter_mut() {
-        *o *= inverse;
-    }
-    max + total.ln()
 }
 
 /// Gradients of one query: adds to `dq` (d), and gives (part, row, ds, p) of every key to `d_key_value`,

@@ -40,7 +40,8 @@ impl<B: TransformerBackend> Transformer<B> {
             let (w, g, x) = (&weights.layers[l], &mut grads.layers[l], &stream[l]);
             let a = &mut layers[if *keep == Keep::Everything { l } else { 0 }];
             if *keep == Keep::Inputs {
-                layer_forward(backend, dims, w, &self.rotary, &input, x, a, &mut Attend::Packed(&packed.layout), l)?;
+                let attend = &mut Attend::Packed(&packed.layout);
+                layer_forward(backend, dims, (w, None), &self.rotary, &input, x, a, attend, l)?;
             }
             let down = dims.down(rows);
             backend.linear_backward_weight(&deltas.stream, &a.mlp_hidden, &mut g.down, None, down)?;

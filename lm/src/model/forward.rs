@@ -4,7 +4,8 @@ use flowrl_core::Real;
 use flowrl_core::backend::Backend;
 
 use super::arena::{Arena, Keep, LayerActivations, chunk_rows};
-use super::{Dimensions, LayerWeights, Packed, Weights};
+use super::prepared::{PreparedLayer, linear};
+use super::{Dimensions, LayerWeights, Packed, Prepared, Weights};
 use crate::backend::{Layout, Span, TransformerBackend};
 use crate::kernel::rope;
 
@@ -80,7 +81,7 @@ impl<B: TransformerBackend> Transformer<B> {
         let n = packed.targets.len();
         let chunk = chunk_rows(self.dims.vocab, n);
         self.reserve((packed.len(), n, chunk), keep)?;
-        self.run(weights, &packed.ids, &packed.positions, Attend::Packed(&packed.layout))?;
+        self.run(weights, None, &packed.ids, &packed.positions, Attend::Packed(&packed.layout))?;
         let Some(arena) = &mut self.arena else { return Ok(()) };
         let (backend, dims) = (&self.backend, &self.dims);
         for start in (0..n).step_by(chunk) {
@@ -88,8 +89,7 @@ impl<B: TransformerBackend> Transformer<B> {
             let (rows_at, targets) = (&packed.rows[start..start + rows], &packed.targets[start..start + rows]);
             let (rows_at, targets) = (backend.index(rows_at)?, backend.index(targets)?);
             backend.gather(&arena.hidden, &rows_at, (rows, dims.hidden), &mut arena.selected)?;
-            let head = weights.head.as_ref().unwrap_or(&weights.embed);
-            backend.linear(&arena.selected, head, None, &mut arena.logits, dims.logits(rows), false)?;
+            backend.linear(&arena.selected, weights.head(), None, &mut arena.logits, dims.logits(rows), false)?;
             let (lp, lse, h) = (&mut arena.log_prob, &mut arena.log_sum_exp, &mut arena.entropy);
             backend.log_prob(&arena.logits, &targets, (rows, dims.vocab), temperature, lp, lse, h)?;
             backend.read(lp, 0, &mut log_prob[start..start + rows])?;
@@ -110,25 +110,27 @@ impl<B: TransformerBackend> Transformer<B> {
     }
 
     /// Runs rows through the model and computes the logits of `rows` (indices of rows), for [`Transformer::last_logits`].
+    /// `prepared` are the matrices of `weights` once more, and change no bit.
     ///
     /// # Errors
     /// Where a token is outside the vocabulary, or the device failed.
     pub fn logits(
         &mut self,
         weights: &Weights<B::Buffer>,
+        prepared: Option<&Prepared<B::Buffer>>,
         ids: &[u32],
         positions: &[u32],
         attend: Attend<'_, B::Buffer>,
         rows: &[u32],
     ) -> Result<(), B::Error> {
         self.reserve((ids.len(), 0, rows.len()), Keep::Nothing)?;
-        self.run(weights, ids, positions, attend)?;
+        self.run(weights, prepared, ids, positions, attend)?;
         let (backend, dims) = (&self.backend, &self.dims);
         let arena = self.arena.as_mut().expect("reserve made it");
         let at = backend.index(rows)?;
         backend.gather(&arena.hidden, &at, (rows.len(), dims.hidden), &mut arena.selected)?;
-        let head = weights.head.as_ref().unwrap_or(&weights.embed);
-        backend.linear(&arena.selected, head, None, &mut arena.logits, dims.logits(rows.len()), false)
+        let head = (weights.head(), prepared.map(|p| &p.head));
+        linear(backend, &arena.selected, head, None, &mut arena.logits, dims.logits(rows.len()), false)
     }
 
     /// The logits of the last [`Transformer::logits`], (rows, vocab).
@@ -159,6 +161,7 @@ impl<B: TransformerBackend> Transformer<B> {
     fn run(
         &mut self,
         weights: &Weights<B::Buffer>,
+        prepared: Option<&Prepared<B::Buffer>>,
         ids: &[u32],
         positions: &[u32],
         mut attend: Attend<'_, B::Buffer>,
@@ -175,9 +178,11 @@ impl<B: TransformerBackend> Transformer<B> {
             let [from, to] = if keeps_streams { [l, l + 1] } else { [l % 2, (l + 1) % 2] };
             let Ok([x, y]) = arena.stream.get_disjoint_mut([from, to]) else { break };
             let a = &mut arena.layers[kept];
-            layer_forward(backend, dims, layer, &self.rotary, &input, x, a, &mut attend, l)?;
+            let prepared = prepared.map(|p| &p.layers[l]);
+            layer_forward(backend, dims, (layer, prepared), &self.rotary, &input, x, a, &mut attend, l)?;
             backend.copy(y, &a.middle, input.rows * dims.hidden)?;
-            backend.linear(&a.mlp_hidden, &layer.down, None, y, dims.down(input.rows), true)?;
+            let down = (&layer.down, prepared.map(|p| &p.down));
+            linear(backend, &a.mlp_hidden, down, None, y, dims.down(input.rows), true)?;
         }
         let last = if keeps_streams { dims.layers } else { dims.layers % 2 };
         let (hidden, inv_rms) = (&mut arena.hidden, &mut arena.final_inv_rms);
@@ -202,7 +207,7 @@ impl<B: TransformerBackend> Rotary<B> {
 pub(super) fn layer_forward<B: TransformerBackend>(
     backend: &B,
     dims: &Dimensions,
-    w: &LayerWeights<B::Buffer>,
+    (w, prepared): (&LayerWeights<B::Buffer>, Option<&PreparedLayer<B::Buffer>>),
     rotary: &Rotary<B>,
     input: &Input<B::Index>,
     x: &B::Buffer,
@@ -213,11 +218,12 @@ pub(super) fn layer_forward<B: TransformerBackend>(
     let (rows, heads, eps) = (input.rows, dims.heads, dims.rms_eps);
     let shape = (rows, dims.hidden);
     backend.rms_norm(x, &w.attention_norm, eps, shape, &mut a.attention_in, &mut a.attention_inv_rms)?;
+    let qkv = (&w.qkv, prepared.map(|p| &p.qkv));
     if let Some((w_q, w_k)) = &w.qk_norm {
-        backend.linear(&a.attention_in, &w.qkv, w.qkv_bias.as_ref(), &mut a.qkv_raw, dims.qkv(rows), false)?;
+        linear(backend, &a.attention_in, qkv, w.qkv_bias.as_ref(), &mut a.qkv_raw, dims.qkv(rows), false)?;
         backend.qk_norm(&a.qkv_raw, w_q, w_k, eps, rows, heads, &mut a.qkv, &mut a.qk_inv_rms)?;
     } else {
-        backend.linear(&a.attention_in, &w.qkv, w.qkv_bias.as_ref(), &mut a.qkv, dims.qkv(rows), false)?;
+        linear(backend, &a.attention_in, qkv, w.qkv_bias.as_ref(), &mut a.qkv, dims.qkv(rows), false)?;
     }
     backend.rope(&mut a.qkv, &input.positions, &rotary.cos, &rotary.sin, rows, heads, false)?;
     match attend {
@@ -234,9 +240,11 @@ pub(super) fn layer_forward<B: TransformerBackend>(
         }
     }
     backend.copy(&mut a.middle, x, rows * dims.hidden)?;
-    backend.linear(&a.attention_out, &w.o, w.o_bias.as_ref(), &mut a.middle, dims.attention_out(rows), true)?;
+    let o = (&w.o, prepared.map(|p| &p.o));
+    linear(backend, &a.attention_out, o, w.o_bias.as_ref(), &mut a.middle, dims.attention_out(rows), true)?;
     backend.rms_norm(&a.middle, &w.mlp_norm, eps, shape, &mut a.mlp_in, &mut a.mlp_inv_rms)?;
-    backend.linear(&a.mlp_in, &w.gate_up, None, &mut a.gate_up, dims.gate_up(rows), false)?;
+    let gate_up = (&w.gate_up, prepared.map(|p| &p.gate_up));
+    linear(backend, &a.mlp_in, gate_up, None, &mut a.gate_up, dims.gate_up(rows), false)?;
     backend.swiglu(&a.gate_up, (rows, dims.intermediate), &mut a.mlp_hidden)
 }
 

@@ -4,11 +4,13 @@ mod arena;
 mod backward;
 mod forward;
 mod packed;
+mod prepared;
 mod weights;
 
 pub use arena::{Keep, memory_plan};
 pub use forward::{Attend, Transformer};
 pub use packed::Packed;
+pub use prepared::Prepared;
 pub use weights::{LayerWeights, Part, Weights};
 
 use crate::backend::Heads;

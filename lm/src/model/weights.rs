@@ -92,6 +92,11 @@ impl<T> LayerWeights<T> {
 }
 
 impl<T> Weights<T> {
+    /// The output layer.
+    pub fn head(&self) -> &T {
+        self.head.as_ref().unwrap_or(&self.embed)
+    }
+
     /// Every tensor, in the order of [`Weights::sizes`].
     pub fn tensors(&self) -> impl Iterator<Item = &T> {
         let layers = self.layers.iter().flat_map(LayerWeights::tensors);
