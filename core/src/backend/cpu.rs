@@ -24,6 +24,9 @@ use crate::optim::AdamWStep;
 #[derive(Clone, Debug)]
 pub struct CpuBackend<T> {
     fast: bool,
+    /// Whether packed products give the bits of the others, on this processor.
+    #[cfg(feature = "std")]
+    packs: bool,
     pool: Pool,
     precision: PhantomData<T>,
 }
@@ -32,20 +35,26 @@ impl<T: Real> CpuBackend<T> {
     /// Plain loops on one thread, transcendental functions by libm: the same bits on every platform.
     #[must_use]
     pub const fn reference() -> Self {
-        Self { fast: false, pool: Pool::serial(), precision: PhantomData }
+        Self {
+            fast: false,
+            #[cfg(feature = "std")]
+            packs: false,
+            pool: Pool::serial(),
+            precision: PhantomData,
+        }
     }
 
     /// Threads (0 means one for each processor), SIMD, vector polynomials: deterministic, and the same bits for any number of threads.
     #[cfg(feature = "std")]
     #[must_use]
     pub fn new(threads: usize) -> Self {
-        Self { fast: true, pool: Pool::new(threads), precision: PhantomData }
+        Self { fast: true, packs: super::packed::agrees::<T>(), pool: Pool::new(threads), precision: PhantomData }
     }
 
     /// The same arithmetic, and so the same bits, on the calling thread alone.
     #[must_use]
     pub const fn serial(&self) -> Self {
-        Self { fast: self.fast, pool: Pool::serial(), precision: PhantomData }
+        Self { pool: Pool::serial(), ..*self }
     }
 
     /// Its threads.
@@ -170,7 +179,7 @@ impl<T: Real> Backend for CpuBackend<T> {
     #[cfg(feature = "std")]
     fn prepare(&self, w: &Vec<T>, inputs: usize, outputs: usize) -> Result<Option<Vec<T>>, CpuError> {
         check_len("w", w.len(), outputs * inputs)?;
-        Ok(if self.fast { super::packed::pack(&w[..outputs * inputs], inputs, outputs) } else { None })
+        Ok(if self.packs { super::packed::pack(&w[..outputs * inputs], inputs, outputs) } else { None })
     }
 
     #[cfg(feature = "std")]
@@ -183,7 +192,7 @@ impl<T: Real> Backend for CpuBackend<T> {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<(), CpuError> {
-        let (true, Some(width)) = (self.fast, T::panel_width()) else {
+        let (true, Some(width)) = (self.packs, T::panel_width()) else {
             return self.linear(x, w, bias, y, shape, accumulate);
         };
         let LinearShape { rows, inputs, outputs } = shape;

@@ -2,11 +2,14 @@
 //!
 //! The outputs are cut into panels of a few vectors. A panel holds, input after input, the weights of its outputs side by side,
 //! which is the order a product reads them in. Each output is a chain of fused multiply-adds over the inputs, in blocks of
-//! [`DEPTH`]: the order of `matrixmultiply`, so both give the same bits, for any number of rows.
+//! [`DEPTH`]: the order of `matrixmultiply`, so both give the same bits, for any number of rows. Whether that holds on a processor is tried once for each
+//! backend ([`agrees`]); where it does not, weights are not packed.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::Pool;
+use super::product::{product, view, view_mut};
 use crate::Real;
 
 /// Inputs summed in registers before they are added to y.
@@ -24,6 +27,19 @@ pub(crate) fn pack<T: Real>(w: &[T], inputs: usize, outputs: usize) -> Option<Ve
         }
     }
     Some(packed)
+}
+
+/// Whether a packed product gives the bits of `matrixmultiply` on this processor: what was sampled with one is scored with the other.
+pub(crate) fn agrees<T: Real>() -> bool {
+    let (rows, inputs, outputs) = (3, DEPTH + 5, 33);
+    let numbers = |n: usize, salt: usize| (0..n).map(|i| T::one() / T::of_usize(i * 7 % 31 + salt)).collect::<Vec<T>>();
+    let (x, w) = (numbers(rows * inputs, 2), numbers(outputs * inputs, 3));
+    let Some(packed) = pack(&w, inputs, outputs) else { return false };
+    let [mut y, mut plain] = [(); 2].map(|()| vec![T::zero(); rows * outputs]);
+    T::multiply_packed(Product { x: &x, w: &packed, y: &mut y, inputs, outputs, accumulate: false });
+    let w = view(&w, outputs, inputs).reversed_axes();
+    product(&Pool::serial(), view(&x, rows, inputs), w, T::zero(), view_mut(&mut plain, rows, outputs));
+    y == plain
 }
 
 /// A product of rows with a packed W: y (rows, outputs) = x (rows, inputs)·Wᵀ, or += where `accumulate`.
