@@ -243,3 +243,63 @@ fn bad_tables_are_refused() {
         assert!(target.measure(&out[1..]).is_err());
     });
 }
+
+/// A graph of a user's own: 0 → 1 → 2 and 0 → 2, and a state ends with the object of its number.
+struct Shortcut;
+
+impl Environment for Shortcut {
+    fn states(&self) -> usize {
+        3
+    }
+    fn objects(&self) -> usize {
+        3
+    }
+    fn actions(&self) -> usize {
+        3
+    }
+    fn max_length(&self) -> usize {
+        3
+    }
+    fn step(&self, state: usize, action: usize) -> Option<Outcome> {
+        let next = state + action;
+        (next < 3).then_some(if action == 0 { Outcome::Object(state) } else { Outcome::State(next) })
+    }
+    fn reward(&self, object: usize) -> f64 {
+        object as f64
+    }
+    fn is_mode(&self, object: usize) -> bool {
+        object == 2
+    }
+    fn log_reference(&self, state: usize, _action: usize) -> f64 {
+        -((3 - state) as f64).ln()
+    }
+    fn parents(&self) -> usize {
+        2
+    }
+    fn parent(&self, state: usize, k: usize) -> Option<(usize, usize)> {
+        (k < 2 && k < state).then(|| (state - k - 1, k + 1))
+    }
+    fn features(&self) -> usize {
+        3
+    }
+    fn describe(&self, state: usize, ones: &mut Vec<u32>) {
+        ones.push(state as u32);
+    }
+}
+
+#[test]
+fn a_task_of_ones_own_needs_the_trait_alone() {
+    let mut log_probs = vec![0.0; 3];
+    reference(&Shortcut, &mut log_probs).expect("finite");
+    let (third, half) = (1.0 / 3.0, 0.5);
+    let want = [third, third * half, third + third * half].map(f64::ln);
+    assert_close(&log_probs, &want, 1e-15);
+    assert_eq!(lengths(&Shortcut), [1, 2, 3], "the longest way");
+    let target = Target::plain(&Shortcut, 1.0).expect("finite");
+    assert_close(&[target.log_z], &[(1.0 + 1.0_f64.exp() + 2.0_f64.exp()).ln()], 1e-15);
+    // Shared or chosen at run time, it is the same task.
+    let (shared, boxed) = (std::rc::Rc::new(Shortcut), Box::new(Shortcut) as Box<dyn Environment>);
+    assert_eq!(Target::plain(&shared, 1.0).expect("finite"), target);
+    assert_eq!(LabTask::new(boxed).judge(0, &[2, 0], true).verdict, "mode");
+    assert_eq!(LabTask::new(&shared).judge(0, &[1, 0], true).reward, 1.0);
+}
