@@ -1,5 +1,9 @@
 //! The exact lab: tasks whose target is known, small policies, and the exact distance between the two.
 
 mod environment;
+mod error;
+mod hypergrid;
 
 pub use environment::{Environment, Outcome};
+pub use error::{Error, MAX_STATES};
+pub use hypergrid::{Hypergrid, HypergridOptions, HypergridReward};
