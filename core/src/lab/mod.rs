@@ -3,7 +3,9 @@
 mod environment;
 mod error;
 mod hypergrid;
+mod policy;
 
 pub use environment::{Environment, Outcome};
 pub use error::{Error, MAX_STATES};
 pub use hypergrid::{Hypergrid, HypergridOptions, HypergridReward};
+pub use policy::{Backward, HeadOptions, Inputs, LabPolicy, Mlp, MlpOptions, Network, PolicyError, Table};
