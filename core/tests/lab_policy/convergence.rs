@@ -63,6 +63,9 @@ fn every_balance_reaches_the_target_of_a_grid() {
             let mut policy = LabPolicy::table(CpuBackend::new(1), grid(4, 2), heads).expect("a policy");
             let (l1, log_z) = train(&mut policy, objective, &target, (600, 32, 0.05), Decay::Linear);
             assert!(l1 < 0.01 && log_z < 0.02, "{objective:?}, {backward:?}: L1 {l1}, log Z off by {log_z}");
+            // P_B of the opposite corner, at first ½ for both parents.
+            let moved = policy.log_pb_table().expect("finite")[2 * 15] != 0.5_f32.ln();
+            assert_eq!(moved, backward == Backward::Learned, "{objective:?}: is P_B trained?");
         }
     }
 }
