@@ -1,0 +1,237 @@
+//! Small policies on an [`Environment`]: a table, or a multilayer perceptron, with forward policy, backward policy and flows.
+
+mod backward;
+mod chain;
+mod error;
+mod memo;
+mod mlp;
+mod network;
+mod path;
+mod sample;
+mod state;
+mod table;
+
+use alloc::vec::Vec;
+
+pub use error::PolicyError;
+pub use mlp::{Mlp, MlpOptions};
+pub use network::{Inputs, Network};
+pub use table::Table;
+
+use super::Environment;
+use crate::Real;
+use crate::backend::CpuBackend;
+use crate::parameter::Parameter;
+use backward::Scratch;
+use memo::{Evaluator, Memo, NONE};
+use path::Path;
+
+/// The backward policy P_B where a state has several parents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Backward {
+    /// Learned, from the same network as the forward policy.
+    #[default]
+    Learned,
+    /// 1/parents.
+    Uniform,
+}
+
+/// What a policy learns beside P_F.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
+pub struct HeadOptions {
+    /// P_B. Of no consequence on a tree, where it is 1.
+    pub backward: Backward,
+    /// The flow of every state, which sub-trajectory and detailed balance need.
+    pub flows: bool,
+}
+
+/// The outputs of a network, and what an environment says of its states.
+#[derive(Clone, Copy, Debug)]
+struct Heads {
+    actions: usize,
+    parents: usize,
+    backward: Backward,
+    flows: bool,
+    features: usize,
+    ones: usize,
+}
+
+impl Heads {
+    fn outputs(&self) -> usize {
+        let parents = if self.backward == Backward::Learned { self.parents } else { 0 };
+        self.actions + parents + usize::from(self.flows)
+    }
+}
+
+/// A policy over the trajectories of an environment, which are its completions; the only prompt is `[0]`.
+///
+/// A state is evaluated once per set of weights, whoever asks for it: the rows that sampling needs are there for the forward and
+/// the backward pass. Small environments are evaluated whole. Either way every number has the same bits, as with any number of
+/// threads.
+///
+/// ```
+/// use flowrl_core::backend::{Backend, CpuBackend};
+/// use flowrl_core::lab::{Hypergrid, HypergridReward, LabPolicy, HeadOptions, MlpOptions};
+/// let grid = Hypergrid::new(8, 2, HypergridReward::TorchGfn)?;
+/// let mlp = MlpOptions { width: 256, layers: 2 };
+/// let mut policy = LabPolicy::mlp(CpuBackend::<f32>::reference(), grid, mlp, HeadOptions::default(), 7)?;
+/// assert_eq!(policy.weights(), 71_429);
+/// assert_eq!(policy.log_pf_table()?.len(), 64 * 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct LabPolicy<T: Real, E, N> {
+    backend: CpuBackend<T>,
+    environment: E,
+    network: N,
+    heads: Heads,
+    exploration: f64,
+    memo: Memo<T>,
+    /// The last forward pass, its log P_B or log π_ref, and its log-flows.
+    last: Path,
+    log_backward: Vec<T>,
+    log_flows: Vec<T>,
+    /// What [`Graph::set_gradient`] left for the next backward pass.
+    d_log_backward: Option<Vec<T>>,
+    d_log_flows: Option<Vec<T>>,
+    /// Walks that are only scored.
+    scored: Path,
+    scratch: Scratch<T>,
+}
+
+impl<T: Real, E: Environment> LabPolicy<T, E, Mlp<T>> {
+    /// A multilayer perceptron on the description of a state, drawn from `seed`.
+    ///
+    /// # Errors
+    /// An option out of range, or an environment that breaks its contract.
+    pub fn mlp(
+        backend: CpuBackend<T>,
+        environment: E,
+        options: MlpOptions,
+        heads: HeadOptions,
+        seed: u64,
+    ) -> Result<Self, PolicyError> {
+        Self::with(backend, environment, heads, |backend, features, outputs, _| {
+            Mlp::new(backend, features, outputs, options, seed)
+        })
+    }
+}
+
+impl<T: Real, E: Environment> LabPolicy<T, E, Table<T>> {
+    /// One logit for every state and action, all 0.
+    ///
+    /// # Errors
+    /// An environment that breaks its contract.
+    pub fn table(backend: CpuBackend<T>, environment: E, heads: HeadOptions) -> Result<Self, PolicyError> {
+        Self::with(backend, environment, heads, |backend, _, outputs, states| Ok(Table::new(backend, states, outputs)?))
+    }
+}
+
+impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
+    /// Any network: `network` makes it from the backend, the length of a description, the number of outputs and of states.
+    ///
+    /// # Errors
+    /// Those of `network`, or an environment that breaks its contract.
+    pub fn with(
+        backend: CpuBackend<T>,
+        environment: E,
+        options: HeadOptions,
+        network: impl FnOnce(&CpuBackend<T>, usize, usize, usize) -> Result<N, PolicyError>,
+    ) -> Result<Self, PolicyError> {
+        let (states, actions) = (environment.states(), environment.actions());
+        for (empty, rule) in [
+            (states == 0 || actions == 0, "there must be a state and an action"),
+            (states >= NONE as usize, "states must be fewer than 2^32 - 1"),
+            (environment.max_length() == 0, "`max_length()` must be at least 1"),
+        ] {
+            if empty {
+                return Err(PolicyError::Environment { state: 0, rule });
+            }
+        }
+        let mut ones = Vec::new();
+        environment.describe(0, &mut ones);
+        let heads = Heads {
+            actions,
+            parents: environment.parents(),
+            backward: options.backward,
+            flows: options.flows,
+            features: environment.features(),
+            ones: ones.len(),
+        };
+        let network = network(&backend, heads.features, heads.outputs(), states)?;
+        Ok(Self {
+            backend,
+            environment,
+            network,
+            heads,
+            exploration: 0.0,
+            memo: Memo::new(states),
+            last: Path::default(),
+            log_backward: Vec::new(),
+            log_flows: Vec::new(),
+            d_log_backward: None,
+            d_log_flows: None,
+            scored: Path::default(),
+            scratch: Scratch::new(),
+        })
+    }
+
+    /// The environment.
+    pub const fn environment(&self) -> &E {
+        &self.environment
+    }
+
+    /// The network.
+    pub const fn network(&self) -> &N {
+        &self.network
+    }
+
+    /// Draw from (1 − ε)·P_F + ε·uniform over the legal actions. Scores stay those of P_F; the log-probabilities that come with
+    /// samples are those of the mixture they were drawn from. Default 0.
+    ///
+    /// # Errors
+    /// ε outside \[0, 1\].
+    pub fn set_exploration(&mut self, epsilon: f64) -> Result<(), PolicyError> {
+        if !(0.0..=1.0).contains(&epsilon) {
+            return Err(PolicyError::Option { option: "exploration", got: epsilon, want: "at least 0 and at most 1" });
+        }
+        self.exploration = epsilon;
+        Ok(())
+    }
+
+    /// The trained tensors.
+    pub fn parameters(&self) -> &[Parameter<CpuBackend<T>>] {
+        self.network.parameters()
+    }
+
+    /// The same, mutable; what was computed with the old weights is forgotten.
+    pub fn parameters_mut(&mut self) -> &mut [Parameter<CpuBackend<T>>] {
+        self.forget();
+        self.network.parameters_mut()
+    }
+
+    /// Number of trained numbers.
+    pub fn weights(&self) -> usize {
+        self.parameters().iter().map(|parameter| parameter.len).sum()
+    }
+
+    fn evaluator(&self) -> Evaluator<'_, T, E, N> {
+        let Self { backend, environment, network, heads, .. } = self;
+        Evaluator { backend, environment, network, heads: *heads }
+    }
+
+    /// The memo, and what fills it.
+    fn parts(&mut self) -> (&mut Memo<T>, Evaluator<'_, T, E, N>) {
+        let Self { backend, environment, network, heads, memo, .. } = self;
+        (memo, Evaluator { backend, environment, network, heads: *heads })
+    }
+
+    /// The weights change: no row survives, and the last forward pass has no backward pass any more.
+    fn forget(&mut self) {
+        self.memo.clear();
+        self.last.steps.clear();
+        (self.d_log_backward, self.d_log_flows) = (None, None);
+    }
+}
