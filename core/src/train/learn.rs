@@ -130,18 +130,24 @@ impl<B: Backend> Trainer<B> {
         if totals.sequences == 0 {
             return Ok(());
         }
+        let device = |e: B::Error| TrainError::Policy(e.into());
         let mut diagnostics = Diagnostics::default();
-        fixed.rollouts.parts(prompts, self.options.micro_batch, |part| {
+        let accumulated = fixed.rollouts.parts(prompts, self.options.micro_batch, |part| {
             let (part, value_loss) = self.accumulate(policy, fixed, &part, totals)?;
             diagnostics.merge(&part);
             tally.value_loss += value_loss;
             Ok::<(), TrainError<P::Error>>(())
-        })?;
+        });
+        if accumulated.is_err() {
+            // What earlier parts left must not enter the next update.
+            policy.zero_grad().map_err(TrainError::Policy)?;
+            self.log_z.zero_grad(policy.backend()).map_err(device)?;
+            return accumulated;
+        }
         tally.first_ratio_deviation = tally.first_ratio_deviation.or(diagnostics.get("old_log_ratio_max"));
         tally.diagnostics.merge(&diagnostics);
         tally.updates += 1;
 
-        let device = |e: B::Error| TrainError::Policy(e.into());
         let norm = policy.grad_norm().map_err(TrainError::Policy)?;
         let log_z_norm = self.log_z.grad_norm(policy.backend()).map_err(device)?;
         if !(norm.is_finite() && log_z_norm.is_none_or(f64::is_finite)) {

@@ -1,6 +1,6 @@
 //! What training refuses, and what only looks wrong.
 
-use flowrl_core::objective::{BaselineKind, Objective, Preset};
+use flowrl_core::objective::{BaselineKind, FlowRl, LogZ, Objective, Preset};
 use flowrl_core::policy::Completions;
 use flowrl_core::train::{Rollouts, TrainError, TrainOptions, Trainer};
 
@@ -46,6 +46,26 @@ fn what_cannot_be_trained_on_is_refused() {
     rollouts.completions = Completions { offsets: vec![0], ..Default::default() };
     rollouts.rewards.clear();
     assert!(matches!(trainer.learn(&mut policy, &rollouts), Err(TrainError::NoCompletions)));
+}
+
+#[test]
+fn a_part_that_is_refused_leaves_no_gradient_of_those_before_it() {
+    for log_z in [LogZ::Network, LogZ::Scalar] {
+        let learned = |spoilt: bool| {
+            let (mut policy, _, mut rollouts) = rollouts();
+            let options = TrainOptions { micro_batch: 1, ..options(2, 2, 0.05, 5) };
+            let mut trainer = trainer(&policy, Objective::FlowRl(FlowRl { log_z, ..FlowRl::default() }), options);
+            if spoilt {
+                let last = rollouts.completions.log_probs.len() - 1;
+                let good = core::mem::replace(&mut rollouts.completions.log_probs[last], f64::NAN);
+                trainer.learn(&mut policy, &rollouts).expect_err("NaN");
+                rollouts.completions.log_probs[last] = good;
+            }
+            let metrics = trainer.learn(&mut policy, &rollouts).expect("a step");
+            (policy.weights().to_vec(), metrics)
+        };
+        assert_eq!(learned(false), learned(true));
+    }
 }
 
 #[test]
