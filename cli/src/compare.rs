@@ -27,6 +27,14 @@ pub const COLUMNS: &[(&str, &str)] = &[
     ("eval_kl_on_correct", "KL on correct"),
     ("eval_entropy", "entropy"),
     ("eval_success_exact", "exact success"),
+    ("tv", "TV"),
+    ("kl", "KL(π ‖ π*)"),
+    ("reverse_kl", "KL(π* ‖ π)"),
+    ("jsd", "JSD"),
+    ("entropy", "entropy"),
+    ("expected_reward", "expected reward"),
+    ("mode_mass", "mode mass"),
+    ("modes_found", "modes found"),
 ];
 
 /// Runs grouped by objective.

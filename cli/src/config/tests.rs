@@ -54,7 +54,7 @@ fn the_table_of_sections_is_complete() {
     let table: Table = config.to_toml().unwrap().parse().unwrap();
     for (section, keys) in &table {
         for key in keys.as_table().unwrap().keys() {
-            match section_of(key) {
+            match section_of(key, TaskKind::default()) {
                 Ok(found) => assert_eq!(&found, section, "{key}"),
                 Err(error) => assert!(error.to_string().contains(&format!("{section}.{key}")), "{error}"),
             }
