@@ -94,3 +94,15 @@ pub(super) fn power(of: &'static str, base: usize, exponent: usize, lower: &'sta
     let got = libm::pow(base as f64, exponent as f64);
     count.ok_or(Error::TooMany { of, got, limit: MAX_STATES, lower })
 }
+
+/// Checks a number of planted modes among `objects`.
+pub(super) fn planted(modes: usize, objects: usize) -> Result<(), Error> {
+    if (1..=objects.min(1024)).contains(&modes) {
+        return Ok(());
+    }
+    Err(Error::Option {
+        option: "modes",
+        got: modes as f64,
+        want: "between 1 and 1024, and not above the number of objects",
+    })
+}

@@ -218,7 +218,8 @@ impl Environment for Hypergrid {
 
     fn parent(&self, state: usize, k: usize) -> Option<(usize, usize)> {
         let stride = self.strides.get(k)?;
-        (state / stride % self.side > 0).then(|| (state - stride, k))
+        let coordinate = state / stride % self.side;
+        (coordinate > 0).then(|| (state - stride, k))
     }
 
     fn features(&self) -> usize {
