@@ -15,7 +15,7 @@ const LAB: &[TaskKind] = &[Bandit, Hypergrid, Bits, Tree];
 /// Section, the tasks that know the keys, keys.
 const KEYS: &[(&str, &[TaskKind], &[&str])] = &[
     ("model", TEXT, &["path", "recompute"]),
-    ("policy", LAB, &["kind", "width", "layers", "backward"]),
+    ("policy", LAB, &["kind", "width", "layers", "backward", "exploration"]),
     ("task", ALL, &["kind"]),
     ("task", TEXT, &["numbers", "max_number", "max_target", "seed", "prompts", "held_out", "verifier"]),
     ("task", &[Bandit], &["preset", "size", "reference", "rewards", "seed"]),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use flowrl_core::lab::Backward;
 use flowrl_core::optim::{AdamW, Decay};
 use flowrl_core::partition::PartitionOptions;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,9 @@ pub struct PolicySection {
     /// MLP: hidden layers.
     pub layers: usize,
     /// Where objects have several trajectories: the backward policy P_B, `learned` or `uniform`.
-    pub backward: BackwardKind,
+    pub backward: Backward,
+    /// Share ε of the actions drawn uniformly from the legal ones instead of from the policy.
+    pub exploration: f64,
 }
 
 /// What computes the logits.
@@ -40,17 +43,6 @@ pub enum PolicyKind {
     Tabular,
     /// A multilayer perceptron on the state's description.
     Mlp,
-}
-
-/// The distribution over the parents of a state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BackwardKind {
-    /// Trained with the policy.
-    #[default]
-    Learned,
-    /// Every parent is equally likely.
-    Uniform,
 }
 
 /// How to train.
@@ -160,7 +152,7 @@ pub struct RunSection {
 
 impl Default for PolicySection {
     fn default() -> Self {
-        Self { kind: PolicyKind::Tabular, width: 256, layers: 2, backward: BackwardKind::Learned }
+        Self { kind: PolicyKind::Tabular, width: 256, layers: 2, backward: Backward::Learned, exploration: 0.0 }
     }
 }
 
