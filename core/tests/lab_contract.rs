@@ -84,12 +84,12 @@ fn parents_are_the_inverse_of_steps() {
         if env.parents() == 0 {
             assert!(incoming.iter().skip(1).all(|parents| parents.len() == 1), "no tree");
         }
-        for state in 0..env.states() {
+        for (state, incoming) in incoming.iter().enumerate() {
             let parents: Vec<_> = (0..env.parents()).filter_map(|k| env.parent(state, k)).collect();
             let distinct: HashSet<_> = parents.iter().copied().collect();
             assert_eq!(distinct.len(), parents.len(), "state {state} has a parent twice");
             if env.parents() > 0 {
-                assert_eq!(distinct, incoming[state], "state {state}");
+                assert_eq!(&distinct, incoming, "state {state}");
             }
             assert_eq!(env.parent(state, env.parents()), None, "beyond the last parent");
         }
