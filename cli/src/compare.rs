@@ -99,7 +99,7 @@ impl Summary {
     }
 
     /// `63.5 ± 2.0 %` or `3.11 ± 0.06` as people write it.
-    fn show(&self, unit: &str) -> String {
+    pub(crate) fn show(&self, unit: &str) -> String {
         match (self.sd, unit) {
             (None, "fraction") => quantity(self.mean, unit),
             (None, _) => number(self.mean),
@@ -267,6 +267,10 @@ fn notes(groups: &[Group]) -> Vec<String> {
     if !keys.is_empty() {
         let keys: Vec<&str> = keys.into_iter().collect();
         notes.push(format!("These runs differ in more than the objective: {}.", keys.join(", ")));
+    }
+    let targets: Vec<u64> = runs.iter().filter_map(|run| Some(run.ends("target_log_z")?.1.1.to_bits())).collect();
+    if targets.iter().any(|target| *target != targets[0]) {
+        notes.push("Each run is measured against its own target, and these differ: set eval.target_beta to one β.".into());
     }
     let fewest = groups.iter().map(|group| group.steps.0).min().unwrap_or(0);
     let most = groups.iter().map(|group| group.steps.1).max().unwrap_or(0);

@@ -89,6 +89,10 @@ impl Config {
                 if preset.options().log_z == LogZ::Network {
                     spec.log_z.get_or_insert(LogZ::Scalar);
                 }
+                // Plain trajectory balance has no β of its own.
+                if preset.options().beta == 1.0 {
+                    spec.beta.get_or_insert(lab.kind.beta());
+                }
             }
             // A graph has no reference policy that a KL could be measured to.
             Some(_) if lab.kind.is_graph() => _ = spec.kl.get_or_insert(0.0),

@@ -13,3 +13,4 @@ pub mod report;
 pub mod run;
 pub mod run_dir;
 pub mod session;
+pub mod sweep;

@@ -9,7 +9,7 @@ use super::{Comparison, Group, Summary};
 use crate::{
     metrics::term,
     report::{
-        chart::Chart,
+        chart::{Along, Chart},
         format::{escape, number, push},
         page::{Section, page},
         run::Run,
@@ -123,7 +123,15 @@ impl Comparison {
             .collect();
         let (_, unit, meaning) = *term(metric)?;
         let may_log = ["grad_norm", "kl", "reverse_kl", "jsd"].contains(&metric);
-        let chart = Chart { title: title.to_owned(), unit, about: meaning.to_owned(), series, target: None, may_log };
+        let chart = Chart {
+            title: title.to_owned(),
+            unit,
+            about: meaning.to_owned(),
+            series,
+            target: None,
+            may_log,
+            along: Along::Steps,
+        };
         (!chart.series.is_empty()).then_some(chart)
     }
 

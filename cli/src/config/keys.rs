@@ -34,7 +34,7 @@ const KEYS: &[(&str, &[TaskKind], &[&str])] = &[
     ("log_z", ALL, &["learning_rate", "weight_decay", "detach_trunk", "layers", "layer_norm", "dropout", "zero_init"]),
     ("eval", ALL, &["every"]),
     ("eval", TEXT, &["prompts", "samples"]),
-    ("eval", LAB, &["beta"]),
+    ("eval", LAB, &["target_beta"]),
     ("run", ALL, &["save_every", "keep"]),
 ];
 

@@ -135,9 +135,9 @@ pub struct EvalSection {
     pub prompts: usize,
     /// Completions of a prompt.
     pub samples: usize,
-    /// Lab: β of the exact target that the policy is compared with; absent means the objective's, 1 for a baseline.
+    /// Lab: β of the exact target that the policy is compared with; absent means the objective's, or where it has none the task's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub beta: Option<f64>,
+    pub target_beta: Option<f64>,
 }
 
 /// What is kept.
@@ -195,7 +195,7 @@ impl Default for LogZSection {
 
 impl Default for EvalSection {
     fn default() -> Self {
-        Self { every: 50, prompts: 128, samples: 16, beta: None }
+        Self { every: 50, prompts: 128, samples: 16, target_beta: None }
     }
 }
 

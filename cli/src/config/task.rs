@@ -51,6 +51,17 @@ impl TaskKind {
         !matches!(self, Self::Countdown | Self::Prompts)
     }
 
+    /// Lab: a β at which the target is neither the reference nor a single object.
+    #[must_use]
+    pub const fn beta(self) -> f64 {
+        match self {
+            Self::Bandit => 10.0,
+            Self::Tree => 5.0,
+            // r = ln R: β = 1 is the target of the GFlowNet papers.
+            _ => 1.0,
+        }
+    }
+
     /// Whether an object has several trajectories.
     #[must_use]
     pub const fn is_graph(self) -> bool {
@@ -151,8 +162,8 @@ impl Config {
         let graph = kind.is_graph();
         let (learning_rate, steps) = match kind {
             TaskKind::Hypergrid => (1e-3, 400),
-            TaskKind::Bits => (2e-2, 1000),
-            _ => (2e-2, 1000),
+            TaskKind::Bits => (5e-2, 3000),
+            _ => (2e-2, 2000),
         };
         Self {
             task,

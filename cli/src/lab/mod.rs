@@ -57,10 +57,10 @@ fn subject<N: Network<f32> + std::fmt::Debug + 'static>(
     Ok((Box::new(LabSubject::new(config, policy, truth)), trainer))
 }
 
-/// β of the exact target: that of the objective, unless it is given; a baseline has none, and is compared with β = 1.
+/// β of the exact target: that of the objective, unless it is given; a baseline has none, and is compared with the task's.
 pub(crate) fn beta(config: &Config, objective: &Objective) -> f64 {
-    config.eval.beta.unwrap_or(match objective {
+    config.eval.target_beta.unwrap_or(match objective {
         Objective::FlowRl(flow) => flow.beta,
-        Objective::Baseline(_) => 1.0,
+        Objective::Baseline(_) => config.task.kind.beta(),
     })
 }

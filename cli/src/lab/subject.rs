@@ -119,7 +119,7 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
         let mut lines = vec![format!("{:28} {:>11} {:>11} {:>11}", "exact measures", "before", "after", "target")];
         for (label, name, goal) in ROWS {
             let Some(after) = last.number(name) else { continue };
-            let show = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), |x| format!("{x:.5}"));
+            let show = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), |x| format!("{:.5}", if x.abs() < 5e-6 { 0.0 } else { x }));
             let goal = match *goal {
                 "" => Some(0.0),
                 goal => last.number(goal),

@@ -1,7 +1,7 @@
 //! Which metrics are drawn where.
 
 use super::{
-    chart::Chart,
+    chart::{Along, Chart},
     page::Section,
     run::Run,
     series::{Point, Series},
@@ -230,6 +230,7 @@ pub(crate) fn render(run: &Run) -> Vec<Section> {
                 series: vec![series],
                 target: None,
                 may_log: false,
+                along: Along::Steps,
             };
             usable.then(chart)
         })
@@ -271,7 +272,8 @@ fn chart(run: &Run, plot: &Plot) -> Option<Chart> {
         Target::Metric(label, metric) => run.ends(metric).map(|(_, last)| (label, last.1)),
     };
     let unit = term(plot.lines[0].0).map_or("", |term| term.1);
-    Some(Chart { title: plot.title.to_owned(), unit, about, series, target, may_log: plot.may_log })
+    let title = plot.title.to_owned();
+    Some(Chart { title, unit, about, series, target, may_log: plot.may_log, along: Along::Steps })
 }
 
 /// Whether a metric is an evaluation, without the noise of a batch.
