@@ -12,12 +12,20 @@ use crate::Failure;
 
 struct Stop(Hypergrid);
 impl Task for Stop {
-    fn prompts(&self) -> usize { 1 }
-    fn prompt(&self, _: usize) -> &[u32] { &[0] }
+    fn prompts(&self) -> usize {
+        1
+    }
+    fn prompt(&self, _: usize) -> &[u32] {
+        &[0]
+    }
     fn judge(&self, _: usize, completion: &[u32], _: bool) -> Judgement {
         let mut s = 0;
         for &a in completion {
-            match self.0.step(s, a as usize) { Some(Outcome::State(n)) => s = n, Some(Outcome::Object(o)) => return Judgement { reward: self.0.reward(o), verdict: "other" }, None => break }
+            match self.0.step(s, a as usize) {
+                Some(Outcome::State(n)) => s = n,
+                Some(Outcome::Object(o)) => return Judgement { reward: self.0.reward(o), verdict: "other" },
+                None => break,
+            }
         }
         Judgement { reward: 0.0, verdict: "unfinished" }
     }
@@ -36,7 +44,8 @@ impl Case {
     /// A grid of `dim` dimensions and `side` points in each.
     pub fn new(dim: usize, side: usize, batch: usize, reward: HypergridReward, seed: u64) -> Result<Self, Failure> {
         let grid = Hypergrid::new(side, dim, reward)?;
-        let policy = LabPolicy::mlp(CpuBackend::new(1), grid.clone(), MlpOptions::default(), HeadOptions::default(), seed)?;
+        let policy =
+            LabPolicy::mlp(CpuBackend::new(1), grid.clone(), MlpOptions::default(), HeadOptions::default(), seed)?;
         let objective = Objective::FlowRl(FlowRl { log_z: LogZ::Scalar, ..Preset::ExactTb.options() });
         let options = TrainOptions {
             prompts: 1,
@@ -70,7 +79,11 @@ impl Case {
         for s in 0..g.states() {
             for k in 0..a {
                 let p = mass[s] * f64::from(l[s * a + k]).exp();
-                match g.step(s, k) { Some(Outcome::State(n)) => mass[n] += p, Some(Outcome::Object(o)) => out[o] += p, None => {} }
+                match g.step(s, k) {
+                    Some(Outcome::State(n)) => mass[n] += p,
+                    Some(Outcome::Object(o)) => out[o] += p,
+                    None => {}
+                }
             }
         }
         Ok(out.iter().zip(&self.target).map(|(a, b)| (a - b).abs()).sum())

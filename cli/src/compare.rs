@@ -104,10 +104,11 @@ impl Summary {
             (None, "fraction") => quantity(self.mean, unit),
             (None, _) => number(self.mean),
             (Some(sd), "fraction") => format!("{:.1}\u{a0}±\u{a0}{:.1}\u{a0}%", 100.0 * self.mean, 100.0 * sd),
+            (Some(sd), _) if self.mean.abs() < 1e-3 => format!("{}\u{a0}±\u{a0}{}", number(self.mean), number(sd)),
             (Some(sd), _) if sd <= 1e-9 * self.mean.abs() => format!("{}\u{a0}±\u{a0}0", number(self.mean)),
             (Some(sd), _) => {
                 // Two digits of the deviation say how many of the mean are worth anything.
-                let decimals = (1 - sd.log10().floor() as i32).clamp(0, 6) as usize;
+                let decimals = (1 - sd.log10().floor() as i32).clamp(0, 4) as usize;
                 format!("{:.decimals$}\u{a0}±\u{a0}{sd:.decimals$}", self.mean).replace('-', "−")
             }
         }
@@ -270,7 +271,9 @@ fn notes(groups: &[Group]) -> Vec<String> {
     }
     let targets: Vec<u64> = runs.iter().filter_map(|run| Some(run.ends("target_log_z")?.1.1.to_bits())).collect();
     if targets.iter().any(|target| *target != targets[0]) {
-        notes.push("Each run is measured against its own target, and these differ: set eval.target_beta to one β.".into());
+        notes.push(
+            "Each run is measured against its own target, and these differ: set eval.target_beta to one β.".into(),
+        );
     }
     let fewest = groups.iter().map(|group| group.steps.0).min().unwrap_or(0);
     let most = groups.iter().map(|group| group.steps.1).max().unwrap_or(0);

@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use sections::{
-    EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
-    SamplingSection, TrainSection,
+    EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection, SamplingSection,
+    TrainSection,
 };
 pub use task::{TaskKind, TaskSection};
 
@@ -65,8 +65,7 @@ impl Config {
             // Parsed as a whole first, so that an error shows the line.
             toml::from_str::<Self>(&text).with_context(|| format!("in {}", file.display()))?;
             given = text.parse()?;
-            keys::check(&given, settings::task(&given, overrides)?)
-                .map_err(|foreign| foreign.in_file(file, &text))?;
+            keys::check(&given, settings::task(&given, overrides)?).map_err(|foreign| foreign.in_file(file, &text))?;
         }
         let kind = settings::task(&given, overrides)?;
         for setting in overrides {

@@ -13,7 +13,7 @@ use crate::compare::Summary;
 use crate::config::Config;
 use crate::lab::{self, Lab, truth};
 use crate::metrics::term;
-use crate::report::format::push;
+use crate::report::format::{push, quantity};
 use crate::report::run::Run;
 use crate::run_dir::RunDir;
 
@@ -94,9 +94,10 @@ impl Sweep {
             push(&mut out, format_args!("\n| {value} | {seeds} |"));
             for (metric, _, goal) in self.measures() {
                 let unit = term(metric).map_or("", |term| term.1);
-                let show = |metric| Summary::of(&self.last(value, metric)).map(|summary| summary.show(unit));
-                let goal = goal.and_then(show).map(|goal| format!(" ({goal})")).unwrap_or_default();
-                push(&mut out, format_args!(" {}{goal} |", show(metric).unwrap_or_else(|| "–".into())));
+                let found = |metric| Summary::of(&self.last(value, metric));
+                let shown = found(metric).map_or_else(|| "–".into(), |summary| summary.show(unit));
+                let goal = goal.and_then(found).map(|goal| format!(" ({})", quantity(goal.mean, unit)));
+                push(&mut out, format_args!(" {shown}{} |", goal.unwrap_or_default()));
             }
         }
         out

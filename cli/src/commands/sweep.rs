@@ -93,11 +93,14 @@ fn swept(settings: &[String]) -> Result<(String, Vec<String>, Vec<String>)> {
             bail!("both `{first}` and `{key}` have several values: sweep over one at a time");
         }
         if let Some(word) = list.iter().find(|value| !value.parse::<f64>().is_ok_and(f64::is_finite)) {
-            bail!("`{word}` in `{setting}` is no number: a sweep draws numbers; train one run for each, then `compare`");
+            bail!(
+                "`{word}` in `{setting}` is no number: a sweep draws numbers; train one run for each, then `compare`"
+            );
         }
         found = Some((key.trim().to_owned(), list));
     }
-    let (key, values) = found.context("nothing to sweep over: give one option several values, as in --set beta=0.5,1,2")?;
+    let (key, values) =
+        found.context("nothing to sweep over: give one option several values, as in --set beta=0.5,1,2")?;
     for (i, value) in values.iter().enumerate() {
         ensure!(!values[..i].contains(value), "`{key}` has the value {value} twice");
     }

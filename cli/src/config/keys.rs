@@ -52,6 +52,12 @@ pub(super) fn tasks(section: &str, key: &str) -> Vec<TaskKind> {
     rows.flat_map(|(_, kinds, _)| kinds.iter().copied()).collect()
 }
 
+/// The keys of a section in a run of this task.
+pub(super) fn of(section: &str, kind: TaskKind) -> Vec<&'static str> {
+    let rows = KEYS.iter().filter(|(name, kinds, _)| *name == section && kinds.contains(&kind));
+    rows.flat_map(|(_, _, keys)| keys.iter().copied()).collect()
+}
+
 /// Refuses the keys of other tasks. What no task knows is left to the parser, which knows the line.
 pub(super) fn check(table: &Table, kind: TaskKind) -> Result<(), Foreign> {
     for (section, keys) in table {
@@ -90,7 +96,8 @@ impl Foreign {
     pub(super) fn in_file(mut self, file: &Path, text: &str) -> Self {
         let document = toml::de::DeTable::parse(text).ok();
         let section = document.as_ref().and_then(|document| document.get_ref().get(self.section.as_str()));
-        let mut keys = section.and_then(|section| section.get_ref().as_table()).into_iter().flat_map(|keys| keys.iter());
+        let mut keys =
+            section.and_then(|section| section.get_ref().as_table()).into_iter().flat_map(|keys| keys.iter());
         let start = keys.find(|(key, _)| key.get_ref() == self.key.as_str()).map(|(key, _)| key.span().start);
         let line = start.map(|start| format!(":{}", 1 + text[..start].matches('\n').count()));
         self.place = format!("{}{}: ", file.display(), line.unwrap_or_default());
@@ -103,7 +110,10 @@ impl fmt::Display for Foreign {
         let Self { section, key, tasks, kind, place } = self;
         let names: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
         let known = names.join(", ");
-        write!(f, "{place}`{section}.{key}` belongs to {known}, but this run's task is {kind}: remove it, or name the task by --task")
+        write!(
+            f,
+            "{place}`{section}.{key}` belongs to {known}, but this run's task is {kind}: remove it, or name the task by --task"
+        )
     }
 }
 

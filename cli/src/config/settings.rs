@@ -15,7 +15,14 @@ pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()
         return set_objective(table, &parse_value(text.trim()));
     }
     let (section, key) = match path.trim().split_once('.') {
-        Some((section, key)) => (section.to_owned(), key.to_owned()),
+        Some((section, key)) => {
+            let (section, key) = (section.trim(), key.trim());
+            let known = keys::of(section, kind);
+            if keys::tasks(section, key).is_empty() && !known.is_empty() {
+                bail!("no option is called `{section}.{key}`; [{section}] of task {kind} has {}", known.join(", "));
+            }
+            (section.to_owned(), key.to_owned())
+        }
         None => (section_of(path.trim(), kind)?, path.trim().to_owned()),
     };
     let value = parse_value(text.trim());

@@ -162,6 +162,7 @@ impl Config {
         let graph = kind.is_graph();
         let (learning_rate, steps) = match kind {
             TaskKind::Hypergrid => (1e-3, 400),
+            TaskKind::Bandit => (1e-1, 4000),
             TaskKind::Bits => (5e-2, 3000),
             _ => (2e-2, 2000),
         };

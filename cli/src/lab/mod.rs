@@ -5,7 +5,7 @@ mod subject;
 mod task;
 pub(crate) mod truth;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{Environment, HeadOptions, LabPolicy, MlpOptions, Network};
 use flowrl_core::objective::Objective;
@@ -33,6 +33,16 @@ pub fn max_length(task: &TaskSection) -> Result<usize> {
 pub fn open(config: &Config) -> Result<(Box<dyn Subject>, CpuTrainer)> {
     let lab = Lab::open(&config.task)?;
     let objective = config.objective()?;
+    if let Objective::Baseline(baseline) = &objective
+        && baseline.kl != 0.0
+        && !lab.is_tree()
+    {
+        bail!(
+            "objective.kl is {}, but must be 0 for task {}: its objects are reached in several ways, so it has no reference policy",
+            baseline.kl,
+            config.task.kind
+        );
+    }
     let backend = CpuBackend::<f32>::new(config.train.threads);
     let heads = HeadOptions { backward: config.policy.backward, flows: objective.needs_flows() };
     let truth = Truth::new(lab.clone(), &objective, beta(config, &objective))?;

@@ -49,7 +49,10 @@ impl Picture {
                     [places.next().unwrap_or(0), places.next().unwrap_or(0)]
                 };
                 let what = match grid.dim() {
-                    2 => "Probability of each point of the grid; the first dimension runs down, the second to the right.".into(),
+                    2 => {
+                        "Probability of each point of the grid; the first dimension runs down, the second to the right."
+                            .into()
+                    }
                     dim => format!(
                         "Marginal of the first two of {dim} dimensions; the first runs down, the second to the right."
                     ),

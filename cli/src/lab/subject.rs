@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use flowrl_core::lab::{LabPolicy, LabTask, Network, Walk, terminal, walk};
+use flowrl_core::lab::{Environment, LabPolicy, LabTask, Network, Walk, terminal, walk};
 use flowrl_core::train::{LogZModel, Metrics, Rollouts};
-use flowrl_core::lab::Environment;
 use flowrl_lm::prompts::Prompt;
 use flowrl_lm::rollouts::RolloutRow;
 
@@ -41,6 +40,10 @@ impl<N: Network<f32>> LabSubject<N> {
 }
 
 impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
+    fn parameters(&self) -> u64 {
+        self.policy.weights() as u64
+    }
+
     fn collect(&mut self, trainer: &CpuTrainer) -> Result<Rollouts<f32>> {
         Ok(trainer.collect(&mut self.policy, &self.task)?)
     }
@@ -119,7 +122,9 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
         let mut lines = vec![format!("{:28} {:>11} {:>11} {:>11}", "exact measures", "before", "after", "target")];
         for (label, name, goal) in ROWS {
             let Some(after) = last.number(name) else { continue };
-            let show = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), |x| format!("{:.5}", if x.abs() < 5e-6 { 0.0 } else { x }));
+            let show = |x: Option<f64>| {
+                x.map_or_else(|| "–".to_owned(), |x| format!("{:.5}", if x.abs() < 5e-6 { 0.0 } else { x }))
+            };
             let goal = match *goal {
                 "" => Some(0.0),
                 goal => last.number(goal),

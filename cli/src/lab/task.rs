@@ -66,7 +66,8 @@ impl Lab {
             Self::Tree(strings) if object == 0 && strings.symbols_of(0).is_empty() => "(empty)".to_owned(),
             Self::Tree(strings) => {
                 let symbols = strings.symbols_of(object);
-                let letter = |symbol: &usize| u32::try_from(*symbol).ok().and_then(|s| char::from_u32(u32::from('a') + s));
+                let letter =
+                    |symbol: &usize| u32::try_from(*symbol).ok().and_then(|s| char::from_u32(u32::from('a') + s));
                 if strings.actions() <= 27 {
                     symbols.iter().filter_map(letter).collect()
                 } else {

@@ -140,11 +140,7 @@ pub const GLOSSARY: &[Term] = &[
         "Lab, exact: total variation ½ Σ |π − π*| between the learned distribution over objects and the target π_ref·exp(βr)/Z, between 0 and 1.",
     ),
     ("kl", "nats", "Lab, exact: KL(π ‖ π*), what training on policy descends."),
-    (
-        "reverse_kl",
-        "nats",
-        "Lab, exact: KL(π* ‖ π), large where the policy lacks what the target has.",
-    ),
+    ("reverse_kl", "nats", "Lab, exact: KL(π* ‖ π), large where the policy lacks what the target has."),
     ("jsd", "nats", "Lab, exact: Jensen–Shannon divergence between π and π*, at most ln 2."),
     ("entropy", "nats", "Lab, exact: entropy of the learned distribution over objects."),
     ("expected_reward", "", "Lab, exact: mean raw reward E_π[r] of an object."),

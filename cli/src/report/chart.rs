@@ -85,7 +85,9 @@ impl Chart {
     fn axes(&self) -> (Axis, Axis) {
         let steps = || self.series.iter().flat_map(|series| series.points.iter().map(|point| point.x));
         let x = match &self.along {
-            Along::Steps => Axis::steps(steps().fold(f64::INFINITY, f64::min), steps().fold(f64::NEG_INFINITY, f64::max)),
+            Along::Steps => {
+                Axis::steps(steps().fold(f64::INFINITY, f64::min), steps().fold(f64::NEG_INFINITY, f64::max))
+            }
             Along::Values { at, .. } => Axis::values(at),
         };
         let values = self.series.iter().flat_map(|series| series.points.iter().flat_map(Point::extent));

@@ -87,7 +87,10 @@ fn bars(what: &str, names: &[String], reference: &[f64], target: &[f64], learned
     for (ink, values) in [("second", reference), ("c6", target)] {
         push(&mut out, format_args!("<path class='line {ink}' d='"));
         for (i, p) in values.iter().enumerate() {
-            push(&mut out, format_args!("{}{:.2} {:.2}H{:.2}", if i == 0 { 'M' } else { 'L' }, at(i), down(&y, *p), at(i + 1)));
+            push(
+                &mut out,
+                format_args!("{}{:.2} {:.2}H{:.2}", if i == 0 { 'M' } else { 'L' }, at(i), down(&y, *p), at(i + 1)),
+            );
         }
         out.push_str("'/>");
     }
@@ -115,11 +118,8 @@ fn ranked(
     // Thinned ranks stand ever further apart: their axis is logarithmic.
     let thinned = last > ranks.len();
     let across = |rank: usize| {
-        let share = if thinned {
-            (rank as f64).ln() / (last as f64).ln().max(1e-9)
-        } else {
-            (rank as f64 - 0.5) / last as f64
-        };
+        let share =
+            if thinned { (rank as f64).ln() / (last as f64).ln().max(1e-9) } else { (rank as f64 - 0.5) / last as f64 };
         LEFT + share * (WIDTH - LEFT - RIGHT)
     };
     let mut keys = vec![("dot accent", "learned"), ("line c6", "target")];
@@ -166,7 +166,10 @@ fn open(what: &str, keys: &[(&str, &str)], y: &Axis) -> String {
             Some(_) => format!("<path class='{class}' d='M0 4H26'/>"),
             None => format!("<rect class={class} x=6 y=0 width=14 height=8 />"),
         };
-        push(&mut out, format_args!("<span><svg class=key viewBox='0 0 26 8' aria-hidden=true>{shape}</svg>{name}</span>"));
+        push(
+            &mut out,
+            format_args!("<span><svg class=key viewBox='0 0 26 8' aria-hidden=true>{shape}</svg>{name}</span>"),
+        );
     }
     if y.log {
         out.push_str("<span>logarithmic scale</span>");

@@ -66,8 +66,11 @@ const SECTIONS: &[(&str, &str, &[Plot])] = &[
         "Distance to the target",
         "Exact: the learned distribution over all objects, by dynamic programming, beside the target π_ref·exp(βr)/Z.",
         &[
-            Plot::new("Total variation", &[("tv", "to the target"), ("tv_fixed_point", "to the length-normalised one")])
-                .ideal(0.0),
+            Plot::new(
+                "Total variation",
+                &[("tv", "to the target"), ("tv_fixed_point", "to the length-normalised one")],
+            )
+            .ideal(0.0),
             Plot::new("KL divergence", &[("kl", "KL(π ‖ π*)"), ("reverse_kl", "KL(π* ‖ π)")]).log(),
             Plot::new("Jensen–Shannon divergence", &[("jsd", "JSD")]).log(),
             Plot::new("L1", &[("l1", "L1")]).log(),

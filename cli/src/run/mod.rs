@@ -27,6 +27,9 @@ pub type CpuTrainer = Trainer<CpuBackend<f32>>;
 
 /// What a run trains: a policy, where its completions come from, and how it is measured.
 pub trait Subject: std::fmt::Debug {
+    /// Number of trained numbers.
+    fn parameters(&self) -> u64;
+
     /// Completions of the next step, judged.
     ///
     /// # Errors

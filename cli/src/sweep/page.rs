@@ -27,7 +27,8 @@ impl Sweep {
         let curve = self.curve()?;
         let charts: Vec<Chart> =
             self.measures().map(|(metric, title, goal)| self.chart(metric, title, *goal, &curve)).collect();
-        let mut lead = "Learned: after training, the mean over seeds; the band goes from the lowest to the highest.".to_owned();
+        let mut lead =
+            "Learned: after training, the mean over seeds; the band goes from the lowest to the highest.".to_owned();
         if !curve.is_empty() {
             lead += " Target: π_ref·exp(βr)/Z, computed exactly at every β.";
         }

@@ -71,6 +71,10 @@ impl Text {
 }
 
 impl Subject for Text {
+    fn parameters(&self) -> u64 {
+        self.origin.config().parameter_count()
+    }
+
     fn collect(&mut self, trainer: &CpuTrainer) -> Result<Rollouts<f32>> {
         match &self.stored {
             None => Ok(trainer.collect(&mut self.policy, &self.tasks.train)?),

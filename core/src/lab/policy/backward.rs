@@ -40,7 +40,8 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
             slice.as_ref().map_or(Ok(()), |d| check_length(argument, d.len(), n))?;
         }
         let (d_log_backward, d_log_flows) = (self.d_log_backward.take(), self.d_log_flows.take());
-        let d_log_backward = d_log_backward.filter(|_| self.heads.backward == Backward::Learned && self.heads.parents > 0);
+        let d_log_backward =
+            d_log_backward.filter(|_| self.heads.backward == Backward::Learned && self.heads.parents > 0);
         let d_log_flows = d_log_flows.filter(|_| self.heads.flows);
 
         // The rows are still there, unless something was scored at another temperature.

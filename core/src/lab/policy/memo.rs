@@ -8,8 +8,8 @@ use super::network::{Inputs, Network};
 use super::{Backward, Heads};
 use crate::Real;
 use crate::backend::CpuBackend;
-use crate::kernel::softmax::summarize;
 use crate::kernel::Math;
+use crate::kernel::softmax::summarize;
 use crate::lab::{Environment, Outcome};
 
 /// No row, no parent, no state.
@@ -196,13 +196,7 @@ fn log_softmax<T: Real, M: Math>(logits: &mut [T], probabilities: &mut [T], scal
 
 impl<T: Real> Memo<T> {
     pub(super) fn new(states: usize) -> Self {
-        Self {
-            row_of: vec![NONE; states],
-            rows: Rows::new(),
-            block: Rows::new(),
-            logits: Vec::new(),
-            temperature: 1.0,
-        }
+        Self { row_of: vec![NONE; states], rows: Rows::new(), block: Rows::new(), logits: Vec::new(), temperature: 1.0 }
     }
 
     /// Forgets every row: the weights have changed.

@@ -127,9 +127,7 @@ impl<T: Real, E: Environment> LabPolicy<T, E, Table<T>> {
     /// # Errors
     /// An environment that breaks its contract.
     pub fn table(backend: CpuBackend<T>, environment: E, heads: HeadOptions) -> Result<Self, PolicyError> {
-        Self::with(backend, environment, heads, |backend, _, outputs, states| {
-            Ok(Table::new(backend, states, outputs)?)
-        })
+        Self::with(backend, environment, heads, |backend, _, outputs, states| Ok(Table::new(backend, states, outputs)?))
     }
 }
 
@@ -320,10 +318,18 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         }
         check_temperature(temperature, temperature >= 0.0)?;
         if top_k != 0 {
-            return Err(PolicyError::Option { option: "top_k", got: top_k as f64, want: "0: all legal actions are drawn from" });
+            return Err(PolicyError::Option {
+                option: "top_k",
+                got: top_k as f64,
+                want: "0: all legal actions are drawn from",
+            });
         }
         if top_p != 1.0 {
-            return Err(PolicyError::Option { option: "top_p", got: top_p, want: "1: all legal actions are drawn from" });
+            return Err(PolicyError::Option {
+                option: "top_p",
+                got: top_p,
+                want: "1: all legal actions are drawn from",
+            });
         }
         Ok(())
     }

@@ -3,10 +3,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::LabPolicy;
 use super::error::PolicyError;
 use super::network::Network;
 use super::path::check_prompts;
-use super::LabPolicy;
 use crate::Real;
 use crate::kernel::softmax::argmax;
 use crate::lab::{Environment, Outcome};
