@@ -66,7 +66,7 @@ fn bars(what: &str, names: &[String], reference: &[f64], target: &[f64], learned
     let y = Axis::fit([0.0, largest(&[reference, target, learned])].into_iter(), false);
     let wide = (WIDTH - LEFT - RIGHT) / names.len().max(1) as f64;
     let at = |i: usize| LEFT + i as f64 * wide;
-    let mut out = open(what, &[("bar", "learned"), ("line c6", "target"), ("line second", "reference")], &y);
+    let mut out = open(what, &[("bar", "learned"), ("line ink", "target"), ("line second", "reference")], &y);
     for (i, p) in learned.iter().enumerate() {
         let top = down(&y, *p);
         push(
@@ -84,7 +84,7 @@ fn bars(what: &str, names: &[String], reference: &[f64], target: &[f64], learned
             ),
         );
     }
-    for (ink, values) in [("second", reference), ("c6", target)] {
+    for (ink, values) in [("second", reference), ("ink", target)] {
         push(&mut out, format_args!("<path class='line {ink}' d='"));
         for (i, p) in values.iter().enumerate() {
             push(
@@ -98,7 +98,7 @@ fn bars(what: &str, names: &[String], reference: &[f64], target: &[f64], learned
     for (i, name) in names.iter().enumerate().step_by(every) {
         label(&mut out, at(i) + 0.5 * wide, name);
     }
-    close(out)
+    close(out, names, &[("reference", reference), ("target", target), ("learned", learned)])
 }
 
 fn ranked(
@@ -122,39 +122,44 @@ fn ranked(
             if thinned { (rank as f64).ln() / (last as f64).ln().max(1e-9) } else { (rank as f64 - 0.5) / last as f64 };
         LEFT + share * (WIDTH - LEFT - RIGHT)
     };
-    let mut keys = vec![("dot accent", "learned"), ("line c6", "target")];
+    let mut keys = vec![("dot accent", "learned"), ("line ink", "target")];
     if fixed_point.is_some() {
-        keys.push(("line second", "fixed point of length normalisation"));
+        keys.push(("dot second", "fixed point of length normalisation"));
     }
     let mut out = open(what, &keys, &y);
-    let lines = fixed_point.map(|p| ("second", p)).into_iter().chain([("c6", target)]);
-    for (ink, values) in lines {
-        push(&mut out, format_args!("<path class='line {ink}' d='"));
-        for (i, (rank, p)) in ranks.iter().zip(values).enumerate() {
-            let pen = if i == 0 { 'M' } else { 'L' };
-            push(&mut out, format_args!("{pen}{:.1} {:.1}", across(*rank), down(&y, p.max(floor))));
-        }
-        out.push_str("'/>");
+    let place = |rank: usize, p: f64| (across(rank), down(&y, p.max(floor)));
+    for (rank, p) in ranks.iter().zip(fixed_point.unwrap_or_default()) {
+        let (x, y) = place(*rank, *p);
+        push(&mut out, format_args!("<circle class=second cx='{x:.1}' cy='{y:.1}' r=1.3 />"));
     }
-    for (i, p) in learned.iter().enumerate() {
+    for (i, (rank, p)) in ranks.iter().zip(learned).enumerate() {
+        let (x, y) = place(*rank, *p);
+        let fixed = fixed_point.map(|fixed| format!(", fixed point {}", percent(fixed[i]))).unwrap_or_default();
         push(
             &mut out,
             format_args!(
-                "<circle class=accent cx='{:.1}' cy='{:.1}' r=2><title>{}: rank {}, target {}, learned {}</title></circle>",
-                across(ranks[i]),
-                down(&y, p.max(floor)),
+                "<circle class=accent cx='{x:.1}' cy='{y:.1}' r=2.2><title>{}: rank {}, target {}, learned {}{fixed}</title></circle>",
                 escape(&names[i]),
-                number(ranks[i] as f64),
+                number(*rank as f64),
                 percent(target[i]),
                 percent(*p)
             ),
         );
     }
-    let every = ranks.len().div_ceil(8).max(1);
-    for rank in ranks.iter().step_by(every) {
-        label(&mut out, across(*rank), &number(*rank as f64));
+    out.push_str("<path class='line ink' d='");
+    for (i, (rank, p)) in ranks.iter().zip(target).enumerate() {
+        let (x, y) = place(*rank, *p);
+        push(&mut out, format_args!("{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' }));
     }
-    close(out)
+    out.push_str("'/>");
+    let powers: Vec<usize> = (0..9).map(|power| 10_usize.pow(power)).filter(|rank| *rank <= last).collect();
+    let even = || Axis::steps(1.0, last as f64).ticks.into_iter().map(|rank| (rank as usize).max(1)).collect();
+    for rank in if thinned { powers } else { even() } {
+        label(&mut out, across(rank), &number(rank as f64));
+    }
+    let mut columns = vec![("target", target), ("learned", learned)];
+    columns.extend(fixed_point.map(|fixed| ("fixed point", fixed)));
+    close(out, names, &columns)
 }
 
 /// The legend and the axes of a wide chart of probabilities.
@@ -200,8 +205,21 @@ fn open(what: &str, keys: &[(&str, &str)], y: &Axis) -> String {
     out + "</g>"
 }
 
-fn close(out: String) -> String {
-    out + "</svg></figure>"
+/// Ends a chart with the numbers of the objects most probable under the target.
+fn close(mut out: String, names: &[String], columns: &[(&str, &[f64])]) -> String {
+    const ROWS: usize = 20;
+    out.push_str("</svg><details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>object");
+    columns.iter().for_each(|(title, _)| push(&mut out, format_args!("</th><th>{title}")));
+    out.push_str("</th></tr></thead><tbody>");
+    let target = columns.iter().find(|(title, _)| *title == "target").map_or(&[][..], |(_, values)| values);
+    let mut order: Vec<usize> = (0..target.len()).collect();
+    order.sort_by(|&a, &b| target[b].total_cmp(&target[a]));
+    for i in order.into_iter().take(ROWS) {
+        push(&mut out, format_args!("<tr><td class=text>{}", escape(&names[i])));
+        columns.iter().for_each(|(_, values)| push(&mut out, format_args!("</td><td>{}", percent(values[i]))));
+        out.push_str("</td></tr>");
+    }
+    out + "</tbody></table></div></details></figure>"
 }
 
 fn label(out: &mut String, x: f64, text: &str) {
