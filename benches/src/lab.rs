@@ -1,51 +1,35 @@
-//! Training on hypergrids in the setting of the GFlowNet benchmarks: MLP 256×2, learned backward policy, Adam 1e-3, log Z rate 0.1.
+//! Training on hypergrids in the setting of the GFlowNet benchmark: see `benches/peers/gfnx/README.md`.
 
 use flowrl_core::backend::CpuBackend;
-use flowrl_core::lab::{Environment, HeadOptions, Hypergrid, HypergridReward, LabPolicy, Mlp, MlpOptions, Outcome};
+use flowrl_core::lab::{
+    Environment, HeadOptions, Hypergrid, HypergridOptions, LabPolicy, LabTask, Mlp, MlpOptions, PolicyError, Target,
+    terminal,
+};
 use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::policy::Policy;
-use flowrl_core::task::{Judgement, Task};
 use flowrl_core::train::{TrainOptions, Trainer};
 
-use crate::Failure;
+use crate::{Cpu, Failure};
 
-struct Stop(Hypergrid);
-impl Task for Stop {
-    fn prompts(&self) -> usize {
-        1
-    }
-    fn prompt(&self, _: usize) -> &[u32] {
-        &[0]
-    }
-    fn judge(&self, _: usize, completion: &[u32], _: bool) -> Judgement {
-        let mut s = 0;
-        for &a in completion {
-            match self.0.step(s, a as usize) {
-                Some(Outcome::State(n)) => s = n,
-                Some(Outcome::Object(o)) => return Judgement { reward: self.0.reward(o), verdict: "other" },
-                None => break,
-            }
-        }
-        Judgement { reward: 0.0, verdict: "unfinished" }
-    }
-}
-
-/// One row of the benchmark.
-pub struct Case {
+/// Trajectory balance on one thread in f32: MLP 256×2, learned backward policy, Adam 1e-3, rate of log Z 0.1.
+#[derive(Debug)]
+pub struct HypergridCase {
+    grid: Hypergrid,
     policy: LabPolicy<f32, Hypergrid, Mlp<f32>>,
-    trainer: Trainer<CpuBackend<f32>>,
-    task: Stop,
-    /// target
-    pub target: Vec<f64>,
+    trainer: Trainer<Cpu>,
+    task: LabTask<Hypergrid>,
 }
 
-impl Case {
-    /// A grid of `dim` dimensions and `side` points in each.
-    pub fn new(dim: usize, side: usize, batch: usize, reward: HypergridReward, seed: u64) -> Result<Self, Failure> {
-        let grid = Hypergrid::new(side, dim, reward)?;
-        let policy =
-            LabPolicy::mlp(CpuBackend::new(1), grid.clone(), MlpOptions::default(), HeadOptions::default(), seed)?;
+impl HypergridCase {
+    /// Before training.
+    ///
+    /// # Errors
+    /// A grid that is none.
+    pub fn new(options: HypergridOptions, batch: usize, seed: u64) -> Result<Self, Failure> {
+        let grid = Hypergrid::from_options(options)?;
+        let (mlp, heads) = (MlpOptions { width: 256, layers: 2 }, HeadOptions::default());
+        let policy = LabPolicy::mlp(CpuBackend::new(1), grid.clone(), mlp, heads, seed)?;
         let objective = Objective::FlowRl(FlowRl { log_z: LogZ::Scalar, ..Preset::ExactTb.options() });
         let options = TrainOptions {
             prompts: 1,
@@ -57,35 +41,32 @@ impl Case {
             seed,
             ..TrainOptions::default()
         };
-        let trainer = Trainer::new::<flowrl_core::lab::PolicyError>(policy.backend(), 1, objective, options)?;
-        let mut target: Vec<f64> = (0..grid.objects()).map(|x| grid.reward(x).exp()).collect();
-        let z: f64 = target.iter().sum();
-        target.iter_mut().for_each(|t| *t /= z);
-        Ok(Self { policy, trainer, task: Stop(grid), target })
+        let trainer = Trainer::new::<PolicyError>(policy.backend(), policy.width(), objective, options)?;
+        Ok(Self { task: LabTask::new(grid.clone()), grid, policy, trainer })
     }
-    /// One step.
-    pub fn step(&mut self) -> Result<f64, Failure> {
-        let (r, _) = self.trainer.step(&mut self.policy, &self.task)?;
-        Ok(r.completions.tokens.len() as f64)
+
+    /// Trained numbers of the network.
+    #[must_use]
+    pub fn parameters(&self) -> usize {
+        self.policy.weights()
     }
-    /// L1.
+
+    /// One iteration: sample a batch, and one step down its loss.
+    ///
+    /// # Errors
+    /// Where training failed.
+    pub fn step(&mut self) -> Result<(), Failure> {
+        self.trainer.step(&mut self.policy, &self.task)?;
+        Ok(())
+    }
+
+    /// Σ |p(x) − R(x)/Z|, exact.
+    ///
+    /// # Errors
+    /// Where a log-probability is not finite.
     pub fn l1(&mut self) -> Result<f64, Failure> {
-        let l = self.policy.log_pf_table()?;
-        let g = &self.task.0;
-        let a = g.actions();
-        let mut mass = vec![0.0; g.states()];
-        mass[0] = 1.0;
-        let mut out = vec![0.0; g.objects()];
-        for s in 0..g.states() {
-            for k in 0..a {
-                let p = mass[s] * f64::from(l[s * a + k]).exp();
-                match g.step(s, k) {
-                    Some(Outcome::State(n)) => mass[n] += p,
-                    Some(Outcome::Object(o)) => out[o] += p,
-                    None => {}
-                }
-            }
-        }
-        Ok(out.iter().zip(&self.target).map(|(a, b)| (a - b).abs()).sum())
+        let mut log_probs = vec![0.0; self.grid.objects()];
+        terminal(&self.grid, &self.policy.log_pf_table()?, &mut log_probs)?;
+        Ok(Target::plain(&self.grid, 1.0)?.measure(&log_probs)?.l1)
     }
 }

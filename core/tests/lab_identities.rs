@@ -5,7 +5,7 @@ mod enumerable;
 mod lab;
 
 use enumerable::{assert_close, finite_difference, numbers};
-use flowrl_core::exact;
+use flowrl_core::exact::{self, BinaryExact};
 use flowrl_core::lab::{
     Bandit, BanditOptions, BanditPreset, BanditReference, Bits, Environment, Hypergrid, HypergridReward, Outcome,
     Strings, StringsOptions, Target, terminal,
@@ -202,6 +202,21 @@ fn equal_lengths_have_the_plain_target_of_t_times_beta() {
     let plain = Target::plain(&bits, 3.0 * BETA).expect("finite");
     assert_close(&normalised.log_probs, &plain.log_probs, 1e-12);
     assert_close(&[3.0 * normalised.log_z], &[plain.log_z], 1e-12);
+}
+
+/// Rewards of 0 and 1: π*(· | C) = π_ref(· | C), and Z = 1 + (e^β − 1)·π_ref(C).
+#[test]
+fn on_the_plateau_the_target_is_the_reference() {
+    let options =
+        BanditOptions { preset: BanditPreset::Plateau, size: 64, reference: BanditReference::Random, seed: 4 };
+    let bandit = Bandit::preset(options).expect("valid");
+    let target = Target::plain(&bandit, 15.0).expect("finite");
+    assert_eq!(target.modes, Vec::from_iter(24..40));
+    assert!((0..64).all(|x| target.rewards[x] == if target.modes.contains(&x) { 1.0 } else { 0.0 }));
+    let on_plateau = |log_prob: &dyn Fn(usize) -> f64| target.modes.iter().map(|&x| log_prob(x)).collect::<Vec<f64>>();
+    let reference = on_plateau(&|x| bandit.log_reference(0, x));
+    let exact = BinaryExact::new(&reference, &on_plateau(&|x| target.log_probs[x]), 15.0).expect("valid");
+    assert_close(&[exact.log_z, exact.success, exact.kl_on_correct], &[target.log_z, exact.target_success, 0.0], 1e-12);
 }
 
 #[test]

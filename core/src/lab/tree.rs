@@ -235,4 +235,15 @@ mod tests {
         let all: Vec<_> = (0..7).map(|s| strings.symbols_of(s)).collect();
         assert_eq!(all, [vec![], vec![0], vec![1], vec![0, 0], vec![0, 1], vec![1, 0], vec![1, 1]]);
     }
+
+    #[test]
+    fn the_reference_sees_the_last_symbol_alone() {
+        let strings = Strings::new(StringsOptions { length: 4, symbols: 2, modes: 1, seed: 0 }).expect("valid");
+        let row = |state| [0, 1, 2].map(|action| strings.log_reference(state, action));
+        let last = |state| strings.symbols_of(state).last().copied();
+        for (a, b) in (0..15).flat_map(|a| (0..15).map(move |b| (a, b))) {
+            assert_eq!(row(a) == row(b), last(a) == last(b), "{a} {b}");
+        }
+        assert!((15..31).all(|state| strings.log_reference(state, 2) == 0.0), "the end is certain");
+    }
 }

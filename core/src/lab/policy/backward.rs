@@ -1,5 +1,5 @@
-//! From ∂loss/∂log-probabilities to the network: over the distinct states of the last forward pass, in the order of their numbers,
-//! so that a gradient does not depend on when or in what company a state was evaluated.
+//! From ∂loss/∂log-probabilities to the network: over the distinct states of the last forward pass, in the order in which it
+//! visits them, so that a gradient does not depend on when or in what company a state was evaluated.
 
 use alloc::vec::Vec;
 
@@ -15,7 +15,7 @@ use crate::lab::Environment;
 pub(super) struct Scratch<T> {
     /// The place of each row of the memo among the visited ones, or `NONE`.
     slot_of: Vec<u32>,
-    /// The visited rows, by state.
+    /// The visited rows, in the order of the batch.
     visited: Vec<u32>,
     /// Their states, ones and hidden matrices.
     rows: Rows<T>,
@@ -60,7 +60,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         let mut visit = |state: u32| {
             let row = memo.row(state);
             if slot_of[row] == NONE {
-                slot_of[row] = 0;
+                slot_of[row] = visited.len() as u32;
                 visited.push(row as u32);
             }
         };
@@ -70,8 +70,6 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
                 visit(step.next);
             }
         }
-        visited.sort_unstable_by_key(|&row| memo.rows.states[row as usize]);
-        visited.iter().zip(0..).for_each(|(&row, slot)| slot_of[row as usize] = slot);
 
         // First the sum of what every log-probability asks for, in the order of the batch.
         let (actions, outputs) = (heads.actions, heads.outputs());
