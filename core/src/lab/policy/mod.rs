@@ -1,15 +1,16 @@
 //! Small policies on an [`Environment`]: a table, or a multilayer perceptron, with forward policy, backward policy and flows.
 
 mod backward;
+mod chain;
 mod error;
 mod memo;
 mod mlp;
 mod network;
 mod path;
 mod sample;
+mod state;
 mod table;
 
-use alloc::format;
 use alloc::vec::Vec;
 
 pub use error::PolicyError;
@@ -19,14 +20,11 @@ pub use table::Table;
 
 use super::Environment;
 use crate::Real;
-use crate::backend::{CpuBackend, Sampler, check_len};
-use crate::optim::AdamWStep;
-use crate::parameter::{Parameter, STATE};
-use crate::policy::{Completions, Graph, Model, Policy, SampleRequest, Sequences};
-use crate::train::NamedState;
+use crate::backend::CpuBackend;
+use crate::parameter::Parameter;
 use backward::Scratch;
-use memo::{Evaluator, Memo, NONE, Rows};
-use path::{Path, check_prompts};
+use memo::{Evaluator, Memo, NONE};
+use path::Path;
 
 /// The backward policy P_B where a state has several parents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -219,79 +217,6 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         self.parameters().iter().map(|parameter| parameter.len).sum()
     }
 
-    /// log P_F of every state and action, (states, A), at temperature 1; −∞ where an action is illegal.
-    ///
-    /// # Errors
-    /// An environment that breaks its contract.
-    pub fn log_pf_table(&mut self) -> Result<Vec<T>, PolicyError> {
-        self.table_of(|rows| &rows.log_forward)
-    }
-
-    /// log P_B of every state and parent, (states, parents); −∞ where there is no such parent.
-    ///
-    /// # Errors
-    /// An environment that breaks its contract.
-    pub fn log_pb_table(&mut self) -> Result<Vec<T>, PolicyError> {
-        self.table_of(|rows| &rows.log_backward)
-    }
-
-    /// log F of every state, (states); empty where no flows are learned.
-    ///
-    /// # Errors
-    /// An environment that breaks its contract.
-    pub fn log_flow_table(&mut self) -> Result<Vec<T>, PolicyError> {
-        self.table_of(|rows| &rows.log_flow)
-    }
-
-    /// In chunks, beside the memoised rows: those stay few.
-    fn table_of(&self, column: impl Fn(&Rows<T>) -> &Vec<T>) -> Result<Vec<T>, PolicyError> {
-        const CHUNK: usize = 2048;
-        let states = self.environment.states();
-        let (mut rows, mut logits, mut out) = (Rows::new(), Vec::new(), Vec::new());
-        for start in (0..states).step_by(CHUNK) {
-            rows.states.clear();
-            rows.states.extend(start as u32..(start + CHUNK).min(states) as u32);
-            rows.evaluate(&self.evaluator(), 1.0, &mut logits)?;
-            out.extend_from_slice(column(&rows));
-        }
-        Ok(out)
-    }
-
-    /// Every number that a checkpoint needs, by name.
-    ///
-    /// # Errors
-    /// Where the device failed.
-    pub fn state(&self) -> Result<NamedState<T>, PolicyError> {
-        let mut out = Vec::new();
-        for parameter in self.parameters() {
-            for (kind, values) in STATE.iter().zip(parameter.state(&self.backend)?) {
-                out.push((format!("{}.{kind}", parameter.name), values));
-            }
-        }
-        Ok(out)
-    }
-
-    /// Restores what [`LabPolicy::state`] gave; `get` finds values by name. Nothing changes where one is missing.
-    ///
-    /// # Errors
-    /// [`PolicyError::State`] for a name that is missing or of a wrong length.
-    pub fn restore(&mut self, mut get: impl FnMut(&str) -> Option<Vec<T>>) -> Result<(), PolicyError> {
-        let mut all = Vec::new();
-        for parameter in self.parameters() {
-            for kind in STATE {
-                let name = format!("{}.{kind}", parameter.name);
-                let want = parameter.len;
-                let found = get(&name).filter(|values| values.len() == want);
-                all.push(found.ok_or(PolicyError::State { name, want })?);
-            }
-        }
-        self.forget();
-        for (parameter, values) in self.network.parameters_mut().iter_mut().zip(all.chunks_exact(STATE.len())) {
-            parameter.restore(&self.backend, [&values[0], &values[1], &values[2]])?;
-        }
-        Ok(())
-    }
-
     fn evaluator(&self) -> Evaluator<'_, T, E, N> {
         let Self { backend, environment, network, heads, .. } = self;
         Evaluator { backend, environment, network, heads: *heads }
@@ -309,198 +234,4 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         self.last.steps.clear();
         (self.d_log_backward, self.d_log_flows) = (None, None);
     }
-
-    fn check_request(&self, max_tokens: usize, sampler: &Sampler) -> Result<(), PolicyError> {
-        let Sampler { temperature, top_k, top_p } = *sampler;
-        let want = self.environment.max_length();
-        if max_tokens < want {
-            return Err(PolicyError::MaxTokens { got: max_tokens, want });
-        }
-        check_temperature(temperature, temperature >= 0.0)?;
-        if top_k != 0 {
-            return Err(PolicyError::Option {
-                option: "top_k",
-                got: top_k as f64,
-                want: "0: all legal actions are drawn from",
-            });
-        }
-        if top_p != 1.0 {
-            return Err(PolicyError::Option {
-                option: "top_p",
-                got: top_p,
-                want: "1: all legal actions are drawn from",
-            });
-        }
-        Ok(())
-    }
-
-    /// Log-probabilities and entropies along a path whose states have rows.
-    fn read(&self, path: &Path, log_probs: &mut [T], entropies: &mut [T]) -> Result<(), PolicyError> {
-        check_len("log_probs", log_probs.len(), path.steps.len())?;
-        check_len("entropies", entropies.len(), path.steps.len())?;
-        for ((step, log_prob), entropy) in path.steps.iter().zip(log_probs).zip(entropies) {
-            let row = self.memo.row(step.state);
-            *log_prob = self.memo.rows.log_forward[row * self.heads.actions + step.action as usize];
-            *entropy = self.memo.rows.entropy[row];
-        }
-        Ok(())
-    }
-
-    /// Walks, and evaluates every state on the way.
-    fn visit(&mut self, mut path: Path, sequences: &Sequences<'_>, temperature: f64) -> Result<Path, PolicyError> {
-        check_temperature(temperature, temperature > 0.0)?;
-        path.temperature = temperature;
-        path.walk(&self.environment, sequences)?;
-        let (memo, evaluator) = self.parts();
-        memo.ensure(&evaluator, temperature, path.states())?;
-        Ok(path)
-    }
-
-    /// log π_ref and the reference's entropy along a path.
-    fn reference(&self, path: &Path, log_probs: &mut [T], entropies: &mut [T]) -> Result<(), PolicyError> {
-        if self.heads.parents > 0 {
-            return Err(PolicyError::NoReference);
-        }
-        check_len("log_probs", log_probs.len(), path.steps.len())?;
-        check_len("entropies", entropies.len(), path.steps.len())?;
-        for ((step, log_prob), entropy) in path.steps.iter().zip(log_probs).zip(entropies) {
-            let state = step.state as usize;
-            *log_prob = T::of(self.environment.log_reference(state, step.action as usize));
-            let legal = (0..self.heads.actions).filter(|&a| self.environment.step(state, a).is_some());
-            let term = |l: f64| if l > f64::NEG_INFINITY { -libm::exp(l) * l } else { 0.0 };
-            *entropy = T::of(legal.map(|a| term(self.environment.log_reference(state, a))).sum());
-        }
-        Ok(())
-    }
-}
-
-impl<T: Real, E: Environment, N: Network<T>> Policy for LabPolicy<T, E, N> {
-    type Backend = CpuBackend<T>;
-    type Error = PolicyError;
-
-    fn backend(&self) -> &CpuBackend<T> {
-        &self.backend
-    }
-
-    fn width(&self) -> usize {
-        1
-    }
-
-    /// There is one prompt: 1.
-    fn represent(&mut self, prompts: &[&[u32]], out: &mut Vec<T>) -> Result<(), PolicyError> {
-        check_prompts(prompts)?;
-        check_len("out", out.len(), prompts.len())?;
-        out[..prompts.len()].fill(T::one());
-        Ok(())
-    }
-
-    fn sample(&mut self, request: &SampleRequest<'_>) -> Result<Completions<T>, PolicyError> {
-        self.draw(request)
-    }
-
-    fn score(
-        &mut self,
-        sequences: &Sequences<'_>,
-        model: Model,
-        temperature: f64,
-        log_probs: &mut [T],
-        entropies: &mut [T],
-    ) -> Result<(), PolicyError> {
-        let mut path = core::mem::take(&mut self.scored);
-        if model == Model::Reference {
-            path.walk(&self.environment, sequences)?;
-            self.reference(&path, log_probs, entropies)?;
-        } else {
-            path = self.visit(path, sequences, temperature)?;
-            self.read(&path, log_probs, entropies)?;
-        }
-        self.scored = path;
-        Ok(())
-    }
-
-    fn forward(
-        &mut self,
-        sequences: &Sequences<'_>,
-        temperature: f64,
-        log_probs: &mut [T],
-        entropies: &mut [T],
-        representation: Option<&mut Vec<T>>,
-    ) -> Result<(), PolicyError> {
-        if let Some(out) = representation {
-            self.represent(sequences.prompts, out)?;
-        }
-        (self.d_log_backward, self.d_log_flows) = (None, None);
-        let path = core::mem::take(&mut self.last);
-        let path = self.visit(path, sequences, temperature)?;
-        self.read(&path, log_probs, entropies)?;
-        let Self { environment, memo, heads, log_backward, log_flows, .. } = self;
-        log_backward.clear();
-        log_flows.clear();
-        for step in &path.steps {
-            log_backward.push(match step.parent {
-                _ if heads.parents == 0 => T::of(environment.log_reference(step.state as usize, step.action as usize)),
-                NONE => T::zero(),
-                k => memo.rows.log_backward[memo.row(step.next) * heads.parents + k as usize],
-            });
-            if heads.flows {
-                log_flows.push(memo.rows.log_flow[memo.row(step.state)]);
-            }
-        }
-        self.last = path;
-        Ok(())
-    }
-
-    /// The representation is a constant: its gradient goes nowhere.
-    fn backward(&mut self, d_log_probs: &[T], _d_representation: Option<&Vec<T>>) -> Result<(), PolicyError> {
-        self.propagate(d_log_probs)
-    }
-
-    fn graph(&mut self) -> Option<&mut dyn Graph<T>> {
-        (self.heads.parents > 0 || self.heads.flows).then_some(self as &mut dyn Graph<T>)
-    }
-
-    fn grad_norm(&mut self) -> Result<f64, PolicyError> {
-        let mut squares = 0.0;
-        for parameter in self.network.parameters() {
-            squares += parameter.grad_squares(&self.backend)?;
-        }
-        Ok(libm::sqrt(squares))
-    }
-
-    fn update(&mut self, step: &AdamWStep) -> Result<(), PolicyError> {
-        self.forget();
-        for parameter in self.network.parameters_mut() {
-            parameter.adamw(&self.backend, step)?;
-        }
-        self.zero_grad()
-    }
-
-    fn zero_grad(&mut self) -> Result<(), PolicyError> {
-        for parameter in self.network.parameters_mut() {
-            parameter.zero_grad(&self.backend)?;
-        }
-        Ok(())
-    }
-}
-
-impl<T: Real, E: Environment, N: Network<T>> Graph<T> for LabPolicy<T, E, N> {
-    fn log_backward(&self) -> &[T] {
-        &self.log_backward
-    }
-
-    fn log_flows(&self) -> Option<&[T]> {
-        self.heads.flows.then_some(&self.log_flows)
-    }
-
-    fn set_gradient(&mut self, d_log_backward: &[T], d_log_flows: Option<&[T]>) {
-        self.d_log_backward = Some(d_log_backward.to_vec());
-        self.d_log_flows = d_log_flows.map(<[T]>::to_vec);
-    }
-}
-
-fn check_temperature(got: f64, good: bool) -> Result<(), PolicyError> {
-    if good && got.is_finite() {
-        return Ok(());
-    }
-    Err(PolicyError::Option { option: "temperature", got, want: "a finite number above 0 (or 0 to sample greedily)" })
 }

@@ -82,3 +82,11 @@ pub(super) fn check_prompts(prompts: &[&[u32]]) -> Result<(), PolicyError> {
         Some(index) => Err(PolicyError::Prompt { index }),
     }
 }
+
+/// Checks what logits are divided by.
+pub(super) fn check_temperature(got: f64, good: bool) -> Result<(), PolicyError> {
+    if good && got.is_finite() {
+        return Ok(());
+    }
+    Err(PolicyError::Option { option: "temperature", got, want: "a finite number above 0 (or 0 to sample greedily)" })
+}

@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use super::LabPolicy;
 use super::error::PolicyError;
 use super::network::Network;
-use super::path::check_prompts;
+use super::path::{check_prompts, check_temperature};
 use crate::Real;
+use crate::backend::Sampler;
 use crate::kernel::softmax::argmax;
 use crate::lab::{Environment, Outcome};
 use crate::policy::{Completions, SampleRequest};
@@ -26,7 +27,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         let SampleRequest { prompts, samples, max_tokens, sampler, stream, step } = *request;
         check_prompts(prompts)?;
         self.check_request(max_tokens, &sampler)?;
-        let temperature = 1.0 / sampler.scale();
+        let temperature = if sampler.temperature > 0.0 { sampler.temperature } else { 1.0 };
         let count = prompts.len() * samples;
         let longest = self.environment.max_length();
 
@@ -74,6 +75,30 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
             return Err(PolicyError::Environment { state: state as usize, rule });
         }
         Ok(pack(prompts.len(), samples, &lengths, &draws))
+    }
+
+    fn check_request(&self, max_tokens: usize, sampler: &Sampler) -> Result<(), PolicyError> {
+        let Sampler { temperature, top_k, top_p } = *sampler;
+        let want = self.environment.max_length();
+        if max_tokens < want {
+            return Err(PolicyError::MaxTokens { got: max_tokens, want });
+        }
+        check_temperature(temperature, temperature >= 0.0)?;
+        if top_k != 0 {
+            return Err(PolicyError::Option {
+                option: "top_k",
+                got: top_k as f64,
+                want: "0: all legal actions are drawn from",
+            });
+        }
+        if top_p != 1.0 {
+            return Err(PolicyError::Option {
+                option: "top_p",
+                got: top_p,
+                want: "1: all legal actions are drawn from",
+            });
+        }
+        Ok(())
     }
 }
 

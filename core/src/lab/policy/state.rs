@@ -1,0 +1,86 @@
+//! What can be read from a policy: its tables, and the numbers of a checkpoint.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::memo::Rows;
+use super::{LabPolicy, Network, PolicyError};
+use crate::Real;
+use crate::lab::Environment;
+use crate::parameter::STATE;
+use crate::train::NamedState;
+
+impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
+    /// log P_F of every state and action, (states, A), at temperature 1; −∞ where an action is illegal.
+    ///
+    /// # Errors
+    /// An environment that breaks its contract.
+    pub fn log_pf_table(&mut self) -> Result<Vec<T>, PolicyError> {
+        self.table_of(|rows| &rows.log_forward)
+    }
+
+    /// log P_B of every state and parent, (states, parents); −∞ where there is no such parent.
+    ///
+    /// # Errors
+    /// An environment that breaks its contract.
+    pub fn log_pb_table(&mut self) -> Result<Vec<T>, PolicyError> {
+        self.table_of(|rows| &rows.log_backward)
+    }
+
+    /// log F of every state, (states); empty where no flows are learned.
+    ///
+    /// # Errors
+    /// An environment that breaks its contract.
+    pub fn log_flow_table(&mut self) -> Result<Vec<T>, PolicyError> {
+        self.table_of(|rows| &rows.log_flow)
+    }
+
+    /// In chunks, beside the memoised rows: those stay few.
+    fn table_of(&self, column: impl Fn(&Rows<T>) -> &Vec<T>) -> Result<Vec<T>, PolicyError> {
+        const CHUNK: usize = 2048;
+        let states = self.environment.states();
+        let (mut rows, mut logits, mut out) = (Rows::new(), Vec::new(), Vec::new());
+        for start in (0..states).step_by(CHUNK) {
+            rows.states.clear();
+            rows.states.extend(start as u32..(start + CHUNK).min(states) as u32);
+            rows.evaluate(&self.evaluator(), 1.0, &mut logits)?;
+            out.extend_from_slice(column(&rows));
+        }
+        Ok(out)
+    }
+
+    /// Every number that a checkpoint needs, by name.
+    ///
+    /// # Errors
+    /// Where the device failed.
+    pub fn state(&self) -> Result<NamedState<T>, PolicyError> {
+        let mut out = Vec::new();
+        for parameter in self.parameters() {
+            for (kind, values) in STATE.iter().zip(parameter.state(&self.backend)?) {
+                out.push((format!("{}.{kind}", parameter.name), values));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Restores what [`LabPolicy::state`] gave; `get` finds values by name. Nothing changes where one is missing.
+    ///
+    /// # Errors
+    /// [`PolicyError::State`] for a name that is missing or of a wrong length.
+    pub fn restore(&mut self, mut get: impl FnMut(&str) -> Option<Vec<T>>) -> Result<(), PolicyError> {
+        let mut all = Vec::new();
+        for parameter in self.parameters() {
+            for kind in STATE {
+                let name = format!("{}.{kind}", parameter.name);
+                let want = parameter.len;
+                let found = get(&name).filter(|values| values.len() == want);
+                all.push(found.ok_or(PolicyError::State { name, want })?);
+            }
+        }
+        self.forget();
+        for (parameter, values) in self.network.parameters_mut().iter_mut().zip(all.chunks_exact(STATE.len())) {
+            parameter.restore(&self.backend, [&values[0], &values[1], &values[2]])?;
+        }
+        Ok(())
+    }
+}
