@@ -45,6 +45,13 @@ pub struct Place {
     pub directory: PathBuf,
 }
 
+/// The measures of the exact target at one β.
+#[derive(Debug)]
+struct Goals {
+    beta: f64,
+    measures: [(&'static str, f64); 4],
+}
+
 /// A finished sweep.
 #[derive(Debug)]
 pub struct Sweep {
@@ -113,9 +120,9 @@ impl Sweep {
             let metrics: serde_json::Map<String, Json> = names.into_iter().filter_map(last).collect();
             json!({ "value": place.value, "seed": place.seed, "run": place.directory, "metrics": metrics })
         };
-        let target = |(beta, goals): &(f64, Vec<(&'static str, f64)>)| {
-            let goals = goals.iter().map(|(name, value)| ((*name).to_owned(), number(*value)));
-            Json::Object([("value".to_owned(), json!(beta))].into_iter().chain(goals).collect())
+        let target = |goals: &Goals| {
+            let measures = goals.measures.iter().map(|(name, value)| ((*name).to_owned(), number(*value)));
+            Json::Object([("value".to_owned(), json!(goals.beta))].into_iter().chain(measures).collect())
         };
         let curve = self.curve().unwrap_or_default();
         json!({
@@ -134,7 +141,7 @@ impl Sweep {
     }
 
     /// The exact target's measures over β, at the swept values and closely between them; empty where β is not swept.
-    fn curve(&self) -> Result<Vec<(f64, Vec<(&'static str, f64)>)>> {
+    fn curve(&self) -> Result<Vec<Goals>> {
         /// Points between neighbouring values, and objects evaluated for all of them together.
         const BETWEEN: usize = 16;
         const WORK: usize = 1 << 25;
@@ -159,7 +166,7 @@ impl Sweep {
         betas.sort_by(f64::total_cmp);
         let at = |beta| {
             let target = Target::plain(&lab, beta)?;
-            Ok((beta, truth::goals(&target, &reference)?.to_vec()))
+            Ok(Goals { beta, measures: truth::goals(&target, &reference)? })
         };
         betas.into_iter().map(at).collect()
     }

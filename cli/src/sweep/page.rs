@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use flowrl_lm::fs::atomic_write;
 
-use super::Sweep;
+use super::{Goals, Sweep};
 use crate::{
     compare::Summary,
     metrics::term,
@@ -50,20 +50,14 @@ impl Sweep {
         Ok(atomic_write(path, page(&title, &subtitle, &sections).as_bytes())?)
     }
 
-    fn chart(
-        &self,
-        metric: &'static str,
-        title: &str,
-        goal: Option<&'static str>,
-        curve: &[(f64, Vec<(&'static str, f64)>)],
-    ) -> Chart {
+    fn chart(&self, metric: &'static str, title: &str, goal: Option<&'static str>, curve: &[Goals]) -> Chart {
         let (_, unit, about) = term(metric).copied().unwrap_or((metric, "", ""));
         let learned = Series { label: "learned".into(), ink: "accent", points: self.points(metric), smooth: false };
         let mut series = vec![learned];
         if let Some(goal) = goal {
-            let exact = curve.iter().filter_map(|(beta, goals)| {
-                let (_, y) = goals.iter().find(|(name, _)| *name == goal)?;
-                Some(Point { x: *beta, y: *y, band: None })
+            let exact = curve.iter().filter_map(|goals| {
+                let (_, y) = goals.measures.iter().find(|(name, _)| *name == goal)?;
+                Some(Point { x: goals.beta, y: *y, band: None })
             });
             let mut points: Vec<Point> = exact.collect();
             if points.is_empty() {
