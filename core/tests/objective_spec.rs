@@ -3,8 +3,8 @@
 
 use flowrl_core::objective::file::BatchFile;
 use flowrl_core::objective::{
-    Aggregate, Baseline, BaselineKind, Bound, Error, FlowRl, Kind, Length, LogZ, Objective, ObjectiveSpec, Preset,
-    Shape,
+    Aggregate, Balance, Baseline, BaselineKind, Bound, Error, FlowRl, Kind, Length, LogZ, Objective, ObjectiveSpec,
+    Preset, Shape,
 };
 
 fn parse(json: &str) -> ObjectiveSpec {
@@ -22,6 +22,32 @@ fn flowrl(json: &str) -> FlowRl {
 fn nothing_set_is_the_paper() {
     assert_eq!(flowrl("{}"), FlowRl::default());
     assert_eq!(flowrl(r#"{"kind": "flowrl", "preset": "tba"}"#), Preset::Tba.options());
+}
+
+#[test]
+fn balance_has_a_name_or_a_lambda() {
+    let sums = r#""preset": "exact-tb", "log_z": "given""#;
+    for (text, want) in [
+        (r#""trajectory""#, Balance::Trajectory),
+        (r#"{"sub-trajectory": 0.9}"#, Balance::SubTrajectory(0.9)),
+        (r#""detailed""#, Balance::Detailed),
+    ] {
+        let options = flowrl(&format!(r#"{{{sums}, "balance": {text}}}"#));
+        assert_eq!(options.balance, want);
+        let written = serde_json::to_string(&ObjectiveSpec::from(&Objective::FlowRl(options))).expect("plain data");
+        assert_eq!(flowrl(&written), options);
+    }
+    assert!(matches!(parse(r#"{"balance": "detailed"}"#).resolve(), Err(Error::Conflict { option: "length", .. })));
+
+    // e = (0.5 + 0.25 − 0.1, 0.1 − 0.25 − 1), and the loss is the mean of their squares.
+    let batch = format!(
+        r#"{{"objective": {{{sums}, "balance": "detailed"}}, "sequences": [{{"group": 0, "reward": 1, "log_z": 0.5,
+            "logp": [-1, -0.5], "ref_logp": [-1.25, -0.25], "log_flow": [9, 0.1]}}]}}"#
+    );
+    let result = serde_json::from_str::<BatchFile>(&batch).expect("a batch").evaluate::<f64>().expect("good input");
+    assert!((result.loss - (0.65 * 0.65 + 1.15 * 1.15) / 2.0).abs() < 1e-12);
+    let flows = &result.sequences[0].d_log_flow;
+    assert!(flows[0] == 0.0 && (flows[1] - (-0.65 - 1.15)).abs() < 1e-12, "{flows:?}");
 }
 
 #[test]
