@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use toml::Value;
 
-use crate::config::Config;
+use crate::config::{Config, TaskKind};
 
 /// Flags that make up a configuration: defaults < `--config` < `--set` < the other flags.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -16,6 +16,9 @@ pub struct ConfigArgs {
     /// Set one option, `section.key=value`, or `key=value` where only one section has the key; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
+    /// What to learn; without it, countdown
+    #[arg(long, value_name = "NAME")]
+    pub task: Option<TaskKind>,
     /// A preset (paper, vargrad, exact-tb, …) or a baseline (grpo, ppo, …)
     #[arg(long, visible_alias = "preset", value_name = "NAME")]
     pub objective: Option<String>,
@@ -40,6 +43,16 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// Adds a setting that is a path.
+    ///
+    /// # Errors
+    /// A path that is empty.
+    pub fn set_path(&mut self, key: &str, path: &std::path::Path) -> Result<()> {
+        let absolute = Value::String(std::path::absolute(path)?.to_string_lossy().into_owned());
+        self.settings.push(format!("{key}={absolute}"));
+        Ok(())
+    }
+
     /// The configuration that these flags make, on top of `base` where there is no `--config`.
     ///
     /// # Errors
@@ -50,6 +63,9 @@ impl ConfigArgs {
         let path = |path: &PathBuf| -> Result<Value> {
             Ok(Value::String(std::path::absolute(path)?.to_string_lossy().into_owned()))
         };
+        if let Some(task) = self.task.or(self.prompts.is_some().then_some(TaskKind::Prompts)) {
+            push("task.kind", Value::String(task.name().into()));
+        }
         if let Some(name) = &self.objective {
             push("objective", Value::String(name.clone()));
         }
@@ -57,7 +73,6 @@ impl ConfigArgs {
             push("model.path", path(model)?);
         }
         if let Some(prompts) = &self.prompts {
-            push("task.kind", Value::String("prompts".into()));
             push("task.prompts", path(prompts)?);
         }
         if let Some(verifier) = &self.verifier {

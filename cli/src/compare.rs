@@ -27,6 +27,15 @@ pub const COLUMNS: &[(&str, &str)] = &[
     ("eval_kl_on_correct", "KL on correct"),
     ("eval_entropy", "entropy"),
     ("eval_success_exact", "exact success"),
+    ("tv", "TV"),
+    ("kl", "KL(π ‖ π*)"),
+    ("reverse_kl", "KL(π* ‖ π)"),
+    ("jsd", "JSD"),
+    ("log_z_error", "log Z error"),
+    ("entropy", "entropy"),
+    ("expected_reward", "expected reward"),
+    ("mode_mass", "mode mass"),
+    ("modes_found", "modes found"),
 ];
 
 /// Runs grouped by objective.
@@ -91,15 +100,16 @@ impl Summary {
     }
 
     /// `63.5 ± 2.0 %` or `3.11 ± 0.06` as people write it.
-    fn show(&self, unit: &str) -> String {
+    pub(crate) fn show(&self, unit: &str) -> String {
         match (self.sd, unit) {
             (None, "fraction") => quantity(self.mean, unit),
             (None, _) => number(self.mean),
             (Some(sd), "fraction") => format!("{:.1}\u{a0}±\u{a0}{:.1}\u{a0}%", 100.0 * self.mean, 100.0 * sd),
+            (Some(sd), _) if self.mean.abs() < 1e-3 => format!("{}\u{a0}±\u{a0}{}", number(self.mean), number(sd)),
             (Some(sd), _) if sd <= 1e-9 * self.mean.abs() => format!("{}\u{a0}±\u{a0}0", number(self.mean)),
             (Some(sd), _) => {
                 // Two digits of the deviation say how many of the mean are worth anything.
-                let decimals = (1 - sd.log10().floor() as i32).clamp(0, 6) as usize;
+                let decimals = (1 - sd.log10().floor() as i32).clamp(0, 4) as usize;
                 format!("{:.decimals$}\u{a0}±\u{a0}{sd:.decimals$}", self.mean).replace('-', "−")
             }
         }
@@ -184,7 +194,9 @@ impl Comparison {
     fn columns(&self) -> Vec<(&'static str, &'static str)> {
         let filled =
             |metric: &str| self.groups.iter().any(|group| group.cell(metric).is_some_and(|c| c.after.is_some()));
-        COLUMNS.iter().copied().filter(|(metric, _)| filled(metric)).collect()
+        // Outside the lab the error of log Z is an estimate from each batch: a curve, not a result.
+        let result = |metric: &str| filled(metric) && (metric != "log_z_error" || filled("tv"));
+        COLUMNS.iter().copied().filter(|(metric, _)| result(metric)).collect()
     }
 }
 
@@ -259,6 +271,12 @@ fn notes(groups: &[Group]) -> Vec<String> {
     if !keys.is_empty() {
         let keys: Vec<&str> = keys.into_iter().collect();
         notes.push(format!("These runs differ in more than the objective: {}.", keys.join(", ")));
+    }
+    let targets: Vec<u64> = runs.iter().filter_map(|run| Some(run.ends("target_log_z")?.1.1.to_bits())).collect();
+    if targets.iter().any(|target| *target != targets[0]) {
+        notes.push(
+            "Each run is measured against its own target, and these differ: set eval.target_beta to one β.".into(),
+        );
     }
     let fewest = groups.iter().map(|group| group.steps.0).min().unwrap_or(0);
     let most = groups.iter().map(|group| group.steps.1).max().unwrap_or(0);

@@ -1,19 +1,30 @@
 //! The configuration of a run: defaults < file < flags, resolved, written into the run directory, and replayable from there.
+//!
+//! The defaults are those of the task ([`Config::of`]), and every task has its own keys ([`keys`]).
 
+mod keys;
+mod sections;
 mod settings;
+mod task;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use flowrl_core::backend::Sampler;
-use flowrl_core::objective::{Aggregate, BaselineKind, Kind, Objective, ObjectiveSpec, Preset};
-use flowrl_core::optim::{AdamW, Decay, Schedule};
+use flowrl_core::objective::{Aggregate, BaselineKind, Kind, LogZ, Objective, ObjectiveSpec, Preset};
+use flowrl_core::optim::{AdamW, Schedule};
 use flowrl_core::partition::PartitionOptions;
 use flowrl_core::train::TrainOptions;
 use serde::{Deserialize, Serialize};
-use toml::Table;
+use toml::{Table, Value};
+
+pub use sections::{
+    EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection, SamplingSection,
+    TrainSection,
+};
+pub use task::{TaskKind, TaskSection};
 
 /// Everything that a run depends on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +32,8 @@ use toml::Table;
 pub struct Config {
     /// Which model.
     pub model: ModelSection,
+    /// Lab: which policy.
+    pub policy: PolicySection,
     /// Which prompts and rewards.
     pub task: TaskSection,
     /// Which objective.
@@ -39,243 +52,52 @@ pub struct Config {
     pub run: RunSection,
 }
 
-/// Which model.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ModelSection {
-    /// A Hugging Face folder; absent means the model in the program.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
-    /// Compute the activations of a layer again in the backward pass: less memory, a third more time.
-    pub recompute: bool,
-}
-
-/// Which prompts and rewards.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TaskSection {
-    /// `countdown` (generated) or `prompts` (a file).
-    pub kind: TaskKind,
-    /// Countdown: how many numbers a problem has.
-    pub numbers: Vec<usize>,
-    /// Countdown: the largest number.
-    pub max_number: u32,
-    /// Countdown: the largest target.
-    pub max_target: i64,
-    /// Countdown: the order of problems.
-    pub seed: u64,
-    /// Prompts: the JSONL file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompts: Option<PathBuf>,
-    /// Prompts: the JSONL file for evaluation; absent means every tenth prompt of `prompts` is held out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_out: Option<PathBuf>,
-    /// Prompts: `countdown`, `exact` or `number`.
-    pub verifier: String,
-}
-
-/// Where prompts come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TaskKind {
-    /// Generated Countdown problems.
-    #[default]
-    Countdown,
-    /// A JSONL file.
-    Prompts,
-}
-
-impl TaskKind {
-    /// Its name in a file.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Countdown => "countdown",
-            Self::Prompts => "prompts",
-        }
-    }
-}
-
-/// How to train.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainSection {
-    /// Steps.
-    pub steps: u64,
-    /// Prompts of a step.
-    pub prompts: usize,
-    /// Completions of a prompt.
-    pub samples: usize,
-    /// Optimiser steps over the completions of a step.
-    pub minibatches: usize,
-    /// Passes over the completions of a step.
-    pub epochs: usize,
-    /// Prompts in a forward and backward pass; 0 means all of a minibatch.
-    pub micro_batch: usize,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// Threads; 0 means one for each processor. Changes no bit of the result.
-    pub threads: usize,
-    /// Stored completions to learn from instead of sampling.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rollouts: Option<PathBuf>,
-}
-
-/// How to sample.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SamplingSection {
-    /// Tokens of a completion at most.
-    pub max_tokens: usize,
-    /// Logits are divided by it, in sampling and in scoring.
-    pub temperature: f64,
-    /// Keep the k most probable tokens; 0 keeps all.
-    pub top_k: usize,
-    /// Keep the most probable tokens until their probabilities reach this sum.
-    pub top_p: f64,
-}
-
-/// AdamW of the policy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "the fields of AdamW and Schedule")]
-pub struct OptimizerSection {
-    /// Learning rate after warm-up.
-    pub learning_rate: f64,
-    /// Optimiser steps of warm-up.
-    pub warmup: u64,
-    /// What follows the warm-up.
-    pub decay: Decay,
-    pub beta1: f64,
-    pub beta2: f64,
-    pub eps: f64,
-    pub weight_decay: f64,
-    /// Largest norm of a gradient; 0 switches clipping off.
-    pub clip_norm: f64,
-}
-
-/// log Z or V, where it is learned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogZSection {
-    /// Its learning rate.
-    pub learning_rate: f64,
-    /// Its weight decay.
-    pub weight_decay: f64,
-    /// Stop its gradient at the hidden states.
-    pub detach_trunk: bool,
-    /// Linear layers.
-    pub layers: usize,
-    /// Layer normalisation after each GELU.
-    pub layer_norm: bool,
-    /// Dropout after each GELU.
-    pub dropout: f64,
-    /// Start the last layer at 0.
-    pub zero_init: bool,
-}
-
-/// How to evaluate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EvalSection {
-    /// Steps between evaluations; 0 means only before the first and after the last step.
-    pub every: u64,
-    /// Held-out prompts.
-    pub prompts: usize,
-    /// Completions of a prompt.
-    pub samples: usize,
-}
-
-/// What is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RunSection {
-    /// Steps between checkpoints; 0 means only after the last step.
-    pub save_every: u64,
-    /// Checkpoints kept.
-    pub keep: usize,
-}
-
-impl Default for TaskSection {
-    fn default() -> Self {
-        Self {
-            kind: TaskKind::Countdown,
-            numbers: vec![3],
-            max_number: 25,
-            max_target: 100,
-            seed: 0,
-            prompts: None,
-            held_out: None,
-            verifier: "exact".into(),
-        }
-    }
-}
-
-impl Default for TrainSection {
-    fn default() -> Self {
-        Self {
-            steps: 200,
-            prompts: 16,
-            samples: 8,
-            minibatches: 1,
-            epochs: 1,
-            micro_batch: 0,
-            seed: 0,
-            threads: 0,
-            rollouts: None,
-        }
-    }
-}
-
-impl Default for SamplingSection {
-    fn default() -> Self {
-        Self { max_tokens: 16, temperature: 1.0, top_k: 0, top_p: 1.0 }
-    }
-}
-
-impl Default for OptimizerSection {
-    fn default() -> Self {
-        let AdamW { beta1, beta2, eps, weight_decay } = AdamW::default();
-        Self { learning_rate: 1e-4, warmup: 10, decay: Decay::Cosine, beta1, beta2, eps, weight_decay, clip_norm: 1.0 }
-    }
-}
-
-impl Default for LogZSection {
-    fn default() -> Self {
-        let PartitionOptions { layers, layer_norm, dropout, zero_init } = PartitionOptions::default();
-        Self { learning_rate: 1e-3, weight_decay: 0.0, detach_trunk: false, layers, layer_norm, dropout, zero_init }
-    }
-}
-
-impl Default for EvalSection {
-    fn default() -> Self {
-        Self { every: 50, prompts: 128, samples: 16 }
-    }
-}
-
-impl Default for RunSection {
-    fn default() -> Self {
-        Self { save_every: 50, keep: 2 }
-    }
-}
-
 impl Config {
-    /// Reads a file (or nothing), then applies `key=value` settings in order.
+    /// Reads a file (or nothing), then applies `key=value` settings in order, all on top of the defaults of the task that they
+    /// name.
     ///
     /// # Errors
-    /// A file that cannot be read, an unknown key, a value of the wrong type: with file, line or key.
+    /// A file that cannot be read, an unknown key, a key of another task, a value of the wrong type: with file, line or key.
     pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        let mut table = Table::new();
+        let mut given = Table::new();
         if let Some(file) = file {
             let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
             // Parsed as a whole first, so that an error shows the line.
             toml::from_str::<Self>(&text).with_context(|| format!("in {}", file.display()))?;
-            table = text.parse()?;
+            given = text.parse()?;
+            keys::check(&given, settings::task(&given, overrides)?).map_err(|foreign| foreign.in_file(file, &text))?;
         }
+        let kind = settings::task(&given, overrides)?;
         for setting in overrides {
-            settings::set(&mut table, setting)?;
+            settings::set(&mut given, setting, kind)?;
         }
+        keys::check(&given, kind)?;
+        let mut table = Table::try_from(Self::of(kind))?;
+        merge(&mut table, given);
         table.try_into().context("in the settings")
+    }
+
+    /// The objective's options as they were given, with the defaults that depend on the task.
+    fn objective_spec(&self) -> ObjectiveSpec {
+        let mut spec = self.objective.clone();
+        let Some(lab) = self.task.kind.is_lab().then_some(&self.task) else { return spec };
+        match spec.kind.and_then(Kind::baseline) {
+            None => {
+                // One prompt has one log Z.
+                let preset = *spec.preset.get_or_insert(Preset::ExactTb);
+                if preset.options().log_z == LogZ::Network {
+                    spec.log_z.get_or_insert(LogZ::Scalar);
+                }
+                // Plain trajectory balance has no β of its own.
+                if preset.options().beta == 1.0 {
+                    spec.beta.get_or_insert(lab.kind.beta());
+                }
+            }
+            // A graph has no reference policy that a KL could be measured to.
+            Some(_) if lab.kind.is_graph() => _ = spec.kl.get_or_insert(0.0),
+            Some(_) => {}
+        }
+        spec
     }
 
     /// The objective, with every option that it does not use refused.
@@ -283,8 +105,9 @@ impl Config {
     /// # Errors
     /// An option out of range, or one that this objective does not use.
     pub fn objective(&self) -> Result<Objective> {
-        let mut objective = self.objective.resolve()?;
-        let unused = self.objective.unused()?;
+        let spec = self.objective_spec();
+        let mut objective = spec.resolve()?;
+        let unused = spec.unused()?;
         if !unused.is_empty() {
             bail!("objective `{}` does not use {}; remove it", objective.name(), unused.join(", "));
         }
@@ -293,7 +116,7 @@ impl Config {
             && baseline.kind == BaselineKind::DrGrpo
             && self.objective.aggregate.is_none()
         {
-            baseline.aggregate = Aggregate::Fixed(self.sampling.max_tokens);
+            baseline.aggregate = Aggregate::Fixed(self.max_tokens()?);
         }
         Ok(objective)
     }
@@ -301,10 +124,16 @@ impl Config {
     /// The preset or the baseline by name.
     #[must_use]
     pub fn objective_name(&self) -> &'static str {
-        match (self.objective.kind.and_then(Kind::baseline), self.objective.preset) {
+        let spec = self.objective_spec();
+        match (spec.kind.and_then(Kind::baseline), spec.preset) {
             (Some(baseline), _) => baseline.name(),
             (None, preset) => preset.unwrap_or(Preset::Paper).name(),
         }
+    }
+
+    /// Tokens of a completion at most: in the lab the actions of a trajectory.
+    fn max_tokens(&self) -> Result<usize> {
+        if self.task.kind.is_lab() { crate::lab::max_length(&self.task) } else { Ok(self.sampling.max_tokens) }
     }
 
     /// What the training loop needs.
@@ -312,12 +141,15 @@ impl Config {
     /// # Errors
     /// An option out of range.
     pub fn train_options(&self) -> Result<TrainOptions> {
-        let Self { train, sampling, optimizer, log_z, .. } = self;
+        let Self { train, optimizer, log_z, .. } = self;
         let updates = train.steps * (train.minibatches * train.epochs) as u64;
+        // The lab has one prompt: the empty trajectory.
+        let (prompts, samples) =
+            if self.task.kind.is_lab() { (1, train.batch) } else { (train.prompts, train.samples) };
         let options = TrainOptions {
-            prompts: train.prompts,
-            samples: train.samples,
-            max_tokens: sampling.max_tokens,
+            prompts,
+            samples,
+            max_tokens: self.max_tokens()?,
             sampler: self.sampler(),
             minibatches: train.minibatches,
             epochs: train.epochs,
@@ -357,7 +189,7 @@ impl Config {
         Sampler { temperature, top_k, top_p }
     }
 
-    /// As a file that replays this run, the objective with all its options.
+    /// As a file that replays this run: the keys of its task, the objective with all its options.
     ///
     /// # Errors
     /// As for [`Config::objective`].
@@ -366,9 +198,20 @@ impl Config {
         let mut spec = ObjectiveSpec::from(&objective);
         if let Objective::FlowRl(_) = objective {
             // The name stays, although every option stands beside it.
-            spec.preset = self.objective.preset.or(Some(Preset::Paper));
+            spec.preset = self.objective_spec().preset.or(Some(Preset::Paper));
         }
-        let resolved = Self { objective: spec, ..self.clone() };
-        Ok(toml::to_string_pretty(&resolved)?)
+        let mut table = Table::try_from(Self { objective: spec, ..self.clone() })?;
+        keys::retain(&mut table, self.task.kind);
+        Ok(toml::to_string_pretty(&table)?)
+    }
+}
+
+/// Puts the keys of `given` over those of `table`, section by section.
+fn merge(table: &mut Table, given: Table) {
+    for (name, value) in given {
+        match (table.get_mut(&name), value) {
+            (Some(Value::Table(section)), Value::Table(keys)) => section.extend(keys),
+            (_, value) => _ = table.insert(name, value),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
-use flowrl_cli::commands::{compare, eval, loss, pretrain, sample, score, train};
+use flowrl_cli::commands::{compare, eval, loss, pretrain, sample, score, sweep, train};
 use flowrl_cli::say;
 
 /// Train a language model to match a reward distribution instead of collapsing onto one answer (FlowRL).
@@ -26,6 +26,7 @@ enum Command {
     Score(score::ScoreArgs),
     Loss(loss::LossArgs),
     Compare(compare::CompareArgs),
+    Sweep(sweep::SweepArgs),
     Pretrain(pretrain::PretrainArgs),
     /// Print a completion script for a shell
     Completions {
@@ -41,6 +42,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Sample(args) => sample::run(args, cli.json)?,
         Command::Score(args) => score::run(args)?,
         Command::Loss(args) => loss::run(args)?,
+        Command::Sweep(args) => return sweep::run(args, cli.json),
         Command::Compare(args) => compare::run(args, cli.json)?,
         Command::Pretrain(args) => pretrain::run(args, cli.json)?,
         Command::Completions { shell } => {

@@ -6,6 +6,7 @@
 //! | `metrics.jsonl` | one record per step, see [`crate::metrics`] |
 //! | `rollouts.jsonl` | sampled completions with their rewards |
 //! | `checkpoints/step-000100/` | weights and trainer state; complete if and only if it bears this name |
+//! | `distribution.json` | in the lab: the learned distribution beside the target, for the report |
 //! | `report.html` | see [`crate::report`] |
 //!
 //! A writer holds a lock on `.lock` for as long as it lives; the operating system releases it when the process dies.
@@ -97,6 +98,11 @@ impl RunDir {
     /// `rollouts.jsonl`.
     pub fn rollouts(&self) -> PathBuf {
         self.root.join("rollouts.jsonl")
+    }
+
+    /// `distribution.json`.
+    pub fn distribution(&self) -> PathBuf {
+        self.root.join("distribution.json")
     }
 
     /// `report.html`.

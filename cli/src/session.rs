@@ -68,7 +68,7 @@ impl Tasks {
                 };
                 Ok(Self { train: open(false)?, held_out: open(true)? })
             }
-            TaskKind::Prompts => {
+            _ => {
                 let path = task.prompts.as_deref().context("task.kind is prompts, so give a file by --prompts")?;
                 let rows = read_prompts(path)?;
                 let (train, held_out) = match &task.held_out {

@@ -1,9 +1,12 @@
 //! The program as a user runs it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+mod common;
+
+use common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
 use serde_json::Value;
 
 /// Small enough for a test, large enough that every part of a run happens.
@@ -26,62 +29,12 @@ const SMALL: [&str; 16] = [
     "save_every=2",
 ];
 
-fn program(arguments: &[&str], directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flowrl-cli"));
-    command.args(arguments).current_dir(directory);
-    command
-}
-
-fn run(arguments: &[&str], directory: &Path) -> Output {
-    program(arguments, directory).output().unwrap()
-}
-
-/// Standard output of a run that succeeded.
-fn ok(arguments: &[&str], directory: &Path) -> String {
-    let output = run(arguments, directory);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Standard error of a run that failed, as it should, with status 1 or 2.
-fn fails(arguments: &[&str], directory: &Path) -> String {
-    let output = run(arguments, directory);
-    assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?} ended with {}", output.status);
-    String::from_utf8(output.stderr).unwrap()
-}
-
 fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "--out", out][..], &SMALL, more].concat()
 }
 
 fn golden() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
-}
-
-/// The records of a run without what depends on the clock.
-fn timeless(run: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let clock = ["tokens_per_s", "step_s", "sample_s", "update_s"];
-    let record = |line: &str| {
-        let mut record: Value = serde_json::from_str(line).unwrap();
-        record.as_object_mut().unwrap().retain(|name, _| !clock.contains(&name.as_str()));
-        record
-    };
-    text.lines().map(record).collect()
-}
-
-fn checkpoint(run: &Path, step: u64) -> PathBuf {
-    run.join(format!("checkpoints/step-{step:06}"))
-}
-
-fn assert_same_run(a: &Path, b: &Path, step: u64) {
-    assert_eq!(timeless(a), timeless(b));
-    for file in ["model.safetensors", "trainer.safetensors", "trainer.json"] {
-        let read = |run| std::fs::read(checkpoint(run, step).join(file)).unwrap();
-        assert!(read(a) == read(b), "{file} differs");
-    }
-    let rollouts = |run: &Path| std::fs::read(run.join("rollouts.jsonl")).unwrap();
-    assert!(rollouts(a) == rollouts(b), "rollouts differ");
 }
 
 #[test]
@@ -123,21 +76,8 @@ fn a_run_killed_at_any_moment_continues_to_the_same_bits() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["--steps", "10", "--objective", "paper"];
     ok(&train("whole", &arguments), directory.path());
-    let mut killed = 0;
-    let mut resume = false;
-    for delay in [60, 350, 90, 500, 230, 700, 130, 1100, 400].map(Duration::from_millis) {
-        let more: Vec<&str> = if resume { [&arguments[..], &["--resume"]].concat() } else { arguments.to_vec() };
-        let mut command = program(&train("killed", &more), directory.path());
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(delay);
-        killed += u32::from(child.try_wait().unwrap().is_none());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        resume = directory.path().join("killed/config.toml").is_file();
-    }
-    assert!(killed > 0, "every run ended before it could be killed");
-    let more: Vec<&str> = if resume { [&arguments[..], &["--resume"]].concat() } else { arguments.to_vec() };
-    ok(&train("killed", &more), directory.path());
+    let delays = [60, 350, 90, 500, 230, 700, 130, 1100, 400];
+    kill_and_resume(&[&["train"][..], &SMALL, &arguments].concat(), "killed", &delays, directory.path());
     assert_same_run(&directory.path().join("whole"), &directory.path().join("killed"), 10);
 }
 

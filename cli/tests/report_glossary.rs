@@ -7,7 +7,8 @@ use flowrl_cli::metrics::{GLOSSARY, markdown_table};
 const HEAD: &str = "# Metrics
 
 Every training step appends one line to `metrics.jsonl`: a flat JSON object from these names to numbers. Evaluations on held-out
-prompts, before the first step, every so often, and after the last, add the `eval_` names to the line of their step. A value that
+prompts, before the first step, every so often, and after the last, add the `eval_` names to the line of their step. A run in the lab
+writes a line where it is evaluated, always with the exact measures. A value that
 was not finite is `null`. A fraction lies between 0 and 1; the report shows it in percent.
 
 Symbols are those of [the mathematics](mathematics.md): π policy, π_ref reference, δ residual, r̂ shaped reward, w importance

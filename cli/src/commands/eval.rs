@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use flowrl_core::objective::Objective;
 use flowrl_core::policy::Policy;
 use flowrl_core::train::TrainOptions;
@@ -30,6 +30,11 @@ pub struct EvalArgs {
 /// A model or prompts that cannot be read.
 pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     let config = args.config.load(None)?;
+    ensure!(
+        !config.task.kind.is_lab(),
+        "`eval` measures language models; a run of task {} is measured exactly in every record of its metrics.jsonl",
+        config.task.kind
+    );
     let origin = session::open_model(config.model.path.as_deref())?;
     let tasks = Tasks::open(&config, &origin)?;
     let mut policy = session::policy(&origin, config.train.threads)?;

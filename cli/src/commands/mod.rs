@@ -6,4 +6,5 @@ pub mod loss;
 pub mod pretrain;
 pub mod sample;
 pub mod score;
+pub mod sweep;
 pub mod train;

@@ -9,17 +9,26 @@ use super::{Comparison, Group, Summary};
 use crate::{
     metrics::term,
     report::{
-        chart::Chart,
+        chart::{Along, Chart},
         format::{escape, number, push},
         page::{Section, page},
         run::Run,
-        sections::charts_with,
+        sections::{charts_with, is_exact},
         series::{Point, Series},
     },
 };
 
 /// Metrics drawn over the steps, with their titles.
 const CHARTS: &[(&str, &str)] = &[
+    ("tv", "Total variation to the target"),
+    ("kl", "KL(π ‖ π*)"),
+    ("reverse_kl", "KL(π* ‖ π)"),
+    ("jsd", "Jensen–Shannon divergence"),
+    ("entropy", "Entropy of the objects"),
+    ("expected_reward", "Expected reward"),
+    ("mode_mass", "Probability of the modes"),
+    ("modes_found", "Modes found"),
+    ("log_z_error", "log Z error"),
     ("eval_success", "Success, held-out"),
     ("eval_success_exact", "Exact success, held-out"),
     ("eval_pass_at_8", "Pass@8, held-out"),
@@ -65,11 +74,11 @@ impl Comparison {
             out.push_str("</ul></div>");
         }
         if columns.is_empty() {
-            out.push_str("<p class=lead>None of these runs recorded an evaluation on held-out prompts.</p>");
+            out.push_str("<p class=lead>None of these runs recorded an evaluation.</p>");
             return out;
         }
         out.push_str(
-            "<p class=lead>Held-out prompts after training, mean ± standard deviation over seeds; before training below it.</p>\
+            "<p class=lead>Evaluated after training, mean ± standard deviation over seeds; before training below it.</p>\
              <div class=scroll><table><thead><tr><th>objective</th><th>seeds</th><th>steps</th>",
         );
         for (metric, heading) in &columns {
@@ -113,8 +122,16 @@ impl Comparison {
             .filter(|series| series.last_finite().is_some())
             .collect();
         let (_, unit, meaning) = *term(metric)?;
-        let may_log = metric == "grad_norm";
-        let chart = Chart { title: title.to_owned(), unit, about: meaning.to_owned(), series, target: None, may_log };
+        let may_log = ["grad_norm", "kl", "reverse_kl", "jsd"].contains(&metric);
+        let chart = Chart {
+            title: title.to_owned(),
+            unit,
+            about: meaning.to_owned(),
+            series,
+            target: None,
+            may_log,
+            along: Along::Steps,
+        };
         (!chart.series.is_empty()).then_some(chart)
     }
 
@@ -141,7 +158,7 @@ impl Group {
     fn points(&self, metric: &str) -> Vec<Point> {
         let curve = |run: &Run| {
             let points = run.series(metric).into_iter().map(|(x, y)| Point { x, y, band: None }).collect();
-            let smooth = !metric.starts_with("eval_");
+            let smooth = !is_exact(metric);
             let series = Series { label: String::new(), ink: INKS[0], points, smooth };
             series.trend().unwrap_or(series.points)
         };

@@ -4,8 +4,10 @@ use anyhow::{Result, bail};
 use flowrl_core::objective::{Kind, Objective, Preset};
 use toml::{Table, Value};
 
+use super::{TaskKind, keys};
+
 /// Applies `section.key=value`, or `key=value` where only one section has that key.
-pub(super) fn set(table: &mut Table, setting: &str) -> Result<()> {
+pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()> {
     let Some((path, text)) = setting.split_once('=') else {
         bail!("`{setting}` is not of the form key=value");
     };
@@ -13,8 +15,15 @@ pub(super) fn set(table: &mut Table, setting: &str) -> Result<()> {
         return set_objective(table, &parse_value(text.trim()));
     }
     let (section, key) = match path.trim().split_once('.') {
-        Some((section, key)) => (section.to_owned(), key.to_owned()),
-        None => (section_of(path.trim())?, path.trim().to_owned()),
+        Some((section, key)) => {
+            let (section, key) = (section.trim(), key.trim());
+            let known = keys::of(section, kind);
+            if keys::tasks(section, key).is_empty() && !known.is_empty() {
+                bail!("no option is called `{section}.{key}`; [{section}] of task {kind} has {}", known.join(", "));
+            }
+            (section.to_owned(), key.to_owned())
+        }
+        None => (section_of(path.trim(), kind)?, path.trim().to_owned()),
     };
     let value = parse_value(text.trim());
     let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
@@ -48,53 +57,34 @@ fn parse_value(text: &str) -> Value {
     parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// The one section that has this key.
-pub(super) fn section_of(key: &str) -> Result<String> {
-    let sections = [
-        ("model", &["path", "recompute"][..]),
-        ("task", &["kind", "numbers", "max_number", "max_target", "seed", "prompts", "held_out", "verifier"]),
-        (
-            "objective",
-            &[
-                "kind",
-                "preset",
-                "beta",
-                "balance",
-                "length",
-                "reward",
-                "reward_ddof",
-                "reward_eps",
-                "importance",
-                "clip_low",
-                "clip_high",
-                "token_mask",
-                "token_clip_low",
-                "token_clip_high",
-                "log_z",
-                "shape",
-                "huber_delta",
-                "kl",
-                "kl_in",
-                "aggregate",
-            ],
-        ),
-        (
-            "train",
-            &["steps", "prompts", "samples", "minibatches", "epochs", "micro_batch", "seed", "threads", "rollouts"],
-        ),
-        ("sampling", &["max_tokens", "temperature", "top_k", "top_p"]),
-        ("optimizer", &["learning_rate", "warmup", "decay", "beta1", "beta2", "eps", "weight_decay", "clip_norm"]),
-        ("log_z", &["learning_rate", "weight_decay", "detach_trunk", "layers", "layer_norm", "dropout", "zero_init"]),
-        ("eval", &["every", "prompts", "samples"]),
-        ("run", &["save_every", "keep"]),
-    ];
-    let found: Vec<&str> = sections.iter().filter(|(_, keys)| keys.contains(&key)).map(|(name, _)| *name).collect();
-    match found[..] {
+/// The one section that has this key in a run of this task.
+pub(super) fn section_of(key: &str, kind: TaskKind) -> Result<String> {
+    match keys::sections(key, &[kind])[..] {
         [section] => Ok(section.to_owned()),
-        [] => bail!("no option is called `{key}`; `flowrl-cli train --dry-run` prints them all"),
-        _ => {
+        [] => match keys::sections(key, TaskKind::ALL)[..] {
+            [] => bail!("no option is called `{key}`; `flowrl-cli train --task {kind} --dry-run` prints them all"),
+            // The check of the whole names the tasks that know it.
+            [section, ..] => Ok(section.to_owned()),
+        },
+        ref found => {
             let names: Vec<String> = found.iter().map(|section| format!("{section}.{key}")).collect();
             bail!("`{key}` may be {}: write the section too", names.join(" or "))
         }
+    }
+}
+
+/// The task that a file's table and the settings after it name; the last one counts.
+pub(super) fn task(table: &Table, settings: &[String]) -> Result<TaskKind> {
+    let named = |setting: &String| {
+        let (path, name) = setting.split_once('=')?;
+        (path.trim() == "task.kind").then(|| parse_value(name.trim()))
+    };
+    let value = settings.iter().rev().find_map(named);
+    match value.or_else(|| table.get("task")?.get("kind").cloned()) {
+        None => Ok(TaskKind::default()),
+        Some(value) => value.clone().try_into().map_err(|_| {
+            let known: Vec<_> = TaskKind::ALL.iter().map(|kind| kind.name()).collect();
+            anyhow::anyhow!("there is no task {value}; there are {}", known.join(", "))
+        }),
     }
 }

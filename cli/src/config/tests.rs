@@ -49,15 +49,53 @@ fn mistakes_are_named() {
 }
 
 #[test]
-fn the_table_of_sections_is_complete() {
-    let config = Config { objective: ObjectiveSpec::from(&Objective::default()), ..Config::default() };
-    let table: Table = config.to_toml().unwrap().parse().unwrap();
-    for (section, keys) in &table {
-        for key in keys.as_table().unwrap().keys() {
-            match section_of(key) {
-                Ok(found) => assert_eq!(&found, section, "{key}"),
-                Err(error) => assert!(error.to_string().contains(&format!("{section}.{key}")), "{error}"),
+fn the_table_of_keys_is_complete() {
+    for &kind in TaskKind::ALL {
+        let config = Config { objective: ObjectiveSpec::from(&Objective::default()), ..Config::of(kind) };
+        let table = Table::try_from(&config).unwrap();
+        let mut kept = table.clone();
+        keys::retain(&mut kept, kind);
+        for (section, all) in &table {
+            for key in all.as_table().unwrap().keys() {
+                let tasks = keys::tasks(section, key);
+                assert!(!tasks.is_empty(), "{section}.{key} is in no row");
+                let there = kept.get(section).and_then(|keys| keys.get(key)).is_some();
+                assert_eq!(there, tasks.contains(&kind), "{section}.{key} of {kind}");
+                match section_of(key, kind) {
+                    Ok(found) => assert!(&found == section || !there, "{key} of {kind}"),
+                    Err(error) => assert!(!there || error.to_string().contains(&format!("{section}.{key}")), "{error}"),
+                }
             }
         }
     }
+}
+
+#[test]
+fn every_task_has_defaults_that_replay() {
+    for &kind in TaskKind::ALL {
+        let task = format!("task.kind={kind}");
+        let config = Config::load(None, &[task]).unwrap();
+        assert_eq!(config, Config::of(kind));
+        let again: Config = toml::from_str(&config.to_toml().unwrap()).unwrap();
+        assert_eq!(again.to_toml().unwrap(), config.to_toml().unwrap());
+        assert_eq!(again.objective().unwrap(), config.objective().unwrap());
+        let options = config.train_options().unwrap();
+        assert_eq!(options.prompts == 1, kind.is_lab());
+    }
+}
+
+#[test]
+fn the_lab_takes_the_beta_of_its_task_where_the_preset_has_none() {
+    let beta = |settings: &[&str]| {
+        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+        match Config::load(None, &settings).unwrap().objective().unwrap() {
+            Objective::FlowRl(flow) => (flow.beta, flow.log_z),
+            Objective::Baseline(_) => unreachable!("no baseline was asked for"),
+        }
+    };
+    assert_eq!(beta(&["task.kind=bandit"]), (10.0, LogZ::Scalar));
+    assert_eq!(beta(&["task.kind=bandit", "objective=tba"]), (10.0, LogZ::GroupMean));
+    assert_eq!(beta(&["task.kind=bandit", "objective=paper"]), (15.0, LogZ::Scalar));
+    assert_eq!(beta(&["task.kind=bandit", "beta=3"]), (3.0, LogZ::Scalar));
+    assert_eq!(beta(&["objective=exact-tb"]), (1.0, LogZ::Network));
 }

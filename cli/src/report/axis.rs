@@ -34,6 +34,21 @@ impl Axis {
         Self { low, high, log: false, ticks: (first..=last).map(|i| i as f64 * step).collect(), step }
     }
 
+    /// The axis of some ascending values, which are its ticks: logarithmic where they grow twentyfold.
+    pub(crate) fn values(at: &[f64]) -> Self {
+        let (low, high) = (at.first().copied().unwrap_or(0.0), at.last().copied().unwrap_or(1.0));
+        let log = low > 0.0 && high >= 20.0 * low;
+        let axis = Self { low, high: if high > low { high } else { low + 1.0 }, log, ticks: Vec::new(), step: 0.0 };
+        // Ticks whose labels would touch are left out.
+        let mut ticks: Vec<f64> = Vec::new();
+        for &x in at {
+            if ticks.last().is_none_or(|last| axis.place(x) - axis.place(*last) > 0.11) {
+                ticks.push(x);
+            }
+        }
+        Self { ticks, ..axis }
+    }
+
     fn linear(low: f64, high: f64) -> Self {
         // A flat line stays in the middle; a range that nearly touches zero starts there.
         let size = low.abs().max(high.abs());

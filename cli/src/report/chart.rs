@@ -16,7 +16,30 @@ const BOTTOM: f64 = 22.0;
 const STOPS: usize = 48;
 const ROWS: usize = 20;
 
-/// Series over the training steps on common axes.
+/// What runs along the horizontal axis.
+#[derive(Clone, Debug)]
+pub(crate) enum Along {
+    /// Training steps.
+    Steps,
+    /// The values of an option.
+    Values {
+        /// Its name.
+        name: String,
+        /// In ascending order; the ticks, and the rows of the table.
+        at: Vec<f64>,
+    },
+}
+
+impl Along {
+    fn name(&self) -> &str {
+        match self {
+            Self::Steps => "step",
+            Self::Values { name, .. } => name,
+        }
+    }
+}
+
+/// Series on common axes.
 #[derive(Debug)]
 pub(crate) struct Chart {
     pub(crate) title: String,
@@ -27,6 +50,7 @@ pub(crate) struct Chart {
     /// A dashed horizontal line and its name.
     pub(crate) target: Option<(&'static str, f64)>,
     pub(crate) may_log: bool,
+    pub(crate) along: Along,
 }
 
 impl Chart {
@@ -43,7 +67,7 @@ impl Chart {
             out,
             format_args!("<svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='{}'>", escape(&self.summary())),
         );
-        grid(out, &x, &y, self.unit);
+        grid(out, &x, &y, self.unit, self.along.name());
         if let Some((_, target)) = self.target {
             let at = down(&y, target);
             push(out, format_args!("<path class=target d='M{LEFT} {at:.1}H{}'/>", WIDTH - RIGHT));
@@ -60,7 +84,12 @@ impl Chart {
 
     fn axes(&self) -> (Axis, Axis) {
         let steps = || self.series.iter().flat_map(|series| series.points.iter().map(|point| point.x));
-        let x = Axis::steps(steps().fold(f64::INFINITY, f64::min), steps().fold(f64::NEG_INFINITY, f64::max));
+        let x = match &self.along {
+            Along::Steps => {
+                Axis::steps(steps().fold(f64::INFINITY, f64::min), steps().fold(f64::NEG_INFINITY, f64::max))
+            }
+            Along::Values { at, .. } => Axis::values(at),
+        };
         let values = self.series.iter().flat_map(|series| series.points.iter().flat_map(Point::extent));
         (x, Axis::fit(values.chain(self.target.map(|(_, target)| target)), self.may_log))
     }
@@ -92,7 +121,8 @@ impl Chart {
             };
             let lowest = finite.iter().fold(first, |a, b| if b.y < a.y { b } else { a });
             let highest = finite.iter().fold(first, |a, b| if b.y > a.y { b } else { a });
-            let say = |point: &Point| format!("{} at step {}", quantity(point.y, self.unit), number(point.x));
+            let name = self.along.name();
+            let say = |point: &Point| format!("{} at {name} {}", quantity(point.y, self.unit), number(point.x));
             push(
                 &mut words,
                 format_args!(
@@ -127,7 +157,7 @@ impl Chart {
                     HEIGHT - BOTTOM
                 ),
             );
-            let mut title = format!("step {}", number(*step));
+            let mut title = format!("{} {}", self.along.name(), number(*step));
             for series in &self.series {
                 if let Some(point) = series.at(*step) {
                     push(&mut title, format_args!("\n{}: {}", series.label, quantity(point.y, self.unit)));
@@ -143,7 +173,8 @@ impl Chart {
 
     fn table(&self, out: &mut String) {
         let steps = self.sampled_steps(ROWS);
-        out.push_str("<details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>step");
+        let name = escape(self.along.name());
+        push(out, format_args!("<details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>{name}"));
         for series in &self.series {
             push(out, format_args!("</th><th>{}", escape(&series.label)));
         }
@@ -161,6 +192,9 @@ impl Chart {
 
     /// At most `count` + 1 of the steps at which anything was recorded, the first and last among them.
     fn sampled_steps(&self, count: usize) -> Vec<f64> {
+        if let Along::Values { at, .. } = &self.along {
+            return at.clone();
+        }
         let mut steps: Vec<f64> =
             self.series.iter().flat_map(|series| series.points.iter().map(|point| point.x)).collect();
         steps.sort_by(f64::total_cmp);
@@ -189,7 +223,7 @@ fn key(out: &mut String, class: &str, label: &str) {
     );
 }
 
-fn grid(out: &mut String, x: &Axis, y: &Axis, unit: &str) {
+fn grid(out: &mut String, x: &Axis, y: &Axis, unit: &str, name: &str) {
     out.push_str("<g class=grid aria-hidden=true>");
     let bottom = HEIGHT - BOTTOM;
     for value in &y.ticks {
@@ -207,7 +241,7 @@ fn grid(out: &mut String, x: &Axis, y: &Axis, unit: &str) {
         );
     }
     for (index, step) in x.ticks.iter().enumerate() {
-        let label = if index == 0 { format!("step {}", number(*step)) } else { number(*step) };
+        let label = if index == 0 { format!("{} {}", escape(name), number(*step)) } else { number(*step) };
         // The outermost labels lean inwards, so that none leaves the picture.
         let at = across(x, *step);
         let anchor = if at < LEFT + 12.0 {

@@ -6,6 +6,7 @@ pub(crate) mod axis;
 pub(crate) mod chart;
 pub(crate) mod format;
 pub(crate) mod page;
+mod picture;
 mod result;
 pub(crate) mod run;
 mod samples;
@@ -22,11 +23,11 @@ use self::{
     page::{Section, page},
     run::Run,
 };
-use crate::{metrics::GLOSSARY, run_dir::RunDir};
+use crate::{lab::picture::Picture, metrics::GLOSSARY, run_dir::RunDir};
 
 /// Writes `report.html` into a run directory and returns its path.
 ///
-/// It is read from `config.toml`, `metrics.jsonl` and the end of `rollouts.jsonl`; any but one of the first
+/// It is read from `config.toml`, `metrics.jsonl`, `distribution.json` and the end of `rollouts.jsonl`; any but one of the first
 /// two may be missing. A chart appears when its metrics do.
 ///
 /// # Errors
@@ -34,13 +35,15 @@ use crate::{metrics::GLOSSARY, run_dir::RunDir};
 /// cannot be written.
 pub fn write(run_dir: &Path) -> Result<PathBuf> {
     let dir = RunDir::open(run_dir)?;
-    let html = render(&Run::read(&dir)?, &samples::render(&dir.rollouts())?);
+    let distribution = Picture::read(&dir)?.map(|picture| picture::render(&picture)).unwrap_or_default();
+    let html = render(&Run::read(&dir)?, distribution, &samples::render(&dir.rollouts())?);
     atomic_write(&dir.report(), html.as_bytes())?;
     Ok(dir.report())
 }
 
-fn render(run: &Run, samples: &str) -> String {
+fn render(run: &Run, distribution: String, samples: &str) -> String {
     let mut sections = vec![Section { title: "Result", body: result::render(run) }];
+    sections.push(Section { title: "Learned distribution", body: distribution });
     sections.extend(sections::render(run));
     sections.push(Section { title: "Sample completions", body: samples.to_owned() });
     sections.push(Section { title: "Configuration", body: configuration(run) });

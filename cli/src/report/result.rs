@@ -13,12 +13,25 @@ enum Better {
     Lower,
     /// Closer to 0, from either side.
     Smaller,
+    /// Closer to the target, from either side.
+    Closer,
     /// Neither: a fact to know.
     Neither,
 }
 
 /// A row of the table: metric, label, which way is better, and where the target is written.
 const MEASURES: &[(&str, &str, Better, Option<Goal>)] = &[
+    ("tv", "Total variation", Better::Lower, Some(Goal::Zero)),
+    ("tv_fixed_point", "Total variation to the length-normalised fixed point", Better::Neither, None),
+    ("l1", "L1", Better::Lower, Some(Goal::Zero)),
+    ("kl", "KL(π ‖ π*)", Better::Lower, Some(Goal::Zero)),
+    ("reverse_kl", "KL(π* ‖ π)", Better::Lower, Some(Goal::Zero)),
+    ("jsd", "Jensen–Shannon divergence", Better::Lower, Some(Goal::Zero)),
+    ("log_z_error", "log Z error", Better::Smaller, Some(Goal::Zero)),
+    ("entropy", "Entropy of the objects", Better::Closer, Some(Goal::Metric("target_entropy"))),
+    ("expected_reward", "Expected reward", Better::Closer, Some(Goal::Metric("target_expected_reward"))),
+    ("kl_to_reference", "KL to the reference", Better::Closer, Some(Goal::Metric("target_kl_to_reference"))),
+    ("modes_found", "Modes found", Better::Higher, Some(Goal::Metric("modes"))),
     ("eval_success_exact", "Success, exact", Better::Higher, Some(Goal::Metric("eval_success_target"))),
     ("eval_success", "Success, sampled", Better::Higher, Some(Goal::Metric("eval_success_target"))),
     ("eval_pass_at_1", "Pass@1", Better::Higher, None),
@@ -34,6 +47,10 @@ const MEASURES: &[(&str, &str, Better, Option<Goal>)] = &[
 
 /// The numbers in large type: of each line the first that was measured.
 const HERO: &[&[&str]] = &[
+    &["tv"],
+    &["expected_reward"],
+    &["entropy"],
+    &["modes_found"],
     &["eval_success_exact", "eval_success"],
     &["eval_pass_at_8"],
     &["eval_distinct_correct"],
@@ -68,6 +85,10 @@ impl Row {
         run: &Run,
         (metric, label, better, goal): &(&'static str, &'static str, Better, Option<Goal>),
     ) -> Option<Self> {
+        // Outside the lab it is an estimate from each batch: a curve, not a result.
+        if *metric == "log_z_error" && run.ends("tv").is_none() {
+            return None;
+        }
         let (first, last) = run.ends(metric)?;
         let target = match goal {
             None => None,
@@ -93,6 +114,7 @@ impl Row {
             Better::Higher => Some(after > before),
             Better::Lower => Some(after < before),
             Better::Smaller => Some(after.abs() < before.abs()),
+            Better::Closer => self.target.map(|target| (after - target).abs() < (before - target).abs()),
             Better::Neither => None,
         }
     }
@@ -123,14 +145,16 @@ pub(crate) fn render(run: &Run) -> String {
 }
 
 fn lead(out: &mut String, run: &Run) {
-    let step = |record: &&crate::metrics::Record| record.iter().any(|(name, _)| name.starts_with("eval_"));
+    let measured = |name: &str| name.starts_with("eval_") || name == "tv";
+    let step = |record: &&crate::metrics::Record| record.iter().any(|(name, _)| measured(name));
     let steps: Vec<f64> =
         run.records.iter().filter(step).filter_map(|record| record.step()).map(|s| s as f64).collect();
     let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return };
     push(
         out,
         format_args!(
-            "<p class=lead>Held-out prompts, before (step {}) and after (step {}).</p>",
+            "<p class=lead>{}, before (step {}) and after (step {}).</p>",
+            if run.ends("tv").is_some() { "Exact measures over all objects" } else { "Held-out prompts" },
             number(*first),
             number(*last)
         ),

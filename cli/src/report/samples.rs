@@ -33,6 +33,23 @@ struct Answer {
     reward: f64,
 }
 
+impl Answer {
+    /// Correct; in the lab, whose rewards may be negative, a mode.
+    fn is_good(&self) -> bool {
+        if self.is_lab() { self.verdict == "mode" } else { self.reward > 0.0 }
+    }
+
+    fn is_lab(&self) -> bool {
+        matches!(self.verdict.as_str(), "mode" | "other")
+    }
+}
+
+impl Group {
+    fn is_lab(&self) -> bool {
+        self.answers.iter().any(Answer::is_lab)
+    }
+}
+
 /// The section's content, empty if there is no file or nothing in it.
 ///
 /// Shown are the groups of the last step in the file, held-out ones (`"held_out": true`) if there are any.
@@ -47,7 +64,11 @@ pub(crate) fn render(path: &Path) -> Result<String> {
         return Ok(String::new());
     };
 
-    let kind = if first.held_out { "held-out prompts" } else { "training prompts" };
+    let kind = match first {
+        Group { held_out: true, .. } => "held-out prompts",
+        group if group.is_lab() => "batch of objects",
+        _ => "training prompts",
+    };
     let when = latest.map(|step| format!(", sampled at step {}", number(step as f64))).unwrap_or_default();
     let mut out = format!(
         "<p class=lead>Every completion of {} {kind}{when}; identical ones share a line.</p>",
@@ -67,12 +88,13 @@ fn render_group(out: &mut String, group: &Group) {
             None => lines.push((answer, 1)),
         }
     }
-    let correct = group.answers.iter().filter(|answer| answer.reward > 0.0).count();
-    let different = lines.iter().filter(|(answer, _)| answer.reward > 0.0).count();
+    let correct = group.answers.iter().filter(|answer| answer.is_good()).count();
+    let different = lines.iter().filter(|(answer, _)| answer.is_good()).count();
+    let name = if group.is_lab() { "modes" } else { "correct" };
     push(
         out,
         format_args!(
-            "<div class=group><p class=text>{}</p><small>{correct} of {} correct, {different} different</small>\
+            "<div class=group><p class=text>{}</p><small>{correct} of {} {name}, {different} different</small>\
              <div class=scroll><table><thead><tr><th>completion</th><th>times</th><th>verdict</th><th>reward</th></tr>\
              </thead><tbody>",
             escape(&shorten(&group.prompt)),
@@ -80,7 +102,7 @@ fn render_group(out: &mut String, group: &Group) {
         ),
     );
     for (answer, count) in lines {
-        let (class, mark) = if answer.reward > 0.0 { ("good", "✓ ") } else { ("", "") };
+        let (class, mark) = if answer.is_good() { ("good", "✓ ") } else { ("", "") };
         let completion = if answer.completion.is_empty() { "(empty)" } else { &answer.completion };
         push(
             out,

@@ -1,7 +1,7 @@
 //! Which metrics are drawn where.
 
 use super::{
-    chart::Chart,
+    chart::{Along, Chart},
     page::Section,
     run::Run,
     series::{Point, Series},
@@ -63,6 +63,28 @@ impl Plot {
 
 const SECTIONS: &[(&str, &str, &[Plot])] = &[
     (
+        "Distance to the target",
+        "Exact: the learned distribution over all objects, by dynamic programming, beside the target π_ref·exp(βr)/Z.",
+        &[
+            Plot::new(
+                "Total variation",
+                &[("tv", "to the target"), ("tv_fixed_point", "to the length-normalised one")],
+            )
+            .ideal(0.0),
+            Plot::new("KL divergence", &[("kl", "KL(π ‖ π*)"), ("reverse_kl", "KL(π* ‖ π)")]).log(),
+            Plot::new("Jensen–Shannon divergence", &[("jsd", "JSD")]).log(),
+            Plot::new("L1", &[("l1", "L1")]).log(),
+            Plot::new("Entropy of the objects", &[("entropy", "entropy")]).target("target", "target_entropy"),
+            Plot::new("Expected reward", &[("expected_reward", "expected reward")])
+                .target("target", "target_expected_reward"),
+            Plot::new("KL to the reference", &[("kl_to_reference", "KL to the reference")])
+                .target("target", "target_kl_to_reference"),
+            Plot::new("Modes found", &[("modes_found", "modes found")]).target("all that exist", "modes"),
+            Plot::new("Probability of the modes", &[("mode_mass", "probability of the modes")]),
+            Plot::new("Expected length", &[("expected_length", "expected length")]),
+        ],
+    ),
+    (
         "Exact distances",
         "Held-out prompts, evaluated during the run. What can be enumerated is compared with the exact target rather than with samples.",
         &[
@@ -108,7 +130,7 @@ const SECTIONS: &[(&str, &str, &[Plot])] = &[
         "log Z",
         "The partition estimate. Under group rewards it stays close to 0 by construction; its error is what matters.",
         &[
-            Plot::new("log Z", &[("log_z_mean", "mean log Z")]).spread("log_z_std"),
+            Plot::new("log Z", &[("log_z_mean", "mean log Z")]).spread("log_z_std").target("exact", "target_log_z"),
             Plot::new("log Z error", &[("log_z_error", "log Z error")]).ideal(0.0),
         ],
     ),
@@ -157,6 +179,9 @@ const SECTIONS: &[(&str, &str, &[Plot])] = &[
         "Where the time goes.",
         &[
             Plot::new("Tokens per second", &[("tokens_per_s", "tokens per second")]),
+            Plot::new("Trajectories per second", &[("trajectories_per_s", "trajectories per second")]),
+            Plot::new("Trajectories", &[("trajectories", "trajectories so far")]),
+            Plot::new("Time", &[("wall_s", "wall clock"), ("cpu_s", "processor")]),
             Plot::new("Time per step", &[("step_s", "whole step"), ("sample_s", "sampling"), ("update_s", "update")]),
         ],
     ),
@@ -173,6 +198,11 @@ const SHOWN_OTHERWISE: &[&str] = &[
     "eval_success_target",
     "eval_success_ref",
     "eval_solutions",
+    "target_entropy",
+    "target_expected_reward",
+    "target_kl_to_reference",
+    "target_log_z",
+    "modes",
 ];
 
 /// One section per theme with the charts whose metrics exist; metrics that nobody foresaw come last.
@@ -203,6 +233,7 @@ pub(crate) fn render(run: &Run) -> Vec<Section> {
                 series: vec![series],
                 target: None,
                 may_log: false,
+                along: Along::Steps,
             };
             usable.then(chart)
         })
@@ -226,7 +257,7 @@ fn chart(run: &Run, plot: &Plot) -> Option<Chart> {
     let inks: &[&'static str] = if plot.lines.len() <= 2 { &["accent", "second"] } else { &["c0", "c1", "c2", "c3"] };
     let mut series: Vec<Series> = Vec::new();
     for ((metric, label), ink) in plot.lines.iter().zip(inks) {
-        let smooth = !metric.starts_with("eval_") && *metric != "learning_rate" && *metric != "skipped_updates";
+        let smooth = !is_exact(metric) && *metric != "learning_rate" && *metric != "skipped_updates";
         let line = Series { label: (*label).to_owned(), ink, points: points(run, metric), smooth };
         if line.last_finite().is_some() {
             series.push(line);
@@ -244,7 +275,15 @@ fn chart(run: &Run, plot: &Plot) -> Option<Chart> {
         Target::Metric(label, metric) => run.ends(metric).map(|(_, last)| (label, last.1)),
     };
     let unit = term(plot.lines[0].0).map_or("", |term| term.1);
-    Some(Chart { title: plot.title.to_owned(), unit, about, series, target, may_log: plot.may_log })
+    let title = plot.title.to_owned();
+    Some(Chart { title, unit, about, series, target, may_log: plot.may_log, along: Along::Steps })
+}
+
+/// Whether a metric is an evaluation, without the noise of a batch.
+pub(crate) fn is_exact(metric: &str) -> bool {
+    const TIMES: &[&str] = &["trajectories", "wall_s", "cpu_s"];
+    let exact = SECTIONS[0].2.iter().flat_map(|plot| plot.lines).any(|(name, _)| *name == metric);
+    metric.starts_with("eval_") || exact || TIMES.contains(&metric)
 }
 
 fn points(run: &Run, metric: &str) -> Vec<Point> {

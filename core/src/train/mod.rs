@@ -174,8 +174,9 @@ impl<E: fmt::Display> fmt::Display for TrainError<E> {
 impl<E: core::error::Error + 'static> core::error::Error for TrainError<E> {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Policy(error) => Some(error),
-            Self::Objective(error) => Some(error),
+            // Both are shown as they are, so what lies behind them is next.
+            Self::Policy(error) => error.source(),
+            Self::Objective(error) => error.source(),
             _ => None,
         }
     }

@@ -1,17 +1,22 @@
 //! `--dry-run`: what would be done, and what memory it takes.
 
 use anyhow::Result;
+use flowrl_core::lab::{Environment, Target};
 use flowrl_core::objective::Objective;
 use flowrl_core::train::TrainOptions;
 use flowrl_lm::model::{Dimensions, Keep, memory_plan};
 
 use crate::config::Config;
+use crate::lab::{self, Lab};
 use crate::say;
 use crate::session::{self, Tasks};
 
 /// Prints the resolved configuration (which replays) and, as comments, the memory plan.
 pub(super) fn print(config: &Config) -> Result<()> {
     let objective = config.objective()?;
+    if config.task.kind.is_lab() {
+        return lab(config);
+    }
     let options = config.train_options()?;
     let origin = session::open_model(config.model.path.as_deref())?;
     let tasks = Tasks::open(config, &origin)?;
@@ -27,6 +32,19 @@ pub(super) fn print(config: &Config) -> Result<()> {
         say!("# {mib:10.1}  {what}");
     }
     say!("# {total:10.1}  in all, at most");
+    Ok(())
+}
+
+/// The same for a task of the lab, with what is known of its target.
+fn lab(config: &Config) -> Result<()> {
+    let (subject, trainer) = lab::open(config)?;
+    let lab = Lab::open(&config.task)?;
+    let beta = lab::beta(config, trainer.objective());
+    let target = Target::plain(&lab, beta)?;
+    say!("{}", config.to_toml()?.trim_end());
+    say!("\n# policy: {} parameters", subject.parameters());
+    say!("# task: {} states, {} objects, {} modes", lab.states(), lab.objects(), target.modes.len());
+    say!("# target at beta {beta}: log Z {:.6}", target.log_z);
     Ok(())
 }
 

@@ -1,12 +1,9 @@
 //! What a run prints at its end.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use crate::metrics;
 use crate::run_dir::RunDir;
-use crate::say;
 
 const ROWS: [(&str, &str); 9] = [
     ("success, sampled", "eval_success"),
@@ -20,22 +17,22 @@ const ROWS: [(&str, &str); 9] = [
     ("entropy per token", "eval_entropy"),
 ];
 
-/// Prints the first and the last evaluation side by side.
-pub(super) fn print(directory: &RunDir, report: &Path) -> Result<()> {
+/// The first and the last evaluation side by side.
+pub(super) fn lines(directory: &RunDir) -> Result<Vec<String>> {
     let records = metrics::read(&directory.metrics())?;
+    let mut lines = Vec::new();
     let evaluated: Vec<_> = records.iter().filter(|r| r.number("eval_success").is_some()).collect();
     if let [before, .., after] = evaluated[..] {
-        say!("{:28} {:>9} {:>9}", "on held-out prompts", "before", "after");
+        lines.push(format!("{:28} {:>9} {:>9}", "on held-out prompts", "before", "after"));
         for (label, name) in ROWS {
             if let (Some(a), Some(b)) = (before.number(name), after.number(name)) {
-                say!("{label:28} {a:9.3} {b:9.3}");
+                lines.push(format!("{label:28} {a:9.3} {b:9.3}"));
             }
         }
-        say!("");
+        lines.push(String::new());
     }
     if let Some(deviation) = records.iter().filter_map(|r| r.number("first_ratio_deviation")).reduce(f64::max) {
-        say!("largest |log π − log π_old| in a first update: {deviation:e}");
+        lines.push(format!("largest |log π − log π_old| in a first update: {deviation:e}"));
     }
-    say!("report: {}", report.display());
-    Ok(())
+    Ok(lines)
 }

@@ -1,44 +1,35 @@
 //! Checkpoints and rollouts of a run.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use flowrl_core::backend::CpuBackend;
-use flowrl_core::policy::Policy;
-use flowrl_core::train::{Progress, Rollouts, Trainer};
-use flowrl_lm::checkpoint::Checkpoint;
-use flowrl_lm::config::Dtype;
+use flowrl_core::train::{Progress, Rollouts};
 use flowrl_lm::fs::atomic_write;
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::state::{read_state, write_state};
-use flowrl_lm::task::TextTask;
-use flowrl_lm::{load_weights, save_policy};
 
+use super::{CpuTrainer, Subject};
 use crate::metrics;
 use crate::run_dir::RunDir;
-use crate::session::CpuPolicy;
 
 const PROGRESS: &str = "trainer.json";
 const STATE: &str = "trainer.safetensors";
 
-/// Writes a checkpoint: a Hugging Face folder in full precision, and the trainer's state beside it.
-pub(super) fn save(
-    directory: &RunDir,
-    keep: usize,
-    policy: &CpuPolicy,
-    trainer: &Trainer<CpuBackend<f32>>,
-    origin: &Checkpoint,
-) -> Result<()> {
+/// Lists of numbers by name.
+pub type State = HashMap<String, Vec<f32>>;
+
+/// Writes a checkpoint: the policy, and the trainer's state beside it.
+pub(super) fn save(directory: &RunDir, keep: usize, subject: &dyn Subject, trainer: &CpuTrainer) -> Result<()> {
     let progress = trainer.progress();
     directory.write_checkpoint(progress.step, keep, |path| {
-        save_policy(path, policy, origin, Dtype::F32)?;
-        let mut lists = trainer.log_z().state(policy.backend())?;
-        for (i, [first, second]) in policy.moments()?.into_iter().enumerate() {
-            lists.push((format!("policy.{i}.first_moment"), first));
-            lists.push((format!("policy.{i}.second_moment"), second));
-        }
+        let mut lists: Vec<_> = subject.save(path)?.into_iter().collect();
+        // log Z does not depend on how many threads the device has.
+        lists.extend(trainer.log_z().state(&CpuBackend::reference())?);
+        lists.sort_by(|a, b| a.0.cmp(&b.0));
         write_state(&path.join(STATE), &lists)?;
         atomic_write(&path.join(PROGRESS), &serde_json::to_vec_pretty(&progress)?)?;
         Ok(())
@@ -48,11 +39,7 @@ pub(super) fn save(
 
 /// Puts policy and trainer where the last checkpoint left them, and drops what was recorded after it. Without a checkpoint the
 /// run starts from the beginning.
-pub(super) fn restore(
-    directory: &RunDir,
-    policy: &mut CpuPolicy,
-    trainer: &mut Trainer<CpuBackend<f32>>,
-) -> Result<()> {
+pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, trainer: &mut CpuTrainer) -> Result<()> {
     let Some((step, path)) = directory.latest_checkpoint()? else {
         for file in [directory.metrics(), directory.rollouts()] {
             if file.exists() {
@@ -66,16 +53,8 @@ pub(super) fn restore(
     let progress: Progress =
         serde_json::from_slice(&text).with_context(|| format!("in {}/{PROGRESS}", path.display()))?;
     let mut lists = read_state(&path.join(STATE))?;
-    policy.set_weights(load_weights(policy.backend(), &Checkpoint::open(&path)?)?);
-    let mut moments = Vec::new();
-    while let (Some(first), Some(second)) = (
-        lists.remove(&format!("policy.{}.first_moment", moments.len())),
-        lists.remove(&format!("policy.{}.second_moment", moments.len())),
-    ) {
-        moments.push([first, second]);
-    }
-    policy.restore_moments(&moments)?;
-    let restored = trainer.log_z_mut().restore(policy.backend(), |name| lists.get(name).cloned())?;
+    subject.load(&path, &mut lists)?;
+    let restored = trainer.log_z_mut().restore(&CpuBackend::reference(), |name| lists.get(name).cloned())?;
     if let Err(name) = restored {
         bail!("{}/{STATE} has no `{name}` of the right size: was the objective or [log_z] changed?", path.display());
     }
@@ -126,25 +105,11 @@ impl RolloutWriter {
         &mut self,
         step: u64,
         rollouts: &Rollouts<f32>,
-        task: &TextTask,
+        subject: &dyn Subject,
         held_out: bool,
     ) -> Result<()> {
-        let completions = &rollouts.completions;
-        for i in 0..rollouts.len() {
-            let number = rollouts.prompt_numbers[completions.prompt_of[i]];
-            let range = completions.offsets[i]..completions.offsets[i + 1];
-            let row = RolloutRow {
-                prompt: task.row(number).prompt.clone(),
-                completion: Some(task.text().decode(completions.get(i))),
-                completion_ids: Some(completions.get(i).to_vec()),
-                reward: f64::from(rollouts.rewards[i]),
-                old_logp: Some(completions.log_probs[range].iter().map(|&l| f64::from(l)).collect()),
-                group: Some(number as u64),
-                verdict: Some(rollouts.verdicts[i].to_owned()),
-                step: Some(step),
-                held_out,
-            };
-            row.write_line(&mut self.file, &self.path)?;
+        for row in (0..rollouts.len()).filter_map(|i| subject.row(rollouts, i, held_out)) {
+            RolloutRow { step: Some(step), held_out, ..row }.write_line(&mut self.file, &self.path)?;
         }
         self.file.flush().with_context(|| format!("cannot write {}", self.path.display()))
     }

@@ -1,0 +1,175 @@
+//! A language model on prompts as what a run trains.
+
+use std::path::Path;
+
+use anyhow::Result;
+use flowrl_core::objective::{Length, Objective, Reward};
+use flowrl_core::policy::Policy;
+use flowrl_core::train::{LogZModel, Metrics, Rollouts, TrainOptions, Trainer};
+use flowrl_lm::checkpoint::Checkpoint;
+use flowrl_lm::config::Dtype;
+use flowrl_lm::evaluate::{Evaluation, Target, evaluate};
+use flowrl_lm::rollouts::RolloutRow;
+use flowrl_lm::task::TextTask;
+use flowrl_lm::{load_weights, save_policy};
+
+use super::stored::StoredRollouts;
+use super::summary;
+use crate::config::{Config, EvalSection};
+use crate::metrics::Record;
+use crate::run::{CpuTrainer, State, Subject};
+use crate::run_dir::RunDir;
+use crate::session::{self, CpuPolicy, Tasks};
+
+/// The model, its prompts, and stored completions if it learns from those.
+#[derive(Debug)]
+pub(super) struct Text {
+    origin: Checkpoint,
+    tasks: Tasks,
+    policy: CpuPolicy,
+    stored: Option<StoredRollouts>,
+    eval: EvalSection,
+}
+
+impl Text {
+    /// Opens the model and its prompts; with them a trainer.
+    pub(super) fn open(config: &Config) -> Result<(Box<dyn Subject>, CpuTrainer)> {
+        let origin = session::open_model(config.model.path.as_deref())?;
+        let tasks = Tasks::open(config, &origin)?;
+        let mut policy = session::policy(&origin, config.train.threads)?;
+        policy.set_recompute(config.model.recompute);
+        let (objective, options) = (config.objective()?, config.train_options()?);
+        let trainer =
+            Trainer::new::<<CpuPolicy as Policy>::Error>(policy.backend(), policy.width(), objective, options)?;
+        let stored = match &config.train.rollouts {
+            Some(path) => Some(StoredRollouts::read(path, tasks.train.text())?),
+            None => None,
+        };
+        Ok((Box::new(Self { origin, tasks, policy, stored, eval: config.eval.clone() }), trainer))
+    }
+
+    /// Mean |log Z_φ(x) − log Z(x)| over held-out prompts, where log Z is learned and has an exact value: plain trajectory
+    /// balance on raw rewards.
+    fn log_z_error(&mut self, trainer: &mut CpuTrainer, found: &Evaluation<f32>) -> Result<Option<f64>> {
+        let Objective::FlowRl(flow) = trainer.objective() else { return Ok(None) };
+        if flow.length != Length::Sum || flow.reward != Reward::Raw || found.exact.is_empty() {
+            return Ok(None);
+        }
+        let prompts: Vec<&[u32]> = found.exact.iter().map(|&(i, _)| found.rollouts.prompts[i].as_slice()).collect();
+        let learned: Vec<f32> = match trainer.log_z_mut() {
+            LogZModel::Scalar { state } => vec![state[0] as f32; prompts.len()],
+            LogZModel::Network(network) => {
+                let mut hidden = vec![0.0; prompts.len() * network.width()];
+                self.policy.represent(&prompts, &mut hidden)?;
+                network.forward(self.policy.backend(), &hidden, prompts.len(), None)?
+            }
+            _ => return Ok(None),
+        };
+        let errors = learned.iter().zip(&found.exact).map(|(z, (_, exact))| (f64::from(*z) - exact.log_z).abs());
+        Ok(Some(errors.sum::<f64>() / learned.len() as f64))
+    }
+}
+
+impl Subject for Text {
+    fn parameters(&self) -> u64 {
+        self.origin.config().parameter_count()
+    }
+
+    fn collect(&mut self, trainer: &CpuTrainer) -> Result<Rollouts<f32>> {
+        match &self.stored {
+            None => Ok(trainer.collect(&mut self.policy, &self.tasks.train)?),
+            Some(stored) => stored.step(&mut self.policy, trainer.progress().step, trainer.options()),
+        }
+    }
+
+    fn learn(&mut self, trainer: &mut CpuTrainer, rollouts: &Rollouts<f32>) -> Result<Metrics> {
+        Ok(trainer.learn(&mut self.policy, rollouts)?)
+    }
+
+    fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record) {
+        let prompts: usize = rollouts.completions.prompt_of.iter().map(|&p| rollouts.prompts[p].len()).sum();
+        record.set("tokens_per_s", (prompts + rollouts.completions.tokens.len()) as f64 / seconds);
+    }
+
+    fn is_brief(&self) -> bool {
+        false
+    }
+
+    /// On held-out prompts.
+    fn evaluate(&mut self, trainer: &mut CpuTrainer, record: &mut Record) -> Result<Option<Rollouts<f32>>> {
+        let EvalSection { prompts, samples, .. } = self.eval;
+        if prompts == 0 {
+            return Ok(None);
+        }
+        let beta = match trainer.objective() {
+            Objective::FlowRl(flow) => Some(flow.beta),
+            Objective::Baseline(_) => None,
+        };
+        let options = TrainOptions { samples, ..*trainer.options() };
+        let found = evaluate(&mut self.policy, &self.tasks.held_out, prompts, &options, Target { beta }, true)?;
+        for (name, value) in &found.metrics {
+            record.set(name, *value);
+        }
+        if let Some(error) = self.log_z_error(trainer, &found)? {
+            record.set("eval_log_z_error", error);
+        }
+        Ok(Some(found.rollouts))
+    }
+
+    fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow> {
+        if self.stored.is_some() && !held_out {
+            return None;
+        }
+        let task: &TextTask = if held_out { &self.tasks.held_out } else { &self.tasks.train };
+        let completions = &rollouts.completions;
+        let number = rollouts.prompt_numbers[completions.prompt_of[i]];
+        let range = completions.offsets[i]..completions.offsets[i + 1];
+        Some(RolloutRow {
+            prompt: task.row(number).prompt.clone(),
+            completion: Some(task.text().decode(completions.get(i))),
+            completion_ids: Some(completions.get(i).to_vec()),
+            reward: f64::from(rollouts.rewards[i]),
+            old_logp: Some(completions.log_probs[range].iter().map(|&l| f64::from(l)).collect()),
+            group: Some(number as u64),
+            verdict: Some(rollouts.verdicts[i].to_owned()),
+            step: None,
+            held_out,
+        })
+    }
+
+    /// A Hugging Face folder in full precision.
+    fn save(&self, folder: &Path) -> Result<State> {
+        save_policy(folder, &self.policy, &self.origin, Dtype::F32)?;
+        let mut lists = State::new();
+        for (i, [first, second]) in self.policy.moments()?.into_iter().enumerate() {
+            lists.insert(format!("policy.{i}.first_moment"), first);
+            lists.insert(format!("policy.{i}.second_moment"), second);
+        }
+        Ok(lists)
+    }
+
+    fn load(&mut self, folder: &Path, state: &mut State) -> Result<()> {
+        self.policy.set_weights(load_weights(self.policy.backend(), &Checkpoint::open(folder)?)?);
+        let mut moments = Vec::new();
+        while let (Some(first), Some(second)) = (
+            state.remove(&format!("policy.{}.first_moment", moments.len())),
+            state.remove(&format!("policy.{}.second_moment", moments.len())),
+        ) {
+            moments.push([first, second]);
+        }
+        Ok(self.policy.restore_moments(&moments)?)
+    }
+
+    fn message(&self, record: &Record) -> String {
+        let number = |name| record.number(name).unwrap_or(f64::NAN);
+        format!("reward {:.3}  entropy {:.2}", number("reward_mean"), number("entropy_mean"))
+    }
+
+    fn finish(&mut self, _: &RunDir) -> Result<()> {
+        Ok(())
+    }
+
+    fn summary(&self, directory: &RunDir) -> Result<Vec<String>> {
+        summary::lines(directory)
+    }
+}

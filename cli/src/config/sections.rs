@@ -1,0 +1,206 @@
+//! The sections of a configuration and their defaults.
+
+use std::path::PathBuf;
+
+use flowrl_core::lab::Backward;
+use flowrl_core::optim::{AdamW, Decay};
+use flowrl_core::partition::PartitionOptions;
+use serde::{Deserialize, Serialize};
+
+/// Which model.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSection {
+    /// A Hugging Face folder; absent means the model in the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// Compute the activations of a layer again in the backward pass: less memory, a third more time.
+    pub recompute: bool,
+}
+
+/// Lab: which policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicySection {
+    /// `tabular` or `mlp`.
+    pub kind: PolicyKind,
+    /// MLP: units of a hidden layer.
+    pub width: usize,
+    /// MLP: hidden layers.
+    pub layers: usize,
+    /// Where objects have several trajectories: the backward policy P_B, `learned` or `uniform`.
+    pub backward: Backward,
+    /// Share ε of the actions drawn uniformly from the legal ones instead of from the policy.
+    pub exploration: f64,
+}
+
+/// What computes the logits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyKind {
+    /// One logit for each state and action.
+    #[default]
+    Tabular,
+    /// A multilayer perceptron on the state's description.
+    Mlp,
+}
+
+/// How to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainSection {
+    /// Steps.
+    pub steps: u64,
+    /// Prompts of a step.
+    pub prompts: usize,
+    /// Completions of a prompt.
+    pub samples: usize,
+    /// Lab: trajectories of a step.
+    pub batch: usize,
+    /// Optimiser steps over the completions of a step.
+    pub minibatches: usize,
+    /// Passes over the completions of a step.
+    pub epochs: usize,
+    /// Prompts in a forward and backward pass; 0 means all of a minibatch.
+    pub micro_batch: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Threads; 0 means one for each processor. Changes no bit of the result.
+    pub threads: usize,
+    /// Stored completions to learn from instead of sampling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollouts: Option<PathBuf>,
+}
+
+/// How to sample.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SamplingSection {
+    /// Tokens of a completion at most.
+    pub max_tokens: usize,
+    /// Logits are divided by it, in sampling and in scoring.
+    pub temperature: f64,
+    /// Keep the k most probable tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the most probable tokens until their probabilities reach this sum.
+    pub top_p: f64,
+}
+
+/// AdamW of the policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "the fields of AdamW and Schedule")]
+pub struct OptimizerSection {
+    /// Learning rate after warm-up.
+    pub learning_rate: f64,
+    /// Optimiser steps of warm-up.
+    pub warmup: u64,
+    /// What follows the warm-up.
+    pub decay: Decay,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub weight_decay: f64,
+    /// Largest norm of a gradient; 0 switches clipping off.
+    pub clip_norm: f64,
+}
+
+/// log Z or V, where it is learned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogZSection {
+    /// Its learning rate.
+    pub learning_rate: f64,
+    /// Its weight decay.
+    pub weight_decay: f64,
+    /// Stop its gradient at the hidden states.
+    pub detach_trunk: bool,
+    /// Linear layers.
+    pub layers: usize,
+    /// Layer normalisation after each GELU.
+    pub layer_norm: bool,
+    /// Dropout after each GELU.
+    pub dropout: f64,
+    /// Start the last layer at 0.
+    pub zero_init: bool,
+}
+
+/// How to evaluate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalSection {
+    /// Steps between evaluations; 0 means only before the first and after the last step.
+    pub every: u64,
+    /// Held-out prompts.
+    pub prompts: usize,
+    /// Completions of a prompt.
+    pub samples: usize,
+    /// Lab: β of the exact target that the policy is compared with; absent means the objective's, or where it has none the task's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_beta: Option<f64>,
+}
+
+/// What is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSection {
+    /// Steps between checkpoints; 0 means only after the last step.
+    pub save_every: u64,
+    /// Checkpoints kept.
+    pub keep: usize,
+}
+
+impl Default for PolicySection {
+    fn default() -> Self {
+        Self { kind: PolicyKind::Tabular, width: 256, layers: 2, backward: Backward::Learned, exploration: 0.0 }
+    }
+}
+
+impl Default for TrainSection {
+    fn default() -> Self {
+        Self {
+            steps: 200,
+            prompts: 16,
+            samples: 8,
+            batch: 128,
+            minibatches: 1,
+            epochs: 1,
+            micro_batch: 0,
+            seed: 0,
+            threads: 0,
+            rollouts: None,
+        }
+    }
+}
+
+impl Default for SamplingSection {
+    fn default() -> Self {
+        Self { max_tokens: 16, temperature: 1.0, top_k: 0, top_p: 1.0 }
+    }
+}
+
+impl Default for OptimizerSection {
+    fn default() -> Self {
+        let AdamW { beta1, beta2, eps, weight_decay } = AdamW::default();
+        Self { learning_rate: 1e-4, warmup: 10, decay: Decay::Cosine, beta1, beta2, eps, weight_decay, clip_norm: 1.0 }
+    }
+}
+
+impl Default for LogZSection {
+    fn default() -> Self {
+        let PartitionOptions { layers, layer_norm, dropout, zero_init } = PartitionOptions::default();
+        Self { learning_rate: 1e-3, weight_decay: 0.0, detach_trunk: false, layers, layer_norm, dropout, zero_init }
+    }
+}
+
+impl Default for EvalSection {
+    fn default() -> Self {
+        Self { every: 50, prompts: 128, samples: 16, target_beta: None }
+    }
+}
+
+impl Default for RunSection {
+    fn default() -> Self {
+        Self { save_every: 50, keep: 2 }
+    }
+}

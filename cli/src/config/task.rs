@@ -1,0 +1,189 @@
+//! `[task]`: what is learned, and the defaults that suit it.
+
+use std::path::PathBuf;
+
+use flowrl_core::lab::{BanditPreset, BanditReference, HypergridReward};
+use flowrl_core::optim::Decay;
+use serde::{Deserialize, Serialize};
+
+use super::{Config, EvalSection, LogZSection, OptimizerSection, PolicyKind, PolicySection, RunSection, TrainSection};
+
+/// A task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskKind {
+    /// Generated Countdown problems
+    #[default]
+    Countdown,
+    /// Prompts of a JSONL file
+    Prompts,
+    /// Lab: a finite set of answers
+    Bandit,
+    /// Lab: the grid of the GFlowNet benchmark
+    Hypergrid,
+    /// Lab: sequences of bits with planted modes
+    Bits,
+    /// Lab: strings of varying length
+    Tree,
+}
+
+impl TaskKind {
+    /// Every task.
+    pub const ALL: &'static [Self] =
+        &[Self::Countdown, Self::Prompts, Self::Bandit, Self::Hypergrid, Self::Bits, Self::Tree];
+
+    /// Its name in a file and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Countdown => "countdown",
+            Self::Prompts => "prompts",
+            Self::Bandit => "bandit",
+            Self::Hypergrid => "hypergrid",
+            Self::Bits => "bits",
+            Self::Tree => "tree",
+        }
+    }
+
+    /// Whether its target is known exactly and a small policy learns it, rather than a language model.
+    #[must_use]
+    pub const fn is_lab(self) -> bool {
+        !matches!(self, Self::Countdown | Self::Prompts)
+    }
+
+    /// Lab: a β at which the target is neither the reference nor a single object.
+    #[must_use]
+    pub const fn beta(self) -> f64 {
+        match self {
+            Self::Bandit => 10.0,
+            Self::Tree => 5.0,
+            // r = ln R: β = 1 is the target of the GFlowNet papers.
+            _ => 1.0,
+        }
+    }
+
+    /// Whether an object has several trajectories.
+    #[must_use]
+    pub const fn is_graph(self) -> bool {
+        matches!(self, Self::Hypergrid)
+    }
+}
+
+impl std::fmt::Display for TaskKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Which prompts and rewards. Each task uses its own keys and refuses the others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskSection {
+    /// Which task.
+    pub kind: TaskKind,
+    /// Countdown: how many numbers a problem has.
+    pub numbers: Vec<usize>,
+    /// Countdown: the largest number.
+    pub max_number: u32,
+    /// Countdown: the largest target.
+    pub max_target: i64,
+    /// Countdown: the order of problems. Lab: whatever of the task is random.
+    pub seed: u64,
+    /// Prompts: the JSONL file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<PathBuf>,
+    /// Prompts: the JSONL file for evaluation; absent means every tenth prompt of `prompts` is held out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<PathBuf>,
+    /// Prompts: `countdown`, `exact` or `number`.
+    pub verifier: String,
+    /// Bandit: the shape of the rewards.
+    pub preset: BanditPreset,
+    /// Bandit: how many answers.
+    pub size: usize,
+    /// Bandit: `uniform` or `random`.
+    pub reference: BanditReference,
+    /// Bandit: the reward of each answer, instead of a preset and a size; the reference is then uniform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewards: Option<Vec<f64>>,
+    /// Hypergrid: points along a dimension.
+    pub side: usize,
+    /// Hypergrid: dimensions.
+    pub dim: usize,
+    /// Hypergrid: `easy`, `hard`, `torchgfn` or `{ r0, r1, r2 }`.
+    pub reward: HypergridReward,
+    /// Bits: length of a sequence.
+    pub bits: usize,
+    /// Bits: bits written by one action.
+    pub word: usize,
+    /// Bits and tree: planted modes.
+    pub modes: usize,
+    /// Tree: symbols of a string at most.
+    pub length: usize,
+    /// Tree: the size of the alphabet.
+    pub symbols: usize,
+}
+
+impl Default for TaskSection {
+    fn default() -> Self {
+        Self {
+            kind: TaskKind::Countdown,
+            numbers: vec![3],
+            max_number: 25,
+            max_target: 100,
+            seed: 0,
+            prompts: None,
+            held_out: None,
+            verifier: "exact".into(),
+            preset: BanditPreset::TwoPeaks,
+            size: 64,
+            reference: BanditReference::Uniform,
+            rewards: None,
+            side: 8,
+            dim: 2,
+            reward: HypergridReward::TorchGfn,
+            bits: 12,
+            word: 2,
+            modes: 4,
+            length: 5,
+            symbols: 3,
+        }
+    }
+}
+
+impl Config {
+    /// The defaults of a task: those of the lab converge within seconds on one core.
+    #[must_use]
+    pub fn of(kind: TaskKind) -> Self {
+        let task = TaskSection { kind, ..TaskSection::default() };
+        if !kind.is_lab() {
+            return Self { task, ..Self::default() };
+        }
+        let graph = kind.is_graph();
+        let (learning_rate, steps) = match kind {
+            TaskKind::Hypergrid => (1e-3, 400),
+            TaskKind::Bandit => (1e-1, 4000),
+            TaskKind::Bits => (5e-2, 3000),
+            _ => (2e-2, 2000),
+        };
+        Self {
+            task,
+            policy: PolicySection {
+                kind: if graph { PolicyKind::Mlp } else { PolicyKind::Tabular },
+                ..PolicySection::default()
+            },
+            train: TrainSection { steps, threads: 1, ..TrainSection::default() },
+            optimizer: OptimizerSection {
+                learning_rate,
+                warmup: 0,
+                decay: if graph { Decay::Constant } else { Decay::Cosine },
+                clip_norm: 0.0,
+                ..OptimizerSection::default()
+            },
+            log_z: LogZSection { learning_rate: 0.1, ..LogZSection::default() },
+            eval: EvalSection { every: 10, ..EvalSection::default() },
+            run: RunSection { save_every: 100, ..RunSection::default() },
+            ..Self::default()
+        }
+    }
+}

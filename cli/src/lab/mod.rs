@@ -1,0 +1,76 @@
+//! Runs in the lab: small policies on tasks whose target is known, measured exactly.
+
+pub(crate) mod picture;
+mod subject;
+mod task;
+pub(crate) mod truth;
+
+use anyhow::{Result, bail};
+use flowrl_core::backend::CpuBackend;
+use flowrl_core::lab::{Environment, HeadOptions, LabPolicy, MlpOptions, Network};
+use flowrl_core::objective::Objective;
+use flowrl_core::policy::Policy;
+use flowrl_core::train::Trainer;
+
+use crate::config::{Config, PolicyKind, TaskSection};
+use crate::run::{CpuTrainer, Subject};
+use subject::LabSubject;
+pub use task::Lab;
+use truth::Truth;
+
+/// Actions of a trajectory at most.
+///
+/// # Errors
+/// An option of the task out of range.
+pub fn max_length(task: &TaskSection) -> Result<usize> {
+    Ok(Lab::open(task)?.max_length())
+}
+
+/// Opens task and policy as a configuration says; with them a trainer.
+///
+/// # Errors
+/// An option out of range, a combination that makes no sense.
+pub fn open(config: &Config) -> Result<(Box<dyn Subject>, CpuTrainer)> {
+    let lab = Lab::open(&config.task)?;
+    let objective = config.objective()?;
+    if let Objective::Baseline(baseline) = &objective
+        && baseline.kl != 0.0
+        && !lab.is_tree()
+    {
+        bail!(
+            "objective.kl is {}, but must be 0 for task {}: its objects are reached in several ways, so it has no reference policy",
+            baseline.kl,
+            config.task.kind
+        );
+    }
+    let backend = CpuBackend::<f32>::new(config.train.threads);
+    let heads = HeadOptions { backward: config.policy.backward, flows: objective.needs_flows() };
+    let truth = Truth::new(lab.clone(), &objective, beta(config, &objective))?;
+    match config.policy.kind {
+        PolicyKind::Tabular => subject(config, truth, objective, LabPolicy::table(backend, lab, heads)?),
+        PolicyKind::Mlp => {
+            let mlp = MlpOptions { width: config.policy.width, layers: config.policy.layers };
+            subject(config, truth, objective, LabPolicy::mlp(backend, lab, mlp, heads, config.train.seed)?)
+        }
+    }
+}
+
+fn subject<N: Network<f32> + std::fmt::Debug + 'static>(
+    config: &Config,
+    truth: Truth,
+    objective: Objective,
+    mut policy: LabPolicy<f32, Lab, N>,
+) -> Result<(Box<dyn Subject>, CpuTrainer)> {
+    policy.set_exploration(config.policy.exploration)?;
+    let options = config.train_options()?;
+    let trainer = Trainer::new::<<LabPolicy<f32, Lab, N> as Policy>::Error>(policy.backend(), 1, objective, options)?;
+    Ok((Box::new(LabSubject::new(config, policy, truth)), trainer))
+}
+
+/// β of the exact target: that of the objective, unless it is given; a baseline has none, and is compared with the task's.
+pub(crate) fn beta(config: &Config, objective: &Objective) -> f64 {
+    config.eval.target_beta.unwrap_or(match objective {
+        Objective::FlowRl(flow) => flow.beta,
+        Objective::Baseline(_) => config.task.kind.beta(),
+    })
+}

@@ -1,0 +1,159 @@
+//! A small policy on a task of the lab as what a run trains.
+
+use std::path::Path;
+
+use anyhow::Result;
+use flowrl_core::lab::{Environment, LabPolicy, LabTask, Network, Walk, terminal, walk};
+use flowrl_core::train::{LogZModel, Metrics, Rollouts};
+use flowrl_lm::prompts::Prompt;
+use flowrl_lm::rollouts::RolloutRow;
+
+use super::{Lab, picture::Picture, truth::Truth};
+use crate::config::{Config, TaskSection};
+use crate::metrics::{self, Record};
+use crate::run::{CpuTrainer, State, Subject};
+use crate::run_dir::RunDir;
+
+/// The policy, its task, and the truth about it.
+#[derive(Debug)]
+pub(super) struct LabSubject<N> {
+    policy: LabPolicy<f32, Lab, N>,
+    task: LabTask<Lab>,
+    section: TaskSection,
+    batch: usize,
+    truth: Truth,
+}
+
+impl<N: Network<f32>> LabSubject<N> {
+    pub(super) fn new(config: &Config, policy: LabPolicy<f32, Lab, N>, truth: Truth) -> Self {
+        let task = LabTask::new(truth.lab.clone());
+        Self { policy, task, section: config.task.clone(), batch: config.train.batch, truth }
+    }
+
+    /// log p of every object under the policy.
+    fn learned(&mut self) -> Result<Vec<f64>> {
+        let table = self.policy.log_pf_table()?;
+        let mut log_probs = vec![0.0; self.truth.lab.objects()];
+        terminal(&self.truth.lab, &table, &mut log_probs)?;
+        Ok(log_probs)
+    }
+}
+
+impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
+    fn parameters(&self) -> u64 {
+        self.policy.weights() as u64
+    }
+
+    fn collect(&mut self, trainer: &CpuTrainer) -> Result<Rollouts<f32>> {
+        Ok(trainer.collect(&mut self.policy, &self.task)?)
+    }
+
+    fn learn(&mut self, trainer: &mut CpuTrainer, rollouts: &Rollouts<f32>) -> Result<Metrics> {
+        Ok(trainer.learn(&mut self.policy, rollouts)?)
+    }
+
+    fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record) {
+        let step = record.step().unwrap_or(0);
+        record.set("trajectories", step as f64 * self.batch as f64);
+        record.set("trajectories_per_s", rollouts.len() as f64 / seconds);
+    }
+
+    /// A step takes about a millisecond: a line for each would take longer.
+    fn is_brief(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&mut self, trainer: &mut CpuTrainer, record: &mut Record) -> Result<Option<Rollouts<f32>>> {
+        let log_z = match trainer.log_z() {
+            LogZModel::Scalar { state } => Some(state[0]),
+            _ => record.number("log_z_mean"),
+        };
+        let log_probs = self.learned()?;
+        // The objective's own estimate of the error gives way to the exact one.
+        for (name, value) in self.truth.measure(&log_probs, log_z)? {
+            record.set(name, value);
+        }
+        Ok(None)
+    }
+
+    fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow> {
+        let completions = &rollouts.completions;
+        let actions = completions.get(i);
+        let object = match walk(self.task.environment(), actions) {
+            Walk::Finished(object) => Some(self.truth.lab.name(object)),
+            _ => None,
+        };
+        let range = completions.offsets[i]..completions.offsets[i + 1];
+        Some(RolloutRow {
+            prompt: Prompt::Text(self.section.kind.name().into()),
+            completion: object,
+            completion_ids: Some(actions.to_vec()),
+            reward: f64::from(rollouts.rewards[i]),
+            old_logp: Some(completions.log_probs[range].iter().map(|&l| f64::from(l)).collect()),
+            group: None,
+            verdict: Some(rollouts.verdicts[i].to_owned()),
+            step: None,
+            held_out,
+        })
+    }
+
+    fn save(&self, _: &Path) -> Result<State> {
+        Ok(self.policy.state()?.into_iter().map(|(name, values)| (format!("policy.{name}"), values)).collect())
+    }
+
+    fn load(&mut self, _: &Path, state: &mut State) -> Result<()> {
+        Ok(self.policy.restore(|name| state.remove(&format!("policy.{name}")))?)
+    }
+
+    fn message(&self, record: &Record) -> String {
+        let number = |name| record.number(name);
+        let log_z = number("log_z_error").map(|error| format!("  log Z error {error:+.4}")).unwrap_or_default();
+        format!("TV {:.4}{log_z}", number("tv").unwrap_or(f64::NAN))
+    }
+
+    fn finish(&mut self, directory: &RunDir) -> Result<()> {
+        let learned = self.learned()?;
+        Picture::of(&self.section, &self.truth, &learned).write(directory)
+    }
+
+    fn summary(&self, directory: &RunDir) -> Result<Vec<String>> {
+        let records = metrics::read(&directory.metrics())?;
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(Vec::new()) };
+        let mut lines = vec![format!("{:28} {:>11} {:>11} {:>11}", "exact measures", "before", "after", "target")];
+        for (label, name, goal) in ROWS {
+            let Some(after) = last.number(name) else { continue };
+            let show = |x: Option<f64>| {
+                x.map_or_else(|| "–".to_owned(), |x| format!("{:.5}", if x.abs() < 5e-6 { 0.0 } else { x }))
+            };
+            let goal = match *goal {
+                "" => Some(0.0),
+                goal => last.number(goal),
+            };
+            let before = show(first.number(name));
+            lines.push(format!("{label:28} {before:>11} {:>11} {:>11}", show(Some(after)), show(goal)));
+        }
+        let number = |name| last.number(name).unwrap_or(0.0);
+        lines.push(format!(
+            "{} trajectories in {:.1} s, {:.1} s of processor time, without evaluations",
+            number("trajectories"),
+            number("wall_s"),
+            number("cpu_s")
+        ));
+        lines.push(String::new());
+        Ok(lines)
+    }
+}
+
+/// Label, metric, and the metric that it should reach: 0 where empty.
+const ROWS: &[(&str, &str, &str)] = &[
+    ("total variation", "tv", ""),
+    ("  to its own fixed point", "tv_fixed_point", ""),
+    ("L1", "l1", ""),
+    ("KL(π ‖ π*)", "kl", ""),
+    ("KL(π* ‖ π)", "reverse_kl", ""),
+    ("log Z error", "log_z_error", ""),
+    ("entropy", "entropy", "target_entropy"),
+    ("expected reward", "expected_reward", "target_expected_reward"),
+    ("KL(π ‖ π_ref)", "kl_to_reference", "target_kl_to_reference"),
+    ("modes found", "modes_found", "modes"),
+];

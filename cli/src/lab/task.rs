@@ -1,0 +1,147 @@
+//! The tasks of the lab behind one type, with names for their objects.
+
+use anyhow::{Context, Result, ensure};
+use flowrl_core::lab::{
+    Bandit, BanditOptions, Bits, BitsOptions, Environment, Hypergrid, Outcome, Strings, StringsOptions,
+};
+
+use crate::config::{TaskKind, TaskSection};
+
+/// A task of the lab.
+#[derive(Clone, Debug)]
+pub enum Lab {
+    /// A finite set of answers.
+    Bandit(Bandit),
+    /// The grid of the GFlowNet benchmark.
+    Hypergrid(Hypergrid),
+    /// Sequences of bits with planted modes, and their length.
+    Bits(Bits, usize),
+    /// Strings of varying length.
+    Tree(Strings),
+}
+
+impl Lab {
+    /// The task that a configuration describes.
+    ///
+    /// # Errors
+    /// An option out of range, named; a task that is not of the lab.
+    pub fn open(task: &TaskSection) -> Result<Self> {
+        let TaskSection { seed, modes, .. } = *task;
+        match task.kind {
+            TaskKind::Bandit => match &task.rewards {
+                None => {
+                    let TaskSection { preset, size, reference, .. } = *task;
+                    Bandit::preset(BanditOptions { preset, size, reference, seed }).map(Self::Bandit)
+                }
+                Some(rewards) => {
+                    ensure!(!rewards.is_empty(), "task.rewards is empty, but must hold a reward for each answer");
+                    let uniform = -(rewards.len() as f64).ln();
+                    Bandit::new(rewards, &vec![uniform; rewards.len()]).map(Self::Bandit)
+                }
+            },
+            TaskKind::Hypergrid => Hypergrid::new(task.side, task.dim, task.reward).map(Self::Hypergrid),
+            TaskKind::Bits => {
+                let TaskSection { bits, word, .. } = *task;
+                Bits::from_options(BitsOptions { bits, word, modes, seed }).map(|task| Self::Bits(task, bits))
+            }
+            TaskKind::Tree => {
+                let TaskSection { length, symbols, .. } = *task;
+                Strings::new(StringsOptions { length, symbols, modes, seed }).map(Self::Tree)
+            }
+            TaskKind::Countdown | TaskKind::Prompts => anyhow::bail!("task {} is not of the lab", task.kind),
+        }
+        .with_context(|| format!("task {}", task.kind))
+    }
+
+    /// An object as people read it: `(3, 5)`, `0110`, `abba`.
+    #[must_use]
+    pub fn name(&self, object: usize) -> String {
+        match self {
+            Self::Bandit(_) => object.to_string(),
+            Self::Hypergrid(grid) => {
+                let places: Vec<String> = grid.coordinates(object).map(|k| k.to_string()).collect();
+                format!("({})", places.join(", "))
+            }
+            Self::Bits(_, bits) => format!("{object:0bits$b}"),
+            Self::Tree(strings) if object == 0 && strings.symbols_of(0).is_empty() => "(empty)".to_owned(),
+            Self::Tree(strings) => {
+                let symbols = strings.symbols_of(object);
+                let letter =
+                    |symbol: &usize| u32::try_from(*symbol).ok().and_then(|s| char::from_u32(u32::from('a') + s));
+                if strings.actions() <= 27 {
+                    symbols.iter().filter_map(letter).collect()
+                } else {
+                    symbols.iter().map(usize::to_string).collect::<Vec<_>>().join(".")
+                }
+            }
+        }
+    }
+
+    /// Whether an object has one trajectory, so that there is a reference policy.
+    #[must_use]
+    pub fn is_tree(&self) -> bool {
+        self.parents() == 0
+    }
+}
+
+/// `$body` with `$task` bound to the task inside.
+macro_rules! within {
+    ($lab:expr, $task:ident => $body:expr) => {
+        match $lab {
+            Lab::Bandit($task) => $body,
+            Lab::Hypergrid($task) => $body,
+            Lab::Bits($task, _) => $body,
+            Lab::Tree($task) => $body,
+        }
+    };
+}
+
+impl Environment for Lab {
+    fn states(&self) -> usize {
+        within!(self, task => task.states())
+    }
+
+    fn objects(&self) -> usize {
+        within!(self, task => task.objects())
+    }
+
+    fn actions(&self) -> usize {
+        within!(self, task => task.actions())
+    }
+
+    fn max_length(&self) -> usize {
+        within!(self, task => task.max_length())
+    }
+
+    fn step(&self, state: usize, action: usize) -> Option<Outcome> {
+        within!(self, task => task.step(state, action))
+    }
+
+    fn reward(&self, object: usize) -> f64 {
+        within!(self, task => task.reward(object))
+    }
+
+    fn is_mode(&self, object: usize) -> bool {
+        within!(self, task => task.is_mode(object))
+    }
+
+    fn log_reference(&self, state: usize, action: usize) -> f64 {
+        within!(self, task => task.log_reference(state, action))
+    }
+
+    fn parents(&self) -> usize {
+        within!(self, task => task.parents())
+    }
+
+    fn parent(&self, state: usize, k: usize) -> Option<(usize, usize)> {
+        within!(self, task => task.parent(state, k))
+    }
+
+    fn features(&self) -> usize {
+        within!(self, task => task.features())
+    }
+
+    fn describe(&self, state: usize, ones: &mut Vec<u32>) {
+        within!(self, task => task.describe(state, ones));
+    }
+}

@@ -1,0 +1,240 @@
+//! The learned distribution beside the target: heat maps, bars, or objects by rank.
+
+use super::{
+    axis::Axis,
+    format::{escape, number, push, tick},
+};
+use crate::lab::picture::Picture;
+
+const WIDTH: f64 = 760.0;
+const HEIGHT: f64 = 260.0;
+const LEFT: f64 = 52.0;
+const RIGHT: f64 = 8.0;
+const TOP: f64 = 10.0;
+const BOTTOM: f64 = 24.0;
+/// Cells, bars or dots that answer to the pointer at most.
+const MOST_TITLES: usize = 1600;
+
+/// The section's content.
+pub(crate) fn render(picture: &Picture) -> String {
+    match picture {
+        Picture::Heat { what, columns, rows, target, learned } => heat(what, *columns, *rows, target, learned),
+        Picture::Bars { what, names, reference, target, learned } => bars(what, names, reference, target, learned),
+        Picture::Ranked { what, names, ranks, target, learned, fixed_point } => {
+            ranked(what, names, ranks, target, learned, fixed_point.as_deref())
+        }
+    }
+}
+
+fn heat(what: &str, columns: usize, rows: usize, target: &[f64], learned: &[f64]) -> String {
+    let most = largest(&[target, learned]);
+    let mut out = format!(
+        "<p class=lead>{} Both on one scale: the darkest cell is {}.</p><div class=grid-of-charts>",
+        escape(what),
+        percent(most)
+    );
+    for (title, shown) in [("Target", target), ("Learned", learned)] {
+        let distance: f64 = target.iter().zip(learned).map(|(a, b)| 0.5 * (a - b).abs()).sum();
+        push(
+            &mut out,
+            format_args!(
+                "<figure class=chart><figcaption><h3>{title}</h3></figcaption>\
+                 <svg class=heat viewBox='0 0 {columns} {rows}' role=img aria-label='Heat map: {title}, {columns} by {rows} \
+                 cells. Total variation between target and learned, over these cells: {}.'>",
+                number(distance)
+            ),
+        );
+        for (cell, p) in shown.iter().enumerate() {
+            let (row, column) = (cell / columns, cell % columns);
+            let opacity = if most > 0.0 { p / most } else { 0.0 };
+            push(
+                &mut out,
+                format_args!("<rect x={column} y={row} width=1 height=1 class=cell fill-opacity={opacity:.3}>"),
+            );
+            if shown.len() <= MOST_TITLES {
+                let (a, b) = (percent(target[cell]), percent(learned[cell]));
+                push(&mut out, format_args!("<title>({row}, {column}): target {a}, learned {b}</title>"));
+            }
+            out.push_str("</rect>");
+        }
+        out.push_str("</svg></figure>");
+    }
+    out + "</div>"
+}
+
+fn bars(what: &str, names: &[String], reference: &[f64], target: &[f64], learned: &[f64]) -> String {
+    let y = Axis::fit([0.0, largest(&[reference, target, learned])].into_iter(), false);
+    let wide = (WIDTH - LEFT - RIGHT) / names.len().max(1) as f64;
+    let at = |i: usize| LEFT + i as f64 * wide;
+    let mut out = open(what, &[("bar", "learned"), ("line ink", "target"), ("line second", "reference")], &y);
+    for (i, p) in learned.iter().enumerate() {
+        let top = down(&y, *p);
+        push(
+            &mut out,
+            format_args!(
+                "<rect class=bar x='{:.2}' y='{top:.2}' width='{:.2}' height='{:.2}'><title>{}: reference {}, target {}, \
+                 learned {}</title></rect>",
+                at(i) + 0.1 * wide,
+                0.8 * wide,
+                (HEIGHT - BOTTOM - top).max(0.0),
+                escape(&names[i]),
+                percent(reference[i]),
+                percent(target[i]),
+                percent(*p)
+            ),
+        );
+    }
+    for (ink, values) in [("second", reference), ("ink", target)] {
+        push(&mut out, format_args!("<path class='line {ink}' d='"));
+        for (i, p) in values.iter().enumerate() {
+            push(
+                &mut out,
+                format_args!("{}{:.2} {:.2}H{:.2}", if i == 0 { 'M' } else { 'L' }, at(i), down(&y, *p), at(i + 1)),
+            );
+        }
+        out.push_str("'/>");
+    }
+    let every = names.len().div_ceil(16).max(1);
+    for (i, name) in names.iter().enumerate().step_by(every) {
+        label(&mut out, at(i) + 0.5 * wide, name);
+    }
+    close(out, names, &[("reference", reference), ("target", target), ("learned", learned)])
+}
+
+fn ranked(
+    what: &str,
+    names: &[String],
+    ranks: &[usize],
+    target: &[f64],
+    learned: &[f64],
+    fixed_point: Option<&[f64]>,
+) -> String {
+    // What the policy all but excludes lies on the bottom line, not decades below it.
+    let least = target.iter().chain(fixed_point.unwrap_or_default()).copied().filter(|p| *p > 0.0);
+    let floor = 0.1 * least.fold(f64::INFINITY, f64::min);
+    let all = target.iter().chain(learned).chain(fixed_point.unwrap_or_default());
+    let y = Axis::fit(all.map(|p| p.max(floor)), true);
+    let last = ranks.last().copied().unwrap_or(1);
+    // Thinned ranks stand ever further apart: their axis is logarithmic.
+    let thinned = last > ranks.len();
+    let across = |rank: usize| {
+        let share =
+            if thinned { (rank as f64).ln() / (last as f64).ln().max(1e-9) } else { (rank as f64 - 0.5) / last as f64 };
+        LEFT + share * (WIDTH - LEFT - RIGHT)
+    };
+    let mut keys = vec![("dot accent", "learned"), ("line ink", "target")];
+    if fixed_point.is_some() {
+        keys.push(("dot second", "fixed point of length normalisation"));
+    }
+    let mut out = open(what, &keys, &y);
+    let place = |rank: usize, p: f64| (across(rank), down(&y, p.max(floor)));
+    for (rank, p) in ranks.iter().zip(fixed_point.unwrap_or_default()) {
+        let (x, y) = place(*rank, *p);
+        push(&mut out, format_args!("<circle class=second cx='{x:.1}' cy='{y:.1}' r=1.3 />"));
+    }
+    for (i, (rank, p)) in ranks.iter().zip(learned).enumerate() {
+        let (x, y) = place(*rank, *p);
+        let fixed = fixed_point.map(|fixed| format!(", fixed point {}", percent(fixed[i]))).unwrap_or_default();
+        push(
+            &mut out,
+            format_args!(
+                "<circle class=accent cx='{x:.1}' cy='{y:.1}' r=2.2><title>{}: rank {}, target {}, learned {}{fixed}</title></circle>",
+                escape(&names[i]),
+                number(*rank as f64),
+                percent(target[i]),
+                percent(*p)
+            ),
+        );
+    }
+    out.push_str("<path class='line ink' d='");
+    for (i, (rank, p)) in ranks.iter().zip(target).enumerate() {
+        let (x, y) = place(*rank, *p);
+        push(&mut out, format_args!("{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' }));
+    }
+    out.push_str("'/>");
+    let powers: Vec<usize> = (0..9).map(|power| 10_usize.pow(power)).filter(|rank| *rank <= last).collect();
+    let even = || Axis::steps(1.0, last as f64).ticks.into_iter().map(|rank| (rank as usize).max(1)).collect();
+    for rank in if thinned { powers } else { even() } {
+        label(&mut out, across(rank), &number(rank as f64));
+    }
+    let mut columns = vec![("target", target), ("learned", learned)];
+    columns.extend(fixed_point.map(|fixed| ("fixed point", fixed)));
+    close(out, names, &columns)
+}
+
+/// The legend and the axes of a wide chart of probabilities.
+fn open(what: &str, keys: &[(&str, &str)], y: &Axis) -> String {
+    let mut out = format!("<p class=lead>{}</p><figure class='chart wide'><p class=legend>", escape(what));
+    for (class, name) in keys {
+        let shape = match class.split_once(' ') {
+            Some(("dot", ink)) => format!("<circle class={ink} cx=13 cy=4 r=3 />"),
+            Some(_) => format!("<path class='{class}' d='M0 4H26'/>"),
+            None => format!("<rect class={class} x=6 y=0 width=14 height=8 />"),
+        };
+        push(
+            &mut out,
+            format_args!("<span><svg class=key viewBox='0 0 26 8' aria-hidden=true>{shape}</svg>{name}</span>"),
+        );
+    }
+    if y.log {
+        out.push_str("<span>logarithmic scale</span>");
+    }
+    let names: Vec<&str> = keys.iter().map(|(_, name)| *name).collect();
+    push(
+        &mut out,
+        format_args!(
+            "</p><svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='Probabilities: {}. {}'><g class=grid aria-hidden=true>",
+            names.join(", "),
+            escape(what)
+        ),
+    );
+    for value in &y.ticks {
+        let at = down(y, *value);
+        let step = if y.log { *value } else { y.step };
+        push(
+            &mut out,
+            format_args!(
+                "<path d='M{LEFT} {at:.1}H{}'/><text x={} y='{:.1}' class=y>{}</text>",
+                WIDTH - RIGHT,
+                LEFT - 6.0,
+                at + 3.5,
+                tick(*value, step, "")
+            ),
+        );
+    }
+    out + "</g>"
+}
+
+/// Ends a chart with the numbers of the objects most probable under the target.
+fn close(mut out: String, names: &[String], columns: &[(&str, &[f64])]) -> String {
+    const ROWS: usize = 20;
+    out.push_str("</svg><details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>object");
+    columns.iter().for_each(|(title, _)| push(&mut out, format_args!("</th><th>{title}")));
+    out.push_str("</th></tr></thead><tbody>");
+    let target = columns.iter().find(|(title, _)| *title == "target").map_or(&[][..], |(_, values)| values);
+    let mut order: Vec<usize> = (0..target.len()).collect();
+    order.sort_by(|&a, &b| target[b].total_cmp(&target[a]));
+    for i in order.into_iter().take(ROWS) {
+        push(&mut out, format_args!("<tr><td class=text>{}", escape(&names[i])));
+        columns.iter().for_each(|(_, values)| push(&mut out, format_args!("</td><td>{}", percent(values[i]))));
+        out.push_str("</td></tr>");
+    }
+    out + "</tbody></table></div></details></figure>"
+}
+
+fn label(out: &mut String, x: f64, text: &str) {
+    push(out, format_args!("<text x='{x:.1}' y={} text-anchor=middle>{}</text>", HEIGHT - BOTTOM + 15.0, escape(text)));
+}
+
+fn down(y: &Axis, value: f64) -> f64 {
+    HEIGHT - BOTTOM - y.place(value) * (HEIGHT - TOP - BOTTOM)
+}
+
+fn largest(lists: &[&[f64]]) -> f64 {
+    lists.iter().flat_map(|list| list.iter()).copied().fold(0.0, f64::max)
+}
+
+/// A probability, small ones in powers of ten.
+fn percent(p: f64) -> String {
+    if p < 1e-4 { number(p) } else { format!("{}\u{a0}%", number(100.0 * p)) }
+}

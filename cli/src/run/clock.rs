@@ -1,0 +1,55 @@
+//! Seconds spent training, without evaluations and checkpoints.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::metrics::{self, Record};
+
+/// Wall-clock and processor time of all steps so far, over resumes too.
+#[derive(Debug)]
+pub(super) struct Clock {
+    wall: f64,
+    cpu: f64,
+    started: (Instant, Option<Duration>),
+}
+
+impl Clock {
+    /// Goes on from the last record of a run.
+    pub(super) fn resume(path: &Path) -> Result<Self> {
+        let last = if path.exists() { metrics::read(path)?.pop() } else { None };
+        let number = |name| last.as_ref().and_then(|record| record.number(name)).filter(|s| s.is_finite());
+        let (wall, cpu) = (number("wall_s").unwrap_or(0.0), number("cpu_s").unwrap_or(0.0));
+        Ok(Self { wall, cpu, started: (Instant::now(), None) })
+    }
+
+    pub(super) fn start(&mut self) {
+        self.started = (Instant::now(), processor_time());
+    }
+
+    pub(super) fn stop(&mut self) {
+        let (wall, cpu) = self.started;
+        self.wall += wall.elapsed().as_secs_f64();
+        self.cpu += cpu.zip(processor_time()).map_or(0.0, |(from, to)| to.saturating_sub(from).as_secs_f64());
+    }
+
+    pub(super) fn write(&self, record: &mut Record) {
+        record.set("wall_s", self.wall);
+        if processor_time().is_some() {
+            record.set("cpu_s", self.cpu);
+        }
+    }
+}
+
+/// User and system time of this process, all threads.
+#[cfg(unix)]
+fn processor_time() -> Option<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
+#[cfg(not(unix))]
+fn processor_time() -> Option<Duration> {
+    None
+}

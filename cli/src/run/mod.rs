@@ -1,0 +1,230 @@
+//! A run: a policy under training in its directory, with metrics, rollouts, checkpoints, an orderly stop and a report.
+//!
+//! What is trained is a [`Subject`]: a language model on prompts, or a small policy in the lab.
+
+mod clock;
+mod files;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use flowrl_core::backend::CpuBackend;
+use flowrl_core::train::{Metrics, Rollouts, Trainer};
+use flowrl_lm::rollouts::RolloutRow;
+
+use crate::config::Config;
+use crate::metrics::{Record, Writer};
+use crate::run_dir::RunDir;
+use crate::{progress, report, say};
+use clock::Clock;
+use files::RolloutWriter;
+pub use files::State;
+
+/// The loop and the log Z of the command line.
+pub type CpuTrainer = Trainer<CpuBackend<f32>>;
+
+/// What a run trains: a policy, where its completions come from, and how it is measured.
+pub trait Subject: std::fmt::Debug {
+    /// Number of trained numbers.
+    fn parameters(&self) -> u64;
+
+    /// Completions of the next step, judged.
+    ///
+    /// # Errors
+    /// A failing policy.
+    fn collect(&mut self, trainer: &CpuTrainer) -> Result<Rollouts<f32>>;
+
+    /// Learns from them.
+    ///
+    /// # Errors
+    /// A failing policy, input that the objective refuses.
+    fn learn(&mut self, trainer: &mut CpuTrainer, rollouts: &Rollouts<f32>) -> Result<Metrics>;
+
+    /// Adds to a record what a step did besides: its throughput, say.
+    fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record);
+
+    /// Whether the completions of steps are kept, and steps recorded, only where they are evaluated.
+    fn is_brief(&self) -> bool;
+
+    /// Measures the policy; gives the completions that it sampled for that.
+    ///
+    /// # Errors
+    /// A failing policy.
+    fn evaluate(&mut self, trainer: &mut CpuTrainer, record: &mut Record) -> Result<Option<Rollouts<f32>>>;
+
+    /// Completion `i` as a row of `rollouts.jsonl`; `None` to keep none. The step is filled in by the run.
+    fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow>;
+
+    /// Writes the policy into the folder of a checkpoint, and gives the state of its optimiser.
+    ///
+    /// # Errors
+    /// A disk that is full.
+    fn save(&self, folder: &Path) -> Result<State>;
+
+    /// Reads what [`Subject::save`] wrote.
+    ///
+    /// # Errors
+    /// A damaged checkpoint, or one of another policy.
+    fn load(&mut self, folder: &Path, state: &mut State) -> Result<()>;
+
+    /// A few words for the progress line.
+    fn message(&self, record: &Record) -> String;
+
+    /// Writes what the report needs besides the metrics.
+    ///
+    /// # Errors
+    /// A disk that is full.
+    fn finish(&mut self, directory: &RunDir) -> Result<()>;
+
+    /// What the run has come to, line by line, for people.
+    ///
+    /// # Errors
+    /// Metrics that cannot be read.
+    fn summary(&self, directory: &RunDir) -> Result<Vec<String>>;
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Run {
+    config: Config,
+    directory: RunDir,
+    subject: Box<dyn Subject>,
+    trainer: CpuTrainer,
+    metrics: Writer,
+    rollouts: RolloutWriter,
+    clock: Clock,
+    output: Output,
+}
+
+/// What a run prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A summary at the end.
+    Summary,
+    /// Every record as a line of JSON.
+    Json,
+    /// Nothing.
+    Nothing,
+}
+
+impl Run {
+    /// Goes on where the directory's last checkpoint left off, or begins.
+    ///
+    /// # Errors
+    /// A damaged directory.
+    pub fn open(
+        config: Config,
+        directory: RunDir,
+        mut subject: Box<dyn Subject>,
+        mut trainer: CpuTrainer,
+        output: Output,
+    ) -> Result<Self> {
+        files::restore(&directory, subject.as_mut(), &mut trainer)?;
+        let clock = Clock::resume(&directory.metrics())?;
+        let metrics = Writer::open(&directory.metrics())?;
+        let rollouts = RolloutWriter::open(&directory.rollouts())?;
+        Ok(Self { config, directory, subject, trainer, metrics, rollouts, clock, output })
+    }
+
+    /// Trains to the end, or until Ctrl-C, which gives exit code 130; saves, and writes the report.
+    ///
+    /// # Errors
+    /// A failing policy, a disk that is full.
+    pub fn go(mut self) -> Result<ExitCode> {
+        let total = self.config.train.steps;
+        let bar = progress::bar(total, self.config.objective_name(), false);
+        bar.set_position(self.trainer.progress().step);
+        if self.trainer.progress().step == 0 {
+            bar.set_message("evaluating");
+            bar.tick();
+            let mut record = Record::new(0);
+            self.evaluate(&mut record)?;
+            self.record(&record)?;
+        }
+        while self.trainer.progress().step < total && !progress::interrupted() {
+            if let Some(record) = self.step()? {
+                bar.set_message(self.subject.message(&record));
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let step = self.trainer.progress().step;
+        if self.directory.latest_checkpoint()?.is_none_or(|(saved, _)| saved != step) {
+            self.save()?;
+        }
+        self.subject.finish(&self.directory)?;
+        let report = report::write(self.directory.root())?;
+        if self.output == Output::Summary {
+            for line in self.subject.summary(&self.directory)? {
+                say!("{line}");
+            }
+            say!("report: {}", report.display());
+        }
+        if progress::interrupted() {
+            let out = self.directory.root().display();
+            eprintln!("stopped at step {step} of {total}; go on with: flowrl-cli train --out {out} --resume");
+            return Ok(ExitCode::from(130));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// One step, its evaluation and its checkpoint. Gives the record where there is one.
+    fn step(&mut self) -> Result<Option<Record>> {
+        self.clock.start();
+        let start = Instant::now();
+        let rollouts = self.subject.collect(&self.trainer)?;
+        let sampled = start.elapsed().as_secs_f64();
+        let metrics = self.subject.learn(&mut self.trainer, &rollouts)?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.clock.stop();
+
+        let step = self.trainer.progress().step;
+        let total = self.config.train.steps;
+        let evaluated = step == total || is_due(step, self.config.eval.every);
+        let mut record = None;
+        if evaluated || !self.subject.is_brief() {
+            let record = record.insert(Record::new(step));
+            for (name, value) in metrics {
+                record.set(name, value);
+            }
+            self.subject.describe(&rollouts, seconds, record);
+            record.set("step_s", seconds).set("sample_s", sampled).set("update_s", seconds - sampled);
+            self.clock.write(record);
+            self.rollouts.append(step, &rollouts, self.subject.as_ref(), false)?;
+            if evaluated {
+                self.evaluate(record)?;
+            }
+            self.record(record)?;
+        }
+        if step == total || is_due(step, self.config.run.save_every) {
+            self.save()?;
+        }
+        Ok(record)
+    }
+
+    fn record(&mut self, record: &Record) -> Result<()> {
+        self.metrics.append(record)?;
+        if self.output == Output::Json {
+            say!("{}", record.to_line());
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, record: &mut Record) -> Result<()> {
+        if let Some(rollouts) = self.subject.evaluate(&mut self.trainer, record)? {
+            self.rollouts.append(self.trainer.progress().step, &rollouts, self.subject.as_ref(), true)?;
+        }
+        Ok(())
+    }
+
+    fn save(&self) -> Result<()> {
+        files::save(&self.directory, self.config.run.keep, self.subject.as_ref(), &self.trainer)
+    }
+}
+
+/// Whether something that happens every `every` steps, 0 for never, happens after this one.
+const fn is_due(step: u64, every: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}

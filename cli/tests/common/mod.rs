@@ -1,0 +1,82 @@
+//! What the tests of the program share.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub(crate) fn program(arguments: &[&str], directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowrl-cli"));
+    command.args(arguments).current_dir(directory);
+    command
+}
+
+pub(crate) fn run(arguments: &[&str], directory: &Path) -> Output {
+    program(arguments, directory).output().unwrap()
+}
+
+/// Standard output of a run that succeeded.
+pub(crate) fn ok(arguments: &[&str], directory: &Path) -> String {
+    let output = run(arguments, directory);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard error of a run that failed, as it should, with status 1 or 2.
+pub(crate) fn fails(arguments: &[&str], directory: &Path) -> String {
+    let output = run(arguments, directory);
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?} ended with {}", output.status);
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The records of a run without what depends on the clock.
+pub(crate) fn timeless(run: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let clock = ["tokens_per_s", "trajectories_per_s", "step_s", "sample_s", "update_s", "wall_s", "cpu_s"];
+    let record = |line: &str| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        record.as_object_mut().unwrap().retain(|name, _| !clock.contains(&name.as_str()));
+        record
+    };
+    text.lines().map(record).collect()
+}
+
+pub(crate) fn checkpoint(run: &Path, step: u64) -> PathBuf {
+    run.join(format!("checkpoints/step-{step:06}"))
+}
+
+pub(crate) fn assert_same_run(a: &Path, b: &Path, step: u64) {
+    assert_eq!(timeless(a), timeless(b));
+    let files: Vec<_> =
+        std::fs::read_dir(checkpoint(a, step)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    for file in [Path::new("trainer.safetensors"), Path::new("trainer.json")] {
+        assert!(files.iter().any(|name| name == file), "{} is missing", file.display());
+    }
+    for file in &files {
+        let read = |run| std::fs::read(checkpoint(run, step).join(file)).unwrap();
+        assert!(read(a) == read(b), "{} differs", file.display());
+    }
+    let rollouts = |run: &Path| std::fs::read(run.join("rollouts.jsonl")).unwrap();
+    assert!(rollouts(a) == rollouts(b), "rollouts differ");
+}
+
+/// Kills `arguments` after each of these times in turn, resuming every time, and lets it finish: the run in `out`.
+pub(crate) fn kill_and_resume(arguments: &[&str], out: &str, delays: &[u64], directory: &Path) {
+    let arguments = [arguments, &["--out", out]].concat();
+    let resumed = || {
+        let begun = directory.join(out).join("config.toml").is_file();
+        if begun { [&arguments[..], &["--resume"]].concat() } else { arguments.clone() }
+    };
+    let mut killed = 0;
+    for delay in delays {
+        let mut command = program(&resumed(), directory);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(*delay));
+        killed += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(killed > 0, "every run ended before it could be killed");
+    ok(&resumed(), directory);
+}
