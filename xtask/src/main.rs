@@ -6,7 +6,9 @@ mod build;
 mod command;
 mod features;
 mod interop;
+mod lab_bench;
 mod large;
+mod machine;
 mod objectives;
 mod peers;
 mod python;
@@ -45,6 +47,13 @@ const CHORES: &[Chore] = &[
         options: "[FILTER] | --peers [--case CASE]... [--alone] [--warm N] [--runs N] [--json FILE] [--python PATH]",
         about: "Criterion benches, or with --peers each case beside PyTorch, run by run in turn",
         run: bench::run,
+    },
+    Chore {
+        name: "lab-bench",
+        options: "[--case CASE]... [--alone] [--warm N] [--runs N] [--starts N] [--json FILE] [--python PATH] \
+                  | --accuracy [--case CASE]... [--alone] [--seeds N] [--trajectories N]",
+        about: "The GFlowNet benchmark beside gfnx: start-up and time per iteration in turn, or exact L1 by trajectories",
+        run: lab_bench::run,
     },
     Chore {
         name: "objectives",
