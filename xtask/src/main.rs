@@ -2,8 +2,10 @@
 
 mod args;
 mod bench;
+mod bits;
 mod build;
 mod command;
+mod examples;
 mod features;
 mod interop;
 mod lab_bench;
@@ -60,6 +62,19 @@ const CHORES: &[Chore] = &[
         options: "[--seeds N] [--steps N]",
         about: "Train every objective of the README's table over several seeds, and print the table",
         run: objectives::objectives,
+    },
+    Chore {
+        name: "examples",
+        options: "[NAME]...",
+        about: "The programs that link the core: bandit, own_trainer, with_ndarray, with_candle, with_burn; the last two \
+                build for minutes",
+        run: examples::run,
+    },
+    Chore {
+        name: "embedded",
+        options: "",
+        about: "A loss and its gradient on a Cortex-M0 under qemu, compared bit by bit with this machine",
+        run: examples::embedded,
     },
     Chore {
         name: "large",
