@@ -1,5 +1,7 @@
 //! What a task of the lab is made of: a finite graph without cycles, along which an object is built step by step.
 
+use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 /// What an action leads to.
@@ -58,3 +60,49 @@ pub trait Environment {
     /// Appends the places of the ones, the same number for every state.
     fn describe(&self, state: usize, ones: &mut Vec<u32>);
 }
+
+/// A pointer to an environment is one too: a task and a policy can share it, and its type can be chosen at run time.
+macro_rules! pointer {
+    ($($pointer:ty),+) => {$(
+        impl<E: Environment + ?Sized> Environment for $pointer {
+            fn states(&self) -> usize {
+                (**self).states()
+            }
+            fn objects(&self) -> usize {
+                (**self).objects()
+            }
+            fn actions(&self) -> usize {
+                (**self).actions()
+            }
+            fn max_length(&self) -> usize {
+                (**self).max_length()
+            }
+            fn step(&self, state: usize, action: usize) -> Option<Outcome> {
+                (**self).step(state, action)
+            }
+            fn reward(&self, object: usize) -> f64 {
+                (**self).reward(object)
+            }
+            fn is_mode(&self, object: usize) -> bool {
+                (**self).is_mode(object)
+            }
+            fn log_reference(&self, state: usize, action: usize) -> f64 {
+                (**self).log_reference(state, action)
+            }
+            fn parents(&self) -> usize {
+                (**self).parents()
+            }
+            fn parent(&self, state: usize, k: usize) -> Option<(usize, usize)> {
+                (**self).parent(state, k)
+            }
+            fn features(&self) -> usize {
+                (**self).features()
+            }
+            fn describe(&self, state: usize, ones: &mut Vec<u32>) {
+                (**self).describe(state, ones);
+            }
+        }
+    )+};
+}
+
+pointer!(&E, Box<E>, Rc<E>);

@@ -1,5 +1,51 @@
 //! The exact lab: tasks whose target is known, small policies, and the exact distance between the two.
+//!
+//! | task | graph | objects | shows |
+//! |---|---|---|---|
+//! | [`Bandit`] | one state | a list of answers | the target itself: two peaks, needle, plateau … |
+//! | [`Hypergrid`] | no tree | points of a grid | the GFlowNet benchmark, with a backward policy |
+//! | [`Bits`] | tree | bit sequences | planted modes among 2ⁿ |
+//! | [`Strings`] | tree | strings of varying length | what length normalisation changes |
+//!
+//! Each is an [`Environment`]; so is anything else that implements it. A [`Target`] is what a policy should become,
+//! [`terminal`] what it is, [`Target::measure`] how far the one is from the other.
+//!
+//! ```
+//! use flowrl_core::lab::{Environment, Strings, StringsOptions, Target, terminal};
+//!
+//! let strings = Strings::new(StringsOptions { length: 3, symbols: 2, modes: 2, seed: 7 })?;
+//! let target = Target::plain(&strings, 4.0)?;
+//!
+//! // A policy is a table of log-probabilities, (states, actions). This one is the reference, before any training.
+//! let actions = strings.actions();
+//! let mut log_pf = vec![f64::NEG_INFINITY; strings.states() * actions];
+//! for state in 0..strings.states() {
+//!     for action in (0..actions).filter(|&action| strings.step(state, action).is_some()) {
+//!         log_pf[state * actions + action] = strings.log_reference(state, action);
+//!     }
+//! }
+//! let mut log_probs = vec![0.0; strings.objects()];
+//! terminal(&strings, &log_pf, &mut log_probs)?;
+//! let measures = target.measure(&log_probs)?;
+//! println!("TV {:.3}, {} of {} modes", measures.tv, measures.modes_found, measures.modes);
+//! assert!(measures.tv > 0.1 && measures.kl > 0.0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod bandit;
+mod bits;
 mod environment;
+mod error;
+mod exact;
+mod hypergrid;
+mod task;
+mod tree;
 
+pub use bandit::{Bandit, BanditOptions, BanditPreset, BanditReference};
+pub use bits::{Bits, BitsOptions};
 pub use environment::{Environment, Outcome};
+pub use error::{Error, MAX_STATES};
+pub use exact::{Measures, Target, lengths, reference, terminal};
+pub use hypergrid::{Hypergrid, HypergridOptions, HypergridReward};
+pub use task::{LabTask, Walk, walk};
+pub use tree::{Strings, StringsOptions};

@@ -37,7 +37,7 @@ mod evaluation;
 pub mod file;
 mod flowrl;
 mod groups;
-mod names;
+pub(crate) mod names;
 mod options;
 mod preset;
 #[cfg(feature = "serde")]

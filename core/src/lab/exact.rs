@@ -1,0 +1,238 @@
+//! Exact distributions over the objects of an [`Environment`]: what a policy gives, what it should give, and how far apart they
+//! are. Never an estimate from samples, whose error of about √(objects/samples) hides convergence.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::{Environment, Outcome};
+use crate::Real;
+use crate::exact::{self, Error};
+
+/// log p of every object into `out` (objects), for a policy whose log-probabilities of action a in state s are `log_pf[s·A + a]`
+/// (states, A); what stands at illegal actions does not matter.
+///
+/// One ascending pass: the mass of a state is complete before it is passed on, since actions lead to larger numbers. Everything
+/// stays in log space, so nothing underflows. A policy that puts mass on illegal actions has lost it here.
+///
+/// # Errors
+/// A length that differs; NaN or +∞ for a legal action.
+pub fn terminal<T: Real>(
+    environment: &(impl Environment + ?Sized),
+    log_pf: &[T],
+    out: &mut [f64],
+) -> Result<(), Error> {
+    let (states, objects, actions) = (environment.states(), environment.objects(), environment.actions());
+    for (argument, got, want) in [("log_pf", log_pf.len(), states.saturating_mul(actions)), ("out", out.len(), objects)]
+    {
+        if got != want {
+            return Err(Error::Length { argument, got, want });
+        }
+    }
+    spread("log_pf", environment, |state, action| log_pf[state * actions + action].f64(), out)
+}
+
+/// log π_ref of every object into `out` (objects), by the same pass.
+///
+/// # Errors
+/// A length that differs; a reference that gives NaN or +∞.
+pub fn reference(environment: &(impl Environment + ?Sized), out: &mut [f64]) -> Result<(), Error> {
+    if out.len() != environment.objects() {
+        return Err(Error::Length { argument: "out", got: out.len(), want: environment.objects() });
+    }
+    spread("log_reference", environment, |state, action| environment.log_reference(state, action), out)
+}
+
+/// Passes the mass of every state on to where its actions lead.
+fn spread(
+    argument: &'static str,
+    environment: &(impl Environment + ?Sized),
+    log_prob: impl Fn(usize, usize) -> f64,
+    out: &mut [f64],
+) -> Result<(), Error> {
+    out.fill(f64::NEG_INFINITY);
+    let mut reach = vec![f64::NEG_INFINITY; environment.states()];
+    reach.iter_mut().take(1).for_each(|start| *start = 0.0);
+    for state in 0..reach.len() {
+        for action in 0..environment.actions() {
+            let Some(outcome) = environment.step(state, action) else { continue };
+            let log_prob = log_prob(state, action);
+            if log_prob.is_nan() || log_prob == f64::INFINITY {
+                let index = state * environment.actions() + action;
+                return Err(Error::NonFinite { argument, index, got: log_prob });
+            }
+            let mass = reach[state] + log_prob;
+            let sum = match outcome {
+                Outcome::State(next) => &mut reach[next],
+                Outcome::Object(object) => &mut out[object],
+            };
+            *sum = log_add(*sum, mass);
+        }
+    }
+    Ok(())
+}
+
+/// log(eᵃ + eᵇ).
+fn log_add(a: f64, b: f64) -> f64 {
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    if low == f64::NEG_INFINITY { high } else { high + Real::ln_1p(Real::exp(low - high)) }
+}
+
+/// Actions on the way to every object, the last one included (the longest way, where ways differ; in the tasks here none do).
+#[must_use]
+pub fn lengths(environment: &(impl Environment + ?Sized)) -> Vec<usize> {
+    let mut taken = vec![0; environment.states()];
+    let mut lengths = vec![0; environment.objects()];
+    for state in 0..taken.len() {
+        let length: usize = taken[state] + 1;
+        for action in 0..environment.actions() {
+            let longest = match environment.step(state, action) {
+                Some(Outcome::State(next)) => &mut taken[next],
+                Some(Outcome::Object(object)) => &mut lengths[object],
+                None => continue,
+            };
+            *longest = length.max(*longest);
+        }
+    }
+    lengths
+}
+
+/// What a policy should become, over all objects: compute it once per run, [`measure`](Self::measure) in every step.
+///
+/// ```
+/// use flowrl_core::lab::{Environment, Hypergrid, HypergridReward, Target, terminal};
+/// let grid = Hypergrid::new(8, 2, HypergridReward::TorchGfn)?;
+/// let target = Target::plain(&grid, 1.0)?;
+/// assert!((target.log_z - 3.109061).abs() < 1e-6);
+///
+/// let uniform: Vec<f64> = (0..grid.states()).flat_map(|s| (0..3).map(move |a| (s, a))).map(|(s, a)| grid.log_reference(s, a)).collect();
+/// let mut log_probs = vec![0.0; grid.objects()];
+/// terminal(&grid, &uniform, &mut log_probs)?;
+/// let measures = target.measure(&log_probs)?;
+/// assert!(measures.tv > 0.5 && measures.modes_found < measures.modes);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// (objects) log π*.
+    pub log_probs: Vec<f64>,
+    /// What a learned log Z converges to: log Z, or c where the target is length-normalised.
+    pub log_z: f64,
+    /// (objects) r.
+    pub rewards: Vec<f64>,
+    /// (objects) actions on the way to each.
+    pub lengths: Vec<usize>,
+    /// The objects to be found.
+    pub modes: Vec<usize>,
+}
+
+impl Target {
+    /// A mode is found when it has this share of its probability under the target.
+    pub const FOUND: f64 = 0.5;
+
+    /// π* = π_ref·exp(βr)/Z, which sums (`length = "sum"`) converge to. On a graph that is no tree π_ref is 1 for every object:
+    /// log Z = log Σ exp(βr).
+    ///
+    /// # Errors
+    /// A β or reward that is not finite.
+    pub fn plain(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
+        Self::new(environment, |reference, rewards, _, out| exact::target(reference, rewards, beta, out))
+    }
+
+    /// π = π_ref·exp(|x|(βr − c)), which means (`length = "mean"`) converge to; see [`exact::length_normalised_target`]. On a graph
+    /// that is no tree π_ref is again 1, and all ways to an object must be of one length.
+    ///
+    /// # Errors
+    /// A β or reward that is not finite.
+    pub fn length_normalised(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
+        Self::new(environment, |reference, rewards, lengths, out| {
+            exact::length_normalised_target(reference, rewards, lengths, beta, out)
+        })
+    }
+
+    fn new(
+        environment: &(impl Environment + ?Sized),
+        solve: impl FnOnce(&[f64], &[f64], &[usize], &mut [f64]) -> Result<f64, Error>,
+    ) -> Result<Self, Error> {
+        let objects = environment.objects();
+        let rewards: Vec<f64> = (0..objects).map(|x| environment.reward(x)).collect();
+        let lengths = lengths(environment);
+        let mut base = vec![0.0; objects];
+        if environment.parents() == 0 {
+            reference(environment, &mut base)?;
+        }
+        let mut log_probs = vec![0.0; objects];
+        let log_z = solve(&base, &rewards, &lengths, &mut log_probs)?;
+        let modes = (0..objects).filter(|&x| environment.is_mode(x)).collect();
+        Ok(Self { log_probs, log_z, rewards, lengths, modes })
+    }
+
+    /// Where a policy with these log-probabilities of the objects stands, see [`terminal`].
+    ///
+    /// # Errors
+    /// A length that differs, NaN or +∞.
+    pub fn measure(&self, log_probs: &[f64]) -> Result<Measures, Error> {
+        let target = &self.log_probs;
+        let l1 = exact::l1(log_probs, target)?;
+        let mean = |f: &dyn Fn(usize) -> f64| log_probs.iter().enumerate().map(|(x, l)| Real::exp(*l) * f(x)).sum();
+        Ok(Measures {
+            l1,
+            tv: 0.5 * l1,
+            kl: exact::kl(log_probs, target)?,
+            reverse_kl: exact::kl(target, log_probs)?,
+            jsd: exact::jensen_shannon(log_probs, target)?,
+            entropy: exact::entropy(log_probs)?,
+            expected_reward: mean(&|x| self.rewards[x]),
+            expected_length: mean(&|x| self.lengths[x] as f64),
+            mode_mass: self.modes.iter().map(|&x| Real::exp(log_probs[x])).sum(),
+            modes_found: exact::modes_covered(log_probs, target, &self.modes, Self::FOUND)?,
+            modes: self.modes.len(),
+        })
+    }
+}
+
+/// Distances of a policy π from its [`Target`] π*, and what it gives; all exact, in nats.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measures {
+    /// Σ |π − π*|, between 0 and 2.
+    pub l1: f64,
+    /// Total variation, half of it.
+    pub tv: f64,
+    /// KL(π ‖ π*), what training on policy descends.
+    pub kl: f64,
+    /// KL(π* ‖ π): ∞ where π lacks an object.
+    pub reverse_kl: f64,
+    /// Jensen–Shannon divergence, at most ln 2.
+    pub jsd: f64,
+    /// Entropy of π.
+    pub entropy: f64,
+    /// E_π\[r\].
+    pub expected_reward: f64,
+    /// E_π\[actions of a trajectory\].
+    pub expected_length: f64,
+    /// π(modes).
+    pub mode_mass: f64,
+    /// Modes with at least half of their probability under the target, [`Target::FOUND`].
+    pub modes_found: usize,
+    /// How many there are.
+    pub modes: usize,
+}
+
+impl Measures {
+    /// Each measure with the name it is recorded under.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, f64); 11] {
+        [
+            ("l1", self.l1),
+            ("tv", self.tv),
+            ("kl", self.kl),
+            ("reverse_kl", self.reverse_kl),
+            ("jsd", self.jsd),
+            ("entropy", self.entropy),
+            ("expected_reward", self.expected_reward),
+            ("expected_length", self.expected_length),
+            ("mode_mass", self.mode_mass),
+            ("modes_found", self.modes_found as f64),
+            ("modes", self.modes as f64),
+        ]
+    }
+}
