@@ -2,6 +2,7 @@
 //! `run.mjs` runs it in WebAssembly without; the step `wasm` of `cargo xtask test` compares the two texts.
 
 mod digest;
+mod lab;
 mod mathematics;
 mod objectives;
 
@@ -15,6 +16,7 @@ pub fn report() -> Result<String, Box<dyn Error>> {
     let mut lines = Vec::new();
     mathematics::report(&mut lines)?;
     objectives::report(&mut lines)?;
+    lab::report(&mut lines)?;
     Ok(lines.join("\n") + "\n")
 }
 
