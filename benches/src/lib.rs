@@ -1,6 +1,7 @@
 //! The cases that are measured: shared by the criterion benches in `benches/benches/` and by the program `peer`, which runs
 //! beside PyTorch. What is compared, and where the sides differ, is in `benches/peers/README.md`.
 
+pub mod lab;
 pub mod model;
 pub mod objective;
 pub mod operations;

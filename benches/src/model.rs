@@ -154,6 +154,7 @@ impl TrainStep {
                 log_probs,
                 ref_log_probs: Some(given),
                 old_log_probs: Some(given),
+                log_flows: None,
                 log_z: Some(log_z[group]),
                 value: None,
             })

@@ -80,10 +80,12 @@ impl ObjectiveCase {
             log_probs,
             ref_log_probs: Some(ref_log_probs),
             old_log_probs: Some(old_log_probs),
+            log_flows: None,
             log_z: Some(&self.given_log_z),
         };
         let [d_log_z, log_z, residuals, weights] = &mut self.per_sequence;
-        let whole = Gradients { d_log_probs: &mut self.d_log_probs, d_log_z, log_z, residuals, weights };
+        let whole =
+            Gradients { d_log_probs: &mut self.d_log_probs, d_log_flows: &mut [], d_log_z, log_z, residuals, weights };
         let count = self.groups.len().div_ceil(self.group);
         let parts: Vec<Range<usize>> =
             split(count, cpu.pool().threads()).map(|r| r.start * self.group..r.end * self.group).collect();
@@ -106,11 +108,12 @@ fn jobs<'a>(
     whole: Gradients<'a, f32>,
     mut order: &'a mut [usize],
 ) -> Vec<(Range<usize>, Gradients<'a, f32>, &'a mut [usize])> {
-    let Gradients { mut d_log_probs, mut d_log_z, mut log_z, mut residuals, mut weights } = whole;
+    let Gradients { mut d_log_probs, mut d_log_z, mut log_z, mut residuals, mut weights, .. } = whole;
     let share = |part: &Range<usize>| {
         let n = part.len();
         let out = Gradients {
             d_log_probs: take(&mut d_log_probs, n * length),
+            d_log_flows: &mut [],
             d_log_z: take(&mut d_log_z, n),
             log_z: take(&mut log_z, n),
             residuals: take(&mut residuals, n),

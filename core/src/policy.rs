@@ -97,6 +97,20 @@ pub enum Model {
     Reference,
 }
 
+/// What a policy on a graph of states gives beside the log-probabilities of its last [`Policy::forward`]: everything in a residual
+/// that is learned together with them (N each, packed in the order of the completions).
+///
+/// Where an object can be reached in several ways, trajectory balance compares with a backward policy P_B instead of a frozen
+/// reference: δ = log Z + Σ log P_F − βr − Σ log P_B.
+pub trait Graph<T> {
+    /// log P_B(s_t | s_{t+1}) of every step, 0 for the step that ends; where every state has one parent, log π_ref.
+    fn log_backward(&self) -> &[T];
+    /// log F(s_t), the log-flow of the state before every step, where the policy learns flows.
+    fn log_flows(&self) -> Option<&[T]>;
+    /// ∂loss/∂ of both, for the next [`Policy::backward`], which takes them once. Without this call they have no gradient.
+    fn set_gradient(&mut self, d_log_backward: &[T], d_log_flows: Option<&[T]>);
+}
+
 /// A distribution over completions that can be trained. See `flowrl-lm` for the transformer.
 pub trait Policy {
     /// The device it runs on.
@@ -162,6 +176,11 @@ pub trait Policy {
         d_log_probs: &[RealOf<Self>],
         d_representation: Option<&<Self::Backend as Backend>::Buffer>,
     ) -> Result<(), Self::Error>;
+
+    /// Backward policy and flows, where it has them. FlowRL then takes L_ref from here instead of [`Model::Reference`].
+    fn graph(&mut self) -> Option<&mut dyn Graph<RealOf<Self>>> {
+        None
+    }
 
     /// ‖gradient‖ over all weights.
     ///

@@ -14,6 +14,7 @@ fn evaluate(objective: Objective, change: impl FnOnce(&mut Batch<'_, f64>, &mut 
         log_probs: &[-1.0, -2.0, -3.0],
         ref_log_probs: Some(&[-1.5, -1.0, -2.0]),
         old_log_probs: Some(&[-1.0, -2.5, -3.0]),
+        log_flows: None,
         log_z: Some(&[0.1, 0.1]),
     };
     let mut totals = batch.totals();
@@ -22,6 +23,7 @@ fn evaluate(objective: Objective, change: impl FnOnce(&mut Batch<'_, f64>, &mut 
     let (mut residuals, mut weights) = ([0.0; 2], [0.0; 2]);
     let mut out = Gradients {
         d_log_probs: &mut d_log_probs,
+        d_log_flows: &mut [],
         d_log_z: &mut d_log_z,
         log_z: &mut log_z,
         residuals: &mut residuals,
@@ -86,6 +88,7 @@ fn a_part_outside_the_batch() {
         log_probs: &[-1.0],
         ref_log_probs: None,
         old_log_probs: None,
+        log_flows: None,
         log_z: None,
     };
     assert!(batch.part(0..1).is_ok());
@@ -152,6 +155,7 @@ fn an_unbounded_weight_that_overflows_names_the_sequence_and_the_cure() {
         log_probs: &[-1.0_f32],
         ref_log_probs: Some(&[-1.0]),
         old_log_probs: Some(&[-101.0]),
+        log_flows: None,
         log_z: Some(0.0),
         ..Sequence::default()
     };

@@ -48,6 +48,7 @@ impl Data {
                 log_probs: &self.log_probs[i],
                 ref_log_probs: Some(&self.ref_log_probs[i]),
                 old_log_probs: Some(&self.old_log_probs[i]),
+                log_flows: None,
                 log_z: Some(self.log_z[i]),
                 value: Some(self.values[i]),
             })

@@ -26,6 +26,7 @@ impl Owned {
             log_probs: l,
             ref_log_probs: Some(l_ref),
             old_log_probs: Some(l_old),
+            log_flows: None,
             log_z: Some(self.log_z),
             value: Some(self.value),
         }
@@ -130,6 +131,7 @@ proptest! {
             log_probs: &l[..],
             ref_log_probs: Some(&l_ref[..]),
             old_log_probs: Some(&l_old[..]),
+            log_flows: None,
             log_z: Some(s.log_z as f32),
             value: None,
         }).collect();
@@ -240,6 +242,7 @@ impl Packed {
             log_probs: &self.columns[0],
             ref_log_probs: Some(&self.columns[1]),
             old_log_probs: Some(&self.columns[2]),
+            log_flows: None,
             log_z: Some(&self.log_z),
         }
     }
@@ -252,6 +255,7 @@ fn evaluate(objective: &Objective, batch: &Batch<'_, f64>, totals: Totals) -> (D
     let (mut residuals, mut weights, mut order) = (vec![f64::NAN; b], vec![f64::NAN; b], vec![usize::MAX; b]);
     let mut out = Gradients {
         d_log_probs: &mut d_log_probs,
+        d_log_flows: &mut [],
         d_log_z: &mut d_log_z,
         log_z: &mut log_z,
         residuals: &mut residuals,
@@ -269,6 +273,7 @@ fn a_fully_masked_sequence_acts_as_an_empty_one() {
         log_probs,
         ref_log_probs: Some(log_probs),
         old_log_probs: Some(old),
+        log_flows: None,
         log_z: Some(0.25),
         ..Sequence::default()
     };

@@ -198,6 +198,7 @@ fn a_step_applies_the_gradient_of_the_objective() {
                     log_probs: &log_probs[tokens.clone()],
                     ref_log_probs: Some(&ref_log_probs[tokens.clone()]),
                     old_log_probs: Some(&rollouts.completions.log_probs[tokens]),
+                    log_flows: None,
                     log_z: Some(0.0),
                     value: Some(0.0),
                 }

@@ -38,6 +38,7 @@ mod environment;
 mod error;
 mod exact;
 mod hypergrid;
+mod policy;
 mod task;
 mod tree;
 
@@ -47,5 +48,6 @@ pub use environment::{Environment, Outcome};
 pub use error::{Error, MAX_STATES};
 pub use exact::{Measures, Target, lengths, reference, terminal};
 pub use hypergrid::{Hypergrid, HypergridOptions, HypergridReward};
+pub use policy::{Backward, HeadOptions, Inputs, LabPolicy, Mlp, MlpOptions, Network, PolicyError, Table};
 pub use task::{LabTask, Walk, walk};
 pub use tree::{Strings, StringsOptions};

@@ -23,6 +23,9 @@ pub struct Batch<'a, T> {
     pub ref_log_probs: Option<&'a [T]>,
     /// (N) the same under the policy that sampled. `None` means on policy: importance weights are 1.
     pub old_log_probs: Option<&'a [T]>,
+    /// (N) log F(s_t), the log-flow of the state before each token. Needed by sub-trajectory and detailed balance, which take
+    /// log Z instead of the first one of a sequence.
+    pub log_flows: Option<&'a [T]>,
     /// (B) log Z of each sequence's prompt. Needed where log Z is learned or given.
     pub log_z: Option<&'a [T]>,
 }
@@ -32,6 +35,9 @@ pub struct Batch<'a, T> {
 pub struct Gradients<'a, T> {
     /// (N) ∂loss/∂log π(y_t).
     pub d_log_probs: &'a mut [T],
+    /// (N) ∂loss/∂log F(s_t); not touched, and may be empty, where the objective takes no flows. See
+    /// [`Objective::needs_flows`](super::Objective::needs_flows).
+    pub d_log_flows: &'a mut [T],
     /// (B) ∂loss/∂log Z of each sequence; zero for a baseline, and where log Z is a constant.
     pub d_log_z: &'a mut [T],
     /// (B) the log Z that was used; zero for a baseline.
@@ -80,7 +86,8 @@ impl<'a, T: Real> Batch<'a, T> {
             advantages: &self.advantages[sequences.clone()],
             log_probs: &self.log_probs[tokens.clone()],
             ref_log_probs: self.ref_log_probs.map(|x| &x[tokens.clone()]),
-            old_log_probs: self.old_log_probs.map(|x| &x[tokens]),
+            old_log_probs: self.old_log_probs.map(|x| &x[tokens.clone()]),
+            log_flows: self.log_flows.map(|x| &x[tokens]),
             log_z: self.log_z.map(|x| &x[sequences]),
         })
     }
@@ -95,7 +102,11 @@ impl<'a, T: Real> Batch<'a, T> {
         let tokens = self.totals().tokens;
         check_length("advantages", self.advantages.len(), sequences, "sequences")?;
         check_length("log_probs", self.log_probs.len(), tokens, "tokens")?;
-        let token_slices = [("ref_log_probs", self.ref_log_probs), ("old_log_probs", self.old_log_probs)];
+        let token_slices = [
+            ("ref_log_probs", self.ref_log_probs),
+            ("old_log_probs", self.old_log_probs),
+            ("log_flows", self.log_flows),
+        ];
         for (argument, slice) in token_slices {
             slice.map_or(Ok(()), |s| check_length(argument, s.len(), tokens, "tokens"))?;
         }
@@ -111,8 +122,11 @@ impl<'a, T: Real> Batch<'a, T> {
 }
 
 impl<T: Real> Gradients<'_, T> {
-    pub(super) fn validate(&self, sequences: usize, tokens: usize) -> Result<(), Error> {
+    pub(super) fn validate(&self, sequences: usize, tokens: usize, flows: bool) -> Result<(), Error> {
         check_length("d_log_probs", self.d_log_probs.len(), tokens, "tokens")?;
+        if flows {
+            check_length("d_log_flows", self.d_log_flows.len(), tokens, "tokens")?;
+        }
         check_length("d_log_z", self.d_log_z.len(), sequences, "sequences")?;
         check_length("log_z (output)", self.log_z.len(), sequences, "sequences")?;
         check_length("residuals", self.residuals.len(), sequences, "sequences")?;

@@ -69,6 +69,15 @@ pub enum Error {
         /// The range.
         want: &'static str,
     },
+    /// Two options exclude each other.
+    Conflict {
+        /// The option to change.
+        option: &'static str,
+        /// The option that asks for it.
+        with: &'static str,
+        /// What it must be beside the other.
+        want: &'static str,
+    },
     /// A batch is split so that its totals are smaller than a part of it.
     Totals {
         /// `sequences` or `tokens`.
@@ -129,6 +138,9 @@ impl fmt::Display for Error {
                 "the {quantity} of sequence {sequence} overflows although its inputs are finite; check their magnitude"
             ),
             Self::Option { option, got, want } => write!(f, "option `{option}` is {got}, but must be {want}"),
+            Self::Conflict { option, with, want } => {
+                write!(f, "`{option}` does not go with this `{with}`: it must be {want}")
+            }
             Self::Totals { of, got, part } => write!(
                 f,
                 "`totals.{of}` is {got}, but this part of the batch alone has {part}: pass the totals of the whole batch"

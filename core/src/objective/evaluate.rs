@@ -12,6 +12,9 @@ impl Objective {
     /// | ∂ℓ/∂l_t, the same for every token of a sequence | 2wδ / (divisor·B) |
     /// | ∂ℓ/∂log Z | 2wδ / B; 0 where log Z is not an input |
     ///
+    /// Where `balance` is over parts of a completion, tokens of a sequence differ in their gradient, and the flows have one:
+    /// see [`Balance`](super::Balance).
+    ///
     /// Reference, old policy, r̂ and w carry no gradient. `totals` are those of the whole batch, so that the results of parts
     /// (whole groups, if log Z comes from the group) add up to the result of the whole. `order` is scratch, one element
     /// per sequence. An empty completion has no token gradient; δ = log Z − βr̂.
@@ -30,7 +33,7 @@ impl Objective {
         batch.validate()?;
         let own = batch.totals();
         check_length("order", order.len(), own.sequences, "sequences")?;
-        out.validate(own.sequences, own.tokens)?;
+        out.validate(own.sequences, own.tokens, self.needs_flows())?;
         for (of, got, part) in [("sequences", totals.sequences, own.sequences), ("tokens", totals.tokens, own.tokens)] {
             if got < part {
                 return Err(Error::Totals { of, got, part });

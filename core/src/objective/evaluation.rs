@@ -20,6 +20,8 @@ pub struct Sequence<'a, T> {
     pub ref_log_probs: Option<&'a [T]>,
     /// (T) the same under the policy that sampled. `None` for all sequences means on policy.
     pub old_log_probs: Option<&'a [T]>,
+    /// (T) log F(s_t), for sub-trajectory and detailed balance.
+    pub log_flows: Option<&'a [T]>,
     /// log Z of its prompt, where it is learned or given.
     pub log_z: Option<T>,
     /// V(x) of its prompt, for PPO.
@@ -45,6 +47,7 @@ pub struct Evaluation<T> {
     pub d_log_z: Vec<T>,
     offsets: Vec<usize>,
     d_log_probs: Vec<T>,
+    d_log_flows: Vec<T>,
 }
 
 impl<T> Evaluation<T> {
@@ -56,6 +59,16 @@ impl<T> Evaluation<T> {
     pub fn d_log_probs(&self, i: usize) -> &[T] {
         let tokens: Range<usize> = self.offsets[i]..self.offsets[i + 1];
         &self.d_log_probs[tokens]
+    }
+
+    /// ∂ℓ/∂log F(s_t) of sequence i; empty where the objective takes no flows.
+    ///
+    /// # Panics
+    /// As [`d_log_probs`](Self::d_log_probs).
+    #[must_use]
+    pub fn d_log_flows(&self, i: usize) -> &[T] {
+        let tokens: Range<usize> = self.offsets[i]..self.offsets[i + 1];
+        self.d_log_flows.get(tokens).unwrap_or_default()
     }
 }
 
@@ -88,13 +101,16 @@ impl Objective {
             log_probs: &packed.log_probs,
             ref_log_probs: packed.ref_log_probs.as_deref(),
             old_log_probs: packed.old_log_probs.as_deref(),
+            log_flows: packed.log_flows.as_deref(),
             log_z: log_z.as_deref(),
         };
         let mut d_log_probs = vec![T::zero(); packed.log_probs.len()];
+        let mut d_log_flows = vec![T::zero(); if self.needs_flows() { packed.log_probs.len() } else { 0 }];
         let (mut d_log_z, mut log_z_used) = (per_sequence(), per_sequence());
         let (mut residuals, mut weights) = (per_sequence(), per_sequence());
         let mut out = Gradients {
             d_log_probs: &mut d_log_probs,
+            d_log_flows: &mut d_log_flows,
             d_log_z: &mut d_log_z,
             log_z: &mut log_z_used,
             residuals: &mut residuals,
@@ -102,7 +118,18 @@ impl Objective {
         };
         let diagnostics = self.evaluate(&batch, batch.totals(), &mut order, &mut out)?;
         let (loss, log_z, offsets) = (diagnostics.loss, log_z_used, packed.offsets);
-        Ok(Evaluation { loss, diagnostics, advantages, residuals, weights, log_z, d_log_z, offsets, d_log_probs })
+        Ok(Evaluation {
+            loss,
+            diagnostics,
+            advantages,
+            residuals,
+            weights,
+            log_z,
+            d_log_z,
+            offsets,
+            d_log_probs,
+            d_log_flows,
+        })
     }
 }
 
@@ -112,6 +139,7 @@ struct Packed<T> {
     log_probs: Vec<T>,
     ref_log_probs: Option<Vec<T>>,
     old_log_probs: Option<Vec<T>>,
+    log_flows: Option<Vec<T>>,
 }
 
 impl<T: Real> Packed<T> {
@@ -121,9 +149,11 @@ impl<T: Real> Packed<T> {
         for sequence in sequences {
             end += sequence.log_probs.len();
             offsets.push(end);
-            for (argument, slice) in
-                [("ref_log_probs", sequence.ref_log_probs), ("old_log_probs", sequence.old_log_probs)]
-            {
+            for (argument, slice) in [
+                ("ref_log_probs", sequence.ref_log_probs),
+                ("old_log_probs", sequence.old_log_probs),
+                ("log_flows", sequence.log_flows),
+            ] {
                 let want = sequence.log_probs.len();
                 slice.map_or(Ok(()), |s| {
                     super::batch::check_length(argument, s.len(), want, "tokens in this sequence")
@@ -136,6 +166,7 @@ impl<T: Real> Packed<T> {
             log_probs: sequences.iter().flat_map(|s| s.log_probs).copied().collect(),
             ref_log_probs: concat(per_sequence(sequences, "ref_log_probs", |s| s.ref_log_probs)?),
             old_log_probs: concat(per_sequence(sequences, "old_log_probs", |s| s.old_log_probs)?),
+            log_flows: concat(per_sequence(sequences, "log_flows", |s| s.log_flows)?),
         })
     }
 }

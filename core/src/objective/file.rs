@@ -56,6 +56,9 @@ pub struct SequenceRecord {
     /// The same under the policy that sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_logp: Option<Vec<f64>>,
+    /// log F(s_t) before each token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_flow: Option<Vec<f64>>,
 }
 
 /// What `flowrl-cli loss` prints.
@@ -84,6 +87,9 @@ pub struct SequenceResult {
     pub d_log_z: f64,
     /// ∂ℓ/∂l_t of every token.
     pub d_logp: Vec<f64>,
+    /// ∂ℓ/∂log F(s_t), where the objective takes flows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub d_log_flow: Vec<f64>,
 }
 
 impl BatchFile {
@@ -94,21 +100,26 @@ impl BatchFile {
     pub fn evaluate<T: Real>(&self) -> Result<BatchResult, Error> {
         let objective = self.objective.resolve()?;
         let convert = |values: &[f64]| values.iter().map(|&v| T::of(v)).collect::<Vec<T>>();
-        let tokens: Vec<[Option<Vec<T>>; 3]> = self
+        let tokens: Vec<[Option<Vec<T>>; 4]> = self
             .sequences
             .iter()
-            .map(|s| [Some(convert(&s.logp)), s.ref_logp.as_deref().map(convert), s.old_logp.as_deref().map(convert)])
+            .map(|s| {
+                let optional = [&s.ref_logp, &s.old_logp, &s.log_flow].map(|x| x.as_deref().map(convert));
+                let [ref_logp, old_logp, log_flow] = optional;
+                [Some(convert(&s.logp)), ref_logp, old_logp, log_flow]
+            })
             .collect();
         let sequences: Vec<_> = self
             .sequences
             .iter()
             .zip(&tokens)
-            .map(|(s, [logp, ref_logp, old_logp])| Sequence {
+            .map(|(s, [logp, ref_logp, old_logp, log_flow])| Sequence {
                 group: s.group,
                 reward: T::of(s.reward),
                 log_probs: logp.as_deref().unwrap_or_default(),
                 ref_log_probs: ref_logp.as_deref(),
                 old_log_probs: old_logp.as_deref(),
+                log_flows: log_flow.as_deref(),
                 log_z: s.log_z.map(T::of),
                 value: s.value.map(T::of),
             })
@@ -125,6 +136,7 @@ impl BatchFile {
                     log_z: evaluation.log_z[i].f64(),
                     d_log_z: evaluation.d_log_z[i].f64(),
                     d_logp: evaluation.d_log_probs(i).iter().map(|d| d.f64()).collect(),
+                    d_log_flow: evaluation.d_log_flows(i).iter().map(|d| d.f64()).collect(),
                 })
                 .collect(),
         })

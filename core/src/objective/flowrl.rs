@@ -1,5 +1,6 @@
 //! FlowRL's loss and gradient: ℓ = (1/B) Σ wδ², δ = log Z + (L − L_ref)/divisor − βr̂.
 
+use super::balance;
 use super::batch::{Batch, Gradients, Totals};
 use super::clip::Clip;
 use super::diagnostics::Diagnostics;
@@ -22,6 +23,11 @@ pub(super) fn evaluate<T: Real>(
     if options.log_z.is_input() && batch.log_z.is_none() {
         let because = "this estimator takes log Z as an input; `log_z = \"group-mean\"` needs none";
         return Err(Error::Missing { argument: "log_z", sequence: None, because });
+    }
+    if options.balance.lambda().is_some() && batch.log_flows.is_none() {
+        let because =
+            "this `balance` is over parts of a trajectory; learn the flow of every state, or take `\"trajectory\"`";
+        return Err(Error::Missing { argument: "log_flows", sequence: None, because });
     }
     let clip = match options.importance {
         Importance::None => Clip::none(),
@@ -182,9 +188,20 @@ impl<T: Real> Pass<'_, T> {
         let log_weight = out.weights[i].f64();
         let weight = self.clip.weight(log_weight);
         let residual = out.log_z[i].f64() + out.residuals[i].f64();
-        let (loss, slope) = penalty(self.options, residual);
-        let loss = weight.weight * loss / self.sequences;
-        let slope = weight.weight * slope / self.sequences;
+        let share = weight.weight / self.sequences;
+        let flows = self.options.balance.lambda().zip(self.batch.log_flows);
+        let (loss, slope) = match flows {
+            Some((lambda, log_flows)) => {
+                let end = self.options.beta * self.batch.advantages[i].f64();
+                let steps = balance::Steps::new(self.batch, i, log_flows, out.log_z[i].f64(), end)?;
+                let tokens = self.batch.tokens(i);
+                steps.loss(lambda, share, &mut out.d_log_probs[tokens.clone()], &mut out.d_log_flows[tokens])
+            }
+            None => {
+                let (loss, slope) = penalty(self.options, residual);
+                (share * loss, share * slope)
+            }
+        };
         out.residuals[i] = T::of(residual);
         out.weights[i] = T::of(weight.weight);
         if !out.weights[i].is_finite() {
@@ -198,7 +215,9 @@ impl<T: Real> Pass<'_, T> {
         let scale = T::of(slope);
         out.d_log_z[i] = if self.options.log_z.is_input() { scale } else { T::zero() };
         let d = &mut out.d_log_probs[self.batch.tokens(i)];
-        if self.masked_by(self.batch.advantages[i].f64()).is_some() {
+        if flows.is_some() {
+            // Already there: every token has its own.
+        } else if self.masked_by(self.batch.advantages[i].f64()).is_some() {
             d.iter_mut().for_each(|d| *d *= scale);
         } else {
             let inverse = T::of(1.0 / self.divisor(d.len()));

@@ -25,6 +25,7 @@
 //! them is double-precision, in a fixed order, so a result depends on the values alone.
 
 mod advantage;
+mod balance;
 mod baseline;
 mod batch;
 mod clip;
@@ -51,7 +52,7 @@ pub use error::Error;
 #[cfg(feature = "alloc")]
 pub use evaluation::{Evaluation, Sequence};
 pub use options::{
-    Aggregate, Baseline, BaselineKind, FlowRl, Importance, Length, LogZ, Objective, Reward, Shape, TokenMask,
+    Aggregate, Balance, Baseline, BaselineKind, FlowRl, Importance, Length, LogZ, Objective, Reward, Shape, TokenMask,
 };
 pub use preset::Preset;
 #[cfg(feature = "serde")]

@@ -31,6 +31,8 @@ pub enum Objective {
 pub struct FlowRl {
     /// β, the inverse temperature of the target. Default 15.
     pub beta: f64,
+    /// Over which parts of a completion the flows must balance.
+    pub balance: Balance,
     /// What L = Σ log π and L_ref are divided by.
     pub length: Length,
     /// How raw rewards become r̂.
@@ -88,6 +90,34 @@ pub enum Length {
     Sum,
     /// n, the same for every sequence.
     Fixed(usize),
+}
+
+/// Over which parts of a completion the flows must balance: v_i = v_j for some pairs of positions i < j, where
+/// v_t = log F(s_t) − Σ_{k<t} (l_k − l_ref,k), log F(s_0) = log Z and log F at the end is βr̂.
+///
+/// The loss of a completion is Σ λ^{j−i−1} (v_i − v_j)² / Σ λ^{j−i−1}. Anything but [`Balance::Trajectory`] needs the log-flow
+/// log F(s_t) of every state on the way, which the policy learns, sums (`length = "sum"`), no token mask and the squared shape.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Balance {
+    /// From the start to the end: trajectory balance (Malkin and others, arXiv 2201.13259). No flows but log Z.
+    Trajectory,
+    /// Every part, one of m steps with weight λᵐ⁻¹, λ above 0: sub-trajectory balance (Madan and others, arXiv 2209.12782).
+    SubTrajectory(f64),
+    /// Every single step: detailed balance (Bengio and others, arXiv 2111.09266). The limit of λ → 0.
+    Detailed,
+}
+
+impl Balance {
+    /// λ; `None` for trajectory balance.
+    #[must_use]
+    pub fn lambda(self) -> Option<f64> {
+        match self {
+            Self::Trajectory => None,
+            Self::SubTrajectory(lambda) => Some(lambda),
+            Self::Detailed => Some(0.0),
+        }
+    }
 }
 
 /// How token terms become one number.
@@ -178,6 +208,7 @@ impl Default for FlowRl {
     fn default() -> Self {
         Self {
             beta: 15.0,
+            balance: Balance::Trajectory,
             length: Length::Mean,
             reward: Reward::Group,
             reward_ddof: 1,
@@ -262,6 +293,12 @@ impl Objective {
         }
     }
 
+    /// Whether `log_flows` must be given.
+    #[must_use]
+    pub fn needs_flows(&self) -> bool {
+        matches!(self, Self::FlowRl(FlowRl { balance: Balance::SubTrajectory(_) | Balance::Detailed, .. }))
+    }
+
     /// Where log Z comes from; `None` for a baseline, which has none.
     #[must_use]
     pub fn log_z(&self) -> Option<LogZ> {
@@ -280,7 +317,7 @@ impl Objective {
     /// Checks that every option is in its range. The other methods call it.
     ///
     /// # Errors
-    /// [`Error::Option`] names the first option that is not.
+    /// [`Error::Option`] names the first option that is not, [`Error::Conflict`] two that exclude each other.
     pub fn validate(&self) -> Result<(), Error> {
         let ensure = |ok: bool, option, got, want| if ok { Ok(()) } else { Err(Error::Option { option, got, want }) };
         let (ddof, eps, low, high) = match self {
@@ -303,7 +340,19 @@ impl Objective {
                 let (low, high, h) = (o.token_clip_low, o.token_clip_high, o.huber_delta);
                 ensure(low.is_finite() && low >= 0.0, "token_clip_low", low, "finite and at least 0")?;
                 ensure(high.is_finite() && high > 0.0, "token_clip_high", high, "finite and above 0")?;
-                ensure(h.is_finite() && h > 0.0, "huber_delta", h, "finite and above 0")
+                ensure(h.is_finite() && h > 0.0, "huber_delta", h, "finite and above 0")?;
+                if let Balance::SubTrajectory(lambda) = o.balance {
+                    ensure(lambda.is_finite() && lambda > 0.0, "balance.sub-trajectory", lambda, "finite and above 0")?;
+                }
+                let conflicts = [
+                    (o.length != Length::Sum, "length", "`\"sum\"`: flows balance sums, not means"),
+                    (o.token_mask != TokenMask::None, "token_mask", "`\"none\"`: flows balance whole completions"),
+                    (o.shape != Shape::Squared, "shape", "`\"squared\"`"),
+                ];
+                match conflicts.into_iter().find(|(conflict, ..)| *conflict && self.needs_flows()) {
+                    Some((_, option, want)) => Err(Error::Conflict { option, with: "balance", want }),
+                    None => Ok(()),
+                }
             }
             Self::Baseline(o) => {
                 ensure(o.kl.is_finite() && o.kl >= 0.0, "kl", o.kl, "finite and at least 0")?;

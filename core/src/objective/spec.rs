@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::names::named_enum;
 use super::{
-    Aggregate, Baseline, BaselineKind, Error, FlowRl, Importance, Length, LogZ, Objective, Preset, Reward, Shape,
-    TokenMask,
+    Aggregate, Balance, Baseline, BaselineKind, Error, FlowRl, Importance, Length, LogZ, Objective, Preset, Reward,
+    Shape, TokenMask,
 };
 
 named_enum! {
@@ -63,6 +63,8 @@ pub struct ObjectiveSpec {
     pub preset: Option<Preset>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beta: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Balance>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<Length>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +125,7 @@ impl ObjectiveSpec {
         let used = Self::from(&self.resolve()?);
         let keys = [
             ("beta", self.beta.is_some(), used.beta.is_some()),
+            ("balance", self.balance.is_some(), used.balance.is_some()),
             ("length", self.length.is_some(), used.length.is_some()),
             ("reward", self.reward.is_some(), used.reward.is_some()),
             ("reward_ddof", self.reward_ddof.is_some(), used.reward_ddof.is_some()),
@@ -145,6 +148,7 @@ impl ObjectiveSpec {
     fn flowrl(&self, base: FlowRl) -> FlowRl {
         FlowRl {
             beta: self.beta.unwrap_or(base.beta),
+            balance: self.balance.unwrap_or(base.balance),
             length: self.length.unwrap_or(base.length),
             reward: self.reward.unwrap_or(base.reward),
             reward_ddof: self.reward_ddof.unwrap_or(base.reward_ddof),
@@ -185,6 +189,7 @@ impl From<&Objective> for ObjectiveSpec {
                 Self {
                     kind: Some(Kind::FlowRl),
                     beta: Some(o.beta),
+                    balance: Some(o.balance),
                     length: Some(o.length),
                     reward: Some(o.reward),
                     reward_ddof: normalises.then_some(o.reward_ddof),

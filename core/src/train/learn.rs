@@ -7,7 +7,7 @@ use super::rollouts::Part;
 use super::{LogZModel, Metrics, Rollouts, TrainError, Trainer};
 use crate::Real;
 use crate::backend::Backend;
-use crate::objective::{Batch, Diagnostics, Gradients, Totals, value_loss};
+use crate::objective::{Batch, Diagnostics, Gradients, Objective, Totals, value_loss};
 use crate::optim::clip_scale;
 use crate::policy::{Model, Policy, RealOf};
 
@@ -16,6 +16,7 @@ struct Fixed<'a, T> {
     rollouts: &'a Rollouts<T>,
     advantages: Vec<T>,
     ref_log_probs: Option<Vec<T>>,
+    on_graph: bool,
 }
 
 /// What the updates of a step add up to.
@@ -94,7 +95,9 @@ impl<B: Backend> Trainer<B> {
         let mut order = vec![0; rollouts.len()];
         let values = values.as_deref();
         self.objective.advantages(&rollouts.rewards, prompt_of, values, &mut order, &mut advantages)?;
-        let ref_log_probs = if self.objective.needs_reference() {
+        // On a graph L_ref is learned, and comes with each forward pass. A baseline knows no backward policy.
+        let on_graph = matches!(self.objective, Objective::FlowRl(_)) && policy.graph().is_some();
+        let ref_log_probs = if self.objective.needs_reference() && !on_graph {
             let temperature = self.options.sampler.temperature;
             let mut log_probs = vec![RealOf::<P>::of(0.0); rollouts.completions.tokens.len()];
             let mut entropies = log_probs.clone();
@@ -108,7 +111,7 @@ impl<B: Backend> Trainer<B> {
         } else {
             None
         };
-        Ok(Fixed { rollouts, advantages, ref_log_probs })
+        Ok(Fixed { rollouts, advantages, ref_log_probs, on_graph })
     }
 
     /// One optimiser step over the completions of some prompts.
@@ -194,7 +197,11 @@ impl<B: Backend> Trainer<B> {
             _ => None,
         };
 
+        let graph = policy.graph().filter(|_| fixed.on_graph);
+        let own_reference = graph.as_ref().map(|graph| graph.log_backward());
+        let log_flows = graph.as_ref().and_then(|graph| graph.log_flows()).filter(|_| self.objective.needs_flows());
         let mut d_log_probs = vec![zero; n];
+        let mut d_log_flows = vec![zero; log_flows.map_or(0, <[_]>::len)];
         let mut per_sequence = [vec![zero; b], vec![zero; b], vec![zero; b], vec![zero; b]];
         let [d_log_z, used_log_z, residuals, weights] = &mut per_sequence;
         let rollouts = fixed.rollouts;
@@ -203,12 +210,25 @@ impl<B: Backend> Trainer<B> {
             groups: sequences.prompt_of,
             advantages: &fixed.advantages[completions.clone()],
             log_probs: &log_probs,
-            ref_log_probs: fixed.ref_log_probs.as_ref().map(|x| &x[tokens.clone()]),
+            ref_log_probs: own_reference.or(fixed.ref_log_probs.as_ref().map(|x| &x[tokens.clone()])),
             old_log_probs: Some(&rollouts.completions.log_probs[tokens.clone()]),
+            log_flows,
             log_z: log_z.as_deref(),
         };
-        let mut gradients = Gradients { d_log_probs: &mut d_log_probs, d_log_z, log_z: used_log_z, residuals, weights };
+        let mut gradients = Gradients {
+            d_log_probs: &mut d_log_probs,
+            d_log_flows: &mut d_log_flows,
+            d_log_z,
+            log_z: used_log_z,
+            residuals,
+            weights,
+        };
         let diagnostics = self.objective.evaluate(&batch, totals, &mut vec![0; b], &mut gradients)?;
+        if let Some(graph) = graph {
+            // A residual holds log π − log P_B.
+            let d_log_backward: Vec<_> = d_log_probs.iter().map(|&d| -d).collect();
+            graph.set_gradient(&d_log_backward, self.objective.needs_flows().then_some(&d_log_flows));
+        }
 
         // Back through log Z or V: one number a prompt.
         let mut loss = 0.0;

@@ -60,7 +60,7 @@ fn whole(values: &[i64], device: &Device) -> Tensor<1, Int> {
 }
 
 fn numbers<const R: usize>(tensor: Tensor<R>) -> Result<Vec<f64>, Box<dyn Error>> {
-    tensor.into_data().to_vec().map_err(|why| format!("{why:?}").into())
+    tensor.into_data().try_to_vec().map_err(|why| format!("{why:?}").into())
 }
 
 /// What stands before every token of the batch (the prompt's number before the first), and the token.

@@ -1,0 +1,200 @@
+//! A multilayer perceptron on the description of a state.
+
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::error::PolicyError;
+use super::network::{Inputs, Network, reserve};
+use crate::Real;
+use crate::backend::{Backend, CpuBackend, CpuError, LinearShape};
+use crate::kernel::{lanes, matmul, vectorized};
+use crate::parameter::Parameter;
+use crate::random::{Purpose, Stream};
+
+/// Shape of an [`Mlp`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
+pub struct MlpOptions {
+    /// Elements of a hidden layer. Default 256.
+    pub width: usize,
+    /// Hidden layers; 0 is a linear policy. Default 2.
+    pub layers: usize,
+}
+
+impl Default for MlpOptions {
+    fn default() -> Self {
+        Self { width: 256, layers: 2 }
+    }
+}
+
+/// Linear layers with ReLU between them, drawn as PyTorch's `Linear`: uniform in ±1/√inputs.
+///
+/// Weights are stored (inputs, outputs): the first layer, on a description of ones and zeros, adds a few contiguous rows, and the
+/// products of the others read their weights in the order in which they are stored.
+#[derive(Debug)]
+pub struct Mlp<T: Real> {
+    /// Inputs and outputs of each linear layer.
+    shapes: Vec<(usize, usize)>,
+    /// Width of each hidden layer.
+    widths: Vec<usize>,
+    /// Weight (inputs, outputs) and bias (outputs) of each linear layer, in turn.
+    parameters: Vec<Parameter<CpuBackend<T>>>,
+    /// ∂loss/∂ the output of a layer, and of the layer below.
+    deltas: [Vec<T>; 2],
+}
+
+impl<T: Real> Mlp<T> {
+    /// A network from `features` inputs to `outputs`, drawn from `seed`.
+    ///
+    /// # Errors
+    /// [`PolicyError::Option`] for a width of 0.
+    pub fn new(
+        backend: &CpuBackend<T>,
+        features: usize,
+        outputs: usize,
+        options: MlpOptions,
+        seed: u64,
+    ) -> Result<Self, PolicyError> {
+        let MlpOptions { width, layers } = options;
+        if width == 0 && layers > 0 {
+            return Err(PolicyError::Option { option: "width", got: 0.0, want: "at least 1" });
+        }
+        let widths = vec![width; layers];
+        let ends = || widths.iter().copied();
+        let shapes: Vec<_> = core::iter::once(features).chain(ends()).zip(ends().chain([outputs])).collect();
+        let stream = Stream::new(seed, Purpose::Init);
+        let mut parameters = Vec::with_capacity(2 * shapes.len());
+        for (i, &(inputs, outputs)) in shapes.iter().enumerate() {
+            let bound = 1.0 / libm::sqrt(inputs as f64);
+            for (kind, (name, len)) in [("weight", inputs * outputs), ("bias", outputs)].into_iter().enumerate() {
+                let draw = |j| T::of(bound * (2.0 * stream.uniform(i as u32, kind as u32, j) - 1.0));
+                let value: Vec<T> = (0..len as u32).map(draw).collect();
+                parameters.push(Parameter::new(backend, format!("layers.{i}.{name}"), &value)?);
+            }
+        }
+        Ok(Self { shapes, widths, parameters, deltas: [Vec::new(), Vec::new()] })
+    }
+
+    /// The first layer: bias + the weights of the ones, in their order.
+    fn first_layer(&self, inputs: &Inputs<'_>, out: &mut Vec<T>) {
+        let width = self.shapes[0].1;
+        reserve(out, inputs.len() * width);
+        let (weight, bias) = (&self.parameters[0].value, &self.parameters[1].value);
+        vectorized(
+            #[inline(always)]
+            || {
+                for (row, ones) in out.chunks_exact_mut(width).zip(inputs.ones()) {
+                    row.copy_from_slice(bias);
+                    for &one in ones {
+                        lanes::axpy(T::one(), &weight[one as usize * width..][..width], row);
+                    }
+                }
+            },
+        );
+    }
+}
+
+impl<T: Real> Network<T> for Mlp<T> {
+    fn forward(
+        &self,
+        backend: &CpuBackend<T>,
+        inputs: &Inputs<'_>,
+        hidden: &mut Vec<Vec<T>>,
+        logits: &mut Vec<T>,
+    ) -> Result<(), CpuError> {
+        let rows = inputs.len();
+        hidden.resize(self.widths.len(), Vec::new());
+        for (i, &(width, outputs)) in self.shapes.iter().enumerate() {
+            let (below, above) = hidden.split_at_mut(i);
+            let last = above.is_empty();
+            let out = above.first_mut().unwrap_or(logits);
+            match below.last() {
+                None => self.first_layer(inputs, out),
+                Some(x) => {
+                    reserve(out, rows * outputs);
+                    let (weight, bias) = (&self.parameters[2 * i].value, &self.parameters[2 * i + 1].value);
+                    out[..rows * outputs].chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+                    // x·W with W as it is stored: the product that `linear_backward_input` makes.
+                    let shape = LinearShape { rows, inputs: outputs, outputs: width };
+                    backend.linear_backward_input(x, weight, out, shape, true)?;
+                }
+            }
+            if !last {
+                relu(&mut out[..rows * outputs]);
+            }
+        }
+        Ok(())
+    }
+
+    fn backward(
+        &mut self,
+        backend: &CpuBackend<T>,
+        inputs: &Inputs<'_>,
+        hidden: &[Vec<T>],
+        d_logits: &Vec<T>,
+    ) -> Result<(), CpuError> {
+        let rows = inputs.len();
+        let [upstream, downstream] = &mut self.deltas;
+        let (mut upstream, mut downstream) = (upstream, downstream);
+        for (i, &(width, outputs)) in self.shapes.iter().enumerate().rev() {
+            let last = i == hidden.len();
+            let delta = if last { d_logits } else { &*upstream };
+            let [weight, bias] = &mut self.parameters[2 * i..2 * i + 2] else { unreachable!("two for each layer") };
+            let delta_rows = &delta[..rows * outputs];
+            vectorized(
+                #[inline(always)]
+                || matmul::column_sums(delta_rows, &mut bias.grad),
+            );
+            let Some(x) = i.checked_sub(1).map(|below| &hidden[below]) else {
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (row, ones) in delta_rows.chunks_exact(outputs).zip(inputs.ones()) {
+                            for &one in ones {
+                                lanes::axpy(T::one(), row, &mut weight.grad[one as usize * outputs..][..outputs]);
+                            }
+                        }
+                    },
+                );
+                break;
+            };
+            // dW += xᵀ·delta and dx = delta·Wᵀ, for a W stored (inputs, outputs).
+            let shape = LinearShape { rows, inputs: outputs, outputs: width };
+            backend.linear_backward_weight(x, delta, &mut weight.grad, None, shape)?;
+            reserve(downstream, rows * width);
+            backend.linear(delta, &weight.value, None, downstream, shape, false)?;
+            relu_backward(&x[..rows * width], &mut downstream[..rows * width]);
+            (upstream, downstream) = (downstream, upstream);
+        }
+        Ok(())
+    }
+
+    fn hidden_widths(&self) -> &[usize] {
+        &self.widths
+    }
+
+    fn parameters(&self) -> &[Parameter<CpuBackend<T>>] {
+        &self.parameters
+    }
+
+    fn parameters_mut(&mut self) -> &mut [Parameter<CpuBackend<T>>] {
+        &mut self.parameters
+    }
+}
+
+/// max(x, 0); a NaN stays.
+fn relu<T: Real>(x: &mut [T]) {
+    vectorized(
+        #[inline(always)]
+        || x.iter_mut().for_each(|x| *x = if *x < T::zero() { T::zero() } else { *x }),
+    );
+}
+
+/// The gradient passes where the output is above 0.
+fn relu_backward<T: Real>(out: &[T], delta: &mut [T]) {
+    vectorized(
+        #[inline(always)]
+        || delta.iter_mut().zip(out).for_each(|(d, &y)| *d = if y > T::zero() { *d } else { T::zero() }),
+    );
+}

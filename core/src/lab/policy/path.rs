@@ -1,0 +1,84 @@
+//! Completions as walks through an environment.
+
+use alloc::vec::Vec;
+
+use super::error::PolicyError;
+use super::memo::NONE;
+use crate::lab::{Environment, Outcome};
+use crate::policy::Sequences;
+
+/// The steps of all completions of a batch, N of them.
+#[derive(Debug, Default)]
+pub(super) struct Path {
+    pub(super) steps: Vec<Step>,
+    pub(super) temperature: f64,
+}
+
+/// One step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// The state that it leaves.
+    pub(super) state: u32,
+    pub(super) action: u32,
+    /// The state that it reaches; `NONE` where it ends.
+    pub(super) next: u32,
+    /// Which parent of `next` it came from, where there are several ways.
+    pub(super) parent: u32,
+}
+
+impl Path {
+    /// Walks every completion; an unfinished one may stop anywhere.
+    pub(super) fn walk(
+        &mut self,
+        environment: &(impl Environment + ?Sized),
+        sequences: &Sequences<'_>,
+    ) -> Result<(), PolicyError> {
+        check_prompts(sequences.prompts)?;
+        self.steps.clear();
+        for (sequence, completion) in sequences.completions.iter().enumerate() {
+            let mut at = Some(0);
+            for (token, &got) in completion.iter().enumerate() {
+                let refused = |state| PolicyError::Action { sequence, token, got, state };
+                let state = at.ok_or_else(|| refused(None))?;
+                let known = (got as usize) < environment.actions();
+                let outcome = known.then(|| environment.step(state, got as usize)).flatten();
+                let next = match outcome.ok_or_else(|| refused(Some(state)))? {
+                    Outcome::State(next) => Some(next),
+                    Outcome::Object(_) => None,
+                };
+                let parent = match next.filter(|_| environment.parents() > 0) {
+                    Some(next) => parent(environment, state, got as usize, next)?,
+                    None => NONE,
+                };
+                let next_number = next.map_or(NONE, |next| next as u32);
+                self.steps.push(Step { state: state as u32, action: got, next: next_number, parent });
+                at = next;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every state that is left or reached, with repetitions; `NONE` for the ends.
+    pub(super) fn states(&self) -> impl Iterator<Item = u32> {
+        self.steps.iter().flat_map(|step| [step.state, step.next])
+    }
+}
+
+fn parent(
+    environment: &(impl Environment + ?Sized),
+    state: usize,
+    action: usize,
+    next: usize,
+) -> Result<u32, PolicyError> {
+    let k = (0..environment.parents()).find(|&k| environment.parent(next, k) == Some((state, action)));
+    let rule = "every step into it must come from one of its parents";
+    k.map(|k| k as u32).ok_or(PolicyError::Environment { state: next, rule })
+}
+
+/// The one prompt there is: the single token 0.
+pub(super) fn check_prompts(prompts: &[&[u32]]) -> Result<(), PolicyError> {
+    match prompts.iter().position(|prompt| *prompt != [0]) {
+        None => Ok(()),
+        Some(index) => Err(PolicyError::Prompt { index }),
+    }
+}

@@ -1,0 +1,71 @@
+//! One logit for every state and output.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::network::{Inputs, Network, reserve};
+use crate::Real;
+use crate::backend::{CpuBackend, CpuError};
+use crate::kernel::lanes;
+use crate::parameter::Parameter;
+
+/// A table of logits (states, outputs). It starts at 0: every legal action is equally likely.
+#[derive(Debug)]
+pub struct Table<T: Real> {
+    outputs: usize,
+    logits: [Parameter<CpuBackend<T>>; 1],
+}
+
+impl<T: Real> Table<T> {
+    /// A table of zeros.
+    ///
+    /// # Errors
+    /// Where there is no memory left.
+    pub fn new(backend: &CpuBackend<T>, states: usize, outputs: usize) -> Result<Self, CpuError> {
+        let zeros = vec![T::zero(); states * outputs];
+        Ok(Self { outputs, logits: [Parameter::new(backend, "table".into(), &zeros)?] })
+    }
+}
+
+impl<T: Real> Network<T> for Table<T> {
+    fn forward(
+        &self,
+        _backend: &CpuBackend<T>,
+        inputs: &Inputs<'_>,
+        _hidden: &mut Vec<Vec<T>>,
+        logits: &mut Vec<T>,
+    ) -> Result<(), CpuError> {
+        reserve(logits, inputs.len() * self.outputs);
+        for (row, &state) in logits.chunks_exact_mut(self.outputs).zip(inputs.states) {
+            let start = state as usize * self.outputs;
+            row.copy_from_slice(&self.logits[0].value[start..start + self.outputs]);
+        }
+        Ok(())
+    }
+
+    fn backward(
+        &mut self,
+        _backend: &CpuBackend<T>,
+        inputs: &Inputs<'_>,
+        _hidden: &[Vec<T>],
+        d_logits: &Vec<T>,
+    ) -> Result<(), CpuError> {
+        for (row, &state) in d_logits.chunks_exact(self.outputs).zip(inputs.states) {
+            let start = state as usize * self.outputs;
+            lanes::axpy(T::one(), row, &mut self.logits[0].grad[start..start + self.outputs]);
+        }
+        Ok(())
+    }
+
+    fn hidden_widths(&self) -> &[usize] {
+        &[]
+    }
+
+    fn parameters(&self) -> &[Parameter<CpuBackend<T>>] {
+        &self.logits
+    }
+
+    fn parameters_mut(&mut self) -> &mut [Parameter<CpuBackend<T>>] {
+        &mut self.logits
+    }
+}
