@@ -4,7 +4,7 @@ use crate::command::{cargo, output, program, run};
 use crate::features::install_target;
 
 const TARGET: &str = "wasm32-unknown-unknown";
-const MODULE: &str = "target/wasm32-unknown-unknown/release/flowrl_bits.wasm";
+const MODULE: &str = "target/wasm32-unknown-unknown/debug/flowrl_bits.wasm";
 const SCRIPT: &str = "tests/bits/run.mjs";
 
 /// Builds `tests/bits` for both, runs both, and compares every line; how many there are. None where there is no node.
@@ -13,9 +13,9 @@ pub(crate) fn same_in_wasm() -> Result<Option<usize>, String> {
         return Ok(None);
     }
     install_target(TARGET)?;
-    run(cargo(&["build", "--release", "-p", "flowrl-bits", "--lib", "--target", TARGET]))?;
-    run(cargo(&["build", "--release", "-p", "flowrl-bits", "--bin", "flowrl-bits", "--features", "std"]))?;
-    let native = print(program("target/release/flowrl-bits", &[]))?;
+    run(cargo(&["build", "-p", "flowrl-bits", "--lib", "--target", TARGET]))?;
+    run(cargo(&["build", "-p", "flowrl-bits", "--bin", "flowrl-bits", "--features", "std"]))?;
+    let native = print(program("target/debug/flowrl-bits", &[]))?;
     let wasm = print(program("node", &[SCRIPT, MODULE]))?;
     same("this machine", &native, "WebAssembly", &wasm).map(Some)
 }

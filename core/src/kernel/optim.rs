@@ -3,6 +3,15 @@
 use crate::Real;
 use crate::optim::AdamWStep;
 
+/// `x`, or 0 where it is closer to 0 than `floor`.
+///
+/// Where gradients stay 0 (a dead unit, a token that no longer occurs) the moments shrink at every step until they are no normal
+/// numbers, and stay there: every operation on them is then a hundred times slower, for a step that changes no parameter.
+#[inline(always)]
+fn zero_below<T: Real>(floor: T, x: T) -> T {
+    if x.abs() < floor { T::zero() } else { x }
+}
+
 /// p ← p·(1 − lr·decay) − lr/(1−β₁ᵗ)·m/(√v/√(1−β₂ᵗ) + ε), with m and v the moments of `scale`·g.
 #[inline(always)]
 pub fn adamw<T: Real>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: &AdamWStep) {
@@ -12,10 +21,32 @@ pub fn adamw<T: Real>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: &Ada
     let rate = T::of(step.learning_rate / (1.0 - libm::pow(step.beta1, step.time as f64)));
     let root = T::of(libm::sqrt(1.0 - libm::pow(step.beta2, step.time as f64)));
     let (eps, scale) = (T::of(step.eps), T::of(step.grad_scale));
+    // The first moment is multiplied by the rate: that product is to be normal too.
+    let small = T::min_positive_value() / T::epsilon();
     for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
         let g = g * scale;
-        *m = b1 * *m + c1 * g;
-        *v = b2 * *v + c2 * g * g;
+        *m = zero_below(small, b1 * *m + c1 * g);
+        *v = zero_below(T::min_positive_value(), b2 * *v + c2 * g * g);
         *p = *p * keep - rate * *m / (v.sqrt() / root + eps);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::adamw;
+    use crate::optim::AdamW;
+
+    /// Ten gradients, and then none: the moments vanish instead of becoming subnormal for good.
+    #[test]
+    fn moments_never_become_subnormal() {
+        let (mut p, mut m, mut v) = ([1.0_f32], [0.0], [0.0]);
+        let options = AdamW { beta1: 0.9, beta2: 0.99, ..AdamW::default() };
+        for time in 1..12_000 {
+            let gradient = [if time <= 10 { 1e-3 } else { 0.0 }];
+            adamw(&mut p, &gradient, &mut m, &mut v, &options.step(1e-3, time, 1.0));
+            assert!(!(1e-3 * m[0]).is_subnormal() && !v[0].is_subnormal(), "step {time}: {m:?} {v:?}");
+        }
+        assert_eq!((m, v), ([0.0], [0.0]));
+        assert!(p[0] < 1.0 && p[0] > 0.9);
     }
 }

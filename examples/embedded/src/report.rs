@@ -49,9 +49,16 @@ fn loss(d_log_probs: &mut [f32], d_log_z: &mut [f32]) -> Result<f64, Error> {
         log_probs: &LOG_PROBS,
         ref_log_probs: Some(&REF_LOG_PROBS),
         old_log_probs: Some(&OLD_LOG_PROBS),
+        log_flows: None,
         log_z: Some(&LOG_Z),
     };
-    let mut gradients =
-        Gradients { d_log_probs, d_log_z, log_z: &mut log_z, residuals: &mut residuals, weights: &mut weights };
+    let mut gradients = Gradients {
+        d_log_probs,
+        d_log_flows: &mut [],
+        d_log_z,
+        log_z: &mut log_z,
+        residuals: &mut residuals,
+        weights: &mut weights,
+    };
     Ok(objective.evaluate(&batch, batch.totals(), &mut order, &mut gradients)?.loss)
 }

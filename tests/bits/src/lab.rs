@@ -2,10 +2,15 @@
 
 use std::error::Error;
 
+use flowrl_core::Real;
+use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{
-    Bandit, BanditOptions, BanditPreset, BanditReference, Bits, BitsOptions, Environment, Hypergrid, HypergridReward,
-    Strings, StringsOptions, Target, reference,
+    Bandit, BanditOptions, BanditPreset, BanditReference, Bits, BitsOptions, Environment, HeadOptions, Hypergrid,
+    HypergridReward, LabPolicy, LabTask, MlpOptions, Network, PolicyError, Strings, StringsOptions, Target, reference,
 };
+use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
+use flowrl_core::policy::Policy;
+use flowrl_core::train::{TrainOptions, Trainer};
 
 use crate::digest::digest;
 
@@ -19,7 +24,37 @@ pub(crate) fn report(lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     targets("bandit", &Bandit::preset(bandit)?, lines)?;
     targets("hypergrid", &Hypergrid::new(6, 3, HypergridReward::Hard)?, lines)?;
     targets("bits", &Bits::from_options(BitsOptions::default())?, lines)?;
-    targets("tree", &Strings::new(StringsOptions::default())?, lines)
+    let strings = Strings::new(StringsOptions::default())?;
+    targets("tree", &strings, lines)?;
+
+    let (grid, mlp) = (Hypergrid::new(8, 2, HypergridReward::TorchGfn)?, MlpOptions { width: 32, layers: 2 });
+    let balance = Objective::FlowRl(FlowRl { log_z: LogZ::Scalar, ..Preset::ExactTb.options() });
+    let policy = LabPolicy::mlp(CpuBackend::<f32>::reference(), grid.clone(), mlp, HeadOptions::default(), 5)?;
+    training("hypergrid, mlp", policy, grid, balance, lines)?;
+    let policy = LabPolicy::table(CpuBackend::<f64>::reference(), strings.clone(), HeadOptions::default())?;
+    training("tree, table, network for log Z", policy, strings, Objective::preset(Preset::Paper), lines)
+}
+
+/// Thirty steps: every metric of every step, and the policy at the end.
+fn training<T: Real, E: Environment, N: Network<T>>(
+    name: &str,
+    mut policy: LabPolicy<T, E, N>,
+    environment: E,
+    objective: Objective,
+    lines: &mut Vec<String>,
+) -> Result<(), Box<dyn Error>> {
+    let backend = CpuBackend::reference();
+    let options =
+        TrainOptions { prompts: 1, samples: 16, max_tokens: environment.max_length(), ..TrainOptions::default() };
+    let mut trainer = Trainer::new::<PolicyError>(&backend, policy.width(), objective, options)?;
+    let task = LabTask::new(environment);
+    let mut metrics = Vec::new();
+    for _ in 0..30 {
+        let (_, of_step) = trainer.step(&mut policy, &task)?;
+        metrics.extend(of_step.into_iter().map(|(_, value)| value));
+    }
+    lines.push(format!("{name} {} {}", digest(&metrics), digest(&policy.log_pf_table()?)));
+    Ok(())
 }
 
 /// Both targets, and the distance of the reference from the plain one.
