@@ -150,12 +150,13 @@ fn single_precision_is_close_to_double() {
 
 #[test]
 fn bad_input_says_what_to_change() {
-    let flow = |change: fn(&mut FlowRl)| {
+    type Change = fn(&mut FlowRl);
+    let flow = |change: Change| {
         let mut options = FlowRl { balance: Balance::Detailed, log_z: LogZ::Given, ..Preset::ExactTb.options() };
         change(&mut options);
         Objective::FlowRl(options)
     };
-    let conflicts: [(fn(&mut FlowRl), &str); 3] = [
+    let conflicts: [(Change, &str); 3] = [
         (|o| o.length = Length::Mean, "length"),
         (|o| o.token_mask = TokenMask::Cispo, "token_mask"),
         (|o| o.shape = Shape::Huber, "shape"),

@@ -84,12 +84,12 @@ fn parents_are_the_inverse_of_steps() {
         if env.parents() == 0 {
             assert!(incoming.iter().skip(1).all(|parents| parents.len() == 1), "no tree");
         }
-        for state in 0..env.states() {
+        for (state, incoming) in incoming.iter().enumerate() {
             let parents: Vec<_> = (0..env.parents()).filter_map(|k| env.parent(state, k)).collect();
             let distinct: HashSet<_> = parents.iter().copied().collect();
             assert_eq!(distinct.len(), parents.len(), "state {state} has a parent twice");
             if env.parents() > 0 {
-                assert_eq!(distinct, incoming[state], "state {state}");
+                assert_eq!(&distinct, incoming, "state {state}");
             }
             assert_eq!(env.parent(state, env.parents()), None, "beyond the last parent");
         }
@@ -242,4 +242,67 @@ fn bad_tables_are_refused() {
         let target = Target::plain(env, 1.0).expect("finite");
         assert!(target.measure(&out[1..]).is_err());
     });
+}
+
+/// A graph of a user's own: action 0 ends with the object of the state's number, action k leads to the k-th of these.
+struct Shortcut;
+
+const NEXT: [&[usize]; 5] = [&[1, 3], &[2], &[4], &[4], &[]];
+
+impl Environment for Shortcut {
+    fn states(&self) -> usize {
+        5
+    }
+    fn objects(&self) -> usize {
+        5
+    }
+    fn actions(&self) -> usize {
+        3
+    }
+    fn max_length(&self) -> usize {
+        4
+    }
+    fn step(&self, state: usize, action: usize) -> Option<Outcome> {
+        let Some(k) = action.checked_sub(1) else { return Some(Outcome::Object(state)) };
+        NEXT[state].get(k).copied().map(Outcome::State)
+    }
+    fn reward(&self, object: usize) -> f64 {
+        object as f64
+    }
+    fn is_mode(&self, object: usize) -> bool {
+        object == 4
+    }
+    fn log_reference(&self, state: usize, _action: usize) -> f64 {
+        -((NEXT[state].len() + 1) as f64).ln()
+    }
+    fn parents(&self) -> usize {
+        2
+    }
+    fn parent(&self, state: usize, k: usize) -> Option<(usize, usize)> {
+        let edges = (0..5).flat_map(|from| NEXT[from].iter().zip(1..).map(move |(&to, action)| (to, (from, action))));
+        edges.filter(|(to, _)| *to == state).map(|(_, parent)| parent).nth(k)
+    }
+    fn features(&self) -> usize {
+        5
+    }
+    fn describe(&self, state: usize, ones: &mut Vec<u32>) {
+        ones.push(state as u32);
+    }
+}
+
+#[test]
+fn a_task_of_ones_own_needs_the_trait_alone() {
+    let mut log_probs = vec![0.0; 5];
+    reference(&Shortcut, &mut log_probs).expect("finite");
+    let want = [1.0 / 3.0, 1.0 / 6.0, 1.0 / 12.0, 1.0 / 6.0, 1.0 / 12.0 + 1.0 / 6.0].map(f64::ln);
+    assert_close(&log_probs, &want, 1e-15);
+    assert_eq!(lengths(&Shortcut), [1, 2, 3, 2, 4], "the longest way: 0 → 1 → 2 → 4 rather than 0 → 3 → 4");
+    let target = Target::plain(&Shortcut, 1.0).expect("finite");
+    let z: f64 = [0.0, 1.0, 2.0, 3.0, 4.0].map(f64::exp).iter().sum();
+    assert_close(&[target.log_z], &[z.ln()], 1e-15);
+    // Shared or chosen at run time, it is the same task.
+    let (shared, boxed) = (std::rc::Rc::new(Shortcut), Box::new(Shortcut) as Box<dyn Environment>);
+    assert_eq!(Target::plain(&shared, 1.0).expect("finite"), target);
+    assert_eq!(LabTask::new(boxed).judge(0, &[2, 1, 0], true).verdict, "mode");
+    assert_eq!(LabTask::new(&shared).judge(0, &[1, 0], true).reward, 1.0);
 }

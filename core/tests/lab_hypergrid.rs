@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use flowrl_core::lab::{Environment, Hypergrid, HypergridReward, Target};
+use flowrl_core::lab::{Environment, Hypergrid, HypergridReward, Target, reference};
 
 const FAMILIES: [HypergridReward; 3] = [HypergridReward::Easy, HypergridReward::Hard, HypergridReward::TorchGfn];
 
@@ -111,4 +111,16 @@ fn numbers_and_coordinates_agree() {
         assert_eq!(grid.index(&coordinates), Some(state));
     }
     assert_eq!((grid.index(&[0, 0]), grid.index(&[0, 0, 5])), (None, None));
+}
+
+/// L1 of the policy that takes every legal action alike, about what an untrained network has.
+#[test]
+fn the_uniform_policy_is_as_far_off_as_elsewhere() {
+    for (dim, side, l1) in [(2, 8, 1.64), (4, 20, 1.87)] {
+        let grid = Hypergrid::new(side, dim, HypergridReward::Easy).expect("valid");
+        let mut log_probs = vec![0.0; grid.objects()];
+        reference(&grid, &mut log_probs).expect("finite");
+        let measures = target(side, dim, HypergridReward::Easy).measure(&log_probs).expect("finite");
+        assert!((measures.l1 - l1).abs() < 0.01, "{dim}D{side}: {}", measures.l1);
+    }
 }

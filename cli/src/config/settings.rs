@@ -59,6 +59,7 @@ pub(super) fn section_of(key: &str) -> Result<String> {
                 "kind",
                 "preset",
                 "beta",
+                "balance",
                 "length",
                 "reward",
                 "reward_ddof",

@@ -1,4 +1,4 @@
-//! A task of the lab as a [`Task`]: one empty-handed prompt, and actions for tokens.
+//! A task of the lab as a [`Task`]: one prompt that says nothing, and actions for tokens.
 
 use super::{Environment, Outcome};
 use crate::task::{Judgement, Task};

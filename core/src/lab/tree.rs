@@ -38,15 +38,16 @@ impl Default for StringsOptions {
 /// π_ref is a bigram model whose logits are drawn from a standard normal. r(y) is the largest agreement with a planted mode m: the
 /// share of places, out of max(|y|, |m|), where the two have the same symbol; so r = 1 for the modes alone.
 ///
-/// Lengths vary, so length normalisation shows: π_ref·exp(βr)/Z treats modes of all lengths alike, whereas
-/// π_ref·exp(|y|(βr − c)) prefers the long ones.
+/// Lengths vary, so length normalisation shows: π_ref·exp(βr)/Z favours modes of all lengths alike over the reference, whereas
+/// π_ref·exp(|y|(βr − c)) favours them by a factor exp(β − c) for every token, the long ones most.
 ///
 /// ```
 /// use flowrl_core::lab::{Strings, StringsOptions, Target};
 /// let strings = Strings::new(StringsOptions::default())?;
 /// let (plain, normalised) = (Target::plain(&strings, 5.0)?, Target::length_normalised(&strings, 5.0)?);
 /// let (sum, mean) = (plain.measure(&plain.log_probs)?, plain.measure(&normalised.log_probs)?);
-/// assert!(mean.expected_length > sum.expected_length && mean.tv > 0.1);
+/// assert!(sum.tv == 0.0 && mean.tv > 0.4, "two different targets");
+/// assert!(mean.expected_length > sum.expected_length && mean.mode_mass > sum.mode_mass);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -233,5 +234,16 @@ mod tests {
         let strings = Strings::new(StringsOptions { length: 2, symbols: 2, modes: 1, seed: 0 }).expect("valid");
         let all: Vec<_> = (0..7).map(|s| strings.symbols_of(s)).collect();
         assert_eq!(all, [vec![], vec![0], vec![1], vec![0, 0], vec![0, 1], vec![1, 0], vec![1, 1]]);
+    }
+
+    #[test]
+    fn the_reference_sees_the_last_symbol_alone() {
+        let strings = Strings::new(StringsOptions { length: 4, symbols: 2, modes: 1, seed: 0 }).expect("valid");
+        let row = |state| [0, 1, 2].map(|action| strings.log_reference(state, action));
+        let last = |state| strings.symbols_of(state).last().copied();
+        for (a, b) in (0..15).flat_map(|a| (0..15).map(move |b| (a, b))) {
+            assert_eq!(row(a) == row(b), last(a) == last(b), "{a} {b}");
+        }
+        assert!((15..31).all(|state| strings.log_reference(state, 2) == 0.0), "the end is certain");
     }
 }

@@ -25,8 +25,7 @@ pub(super) fn evaluate<T: Real>(
         return Err(Error::Missing { argument: "log_z", sequence: None, because });
     }
     if options.balance.lambda().is_some() && batch.log_flows.is_none() {
-        let because =
-            "this `balance` is over parts of a trajectory; learn the flow of every state, or take `\"trajectory\"`";
+        let because = "this `balance` is over parts of a trajectory; take a policy that learns the flow of every state, or `\"trajectory\"`";
         return Err(Error::Missing { argument: "log_flows", sequence: None, because });
     }
     let clip = match options.importance {

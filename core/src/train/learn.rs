@@ -201,7 +201,7 @@ impl<B: Backend> Trainer<B> {
         let own_reference = graph.as_ref().map(|graph| graph.log_backward());
         let log_flows = graph.as_ref().and_then(|graph| graph.log_flows()).filter(|_| self.objective.needs_flows());
         let mut d_log_probs = vec![zero; n];
-        let mut d_log_flows = vec![zero; log_flows.map_or(0, <[_]>::len)];
+        let mut d_log_flows = vec![zero; if self.objective.needs_flows() { n } else { 0 }];
         let mut per_sequence = [vec![zero; b], vec![zero; b], vec![zero; b], vec![zero; b]];
         let [d_log_z, used_log_z, residuals, weights] = &mut per_sequence;
         let rollouts = fixed.rollouts;

@@ -54,10 +54,11 @@ pub trait Network<T: Real> {
         logits: &mut Vec<T>,
     ) -> Result<(), CpuError>;
 
-    /// Adds to the gradients, from ∂loss/∂logits (n, outputs), for the states and the `hidden` of a forward pass.
+    /// Adds to the gradients, from ∂loss/∂logits (n, outputs), for the states and the `hidden` of a forward pass. Both may be longer.
     ///
     /// # Errors
     /// Where the device failed.
+    #[allow(clippy::ptr_arg, reason = "the backend's buffers are vectors")]
     fn backward(
         &mut self,
         backend: &CpuBackend<T>,
