@@ -6,7 +6,7 @@ use crate::features::install_target;
 use crate::{Args, Outcome};
 
 /// Examples of the core, built with the workspace.
-const IN_CORE: [&str; 2] = ["bandit", "own_trainer"];
+const IN_CORE: [&str; 3] = ["bandit", "hypergrid", "own_trainer"];
 /// Crates of their own in `examples/`, with their own dependencies.
 const CRATES: [&str; 3] = ["with_ndarray", "with_candle", "with_burn"];
 const TARGET_FOLDER: &str = "target/examples";

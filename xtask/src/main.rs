@@ -66,7 +66,7 @@ const CHORES: &[Chore] = &[
     Chore {
         name: "examples",
         options: "[NAME]...",
-        about: "The programs that link the core: bandit, own_trainer, with_ndarray, with_candle, with_burn; the last two \
+        about: "The programs that link the core: bandit, hypergrid, own_trainer, with_ndarray, with_candle, with_burn; the last two \
                 build for minutes",
         run: examples::run,
     },

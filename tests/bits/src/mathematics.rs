@@ -18,9 +18,11 @@ pub(crate) fn report(lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     distances(lines, &normal)
 }
 
+type Function<T> = (&'static str, fn(T) -> T);
+
 /// One line a function, so that a difference names it.
 fn functions<T: Real>(lines: &mut Vec<String>) {
-    let all: [(&str, fn(T) -> T); 13] = [
+    let all: [Function<T>; 13] = [
         ("exp", T::exp),
         ("exp_m1", T::exp_m1),
         ("ln", |x| x.abs().ln()),
