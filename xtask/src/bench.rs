@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: criterion, or every case beside PyTorch.
 
-use crate::command::{cargo, output, program, run as run_command};
-use crate::peers::{self, Peer, Timing};
-use crate::{Args, Outcome, python};
+use crate::command::{cargo, program, run as run_command};
+use crate::peers::{self, Peer};
+use crate::{Args, Outcome, machine, python};
 use std::process::Command;
 
 /// A case, the words our program takes for it, and the script of the peer with its words.
@@ -70,14 +70,15 @@ fn choose(names: &[String]) -> Result<Vec<&'static Case>, String> {
 }
 
 fn compare(cases: &[&Case], options: &Options) -> Outcome {
-    let python = python::with_torch(options.python.clone())?;
+    let python = python::TORCH.interpreter(options.python.clone())?;
     if !options.alone {
         run_command(cargo(&["build", "--release", "-p", "flowrl-benches", "--bin", "peer"]))
             .map_err(|why| format!("{why}; --alone times the peers without our side"))?;
     }
-    let machine = machine(&python);
+    let machine = machine::describe(&python, "torch, transformers");
+    let machine = format!("{machine}; {THREADS} threads a side, f32");
     println!("\n{machine}\n{} pairs thrown away, {} kept\n", options.warm, options.runs);
-    warn_if_busy();
+    machine::warn_if_busy();
     println!("{}", peers::header());
     let mut timings = Vec::new();
     for case in cases {
@@ -91,7 +92,7 @@ fn compare(cases: &[&Case], options: &Options) -> Outcome {
         timings.push(timing);
     }
     match &options.json {
-        Some(path) => write_json(path, &machine, &timings),
+        Some(path) => peers::write_json(path, &machine, &timings),
         None => Ok(()),
     }
 }
@@ -106,36 +107,6 @@ fn theirs(case: &Case, python: &str) -> Command {
     let mut command = program(python, &[&format!("{FOLDER}/{}", case.script[0])]);
     command.args(&case.script[1..]).env("PEER_THREADS", THREADS).env("PYTHONDONTWRITEBYTECODE", "1");
     command
-}
-
-/// What the numbers were measured on: processor, threads, versions.
-fn machine(python: &str) -> String {
-    let versions = "import torch, transformers as t; print('torch', torch.__version__, 'transformers', t.__version__)";
-    let processor = std::fs::read_to_string("/proc/cpuinfo")
-        .ok()
-        .and_then(|text| {
-            text.lines()
-                .find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name.to_owned()))
-        })
-        .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let unknown = || "unknown".to_owned();
-    let rustc = output(program("rustc", &["--version"])).unwrap_or_else(unknown);
-    let torch = output(program(python, &["-c", versions])).unwrap_or_else(unknown);
-    format!("{processor}, {THREADS} threads a side, f32; {rustc}; {torch}")
-}
-
-fn warn_if_busy() {
-    let load =
-        std::fs::read_to_string("/proc/loadavg").ok().and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    if let Some(load) = load.filter(|&load| load > 0.5) {
-        println!("warning: the machine is busy (load {load}); timings with two threads will be off\n");
-    }
-}
-
-fn write_json(path: &str, machine: &str, timings: &[Timing]) -> Outcome {
-    let cases: Vec<String> = timings.iter().map(|timing| format!("    {}", timing.json())).collect();
-    let text = format!("{{\n  \"machine\": {machine:?},\n  \"cases\": [\n{}\n  ]\n}}\n", cases.join(",\n"));
-    std::fs::write(path, text).map_err(|error| format!("--json: cannot write {path}: {error}"))
 }
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ fn subsets(features: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn install_target(target: &str) -> Outcome {
+/// Adds a target of the compiler if it is not there.
+pub(crate) fn install_target(target: &str) -> Outcome {
     let sysroot =
         output(program("rustc", &["--print", "sysroot"])).ok_or("cannot run rustc; install Rust by rustup")?;
     if Path::new(&sysroot).join("lib/rustlib").join(target).join("lib").is_dir() {

@@ -14,7 +14,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     if checkpoints.is_empty() {
         checkpoints = golden()?;
     }
-    let mut command = program(&python::with_torch(given)?, &[SCRIPT]);
+    let mut command = program(&python::TORCH.interpreter(given)?, &[SCRIPT]);
     command.args(checkpoints).env("HF_HUB_OFFLINE", "1");
     run_command(command)
 }

@@ -2,11 +2,15 @@
 
 mod args;
 mod bench;
+mod bits;
 mod build;
 mod command;
+mod examples;
 mod features;
 mod interop;
+mod lab_bench;
 mod large;
+mod machine;
 mod objectives;
 mod peers;
 mod python;
@@ -47,10 +51,30 @@ const CHORES: &[Chore] = &[
         run: bench::run,
     },
     Chore {
+        name: "lab-bench",
+        options: "[--case CASE]... [--alone] [--warm N] [--runs N] [--starts N] [--json FILE] [--python PATH] \
+                  | --accuracy [--case CASE]... [--alone] [--seeds N] [--trajectories N]",
+        about: "The GFlowNet benchmark beside gfnx: start-up and time per iteration in turn, or exact L1 by trajectories",
+        run: lab_bench::run,
+    },
+    Chore {
         name: "objectives",
         options: "[--seeds N] [--steps N]",
         about: "Train every objective of the README's table over several seeds, and print the table",
         run: objectives::objectives,
+    },
+    Chore {
+        name: "examples",
+        options: "[NAME]...",
+        about: "The programs that link the core: bandit, hypergrid, own_trainer, with_ndarray, with_candle, with_burn; the last two \
+                build for minutes",
+        run: examples::run,
+    },
+    Chore {
+        name: "embedded",
+        options: "",
+        about: "A loss and its gradient on a Cortex-M0 under qemu, compared bit by bit with this machine",
+        run: examples::embedded,
     },
     Chore {
         name: "large",

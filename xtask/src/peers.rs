@@ -2,11 +2,13 @@
 //!
 //! A process sets itself up, warms up and prints `ready`; for each line `run` it does one iteration and prints its
 //! seconds. Runs alternate A B A B, so a slow spell of the machine falls on both, and each ratio is of two neighbours.
+//! Other lines ask for other numbers: see `lab_bench`.
 
+use crate::Outcome;
 use crate::stats::{quantile, quartiles};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pause between runs, for threads of the other side that spin before they sleep.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -18,11 +20,13 @@ pub(crate) struct Peer {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    start_up: Duration,
 }
 
 impl Peer {
     /// Starts the process and waits until it is ready.
     pub(crate) fn start(name: &str, mut command: Command) -> Result<Self, String> {
+        let start = Instant::now();
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -31,22 +35,40 @@ impl Peer {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(format!("{name}: no pipe to the process"));
         };
-        let mut peer = Self { name: name.to_owned(), child, input: Some(input), output: BufReader::new(output) };
+        let (name, output, start_up) = (name.to_owned(), BufReader::new(output), Duration::ZERO);
+        let mut peer = Self { name, child, input: Some(input), output, start_up };
         match peer.line()?.as_str() {
-            "ready" => Ok(peer),
-            other => Err(format!("{name}: got `{other}`, wanted `ready`")),
+            "ready" => {
+                peer.start_up = start.elapsed();
+                Ok(peer)
+            }
+            other => Err(format!("{}: got `{other}`, wanted `ready`", peer.name)),
         }
+    }
+
+    /// Seconds from the start of the process to `ready`.
+    pub(crate) fn start_up(&self) -> f64 {
+        self.start_up.as_secs_f64()
     }
 
     /// One iteration; the seconds it took by the process's own clock.
     pub(crate) fn run(&mut self) -> Result<f64, String> {
+        match self.ask("run")? {
+            [seconds] if seconds > 0.0 => Ok(seconds),
+            [seconds] => Err(format!("{}: got `{seconds}`, wanted the seconds of one iteration", self.name)),
+        }
+    }
+
+    /// Sends a line, and reads the N numbers of the answer.
+    pub(crate) fn ask<const N: usize>(&mut self, line: &str) -> Result<[f64; N], String> {
         std::thread::sleep(PAUSE);
         let input = self.input.as_mut().ok_or_else(|| format!("{}: already closed", self.name))?;
-        input.write_all(b"run\n").and_then(|()| input.flush()).map_err(|error| format!("{}: {error}", self.name))?;
-        let line = self.line()?;
-        match line.parse::<f64>() {
-            Ok(seconds) if seconds.is_finite() && seconds > 0.0 => Ok(seconds),
-            _ => Err(format!("{}: got `{line}`, wanted the seconds of one iteration", self.name)),
+        writeln!(input, "{line}").and_then(|()| input.flush()).map_err(|error| format!("{}: {error}", self.name))?;
+        let answer = self.line()?;
+        let numbers: Vec<f64> = answer.split(' ').filter_map(|word| word.parse().ok()).collect();
+        match <[f64; N]>::try_from(numbers) {
+            Ok(numbers) if numbers.iter().all(|x| x.is_finite()) => Ok(numbers),
+            _ => Err(format!("{}: got `{answer}` to `{line}`, wanted {N} numbers", self.name)),
         }
     }
 
@@ -127,6 +149,13 @@ impl Timing {
     }
 }
 
+/// Every kept run of every case, as a JSON file.
+pub(crate) fn write_json(path: &str, machine: &str, timings: &[Timing]) -> Outcome {
+    let cases: Vec<String> = timings.iter().map(|timing| format!("    {}", timing.json())).collect();
+    let text = format!("{{\n  \"machine\": {machine:?},\n  \"cases\": [\n{}\n  ]\n}}\n", cases.join(",\n"));
+    std::fs::write(path, text).map_err(|error| format!("--json: cannot write {path}: {error}"))
+}
+
 /// Titles of the columns of [`Timing::row`].
 pub(crate) fn header() -> String {
     format!(
@@ -173,5 +202,14 @@ mod tests {
         assert!(shell("echo no").unwrap_err().contains("wanted `ready`"));
         assert!(shell("exit 3").unwrap_err().contains("fake ended"));
         assert!(shell("echo ready; read line; echo fast").unwrap().run().unwrap_err().contains("got `fast`"));
+        assert!(shell("echo ready; read line; echo 0").unwrap().run().unwrap_err().contains("the seconds"));
+    }
+
+    #[test]
+    fn other_questions_have_other_answers() {
+        let mut peer = shell("sleep 0.01; echo ready; read line; echo 1.5 $line; read line; echo 1").unwrap();
+        assert!(peer.start_up() >= 0.01);
+        assert_eq!(peer.ask("2"), Ok([1.5, 2.0]));
+        assert!(peer.ask::<2>("l1").unwrap_err().contains("got `1` to `l1`, wanted 2 numbers"));
     }
 }

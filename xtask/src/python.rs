@@ -3,10 +3,21 @@
 use crate::command::{output, program, run};
 use std::path::{Path, PathBuf};
 
-const VENV: &str = "target/venv";
+/// A virtual environment of its own: what is installed in it, all in one command, so that one package cannot undo another's pins.
+pub(crate) struct Environment {
+    folder: &'static str,
+    packages: &'static [&'static str],
+}
+
 /// From PyPI: on Linux its PyTorch brings the CUDA libraries along, about 3 GB to fetch, though only the CPU is used.
-const PACKAGES: [&str; 3] = ["torch", "transformers", "numpy"];
-const SCRIPT_FOLDERS: [&str; 2] = ["benches/peers", "xtask/interop"];
+pub(crate) const TORCH: Environment =
+    Environment { folder: "target/venv", packages: &["torch", "transformers", "numpy"] };
+
+/// 0.9 GB. gfnx does not declare equinox and optax, and pins numpy.
+pub(crate) const GFNX: Environment =
+    Environment { folder: "target/venv-gfnx", packages: &["gfnx==0.0.1", "jax", "equinox", "optax"] };
+
+const SCRIPT_FOLDERS: [&str; 3] = ["benches/peers", "benches/peers/gfnx", "xtask/interop"];
 
 /// The system's Python, if there is one.
 pub(crate) fn system() -> Option<&'static str> {
@@ -26,33 +37,41 @@ pub(crate) fn scripts() -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
-/// The interpreter to use: the given one, which must have PyTorch and transformers, or that of `target/venv`.
-pub(crate) fn with_torch(given: Option<String>) -> Result<String, String> {
-    if let Some(python) = given {
-        return match has_packages(&python) {
-            true => Ok(python),
-            false => Err(format!("--python: `{python}` cannot import {}", PACKAGES.join(", "))),
-        };
+impl Environment {
+    /// The interpreter to use: the given one, which must have the packages, or that of the virtual environment.
+    pub(crate) fn interpreter(&self, given: Option<String>) -> Result<String, String> {
+        if let Some(python) = given {
+            return match self.is_in(&python) {
+                true => Ok(python),
+                false => Err(format!("--python: `{python}` cannot import {}", self.modules().join(", "))),
+            };
+        }
+        let python = interpreter(Path::new(self.folder));
+        if !self.is_in(&python) {
+            self.install(&python)?;
+        }
+        Ok(python)
     }
-    let python = interpreter(Path::new(VENV));
-    if !has_packages(&python) {
-        make_venv(&python)?;
+
+    fn install(&self, python: &str) -> Result<(), String> {
+        let system = system().ok_or("no python3 here; install Python, or name an interpreter by --python")?;
+        run(program(system, &["-m", "venv", self.folder])).map_err(|why| {
+            format!("{why}; on Debian and Ubuntu `apt-get install python3-venv` brings what it lacks")
+        })?;
+        let mut install = program(python, &["-m", "pip", "install", "--progress-bar", "off"]);
+        install.args(self.packages);
+        run(install)
     }
-    Ok(python)
-}
 
-fn make_venv(python: &str) -> Result<(), String> {
-    let system = system().ok_or("no python3 here; install Python, or name an interpreter by --python")?;
-    run(program(system, &["-m", "venv", VENV]))
-        .map_err(|why| format!("{why}; on Debian and Ubuntu `apt-get install python3-venv` brings what it lacks"))?;
-    let mut install = program(python, &["-m", "pip", "install", "--progress-bar", "off"]);
-    install.args(PACKAGES);
-    run(install)
-}
+    fn is_in(&self, python: &str) -> bool {
+        let code = format!("from importlib.util import find_spec as f\nassert all(map(f, {:?}))", self.modules());
+        output(program(python, &["-c", &code])).is_some()
+    }
 
-fn has_packages(python: &str) -> bool {
-    let code = format!("from importlib.util import find_spec as f\nassert all(map(f, {PACKAGES:?}))");
-    output(program(python, &["-c", &code])).is_some()
+    /// The packages without their versions.
+    fn modules(&self) -> Vec<&'static str> {
+        self.packages.iter().map(|package| package.split("==").next().unwrap_or(package)).collect()
+    }
 }
 
 fn interpreter(venv: &Path) -> String {
@@ -63,7 +82,8 @@ fn interpreter(venv: &Path) -> String {
 mod tests {
     #[test]
     fn an_interpreter_without_the_packages_is_refused() {
-        let why = super::with_torch(Some("no-such-python".to_owned())).unwrap_err();
+        let why = super::TORCH.interpreter(Some("no-such-python".to_owned())).unwrap_err();
         assert!(why.contains("no-such-python") && why.contains("torch"), "{why}");
+        assert_eq!(super::GFNX.modules(), ["gfnx", "jax", "equinox", "optax"]);
     }
 }

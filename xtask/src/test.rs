@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the steps that must pass before a merge, in the order of the quickest answer.
 
 use crate::command::{cargo, output, program, run as run_command};
-use crate::{Args, Outcome, features, python};
+use crate::{Args, Outcome, bits, features, python};
 use std::time::{Duration, Instant};
 
 /// How a step ended, if it did not fail.
@@ -24,6 +24,7 @@ const STEPS: &[Step] = &[
     Step { name: "doc", about: "the documentation builds without a warning", run: doc },
     Step { name: "features", about: "the core under every subset of its features", run: combinations },
     Step { name: "targets", about: "the core for bare metal and WebAssembly", run: targets },
+    Step { name: "wasm", about: "the same bits in WebAssembly as on this machine", run: wasm },
     Step { name: "scripts", about: "the Python scripts compile", run: scripts },
     Step { name: "deny", about: "licences, advisories and sources of the dependencies", run: deny },
 ];
@@ -119,6 +120,14 @@ fn combinations() -> Result<Done, String> {
 
 fn targets() -> Result<Done, String> {
     features::without_system().map(|()| Done::Passed)
+}
+
+fn wasm() -> Result<Done, String> {
+    match bits::same_in_wasm()? {
+        Some(lines) => println!("{lines} lines, the same bits"),
+        None => return Ok(Done::Skipped("no node here".to_owned())),
+    }
+    Ok(Done::Passed)
 }
 
 fn scripts() -> Result<Done, String> {

@@ -1,7 +1,7 @@
 //! FlowRL inside your own trainer: you sample, you score, you step; the objective gives loss and gradients.
 //!
 //! The policy is one softmax over four answers, so the exact target π_ref·exp(βr)/Z is known and the distance to it printed:
-//! `cargo run -p flowrl-core --example own_loop`
+//! `cargo run -p flowrl-core --example own_trainer`
 
 use flowrl_core::exact;
 use flowrl_core::objective::{FlowRl, Objective, Preset, Sequence};

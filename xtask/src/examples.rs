@@ -1,0 +1,125 @@
+//! `cargo xtask examples`: the programs that link the core, and `cargo xtask embedded`: the one without an operating system.
+
+use crate::bits::{print, same};
+use crate::command::{cargo, output, program, run as run_command};
+use crate::features::install_target;
+use crate::{Args, Outcome};
+
+/// Examples of the core, built with the workspace.
+const IN_CORE: [&str; 3] = ["bandit", "hypergrid", "own_trainer"];
+/// Crates of their own in `examples/`, with their own dependencies.
+const CRATES: [&str; 3] = ["with_ndarray", "with_candle", "with_burn"];
+const TARGET_FOLDER: &str = "target/examples";
+
+/// Runs the named examples, or all.
+pub(crate) fn run(mut args: Args) -> Outcome {
+    let names = args.words();
+    args.finish()?;
+    let known = || IN_CORE.into_iter().chain(CRATES);
+    if let Some(unknown) = names.iter().find(|name| known().all(|known| known != name.as_str())) {
+        let known: Vec<_> = known().collect();
+        return Err(format!("no example is called `{unknown}`; the examples are {}", known.join(", ")));
+    }
+    known().filter(|name| names.is_empty() || names.iter().any(|n| n == name)).try_for_each(|name| {
+        println!("\n=== {name}");
+        match IN_CORE.contains(&name) {
+            true => run_command(cargo(&["run", "--release", "--quiet", "-p", "flowrl-core", "--example", name])),
+            false => run_command(of_crate("run", name, TARGET_FOLDER)),
+        }
+    })
+}
+
+/// `cargo SUBCOMMAND` for a crate in `examples/`.
+fn of_crate(subcommand: &str, name: &str, target_folder: &str) -> std::process::Command {
+    let manifest = format!("examples/{name}/Cargo.toml");
+    cargo(&[subcommand, "--release", "--quiet", "--manifest-path", &manifest, "--target-dir", target_folder])
+}
+
+const BARE_METAL: &str = "thumbv6m-none-eabi";
+const FIRMWARE_FOLDER: &str = "target/embedded";
+const FIRMWARE: &str = "target/embedded/thumbv6m-none-eabi/release/embedded";
+const QEMU: &str = "qemu-system-arm";
+
+/// Runs `examples/embedded` on an emulated Cortex-M0 and on this machine: equal, or an error. Tells the size in flash.
+pub(crate) fn embedded(args: Args) -> Outcome {
+    args.finish()?;
+    install_qemu()?;
+    install_target(BARE_METAL)?;
+    let mut build = of_crate("build", "embedded", FIRMWARE_FOLDER);
+    build.args(["--target", BARE_METAL]);
+    run_command(build)?;
+    let mut qemu = program(QEMU, &["-machine", "microbit", "-nographic", "-monitor", "none", "-serial", "none"]);
+    qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel", FIRMWARE]);
+    let firmware = print(qemu)?;
+    println!("{firmware}");
+    let host = print(of_crate("run", "embedded", FIRMWARE_FOLDER))?;
+    let lines = same("this machine", &host, "the emulated Cortex-M0", &firmware)?;
+    let image = std::fs::read(FIRMWARE).map_err(|error| format!("cannot read {FIRMWARE}: {error}"))?;
+    let flash = flash_size(&image).ok_or_else(|| format!("{FIRMWARE} is no 32-bit ELF file"))?;
+    println!("\n{lines} lines, the same bits as on this machine; {flash} bytes of flash, printing included");
+    Ok(())
+}
+
+/// Installs qemu where that asks nobody: as root on Debian or Ubuntu. Elsewhere says how.
+fn install_qemu() -> Outcome {
+    let is_there = || output(program(QEMU, &["--version"])).is_some();
+    if is_there() {
+        return Ok(());
+    }
+    let wanted = format!("{QEMU} is not installed; `apt-get install qemu-system-arm` brings it on Debian and Ubuntu");
+    let (root, ci) = (output(program("id", &["-u"])).as_deref() == Some("0"), std::env::var_os("CI").is_some());
+    if !(root || ci) || output(program("apt-get", &["--version"])).is_none() {
+        return Err(wanted);
+    }
+    run_command(program("apt-get", &["update"]))?;
+    run_command(program("apt-get", &["install", "--yes", "--no-install-recommends", "qemu-system-arm"]))?;
+    if is_there() { Ok(()) } else { Err(wanted) }
+}
+
+/// Bytes of the loaded segments of a little-endian 32-bit ELF file.
+fn flash_size(image: &[u8]) -> Option<u32> {
+    const LOAD: u32 = 1;
+    let word = |at: usize| Some(u32::from_le_bytes(image.get(at..at + 4)?.try_into().ok()?));
+    let half = |at: usize| Some(u16::from_le_bytes(image.get(at..at + 2)?.try_into().ok()?));
+    if image.get(..6)? != b"\x7fELF\x01\x01" {
+        return None;
+    }
+    let (headers, size, count) = (word(28)? as usize, usize::from(half(42)?), usize::from(half(44)?));
+    let mut total = 0;
+    for header in (0..count).map(|i| headers + i * size) {
+        if word(header)? == LOAD {
+            total += word(header + 16)?;
+        }
+    }
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_example_is_there() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for name in IN_CORE {
+            assert!(root.join(format!("core/examples/{name}.rs")).is_file(), "{name}");
+        }
+        for name in CRATES {
+            assert!(root.join(format!("examples/{name}/src/main.rs")).is_file(), "{name}");
+        }
+        assert!(run(Args::new(["x".to_owned()])).unwrap_err().contains("with_candle"));
+    }
+
+    #[test]
+    fn loaded_segments_are_added() {
+        let mut image = vec![0_u8; 52 + 3 * 32];
+        image[..6].copy_from_slice(b"\x7fELF\x01\x01");
+        (image[28], image[42], image[44]) = (52, 32, 3);
+        for (i, (kind, bytes)) in [(1, 0x10), (2, 0x20), (1, 0x04)].into_iter().enumerate() {
+            (image[52 + i * 32], image[52 + i * 32 + 16]) = (kind, bytes);
+        }
+        assert_eq!(flash_size(&image), Some(0x14));
+        assert_eq!(flash_size(&image[..100]), None);
+        assert_eq!(flash_size(b"MZ"), None);
+    }
+}

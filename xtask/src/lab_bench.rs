@@ -1,0 +1,222 @@
+//! `cargo xtask lab-bench`: the GFlowNet benchmark beside gfnx, in time per iteration or in exact L1.
+//!
+//! Each side is a process `SIDE DIM BATCH REWARD SEED` that is `ready` after its first iteration. `run N` does N more and gives
+//! wall and CPU seconds; `l1` gives the exact L1 to the target.
+
+use crate::command::{cargo, program, run as run_command};
+use crate::peers::{self, Peer, Timing};
+use crate::stats::quantile;
+use crate::{Args, Outcome, machine, python};
+
+const SCRIPT: &str = "benches/peers/gfnx/hypergrid.py";
+const OUR_PROGRAM: &str = "target/release/lab";
+
+/// A row of the benchmark.
+struct Case {
+    name: &'static str,
+    /// SIDE DIM BATCH REWARD.
+    words: [&'static str; 4],
+    batch: usize,
+    /// Iterations of a timed run: a few tenths of a second for the peer.
+    block: usize,
+    /// Trajectories at which the accuracy is taken.
+    points: &'static [usize],
+}
+
+const CASES: &[Case] = &[
+    Case { name: "2D8-b16", words: ["8", "2", "16", "easy"], batch: 16, block: 100, points: SMALL },
+    Case { name: "2D8-b128", words: ["8", "2", "128", "torchgfn"], batch: 128, block: 25, points: GOALS },
+    Case { name: "4D8-b16", words: ["8", "4", "16", "easy"], batch: 16, block: 50, points: LARGE },
+    Case { name: "4D20-b16", words: ["20", "4", "16", "easy"], batch: 16, block: 20, points: LARGE },
+];
+const SMALL: &[usize] = &[4_000, 8_000, 16_000, 32_000];
+/// Wanted of 2D8-b128: L1 below 0.01 within 36,000 trajectories, and below 0.001 within 50,000.
+const GOALS: &[usize] = &[6_400, 12_800, 19_200, 25_600, 32_000, 36_000, 44_000, 50_000];
+const LARGE: &[usize] = &[2_000, 4_000, 8_000, 16_000, 32_000, 64_000];
+
+struct Options {
+    alone: bool,
+    warm: usize,
+    runs: usize,
+    starts: usize,
+    seeds: usize,
+    trajectories: usize,
+    json: Option<String>,
+}
+
+/// Times both sides in turn, or with `--accuracy` trains both and prints their exact L1.
+pub(crate) fn run(mut args: Args) -> Outcome {
+    let cases = choose(&args.values("--case")?)?;
+    let (accuracy, given) = (args.flag("--accuracy"), args.value("--python")?);
+    let options = Options {
+        alone: args.flag("--alone"),
+        warm: args.value("--warm")?.unwrap_or(3),
+        runs: args.value("--runs")?.unwrap_or(21),
+        starts: args.value("--starts")?.unwrap_or(3),
+        seeds: args.value("--seeds")?.unwrap_or(3),
+        trajectories: args.value("--trajectories")?.unwrap_or(usize::MAX),
+        json: args.value("--json")?,
+    };
+    args.finish()?;
+    for (name, value) in [("--runs", options.runs), ("--starts", options.starts), ("--seeds", options.seeds)] {
+        if value == 0 {
+            return Err(format!("{name}: got 0, wanted at least 1"));
+        }
+    }
+    let python = python::GFNX.interpreter(given)?;
+    if !options.alone {
+        run_command(cargo(&["build", "--release", "-p", "flowrl-benches", "--bin", "lab"]))
+            .map_err(|why| format!("{why}; --alone runs the peer without our side"))?;
+    }
+    let machine = machine::describe(&python, "jax, equinox, optax");
+    println!("\n{machine}; gfnx 0.0.1, JAX with its own choice of threads, our side with one; f32\n");
+    machine::warn_if_busy();
+    match accuracy {
+        true => cases.iter().try_for_each(|case| converge(case, &python, &options)),
+        false => time(&cases, &python, &machine, &options),
+    }
+}
+
+fn choose(names: &[String]) -> Result<Vec<&'static Case>, String> {
+    if let Some(unknown) = names.iter().find(|name| CASES.iter().all(|case| case.name != name.as_str())) {
+        let known: Vec<_> = CASES.iter().map(|case| case.name).collect();
+        return Err(format!("--case: no case is called `{unknown}`; the cases are {}", known.join(", ")));
+    }
+    Ok(CASES.iter().filter(|case| names.is_empty() || names.iter().any(|name| name == case.name)).collect())
+}
+
+impl Case {
+    /// Our side unless the peer is alone, and the peer, each after its first iteration.
+    fn start(&self, python: &str, alone: bool, seed: usize) -> Result<(Option<Peer>, Peer), String> {
+        let seed = seed.to_string();
+        let mut ours = program(OUR_PROGRAM, &self.words);
+        ours.arg(&seed);
+        let ours = if alone { None } else { Some(Peer::start("our side", ours)?) };
+        let mut theirs = program(python, &[SCRIPT]);
+        theirs.args(self.words).arg(&seed).env("PYTHONDONTWRITEBYTECODE", "1");
+        Ok((ours, Peer::start("gfnx", theirs)?))
+    }
+}
+
+/// `iterations` more: wall and CPU seconds.
+fn train(peer: &mut Peer, iterations: usize) -> Result<[f64; 2], String> {
+    peer.ask(&format!("run {iterations}"))
+}
+
+/// Three lines a case: start-up, then CPU and wall time of an iteration.
+fn time(cases: &[&Case], python: &str, machine: &str, options: &Options) -> Outcome {
+    println!("{} starts; {} pairs of runs thrown away, {} kept\n", options.starts, options.warm, options.runs);
+    println!("{}", peers::header());
+    let mut timings = Vec::new();
+    for case in cases {
+        let [mut start_up, mut cpu, mut wall] = ["start-up", "CPU", "wall"].map(|what| Timing {
+            case: format!("{} {what}", case.name),
+            ours: Vec::new(),
+            theirs: Vec::new(),
+        });
+        for left in (0..options.starts).rev() {
+            let (mut ours, mut theirs) = case.start(python, options.alone, 0)?;
+            start_up.ours.extend(ours.as_ref().map(Peer::start_up));
+            start_up.theirs.push(theirs.start_up());
+            let runs = if left == 0 { options.warm + options.runs } else { 0 };
+            for i in 0..runs {
+                let a = ours.as_mut().map(|peer| train(peer, case.block)).transpose()?;
+                let b = train(&mut theirs, case.block)?;
+                if i >= options.warm {
+                    let each = case.block as f64;
+                    wall.ours.extend(a.map(|a| a[0] / each));
+                    cpu.ours.extend(a.map(|a| a[1] / each));
+                    wall.theirs.push(b[0] / each);
+                    cpu.theirs.push(b[1] / each);
+                }
+            }
+        }
+        for timing in [start_up, cpu, wall] {
+            println!("{}", timing.row());
+            timings.push(timing);
+        }
+    }
+    options.json.as_ref().map_or(Ok(()), |path| peers::write_json(path, machine, &timings))
+}
+
+/// One side of a run: exact L1, and the CPU and wall seconds up to there, at each point.
+type Curve = Vec<[f64; 3]>;
+
+/// One line a point: the median L1 over seeds with the least and the largest, and median seconds, of both sides.
+fn converge(case: &Case, python: &str, options: &Options) -> Outcome {
+    let points: Vec<usize> = case.points.iter().copied().filter(|&n| n <= options.trajectories).collect();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for seed in 0..options.seeds {
+        let (mut a, mut b) = case.start(python, options.alone, seed)?;
+        ours.extend(a.as_mut().map(|peer| curve(peer, case, &points)).transpose()?);
+        theirs.push(curve(&mut b, case, &points)?);
+    }
+    println!("{}, {} seeds; start-up is not counted", case.name, options.seeds);
+    println!("{:>12}  {:<42}  gfnx", "trajectories", "ours: L1 [least, largest]   CPU s   wall s");
+    for (i, n) in points.iter().enumerate() {
+        println!("{n:>12}  {:<42}  {}", show(&ours, i), show(&theirs, i));
+    }
+    println!();
+    Ok(())
+}
+
+/// Trains up to each point: the largest number of iterations whose trajectories do not exceed it.
+fn curve(peer: &mut Peer, case: &Case, points: &[usize]) -> Result<Curve, String> {
+    let (mut done, mut cpu, mut wall) = (1, 0.0, 0.0);
+    let mut curve = Vec::new();
+    for &point in points {
+        let more = (point / case.batch).saturating_sub(done);
+        let seconds = train(peer, more)?;
+        (done, wall, cpu) = (done + more, wall + seconds[0], cpu + seconds[1]);
+        let [l1] = peer.ask("l1")?;
+        curve.push([l1, cpu, wall]);
+    }
+    Ok(curve)
+}
+
+fn show(curves: &[Curve], point: usize) -> String {
+    if curves.is_empty() {
+        return "-".to_owned();
+    }
+    let [l1, cpu, wall] = [0, 1, 2].map(|i| curves.iter().map(|curve| curve[point][i]).collect::<Vec<f64>>());
+    let [least, largest] = [0.0, 1.0].map(|q| quantile(&l1, q));
+    let median = |values: &[f64]| quantile(values, 0.5);
+    format!("{:.5} [{least:.5}, {largest:.5}] {:>8.2} {:>8.2}", median(&l1), median(&cpu), median(&wall))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_says_the_same_twice() {
+        for case in CASES {
+            assert_eq!(case.words[2], case.batch.to_string());
+            assert_eq!(case.name, format!("{}D{}-b{}", case.words[1], case.words[0], case.batch));
+            assert!(case.points.is_sorted() && case.points[0] >= case.batch);
+        }
+        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(SCRIPT).is_file());
+        assert!(choose(&["3D8".to_owned()]).is_err_and(|why| why.contains("`3D8`") && why.contains("4D20-b16")));
+    }
+
+    #[test]
+    fn a_line_has_median_least_and_largest() {
+        let curves: Vec<Curve> = [0.3, 0.1, 0.2].map(|l1| vec![[l1, 1.0, 2.0]]).into();
+        assert_eq!(show(&curves, 0), "0.20000 [0.10000, 0.30000]     1.00     2.00");
+        assert_eq!(show(&[], 0), "-");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn points_are_reached_and_not_passed() {
+        let mut command = std::process::Command::new("sh");
+        let answer = "if [ $a = run ]; then t=$((t + n)); echo 2 1; else echo $t; fi";
+        command.args(["-c", &format!("t=1; echo ready; while read a n; do {answer}; done")]);
+        let mut peer = Peer::start("fake", command).unwrap();
+        let case = &CASES[0];
+        assert_eq!(
+            curve(&mut peer, case, &[16, 40, 160]),
+            Ok(vec![[1.0, 1.0, 2.0], [2.0, 2.0, 4.0], [10.0, 3.0, 6.0]])
+        );
+    }
+}
