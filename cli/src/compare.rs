@@ -275,7 +275,7 @@ fn notes(groups: &[Group]) -> Vec<String> {
     let targets: Vec<u64> = runs.iter().filter_map(|run| Some(run.ends("target_log_z")?.1.1.to_bits())).collect();
     if targets.iter().any(|target| *target != targets[0]) {
         notes.push(
-            "Each run is measured against its own target, and these differ: set eval.target_beta to one β.".into(),
+            "Each run is measured against its own target, and these differ, by the task or by β (eval.target_beta sets one).".into(),
         );
     }
     let fewest = groups.iter().map(|group| group.steps.0).min().unwrap_or(0);

@@ -1,6 +1,6 @@
 //! The configuration of a run: defaults < file < flags, resolved, written into the run directory, and replayable from there.
 //!
-//! The defaults are those of the task ([`Config::of`]), and every task has its own keys ([`keys`]).
+//! The defaults are those of the task ([`Config::of`]), and every task has its own keys.
 
 mod keys;
 mod sections;

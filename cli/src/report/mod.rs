@@ -58,7 +58,8 @@ fn subtitle(run: &Run) -> String {
     if let Some(last) = run.records.iter().filter_map(|record| record.step()).max() {
         parts.push(format!("{} steps", number(last as f64)));
     }
-    let seconds: f64 = run.series("step_s").into_iter().map(|(_, s)| s).filter(|s| s.is_finite()).sum();
+    let steps = || run.series("step_s").into_iter().map(|(_, s)| s).filter(|s| s.is_finite()).sum();
+    let seconds: f64 = run.ends("wall_s").map_or_else(steps, |(_, last)| last.1);
     if seconds > 0.0 {
         parts.push(duration(seconds));
     }
