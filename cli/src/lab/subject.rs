@@ -147,7 +147,7 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
 /// Label, metric, and the metric that it should reach: 0 where empty.
 const ROWS: &[(&str, &str, &str)] = &[
     ("total variation", "tv", ""),
-    ("  to its own fixed point", "tv_fixed_point", ""),
+    ("  to that of length = mean", "tv_fixed_point", ""),
     ("L1", "l1", ""),
     ("KL(π ‖ π*)", "kl", ""),
     ("KL(π* ‖ π)", "reverse_kl", ""),

@@ -1,0 +1,53 @@
+//! The figures of `docs/what-flowrl-is.md` are those of the commands beside them.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The last record of a run with these flags.
+fn last_record(flags: &str) -> Value {
+    let directory = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flowrl-cli"));
+    command.arg("train").args(flags.split_whitespace()).args(["--out", "run"]).current_dir(directory.path());
+    let output = command.output().expect("the program");
+    assert!(output.status.success(), "{flags}: {}", String::from_utf8_lossy(&output.stderr));
+    let metrics = std::fs::read_to_string(directory.path().join("run/metrics.jsonl")).expect("metrics");
+    serde_json::from_str(metrics.lines().last().expect("a record")).expect("JSON")
+}
+
+fn assert_near(record: &Value, name: &str, want: &str, flags: &str) {
+    let (got, want) = (record[name].as_f64().expect(name), want.parse::<f64>().expect("a number"));
+    assert!((got - want).abs() < 0.01, "{flags}: {name} is {got}, the page says {want}");
+}
+
+#[test]
+fn every_row_of_the_page_is_what_its_command_gives() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/what-flowrl-is.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let mut rows = 0;
+    for row in page.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [flags, figures @ ..] = &cells[..] else { panic!("{row}") };
+        let flags = flags.trim_end_matches('`');
+        rows += 1;
+        match (flags.strip_prefix("--objective"), figures) {
+            (Some(_), [tv, entropy, peaks]) => {
+                let flags = format!("--task bandit --set task.preset=four-peaks --set target_beta=2 {flags}");
+                let record = last_record(&flags);
+                assert_near(&record, "tv", tv, &flags);
+                assert_near(&record, "entropy", entropy, &flags);
+                assert_near(&record, "modes_found", peaks, &flags);
+            }
+            (None, [tv, own, reward]) if flags != "objective.length" => {
+                let flags = format!("--task tree --set beta=2 --set objective.length={flags}");
+                let record = last_record(&flags);
+                assert_near(&record, "tv", tv, &flags);
+                assert_near(&record, "tv_fixed_point", own, &flags);
+                assert_near(&record, "expected_reward", reward, &flags);
+            }
+            _ => rows -= 1,
+        }
+    }
+    assert_eq!(rows, 13);
+}
