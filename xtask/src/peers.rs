@@ -1,7 +1,8 @@
 //! One case beside its peer: two processes on the same protocol, timed in turn.
 //!
 //! A process sets itself up, warms up and prints `ready`; for each line `run` it does one iteration and prints its
-//! seconds. Runs alternate A B A B, so a slow spell of the machine falls on both, and each ratio is of two neighbours.
+//! seconds. Turns of a few iterations alternate A B A B, so a slow spell of the machine falls on both, and each ratio is
+//! of two neighbours.
 //! Other lines ask for other numbers: see `lab_bench`.
 
 use crate::Outcome;
@@ -10,8 +11,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Pause between runs, for threads of the other side that spin before they sleep.
+/// Pause between turns, for threads of the other side that spin before they sleep.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Iterations of a turn that count, after one that does not: it finds the caches full of the other side's data, and the
+/// processor asleep.
+const TURN: usize = 4;
 
 /// A process that does one timed iteration when asked.
 #[derive(Debug)]
@@ -51,17 +56,28 @@ impl Peer {
         self.start_up.as_secs_f64()
     }
 
-    /// One iteration; the seconds it took by the process's own clock.
+    /// A turn; the mean seconds of its iterations by the process's own clock.
     pub(crate) fn run(&mut self) -> Result<f64, String> {
-        match self.ask("run")? {
-            [seconds] if seconds > 0.0 => Ok(seconds),
-            [seconds] => Err(format!("{}: got `{seconds}`, wanted the seconds of one iteration", self.name)),
+        std::thread::sleep(PAUSE);
+        let mut total = 0.0;
+        for i in 0..=TURN {
+            match self.answer("run")? {
+                [seconds] if seconds > 0.0 => total += if i == 0 { 0.0 } else { seconds },
+                [seconds] => {
+                    return Err(format!("{}: got `{seconds}`, wanted the seconds of one iteration", self.name));
+                }
+            }
         }
+        Ok(total / TURN as f64)
     }
 
-    /// Sends a line, and reads the N numbers of the answer.
+    /// After a pause, sends a line and reads the N numbers of the answer.
     pub(crate) fn ask<const N: usize>(&mut self, line: &str) -> Result<[f64; N], String> {
         std::thread::sleep(PAUSE);
+        self.answer(line)
+    }
+
+    fn answer<const N: usize>(&mut self, line: &str) -> Result<[f64; N], String> {
         let input = self.input.as_mut().ok_or_else(|| format!("{}: already closed", self.name))?;
         writeln!(input, "{line}").and_then(|()| input.flush()).map_err(|error| format!("{}: {error}", self.name))?;
         let answer = self.line()?;
@@ -179,7 +195,10 @@ mod tests {
     #[test]
     fn warm_runs_are_thrown_away_and_sides_stay_paired() {
         let timing = alternate("x", Some(shell(COUNTS).unwrap()), shell(COUNTS).unwrap(), 2, 3).unwrap();
-        assert_eq!((timing.ours.as_slice(), timing.theirs.as_slice()), (&[3.0, 4.0, 5.0][..], &[3.0, 4.0, 5.0][..]));
+        assert_eq!(
+            (timing.ours.as_slice(), timing.theirs.as_slice()),
+            (&[13.5, 18.5, 23.5][..], &[13.5, 18.5, 23.5][..])
+        );
         assert_eq!(timing.ratio(), Some([1.0; 3]));
     }
 
@@ -187,8 +206,8 @@ mod tests {
     fn the_peer_can_be_timed_alone() {
         let timing = alternate("x", None, shell(COUNTS).unwrap(), 0, 2).unwrap();
         assert_eq!(timing.ratio(), None);
-        assert_eq!(timing.json(), r#"{"case": "x", "ratio_quartiles": null, "ours_s": [], "peer_s": [1.0, 2.0]}"#);
-        assert!(timing.row().contains("1500.000"));
+        assert_eq!(timing.json(), r#"{"case": "x", "ratio_quartiles": null, "ours_s": [], "peer_s": [3.5, 8.5]}"#);
+        assert!(timing.row().contains("6000.000"));
     }
 
     #[test]
