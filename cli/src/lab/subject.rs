@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use flowrl_core::exact::log_sum_exp;
 use flowrl_core::lab::{Environment, LabPolicy, LabTask, Network, Walk, terminal, walk};
 use flowrl_core::train::{LogZModel, Metrics, Rollouts};
 use flowrl_lm::prompts::Prompt;
@@ -35,6 +36,9 @@ impl<N: Network<f32>> LabSubject<N> {
         let table = self.policy.log_pf_table()?;
         let mut log_probs = vec![0.0; self.truth.lab.objects()];
         terminal(&self.truth.lab, &table, &mut log_probs)?;
+        // Single precision leaves the sum about 1e-7 off 1, and a divergence may then be below 0.
+        let total = log_sum_exp(&log_probs);
+        log_probs.iter_mut().for_each(|l| *l -= total);
         Ok(log_probs)
     }
 }
