@@ -77,7 +77,8 @@ impl<T: Real> CpuBackend<T> {
     }
 }
 
-/// Calls a kernel generic over [`Math`] with the arithmetic of this backend, vectorised.
+/// Calls a kernel generic over [`Math`] with the arithmetic of this backend: vectorised on the fast path, plain on the reference,
+/// which need not be fast and so need not be compiled for every instruction set.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! with_math {
@@ -90,10 +91,7 @@ macro_rules! with_math {
             )
         } else {
             type $math = $crate::kernel::Precise;
-            $crate::kernel::vectorized(
-                #[inline(always)]
-                || $call,
-            )
+            $call
         }
     };
 }

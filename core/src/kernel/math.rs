@@ -4,6 +4,8 @@ use crate::Real;
 
 /// How a kernel computes eˣ.
 pub trait Math: Copy + Send + Sync + 'static {
+    /// Whether a kernel is worth compiling for special sizes.
+    const FAST: bool;
     /// eˣ; −∞ gives 0, NaN stays NaN. Past 88 it may saturate instead of becoming infinite.
     fn exp<T: Real>(x: T) -> T;
     /// The normal distribution function Φ(x) and its density φ(x): GELU(x) = x·Φ(x), GELU′(x) = Φ(x) + x·φ(x).
@@ -15,6 +17,8 @@ pub trait Math: Copy + Send + Sync + 'static {
 pub struct Precise;
 
 impl Math for Precise {
+    const FAST: bool = false;
+
     #[inline(always)]
     fn exp<T: Real>(x: T) -> T {
         x.exp()
@@ -35,6 +39,8 @@ impl Math for Precise {
 pub struct Fast;
 
 impl Math for Fast {
+    const FAST: bool = true;
+
     #[inline(always)]
     fn exp<T: Real>(x: T) -> T {
         T::exp_fast(x)

@@ -52,6 +52,7 @@ pub fn query<T: Real, M: Math>(q: &[T], parts: [KeyValues<'_, T>; 2], out: &mut 
         };
     }
     match q.len() {
+        _ if !M::FAST => attend!(lanes::products),
         32 => attend!(lanes::products_of::<T, 32>),
         64 => attend!(lanes::products_of::<T, 64>),
         128 => attend!(lanes::products_of::<T, 128>),
