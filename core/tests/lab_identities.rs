@@ -7,8 +7,8 @@ mod lab;
 use enumerable::{assert_close, finite_difference, numbers};
 use flowrl_core::exact::{self, BinaryExact};
 use flowrl_core::lab::{
-    Bandit, BanditOptions, BanditPreset, BanditReference, Bits, Environment, Hypergrid, HypergridReward, Outcome,
-    Strings, StringsOptions, Target, terminal,
+    Bandit, BanditOptions, BanditPreset, BanditReference, Bits, Environment, Hypergrid, HypergridReward, Landscape,
+    Outcome, Strings, StringsOptions, Target, terminal,
 };
 use flowrl_core::objective::{FlowRl, Importance, Length, LogZ, Objective, Reward, Sequence};
 use lab::{Trajectory, log_softmax, log_softmax_backward, reference_of, trajectories};
@@ -44,6 +44,7 @@ impl Problem {
             Self::new("bandit, plateau", bandit(BanditPreset::Plateau)),
             Self::new("bits", Bits::new(4, 2, &[3, 12]).expect("valid")),
             Self::tree(),
+            Self::landscape(),
             Self::new("hypergrid 2D4", grid(4, 2)),
             Self::new("hypergrid 3D2", grid(2, 3)),
         ]
@@ -52,6 +53,13 @@ impl Problem {
     fn tree() -> Self {
         let options = StringsOptions { length: 3, symbols: 2, modes: 3, seed: 1 };
         Self::new("tree", Strings::new(options).expect("valid"))
+    }
+
+    /// Nine answers, as drawn by hand.
+    fn landscape() -> Self {
+        let rewards: Vec<f64> = (0..9).map(|i| f64::from(i * i % 7) / 7.0).collect();
+        let reference: Vec<f64> = (0..9).map(|i| (f64::from(i + 1) / 45.0).ln()).collect();
+        Self::new("landscape", Landscape::new(3, &rewards, &reference).expect("valid"))
     }
 
     fn parameters(&self) -> usize {

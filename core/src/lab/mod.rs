@@ -3,6 +3,7 @@
 //! | task | graph | objects | shows |
 //! |---|---|---|---|
 //! | [`Bandit`] | one state | a list of answers | the target itself: two peaks, needle, plateau … |
+//! | [`Landscape`] | tree | cells of a square, two tokens each | a target that can be drawn and seen |
 //! | [`Hypergrid`] | no tree | points of a grid | the GFlowNet benchmark, with a backward policy |
 //! | [`Bits`] | tree | bit sequences | planted modes among 2ⁿ |
 //! | [`Strings`] | tree | strings of varying length | what length normalisation changes |
@@ -38,6 +39,7 @@ mod environment;
 mod error;
 mod exact;
 mod hypergrid;
+mod landscape;
 mod policy;
 mod task;
 mod tree;
@@ -48,6 +50,7 @@ pub use environment::{Environment, Outcome};
 pub use error::{Error, MAX_STATES};
 pub use exact::{Measures, Target, lengths, reference, terminal};
 pub use hypergrid::{Hypergrid, HypergridOptions, HypergridReward};
+pub use landscape::{Landscape, LandscapeOptions, LandscapePreset};
 pub use policy::{Backward, HeadOptions, Inputs, LabPolicy, Mlp, MlpOptions, Network, PolicyError, Table};
 pub use task::{LabTask, Walk, walk};
 pub use tree::{Strings, StringsOptions};

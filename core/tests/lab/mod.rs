@@ -4,7 +4,7 @@
 
 use flowrl_core::lab::{
     Bandit, BanditOptions, BanditPreset, BanditReference, Bits, BitsOptions, Environment, Hypergrid, HypergridReward,
-    Outcome, Strings, StringsOptions,
+    Landscape, LandscapeOptions, LandscapePreset, Outcome, Strings, StringsOptions,
 };
 
 /// Every kind of task, small, with its name.
@@ -17,6 +17,10 @@ pub(crate) fn environments() -> Vec<(String, Box<dyn Environment>)> {
                 all.push((format!("{preset} of {size}, {reference}"), Box::new(bandit.expect("valid"))));
             }
         }
+    }
+    for &preset in LandscapePreset::ALL {
+        let landscape = Landscape::preset(LandscapeOptions { preset, side: 9, seed: 3 }).expect("valid");
+        all.push((format!("landscape {preset}"), Box::new(landscape)));
     }
     for (side, dim) in [(2, 1), (8, 1), (3, 2), (8, 2), (6, 3), (2, 5)] {
         let grid = Hypergrid::new(side, dim, HypergridReward::Easy).expect("valid");
