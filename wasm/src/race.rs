@@ -47,7 +47,8 @@ pub const MOST_LANES: usize = 6;
 /// let mut race = Race::new(Rc::new(Landscape::preset(LandscapeOptions::default())?), options)?;
 /// race.run(600)?;
 /// let modes_found = flowrl_wasm::MEASURES.iter().position(|name| *name == "modes_found").unwrap_or(0);
-/// assert_eq!([0, 1].map(|lane| race.measures()[lane][modes_found]), [4.0, 1.0]);
+/// let measures = race.measures()?;
+/// assert_eq!([0, 1].map(|lane| measures[lane][modes_found]), [4.0, 1.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Race {
