@@ -7,7 +7,7 @@ pub mod config;
 mod error;
 mod explain;
 mod gradient;
-mod js;
+pub mod js;
 mod lane;
 mod race;
 

@@ -24,24 +24,24 @@ export type HypergridReward = "easy" | "hard" | "torchgfn";
 
 /// The version of this package.
 #[wasm_bindgen]
-pub(crate) fn version() -> String {
+pub fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()
 }
 
 /// What is measured of every lane, in the order of frames and records. Exact, in nats; NaN where there is no such number.
 #[wasm_bindgen]
-pub(crate) fn measures() -> Vec<String> {
+pub fn measures() -> Vec<String> {
     MEASURES.map(str::to_owned).into()
 }
 
 /// The names of everything that a lane can optimise.
 #[wasm_bindgen(js_name = laneKinds, unchecked_return_type = "LaneKind[]")]
-pub(crate) fn lane_kinds() -> Vec<String> {
+pub fn lane_kinds() -> Vec<String> {
     LaneKind::ALL.map(|kind| kind.name().to_owned()).into()
 }
 
 /// The names of the ready-made landscapes.
 #[wasm_bindgen(unchecked_return_type = "PresetName[]")]
-pub(crate) fn presets() -> Vec<String> {
+pub fn presets() -> Vec<String> {
     flowrl_core::lab::LandscapePreset::NAMES.iter().map(|&name| name.to_owned()).collect()
 }
