@@ -1,16 +1,17 @@
 //! The theorem under FlowRL, by numbers: E\[∇TB\] = 2∇KL.
 
-use flowrl_core::backend::CpuBackend;
+use std::fmt;
+use std::rc::Rc;
+
 use flowrl_core::exact::{self, log_sum_exp};
-use flowrl_core::lab::{
-    Environment, HeadOptions, LabPolicy, Landscape, Table, Target, balance_gradient, divergence_gradient,
-};
+use flowrl_core::lab::{Environment, Landscape, Target, balance_gradient, divergence_gradient};
 use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset, Sequence};
 use flowrl_core::policy::{Policy as _, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::{Real, backend};
 
 use crate::error::Error;
+use crate::lane::{Policy, Shared, policy};
 
 /// A policy on a landscape as a table of logits, and the gradients by these logits: `side` logits of the rows, then `side` logits of the columns for
 /// every row, (1 + side, side).
@@ -26,14 +27,19 @@ use crate::error::Error;
 /// assert!(few? < many?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct GradientBench {
     landscape: Landscape,
     beta: f64,
     log_z: f64,
     log_pf: Vec<f64>,
     divergence: Vec<f64>,
-    policy: LabPolicy<f64, Landscape, Table<f64>>,
+    policy: Policy,
+}
+
+impl fmt::Debug for GradientBench {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GradientBench").field("beta", &self.beta).finish_non_exhaustive()
+    }
 }
 
 /// A policy gives every answer at least this share of the most likely one: below, logits say nothing any more.
@@ -58,9 +64,9 @@ impl GradientBench {
         let mut divergence = vec![0.0; log_pf.len()];
         divergence_gradient(&landscape, &log_pf, beta, &mut divergence)?;
         divergence.iter_mut().for_each(|d| *d *= 2.0);
-        let cpu = CpuBackend::reference();
-        let mut policy = LabPolicy::table(cpu, landscape.clone(), HeadOptions::default())?;
-        policy.parameters_mut()[0].value.copy_from_slice(&log_pf);
+        let mut policy = policy(&(Rc::new(landscape.clone()) as Shared), None, 0)?;
+        let logits = &mut policy.parameters_mut()[0].value;
+        logits.iter_mut().zip(&log_pf).for_each(|(logit, &l)| *logit = l as f32);
         let log_z = Target::plain(&landscape, beta)?.log_z;
         Ok(Self { landscape, beta, log_z, log_pf, divergence, policy })
     }
@@ -116,14 +122,14 @@ impl GradientBench {
         self.policy.score(&sequences, reference, 1.0, &mut ref_log_probs, &mut entropies)?;
         self.policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
         let side = self.landscape.side();
-        let batch: Vec<Sequence<'_, f64>> = (0..drawn.len())
+        let batch: Vec<Sequence<'_, f32>> = (0..drawn.len())
             .map(|i| {
                 let answer = drawn.get(i);
                 Sequence {
-                    reward: self.landscape.reward(answer[0] as usize * side + answer[1] as usize),
+                    reward: self.landscape.reward(answer[0] as usize * side + answer[1] as usize) as f32,
                     log_probs: &log_probs[drawn.offsets[i]..drawn.offsets[i + 1]],
                     ref_log_probs: Some(&ref_log_probs[drawn.offsets[i]..drawn.offsets[i + 1]]),
-                    log_z,
+                    log_z: log_z.map(|log_z| log_z as f32),
                     ..Sequence::default()
                 }
             })
@@ -131,9 +137,9 @@ impl GradientBench {
         let source = if log_z.is_some() { LogZ::Given } else { LogZ::GroupMean };
         let objective = FlowRl { beta: self.beta, log_z: source, ..Preset::ExactTb.options() };
         let evaluation = Objective::FlowRl(objective).compute(&batch)?;
-        let d_log_probs: Vec<f64> = (0..drawn.len()).flat_map(|i| evaluation.d_log_probs(i)).copied().collect();
+        let d_log_probs: Vec<f32> = (0..drawn.len()).flat_map(|i| evaluation.d_log_probs(i)).copied().collect();
         self.policy.backward(&d_log_probs, None)?;
-        let gradient = self.policy.parameters()[0].grad.clone();
+        let gradient = self.policy.parameters()[0].grad.iter().map(|&g| f64::from(g)).collect();
         self.policy.zero_grad()?;
         Ok(gradient)
     }

@@ -17,7 +17,7 @@ use crate::error::Error;
 
 pub(crate) type Backend = CpuBackend<f32>;
 pub(crate) type Shared = Rc<dyn Environment>;
-type Policy = LabPolicy<f32, Shared, Box<dyn Network<f32>>>;
+pub(crate) type Policy = LabPolicy<f32, Shared, Box<dyn Network<f32>>>;
 
 /// What a lane optimises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,18 +201,7 @@ impl Lane {
     pub(crate) fn new(environment: &Shared, race: &RaceOptions, options: LaneOptions) -> Result<Self, Error> {
         let backend = Backend::reference();
         let (seed, kind) = (u64::from(race.seed), options.kind);
-        let network = race.network;
-        let mut policy: Policy = LabPolicy::with(
-            backend.clone(),
-            environment.clone(),
-            HeadOptions::default(),
-            |backend, features, outputs, states| -> Result<Box<dyn Network<f32>>, PolicyError> {
-                Ok(match network {
-                    Some(mlp) => Box::new(Mlp::new(backend, features, outputs, mlp, seed)?),
-                    None => Box::new(Table::new(backend, states, outputs)?),
-                })
-            },
-        )?;
+        let mut policy = policy(environment, race.network, seed)?;
         policy.set_exploration(options.exploration)?;
         let share = options.replay;
         if !(0.0..1.0).contains(&share) {
@@ -307,6 +296,17 @@ impl Lane {
         self.replay = state.replay.clone().unwrap_or_else(|| Replay::new(REPLAY));
         Ok(())
     }
+}
+
+/// An untrained policy: a table, or a network of this shape.
+pub(crate) fn policy(environment: &Shared, network: Option<MlpOptions>, seed: u64) -> Result<Policy, Error> {
+    let make = |backend: &Backend, features, outputs, states| -> Result<Box<dyn Network<f32>>, PolicyError> {
+        Ok(match network {
+            Some(mlp) => Box::new(Mlp::new(backend, features, outputs, mlp, seed)?),
+            None => Box::new(Table::new(backend, states, outputs)?),
+        })
+    };
+    Ok(LabPolicy::with(Backend::reference(), environment.clone(), HeadOptions::default(), make)?)
 }
 
 /// The object a trajectory ends in.

@@ -10,7 +10,6 @@ use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::{LaneKind, MEASURES};
 
-
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
 /** What a lane optimises. */
