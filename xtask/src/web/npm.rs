@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
+pub(crate) const PLAYWRIGHT: &str = "@playwright/test/cli.js";
+pub(crate) const TSC: &str = "typescript/bin/tsc";
 pub(crate) const VITE: &str = "vite/bin/vite.js";
 pub(crate) const WASM_OPT: &str = "binaryen/bin/wasm-opt";
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
