@@ -13,6 +13,7 @@ pub(crate) const FOLDER: &str = "wasm/pkg";
 /// Other builds for WebAssembly have other flags: in one folder each would build anew what the other left.
 const TARGET_FOLDER: &str = "target/web";
 const COMPILED: &str = "target/web/wasm32-unknown-unknown/web/flowrl_wasm.wasm";
+const MANIFEST: &str = "wasm/pkg/package.json";
 const MODULE: &str = "wasm/pkg/flowrl_wasm_bg.wasm";
 
 /// Compiles, writes the bindings, optimises.
@@ -24,6 +25,9 @@ pub(crate) fn build() -> Outcome {
     compile.env("RUSTFLAGS", "-Ctarget-feature=+simd128");
     run(compile)?;
     run(cargo(&["run", "--quiet", "--profile", "tools", "-p", "flowrl-bindgen", "--", COMPILED, FOLDER]))?;
+    // Without it Node.js takes the bindings for CommonJS.
+    std::fs::write(MANIFEST, "{ \"private\": true, \"type\": \"module\" }\n")
+        .map_err(|error| format!("cannot write {MANIFEST}: {error}"))?;
     let module = absolute(Path::new(MODULE))?;
     run(npm::tool(npm::WASM_OPT, &["-O3", &module, "-o", &module]))
 }

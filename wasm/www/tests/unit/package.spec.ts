@@ -1,6 +1,7 @@
-import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "@playwright/test";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
@@ -31,3 +32,20 @@ test("the README shows the examples as they are", () => {
   const files = ["script/index.html", "vite/main.js", "vite/vite.config.js", "node/main.js"];
   expect(shown).toEqual(files.map((file) => readFileSync(join(sources, "examples", file), "utf8")));
 });
+
+for (const [who, settings] of [
+  ["Node.js", ["--module", "nodenext"]],
+  ["bundlers", ["--module", "esnext", "--moduleResolution", "bundler"]],
+] as const) {
+  test(`TypeScript finds the types as ${who} would`, ({}, info) => {
+    const folder = info.outputPath("types");
+    install("node", folder);
+    const use = 'import init, { version } from "@flowrl/core";\nawait init();\nexport const text: string = version();\n';
+    writeFileSync(join(folder, "use.ts"), use);
+    const tsc = fileURLToPath(new URL("../../node_modules/typescript/bin/tsc", import.meta.url));
+    const words = [tsc, "--ignoreConfig", "--noEmit", "--strict", "--target", "esnext", ...settings, "use.ts"];
+    const run = spawnSync("node", words, { cwd: folder, encoding: "utf8" });
+    expect(run.stdout + run.stderr).toBe("");
+    expect(run.status).toBe(0);
+  });
+}
