@@ -12,6 +12,9 @@ export default defineConfig({
   workers: 2,
   fullyParallel: true,
   forbidOnly: process.env["CI"] !== undefined,
+  // A machine that compiles something else at the same time is slow.
+  timeout: 60_000,
+  expect: { timeout: 10_000 },
   reporter: "list",
   projects: [
     { name: "unit", testDir: "tests/unit" },
