@@ -1,5 +1,6 @@
 //! Every chore of the workspace: `cargo xtask help`.
 
+mod apt;
 mod args;
 mod bench;
 mod bits;

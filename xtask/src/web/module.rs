@@ -4,14 +4,16 @@ use super::npm;
 use crate::Outcome;
 use crate::command::{cargo, run};
 use crate::features::install_target;
+use std::env::consts::EXE_SUFFIX;
 use std::path::Path;
 
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+const TARGET: &str = "wasm32-unknown-unknown";
 /// The module, its bindings and their types.
 pub(crate) const FOLDER: &str = "wasm/pkg";
 /// Other builds for WebAssembly have other flags: in one folder each would build anew what the other left.
 const TARGET_FOLDER: &str = "target/web";
 const COMPILED: &str = "target/web/wasm32-unknown-unknown/web/flowrl_wasm.wasm";
+const MANIFEST: &str = "wasm/pkg/package.json";
 const MODULE: &str = "wasm/pkg/flowrl_wasm_bg.wasm";
 
 /// Compiles, writes the bindings, optimises.
@@ -23,7 +25,23 @@ pub(crate) fn build() -> Outcome {
     compile.env("RUSTFLAGS", "-Ctarget-feature=+simd128");
     run(compile)?;
     run(cargo(&["run", "--quiet", "--profile", "tools", "-p", "flowrl-bindgen", "--", COMPILED, FOLDER]))?;
-    let module = std::path::absolute(Path::new(MODULE)).map_err(|error| format!("{MODULE}: {error}"))?;
-    let module = module.to_string_lossy();
+    // Without it Node.js takes the bindings for CommonJS.
+    std::fs::write(MANIFEST, "{ \"private\": true, \"type\": \"module\" }\n")
+        .map_err(|error| format!("cannot write {MANIFEST}: {error}"))?;
+    let module = absolute(Path::new(MODULE))?;
     run(npm::tool(npm::WASM_OPT, &["-O3", &module, "-o", &module]))
+}
+
+/// Runs `wasm/tests/web.rs` in Node.js. Its runner is of the version that Cargo.lock pins, and needs no installation.
+pub(crate) fn test() -> Outcome {
+    let runner = ["-p", "flowrl-bindgen", "--features", "test-runner", "--bin", "flowrl-wasm-test"];
+    run(cargo(&[&["build", "--quiet", "--profile", "tools"][..], &runner].concat()))?;
+    let path = Path::new("target/tools").join(format!("flowrl-wasm-test{EXE_SUFFIX}"));
+    let setting = format!("target.{TARGET}.runner=[{:?}]", absolute(&path)?);
+    run(cargo(&["test", "-p", "flowrl-wasm", "--target", TARGET, "--test", "web", "--config", &setting]))
+}
+
+fn absolute(path: &Path) -> Result<String, String> {
+    let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path.to_string_lossy().into_owned())
 }

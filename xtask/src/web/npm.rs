@@ -7,16 +7,29 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
+pub(crate) const PLAYWRIGHT: &str = "@playwright/test/cli.js";
+pub(crate) const TSC: &str = "typescript/bin/tsc";
 pub(crate) const VITE: &str = "vite/bin/vite.js";
 pub(crate) const WASM_OPT: &str = "binaryen/bin/wasm-opt";
+/// The oldest Node.js that Vite runs on.
+const OLDEST: u32 = 20;
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 
 /// What is missing to build a page, in words that say what to install.
 pub(crate) fn missing() -> Option<String> {
-    [("node", "Node.js 20 or later"), (NPM, "npm, which comes with Node.js")].into_iter().find_map(|(name, brings)| {
-        let there = output(program(name, &["--version"])).is_some();
-        (!there).then(|| format!("no {name} here; install {brings}"))
-    })
+    let Some(version) = output(program("node", &["--version"])) else {
+        return Some(format!("no node here; install Node.js {OLDEST} or later"));
+    };
+    if major(&version).is_none_or(|major| major < OLDEST) {
+        return Some(format!("node is {version}; install Node.js {OLDEST} or later"));
+    }
+    let there = output(program(NPM, &["--version"])).is_some();
+    (!there).then(|| format!("no {NPM} here; it comes with Node.js, in some systems as a package of its own"))
+}
+
+/// 20 of `v20.19.1`.
+fn major(version: &str) -> Option<u32> {
+    version.strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
 /// Installs the packages, if they are not there or the lock file is newer.
@@ -46,6 +59,12 @@ pub(crate) fn tool(script: &str, words: &[&str]) -> Command {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn the_version_of_node_is_read() {
+        assert_eq!(major("v20.19.1"), Some(20));
+        assert_eq!(major("node"), None);
+    }
 
     #[test]
     fn packages_older_than_the_lock_file_are_installed_again() {
