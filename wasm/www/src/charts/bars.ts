@@ -59,15 +59,18 @@ export function barsLayout(pen: Pick<Pen, "measure">, box: Box, data: Bars): Bar
   const horizontal = data.horizontal ?? false;
   const widest = (texts: readonly string[]) => Math.max(0, ...texts.map((t) => pen.measure(t, style)));
   const count = Math.max(1, data.labels.length);
-  const top = box.y + ROW + 2;
-  const height = Math.max(1, box.height - 2 * ROW - 6);
-  const most = Math.max(2, Math.min(6, Math.floor(horizontal ? box.width / 90 : height / 34)));
+  const top = box.y + ROW + (data.text && !horizontal ? ROW + 2 : 8);
+  const height = Math.max(1, box.y + box.height - ROW - 4 - top);
+  const most = Math.max(2, Math.min(6, Math.floor(horizontal ? box.width / 70 : height / 28)));
   const domain = valueDomain(data, most);
   const unplaced = makeScale("linear", domain, [0, 1]);
   const ticks = unplaced.ticks(most);
   const numbers = widest(unplaced.labels(ticks));
   const left = horizontal ? Math.min(widest(data.labels), 0.4 * box.width) + 10 : numbers + 8;
-  const right = horizontal ? numbers / 2 + 2 : 2;
+  // Room for the values beyond the ends of the bars.
+  const { text } = data;
+  const texts = text ? data.series.flatMap((s) => Array.from(s.values, (v) => text(v))) : [];
+  const right = horizontal ? Math.max(numbers / 2 + 2, widest(texts) + (texts.length ? 6 : 0)) : 2;
   const plot = { x: box.x + left, y: top, width: Math.max(1, box.width - left - right), height };
   const value = horizontal
     ? makeScale("linear", domain, [plot.x, plot.x + plot.width])
@@ -79,7 +82,9 @@ export function barsLayout(pen: Pick<Pen, "measure">, box: Box, data: Bars): Bar
     ticks,
     horizontal,
     group: (i) =>
-      horizontal ? { ...plot, y: plot.y + i * step, height: step } : { ...plot, x: plot.x + i * step, width: step },
+      horizontal
+        ? { ...plot, y: plot.y + i * step, height: step }
+        : { ...plot, x: plot.x + i * step, width: step },
     groupAt(x, y) {
       const inside = x >= plot.x && x < plot.x + plot.width && y >= plot.y && y < plot.y + plot.height;
       return inside ? Math.floor((horizontal ? y - plot.y : x - plot.x) / step) : -1;
@@ -125,12 +130,21 @@ function barBox(data: Bars, layout: BarsLayout, k: number, i: number, from: numb
     : { x: group.x + at, y: low, width: thin, height: high - low };
 }
 
-function drawBar(pen: Pen, data: Bars, layout: BarsLayout, series: BarSeries, k: number, i: number, theme: Theme): void {
+function drawBar(
+  pen: Pen,
+  data: Bars,
+  layout: BarsLayout,
+  series: BarSeries,
+  k: number,
+  i: number,
+  theme: Theme,
+): void {
   const value = series.values[i] ?? NaN;
   const { toPixel, domain } = layout.value;
   const zero = toPixel(Math.min(domain[1], Math.max(domain[0], 0)));
   const end = toPixel(value);
-  if (!Number.isFinite(end)) return;
+  // An outline around less than a pixel would look like a bar below zero.
+  if (!Number.isFinite(end) || (series.hollow && Math.abs(end - zero) < 1)) return;
   const box = barBox(data, layout, k, i, zero, end);
   if (series.hollow) pen.rect(box, { fill: series.colour, alpha: 0.15 });
   pen.rect(box, series.hollow ? { stroke: series.colour, width: 1.5 } : { fill: series.colour });
@@ -151,7 +165,11 @@ function drawText(pen: Pen, box: Box, data: Bars, layout: BarsLayout, theme: The
   const style: TextStyle = { fill: theme.muted, size: SIZE };
   const { plot, value, ticks, horizontal } = layout;
   const bottom = plot.y + plot.height;
-  labels.put(box.x, box.y + 1, fitText(pen, data.value.label, style, box.width), { ...style, baseline: "top", weight: 500 });
+  labels.put(box.x, box.y + 1, fitText(pen, data.value.label, style, box.width), {
+    ...style,
+    baseline: "top",
+    weight: 500,
+  });
   value.labels(ticks).forEach((text, i) => {
     const at = value.toPixel(ticks[i]!);
     if (horizontal) labels.put(at, bottom + 5, text, { ...style, anchor: "middle", baseline: "top" });
@@ -189,10 +207,18 @@ function drawValues(data: Bars, layout: BarsLayout, labels: Labels, theme: Theme
       const out = value < 0 ? -4 : 4;
       if (layout.horizontal) {
         const anchor = value < 0 ? "end" : "start";
-        labels.put(end + out, box.y + box.height / 2, data.text(value), { ...style, anchor, baseline: "middle" });
+        labels.put(end + out, box.y + box.height / 2, data.text(value), {
+          ...style,
+          anchor,
+          baseline: "middle",
+        });
       } else {
         const baseline = value < 0 ? "top" : "bottom";
-        labels.put(box.x + box.width / 2, end - out, data.text(value), { ...style, anchor: "middle", baseline });
+        labels.put(box.x + box.width / 2, end - out, data.text(value), {
+          ...style,
+          anchor: "middle",
+          baseline,
+        });
       }
     }
   });

@@ -16,7 +16,10 @@ export function parseColour(text: string): Rgb | undefined {
     const value = parseInt(full, 16);
     return [value >> 16, (value >> 8) & 255, value & 255];
   }
-  const parts = /^rgba?\(([^)]*)\)$/i.exec(text.trim())?.[1]?.split(/[\s,/]+/).map(Number);
+  const parts = /^rgba?\(([^)]*)\)$/i
+    .exec(text.trim())?.[1]
+    ?.split(/[\s,/]+/)
+    .map(Number);
   const [r, g, b] = parts ?? [];
   return Number.isFinite(r) && Number.isFinite(g) && Number.isFinite(b) ? [r!, g!, b!] : undefined;
 }

@@ -71,7 +71,7 @@ export function contourLoops(values: ArrayLike<number>, columns: number, level: 
   for (let start = 0; start < next.length; start++) {
     if (next[start]! < 0) continue;
     const points: number[] = [];
-    for (let edge = start; next[edge]! >= 0; ) {
+    for (let edge = start; next[edge]! >= 0;) {
       const corner = edge >> 1;
       const down = edge & 1;
       const [from, to] = [height[corner]!, height[corner + (down ? wide : 1)]!];
@@ -113,7 +113,10 @@ export function contours(values: ArrayLike<number>, columns: number, levels: rea
 
 /** The heights above which lie the given shares of all probability: `massLevels(target, [0.5, 0.9])`. */
 export function massLevels(values: ArrayLike<number>, shares: readonly number[]): number[] {
-  const sorted = Float64Array.from(values).filter((v) => v > 0).sort().reverse();
+  const sorted = Float64Array.from(values)
+    .filter((v) => v > 0)
+    .sort()
+    .reverse();
   const total = sorted.reduce((sum, v) => sum + v, 0);
   return shares.map((share) => {
     let sum = 0;

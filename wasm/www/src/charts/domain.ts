@@ -37,7 +37,12 @@ function roundOut(value: number, up: boolean): number {
 }
 
 /** A round domain around a range. `floor` is the lower end of a logarithmic axis, if one is wanted. */
-export function roundDomain(kind: ScaleKind, { min, max, positive }: Range, ticks: number, floor = 0): [number, number] {
+export function roundDomain(
+  kind: ScaleKind,
+  { min, max, positive }: Range,
+  ticks: number,
+  floor = 0,
+): [number, number] {
   if (kind === "log") {
     const top = max > 0 ? max : floor > 0 ? 10 * floor : 1;
     const bottom = floor > 0 ? floor : Math.max(Math.min(positive, top), top * DEEPEST);

@@ -65,7 +65,8 @@ export function createFigure(options: FigureOptions): Figure {
   const context = canvas.getContext("2d");
   if (!context) throw new Error("createFigure: the browser gave no 2D context; wanted one for a chart");
 
-  const heightFor = (width: number) => (typeof options.height === "number" ? options.height : options.height(width));
+  const heightFor = (width: number) =>
+    typeof options.height === "number" ? options.height : options.height(width);
   const colours = () => options.theme?.() ?? (theme ??= readTheme(element));
   let theme: Theme | undefined;
   let width = 0;
@@ -131,7 +132,8 @@ export function createFigure(options: FigureOptions): Figure {
       const { w, h } = size();
       const sheet = new OffscreenCanvas(Math.round(w * scale), Math.round(h * scale));
       const page = sheet.getContext("2d");
-      if (!page) return Promise.reject(new Error("toPng: the browser gave no 2D context; wanted one for the picture"));
+      if (!page)
+        return Promise.reject(new Error("toPng: the browser gave no 2D context; wanted one for the picture"));
       drawExport(canvasPen(page, { width: w, height: h, ratio: scale }), exported);
       return sheet.convertToBlob({ type: "image/png" });
     },

@@ -59,7 +59,12 @@ export function gridLayout(box: Box, columns: number, rows: number): GridLayout 
       const [column, row] = [Math.floor((x - box.x) / w), Math.floor((y - box.y) / h)];
       return column >= 0 && row >= 0 && column < columns && row < rows ? row * columns + column : -1;
     },
-    cell: (i) => ({ x: box.x + (i % columns) * w, y: box.y + Math.floor(i / columns) * h, width: w, height: h }),
+    cell: (i) => ({
+      x: box.x + (i % columns) * w,
+      y: box.y + Math.floor(i / columns) * h,
+      width: w,
+      height: h,
+    }),
   };
 }
 
@@ -131,7 +136,8 @@ export function heatMap(pen: Pen, box: Box, data: HeatMap, theme: Theme): GridLa
   });
   pen.rect(square, { stroke: theme.line, width: 1 });
   if (data.peaks) drawPeaks(pen, layout, data.peaks, theme);
-  if (data.cursor !== undefined && data.cursor >= 0 && data.cursor < side * side) drawCursor(pen, layout, data.cursor, theme);
+  if (data.cursor !== undefined && data.cursor >= 0 && data.cursor < side * side)
+    drawCursor(pen, layout, data.cursor, theme);
   return layout;
 }
 
@@ -148,7 +154,8 @@ function drawContours(pen: Pen, { box, columns }: GridLayout, list: readonly Con
     // All loops of a level in one path; a point that is no number parts them.
     const points: number[] = [];
     for (const loop of loops) {
-      for (let i = 0; i < loop.length; i += 2) points.push(box.x + scale * loop[i]!, box.y + scale * loop[i + 1]!);
+      for (let i = 0; i < loop.length; i += 2)
+        points.push(box.x + scale * loop[i]!, box.y + scale * loop[i + 1]!);
       points.push(NaN, NaN);
     }
     if (points.length === 0) continue;

@@ -49,6 +49,10 @@ export function legendBar(pen: Pen, box: Box, data: LegendBar, theme: Theme): vo
   for (const value of values) {
     const t = shade(value, max, gamma, difference);
     const anchor = t <= 0 ? "start" : t >= 1 ? "end" : "middle";
-    labels.put(box.x + t * box.width, top + BAR + 4, formatNumber(value, 2), { ...style, anchor, baseline: "top" });
+    labels.put(box.x + t * box.width, top + BAR + 4, formatNumber(value, 2), {
+      ...style,
+      anchor,
+      baseline: "top",
+    });
   }
 }

@@ -79,7 +79,7 @@ function ticksThatFit(pen: Pick<Pen, "measure">, scale: Scale, room: number, sty
 export function lineLayout(pen: Pick<Pen, "measure">, box: Box, data: LineChart): LineLayout {
   const style: TextStyle = { fill: "", size: SIZE };
   const kind = data.y.scale ?? "linear";
-  const top = box.y + ROW + (data.marks?.length ? ROW : 0) + 2;
+  const top = box.y + ROW + (data.marks?.length ? ROW : 4) + 4;
   const height = Math.max(1, box.y + box.height - 2 * ROW - 4 - top);
   const count = Math.max(2, Math.min(6, Math.floor(height / 34)));
 
@@ -87,12 +87,19 @@ export function lineLayout(pen: Pick<Pen, "measure">, box: Box, data: LineChart)
   const range = rangeOf([...shown(data).map((s) => s.y), references]);
   const yDomain = data.y.domain ?? roundDomain(kind, range, count, data.y.floor);
   const size = Math.max(Math.abs(yDomain[0]), Math.abs(yDomain[1]));
-  const y = makeScale(kind, yDomain, [top + height, top], data.y.threshold ?? 10 ** Math.floor(Math.log10(size) - 2));
+  const y = makeScale(
+    kind,
+    yDomain,
+    [top + height, top],
+    data.y.threshold ?? 10 ** Math.floor(Math.log10(size) - 2),
+  );
   const yTicks = y.ticks(count);
 
   const xs = rangeOf(shown(data).map((s) => s.x));
-  const xDomain = data.x.domain ?? (xs.max > xs.min ? ([xs.min, xs.max] as const) : roundDomain("linear", xs, 2));
-  const widest = (texts: readonly string[]) => texts.reduce((most, t) => Math.max(most, pen.measure(t, style)), 0);
+  const xDomain =
+    data.x.domain ?? (xs.max > xs.min ? ([xs.min, xs.max] as const) : roundDomain("linear", xs, 2));
+  const widest = (texts: readonly string[]) =>
+    texts.reduce((most, t) => Math.max(most, pen.measure(t, style)), 0);
   const names = named(data).map((s) => s.name);
   const edge = widest(makeScale("linear", xDomain, [0, 1]).labels(xDomain)) / 2 + 2;
   const left = box.x + Math.max(Math.ceil(widest(y.labels(yTicks))) + 8, edge);
@@ -172,7 +179,13 @@ function drawCursor(pen: Pen, data: LineChart, { plot, x, y }: LineLayout, theme
 
 const outside = (x: number, xs: ArrayLike<number>) => x < xs[0]! || x > xs[xs.length - 1]!;
 
-function drawText(pen: Pen, box: Box, data: LineChart, { plot, x, y, xTicks, yTicks }: LineLayout, theme: Theme): void {
+function drawText(
+  pen: Pen,
+  box: Box,
+  data: LineChart,
+  { plot, x, y, xTicks, yTicks }: LineLayout,
+  theme: Theme,
+): void {
   const labels = makeLabels(pen, box);
   const small: TextStyle = { fill: theme.muted, size: SIZE };
   const bottom = plot.y + plot.height;
@@ -181,12 +194,24 @@ function drawText(pen: Pen, box: Box, data: LineChart, { plot, x, y, xTicks, yTi
 
   put(box.x, box.y + 2, data.y.label, { ...small, baseline: "top", weight: 500 });
   const right = plot.x + plot.width;
-  put(right, box.y + box.height - 2, data.x.label, { ...small, anchor: "end", baseline: "bottom" }, plot.width);
+  put(
+    right,
+    box.y + box.height - 2,
+    data.x.label,
+    { ...small, anchor: "end", baseline: "bottom" },
+    plot.width,
+  );
   if (data.cursor !== undefined && data.cursor >= x.domain[0] && data.cursor <= x.domain[1]) {
     const text = formatNumber(data.cursor, 6);
     const half = pen.measure(text, small) / 2;
     const at = Math.min(box.x + box.width - half, Math.max(box.x + half, x.toPixel(data.cursor)));
-    put(at, bottom + 6, text, { fill: theme.ink, size: SIZE, weight: 600, anchor: "middle", baseline: "top" });
+    put(at, bottom + 6, text, {
+      fill: theme.ink,
+      size: SIZE,
+      weight: 600,
+      anchor: "middle",
+      baseline: "top",
+    });
     labels.reserve({ x: at - half - 8, y: bottom + 6, width: 2 * half + 16, height: SIZE });
   }
   const xLabels = x.labels(xTicks);
@@ -216,7 +241,10 @@ function drawText(pen: Pen, box: Box, data: LineChart, { plot, x, y, xTicks, yTi
     const text = fitText(pen, series.name, small, room);
     if (!labels.put(right + SWATCH + 8, at, text, { ...small, fill: theme.ink, baseline: "middle" })) return;
     const swatch = { stroke: series.colour, width: 2 };
-    pen.path([right + 5, at, right + 5 + SWATCH, at], series.dash ? { ...swatch, dash: series.dash } : swatch);
+    pen.path(
+      [right + 5, at, right + 5 + SWATCH, at],
+      series.dash ? { ...swatch, dash: series.dash } : swatch,
+    );
   });
 }
 
@@ -226,7 +254,9 @@ function endLabels(pen: Pen, data: LineChart, y: Scale, plot: Box): { series: Se
   const ends = named(data).flatMap((series) => {
     let i = series.y.length - 1;
     while (i >= 0 && !Number.isFinite(series.y[i])) i--;
-    return i < 0 ? [] : [{ series, at: Math.min(plot.y + plot.height, Math.max(plot.y, y.toPixel(series.y[i]!))) }];
+    return i < 0
+      ? []
+      : [{ series, at: Math.min(plot.y + plot.height, Math.max(plot.y, y.toPixel(series.y[i]!))) }];
   });
   ends.sort((a, b) => a.at - b.at);
   // Down from the top, then back up from the bottom: after both, neighbours are apart and inside.

@@ -59,8 +59,11 @@ export function logTicks(min: number, max: number, count: number): number[] {
 
 /** Zero and powers of ten on both sides, for an axis that is linear near zero (below `width`) and logarithmic beyond. */
 export function symlogTicks(min: number, max: number, width: number, count: number): number[] {
-  const half = (limit: number) => (limit > width ? logTicks(width, limit, Math.max(2, Math.floor(count / 2))) : []);
-  const ticks = half(-min).reverse().map((v) => -v);
+  const half = (limit: number) =>
+    limit > width ? logTicks(width, limit, Math.max(2, Math.floor(count / 2))) : [];
+  const ticks = half(-min)
+    .reverse()
+    .map((v) => -v);
   if (min <= 0 && max >= 0) ticks.push(0);
   ticks.push(...half(max));
   const inside = ticks.filter((v) => v >= min && v <= max);

@@ -59,7 +59,9 @@ export const TEXT_SIZE = 12;
 
 /** Points as one flat list. */
 export function flat(points: Points): ArrayLike<number> {
-  return typeof points[0] === "object" ? (points as readonly (readonly [number, number])[]).flat() : (points as ArrayLike<number>);
+  return typeof points[0] === "object"
+    ? (points as readonly (readonly [number, number])[]).flat()
+    : (points as ArrayLike<number>);
 }
 
 /** How far below `y` the letters stand, in pixels. Fixed shares of the size, the same in every back end. */

@@ -57,17 +57,24 @@ export function svgPen(width: number, height: number, title: string, description
         }
       }
       if (close && down) d += "Z";
-      if (d) parts.push(`<path d="${d}"${paintAttributes(paint)}${paint.stroke ? ' stroke-linejoin="round"' : ""}/>`);
+      if (d)
+        parts.push(
+          `<path d="${d}"${paintAttributes(paint)}${paint.stroke ? ' stroke-linejoin="round"' : ""}/>`,
+        );
     },
     rect({ x, y, width: w, height: h }, paint, radius = 0) {
       if (!Number.isFinite(x + y + w + h) || w < 0 || h < 0) return;
-      parts.push(`<rect${attributes({ x, y, width: w, height: h, rx: radius || undefined })}${paintAttributes(paint)}/>`);
+      parts.push(
+        `<rect${attributes({ x, y, width: w, height: h, rx: radius || undefined })}${paintAttributes(paint)}/>`,
+      );
     },
     circles(centres, radius, paint) {
       const p = flat(centres);
       for (let i = 0; i + 1 < p.length; i += 2) {
         if (!Number.isFinite(p[i]! + p[i + 1]!)) continue;
-        parts.push(`<circle${attributes({ cx: p[i]!, cy: p[i + 1]!, r: radius })}${paintAttributes(paint)}/>`);
+        parts.push(
+          `<circle${attributes({ cx: p[i]!, cy: p[i + 1]!, r: radius })}${paintAttributes(paint)}/>`,
+        );
       }
     },
     text(x, y, text, style) {
@@ -119,7 +126,7 @@ function runs(columns: number, rows: number, rgba: Uint8ClampedArray): string {
     for (let from = 0, to = 0; from < columns; from = to) {
       const colour = key(row * columns + from);
       const alpha = rgba[4 * (row * columns + from) + 3]!;
-      for (to = from + 1; to < columns && key(row * columns + to) === colour; ) {
+      for (to = from + 1; to < columns && key(row * columns + to) === colour;) {
         if (rgba[4 * (row * columns + to) + 3] !== alpha) break;
         to++;
       }
@@ -154,4 +161,3 @@ function blend(columns: number, rows: number, rgba: Uint8ClampedArray): [number,
   }
   return [c, r, out];
 }
-

@@ -2,14 +2,7 @@ import { type ColourMap, type Rgb, contrast, divergingMap, parseColour, sequenti
 
 /** The methods that can run in the race. */
 export type LaneKind =
-  | "flowrl"
-  | "vargrad"
-  | "normalised"
-  | "published"
-  | "grpo"
-  | "ppo"
-  | "reinforce"
-  | "reward-kl";
+  "flowrl" | "vargrad" | "normalised" | "published" | "grpo" | "ppo" | "reinforce" | "reward-kl";
 
 /** The colours of a chart. */
 export interface Theme {
@@ -152,7 +145,9 @@ export function readTheme(element: Element): Theme {
 export function watchTheme(changed: () => void): () => void {
   const observer = new MutationObserver(changed);
   observer.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme", "class"] });
-  const queries = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) => matchMedia(query));
+  const queries = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) =>
+    matchMedia(query),
+  );
   for (const query of queries) query.addEventListener("change", changed);
   return () => {
     observer.disconnect();

@@ -16,28 +16,37 @@ const theme = THEMES[0]!;
 
 /** The rectangles of one colour in an SVG. */
 function rects(svg: string, colour: string) {
-  const found = svg.matchAll(/<rect x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)" height="([\d.]+)" fill="(#\w+)"/g);
-  return [...found].filter((m) => m[5] === colour).map((m) => m.slice(1, 5).map(Number) as [number, number, number, number]);
+  const found = svg.matchAll(
+    /<rect x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)" height="([\d.]+)" fill="(#\w+)"/g,
+  );
+  return [...found]
+    .filter((m) => m[5] === colour)
+    .map((m) => m.slice(1, 5).map(Number) as [number, number, number, number]);
 }
 
 test("bars run from zero to their values, upwards and to the right", () => {
   const values = [3, -1, 0, NaN, 2];
   for (const horizontal of [false, true]) {
     const data: Bars = {
-      labels: ["a", "b", "c", "d", "e"], series: [{ name: "s", colour: "#0000ff", values }], value: { label: "v" }, horizontal,
+      labels: ["a", "b", "c", "d", "e"],
+      series: [{ name: "s", colour: "#0000ff", values }],
+      value: { label: "v" },
+      horizontal,
     };
     const { pen, svg } = spyPen(400, 200);
     const layout = bars(pen, { x: 0, y: 0, width: 400, height: 200 }, data, theme);
     const zero = layout.value.toPixel(0);
     const drawn = rects(svg(), "#0000ff");
     expect(drawn.length).toBe(4);
-    values.filter((v) => Number.isFinite(v)).forEach((v, i) => {
-      const [x, y, w, h] = drawn[i]!;
-      const [low, high] = horizontal ? [x, x + w] : [y, y + h];
-      const ends = [zero, layout.value.toPixel(v)].sort((a, b) => a - b);
-      expect(Math.abs(low - ends[0]!)).toBeLessThan(0.02);
-      expect(Math.abs(high - ends[1]!)).toBeLessThan(0.02);
-    });
+    values
+      .filter((v) => Number.isFinite(v))
+      .forEach((v, i) => {
+        const [x, y, w, h] = drawn[i]!;
+        const [low, high] = horizontal ? [x, x + w] : [y, y + h];
+        const ends = [zero, layout.value.toPixel(v)].sort((a, b) => a - b);
+        expect(Math.abs(low - ends[0]!)).toBeLessThan(0.02);
+        expect(Math.abs(high - ends[1]!)).toBeLessThan(0.02);
+      });
   }
 });
 
@@ -50,7 +59,11 @@ test("bars of a group stand side by side inside their group, and a point finds t
     const horizontal = random() < 0.5;
     const data: Bars = {
       labels: Array.from({ length: n }, (_, i) => `group ${i}`),
-      series: colours.map((colour) => ({ name: colour, colour, values: Array.from({ length: n }, () => random() - 0.3) })),
+      series: colours.map((colour) => ({
+        name: colour,
+        colour,
+        values: Array.from({ length: n }, () => random() - 0.3),
+      })),
       value: { label: "v" },
       horizontal,
     };
@@ -105,7 +118,12 @@ test("whiskers count in the domain; a chart of nothing stands", () => {
   expect(domain[0]).toBeLessThanOrEqual(-3);
   expect(domain[1]).toBeGreaterThanOrEqual(5);
   const empty = spyPen(300, 200);
-  bars(empty.pen, { x: 0, y: 0, width: 300, height: 200 }, { labels: [], series: [], value: { label: "v" } }, theme);
+  bars(
+    empty.pen,
+    { x: 0, y: 0, width: 300, height: 200 },
+    { labels: [], series: [], value: { label: "v" } },
+    theme,
+  );
   expect(xmlFault(empty.svg())).toBeUndefined();
 });
 
@@ -115,7 +133,11 @@ test("a grid map counts rows from the bottom, finds its cells, and keeps its tex
     const [columns, rows] = [1 + Math.floor(16 * random()), 1 + Math.floor(12 * random())];
     const data: GridMap = {
       columns: { label: "β", values: Array.from({ length: columns }, (_, i) => 2 ** i / 4) },
-      rows: { label: "learning rate", values: Array.from({ length: rows }, (_, i) => 10 ** (i / 2 - 4)), format: (v) => formatNumber(v, 2) },
+      rows: {
+        label: "learning rate",
+        values: Array.from({ length: rows }, (_, i) => 10 ** (i / 2 - 4)),
+        format: (v) => formatNumber(v, 2),
+      },
       values: Array.from({ length: columns * rows }, () => (random() < 0.1 ? NaN : random())),
       selected: 0,
       cursor: columns * rows - 1,
@@ -137,7 +159,9 @@ test("a grid map counts rows from the bottom, finds its cells, and keeps its tex
 test("a grid map colours the cell it is told", () => {
   const { pen, svg } = spyPen(300, 200);
   const data: GridMap = {
-    columns: { label: "x", values: [1, 2, 3] }, rows: { label: "y", values: [1, 2] }, values: [1, 0, 0, 0, 0, NaN],
+    columns: { label: "x", values: [1, 2, 3] },
+    rows: { label: "y", values: [1, 2] },
+    values: [1, 0, 0, 0, 0, NaN],
   };
   gridMap(pen, { x: 0, y: 0, width: 300, height: 200 }, data, theme);
   // The first value is the one at the bottom left: second row of the picture, first column. The last is left open.

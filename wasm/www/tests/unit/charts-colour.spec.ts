@@ -10,7 +10,8 @@ test("colours are read in their usual spellings and nothing else", () => {
   expect(parseColour(" #fa0 ")).toEqual([255, 170, 0]);
   expect(parseColour("rgb(1, 2, 3)")).toEqual([1, 2, 3]);
   expect(parseColour("rgb(1 2 3 / 50%)")).toEqual([1, 2, 3]);
-  for (const bad of ["", "red", "#12", "#12345", "rgb(a, b, c)", "var(--x)"]) expect(parseColour(bad)).toBeUndefined();
+  for (const bad of ["", "red", "#12", "#12345", "rgb(a, b, c)", "var(--x)"])
+    expect(parseColour(bad)).toBeUndefined();
 });
 
 test("OKLab goes there and back", () => {
@@ -31,7 +32,8 @@ for (const theme of THEMES) {
       expect(Math.abs(light[255]! - light[0]!)).toBeGreaterThan(0.6);
       const even = (light[255]! - light[0]!) / 255;
       // A colour of eight bits a channel is off by less than half a step.
-      for (let i = 1; i < 256; i++) must(Math.abs(light[i]! - light[0]! - even * i) < 0.004, `uneven at ${i}`);
+      for (let i = 1; i < 256; i++)
+        must(Math.abs(light[i]! - light[0]! - even * i) < 0.004, `uneven at ${i}`);
       for (let i = 2; i < 256; i++) must(way * (light[i]! - light[i - 2]!) > 0, `turns at ${i}`);
     }
   });
@@ -62,13 +64,18 @@ for (const theme of THEMES) {
         expect(against(colour), `${lane} on ${ground}`).toBeGreaterThanOrEqual(3);
       }
       expect(against(theme.sample)).toBeGreaterThanOrEqual(3);
-      for (const text of [theme.ink, theme.muted, theme.accent]) expect(against(text)).toBeGreaterThanOrEqual(4.5);
+      for (const text of [theme.ink, theme.muted, theme.accent])
+        expect(against(text)).toBeGreaterThanOrEqual(4.5);
     }
   });
 }
 
 test("a theme takes what the page sets and fills in the rest", () => {
-  const set: Record<string, string> = { "--paper": "#101010", "--ink-2": " #bbbbbb", "--lane-grpo": "#ff0000" };
+  const set: Record<string, string> = {
+    "--paper": "#101010",
+    "--ink-2": " #bbbbbb",
+    "--lane-grpo": "#ff0000",
+  };
   const theme = themeFrom((name) => set[name] ?? "");
   expect(theme.name).toBe("dark");
   expect(theme.muted).toBe("#bbbbbb");

@@ -23,13 +23,21 @@ function cone(side: number): Float64Array {
 test("contours of a cone are one closed loop near the circle", () => {
   for (const side of [8, 16, 33]) {
     for (const radius of [1.7, 2.5, side / 2 - 1.2]) {
-      for (const loops of [contourLoops(cone(side), side, -radius), contours(cone(side), side, [-radius])[0]!.loops]) {
+      for (const loops of [
+        contourLoops(cone(side), side, -radius),
+        contours(cone(side), side, [-radius])[0]!.loops,
+      ]) {
         expect(loops.length).toBe(1);
         const loop = loops[0]!;
         let turned = 0;
         for (let i = 0; i < loop.length; i += 2) {
           const j = (i + 2) % loop.length;
-          const [x, y, u, v] = [loop[i]!, loop[i + 1]!, loop[j]!, loop[j + 1]!].map((c) => c - side / 2) as [number, number, number, number];
+          const [x, y, u, v] = [loop[i]!, loop[i + 1]!, loop[j]!, loop[j + 1]!].map((c) => c - side / 2) as [
+            number,
+            number,
+            number,
+            number,
+          ];
           must(Math.abs(Math.hypot(x, y) - radius) < 0.5, `(${x}, ${y}) for ${radius}`);
           // Neighbours, the last and the first included, are at most a cell's diagonal apart.
           must(Math.hypot(x - u, y - v) < 1.5, `a jump at (${x}, ${y})`);
@@ -51,7 +59,10 @@ test("every contour closes, stays on the grid and parts high cells from low ones
     for (const loop of loops) {
       must(loop.length >= 6, "a loop of less than three points");
       for (let i = 0; i < loop.length; i += 2) {
-        must(loop[i]! >= 0 && loop[i]! <= columns && loop[i + 1]! >= 0 && loop[i + 1]! <= rows, "leaves the grid");
+        must(
+          loop[i]! >= 0 && loop[i]! <= columns && loop[i + 1]! >= 0 && loop[i + 1]! <= rows,
+          "leaves the grid",
+        );
       }
     }
     // The middle of a cell is inside an odd number of loops exactly if the cell is above the level.
@@ -109,15 +120,28 @@ test("a point finds its cell and a cell its place", () => {
   const random = seeded(9);
   for (let i = 0; i < 500; i++) {
     const [columns, rows] = [1 + Math.floor(20 * random()), 1 + Math.floor(20 * random())];
-    const box = { x: 50 * random(), y: 50 * random(), width: 20 + 300 * random(), height: 20 + 300 * random() };
+    const box = {
+      x: 50 * random(),
+      y: 50 * random(),
+      width: 20 + 300 * random(),
+      height: 20 + 300 * random(),
+    };
     const layout = gridLayout(box, columns, rows);
     const cell = Math.floor(columns * rows * random());
     const { x, y, width, height } = layout.cell(cell);
-    must(layout.cellAt(x + width * (0.01 + 0.98 * random()), y + height * (0.01 + 0.98 * random())) === cell, `${cell}`);
+    must(
+      layout.cellAt(x + width * (0.01 + 0.98 * random()), y + height * (0.01 + 0.98 * random())) === cell,
+      `${cell}`,
+    );
     must(layout.cellAt(box.x - 1, box.y + 1) === -1, "left of the grid");
     must(layout.cellAt(box.x + 1, box.y + box.height + 1) === -1, "below the grid");
   }
-  expect(squareIn({ x: 0, y: 0, width: 300, height: 100 })).toEqual({ x: 100, y: 0, width: 100, height: 100 });
+  expect(squareIn({ x: 0, y: 0, width: 300, height: 100 })).toEqual({
+    x: 100,
+    y: 0,
+    width: 100,
+    height: 100,
+  });
 });
 
 test("colours grow with values; zero and no number are the lowest and none", () => {
@@ -135,14 +159,30 @@ test("a full heat map is well-formed in every mode and says where its cells lie"
   const side = 16;
   const values = cone(side).map((v) => Math.exp(v));
   for (const theme of THEMES) {
-    for (const options of [{}, { smooth: true }, { difference: true, gamma: 1 }, { max: 0.5, map: theme.reward }]) {
+    for (const options of [
+      {},
+      { smooth: true },
+      { difference: true, gamma: 1 },
+      { max: 0.5, map: theme.reward },
+    ]) {
       const { pen, svg } = spyPen(240, 200);
       const samples = { cells: [0, 5, 5, 255, 256, -1, NaN], ages: [0, 0.3, 0.99, 1, 0, 0, 0] };
       const peaks = { cells: [0, 136], covered: [true, false] };
       const lines = contours(values, side, massLevels(values, [0.5, 0.9]));
-      const layout = heatMap(pen, { x: 0, y: 0, width: 240, height: 200 }, {
-        side, values, samples, peaks, contours: lines, cursor: 17, ...options,
-      }, theme);
+      const layout = heatMap(
+        pen,
+        { x: 0, y: 0, width: 240, height: 200 },
+        {
+          side,
+          values,
+          samples,
+          peaks,
+          contours: lines,
+          cursor: 17,
+          ...options,
+        },
+        theme,
+      );
       expect(xmlFault(svg())).toBeUndefined();
       expect(layout.box).toEqual({ x: 20, y: 0, width: 200, height: 200 });
     }
@@ -153,8 +193,19 @@ test("a dot for each sample that is on the grid and not yet gone, the older the 
   const { pen, svg } = spyPen(160, 160);
   const cells = [0, 5, 5, 5, 200, 256, -1];
   const box = { x: 0, y: 0, width: 160, height: 160 };
-  heatMap(pen, box, { side: 16, values: new Float64Array(256), samples: { cells, ages: [0, 0, 0.5, 0.9, 1, 0, 0], colour: "#123456" } }, THEMES[0]!);
-  const dots = [...svg().matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)"[^>]*fill="#123456"(?: opacity="([\d.]+)")?/g)];
+  heatMap(
+    pen,
+    box,
+    {
+      side: 16,
+      values: new Float64Array(256),
+      samples: { cells, ages: [0, 0, 0.5, 0.9, 1, 0, 0], colour: "#123456" },
+    },
+    THEMES[0]!,
+  );
+  const dots = [
+    ...svg().matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)"[^>]*fill="#123456"(?: opacity="([\d.]+)")?/g),
+  ];
   expect(dots.length).toBe(4);
   const alphas = dots.map((d) => Number(d[3] ?? 1));
   expect(alphas).toEqual([1, 1, 0.6, 0.2]);

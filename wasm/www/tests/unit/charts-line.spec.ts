@@ -1,5 +1,13 @@
 import { expect, test } from "@playwright/test";
-import { type LineChart, decimate, lineChart, lineLayout, nearest, sparkline, svgPen } from "../../src/charts";
+import {
+  type LineChart,
+  decimate,
+  lineChart,
+  lineLayout,
+  nearest,
+  sparkline,
+  svgPen,
+} from "../../src/charts";
 import { THEMES, must, seeded, spyPen, textFaults, xmlFault } from "./charts-tools";
 
 const theme = THEMES[0]!;
@@ -44,7 +52,9 @@ test("decimation keeps gaps as gaps and leaves short lines alone", () => {
 test("the nearest point is the nearest", () => {
   const random = seeded(11);
   for (let round = 0; round < 300; round++) {
-    const list = Array.from({ length: Math.floor(12 * random()) }, () => Math.floor(50 * random())).sort((a, b) => a - b);
+    const list = Array.from({ length: Math.floor(12 * random()) }, () => Math.floor(50 * random())).sort(
+      (a, b) => a - b,
+    );
     const x = 70 * random() - 10;
     const i = nearest(list, x);
     if (list.length === 0) must(i === -1, "no list, no place");
@@ -59,16 +69,23 @@ test("labels never overlap or leave the drawing, from 200 to 1200 pixels", () =>
     const height = 120 + Math.floor(200 * random());
     const n = 2 + Math.floor(300 * random());
     const size = 10 ** (10 * random() - 5);
-    const scale = (["linear", "log", "symlog"] as const)[width / 10 % 3]!;
+    const scale = (["linear", "log", "symlog"] as const)[(width / 10) % 3]!;
     const chart: LineChart = {
       series: names.map((name) => ({
-        name, colour: "#123456", x: xs(n, 10 ** Math.floor(5 * random())), ghost: random() < 0.1, hidden: random() < 0.1,
+        name,
+        colour: "#123456",
+        x: xs(n, 10 ** Math.floor(5 * random())),
+        ghost: random() < 0.1,
+        hidden: random() < 0.1,
         y: Float64Array.from({ length: n }, () => size * (random() - (scale === "log" ? 0 : 0.5))),
       })),
       x: { label: "step" },
       y: { label: "a measure with a long name in nats", scale },
       marks: Array.from({ length: 5 }, (_, i) => ({ x: 1000 * random() * i, text: `β = ${i}` })),
-      references: [{ y: 0.3 * size, text: "exact" }, { y: 0.31 * size, text: "also exact, in many more words" }],
+      references: [
+        { y: 0.3 * size, text: "exact" },
+        { y: 0.31 * size, text: "also exact, in many more words" },
+      ],
       cursor: 500 * random(),
       endLabels: random() < 0.7,
     };
@@ -77,8 +94,10 @@ test("labels never overlap or leave the drawing, from 200 to 1200 pixels", () =>
     expect(textFaults(texts, width, height), `at ${width} by ${height}`).toEqual([]);
     expect(xmlFault(svg())).toBeUndefined();
     expect(texts.length).toBeGreaterThan(4);
-    for (const tick of layout.xTicks) must(tick >= layout.x.domain[0] && tick <= layout.x.domain[1], `${tick}`);
-    for (const tick of layout.yTicks) must(tick >= layout.y.domain[0] && tick <= layout.y.domain[1], `${tick}`);
+    for (const tick of layout.xTicks)
+      must(tick >= layout.x.domain[0] && tick <= layout.x.domain[1], `${tick}`);
+    for (const tick of layout.yTicks)
+      must(tick >= layout.y.domain[0] && tick <= layout.y.domain[1], `${tick}`);
   }
 });
 
@@ -87,7 +106,8 @@ test("a plot of ordinary size has at least two ticks a way", () => {
     for (let width = 200; width <= 1200; width += 50) {
       const chart: LineChart = {
         series: [{ name: "a", colour: "#123456", x: xs(100, 20), y: xs(100, 0.01) }],
-        x: { label: "step" }, y: { label: "y", scale },
+        x: { label: "step" },
+        y: { label: "y", scale },
       };
       const { pen, texts } = spyPen(width, 160);
       const layout = lineChart(pen, { x: 0, y: 0, width, height: 160 }, chart, theme);
@@ -117,7 +137,9 @@ test("zeros on a logarithmic axis lie on its floor, missing values break the lin
 
 test("pixels and data turn into each other", () => {
   const chart: LineChart = {
-    series: [{ name: "a", colour: "#123", x: xs(50), y: xs(50, 0.1) }], x: { label: "x" }, y: { label: "y", scale: "log" },
+    series: [{ name: "a", colour: "#123", x: xs(50), y: xs(50, 0.1) }],
+    x: { label: "x" },
+    y: { label: "y", scale: "log" },
   };
   const layout = lineLayout(svgPen(300, 200, "", ""), { x: 10, y: 20, width: 300, height: 200 }, chart);
   const { x, y } = layout.toPixel(17, 0.9);
@@ -130,14 +152,24 @@ test("hidden series leave no trace; nothing at all still draws axes", () => {
   const box = { x: 0, y: 0, width: 300, height: 160 };
   const { pen, paths } = spyPen(300, 160);
   const hidden = { name: "a", colour: "#abcdef", hidden: true, x: [0, 1], y: [0, 1e9] };
-  const layout = lineChart(pen, box, { series: [hidden], x: { label: "x" }, y: { label: "y" }, cursor: 0.5 }, theme);
+  const layout = lineChart(
+    pen,
+    box,
+    { series: [hidden], x: { label: "x" }, y: { label: "y" }, cursor: 0.5 },
+    theme,
+  );
   expect(paths.some((p) => p.stroke === "#abcdef")).toBe(false);
   expect(layout.y.domain[1]).toBeLessThan(10);
   for (const scale of ["linear", "log", "symlog"] as const) {
     for (const y of [[], [NaN, NaN], [0, 0], [3, 3], [-1, -1]]) {
       const spy = spyPen(300, 160);
       const one = { name: "a", colour: "#abcdef", x: y.map((_, i) => i), y };
-      lineChart(spy.pen, box, { series: [one], x: { label: "x" }, y: { label: "y", scale }, endLabels: true }, theme);
+      lineChart(
+        spy.pen,
+        box,
+        { series: [one], x: { label: "x" }, y: { label: "y", scale }, endLabels: true },
+        theme,
+      );
       expect(xmlFault(spy.svg()), `${scale} ${y}`).toBeUndefined();
       expect(textFaults(spy.texts, 300, 160)).toEqual([]);
     }
@@ -151,7 +183,10 @@ test("a sparkline stays inside its box", () => {
   const { points } = paths.find((p) => p.stroke === "#00f000")!;
   expect(points.length).toBeLessThan(800);
   for (let i = 0; i < points.length; i += 2) {
-    must(points[i]! >= 0 && points[i]! <= 80 && points[i + 1]! >= 0 && points[i + 1]! <= 20, "leaves the box");
+    must(
+      points[i]! >= 0 && points[i]! <= 80 && points[i + 1]! >= 0 && points[i + 1]! <= 20,
+      "leaves the box",
+    );
   }
   sparkline(pen, { x: 0, y: 0, width: 80, height: 20 }, { values: [], colour: "#00f", scale: "log" }, theme);
   expect(xmlFault(svg())).toBeUndefined();

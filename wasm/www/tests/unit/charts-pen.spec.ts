@@ -4,7 +4,15 @@ import { must, seeded, xmlFault } from "./charts-tools";
 
 test("the checker of XML knows good from bad", () => {
   expect(xmlFault('<a b="1"><c/>x &amp; y</a>')).toBeUndefined();
-  for (const bad of ["<a>", "<a></b>", "<a/><b/>", "<a>x & y</a>", '<a b="<"/>', '<a b="1" b="2"/>', '<a x="NaN"/>']) {
+  for (const bad of [
+    "<a>",
+    "<a></b>",
+    "<a/><b/>",
+    "<a>x & y</a>",
+    '<a b="<"/>',
+    '<a b="1" b="2"/>',
+    '<a x="NaN"/>',
+  ]) {
     expect(xmlFault(bad), bad).toBeDefined();
   }
 });
@@ -44,7 +52,15 @@ test("a point that is not finite lifts the pen; pairs and flat lists draw the sa
     return pen.svg();
   };
   expect(draw([0, 0, 1, 1, NaN, 0, 2, 2, 3, 3])).toContain('d="M0 0L1 1M2 2L3 3"');
-  expect(draw([[0, 0], [1, 1], [NaN, 0], [2, 2], [3, 3]])).toBe(draw([0, 0, 1, 1, NaN, 0, 2, 2, 3, 3]));
+  expect(
+    draw([
+      [0, 0],
+      [1, 1],
+      [NaN, 0],
+      [2, 2],
+      [3, 3],
+    ]),
+  ).toBe(draw([0, 0, 1, 1, NaN, 0, 2, 2, 3, 3]));
 });
 
 test("cells of an SVG cover the grid exactly once, in the right colours", () => {

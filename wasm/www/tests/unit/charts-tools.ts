@@ -39,7 +39,10 @@ export function spyPen(width: number, height: number) {
       inner.text(x, y, text, style);
     },
     path(points, paint, close) {
-      paths.push({ points: (Array.from(points as ArrayLike<number | number[]>) as number[]).flat(), stroke: paint.stroke });
+      paths.push({
+        points: (Array.from(points as ArrayLike<number | number[]>) as number[]).flat(),
+        stroke: paint.stroke,
+      });
       inner.path(points, paint, close);
     },
   };
@@ -51,7 +54,8 @@ export function textFaults(texts: readonly Drawn[], width: number, height: numbe
   const faults: string[] = [];
   texts.forEach((a, i) => {
     const { x, y, width: w, height: h } = a.box;
-    if (x < -1 || y < -1 || x + w > width + 1 || y + h > height + 1) faults.push(`"${a.text}" leaves the drawing`);
+    if (x < -1 || y < -1 || x + w > width + 1 || y + h > height + 1)
+      faults.push(`"${a.text}" leaves the drawing`);
     for (const b of texts.slice(i + 1)) if (overlaps(a.box, b.box)) faults.push(`"${a.text}" on "${b.text}"`);
   });
   return faults;
