@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use sections::{
-    EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection, SamplingSection,
-    TrainSection,
+    Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
+    SamplingSection, TrainSection,
 };
 pub use task::{TaskKind, TaskSection};
 

@@ -3,16 +3,19 @@
 use std::path::Path;
 
 mod common;
+#[path = "lab/landscape.rs"]
+mod landscape;
 
 use common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
 use serde_json::Value;
 
-const TASKS: [&str; 4] = ["bandit", "hypergrid", "bits", "tree"];
+const TASKS: [&str; 5] = ["bandit", "landscape", "hypergrid", "bits", "tree"];
 
 /// Small enough for a test.
 fn small(task: &str) -> Vec<&str> {
     let options: &[&str] = match task {
         "bandit" => &["--set", "size=16"],
+        "landscape" => &["--set", "side=8"],
         "hypergrid" => &["--set", "side=5", "--set", "width=32"],
         "bits" => &["--set", "bits=6"],
         _ => &["--set", "task.length=3"],
@@ -88,13 +91,21 @@ fn the_defaults_converge_and_their_values_are_stable() {
 }
 
 /// tv, kl, log Z error and expected reward at steps 0, 10 and 20.
-const PINNED: [(&str, [[f64; 4]; 3]); 4] = [
+const PINNED: [(&str, [[f64; 4]; 3]); 5] = [
     (
         "bandit",
         [
             [0.8356736013, 5.280710863, -7.286013553, 0.2005302596],
             [0.648990863, 2.833145344, -6.274716923, 0.478568364],
             [0.3837613386, 0.9740768059, -5.202820728, 0.7367309916],
+        ],
+    ),
+    (
+        "landscape",
+        [
+            [0.6746916351, 1.432437224, -2.78641405, 0.2256628044],
+            [0.6332151029, 1.228601513, -1.818714403, 0.262504087],
+            [0.5794650018, 1.023567824, -1.065149926, 0.3043390708],
         ],
     ),
     (
@@ -126,7 +137,7 @@ const PINNED: [(&str, [[f64; 4]; 3]); 4] = [
 #[test]
 fn a_run_killed_at_any_moment_continues_to_the_same_bits() {
     let directory = tempfile::tempdir().unwrap();
-    for task in ["hypergrid", "tree"] {
+    for task in ["hypergrid", "tree", "landscape"] {
         // Long enough to be killed in, with checkpoints that fall between two records.
         let more = ["--steps", "1500", "--set", "save_every=33", "--set", "every=50"];
         let arguments = [&small(task)[..], &more].concat();
@@ -286,7 +297,7 @@ fn keys_of_another_task_are_named() {
         (&["--task", "hypergrid", "--set", "task.sides=8"], &["task.sides", "kind, side, dim, reward"]),
         (&["--task", "hypergrid", "--set", "side=1"], &["side", "at least 2"]),
         (&["--task", "hypergrid", "--set", "side=x"], &["task.side", "usize"]),
-        (&["--task", "bandit", "--set", "task.preset=peak"], &["task.preset", "two-peaks"]),
+        (&["--task", "hypergrid", "--set", "task.preset=ring"], &["task.preset", "belongs to bandit, landscape"]),
         (&["--task", "hypergrid", "--objective", "grpo", "--set", "kl=0.1"], &["kl", "no reference policy"]),
         (&["--task", "bits", "--set", "bits=30"], &["bits"]),
         (&["--task", "bits", "--set", "exploration=2"], &["exploration"]),

@@ -58,6 +58,35 @@ fn a_run_leaves_what_it_promises_and_replays() {
     assert_same_run(&run, &directory.path().join("c"), 4);
 }
 
+/// What a run without any flag begins with is pinned. A change of it changes the results of every user: it needs a reason and a
+/// line in the changelog.
+#[test]
+fn the_first_steps_of_the_default_run_are_stable() {
+    let directory = tempfile::tempdir().unwrap();
+    // Fewer steps than by default, but the same ones: the learning rate is still being warmed up.
+    ok(&["train", "--steps", "3", "--out", "a"], directory.path());
+    let records = timeless(&directory.path().join("a"));
+    let names = ["reward_mean", "loss", "entropy_mean", "grad_norm", "log_z_mean"];
+    for (record, wanted) in records[1..].iter().zip(FIRST_STEPS) {
+        assert_near(record, &names, &wanted);
+    }
+    let names = ["eval_success", "eval_success_exact", "eval_entropy", "eval_solutions"];
+    assert_near(&records[0], &names, &[0.41650390625, 0.4067602815, 0.3260832792, 5.6484375]);
+}
+
+/// Mean reward, loss, entropy, norm of the gradient and mean log Z of the steps 1, 2 and 3.
+const FIRST_STEPS: [[f64; 5]; 3] = [
+    [0.40625, 196.8741344, 0.3293701933, 33.41333713, 0.0],
+    [0.3359375, 184.571235, 0.3594262135, 16.60519776, 0.002636106561],
+    [0.5625, 159.9584918, 0.2706066256, 19.68277949, -0.001439987314],
+];
+
+fn assert_near(record: &Value, names: &[&str], wanted: &[f64]) {
+    let found: Vec<f64> = names.iter().map(|name| record[name].as_f64().unwrap()).collect();
+    let near = found.iter().zip(wanted).all(|(a, b)| (a - b).abs() <= 1e-5 * b.abs().max(1e-3));
+    assert!(near, "step {}: {names:?} are {found:?}, pinned {wanted:?}", record["step"]);
+}
+
 #[test]
 fn every_objective_trains() {
     let directory = tempfile::tempdir().unwrap();

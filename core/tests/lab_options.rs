@@ -4,7 +4,8 @@
 use std::fmt::Debug;
 
 use flowrl_core::lab::{
-    Bandit, BanditOptions, BanditPreset, Bits, BitsOptions, Environment, HypergridOptions, Strings, StringsOptions,
+    Bandit, BanditOptions, BanditPreset, Bits, BitsOptions, Environment, HypergridOptions, LandscapeOptions,
+    LandscapePreset, Strings, StringsOptions,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,12 +22,17 @@ fn round_trip<O: Serialize + DeserializeOwned + Default + PartialEq + Debug>(tex
 #[test]
 fn options_round_trip_and_unknown_ones_are_refused() {
     round_trip::<BanditOptions>(r#"{"preset":"two-peaks","size":64,"reference":"uniform","seed":0}"#);
+    round_trip::<LandscapeOptions>(r#"{"preset":"four-peaks","side":16,"seed":0}"#);
     round_trip::<HypergridOptions>(r#"{"side":8,"dim":2,"reward":"easy"}"#);
     round_trip::<BitsOptions>(r#"{"bits":8,"word":1,"modes":4,"seed":0}"#);
     round_trip::<StringsOptions>(r#"{"length":5,"symbols":3,"modes":3,"seed":0}"#);
     for &preset in BanditPreset::ALL {
         let text = format!(r#"{{"preset":"{preset}"}}"#);
         assert_eq!(serde_json::from_str::<BanditOptions>(&text).expect("valid").preset, preset);
+    }
+    for &preset in LandscapePreset::ALL {
+        let text = format!(r#"{{"preset":"{preset}"}}"#);
+        assert_eq!(serde_json::from_str::<LandscapeOptions>(&text).expect("valid").preset, preset);
     }
 }
 

@@ -22,7 +22,7 @@ use text::Text;
 /// Train a policy, start to finish, and write a report.
 ///
 /// Without any flag: the small model in this program, Countdown problems, the FlowRL paper's objective. With --task bandit,
-/// hypergrid, bits or tree: a small policy on a task whose target is known exactly.
+/// landscape, hypergrid, bits or tree: a small policy on a task whose target is known exactly.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TrainArgs {
     #[command(flatten)]

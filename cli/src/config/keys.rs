@@ -6,11 +6,11 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::TaskKind;
-use TaskKind::{Bandit, Bits, Countdown, Hypergrid, Prompts, Tree};
+use TaskKind::{Bandit, Bits, Countdown, Hypergrid, Landscape, Prompts, Tree};
 
 const ALL: &[TaskKind] = TaskKind::ALL;
 const TEXT: &[TaskKind] = &[Countdown, Prompts];
-const LAB: &[TaskKind] = &[Bandit, Hypergrid, Bits, Tree];
+const LAB: &[TaskKind] = &[Bandit, Landscape, Hypergrid, Bits, Tree];
 
 /// Section, the tasks that know the keys, keys.
 const KEYS: &[(&str, &[TaskKind], &[&str])] = &[
@@ -18,8 +18,11 @@ const KEYS: &[(&str, &[TaskKind], &[&str])] = &[
     ("policy", LAB, &["kind", "width", "layers", "backward", "exploration"]),
     ("task", ALL, &["kind"]),
     ("task", TEXT, &["numbers", "max_number", "max_target", "seed", "prompts", "held_out", "verifier"]),
-    ("task", &[Bandit], &["preset", "size", "reference", "rewards", "seed"]),
-    ("task", &[Hypergrid], &["side", "dim", "reward"]),
+    ("task", &[Bandit, Landscape], &["preset", "rewards", "seed"]),
+    ("task", &[Bandit], &["size", "reference"]),
+    ("task", &[Landscape], &["reference_weights"]),
+    ("task", &[Hypergrid, Landscape], &["side"]),
+    ("task", &[Hypergrid], &["dim", "reward"]),
     ("task", &[Bits], &["bits", "word", "modes", "seed"]),
     ("task", &[Tree], &["length", "symbols", "modes", "seed"]),
     ("objective", ALL, &["kind", "preset", "beta", "length", "reward", "reward_ddof", "reward_eps", "importance"]),
@@ -28,7 +31,7 @@ const KEYS: &[(&str, &[TaskKind], &[&str])] = &[
     ("objective", LAB, &["balance"]),
     ("train", ALL, &["steps", "epochs", "seed", "threads"]),
     ("train", TEXT, &["prompts", "samples", "minibatches", "micro_batch", "rollouts"]),
-    ("train", LAB, &["batch"]),
+    ("train", LAB, &["batch", "arithmetic"]),
     ("sampling", TEXT, &["max_tokens", "temperature", "top_k", "top_p"]),
     ("optimizer", ALL, &["learning_rate", "warmup", "decay", "beta1", "beta2", "eps", "weight_decay", "clip_norm"]),
     ("log_z", ALL, &["learning_rate", "weight_decay", "detach_trunk", "layers", "layer_norm", "dropout", "zero_init"]),

@@ -67,9 +67,22 @@ pub struct TrainSection {
     pub seed: u64,
     /// Threads; 0 means one for each processor. Changes no bit of the result.
     pub threads: usize,
+    /// Lab: `fast`, or the plain `reference`, which gives the same bits on every platform.
+    pub arithmetic: Arithmetic,
     /// Stored completions to learn from instead of sampling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollouts: Option<PathBuf>,
+}
+
+/// Lab: what computes a policy, and how its bits compare with those of other machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arithmetic {
+    /// Vector instructions and a library's matrix products.
+    #[default]
+    Fast,
+    /// Plain loops on one thread: the same bits on every platform, WebAssembly among them.
+    Reference,
 }
 
 /// How to sample.
@@ -168,6 +181,7 @@ impl Default for TrainSection {
             micro_batch: 0,
             seed: 0,
             threads: 0,
+            arithmetic: Arithmetic::Fast,
             rollouts: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flowrl_core::lab::{BanditPreset, BanditReference, HypergridReward};
+use flowrl_core::lab::{BanditPreset, BanditReference, HypergridReward, LandscapePreset};
 use flowrl_core::optim::Decay;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ pub enum TaskKind {
     Prompts,
     /// Lab: a finite set of answers
     Bandit,
+    /// Lab: a square of answers of two tokens each, with hills of reward
+    Landscape,
     /// Lab: the grid of the GFlowNet benchmark
     Hypergrid,
     /// Lab: sequences of bits with planted modes
@@ -30,7 +32,7 @@ pub enum TaskKind {
 impl TaskKind {
     /// Every task.
     pub const ALL: &'static [Self] =
-        &[Self::Countdown, Self::Prompts, Self::Bandit, Self::Hypergrid, Self::Bits, Self::Tree];
+        &[Self::Countdown, Self::Prompts, Self::Bandit, Self::Landscape, Self::Hypergrid, Self::Bits, Self::Tree];
 
     /// Its name in a file and on the command line.
     #[must_use]
@@ -39,6 +41,7 @@ impl TaskKind {
             Self::Countdown => "countdown",
             Self::Prompts => "prompts",
             Self::Bandit => "bandit",
+            Self::Landscape => "landscape",
             Self::Hypergrid => "hypergrid",
             Self::Bits => "bits",
             Self::Tree => "tree",
@@ -56,6 +59,7 @@ impl TaskKind {
     pub const fn beta(self) -> f64 {
         match self {
             Self::Bandit => 10.0,
+            Self::Landscape => 6.0,
             Self::Tree => 5.0,
             // r = ln R: β = 1 is the target of the GFlowNet papers.
             _ => 1.0,
@@ -97,16 +101,20 @@ pub struct TaskSection {
     pub held_out: Option<PathBuf>,
     /// Prompts: `countdown`, `exact` or `number`.
     pub verifier: String,
-    /// Bandit: the shape of the rewards.
-    pub preset: BanditPreset,
+    /// Bandit and landscape: the shape of the rewards, by a name of the task's own.
+    pub preset: String,
     /// Bandit: how many answers.
     pub size: usize,
     /// Bandit: `uniform` or `random`.
     pub reference: BanditReference,
-    /// Bandit: the reward of each answer, instead of a preset and a size; the reference is then uniform.
+    /// Bandit: the reward of each answer, instead of a preset and a size; the reference is then uniform. Landscape: the reward of
+    /// each of side² answers, row by row, instead of a preset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewards: Option<Vec<f64>>,
-    /// Hypergrid: points along a dimension.
+    /// Landscape: π_ref of each answer up to a common factor; absent means the preset's, and beside `rewards` uniform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_weights: Option<Vec<f64>>,
+    /// Hypergrid: points along a dimension. Landscape: rows, and columns.
     pub side: usize,
     /// Hypergrid: dimensions.
     pub dim: usize,
@@ -135,10 +143,11 @@ impl Default for TaskSection {
             prompts: None,
             held_out: None,
             verifier: "exact".into(),
-            preset: BanditPreset::TwoPeaks,
+            preset: BanditPreset::TwoPeaks.name().into(),
             size: 64,
             reference: BanditReference::Uniform,
             rewards: None,
+            reference_weights: None,
             side: 8,
             dim: 2,
             reward: HypergridReward::TorchGfn,
@@ -155,9 +164,13 @@ impl Config {
     /// The defaults of a task: those of the lab converge within seconds on one core.
     #[must_use]
     pub fn of(kind: TaskKind) -> Self {
-        let task = TaskSection { kind, ..TaskSection::default() };
+        let mut task = TaskSection { kind, ..TaskSection::default() };
         if !kind.is_lab() {
             return Self { task, ..Self::default() };
+        }
+        if kind == TaskKind::Landscape {
+            LandscapePreset::FourPeaks.name().clone_into(&mut task.preset);
+            task.side = 16;
         }
         let graph = kind.is_graph();
         let (learning_rate, steps) = match kind {

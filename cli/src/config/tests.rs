@@ -94,6 +94,7 @@ fn the_lab_takes_the_beta_of_its_task_where_the_preset_has_none() {
         }
     };
     assert_eq!(beta(&["task.kind=bandit"]), (10.0, LogZ::Scalar));
+    assert_eq!(beta(&["task.kind=landscape"]), (6.0, LogZ::Scalar));
     assert_eq!(beta(&["task.kind=bandit", "objective=tba"]), (10.0, LogZ::GroupMean));
     assert_eq!(beta(&["task.kind=bandit", "objective=paper"]), (15.0, LogZ::Scalar));
     assert_eq!(beta(&["task.kind=bandit", "beta=3"]), (3.0, LogZ::Scalar));

@@ -12,7 +12,7 @@ use flowrl_core::objective::Objective;
 use flowrl_core::policy::Policy;
 use flowrl_core::train::Trainer;
 
-use crate::config::{Config, PolicyKind, TaskSection};
+use crate::config::{Arithmetic, Config, PolicyKind, TaskSection};
 use crate::run::{CpuTrainer, Subject};
 use subject::LabSubject;
 pub use task::Lab;
@@ -43,7 +43,7 @@ pub fn open(config: &Config) -> Result<(Box<dyn Subject>, CpuTrainer)> {
             config.task.kind
         );
     }
-    let backend = CpuBackend::<f32>::new(config.train.threads);
+    let backend = backend(config)?;
     let heads = HeadOptions { backward: config.policy.backward, flows: objective.needs_flows() };
     let truth = Truth::new(lab.clone(), &objective, beta(config, &objective))?;
     match config.policy.kind {
@@ -51,6 +51,19 @@ pub fn open(config: &Config) -> Result<(Box<dyn Subject>, CpuTrainer)> {
         PolicyKind::Mlp => {
             let mlp = MlpOptions { width: config.policy.width, layers: config.policy.layers };
             subject(config, truth, objective, LabPolicy::mlp(backend, lab, mlp, heads, config.train.seed)?)
+        }
+    }
+}
+
+/// The plain reference arithmetic has one thread.
+fn backend(config: &Config) -> Result<CpuBackend<f32>> {
+    match (config.train.arithmetic, config.train.threads) {
+        (Arithmetic::Fast, threads) => Ok(CpuBackend::new(threads)),
+        (Arithmetic::Reference, 1) => Ok(CpuBackend::reference()),
+        (Arithmetic::Reference, threads) => {
+            bail!(
+                "train.threads is {threads}, but must be 1 with train.arithmetic = \"reference\", which is not divided among threads"
+            )
         }
     }
 }

@@ -40,7 +40,7 @@ impl Picture {
     pub(crate) fn of(task: &TaskSection, truth: &Truth, learned: &[f64]) -> Self {
         let probability = |log_probs: &[f64]| -> Vec<f64> { log_probs.iter().map(|l| l.exp()).collect() };
         let (target, learned) = (probability(&truth.target.log_probs), probability(learned));
-        let ring = task.kind == TaskKind::Bandit && task.preset == BanditPreset::Ring && task.rewards.is_none();
+        let ring = task.kind == TaskKind::Bandit && task.preset == BanditPreset::Ring.name() && task.rewards.is_none();
         match &truth.lab {
             Lab::Hypergrid(grid) if grid.dim() > 1 => {
                 let side = grid.side();
@@ -58,6 +58,11 @@ impl Picture {
                     ),
                 };
                 heat(what, side, side, &target, &learned, cell)
+            }
+            Lab::Landscape(square) => {
+                let side = square.side();
+                let what = "Probability of each answer: its first token is the row, its second the column.".into();
+                heat(what, side, side, &target, &learned, |i| [i / side, i % side])
             }
             Lab::Bandit(bandit) if ring => {
                 let side = (bandit.objects() as f64).sqrt().ceil() as usize;

@@ -1,9 +1,14 @@
 //! The tasks of the lab behind one type, with names for their objects.
 
-use anyhow::{Context, Result, ensure};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use flowrl_core::Real;
 use flowrl_core::lab::{
-    Bandit, BanditOptions, Bits, BitsOptions, Environment, Hypergrid, Outcome, Strings, StringsOptions,
+    Bandit, BanditOptions, Bits, BitsOptions, Environment, Error, Hypergrid, Landscape, LandscapeOptions, Outcome,
+    Strings, StringsOptions,
 };
+use flowrl_core::objective;
 
 use crate::config::{TaskKind, TaskSection};
 
@@ -12,6 +17,8 @@ use crate::config::{TaskKind, TaskSection};
 pub enum Lab {
     /// A finite set of answers.
     Bandit(Bandit),
+    /// A square of answers of two tokens each.
+    Landscape(Landscape),
     /// The grid of the GFlowNet benchmark.
     Hypergrid(Hypergrid),
     /// Sequences of bits with planted modes, and their length.
@@ -30,15 +37,19 @@ impl Lab {
         match task.kind {
             TaskKind::Bandit => match &task.rewards {
                 None => {
-                    let TaskSection { preset, size, reference, .. } = *task;
-                    Bandit::preset(BanditOptions { preset, size, reference, seed }).map(Self::Bandit)
+                    let TaskSection { size, reference, .. } = *task;
+                    Bandit::preset(BanditOptions { preset: preset(task)?, size, reference, seed }).map(Self::Bandit)
                 }
                 Some(rewards) => {
                     ensure!(!rewards.is_empty(), "task.rewards is empty, but must hold a reward for each answer");
-                    let uniform = -(rewards.len() as f64).ln();
+                    let uniform = -<f64 as Real>::ln(rewards.len() as f64);
                     Bandit::new(rewards, &vec![uniform; rewards.len()]).map(Self::Bandit)
                 }
             },
+            TaskKind::Landscape => {
+                let options = LandscapeOptions { preset: preset(task)?, side: task.side, seed };
+                landscape(options, task.rewards.as_deref(), task.reference_weights.as_deref()).map(Self::Landscape)
+            }
             TaskKind::Hypergrid => Hypergrid::new(task.side, task.dim, task.reward).map(Self::Hypergrid),
             TaskKind::Bits => {
                 let TaskSection { bits, word, .. } = *task;
@@ -50,7 +61,10 @@ impl Lab {
             }
             TaskKind::Countdown | TaskKind::Prompts => anyhow::bail!("task {} is not of the lab", task.kind),
         }
-        .with_context(|| format!("task {}", task.kind))
+        .with_context(|| match task.kind {
+            TaskKind::Landscape => format!("task landscape of side {}", task.side),
+            kind => format!("task {kind}"),
+        })
     }
 
     /// An object as people read it: `(3, 5)`, `0110`, `abba`.
@@ -58,6 +72,7 @@ impl Lab {
     pub fn name(&self, object: usize) -> String {
         match self {
             Self::Bandit(_) => object.to_string(),
+            Self::Landscape(square) => format!("({}, {})", object / square.side(), object % square.side()),
             Self::Hypergrid(grid) => {
                 let places: Vec<String> = grid.coordinates(object).map(|k| k.to_string()).collect();
                 format!("({})", places.join(", "))
@@ -84,11 +99,31 @@ impl Lab {
     }
 }
 
+/// `task.preset` as one of the presets that this task has.
+fn preset<P: FromStr<Err = objective::Error>>(task: &TaskSection) -> Result<P> {
+    task.preset.parse().map_err(|error| anyhow!("task.preset is `{}`: {error}", task.preset))
+}
+
+/// Rewards and reference of the preset, each unless it is given; beside given rewards the reference is uniform.
+fn landscape(
+    options: LandscapeOptions,
+    rewards: Option<&[f64]>,
+    weights: Option<&[f64]>,
+) -> std::result::Result<Landscape, Error> {
+    match (rewards, weights) {
+        (None, None) => Landscape::preset(options),
+        (None, Some(weights)) => Landscape::weighted(options.side, Landscape::preset(options)?.rewards(), weights),
+        (Some(rewards), Some(weights)) => Landscape::weighted(options.side, rewards, weights),
+        (Some(rewards), None) => Landscape::weighted(options.side, rewards, &vec![1.0; rewards.len()]),
+    }
+}
+
 /// `$body` with `$task` bound to the task inside.
 macro_rules! within {
     ($lab:expr, $task:ident => $body:expr) => {
         match $lab {
             Lab::Bandit($task) => $body,
+            Lab::Landscape($task) => $body,
             Lab::Hypergrid($task) => $body,
             Lab::Bits($task, _) => $body,
             Lab::Tree($task) => $body,

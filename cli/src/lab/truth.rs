@@ -1,9 +1,9 @@
 //! What a lab run is compared with: the exact target, never samples.
 
 use anyhow::Result;
-use flowrl_core::exact;
 use flowrl_core::lab::{Environment, Target, reference};
 use flowrl_core::objective::{Length, Objective, Reward};
+use flowrl_core::{Real, exact};
 
 use super::Lab;
 
@@ -58,7 +58,7 @@ impl Truth {
 
 /// log π_ref of every object: on a graph, which has no reference policy, the uniform distribution.
 pub(crate) fn reference_of(lab: &Lab) -> Result<Vec<f64>> {
-    let mut out = vec![-(lab.objects() as f64).ln(); lab.objects()];
+    let mut out = vec![-<f64 as Real>::ln(lab.objects() as f64); lab.objects()];
     if lab.is_tree() {
         reference(lab, &mut out)?;
     }

@@ -47,6 +47,15 @@ pub enum Error {
         /// The value.
         got: f64,
     },
+    /// A weight that is 0, negative, NaN or infinite.
+    Weight {
+        /// The list.
+        argument: &'static str,
+        /// Position in it.
+        index: usize,
+        /// The value.
+        got: f64,
+    },
     /// Log-probabilities that do not sum to probability 1.
     Mass {
         /// The list.
@@ -75,6 +84,9 @@ impl fmt::Display for Error {
             }
             Self::NonFinite { argument, index, got } => {
                 write!(f, "`{argument}[{index}]` is {got}, but must be finite: leave out what is impossible")
+            }
+            Self::Weight { argument, index, got } => {
+                write!(f, "`{argument}[{index}]` is {got}, but must be above 0 and finite")
             }
             Self::Mass { argument, got } => {
                 write!(f, "`{argument}` sums to a probability of {got}, but must sum to 1: normalise it")

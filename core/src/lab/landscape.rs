@@ -75,9 +75,7 @@ impl Landscape {
     pub fn new(side: usize, rewards: &[f64], ref_log_probs: &[f64]) -> Result<Self, Error> {
         let answers = check_side(side)?;
         for (argument, values) in [("rewards", rewards), ("ref_log_probs", ref_log_probs)] {
-            if values.len() != answers {
-                return Err(Error::Length { argument, got: values.len(), want: answers });
-            }
+            check_length(argument, values, answers)?;
             if let Some(index) = values.iter().position(|v| !v.is_finite()) {
                 return Err(Error::NonFinite { argument, index, got: values[index] });
             }
@@ -96,6 +94,24 @@ impl Landscape {
         let peaks = peaks(side, rewards);
         let hills = hills(side, rewards, &peaks);
         Ok(Self { side, rewards: rewards.to_vec(), rows, columns, peaks, hills })
+    }
+
+    /// A landscape of these rewards and weights of the reference, (side, side) each: π_ref of an answer is its share of the sum of all
+    /// weights.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new); a weight that is not above 0 and finite.
+    pub fn weighted(side: usize, rewards: &[f64], reference_weights: &[f64]) -> Result<Self, Error> {
+        let answers = check_side(side)?;
+        check_length("rewards", rewards, answers)?;
+        check_length("reference_weights", reference_weights, answers)?;
+        if let Some(index) = reference_weights.iter().position(|&w| !(w > 0.0 && w.is_finite())) {
+            return Err(Error::Weight { argument: "reference_weights", index, got: reference_weights[index] });
+        }
+        let mut reference: Vec<f64> = reference_weights.iter().map(|&w| libm::log(w)).collect();
+        let log_sum = log_sum_exp(&reference);
+        reference.iter_mut().for_each(|l| *l -= log_sum);
+        Self::new(side, rewards, &reference)
     }
 
     /// One of the presets.
@@ -231,6 +247,11 @@ fn check_side(side: usize) -> Result<usize, Error> {
     let got = side as f64 * side as f64;
     let too_many = Error::TooMany { of: "objects", got, limit: MAX_STATES, lower: "`side`" };
     side.checked_mul(side).filter(|&answers| answers <= MAX_STATES).ok_or(too_many)
+}
+
+fn check_length(argument: &'static str, values: &[f64], want: usize) -> Result<(), Error> {
+    let got = values.len();
+    if got == want { Ok(()) } else { Err(Error::Length { argument, got, want }) }
 }
 
 fn neighbours(side: usize, i: usize) -> impl Iterator<Item = usize> {
@@ -411,6 +432,15 @@ mod tests {
     }
 
     #[test]
+    fn weights_are_shares() {
+        let landscape = Landscape::weighted(2, &[0.0; 4], &[3e300, 1e300, 1e300, 5e300]).expect("valid");
+        let share = |i: usize| libm::exp(landscape.log_reference(0, i / 2) + landscape.log_reference(1 + i / 2, i % 2));
+        for (i, want) in [0.3, 0.1, 0.1, 0.5].into_iter().enumerate() {
+            assert!((share(i) - want).abs() < 1e-12, "{i}: {}", share(i));
+        }
+    }
+
+    #[test]
     fn a_flat_landscape_has_no_peak_and_a_flat_top_has_one() {
         let uniform = [-libm::log(25.0); 25];
         let mut rewards = [0.0; 25];
@@ -466,6 +496,15 @@ mod tests {
             (Landscape::new(2, &[0.0; 4], &[0.0; 5]), "`ref_log_probs` has 5 elements, but must have 4"),
             (Landscape::new(2, &[0.0, 1.0, f64::NAN, 0.0], &quarter), "`rewards[2]` is NaN"),
             (Landscape::new(2, &[0.0; 4], &[0.0; 4]), "`ref_log_probs` sums to a probability of 4"),
+            (Landscape::weighted(2, &[0.0; 3], &[1.0; 3]), "`rewards` has 3 elements, but must have 4"),
+            (Landscape::weighted(2, &[0.0; 4], &[1.0; 3]), "`reference_weights` has 3 elements, but must have 4"),
+            (
+                Landscape::weighted(2, &[0.0; 4], &[1.0, 0.0, 1.0, 1.0]),
+                "`reference_weights[1]` is 0, but must be above 0",
+            ),
+            (Landscape::weighted(2, &[0.0; 4], &[1.0, 1.0, -2.0, 1.0]), "`reference_weights[2]` is -2"),
+            (Landscape::weighted(2, &[0.0; 4], &[1.0, 1.0, 1.0, f64::NAN]), "`reference_weights[3]` is NaN"),
+            (Landscape::weighted(2, &[0.0; 4], &[f64::INFINITY; 4]), "`reference_weights[0]` is inf"),
             (small, "`side` is 7"),
             (large, "e38 objects"),
         ] {

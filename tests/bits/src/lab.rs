@@ -6,7 +6,8 @@ use flowrl_core::Real;
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{
     Bandit, BanditOptions, BanditPreset, BanditReference, Bits, BitsOptions, Environment, HeadOptions, Hypergrid,
-    HypergridReward, LabPolicy, LabTask, MlpOptions, Network, PolicyError, Strings, StringsOptions, Target, reference,
+    HypergridReward, LabPolicy, LabTask, Landscape, LandscapeOptions, LandscapePreset, MlpOptions, Network,
+    PolicyError, Strings, StringsOptions, Target, reference,
 };
 use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
 use flowrl_core::policy::Policy;
@@ -22,6 +23,9 @@ pub(crate) fn report(lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
         ..BanditOptions::default()
     };
     targets("bandit", &Bandit::preset(bandit)?, lines)?;
+    let landscape = LandscapeOptions { preset: LandscapePreset::Random, side: 9, seed: 4 };
+    let landscape = Landscape::preset(landscape)?;
+    targets("landscape", &landscape, lines)?;
     targets("hypergrid", &Hypergrid::new(6, 3, HypergridReward::Hard)?, lines)?;
     targets("bits", &Bits::from_options(BitsOptions::default())?, lines)?;
     let strings = Strings::new(StringsOptions::default())?;
@@ -31,6 +35,8 @@ pub(crate) fn report(lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     let balance = Objective::FlowRl(FlowRl { log_z: LogZ::Scalar, ..Preset::ExactTb.options() });
     let policy = LabPolicy::mlp(CpuBackend::<f32>::reference(), grid.clone(), mlp, HeadOptions::default(), 5)?;
     training("hypergrid, mlp", policy, grid, balance, lines)?;
+    let policy = LabPolicy::table(CpuBackend::<f32>::reference(), landscape.clone(), HeadOptions::default())?;
+    training("landscape, table", policy, landscape, balance, lines)?;
     let policy = LabPolicy::table(CpuBackend::<f64>::reference(), strings.clone(), HeadOptions::default())?;
     training("tree, table, network for log Z", policy, strings, Objective::preset(Preset::Paper), lines)
 }
