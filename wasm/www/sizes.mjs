@@ -8,5 +8,9 @@ for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }
   if (!entry.isFile()) continue;
   const path = join(entry.parentPath ?? entry.path, entry.name);
   const bytes = readFileSync(path);
-  console.log(bytes.length, gzipSync(bytes, { level: 9 }).length, relative(folder, path).replaceAll("\\", "/"));
+  console.log(
+    bytes.length,
+    gzipSync(bytes, { level: 9 }).length,
+    relative(folder, path).replaceAll("\\", "/"),
+  );
 }

@@ -4,7 +4,7 @@ import { mathematics } from "./build/mathematics.ts";
 
 const pkg = fileURLToPath(new URL("../pkg/flowrl_wasm.js", import.meta.url));
 
-/** The development server injects styles and reloads by inline code, which the page's policy forbids: it is built in, not served. */
+/** The development server injects styles, which the policy forbids: it holds for the built page alone. */
 const withoutPolicyInDevelopment: Plugin = {
   name: "without-policy-in-development",
   apply: "serve",
@@ -19,5 +19,10 @@ export default defineConfig({
   server: { fs: { allow: [".."] } },
   worker: { format: "es" },
   // Nothing is inlined: the policy allows no data: but in images.
-  build: { target: "es2023", assetsInlineLimit: 0, modulePreload: { polyfill: false }, reportCompressedSize: false },
+  build: {
+    target: "es2023",
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
 });

@@ -29,7 +29,11 @@ test("the npm package works in a page that Vite has built", async ({ page }, inf
 test("the npm package works in Vite's development server", async ({ page }, info) => {
   const folder = info.outputPath("vite");
   install("vite", folder);
-  const server = await createServer({ root: folder, logLevel: "warn", server: { host: "127.0.0.1", port: 0 } });
+  const server = await createServer({
+    root: folder,
+    logLevel: "warn",
+    server: { host: "127.0.0.1", port: 0 },
+  });
   await server.listen();
   await page.goto(server.resolvedUrls?.local[0] ?? "");
   await expect(page.locator("#answer")).toHaveText(greeting);

@@ -19,8 +19,8 @@ interface Host {
 }
 
 /**
- * Playwright's `test`, on the built page. A test fails if the page logs an error, throws one, or asks another host for
- * anything.
+ * Playwright's `test`, on the built page. A test fails if the page logs an error, throws one, or asks another
+ * host for anything.
  */
 export const test = base.extend<Options, Host>({
   expectedErrors: [undefined, { option: true }],
@@ -45,7 +45,8 @@ export const test = base.extend<Options, Host>({
     context.on("weberror", (error) => unexpected(`error: ${error.error().stack ?? error.error().message}`));
     context.on("request", (request) => {
       const { protocol, hostname } = new URL(request.url());
-      if (protocol.startsWith("http") && hostname !== "127.0.0.1") wrong.push(`request to another host: ${request.url()}`);
+      if (protocol.startsWith("http") && hostname !== "127.0.0.1")
+        wrong.push(`request to another host: ${request.url()}`);
     });
     await use(context);
     if (wrong.length > 0) throw new Error(`the page did what it must not:\n${wrong.join("\n")}`);

@@ -24,12 +24,17 @@ export interface Server {
 export async function serve(folder: string): Promise<Server> {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
-    const path = join(folder, normalize(decodeURIComponent(pathname.endsWith("/") ? `${pathname}index.html` : pathname)));
+    const path = join(
+      folder,
+      normalize(decodeURIComponent(pathname.endsWith("/") ? `${pathname}index.html` : pathname)),
+    );
     const found = await stat(path).then(
       (entry) => entry.isFile(),
       () => false,
     );
-    response.writeHead(found ? 200 : 404, { "Content-Type": types[extname(path)] ?? "application/octet-stream" });
+    response.writeHead(found ? 200 : 404, {
+      "Content-Type": types[extname(path)] ?? "application/octet-stream",
+    });
     if (found) createReadStream(path).pipe(response);
     else response.end();
   });

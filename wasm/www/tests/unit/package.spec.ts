@@ -16,7 +16,8 @@ test("the example for Node.js prints the version", ({}, info) => {
 test("init has nothing left to do in Node.js", ({}, info) => {
   const folder = info.outputPath("init");
   install("node", folder);
-  const script = "import init, { version } from '@flowrl/core'; await init(); console.log(`flowrl ${version()}`)";
+  const script =
+    "import init, { version } from '@flowrl/core'; await init(); console.log(`flowrl ${version()}`)";
   const words = ["--input-type=module", "--eval", script];
   expect(execFileSync("node", words, { cwd: folder, encoding: "utf8" }).trim()).toBe(greeting);
 });
@@ -40,10 +41,20 @@ for (const [who, settings] of [
   test(`TypeScript finds the types as ${who} would`, ({}, info) => {
     const folder = info.outputPath("types");
     install("node", folder);
-    const use = 'import init, { version } from "@flowrl/core";\nawait init();\nexport const text: string = version();\n';
+    const use =
+      'import init, { version } from "@flowrl/core";\nawait init();\nexport const text: string = version();\n';
     writeFileSync(join(folder, "use.ts"), use);
     const tsc = fileURLToPath(new URL("../../node_modules/typescript/bin/tsc", import.meta.url));
-    const words = [tsc, "--ignoreConfig", "--noEmit", "--strict", "--target", "esnext", ...settings, "use.ts"];
+    const words = [
+      tsc,
+      "--ignoreConfig",
+      "--noEmit",
+      "--strict",
+      "--target",
+      "esnext",
+      ...settings,
+      "use.ts",
+    ];
     const run = spawnSync("node", words, { cwd: folder, encoding: "utf8" });
     expect(run.stdout + run.stderr).toBe("");
     expect(run.status).toBe(0);
