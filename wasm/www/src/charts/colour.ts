@@ -65,7 +65,8 @@ export function contrast(a: Rgb, b: Rgb): number {
   return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05);
 }
 
-/** A table through `stops`, each placed where its lightness belongs, so that lightness grows (or falls) evenly. */
+/** A table through `stops`, each placed where its lightness belongs, so that lightness grows (or falls)
+ * evenly. */
 export function sequentialMap(stops: readonly Rgb[]): ColourMap {
   const labs = stops.map(toLab);
   const first = labs[0]![0];
@@ -82,7 +83,8 @@ export function sequentialMap(stops: readonly Rgb[]): ColourMap {
   return table;
 }
 
-/** A table from `low` through the middle to `high`: each half is a sequential map that starts in the middle. */
+/** A table from `low` through the middle to `high`: each half is a sequential map that starts in the
+ * middle. */
 export function divergingMap(low: readonly Rgb[], middle: Rgb, high: readonly Rgb[]): ColourMap {
   const [down, up] = [sequentialMap([middle, ...low]), sequentialMap([middle, ...high])];
   const table = new Uint8ClampedArray(4 * (LAST + 1));

@@ -1,7 +1,7 @@
 // Lines of equal height on a grid, by marching squares.
 
-/** Closed loops, each flat (`x0, y0, x1, y1, …`, the last point is not repeated). One unit is a cell, the middle of
- * the first cell is at (0.5, 0.5). */
+/** Closed loops, each flat (`x0, y0, x1, y1, …`, the last point is not repeated). One unit is a cell, the
+ * middle of the first cell is at (0.5, 0.5). */
 export type Loops = readonly Float32Array[];
 
 /** The loops of one height. */
@@ -10,8 +10,8 @@ export interface Contour {
   readonly loops: Loops;
 }
 
-/** The loops around where `values` (row by row, `columns` a row) exceed `level`. Outside the grid lies the lowest
- * ground, so that every loop closes, along the rim if need be. */
+/** The loops around where `values` (row by row, `columns` a row) exceed `level`. Outside the grid lies the
+ * lowest ground, so that every loop closes, along the rim if need be. */
 export function contourLoops(values: ArrayLike<number>, columns: number, level: number): Loops {
   const rows = Math.floor(values.length / columns);
   if (columns < 1 || rows < 1 || !Number.isFinite(level)) return [];
@@ -31,8 +31,8 @@ export function contourLoops(values: ArrayLike<number>, columns: number, level: 
   // As far below the level as the peak is above: the line keeps within the cells of the rim.
   for (let i = 0; i < corners; i++) if (!Number.isFinite(height[i])) height[i] = -peak;
 
-  // Each edge between two corners is crossed at most once, so a loop is a chain of edges: 2·corner is the edge to the
-  // right of a corner, 2·corner + 1 the one below it. High ground lies on the left of the way.
+  // Each edge between two corners is crossed at most once, so a loop is a chain of edges: 2·corner is the
+  // edge to the right of a corner, 2·corner + 1 the one below it. High ground lies on the left of the way.
   const next = new Int32Array(2 * corners).fill(-1);
   for (let y = 0; y <= rows; y++) {
     for (let x = 0; x <= columns; x++) {

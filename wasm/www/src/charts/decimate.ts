@@ -1,7 +1,9 @@
-/** Points drawn as they are; above this many, each column of pixels keeps its first, lowest, highest and last. */
+/** Points drawn as they are; above this many, each column of pixels keeps its first, lowest, highest and
+ * last. */
 export const MOST_POINTS = 2000;
 
-/** Thins a line (flat pixels, x ascending, NaN where it is broken) to what a screen can show: no peak gets lost. */
+/** Thins a line (flat pixels, x ascending, NaN where it is broken) to what a screen can show: no peak gets
+ * lost. */
 export function decimate(points: Float64Array, most = MOST_POINTS): Float64Array {
   const count = points.length / 2;
   if (count <= most) return points;

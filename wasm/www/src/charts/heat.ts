@@ -113,7 +113,8 @@ export function shades(
   return rgba;
 }
 
-/** Where a dot lies in its cell, in cells: the same place for the same cell and number, away from the walls. */
+/** Where a dot lies in its cell, in cells: the same place for the same cell and number, away from the
+ * walls. */
 export function jitter(cell: number, number: number): [number, number] {
   let h = (Math.imul(cell + 1, 0x9e3779b1) ^ Math.imul(number + 1, 0x85ebca6b)) >>> 0;
   h = Math.imul(h ^ (h >>> 16), 0x7feb352d);
@@ -122,7 +123,8 @@ export function jitter(cell: number, number: number): [number, number] {
   return [0.2 + (0.6 * (h & 0xffff)) / 0xffff, 0.2 + (0.6 * (h >>> 16)) / 0xffff];
 }
 
-/** Draws a square of answers into a box (in its middle, where the box is no square) and says where the cells lie. */
+/** Draws a square of answers into a box (in its middle, where the box is no square) and says where the
+ * cells lie. */
 export function heatMap(pen: Pen, box: Box, data: HeatMap, theme: Theme): GridLayout {
   const { side, values, difference = false, gamma = 0.5 } = data;
   const layout = gridLayout(squareIn(box), side, side);

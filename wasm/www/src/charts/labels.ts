@@ -1,6 +1,7 @@
 import { type Box, type Pen, TEXT_SIZE, type TextStyle, baselineShift } from "./pen";
 
-/** Text that never overlaps: `put` draws a text only where it stays inside the bounds and clear of all before it. */
+/** Text that never overlaps: `put` draws a text only where it stays inside the bounds and clear of all
+ * before it. */
 export interface Labels {
   put(x: number, y: number, text: string, style: TextStyle): boolean;
   /** Keeps text away from a place. */

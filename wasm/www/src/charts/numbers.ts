@@ -36,7 +36,8 @@ export function linearTicks(min: number, max: number, count: number): number[] {
   return ticks;
 }
 
-/** Powers of ten inside [min, max], thinned to about `count`; 2 and 5 times them where there is room for those. */
+/** Powers of ten inside [min, max], thinned to about `count`; 2 and 5 times them where there is room for
+ * those. */
 export function logTicks(min: number, max: number, count: number): number[] {
   if (!(min > 0) || !(max > min) || !Number.isFinite(max)) return [];
   const low = Math.ceil(Math.log10(min) - 1e-9);
@@ -57,7 +58,8 @@ export function logTicks(min: number, max: number, count: number): number[] {
   return between([1]).filter((v) => Math.round(Math.log10(v)) % every === 0);
 }
 
-/** Zero and powers of ten on both sides, for an axis that is linear near zero (below `width`) and logarithmic beyond. */
+/** Zero and powers of ten on both sides, for an axis that is linear near zero (below `width`) and
+ * logarithmic beyond. */
 export function symlogTicks(min: number, max: number, width: number, count: number): number[] {
   const half = (limit: number) =>
     limit > width ? logTicks(width, limit, Math.max(2, Math.floor(count / 2))) : [];
@@ -81,8 +83,8 @@ function scientific(value: number): string {
   return factor === "1" ? ten : factor === "−1" ? `−${ten}` : `${factor}·${ten}`;
 }
 
-/** How a value on an axis is written: with the digits its step needs; beside values from 10,000 on, thousands as k
- * and from a million on, millions as M. */
+/** How a value on an axis is written: with the digits its step needs; beside values from 10,000 on,
+ * thousands as k and from a million on, millions as M. */
 export function formatTick(value: number, step = Math.abs(value), largest = Math.abs(value)): string {
   if (value === 0) return "0";
   if (largest >= 1e9 || step < 1e-4) return scientific(value);

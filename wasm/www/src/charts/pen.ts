@@ -1,5 +1,5 @@
-// What a chart may draw with. A chart is a function of a pen, so the canvas on screen, the exported picture and the
-// tests all run the same code.
+// What a chart may draw with. A chart is a function of a pen, so the canvas on screen, the exported picture
+// and the tests all run the same code.
 
 /** A rectangle in CSS pixels. */
 export interface Box {

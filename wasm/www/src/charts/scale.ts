@@ -7,7 +7,8 @@ export type ScaleKind = "linear" | "log" | "symlog";
 export interface Scale {
   readonly kind: ScaleKind;
   readonly domain: readonly [number, number];
-  /** The pixel of a value; NaN if it is not finite. Values at or below a logarithmic axis's end lie on that end. */
+  /** The pixel of a value; NaN if it is not finite. Values at or below a logarithmic axis's end lie on that
+   * end. */
   toPixel(value: number): number;
   toData(pixel: number): number;
   /** Round values along the axis, about `count`. */
@@ -16,7 +17,8 @@ export interface Scale {
   labels(ticks: readonly number[]): string[];
 }
 
-/** A scale from `domain` to `range` (pixels, either way round). `width` is where a symlog axis turns logarithmic. */
+/** A scale from `domain` to `range` (pixels, either way round). `width` is where a symlog axis turns
+ * logarithmic. */
 export function makeScale(
   kind: ScaleKind,
   domain: readonly [number, number],

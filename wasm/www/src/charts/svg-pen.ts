@@ -103,7 +103,8 @@ export function svgPen(width: number, height: number, title: string, description
       parts.push(`<g transform="${turn}" shape-rendering="crispEdges">${runs(c, r, colours)}</g>`);
     },
     clip({ x, y, width: w, height: h }, draw) {
-      // An inner picture cuts what leaves it, and needs no name that a second chart of the page could also use.
+      // An inner picture cuts what leaves it, and needs no name that a second chart of the page could also
+      // use.
       const view = [x, y, w, h].map(num).join(" ");
       parts.push(`<svg${attributes({ x, y, width: w, height: h, viewBox: view })}>`);
       draw();

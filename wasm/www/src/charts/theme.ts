@@ -115,7 +115,8 @@ export const darkTheme: Theme = withMaps(DARK);
 
 const isDark = (paper: Rgb) => contrast(paper, [0, 0, 0]) < contrast(paper, [255, 255, 255]);
 
-/** The theme that `lookup` describes: it gives the value of a CSS custom property, or "" for one that is not set. */
+/** The theme that `lookup` describes: it gives the value of a CSS custom property, or "" for one that is
+ * not set. */
 export function themeFrom(lookup: (property: string) => string): Theme {
   const paper = parseColour(lookup("--paper"));
   const base = paper && isDark(paper) ? DARK : LIGHT;
@@ -134,8 +135,8 @@ export function themeFrom(lookup: (property: string) => string): Theme {
   });
 }
 
-/** The theme that an element's CSS custom properties describe; what they leave out comes from the built-in theme that
- * fits `--paper`. */
+/** The theme that an element's CSS custom properties describe; what they leave out comes from the built-in
+ * theme that fits `--paper`. */
 export function readTheme(element: Element): Theme {
   const style = getComputedStyle(element);
   return themeFrom((property) => style.getPropertyValue(property).trim());

@@ -164,7 +164,8 @@ test("a grid map colours the cell it is told", () => {
     values: [1, 0, 0, 0, 0, NaN],
   };
   gridMap(pen, { x: 0, y: 0, width: 300, height: 200 }, data, theme);
-  // The first value is the one at the bottom left: second row of the picture, first column. The last is left open.
+  // The first value is the one at the bottom left: second row of the picture, first column. The last is left
+  // open.
   expect(svg()).toContain('d="M0 1h1v1h-1z"');
   expect(svg()).not.toContain("M2 0");
 });

@@ -61,7 +61,8 @@ export function textFaults(texts: readonly Drawn[], width: number, height: numbe
   return faults;
 }
 
-/** What keeps a text from being well-formed XML, or undefined. Knows elements, attributes, text and references. */
+/** What keeps a text from being well-formed XML, or undefined. Knows elements, attributes, text and
+ * references. */
 export function xmlFault(xml: string): string | undefined {
   const open: string[] = [];
   let rest = xml;
