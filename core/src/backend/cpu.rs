@@ -1,5 +1,8 @@
 //! The CPU: a plain reference, and a fast path with threads, SIMD and a library's matrix product. Which one is a value, not a feature.
 
+mod linear;
+mod sample;
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -7,8 +10,9 @@ use core::marker::PhantomData;
 use super::pool::Pool;
 use super::{Backend, CpuError, DropoutMask, LinearShape, SampleKeys, Sampler, check_len};
 use crate::Real;
-use crate::kernel::{self, Math, lanes, vectorized};
+use crate::kernel::{self, lanes, vectorized};
 use crate::optim::AdamWStep;
+use linear::Forward;
 
 /// The CPU as a device, in `f32` or `f64`.
 ///
@@ -148,30 +152,8 @@ impl<T: Real> Backend for CpuBackend<T> {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<(), CpuError> {
-        let LinearShape { rows, inputs, outputs } = shape;
-        check_len("x", x.len(), rows * inputs)?;
-        check_len("w", w.len(), outputs * inputs)?;
-        check_len("y", y.len(), rows * outputs)?;
-        if let Some(bias) = bias {
-            check_len("bias", bias.len(), outputs)?;
-        }
-        #[cfg(feature = "std")]
-        if self.fast {
-            use super::product::{product, view, view_mut};
-            let add = add_bias(bias, &mut y[..rows * outputs], outputs, accumulate);
-            let beta = if add { T::one() } else { T::zero() };
-            product(
-                &self.pool,
-                view(x, rows, inputs),
-                view(w, outputs, inputs).reversed_axes(),
-                beta,
-                view_mut(y, rows, outputs),
-            );
-            return Ok(());
-        }
         let bias = bias.map(Vec::as_slice);
-        kernel::matmul::linear(&x[..rows * inputs], w, bias, &mut y[..rows * outputs], inputs, outputs, accumulate);
-        Ok(())
+        self.forward(Forward { x, w, bias, y, shape, accumulate })
     }
 
     #[cfg(feature = "std")]
@@ -193,21 +175,8 @@ impl<T: Real> Backend for CpuBackend<T> {
         let (true, Some(width)) = (self.packs, T::panel_width()) else {
             return self.linear(x, w, bias, y, shape, accumulate);
         };
-        let LinearShape { rows, inputs, outputs } = shape;
-        check_len("x", x.len(), rows * inputs)?;
-        check_len("w", w.len(), outputs.next_multiple_of(width) * inputs)?;
-        check_len("y", y.len(), rows * outputs)?;
-        if let Some(bias) = bias {
-            check_len("bias", bias.len(), outputs)?;
-        }
-        let (x, y) = (&x[..rows * inputs], &mut y[..rows * outputs]);
-        let accumulate = add_bias(bias, y, outputs, accumulate);
-        let block = rows.div_ceil(self.pool.jobs(rows * inputs * outputs / 8)).max(1);
-        let jobs: Vec<_> = x.chunks(block * inputs).zip(y.chunks_mut(block * outputs)).collect();
-        self.pool.run(jobs, |(x, y)| {
-            T::multiply_packed(super::packed::Product { x, w, y, inputs, outputs, accumulate });
-        });
-        Ok(())
+        let bias = bias.map(Vec::as_slice);
+        self.forward_prepared(width, Forward { x, w, bias, y, shape, accumulate })
     }
 
     fn linear_backward_input(
@@ -218,20 +187,7 @@ impl<T: Real> Backend for CpuBackend<T> {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<(), CpuError> {
-        let LinearShape { rows, inputs, outputs } = shape;
-        check_len("dy", dy.len(), rows * outputs)?;
-        check_len("w", w.len(), outputs * inputs)?;
-        check_len("dx", dx.len(), rows * inputs)?;
-        #[cfg(feature = "std")]
-        if self.fast {
-            use super::product::{product, view, view_mut};
-            let beta = if accumulate { T::one() } else { T::zero() };
-            product(&self.pool, view(dy, rows, outputs), view(w, outputs, inputs), beta, view_mut(dx, rows, inputs));
-            return Ok(());
-        }
-        let (dy, dx) = (&dy[..rows * outputs], &mut dx[..rows * inputs]);
-        kernel::matmul::linear_backward_input(dy, w, dx, inputs, outputs, accumulate);
-        Ok(())
+        self.backward_input(dy, w, dx, shape, accumulate)
     }
 
     fn linear_backward_weight(
@@ -242,26 +198,7 @@ impl<T: Real> Backend for CpuBackend<T> {
         db: Option<&mut Vec<T>>,
         shape: LinearShape,
     ) -> Result<(), CpuError> {
-        let LinearShape { rows, inputs, outputs } = shape;
-        check_len("dy", dy.len(), rows * outputs)?;
-        check_len("x", x.len(), rows * inputs)?;
-        check_len("dw", dw.len(), outputs * inputs)?;
-        if let Some(db) = &db {
-            check_len("db", db.len(), outputs)?;
-        }
-        #[cfg(feature = "std")]
-        if self.fast {
-            use super::product::{product, view, view_mut};
-            let dy_t = view(dy, rows, outputs).reversed_axes();
-            product(&self.pool, dy_t, view(x, rows, inputs), T::one(), view_mut(dw, outputs, inputs));
-            if let Some(db) = db {
-                kernel::matmul::column_sums(&dy[..rows * outputs], &mut db[..outputs]);
-            }
-            return Ok(());
-        }
-        let (dy, x) = (&dy[..rows * outputs], &x[..rows * inputs]);
-        kernel::matmul::linear_backward_weight(dy, x, dw, db.map(|b| &mut b[..outputs]), inputs, outputs);
-        Ok(())
+        self.backward_weight(dy, x, dw, db.map(Vec::as_mut_slice), shape)
     }
 
     fn gelu(&self, x: &Vec<T>, y: &mut Vec<T>, len: usize) -> Result<(), CpuError> {
@@ -450,7 +387,7 @@ impl<T: Real> Backend for CpuBackend<T> {
             for (r, row) in logits.chunks_exact(vocab).enumerate() {
                 let at = index * block + r;
                 let u = keys.stream.uniform(keys.step, keys.sequence[at], keys.token[at]);
-                let drawn = with_math!(self, M => draw::<T, M>(row, sampler, u));
+                let drawn = with_math!(self, M => sample::draw::<T, M>(row, sampler, u));
                 (tokens[r], log_prob[r], entropy[r]) = drawn;
             }
         });
@@ -496,69 +433,10 @@ impl<T: Real> Backend for CpuBackend<T> {
     }
 }
 
-/// Puts the bias into every row of y, or adds it; whether a product is then to be added to y.
-#[cfg(feature = "std")]
-fn add_bias<T: Real>(bias: Option<&Vec<T>>, y: &mut [T], outputs: usize, accumulate: bool) -> bool {
-    let Some(bias) = bias else { return accumulate };
-    for y in y.chunks_exact_mut(outputs) {
-        if accumulate {
-            lanes::axpy(T::one(), &bias[..outputs], y);
-        } else {
-            y.copy_from_slice(&bias[..outputs]);
-        }
-    }
-    true
-}
-
 fn check_targets(targets: &[u32], rows: usize, vocab: usize) -> Result<(), CpuError> {
     check_len("targets", targets.len(), rows)?;
     match targets[..rows].iter().find(|&&t| t as usize >= vocab) {
         Some(&got) => Err(CpuError::Index { argument: "targets", got: got as usize, below: vocab }),
         None => Ok(()),
     }
-}
-
-/// Draws one token; its log-probability and the entropy under the distribution that was drawn from.
-#[inline(always)]
-fn draw<T: Real, M: Math>(logits: &[T], sampler: &Sampler, u: f64) -> (u32, T, T) {
-    use kernel::softmax::{argmax, pick, summarize};
-    let scale = T::of(sampler.scale());
-    let summary = summarize::<T, M>(logits, scale);
-    let log_prob = |token: usize| summary.log_prob(logits[token] * scale);
-    if sampler.temperature == 0.0 {
-        let token = argmax(logits);
-        return (token as u32, log_prob(token), summary.entropy);
-    }
-    if sampler.is_exact() {
-        let token = pick::<T, M>(logits, summary.log_sum_exp(), scale, T::of(u));
-        return (token as u32, log_prob(token), summary.entropy);
-    }
-    let kept = nucleus::<T, M>(logits, scale, summary.log_sum_exp(), sampler);
-    let truncated: Vec<T> = kept.iter().map(|&i| logits[i as usize]).collect();
-    let summary = summarize::<T, M>(&truncated, scale);
-    let at = pick::<T, M>(&truncated, summary.log_sum_exp(), scale, T::of(u));
-    (kept[at], summary.log_prob(truncated[at] * scale), summary.entropy)
-}
-
-/// The tokens that top-k and top-p keep, in ascending order; at least one. Ties go to the lower index.
-fn nucleus<T: Real, M: Math>(logits: &[T], scale: T, log_sum_exp: T, sampler: &Sampler) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-    // A total order, whatever the logits hold. Adding 0 makes −0 and 0 the tie that they are.
-    let key = |i: u32| logits[i as usize].f64() + 0.0;
-    let descending = |a: &u32, b: &u32| key(*b).total_cmp(&key(*a)).then(a.cmp(b));
-    if (1..order.len()).contains(&sampler.top_k) {
-        order.select_nth_unstable_by(sampler.top_k - 1, descending);
-        order.truncate(sampler.top_k);
-    }
-    if sampler.top_p < 1.0 {
-        order.sort_unstable_by(descending);
-        let mut cumulative = 0.0;
-        let enough = order.iter().position(|&i| {
-            cumulative += M::exp(logits[i as usize] * scale - log_sum_exp).f64();
-            cumulative >= sampler.top_p
-        });
-        order.truncate(enough.map_or(order.len(), |i| i + 1));
-    }
-    order.sort_unstable();
-    order
 }

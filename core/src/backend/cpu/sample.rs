@@ -1,0 +1,52 @@
+//! One token from a row of logits.
+
+use alloc::vec::Vec;
+
+use crate::Real;
+use crate::backend::Sampler;
+use crate::kernel::Math;
+use crate::kernel::softmax::{argmax, pick, summarize};
+
+/// Draws one token; its log-probability and the entropy under the distribution that was drawn from.
+#[inline(always)]
+pub(super) fn draw<T: Real, M: Math>(logits: &[T], sampler: &Sampler, u: f64) -> (u32, T, T) {
+    let scale = T::of(sampler.scale());
+    let summary = summarize::<T, M>(logits, scale);
+    let log_prob = |token: usize| summary.log_prob(logits[token] * scale);
+    if sampler.temperature == 0.0 {
+        let token = argmax(logits);
+        return (token as u32, log_prob(token), summary.entropy);
+    }
+    if sampler.is_exact() {
+        let token = pick::<T, M>(logits, summary.log_sum_exp(), scale, T::of(u));
+        return (token as u32, log_prob(token), summary.entropy);
+    }
+    let kept = nucleus::<T, M>(logits, scale, summary.log_sum_exp(), sampler);
+    let truncated: Vec<T> = kept.iter().map(|&i| logits[i as usize]).collect();
+    let summary = summarize::<T, M>(&truncated, scale);
+    let at = pick::<T, M>(&truncated, summary.log_sum_exp(), scale, T::of(u));
+    (kept[at], summary.log_prob(truncated[at] * scale), summary.entropy)
+}
+
+/// The tokens that top-k and top-p keep, in ascending order; at least one. Ties go to the lower index.
+fn nucleus<T: Real, M: Math>(logits: &[T], scale: T, log_sum_exp: T, sampler: &Sampler) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+    // A total order, whatever the logits hold. Adding 0 makes −0 and 0 the tie that they are.
+    let key = |i: u32| logits[i as usize].f64() + 0.0;
+    let descending = |a: &u32, b: &u32| key(*b).total_cmp(&key(*a)).then(a.cmp(b));
+    if (1..order.len()).contains(&sampler.top_k) {
+        order.select_nth_unstable_by(sampler.top_k - 1, descending);
+        order.truncate(sampler.top_k);
+    }
+    if sampler.top_p < 1.0 {
+        order.sort_unstable_by(descending);
+        let mut cumulative = 0.0;
+        let enough = order.iter().position(|&i| {
+            cumulative += M::exp(logits[i as usize] * scale - log_sum_exp).f64();
+            cumulative >= sampler.top_p
+        });
+        order.truncate(enough.map_or(order.len(), |i| i + 1));
+    }
+    order.sort_unstable();
+    order
+}
