@@ -1,0 +1,29 @@
+import type { Engine } from "../engine/client";
+import type { Settings } from "../state";
+import type { Store } from "../store";
+
+/** The module of the core, as it runs on the page itself: for whatever must answer within a frame. */
+export type Wasm = typeof import("flowrl_wasm");
+
+/** What every chapter of the page is given. */
+export interface PanelContext {
+  readonly wasm: Wasm;
+  readonly engine: Engine;
+  readonly settings: Store<Settings>;
+  /** The landscape of the race as it is now; whoever makes one from it frees that. */
+  readonly landscape: Store<Terrain>;
+  /** Says something to screen readers. */
+  readonly announce: (text: string) => void;
+  /** Loads a setup: starts the race anew with it, and scrolls there unless told to stay. */
+  readonly go: (change: Partial<Settings>, stay?: boolean) => void;
+}
+
+/** A landscape as plain numbers. */
+export interface Terrain {
+  readonly rewards: Float64Array;
+  readonly reference: Float64Array;
+  readonly peaks: Uint32Array;
+}
+
+/** A chapter: fills the body of its section, and gives a function that takes everything back. */
+export type Mount = (body: HTMLElement, context: PanelContext) => () => void;
