@@ -23,6 +23,8 @@ pub enum Purpose {
     Dropout = 4,
     /// Sampling for an evaluation.
     Evaluate = 5,
+    /// Drawing from completions kept to learn from again.
+    Replay = 6,
 }
 
 /// The place of a random number: seed, purpose, and three free coordinates, usually (step, sequence, token).

@@ -8,7 +8,7 @@ use enumerable::{assert_close, finite_difference, numbers};
 use flowrl_core::exact::{self, BinaryExact};
 use flowrl_core::lab::{
     Bandit, BanditOptions, BanditPreset, BanditReference, Bits, Environment, Hypergrid, HypergridReward, Landscape,
-    Outcome, Strings, StringsOptions, Target, terminal,
+    Outcome, Strings, StringsOptions, Target, balance_gradient, divergence_gradient, terminal,
 };
 use flowrl_core::objective::{FlowRl, Importance, Length, LogZ, Objective, Reward, Sequence};
 use lab::{Trajectory, log_softmax, log_softmax_backward, reference_of, trajectories};
@@ -167,6 +167,44 @@ fn on_policy_the_gradient_is_twice_that_of_the_kl_divergence_over_trajectories()
             assert_close(&gradient[..logits.len()], &twice, 1e-9);
         }
     }
+}
+
+/// Both roads of `lab::gradient`, against the loss of the engine and against differences of the divergence itself.
+#[test]
+fn the_expected_gradients_of_tables_are_those_of_the_engine() {
+    for p in Problem::all().iter().filter(|p| p.environment.parents() == 0) {
+        println!("{}", p.name);
+        let target = Target::plain(&p.environment, BETA).expect("finite");
+        let logits = numbers(1, p.parameters());
+        let log_pf = log_softmax(&*p.environment, &logits);
+        let (mut balance, mut divergence) = (vec![0.0; logits.len()], vec![0.0; logits.len()]);
+        divergence_gradient(&*p.environment, &log_pf, BETA, &mut divergence).expect("finite");
+        assert_close(&divergence, &finite_difference(&logits, |logits| p.kl(logits, &target)), 1e-9);
+        for log_z in [-2.0, target.log_z, 4.0] {
+            balance_gradient(&*p.environment, &log_pf, BETA, log_z, &mut balance).expect("finite");
+            let (_, engine) = p.on_policy(Length::Sum, &logits, log_z);
+            assert_close(&balance, &engine[..logits.len()], 1e-12);
+            let twice: Vec<f64> = divergence.iter().map(|d| 2.0 * d).collect();
+            assert_close(&balance, &twice, 1e-12);
+        }
+    }
+}
+
+#[test]
+fn expected_gradients_refuse_bad_tables_by_name() {
+    let bandit = Bandit::new(&[1.0, 0.0], &[0.5_f64.ln(); 2]).expect("valid");
+    let mut out = [0.0; 2];
+    for (log_pf, name) in [(vec![0.0], "`log_pf` has 1"), (vec![0.0, f64::NAN], "`log_pf[1]` is NaN")] {
+        let balance = balance_gradient(&bandit, &log_pf, 1.0, 0.0, &mut out).expect_err(name);
+        let divergence = divergence_gradient(&bandit, &log_pf, 1.0, &mut out).expect_err(name);
+        assert_eq!(balance.to_string(), divergence.to_string());
+        assert!(balance.to_string().contains(name), "{balance}");
+    }
+    let certain = [0.0, f64::NEG_INFINITY];
+    balance_gradient(&bandit, &certain, 1.0, 0.0, &mut out).expect("an answer without probability");
+    assert_eq!(out, [0.0; 2]);
+    divergence_gradient(&bandit, &certain, 1.0, &mut out).expect("an answer without probability");
+    assert_eq!(out, [0.0; 2]);
 }
 
 /// On a tree the two are the same; on a graph objects forget by which way they were made.

@@ -1,10 +1,18 @@
-//! FlowRL in the browser.
+//! FlowRL in the browser: policies that race in lockstep towards a target that is known exactly.
+//!
+//! [`Race`] and what stands beside it are plain Rust, tested on any machine; `js` binds them for JavaScript. Race and page run the
+//! training loop of `flowrl-core` on its reference arithmetic, so a race has the same bits here and there.
 
-use wasm_bindgen::prelude::wasm_bindgen;
+pub mod config;
+mod error;
+mod explain;
+mod gradient;
+pub mod js;
+mod lane;
+mod race;
 
-/// The version of this package.
-#[wasm_bindgen]
-#[must_use]
-pub fn version() -> String {
-    env!("CARGO_PKG_VERSION").to_owned()
-}
+pub use error::Error;
+pub use explain::Explanation;
+pub use gradient::{GradientBench, cosine};
+pub use lane::{LaneKind, LaneOptions, RaceOptions};
+pub use race::{MEASURES, MOST_LANES, Race, shared};

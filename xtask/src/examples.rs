@@ -3,7 +3,7 @@
 use crate::bits::{print, same};
 use crate::command::{cargo, output, program, run as run_command};
 use crate::features::install_target;
-use crate::{Args, Outcome};
+use crate::{Args, Outcome, apt};
 
 /// Examples of the core, built with the workspace.
 const IN_CORE: [&str; 3] = ["bandit", "hypergrid", "own_trainer"];
@@ -60,20 +60,14 @@ pub(crate) fn embedded(args: Args) -> Outcome {
     Ok(())
 }
 
-/// Installs qemu where that asks nobody: as root on Debian or Ubuntu. Elsewhere says how.
+/// Installs qemu where that asks nobody. Elsewhere says how.
 fn install_qemu() -> Outcome {
     let is_there = || output(program(QEMU, &["--version"])).is_some();
     if is_there() {
         return Ok(());
     }
-    let wanted = format!("{QEMU} is not installed; `apt-get install qemu-system-arm` brings it on Debian and Ubuntu");
-    let (root, ci) = (output(program("id", &["-u"])).as_deref() == Some("0"), std::env::var_os("CI").is_some());
-    if !(root || ci) || output(program("apt-get", &["--version"])).is_none() {
-        return Err(wanted);
-    }
-    run_command(program("apt-get", &["update"]))?;
-    run_command(program("apt-get", &["install", "--yes", "--no-install-recommends", "qemu-system-arm"]))?;
-    if is_there() { Ok(()) } else { Err(wanted) }
+    apt::install(&["qemu-system-arm"]).map_err(|why| format!("{QEMU} is not installed; {why}"))?;
+    if is_there() { Ok(()) } else { Err(format!("apt-get installed qemu-system-arm, but {QEMU} does not run")) }
 }
 
 /// Bytes of the loaded segments of a little-endian 32-bit ELF file.

@@ -1,5 +1,6 @@
 //! Every chore of the workspace: `cargo xtask help`.
 
+mod apt;
 mod args;
 mod bench;
 mod bits;
@@ -16,6 +17,7 @@ mod peers;
 mod python;
 mod stats;
 mod test;
+mod web;
 
 use args::Args;
 use std::process::ExitCode;
@@ -93,6 +95,12 @@ const CHORES: &[Chore] = &[
         options: "",
         about: "Release build of flowrl-cli from nothing, and the crates that take longest",
         run: build::compile_time,
+    },
+    Chore {
+        name: "web",
+        options: "[--serve | --module]",
+        about: "The browser lab in wasm/www/dist, with its sizes; --serve shows it on this machine, --module stops at wasm/pkg",
+        run: web::run,
     },
 ];
 

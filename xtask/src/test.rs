@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the steps that must pass before a merge, in the order of the quickest answer.
 
 use crate::command::{cargo, output, program, run as run_command};
-use crate::{Args, Outcome, bits, features, python};
+use crate::{Args, Outcome, bits, features, python, web};
 use std::time::{Duration, Instant};
 
 /// How a step ended, if it did not fail.
@@ -25,6 +25,7 @@ const STEPS: &[Step] = &[
     Step { name: "features", about: "the core under every subset of its features", run: combinations },
     Step { name: "targets", about: "the core for bare metal and WebAssembly", run: targets },
     Step { name: "wasm", about: "the same bits in WebAssembly as on this machine", run: wasm },
+    Step { name: "web", about: "the browser lab: module, page, npm package, in Node.js and in Chromium", run: web },
     Step { name: "scripts", about: "the Python scripts compile", run: scripts },
     Step { name: "deny", about: "licences, advisories and sources of the dependencies", run: deny },
 ];
@@ -128,6 +129,10 @@ fn wasm() -> Result<Done, String> {
         None => return Ok(Done::Skipped("no node here".to_owned())),
     }
     Ok(Done::Passed)
+}
+
+fn web() -> Result<Done, String> {
+    Ok(web::check()?.map_or(Done::Passed, Done::Skipped))
 }
 
 fn scripts() -> Result<Done, String> {

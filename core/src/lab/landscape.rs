@@ -348,11 +348,11 @@ impl Environment for Landscape {
     }
 
     fn step(&self, state: usize, action: usize) -> Option<Outcome> {
-        let outcome = match state.checked_sub(1) {
+        let legal = action < self.side;
+        legal.then(|| match state.checked_sub(1) {
             None => Outcome::State(1 + action),
             Some(row) => Outcome::Object(row * self.side + action),
-        };
-        (action < self.side).then_some(outcome)
+        })
     }
 
     fn reward(&self, object: usize) -> f64 {

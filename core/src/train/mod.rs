@@ -5,6 +5,7 @@
 
 mod learn;
 mod partition;
+mod replay;
 mod rollouts;
 
 use alloc::vec;
@@ -12,6 +13,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use partition::{LogZModel, NamedState};
+pub use replay::Replay;
 pub use rollouts::Rollouts;
 
 use crate::backend::{Backend, Sampler};

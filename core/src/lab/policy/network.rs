@@ -1,5 +1,6 @@
 //! What turns a state into logits.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::Real;
@@ -79,5 +80,40 @@ pub trait Network<T: Real> {
 pub(super) fn reserve<T: Real>(buffer: &mut Vec<T>, len: usize) {
     if buffer.len() < len {
         buffer.resize(len, T::zero());
+    }
+}
+
+/// A boxed network is one too, so that its kind can be chosen at run time.
+impl<T: Real, N: Network<T> + ?Sized> Network<T> for Box<N> {
+    fn forward(
+        &self,
+        backend: &CpuBackend<T>,
+        inputs: &Inputs<'_>,
+        hidden: &mut Vec<Vec<T>>,
+        logits: &mut Vec<T>,
+    ) -> Result<(), CpuError> {
+        (**self).forward(backend, inputs, hidden, logits)
+    }
+
+    fn backward(
+        &mut self,
+        backend: &CpuBackend<T>,
+        inputs: &Inputs<'_>,
+        hidden: &[Vec<T>],
+        d_logits: &Vec<T>,
+    ) -> Result<(), CpuError> {
+        (**self).backward(backend, inputs, hidden, d_logits)
+    }
+
+    fn hidden_widths(&self) -> &[usize] {
+        (**self).hidden_widths()
+    }
+
+    fn parameters(&self) -> &[Parameter<CpuBackend<T>>] {
+        (**self).parameters()
+    }
+
+    fn parameters_mut(&mut self) -> &mut [Parameter<CpuBackend<T>>] {
+        (**self).parameters_mut()
     }
 }

@@ -1,0 +1,197 @@
+//! Completions kept to learn from again.
+
+use alloc::vec::Vec;
+
+use super::Rollouts;
+use crate::Real;
+use crate::policy::Completions;
+use crate::random::Stream;
+
+/// The best distinct completions seen so far. Some of them added to each batch ([`Replay::extend`]) keep a policy from forgetting
+/// what it rarely samples: trajectory balance may learn from any completions, whoever drew them.
+///
+/// An objective that corrects for older samples (`importance`, a ratio) finds in them the log-probabilities with which they were drawn.
+///
+/// ```
+/// use flowrl_core::backend::CpuBackend;
+/// use flowrl_core::lab::{Bandit, HeadOptions, LabPolicy, LabTask, PolicyError};
+/// use flowrl_core::objective::{Objective, Preset};
+/// use flowrl_core::random::{Purpose, Stream};
+/// use flowrl_core::train::{Replay, TrainOptions, Trainer};
+/// let half = 0.5_f64.ln();
+/// let bandit = Bandit::new(&[1.0, 0.0], &[half, half])?;
+/// let cpu = CpuBackend::<f64>::reference();
+/// let mut policy = LabPolicy::table(cpu.clone(), bandit.clone(), HeadOptions::default())?;
+/// let options = TrainOptions { prompts: 1, samples: 6, max_tokens: 1, ..TrainOptions::default() };
+/// let mut trainer = Trainer::new::<PolicyError>(&cpu, 1, Objective::preset(Preset::ExactTb), options)?;
+/// let mut replay = Replay::new(1);
+///
+/// let mut rollouts = trainer.collect(&mut policy, &LabTask::new(bandit))?;
+/// replay.keep(&rollouts);
+/// replay.extend(&mut rollouts, 2, Stream::new(0, Purpose::Replay), 0);
+/// assert_eq!(rollouts.len(), 8);
+/// assert_eq!(rollouts.rewards[6..], [1.0, 1.0]); // only the best is kept
+/// trainer.learn(&mut policy, &rollouts)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Replay<T> {
+    capacity: usize,
+    /// From the highest reward to the lowest; of equal rewards the older first.
+    kept: Vec<Kept<T>>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept<T> {
+    prompt: usize,
+    tokens: Vec<u32>,
+    log_probs: Vec<T>,
+    entropies: Vec<T>,
+    ended: bool,
+    reward: T,
+    verdict: &'static str,
+}
+
+impl<T: Real> Replay<T> {
+    /// Keeps at most `capacity` completions.
+    #[must_use]
+    pub const fn new(capacity: usize) -> Self {
+        Self { capacity, kept: Vec::new() }
+    }
+
+    /// Completions kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Keeps those of `rollouts` that are new and good enough. A completion that is kept already stays as it was first drawn.
+    pub fn keep(&mut self, rollouts: &Rollouts<T>) {
+        let Completions { prompt_of, offsets, tokens, log_probs, entropies, ended } = &rollouts.completions;
+        for i in 0..rollouts.len() {
+            let (prompt, reward) = (rollouts.prompt_numbers[prompt_of[i]], rollouts.rewards[i]);
+            let range = offsets[i]..offsets[i + 1];
+            let place = self.kept.partition_point(|kept| kept.reward >= reward);
+            let known = |kept: &Kept<T>| kept.prompt == prompt && kept.tokens == tokens[range.clone()];
+            if place >= self.capacity || self.kept.iter().any(known) {
+                continue;
+            }
+            self.kept.insert(
+                place,
+                Kept {
+                    prompt,
+                    tokens: tokens[range.clone()].to_vec(),
+                    log_probs: log_probs[range.clone()].to_vec(),
+                    entropies: entropies[range].to_vec(),
+                    ended: ended[i],
+                    reward,
+                    verdict: rollouts.verdicts[i],
+                },
+            );
+            self.kept.truncate(self.capacity);
+        }
+    }
+
+    /// Adds to each prompt of `rollouts` that has completions here `count` of them, drawn uniformly with repetition. Draw k of prompt p takes the random
+    /// number at (`step`, p, k).
+    pub fn extend(&self, rollouts: &mut Rollouts<T>, count: usize, stream: Stream, step: u32) {
+        let fresh = core::mem::take(&mut rollouts.completions);
+        let (rewards, verdicts) = (core::mem::take(&mut rollouts.rewards), core::mem::take(&mut rollouts.verdicts));
+        let out = &mut rollouts.completions;
+        out.offsets.push(0);
+        let mut next = 0;
+        for (p, &number) in rollouts.prompt_numbers.iter().enumerate() {
+            while next < fresh.len() && fresh.prompt_of[next] == p {
+                let range = fresh.offsets[next]..fresh.offsets[next + 1];
+                out.prompt_of.push(p);
+                out.tokens.extend_from_slice(&fresh.tokens[range.clone()]);
+                out.log_probs.extend_from_slice(&fresh.log_probs[range.clone()]);
+                out.entropies.extend_from_slice(&fresh.entropies[range]);
+                out.offsets.push(out.tokens.len());
+                out.ended.push(fresh.ended[next]);
+                rollouts.rewards.push(rewards[next]);
+                rollouts.verdicts.push(verdicts[next]);
+                next += 1;
+            }
+            let known: Vec<&Kept<T>> = self.kept.iter().filter(|kept| kept.prompt == number).collect();
+            for k in 0..if known.is_empty() { 0 } else { count } {
+                let kept = known[stream.below(known.len() as u64, step, p as u32, k as u32) as usize];
+                out.prompt_of.push(p);
+                out.tokens.extend_from_slice(&kept.tokens);
+                out.log_probs.extend_from_slice(&kept.log_probs);
+                out.entropies.extend_from_slice(&kept.entropies);
+                out.offsets.push(out.tokens.len());
+                out.ended.push(kept.ended);
+                rollouts.rewards.push(kept.reward);
+                rollouts.verdicts.push(kept.verdict);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::random::Purpose;
+
+    /// Completions of prompts 7 and 9, each a single token, with these rewards.
+    fn rollouts(completions: &[(usize, u32, f64)]) -> Rollouts<f64> {
+        let count = completions.len();
+        Rollouts {
+            prompt_numbers: vec![7, 9],
+            prompts: vec![vec![0], vec![0]],
+            completions: Completions {
+                prompt_of: completions.iter().map(|c| c.0).collect(),
+                offsets: (0..=count).collect(),
+                tokens: completions.iter().map(|c| c.1).collect(),
+                log_probs: completions.iter().map(|c| -f64::from(c.1)).collect(),
+                entropies: vec![0.5; count],
+                ended: vec![true; count],
+            },
+            rewards: completions.iter().map(|c| c.2).collect(),
+            verdicts: vec!["other"; count],
+        }
+    }
+
+    #[test]
+    fn the_best_are_kept_each_once() {
+        let mut replay = Replay::new(3);
+        replay.keep(&rollouts(&[(0, 1, 0.1), (0, 2, 0.2), (0, 1, 0.1), (1, 1, 0.3)]));
+        replay.keep(&rollouts(&[(0, 4, 0.2), (0, 5, 0.1), (1, 6, 0.9)]));
+        let kept: Vec<_> = replay.kept.iter().map(|k| (k.prompt, k.tokens[0], k.reward)).collect();
+        assert_eq!(kept, [(9, 6, 0.9), (9, 1, 0.3), (7, 2, 0.2)], "the older of two equals stays");
+    }
+
+    #[test]
+    fn each_prompt_gets_its_own_after_its_own() {
+        let mut replay = Replay::new(8);
+        replay.keep(&rollouts(&[(0, 1, 1.0), (1, 2, 1.0), (1, 3, 0.5)]));
+        let mut batch = rollouts(&[(0, 10, 0.0), (1, 11, 0.0), (1, 12, 0.0)]);
+        replay.extend(&mut batch, 40, Stream::new(1, Purpose::Replay), 5);
+        batch.validate::<()>().expect("fields belong together");
+        assert_eq!(batch.len(), 83);
+        assert_eq!(batch.completions.tokens[..2], [10, 1]);
+        assert!(batch.completions.tokens[1..41].iter().all(|&t| t == 1), "prompt 7 has one completion");
+        let drawn = &batch.completions.tokens[43..];
+        assert_eq!(batch.completions.tokens[41..43], [11, 12]);
+        assert!(drawn.contains(&2) && drawn.contains(&3) && drawn.iter().all(|&t| t == 2 || t == 3));
+        let three = 43 + drawn.iter().position(|&t| t == 3).expect("drawn");
+        assert_eq!((batch.rewards[three], batch.completions.log_probs[three]), (0.5, -3.0));
+    }
+
+    #[test]
+    fn an_empty_buffer_changes_nothing() {
+        let mut batch = rollouts(&[(0, 10, 0.0), (1, 11, 0.25)]);
+        let before = batch.completions.clone();
+        Replay::new(4).extend(&mut batch, 3, Stream::new(1, Purpose::Replay), 0);
+        assert_eq!((batch.completions, batch.rewards), (before, vec![0.0, 0.25]));
+    }
+}

@@ -1,0 +1,3 @@
+import { version } from "@flowrl/core";
+
+console.log(`flowrl ${version()}`);

@@ -1,0 +1,144 @@
+//! The next update of a lane, taken apart.
+
+use flowrl_core::Real;
+use flowrl_core::backend::Backend as _;
+use flowrl_core::lab::PolicyError;
+use flowrl_core::objective::{Evaluation, Sequence};
+use flowrl_core::policy::{Model, Policy as _, Sequences};
+use flowrl_core::train::{LogZModel, Rollouts};
+
+use crate::error::Error;
+use crate::lane::{Backend, Lane, object_of};
+use crate::race::Race;
+
+/// What the next update of a lane does: its samples, what the objective says of each, and where the policy goes. Every number
+/// is of the update that follows, not of a picture of it. (B) lists go by sample, (objects) lists by answer.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// (B) the answers.
+    pub objects: Vec<u32>,
+    /// (B) r.
+    pub rewards: Vec<f64>,
+    /// (B) log π.
+    pub log_probs: Vec<f64>,
+    /// (B) log π_ref.
+    pub ref_log_probs: Vec<f64>,
+    /// (B) the reward as it was shaped, r̂ or the advantage A.
+    pub advantages: Vec<f64>,
+    /// (B) the residual δ; 0 for a baseline.
+    pub residuals: Vec<f64>,
+    /// (B) −∂ℓ/∂ log π, the mean over the tokens of an answer: above 0 the update makes it more likely.
+    pub pushes: Vec<f64>,
+    /// ℓ.
+    pub loss: f64,
+    /// log Z as the update uses it, and as it leaves it; NaN where none is learned.
+    pub log_z: [f64; 2],
+    /// (objects) the policy before.
+    pub before: Vec<f64>,
+    /// (objects) the policy after.
+    pub after: Vec<f64>,
+}
+
+impl Race {
+    /// What the next step of a lane will do; the race stays where it is.
+    ///
+    /// # Errors
+    /// A lane that is not there; numbers that are no longer finite.
+    pub fn explain(&mut self, lane: usize) -> Result<Explanation, Error> {
+        let options = self.options().clone();
+        let lane = self.lane(lane)?;
+        let state = lane.state()?;
+        let environment = lane.task.environment().clone();
+        let before = lane.log_probs()?;
+        let rollouts = lane.collect(&options)?;
+        let evaluation = evaluate(lane, &rollouts)?;
+        let used = match lane.trainer.log_z() {
+            LogZModel::Scalar { state } => state[0],
+            _ => evaluation.log_z.first().map_or(f64::NAN, |&log_z| f64::from(log_z)),
+        };
+        let mut clone = Lane::new(&environment, &options, lane.options)?;
+        clone.restore(&state)?;
+        clone.trainer.learn(&mut clone.policy, &rollouts)?;
+        let after = clone.log_probs()?;
+        lane.restore(&state)?;
+
+        let sums = |log_probs: &[f32], i: usize| -> f64 { log_probs_of(&rollouts, log_probs, i).sum() };
+        let (log_probs, ref_log_probs) = scores(lane, &rollouts)?;
+        let count = rollouts.len();
+        let exp = |log_probs: &[f64]| log_probs.iter().map(|&l| Real::exp(l)).collect();
+        let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
+        Ok(Explanation {
+            objects: (0..count).map(|i| object_of(&environment, rollouts.completions.get(i)) as u32).collect(),
+            rewards: wide(&rollouts.rewards),
+            log_probs: (0..count).map(|i| sums(&log_probs, i)).collect(),
+            ref_log_probs: (0..count).map(|i| sums(&ref_log_probs, i)).collect(),
+            advantages: wide(&evaluation.advantages),
+            residuals: wide(&evaluation.residuals),
+            pushes: (0..count)
+                .map(|i| {
+                    let slopes = evaluation.d_log_probs(i);
+                    -slopes.iter().map(|&d| f64::from(d)).sum::<f64>() / slopes.len().max(1) as f64
+                })
+                .collect(),
+            loss: evaluation.loss,
+            log_z: [used, clone.log_z()],
+            before: exp(&before),
+            after: exp(&after),
+        })
+    }
+}
+
+fn log_probs_of<'a>(
+    rollouts: &'a Rollouts<f32>,
+    log_probs: &'a [f32],
+    i: usize,
+) -> impl Iterator<Item = f64> + use<'a> {
+    let offsets = &rollouts.completions.offsets;
+    log_probs[offsets[i]..offsets[i + 1]].iter().map(|&l| f64::from(l))
+}
+
+/// Token log-probabilities under the policy and under the reference; 0 for the second where there is none.
+fn scores(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<(Vec<f32>, Vec<f32>), Error> {
+    let completions = rollouts.completions.slices();
+    let sequences =
+        Sequences { prompts: &[&[0]], completions: &completions, prompt_of: &rollouts.completions.prompt_of };
+    let tokens = rollouts.completions.tokens.len();
+    let (mut log_probs, mut ref_log_probs, mut entropies) = (vec![0.0; tokens], vec![0.0; tokens], vec![0.0; tokens]);
+    lane.policy.score(&sequences, Model::Policy, 1.0, &mut log_probs, &mut entropies)?;
+    match lane.policy.score(&sequences, Model::Reference, 1.0, &mut ref_log_probs, &mut entropies) {
+        Ok(()) | Err(PolicyError::NoReference) => Ok((log_probs, ref_log_probs)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The objective on this batch, as the update evaluates it first.
+fn evaluate(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<Evaluation<f32>, Error> {
+    let (log_probs, ref_log_probs) = scores(lane, rollouts)?;
+    let backend = Backend::reference();
+    let mut log_z = None;
+    let mut value = None;
+    match lane.trainer.log_z_mut() {
+        LogZModel::Scalar { state } => log_z = Some(state[0] as f32),
+        LogZModel::Value(network) => {
+            let mut hidden = backend.zeros(network.width())?;
+            lane.policy.represent(&[&[0]], &mut hidden)?;
+            value = network.forward(&backend, &hidden, 1, None)?.first().copied();
+        }
+        _ => {}
+    }
+    let completions = &rollouts.completions;
+    let range = |i: usize| completions.offsets[i]..completions.offsets[i + 1];
+    let sequences: Vec<Sequence<'_, f32>> = (0..rollouts.len())
+        .map(|i| Sequence {
+            group: 0,
+            reward: rollouts.rewards[i],
+            log_probs: &log_probs[range(i)],
+            ref_log_probs: Some(&ref_log_probs[range(i)]),
+            old_log_probs: Some(&completions.log_probs[range(i)]),
+            log_z,
+            value,
+            ..Sequence::default()
+        })
+        .collect();
+    Ok(lane.trainer.objective().compute(&sequences)?)
+}

@@ -1,0 +1,181 @@
+//! The theorem under FlowRL, by numbers: E\[∇TB\] = 2∇KL.
+
+use std::fmt;
+use std::rc::Rc;
+
+use flowrl_core::exact::{self, log_sum_exp};
+use flowrl_core::lab::{Environment, Landscape, Target, balance_gradient, divergence_gradient};
+use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset, Sequence};
+use flowrl_core::policy::{Policy as _, SampleRequest, Sequences};
+use flowrl_core::random::{Purpose, Stream};
+use flowrl_core::{Real, backend};
+
+use crate::error::Error;
+use crate::lane::{Policy, Shared, policy};
+
+/// A policy on a landscape as a table of logits, and the gradients by these logits: `side` logits of the rows, then `side` logits of the columns for
+/// every row, (1 + side, side).
+///
+/// ```
+/// use flowrl_core::lab::{Landscape, LandscapeOptions};
+/// use flowrl_wasm::GradientBench;
+/// let landscape = Landscape::preset(LandscapeOptions::default())?;
+/// let mut bench = GradientBench::new(landscape, 6.0, &[1.0 / 256.0; 256])?;
+/// let expected = bench.expected(-3.0)?;
+/// assert!(expected.iter().zip(bench.divergence()).all(|(a, b)| (a - b).abs() < 1e-12));
+/// let [few, many] = [8, 4096].map(|batch| bench.cosines(Some(0.0), batch, 4, 7).map(|c| c.iter().sum::<f64>() / 4.0));
+/// assert!(few? < many?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct GradientBench {
+    landscape: Landscape,
+    beta: f64,
+    log_z: f64,
+    log_pf: Vec<f64>,
+    divergence: Vec<f64>,
+    policy: Policy,
+}
+
+impl fmt::Debug for GradientBench {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GradientBench").field("beta", &self.beta).finish_non_exhaustive()
+    }
+}
+
+/// A policy gives every answer at least this share of the most likely one: below, logits say nothing any more.
+const LEAST_SHARE: f64 = 1e-12;
+
+impl GradientBench {
+    /// A policy that gives the answers these weights.
+    ///
+    /// # Errors
+    /// A list of another length than the landscape; a weight that is negative or not finite, or no weight above 0.
+    pub fn new(landscape: Landscape, beta: f64, weights: &[f64]) -> Result<Self, Error> {
+        let side = landscape.side();
+        let log_weights = log_weights("policy", weights, landscape.objects(), LEAST_SHARE)?;
+        let mut log_pf: Vec<f64> = log_weights.chunks_exact(side).map(log_sum_exp).collect();
+        let total = log_sum_exp(&log_pf);
+        log_pf.extend_from_slice(&log_weights);
+        for (row, chunk) in log_pf.clone()[..side].iter().zip(log_pf[side..].chunks_exact_mut(side)) {
+            chunk.iter_mut().for_each(|l| *l -= row);
+        }
+        log_pf[..side].iter_mut().for_each(|l| *l -= total);
+
+        let mut divergence = vec![0.0; log_pf.len()];
+        divergence_gradient(&landscape, &log_pf, beta, &mut divergence)?;
+        divergence.iter_mut().for_each(|d| *d *= 2.0);
+        let mut policy = policy(&(Rc::new(landscape.clone()) as Shared), None, 0)?;
+        let logits = &mut policy.parameters_mut()[0].value;
+        logits.iter_mut().zip(&log_pf).for_each(|(logit, &l)| *logit = l as f32);
+        let log_z = Target::plain(&landscape, beta)?.log_z;
+        Ok(Self { landscape, beta, log_z, log_pf, divergence, policy })
+    }
+
+    /// log Z of the target.
+    #[must_use]
+    pub const fn log_z(&self) -> f64 {
+        self.log_z
+    }
+
+    /// 2∇KL(π ‖ π*), exact.
+    #[must_use]
+    pub fn divergence(&self) -> &[f64] {
+        &self.divergence
+    }
+
+    /// E_π\[∇TB\] with this log Z, exact: every answer counts with its probability.
+    ///
+    /// # Errors
+    /// A log Z that is not finite.
+    pub fn expected(&self, log_z: f64) -> Result<Vec<f64>, Error> {
+        if !log_z.is_finite() {
+            return Err(Error::Option { option: "logZ", got: log_z, want: "a finite number" });
+        }
+        let mut out = vec![0.0; self.log_pf.len()];
+        balance_gradient(&self.landscape, &self.log_pf, self.beta, log_z, &mut out)?;
+        Ok(out)
+    }
+
+    /// ∇TB of one batch of sampled answers, by the engine that trains; `None` for log Z takes the batch's own estimate (VarGrad).
+    ///
+    /// # Errors
+    /// No answer, or too many; a log Z that is not finite.
+    pub fn sampled(&mut self, log_z: Option<f64>, batch: usize, seed: u32, draw: u32) -> Result<Vec<f64>, Error> {
+        if !(1..=1 << 16).contains(&batch) {
+            return Err(Error::Option { option: "batch", got: batch as f64, want: "between 1 and 65536" });
+        }
+        let request = SampleRequest {
+            prompts: &[&[0]],
+            samples: batch,
+            max_tokens: 2,
+            sampler: backend::Sampler::default(),
+            stream: Stream::new(u64::from(seed), Purpose::Evaluate),
+            step: draw,
+        };
+        let drawn = self.policy.sample(&request)?;
+        let completions = drawn.slices();
+        let sequences = Sequences { prompts: &[&[0]], completions: &completions, prompt_of: &drawn.prompt_of };
+        let tokens = drawn.tokens.len();
+        let (mut log_probs, mut entropies) = (vec![0.0; tokens], vec![0.0; tokens]);
+        let mut ref_log_probs = vec![0.0; tokens];
+        let reference = flowrl_core::policy::Model::Reference;
+        self.policy.score(&sequences, reference, 1.0, &mut ref_log_probs, &mut entropies)?;
+        self.policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
+        let side = self.landscape.side();
+        let batch: Vec<Sequence<'_, f32>> = (0..drawn.len())
+            .map(|i| {
+                let answer = drawn.get(i);
+                Sequence {
+                    reward: self.landscape.reward(answer[0] as usize * side + answer[1] as usize) as f32,
+                    log_probs: &log_probs[drawn.offsets[i]..drawn.offsets[i + 1]],
+                    ref_log_probs: Some(&ref_log_probs[drawn.offsets[i]..drawn.offsets[i + 1]]),
+                    log_z: log_z.map(|log_z| log_z as f32),
+                    ..Sequence::default()
+                }
+            })
+            .collect();
+        let source = if log_z.is_some() { LogZ::Given } else { LogZ::GroupMean };
+        let objective = FlowRl { beta: self.beta, log_z: source, ..Preset::ExactTb.options() };
+        let evaluation = Objective::FlowRl(objective).compute(&batch)?;
+        let d_log_probs: Vec<f32> = (0..drawn.len()).flat_map(|i| evaluation.d_log_probs(i)).copied().collect();
+        self.policy.backward(&d_log_probs, None)?;
+        let gradient = self.policy.parameters()[0].grad.iter().map(|&g| f64::from(g)).collect();
+        self.policy.zero_grad()?;
+        Ok(gradient)
+    }
+
+    /// Cosine between the gradients of `draws` batches and the exact one: 1 where a batch points exactly downhill.
+    ///
+    /// # Errors
+    /// As [`sampled`](Self::sampled).
+    pub fn cosines(&mut self, log_z: Option<f64>, batch: usize, draws: u32, seed: u32) -> Result<Vec<f64>, Error> {
+        let one = |draw| self.sampled(log_z, batch, seed, draw).map(|g| cosine(&g, &self.divergence));
+        (0..draws).map(one).collect()
+    }
+}
+
+/// The cosine of the angle between two vectors; NaN where one of them is 0.
+#[must_use]
+pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(a, b) / Real::sqrt(dot(a, a) * dot(b, b))
+}
+
+/// Natural logarithms of weights, none below `least` times the largest.
+pub(crate) fn log_weights(argument: &'static str, weights: &[f64], want: usize, least: f64) -> Result<Vec<f64>, Error> {
+    if weights.len() != want {
+        return Err(exact::Error::Length { argument, got: weights.len(), want }.into());
+    }
+    if let Some(index) = weights.iter().position(|w| !w.is_finite()) {
+        return Err(exact::Error::NonFinite { argument, index, got: weights[index] }.into());
+    }
+    let largest = weights.iter().copied().fold(0.0, f64::max);
+    let lowest = weights.iter().copied().fold(f64::INFINITY, f64::min);
+    if lowest < 0.0 {
+        return Err(Error::Option { option: argument, got: lowest, want: "weights that are at least 0" });
+    }
+    if largest <= 0.0 {
+        return Err(Error::Option { option: argument, got: largest, want: "weights of which one is above 0" });
+    }
+    Ok(weights.iter().map(|&w| Real::ln(w.max(least * largest))).collect())
+}

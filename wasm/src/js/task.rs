@@ -1,0 +1,375 @@
+//! Tasks and targets.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use flowrl_core::lab::{
+    Environment, Hypergrid, HypergridReward, Landscape, LandscapeOptions, LandscapePreset, Strings, StringsOptions,
+    Target,
+};
+use flowrl_core::{Real, exact};
+use wasm_bindgen::prelude::{JsError, wasm_bindgen};
+
+use crate::error::Error;
+use crate::gradient::log_weights;
+use crate::lane::Shared;
+
+/// A reference gives every answer at least this share of its favourite: an answer that it forbids can have no target.
+const LEAST_SHARE: f64 = 1e-6;
+
+/// A square of answers with rewards r and a reference policy π_ref. An answer is two tokens, first its row, then its column; answer i
+/// stands in row ⌊i / side⌋ and column i mod side.
+#[wasm_bindgen(js_name = Landscape)]
+#[derive(Clone, Debug)]
+pub struct JsLandscape {
+    pub(crate) inner: Rc<Landscape>,
+}
+
+#[wasm_bindgen(js_class = Landscape)]
+impl JsLandscape {
+    /// A ready-made landscape; `seed` draws what is random in it.
+    ///
+    /// # Errors
+    /// An unknown name; a side below 8 or too large.
+    pub fn preset(
+        #[wasm_bindgen(unchecked_param_type = "PresetName")] name: &str,
+        side: usize,
+        seed: u32,
+    ) -> Result<Self, JsError> {
+        let preset: LandscapePreset =
+            name.parse().map_err(|_| Error::name("name", name, LandscapePreset::NAMES.iter().copied()))?;
+        let options = LandscapeOptions { preset, side, seed: u64::from(seed) };
+        Ok(Self { inner: Rc::new(Landscape::preset(options).map_err(Error::from)?) })
+    }
+
+    /// A landscape of these rewards and weights of the reference, side·side each. Weights are normalised; one below a millionth of the largest counts as
+    /// that.
+    ///
+    /// # Errors
+    /// A list of another length, a number that is not finite, a weight below 0, or no weight above 0.
+    pub fn of(side: usize, rewards: &[f64], reference: &[f64]) -> Result<Self, JsError> {
+        Ok(Self { inner: Rc::new(landscape(side, rewards, reference)?) })
+    }
+
+    /// Rows, and columns.
+    #[wasm_bindgen(getter)]
+    pub fn side(&self) -> usize {
+        self.inner.side()
+    }
+
+    /// Answers, side·side.
+    #[wasm_bindgen(getter)]
+    pub fn size(&self) -> usize {
+        self.inner.objects()
+    }
+
+    /// r of every answer; a copy.
+    pub fn rewards(&self) -> Vec<f64> {
+        self.inner.rewards().to_vec()
+    }
+
+    /// π_ref of every answer; a copy.
+    pub fn reference(&self) -> Vec<f64> {
+        reference(&*self.inner)
+    }
+
+    /// The answers that count as modes, ascending: tops of hills that reach at least half-way up.
+    pub fn peaks(&self) -> Vec<u32> {
+        self.inner.peaks().iter().map(|&peak| peak as u32).collect()
+    }
+
+    /// π_ref·exp(βr)/Z.
+    ///
+    /// # Errors
+    /// A β that is not finite.
+    pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
+        JsTarget::new(Target::plain(&*self.inner, beta), Some(&self.inner))
+    }
+
+    /// What the length-normalised loss converges to: π_ref·exp(|y|(βr − c)), here with |y| = 2.
+    ///
+    /// # Errors
+    /// A β that is not finite.
+    #[wasm_bindgen(js_name = normalisedTarget)]
+    pub fn normalised_target(&self, beta: f64) -> Result<JsTarget, JsError> {
+        JsTarget::new(Target::length_normalised(&*self.inner, beta), Some(&self.inner))
+    }
+}
+
+pub(crate) fn landscape(side: usize, rewards: &[f64], weights: &[f64]) -> Result<Landscape, Error> {
+    let answers = side.saturating_mul(side);
+    let mut log_probs = log_weights("reference", weights, answers, LEAST_SHARE)?;
+    let total = exact::log_sum_exp(&log_probs);
+    log_probs.iter_mut().for_each(|l| *l -= total);
+    Ok(Landscape::new(side, rewards, &log_probs)?)
+}
+
+fn reference(environment: &impl Environment) -> Vec<f64> {
+    let mut log_probs = vec![0.0; environment.objects()];
+    match flowrl_core::lab::reference(environment, &mut log_probs) {
+        Ok(()) => log_probs.iter().map(|&l| Real::exp(l)).collect(),
+        // Only a graph that is no tree has no reference.
+        Err(_) => log_probs,
+    }
+}
+
+/// A distribution over the answers that is known exactly. Entropies in nats.
+#[wasm_bindgen(js_name = Target)]
+#[derive(Clone, Debug)]
+pub struct JsTarget {
+    probabilities: Vec<f64>,
+    shares: Vec<f64>,
+    log_z: f64,
+    entropy: f64,
+    expected_reward: f64,
+    expected_length: f64,
+}
+
+#[wasm_bindgen(js_class = Target)]
+impl JsTarget {
+    fn new(target: Result<Target, exact::Error>, landscape: Option<&Landscape>) -> Result<Self, JsError> {
+        let target = target.map_err(Error::from)?;
+        let own = target.measure(&target.log_probs).map_err(Error::from)?;
+        let probabilities: Vec<f64> = target.log_probs.iter().map(|&l| Real::exp(l)).collect();
+        let mut shares = vec![0.0; landscape.map_or(0, |landscape| landscape.peaks().len())];
+        for (p, hill) in probabilities.iter().zip(landscape.iter().flat_map(|landscape| landscape.hills())) {
+            hill.iter().for_each(|&hill| shares[hill] += p);
+        }
+        Ok(Self {
+            probabilities,
+            shares,
+            log_z: target.log_z,
+            entropy: own.entropy,
+            expected_reward: own.expected_reward,
+            expected_length: own.expected_length,
+        })
+    }
+
+    /// The probability of every answer; a copy.
+    pub fn probabilities(&self) -> Vec<f64> {
+        self.probabilities.clone()
+    }
+
+    /// On a landscape, the probability of each peak's hill, in the order of the peaks.
+    #[wasm_bindgen(js_name = peakShares)]
+    pub fn peak_shares(&self) -> Vec<f64> {
+        self.shares.clone()
+    }
+
+    /// log Z; of a length-normalised target c.
+    #[wasm_bindgen(getter, js_name = logZ)]
+    pub fn log_z(&self) -> f64 {
+        self.log_z
+    }
+
+    /// Entropy H.
+    #[wasm_bindgen(getter)]
+    pub fn entropy(&self) -> f64 {
+        self.entropy
+    }
+
+    /// exp(H), the number of answers that would be as uncertain if all were equally likely.
+    #[wasm_bindgen(getter)]
+    pub fn effective(&self) -> f64 {
+        Real::exp(self.entropy)
+    }
+
+    /// E\[r\].
+    #[wasm_bindgen(getter, js_name = expectedReward)]
+    pub fn expected_reward(&self) -> f64 {
+        self.expected_reward
+    }
+
+    /// Tokens of an answer, on average.
+    #[wasm_bindgen(getter, js_name = expectedLength)]
+    pub fn expected_length(&self) -> f64 {
+        self.expected_length
+    }
+}
+
+/// Strings of at most `length` symbols, each ended by an end token: a language model small enough to see whole. Node 0 is the empty string; the children of
+/// node n are n·symbols + 1, …; an answer has the number of the node where it ends.
+#[wasm_bindgen(js_name = Tree)]
+#[derive(Clone, Debug)]
+pub struct JsTree {
+    pub(crate) inner: Rc<Strings>,
+    pub(crate) options: StringsOptions,
+}
+
+#[wasm_bindgen(js_class = Tree)]
+impl JsTree {
+    /// Strings, a reference and some best answers, drawn by the seed.
+    ///
+    /// # Errors
+    /// A number out of range.
+    #[wasm_bindgen(constructor)]
+    pub fn new(length: usize, symbols: usize, modes: usize, seed: u32) -> Result<Self, JsError> {
+        let options = StringsOptions { length, symbols, modes, seed: u64::from(seed) };
+        Ok(Self { inner: Rc::new(Strings::new(options).map_err(Error::from)?), options })
+    }
+
+    /// Symbols of a string at most.
+    #[wasm_bindgen(getter)]
+    pub fn length(&self) -> usize {
+        self.options.length
+    }
+
+    /// The alphabet.
+    #[wasm_bindgen(getter)]
+    pub fn symbols(&self) -> usize {
+        self.options.symbols
+    }
+
+    /// Nodes, and answers.
+    #[wasm_bindgen(getter)]
+    pub fn size(&self) -> usize {
+        self.inner.objects()
+    }
+
+    /// The symbols of a string, as letters.
+    pub fn text(&self, node: usize) -> String {
+        let symbols = self.inner.symbols_of(node.min(self.inner.objects() - 1));
+        symbols.iter().filter_map(|&s| char::from_u32('a' as u32 + s as u32)).collect()
+    }
+
+    /// r of every answer.
+    pub fn rewards(&self) -> Vec<f64> {
+        (0..self.inner.objects()).map(|x| self.inner.reward(x)).collect()
+    }
+
+    /// π_ref of every answer.
+    pub fn reference(&self) -> Vec<f64> {
+        reference(&*self.inner)
+    }
+
+    /// The best answers.
+    pub fn modes(&self) -> Vec<u32> {
+        self.inner.modes().iter().map(|&mode| mode as u32).collect()
+    }
+
+    /// How likely a policy that gives the answers these probabilities passes through each node.
+    ///
+    /// # Errors
+    /// A list of another length.
+    pub fn flow(&self, probabilities: &[f64]) -> Result<Vec<f64>, JsError> {
+        let want = self.inner.objects();
+        if probabilities.len() != want {
+            let got = probabilities.len();
+            return Err(Error::from(exact::Error::Length { argument: "probabilities", got, want }).into());
+        }
+        let mut flow = probabilities.to_vec();
+        for node in (1..want).rev() {
+            flow[(node - 1) / self.options.symbols] += flow[node];
+        }
+        Ok(flow)
+    }
+
+    /// π_ref·exp(βr)/Z.
+    ///
+    /// # Errors
+    /// A β that is not finite.
+    pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
+        JsTarget::new(Target::plain(&*self.inner, beta), None)
+    }
+
+    /// What the length-normalised loss converges to: π_ref·exp(|y|(βr − c)).
+    ///
+    /// # Errors
+    /// A β that is not finite.
+    #[wasm_bindgen(js_name = normalisedTarget)]
+    pub fn normalised_target(&self, beta: f64) -> Result<JsTarget, JsError> {
+        JsTarget::new(Target::length_normalised(&*self.inner, beta), None)
+    }
+}
+
+/// The grid of the GFlowNet benchmark in two dimensions: from a corner, steps to the right and down, then stop. Rewards are ln R, so
+/// that β = 1 is the usual target R/Z. Object i stands in row ⌊i / side⌋.
+#[wasm_bindgen(js_name = Hypergrid)]
+#[derive(Clone, Debug)]
+pub struct JsHypergrid {
+    pub(crate) inner: Rc<Hypergrid>,
+    reward: String,
+}
+
+#[wasm_bindgen(js_class = Hypergrid)]
+impl JsHypergrid {
+    /// A grid of side·side points.
+    ///
+    /// # Errors
+    /// A name that is unknown, a side out of range.
+    #[wasm_bindgen(constructor)]
+    pub fn new(
+        side: usize,
+        #[wasm_bindgen(unchecked_param_type = "HypergridReward")] reward: &str,
+    ) -> Result<Self, JsError> {
+        let kinds =
+            [("easy", HypergridReward::Easy), ("hard", HypergridReward::Hard), ("torchgfn", HypergridReward::TorchGfn)];
+        let kind = kinds.into_iter().find(|(name, _)| *name == reward);
+        let (_, kind) = kind.ok_or_else(|| Error::name("reward", reward, kinds.map(|(name, _)| name)))?;
+        let inner = Rc::new(Hypergrid::new(side, 2, kind).map_err(Error::from)?);
+        Ok(Self { inner, reward: reward.to_owned() })
+    }
+
+    /// Rows, and columns.
+    #[wasm_bindgen(getter)]
+    pub fn side(&self) -> usize {
+        self.inner.side()
+    }
+
+    /// ln R of every point.
+    pub fn rewards(&self) -> Vec<f64> {
+        (0..self.inner.objects()).map(|x| self.inner.reward(x)).collect()
+    }
+
+    /// The points of the highest reward.
+    pub fn peaks(&self) -> Vec<u32> {
+        (0..self.inner.objects()).filter(|&x| self.inner.is_mode(x)).map(|x| x as u32).collect()
+    }
+
+    /// exp(βr)/Z.
+    ///
+    /// # Errors
+    /// A β that is not finite.
+    pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
+        JsTarget::new(Target::plain(&*self.inner, beta), None)
+    }
+}
+
+/// A task that a race can be run on, and how a configuration file describes it.
+pub(crate) trait Task {
+    fn shared(&self) -> Shared;
+    fn section(&self) -> String;
+}
+
+impl Task for JsLandscape {
+    fn shared(&self) -> Shared {
+        self.inner.clone()
+    }
+
+    fn section(&self) -> String {
+        let mut out = format!("kind = \"landscape\"\nside = {}\nrewards = ", self.inner.side());
+        let _ = write!(out, "{:?}\nreference_weights = {:?}", self.inner.rewards(), reference(&*self.inner));
+        out
+    }
+}
+
+impl Task for JsTree {
+    fn shared(&self) -> Shared {
+        self.inner.clone()
+    }
+
+    fn section(&self) -> String {
+        let StringsOptions { length, symbols, modes, seed } = self.options;
+        format!("kind = \"tree\"\nlength = {length}\nsymbols = {symbols}\nmodes = {modes}\nseed = {seed}")
+    }
+}
+
+impl Task for JsHypergrid {
+    fn shared(&self) -> Shared {
+        self.inner.clone()
+    }
+
+    fn section(&self) -> String {
+        format!("kind = \"hypergrid\"\ndim = 2\nside = {}\nreward = \"{}\"", self.inner.side(), self.reward)
+    }
+}

@@ -1,0 +1,319 @@
+//! One policy in a race: what it optimises, and how.
+
+use std::fmt;
+use std::rc::Rc;
+
+use flowrl_core::backend::CpuBackend;
+use flowrl_core::exact::log_sum_exp;
+use flowrl_core::lab::{
+    Environment, HeadOptions, LabPolicy, LabTask, Mlp, MlpOptions, Network, PolicyError, Table, Walk, terminal, walk,
+};
+use flowrl_core::objective::{Baseline, BaselineKind, FlowRl, KlIn, Length, LogZ, Objective, Preset, Reward};
+use flowrl_core::optim::{Decay, Schedule};
+use flowrl_core::random::{Purpose, Stream};
+use flowrl_core::train::{LogZModel, Progress, Replay, Rollouts, TrainOptions, Trainer};
+
+use crate::error::Error;
+
+pub(crate) type Backend = CpuBackend<f32>;
+pub(crate) type Shared = Rc<dyn Environment>;
+pub(crate) type Policy = LabPolicy<f32, Shared, Box<dyn Network<f32>>>;
+
+/// What a lane optimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneKind {
+    /// Trajectory balance with one learned number for log Z: converges to the target.
+    FlowRl,
+    /// The same with the batch's own estimate of log Z.
+    VarGrad,
+    /// The same with the residual divided by the length: converges to another target.
+    Normalised,
+    /// As published: also the rewards divided by their deviation within the batch.
+    Published,
+    /// Group relative policy optimisation.
+    Grpo,
+    /// Proximal policy optimisation, four epochs.
+    Ppo,
+    /// The plain policy gradient with a mean baseline.
+    Reinforce,
+    /// The same with a KL penalty of 1/β in the reward: its optimum is FlowRL's target.
+    RewardKl,
+}
+
+impl LaneKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::FlowRl,
+        Self::VarGrad,
+        Self::Normalised,
+        Self::Published,
+        Self::Grpo,
+        Self::Ppo,
+        Self::Reinforce,
+        Self::RewardKl,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FlowRl => "flowrl",
+            Self::VarGrad => "vargrad",
+            Self::Normalised => "normalised",
+            Self::Published => "published",
+            Self::Grpo => "grpo",
+            Self::Ppo => "ppo",
+            Self::Reinforce => "reinforce",
+            Self::RewardKl => "reward-kl",
+        }
+    }
+
+    /// The kind of this name.
+    ///
+    /// # Errors
+    /// A name that no kind has.
+    pub fn parse(name: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| Error::name("kind", name, Self::ALL.map(Self::name)))
+    }
+
+    /// The objective at β.
+    #[must_use]
+    pub fn objective(self, beta: f64) -> Objective {
+        let exact = FlowRl { beta, log_z: LogZ::Scalar, ..Preset::ExactTb.options() };
+        match self {
+            Self::FlowRl => Objective::FlowRl(exact),
+            Self::VarGrad => Objective::FlowRl(FlowRl { log_z: LogZ::GroupMean, ..exact }),
+            Self::Normalised => Objective::FlowRl(FlowRl { length: Length::Mean, ..exact }),
+            Self::Published => Objective::FlowRl(FlowRl { length: Length::Mean, reward: Reward::Group, ..exact }),
+            Self::Grpo => Objective::baseline(BaselineKind::Grpo),
+            Self::Ppo => Objective::baseline(BaselineKind::Ppo),
+            Self::Reinforce => Objective::baseline(BaselineKind::Reinforce),
+            Self::RewardKl => {
+                let kl = self.kl(beta);
+                Objective::Baseline(Baseline { kl, kl_in: KlIn::Reward, ..Baseline::new(BaselineKind::Reinforce) })
+            }
+        }
+    }
+
+    /// The coefficient 1/β of the penalty in [`LaneKind::RewardKl`].
+    pub(crate) const fn kl(self, beta: f64) -> f64 {
+        1.0 / beta.max(LEAST_BETA)
+    }
+
+    /// Whether what it converges to is the length-normalised target.
+    #[must_use]
+    pub const fn is_normalised(self) -> bool {
+        matches!(self, Self::Normalised | Self::Published)
+    }
+
+    /// Passes over a batch.
+    pub(crate) const fn epochs(self) -> usize {
+        if matches!(self, Self::Ppo) { 4 } else { 1 }
+    }
+}
+
+/// Below it the penalty 1/β is as good as infinite.
+const LEAST_BETA: f64 = 1e-3;
+
+/// A lane as it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LaneOptions {
+    /// What it optimises.
+    pub kind: LaneKind,
+    /// Share of actions drawn uniformly from the legal ones.
+    pub exploration: f64,
+    /// Share of a batch drawn from the best answers seen so far.
+    pub replay: f64,
+}
+
+/// What all lanes of a race share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RaceOptions {
+    /// Seed of everything random; the lanes draw with the same numbers.
+    pub seed: u32,
+    /// Answers of a step.
+    pub samples: usize,
+    /// Learning rate of a policy.
+    pub learning_rate: f64,
+    /// Learning rate of log Z.
+    pub log_z_learning_rate: f64,
+    /// β.
+    pub beta: f64,
+    /// Steps between two records at first; it doubles when records get many.
+    pub record_every: u32,
+    /// Width and depth of the network; a table where there is none.
+    pub network: Option<MlpOptions>,
+    /// The lanes.
+    pub lanes: Vec<LaneOptions>,
+}
+
+impl Default for RaceOptions {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            samples: 64,
+            learning_rate: 0.02,
+            log_z_learning_rate: 0.02,
+            beta: 6.0,
+            record_every: 10,
+            network: None,
+            lanes: Vec::new(),
+        }
+    }
+}
+
+/// The most answers that a lane keeps for replay.
+const REPLAY: usize = 256;
+
+/// A policy, its trainer, and the answers of its last step.
+pub(crate) struct Lane {
+    pub(crate) options: LaneOptions,
+    pub(crate) policy: Policy,
+    pub(crate) trainer: Trainer<Backend>,
+    pub(crate) task: LabTask<Shared>,
+    replay: Replay<f32>,
+    fresh: usize,
+    /// (samples) the answers of the last step.
+    pub(crate) samples: Vec<f32>,
+    pub(crate) loss: f64,
+}
+
+/// The numbers of a lane that change: what a checkpoint holds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LaneState {
+    pub(crate) progress: Progress,
+    pub(crate) policy: Vec<Vec<f32>>,
+    pub(crate) log_z: Vec<Vec<f32>>,
+    /// Not saved as bytes.
+    pub(crate) replay: Option<Replay<f32>>,
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Lane {
+    pub(crate) fn new(environment: &Shared, race: &RaceOptions, options: LaneOptions) -> Result<Self, Error> {
+        let backend = Backend::reference();
+        let (seed, kind) = (u64::from(race.seed), options.kind);
+        let mut policy = policy(environment, race.network, seed)?;
+        policy.set_exploration(options.exploration)?;
+        let share = options.replay;
+        if !(0.0..1.0).contains(&share) {
+            return Err(Error::Option { option: "replay", got: share, want: "at least 0 and below 1" });
+        }
+        let again = (share * race.samples as f64) as usize;
+        let schedule = Schedule { peak: race.learning_rate, warmup: 0, total: 1, decay: Decay::Constant };
+        let train = TrainOptions {
+            prompts: 1,
+            samples: race.samples - again,
+            max_tokens: environment.max_length(),
+            epochs: kind.epochs(),
+            schedule,
+            clip_norm: None,
+            log_z_learning_rate: race.log_z_learning_rate,
+            seed,
+            ..TrainOptions::default()
+        };
+        let trainer = Trainer::new::<PolicyError>(&backend, 1, kind.objective(race.beta), train)?;
+        Ok(Self {
+            options,
+            policy,
+            trainer,
+            task: LabTask::new(environment.clone()),
+            replay: Replay::new(REPLAY),
+            fresh: race.samples - again,
+            samples: vec![0.0; race.samples],
+            loss: 0.0,
+        })
+    }
+
+    /// The answers from which the next step learns.
+    pub(crate) fn collect(&mut self, race: &RaceOptions) -> Result<Rollouts<f32>, Error> {
+        let mut rollouts = self.trainer.collect(&mut self.policy, &self.task)?;
+        let again = race.samples - self.fresh;
+        if again > 0 {
+            self.replay.keep(&rollouts);
+            let stream = Stream::new(u64::from(race.seed), Purpose::Replay);
+            self.replay.extend(&mut rollouts, again, stream, self.trainer.progress().step as u32);
+        }
+        Ok(rollouts)
+    }
+
+    pub(crate) fn step(&mut self, race: &RaceOptions) -> Result<(), Error> {
+        let rollouts = self.collect(race)?;
+        for (i, sample) in self.samples.iter_mut().enumerate() {
+            *sample = object_of(self.task.environment(), rollouts.completions.get(i)) as f32;
+        }
+        let metrics = self.trainer.learn(&mut self.policy, &rollouts)?;
+        self.loss = metrics.iter().find(|(name, _)| *name == "loss").map_or(f64::NAN, |m| m.1);
+        Ok(())
+    }
+
+    /// log p of every answer, (objects).
+    pub(crate) fn log_probs(&mut self) -> Result<Vec<f64>, Error> {
+        let table = self.policy.log_pf_table()?;
+        let environment = self.task.environment();
+        let mut log_probs = vec![0.0; environment.objects()];
+        terminal(environment, &table, &mut log_probs)?;
+        // Single precision leaves the sum about 1e-7 off 1, and a divergence may then be below 0.
+        let total = log_sum_exp(&log_probs);
+        log_probs.iter_mut().for_each(|l| *l -= total);
+        Ok(log_probs)
+    }
+
+    /// The learned log Z, where it is one number.
+    pub(crate) fn log_z(&self) -> f64 {
+        match self.trainer.log_z() {
+            LogZModel::Scalar { state } => state[0],
+            _ => f64::NAN,
+        }
+    }
+
+    pub(crate) fn state(&self) -> Result<LaneState, Error> {
+        let values = |named: Vec<(String, Vec<f32>)>| named.into_iter().map(|(_, values)| values).collect();
+        Ok(LaneState {
+            progress: self.trainer.progress(),
+            policy: values(self.policy.state()?),
+            log_z: values(self.trainer.log_z().state(&Backend::reference())?),
+            replay: (!self.replay.is_empty()).then(|| self.replay.clone()),
+        })
+    }
+
+    /// Goes on from a state.
+    pub(crate) fn restore(&mut self, state: &LaneState) -> Result<(), Error> {
+        let mut values = state.policy.iter();
+        self.policy.restore(|_| values.next().cloned())?;
+        let mut values = state.log_z.iter();
+        let restored = self.trainer.log_z_mut().restore(&Backend::reference(), |_| values.next().cloned())?;
+        restored.map_err(|_| Error::Saved)?;
+        self.trainer.set_progress(state.progress);
+        self.replay = state.replay.clone().unwrap_or_else(|| Replay::new(REPLAY));
+        Ok(())
+    }
+}
+
+/// An untrained policy: a table, or a network of this shape.
+pub(crate) fn policy(environment: &Shared, network: Option<MlpOptions>, seed: u64) -> Result<Policy, Error> {
+    let make = |backend: &Backend, features, outputs, states| -> Result<Box<dyn Network<f32>>, PolicyError> {
+        Ok(match network {
+            Some(mlp) => Box::new(Mlp::new(backend, features, outputs, mlp, seed)?),
+            None => Box::new(Table::new(backend, states, outputs)?),
+        })
+    };
+    Ok(LabPolicy::with(Backend::reference(), environment.clone(), HeadOptions::default(), make)?)
+}
+
+/// The object a trajectory ends in.
+pub(crate) fn object_of(environment: &Shared, actions: &[u32]) -> usize {
+    match walk(environment, actions) {
+        Walk::Finished(object) => object,
+        // A policy gives illegal actions no probability, and ends.
+        Walk::Unfinished(_) | Walk::Illegal { .. } => 0,
+    }
+}

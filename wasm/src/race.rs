@@ -1,0 +1,423 @@
+//! Policies in lockstep towards one target.
+
+use std::fmt::{self, Write as _};
+use std::rc::Rc;
+
+use flowrl_core::lab::{Environment, Target};
+use flowrl_core::{Real, exact};
+
+use crate::error::Error;
+use crate::lane::{Lane, LaneState, RaceOptions, Shared};
+
+/// What is measured of every lane, in the order of a frame and of a record. Exact, in nats; NaN where there is no such number.
+///
+/// `kl` … `mode_mass` compare with π_ref·exp(βr)/Z; `kl_fixed_point` compares with what the objective itself converges to (the
+/// length-normalised target where the residual is divided by the length).
+pub const MEASURES: [&str; 13] = [
+    "kl",
+    "reverse_kl",
+    "tv",
+    "jsd",
+    "entropy",
+    "expected_reward",
+    "expected_length",
+    "mode_mass",
+    "modes_found",
+    "modes",
+    "kl_fixed_point",
+    "log_z",
+    "loss",
+];
+
+/// Records, and snapshots, at most: when there are more, every second one goes.
+const MOST_RECORDS: usize = 2048;
+const MOST_SNAPSHOTS: usize = 256;
+
+/// Up to this many lanes.
+pub const MOST_LANES: usize = 6;
+
+/// Policies that learn the same task with the same random numbers, a step at a time.
+///
+/// ```
+/// use flowrl_wasm::{LaneKind, LaneOptions, Race, RaceOptions};
+/// use flowrl_core::lab::{Landscape, LandscapeOptions};
+/// use std::rc::Rc;
+/// let lane = |kind| LaneOptions { kind, exploration: 0.0, replay: 0.0 };
+/// let options = RaceOptions { lanes: vec![lane(LaneKind::FlowRl), lane(LaneKind::Grpo)], ..RaceOptions::default() };
+/// let mut race = Race::new(Rc::new(Landscape::preset(LandscapeOptions::default())?), options)?;
+/// race.run(600)?;
+/// let modes_found = flowrl_wasm::MEASURES.iter().position(|name| *name == "modes_found").unwrap_or(0);
+/// let measures = race.measures()?;
+/// assert_eq!([0, 1].map(|lane| measures[lane][modes_found]), [4.0, 1.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Race {
+    options: RaceOptions,
+    environment: Shared,
+    lanes: Vec<Lane>,
+    target: Target,
+    normalised: Option<Target>,
+    step: u64,
+    record_every: u64,
+    snapshot_every: u64,
+    /// Rows of a step and the measures of every lane.
+    records: Vec<f64>,
+    snapshots: Vec<Snapshot>,
+    frame: Vec<f32>,
+}
+
+impl fmt::Debug for Race {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Race").field("options", &self.options).field("step", &self.step).finish_non_exhaustive()
+    }
+}
+
+/// A race as it was after a step.
+#[derive(Clone, Debug)]
+struct Snapshot {
+    step: u64,
+    lanes: Vec<LaneState>,
+}
+
+impl Race {
+    /// A race at step 0.
+    ///
+    /// # Errors
+    /// No lane or more than [`MOST_LANES`]; an option out of range; a baseline with a reference on a graph that is no tree.
+    pub fn new(environment: Shared, options: RaceOptions) -> Result<Self, Error> {
+        let count = options.lanes.len();
+        if !(1..=MOST_LANES).contains(&count) {
+            return Err(Error::Option { option: "lanes", got: count as f64, want: "between 1 and 6" });
+        }
+        for (option, got, ok, want) in [
+            ("beta", options.beta, (0.0..=1e3).contains(&options.beta), "at least 0 and at most 1000"),
+            ("samples", options.samples as f64, (1..=4096).contains(&options.samples), "between 1 and 4096"),
+            ("recordEvery", f64::from(options.record_every), options.record_every > 0, "at least 1"),
+            ("learningRate", options.learning_rate, options.learning_rate >= 0.0, "at least 0"),
+            ("logZLearningRate", options.log_z_learning_rate, options.log_z_learning_rate >= 0.0, "at least 0"),
+        ] {
+            if !ok {
+                return Err(Error::Option { option, got, want });
+            }
+        }
+        let (target, normalised) = targets(&environment, options.beta)?;
+        let lanes = options.lanes.iter().map(|&lane| Lane::new(&environment, &options, lane));
+        let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
+        let every = u64::from(options.record_every);
+        let mut race = Self {
+            environment,
+            lanes,
+            target,
+            normalised,
+            step: 0,
+            record_every: every,
+            snapshot_every: every,
+            records: Vec::new(),
+            snapshots: Vec::new(),
+            frame: Vec::new(),
+            options,
+        };
+        race.record()?;
+        Ok(race)
+    }
+
+    /// The options, with β and learning rate as they are now.
+    #[must_use]
+    pub const fn options(&self) -> &RaceOptions {
+        &self.options
+    }
+
+    /// The task.
+    #[must_use]
+    pub fn environment(&self) -> &dyn Environment {
+        &*self.environment
+    }
+
+    /// Steps done.
+    #[must_use]
+    pub const fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// π_ref·exp(βr)/Z.
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(crate) fn lane(&mut self, lane: usize) -> Result<&mut Lane, Error> {
+        let count = self.lanes.len();
+        let wrong = Error::Option { option: "lane", got: lane as f64, want: "the number of a lane, from 0" };
+        if lane < count { Ok(&mut self.lanes[lane]) } else { Err(wrong) }
+    }
+
+    /// Takes some steps, every lane in each of them.
+    ///
+    /// # Errors
+    /// Numbers that are no longer finite, e.g. under a learning rate that is too large.
+    pub fn run(&mut self, steps: u32) -> Result<(), Error> {
+        for _ in 0..steps {
+            for lane in &mut self.lanes {
+                lane.step(&self.options)?;
+            }
+            self.step += 1;
+            if self.step.is_multiple_of(self.record_every) {
+                self.record()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the target: every policy goes on from what it has learned.
+    ///
+    /// # Errors
+    /// β out of range.
+    pub fn set_beta(&mut self, beta: f64) -> Result<(), Error> {
+        self.rebuild(self.environment.clone(), RaceOptions { beta, ..self.options.clone() })
+    }
+
+    /// Moves the learning rate of the policies.
+    ///
+    /// # Errors
+    /// A rate out of range.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<(), Error> {
+        self.rebuild(self.environment.clone(), RaceOptions { learning_rate, ..self.options.clone() })
+    }
+
+    /// Moves the task under the policies, which go on from what they have learned.
+    ///
+    /// # Errors
+    /// A task of another shape.
+    pub fn set_environment(&mut self, environment: Shared) -> Result<(), Error> {
+        self.rebuild(environment, self.options.clone())
+    }
+
+    /// A race of these options in the state of this one; nothing changes where that is refused.
+    fn rebuild(&mut self, environment: Shared, options: RaceOptions) -> Result<(), Error> {
+        let state = self.state()?;
+        let mut other = Self::new(environment, options)?;
+        other.restore(&state)?;
+        (self.environment, self.options, self.lanes) = (other.environment, other.options, other.lanes);
+        (self.target, self.normalised) = (other.target, other.normalised);
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Snapshot, Error> {
+        let lanes = self.lanes.iter().map(Lane::state).collect::<Result<_, _>>()?;
+        Ok(Snapshot { step: self.step, lanes })
+    }
+
+    fn restore(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        if snapshot.lanes.len() != self.lanes.len() {
+            return Err(Error::Saved);
+        }
+        self.lanes.iter_mut().zip(&snapshot.lanes).try_for_each(|(lane, state)| lane.restore(state))?;
+        self.step = snapshot.step;
+        Ok(())
+    }
+
+    /// (lanes) every measure of [`MEASURES`], of the policies as they are.
+    ///
+    /// # Errors
+    /// Log-probabilities that are not finite.
+    pub fn measures(&mut self) -> Result<Vec<[f64; MEASURES.len()]>, Error> {
+        (0..self.lanes.len()).map(|lane| self.measure(lane).map(|(measures, _)| measures)).collect()
+    }
+
+    /// The measures of a lane, and its log-probabilities of the objects.
+    fn measure(&mut self, lane: usize) -> Result<([f64; MEASURES.len()], Vec<f64>), Error> {
+        let Self { lanes, target, normalised, .. } = self;
+        let lane = &mut lanes[lane];
+        let log_probs = lane.log_probs()?;
+        let m = target.measure(&log_probs)?;
+        let own = match normalised {
+            Some(normalised) if lane.options.kind.is_normalised() => exact::kl(&log_probs, &normalised.log_probs)?,
+            _ => m.kl,
+        };
+        let measures = [
+            m.kl,
+            m.reverse_kl,
+            m.tv,
+            m.jsd,
+            m.entropy,
+            m.expected_reward,
+            m.expected_length,
+            m.mode_mass,
+            m.modes_found as f64,
+            m.modes as f64,
+            own,
+            lane.log_z(),
+            lane.loss,
+        ];
+        Ok((measures, log_probs))
+    }
+
+    fn record(&mut self) -> Result<(), Error> {
+        let measures = self.measures()?;
+        self.records.push(self.step as f64);
+        self.records.extend(measures.iter().flatten());
+        if self.step.is_multiple_of(self.snapshot_every) {
+            let state = self.state()?;
+            self.snapshots.push(state);
+        }
+        if self.records.len() / self.row() > MOST_RECORDS {
+            self.record_every *= 2;
+            let (row, every) = (self.row(), self.record_every);
+            let kept = self.records.chunks_exact(row).filter(|r| (r[0] as u64).is_multiple_of(every));
+            self.records = kept.flatten().copied().collect();
+        }
+        if self.snapshots.len() > MOST_SNAPSHOTS {
+            self.snapshot_every = (self.snapshot_every * 2).max(self.record_every);
+            let every = self.snapshot_every;
+            self.snapshots.retain(|snapshot| snapshot.step.is_multiple_of(every));
+        }
+        Ok(())
+    }
+
+    /// Numbers of a record: the step, then the [`MEASURES`] of every lane.
+    #[must_use]
+    pub fn row(&self) -> usize {
+        1 + MEASURES.len() * self.lanes.len()
+    }
+
+    /// Every record so far, [`row`](Self::row) numbers each, in ascending steps. When there are more than 2048, every second one goes.
+    #[must_use]
+    pub fn records(&self) -> &[f64] {
+        &self.records
+    }
+
+    /// The records as a table with a line for every step and lane.
+    #[must_use]
+    pub fn csv(&self) -> String {
+        let mut out = String::from("step,lane");
+        MEASURES.iter().for_each(|name| out.extend([",", name]));
+        out.push('\n');
+        for record in self.records.chunks_exact(self.row()) {
+            for (lane, values) in self.lanes.iter().zip(record[1..].chunks_exact(MEASURES.len())) {
+                let _ = write!(out, "{},{}", record[0], lane.options.kind.name());
+                values.iter().for_each(|value| {
+                    let _ = write!(out, ",{value}");
+                });
+                out.push('\n');
+            }
+        }
+        out
+    }
+
+    /// Steps that [`show`](Self::show) and [`fork`](Self::fork) can go back to, ascending.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<f64> {
+        self.snapshots.iter().map(|snapshot| snapshot.step as f64).collect()
+    }
+
+    /// Of each lane its [`MEASURES`], its probabilities of the objects, and the answers of its last step.
+    ///
+    /// # Errors
+    /// Log-probabilities that are not finite.
+    pub fn frame(&mut self) -> Result<&[f32], Error> {
+        let mut frame = std::mem::take(&mut self.frame);
+        frame.clear();
+        for lane in 0..self.lanes.len() {
+            let (measures, log_probs) = self.measure(lane)?;
+            frame.extend(measures.iter().map(|&value| value as f32));
+            frame.extend(log_probs.iter().map(|&l| Real::exp(l) as f32));
+            frame.extend_from_slice(&self.lanes[lane].samples);
+        }
+        self.frame = frame;
+        Ok(&self.frame)
+    }
+
+    fn snapshot_at(&self, step: f64) -> Result<Snapshot, Error> {
+        let last = self.snapshots.iter().rev().find(|snapshot| snapshot.step as f64 <= step);
+        last.cloned().ok_or(Error::Option { option: "step", got: step, want: "at least 0" })
+    }
+
+    /// The frame as it was at the last snapshot up to `step`, beside today's target; the race stays where it is.
+    ///
+    /// # Errors
+    /// A step before the first.
+    pub fn show(&mut self, step: f64) -> Result<&[f32], Error> {
+        let then = self.snapshot_at(step)?;
+        let now = self.state()?;
+        self.restore(&then)?;
+        let frame = self.frame().map(drop);
+        self.restore(&now)?;
+        frame.map(|()| &*self.frame)
+    }
+
+    /// Goes back to the last snapshot up to `step` and forgets what came after it. β and task stay as they are now. Gives its step.
+    ///
+    /// # Errors
+    /// A step before the first.
+    pub fn fork(&mut self, step: f64) -> Result<u64, Error> {
+        let then = self.snapshot_at(step)?;
+        self.restore(&then)?;
+        self.snapshots.retain(|snapshot| snapshot.step <= then.step);
+        let (row, until) = (self.row(), then.step as f64);
+        let kept = self.records.chunks_exact(row).take_while(|record| record[0] <= until).count();
+        self.records.truncate(kept * row);
+        Ok(then.step)
+    }
+
+    /// Everything learned, to go on from in another instance with the same task and options; without answers kept for replay and
+    /// without the past.
+    ///
+    /// # Errors
+    /// Where there is no memory left.
+    pub fn save(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = self.step.to_le_bytes().to_vec();
+        for lane in self.state()?.lanes {
+            let progress = lane.progress;
+            [progress.step, progress.updates, progress.skipped].iter().for_each(|x| bytes.extend(x.to_le_bytes()));
+            lane.policy.iter().chain(&lane.log_z).flatten().for_each(|x| bytes.extend(x.to_le_bytes()));
+        }
+        Ok(bytes)
+    }
+
+    /// Goes on from what another instance saved.
+    ///
+    /// # Errors
+    /// Bytes of another task or other options; nothing changes then.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut rest = bytes;
+        let mut state = self.state()?;
+        state.step = number(&mut rest).map(u64::from_le_bytes)?;
+        for lane in &mut state.lanes {
+            let progress = &mut lane.progress;
+            for count in [&mut progress.step, &mut progress.updates, &mut progress.skipped] {
+                *count = number(&mut rest).map(u64::from_le_bytes)?;
+            }
+            lane.replay = None;
+            for value in lane.policy.iter_mut().chain(&mut lane.log_z).flatten() {
+                *value = number(&mut rest).map(f32::from_le_bytes)?;
+            }
+        }
+        if !rest.is_empty() {
+            return Err(Error::Saved);
+        }
+        self.restore(&state)?;
+        self.records.clear();
+        self.snapshots.clear();
+        self.record()
+    }
+}
+
+/// Takes the bytes of a number from the front.
+fn number<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Error> {
+    let (head, tail) = rest.split_first_chunk().ok_or(Error::Saved)?;
+    *rest = tail;
+    Ok(*head)
+}
+
+/// The target, and the length-normalised one where that is another and can be computed.
+fn targets(environment: &Shared, beta: f64) -> Result<(Target, Option<Target>), Error> {
+    let target = Target::plain(environment, beta)?;
+    let differs = environment.max_length() > 1 && environment.parents() == 0;
+    let normalised = differs.then(|| Target::length_normalised(environment, beta)).transpose()?;
+    Ok((target, normalised))
+}
+
+/// A task that lanes can share.
+pub fn shared(environment: impl Environment + 'static) -> Shared {
+    Rc::new(environment)
+}

@@ -1,0 +1,69 @@
+import temml from "temml";
+import type { Plugin } from "vite";
+import { formulae } from "../src/math.ts";
+
+const prefix = "virtual:math/";
+
+/**
+ * Styles that Temml writes into attributes, which the page's policy forbids, and for each its class in
+ * styles/math.css.
+ */
+const classes: Record<string, string> = {
+  "display:block math;": "",
+  "math-depth:0;": "math-full-size",
+  "padding-left:0em;padding-right:0em;": "math-tight",
+  "padding-left:1em;padding-right:0em;": "math-spaced",
+};
+
+/** MathML of the formula of this name in src/math.ts; an error says what is wrong with it. */
+export function mathml(name: string, block: boolean): string {
+  const tex = Object.hasOwn(formulae, name) ? formulae[name] : undefined;
+  if (tex === undefined)
+    throw new Error(`src/math.ts has no formula \`${name}\`; it has ${Object.keys(formulae).join(", ")}`);
+  // `trust` allows \class and \id, which mark the terms that the page lights up.
+  const options = { displayMode: block, trust: true, throwOnError: true };
+  let markup: string;
+  try {
+    markup = temml.renderToString(tex, options);
+  } catch (error) {
+    throw new Error(
+      `formula \`${name}\` in src/math.ts: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  return markup.replace(/<([a-z]+)([^>]*?) style="([^"]*)"([^>]*)>/g, (_, tag, before, style, after) => {
+    const other = classes[style];
+    if (other === undefined)
+      throw new Error(`formula \`${name}\`: build/mathematics.ts has no class for the style \`${style}\``);
+    return withClass(`<${tag}${before}${after}>`, other);
+  });
+}
+
+function withClass(element: string, name: string): string {
+  if (name === "") return element;
+  return element.includes(' class="')
+    ? element.replace(' class="', ` class="${name} `)
+    : element.replace(/>$/, ` class="${name}">`);
+}
+
+/** Fills in each `<!-- math:NAME -->` of a page; `<!-- math:NAME block -->` gives it its own line. */
+export function fill(html: string): string {
+  return html.replace(/<!--\s*math:(\S+?)(\s+block)?\s*-->/g, (_, name, block) =>
+    mathml(name, block !== undefined),
+  );
+}
+
+/**
+ * Formulae become MathML when the page is built: in HTML by comments, in TypeScript by
+ * `import markup from "virtual:math/NAME"`.
+ */
+export function mathematics(): Plugin {
+  return {
+    name: "mathematics",
+    transformIndexHtml: fill,
+    resolveId: (id) => (id.startsWith(prefix) ? `\0${id}` : undefined),
+    load: (id) =>
+      id.startsWith(`\0${prefix}`)
+        ? `export default ${JSON.stringify(mathml(id.slice(prefix.length + 1), true))};`
+        : undefined,
+  };
+}

@@ -1,0 +1,4 @@
+import init, { version } from "flowrl_wasm";
+
+await init();
+self.postMessage(version());

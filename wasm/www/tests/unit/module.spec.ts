@@ -1,0 +1,8 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "@playwright/test";
+import { wasm } from "../support/module.ts";
+
+test("the module has the version of the workspace", () => {
+  const manifest = readFileSync(new URL("../../../../Cargo.toml", import.meta.url), "utf8");
+  expect(manifest).toContain(`version = "${wasm.version()}"`);
+});

@@ -1,0 +1,20 @@
+//! `flowrl-bindgen MODULE FOLDER`: writes JavaScript, TypeScript declarations and the module they load.
+
+use anyhow::bail;
+use std::path::PathBuf;
+use wasm_bindgen_cli_support::Bindgen;
+
+fn main() -> anyhow::Result<()> {
+    let words: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let [module, folder] = words.as_slice() else {
+        bail!("got {} arguments, wanted two: the WebAssembly module and the folder to write", words.len());
+    };
+    Bindgen::new()
+        .input_path(module)
+        .web(true)?
+        .typescript(true)
+        // Otherwise `init()` would not know where the module lies.
+        .omit_default_module_path(false)
+        .remove_producers_section(true)
+        .generate(folder)
+}

@@ -1,0 +1,45 @@
+//! A Chromium to test the page in.
+
+use crate::apt;
+use crate::command::{output, program};
+
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+/// Chromium, and a font: a bare system has none, and text without one has no size.
+const PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
+
+/// A browser that runs: the one that the variable CHROMIUM names, or one of the system, installed if that asks nobody.
+/// Otherwise why there is none.
+pub(crate) fn find() -> Result<String, String> {
+    if let Ok(named) = std::env::var("CHROMIUM") {
+        return match runs(&named) {
+            true => Ok(named),
+            false => Err(format!("the variable CHROMIUM names `{named}`, which does not run")),
+        };
+    }
+    if let Some(found) = installed() {
+        return Ok(found);
+    }
+    apt::install(&PACKAGES).map_err(|why| format!("no Chromium here: {why}"))?;
+    installed().ok_or_else(|| "apt-get installed chromium, but it does not run".to_owned())
+}
+
+/// Its path: Playwright does not look names up.
+fn installed() -> Option<String> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
+        .flat_map(|folder| NAMES.map(|name| folder.join(name).to_string_lossy().into_owned()))
+        .find(|path| runs(path))
+}
+
+/// A package may leave a script that only says how to install the browser.
+fn runs(path: &str) -> bool {
+    output(program(path, &["--version"])).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_does_not_run_is_no_browser() {
+        assert!(!super::runs("no-such-browser-here"));
+    }
+}

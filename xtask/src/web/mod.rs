@@ -1,0 +1,64 @@
+//! `cargo xtask web`: the browser lab, from Rust to a folder of static files.
+
+mod browser;
+mod module;
+mod npm;
+mod package;
+mod sizes;
+
+use crate::command::{program, run as run_command};
+use crate::{Args, Outcome};
+
+/// The page: its sources, and below `dist` what is built from them.
+const PAGE: &str = "wasm/www";
+const BUILT: &str = "wasm/www/dist";
+
+/// Builds the module and the page, and shows their sizes; serves them if told to.
+pub(crate) fn run(mut args: Args) -> Outcome {
+    let (serve, only_module) = (args.flag("--serve"), args.flag("--module"));
+    args.finish()?;
+    if serve && only_module {
+        return Err("--serve wants the page, which --module leaves out; give one of them".to_owned());
+    }
+    npm::install()?;
+    module::build()?;
+    if only_module {
+        return Ok(());
+    }
+    package::assemble()?;
+    build_page()?;
+    if serve {
+        println!("\nCtrl-C stops the server.");
+        run_command(npm::tool(npm::VITE, &["preview", "--host", "127.0.0.1"]))?;
+    }
+    Ok(())
+}
+
+/// Everything that a host serves, in `wasm/www/dist`; an error if it is too large.
+fn build_page() -> Outcome {
+    run_command(npm::tool(npm::VITE, &["build"]))?;
+    let listing = crate::bits::print(program("node", &["wasm/www/sizes.mjs", BUILT]))?;
+    sizes::judge(&listing)
+}
+
+/// The step `web` of `cargo xtask test`: builds everything and runs every test of it. Why some did not run, if so.
+pub(crate) fn check() -> Result<Option<String>, String> {
+    if let Some(why) = npm::missing() {
+        return Ok(Some(why));
+    }
+    npm::install()?;
+    module::build()?;
+    module::test()?;
+    package::assemble()?;
+    run_command(npm::tool(npm::TSC, &["--noEmit"]))?;
+    run_command(npm::tool(npm::TSC, &["--noEmit", "-p", "tests"]))?;
+    build_page()?;
+    let mut tests = npm::tool(npm::PLAYWRIGHT, &["test"]);
+    let chromium = browser::find();
+    match &chromium {
+        Ok(path) => tests.env("CHROMIUM", path),
+        Err(_) => tests.arg("--project=unit"),
+    };
+    run_command(tests)?;
+    Ok(chromium.err().map(|why| format!("everything but the tests in a browser passed; {why}")))
+}

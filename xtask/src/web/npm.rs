@@ -1,0 +1,76 @@
+//! Node and the packages that build and test the page, as `wasm/www/package-lock.json` pins them.
+
+use super::PAGE;
+use crate::Outcome;
+use crate::command::{output, program, run};
+use std::path::Path;
+use std::process::Command;
+use std::time::SystemTime;
+
+pub(crate) const PLAYWRIGHT: &str = "@playwright/test/cli.js";
+pub(crate) const TSC: &str = "typescript/bin/tsc";
+pub(crate) const VITE: &str = "vite/bin/vite.js";
+pub(crate) const WASM_OPT: &str = "binaryen/bin/wasm-opt";
+/// The oldest Node.js that Vite runs on.
+const OLDEST: u32 = 20;
+const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
+
+/// What is missing to build a page, in words that say what to install.
+pub(crate) fn missing() -> Option<String> {
+    let Some(version) = output(program("node", &["--version"])) else {
+        return Some(format!("no node here; install Node.js {OLDEST} or later"));
+    };
+    if major(&version).is_none_or(|major| major < OLDEST) {
+        return Some(format!("node is {version}; install Node.js {OLDEST} or later"));
+    }
+    let there = output(program(NPM, &["--version"])).is_some();
+    (!there).then(|| format!("no {NPM} here; it comes with Node.js, in some systems as a package of its own"))
+}
+
+/// 20 of `v20.19.1`.
+fn major(version: &str) -> Option<u32> {
+    version.strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+/// Installs the packages, if they are not there or the lock file is newer.
+pub(crate) fn install() -> Outcome {
+    if let Some(why) = missing() {
+        return Err(why);
+    }
+    let changed = |path: &str| Path::new(PAGE).join(path).metadata().and_then(|file| file.modified()).ok();
+    if is_current(changed("node_modules/.package-lock.json"), changed("package-lock.json")) {
+        return Ok(());
+    }
+    run(program(NPM, &["ci", "--prefix", PAGE, "--no-audit", "--no-fund"]))
+}
+
+fn is_current(installed: Option<SystemTime>, locked: Option<SystemTime>) -> bool {
+    matches!((installed, locked), (Some(installed), Some(locked)) if installed >= locked)
+}
+
+/// A program of an installed package, run in the folder of the page.
+pub(crate) fn tool(script: &str, words: &[&str]) -> Command {
+    let mut command = program("node", &[&format!("node_modules/{script}")]);
+    command.args(words).current_dir(PAGE);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_version_of_node_is_read() {
+        assert_eq!(major("v20.19.1"), Some(20));
+        assert_eq!(major("node"), None);
+    }
+
+    #[test]
+    fn packages_older_than_the_lock_file_are_installed_again() {
+        let (old, new) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+        assert!(is_current(Some(new), Some(old)));
+        assert!(!is_current(Some(old), Some(new)));
+        assert!(!is_current(None, Some(old)));
+    }
+}

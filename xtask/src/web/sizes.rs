@@ -1,0 +1,85 @@
+//! How much a visitor fetches: a table, and an error when a kind of file outgrows its budget.
+
+use crate::Outcome;
+use std::fmt::Write;
+
+/// Kinds of file by extension, with the most that all files of the kind may weigh together, gzipped.
+const BUDGETS: [(&str, usize); 3] = [("js", 45_000), ("css", 12_000), ("wasm", 60_000)];
+
+/// A file with its sizes in bytes.
+struct File<'a> {
+    path: &'a str,
+    raw: usize,
+    gzipped: usize,
+}
+
+/// Prints the table of `BYTES GZIPPED PATH` lines; an error if a budget is exceeded.
+pub(crate) fn judge(listing: &str) -> Outcome {
+    let mut files = listing
+        .lines()
+        .map(|line| parse(line).ok_or_else(|| format!("sizes.mjs printed `{line}`, wanted `BYTES GZIPPED PATH`")))
+        .collect::<Result<Vec<_>, _>>()?;
+    files.sort_by_key(|file| (std::cmp::Reverse(file.gzipped), file.path));
+    print!("{}", table(&files));
+    exceeded(&files)
+}
+
+fn parse(line: &str) -> Option<File<'_>> {
+    let mut words = line.splitn(3, ' ');
+    let mut number = || words.next()?.parse().ok();
+    let (raw, gzipped) = (number()?, number()?);
+    Some(File { path: words.next()?, raw, gzipped })
+}
+
+fn table(files: &[File<'_>]) -> String {
+    let mut text = format!("\n{:>9} {:>9} {:>9}  file\n", "bytes", "gzipped", "at most");
+    for file in files {
+        writeln!(text, "{:>9} {:>9} {:>9}  {}", file.raw, file.gzipped, "", file.path).expect("written to a string");
+    }
+    for (kind, most) in BUDGETS {
+        let (raw, gzipped) = total(files, kind);
+        writeln!(text, "{raw:>9} {gzipped:>9} {most:>9}  all .{kind}").expect("written to a string");
+    }
+    text
+}
+
+fn total(files: &[File<'_>], kind: &str) -> (usize, usize) {
+    let of_kind = files.iter().filter(|file| file.path.rsplit_once('.').is_some_and(|(_, end)| end == kind));
+    of_kind.fold((0, 0), |(raw, gzipped), file| (raw + file.raw, gzipped + file.gzipped))
+}
+
+fn exceeded(files: &[File<'_>]) -> Outcome {
+    let over = BUDGETS.iter().filter_map(|&(kind, most)| {
+        let (_, gzipped) = total(files, kind);
+        (gzipped > most).then(|| format!(".{kind} files weigh {gzipped} bytes gzipped, at most {most} may be"))
+    });
+    match over.collect::<Vec<_>>() {
+        over if over.is_empty() => Ok(()),
+        over => Err(over.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_added_and_held_to_their_budget() {
+        judge("90000 40000 assets/a.js\n9 5000 b.js\n9 60000 c.wasm\n9 99999 index.html").unwrap();
+        let why = judge("90000 40000 assets/a.js\n9 5001 b.js\n9 60001 c.wasm").unwrap_err();
+        assert!(why.contains(".js files weigh 45001") && why.contains(".wasm files weigh 60001"), "{why}");
+    }
+
+    #[test]
+    fn the_table_has_files_and_totals() {
+        let files = [parse("100 40 a b.css").unwrap(), parse("7 5 c.css").unwrap()];
+        let text = table(&files);
+        assert!(text.contains("      100        40            a b.css\n"), "{text}");
+        assert!(text.contains("      107        45     12000  all .css\n"), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_is_no_size_is_shown() {
+        assert!(judge("12 x").unwrap_err().contains("`12 x`"));
+    }
+}
