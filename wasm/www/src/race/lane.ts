@@ -6,7 +6,7 @@ import type { PanelContext } from "../panels/panel";
 import { SIDE } from "../state";
 import type { Store } from "../store";
 import { button, h } from "../ui/dom";
-import { decimals } from "../ui/format";
+import { distance } from "../ui/format";
 import type { Aim } from "./aim";
 import { cell, toggleSeen } from "./view";
 
@@ -96,7 +96,7 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
     h("p", { class: "lane-numbers" }, peaks, h("span", { class: "kl" }, "KL ", kl)),
     h("p", { class: "lane-about note" }, about),
   );
-  const summary = () => (lane ? `${name} keeps ${peaksKept(lane)} peaks, KL ${decimals(lane.measure("kl"), 3)}` : "");
+  const summary = () => (lane ? `${name} keeps ${peaksKept(lane)} peaks, KL ${distance(lane.measure("kl"))}` : "");
   const stop = settings.subscribe(({ solo }) => {
     const alone = solo === kind;
     only.textContent = alone ? "▦" : "⛶";
@@ -119,7 +119,7 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
       peaks.textContent = `${found} of ${all} peaks`;
       element.dataset["peaks"] = String(found);
       peaks.classList.toggle("whole", found === all);
-      kl.textContent = decimals(next.measure("kl"), 3);
+      kl.textContent = distance(next.measure("kl"));
       figure.invalidate();
       if (performance.now() - spoken > 2000) {
         spoken = performance.now();

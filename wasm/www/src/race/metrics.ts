@@ -5,7 +5,7 @@ import type { PanelContext } from "../panels/panel";
 import { METRICS, type Metric } from "../state";
 import type { Store } from "../store";
 import { field, h, select } from "../ui/dom";
-import { decimals, significant, whole } from "../ui/format";
+import { distance, significant, whole } from "../ui/format";
 import type { Aim } from "./aim";
 import { cursor, unseen } from "./view";
 
@@ -101,7 +101,7 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
           h("th", { scope: "row" }, h("span", { class: "mark", "data-lane": kind, "aria-hidden": true }, LANES[kind].mark), LANES[kind].name),
           ...columns.map((name) => {
             const value = history.of(lane, name)[i] ?? NaN;
-            return h("td", {}, name === "modes_found" ? String(value) : Math.abs(value) < 0.01 ? significant(value, 2) : decimals(value, 3));
+            return h("td", {}, name === "modes_found" ? String(value) : distance(value));
           }),
         ),
       ),

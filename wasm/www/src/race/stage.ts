@@ -1,16 +1,17 @@
 import "../styles/race.css";
 import type { PanelContext } from "../panels/panel";
+import type { Store } from "../store";
 import { h } from "../ui/dom";
 import { mountAdvanced } from "./advanced";
-import { createAim } from "./aim";
+import { type Aim, createAim } from "./aim";
 import { mountBeta } from "./beta";
 import { mountLanes } from "./lanes";
 import { mountMetrics } from "./metrics";
 import { mountTarget } from "./target";
 import { mountTransport } from "./transport";
 
-/** The race: β, the target, the lanes, the transport, the metrics. */
-export function mountStage(root: HTMLElement, context: PanelContext, restart: () => void): void {
+/** The race: β, the target, the lanes, the transport, the metrics. Gives the target, exactly. */
+export function mountStage(root: HTMLElement, context: PanelContext, restart: () => void): Store<Aim> {
   const aim = createAim(context);
   const target = mountTarget(context, aim);
   const lanes = mountLanes(context, aim);
@@ -28,4 +29,5 @@ export function mountStage(root: HTMLElement, context: PanelContext, restart: ()
     metrics.element,
     mountAdvanced(context),
   );
+  return aim;
 }

@@ -1,6 +1,6 @@
 import type { PanelContext } from "../panels/panel";
 import type { Speed } from "../state";
-import { button, field, h, segmented } from "../ui/dom";
+import { button, h, select } from "../ui/dom";
 import { whole } from "../ui/format";
 
 /** Play, step, speed, and a way back in time. */
@@ -14,16 +14,17 @@ export function mountTransport({ engine, settings, announce }: PanelContext, res
     restart();
     announce("Restarted at step 0.");
   });
-  const speeds: readonly (readonly [string, string])[] = [["10", "slow"], ["60", "60"], ["300", "300"], ["0", "max"]];
-  const speed = segmented("Updates a second", speeds, String(settings.get().speed), (value) =>
-    settings.patch({ speed: Number(value) as Speed }),
-  );
+  const speeds: readonly (readonly [string, string])[] = [["10", "10 a second"], ["60", "60 a second"], ["300", "300 a second"], ["0", "as fast as it goes"]];
+  const speed = select(speeds, String(settings.get().speed), (value) => settings.patch({ speed: Number(value) as Speed }));
+  speed.id = "speed";
+  speed.setAttribute("aria-label", "Updates a second");
   const counter = h("output", { class: "number step-count" });
   const rate = h("span", { class: "note number" });
 
   const scrub = h("input", {
     type: "range",
     id: "scrub",
+    "aria-label": "Time: back to an earlier step",
     min: 0,
     max: 0,
     step: 1,
@@ -48,14 +49,14 @@ export function mountTransport({ engine, settings, announce }: PanelContext, res
     play.textContent = playing ? "Pause" : "Play";
     play.disabled = !ready;
     counter.textContent = whole(shown ?? at);
-    rate.textContent = playing && lately > 0 ? `${whole(lately)} updates a second` : "";
+    rate.textContent = playing && lately > 0 ? `${whole(lately)}/s` : "";
     scrub.max = String(Math.max(0, snapshots.length - 1));
     const place = shown === null ? snapshots.length - 1 : snapshots.findLastIndex((s) => s <= shown);
     scrub.value = String(Math.max(0, place));
     scrub.setAttribute("aria-valuetext", shown === null ? `now, step ${at}` : `step ${shown} of ${at}`);
     past.hidden = shown === null;
   }, true);
-  settings.subscribe(({ speed: chosen }) => speed.choose(String(chosen)));
+  settings.subscribe(({ speed: chosen }) => (speed.value = String(chosen)));
 
   addEventListener("keydown", (event) => {
     const { target } = event;
@@ -69,9 +70,10 @@ export function mountTransport({ engine, settings, announce }: PanelContext, res
   return h(
     "div",
     { class: "card transport" },
-    h("div", { class: "controls" }, play, step, again, h("p", { class: "step" }, "Step ", counter), rate),
-    field("Time: drag back to see the past", scrub),
+    h("div", { class: "controls" }, play, step, again),
+    h("p", { class: "step" }, "Step ", counter, rate),
+    h("div", { class: "time" }, h("label", { for: "scrub", class: "note" }, "Time"), scrub),
     past,
-    speed.element,
+    h("div", { class: "speed" }, h("label", { for: "speed", class: "note" }, "Updates"), speed),
   );
 }
