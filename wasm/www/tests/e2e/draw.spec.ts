@@ -24,6 +24,9 @@ test("rewards are drawn with the mouse, undone and done again, and live in the l
   expect(await drawn(page)).toBeNull();
   await page.getByRole("button", { name: "Redo" }).click();
   expect(await drawn(page)).toEqual(first);
+  // The address follows a quarter of a second later.
+  await page.waitForTimeout(400);
+  await expect(page).toHaveURL(/d=[\w-]{600,}/);
   const link = page.url();
   await page.goto("about:blank");
   await page.goto(link);
