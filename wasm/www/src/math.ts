@@ -17,5 +17,5 @@ export const formulae: Record<string, string> = {
   "update-push-leash": String.raw`\text{push} = \frac{A + 0.04\,k}{|y|\,B}`,
   "update-push": String.raw`\text{push} = \frac{A}{|y|\,B}`,
   "update-move": String.raw`\pi \leftarrow \mathrm{Adam}(\pi,\ \text{push})`,
-  "gradient-theorem": String.raw`\class{term-expected}{\mathbb{E}_{y\sim\pi}\big[\nabla\,\delta(y)^2\big]} = \class{term-divergence}{2\,\nabla\,\mathrm{KL}(\pi \,\|\, \pi^*)}`,
+  "gradient-theorem": String.raw`\class{term-expected}{\mathbb{E}_{y\sim\pi}\big[\nabla\,\delta^2(y)\big]} = \class{term-divergence}{2\,\nabla\,\mathrm{KL}(\pi \,\|\, \pi^*)}`,
 };

@@ -9,7 +9,7 @@ import { type Scene, laneCard } from "./update/lane";
 import { STAGES, drawn, told } from "./update/words";
 
 /** The update that the chapter opens at: by then the methods have parted, and none has arrived. */
-const FIRST = 60;
+const FIRST = 150;
 /** Milliseconds of a step when the update plays by itself. */
 const PACE = 5000;
 

@@ -26,7 +26,7 @@ export function drawn({ objects, rewards }: Update): Drawn[] {
 export const STAGES = [
   ["Sample", "Each policy draws a batch of answers: the dots. One of them, in the frame, is followed through the update; choose another by a click or the arrow keys."],
   ["Residual", "Every answer drawn is judged by one number. A residual δ asks whether the answer has its share of the target. An advantage A asks only whether it did better than expected."],
-  ["Gradient", "The number becomes a push on log π of the answer. A residual changes its sign once an answer has its share. A reward above the mean keeps pushing up, however likely the answer already is."],
+  ["Gradient", "The number becomes a push on log π of the answer. A residual fades to nothing as an answer gets its share, and turns round beyond it. A reward above the mean keeps pushing up, however likely the answer already is."],
   ["Move", "Adam makes one step of all pushes together, and the policy has changed: orange where answers became likelier, blue where less likely. Then the next batch is drawn."],
 ] as const;
 
@@ -56,8 +56,9 @@ export function told(kind: LaneKind, update: Update, stage: number, list: readon
     if (value === 0) return up || update.pushes[picked.index] === 0 ? `${r} is not pushed.` : `${r} is pushed ${way} by the weak pull to the reference alone.`;
     return `${r} is pushed ${way}: it did ${value > 0 ? "better" : "worse"} than expected.`;
   }
-  const gone = Number.isNaN(update.logZAfter) ? "" : ` log Z goes from ${decimals(update.logZBefore, 3)} to ${decimals(update.logZAfter, 3)}.`;
-  return picked ? `The framed answer goes from ${change(update, picked.answer)}.${gone}` : gone.trim();
+  const way = update.logZAfter > update.logZBefore ? "rises" : "falls";
+  const z = Number.isNaN(update.logZAfter) ? "" : ` log Z ${way}, too, to where the batch's residuals cancel.`;
+  return picked ? `The framed answer goes from ${change(update, picked.answer)}.${z}` : z.trim();
 }
 
 /** π before → π after, in percent. */
