@@ -1,12 +1,10 @@
-import { h } from "./ui/dom";
-
-/** Gives the reader a file. */
+/** Hands a file to the browser to be saved. */
 export function download(name: string, blob: Blob): void {
   const url = URL.createObjectURL(blob);
-  const link = h("a", { href: url, download: name });
-  document.body.append(link);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
   link.click();
-  link.remove();
-  // The browser reads it after the click.
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  // After the browser has begun to read it.
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

@@ -1,13 +1,16 @@
 import type { PanelContext } from "../panels/panel";
+import type { Aim } from "../race/aim";
+import type { Store } from "../store";
 import { button } from "./dom";
 import { theme, toggleTheme } from "./theme";
 
 /** The buttons of the masthead. */
-export function mountTools(root: HTMLElement, _context: PanelContext): void {
+export function mountTools(root: HTMLElement, context: PanelContext, aim: Store<Aim>): void {
+  const share = button("Share", () => void import("../export").then(({ openExport }) => openExport(context, aim)), { "aria-haspopup": "dialog" });
   const light = button("", toggleTheme, { class: "button icon" });
   theme.subscribe((name) => {
     light.textContent = name === "dark" ? "☀" : "☾";
     light.setAttribute("aria-label", name === "dark" ? "Light colours" : "Dark colours");
   }, true);
-  root.append(light);
+  root.append(share, light);
 }
