@@ -39,6 +39,7 @@ export function startTour(context: PanelContext): void {
   if (finished()) done.clear();
   const back = document.activeElement;
   const ends = new Map<string, () => void>();
+  const root = document.documentElement;
 
   const heading = h("h2", { id: "tour-title" });
   const why = h("p", {});
@@ -92,8 +93,8 @@ export function startTour(context: PanelContext): void {
     expand.textContent = `Tour: ${done.size} of ${tasks.length}`;
     dots.replaceChildren(
       ...tasks.map(({ id, title }, i) => {
-        const state = done.has(id) ? "done" : "to do";
-        const dot = button(done.has(id) ? "✓" : String(i + 1), () => turn(i), { class: `dot ${state}`, "aria-label": `Task ${i + 1}, ${state}: ${title}` });
+        const state = done.has(id) ? "done" : "open";
+        const dot = button(done.has(id) ? "✓" : String(i + 1), () => turn(i), { class: `button dot ${state}`, "aria-label": `Task ${i + 1}, ${state}: ${title}` });
         if (i === at) dot.setAttribute("aria-current", "step");
         return h("li", {}, dot);
       }),
@@ -118,6 +119,9 @@ export function startTour(context: PanelContext): void {
     if (held) dots.querySelectorAll("button")[at]?.focus();
   }
 
+  /** The page keeps clear of the card. */
+  const room = new ResizeObserver(() => root.style.setProperty("--tour", `${card.offsetHeight}px`));
+
   function minimise(small: boolean): void {
     details.hidden = small;
     expand.hidden = !small;
@@ -129,13 +133,15 @@ export function startTour(context: PanelContext): void {
     for (const end of ends.values()) end();
     card.remove();
     open = null;
-    document.documentElement.classList.remove("touring");
+    room.disconnect();
+    root.classList.remove("touring");
     if (back instanceof HTMLElement) back.focus();
   }
 
   open = card;
-  document.documentElement.classList.add("touring");
+  root.classList.add("touring");
   document.body.append(card);
+  room.observe(card);
   for (const one of tasks) {
     if (done.has(one.id)) continue;
     // It may be met at once, before there is anything to end.

@@ -139,7 +139,7 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
     told = all;
   }
 
-  const valleys = segmented<Valley>("Reward between the corners", [["easy", "little"], ["hard", "next to none"]], reward, (chosen) => {
+  const valleys = segmented<Valley>("Reward between the corners", [["easy", "Little"], ["hard", "Next to none"]], reward, (chosen) => {
     reward = chosen;
     reset();
   });
@@ -149,7 +149,7 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
     announce(`Seed ${seed}, step 0.`);
   });
   root.append(
-    h("div", { class: "controls" }, valleys.element, play, again, h("p", {}, "Step ", steps)),
+    h("div", { class: "controls" }, valleys.element, play, again, h("p", { class: "at-step" }, "Step ", steps)),
     h("div", { class: "ways" }, ...views.map(({ element }) => element)),
     measured,
   );

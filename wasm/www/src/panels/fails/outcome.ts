@@ -1,10 +1,10 @@
 import type { LaneKind } from "flowrl_wasm";
-import { createFigure, heatMap } from "../../charts";
+import { contours, createFigure, heatMap } from "../../charts";
 import { LANES } from "../../lanes";
 import { SIDE, decode } from "../../state";
 import { terrainOf } from "../../terrain";
 import { h } from "../../ui/dom";
-import { decimals, significant } from "../../ui/format";
+import { percent, significant } from "../../ui/format";
 import type { Wasm } from "../panel";
 import { inSlices } from "../slices";
 
@@ -12,7 +12,7 @@ import { inSlices } from "../slices";
 export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
   const link = place.parentElement?.querySelector('a[href^="#v="]');
   const settings = decode(link?.getAttribute("href") ?? "");
-  const kind = place.dataset["lane"] as LaneKind;
+  const kind = place.dataset["method"] as LaneKind;
   const steps = Number(place.dataset["steps"]);
   const { beta, samples, learningRate, logZLearningRate, seed } = settings;
   const terrain = terrainOf(wasm, settings);
@@ -24,6 +24,7 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
   landscape.free();
   options.free();
 
+  const hills = contours(terrain.rewards, SIDE, [0.5]);
   let policy = new Float32Array(terrain.rewards.length);
   const caption = h("figcaption", { class: "note number" }, `${LANES[kind].name}, training …`);
   const figure = createFigure({
@@ -33,7 +34,7 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
       heatMap(
         pen,
         { x: 1, y: 1, width: pen.width - 2, height: pen.height - 2 },
-        { side: SIDE, values: policy, peaks: { cells: terrain.peaks } },
+        { side: SIDE, values: policy, contours: hills },
         theme,
       ),
   });
@@ -43,12 +44,12 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
   const finish = () => {
     const frame = race.frame();
     const measure = (name: string) => frame[names.indexOf(name)] ?? NaN;
-    const [found, modes, tv] = [measure("modes_found"), measure("modes"), measure("tv")];
+    const tv = measure("tv");
     policy = frame.slice(names.length, names.length + policy.length);
-    const text = `${LANES[kind].name} at step ${steps}: ${found} of ${modes} peaks as the target has them, total variation ${significant(tv, 2)}.`;
-    const best = policy.indexOf(Math.max(...policy));
+    const text = `${LANES[kind].name} at step ${steps}: total variation ${significant(tv, 2)} from the target.`;
+    const best = Math.max(...policy);
     caption.textContent = text;
-    figure.setSummary(`${text} Its likeliest answer has ${decimals(100 * (policy[best] ?? 0), 0)} %.`);
+    figure.setSummary(`${text} Its likeliest answer has ${percent(best)}.`);
     figure.invalidate();
   };
   const stop = inSlices(() => {
