@@ -1,6 +1,7 @@
 import type { LaneKind } from "flowrl_wasm";
 import { type Store, createStore } from "../store";
 import type { Command, Message, Question, Questions, Setup, Update } from "./protocol";
+import { spawn } from "./spawn";
 
 /** A policy as it stands. */
 export interface LaneFrame {
@@ -118,7 +119,7 @@ export function createEngine(): Engine {
   let asked = 0;
 
   function launch(): Worker {
-    const launched = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    const launched = spawn("race");
     launched.onmessage = (event: MessageEvent<Message>) => {
       if (launched === worker) hear(event.data);
     };

@@ -187,10 +187,13 @@ function obey(command: Command): void {
   }
 }
 
-const ready = init();
-// Commands keep their order while the module is being compiled.
-self.onmessage = (event: MessageEvent<Command>) =>
-  void ready.then(
-    () => obey(event.data),
-    (error: unknown) => post({ type: "failed", error: String(error), trapped: false }),
-  );
+/** Obeys the page. */
+export function runRace(): void {
+  const ready = init();
+  // Commands keep their order while the module is being compiled.
+  self.onmessage = (event: MessageEvent<Command>) =>
+    void ready.then(
+      () => obey(event.data),
+      (error: unknown) => post({ type: "failed", error: String(error), trapped: false }),
+    );
+}

@@ -2,7 +2,6 @@ import { mountCollapse } from "./fails/collapse";
 import { mountOutcome } from "./fails/outcome";
 import { followSetups } from "./links";
 import type { Mount } from "./panel";
-import "../styles/fails.css";
 
 /** When it fails: setups that break FlowRL, each with what comes of it, and a network that collapses as one looks. */
 export const mount: Mount = (body, context) => {

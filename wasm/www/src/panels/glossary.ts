@@ -1,7 +1,6 @@
 import { field, h } from "../ui/dom";
 import { followSetups } from "./links";
 import type { Mount } from "./panel";
-import "../styles/glossary.css";
 
 /** The glossary: its words stand in index.html; here they are filtered, and the links to setups are followed. */
 export const mount: Mount = (body, context) => {

@@ -1,6 +1,4 @@
 import type { GradientBench } from "flowrl_wasm";
-import theorem from "virtual:math/gradient-theorem";
-import "../styles/gradient.css";
 import { LANE_DASHES, createFigure, formatNumber, largest } from "../charts";
 import { SIDE } from "../state";
 import { button, field, fragment, h, segmented } from "../ui/dom";
@@ -8,6 +6,9 @@ import { decimals, significant, whole } from "../ui/format";
 import type { Mount } from "./panel";
 import { BATCHES, type Curve, type Source, measure } from "./gradient/curve";
 import { type Look, drawCurves, drawGradient, mapHeight } from "./gradient/figures";
+import { formula } from "../ui/formula";
+
+const theorem = "gradient-theorem";
 
 type Subject = "reference" | "flowrl" | "grpo" | "other";
 /** The gradient of trajectory balance beside that of the divergence: exact, and from a batch. */
@@ -82,7 +83,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
 
   const card = (title: string, text: HTMLElement, figure: HTMLElement) => h("article", { class: "card" }, h("h3", {}, title), figure, text);
   body.append(
-    h("div", { class: "theorem scroll" }, fragment(theorem)),
+    h("div", { class: "theorem scroll" }, fragment(formula(theorem))),
     h("p", { class: "note" }, "π* is the target. ∇ is the slope by the policy's logits: 16 for the row, then 16 for the column in each row. Orange goes up, blue goes down."),
     h("div", { class: "controls" }, subjects.element),
     h(

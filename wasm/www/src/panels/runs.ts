@@ -8,7 +8,6 @@ import { type Line, type Shown, linesOf, withRun } from "./runs/lines";
 import { families, firstMetric } from "./runs/metrics";
 import { readRun, skippedText } from "./runs/read";
 import { createTable } from "./runs/table";
-import "../styles/runs.css";
 
 type Scaling = "linear" | "log";
 

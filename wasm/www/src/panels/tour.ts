@@ -1,7 +1,6 @@
 import { button, h } from "../ui/dom";
 import type { PanelContext } from "./panel";
 import { type Task, TASKS } from "./tour/tasks";
-import "../styles/tour.css";
 
 const KEY = "flowrl-tour";
 

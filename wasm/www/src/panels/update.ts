@@ -1,5 +1,4 @@
 import type { LaneKind } from "flowrl_wasm";
-import "../styles/update.css";
 import type { Update } from "../engine/protocol";
 import { LANES } from "../lanes";
 import { button, field, h, segmented, select } from "../ui/dom";

@@ -1,4 +1,3 @@
-import "../styles/race.css";
 import type { PanelContext } from "../panels/panel";
 import type { Store } from "../store";
 import { h } from "../ui/dom";

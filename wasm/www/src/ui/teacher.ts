@@ -1,7 +1,6 @@
 import type { PanelContext } from "../panels/panel";
 import { PARTS, type Part, encode } from "../state";
 import { button, field, h } from "./dom";
-import "../styles/teacher.css";
 
 const NAMES: Readonly<Record<Part, string>> = {
   lanes: "Policies side by side",

@@ -1,5 +1,14 @@
 import { expect, test } from "../support/page.ts";
 
+test("formulae are MathML before any script runs", async ({ browser, origin }) => {
+  const page = await browser.newPage({ javaScriptEnabled: false });
+  await page.goto(`${origin}/`);
+  await expect(page.locator("math .term-reward").first()).toBeVisible();
+  expect(await page.content()).not.toMatch(/<!--\s*math:|temml-error| style="/);
+  await expect(page.locator("noscript")).toContainText("FlowRL ends with all four");
+  await page.close();
+});
+
 test.describe("the policy of the page", () => {
   test.use({ expectedErrors: /Content Security Policy|Failed to fetch|Fetch API cannot load/ });
 

@@ -1,6 +1,4 @@
 import type { LaneKind } from "flowrl_wasm";
-import drawFormula from "virtual:math/update-draw";
-import moveFormula from "virtual:math/update-move";
 import { type Figure, type Pen, type Theme, bars, colourAt, createFigure, heatMap, largest, legendBar, legendHeight } from "../../charts";
 import type { Update } from "../../engine/protocol";
 import { LANES } from "../../lanes";
@@ -9,6 +7,10 @@ import { fragment, h, uniqueId } from "../../ui/dom";
 import { decimals } from "../../ui/format";
 import { METHODS, judged } from "./methods";
 import { STAGES, type Drawn, drawn, numbersOf, told } from "./words";
+import { formula } from "../../ui/formula";
+
+const drawFormula = "update-draw";
+const moveFormula = "update-move";
 
 /** What both lanes show. */
 export interface Scene {
@@ -72,7 +74,7 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
       if (shown?.kind !== kind) {
         title.textContent = LANES[kind].name;
         element.style.setProperty("--lane", `var(--lane-${kind})`);
-        [drawFormula, method.judgement, method.push, moveFormula].forEach((markup, i) => rows[i]!.formula.replaceChildren(fragment(markup)));
+        [drawFormula, method.judgement, method.push, moveFormula].forEach((name, i) => rows[i]!.formula.replaceChildren(fragment(formula(name))));
         items[1]!.firstElementChild!.textContent = method.residual ? "Residual" : "Advantage";
         symbols.textContent = method.symbols;
       }

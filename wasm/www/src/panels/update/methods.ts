@@ -1,17 +1,18 @@
 import type { LaneKind } from "flowrl_wasm";
-import balance from "virtual:math/update-balance";
-import group from "virtual:math/update-group";
-import byLength from "virtual:math/update-length";
-import mean from "virtual:math/update-mean";
-import penalty from "virtual:math/update-penalty";
-import published from "virtual:math/update-published";
-import push from "virtual:math/update-push";
-import pushBalance from "virtual:math/update-push-balance";
-import pushLeash from "virtual:math/update-push-leash";
-import pushLength from "virtual:math/update-push-length";
-import value from "virtual:math/update-value";
 import type { Update } from "../../engine/protocol";
 import { decimals, significant } from "../../ui/format";
+
+const balance = "update-balance";
+const group = "update-group";
+const byLength = "update-length";
+const mean = "update-mean";
+const penalty = "update-penalty";
+const published = "update-published";
+const push = "update-push";
+const pushBalance = "update-push-balance";
+const pushLeash = "update-push-leash";
+const pushLength = "update-push-length";
+const value = "update-value";
 
 /** Tokens of an answer: its row and its column. */
 const TOKENS = 2;
