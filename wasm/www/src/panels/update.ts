@@ -19,6 +19,8 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
   let updates: Update[] = [];
   let stage = 0;
   let picked = -1;
+  /** Whether it was picked by hand, and is kept. */
+  let byHand = false;
   /** The step to show as soon as the race gets there. */
   let wish: number | null = FIRST;
   let asked = 0;
@@ -32,7 +34,7 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
       void load(at());
     }),
   );
-  const stages = segmented("Step of the update", STAGES.map(([name], i) => [String(i), `${i + 1} ${name}`] as const), "0", (value) => turn(Number(value)));
+  const stages = segmented("Step of the update", STAGES.map(([name], i) => [String(i), name] as const), "0", (value) => turn(Number(value)));
   const back = button("Back", () => turn(stage - 1));
   const next = button("Next", () => turn(stage + 1), { class: "button primary" });
   const play = button("Play slowly", () => (timer ? stop() : start()), { "aria-pressed": "false" });
@@ -55,6 +57,7 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
 
   function pick(answer: number): void {
     picked = answer;
+    byHand = true;
     show();
     const said = updates.map((update, i) => {
       const list = drawn(update);
@@ -101,15 +104,18 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
       show();
     } catch (error) {
       if (mine !== asked) return;
+      // A race that was started again after a trap has lost its past.
+      if (step < present()) return load(Infinity);
       failure.hidden = false;
       failure.textContent = `This update cannot be taken apart: ${error instanceof Error ? error.message : String(error)}`;
     }
   }
 
-  /** Follows the best answer that both drew, unless the one followed was drawn again. */
+  /** Follows the best answer that both drew, unless one was picked by hand and is still there. */
   function settle(): void {
     const lists = updates.map((update) => drawn(update).map(({ answer }) => answer));
-    if (lists.some((list) => list.includes(picked))) return;
+    if (byHand && lists.some((list) => list.includes(picked))) return;
+    byHand = false;
     picked = lists[0]!.findLast((answer) => lists[1]!.includes(answer)) ?? lists[0]!.at(-1) ?? -1;
   }
 
@@ -160,7 +166,8 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
     }),
     landscape.subscribe(later),
     engine.status.subscribe(({ step }) => {
-      if (step < at()) {
+      if (!failure.hidden) later();
+      else if (step < at()) {
         wish ??= at();
         later();
       } else if (wish !== null && step >= wish) void load(wish);

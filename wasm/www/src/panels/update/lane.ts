@@ -38,7 +38,7 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
   let layout: { answerAt(x: number, y: number): number | undefined } | undefined;
 
   const title = h("h3", { id: uniqueId("lane") });
-  const rows = STAGES.map(() => ({ formula: h("div", { class: "formula scroll" }), numbers: h("p", { class: "number" }) }));
+  const rows = STAGES.map(() => ({ formula: h("div", { class: "formula" }), numbers: h("p", { class: "number" }) }));
   const items = rows.map(({ formula, numbers }, i) => h("li", {}, h("span", { class: "step-name" }, STAGES[i]![0]), formula, numbers));
   const symbols = h("p", { class: "note" });
   const text = h("p", { class: "told" });

@@ -1,14 +1,16 @@
 import type { LaneKind } from "flowrl_wasm";
-import balance from "virtual:math/update-balance";
+import delta from "virtual:math/update-delta";
 import group from "virtual:math/update-group";
-import byLength from "virtual:math/update-length";
 import mean from "virtual:math/update-mean";
 import penalty from "virtual:math/update-penalty";
-import published from "virtual:math/update-published";
 import push from "virtual:math/update-push";
 import pushBalance from "virtual:math/update-push-balance";
 import pushLeash from "virtual:math/update-push-leash";
 import pushLength from "virtual:math/update-push-length";
+import logRatio from "virtual:math/update-ratio";
+import logRatioByLength from "virtual:math/update-ratio-length";
+import score from "virtual:math/update-score";
+import scoreInGroup from "virtual:math/update-score-group";
 import value from "virtual:math/update-value";
 import type { Update } from "../../engine/protocol";
 import { decimals, significant } from "../../ui/format";
@@ -64,7 +66,7 @@ const START = "π_ref is the reference, r the reward. ";
 const MEAN = "r̄ is the batch's mean reward";
 
 const BALANCE: Method = {
-  judgement: balance,
+  judgement: delta + logRatio + score,
   push: pushBalance,
   residual: true,
   numbers: (s) => `${three(s.update.logZBefore)} ${plus(s.update.logProbs[s.index]!)} ${plus(-s.update.refLogProbs[s.index]!)} ${scored(s)}`,
@@ -72,7 +74,7 @@ const BALANCE: Method = {
 };
 const LENGTH: Method = {
   ...BALANCE,
-  judgement: byLength,
+  judgement: delta + logRatioByLength + score,
   push: pushLength,
   numbers: (s) => `${perToken(s)} ${scored(s)}`,
   symbols: `${START}|y| = 2 tokens, B samples.`,
@@ -92,7 +94,7 @@ export const METHODS: Readonly<Record<LaneKind, Method>> = {
   normalised: LENGTH,
   published: {
     ...LENGTH,
-    judgement: published,
+    judgement: delta + logRatioByLength + scoreInGroup,
     numbers: (s) => `${perToken(s)} − ${significant(s.beta, 3)} × ${standardised(s)}`,
     symbols: `${START}${MEAN}, σ their spread, |y| = 2 tokens.`,
   },
@@ -112,7 +114,7 @@ export const METHODS: Readonly<Record<LaneKind, Method>> = {
   reinforce: MEAN_ONLY,
   "reward-kl": {
     ...MEAN_ONLY,
-    judgement: penalty,
+    judgement: mean + penalty,
     numbers: (s) => `${centred(s)} − (${ratio(s)}) ⁄ ${significant(s.beta, 3)}`,
     symbols: `${MEAN}, |y| = 2 tokens, B samples. What is common to all answers moves nothing on average.`,
   },
