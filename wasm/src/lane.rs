@@ -220,7 +220,12 @@ impl Lane {
             seed,
             ..TrainOptions::default()
         };
-        let trainer = Trainer::new::<PolicyError>(&backend, 1, kind.objective(race.beta), train)?;
+        let mut objective = kind.objective(race.beta);
+        if let (Objective::Baseline(baseline), true) = (&mut objective, environment.parents() > 0) {
+            // Where objects are reached in several ways there is no reference policy, so no distance from it.
+            baseline.kl = 0.0;
+        }
+        let trainer = Trainer::new::<PolicyError>(&backend, 1, objective, train)?;
         Ok(Self {
             options,
             policy,

@@ -72,8 +72,8 @@ async function boot(): Promise<void> {
       if (!stay) byId("race").scrollIntoView();
     },
   };
-  mountStage(byId("stage"), context, restart);
-  mountTools(byId("tools"), context);
+  const aim = mountStage(byId("stage"), context, restart);
+  mountTools(byId("tools"), context, aim);
   keepLink(settings);
   settings.subscribe(({ hidden }) => hideParts(hidden), true);
   restart();
