@@ -2,6 +2,7 @@ import type { LaneKind } from "flowrl_wasm";
 import "../styles/update.css";
 import type { Update } from "../engine/protocol";
 import { LANES } from "../lanes";
+import { SIDE } from "../state";
 import { button, field, h, segmented, select } from "../ui/dom";
 import { whole } from "../ui/format";
 import type { Mount } from "./panel";
@@ -14,9 +15,10 @@ const FIRST = 150;
 const PACE = 5000;
 
 /** One update of two lanes, taken apart in four steps. */
-export const mount: Mount = (body, { engine, settings, landscape, announce }) => {
+export const mount: Mount = (body, { wasm, engine, settings, landscape, announce }) => {
   let kinds: LaneKind[] = pair(settings.get().lanes);
   let updates: Update[] = [];
+  let target: Float64Array = new Float64Array();
   let stage = 0;
   let picked = -1;
   /** Whether it was picked by hand, and is kept. */
@@ -99,6 +101,7 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
       const second = await engine.explain(lanes.indexOf(kinds[1]!), first.step);
       if (mine !== asked) return;
       updates = [first, second];
+      aim();
       failure.hidden = true;
       settle();
       show();
@@ -119,6 +122,16 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
     picked = lists[0]!.findLast((answer) => lists[1]!.includes(answer)) ?? lists[0]!.at(-1) ?? -1;
   }
 
+  /** The target as β and the landscape are now. */
+  function aim(): void {
+    const { rewards, reference } = landscape.get();
+    const terrain = wasm.Landscape.of(SIDE, rewards, reference);
+    const made = terrain.target(settings.get().beta);
+    target = made.probabilities();
+    made.free();
+    terrain.free();
+  }
+
   function show(): void {
     const [a, b] = updates;
     if (!a || !b) return;
@@ -130,11 +143,10 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
       element.value = kinds[i]!;
     });
     const most = Math.max(...updates.map(({ before, after }) => after.reduce((max, p, i) => Math.max(max, Math.abs(p - before[i]!)), 0)), 1e-9);
-    const scene: Scene = { stage, picked, beta: settings.get().beta, peaks: landscape.get().peaks, most };
+    const scene: Scene = { stage, picked, beta: settings.get().beta, peaks: landscape.get().peaks, target, most };
     cards.forEach((card, i) => card.show(kinds[i]!, updates[i]!, scene));
     narration.replaceChildren(h("strong", {}, `${STAGES[stage]![0]}. `), STAGES[stage]![1]);
     back.disabled = stage === 0;
-    next.textContent = stage === STAGES.length - 1 ? "Next update" : "Next";
     const now = Math.max(1, present());
     if (document.activeElement !== slider) slider.value = String(Math.round(1000 * Math.sqrt(Math.min(1, a.step / now))));
     output.textContent = `${whole(a.step)} of ${whole(Math.max(a.step, present()))}`;

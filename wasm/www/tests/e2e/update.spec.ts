@@ -41,7 +41,7 @@ test("the steps light up one after the other, and the last leads to the next upd
   }
   await expect(lit(lane(page, "GRPO"))).toContainText("Move");
   await expect(lane(page, "FlowRL").locator("li .number").nth(3)).toContainText(/π\(y\): .* to .*, log Z/);
-  await page.locator(".stepper").getByRole("button", { name: "Next update" }).click();
+  await next.click();
   await expect(page.locator("#update output")).toHaveText("151 of 200");
   await expect(lit(lane(page, "FlowRL"))).toContainText("Sample");
 });

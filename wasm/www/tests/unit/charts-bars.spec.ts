@@ -24,13 +24,6 @@ function rects(svg: string, colour: string) {
     .map((m) => m.slice(1, 5).map(Number) as [number, number, number, number]);
 }
 
-test("bars below zero may have a colour of their own", () => {
-  const series = [{ name: "s", colour: "#0000ff", below: "#ff0000", values: [3, -1, -2] }];
-  const { pen, svg } = spyPen(400, 200);
-  bars(pen, { x: 0, y: 0, width: 400, height: 200 }, { labels: ["a", "b", "c"], series, value: { label: "v" } }, theme);
-  expect(["#0000ff", "#ff0000"].map((colour) => rects(svg(), colour).length)).toEqual([1, 2]);
-});
-
 test("bars run from zero to their values, upwards and to the right", () => {
   const values = [3, -1, 0, NaN, 2];
   for (const horizontal of [false, true]) {
