@@ -1,6 +1,7 @@
 import type { LaneKind } from "flowrl_wasm";
 import type { Update } from "../engine/protocol";
 import { LANES } from "../lanes";
+import { SIDE } from "../state";
 import { button, field, h, segmented, select } from "../ui/dom";
 import { whole } from "../ui/format";
 import type { Mount } from "./panel";
@@ -13,11 +14,14 @@ const FIRST = 150;
 const PACE = 5000;
 
 /** One update of two lanes, taken apart in four steps. */
-export const mount: Mount = (body, { engine, settings, landscape, announce }) => {
+export const mount: Mount = (body, { wasm, engine, settings, landscape, announce }) => {
   let kinds: LaneKind[] = pair(settings.get().lanes);
   let updates: Update[] = [];
+  let target: Float64Array = new Float64Array();
   let stage = 0;
   let picked = -1;
+  /** Whether it was picked by hand, and is kept. */
+  let byHand = false;
   /** The step to show as soon as the race gets there. */
   let wish: number | null = FIRST;
   let asked = 0;
@@ -31,7 +35,7 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
       void load(at());
     }),
   );
-  const stages = segmented("Step of the update", STAGES.map(([name], i) => [String(i), `${i + 1} ${name}`] as const), "0", (value) => turn(Number(value)));
+  const stages = segmented("Step of the update", STAGES.map(([name], i) => [String(i), name] as const), "0", (value) => turn(Number(value)));
   const back = button("Back", () => turn(stage - 1));
   const next = button("Next", () => turn(stage + 1), { class: "button primary" });
   const play = button("Play slowly", () => (timer ? stop() : start()), { "aria-pressed": "false" });
@@ -46,7 +50,7 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
     h("div", { class: "controls stepper" }, stages.element, back, next, play),
     narration,
     failure,
-    h("div", { class: "lanes" }, ...cards.map(({ element }) => element)),
+    h("div", { class: "pair" }, ...cards.map(({ element }) => element)),
   );
 
   const at = () => updates[0]?.step ?? 0;
@@ -54,6 +58,7 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
 
   function pick(answer: number): void {
     picked = answer;
+    byHand = true;
     show();
     const said = updates.map((update, i) => {
       const list = drawn(update);
@@ -95,21 +100,35 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
       const second = await engine.explain(lanes.indexOf(kinds[1]!), first.step);
       if (mine !== asked) return;
       updates = [first, second];
+      aim();
       failure.hidden = true;
       settle();
       show();
     } catch (error) {
       if (mine !== asked) return;
+      // A race that was started again after a trap has lost its past.
+      if (step < present()) return load(Infinity);
       failure.hidden = false;
       failure.textContent = `This update cannot be taken apart: ${error instanceof Error ? error.message : String(error)}`;
     }
   }
 
-  /** Follows the best answer that both drew, unless the one followed was drawn again. */
+  /** Follows the best answer that both drew, unless one was picked by hand and is still there. */
   function settle(): void {
     const lists = updates.map((update) => drawn(update).map(({ answer }) => answer));
-    if (lists.some((list) => list.includes(picked))) return;
+    if (byHand && lists.some((list) => list.includes(picked))) return;
+    byHand = false;
     picked = lists[0]!.findLast((answer) => lists[1]!.includes(answer)) ?? lists[0]!.at(-1) ?? -1;
+  }
+
+  /** The target as β and the landscape are now. */
+  function aim(): void {
+    const { rewards, reference } = landscape.get();
+    const terrain = wasm.Landscape.of(SIDE, rewards, reference);
+    const made = terrain.target(settings.get().beta);
+    target = made.probabilities();
+    made.free();
+    terrain.free();
   }
 
   function show(): void {
@@ -123,11 +142,10 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
       element.value = kinds[i]!;
     });
     const most = Math.max(...updates.map(({ before, after }) => after.reduce((max, p, i) => Math.max(max, Math.abs(p - before[i]!)), 0)), 1e-9);
-    const scene: Scene = { stage, picked, beta: settings.get().beta, peaks: landscape.get().peaks, most };
+    const scene: Scene = { stage, picked, beta: settings.get().beta, peaks: landscape.get().peaks, target, most };
     cards.forEach((card, i) => card.show(kinds[i]!, updates[i]!, scene));
     narration.replaceChildren(h("strong", {}, `${STAGES[stage]![0]}. `), STAGES[stage]![1]);
     back.disabled = stage === 0;
-    next.textContent = stage === STAGES.length - 1 ? "Next update" : "Next";
     const now = Math.max(1, present());
     if (document.activeElement !== slider) slider.value = String(Math.round(1000 * Math.sqrt(Math.min(1, a.step / now))));
     output.textContent = `${whole(a.step)} of ${whole(Math.max(a.step, present()))}`;
@@ -159,7 +177,8 @@ export const mount: Mount = (body, { engine, settings, landscape, announce }) =>
     }),
     landscape.subscribe(later),
     engine.status.subscribe(({ step }) => {
-      if (step < at()) {
+      if (!failure.hidden) later();
+      else if (step < at()) {
         wish ??= at();
         later();
       } else if (wish !== null && step >= wish) void load(wish);

@@ -6,7 +6,7 @@ export type Source = number | "batch";
 /** Batch sizes of the curve: powers of two up to 4096. */
 export const BATCHES = Array.from({ length: 13 }, (_, i) => 2 ** i);
 /** Batches drawn at each point. */
-const DRAWS = 24;
+const DRAWS = 16;
 /** Milliseconds of drawing at a stretch. */
 const SLICE = 6;
 

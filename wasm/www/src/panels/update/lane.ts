@@ -1,5 +1,5 @@
 import type { LaneKind } from "flowrl_wasm";
-import { type Figure, type Pen, type Theme, bars, colourAt, createFigure, heatMap, largest, legendBar, legendHeight } from "../../charts";
+import { type Figure, type Pen, type TextStyle, type Theme, colourAt, createFigure, heatMap, largest, legendBar, legendHeight, makeScale } from "../../charts";
 import type { Update } from "../../engine/protocol";
 import { LANES } from "../../lanes";
 import { SIDE } from "../../state";
@@ -19,6 +19,8 @@ export interface Scene {
   readonly picked: number;
   readonly beta: number;
   readonly peaks: Uint32Array;
+  /** π*, what FlowRL converges to. */
+  readonly target: Float64Array;
   /** The largest change of a probability in any lane, so that both maps have one scale. */
   readonly most: number;
 }
@@ -40,7 +42,7 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
   let layout: { answerAt(x: number, y: number): number | undefined } | undefined;
 
   const title = h("h3", { id: uniqueId("lane") });
-  const rows = STAGES.map(() => ({ formula: h("div", { class: "formula scroll" }), numbers: h("p", { class: "number" }) }));
+  const rows = STAGES.map(() => ({ formula: h("div", { class: "formula" }), numbers: h("p", { class: "number" }) }));
   const items = rows.map(({ formula, numbers }, i) => h("li", {}, h("span", { class: "step-name" }, STAGES[i]![0]), formula, numbers));
   const symbols = h("p", { class: "note" });
   const text = h("p", { class: "told" });
@@ -74,7 +76,7 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
       if (shown?.kind !== kind) {
         title.textContent = LANES[kind].name;
         element.style.setProperty("--lane", `var(--lane-${kind})`);
-        [drawFormula, method.judgement, method.push, moveFormula].forEach((name, i) => rows[i]!.formula.replaceChildren(fragment(formula(name))));
+        [drawFormula, method.judgement, method.push, moveFormula].forEach((markup, i) => rows[i]!.formula.replaceChildren(fragment(formula(markup))));
         items[1]!.firstElementChild!.textContent = method.residual ? "Residual" : "Advantage";
         symbols.textContent = method.symbols;
       }
@@ -86,13 +88,13 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
         item.toggleAttribute("data-lit", i === scene.stage);
         if (i === scene.stage) item.setAttribute("aria-current", "step");
         else item.removeAttribute("aria-current");
-        const line = picked ? numbersOf(kind, update, i, picked, scene.beta, SIDE) : i === 0 ? "the framed answer was not drawn here" : "";
+        const line = picked ? numbersOf(kind, update, i, picked, scene) : i === 0 ? "the framed answer was not drawn here" : "";
         rows[i]!.numbers.textContent = i <= scene.stage ? line : "";
       });
       const said = told(kind, update, scene.stage, list, picked);
       text.textContent = said;
       figure.setLabel(`${LANES[kind].name}: ${CAPTIONS[scene.stage]}. Left and right arrows choose an answer.`);
-      figure.setSummary(`${said} ${picked ? numbersOf(kind, update, scene.stage, picked, scene.beta, SIDE) : ""}`);
+      figure.setSummary(`${said} ${picked ? numbersOf(kind, update, scene.stage, picked, scene) : ""}`);
       figure.invalidate();
     },
     destroy: () => figure.destroy(),
@@ -134,26 +136,46 @@ function drawBars(pen: Pen, theme: Theme, { kind, update, scene, list, at }: Sho
   const pushes = scene.stage === 2;
   const { residual } = METHODS[kind];
   const values = list.map(({ index }) => (pushes ? update.pushes[index]! : judged(kind, update, index)));
-  const [up, down] = [colourAt(theme.difference, 0.8), colourAt(theme.difference, 0.2)];
+  const [likelier, lessLikely] = [colourAt(theme.difference, 0.8), colourAt(theme.difference, 0.2)];
+  // A residual above zero pushes down.
   const turned = residual && !pushes;
-  const [above, below] = pushes ? ["made likelier ↑", "made less likely ↓"] : turned ? ["too likely ↓", "not likely enough ↑"] : ["better than expected ↑", "worse than expected ↓"];
-  const room = 18;
-  const chart = bars(
-    pen,
-    { x: 0, y: 0, width: pen.width, height: pen.height - room },
-    {
-      labels: list.map(({ index }) => decimals(update.rewards[index]!, 2)),
-      series: [{ name: "", colour: turned ? down : up, below: turned ? up : down, values }],
-      value: { label: pushes ? "push" : residual ? "residual δ" : "advantage A" },
-      highlight: at,
-    },
-    theme,
-  );
-  const { x, y, width, height } = chart.plot;
-  const style = { fill: theme.ink, size: 12, weight: 600, halo: theme.card } as const;
-  const zero = chart.value.toPixel(0);
-  if (zero > y + 20) pen.text(x + 4, y + 4, above, { ...style, baseline: "top" });
-  if (zero < y + height - 20) pen.text(x + width - 2, y + height - 4, below, { ...style, baseline: "bottom", anchor: "end" });
-  pen.text(x + width, pen.height - 4, "reward of the answer", { fill: theme.muted, size: 11, anchor: "end", baseline: "bottom" });
-  return { answerAt: (px: number, py: number) => list[chart.groupAt(px, py)]?.answer };
+  const [above, below] = pushes
+    ? ["made likelier ↑", "made less likely ↓"]
+    : turned
+      ? ["too likely ↓", "not likely enough ↑"]
+      : ["better than expected ↑", "worse than expected ↓"];
+  const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
+  const pad = 0.1 * (high - low || 1);
+  const [top, bottom] = [22, pen.height - 34];
+  const scale = makeScale("linear", [low - (low < 0 ? pad : 0), high + (low < 0 ? pad : 2 * pad)], [bottom, top]);
+  const ticks = scale.ticks(5);
+  const marks = scale.labels(ticks);
+  const small: TextStyle = { fill: theme.muted, size: 11 };
+  const left = Math.max(...marks.map((mark) => pen.measure(mark, small))) + 8;
+  const step = Math.min(48, (pen.width - left) / list.length);
+  const right = left + step * list.length;
+
+  ticks.forEach((tick, i) => {
+    const y = Math.round(scale.toPixel(tick)) + 0.5;
+    pen.path([left, y, pen.width, y], { stroke: tick === 0 ? theme.muted : theme.line });
+    pen.text(left - 6, y, marks[i]!, { ...small, anchor: "end", baseline: "middle" });
+  });
+  if (at >= 0) pen.rect({ x: left + at * step, y: top, width: step, height: bottom - top }, { fill: theme.accent, alpha: 0.14 }, 3);
+  const zero = scale.toPixel(0);
+  values.forEach((value, i) => {
+    const end = scale.toPixel(value);
+    const box = { x: left + (i + 0.12) * step, y: Math.min(zero, end), width: 0.76 * step, height: Math.max(1, Math.abs(end - zero)) };
+    pen.rect(box, { fill: value > 0 === turned ? lessLikely : likelier });
+  });
+
+  const strong: TextStyle = { fill: theme.ink, size: 12, weight: 600, halo: theme.card };
+  if (high > 0) pen.text(left + 4, top + 2, above, { ...strong, baseline: "top" });
+  if (low < 0) pen.text(pen.width - 2, bottom - 4, below, { ...strong, anchor: "end", baseline: "bottom" });
+  pen.text(0, 2, pushes ? "push" : residual ? "residual δ" : "advantage A", { ...small, baseline: "top", weight: 500 });
+  const reward = (i: number) => decimals(update.rewards[list.at(i)!.index]!, 2);
+  const under = { ...small, baseline: "top" } as const;
+  pen.text(left, bottom + 5, reward(0), under);
+  if (list.length > 2) pen.text(right, bottom + 5, reward(-1), { ...under, anchor: "end" });
+  pen.text(left, bottom + 19, "reward of the answer →", under);
+  return { answerAt: (x: number, y: number) => (y < bottom ? list[Math.floor((x - left) / step)]?.answer : undefined) };
 }

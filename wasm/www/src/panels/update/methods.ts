@@ -2,16 +2,18 @@ import type { LaneKind } from "flowrl_wasm";
 import type { Update } from "../../engine/protocol";
 import { decimals, significant } from "../../ui/format";
 
-const balance = "update-balance";
+const delta = "update-delta";
 const group = "update-group";
-const byLength = "update-length";
 const mean = "update-mean";
 const penalty = "update-penalty";
-const published = "update-published";
 const push = "update-push";
 const pushBalance = "update-push-balance";
 const pushLeash = "update-push-leash";
 const pushLength = "update-push-length";
+const logRatio = "update-ratio";
+const logRatioByLength = "update-ratio-length";
+const score = "update-score";
+const scoreInGroup = "update-score-group";
 const value = "update-value";
 
 /** Tokens of an answer: its row and its column. */
@@ -65,7 +67,7 @@ const START = "π_ref is the reference, r the reward. ";
 const MEAN = "r̄ is the batch's mean reward";
 
 const BALANCE: Method = {
-  judgement: balance,
+  judgement: delta + logRatio + score,
   push: pushBalance,
   residual: true,
   numbers: (s) => `${three(s.update.logZBefore)} ${plus(s.update.logProbs[s.index]!)} ${plus(-s.update.refLogProbs[s.index]!)} ${scored(s)}`,
@@ -73,7 +75,7 @@ const BALANCE: Method = {
 };
 const LENGTH: Method = {
   ...BALANCE,
-  judgement: byLength,
+  judgement: delta + logRatioByLength + score,
   push: pushLength,
   numbers: (s) => `${perToken(s)} ${scored(s)}`,
   symbols: `${START}|y| = 2 tokens, B samples.`,
@@ -93,7 +95,7 @@ export const METHODS: Readonly<Record<LaneKind, Method>> = {
   normalised: LENGTH,
   published: {
     ...LENGTH,
-    judgement: published,
+    judgement: delta + logRatioByLength + scoreInGroup,
     numbers: (s) => `${perToken(s)} − ${significant(s.beta, 3)} × ${standardised(s)}`,
     symbols: `${START}${MEAN}, σ their spread, |y| = 2 tokens.`,
   },
@@ -113,7 +115,7 @@ export const METHODS: Readonly<Record<LaneKind, Method>> = {
   reinforce: MEAN_ONLY,
   "reward-kl": {
     ...MEAN_ONLY,
-    judgement: penalty,
+    judgement: mean + penalty,
     numbers: (s) => `${centred(s)} − (${ratio(s)}) ⁄ ${significant(s.beta, 3)}`,
     symbols: `${MEAN}, |y| = 2 tokens, B samples. What is common to all answers moves nothing on average.`,
   },
