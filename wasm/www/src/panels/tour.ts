@@ -102,10 +102,12 @@ export function startTour(context: PanelContext): void {
   }
 
   function turn(to: number): void {
-    const held = dots.contains(document.activeElement);
+    const lost = document.activeElement;
+    const held = dots.contains(lost);
     at = Math.min(tasks.length - 1, Math.max(0, to));
     show();
     if (held) dots.querySelectorAll("button")[at]?.focus();
+    else if (previous.disabled && lost === previous) next.focus();
   }
 
   function tick({ id, title, see: seen }: Task): void {
@@ -114,9 +116,7 @@ export function startTour(context: PanelContext): void {
     remember(done);
     ends.get(id)?.();
     context.announce(`Done: ${title}. ${task()?.id === id ? seen : ""} ${done.size} of ${tasks.length}.`);
-    const held = dots.contains(document.activeElement);
     turn(at);
-    if (held) dots.querySelectorAll("button")[at]?.focus();
   }
 
   /** The page keeps clear of the card. */

@@ -90,7 +90,7 @@ export const TASKS: readonly Task[] = [
     id: "update",
     title: "Look inside one update",
     why: "A loss is a number for each sampled answer: too likely, or not likely enough.",
-    see: "For FlowRL some bars point up and some down, even on good answers. For GRPO the best answers are only ever pushed up.",
+    see: "FlowRL pushes even a good answer down where it has more than its share. GRPO pushes up whatever beats its batch, whatever it has already.",
     where: ["#update"],
     part: "update",
     watch: (_, done) => {
