@@ -74,9 +74,9 @@ impl fmt::Debug for Race {
 
 /// A race as it was after a step.
 #[derive(Clone, Debug)]
-struct Snapshot {
-    step: u64,
-    lanes: Vec<LaneState>,
+pub(crate) struct Snapshot {
+    pub(crate) step: u64,
+    pub(crate) lanes: Vec<LaneState>,
 }
 
 impl Race {
@@ -327,7 +327,7 @@ impl Race {
         Ok(&self.frame)
     }
 
-    fn snapshot_at(&self, step: f64) -> Result<Snapshot, Error> {
+    pub(crate) fn snapshot_at(&self, step: f64) -> Result<Snapshot, Error> {
         let last = self.snapshots.iter().rev().find(|snapshot| snapshot.step as f64 <= step);
         last.cloned().ok_or(Error::Option { option: "step", got: step, want: "at least 0" })
     }

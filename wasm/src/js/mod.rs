@@ -44,3 +44,9 @@ pub fn lane_kinds() -> Vec<String> {
 pub fn presets() -> Vec<String> {
     flowrl_core::lab::LandscapePreset::NAMES.iter().map(|&name| name.to_owned()).collect()
 }
+
+/// The cosine of the angle between two vectors of numbers; NaN where one of them is 0.
+#[wasm_bindgen]
+pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    crate::cosine(a, b)
+}

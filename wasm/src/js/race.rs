@@ -285,12 +285,12 @@ impl JsRace {
         Ok(self.inner.load(bytes)?)
     }
 
-    /// What the next update of a lane will do; the race stays where it is.
+    /// What the next update of a lane will do, or what the one after `step` steps did; the race stays where it is.
     ///
     /// # Errors
-    /// A lane that is not there.
-    pub fn explain(&mut self, lane: usize) -> Result<JsExplanation, JsError> {
-        Ok(JsExplanation { inner: self.inner.explain(lane)? })
+    /// A lane that is not there, or a step below 0.
+    pub fn explain(&mut self, lane: usize, step: Option<f64>) -> Result<JsExplanation, JsError> {
+        Ok(JsExplanation { inner: self.inner.explain(lane, step)? })
     }
 
     /// The records as comma-separated values, a line for every step and lane.
@@ -316,6 +316,12 @@ pub struct JsExplanation {
 
 #[wasm_bindgen(js_class = Explanation)]
 impl JsExplanation {
+    /// Steps done before this update.
+    #[wasm_bindgen(getter)]
+    pub fn step(&self) -> f64 {
+        self.inner.step as f64
+    }
+
     /// The sampled answers.
     #[wasm_bindgen(getter)]
     pub fn objects(&self) -> Vec<u32> {

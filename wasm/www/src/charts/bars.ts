@@ -8,6 +8,8 @@ import type { Theme } from "./theme";
 export interface BarSeries {
   readonly name: string;
   readonly colour: string;
+  /** Of bars below zero, where that is another. */
+  readonly below?: string;
   readonly values: ArrayLike<number>;
   /** Half the length of a whisker. */
   readonly errors?: ArrayLike<number>;
@@ -146,8 +148,9 @@ function drawBar(
   // An outline around less than a pixel would look like a bar below zero.
   if (!Number.isFinite(end) || (series.hollow && Math.abs(end - zero) < 1)) return;
   const box = barBox(data, layout, k, i, zero, end);
-  if (series.hollow) pen.rect(box, { fill: series.colour, alpha: 0.15 });
-  pen.rect(box, series.hollow ? { stroke: series.colour, width: 1.5 } : { fill: series.colour });
+  const colour = value < 0 ? (series.below ?? series.colour) : series.colour;
+  if (series.hollow) pen.rect(box, { fill: colour, alpha: 0.15 });
+  pen.rect(box, series.hollow ? { stroke: colour, width: 1.5 } : { fill: colour });
   const error = series.errors?.[i] ?? 0;
   if (!(error > 0 && error < Infinity)) return;
   const [low, high] = [toPixel(value - error), toPixel(value + error)];

@@ -61,8 +61,8 @@ export interface Engine {
   show(step: number | null): void;
   /** Goes back to a step and forgets what came after it; gives the step it found. */
   fork(step: number): Promise<number>;
-  /** The next update of a lane, taken apart. */
-  explain(lane: number): Promise<Update>;
+  /** The next update of a lane, or the one after `step` steps, taken apart; the race stays where it is. */
+  explain(lane: number, step?: number): Promise<Update>;
   csv(): Promise<string>;
   /** A configuration for the command line. */
   config(lane: number, steps: number): Promise<string>;
@@ -258,7 +258,7 @@ export function createEngine(): Engine {
       saved = null;
       return found;
     },
-    explain: (lane) => ask("explain", { lane }),
+    explain: (lane, step) => ask("explain", { lane, step }),
     csv: () => ask("csv", {}),
     config: (lane, steps) => ask("config", { lane, steps }),
     crash: () => send({ type: "crash" }),

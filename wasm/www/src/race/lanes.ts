@@ -18,7 +18,7 @@ export function mountLanes(context: PanelContext, aim: Store<Aim>): Lanes {
   const { engine, settings, announce } = context;
   let cards: LaneCard[] = [];
   const grid = h("div", { class: "lanes" });
-  const away = h("div", { class: "controls", "aria-label": "Hidden lanes" });
+  const away = h("div", { class: "controls", role: "group", "aria-label": "Hidden lanes" });
   const view = segmented<View>("Show", [["policy", "Policies"], ["difference", "Difference from the target"]], settings.get().view, (chosen) => settings.patch({ view: chosen }));
 
   const build = () => {

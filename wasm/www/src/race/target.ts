@@ -79,10 +79,11 @@ export function mountTarget(context: PanelContext, aim: Store<Aim>): { element: 
       return true;
     }
     if (!drawing) return false;
-    const touch = { "+": "raise", "=": "raise", "-": "lower", " ": tool, Enter: tool }[key] as Tool | undefined;
-    if (touch && at >= 0) {
+    const nudge = ({ "+": "raise", "=": "raise", "-": "lower" } as const)[key];
+    if ((nudge || key === " " || key === "Enter") && at >= 0) {
       remember();
-      stroke([at], touch);
+      if (nudge) stroke([at], nudge, 0, 0.1);
+      else stroke([at]);
       announce(`${decimals(aim.get().terrain[layer()][at] ?? 0, 2)}`);
       return true;
     }
@@ -117,11 +118,8 @@ export function mountTarget(context: PanelContext, aim: Store<Aim>): { element: 
   };
   const undo = () => travel(done, undone);
   const redo = () => travel(undone, done);
-  const stroke = (cells: readonly number[], touch = tool) => {
+  const stroke = (cells: readonly number[], touch = tool, radius = Number(size.value), strength = 0.12) => {
     const from = shades();
-    const radius = Number(size.value);
-    // A single cell moves by a clear step, a wide brush softly.
-    const strength = radius === 0 ? 0.2 : 0.12;
     const next = cells.reduce((field, i) => paint(field, i, touch, radius, strength), from[layer()]);
     const changed = { ...from, [layer()]: next };
     if (isDrawing(changed)) settings.patch({ drawing: changed });

@@ -14,7 +14,7 @@ export function mountTransport({ engine, settings, announce }: PanelContext, res
     restart();
     announce("Restarted at step 0.");
   });
-  const speeds: readonly (readonly [string, string])[] = [["10", "10 a second"], ["60", "60 a second"], ["300", "300 a second"], ["0", "as fast as it goes"]];
+  const speeds: readonly (readonly [string, string])[] = [["10", "10/s"], ["60", "60/s"], ["300", "300/s"], ["0", "max"]];
   const speed = select(speeds, String(settings.get().speed), (value) => settings.patch({ speed: Number(value) as Speed }));
   speed.id = "speed";
   speed.setAttribute("aria-label", "Updates a second");
