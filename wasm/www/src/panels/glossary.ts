@@ -3,7 +3,7 @@ import { followSetups } from "./links";
 import type { Mount } from "./panel";
 import "../styles/glossary.css";
 
-/** The glossary: its words stand in index.html; here they are filtered, and the links to setups are followed. */
+/** The glossary: its words stand in index.html; here they are filtered, and its links are followed. */
 export const mount: Mount = (body, context) => {
   const terms = [...body.querySelectorAll<HTMLElement>(".terms > div")];
   const count = h("output", { class: "note" });

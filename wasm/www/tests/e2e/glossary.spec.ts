@@ -33,7 +33,9 @@ test("a chip loads its setup", async ({ page }) => {
 });
 
 test.describe("for teachers", () => {
-  test.use({ contextOptions: { reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"] } });
+  test.use({
+    contextOptions: { reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"] },
+  });
 
   test("a link hides what is not chosen", async ({ page }) => {
     await page.goto("./#v=1&b=2");
@@ -54,13 +56,17 @@ test.describe("for teachers", () => {
     const pupil = await page.context().newPage();
     await pupil.goto(link);
     await expect(pupil.locator("#version")).toContainText("flowrl");
-    for (const part of ["#map", "nav a[href='#map']", ".metrics"]) await expect(pupil.locator(part)).toBeHidden();
+    for (const part of ["#map", "nav a[href='#map']", ".metrics"])
+      await expect(pupil.locator(part)).toBeHidden();
     await expect(pupil.locator("#fails")).toBeVisible();
   });
 
   test("it applies here too, and back", async ({ page }) => {
     await page.goto("./");
-    for (const [act, hidden] of [["uncheck", true], ["check", false]] as const) {
+    for (const [act, hidden] of [
+      ["uncheck", true],
+      ["check", false],
+    ] as const) {
       await page.getByRole("button", { name: "Teach" }).click();
       await page.getByRole("dialog").getByLabel("Glossary")[act]();
       await page.getByRole("button", { name: "Apply here" }).click();

@@ -18,7 +18,8 @@ const lab = (page: Page, act: string, value: unknown) =>
     },
     [act, value] as const,
   );
-const dot = (page: Page, number: number, state: string) => page.getByRole("button", { name: `Task ${number}, ${state}` });
+const dot = (page: Page, number: number, state: string) =>
+  page.getByRole("button", { name: `Task ${number}, ${state}` });
 
 async function start(page: Page): Promise<void> {
   await page.goto("./");
@@ -43,7 +44,9 @@ test("tasks tick themselves off when they are done", async ({ page }) => {
   await expect(dot(page, 3, "done")).toBeVisible();
   await lab(page, "show", 100);
   await expect(dot(page, 4, "done")).toBeVisible();
-  await lab(page, "patch", { drawing: { rewards: new Array(256).fill(9), reference: new Array(256).fill(1) } });
+  await lab(page, "patch", {
+    drawing: { rewards: new Array(256).fill(9), reference: new Array(256).fill(1) },
+  });
   await expect(dot(page, 5, "done")).toBeVisible();
   await lab(page, "patch", { solo: "flowrl" });
   await expect(dot(page, 6, "done")).toBeVisible();

@@ -6,7 +6,13 @@ const file = (name: string, ...lines: string[]) => new File([lines.join("\n")], 
 
 test("every number of a line has its place, and what is missing is NaN", async () => {
   const run = await readRun(
-    file("metrics.jsonl", '{"step":0,"kl":2}', '{"step":10,"kl":null,"loss":1.5}', "", '{"step":20,"kl":0.5,"note":"x"}'),
+    file(
+      "metrics.jsonl",
+      '{"step":0,"kl":2}',
+      '{"step":10,"kl":null,"loss":1.5}',
+      "",
+      '{"step":20,"kl":0.5,"note":"x"}',
+    ),
   );
   expect([...run.steps]).toEqual([0, 10, 20]);
   expect([...run.columns.keys()]).toEqual(["kl", "loss"]);
@@ -16,21 +22,29 @@ test("every number of a line has its place, and what is missing is NaN", async (
 });
 
 test("numbers that are not finite are read as Python writes them", async () => {
-  const run = await readRun(file("m", '{"step":0,"kl":NaN,"loss":-Infinity,"tv":1}', '{"step":1,"kl":1,"loss":2}'));
+  const run = await readRun(
+    file("m", '{"step":0,"kl":NaN,"loss":-Infinity,"tv":1}', '{"step":1,"kl":1,"loss":2}'),
+  );
   expect([...run.columns.get("kl")!]).toEqual([NaN, 1]);
   expect([...run.columns.get("loss")!]).toEqual([NaN, 2]);
 });
 
 test("bad lines are skipped and named by number", async () => {
-  const run = await readRun(file("m", '{"step":0,"kl":1}', "{broken", '{"kl":3}', "[1]", "null", '{"step":1,"kl":2}'));
+  const run = await readRun(
+    file("m", '{"step":0,"kl":1}', "{broken", '{"kl":3}', "[1]", "null", '{"step":1,"kl":2}'),
+  );
   expect(run.skipped).toEqual([2, 3, 4, 5]);
-  expect(skippedText("m", run.skipped)).toBe("m: 4 lines (2, 3, 4, 5) were skipped; wanted a JSON object with a number “step”.");
+  expect(skippedText("m", run.skipped)).toBe(
+    "m: 4 lines (2, 3, 4, 5) were skipped; wanted a JSON object with a number “step”.",
+  );
   expect(skippedText("m", [7])).toContain("line 7 was");
   expect(skippedText("m", [1, 2, 3, 4, 5, 6])).toContain("6 lines (1, 2, 3, 4, 5, …)");
 });
 
 test("steps ascend, and of a step that was done twice the later line holds", async () => {
-  const run = await readRun(file("m", '{"step":0,"kl":9}', '{"step":20,"kl":8}', '{"step":10,"kl":7}', '{"step":20,"kl":6}'));
+  const run = await readRun(
+    file("m", '{"step":0,"kl":9}', '{"step":20,"kl":8}', '{"step":10,"kl":7}', '{"step":20,"kl":6}'),
+  );
   expect([...run.steps]).toEqual([0, 10, 20]);
   expect([...run.columns.get("kl")!]).toEqual([9, 7, 6]);
 });
@@ -58,7 +72,9 @@ test("what is no metrics file is refused by name, early where it is long", async
 });
 
 test("metrics are grouped, each once, and one is chosen to begin with", () => {
-  const groups = new Map(families(["loss", "kl", "eval_success", "kl", "mine", "target_entropy", "entropy", "kl_ref"]));
+  const groups = new Map(
+    families(["loss", "kl", "eval_success", "kl", "mine", "target_entropy", "entropy", "kl_ref"]),
+  );
   expect(groups.get("Distance to the target")).toEqual(["kl"]);
   expect(groups.get("On held-out prompts")).toEqual(["eval_success"]);
   expect(groups.get("The target itself")).toEqual(["target_entropy"]);

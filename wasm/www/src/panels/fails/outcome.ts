@@ -17,7 +17,13 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
   const { beta, samples, learningRate, logZLearningRate, seed } = settings;
   const terrain = terrainOf(wasm, settings);
 
-  const options = Object.assign(new wasm.RaceOptions(), { beta, samples, learningRate, logZLearningRate, seed });
+  const options = Object.assign(new wasm.RaceOptions(), {
+    beta,
+    samples,
+    learningRate,
+    logZLearningRate,
+    seed,
+  });
   options.addLane(kind, 0, 0);
   const landscape = wasm.Landscape.of(SIDE, terrain.rewards, terrain.reference);
   const race = wasm.Race.onLandscape(landscape, options);
