@@ -3,7 +3,7 @@ import { mountOutcome } from "./fails/outcome";
 import { followSetups } from "./links";
 import type { Mount } from "./panel";
 
-/** When it fails: setups that break FlowRL, each with what comes of it, and a network that collapses as one looks. */
+/** When it fails: setups with what comes of each, and a network that collapses as one looks. */
 export const mount: Mount = (body, context) => {
   const figures = [...body.querySelectorAll<HTMLElement>(".outcome")];
   const ends = figures.map((figure) => mountOutcome(figure, context.wasm));

@@ -2,7 +2,7 @@ import { field, h } from "../ui/dom";
 import { followSetups } from "./links";
 import type { Mount } from "./panel";
 
-/** The glossary: its words stand in index.html; here they are filtered, and the links to setups are followed. */
+/** The glossary: its words stand in index.html; here they are filtered, and its links are followed. */
 export const mount: Mount = (body, context) => {
   const terms = [...body.querySelectorAll<HTMLElement>(".terms > div")];
   const count = h("output", { class: "note" });

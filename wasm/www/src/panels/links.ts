@@ -1,7 +1,7 @@
 import { decode } from "../state";
 import type { PanelContext } from "./panel";
 
-/** Links to setups inside `root` load them into the race at once, and leave what a teacher has hidden hidden. */
+/** Lets links to setups inside `root` load them into the race; what a teacher has hidden stays hidden. */
 export function followSetups(root: HTMLElement, { go, settings }: PanelContext): () => void {
   const follow = (event: MouseEvent) => {
     const link = event.target instanceof Element ? event.target.closest('a[href^="#v="]') : null;

@@ -47,7 +47,13 @@ export const mount: Mount = (body, { engine, announce }) => {
     draw(pen, theme) {
       const series = lines
         .filter(({ x }) => x.length > 0)
-        .map(({ run: { name, look }, x, y }) => ({ name, colour: theme.lanes[look], dash: LANE_DASHES[look], x, y }));
+        .map(({ run: { name, look }, x, y }) => ({
+          name,
+          colour: theme.lanes[look],
+          dash: LANE_DASHES[look],
+          x,
+          y,
+        }));
       const data = {
         series,
         x: { label: "step" },
@@ -59,18 +65,28 @@ export const mount: Mount = (body, { engine, announce }) => {
     },
     onPointer: ({ type, x, y }) => moveTo(type === "leave" ? undefined : layout?.toData(x, y).x),
     onKey({ key, shiftKey }) {
-      const moves = { ArrowLeft: -1, ArrowRight: 1, PageDown: -20, PageUp: 20, Home: -Infinity, End: Infinity, Escape: 0 };
+      const moves = {
+        ArrowLeft: -1,
+        ArrowRight: 1,
+        PageDown: -20,
+        PageUp: 20,
+        Home: -Infinity,
+        End: Infinity,
+        Escape: 0,
+      };
       const by = moves[key as keyof typeof moves] as number | undefined;
       const steps = lines.find(({ x }) => x.length > 0)?.x ?? [];
       if (by === undefined || steps.length === 0) return false;
       const from = cursor === undefined ? steps.length : nearest(steps, cursor);
       const to = Math.min(steps.length - 1, Math.max(0, from + (shiftKey ? 10 : 1) * by));
       moveTo(by === 0 ? undefined : steps[to]);
-      if (cursor !== undefined) announce(`Step ${whole(cursor)}: ${lines.map((line) => said(line, cursor)).join(", ")}`);
+      if (cursor !== undefined)
+        announce(`Step ${whole(cursor)}: ${lines.map((line) => said(line, cursor)).join(", ")}`);
       return true;
     },
   });
-  const said = ({ run, x, y }: Line, step = Infinity) => `${run.name} ${formatNumber(y[nearest(x, step)] ?? NaN)}`;
+  const said = ({ run, x, y }: Line, step = Infinity) =>
+    `${run.name} ${formatNumber(y[nearest(x, step)] ?? NaN)}`;
 
   const status = h("p", { class: "note", role: "status" });
   const problems = h("ul", { class: "problems", role: "alert" });
@@ -96,13 +112,21 @@ export const mount: Mount = (body, { engine, announce }) => {
       },
     },
     field("Choose one or several files, or drop them here", input),
-    h("p", { class: "note" }, "No run at hand? ", button("Use the race above", () => addRace())),
+    h(
+      "p",
+      { class: "note" },
+      "No run at hand? ",
+      button("Use the race above", () => addRace()),
+    ),
     status,
     problems,
   );
 
   const chooser = h("select", { onchange: () => choose(chooser.value) });
-  const scales = [["linear", "Linear"], ["log", "Logarithmic"]] as const;
+  const scales = [
+    ["linear", "Linear"],
+    ["log", "Logarithmic"],
+  ] as const;
   const scale = segmented<Scaling>("Axis", scales, scaling, (chosen) => {
     scaling = chosen;
     figure.invalidate();
@@ -140,7 +164,9 @@ export const mount: Mount = (body, { engine, announce }) => {
     const all = [...new Set(runs.flatMap(({ run }) => [...run.columns.keys()]))];
     const chosen = all.includes(metric) ? metric : firstMetric(all);
     const option = (value: string) => h("option", { value, selected: value === chosen }, value);
-    chooser.replaceChildren(...families(all).map(([label, list]) => h("optgroup", { label }, ...list.map(option))));
+    chooser.replaceChildren(
+      ...families(all).map(([label, list]) => h("optgroup", { label }, ...list.map(option))),
+    );
     choose(chosen);
   }
 
@@ -153,7 +179,10 @@ export const mount: Mount = (body, { engine, announce }) => {
     let read = 0;
     for (const file of files) {
       try {
-        const run = await readRun(file, (share) => (status.textContent = `Reading ${file.name}: ${percent(share)}`));
+        const run = await readRun(
+          file,
+          (share) => (status.textContent = `Reading ${file.name}: ${percent(share)}`),
+        );
         if (!alive) return;
         runs = withRun(runs, file.name.replace(/\.\w+$/, ""), run);
         read += run.steps.length;
@@ -176,7 +205,11 @@ export const mount: Mount = (body, { engine, announce }) => {
     try {
       kinds.forEach((kind, lane) => {
         const columns = new Map(RACE_METRICS.map((name) => [name, Float64Array.from(of(lane, name))]));
-        runs = withRun(runs, `Race: ${LANES[kind].name}`, { steps: Float64Array.from(steps), columns, skipped: [] });
+        runs = withRun(runs, `Race: ${LANES[kind].name}`, {
+          steps: Float64Array.from(steps),
+          columns,
+          skipped: [],
+        });
       });
     } catch (error) {
       problem(error);

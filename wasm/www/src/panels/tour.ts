@@ -23,7 +23,7 @@ function remember(done: ReadonlySet<string>): void {
 
 let open: HTMLElement | null = null;
 
-/** Opens the tour: tasks that tick themselves off when the reader does them. Once open, it is brought back. */
+/** Opens the tour, or brings it back: tasks that tick themselves off when the reader does them. */
 export function startTour(context: PanelContext): void {
   if (open) {
     open.querySelector<HTMLButtonElement>(".expand")?.click();
@@ -34,7 +34,10 @@ export function startTour(context: PanelContext): void {
   const tasks = TASKS.filter(({ part }) => !part || !hidden.includes(part));
   const done = new Set(remembered().filter((id) => tasks.some((task) => task.id === id)));
   const finished = () => done.size === tasks.length;
-  let at = Math.max(0, tasks.findIndex(({ id }) => !done.has(id)));
+  let at = Math.max(
+    0,
+    tasks.findIndex(({ id }) => !done.has(id)),
+  );
   if (finished()) done.clear();
   const back = document.activeElement;
   const ends = new Map<string, () => void>();
@@ -45,7 +48,9 @@ export function startTour(context: PanelContext): void {
   const see = h("p", { class: "see" });
   const dots = h("ol", { class: "dots" });
   const previous = button("Back", () => turn(at - 1));
-  const next = button("Next", () => (at === tasks.length - 1 && finished() ? close() : turn((at + 1) % tasks.length)));
+  const next = button("Next", () =>
+    at === tasks.length - 1 && finished() ? close() : turn((at + 1) % tasks.length),
+  );
   const expand = button("", () => minimise(false), { class: "button primary expand", hidden: true });
   const details = h(
     "div",
@@ -61,7 +66,13 @@ export function startTour(context: PanelContext): void {
     why,
     see,
     dots,
-    h("div", { class: "controls" }, button("Show me where", () => task() && lead(task()!)), previous, next),
+    h(
+      "div",
+      { class: "controls" },
+      button("Show me where", () => task() && lead(task()!)),
+      previous,
+      next,
+    ),
   );
   const card = h(
     "aside",
@@ -87,13 +98,17 @@ export function startTour(context: PanelContext): void {
     see.textContent = finished() && at === tasks.length - 1 ? `${now.see} That was the whole tour.` : now.see;
     see.hidden = !ticked;
     previous.disabled = at === 0;
-    next.textContent = at === tasks.length - 1 ? (finished() ? "Finish" : "To the first") : ticked ? "Next" : "Skip";
+    next.textContent =
+      at === tasks.length - 1 ? (finished() ? "Finish" : "To the first") : ticked ? "Next" : "Skip";
     next.classList.toggle("primary", ticked);
     expand.textContent = `Tour: ${done.size} of ${tasks.length}`;
     dots.replaceChildren(
       ...tasks.map(({ id, title }, i) => {
         const state = done.has(id) ? "done" : "open";
-        const dot = button(done.has(id) ? "✓" : String(i + 1), () => turn(i), { class: `button dot ${state}`, "aria-label": `Task ${i + 1}, ${state}: ${title}` });
+        const dot = button(done.has(id) ? "✓" : String(i + 1), () => turn(i), {
+          class: `button dot ${state}`,
+          "aria-label": `Task ${i + 1}, ${state}: ${title}`,
+        });
         if (i === at) dot.setAttribute("aria-current", "step");
         return h("li", {}, dot);
       }),
@@ -101,10 +116,12 @@ export function startTour(context: PanelContext): void {
   }
 
   function turn(to: number): void {
-    const held = dots.contains(document.activeElement);
+    const lost = document.activeElement;
+    const held = dots.contains(lost);
     at = Math.min(tasks.length - 1, Math.max(0, to));
     show();
     if (held) dots.querySelectorAll("button")[at]?.focus();
+    else if (previous.disabled && lost === previous) next.focus();
   }
 
   function tick({ id, title, see: seen }: Task): void {
@@ -113,9 +130,7 @@ export function startTour(context: PanelContext): void {
     remember(done);
     ends.get(id)?.();
     context.announce(`Done: ${title}. ${task()?.id === id ? seen : ""} ${done.size} of ${tasks.length}.`);
-    const held = dots.contains(document.activeElement);
     turn(at);
-    if (held) dots.querySelectorAll("button")[at]?.focus();
   }
 
   /** The page keeps clear of the card. */
@@ -154,7 +169,9 @@ export function startTour(context: PanelContext): void {
 
 /** Scrolls to where a task is done and puts the keyboard there. */
 function lead({ where }: Task): void {
-  const found = where.map((selector) => document.querySelector<HTMLElement>(selector)).find((element) => element?.checkVisibility());
+  const found = where
+    .map((selector) => document.querySelector<HTMLElement>(selector))
+    .find((element) => element?.checkVisibility());
   if (!found) return;
   if (found instanceof HTMLDetailsElement) found.open = true;
   found.scrollIntoView({ block: found.matches("section") ? "start" : "center" });

@@ -20,7 +20,15 @@ const NAMES: Readonly<Record<Part, string>> = {
 /** Opens a dialog that makes a link to the page as it is now, without the parts that are not chosen. */
 export function openTeacher({ settings, announce }: PanelContext): void {
   const boxes = PARTS.map(
-    (part) => [part, h("input", { type: "checkbox", checked: !settings.get().hidden.includes(part), onchange: () => show() })] as const,
+    (part) =>
+      [
+        part,
+        h("input", {
+          type: "checkbox",
+          checked: !settings.get().hidden.includes(part),
+          onchange: () => show(),
+        }),
+      ] as const,
   );
   const hidden = () => boxes.filter(([, box]) => !box.checked).map(([part]) => part);
   const address = h("input", { type: "text", readonly: true, onfocus: () => address.select() });
@@ -45,7 +53,11 @@ export function openTeacher({ settings, announce }: PanelContext): void {
     "dialog",
     { class: "teacher", "aria-labelledby": "teacher-title", onclose: () => dialog.remove() },
     h("h2", { id: "teacher-title" }, "For teaching"),
-    h("p", { class: "note" }, "A link to this page as it stands, with its landscape and settings, showing only what you leave ticked."),
+    h(
+      "p",
+      { class: "note" },
+      "A link to this page as it stands, with its landscape and settings, showing only what you leave ticked.",
+    ),
     h(
       "fieldset",
       {},

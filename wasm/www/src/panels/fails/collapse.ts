@@ -1,7 +1,7 @@
 import type { Race } from "flowrl_wasm";
 import { type Figure, createFigure, heatMap } from "../../charts";
 import { button, h, segmented } from "../../ui/dom";
-import { decimals, whole } from "../../ui/format";
+import { decimals, percent, whole } from "../../ui/format";
 import type { PanelContext } from "../panel";
 import { inSlices } from "../slices";
 
@@ -18,8 +18,12 @@ const WAYS = [
 
 /** What came of it on the seeds 0 to 9, in `MOST` updates. */
 const MEASURED = {
-  easy: "Measured on ten seeds over 3,000 updates: all four modes on policy on 6 of them, after 700 to 2,350 updates; with exploration on 10, after 650 to 1,150; with replay on 9, after 350 to 1,850.",
-  hard: "Measured on ten seeds over 3,000 updates: all four modes on policy on none; with exploration on 10, after 1,050 to 2,950 updates; with replay on none. A memory holds nothing that was never drawn.",
+  easy:
+    "Measured on ten seeds over 3,000 updates: all four modes on policy on 6 of them, after 700 to 2,350 " +
+    "updates; with exploration on 10, after 650 to 1,150; with replay on 9, after 350 to 1,850.",
+  hard:
+    "Measured on ten seeds over 3,000 updates: all four modes on policy on none; with exploration on 10, " +
+    "after 1,050 to 2,950 updates; with replay on none. A memory holds nothing that was never drawn.",
 };
 type Valley = keyof typeof MEASURED;
 
@@ -98,7 +102,13 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
   function reset(): void {
     stop();
     race?.free();
-    const options = Object.assign(new wasm.RaceOptions(), { seed, samples: 32, learningRate: 0.003, logZLearningRate: 0.1, beta: 1 });
+    const options = Object.assign(new wasm.RaceOptions(), {
+      seed,
+      samples: 32,
+      learningRate: 0.003,
+      logZLearningRate: 0.1,
+      beta: 1,
+    });
     options.network(32, 2);
     for (const { exploration, replay } of WAYS) options.addLane("flowrl", exploration, replay);
     const grid = new wasm.Hypergrid(SIDE, reward);
@@ -109,14 +119,17 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
     told = 0;
     views[0]!.probabilities = goal;
     views[0]!.numbers.textContent = `${peaks.length} modes`;
-    views[0]!.figure.setSummary(`Four modes, one near each corner, with ${decimals(100 * (goal[peaks[0] ?? 0] ?? 0), 0)} % at the best point of each.`);
+    views[0]!.figure.setSummary(
+      `Four modes, one near each corner, with ${percent(goal[peaks[0] ?? 0] ?? 0)} at the best point of each.`,
+    );
     views[0]!.figure.invalidate();
     measured.textContent = MEASURED[reward];
     show();
   }
 
   const found: number[] = [];
-  const summary = () => WAYS.map(({ name }, i) => `${name.toLowerCase()} ${found[i]} of ${peaks.length} modes`).join(", ");
+  const summary = () =>
+    WAYS.map(({ name }, i) => `${name.toLowerCase()} ${found[i]} of ${peaks.length} modes`).join(", ");
 
   function show(): void {
     if (!race) return;
@@ -128,7 +141,8 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
       const shown = views[lane + 1]!;
       shown.probabilities = own.slice(names.length, names.length + SIDE * SIDE);
       found[lane] = measure("modes_found");
-      const text = `${found[lane]} of ${measure("modes")} modes, total variation ${decimals(measure("tv"), 2)}`;
+      const distance = decimals(measure("tv"), 2);
+      const text = `${found[lane]} of ${measure("modes")} modes, total variation ${distance}`;
       shown.numbers.textContent = text;
       shown.figure.setSummary(text);
       shown.figure.invalidate();
@@ -139,17 +153,32 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
     told = all;
   }
 
-  const valleys = segmented<Valley>("Reward between the corners", [["easy", "Little"], ["hard", "Next to none"]], reward, (chosen) => {
-    reward = chosen;
-    reset();
-  });
+  const valleys = segmented<Valley>(
+    "Reward between the corners",
+    [
+      ["easy", "Little"],
+      ["hard", "Next to none"],
+    ],
+    reward,
+    (chosen) => {
+      reward = chosen;
+      reset();
+    },
+  );
   const again = button("New seed", () => {
     seed++;
     reset();
     announce(`Seed ${seed}, step 0.`);
   });
   root.append(
-    h("div", { class: "controls" }, valleys.element, play, again, h("p", { class: "at-step" }, "Step ", steps)),
+    h(
+      "div",
+      { class: "controls" },
+      valleys.element,
+      play,
+      again,
+      h("p", { class: "at-step" }, "Step ", steps),
+    ),
     h("div", { class: "ways" }, ...views.map(({ element }) => element)),
     measured,
   );

@@ -4,7 +4,7 @@ import { LANES } from "../../lanes";
 import { SIDE, decode } from "../../state";
 import { terrainOf } from "../../terrain";
 import { h } from "../../ui/dom";
-import { percent, significant } from "../../ui/format";
+import { decimals, percent } from "../../ui/format";
 import type { Wasm } from "../panel";
 import { inSlices } from "../slices";
 
@@ -17,7 +17,13 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
   const { beta, samples, learningRate, logZLearningRate, seed } = settings;
   const terrain = terrainOf(wasm, settings);
 
-  const options = Object.assign(new wasm.RaceOptions(), { beta, samples, learningRate, logZLearningRate, seed });
+  const options = Object.assign(new wasm.RaceOptions(), {
+    beta,
+    samples,
+    learningRate,
+    logZLearningRate,
+    seed,
+  });
   options.addLane(kind, 0, 0);
   const landscape = wasm.Landscape.of(SIDE, terrain.rewards, terrain.reference);
   const race = wasm.Race.onLandscape(landscape, options);
@@ -46,7 +52,7 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
     const measure = (name: string) => frame[names.indexOf(name)] ?? NaN;
     const tv = measure("tv");
     policy = frame.slice(names.length, names.length + policy.length);
-    const text = `${LANES[kind].name} at step ${steps}: total variation ${significant(tv, 2)} from the target.`;
+    const text = `${LANES[kind].name} at step ${steps}: total variation ${decimals(tv, 2)} from the target.`;
     const best = Math.max(...policy);
     caption.textContent = text;
     figure.setSummary(`${text} Its likeliest answer has ${percent(best)}.`);

@@ -31,7 +31,7 @@ export function linesOf(runs: readonly Shown[], metric: string): Line[] {
   });
 }
 
-/** The runs with one more, which gets a name and a look of its own. Throws an error if all looks are taken. */
+/** The runs and one more, with a name and a look of its own. Throws an error if all looks are taken. */
 export function withRun(runs: readonly Shown[], name: string, run: Run): Shown[] {
   const look = LANE_KINDS.find((kind) => !runs.some((other) => other.look === kind));
   if (!look) throw new Error(`${name} was left out: at most ${LANE_KINDS.length} runs are shown at once.`);

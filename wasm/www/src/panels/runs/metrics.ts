@@ -22,7 +22,8 @@ const FIRST = ["kl", "eval_success_exact", "eval_success", "success", "reward_me
 export function families(names: Iterable<string>): [string, string[]][] {
   const all = [...FAMILIES.map(([family]) => family), OTHER];
   const found = new Map<string, string[]>(all.map((family) => [family, []]));
-  for (const name of new Set(names)) found.get(FAMILIES.find(([, fits]) => fits.test(name))?.[0] ?? OTHER)?.push(name);
+  for (const name of new Set(names))
+    found.get(FAMILIES.find(([, fits]) => fits.test(name))?.[0] ?? OTHER)?.push(name);
   return [...found].filter(([, list]) => list.length > 0);
 }
 

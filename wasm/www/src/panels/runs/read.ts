@@ -1,4 +1,4 @@
-/** What a `metrics.jsonl` says: a column of numbers for each metric, over the same ascending steps. NaN where a line has none. */
+/** What a `metrics.jsonl` says: a column for each metric over the same ascending steps. NaN where a line has none. */
 export interface Run {
   readonly steps: Float64Array;
   readonly columns: ReadonlyMap<string, Float64Array>;
@@ -63,14 +63,21 @@ export function createReader(): Reader {
     hopeless: () => steps.length === 0 && skipped.length >= PATIENCE,
     end(name) {
       if (steps.length === 0) {
-        throw new Error(`${name} has no line that is a JSON object with a number “step”; wanted the metrics.jsonl of a run.`);
+        throw new Error(
+          `${name} has no line that is a JSON object with a number “step”; wanted a run's metrics.jsonl.`,
+        );
       }
       // A run that was resumed may say a step twice; the later line holds.
-      const last = new Map(steps.map((step, row) => [step, row]));
-      const order = [...last].sort(([a], [b]) => a - b);
-      const filled = [...columns].map(([key, column]) => [key, Float64Array.from(order, ([, row]) => column[row] ?? NaN)] as const);
+      const rows = [...new Map(steps.map((step, row) => [step, row])).values()];
+      rows.sort((a, b) => steps[a]! - steps[b]!);
+      const inOrder = (column: readonly number[]) => {
+        const sorted = new Float64Array(rows.length);
+        for (let i = 0; i < rows.length; i++) sorted[i] = column[rows[i]!] ?? NaN;
+        return sorted;
+      };
+      const filled = [...columns].map(([key, column]) => [key, inOrder(column)] as const);
       return {
-        steps: Float64Array.from(order, ([step]) => step),
+        steps: inOrder(steps),
         columns: new Map(filled.filter(([, column]) => column.some(Number.isFinite))),
         skipped,
       };
@@ -81,7 +88,9 @@ export function createReader(): Reader {
 /** Reads a file slice by slice, so that the page stays alive. `progress` hears what share has been read. */
 export async function readRun(file: File, progress: (share: number) => void = () => undefined): Promise<Run> {
   if (file.size > MOST_BYTES) {
-    throw new Error(`${file.name} has ${Math.round(file.size / 1e6)} MB; at most ${MOST_BYTES / 1e6} MB are read.`);
+    throw new Error(
+      `${file.name} has ${Math.round(file.size / 1e6)} MB; at most ${MOST_BYTES / 1e6} MB are read.`,
+    );
   }
   const reader = createReader();
   const decoder = new TextDecoder();

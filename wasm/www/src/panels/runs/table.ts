@@ -14,7 +14,10 @@ export interface RunTable {
 }
 
 /** Makes the table; `renamed` and `removed` hear what the reader does in it. */
-export function createTable(renamed: (run: Shown, name: string) => void, removed: (run: Shown) => void): RunTable {
+export function createTable(
+  renamed: (run: Shown, name: string) => void,
+  removed: (run: Shown) => void,
+): RunTable {
   const rows = h("tbody");
   const place = h("th", { scope: "col" });
   let shown: readonly Line[] = [];
@@ -35,7 +38,11 @@ export function createTable(renamed: (run: Shown, name: string) => void, removed
       h("th", { scope: "row" }, h("div", { class: "run" }, mark, name)),
       ...values.map((value) => h("td", {}, formatNumber(value ?? NaN))),
       h("td", { class: "at" }),
-      h("td", {}, button("Remove", () => removed(run), { "aria-label": `Remove ${run.name}` })),
+      h(
+        "td",
+        {},
+        button("Remove", () => removed(run), { "aria-label": `Remove ${run.name}` }),
+      ),
     );
   };
   const at = (step: number | undefined) => {

@@ -19,7 +19,12 @@ export interface Task {
 
 /** A watch of the settings. */
 const setting =
-  (met: (now: ReturnType<PanelContext["settings"]["get"]>, before: ReturnType<PanelContext["settings"]["get"]>) => boolean): Task["watch"] =>
+  (
+    met: (
+      now: ReturnType<PanelContext["settings"]["get"]>,
+      before: ReturnType<PanelContext["settings"]["get"]>,
+    ) => boolean,
+  ): Task["watch"] =>
   ({ settings }, done) =>
     settings.subscribe((now, before) => {
       if (met(now, before)) done();
@@ -30,8 +35,10 @@ export const TASKS: readonly Task[] = [
   {
     id: "watch",
     title: "Let the race run until FlowRL keeps 4 of 4 peaks and GRPO 1",
-    why: "All policies get the same rewards and the same random numbers; only the loss differs. On another setup, reset the settings first.",
-    see: "FlowRL spreads over all four hills, the higher ones darker. GRPO has put everything on the highest.",
+    why:
+      "All policies get the same rewards and the same random numbers; only the loss differs. " +
+      "It needs the four peaks with both methods in the race.",
+    see: "FlowRL spreads over all four hills, most on the highest. GRPO has put everything there.",
     where: ["#race"],
     watch: ({ engine }, done) =>
       engine.frame.subscribe((frame) => {
@@ -46,7 +53,7 @@ export const TASKS: readonly Task[] = [
     id: "zero",
     title: "Move β to 0",
     why: "β says how much reward counts. What is the target when it does not count at all?",
-    see: "The target is the reference, here all answers alike. FlowRL follows it, and GRPO, which has no β, stays.",
+    see: "The target is the reference, all answers alike. FlowRL follows it; GRPO has no β and stays.",
     where: ["#beta", "#race"],
     watch: setting(({ beta }, before) => beta === 0 && before.beta !== 0),
   },
@@ -84,17 +91,24 @@ export const TASKS: readonly Task[] = [
     why: "VarGrad and FlowRL as published also wait for their turn.",
     see: "The race starts anew when the methods change. One alone is shown large.",
     where: ["[data-part=advanced]", "#race"],
-    watch: setting((now, before) => now.lanes.join() !== before.lanes.join() || (now.solo !== null && now.solo !== before.solo)),
+    watch: setting(
+      (now, before) =>
+        now.lanes.join() !== before.lanes.join() || (now.solo !== null && now.solo !== before.solo),
+    ),
   },
   {
     id: "update",
     title: "Look inside one update",
     why: "A loss is a number for each sampled answer: too likely, or not likely enough.",
-    see: "For FlowRL some bars point up and some down, even on good answers. For GRPO the best answers are only ever pushed up.",
+    see:
+      "FlowRL pushes even a good answer down once it has more than its share. " +
+      "GRPO pushes up whatever beats its batch, however much that has already.",
     where: ["#update"],
     part: "update",
     watch: (_, done) => {
-      const observer = new IntersectionObserver(([entry]) => entry?.isIntersecting && done(), { rootMargin: "-45% 0px -45% 0px" });
+      const observer = new IntersectionObserver(([entry]) => entry?.isIntersecting && done(), {
+        rootMargin: "-45% 0px -45% 0px",
+      });
       const section = document.querySelector("#update");
       if (section) observer.observe(section);
       return () => observer.disconnect();
