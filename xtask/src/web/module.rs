@@ -38,7 +38,19 @@ pub(crate) fn test() -> Outcome {
     run(cargo(&[&["build", "--quiet", "--profile", "tools"][..], &runner].concat()))?;
     let path = Path::new("target/tools").join(format!("flowrl-wasm-test{EXE_SUFFIX}"));
     let setting = format!("target.{TARGET}.runner=[{:?}]", absolute(&path)?);
-    run(cargo(&["test", "-p", "flowrl-wasm", "--target", TARGET, "--test", "web", "--test", "trace", "--config", &setting]))
+    run(cargo(&[
+        "test",
+        "-p",
+        "flowrl-wasm",
+        "--target",
+        TARGET,
+        "--test",
+        "web",
+        "--test",
+        "trace",
+        "--config",
+        &setting,
+    ]))
 }
 
 fn absolute(path: &Path) -> Result<String, String> {
