@@ -5,7 +5,7 @@ import { SIDE } from "../state";
 import { button, field, h, segmented, select } from "../ui/dom";
 import { whole } from "../ui/format";
 import type { Mount } from "./panel";
-import { type Scene, laneCard } from "./update/lane";
+import { laneCard } from "./update/lane";
 import { STAGES, drawn, told } from "./update/words";
 
 /** The update that the chapter opens at: by then the methods have parted, and none has arrived. */
@@ -17,7 +17,7 @@ const PACE = 5000;
 export const mount: Mount = (body, { wasm, engine, settings, landscape, announce }) => {
   let kinds: LaneKind[] = pair(settings.get().lanes);
   let updates: Update[] = [];
-  let target: Float64Array = new Float64Array();
+  let targets: [Float64Array, Float64Array] = [new Float64Array(), new Float64Array()];
   let stage = 0;
   let picked = -1;
   /** Whether it was picked by hand, and is kept. */
@@ -121,14 +121,14 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     picked = lists[0]!.findLast((answer) => lists[1]!.includes(answer)) ?? lists[0]!.at(-1) ?? -1;
   }
 
-  /** The target as β and the landscape are now. */
+  /** The target as β and the landscape are now, and that of a residual divided by the length. */
   function aim(): void {
     const { rewards, reference } = landscape.get();
+    const { beta } = settings.get();
     const terrain = wasm.Landscape.of(SIDE, rewards, reference);
-    const made = terrain.target(settings.get().beta);
-    target = made.probabilities();
-    made.free();
-    terrain.free();
+    const made = [terrain.target(beta), terrain.normalisedTarget(beta)] as const;
+    targets = [made[0].probabilities(), made[1].probabilities()];
+    for (const each of [...made, terrain]) each.free();
   }
 
   function show(): void {
@@ -142,8 +142,8 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
       element.value = kinds[i]!;
     });
     const most = Math.max(...updates.map(({ before, after }) => after.reduce((max, p, i) => Math.max(max, Math.abs(p - before[i]!)), 0)), 1e-9);
-    const scene: Scene = { stage, picked, beta: settings.get().beta, peaks: landscape.get().peaks, target, most };
-    cards.forEach((card, i) => card.show(kinds[i]!, updates[i]!, scene));
+    const scene = { stage, picked, beta: settings.get().beta, peaks: landscape.get().peaks, most };
+    cards.forEach((card, i) => card.show(kinds[i]!, updates[i]!, { ...scene, target: targets[kinds[i] === "normalised" ? 1 : 0] }));
     narration.replaceChildren(h("strong", {}, `${STAGES[stage]![0]}. `), STAGES[stage]![1]);
     back.disabled = stage === 0;
     const now = Math.max(1, present());

@@ -12,14 +12,14 @@ import { formula } from "../../ui/formula";
 const drawFormula = "update-draw";
 const moveFormula = "update-move";
 
-/** What both lanes show. */
+/** What a lane shows. */
 export interface Scene {
   readonly stage: number;
   /** The answer that is followed. */
   readonly picked: number;
   readonly beta: number;
   readonly peaks: Uint32Array;
-  /** π*, what FlowRL converges to. */
+  /** π*, what the lane converges to, or FlowRL. */
   readonly target: Float64Array;
   /** The largest change of a probability in any lane, so that both maps have one scale. */
   readonly most: number;

@@ -78,7 +78,7 @@ const LENGTH: Method = {
   judgement: delta + logRatioByLength + score,
   push: pushLength,
   numbers: (s) => `${perToken(s)} ${scored(s)}`,
-  symbols: `${START}|y| = 2 tokens, B samples.`,
+  symbols: `${START}|y| = 2 tokens, B samples. π* is here its own target, as of twice the β.`,
 };
 const MEAN_ONLY: Method = {
   judgement: mean,
@@ -97,7 +97,7 @@ export const METHODS: Readonly<Record<LaneKind, Method>> = {
     ...LENGTH,
     judgement: delta + logRatioByLength + scoreInGroup,
     numbers: (s) => `${perToken(s)} − ${significant(s.beta, 3)} × ${standardised(s)}`,
-    symbols: `${START}${MEAN}, σ their spread, |y| = 2 tokens.`,
+    symbols: `${START}${MEAN}, σ its spread, |y| = 2 tokens. What it asks for is sharper than π*, FlowRL's target.`,
   },
   grpo: {
     ...MEAN_ONLY,
