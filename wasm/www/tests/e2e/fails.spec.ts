@@ -59,7 +59,8 @@ test("the network pauses, when scrolled away too, and starts anew", async ({ pag
   ).toBeLessThan(1);
   await figure.getByRole("button", { name: "Play" }).click();
   await page.evaluate(() => scrollTo(0, 0));
-  await expect(figure.locator(".primary")).toHaveText("Play");
+  // Long before it would stop by itself.
+  await expect(figure.locator(".primary")).toHaveText("Play", { timeout: 2000 });
   await figure.scrollIntoViewIfNeeded();
   await figure.getByLabel("Little", { exact: true }).check();
   await expect(step).toHaveText("0");

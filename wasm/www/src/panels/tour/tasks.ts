@@ -39,7 +39,7 @@ export const TASKS: readonly Task[] = [
       "All policies get the same rewards and the same random numbers; only the loss differs. " +
       "It needs the four peaks with both methods in the race.",
     see: "FlowRL spreads over all four hills, most on the highest. GRPO has put everything there.",
-    where: ["#race"],
+    where: [".lanes", "#race"],
     watch: ({ engine }, done) =>
       engine.frame.subscribe((frame) => {
         const peaks = (kind: string) => {
