@@ -53,6 +53,6 @@ export function mountLanes(context: PanelContext, aim: Store<Aim>): Lanes {
       announce(`Paused at step ${now.step}. ${cards.map((card) => card.summary()).join(". ")}.`);
     }
   });
-  const element = h("div", { class: "lane-area" }, h("div", { class: "controls spread" }, view.element, away), grid);
+  const element = h("div", { class: "lane-area", "data-part": "lanes" }, h("div", { class: "controls spread" }, view.element, away), grid);
   return { element, cards: () => cards };
 }
