@@ -13,7 +13,8 @@ pub(super) fn sort_by_group(groups: &[usize], order: &mut [usize]) {
 /// Sorts without the library, whose sorts are fast for any input and large: groups that are not in order are rare.
 fn heap_sort<K: Ord>(items: &mut [usize], key: impl Fn(&usize) -> K) {
     let sift_down = |heap: &mut [usize], mut parent: usize| {
-        while let Some(child) = (2 * parent + 1..heap.len().min(2 * parent + 3)).max_by_key(|&child| key(&heap[child])) {
+        while let Some(child) = (2 * parent + 1..heap.len().min(2 * parent + 3)).max_by_key(|&child| key(&heap[child]))
+        {
             if key(&heap[child]) <= key(&heap[parent]) {
                 break;
             }
