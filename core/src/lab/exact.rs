@@ -135,7 +135,7 @@ impl Target {
     /// # Errors
     /// A β or reward that is not finite.
     pub fn plain(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
-        Self::new(environment, |reference, rewards, _, out| exact::target(reference, rewards, beta, out))
+        Self::new(environment, &|reference, rewards, _, out| exact::target(reference, rewards, beta, out))
     }
 
     /// π = π_ref·exp(|x|(βr − c)), which means (`length = "mean"`) converge to; see [`exact::length_normalised_target`]. On a graph
@@ -144,14 +144,14 @@ impl Target {
     /// # Errors
     /// A β or reward that is not finite.
     pub fn length_normalised(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
-        Self::new(environment, |reference, rewards, lengths, out| {
+        Self::new(environment, &|reference, rewards, lengths, out| {
             exact::length_normalised_target(reference, rewards, lengths, beta, out)
         })
     }
 
     fn new(
         environment: &(impl Environment + ?Sized),
-        solve: impl FnOnce(&[f64], &[f64], &[usize], &mut [f64]) -> Result<f64, Error>,
+        solve: &dyn Fn(&[f64], &[f64], &[usize], &mut [f64]) -> Result<f64, Error>,
     ) -> Result<Self, Error> {
         let objects = environment.objects();
         let rewards: Vec<f64> = (0..objects).map(|x| environment.reward(x)).collect();
