@@ -2,6 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::{array, iter};
 
 use super::{Environment, Error, MAX_STATES, Outcome};
 use crate::exact::log_sum_exp;
@@ -254,10 +255,18 @@ fn check_length(argument: &'static str, values: &[f64], want: usize) -> Result<(
     if got == want { Ok(()) } else { Err(Error::Length { argument, got, want }) }
 }
 
-fn neighbours(side: usize, i: usize) -> impl Iterator<Item = usize> {
-    let around = move |k: usize| k.saturating_sub(1)..(k + 2).min(side);
-    let (row, column) = (i / side, i % side);
-    around(row).flat_map(move |y| around(column).map(move |x| y * side + x)).filter(move |&j| j != i)
+/// The answers beside one, eight at most, in ascending order.
+#[inline(never)]
+fn neighbours(side: usize, i: usize) -> iter::Take<array::IntoIter<usize, 8>> {
+    let around = |k: usize| k.saturating_sub(1)..(k + 2).min(side);
+    let (mut found, mut count) = ([0; 8], 0);
+    for y in around(i / side) {
+        for j in around(i % side).map(|x| y * side + x).filter(|&j| j != i) {
+            found[count] = j;
+            count += 1;
+        }
+    }
+    found.into_iter().take(count)
 }
 
 fn peaks(side: usize, rewards: &[f64]) -> Vec<usize> {

@@ -1,6 +1,5 @@
 //! Tasks and targets.
 
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use flowrl_core::lab::{
@@ -363,9 +362,12 @@ impl Task for JsLandscape {
     }
 
     fn section(&self) -> String {
-        let mut out = format!("kind = \"landscape\"\nside = {}\nrewards = ", self.inner.side());
-        let _ = write!(out, "{:?}\nreference_weights = {:?}", self.inner.rewards(), reference(&*self.inner));
-        out
+        let list = |numbers: &[f64]| {
+            let shown: Vec<_> = numbers.iter().map(|number| format!("{number:?}")).collect();
+            format!("[{}]", shown.join(", "))
+        };
+        let (side, rewards, weights) = (self.side(), list(self.inner.rewards()), list(&self.reference()));
+        format!("kind = \"landscape\"\nside = {side}\nrewards = {rewards}\nreference_weights = {weights}")
     }
 }
 
