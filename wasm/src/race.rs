@@ -100,7 +100,7 @@ impl Race {
                 return Err(Error::Option { option, got, want });
             }
         }
-        let (target, normalised) = targets(&environment, options.beta)?;
+        let (target, normalised) = targets(&*environment, options.beta)?;
         let lanes = options.lanes.iter().map(|&lane| Lane::new(&environment, &options, lane));
         let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
         let every = u64::from(options.record_every);
@@ -410,7 +410,7 @@ fn number<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Error> {
 }
 
 /// The target, and the length-normalised one where that is another and can be computed.
-fn targets(environment: &Shared, beta: f64) -> Result<(Target, Option<Target>), Error> {
+fn targets(environment: &dyn Environment, beta: f64) -> Result<(Target, Option<Target>), Error> {
     let target = Target::plain(environment, beta)?;
     let differs = environment.max_length() > 1 && environment.parents() == 0;
     let normalised = differs.then(|| Target::length_normalised(environment, beta)).transpose()?;
