@@ -9,8 +9,6 @@ mod explain;
 mod gradient;
 pub mod js;
 mod lane;
-#[cfg(any(target_arch = "wasm32", test))]
-mod memory;
 mod race;
 
 pub use error::Error;
