@@ -244,6 +244,14 @@ impl JsRace {
         Ok(view(self.inner.frame()?))
     }
 
+    /// A measure of a lane by name, see `measures()`; exact, of the policy as it is.
+    ///
+    /// # Errors
+    /// A lane that is not there, a name that no measure has.
+    pub fn measure(&mut self, lane: usize, name: &str) -> Result<f64, JsError> {
+        Ok(self.inner.measure(lane, name)?)
+    }
+
     /// Numbers of a record: the step, then the measures of every lane.
     #[wasm_bindgen(getter, js_name = recordLength)]
     pub fn record_length(&self) -> usize {
