@@ -41,12 +41,12 @@ test("pictures, table and configuration can be taken away, and open", async ({ p
   const shown = await page.evaluate(() => window.flowrl.engine.frame.get()!.lanes[0]!.measure("kl"));
   expect(Math.fround(last[2]!)).toBe(shown);
 
-  await page.getByLabel("Lane").selectOption({ label: "GRPO" });
+  await page.getByRole("dialog").getByLabel("Lane").selectOption({ label: "GRPO" });
   const config = await fetched(page, "Config");
   expect(config.file).toBe("flowrl-grpo.toml");
   expect(config.bytes.toString()).toMatch(/^\[objective\]\nkind = "grpo"$/m);
   expect(config.bytes.toString()).toContain('arithmetic = "reference"');
-  await expect(page.getByRole("status").filter({ hasText: "flowrl-cli train --config flowrl-grpo.toml" })).toBeVisible();
+  await expect(page.getByRole("dialog").getByRole("status").filter({ hasText: "flowrl-cli train --config flowrl-grpo.toml" })).toBeVisible();
   await page.getByRole("button", { name: "Close" }).click();
   await expect(page.getByRole("dialog")).toHaveCount(0);
 });
