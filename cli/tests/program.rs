@@ -250,6 +250,19 @@ fn mistakes_are_named_and_lose_nothing() {
     std::fs::write(d.join("p.jsonl"), "{\"prompt\": \"a\", \"answer\": 1}\n{\"prompt\": 3}\n").unwrap();
     let error = fails(&["train", "--prompts", "p.jsonl"], d);
     assert!(error.contains("p.jsonl:2"), "{error}");
+    // A prompt that cannot be used is quoted, with what is wrong and once.
+    for (row, wanted) in [
+        ("{\"prompt\": \"1 2 = \"}", "p.jsonl: prompt \"1 2 = \": `answer` is null, but must be a number"),
+        ("{\"prompt\": \"1 and 2\", \"answer\": 3}", "p.jsonl: prompt \"1 and 2\": tokenizer: cannot encode"),
+        ("{\"prompt\": \"1 and 2\", \"answer\": 3}", "it has no token for 'a' 'n' 'd'"),
+        ("{\"prompt\": [{\"role\": \"user\", \"content\": \"1\"}], \"answer\": 3}", "no chat template"),
+    ] {
+        std::fs::write(d.join("p.jsonl"), row).unwrap();
+        let error = fails(&["train", "--prompts", "p.jsonl", "--verifier", "number"], d);
+        assert!(error.contains(wanted), "{error}");
+    }
+    let error = fails(&["train", "--prompts", "nowhere.jsonl"], d);
+    assert!(error.contains("nowhere.jsonl") && error.matches("os error").count() == 1, "{error}");
     let error = fails(&["train", "--set", "temperature=0"], d);
     assert!(error.contains("temperature"), "{error}");
     let error = fails(&["train", "--resume"], d);

@@ -16,14 +16,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused.
-    #[error("cannot {action} {path}: {source}", path = path.display())]
+    #[error("cannot {action} {path}: {reason}", path = path.display())]
     Io {
         /// What was being done: `read`, `write`, `rename`, …
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// The system's reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A file that should be JSON is not, or has the wrong structure.
     #[error("{path}: not the expected JSON: {message}", path = path.display())]
@@ -117,6 +117,14 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// A prompt cannot be used.
+    #[error("prompt {prompt:?}: {message}")]
+    Prompt {
+        /// What was asked.
+        prompt: String,
+        /// What is wrong with its row and what to do.
+        message: String,
+    },
     /// An argument of a function is out of range.
     #[error("`{name}` is {got}, but must be {wanted}")]
     Argument {
@@ -141,7 +149,7 @@ impl Error {
     /// Wraps a system error on `path`.
     pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |reason| Self::Io { action, path, reason }
     }
 
     /// Wraps a JSON error in `path`.

@@ -103,11 +103,9 @@ impl TextTask {
     /// A row that lacks what the verifier needs, or that cannot be made into tokens.
     pub fn new(text: Text, rows: Vec<PromptRow>, verifier: &str) -> Result<Self> {
         let verifier = verify::by_name(verifier)?;
-        for (i, row) in rows.iter().enumerate() {
-            verifier
-                .check(row)
-                .map_err(|e| Error::argument("prompt", format!("number {} ({e})", i + 1), "complete"))?;
-            text.encode_prompt(row)?;
+        for row in &rows {
+            let usable = verifier.check(row).and_then(|()| text.encode_prompt(row));
+            usable.map_err(|e| Error::Prompt { prompt: row.prompt.question().to_owned(), message: e.to_string() })?;
         }
         let cache = rows.iter().map(|_| OnceLock::new()).collect();
         Ok(Self { text, rows: Rows::Given(rows), verifier, cache })

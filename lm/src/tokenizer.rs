@@ -58,7 +58,27 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] when the text has a character that a tokenizer without an unknown token does not know.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(text, add_special);
-        Ok(encoding.map_err(failed(&format!("encode {text:?}")))?.get_ids().to_vec())
+        let encoding = encoding.map_err(|error| match self.unknown_characters(text) {
+            unknown if unknown.is_empty() => failed(&format!("encode {text:?}"))(error),
+            unknown => Error::Tokenizer { message: format!("cannot encode {text:?}: it has no token for {unknown}") },
+        })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The first few characters that cannot be encoded, quoted; empty where each of them can.
+    fn unknown_characters(&self, text: &str) -> String {
+        const MOST: usize = 8;
+        let mut unknown: Vec<String> = Vec::new();
+        for character in text.chars() {
+            let quoted = format!("{character:?}");
+            let is_new = !unknown.contains(&quoted);
+            if is_new && self.inner.encode_fast(character.to_string(), false).is_err() {
+                unknown.push(quoted);
+            }
+        }
+        let more = if unknown.len() > MOST { " …" } else { "" };
+        unknown.truncate(MOST);
+        format!("{}{more}", unknown.join(" "))
     }
 
     /// The text of `ids`; `skip_special` leaves special tokens out. Bytes that are not UTF-8 become U+FFFD.

@@ -15,6 +15,8 @@ use crate::race::Race;
 /// is of the update that follows, not of a picture of it. (B) lists go by sample, (objects) lists by answer.
 #[derive(Clone, Debug)]
 pub struct Explanation {
+    /// Steps done before this update.
+    pub step: u64,
     /// (B) the answers.
     pub objects: Vec<u32>,
     /// (B) r.
@@ -40,34 +42,61 @@ pub struct Explanation {
 }
 
 impl Race {
-    /// What the next step of a lane will do; the race stays where it is.
+    /// What the next step of a lane will do, or what the step after `step` did, with β and task as they are now; the race stays
+    /// where it is.
+    ///
+    /// ```
+    /// use flowrl_core::lab::{Landscape, LandscapeOptions};
+    /// use flowrl_wasm::{LaneKind, LaneOptions, Race, RaceOptions, shared};
+    /// let lanes = vec![LaneOptions { kind: LaneKind::FlowRl, exploration: 0.0, replay: 0.0 }];
+    /// let landscape = shared(Landscape::preset(LandscapeOptions::default())?);
+    /// let mut race = Race::new(landscape, RaceOptions { lanes, ..RaceOptions::default() })?;
+    /// race.run(23)?;
+    /// let next = race.explain(0, None)?;
+    /// race.run(1)?;
+    /// assert_eq!((next.step, &next.after), (23, &race.explain(0, None)?.before));
+    /// // The same update, seen from later on.
+    /// race.run(30)?;
+    /// assert_eq!(race.explain(0, Some(23.0))?.after, next.after);
+    /// assert_eq!(race.step(), 54);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// A lane that is not there; numbers that are no longer finite.
-    pub fn explain(&mut self, lane: usize) -> Result<Explanation, Error> {
+    /// A lane that is not there; a step before the first; numbers that are no longer finite.
+    pub fn explain(&mut self, lane: usize, step: Option<f64>) -> Result<Explanation, Error> {
         let options = self.options().clone();
-        let lane = self.lane(lane)?;
-        let state = lane.state()?;
-        let environment = lane.task.environment().clone();
+        let step = step.unwrap_or(f64::INFINITY);
+        let past = if step < self.step() as f64 { Some(self.snapshot_at(step)?) } else { None };
+        let now = self.step();
+        let current = self.lane(lane)?;
+        let environment = current.task.environment().clone();
+        let (step, from, state) = match past {
+            Some(mut then) => (step as u64, then.step, then.lanes.swap_remove(lane)),
+            None => (now, now, current.state()?),
+        };
+        let mut lane = Lane::new(&environment, &options, current.options)?;
+        lane.restore(&state)?;
+        for _ in from..step {
+            lane.step(&options)?;
+        }
         let before = lane.log_probs()?;
         let rollouts = lane.collect(&options)?;
-        let evaluation = evaluate(lane, &rollouts)?;
+        let evaluation = evaluate(&mut lane, &rollouts)?;
         let used = match lane.trainer.log_z() {
             LogZModel::Scalar { state } => state[0],
             _ => evaluation.log_z.first().map_or(f64::NAN, |&log_z| f64::from(log_z)),
         };
-        let mut clone = Lane::new(&environment, &options, lane.options)?;
-        clone.restore(&state)?;
-        clone.trainer.learn(&mut clone.policy, &rollouts)?;
-        let after = clone.log_probs()?;
-        lane.restore(&state)?;
+        let (log_probs, ref_log_probs) = scores(&mut lane, &rollouts)?;
+        lane.trainer.learn(&mut lane.policy, &rollouts)?;
+        let after = lane.log_probs()?;
 
         let sums = |log_probs: &[f32], i: usize| -> f64 { log_probs_of(&rollouts, log_probs, i).sum() };
-        let (log_probs, ref_log_probs) = scores(lane, &rollouts)?;
         let count = rollouts.len();
         let exp = |log_probs: &[f64]| log_probs.iter().map(|&l| Real::exp(l)).collect();
         let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
         Ok(Explanation {
+            step,
             objects: (0..count).map(|i| object_of(&environment, rollouts.completions.get(i)) as u32).collect(),
             rewards: wide(&rollouts.rewards),
             log_probs: (0..count).map(|i| sums(&log_probs, i)).collect(),
@@ -81,7 +110,7 @@ impl Race {
                 })
                 .collect(),
             loss: evaluation.loss,
-            log_z: [used, clone.log_z()],
+            log_z: [used, lane.log_z()],
             before: exp(&before),
             after: exp(&after),
         })

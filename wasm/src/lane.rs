@@ -220,7 +220,12 @@ impl Lane {
             seed,
             ..TrainOptions::default()
         };
-        let trainer = Trainer::new::<PolicyError>(&backend, 1, kind.objective(race.beta), train)?;
+        let mut objective = kind.objective(race.beta);
+        if let (Objective::Baseline(baseline), true) = (&mut objective, environment.parents() > 0) {
+            // Where objects are reached in several ways there is no reference policy, so no distance from it.
+            baseline.kl = 0.0;
+        }
+        let trainer = Trainer::new::<PolicyError>(&backend, 1, objective, train)?;
         Ok(Self {
             options,
             policy,
@@ -258,7 +263,7 @@ impl Lane {
     /// log p of every answer, (objects).
     pub(crate) fn log_probs(&mut self) -> Result<Vec<f64>, Error> {
         let table = self.policy.log_pf_table()?;
-        let environment = self.task.environment();
+        let environment = &**self.task.environment();
         let mut log_probs = vec![0.0; environment.objects()];
         terminal(environment, &table, &mut log_probs)?;
         // Single precision leaves the sum about 1e-7 off 1, and a divergence may then be below 0.
@@ -311,7 +316,7 @@ pub(crate) fn policy(environment: &Shared, network: Option<MlpOptions>, seed: u6
 
 /// The object a trajectory ends in.
 pub(crate) fn object_of(environment: &Shared, actions: &[u32]) -> usize {
-    match walk(environment, actions) {
+    match walk(&**environment, actions) {
         Walk::Finished(object) => object,
         // A policy gives illegal actions no probability, and ends.
         Walk::Unfinished(_) | Walk::Illegal { .. } => 0,

@@ -5,5 +5,5 @@ use wasm_bindgen_test::wasm_bindgen_test;
 
 #[wasm_bindgen_test]
 fn the_version_is_that_of_the_package() {
-    assert_eq!(flowrl_wasm::version(), env!("CARGO_PKG_VERSION"));
+    assert_eq!(flowrl_wasm::js::version(), env!("CARGO_PKG_VERSION"));
 }

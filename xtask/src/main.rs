@@ -79,6 +79,12 @@ const CHORES: &[Chore] = &[
         run: examples::embedded,
     },
     Chore {
+        name: "web-bench",
+        options: "[--runs N]",
+        about: "The race of the browser lab in Chromium beside the same race on this machine, run by run in turn",
+        run: web::bench::run,
+    },
+    Chore {
         name: "large",
         options: "[--keep]",
         about: "Score 512 tokens with a random model shaped like Qwen2.5-0.5B, in less than 4 GiB; needs 1 GB of disk",

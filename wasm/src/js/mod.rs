@@ -3,6 +3,8 @@
 // JavaScript spells names in its own way, and a getter is no constant function there.
 #![allow(clippy::missing_const_for_fn, clippy::must_use_candidate)]
 
+#[cfg(target_arch = "wasm32")]
+mod number;
 mod race;
 mod task;
 
@@ -43,4 +45,10 @@ pub fn lane_kinds() -> Vec<String> {
 #[wasm_bindgen(unchecked_return_type = "PresetName[]")]
 pub fn presets() -> Vec<String> {
     flowrl_core::lab::LandscapePreset::NAMES.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// The cosine of the angle between two vectors of numbers; NaN where one of them is 0.
+#[wasm_bindgen]
+pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    crate::cosine(a, b)
 }

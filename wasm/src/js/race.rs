@@ -1,8 +1,7 @@
 //! Races, and what looks into them.
 
 use flowrl_core::lab::MlpOptions;
-use js_sys::Float32Array;
-use wasm_bindgen::prelude::{JsError, wasm_bindgen};
+use wasm_bindgen::prelude::{JsCast as _, JsError, JsValue, wasm_bindgen};
 
 use super::task::{JsHypergrid, JsLandscape, JsTree, Task};
 use crate::{Explanation, GradientBench, LaneKind, LaneOptions, Race, RaceOptions, config};
@@ -124,11 +123,26 @@ impl JsRace {
     }
 }
 
-/// A view of numbers where they lie.
+// What `js-sys` has too, which brings the bindings of promises along.
+#[wasm_bindgen]
+extern "C" {
+    /// The type of a view.
+    #[wasm_bindgen(typescript_type = "Float32Array")]
+    #[derive(Debug)]
+    pub type Float32Array;
+    #[wasm_bindgen(constructor)]
+    fn new(buffer: &JsValue, offset: usize, length: usize) -> Float32Array;
+
+    type Memory;
+    #[wasm_bindgen(method, getter)]
+    fn buffer(this: &Memory) -> JsValue;
+}
+
+/// A view of numbers where they lie. It is documented to be read before the next call, which may move them or grow the memory; JavaScript that keeps it
+/// longer reads stale numbers or an empty array, nothing else.
 fn view(numbers: &[f32]) -> Float32Array {
-    // SAFETY: the slice lives in the race, which outlives this call. The view is documented to be read before the next call, which
-    // may move it or grow the memory; JavaScript that keeps it longer reads stale numbers or an empty array, nothing else.
-    unsafe { Float32Array::view(numbers) }
+    let memory: Memory = wasm_bindgen::memory().unchecked_into();
+    Float32Array::new(&memory.buffer(), numbers.as_ptr() as usize, numbers.len())
 }
 
 #[wasm_bindgen(js_class = Race)]
@@ -230,6 +244,14 @@ impl JsRace {
         Ok(view(self.inner.frame()?))
     }
 
+    /// A measure of a lane by name, see `measures()`; exact, of the policy as it is.
+    ///
+    /// # Errors
+    /// A lane that is not there, a name that no measure has.
+    pub fn measure(&mut self, lane: usize, name: &str) -> Result<f64, JsError> {
+        Ok(self.inner.measure(lane, name)?)
+    }
+
     /// Numbers of a record: the step, then the measures of every lane.
     #[wasm_bindgen(getter, js_name = recordLength)]
     pub fn record_length(&self) -> usize {
@@ -285,12 +307,12 @@ impl JsRace {
         Ok(self.inner.load(bytes)?)
     }
 
-    /// What the next update of a lane will do; the race stays where it is.
+    /// What the next update of a lane will do, or what the one after `step` steps did; the race stays where it is.
     ///
     /// # Errors
-    /// A lane that is not there.
-    pub fn explain(&mut self, lane: usize) -> Result<JsExplanation, JsError> {
-        Ok(JsExplanation { inner: self.inner.explain(lane)? })
+    /// A lane that is not there, or a step below 0.
+    pub fn explain(&mut self, lane: usize, step: Option<f64>) -> Result<JsExplanation, JsError> {
+        Ok(JsExplanation { inner: self.inner.explain(lane, step)? })
     }
 
     /// The records as comma-separated values, a line for every step and lane.
@@ -316,6 +338,12 @@ pub struct JsExplanation {
 
 #[wasm_bindgen(js_class = Explanation)]
 impl JsExplanation {
+    /// Steps done before this update.
+    #[wasm_bindgen(getter)]
+    pub fn step(&self) -> f64 {
+        self.inner.step as f64
+    }
+
     /// The sampled answers.
     #[wasm_bindgen(getter)]
     pub fn objects(&self) -> Vec<u32> {

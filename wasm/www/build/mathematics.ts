@@ -2,8 +2,6 @@ import temml from "temml";
 import type { Plugin } from "vite";
 import { formulae } from "../src/math.ts";
 
-const prefix = "virtual:math/";
-
 /**
  * Styles that Temml writes into attributes, which the page's policy forbids, and for each its class in
  * styles/math.css.
@@ -45,25 +43,21 @@ function withClass(element: string, name: string): string {
     : element.replace(/>$/, ` class="${name}">`);
 }
 
-/** Fills in each `<!-- math:NAME -->` of a page; `<!-- math:NAME block -->` gives it its own line. */
+/**
+ * Fills in each `<!-- math:NAME -->` of a page; `<!-- math:NAME block -->` gives it its own line, and `<!-- math:all -->`
+ * is every formula, for scripts to copy.
+ */
 export function fill(html: string): string {
   return html.replace(/<!--\s*math:(\S+?)(\s+block)?\s*-->/g, (_, name, block) =>
-    mathml(name, block !== undefined),
+    name === "all"
+      ? Object.keys(formulae)
+          .map((each) => `<div data-formula="${each}">${mathml(each, true)}</div>`)
+          .join("")
+      : mathml(name, block !== undefined),
   );
 }
 
-/**
- * Formulae become MathML when the page is built: in HTML by comments, in TypeScript by
- * `import markup from "virtual:math/NAME"`.
- */
+/** Formulae become MathML when the page is built, and no code of them is shipped. */
 export function mathematics(): Plugin {
-  return {
-    name: "mathematics",
-    transformIndexHtml: fill,
-    resolveId: (id) => (id.startsWith(prefix) ? `\0${id}` : undefined),
-    load: (id) =>
-      id.startsWith(`\0${prefix}`)
-        ? `export default ${JSON.stringify(mathml(id.slice(prefix.length + 1), true))};`
-        : undefined,
-  };
+  return { name: "mathematics", transformIndexHtml: fill };
 }

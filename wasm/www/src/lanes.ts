@@ -19,24 +19,6 @@ export const LANES: Readonly<Record<LaneKind, LaneInfo>> = {
     about: "Trajectory balance: every answer is pushed towards its share of the target. One learned number stands for log Z.",
     goal: "target",
   },
-  vargrad: {
-    name: "VarGrad",
-    mark: "V",
-    about: "FlowRL without a learned log Z: each batch estimates its own.",
-    goal: "target",
-  },
-  normalised: {
-    name: "FlowRL ÷ length",
-    mark: "L",
-    about: "FlowRL with the residual divided by the number of tokens. That has another target: here the same as twice the β.",
-    goal: "other target",
-  },
-  published: {
-    name: "FlowRL as published",
-    mark: "P",
-    about: "Also divides rewards by their spread within the batch. On graded rewards that raises β without end, so it keeps the best answer only.",
-    goal: "best answer",
-  },
   grpo: {
     name: "GRPO",
     mark: "G",
@@ -60,6 +42,24 @@ export const LANES: Readonly<Record<LaneKind, LaneInfo>> = {
     mark: "K",
     about: "REINFORCE with a penalty of 1⁄β for leaving the reference. Its optimum is FlowRL's target, by another road.",
     goal: "target",
+  },
+  vargrad: {
+    name: "VarGrad",
+    mark: "V",
+    about: "FlowRL without a learned log Z: each batch estimates its own.",
+    goal: "target",
+  },
+  normalised: {
+    name: "FlowRL ÷ length",
+    mark: "L",
+    about: "FlowRL with the residual divided by the number of tokens. That has another target: here the same as twice the β.",
+    goal: "other target",
+  },
+  published: {
+    name: "FlowRL as published",
+    mark: "P",
+    about: "Also divides rewards by their spread within the batch. On graded rewards that raises β without end, so it keeps the best answer only.",
+    goal: "best answer",
   },
 };
 

@@ -1,10 +1,7 @@
-import "./styles/tokens.css";
-import "./styles/base.css";
-import "./styles/math.css";
-import "./styles/page.css";
 import * as wasm from "flowrl_wasm";
 import { createEngine } from "./engine/client";
-import type { Mount, PanelContext } from "./panels/panel";
+import type { PanelContext } from "./panels/panel";
+import { chapters } from "./panels";
 import { mountStage } from "./race/stage";
 import { ANSWERS, type Part, SIDE, decode, encode } from "./state";
 import { createStore } from "./store";
@@ -14,24 +11,15 @@ import { byId, h } from "./ui/dom";
 import { mountTools } from "./ui/tools";
 import { startTheme } from "./ui/theme";
 
-/** The chapters, loaded when they come near the window. */
-const PANELS: Record<string, () => Promise<{ mount: Mount }>> = {
-  update: () => import("./panels/update"),
-  gradient: () => import("./panels/gradient"),
-  tree: () => import("./panels/tree"),
-  map: () => import("./panels/map"),
-  fails: () => import("./panels/fails"),
-  runs: () => import("./panels/runs"),
-  glossary: () => import("./panels/glossary"),
-};
-
-startTheme();
-await boot().catch((error: unknown) => {
-  const why = error instanceof Error ? error.message : String(error);
-  byId("stage").replaceChildren(
-    h("p", { class: "card", role: "alert" }, `The page cannot start its engine: ${why}. It needs a browser with WebAssembly and SIMD, of 2023 or later.`),
-  );
-});
+/** Starts the page, or says why it cannot. */
+export async function startPage(): Promise<void> {
+  startTheme();
+  await boot().catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : String(error);
+    const text = `The page cannot start its engine: ${why}. It needs a browser with WebAssembly and SIMD, of 2023 or later.`;
+    byId("stage").replaceChildren(h("p", { class: "card", role: "alert" }, text));
+  });
+}
 
 async function boot(): Promise<void> {
   await wasm.default();
@@ -72,8 +60,8 @@ async function boot(): Promise<void> {
       if (!stay) byId("race").scrollIntoView();
     },
   };
-  mountStage(byId("stage"), context, restart);
-  mountTools(byId("tools"), context);
+  const aim = mountStage(byId("stage"), context, restart);
+  mountTools(byId("tools"), context, aim);
   keepLink(settings);
   settings.subscribe(({ hidden }) => hideParts(hidden), true);
   restart();
@@ -121,8 +109,8 @@ function mountPanels(context: PanelContext): void {
         observer.unobserve(target);
         const section = target as HTMLElement;
         const body = section.querySelector<HTMLElement>(".body");
-        const load = PANELS[section.dataset["panel"] ?? ""];
-        if (body && load) void load().then(({ mount }) => mount(body, context));
+        const name = section.dataset["panel"] ?? "";
+        if (body) chapters[name]?.(body, context);
       }
     },
     { rootMargin: "400px" },

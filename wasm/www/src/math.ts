@@ -4,4 +4,22 @@
  */
 export const formulae: Record<string, string> = {
   target: String.raw`\pi(y) = \frac{\class{term-reference}{\pi_{\mathrm{ref}}(y)}\,\class{term-reward}{e^{\beta r(y)}}}{\class{term-z}{Z}}`,
+  "update-draw": String.raw`y \sim \pi`,
+  // In pieces, between which a narrow page breaks the line.
+  "update-delta": String.raw`\delta = \log Z`,
+  "update-ratio": String.raw`{} + \log\pi(y) - \log\pi_{\mathrm{ref}}(y)`,
+  "update-ratio-length": String.raw`{} + \frac{\log\pi(y) - \log\pi_{\mathrm{ref}}(y)}{|y|}`,
+  "update-score": String.raw`{} - \beta\,r(y)`,
+  "update-score-group": String.raw`{} - \beta\,\frac{r(y) - \bar r}{\sigma}`,
+  "update-group": String.raw`A = \frac{r(y) - \bar r}{\sigma}`,
+  "update-mean": String.raw`A = r(y) - \bar r`,
+  "update-value": String.raw`A = r(y) - V`,
+  "update-penalty": String.raw`{} - \frac{1}{\beta}\log\frac{\pi(y)}{\pi_{\mathrm{ref}}(y)}`,
+  "update-push-balance": String.raw`\ell = \delta^2, \quad \text{push} = -\frac{2\delta}{B}`,
+  "update-push-length": String.raw`\ell = \delta^2, \quad \text{push} = -\frac{2\delta}{|y|\,B}`,
+  "update-push-leash": String.raw`\text{push} = \frac{A + 0.04\,k}{|y|\,B}`,
+  "update-push": String.raw`\text{push} = \frac{A}{|y|\,B}`,
+  "update-move": String.raw`\pi \leftarrow \mathrm{Adam}(\pi,\ \text{push})`,
+  "gradient-expected": String.raw`\mathbb{E}_{y\sim\pi}\big[\nabla\,\delta^2(y)\big]`,
+  "gradient-divergence": String.raw`{} = 2\,\nabla\,\mathrm{KL}(\pi \,\|\, \pi^*)`,
 };

@@ -79,7 +79,7 @@ export const DEFAULTS: Settings = {
   preset: "four-peaks",
   drawing: null,
   seed: 0,
-  lanes: ["flowrl", "normalised", "reward-kl", "grpo", "ppo", "reinforce"],
+  lanes: ["flowrl", "grpo", "ppo", "reinforce", "reward-kl", "normalised"],
   samples: 64,
   learningRate: 0.02,
   logZLearningRate: 0.05,

@@ -1,5 +1,6 @@
 //! `cargo xtask web`: the browser lab, from Rust to a folder of static files.
 
+pub(crate) mod bench;
 mod browser;
 mod module;
 mod npm;

@@ -55,6 +55,13 @@ pub(crate) fn tool(script: &str, words: &[&str]) -> Command {
     command
 }
 
+/// A script of the page's folder, run there.
+pub(crate) fn script(name: &str, words: &[&str]) -> Command {
+    let mut command = program("node", &[name]);
+    command.args(words).current_dir(PAGE);
+    command
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

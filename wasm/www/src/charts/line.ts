@@ -22,7 +22,11 @@ export interface Series {
 /** What a line chart shows. */
 export interface LineChart {
   readonly series: readonly Series[];
-  readonly x: { readonly label: string; readonly domain?: readonly [number, number] };
+  readonly x: {
+    readonly label: string;
+    readonly scale?: ScaleKind;
+    readonly domain?: readonly [number, number];
+  };
   readonly y: {
     readonly label: string;
     readonly scale?: ScaleKind;
@@ -101,11 +105,12 @@ export function lineLayout(pen: Pick<Pen, "measure">, box: Box, data: LineChart)
   const widest = (texts: readonly string[]) =>
     texts.reduce((most, t) => Math.max(most, pen.measure(t, style)), 0);
   const names = named(data).map((s) => s.name);
-  const edge = widest(makeScale("linear", xDomain, [0, 1]).labels(xDomain)) / 2 + 2;
+  const xKind = data.x.scale ?? "linear";
+  const edge = widest(makeScale(xKind, xDomain, [0, 1]).labels(xDomain)) / 2 + 2;
   const left = box.x + Math.max(Math.ceil(widest(y.labels(yTicks))) + 8, edge);
   const margin = names.length ? Math.min(widest(names) + SWATCH + 10, 0.4 * box.width) : 4;
   const width = Math.max(1, box.x + box.width - Math.max(margin, edge) - left);
-  const x = makeScale("linear", xDomain, [left, left + width]);
+  const x = makeScale(xKind, xDomain, [left, left + width]);
   return {
     plot: { x: left, y: top, width, height },
     x,

@@ -1,6 +1,7 @@
 import type { LaneKind } from "flowrl_wasm";
 import { type Store, createStore } from "../store";
 import type { Command, Message, Question, Questions, Setup, Update } from "./protocol";
+import { spawn } from "./spawn";
 
 /** A policy as it stands. */
 export interface LaneFrame {
@@ -61,8 +62,8 @@ export interface Engine {
   show(step: number | null): void;
   /** Goes back to a step and forgets what came after it; gives the step it found. */
   fork(step: number): Promise<number>;
-  /** The next update of a lane, taken apart. */
-  explain(lane: number): Promise<Update>;
+  /** The next update of a lane, or the one after `step` steps, taken apart; the race stays where it is. */
+  explain(lane: number, step?: number): Promise<Update>;
   csv(): Promise<string>;
   /** A configuration for the command line. */
   config(lane: number, steps: number): Promise<string>;
@@ -118,7 +119,7 @@ export function createEngine(): Engine {
   let asked = 0;
 
   function launch(): Worker {
-    const launched = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    const launched = spawn("race");
     launched.onmessage = (event: MessageEvent<Message>) => {
       if (launched === worker) hear(event.data);
     };
@@ -258,7 +259,7 @@ export function createEngine(): Engine {
       saved = null;
       return found;
     },
-    explain: (lane) => ask("explain", { lane }),
+    explain: (lane, step) => ask("explain", { lane, step }),
     csv: () => ask("csv", {}),
     config: (lane, steps) => ask("config", { lane, steps }),
     crash: () => send({ type: "crash" }),

@@ -15,6 +15,8 @@ export interface Setup {
 
 /** One update of a lane, taken apart; see `Explanation` of the module. */
 export interface Update {
+  /** Steps done before it. */
+  readonly step: number;
   readonly objects: Uint32Array;
   readonly rewards: Float64Array;
   readonly logProbs: Float64Array;
@@ -31,7 +33,7 @@ export interface Update {
 
 /** What the page asks for and gets an answer to, by name. */
 export interface Questions {
-  explain: { ask: { lane: number }; answer: Update };
+  explain: { ask: { lane: number; step: number | undefined }; answer: Update };
   csv: { ask: Record<never, never>; answer: string };
   config: { ask: { lane: number; steps: number }; answer: string };
   fork: { ask: { step: number }; answer: number };

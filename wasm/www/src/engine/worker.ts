@@ -115,12 +115,13 @@ function answer<Q extends Question>(question: Q, asked: object): [Questions[Q]["
     sendFrame();
     return [step as Questions[Q]["answer"], []];
   }
-  const explanation = race.explain((asked as Questions["explain"]["ask"]).lane);
+  const { lane, step: at } = asked as Questions["explain"]["ask"];
+  const explanation = race.explain(lane, at);
   const { objects, rewards, logProbs, refLogProbs, advantages, residuals, pushes, before, after } = explanation;
-  const { loss, logZBefore, logZAfter } = explanation;
+  const { step, loss, logZBefore, logZAfter } = explanation;
   explanation.free();
   const lists = { objects, rewards, logProbs, refLogProbs, advantages, residuals, pushes, before, after };
-  const update = { ...lists, loss, logZBefore, logZAfter };
+  const update = { ...lists, step, loss, logZBefore, logZAfter };
   return [update as Questions[Q]["answer"], Object.values(lists).map((list) => list.buffer)];
 }
 
@@ -186,10 +187,13 @@ function obey(command: Command): void {
   }
 }
 
-const ready = init();
-// Commands keep their order while the module is being compiled.
-self.onmessage = (event: MessageEvent<Command>) =>
-  void ready.then(
-    () => obey(event.data),
-    (error: unknown) => post({ type: "failed", error: String(error), trapped: false }),
-  );
+/** Obeys the page. */
+export function runRace(): void {
+  const ready = init();
+  // Commands keep their order while the module is being compiled.
+  self.onmessage = (event: MessageEvent<Command>) =>
+    void ready.then(
+      () => obey(event.data),
+      (error: unknown) => post({ type: "failed", error: String(error), trapped: false }),
+    );
+}

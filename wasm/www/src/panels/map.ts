@@ -1,6 +1,6 @@
-import "../styles/map.css";
 import type { LaneKind } from "flowrl_wasm";
 import { type Figure, createFigure } from "../charts";
+import { spawn } from "../engine/spawn";
 import { LANES, LANE_KINDS } from "../lanes";
 import { MOST_LANES, SIDE } from "../state";
 import { field, h, segmented, select } from "../ui/dom";
@@ -24,7 +24,7 @@ export const mount: Mount = (body, context) => {
   const order = coarseToFine(BETAS.length, RATES.length);
   const outcomes = new Map<LaneKind, Outcomes>();
   const figures = new Map<LaneKind, { card: HTMLElement; figure: Figure }>();
-  let kinds: LaneKind[] = ["flowrl", "reward-kl", "grpo"];
+  let kinds: LaneKind[] = ["flowrl", "grpo", "reward-kl"];
   let colour: Colour = "kl";
   let steps = 400;
   let cursor = -1;
@@ -160,9 +160,8 @@ export const mount: Mount = (body, context) => {
         if (type === "up" && cell >= 0) load(cell);
       },
     });
-    const mark = h("span", { class: "map-mark", "aria-hidden": "true" }, LANES[kind].mark);
-    mark.style.borderColor = `var(--lane-${kind})`;
-    const card = h("div", { class: "card map-card" }, h("h3", {}, mark, ` ${LANES[kind].name}`), figure.element);
+    const mark = h("span", { class: "mark", "data-lane": kind, "aria-hidden": true }, LANES[kind].mark);
+    const card = h("div", { class: "card map-card" }, h("h3", {}, mark, LANES[kind].name), figure.element);
     const made = { card, figure };
     figures.set(kind, made);
     return made;
@@ -173,7 +172,7 @@ export const mount: Mount = (body, context) => {
     for (const kind of kinds) figureOf(kind).figure.invalidate();
     legend.invalidate();
     legendText.textContent =
-      colour === "kl" ? "KL(π ‖ π*) after the last step" : "Peaks with at least half of their share of the target";
+      colour === "kl" ? "KL(π ‖ π*) at the end: light is on the target, dark is far from it" : "Peaks of the target that the policy still visits";
     showProgress();
     showCell();
   }
@@ -222,7 +221,7 @@ export const mount: Mount = (body, context) => {
     if (going && stale) {
       stale = false;
       if (!worker) {
-        worker = new Worker(new URL("./map/worker.ts", import.meta.url), { type: "module" });
+        worker = spawn("map");
         worker.onmessage = (event: MessageEvent<MapMessage>) => hear(event.data);
         worker.onerror = (event) => hear({ type: "failed", error: event.message || "the worker stopped" });
       }

@@ -1,9 +1,226 @@
-import { h } from "../ui/dom";
+import { LANE_DASHES, type LineLayout, createFigure, formatNumber, lineChart, nearest } from "../charts";
+import { download } from "../download";
+import { LANES } from "../lanes";
+import { button, field, h, segmented } from "../ui/dom";
+import { percent, whole } from "../ui/format";
 import type { Mount } from "./panel";
+import { type Line, type Shown, linesOf, withRun } from "./runs/lines";
+import { families, firstMetric } from "./runs/metrics";
+import { readRun, skippedText } from "./runs/read";
+import { createTable } from "./runs/table";
 
-/** Replaced soon. */
-export const mount: Mount = (body) => {
-  const text = h("p", {}, "…");
-  body.append(text);
-  return () => text.remove();
+type Scaling = "linear" | "log";
+
+/** What the race measures, by the names of the command line. */
+const RACE_METRICS = ["kl", "reverse_kl", "tv", "entropy", "expected_reward", "modes_found", "loss"];
+
+/** Your own run: metrics of the command line, drawn. */
+export const mount: Mount = (body, { engine, announce }) => {
+  let runs: readonly Shown[] = [];
+  let lines: readonly Line[] = [];
+  let metric = "";
+  let scaling: Scaling = "linear";
+  let cursor: number | undefined;
+  let layout: LineLayout | null = null;
+  let alive = true;
+
+  const table = createTable(
+    (run, name) => {
+      run.name = name;
+      choose(metric);
+    },
+    (run) => {
+      runs = runs.filter((other) => other !== run);
+      announce(`${run.name} removed.`);
+      refresh();
+    },
+  );
+  const moveTo = (step: number | undefined) => {
+    cursor = step;
+    figure.invalidate();
+    table.at(step);
+  };
+  const figure = createFigure({
+    label: "",
+    role: "application",
+    height: (width) => Math.round(Math.min(400, Math.max(240, width * 0.45))),
+    draw(pen, theme) {
+      const series = lines
+        .filter(({ x }) => x.length > 0)
+        .map(({ run: { name, look }, x, y }) => ({
+          name,
+          colour: theme.lanes[look],
+          dash: LANE_DASHES[look],
+          x,
+          y,
+        }));
+      const data = {
+        series,
+        x: { label: "step" },
+        y: { label: metric, scale: scaling },
+        endLabels: series.length > 1,
+        ...(cursor !== undefined && { cursor }),
+      };
+      layout = lineChart(pen, { x: 0, y: 0, width: pen.width, height: pen.height }, data, theme);
+    },
+    onPointer: ({ type, x, y }) => moveTo(type === "leave" ? undefined : layout?.toData(x, y).x),
+    onKey({ key, shiftKey }) {
+      const moves = {
+        ArrowLeft: -1,
+        ArrowRight: 1,
+        PageDown: -20,
+        PageUp: 20,
+        Home: -Infinity,
+        End: Infinity,
+        Escape: 0,
+      };
+      const by = moves[key as keyof typeof moves] as number | undefined;
+      const steps = lines.find(({ x }) => x.length > 0)?.x ?? [];
+      if (by === undefined || steps.length === 0) return false;
+      const from = cursor === undefined ? steps.length : nearest(steps, cursor);
+      const to = Math.min(steps.length - 1, Math.max(0, from + (shiftKey ? 10 : 1) * by));
+      moveTo(by === 0 ? undefined : steps[to]);
+      if (cursor !== undefined)
+        announce(`Step ${whole(cursor)}: ${lines.map((line) => said(line, cursor)).join(", ")}`);
+      return true;
+    },
+  });
+  const said = ({ run, x, y }: Line, step = Infinity) =>
+    `${run.name} ${formatNumber(y[nearest(x, step)] ?? NaN)}`;
+
+  const status = h("p", { class: "note", role: "status" });
+  const problems = h("ul", { class: "problems", role: "alert" });
+  const input = h("input", {
+    type: "file",
+    multiple: true,
+    accept: ".jsonl,.json,.ndjson,.txt",
+    onchange: () => void load(input.files),
+  });
+  const over = (event: DragEvent) => {
+    event.preventDefault();
+    zone.classList.toggle("over", event.type === "dragover");
+  };
+  const zone: HTMLElement = h(
+    "div",
+    {
+      class: "card drop",
+      ondragover: over,
+      ondragleave: over,
+      ondrop: (event: DragEvent) => {
+        over(event);
+        void load(event.dataTransfer?.files);
+      },
+    },
+    field("Choose one or several files, or drop them here", input),
+    h(
+      "p",
+      { class: "note" },
+      "No run at hand? ",
+      button("Use the race above", () => addRace()),
+    ),
+    status,
+    problems,
+  );
+
+  const chooser = h("select", { onchange: () => choose(chooser.value) });
+  const scales = [
+    ["linear", "Linear"],
+    ["log", "Logarithmic"],
+  ] as const;
+  const scale = segmented<Scaling>("Axis", scales, scaling, (chosen) => {
+    scaling = chosen;
+    figure.invalidate();
+  });
+  const saveSvg = () => download(`${metric}.svg`, new Blob([figure.toSvg()], { type: "image/svg+xml" }));
+  const savePng = async () => download(`${metric}.png`, await figure.toPng());
+  const result = h(
+    "div",
+    { class: "card loaded", hidden: true },
+    h(
+      "div",
+      { class: "controls" },
+      field("Metric", chooser),
+      scale.element,
+      button("Save SVG", saveSvg),
+      button("Save PNG", () => void savePng()),
+    ),
+    figure.element,
+    table.element,
+  );
+  body.append(h("div", { class: "runs" }, zone, result));
+
+  function choose(name: string): void {
+    metric = name;
+    lines = linesOf(runs, metric);
+    const count = runs.length === 1 ? "one run" : `${runs.length} runs`;
+    figure.setLabel(`${metric} of ${count}; the arrow keys move a cursor along the steps`);
+    figure.setSummary(`At the end: ${lines.map((line) => said(line)).join(", ")}.`);
+    table.list(lines);
+    moveTo(undefined);
+  }
+
+  function refresh(): void {
+    result.hidden = runs.length === 0;
+    const all = [...new Set(runs.flatMap(({ run }) => [...run.columns.keys()]))];
+    const chosen = all.includes(metric) ? metric : firstMetric(all);
+    const option = (value: string) => h("option", { value, selected: value === chosen }, value);
+    chooser.replaceChildren(
+      ...families(all).map(([label, list]) => h("optgroup", { label }, ...list.map(option))),
+    );
+    choose(chosen);
+  }
+
+  const problem = (error: unknown) =>
+    problems.append(h("li", {}, error instanceof Error ? error.message : String(error)));
+
+  async function load(files: FileList | null | undefined): Promise<void> {
+    if (!files?.length) return;
+    problems.replaceChildren();
+    let read = 0;
+    for (const file of files) {
+      try {
+        const run = await readRun(
+          file,
+          (share) => (status.textContent = `Reading ${file.name}: ${percent(share)}`),
+        );
+        if (!alive) return;
+        runs = withRun(runs, file.name.replace(/\.\w+$/, ""), run);
+        read += run.steps.length;
+        if (run.skipped.length > 0) problem(skippedText(file.name, run.skipped));
+      } catch (error) {
+        problem(error);
+      }
+    }
+    status.textContent = read > 0 ? `${whole(read)} records read.` : "";
+    // The same file can be chosen again.
+    input.value = "";
+    refresh();
+  }
+
+  /** The policies of the race, each as a run. */
+  function addRace(): void {
+    const { kinds, steps, of } = engine.history.get();
+    problems.replaceChildren();
+    runs = runs.filter(({ name }) => !name.startsWith("Race: "));
+    try {
+      kinds.forEach((kind, lane) => {
+        const columns = new Map(RACE_METRICS.map((name) => [name, Float64Array.from(of(lane, name))]));
+        runs = withRun(runs, `Race: ${LANES[kind].name}`, {
+          steps: Float64Array.from(steps),
+          columns,
+          skipped: [],
+        });
+      });
+    } catch (error) {
+      problem(error);
+    }
+    status.textContent = `The race up to step ${whole(steps.at(-1) ?? 0)}.`;
+    refresh();
+  }
+
+  return () => {
+    alive = false;
+    figure.destroy();
+    body.replaceChildren();
+  };
 };

@@ -1,9 +1,203 @@
-import { h } from "../ui/dom";
+import type { LaneKind } from "flowrl_wasm";
+import type { Update } from "../engine/protocol";
+import { LANES } from "../lanes";
+import { SIDE } from "../state";
+import { button, field, h, segmented, select } from "../ui/dom";
+import { whole } from "../ui/format";
 import type { Mount } from "./panel";
+import { laneCard } from "./update/lane";
+import { STAGES, drawn, told } from "./update/words";
 
-/** Replaced soon. */
-export const mount: Mount = (body) => {
-  const text = h("p", {}, "…");
-  body.append(text);
-  return () => text.remove();
+/** The update that the chapter opens at: by then the methods have parted, and none has arrived. */
+const FIRST = 150;
+/** Milliseconds of a step when the update plays by itself. */
+const PACE = 5000;
+
+/** One update of two lanes, taken apart in four steps. */
+export const mount: Mount = (body, { wasm, engine, settings, landscape, announce }) => {
+  let kinds: LaneKind[] = pair(settings.get().lanes);
+  let updates: Update[] = [];
+  let targets: [Float64Array, Float64Array] = [new Float64Array(), new Float64Array()];
+  let stage = 0;
+  let picked = -1;
+  /** Whether it was picked by hand, and is kept. */
+  let byHand = false;
+  /** The step to show as soon as the race gets there. */
+  let wish: number | null = FIRST;
+  let asked = 0;
+  let timer = 0;
+  let waiting = 0;
+
+  const cards = [0, 1].map(() => laneCard(pick));
+  const chosen = [0, 1].map((slot) =>
+    select([] as [LaneKind, string][], kinds[slot]!, (kind) => {
+      kinds[slot] = kind;
+      void load(at());
+    }),
+  );
+  const stages = segmented("Step of the update", STAGES.map(([name], i) => [String(i), name] as const), "0", (value) => turn(Number(value)));
+  const back = button("Back", () => turn(stage - 1));
+  const next = button("Next", () => turn(stage + 1), { class: "button primary" });
+  const play = button("Play slowly", () => (timer ? stop() : start()), { "aria-pressed": "false" });
+  const following = button("Next update", () => advance());
+  // Early updates get most of the slider: there is most to see.
+  const slider = h("input", { type: "range", min: 0, max: 1000, value: 0, oninput: () => seek() });
+  const output = h("output", {});
+  const narration = h("p", { class: "narration" });
+  const failure = h("p", { class: "note", role: "alert", hidden: true });
+  body.append(
+    h("div", { class: "controls" }, field("Left", chosen[0]!), field("Right", chosen[1]!), h("div", { class: "seek" }, field("Updates done before", slider, output)), following),
+    h("div", { class: "controls stepper" }, stages.element, back, next, play),
+    narration,
+    failure,
+    h("div", { class: "pair" }, ...cards.map(({ element }) => element)),
+  );
+
+  const at = () => updates[0]?.step ?? 0;
+  const present = () => engine.status.get().step;
+
+  function pick(answer: number): void {
+    picked = answer;
+    byHand = true;
+    show();
+    const said = updates.map((update, i) => {
+      const list = drawn(update);
+      return `${LANES[kinds[i]!].name}: ${told(kinds[i]!, update, stage, list, list.find((d) => d.answer === picked))}`;
+    });
+    announce(said.join(" "));
+  }
+
+  function turn(to: number): void {
+    if (to >= STAGES.length) return advance();
+    stage = Math.max(0, to);
+    stages.choose(String(stage));
+    show();
+    announce(`${STAGES[stage]![0]}. ${STAGES[stage]![1]}`);
+  }
+
+  /** The update that follows: one of the past, or a step of the race. */
+  function advance(): void {
+    stage = 0;
+    stages.choose("0");
+    const to = at() + 1;
+    if (to > present()) engine.step();
+    void load(to);
+    announce(`Update ${to + 1}`);
+  }
+
+  function seek(): void {
+    void load(Math.round(present() * (Number(slider.value) / 1000) ** 2));
+  }
+
+  /** Gets the update of both lanes after the same step; the one wished for then no longer counts, unless it is kept. */
+  async function load(step: number, keep = false): Promise<void> {
+    const mine = ++asked;
+    if (!keep) wish = null;
+    const lanes = settings.get().lanes;
+    kinds = kinds.map((kind, i) => (lanes.includes(kind) ? kind : pair(lanes)[i]!));
+    try {
+      const first = await engine.explain(lanes.indexOf(kinds[0]!), step);
+      const second = await engine.explain(lanes.indexOf(kinds[1]!), first.step);
+      if (mine !== asked) return;
+      updates = [first, second];
+      aim();
+      failure.hidden = true;
+      settle();
+      show();
+    } catch (error) {
+      if (mine !== asked) return;
+      // A race that was started again after a trap has lost its past.
+      if (step < present()) return load(Infinity);
+      failure.hidden = false;
+      failure.textContent = `This update cannot be taken apart: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+
+  /** Follows the best answer that both drew, unless one was picked by hand and is still there. */
+  function settle(): void {
+    const lists = updates.map((update) => drawn(update).map(({ answer }) => answer));
+    if (byHand && lists.some((list) => list.includes(picked))) return;
+    byHand = false;
+    picked = lists[0]!.findLast((answer) => lists[1]!.includes(answer)) ?? lists[0]!.at(-1) ?? -1;
+  }
+
+  /** The target as β and the landscape are now, and that of a residual divided by the length. */
+  function aim(): void {
+    const { rewards, reference } = landscape.get();
+    const { beta } = settings.get();
+    const terrain = wasm.Landscape.of(SIDE, rewards, reference);
+    const made = [terrain.target(beta), terrain.normalisedTarget(beta)] as const;
+    targets = [made[0].probabilities(), made[1].probabilities()];
+    for (const each of [...made, terrain]) each.free();
+  }
+
+  function show(): void {
+    const [a, b] = updates;
+    if (!a || !b) return;
+    const lanes = settings.get().lanes;
+    chosen.forEach((element, i) => {
+      if (element.options.length !== lanes.length || lanes.some((kind, j) => element.options[j]?.value !== kind)) {
+        element.replaceChildren(...lanes.map((kind) => h("option", { value: kind }, LANES[kind].name)));
+      }
+      element.value = kinds[i]!;
+    });
+    const most = Math.max(...updates.map(({ before, after }) => after.reduce((max, p, i) => Math.max(max, Math.abs(p - before[i]!)), 0)), 1e-9);
+    const scene = { stage, picked, beta: settings.get().beta, peaks: landscape.get().peaks, most };
+    cards.forEach((card, i) => card.show(kinds[i]!, updates[i]!, { ...scene, target: targets[kinds[i] === "normalised" ? 1 : 0] }));
+    narration.replaceChildren(h("strong", {}, `${STAGES[stage]![0]}. `), STAGES[stage]![1]);
+    back.disabled = stage === 0;
+    const now = Math.max(1, present());
+    if (document.activeElement !== slider) slider.value = String(Math.round(1000 * Math.sqrt(Math.min(1, a.step / now))));
+    output.textContent = `${whole(a.step)} of ${whole(Math.max(a.step, present()))}`;
+    slider.setAttribute("aria-valuetext", output.textContent);
+  }
+
+  function start(): void {
+    timer = window.setInterval(() => turn(stage + 1), PACE);
+    play.textContent = "Stop";
+    play.setAttribute("aria-pressed", "true");
+  }
+
+  function stop(): void {
+    clearInterval(timer);
+    timer = 0;
+    play.textContent = "Play slowly";
+    play.setAttribute("aria-pressed", "false");
+  }
+
+  /** Takes the same update anew, a little after the last of several changes. */
+  function later(): void {
+    clearTimeout(waiting);
+    waiting = window.setTimeout(() => void load(Math.min(at(), present()), true), 150);
+  }
+
+  const ends = [
+    settings.subscribe((now, before) => {
+      if (now.beta !== before.beta || now.lanes !== before.lanes || now.learningRate !== before.learningRate) later();
+    }),
+    landscape.subscribe(later),
+    engine.status.subscribe(({ step }) => {
+      if (!failure.hidden) later();
+      else if (step < at()) {
+        wish ??= at();
+        later();
+      } else if (wish !== null && step >= wish) void load(wish);
+    }),
+  ];
+  void load(Math.min(FIRST, present()), present() < FIRST);
+  return () => {
+    stop();
+    clearTimeout(waiting);
+    asked++;
+    for (const end of ends) end();
+    for (const card of cards) card.destroy();
+    body.replaceChildren();
+  };
 };
+
+/** FlowRL and GRPO, or else the first two lanes. */
+function pair(lanes: readonly LaneKind[]): [LaneKind, LaneKind] {
+  const one = lanes.includes("flowrl") ? "flowrl" : lanes[0]!;
+  const others = lanes.filter((kind) => kind !== one);
+  return [one, others.includes("grpo") ? "grpo" : (others[0] ?? one)];
+}

@@ -21,6 +21,9 @@ export function significant(value: number, digits: number): string {
   return formatter({ maximumSignificantDigits: digits }).format(value).replace("-", "−");
 }
 
+/** A distance: three decimals, and two significant digits where it is small. */
+export const distance = (value: number): string => (Math.abs(value) < 0.01 ? significant(value, 2) : decimals(value, 3));
+
 /** A whole number, grouped. */
 export const whole = (value: number): string => decimals(Math.round(value), 0);
 

@@ -1,29 +1,36 @@
 import { violations } from "../support/axe.ts";
+import { open } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
-test("the map is made when it comes into view, and a cell loads its run", async ({ page }) => {
-  const workers: string[] = [];
-  page.on("worker", (worker) => workers.push(worker.url()));
-  await page.goto("/");
-  const started = workers.length;
-  const map = page.locator("#map");
-  await map.scrollIntoViewIfNeeded();
-  await expect(map.locator("canvas").nth(1)).toBeVisible();
-  await map.locator("canvas").nth(1).scrollIntoViewIfNeeded();
-  await expect.poll(() => workers.length).toBeGreaterThan(started);
-  await map.getByLabel("Steps of each run").selectOption("200");
-  await expect(map.getByText("210 runs of 200 steps")).toBeVisible({ timeout: 50_000 });
-  await expect(map.getByText(/Within KL 0.1 of the target, of 70 runs each: FlowRL in \d+/)).toBeVisible();
-  expect(await violations(page)).toEqual([]);
-
-  const flowrl = map.getByLabel(/^FlowRL: final distance/);
-  await flowrl.focus();
-  await page.keyboard.press("ArrowLeft");
-  await expect(map.locator(".map-cell")).toContainText("β 3.8, learning rate 0.02");
-  await page.keyboard.press("ArrowUp");
+test("the map fills itself, is the same every time, and loads a run into the race", async ({ page }) => {
+  test.slow();
+  await open(page);
+  await page.evaluate(() => window.flowrl.engine.pause());
+  const section = page.locator("#map");
+  await section.scrollIntoViewIfNeeded();
+  await section.getByLabel("Steps of each run").selectOption("200");
+  await expect(section).toContainText("210 runs of 200 steps, made in your browser", { timeout: 100_000 });
+  const verdict = await section.getByText(/^Within KL 0\.1 of the target/).textContent();
+  const near = Object.fromEntries([...verdict!.matchAll(/(FlowRL|Reward \+ KL ⁄ β|GRPO) in (\d+)/g)].map((m) => [m[1], Number(m[2])]));
+  expect(near["FlowRL"]).toBeGreaterThan(2 * near["GRPO"]!);
+  const map = section.locator('canvas[role="application"]').first();
+  await map.focus();
+  await page.keyboard.press("ArrowRight");
+  await expect(section.locator(".map-cell")).toContainText(/Cellβ 10, learning rate 0\.02/);
+  await expect(section.locator(".map-cell")).toContainText(/FlowRLKL [\d.]+, \d of 4 peaks/);
   await page.keyboard.press("Enter");
-  await expect.poll(() => new URL(page.url()).hash).toContain("b=3.8");
-  const hash = new URLSearchParams(new URL(page.url()).hash.slice(1));
-  expect(hash.get("lr")).toBe("0.05");
-  expect(hash.get("lanes")).toBe("flowrl.reward-kl.grpo");
+  await page.waitForFunction(() => window.flowrl.settings.get().beta === 10);
+  expect(await page.evaluate(() => window.flowrl.settings.get().lanes)).toEqual(["flowrl", "grpo", "reward-kl"]);
 });
+
+for (const width of [1280, 320]) {
+  test(`axe finds nothing in the map, ${width} px`, async ({ page }) => {
+    await page.setViewportSize({ width, height: 2600 });
+    await open(page);
+    await page.evaluate(() => window.flowrl.engine.pause());
+    await page.locator("#map").evaluate((element) => element.scrollIntoView({ behavior: "instant" }));
+    await expect(page.locator("#map")).toContainText(/[1-9]\d* of 210 runs/, { timeout: 30_000 });
+    expect(await violations(page)).toEqual([]);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+  });
+}

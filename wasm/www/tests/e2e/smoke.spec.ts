@@ -1,24 +1,12 @@
-import { violations } from "../support/axe.ts";
 import { expect, test } from "../support/page.ts";
-
-test("the module runs on the page and in a worker", async ({ page }) => {
-  await page.goto("/");
-  await expect(page.locator("#version")).toHaveText(/^\d+\.\d+\.\d+$/);
-  const version = await page.locator("#version").textContent();
-  await expect(page.locator("#worker-version")).toHaveText(version ?? "");
-});
 
 test("formulae are MathML before any script runs", async ({ browser, origin }) => {
   const page = await browser.newPage({ javaScriptEnabled: false });
   await page.goto(`${origin}/`);
   await expect(page.locator("math .term-reward").first()).toBeVisible();
   expect(await page.content()).not.toMatch(/<!--\s*math:|temml-error| style="/);
+  await expect(page.locator("noscript")).toContainText("FlowRL ends with all four");
   await page.close();
-});
-
-test("axe finds nothing", async ({ page }) => {
-  await page.goto("/");
-  expect(await violations(page)).toEqual([]);
 });
 
 test.describe("the policy of the page", () => {

@@ -191,3 +191,16 @@ test("a sparkline stays inside its box", () => {
   sparkline(pen, { x: 0, y: 0, width: 80, height: 20 }, { values: [], colour: "#00f", scale: "log" }, theme);
   expect(xmlFault(svg())).toBeUndefined();
 });
+
+test("a logarithmic x gives every power the same room", () => {
+  const data: LineChart = {
+    series: [{ name: "s", colour: "#0000ff", x: [1, 10, 100], y: [0, 1, 2] }],
+    x: { label: "x", scale: "log", domain: [1, 100] },
+    y: { label: "y" },
+  };
+  const { pen } = spyPen(400, 200);
+  const { x, xTicks } = lineLayout(pen, { x: 0, y: 0, width: 400, height: 200 }, data);
+  const [one, ten, hundred] = [1, 10, 100].map(x.toPixel) as [number, number, number];
+  expect(ten - one).toBeCloseTo(hundred - ten, 6);
+  expect(xTicks).toEqual(expect.arrayContaining([1, 10, 100]));
+});

@@ -1,7 +1,7 @@
 import type { LaneKind } from "flowrl_wasm";
 
 /** The β of each column. */
-export const BETAS: readonly number[] = [0.5, 0.8, 1.4, 2.3, 3.8, 6, 10, 18, 30, 50];
+export const BETAS: readonly number[] = [0.5, 1, 1.5, 2.5, 4, 6, 10, 15, 25, 50];
 /** The learning rate of each row, from the bottom up. */
 export const RATES: readonly number[] = [0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
 /** Runs of a map. */

@@ -1,6 +1,6 @@
 // Makes the runs of the β map, one after the other, and sends how each of them ended.
 
-import init, { Landscape, Race, RaceOptions, measures } from "flowrl_wasm";
+import init, { Landscape, Race, RaceOptions } from "flowrl_wasm";
 import { type Ground, type MapCommand, type MapMessage, type Run, settingsOf } from "./protocol";
 
 /** Milliseconds of learning at a stretch: commands are heard in between. */
@@ -45,11 +45,7 @@ function advance(run: Run, on: Ground): void {
     race ??= begin(run, on);
     race.run(Math.min(STEPS, on.steps - race.step));
     if (race.step < on.steps) return;
-    const names = measures();
-    // A view into the module's memory, so read before anything else is called.
-    const frame = race.frame();
-    const measure = (name: string) => frame[names.indexOf(name)] ?? NaN;
-    finish(run, measure("kl"), measure("modes_found"), measure("modes"));
+    finish(run, race.measure(0, "kl"), race.measure(0, "modes_found"), race.measure(0, "modes"));
   } catch (error) {
     if (error instanceof WebAssembly.RuntimeError) throw error;
     // Numbers that are no longer finite: a result as well.
@@ -81,6 +77,9 @@ function obey(command: MapCommand): void {
   if (going) timer ??= setTimeout(tick, 0);
 }
 
-const ready = init();
-self.onmessage = (event: MessageEvent<MapCommand>) =>
-  void ready.then(() => obey(event.data)).catch((error: unknown) => post({ type: "failed", error: String(error) }));
+/** Obeys the page. */
+export function runMap(): void {
+  const ready = init();
+  self.onmessage = (event: MessageEvent<MapCommand>) =>
+    void ready.then(() => obey(event.data)).catch((error: unknown) => post({ type: "failed", error: String(error) }));
+}

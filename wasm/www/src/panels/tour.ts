@@ -1,0 +1,182 @@
+import { button, h } from "../ui/dom";
+import type { PanelContext } from "./panel";
+import { type Task, TASKS } from "./tour/tasks";
+
+const KEY = "flowrl-tour";
+
+/** What has been done in this tab; storage may be forbidden. */
+function remembered(): string[] {
+  try {
+    return (sessionStorage.getItem(KEY) ?? "").split(" ");
+  } catch {
+    return [];
+  }
+}
+
+function remember(done: ReadonlySet<string>): void {
+  try {
+    sessionStorage.setItem(KEY, [...done].join(" "));
+  } catch {
+    // It holds until the tour is closed then.
+  }
+}
+
+let open: HTMLElement | null = null;
+
+/** Opens the tour, or brings it back: tasks that tick themselves off when the reader does them. */
+export function startTour(context: PanelContext): void {
+  if (open) {
+    open.querySelector<HTMLButtonElement>(".expand")?.click();
+    open.focus();
+    return;
+  }
+  const { hidden } = context.settings.get();
+  const tasks = TASKS.filter(({ part }) => !part || !hidden.includes(part));
+  const done = new Set(remembered().filter((id) => tasks.some((task) => task.id === id)));
+  const finished = () => done.size === tasks.length;
+  let at = Math.max(
+    0,
+    tasks.findIndex(({ id }) => !done.has(id)),
+  );
+  if (finished()) done.clear();
+  const back = document.activeElement;
+  const ends = new Map<string, () => void>();
+  const root = document.documentElement;
+
+  const heading = h("h2", { id: "tour-title" });
+  const why = h("p", {});
+  const see = h("p", { class: "see" });
+  const dots = h("ol", { class: "dots" });
+  const previous = button("Back", () => turn(at - 1));
+  const next = button("Next", () =>
+    at === tasks.length - 1 && finished() ? close() : turn((at + 1) % tasks.length),
+  );
+  const expand = button("", () => minimise(false), { class: "button primary expand", hidden: true });
+  const details = h(
+    "div",
+    { class: "details" },
+    h(
+      "div",
+      { class: "top" },
+      h("p", { class: "eyebrow" }, "Tour"),
+      button("–", () => minimise(true), { class: "button icon", "aria-label": "Make the tour small" }),
+      button("×", () => close(), { class: "button icon", "aria-label": "Close the tour" }),
+    ),
+    heading,
+    why,
+    see,
+    dots,
+    h(
+      "div",
+      { class: "controls" },
+      button("Show me where", () => task() && lead(task()!)),
+      previous,
+      next,
+    ),
+  );
+  const card = h(
+    "aside",
+    {
+      class: "tour card",
+      tabindex: -1,
+      "aria-labelledby": "tour-title",
+      onkeydown: (event: KeyboardEvent) => {
+        if (event.key === "Escape") minimise(true);
+      },
+    },
+    details,
+    expand,
+  );
+  const task = (): Task | undefined => tasks[at];
+
+  function show(): void {
+    const now = task();
+    if (!now) return;
+    const ticked = done.has(now.id);
+    heading.textContent = `${ticked ? "✓ " : ""}${at + 1}. ${now.title}`;
+    why.textContent = now.why;
+    see.textContent = finished() && at === tasks.length - 1 ? `${now.see} That was the whole tour.` : now.see;
+    see.hidden = !ticked;
+    previous.disabled = at === 0;
+    next.textContent =
+      at === tasks.length - 1 ? (finished() ? "Finish" : "To the first") : ticked ? "Next" : "Skip";
+    next.classList.toggle("primary", ticked);
+    expand.textContent = `Tour: ${done.size} of ${tasks.length}`;
+    dots.replaceChildren(
+      ...tasks.map(({ id, title }, i) => {
+        const state = done.has(id) ? "done" : "open";
+        const dot = button(done.has(id) ? "✓" : String(i + 1), () => turn(i), {
+          class: `button dot ${state}`,
+          "aria-label": `Task ${i + 1}, ${state}: ${title}`,
+        });
+        if (i === at) dot.setAttribute("aria-current", "step");
+        return h("li", {}, dot);
+      }),
+    );
+  }
+
+  function turn(to: number): void {
+    const lost = document.activeElement;
+    const held = dots.contains(lost);
+    at = Math.min(tasks.length - 1, Math.max(0, to));
+    show();
+    if (held) dots.querySelectorAll("button")[at]?.focus();
+    else if (previous.disabled && lost === previous) next.focus();
+  }
+
+  function tick({ id, title, see: seen }: Task): void {
+    if (done.has(id)) return;
+    done.add(id);
+    remember(done);
+    ends.get(id)?.();
+    context.announce(`Done: ${title}. ${task()?.id === id ? seen : ""} ${done.size} of ${tasks.length}.`);
+    turn(at);
+  }
+
+  /** The page keeps clear of the card. */
+  const room = new ResizeObserver(() => root.style.setProperty("--tour", `${card.offsetHeight}px`));
+
+  function minimise(small: boolean): void {
+    details.hidden = small;
+    expand.hidden = !small;
+    card.classList.toggle("small", small);
+    (small ? expand : card).focus();
+  }
+
+  function close(): void {
+    for (const end of ends.values()) end();
+    card.remove();
+    open = null;
+    room.disconnect();
+    root.classList.remove("touring");
+    if (back instanceof HTMLElement) back.focus();
+  }
+
+  open = card;
+  root.classList.add("touring");
+  document.body.append(card);
+  room.observe(card);
+  for (const one of tasks) {
+    if (done.has(one.id)) continue;
+    // It may be met at once, before there is anything to end.
+    const end = one.watch(context, () => tick(one));
+    if (done.has(one.id)) end();
+    else ends.set(one.id, end);
+  }
+  show();
+  card.focus();
+}
+
+/** Scrolls to where a task is done and puts the keyboard there. */
+function lead({ where }: Task): void {
+  const found = where
+    .map((selector) => document.querySelector<HTMLElement>(selector))
+    .find((element) => element?.checkVisibility());
+  if (!found) return;
+  if (found instanceof HTMLDetailsElement) found.open = true;
+  found.scrollIntoView({ block: found.matches("section") ? "start" : "center" });
+  const stop = "a[href], button:not([disabled]), input, select, summary, [tabindex='0']";
+  const target = found.matches(stop) ? found : (found.querySelector<HTMLElement>(stop) ?? found);
+  if (target === found && !found.matches(stop)) found.tabIndex = -1;
+  target.focus({ preventScroll: true });
+}

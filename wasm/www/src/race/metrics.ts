@@ -1,0 +1,152 @@
+import { LANE_DASHES, type LineLayout, createFigure, lineChart, nearest } from "../charts";
+import type { History } from "../engine/client";
+import { LANES } from "../lanes";
+import type { PanelContext } from "../panels/panel";
+import { METRICS, type Metric } from "../state";
+import type { Store } from "../store";
+import { field, h, select } from "../ui/dom";
+import { distance, significant, whole } from "../ui/format";
+import type { Aim } from "./aim";
+import { cursor, unseen } from "./view";
+
+const LOGARITHMIC: ReadonlySet<Metric> = new Set(["kl", "reverse_kl", "tv"]);
+
+/** What each metric says, for the line below the chart. */
+const ABOUT: Readonly<Record<Metric, string>> = {
+  kl: "How far the policy is from the target, counted where the policy puts its weight. 0 is a match.",
+  reverse_kl: "The same counted where the target has its weight: losing a peak costs much.",
+  tv: "The share of probability that lies in the wrong place.",
+  entropy: "How spread out the policy is; the dashed line is the target's.",
+  modes_found: "Peaks with at least half of the probability that the target gives them.",
+  expected_reward: "The mean reward. A maximiser has more of it than the target: that is what it gave up the rest for.",
+  log_z: "FlowRL's learned normaliser, beside the exact one. Only methods that learn one number for it have it.",
+};
+
+/** The dock of metrics: one chart of all lanes, with a cursor that shares its step with everything else. */
+export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>) {
+  let layout: LineLayout | null = null;
+  let ghost: History | null = null;
+  let marks: { x: number; text: string }[] = [];
+  const metric = () => settings.get().metric;
+
+  const references = () => {
+    const { entropy, logZ, expectedReward } = aim.get();
+    const exact: Partial<Record<Metric, number>> = { entropy, log_z: logZ, expected_reward: expectedReward };
+    const y = exact[metric()];
+    return y === undefined ? [] : [{ y, text: "target" }];
+  };
+  const move = (to: number | null) => cursor.set(to);
+  const figure = createFigure({
+    label: "Metrics of all lanes over the steps",
+    height: (width) => Math.round(Math.min(360, Math.max(220, width * 0.42))),
+    draw(pen, theme) {
+      const name = metric();
+      const of = (history: History, faint: boolean) =>
+        history.kinds.map((kind, lane) => ({
+          name: LANES[kind].name,
+          colour: theme.lanes[kind],
+          dash: LANE_DASHES[kind],
+          x: history.steps,
+          y: history.of(lane, name),
+          hidden: unseen.get().has(kind),
+          ghost: faint,
+        }));
+      const at = cursor.get();
+      layout = lineChart(
+        pen,
+        { x: 0, y: 0, width: pen.width, height: pen.height },
+        {
+          series: [...(ghost ? of(ghost, true) : []), ...of(engine.history.get(), false)],
+          x: { label: "step" },
+          y: LOGARITHMIC.has(name) ? { label: METRICS[name], scale: "log", floor: 1e-4 } : { label: METRICS[name] },
+          marks,
+          references: references(),
+          ...(at !== null && { cursor: at }),
+        },
+        theme,
+      );
+    },
+    onPointer({ type, x, y }) {
+      if (type === "leave") move(null);
+      else if (layout) move(layout.toData(x, y).x);
+    },
+    onKey({ key }) {
+      const { steps } = engine.history.get();
+      const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: 20, PageDown: -20, Home: -Infinity, End: Infinity }[key];
+      if (by === undefined || steps.length === 0) return false;
+      const from = cursor.get() === null ? steps.length - 1 : nearest(steps, cursor.get()!);
+      move(steps[Math.min(steps.length - 1, Math.max(0, from + by))] ?? null);
+      return true;
+    },
+  });
+
+  const about = h("p", { class: "note" });
+  const table = h("tbody");
+  const caption = h("caption", { class: "note number" });
+  const head = h("tr");
+  const columns: readonly Metric[] = ["kl", "tv", "entropy", "modes_found", "expected_reward", "log_z"];
+  head.append(h("th", { scope: "col" }, "Method"), ...columns.map((name) => h("th", { scope: "col" }, METRICS[name])));
+  const fill = () => {
+    const history = engine.history.get();
+    const last = history.steps.length - 1;
+    if (last < 0) return;
+    const at = cursor.get();
+    const i = at === null ? last : nearest(history.steps, at);
+    caption.textContent = `At step ${whole(history.steps[i] ?? 0)}, exact`;
+    table.replaceChildren(
+      ...history.kinds.map((kind, lane) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, h("span", { class: "mark", "data-lane": kind, "aria-hidden": true }, LANES[kind].mark), LANES[kind].name),
+          ...columns.map((name) => {
+            const value = history.of(lane, name)[i] ?? NaN;
+            return h("td", {}, name === "modes_found" ? String(value) : distance(value));
+          }),
+        ),
+      ),
+    );
+  };
+  let filled = 0;
+  const refresh = () => {
+    figure.invalidate();
+    const time = performance.now();
+    if (time - filled < 250 && engine.status.get().playing) return;
+    filled = time;
+    fill();
+  };
+  engine.history.subscribe((now, before) => {
+    // Fewer steps than before without a restart: time was turned back, and what was is kept as a shadow.
+    const [steps, past] = [now.steps.at(-1) ?? 0, before.steps.at(-1) ?? 0];
+    if (steps < past) {
+      ghost = steps > 0 ? before : null;
+      marks = marks.filter((mark) => mark.x <= steps);
+    }
+    refresh();
+  });
+  settings.subscribe((now, before) => {
+    const { step } = engine.status.get();
+    if (now.beta !== before.beta && step > 0) {
+      const recent = marks.at(-1);
+      if (recent && step - recent.x < 30) marks.pop();
+      marks.push({ x: step, text: `β ${significant(now.beta, 3)}` });
+    }
+    about.textContent = ABOUT[now.metric];
+    chooser.value = now.metric;
+    refresh();
+  });
+  for (const store of [cursor, unseen, aim]) store.subscribe(() => {
+    figure.invalidate();
+    fill();
+  });
+  const chooser = select(Object.entries(METRICS) as [Metric, string][], metric(), (chosen) => settings.patch({ metric: chosen }));
+  about.textContent = ABOUT[metric()];
+  const element = h(
+    "div",
+    { class: "card metrics", "data-part": "metrics" },
+    h("div", { class: "controls spread" }, field("Metric", chooser), about),
+    figure.element,
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Exact numbers" }, h("table", {}, caption, h("thead", {}, head), table)),
+  );
+  return { element, figure };
+}

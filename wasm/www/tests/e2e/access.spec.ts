@@ -1,0 +1,67 @@
+import { violations } from "../support/axe.ts";
+import { open } from "../support/lab.ts";
+import { expect, test } from "../support/page.ts";
+
+type Page = import("@playwright/test").Page;
+
+/** What the page goes through, one after the other; each is left in a way that the next can follow. */
+const states: readonly (readonly [string, (page: Page) => Promise<void>])[] = [
+  ["as it opens", async () => {}],
+  ["one lane alone", (page) => page.getByRole("button", { name: "Show FlowRL alone" }).click()],
+  ["one lane hidden", async (page) => {
+    await page.getByRole("button", { name: "Show all lanes" }).click();
+    await page.getByRole("button", { name: "Hide GRPO" }).click();
+  }],
+  ["methods open", (page) => page.getByText("Methods and settings").click()],
+  ["drawing", (page) => page.getByRole("button", { name: "Draw" }).click()],
+  ["difference", (page) => page.getByRole("radio", { name: "Difference from the target" }).check()],
+  ["in the past", async (page) => {
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByLabel("Time: back to an earlier step").focus();
+    await page.keyboard.press("Home");
+    await page.getByRole("button", { name: "Go on from here" }).waitFor();
+  }],
+  ["after a trap", async (page) => {
+    await page.evaluate(() => window.flowrl.engine.crash());
+    await page.getByRole("alert").waitFor();
+  }],
+  ["dialog open", (page) => page.getByRole("button", { name: "Share" }).click()],
+];
+
+for (const colorScheme of ["light", "dark"] as const) {
+  for (const width of [1280, 320]) {
+    test.describe(`${colorScheme}, ${width} px`, () => {
+      // High enough that no bar that stays in place lies over a control, which axe takes for a small one.
+      test.use({ colorScheme, viewport: { width, height: 2600 } });
+      test("axe finds nothing in any state, and nothing is wider than the window", async ({ page }) => {
+        test.slow();
+        await open(page);
+        await page.waitForFunction(() => window.flowrl.engine.status.get().step > 20);
+        for (const [name, enter] of states) {
+          await enter(page);
+          expect(await violations(page), name).toEqual([]);
+          expect(await page.evaluate(() => document.documentElement.scrollWidth), name).toBeLessThanOrEqual(width);
+        }
+      });
+    });
+  }
+}
+
+test("every control of the race is reached by Tab, and shows that it is", async ({ page }) => {
+  await open(page);
+  const reached = new Set<string>();
+  for (let i = 0; i < 60; i++) {
+    await page.keyboard.press("Tab");
+    const [name, visible] = await page.evaluate(() => {
+      const element = document.activeElement as HTMLElement;
+      // After the last control the focus goes through the browser's own.
+      if (element === document.body) return ["body", true];
+      const outline = getComputedStyle(element).outlineStyle;
+      const next = element.nextElementSibling ? getComputedStyle(element.nextElementSibling).outlineStyle : "none";
+      return [element.id || element.textContent || element.getAttribute("aria-label") || element.tagName, outline !== "none" || next !== "none"];
+    });
+    expect(visible, `${name} has a visible focus`).toBe(true);
+    reached.add(name.trim());
+  }
+  for (const name of ["beta", "scrub", "speed", "Pause", "Step", "Restart", "Draw", "Share"]) expect([...reached]).toContain(name);
+});
