@@ -172,7 +172,7 @@ export const mount: Mount = (body, context) => {
     for (const kind of kinds) figureOf(kind).figure.invalidate();
     legend.invalidate();
     legendText.textContent =
-      colour === "kl" ? "KL(π ‖ π*) at the end: light is on the target, dark is far from it" : "Peaks of the target that the policy still visits";
+      colour === "kl" ? "KL(π ‖ π*) after the last step" : "Peaks with at least half of their share of the target";
     showProgress();
     showCell();
   }

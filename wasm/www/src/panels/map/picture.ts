@@ -1,4 +1,4 @@
-import { type Box, type GridMap, type Pen, type Theme, formatTick, gridMap } from "../../charts";
+import { type Box, type GridMap, type Pen, type Theme, gridMap } from "../../charts";
 import { decimals } from "../../ui/format";
 import { BETAS, CELLS, RATES } from "./protocol";
 
@@ -44,7 +44,7 @@ function dataOf(outcomes: Outcomes, colour: Colour, cursor: number, selected: nu
   return {
     ...own,
     columns: { label: "β", values: BETAS, format: String },
-    rows: { label: "learning rate", values: RATES, format: (rate) => formatTick(rate) },
+    rows: { label: "learning rate", values: RATES, format: String },
     cursor,
     selected,
     text: (_, i) => (colour === "kl" ? shortKl(outcomes.kl[i] ?? NaN) : decimals(outcomes.found[i] ?? NaN, 0)),
@@ -74,7 +74,7 @@ export function drawLegend(pen: Pen, theme: Theme, colour: Colour, peaks: number
   const bar = { x: 0.5, y: 0.5, width: pen.width - 1, height: 10 };
   pen.cells(bar, table.length / 4, table);
   pen.rect(bar, { stroke: theme.line });
-  const ends = colour === "kl" ? [`≤ ${LEAST}`, "0.07", `≥ ${MOST}`] : ["0", "", `all ${peaks}`];
+  const ends = colour === "kl" ? [`KL ≤ ${LEAST}: on the target`, "", `KL ≥ ${MOST}: far away`] : ["none", "", `all ${peaks}`];
   (["start", "middle", "end"] as const).forEach((anchor, i) => {
     pen.text((i * pen.width) / 2, 16, ends[i] ?? "", { fill: theme.muted, size: 11, anchor, baseline: "top" });
   });
