@@ -12,7 +12,7 @@ const server = createServer(async (q, r) => {
 const port = server.address().port;
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox", "--disable-background-networking"] });
 const [what = "hero", ...rest] = process.argv.slice(2);
-for (const [name, theme, width, height] of [["wide-light", "light", 1360, 900], ["wide-dark", "dark", 1360, 900], ["phone-light", "light", Number(process.env.W ?? 360), 740]]) {
+for (const [name, theme, width, height] of [["wide-light", "light", 1360, Number(process.env.H ?? 900)], ["wide-dark", "dark", 1360, 900], ["phone-light", "light", Number(process.env.W ?? 360), 740]]) {
   if (rest.length && !rest.includes(name)) continue;
   const page = await browser.newPage({ viewport: { width, height }, colorScheme: theme, deviceScaleFactor: 1 });
   page.on("console", (m) => console.log(name, m.type(), m.text()));
