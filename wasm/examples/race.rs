@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use flowrl_core::lab::{Landscape, LandscapeOptions};
-use flowrl_wasm::{LaneKind, LaneOptions, MEASURES, Race, RaceOptions, shared};
+use flowrl_wasm::{LaneKind, LaneOptions, Race, RaceOptions, shared};
 
 const KINDS: [LaneKind; 6] =
     [LaneKind::FlowRl, LaneKind::Grpo, LaneKind::Ppo, LaneKind::Reinforce, LaneKind::RewardKl, LaneKind::Normalised];
@@ -20,9 +20,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     race.run(steps)?;
     let rate = f64::from(steps) / start.elapsed().as_secs_f64();
 
-    let place = |name| MEASURES.iter().position(|measure| *measure == name).unwrap_or(0);
-    for (kind, measures) in KINDS.iter().zip(race.measures()?) {
-        let [kl, found, modes] = ["kl", "modes_found", "modes"].map(|name| measures[place(name)]);
+    for (lane, kind) in KINDS.iter().enumerate() {
+        let [kl, found, modes] =
+            [race.measure(lane, "kl")?, race.measure(lane, "modes_found")?, race.measure(lane, "modes")?];
         eprintln!("{:<10}  KL {kl:.4}  {found} of {modes} peaks", kind.name());
     }
     println!("{rate:.1}");

@@ -62,12 +62,12 @@ impl GradientBench {
         log_pf[..side].iter_mut().for_each(|l| *l -= total);
 
         let mut divergence = vec![0.0; log_pf.len()];
-        divergence_gradient(&landscape, &log_pf, beta, &mut divergence)?;
+        divergence_gradient(&landscape as &dyn Environment, &log_pf, beta, &mut divergence)?;
         divergence.iter_mut().for_each(|d| *d *= 2.0);
         let mut policy = policy(&(Rc::new(landscape.clone()) as Shared), None, 0)?;
         let logits = &mut policy.parameters_mut()[0].value;
         logits.iter_mut().zip(&log_pf).for_each(|(logit, &l)| *logit = l as f32);
-        let log_z = Target::plain(&landscape, beta)?.log_z;
+        let log_z = Target::plain(&landscape as &dyn Environment, beta)?.log_z;
         Ok(Self { landscape, beta, log_z, log_pf, divergence, policy })
     }
 
@@ -92,7 +92,7 @@ impl GradientBench {
             return Err(Error::Option { option: "logZ", got: log_z, want: "a finite number" });
         }
         let mut out = vec![0.0; self.log_pf.len()];
-        balance_gradient(&self.landscape, &self.log_pf, self.beta, log_z, &mut out)?;
+        balance_gradient(&self.landscape as &dyn Environment, &self.log_pf, self.beta, log_z, &mut out)?;
         Ok(out)
     }
 

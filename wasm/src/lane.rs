@@ -263,7 +263,7 @@ impl Lane {
     /// log p of every answer, (objects).
     pub(crate) fn log_probs(&mut self) -> Result<Vec<f64>, Error> {
         let table = self.policy.log_pf_table()?;
-        let environment = self.task.environment();
+        let environment = &**self.task.environment();
         let mut log_probs = vec![0.0; environment.objects()];
         terminal(environment, &table, &mut log_probs)?;
         // Single precision leaves the sum about 1e-7 off 1, and a divergence may then be below 0.
@@ -316,7 +316,7 @@ pub(crate) fn policy(environment: &Shared, network: Option<MlpOptions>, seed: u6
 
 /// The object a trajectory ends in.
 pub(crate) fn object_of(environment: &Shared, actions: &[u32]) -> usize {
-    match walk(environment, actions) {
+    match walk(&**environment, actions) {
         Walk::Finished(object) => object,
         // A policy gives illegal actions no probability, and ends.
         Walk::Unfinished(_) | Walk::Illegal { .. } => 0,

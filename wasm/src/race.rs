@@ -46,9 +46,7 @@ pub const MOST_LANES: usize = 6;
 /// let options = RaceOptions { lanes: vec![lane(LaneKind::FlowRl), lane(LaneKind::Grpo)], ..RaceOptions::default() };
 /// let mut race = Race::new(Rc::new(Landscape::preset(LandscapeOptions::default())?), options)?;
 /// race.run(600)?;
-/// let modes_found = flowrl_wasm::MEASURES.iter().position(|name| *name == "modes_found").unwrap_or(0);
-/// let measures = race.measures()?;
-/// assert_eq!([0, 1].map(|lane| measures[lane][modes_found]), [4.0, 1.0]);
+/// assert_eq!((race.measure(0, "modes_found")?, race.measure(1, "modes_found")?), (4.0, 1.0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Race {
@@ -100,7 +98,7 @@ impl Race {
                 return Err(Error::Option { option, got, want });
             }
         }
-        let (target, normalised) = targets(&environment, options.beta)?;
+        let (target, normalised) = targets(&*environment, options.beta)?;
         let lanes = options.lanes.iter().map(|&lane| Lane::new(&environment, &options, lane));
         let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
         let every = u64::from(options.record_every);
@@ -221,11 +219,22 @@ impl Race {
     /// # Errors
     /// Log-probabilities that are not finite.
     pub fn measures(&mut self) -> Result<Vec<[f64; MEASURES.len()]>, Error> {
-        (0..self.lanes.len()).map(|lane| self.measure(lane).map(|(measures, _)| measures)).collect()
+        (0..self.lanes.len()).map(|lane| self.measure_all(lane).map(|(measures, _)| measures)).collect()
+    }
+
+    /// One of the [`MEASURES`] of a lane, of its policy as it is.
+    ///
+    /// # Errors
+    /// A lane that is not there, a name that no measure has.
+    pub fn measure(&mut self, lane: usize, name: &str) -> Result<f64, Error> {
+        self.lane(lane)?;
+        let place = MEASURES.iter().position(|measure| *measure == name);
+        let place = place.ok_or_else(|| Error::name("name", name, MEASURES))?;
+        Ok(self.measure_all(lane)?.0[place])
     }
 
     /// The measures of a lane, and its log-probabilities of the objects.
-    fn measure(&mut self, lane: usize) -> Result<([f64; MEASURES.len()], Vec<f64>), Error> {
+    fn measure_all(&mut self, lane: usize) -> Result<([f64; MEASURES.len()], Vec<f64>), Error> {
         let Self { lanes, target, normalised, .. } = self;
         let lane = &mut lanes[lane];
         let log_probs = lane.log_probs()?;
@@ -318,7 +327,7 @@ impl Race {
         let mut frame = std::mem::take(&mut self.frame);
         frame.clear();
         for lane in 0..self.lanes.len() {
-            let (measures, log_probs) = self.measure(lane)?;
+            let (measures, log_probs) = self.measure_all(lane)?;
             frame.extend(measures.iter().map(|&value| value as f32));
             frame.extend(log_probs.iter().map(|&l| Real::exp(l) as f32));
             frame.extend_from_slice(&self.lanes[lane].samples);
@@ -410,7 +419,7 @@ fn number<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Error> {
 }
 
 /// The target, and the length-normalised one where that is another and can be computed.
-fn targets(environment: &Shared, beta: f64) -> Result<(Target, Option<Target>), Error> {
+fn targets(environment: &dyn Environment, beta: f64) -> Result<(Target, Option<Target>), Error> {
     let target = Target::plain(environment, beta)?;
     let differs = environment.max_length() > 1 && environment.parents() == 0;
     let normalised = differs.then(|| Target::length_normalised(environment, beta)).transpose()?;

@@ -27,6 +27,7 @@ use linear::Forward;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CpuBackend<T> {
+    #[cfg(feature = "std")]
     fast: bool,
     /// Whether packed products give the bits of the others, on this processor.
     #[cfg(feature = "std")]
@@ -40,6 +41,7 @@ impl<T: Real> CpuBackend<T> {
     #[must_use]
     pub const fn reference() -> Self {
         Self {
+            #[cfg(feature = "std")]
             fast: false,
             #[cfg(feature = "std")]
             packs: false,
@@ -67,16 +69,19 @@ impl<T: Real> CpuBackend<T> {
         &self.pool
     }
 
-    /// Whether it is the fast path.
+    /// Whether it is the fast path: never without `std`, where the compiler then leaves it out.
     #[must_use]
     pub const fn is_fast(&self) -> bool {
-        self.fast
+        #[cfg(feature = "std")]
+        return self.fast;
+        #[cfg(not(feature = "std"))]
+        false
     }
 
     /// Applies `work` to blocks of rows of x (rows, columns) and y (rows, columns).
     fn map_rows(&self, x: &[T], y: &mut [T], columns: usize, cost: usize, work: impl Fn(&[T], &mut [T]) + Sync + Send) {
         let block = (y.len() / columns.max(1)).div_ceil(self.pool.jobs(y.len() * cost)).max(1) * columns.max(1);
-        let jobs: Vec<_> = x.chunks(block).zip(y.chunks_mut(block)).collect();
+        let jobs = x.chunks(block).zip(y.chunks_mut(block));
         self.pool.run(jobs, |(x, y)| work(x, y));
     }
 }
@@ -312,13 +317,12 @@ impl<T: Real> Backend for CpuBackend<T> {
         check_len("entropy", entropy.len(), rows)?;
         let scale = T::of(1.0 / temperature);
         let block = rows.div_ceil(self.pool.jobs(rows * vocab * 4)).max(1);
-        let jobs: Vec<_> = logits[..rows * vocab]
+        let jobs = logits[..rows * vocab]
             .chunks(block * vocab)
             .zip(targets[..rows].chunks(block))
             .zip(log_prob[..rows].chunks_mut(block))
             .zip(log_sum_exp[..rows].chunks_mut(block))
-            .zip(entropy[..rows].chunks_mut(block))
-            .collect();
+            .zip(entropy[..rows].chunks_mut(block));
         self.pool.run(jobs, |((((logits, targets), log_prob), log_sum_exp), entropy)| {
             with_math!(self, M => for (r, row) in logits.chunks_exact(vocab).enumerate() {
                 let summary = kernel::softmax::summarize::<T, M>(row, scale);
@@ -345,12 +349,11 @@ impl<T: Real> Backend for CpuBackend<T> {
         check_len("d_log_prob", d_log_prob.len(), rows)?;
         let scale = T::of(1.0 / temperature);
         let block = rows.div_ceil(self.pool.jobs(rows * vocab * 4)).max(1);
-        let jobs: Vec<_> = logits[..rows * vocab]
+        let jobs = logits[..rows * vocab]
             .chunks_mut(block * vocab)
             .zip(targets[..rows].chunks(block))
             .zip(log_sum_exp[..rows].chunks(block))
-            .zip(d_log_prob[..rows].chunks(block))
-            .collect();
+            .zip(d_log_prob[..rows].chunks(block));
         self.pool.run(jobs, |(((logits, targets), log_sum_exp), d_log_prob)| {
             with_math!(self, M => for (r, row) in logits.chunks_exact_mut(vocab).enumerate() {
                 kernel::softmax::backward::<T, M>(row, targets[r] as usize, log_sum_exp[r], scale, d_log_prob[r]);
@@ -376,13 +379,12 @@ impl<T: Real> Backend for CpuBackend<T> {
         check_len("log_prob", log_prob.len(), rows)?;
         check_len("entropy", entropy.len(), rows)?;
         let block = rows.div_ceil(self.pool.jobs(rows * vocab * 6)).max(1);
-        let jobs: Vec<_> = logits[..rows * vocab]
+        let jobs = logits[..rows * vocab]
             .chunks(block * vocab)
             .zip(tokens[..rows].chunks_mut(block))
             .zip(log_prob[..rows].chunks_mut(block))
             .zip(entropy[..rows].chunks_mut(block))
-            .enumerate()
-            .collect();
+            .enumerate();
         self.pool.run(jobs, |(index, (((logits, tokens), log_prob), entropy))| {
             for (r, row) in logits.chunks_exact(vocab).enumerate() {
                 let at = index * block + r;
@@ -408,12 +410,11 @@ impl<T: Real> Backend for CpuBackend<T> {
         check_len("m", m.len(), len)?;
         check_len("v", v.len(), len)?;
         let block = len.div_ceil(self.pool.jobs(len)).max(1);
-        let jobs: Vec<_> = p[..len]
+        let jobs = p[..len]
             .chunks_mut(block)
             .zip(g[..len].chunks(block))
             .zip(m[..len].chunks_mut(block))
-            .zip(v[..len].chunks_mut(block))
-            .collect();
+            .zip(v[..len].chunks_mut(block));
         self.pool.run(jobs, |(((p, g), m), v)| {
             vectorized(
                 #[inline(always)]

@@ -7,6 +7,7 @@ use core::ops::Range;
 /// A pool of threads, or none. Work is cut into jobs that own disjoint slices, so results never depend on the number of threads.
 #[derive(Clone)]
 pub struct Pool {
+    #[cfg(feature = "std")]
     threads: usize,
     #[cfg(feature = "std")]
     pool: Option<alloc::sync::Arc<rayon::ThreadPool>>,
@@ -14,7 +15,7 @@ pub struct Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("threads", &self.threads).finish()
+        f.debug_struct("Pool").field("threads", &self.threads()).finish()
     }
 }
 
@@ -29,6 +30,7 @@ impl Pool {
     #[must_use]
     pub const fn serial() -> Self {
         Self {
+            #[cfg(feature = "std")]
             threads: 1,
             #[cfg(feature = "std")]
             pool: None,
@@ -55,17 +57,22 @@ impl Pool {
     /// Number of threads.
     #[must_use]
     pub const fn threads(&self) -> usize {
-        self.threads
+        #[cfg(feature = "std")]
+        return self.threads;
+        #[cfg(not(feature = "std"))]
+        1
     }
 
     /// How many jobs to cut work of this many elementary operations into: 1 where starting threads would cost more than it saves.
     #[must_use]
     pub const fn jobs(&self, operations: usize) -> usize {
-        if operations < 32_768 { 1 } else { self.threads }
+        if operations < 32_768 { 1 } else { self.threads() }
     }
 
     /// Runs every job, in any order, on the pool.
-    pub fn run<J: Send>(&self, jobs: Vec<J>, work: impl Fn(J) + Sync + Send) {
+    pub fn run<J: Send>(&self, jobs: impl IntoIterator<Item = J>, work: impl Fn(J) + Sync + Send) {
+        #[cfg(feature = "std")]
+        let jobs: Vec<J> = jobs.into_iter().collect();
         #[cfg(feature = "std")]
         if let Some(pool) = &self.pool
             && jobs.len() > 1

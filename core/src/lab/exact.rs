@@ -96,6 +96,9 @@ pub fn lengths(environment: &(impl Environment + ?Sized)) -> Vec<usize> {
     lengths
 }
 
+/// (log π_ref, r, lengths, out): writes log π* of every object and gives log Z.
+type Solve<'a> = dyn Fn(&[f64], &[f64], &[usize], &mut [f64]) -> Result<f64, Error> + 'a;
+
 /// What a policy should become, over all objects: compute it once per run, [`measure`](Self::measure) in every step.
 ///
 /// ```
@@ -135,7 +138,7 @@ impl Target {
     /// # Errors
     /// A β or reward that is not finite.
     pub fn plain(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
-        Self::new(environment, |reference, rewards, _, out| exact::target(reference, rewards, beta, out))
+        Self::new(environment, &|reference, rewards, _, out| exact::target(reference, rewards, beta, out))
     }
 
     /// π = π_ref·exp(|x|(βr − c)), which means (`length = "mean"`) converge to; see [`exact::length_normalised_target`]. On a graph
@@ -144,15 +147,12 @@ impl Target {
     /// # Errors
     /// A β or reward that is not finite.
     pub fn length_normalised(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
-        Self::new(environment, |reference, rewards, lengths, out| {
+        Self::new(environment, &|reference, rewards, lengths, out| {
             exact::length_normalised_target(reference, rewards, lengths, beta, out)
         })
     }
 
-    fn new(
-        environment: &(impl Environment + ?Sized),
-        solve: impl FnOnce(&[f64], &[f64], &[usize], &mut [f64]) -> Result<f64, Error>,
-    ) -> Result<Self, Error> {
+    fn new(environment: &(impl Environment + ?Sized), solve: &Solve<'_>) -> Result<Self, Error> {
         let objects = environment.objects();
         let rewards: Vec<f64> = (0..objects).map(|x| environment.reward(x)).collect();
         let lengths = lengths(environment);

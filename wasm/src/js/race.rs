@@ -1,8 +1,7 @@
 //! Races, and what looks into them.
 
 use flowrl_core::lab::MlpOptions;
-use js_sys::Float32Array;
-use wasm_bindgen::prelude::{JsError, wasm_bindgen};
+use wasm_bindgen::prelude::{JsCast as _, JsError, JsValue, wasm_bindgen};
 
 use super::task::{JsHypergrid, JsLandscape, JsTree, Task};
 use crate::{Explanation, GradientBench, LaneKind, LaneOptions, Race, RaceOptions, config};
@@ -124,11 +123,26 @@ impl JsRace {
     }
 }
 
-/// A view of numbers where they lie.
+// What `js-sys` has too, which brings the bindings of promises along.
+#[wasm_bindgen]
+extern "C" {
+    /// The type of a view.
+    #[wasm_bindgen(typescript_type = "Float32Array")]
+    #[derive(Debug)]
+    pub type Float32Array;
+    #[wasm_bindgen(constructor)]
+    fn new(buffer: &JsValue, offset: usize, length: usize) -> Float32Array;
+
+    type Memory;
+    #[wasm_bindgen(method, getter)]
+    fn buffer(this: &Memory) -> JsValue;
+}
+
+/// A view of numbers where they lie. It is documented to be read before the next call, which may move them or grow the memory; JavaScript that keeps it
+/// longer reads stale numbers or an empty array, nothing else.
 fn view(numbers: &[f32]) -> Float32Array {
-    // SAFETY: the slice lives in the race, which outlives this call. The view is documented to be read before the next call, which
-    // may move it or grow the memory; JavaScript that keeps it longer reads stale numbers or an empty array, nothing else.
-    unsafe { Float32Array::view(numbers) }
+    let memory: Memory = wasm_bindgen::memory().unchecked_into();
+    Float32Array::new(&memory.buffer(), numbers.as_ptr() as usize, numbers.len())
 }
 
 #[wasm_bindgen(js_class = Race)]
@@ -228,6 +242,14 @@ impl JsRace {
     /// Numbers that are no longer finite.
     pub fn frame(&mut self) -> Result<Float32Array, JsError> {
         Ok(view(self.inner.frame()?))
+    }
+
+    /// A measure of a lane by name, see `measures()`; exact, of the policy as it is.
+    ///
+    /// # Errors
+    /// A lane that is not there, a name that no measure has.
+    pub fn measure(&mut self, lane: usize, name: &str) -> Result<f64, JsError> {
+        Ok(self.inner.measure(lane, name)?)
     }
 
     /// Numbers of a record: the step, then the measures of every lane.

@@ -1,6 +1,5 @@
 //! Tasks and targets.
 
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use flowrl_core::lab::{
@@ -83,7 +82,7 @@ impl JsLandscape {
     /// # Errors
     /// A β that is not finite.
     pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
-        JsTarget::new(Target::plain(&*self.inner, beta), Some(&self.inner))
+        JsTarget::plain(&*self.inner, beta, Some(&self.inner))
     }
 
     /// What the length-normalised loss converges to: π_ref·exp(|y|(βr − c)), here with |y| = 2.
@@ -92,7 +91,7 @@ impl JsLandscape {
     /// A β that is not finite.
     #[wasm_bindgen(js_name = normalisedTarget)]
     pub fn normalised_target(&self, beta: f64) -> Result<JsTarget, JsError> {
-        JsTarget::new(Target::length_normalised(&*self.inner, beta), Some(&self.inner))
+        JsTarget::length_normalised(&*self.inner, beta, Some(&self.inner))
     }
 }
 
@@ -104,7 +103,11 @@ pub(crate) fn landscape(side: usize, rewards: &[f64], weights: &[f64]) -> Result
     Ok(Landscape::new(side, rewards, &log_probs)?)
 }
 
-fn reference(environment: &impl Environment) -> Vec<f64> {
+fn rewards(environment: &dyn Environment) -> Vec<f64> {
+    (0..environment.objects()).map(|x| environment.reward(x)).collect()
+}
+
+fn reference(environment: &dyn Environment) -> Vec<f64> {
     let mut log_probs = vec![0.0; environment.objects()];
     match flowrl_core::lab::reference(environment, &mut log_probs) {
         Ok(()) => log_probs.iter().map(|&l| Real::exp(l)).collect(),
@@ -127,6 +130,18 @@ pub struct JsTarget {
 
 #[wasm_bindgen(js_class = Target)]
 impl JsTarget {
+    fn plain(environment: &dyn Environment, beta: f64, landscape: Option<&Landscape>) -> Result<Self, JsError> {
+        Self::new(Target::plain(environment, beta), landscape)
+    }
+
+    fn length_normalised(
+        environment: &dyn Environment,
+        beta: f64,
+        landscape: Option<&Landscape>,
+    ) -> Result<Self, JsError> {
+        Self::new(Target::length_normalised(environment, beta), landscape)
+    }
+
     fn new(target: Result<Target, exact::Error>, landscape: Option<&Landscape>) -> Result<Self, JsError> {
         let target = target.map_err(Error::from)?;
         let own = target.measure(&target.log_probs).map_err(Error::from)?;
@@ -234,7 +249,7 @@ impl JsTree {
 
     /// r of every answer.
     pub fn rewards(&self) -> Vec<f64> {
-        (0..self.inner.objects()).map(|x| self.inner.reward(x)).collect()
+        rewards(&*self.inner)
     }
 
     /// π_ref of every answer.
@@ -269,7 +284,7 @@ impl JsTree {
     /// # Errors
     /// A β that is not finite.
     pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
-        JsTarget::new(Target::plain(&*self.inner, beta), None)
+        JsTarget::plain(&*self.inner, beta, None)
     }
 
     /// What the length-normalised loss converges to: π_ref·exp(|y|(βr − c)).
@@ -278,7 +293,7 @@ impl JsTree {
     /// A β that is not finite.
     #[wasm_bindgen(js_name = normalisedTarget)]
     pub fn normalised_target(&self, beta: f64) -> Result<JsTarget, JsError> {
-        JsTarget::new(Target::length_normalised(&*self.inner, beta), None)
+        JsTarget::length_normalised(&*self.inner, beta, None)
     }
 }
 
@@ -318,7 +333,7 @@ impl JsHypergrid {
 
     /// ln R of every point.
     pub fn rewards(&self) -> Vec<f64> {
-        (0..self.inner.objects()).map(|x| self.inner.reward(x)).collect()
+        rewards(&*self.inner)
     }
 
     /// The points of the highest reward.
@@ -331,7 +346,7 @@ impl JsHypergrid {
     /// # Errors
     /// A β that is not finite.
     pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
-        JsTarget::new(Target::plain(&*self.inner, beta), None)
+        JsTarget::plain(&*self.inner, beta, None)
     }
 }
 
@@ -347,9 +362,12 @@ impl Task for JsLandscape {
     }
 
     fn section(&self) -> String {
-        let mut out = format!("kind = \"landscape\"\nside = {}\nrewards = ", self.inner.side());
-        let _ = write!(out, "{:?}\nreference_weights = {:?}", self.inner.rewards(), reference(&*self.inner));
-        out
+        let list = |numbers: &[f64]| {
+            let shown: Vec<_> = numbers.iter().map(|number| format!("{number:?}")).collect();
+            format!("[{}]", shown.join(", "))
+        };
+        let (side, rewards, weights) = (self.side(), list(self.inner.rewards()), list(&self.reference()));
+        format!("kind = \"landscape\"\nside = {side}\nrewards = {rewards}\nreference_weights = {weights}")
     }
 }
 

@@ -2,6 +2,7 @@
 
 import "./styles/tokens.css";
 import "./styles/base.css";
+import "./styles/map.css";
 import "./styles/math.css";
 import "./styles/page.css";
 import "./styles/race.css";
@@ -14,9 +15,10 @@ import "./styles/tour.css";
 import "./styles/update.css";
 import { runRace } from "./engine/worker";
 import { startPage } from "./main";
+import { runMap } from "./panels/map/worker";
 
 /** What runs in a worker of this name. */
-const workers: Readonly<Record<string, () => void>> = { race: runRace };
+const workers: Readonly<Record<string, () => void>> = { race: runRace, map: runMap };
 
 if ("document" in globalThis) void startPage();
 else workers[self.name]?.();

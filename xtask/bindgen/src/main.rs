@@ -1,7 +1,10 @@
 //! `flowrl-bindgen MODULE FOLDER`: writes JavaScript, TypeScript declarations and the module they load.
 
-use anyhow::bail;
+mod trim;
+
+use anyhow::{Context, bail};
 use std::path::PathBuf;
+use walrus::ModuleConfig;
 use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> anyhow::Result<()> {
@@ -9,8 +12,11 @@ fn main() -> anyhow::Result<()> {
     let [module, folder] = words.as_slice() else {
         bail!("got {} arguments, wanted two: the WebAssembly module and the folder to write", words.len());
     };
+    let name = module.file_stem().context("the module has no name")?.to_string_lossy();
+    let mut module = ModuleConfig::new().strict_validate(false).generate_producers_section(false).parse_file(module)?;
+    trim::trim(&mut module)?;
     Bindgen::new()
-        .input_path(module)
+        .input_module(&name, module)
         .web(true)?
         .typescript(true)
         // Otherwise `init()` would not know where the module lies.

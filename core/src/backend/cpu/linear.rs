@@ -78,7 +78,7 @@ impl<T: Real> CpuBackend<T> {
         let accumulate = layer.begin();
         let Forward { x, w, y, .. } = layer;
         let block = rows.div_ceil(self.pool.jobs(rows * inputs * outputs / 8)).max(1);
-        let jobs = x.chunks(block * inputs).zip(y.chunks_mut(block * outputs)).collect();
+        let jobs = x.chunks(block * inputs).zip(y.chunks_mut(block * outputs));
         self.pool.run(jobs, |(x, y)| {
             T::multiply_packed(packed::Product { x, w, y, inputs, outputs, accumulate });
         });

@@ -2,11 +2,20 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::{array, iter};
 
-fn neighbours(side: usize, i: usize) -> impl Iterator<Item = usize> {
-    let around = move |k: usize| k.saturating_sub(1)..(k + 2).min(side);
-    let (row, column) = (i / side, i % side);
-    around(row).flat_map(move |y| around(column).map(move |x| y * side + x)).filter(move |&j| j != i)
+/// The answers beside one, eight at most, in ascending order.
+#[inline(never)]
+fn neighbours(side: usize, i: usize) -> iter::Take<array::IntoIter<usize, 8>> {
+    let around = |k: usize| k.saturating_sub(1)..(k + 2).min(side);
+    let (mut found, mut count) = ([0; 8], 0);
+    for y in around(i / side) {
+        for j in around(i % side).map(|x| y * side + x).filter(|&j| j != i) {
+            found[count] = j;
+            count += 1;
+        }
+    }
+    found.into_iter().take(count)
 }
 
 /// The tops of hills that reach at least half-way from the lowest reward to the highest, in ascending order.
@@ -14,7 +23,7 @@ pub(super) fn peaks(side: usize, rewards: &[f64]) -> Vec<usize> {
     let (low, high) = rewards.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &r| (l.min(r), h.max(r)));
     let enough = low + 0.5 * (high - low);
     let mut seen = vec![false; rewards.len()];
-    let mut peaks = Vec::new();
+    let mut tops = vec![false; rewards.len()];
     for start in 0..rewards.len() {
         if seen[start] || rewards[start] < enough {
             continue;
@@ -36,11 +45,10 @@ pub(super) fn peaks(side: usize, rewards: &[f64]) -> Vec<usize> {
         }
         // A landscape that is flat everywhere has no peak.
         if is_peak && flat.len() < rewards.len() {
-            peaks.push(middle_of(side, &flat));
+            tops[middle_of(side, &flat)] = true;
         }
     }
-    peaks.sort_unstable();
-    peaks
+    (0..rewards.len()).filter(|&i| tops[i]).collect()
 }
 
 /// The member closest to the centroid, the first of several.
@@ -54,25 +62,28 @@ fn middle_of(side: usize, cells: &[usize]) -> usize {
 
 /// The hill of every answer. Flat tops lead to the peak that stands for them.
 pub(super) fn hills(side: usize, rewards: &[f64], peaks: &[usize]) -> Vec<Option<usize>> {
-    let mut order: Vec<usize> = (0..rewards.len()).collect();
-    order.sort_by(|&a, &b| rewards[b].total_cmp(&rewards[a]).then(a.cmp(&b)));
     let mut hills: Vec<Option<usize>> = vec![None; rewards.len()];
+    let mut settled = vec![false; rewards.len()];
+    let mut path = Vec::new();
     for (place, &peak) in peaks.iter().enumerate() {
         // The flat piece around a peak, which may be the peak alone.
-        let mut flat = vec![peak];
-        while let Some(i) = flat.pop() {
-            if hills[i].is_none() {
-                hills[i] = Some(place);
-                flat.extend(neighbours(side, i).filter(|&j| rewards[j] == rewards[peak]));
+        path.push(peak);
+        while let Some(i) = path.pop() {
+            if !settled[i] {
+                (hills[i], settled[i]) = (Some(place), true);
+                path.extend(neighbours(side, i).filter(|&j| rewards[j] == rewards[peak]));
             }
         }
     }
-    // From high to low: the best neighbour has been settled before.
-    for i in order {
-        if hills[i].is_none() {
-            let best = neighbours(side, i).fold(i, |best, j| if rewards[j] > rewards[best] { j } else { best });
-            hills[i] = if best == i { None } else { hills[best] };
+    for start in 0..rewards.len() {
+        // Up to the best neighbour, until the hill is known or no step leads up.
+        let mut i = start;
+        while !settled[i] {
+            settled[i] = true;
+            path.push(i);
+            i = neighbours(side, i).fold(i, |best, j| if rewards[j] > rewards[best] { j } else { best });
         }
+        path.drain(..).for_each(|on_the_way| hills[on_the_way] = hills[i]);
     }
     for (i, hill) in hills.iter_mut().enumerate() {
         *hill = hill.filter(|&place| rewards[i] >= 0.5 * rewards[peaks[place]]);
