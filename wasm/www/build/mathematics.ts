@@ -51,7 +51,7 @@ export function fill(html: string): string {
   return html.replace(/<!--\s*math:(\S+?)(\s+block)?\s*-->/g, (_, name, block) =>
     name === "all"
       ? Object.keys(formulae)
-          .map((each) => `<div data-formula="${each}">${mathml(each, true)}</div>`)
+          .map((each) => `<div data-text="${each}">${mathml(each, true)}</div>`)
           .join("")
       : mathml(name, block !== undefined),
   );

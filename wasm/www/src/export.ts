@@ -9,6 +9,7 @@ import { METRICS, PRESETS, SIDE, encode } from "./state";
 import type { Store } from "./store";
 import { button, field, h, select } from "./ui/dom";
 import { distance, significant, whole } from "./ui/format";
+import { text } from "./ui/texts";
 
 const [WIDTH, HEIGHT, GAP] = [1200, 760, 20];
 /** The steps that an exported configuration trains for, at least. */
@@ -37,8 +38,8 @@ export function drawPicture({ engine, settings, landscape }: PanelContext, aim: 
   lanes.forEach((lane, i) => {
     put(i + 1, LANES[lane.kind].name, (box) => {
       drawLane(pen, box, lane, aim, view === "difference", theme);
-      const text = `${lane.measure("modes_found")} of ${lane.measure("modes")} peaks · KL ${distance(lane.measure("kl"))}`;
-      pen.text(box.x, box.y + size + 18, text, { fill: theme.muted, size: 12 });
+      const line = `${lane.measure("modes_found")} of ${lane.measure("modes")} peaks · KL ${distance(lane.measure("kl"))}`;
+      pen.text(box.x, box.y + size + 18, line, { fill: theme.muted, size: 12 });
     });
   });
   const history = engine.history.get();
@@ -69,9 +70,9 @@ export function openExport(context: PanelContext, aim: Store<Aim>): void {
   const name = () => `flowrl-step-${engine.status.get().step}`;
   const theme = () => readTheme(document.documentElement);
   const said = h("p", { class: "note", role: "status" });
-  const say = (text: string) => {
-    said.textContent = text;
-    announce(text);
+  const say = (words: string) => {
+    said.textContent = words;
+    announce(words);
   };
   const failed = (error: unknown) => say(error instanceof Error ? error.message : String(error));
 
@@ -100,23 +101,24 @@ export function openExport(context: PanelContext, aim: Store<Aim>): void {
     const url = new URL(location.href);
     url.hash = encode(settings.get());
     await navigator.clipboard.writeText(url.href);
-    say("The link is copied. It holds the landscape and every setting.");
+    say(text("export-copied"));
   };
-  const offer = (label: string, about: string, work: () => void | Promise<void>) =>
-    h("div", { class: "offer" }, button(label, () => void Promise.resolve().then(work).catch(failed)), h("span", { class: "note" }, about));
+  const about = (name: string) => h("span", { class: "note" }, text(`export-${name}`));
+  const offer = (label: string, name: string, work: () => void | Promise<void>) =>
+    h("div", { class: "offer" }, button(label, () => void Promise.resolve().then(work).catch(failed)), about(name));
   const dialog = h(
     "dialog",
     { "aria-labelledby": "export-title" },
     h("h2", { id: "export-title" }, "Take it with you"),
-    offer("Copy link", "The page as it stands, landscape included.", link),
-    offer("PNG", "A picture for slides.", png),
-    offer("SVG", "The same, to be scaled and edited.", svg),
-    offer("CSV", "Every recorded measure of every lane.", csv),
+    offer("Copy link", "link", link),
+    offer("PNG", "png", png),
+    offer("SVG", "svg", svg),
+    offer("CSV", "csv", csv),
     h(
       "div",
       { class: "offer" },
       h("div", { class: "controls" }, field("Lane", lane), button("Config", () => void config().catch(failed))),
-      h("span", { class: "note" }, "A file for flowrl-cli train --config, which runs this lane in the terminal to the same bits."),
+      about("config"),
     ),
     said,
     h("form", { method: "dialog" }, h("button", { class: "button primary" }, "Close")),

@@ -117,14 +117,14 @@ export function canvasPen(context: Context, { width, height, ratio }: CanvasSize
       setFont(style);
       return context.measureText(text).width;
     },
-    cells(box, columns, rgba, smooth = false) {
+    cells(box, columns, rgba) {
       const rows = rgba.length / (4 * columns);
       if (columns < 1 || rows < 1) return;
       const grid = scratchContext(columns, rows);
       const image = grid.createImageData(columns, rows);
       image.data.set(rgba);
       grid.putImageData(image, 0, 0);
-      context.imageSmoothingEnabled = smooth;
+      context.imageSmoothingEnabled = false;
       context.drawImage(grid.canvas, 0, 0, columns, rows, box.x, box.y, box.width, box.height);
     },
     clip(box, draw) {

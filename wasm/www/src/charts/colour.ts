@@ -8,20 +8,12 @@ export type ColourMap = Uint8ClampedArray;
 
 const LAST = 255;
 
-/** Reads `#rgb`, `#rrggbb` and `rgb(r g b)`; undefined for anything else. */
+/** Reads `#rgb` and `#rrggbb`; undefined for anything else. */
 export function parseColour(text: string): Rgb | undefined {
-  const hex = /^#([0-9a-f]{3}|[0-9a-f]{6})$/i.exec(text.trim())?.[1];
-  if (hex !== undefined) {
-    const full = hex.length === 3 ? hex.replace(/./g, "$&$&") : hex;
-    const value = parseInt(full, 16);
-    return [value >> 16, (value >> 8) & 255, value & 255];
-  }
-  const parts = /^rgba?\(([^)]*)\)$/i
-    .exec(text.trim())?.[1]
-    ?.split(/[\s,/]+/)
-    .map(Number);
-  const [r, g, b] = parts ?? [];
-  return Number.isFinite(r) && Number.isFinite(g) && Number.isFinite(b) ? [r!, g!, b!] : undefined;
+  const digits = /^#([0-9a-f]{3}|[0-9a-f]{6})$/i.exec(text.trim())?.[1];
+  if (digits === undefined) return undefined;
+  const value = parseInt(digits.length === 3 ? digits.replace(/./g, "$&$&") : digits, 16);
+  return [value >> 16, (value >> 8) & 255, value & 255];
 }
 
 /** `#rrggbb`. */

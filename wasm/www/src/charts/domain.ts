@@ -51,7 +51,6 @@ export function roundDomain(
   }
   if (!(max >= min)) return [0, 1];
   if (max === min) return min === 0 ? [0, 1] : [Math.min(0, 2 * min), Math.max(0, 2 * max)];
-  if (kind === "symlog") return [min, max];
   const step = roundStep(max - min, ticks);
   const round = (v: number) => Number((v * step).toPrecision(12));
   return [round(Math.floor(min / step + 1e-9)), round(Math.ceil(max / step - 1e-9))];

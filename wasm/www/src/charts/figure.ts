@@ -21,8 +21,6 @@ export interface FigureOptions {
   readonly draw: (pen: Pen, theme: Theme) => void;
   /** Height in CSS pixels, or as a function of the width. */
   readonly height: number | ((width: number) => number);
-  /** The colours; the page's CSS custom properties if left out. */
-  readonly theme?: () => Theme;
   readonly onPointer?: (pointer: FigurePointer) => void;
   /** A key pressed on the figure, which it makes focusable. Returns true if it meant something. */
   readonly onKey?: (event: KeyboardEvent) => boolean;
@@ -41,11 +39,14 @@ export interface Figure {
   setLabel(label: string): void;
   /** What the figure shows now, for those who do not see it. Not a live region: announce changes elsewhere. */
   setSummary(text: string): void;
-  toSvg(theme?: Theme): string;
-  toPng(scale?: number, theme?: Theme): Promise<Blob>;
+  toSvg(): string;
+  toPng(): Promise<Blob>;
   /** Stops drawing and listening, and removes the figure. */
   destroy(): void;
 }
+
+/** Pixels of an exported picture to one of CSS. */
+const RATIO = 2;
 
 let made = 0;
 
@@ -67,7 +68,7 @@ export function createFigure(options: FigureOptions): Figure {
 
   const heightFor = (width: number) =>
     typeof options.height === "number" ? options.height : options.height(width);
-  const colours = () => options.theme?.() ?? (theme ??= readTheme(element));
+  const colours = () => (theme ??= readTheme(element));
   let theme: Theme | undefined;
   let width = 0;
   let frame = 0;
@@ -109,9 +110,9 @@ export function createFigure(options: FigureOptions): Figure {
     const w = Math.max(1, Math.round(width || 640));
     return { w, h: Math.max(1, Math.round(heightFor(w))) };
   };
-  const drawExport = (pen: Pen, exported: Theme) => {
-    pen.rect({ x: 0, y: 0, width: pen.width, height: pen.height }, { fill: exported.card });
-    options.draw(pen, exported);
+  const drawExport = (pen: Pen) => {
+    pen.rect({ x: 0, y: 0, width: pen.width, height: pen.height }, { fill: colours().card });
+    options.draw(pen, colours());
   };
 
   return {
@@ -122,19 +123,19 @@ export function createFigure(options: FigureOptions): Figure {
     setSummary(text) {
       if (summary.textContent !== text) summary.textContent = text;
     },
-    toSvg(exported = colours()) {
+    toSvg() {
       const { w, h } = size();
       const pen = svgPen(w, h, canvas.getAttribute("aria-label") ?? options.label, summary.textContent ?? "");
-      drawExport(pen, exported);
+      drawExport(pen);
       return pen.svg();
     },
-    toPng(scale = 2, exported = colours()) {
+    toPng() {
       const { w, h } = size();
-      const sheet = new OffscreenCanvas(Math.round(w * scale), Math.round(h * scale));
+      const sheet = new OffscreenCanvas(RATIO * w, RATIO * h);
       const page = sheet.getContext("2d");
       if (!page)
         return Promise.reject(new Error("toPng: the browser gave no 2D context; wanted one for the picture"));
-      drawExport(canvasPen(page, { width: w, height: h, ratio: scale }), exported);
+      drawExport(canvasPen(page, { width: w, height: h, ratio: RATIO }));
       return sheet.convertToBlob({ type: "image/png" });
     },
     destroy() {

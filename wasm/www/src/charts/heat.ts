@@ -7,7 +7,6 @@ import type { Theme } from "./theme";
 export interface Samples {
   readonly cells: ArrayLike<number>;
   readonly ages?: ArrayLike<number>;
-  readonly colour?: string;
 }
 
 /** What a heat map of a square of answers shows. */
@@ -24,8 +23,6 @@ export interface HeatMap {
   readonly map?: ColourMap;
   /** Values are differences: −max … max on the diverging map. */
   readonly difference?: boolean;
-  /** Blend neighbouring cells; off by default, since an answer is a cell and not a point of a surface. */
-  readonly smooth?: boolean;
   readonly contours?: readonly Contour[];
   readonly samples?: Samples;
   /** Cells that count as modes, and whether each is found: a disc, or a hollow ring. */
@@ -131,7 +128,7 @@ export function heatMap(pen: Pen, box: Box, data: HeatMap, theme: Theme): GridLa
   const square = layout.box;
   const map = difference ? theme.difference : (data.map ?? theme.probability);
   const rgba = shades(values, map, data.max ?? largest(values), gamma, difference);
-  pen.cells(square, side, rgba.subarray(0, 4 * side * side), data.smooth);
+  pen.cells(square, side, rgba.subarray(0, 4 * side * side));
   pen.clip(square, () => {
     drawContours(pen, layout, data.contours ?? [], theme);
     if (data.samples) drawSamples(pen, layout, data.samples, theme);
@@ -186,7 +183,7 @@ function drawSamples(pen: Pen, layout: GridLayout, samples: Samples, theme: Them
     if (centres.length === 0) return;
     const alpha = 1 - shade / SHADES;
     pen.circles(centres, radius + 0.75, { fill: theme.card, alpha: 0.7 * alpha });
-    pen.circles(centres, radius, { fill: samples.colour ?? theme.sample, alpha });
+    pen.circles(centres, radius, { fill: theme.sample, alpha });
   });
 }
 

@@ -13,7 +13,6 @@ export interface Series {
   readonly x: ArrayLike<number>;
   readonly y: ArrayLike<number>;
   readonly dash?: readonly number[];
-  readonly width?: number;
   readonly hidden?: boolean;
   /** An earlier branch of the run: drawn thin and faint, without a label. */
   readonly ghost?: boolean;
@@ -33,13 +32,11 @@ export interface LineChart {
     readonly domain?: readonly [number, number];
     /** Lower end of a logarithmic axis: where zeros are drawn. */
     readonly floor?: number;
-    /** Where a symlog axis turns from linear to logarithmic. */
-    readonly threshold?: number;
   };
   /** Things that happened at an x, such as a change of β. */
   readonly marks?: readonly { readonly x: number; readonly text: string }[];
   /** Values to compare with, such as the exact log Z. */
-  readonly references?: readonly { readonly y: number; readonly text: string; readonly colour?: string }[];
+  readonly references?: readonly { readonly y: number; readonly text: string }[];
   /** The x of a cursor shared by several charts. */
   readonly cursor?: number;
   /** Name the lines at their right ends. */
@@ -54,7 +51,6 @@ export interface LineLayout {
   readonly xTicks: readonly number[];
   readonly yTicks: readonly number[];
   toData(px: number, py: number): { x: number; y: number };
-  toPixel(x: number, y: number): { x: number; y: number };
 }
 
 const SIZE = 11;
@@ -90,13 +86,7 @@ export function lineLayout(pen: Pick<Pen, "measure">, box: Box, data: LineChart)
   const references = (data.references ?? []).map((r) => r.y);
   const range = rangeOf([...shown(data).map((s) => s.y), references]);
   const yDomain = data.y.domain ?? roundDomain(kind, range, count, data.y.floor);
-  const size = Math.max(Math.abs(yDomain[0]), Math.abs(yDomain[1]));
-  const y = makeScale(
-    kind,
-    yDomain,
-    [top + height, top],
-    data.y.threshold ?? 10 ** Math.floor(Math.log10(size) - 2),
-  );
+  const y = makeScale(kind, yDomain, [top + height, top]);
   const yTicks = y.ticks(count);
 
   const xs = rangeOf(shown(data).map((s) => s.x));
@@ -118,7 +108,6 @@ export function lineLayout(pen: Pick<Pen, "measure">, box: Box, data: LineChart)
     xTicks: ticksThatFit(pen, x, width, style),
     yTicks,
     toData: (px, py) => ({ x: x.toData(px), y: y.toData(py) }),
-    toPixel: (vx, vy) => ({ x: x.toPixel(vx), y: y.toPixel(vy) }),
   };
 }
 
@@ -154,13 +143,13 @@ export function lineChart(pen: Pen, box: Box, data: LineChart, theme: Theme): Li
       pen.path(upright(crisp(x.toPixel(mark.x)), plot), { stroke: theme.muted, dash: [2, 3] });
     }
     for (const reference of data.references ?? []) {
-      const stroke = reference.colour ?? theme.muted;
-      pen.path(across(crisp(y.toPixel(reference.y)), plot), { stroke, width: 1.25, dash: [5, 4] });
+      const paint = { stroke: theme.muted, width: 1.25, dash: [5, 4] };
+      pen.path(across(crisp(y.toPixel(reference.y)), plot), paint);
     }
     for (const ghost of [true, false]) {
       for (const s of shown(data)) {
         if (Boolean(s.ghost) !== ghost) continue;
-        const paint = { stroke: s.colour, width: s.width ?? (ghost ? 1 : 2), alpha: ghost ? 0.35 : 1 };
+        const paint = { stroke: s.colour, width: ghost ? 1 : 2, alpha: ghost ? 0.35 : 1 };
         pen.path(pixels(s, x, y), s.dash ? { ...paint, dash: s.dash } : paint);
       }
     }

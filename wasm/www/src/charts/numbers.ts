@@ -1,11 +1,12 @@
 // Round numbers for axes, and how they are written.
 
 /** Language of the numbers in charts: fixed, so that an export is the same wherever it is made. */
-export const LOCALE = "en-GB";
+const LOCALE = "en-GB";
 
 const formats = new Map<string, Intl.NumberFormat>();
 
-function format(value: number, options: Intl.NumberFormatOptions): string {
+/** A number as these options write it, with a real minus sign. */
+export function format(value: number, options: Intl.NumberFormatOptions): string {
   const key = JSON.stringify(options);
   let format = formats.get(key);
   if (!format) formats.set(key, (format = new Intl.NumberFormat(LOCALE, options)));
@@ -56,20 +57,6 @@ export function logTicks(min: number, max: number, count: number): number[] {
   if (3 * decades <= count) return between([1, 2, 5]);
   const every = Math.ceil(decades / Math.max(2, count));
   return between([1]).filter((v) => Math.round(Math.log10(v)) % every === 0);
-}
-
-/** Zero and powers of ten on both sides, for an axis that is linear near zero (below `width`) and
- * logarithmic beyond. */
-export function symlogTicks(min: number, max: number, width: number, count: number): number[] {
-  const half = (limit: number) =>
-    limit > width ? logTicks(width, limit, Math.max(2, Math.floor(count / 2))) : [];
-  const ticks = half(-min)
-    .reverse()
-    .map((v) => -v);
-  if (min <= 0 && max >= 0) ticks.push(0);
-  ticks.push(...half(max));
-  const inside = ticks.filter((v) => v >= min && v <= max);
-  return inside.length > 1 ? inside : linearTicks(min, max, count);
 }
 
 const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";

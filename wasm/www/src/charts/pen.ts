@@ -45,8 +45,8 @@ export interface Pen {
   text(x: number, y: number, text: string, style: TextStyle): void;
   /** How wide a text will be. */
   measure(text: string, style: TextStyle): number;
-  /** A grid of RGBA colours stretched over a box, row by row from the top; `smooth` blends neighbours. */
-  cells(box: Box, columns: number, rgba: Uint8ClampedArray, smooth?: boolean): void;
+  /** A grid of RGBA colours stretched over a box, row by row from the top. */
+  cells(box: Box, columns: number, rgba: Uint8ClampedArray): void;
   /** Draws what `draw` draws, but only inside the box. */
   clip(box: Box, draw: () => void): void;
 }

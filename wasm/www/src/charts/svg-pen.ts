@@ -6,8 +6,6 @@ export interface SvgPen extends Pen {
   svg(): string;
 }
 
-const SMOOTH = 4;
-
 /** Text made safe for XML, in elements and in attributes; characters that XML forbids are left out. */
 export function escapeXml(text: string): string {
   return text
@@ -95,12 +93,11 @@ export function svgPen(width: number, height: number, title: string, description
       parts.push(`<text${shape}>${escapeXml(text)}</text>`);
     },
     measure: estimateWidth,
-    cells(box, columns, rgba, smooth = false) {
+    cells(box, columns, rgba) {
       const rows = rgba.length / (4 * columns);
       if (columns < 1 || rows < 1) return;
-      const [c, r, colours] = smooth ? blend(columns, rows, rgba) : [columns, rows, rgba];
-      const turn = `translate(${num(box.x)} ${num(box.y)}) scale(${box.width / c} ${box.height / r})`;
-      parts.push(`<g transform="${turn}" shape-rendering="crispEdges">${runs(c, r, colours)}</g>`);
+      const turn = `translate(${num(box.x)} ${num(box.y)}) scale(${box.width / columns} ${box.height / rows})`;
+      parts.push(`<g transform="${turn}" shape-rendering="crispEdges">${runs(columns, rows, rgba)}</g>`);
     },
     clip({ x, y, width: w, height: h }, draw) {
       // An inner picture cuts what leaves it, and needs no name that a second chart of the page could also
@@ -137,28 +134,4 @@ function runs(columns: number, rows: number, rgba: Uint8ClampedArray): string {
     }
   }
   return [...paths].map(([paint, d]) => `<path fill="${paint}" d="${d}"/>`).join("");
-}
-
-/** A finer grid, blended between the middles of the cells. */
-function blend(columns: number, rows: number, rgba: Uint8ClampedArray): [number, number, Uint8ClampedArray] {
-  const [c, r] = [columns * SMOOTH, rows * SMOOTH];
-  const out = new Uint8ClampedArray(4 * c * r);
-  const at = (fine: number, count: number): [number, number, number] => {
-    const place = Math.min(count - 1, Math.max(0, (fine + 0.5) / SMOOTH - 0.5));
-    const low = Math.floor(place);
-    return [low, Math.min(count - 1, low + 1), place - low];
-  };
-  for (let y = 0; y < r; y++) {
-    const [top, bottom, v] = at(y, rows);
-    for (let x = 0; x < c; x++) {
-      const [left, right, u] = at(x, columns);
-      for (let k = 0; k < 4; k++) {
-        const value = (row: number, column: number) => rgba[4 * (row * columns + column) + k]!;
-        const above = value(top, left) * (1 - u) + value(top, right) * u;
-        const below = value(bottom, left) * (1 - u) + value(bottom, right) * u;
-        out[4 * (y * c + x) + k] = above * (1 - v) + below * v;
-      }
-    }
-  }
-  return [c, r, out];
 }

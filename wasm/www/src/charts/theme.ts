@@ -1,4 +1,4 @@
-import { type ColourMap, type Rgb, contrast, divergingMap, parseColour, sequentialMap } from "./colour";
+import { type ColourMap, type Rgb, contrast, divergingMap, hex, parseColour, sequentialMap } from "./colour";
 
 /** The methods that can run in the race. */
 export type LaneKind =
@@ -36,50 +36,7 @@ export const LANE_DASHES: Readonly<Record<LaneKind, readonly number[]>> = {
   "reward-kl": [12, 3, 2, 3, 2, 3],
 };
 
-type Colours = Omit<Theme, "probability" | "reward" | "difference">;
-
-const LIGHT: Colours = {
-  name: "light",
-  paper: "#faf9f6",
-  card: "#ffffff",
-  ink: "#1a1d23",
-  muted: "#5b616c",
-  line: "#dedcd5",
-  accent: "#2f4fb0",
-  sample: "#c2410c",
-  lanes: {
-    flowrl: "#0072b2",
-    vargrad: "#3390c9",
-    normalised: "#008f68",
-    published: "#8a6d3b",
-    grpo: "#d55e00",
-    ppo: "#b57900",
-    reinforce: "#bf5f95",
-    "reward-kl": "#7a6bd1",
-  },
-};
-
-const DARK: Colours = {
-  name: "dark",
-  paper: "#0f1115",
-  card: "#171a20",
-  ink: "#eceae5",
-  muted: "#a4a9b4",
-  line: "#30353f",
-  accent: "#8fb0ff",
-  sample: "#ffb454",
-  lanes: {
-    flowrl: "#3f9fe0",
-    vargrad: "#86cdf5",
-    normalised: "#2fc296",
-    published: "#c3a56e",
-    grpo: "#f4813d",
-    ppo: "#efb52f",
-    reinforce: "#e096bf",
-    "reward-kl": "#a699ec",
-  },
-};
-
+/** The colours that the tables run through, beginning with that of the card. */
 const STOPS = {
   light: {
     probability: ["#c6d6f2", "#7d9fe0", "#4457b5", "#221557"],
@@ -95,51 +52,40 @@ const STOPS = {
   },
 };
 
-function withMaps(colours: Colours): Theme {
-  const stops = STOPS[colours.name];
-  const start = parseColour(colours.card) ?? (colours.name === "light" ? [255, 255, 255] : [23, 26, 32]);
-  const rgb = (list: readonly string[]) => list.map((c) => parseColour(c)!);
+/** The theme that `lookup` describes: it gives the value of a CSS custom property. */
+export function themeFrom(lookup: (property: string) => string): Theme {
+  const rgb = (name: string): Rgb => {
+    const text = lookup(`--${name}`);
+    const colour = parseColour(text);
+    if (!colour) throw new Error(`themeFrom: --${name} is "${text}"; wanted a colour such as #1a1d23`);
+    return colour;
+  };
+  const read = (name: string) => hex(rgb(name));
+  const [paper, card] = [rgb("paper"), rgb("card")];
+  const name = contrast(paper, [0, 0, 0]) < contrast(paper, [255, 255, 255]) ? "dark" : "light";
+  const { probability, reward, low, high } = STOPS[name];
+  const stops = (list: readonly string[]) => list.map((colour) => parseColour(colour)!);
+  const lanes = Object.keys(LANE_DASHES).map((kind) => [kind, read(`lane-${kind}`)]);
   return {
-    ...colours,
-    probability: sequentialMap([start, ...rgb(stops.probability)]),
-    reward: sequentialMap([start, ...rgb(stops.reward)]),
-    difference: divergingMap(rgb(stops.low), start, rgb(stops.high)),
+    name,
+    paper: read("paper"),
+    card: read("card"),
+    ink: read("ink"),
+    muted: read("ink-2"),
+    line: read("line"),
+    accent: read("accent"),
+    sample: read("sample"),
+    lanes: Object.fromEntries(lanes) as Record<LaneKind, string>,
+    probability: sequentialMap([card, ...stops(probability)]),
+    reward: sequentialMap([card, ...stops(reward)]),
+    difference: divergingMap(stops(low), card, stops(high)),
   };
 }
 
-/** The built-in light theme: for exports, and where a page defines no colours. */
-export const lightTheme: Theme = withMaps(LIGHT);
-
-/** The built-in dark theme. */
-export const darkTheme: Theme = withMaps(DARK);
-
-const isDark = (paper: Rgb) => contrast(paper, [0, 0, 0]) < contrast(paper, [255, 255, 255]);
-
-/** The theme that `lookup` describes: it gives the value of a CSS custom property, or "" for one that is
- * not set. */
-export function themeFrom(lookup: (property: string) => string): Theme {
-  const paper = parseColour(lookup("--paper"));
-  const base = paper && isDark(paper) ? DARK : LIGHT;
-  const read = (name: string, fallback: string) => lookup(`--${name}`).trim() || fallback;
-  const lanes = Object.entries(base.lanes).map(([kind, colour]) => [kind, read(`lane-${kind}`, colour)]);
-  return withMaps({
-    name: base.name,
-    paper: read("paper", base.paper),
-    card: read("card", base.card),
-    ink: read("ink", base.ink),
-    muted: read("ink-2", base.muted),
-    line: read("line", base.line),
-    accent: read("accent", base.accent),
-    sample: read("sample", base.sample),
-    lanes: Object.fromEntries(lanes) as Record<LaneKind, string>,
-  });
-}
-
-/** The theme that an element's CSS custom properties describe; what they leave out comes from the built-in
- * theme that fits `--paper`. */
+/** The theme that an element's CSS custom properties describe. */
 export function readTheme(element: Element): Theme {
   const style = getComputedStyle(element);
-  return themeFrom((property) => style.getPropertyValue(property).trim());
+  return themeFrom((property) => style.getPropertyValue(property));
 }
 
 /** Calls `changed` whenever the page turns light or dark: by `data-theme` on the root, or by the system. */

@@ -6,10 +6,7 @@ import { decimals, significant, whole } from "../ui/format";
 import type { Mount } from "./panel";
 import { BATCHES, type Curve, type Source, measure } from "./gradient/curve";
 import { type Look, drawCurves, drawGradient, mapHeight } from "./gradient/figures";
-import { formula } from "../ui/formula";
-
-const divergenceFormula = "gradient-divergence";
-const expectedFormula = "gradient-expected";
+import { formula, text } from "../ui/texts";
 
 type Subject = "reference" | "flowrl" | "grpo" | "other";
 /** The gradient of trajectory balance beside that of the divergence: exact, and from a batch. */
@@ -80,12 +77,11 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     ...looks.map(({ name }, i) => h("li", { class: `look-${i}` }, name)),
   );
   const progress = h("p", { class: "note" });
-  const note = h("p", { class: "note" });
 
-  const card = (title: string, text: HTMLElement, figure: HTMLElement) => h("article", { class: "card" }, h("h3", {}, title), figure, text);
+  const card = (title: string, numbers: HTMLElement, figure: HTMLElement) => h("article", { class: "card" }, h("h3", {}, title), figure, numbers);
   body.append(
-    h("div", { class: "theorem" }, fragment(formula(expectedFormula) + formula(divergenceFormula))),
-    h("p", { class: "note" }, "π* is the target. ∇ is the slope by the policy's logits: 16 for the row, then 16 for the column in each row. Orange goes up, blue goes down."),
+    h("div", { class: "theorem" }, fragment(formula("gradient-expected") + formula("gradient-divergence"))),
+    h("p", { class: "note" }, text("gradient-maps")),
     h("div", { class: "controls" }, subjects.element),
     h(
       "div",
@@ -101,11 +97,8 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
       card("∇δ² of one batch", sampledText, maps[2]!.element),
     ),
     h("article", { class: "card curve" }, h("h3", {}, "How far a batch can be trusted"), legend, chart.element, progress),
-    note,
+    h("p", { class: "note" }, text("gradient-proved")),
   );
-  note.textContent =
-    "Proved: the two maps on the left are equal for every policy and every log Z, for log Z multiplies E[∇ log π], which is zero. The number under the second map is rounding. " +
-    "Only measured: how close a batch of samples comes, by means of a few draws. There log Z matters, and which is best depends on the policy: at the start the batch's own is, and not the exact one. At the target the gradient is zero, and its cosine with anything says nothing.";
 
   const weights = (): Float64Array => {
     if (subject === "other") {
@@ -202,7 +195,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
       judge();
       if (done < 1) progress.textContent = `Drawing batches … ${Math.round(100 * done)} %`;
       else {
-        progress.textContent = "Lines are means of 16 batches, whiskers their standard deviation. The vertical line is the batch size above.";
+        progress.textContent = text("gradient-curves");
         chart.setSummary(grown.map(({ mean }, i) => `${looks[i]!.name}: ${[64, 1024].map((n) => `${decimals(mean[BATCHES.indexOf(n)]!, 2)} at ${n}`).join(", ")}`).join(". "));
       }
     });

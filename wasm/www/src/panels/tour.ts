@@ -1,4 +1,5 @@
 import { button, h } from "../ui/dom";
+import { text } from "../ui/texts";
 import type { PanelContext } from "./panel";
 import { type Task, TASKS } from "./tour/tasks";
 
@@ -93,9 +94,10 @@ export function startTour(context: PanelContext): void {
     const now = task();
     if (!now) return;
     const ticked = done.has(now.id);
-    heading.textContent = `${ticked ? "✓ " : ""}${at + 1}. ${now.title}`;
-    why.textContent = now.why;
-    see.textContent = finished() && at === tasks.length - 1 ? `${now.see} That was the whole tour.` : now.see;
+    heading.textContent = `${ticked ? "✓ " : ""}${at + 1}. ${text(`tour-${now.id}`)}`;
+    why.textContent = text(`tour-${now.id}-why`);
+    const end = finished() && at === tasks.length - 1 ? " That was the whole tour." : "";
+    see.textContent = text(`tour-${now.id}-see`) + end;
     see.hidden = !ticked;
     previous.disabled = at === 0;
     next.textContent =
@@ -103,11 +105,11 @@ export function startTour(context: PanelContext): void {
     next.classList.toggle("primary", ticked);
     expand.textContent = `Tour: ${done.size} of ${tasks.length}`;
     dots.replaceChildren(
-      ...tasks.map(({ id, title }, i) => {
+      ...tasks.map(({ id }, i) => {
         const state = done.has(id) ? "done" : "open";
         const dot = button(done.has(id) ? "✓" : String(i + 1), () => turn(i), {
           class: `button dot ${state}`,
-          "aria-label": `Task ${i + 1}, ${state}: ${title}`,
+          "aria-label": `Task ${i + 1}, ${state}: ${text(`tour-${id}`)}`,
         });
         if (i === at) dot.setAttribute("aria-current", "step");
         return h("li", {}, dot);
@@ -124,12 +126,13 @@ export function startTour(context: PanelContext): void {
     else if (previous.disabled && lost === previous) next.focus();
   }
 
-  function tick({ id, title, see: seen }: Task): void {
+  function tick({ id }: Task): void {
     if (done.has(id)) return;
     done.add(id);
     remember(done);
     ends.get(id)?.();
-    context.announce(`Done: ${title}. ${task()?.id === id ? seen : ""} ${done.size} of ${tasks.length}.`);
+    const seen = task()?.id === id ? text(`tour-${id}-see`) : "";
+    context.announce(`Done: ${text(`tour-${id}`)}. ${seen} ${done.size} of ${tasks.length}.`);
     turn(at);
   }
 

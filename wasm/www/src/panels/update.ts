@@ -4,6 +4,7 @@ import { LANES } from "../lanes";
 import { SIDE } from "../state";
 import { button, field, h, segmented, select } from "../ui/dom";
 import { whole } from "../ui/format";
+import { text } from "../ui/texts";
 import type { Mount } from "./panel";
 import { laneCard } from "./update/lane";
 import { STAGES, drawn, told } from "./update/words";
@@ -35,7 +36,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
       void load(at());
     }),
   );
-  const stages = segmented("Step of the update", STAGES.map(([name], i) => [String(i), name] as const), "0", (value) => turn(Number(value)));
+  const stages = segmented("Step of the update", STAGES.map((name, i) => [String(i), name] as const), "0", (value) => turn(Number(value)));
   const back = button("Back", () => turn(stage - 1));
   const next = button("Next", () => turn(stage + 1), { class: "button primary" });
   const play = button("Play slowly", () => (timer ? stop() : start()), { "aria-pressed": "false" });
@@ -54,6 +55,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
   );
 
   const at = () => updates[0]?.step ?? 0;
+  const stageText = () => text(`step-${STAGES[stage]!.toLowerCase()}`);
   const present = () => engine.status.get().step;
 
   function pick(answer: number): void {
@@ -72,7 +74,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     stage = Math.max(0, to);
     stages.choose(String(stage));
     show();
-    announce(`${STAGES[stage]![0]}. ${STAGES[stage]![1]}`);
+    announce(`${STAGES[stage]!}. ${stageText()}`);
   }
 
   /** The update that follows: one of the past, or a step of the race. */
@@ -144,7 +146,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     const most = Math.max(...updates.map(({ before, after }) => after.reduce((max, p, i) => Math.max(max, Math.abs(p - before[i]!)), 0)), 1e-9);
     const scene = { stage, picked, beta: settings.get().beta, peaks: landscape.get().peaks, most };
     cards.forEach((card, i) => card.show(kinds[i]!, updates[i]!, { ...scene, target: targets[kinds[i] === "normalised" ? 1 : 0] }));
-    narration.replaceChildren(h("strong", {}, `${STAGES[stage]![0]}. `), STAGES[stage]![1]);
+    narration.replaceChildren(h("strong", {}, `${STAGES[stage]!}. `), stageText());
     back.disabled = stage === 0;
     const now = Math.max(1, present());
     if (document.activeElement !== slider) slider.value = String(Math.round(1000 * Math.sqrt(Math.min(1, a.step / now))));

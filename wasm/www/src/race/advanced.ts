@@ -3,6 +3,7 @@ import { LANES, LANE_KINDS } from "../lanes";
 import type { PanelContext } from "../panels/panel";
 import { BOUNDS, DEFAULTS, MOST_LANES, type Settings } from "../state";
 import { button, field, h } from "../ui/dom";
+import { text } from "../ui/texts";
 
 /** Which methods race, and the numbers behind them. */
 export function mountAdvanced({ settings, announce }: PanelContext): HTMLElement {
@@ -28,8 +29,8 @@ export function mountAdvanced({ settings, announce }: PanelContext): HTMLElement
     ...LANE_KINDS.map((kind) => {
       const box = h("input", { type: "checkbox", onchange: () => choose(kind, box.checked) });
       boxes.set(kind, box);
-      const { name, mark, about } = LANES[kind];
-      return h("label", { class: "method" }, box, h("span", {}, h("b", {}, h("span", { class: "mark", "data-lane": kind, "aria-hidden": true }, mark), name), h("span", { class: "note" }, about)));
+      const { name, mark } = LANES[kind];
+      return h("label", { class: "method" }, box, h("span", {}, h("b", {}, h("span", { class: "mark", "data-lane": kind, "aria-hidden": true }, mark), name), h("span", { class: "note" }, text(`lane-${kind}`))));
     }),
     full,
   );

@@ -7,6 +7,7 @@ import { SIDE } from "../state";
 import type { Store } from "../store";
 import { button, h } from "../ui/dom";
 import { distance } from "../ui/format";
+import { text } from "../ui/texts";
 import type { Aim } from "./aim";
 import { cell, toggleSeen } from "./view";
 
@@ -51,7 +52,8 @@ export function drawLane(
 /** A card with the policy of a lane. */
 export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKind): LaneCard {
   const { engine, settings } = context;
-  const { name, mark, about } = LANES[kind];
+  const { name, mark } = LANES[kind];
+  const about = text(`lane-${kind}`);
   let lane: LaneFrame | null = null;
   const batches: number[][] = [];
   const index = () => engine.history.get().kinds.indexOf(kind);

@@ -6,21 +6,11 @@ import { METRICS, type Metric } from "../state";
 import type { Store } from "../store";
 import { field, h, select } from "../ui/dom";
 import { distance, significant, whole } from "../ui/format";
+import { text } from "../ui/texts";
 import type { Aim } from "./aim";
 import { cursor, unseen } from "./view";
 
 const LOGARITHMIC: ReadonlySet<Metric> = new Set(["kl", "reverse_kl", "tv"]);
-
-/** What each metric says, for the line below the chart. */
-const ABOUT: Readonly<Record<Metric, string>> = {
-  kl: "How far the policy is from the target, counted where the policy puts its weight. 0 is a match.",
-  reverse_kl: "The same counted where the target has its weight: losing a peak costs much.",
-  tv: "The share of probability that lies in the wrong place.",
-  entropy: "How spread out the policy is; the dashed line is the target's.",
-  modes_found: "Peaks with at least half of the probability that the target gives them.",
-  expected_reward: "The mean reward. A maximiser has more of it than the target: that is what it gave up the rest for.",
-  log_z: "FlowRL's learned normaliser, beside the exact one. Only methods that learn one number for it have it.",
-};
 
 /** The dock of metrics: one chart of all lanes, with a cursor that shares its step with everything else. */
 export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>) {
@@ -131,7 +121,7 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
       if (recent && step - recent.x < 30) marks.pop();
       marks.push({ x: step, text: `β ${significant(now.beta, 3)}` });
     }
-    about.textContent = ABOUT[now.metric];
+    about.textContent = text(`metric-${now.metric}`);
     chooser.value = now.metric;
     refresh();
   });
@@ -140,7 +130,7 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
     fill();
   });
   const chooser = select(Object.entries(METRICS) as [Metric, string][], metric(), (chosen) => settings.patch({ metric: chosen }));
-  about.textContent = ABOUT[metric()];
+  about.textContent = text(`metric-${metric()}`);
   const element = h(
     "div",
     { class: "card metrics", "data-part": "metrics" },

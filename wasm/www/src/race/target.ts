@@ -5,6 +5,7 @@ import { type Drawing, PRESETS, SIDE } from "../state";
 import type { Store } from "../store";
 import { button, field, h, segmented } from "../ui/dom";
 import { decimals, percent } from "../ui/format";
+import { text } from "../ui/texts";
 import type { Aim } from "./aim";
 import { type Layer, type Tool, between, isDrawing, paint, shadesOf } from "./brush";
 import { mountPresets } from "./presets";
@@ -44,8 +45,8 @@ export function mountTarget(context: PanelContext, aim: Store<Aim>): { element: 
       const cursor = drawing && at >= 0 ? at : cell.get();
       layout = heatMap(pen, box, { side: SIDE, values, peaks, cursor, ...look }, theme);
       const max = face === "rewards" ? 1 : values.reduce((most, v) => Math.max(most, v), 0);
-      const text = { target: "probability", rewards: "reward", reference: "probability" }[face];
-      legendBar(pen, { x: 0, y: pen.width + 6, width: pen.width, height: 30 }, { max, label: text, ...look }, theme);
+      const unit = face === "rewards" ? "reward" : "probability";
+      legendBar(pen, { x: 0, y: pen.width + 6, width: pen.width, height: 30 }, { max, label: unit, ...look }, theme);
     },
     onPointer({ type, x, y, pressed, event }) {
       const here = layout?.cellAt(x, y) ?? -1;
@@ -142,7 +143,7 @@ export function mountTarget(context: PanelContext, aim: Store<Aim>): { element: 
     back.disabled = done.length === 0;
     forth.disabled = undone.length === 0;
   };
-  const help = h("p", { class: "note" }, "Drag on the square. Or with the keyboard: arrows move, + and − change a cell, Enter paints with the brush, Ctrl+Z undoes, Esc ends.");
+  const help = h("p", { class: "note" }, text("draw-help"));
   const kit = h("div", { class: "kit", hidden: true }, h("div", { class: "controls" }, tools.element, field("Size", size), back, forth), help);
   function setDrawing(on: boolean): void {
     drawing = on;

@@ -1,24 +1,17 @@
-const cache = new Map<string, Intl.NumberFormat>();
-
-function formatter(options: Intl.NumberFormatOptions): Intl.NumberFormat {
-  const key = JSON.stringify(options);
-  let format = cache.get(key);
-  if (!format) cache.set(key, (format = new Intl.NumberFormat("en", options)));
-  return format;
-}
+import { format } from "../charts/numbers";
 
 /** A number with so many decimals; ∞ and – where there is none. */
 export function decimals(value: number, digits: number): string {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const rounded = Math.abs(value) < 0.5 * 10 ** -digits ? 0 : value;
-  return formatter({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(rounded).replace("-", "−");
+  return format(rounded, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 /** A number with so many significant digits. */
 export function significant(value: number, digits: number): string {
   if (!Number.isFinite(value)) return decimals(value, 0);
-  return formatter({ maximumSignificantDigits: digits }).format(value).replace("-", "−");
+  return format(value, { maximumSignificantDigits: digits });
 }
 
 /** A distance: three decimals, and two significant digits where it is small. */

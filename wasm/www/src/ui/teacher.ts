@@ -1,6 +1,7 @@
 import type { PanelContext } from "../panels/panel";
 import { PARTS, type Part, encode } from "../state";
 import { button, field, h } from "./dom";
+import { text } from "./texts";
 
 const NAMES: Readonly<Record<Part, string>> = {
   lanes: "Policies side by side",
@@ -46,7 +47,7 @@ export function openTeacher({ settings, announce }: PanelContext): void {
       copied.textContent = "Copied.";
     } catch {
       address.select();
-      copied.textContent = "The browser forbids copying; the link is selected, copy it by hand.";
+      copied.textContent = text("teacher-by-hand");
     }
   };
   const dialog = h(
@@ -56,7 +57,7 @@ export function openTeacher({ settings, announce }: PanelContext): void {
     h(
       "p",
       { class: "note" },
-      "A link to this page as it stands, with its landscape and settings, showing only what you leave ticked.",
+      text("teacher-about"),
     ),
     h(
       "fieldset",

@@ -13,7 +13,7 @@ const states: readonly (readonly [string, (page: Page) => Promise<void>])[] = [
     await page.getByRole("button", { name: "Hide GRPO" }).click();
   }],
   ["methods open", (page) => page.getByText("Methods and settings").click()],
-  ["drawing", (page) => page.getByRole("button", { name: "Draw" }).click()],
+  ["drawing", (page) => page.getByRole("button", { name: "Draw", exact: true }).click()],
   ["difference", (page) => page.getByRole("radio", { name: "Difference from the target" }).check()],
   ["in the past", async (page) => {
     await page.getByRole("button", { name: "Pause" }).click();

@@ -159,12 +159,7 @@ test("a full heat map is well-formed in every mode and says where its cells lie"
   const side = 16;
   const values = cone(side).map((v) => Math.exp(v));
   for (const theme of THEMES) {
-    for (const options of [
-      {},
-      { smooth: true },
-      { difference: true, gamma: 1 },
-      { max: 0.5, map: theme.reward },
-    ]) {
+    for (const options of [{}, { difference: true, gamma: 1 }, { max: 0.5, map: theme.reward }]) {
       const { pen, svg } = spyPen(240, 200);
       const samples = { cells: [0, 5, 5, 255, 256, -1, NaN], ages: [0, 0.3, 0.99, 1, 0, 0, 0] };
       const peaks = { cells: [0, 136], covered: [true, false] };
@@ -199,9 +194,9 @@ test("a dot for each sample that is on the grid and not yet gone, the older the 
     {
       side: 16,
       values: new Float64Array(256),
-      samples: { cells, ages: [0, 0, 0.5, 0.9, 1, 0, 0], colour: "#123456" },
+      samples: { cells, ages: [0, 0, 0.5, 0.9, 1, 0, 0] },
     },
-    THEMES[0]!,
+    { ...THEMES[0]!, sample: "#123456" },
   );
   const dots = [
     ...svg().matchAll(/<circle cx="([\d.]+)" cy="([\d.]+)"[^>]*fill="#123456"(?: opacity="([\d.]+)")?/g),

@@ -69,7 +69,7 @@ test("labels never overlap or leave the drawing, from 200 to 1200 pixels", () =>
     const height = 120 + Math.floor(200 * random());
     const n = 2 + Math.floor(300 * random());
     const size = 10 ** (10 * random() - 5);
-    const scale = (["linear", "log", "symlog"] as const)[(width / 10) % 3]!;
+    const scale = (["linear", "log"] as const)[(width / 10) % 2]!;
     const chart: LineChart = {
       series: names.map((name) => ({
         name,
@@ -102,7 +102,7 @@ test("labels never overlap or leave the drawing, from 200 to 1200 pixels", () =>
 });
 
 test("a plot of ordinary size has at least two ticks a way", () => {
-  for (const scale of ["linear", "log", "symlog"] as const) {
+  for (const scale of ["linear", "log"] as const) {
     for (let width = 200; width <= 1200; width += 50) {
       const chart: LineChart = {
         series: [{ name: "a", colour: "#123456", x: xs(100, 20), y: xs(100, 0.01) }],
@@ -142,7 +142,7 @@ test("pixels and data turn into each other", () => {
     y: { label: "y", scale: "log" },
   };
   const layout = lineLayout(svgPen(300, 200, "", ""), { x: 10, y: 20, width: 300, height: 200 }, chart);
-  const { x, y } = layout.toPixel(17, 0.9);
+  const [x, y] = [layout.x.toPixel(17), layout.y.toPixel(0.9)];
   expect(layout.toData(x, y).x).toBeCloseTo(17, 8);
   expect(layout.toData(x, y).y).toBeCloseTo(0.9, 8);
   expect(layout.plot.x).toBeGreaterThanOrEqual(10);
@@ -160,7 +160,7 @@ test("hidden series leave no trace; nothing at all still draws axes", () => {
   );
   expect(paths.some((p) => p.stroke === "#abcdef")).toBe(false);
   expect(layout.y.domain[1]).toBeLessThan(10);
-  for (const scale of ["linear", "log", "symlog"] as const) {
+  for (const scale of ["linear", "log"] as const) {
     for (const y of [[], [NaN, NaN], [0, 0], [3, 3], [-1, -1]]) {
       const spy = spyPen(300, 160);
       const one = { name: "a", colour: "#abcdef", x: y.map((_, i) => i), y };

@@ -1,5 +1,5 @@
 import { expect, test } from "@playwright/test";
-import { formatNumber, formatTick, linearTicks, logTicks, makeScale, symlogTicks } from "../../src/charts";
+import { formatNumber, formatTick, linearTicks, logTicks, makeScale } from "../../src/charts";
 import { roundDomain } from "../../src/charts/domain";
 import { must, seeded } from "./charts-tools";
 
@@ -41,17 +41,11 @@ test("logarithmic ticks are round, inside and few", () => {
   expect(logTicks(0, 1, 4)).toEqual([]);
 });
 
-test("symlog ticks are symmetric around zero", () => {
-  expect(symlogTicks(-100, 100, 1, 6)).toEqual([-100, -10, -1, 0, 1, 10, 100]);
-  expect(symlogTicks(-0.1, 100, 1, 6)).toEqual([0, 1, 10, 100]);
-});
-
 test("scales go there and back, and logarithmic ones hold zeros at their end", () => {
   const random = seeded(4);
   const scales = [
     makeScale("linear", [-3, 7], [200, 10]),
     makeScale("log", [1e-6, 10], [200, 10]),
-    makeScale("symlog", [-50, 900], [0, 300], 0.5),
   ];
   for (const scale of scales) {
     expect(scale.toPixel(NaN)).toBeNaN();

@@ -93,16 +93,6 @@ test("cells of an SVG cover the grid exactly once, in the right colours", () => 
   }
 });
 
-test("smooth cells blend inside the range of their neighbours", () => {
-  const pen = svgPen(10, 10, "t", "d");
-  const rgba = new Uint8ClampedArray([0, 0, 0, 255, 200, 200, 200, 255]);
-  pen.cells({ x: 0, y: 0, width: 10, height: 5 }, 2, rgba, true);
-  const greys = [...pen.svg().matchAll(/fill="#(\w\w)\w{4}"/g)].map((m) => parseInt(m[1]!, 16));
-  expect(greys.length).toBeGreaterThan(3);
-  expect(Math.max(...greys)).toBe(200);
-  expect(Math.min(...greys)).toBe(0);
-});
-
 test("longer, larger and bolder text is wider", () => {
   const style = { fill: "#000", size: 12 };
   expect(estimateWidth("abc", style)).toBeLessThan(estimateWidth("abcd", style));

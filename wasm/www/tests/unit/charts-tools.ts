@@ -1,8 +1,17 @@
-import { type Box, type Pen, type TextStyle, darkTheme, lightTheme, svgPen } from "../../src/charts";
+import { readFileSync } from "node:fs";
+import { type Box, type Pen, type TextStyle, svgPen, themeFrom } from "../../src/charts";
 import { overlaps, textBox } from "../../src/charts/labels";
 
-/** Both built-in themes. */
-export const THEMES = [lightTheme, darkTheme];
+const tokens = readFileSync(new URL("../../src/styles/tokens.css", import.meta.url), "utf8");
+
+/** The values of the page's CSS custom properties, light and dark. */
+export const PROPERTIES = tokens
+  .split("}")
+  .slice(0, 2)
+  .map((block) => new Map([...block.matchAll(/(--[\w-]+): (.*);/g)].map(([, name, value]) => [name!, value!])));
+
+/** Both themes of the page. */
+export const THEMES = PROPERTIES.map((set) => themeFrom((name) => set.get(name) ?? ""));
 
 /** Fails the test. For loops of thousands of checks, where `expect` would take its time for each. */
 export function must(holds: boolean, otherwise: string): void {

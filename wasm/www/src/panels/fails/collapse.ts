@@ -2,6 +2,7 @@ import type { Race } from "flowrl_wasm";
 import { type Figure, createFigure, heatMap } from "../../charts";
 import { button, h, segmented } from "../../ui/dom";
 import { decimals, percent, whole } from "../../ui/format";
+import { text } from "../../ui/texts";
 import type { PanelContext } from "../panel";
 import { inSlices } from "../slices";
 
@@ -16,16 +17,7 @@ const WAYS = [
   { name: "With replay", exploration: 0, replay: 0.5 },
 ] as const;
 
-/** What came of it on the seeds 0 to 9, in `MOST` updates. */
-const MEASURED = {
-  easy:
-    "Measured on ten seeds over 3,000 updates: all four modes on policy on 6 of them, after 700 to 2,350 " +
-    "updates; with exploration on 10, after 650 to 1,150; with replay on 9, after 350 to 1,850.",
-  hard:
-    "Measured on ten seeds over 3,000 updates: all four modes on policy on none; with exploration on 10, " +
-    "after 1,050 to 2,950 updates; with replay on none. A memory holds nothing that was never drawn.",
-};
-type Valley = keyof typeof MEASURED;
+type Valley = "easy" | "hard";
 
 /** A policy as it is drawn: its name, probabilities, and how many modes it has. */
 interface View {
@@ -123,7 +115,7 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
       `Four modes, one near each corner, with ${percent(goal[peaks[0] ?? 0] ?? 0)} at the best point of each.`,
     );
     views[0]!.figure.invalidate();
-    measured.textContent = MEASURED[reward];
+    measured.textContent = text(`collapse-${reward}`);
     show();
   }
 
@@ -142,9 +134,9 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
       shown.probabilities = own.slice(names.length, names.length + SIDE * SIDE);
       found[lane] = measure("modes_found");
       const distance = decimals(measure("tv"), 2);
-      const text = `${found[lane]} of ${measure("modes")} modes, total variation ${distance}`;
-      shown.numbers.textContent = text;
-      shown.figure.setSummary(text);
+      const said = `${found[lane]} of ${measure("modes")} modes, total variation ${distance}`;
+      shown.numbers.textContent = said;
+      shown.figure.setSummary(said);
       shown.figure.invalidate();
     });
     steps.textContent = whole(race.step);

@@ -3,12 +3,8 @@ import type { Part } from "../../state";
 
 /** One thing to do. */
 export interface Task {
-  /** Names it where progress is kept. */
+  /** Names it where progress is kept, and its texts `tour-ID`, `tour-ID-why` and `tour-ID-see`. */
   readonly id: string;
-  readonly title: string;
-  readonly why: string;
-  /** What one sees when it is done. */
-  readonly see: string;
   /** Where on the page: the first of these that is there. */
   readonly where: readonly string[];
   /** The part of the page it needs, which a teacher may have hidden. */
@@ -34,11 +30,6 @@ const setting =
 export const TASKS: readonly Task[] = [
   {
     id: "watch",
-    title: "Let the race run until FlowRL keeps 4 of 4 peaks and GRPO 1",
-    why:
-      "All policies get the same rewards and the same random numbers; only the loss differs. " +
-      "It needs the four peaks with both methods in the race.",
-    see: "FlowRL spreads over all four hills, most on the highest. GRPO has put everything there.",
     where: [".lanes", "#race"],
     watch: ({ engine }, done) =>
       engine.frame.subscribe((frame) => {
@@ -51,25 +42,16 @@ export const TASKS: readonly Task[] = [
   },
   {
     id: "zero",
-    title: "Move β to 0",
-    why: "β says how much reward counts. What is the target when it does not count at all?",
-    see: "The target is the reference, all answers alike. FlowRL follows it; GRPO has no β and stays.",
     where: ["#beta", "#race"],
     watch: setting(({ beta }, before) => beta === 0 && before.beta !== 0),
   },
   {
     id: "high",
-    title: "Move β to 50",
-    why: "At the other end reward is nearly all that counts.",
-    see: "The target is almost the best answer alone. Matching and maximising now ask for the same.",
     where: ["#beta", "#race"],
     watch: setting(({ beta }, before) => beta >= 49 && before.beta < 49),
   },
   {
     id: "past",
-    title: "Pause and drag time backwards",
-    why: "Every policy is kept as it was, so that one can look at the moment when a peak was lost.",
-    see: "The lanes show the past. Play, or “Back to now”, returns.",
     where: ["#scrub", "#race"],
     watch: ({ engine }, done) =>
       engine.status.subscribe(({ shown, step }) => {
@@ -78,18 +60,12 @@ export const TASKS: readonly Task[] = [
   },
   {
     id: "draw",
-    title: "Draw a hill of your own",
-    why: "The reward is anything you like, and the exact target follows at once.",
-    see: "Your hill gets its share of the target. Does FlowRL find it? Does GRPO still care?",
     where: ["[data-part=draw]", "#race"],
     part: "draw",
     watch: setting(({ drawing }, before) => drawing !== null && drawing !== before.drawing),
   },
   {
     id: "methods",
-    title: "Take a method in or out, or show one alone",
-    why: "VarGrad and FlowRL as published also wait for their turn.",
-    see: "The race starts anew when the methods change. One alone is shown large.",
     where: ["[data-part=advanced]", "#race"],
     watch: setting(
       (now, before) =>
@@ -98,11 +74,6 @@ export const TASKS: readonly Task[] = [
   },
   {
     id: "update",
-    title: "Look inside one update",
-    why: "A loss is a number for each sampled answer: too likely, or not likely enough.",
-    see:
-      "FlowRL pushes even a good answer down once it has more than its share. " +
-      "GRPO pushes up whatever beats its batch, however much that has already.",
     where: ["#update"],
     part: "update",
     watch: (_, done) => {
@@ -116,9 +87,6 @@ export const TASKS: readonly Task[] = [
   },
   {
     id: "map",
-    title: "Open the β map and load a cell",
-    why: "One run shows one β and one learning rate. The map shows them all.",
-    see: "The race starts with the cell's settings, and ends as the map foretold.",
     where: ["#map"],
     part: "map",
     watch: ({ settings }, done) => {

@@ -7,10 +7,7 @@ import { fragment, h, uniqueId } from "../../ui/dom";
 import { decimals } from "../../ui/format";
 import { METHODS, judged } from "./methods";
 import { STAGES, type Drawn, drawn, numbersOf, told } from "./words";
-import { formula } from "../../ui/formula";
-
-const drawFormula = "update-draw";
-const moveFormula = "update-move";
+import { formula, text } from "../../ui/texts";
 
 /** What a lane shows. */
 export interface Scene {
@@ -43,9 +40,9 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
 
   const title = h("h3", { id: uniqueId("lane") });
   const rows = STAGES.map(() => ({ formula: h("div", { class: "formula" }), numbers: h("p", { class: "number" }) }));
-  const items = rows.map(({ formula, numbers }, i) => h("li", {}, h("span", { class: "step-name" }, STAGES[i]![0]), formula, numbers));
+  const items = rows.map(({ formula, numbers }, i) => h("li", {}, h("span", { class: "step-name" }, STAGES[i]!), formula, numbers));
   const symbols = h("p", { class: "note" });
-  const text = h("p", { class: "told" });
+  const outcome = h("p", { class: "told" });
   const figure: Figure = createFigure({
     label: "",
     role: "application",
@@ -67,7 +64,7 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
       return true;
     },
   });
-  const element = h("article", { class: "card update-lane", "aria-labelledby": title.id }, title, h("ol", {}, ...items), text, figure.element, symbols);
+  const element = h("article", { class: "card update-lane", "aria-labelledby": title.id }, title, h("ol", {}, ...items), outcome, figure.element, symbols);
 
   return {
     element,
@@ -76,9 +73,11 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
       if (shown?.kind !== kind) {
         title.textContent = LANES[kind].name;
         element.style.setProperty("--lane", `var(--lane-${kind})`);
-        [drawFormula, method.judgement, method.push, moveFormula].forEach((markup, i) => rows[i]!.formula.replaceChildren(fragment(formula(markup))));
+        [["draw"], method.judgement, [method.push], ["move"]].forEach((pieces, i) => {
+          rows[i]!.formula.replaceChildren(fragment(pieces.map((piece) => formula(`update-${piece}`)).join("")));
+        });
         items[1]!.firstElementChild!.textContent = method.residual ? "Residual" : "Advantage";
-        symbols.textContent = method.symbols;
+        symbols.textContent = text(`symbols-${kind}`);
       }
       const list = drawn(update);
       const at = list.findIndex(({ answer }) => answer === scene.picked);
@@ -92,7 +91,7 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
         rows[i]!.numbers.textContent = i <= scene.stage ? line : "";
       });
       const said = told(kind, update, scene.stage, list, picked);
-      text.textContent = said;
+      outcome.textContent = said;
       figure.setLabel(`${LANES[kind].name}: ${CAPTIONS[scene.stage]}. Left and right arrows choose an answer.`);
       figure.setSummary(`${said} ${picked ? numbersOf(kind, update, scene.stage, picked, scene) : ""}`);
       figure.invalidate();

@@ -2,34 +2,18 @@ import type { LaneKind } from "flowrl_wasm";
 import type { Update } from "../../engine/protocol";
 import { decimals, significant } from "../../ui/format";
 
-const delta = "update-delta";
-const group = "update-group";
-const mean = "update-mean";
-const penalty = "update-penalty";
-const push = "update-push";
-const pushBalance = "update-push-balance";
-const pushLeash = "update-push-leash";
-const pushLength = "update-push-length";
-const logRatio = "update-ratio";
-const logRatioByLength = "update-ratio-length";
-const score = "update-score";
-const scoreInGroup = "update-score-group";
-const value = "update-value";
-
 /** Tokens of an answer: its row and its column. */
 const TOKENS = 2;
 
 /** How a method judges an answer. */
 export interface Method {
-  /** MathML of the judgement, δ or A, and of the push. */
-  readonly judgement: string;
+  /** The formulae, after `update-`: the pieces of the judgement, δ or A, and the push. */
+  readonly judgement: readonly string[];
   readonly push: string;
   /** Whether the judgement is a residual δ, which has to vanish; else it is an advantage A. */
   readonly residual: boolean;
   /** The right-hand side of the judgement, in numbers. */
   readonly numbers: (sample: Sample) => string;
-  /** What the symbols mean. */
-  readonly symbols: string;
 }
 
 /** A sample of an update, with what it is judged by. */
@@ -63,61 +47,51 @@ const standardised = (sample: Sample) => {
   return sigma === 0 ? "0" : `(${centred(sample)}) ⁄ ${three(sigma)}`;
 };
 
-const START = "π_ref is the reference, r the reward. ";
-const MEAN = "r̄ is the batch's mean reward";
-
 const BALANCE: Method = {
-  judgement: delta + logRatio + score,
-  push: pushBalance,
+  judgement: ["delta", "ratio", "score"],
+  push: "push-balance",
   residual: true,
   numbers: (s) => `${three(s.update.logZBefore)} ${plus(s.update.logProbs[s.index]!)} ${plus(-s.update.refLogProbs[s.index]!)} ${scored(s)}`,
-  symbols: `${START}log Z is one learned number, B the number of samples.`,
 };
 const LENGTH: Method = {
   ...BALANCE,
-  judgement: delta + logRatioByLength + score,
-  push: pushLength,
+  judgement: ["delta", "ratio-length", "score"],
+  push: "push-length",
   numbers: (s) => `${perToken(s)} ${scored(s)}`,
-  symbols: `${START}|y| = 2 tokens, B samples. π* is here its own target, as of twice the β.`,
 };
 const MEAN_ONLY: Method = {
-  judgement: mean,
-  push,
+  judgement: ["mean"],
+  push: "push",
   residual: false,
   numbers: centred,
-  symbols: `${MEAN}, |y| = 2 tokens, B samples.`,
 };
 
 /** Every method. */
 export const METHODS: Readonly<Record<LaneKind, Method>> = {
   flowrl: BALANCE,
-  vargrad: { ...BALANCE, symbols: `${START}log Z is what the batch itself gives: the mean of the other terms.` },
+  vargrad: BALANCE,
   normalised: LENGTH,
   published: {
     ...LENGTH,
-    judgement: delta + logRatioByLength + scoreInGroup,
+    judgement: ["delta", "ratio-length", "score-group"],
     numbers: (s) => `${perToken(s)} − ${significant(s.beta, 3)} × ${standardised(s)}`,
-    symbols: `${START}${MEAN}, σ its spread, |y| = 2 tokens. What it asks for is sharper than π*, FlowRL's target.`,
   },
   grpo: {
     ...MEAN_ONLY,
-    judgement: group,
-    push: pushLeash,
+    judgement: ["group"],
+    push: "push-leash",
     numbers: standardised,
-    symbols: `${MEAN}, σ its spread, |y| = 2 tokens. k is a weak pull back to the reference.`,
   },
   ppo: {
     ...MEAN_ONLY,
-    judgement: value,
+    judgement: ["value"],
     numbers: ({ update, index }) => `${three(update.rewards[index]!)} ${plus(update.advantages[index]! - update.rewards[index]!)}`,
-    symbols: "V is a learned guess of the reward, |y| = 2 tokens, B samples. PPO goes over a batch four times; this is the first.",
   },
   reinforce: MEAN_ONLY,
   "reward-kl": {
     ...MEAN_ONLY,
-    judgement: mean + penalty,
+    judgement: ["mean", "penalty"],
     numbers: (s) => `${centred(s)} − (${ratio(s)}) ⁄ ${significant(s.beta, 3)}`,
-    symbols: `${MEAN}, |y| = 2 tokens, B samples. What is common to all answers moves nothing on average.`,
   },
 };
 

@@ -24,13 +24,8 @@ export function drawn({ objects, rewards }: Update): Drawn[] {
   return [...found.values()].sort((a, b) => rewards[a.index]! - rewards[b.index]! || a.answer - b.answer);
 }
 
-/** The steps of an update: a name, and what happens in it. */
-export const STAGES = [
-  ["Sample", "Each policy draws a batch of answers: the dots. One of them, in the frame, is followed through the update; choose another by a click or the arrow keys. π is how likely the policy makes it, π* its share of the target."],
-  ["Residual", "Every answer drawn is judged by one number. A residual δ asks whether the answer has its share of the target. An advantage A asks only whether it did better than expected."],
-  ["Gradient", "The number becomes a push on log π of the answer. A residual fades to nothing as an answer gets its share, and turns round beyond it. A reward above the mean keeps pushing up, however likely the answer already is."],
-  ["Move", "Adam makes one step of all pushes together, and the policy has changed: orange where answers became likelier, blue where less likely. Then the next batch is drawn."],
-] as const;
+/** The steps of an update; what happens in it is the text `step-` and its name in lower case. */
+export const STAGES = ["Sample", "Residual", "Gradient", "Move"] as const;
 
 const count = (n: number, one: string, many: string) => `${n} ${n === 1 ? one : many}`;
 
