@@ -11,12 +11,13 @@ const NATIVE: &str = "target/web/examples/race";
 /// Rounds of a run; a round is one update of each of the six policies.
 const ROUNDS: &str = "3000";
 
-/// Builds both with the same options of the compiler, and prints rounds a second of each and their ratio.
+/// Builds both with the same options of the compiler, and prints rounds a second of each and their ratio; then frames a second of the page.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let runs = args.value("--runs")?.unwrap_or(9);
     args.finish()?;
     npm::install()?;
     module::build()?;
+    run_command(npm::tool(npm::VITE, &["build"]))?;
     let chromium = browser::find()?;
     let folder = ["--target-dir", "target"];
     run_command(cargo(
@@ -27,7 +28,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     let (mut native, mut wasm) = (Vec::new(), Vec::new());
     for _ in 0..runs {
         native.push(rate(program(NATIVE, &[ROUNDS]))?);
-        let mut page = npm::script("bench.mjs", &[ROUNDS]);
+        let mut page = npm::script("bench.mjs", &["race", ROUNDS]);
         page.env("CHROMIUM", &chromium);
         wasm.push(rate(page)?);
     }
@@ -38,6 +39,9 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         let [low, median, high] = quartiles(&rates);
         println!("{name:<40} {median:.digits$} ({low:.digits$} to {high:.digits$})");
     }
+    let mut page = npm::script("bench.mjs", &["page"]);
+    page.env("CHROMIUM", &chromium);
+    println!("the page, six lanes drawn:\n{}", output(page).ok_or("bench.mjs page failed; run it by hand to see why")?);
     Ok(())
 }
 
