@@ -12,6 +12,7 @@ import "./styles/gradient.css";
 import "./styles/runs.css";
 import "./styles/teacher.css";
 import "./styles/tour.css";
+import "./styles/tree.css";
 import "./styles/update.css";
 import { runRace } from "./engine/worker";
 import { startPage } from "./main";
