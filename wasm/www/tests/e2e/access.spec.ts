@@ -13,10 +13,10 @@ const states: readonly (readonly [string, (page: Page) => Promise<void>])[] = [
     await page.getByRole("button", { name: "Hide GRPO" }).click();
   }],
   ["methods open", (page) => page.getByText("Methods and settings").click()],
-  ["drawing", (page) => page.getByRole("button", { name: "Draw", exact: true }).click()],
+  ["drawing", (page) => page.locator("#race").getByRole("button", { name: "Draw", exact: true }).click()],
   ["difference", (page) => page.getByRole("radio", { name: "Difference from the target" }).check()],
   ["in the past", async (page) => {
-    await page.getByRole("button", { name: "Pause" }).click();
+    await page.locator("#race").getByRole("button", { name: "Pause", exact: true }).click();
     await page.getByLabel("Time: back to an earlier step").focus();
     await page.keyboard.press("Home");
     await page.getByRole("button", { name: "Go on from here" }).waitFor();

@@ -9,7 +9,7 @@ const drawn = (page: import("@playwright/test").Page) =>
 
 test("rewards are drawn with the mouse, undone and done again, and live in the link", async ({ page }) => {
   await open(page, "#v=1&p=needle");
-  await page.getByRole("button", { name: "Draw" }).click();
+  await page.locator("#race").getByRole("button", { name: "Draw", exact: true }).click();
   const canvas = page.locator(".target canvas").first();
   await expect(canvas).toHaveAccessibleName("Reward of every answer");
   const box = (await canvas.boundingBox())!;
@@ -36,7 +36,7 @@ test("rewards are drawn with the mouse, undone and done again, and live in the l
 
 test("and with the keyboard", async ({ page }) => {
   await open(page, "#v=1&p=needle");
-  await page.getByRole("button", { name: "Draw" }).click();
+  await page.locator("#race").getByRole("button", { name: "Draw", exact: true }).click();
   const canvas = page.locator(".target canvas").first();
   await expect(canvas).toBeFocused();
   await page.keyboard.press("ArrowLeft");
@@ -53,14 +53,14 @@ test("and with the keyboard", async ({ page }) => {
   await page.keyboard.press("Enter");
   expect((await drawn(page))!.rewards[cell + 1]).toBeGreaterThan(0);
   await page.keyboard.press("Escape");
-  await expect(page.getByRole("button", { name: "Draw" })).toBeFocused();
+  await expect(page.locator("#race").getByRole("button", { name: "Draw", exact: true })).toBeFocused();
   await expect(page.locator("#announcer")).toContainText(/Row|[0-9]/);
 });
 
 test("the reference is drawn in the same way, and never loses all its weight", async ({ page }) => {
   await open(page);
-  await page.getByRole("radio", { name: "Reference" }).check();
-  await page.getByRole("button", { name: "Draw" }).click();
+  await page.locator("#race").getByRole("radio", { name: "Reference" }).check();
+  await page.locator("#race").getByRole("button", { name: "Draw", exact: true }).click();
   await page.getByRole("radio", { name: "Erase" }).check();
   const canvas = page.locator(".target canvas").first();
   // Not below a bar that stays in place.
@@ -84,7 +84,7 @@ test.describe("with a finger", () => {
     await canvas.scrollIntoViewIfNeeded();
     await canvas.tap({ position: { x: 100, y: 100 } });
     expect(await drawn(page)).toBeNull();
-    await page.getByRole("button", { name: "Draw" }).click();
+    await page.locator("#race").getByRole("button", { name: "Draw", exact: true }).click();
     await canvas.tap({ position: { x: 100, y: 100 } });
     expect((await drawn(page))!.rewards.filter((shade) => shade > 10).length).toBeGreaterThan(2);
     expect(await canvas.evaluate((element) => element.style.touchAction)).toBe("none");

@@ -9,7 +9,7 @@ test("it runs without a click, and pauses under reduced motion", async ({ browse
   await calm.waitForFunction(() => Boolean(window.flowrl?.engine.frame.get()));
   await calm.waitForTimeout(500);
   expect(await calm.evaluate(() => window.flowrl.engine.status.get().step)).toBe(0);
-  await calm.getByRole("button", { name: "Play" }).click();
+  await calm.locator("#race").getByRole("button", { name: "Play", exact: true }).click();
   await calm.waitForFunction(() => window.flowrl.engine.status.get().step > 5);
   await calm.close();
 });
@@ -41,7 +41,7 @@ test("the same seed gives the same table, another seed another", async ({ page }
 test("β moves the target within a frame, by keyboard and by mouse", async ({ page }) => {
   await open(page);
   await page.evaluate(() => window.flowrl.engine.pause());
-  const slider = page.getByLabel("How much reward counts");
+  const slider = page.locator("#beta");
   const target = () =>
     page.evaluate(
       () =>
@@ -96,7 +96,7 @@ test("time goes back, and on from there", async ({ page }) => {
   const shown = await page.evaluate(() => window.flowrl.engine.status.get().shown);
   await page.getByRole("button", { name: "Go on from here" }).click();
   await page.waitForFunction((from) => window.flowrl.engine.status.get().step > from, shown!);
-  await page.getByRole("button", { name: "Pause" }).click();
+  await page.locator("#race").getByRole("button", { name: "Pause", exact: true }).click();
   const csv = await page.evaluate(() => window.flowrl.engine.csv());
   expect(csv).toContain(`\n${shown},flowrl,`);
 });

@@ -19,7 +19,7 @@ export async function open(page: Page, hash = ""): Promise<void> {
 /** Stops the race, starts it anew, and takes exactly so many steps. */
 export async function runTo(page: Page, steps: number): Promise<void> {
   await page.evaluate(() => window.flowrl.engine.pause());
-  await page.getByRole("button", { name: "Restart" }).click();
+  await page.locator("#race").getByRole("button", { name: "Restart", exact: true }).click();
   await page.waitForFunction(() => window.flowrl.engine.status.get().step === 0);
   await page.evaluate((n) => window.flowrl.engine.step(n), steps);
   await page.waitForFunction((n) => window.flowrl.engine.status.get().step === n, steps);
