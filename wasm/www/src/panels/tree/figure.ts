@@ -7,7 +7,7 @@ export const ROW = 25;
 /** Pixels of a branch through which everything flows. */
 const WIDEST = 1.5 * ROW;
 /** Room for the text of an answer, and for a number. */
-const LABEL = 46;
+const LABEL = 54;
 const NUMBER = 38;
 
 /** What the picture of a tree shows. */
