@@ -3,7 +3,7 @@ import { type Theme, bars, createFigure } from "../charts";
 import { byId } from "../ui/dom";
 import { decimals, distance, percent, whole } from "../ui/format";
 import type { Mount } from "./panel";
-import { ROW, drawTree } from "./tree/figure";
+import { drawTree, rowHeight } from "./tree/figure";
 import { depthOf, rowsOf } from "./tree/layout";
 
 const SYMBOLS = 2;
@@ -50,7 +50,7 @@ export const mount: Mount = (body, { wasm, announce }) => {
   const figure = createFigure({
     label: "Token tree. The arrow keys move over the answers.",
     role: "application",
-    height: rows.length * ROW,
+    height: (width) => rows.length * rowHeight(width),
     draw: (pen, theme) => {
       const probabilities = shown[view]!.p;
       const flow = tree.flow(Array.from(probabilities));
@@ -58,7 +58,7 @@ export const mount: Mount = (body, { wasm, announce }) => {
       drawTree(pen, theme, { symbols: SYMBOLS, rows, names, modes, flow, probabilities, exact: view > 2 ? exact : undefined, chosen, colour: colourOf(theme, view) });
     },
     onPointer: ({ type, y }) => {
-      if (type !== "leave") choose(rows[Math.floor(y / ROW)]);
+      if (type !== "leave") choose(rows[Math.floor(y / rowHeight(figure.canvas.clientWidth))]);
     },
     onKey: ({ key }) => {
       const row = rows.indexOf(chosen);

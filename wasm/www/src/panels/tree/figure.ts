@@ -2,10 +2,8 @@ import type { Pen, Theme } from "../../charts";
 import { percent } from "../../ui/format";
 import { branchesOf, depthOf } from "./layout";
 
-/** Height of a row in pixels. */
-export const ROW = 25;
-/** Pixels of a branch through which everything flows. */
-const WIDEST = 1.5 * ROW;
+/** Height of a row in a figure of this width, in pixels. */
+export const rowHeight = (width: number): number => (width < 560 ? 25 : 34);
 /** Room for the text of an answer, and for a number. */
 const LABEL = 54;
 const NUMBER = 38;
@@ -28,23 +26,26 @@ export interface TreePicture {
 /** Draws a tree from left to right, with a bar for every answer at its right end. */
 export function drawTree(pen: Pen, theme: Theme, picture: TreePicture): void {
   const { symbols, rows, names, flow, probabilities, exact, chosen, colour } = picture;
+  const height = rowHeight(pen.width);
+  /** Pixels of a branch through which everything flows. */
+  const full = 1.5 * height;
   const bar = Math.min(360, 0.27 * pen.width);
   const right = pen.width - bar - NUMBER - LABEL;
   const column = (right - 6) / (depthOf(rows.length - 1, symbols) + 0.7);
   const x = (node: number) => 6 + column * depthOf(node, symbols);
-  const y = (node: number) => (rows.indexOf(node) + 0.5) * ROW;
+  const y = (node: number) => (rows.indexOf(node) + 0.5) * height;
   const onPath = (node: number): boolean => {
     let at = chosen;
     while (at > node) at = Math.floor((at - 1) / symbols);
     return at === node;
   };
 
-  pen.rect({ x: 0, y: y(chosen) - ROW / 2, width: pen.width, height: ROW }, { fill: theme.accent, alpha: 0.12 }, 4);
+  pen.rect({ x: 0, y: y(chosen) - height / 2, width: pen.width, height }, { fill: theme.accent, alpha: 0.12 }, 4);
   for (const { from, to, width, start } of branchesOf(flow, probabilities, symbols)) {
-    const half = Math.max(0.4, (width * WIDEST) / 2);
+    const half = Math.max(0.4, (width * full) / 2);
     const ends = to === from;
     const [x0, x1] = [x(from), ends ? Math.min(right, x(from) + 0.7 * column) : x(to)];
-    const [y0, y1] = [y(from) + start * WIDEST, y(to)];
+    const [y0, y1] = [y(from) + start * full, y(to)];
     const upper: number[] = [];
     const lower: number[] = [];
     for (let i = 0; i <= 16; i++) {
@@ -61,8 +62,8 @@ export function drawTree(pen: Pen, theme: Theme, picture: TreePicture): void {
     pen.path([...upper, ...lower], { fill: ends ? colour : theme.muted, alpha: lit ? 0.85 : ends ? 0.4 : 0.3 }, true);
   }
   for (const node of rows) {
-    const height = Math.max(6, (flow[node] ?? 0) * WIDEST);
-    pen.rect({ x: x(node) - 2, y: y(node) - height / 2, width: 4, height }, { fill: theme.ink }, 2);
+    const tall = Math.max(6, (flow[node] ?? 0) * full);
+    pen.rect({ x: x(node) - 2, y: y(node) - tall / 2, width: 4, height: tall }, { fill: theme.ink }, 2);
     const style = { fill: theme.ink, size: 12, baseline: "middle", halo: theme.card } as const;
     if (node > 0) pen.text(x(node) - 6, y(node), names[node]?.slice(-1) ?? "", { ...style, anchor: "end" });
     drawAnswer(node);
