@@ -3,6 +3,7 @@
 // JavaScript spells names in its own way, and a getter is no constant function there.
 #![allow(clippy::missing_const_for_fn, clippy::must_use_candidate)]
 
+mod inside;
 #[cfg(target_arch = "wasm32")]
 mod number;
 mod race;
