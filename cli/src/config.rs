@@ -136,6 +136,14 @@ impl Config {
         if self.task.kind.is_lab() { crate::lab::max_length(&self.task) } else { Ok(self.sampling.max_tokens) }
     }
 
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// A device that is not there.
+    pub fn device(&self) -> Result<Device> {
+        device::open(self.train.device, self.train.precision, self.train.threads)
+    }
+
     /// What the training loop needs.
     ///
     /// # Errors

@@ -4,7 +4,9 @@
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-#ifndef EMULATED
+#ifdef EMULATED
+#define CHECK_ALIGNED(pointer, bytes) shim_check_aligned(pointer, bytes)
+#else
 #define SHARED(type, name, count) __shared__ type name[count]
 #define DYNAMIC_SHARED(type, name) extern __shared__ __align__(16) type name[]
 #define CHECK_ALIGNED(pointer, bytes)

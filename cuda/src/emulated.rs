@@ -7,8 +7,25 @@ use crate::cache;
 use crate::error::Error;
 use crate::unit::Unit;
 
-const SHIM: &str = include_str!("../emulator/shim.hpp");
-const RUNTIME: &str = include_str!("../emulator/runtime.cpp");
+/// Lists the emulator's files by name, with their text.
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../emulator/", $name)))),*];
+    };
+}
+
+files![
+    "block.hpp",
+    "fiber.hpp",
+    "interface.hpp",
+    "intrinsics.hpp",
+    "order.hpp",
+    "report.hpp",
+    "runtime.cpp",
+    "shared.hpp",
+    "shim.hpp",
+    "warp.hpp",
+];
 
 /// In which order the emulator runs the threads of a block, and the blocks of a grid. A kernel whose result depends on it has a race.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,7 +74,7 @@ impl EmulatorOptions {
 
 /// Compiles a unit, or finds it compiled; the path of a shared library.
 pub(crate) fn compile(unit: Unit, options: &EmulatorOptions) -> Result<PathBuf, Error> {
-    let runtime = build("the emulator", RUNTIME, &["-pthread"], options)?;
+    let runtime = build("the emulator", "#include \"runtime.cpp\"\n", &["-pthread"], options)?;
     let entries: String = unit.kernels().iter().map(|name| format!("EMULATED_KERNEL({name})\n")).collect();
     let text = format!("#define EMULATED 1\n#include \"shim.hpp\"\n{}\n{entries}", unit.source());
     build(&unit.name(), &text, &[path_str(&runtime)?], options)
@@ -70,8 +87,10 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let added = options.flags.join(" ");
     let folder = cache::folder().join("emulator");
+    let emulator: Vec<&str> = FILES.iter().flat_map(|(name, text)| [*name, *text]).collect();
+    let emulator = cache::key(&emulator);
     // Not in `extra`: the runtime's path follows from its text.
-    let key = cache::key(&[SHIM, RUNTIME, text, &compiler, &added, &FLAGS.concat()]);
+    let key = cache::key(&[&emulator, text, &compiler, &added, &FLAGS.concat()]);
     let library = folder.join(format!("{key}{}", std::env::consts::DLL_SUFFIX));
     if library.exists() {
         return Ok(library);
@@ -80,9 +99,14 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
         operation: format!("write compiled kernels to {}", folder.display()),
         message: format!("{error}; set FLOWRL_CACHE_DIR to a folder that can be written"),
     };
-    // The shim's name holds its text's key: versions of it do not meet.
-    let headers = folder.join(cache::key(&[SHIM]));
-    cache::store(&headers.join("shim.hpp"), SHIM.as_bytes()).map_err(unwritable)?;
+    // The folder's name follows from the files' text: versions do not meet.
+    let headers = folder.join(emulator);
+    for (name, text) in FILES {
+        let path = headers.join(name);
+        if !path.exists() {
+            cache::store(&path, text.as_bytes()).map_err(unwritable)?;
+        }
+    }
     let source = folder.join(format!("{key}.cpp"));
     cache::store(&source, text.as_bytes()).map_err(unwritable)?;
     let output = cache::temporary(&library);
@@ -104,4 +128,18 @@ fn path_str(path: &Path) -> Result<&str, Error> {
         operation: "find the cache of compiled kernels".to_owned(),
         message: format!("{} is not UTF-8; set FLOWRL_CACHE_DIR to a folder whose name is", path.display()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_listed() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/emulator");
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        assert_eq!(names, FILES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
 }
