@@ -1,0 +1,241 @@
+// Fibers: stacks of their own, and the switch from one to another, by hand where the processor is known.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define EMULATOR_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EMULATOR_ASAN 1
+#endif
+#endif
+
+#ifdef EMULATOR_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+#if !defined(__x86_64__) && !defined(__aarch64__) && !defined(EMULATOR_UCONTEXT)
+#define EMULATOR_UCONTEXT 1
+#endif
+
+#ifdef EMULATOR_UCONTEXT
+#include <ucontext.h>
+#else
+/// Saves the registers that a call preserves and the stack pointer at `from`, and goes on where `to` was saved.
+extern "C" __attribute__((visibility("hidden"))) void emulator_switch_stack(void** from, void* to);
+
+#ifdef __APPLE__
+#define EMULATOR_SYMBOL "_emulator_switch_stack"
+#else
+#define EMULATOR_SYMBOL "emulator_switch_stack"
+#endif
+
+#ifdef __x86_64__
+asm(".text\n"
+    ".p2align 4\n"
+    EMULATOR_SYMBOL ":\n"
+    "pushq %rbp\n"
+    "pushq %rbx\n"
+    "pushq %r12\n"
+    "pushq %r13\n"
+    "pushq %r14\n"
+    "pushq %r15\n"
+    "movq %rsp, (%rdi)\n"
+    "movq %rsi, %rsp\n"
+    "popq %r15\n"
+    "popq %r14\n"
+    "popq %r13\n"
+    "popq %r12\n"
+    "popq %rbx\n"
+    "popq %rbp\n"
+    // A jump, unlike a return, is predicted by where it went before, and fibers mostly go on at one place.
+    "popq %rcx\n"
+    "jmp *%rcx\n");
+#else
+asm(".text\n"
+    ".p2align 4\n"
+    EMULATOR_SYMBOL ":\n"
+    "sub sp, sp, #160\n"
+    "stp x19, x20, [sp]\n"
+    "stp x21, x22, [sp, #16]\n"
+    "stp x23, x24, [sp, #32]\n"
+    "stp x25, x26, [sp, #48]\n"
+    "stp x27, x28, [sp, #64]\n"
+    "stp x29, x30, [sp, #80]\n"
+    "stp d8, d9, [sp, #96]\n"
+    "stp d10, d11, [sp, #112]\n"
+    "stp d12, d13, [sp, #128]\n"
+    "stp d14, d15, [sp, #144]\n"
+    "mov x9, sp\n"
+    "str x9, [x0]\n"
+    "mov sp, x1\n"
+    "ldp x19, x20, [sp]\n"
+    "ldp x21, x22, [sp, #16]\n"
+    "ldp x23, x24, [sp, #32]\n"
+    "ldp x25, x26, [sp, #48]\n"
+    "ldp x27, x28, [sp, #64]\n"
+    "ldp x29, x30, [sp, #80]\n"
+    "ldp d8, d9, [sp, #96]\n"
+    "ldp d10, d11, [sp, #112]\n"
+    "ldp d12, d13, [sp, #128]\n"
+    "ldp d14, d15, [sp, #144]\n"
+    "add sp, sp, #160\n"
+    "ret\n");
+#endif
+#endif
+
+namespace emulator {
+
+#ifdef EMULATOR_ASAN
+// AddressSanitizer puts its zones between the variables of each frame.
+constexpr size_t STACK_BYTES = 512 << 10;
+#else
+constexpr size_t STACK_BYTES = 64 << 10;
+#endif
+/// Memory below a stack in which an overflow does no harm until it is seen. Below it lies a page that cannot be touched.
+constexpr size_t SLACK_BYTES = 64 << 10;
+constexpr size_t GUARD_BYTES = 64 << 10;
+constexpr uint64_t CANARY = 0x5bd1e995c0ffee11;
+
+/// A stack and what is saved of the computation on it. A thread of the operating system is one too, without a stack of ours.
+class Fiber {
+public:
+    /// The fiber of the running thread of the operating system.
+    Fiber() = default;
+
+    /// A fiber with a stack of its own; `number` places its frames so that stacks do not compete for the same lines of the cache.
+    explicit Fiber(size_t number) : colour_(number % 32 * 128) {
+        map_ = static_cast<char*>(mmap(nullptr, MAP_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+        if (map_ == MAP_FAILED || mprotect(map_ + GUARD_BYTES, MAP_BYTES - GUARD_BYTES, PROT_READ | PROT_WRITE) != 0) {
+            // Out of address space: nothing of ours can be saved.
+            __builtin_trap();
+        }
+        limit_ = map_ + GUARD_BYTES + SLACK_BYTES;
+    }
+
+    ~Fiber() {
+        if (map_ != nullptr) munmap(map_, MAP_BYTES);
+    }
+
+    Fiber(const Fiber&) = delete;
+    Fiber& operator=(const Fiber&) = delete;
+
+    /// Makes the next switch to this fiber call `entry`, which must not return. What ran on the stack is forgotten.
+    void prepare(void (*entry)()) {
+        for (size_t i = 0; i < CANARIES; ++i) canaries()[i] = CANARY;
+        char* const top = map_ + MAP_BYTES - colour_;
+#ifdef EMULATOR_ASAN
+        ASAN_UNPOISON_MEMORY_REGION(limit_, STACK_BYTES);
+        bottom_ = limit_;
+        size_ = STACK_BYTES;
+        shadow_ = nullptr;
+#endif
+#if defined(EMULATOR_UCONTEXT)
+        getcontext(&context_);
+        context_.uc_stack.ss_sp = limit_;
+        context_.uc_stack.ss_size = static_cast<size_t>(top - limit_);
+        context_.uc_link = nullptr;
+        makecontext(&context_, entry, 0);
+#elif defined(__x86_64__)
+        // Six registers, the address to go to, and an empty return address; a function expects the stack at 8 modulo 16.
+        void** const frame = reinterpret_cast<void**>(top - 16) - 6;
+        memset(frame, 0, 8 * sizeof(void*));
+        frame[6] = reinterpret_cast<void*>(entry);
+        context_ = frame;
+#else
+        void** const frame = reinterpret_cast<void**>(top - 160);
+        memset(frame, 0, 160);
+        frame[11] = reinterpret_cast<void*>(entry);
+        context_ = frame;
+#endif
+    }
+
+    /// Goes on with another fiber, until one switches back to this. A fiber that is `done` never goes on; it is prepared anew.
+    void switch_to(Fiber& next, [[maybe_unused]] bool done = false) {
+#ifdef EMULATOR_ASAN
+        next.origin_ = this;
+        __sanitizer_start_switch_fiber(done ? nullptr : &shadow_, next.bottom_, next.size_);
+#endif
+#ifdef EMULATOR_UCONTEXT
+        swapcontext(&context_, &next.context_);
+#else
+        emulator_switch_stack(&context_, next.context_);
+#endif
+        arrived();
+    }
+
+    /// What a fiber does first, so that AddressSanitizer knows which stack it is on.
+    void arrived() {
+#ifdef EMULATOR_ASAN
+        __sanitizer_finish_switch_fiber(shadow_, &origin_->bottom_, &origin_->size_);
+#endif
+    }
+
+    /// Whether the caller's frame lies in the part of the stack that it may use.
+    bool fits() const { return static_cast<char*>(__builtin_frame_address(0)) >= limit_; }
+
+    /// Whether anything was written at the stack's limit.
+    bool overflowed() const {
+        for (size_t i = 0; i < CANARIES; ++i) {
+            if (canaries()[i] != CANARY) return true;
+        }
+        return false;
+    }
+
+private:
+    static constexpr size_t MAP_BYTES = GUARD_BYTES + SLACK_BYTES + STACK_BYTES;
+    static constexpr size_t CANARIES = 8;
+
+    uint64_t* canaries() const { return reinterpret_cast<uint64_t*>(limit_) - CANARIES; }
+
+#ifdef EMULATOR_UCONTEXT
+    ucontext_t context_;
+#else
+    void* context_ = nullptr;
+#endif
+    char* map_ = nullptr;
+    char* limit_ = nullptr;
+    size_t colour_ = 0;
+#ifdef EMULATOR_ASAN
+    const void* bottom_ = nullptr;
+    size_t size_ = 0;
+    void* shadow_ = nullptr;
+    Fiber* origin_ = nullptr;
+#endif
+};
+
+/// Fibers that were made once and are used again.
+class FiberPool {
+public:
+    Fiber& take() {
+        if (free_.empty()) {
+            all_.push_back(std::make_unique<Fiber>(all_.size() + 1));
+            return *all_.back();
+        }
+        Fiber* const fiber = free_.back();
+        free_.pop_back();
+        return *fiber;
+    }
+
+    void give_back(Fiber& fiber) { free_.push_back(&fiber); }
+
+    /// Takes all fibers back, whatever ran on them.
+    void abandon() {
+        free_.clear();
+        for (const auto& fiber : all_) free_.push_back(fiber.get());
+    }
+
+private:
+    std::vector<std::unique_ptr<Fiber>> all_;
+    std::vector<Fiber*> free_;
+};
+
+}  // namespace emulator

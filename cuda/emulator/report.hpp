@@ -1,0 +1,103 @@
+// What error messages say: which threads wait where, and why that cannot end.
+#pragma once
+
+#include "block.hpp"
+
+namespace emulator {
+
+/// Ascending numbers as ranges: "0-30, 32".
+inline std::string ranges(const std::vector<unsigned>& numbers) {
+    std::string text;
+    for (size_t first = 0; first < numbers.size();) {
+        size_t last = first;
+        while (last + 1 < numbers.size() && numbers[last + 1] == numbers[last] + 1) ++last;
+        if (!text.empty()) text += ", ";
+        text += std::to_string(numbers[first]);
+        if (last > first) text += "-" + std::to_string(numbers[last]);
+        first = last + 1;
+    }
+    return text;
+}
+
+inline std::string ranges(uint32_t lanes) {
+    std::vector<unsigned> numbers;
+    for (unsigned lane = 0; lane < WARP; ++lane) {
+        if (lanes >> lane & 1) numbers.push_back(lane);
+    }
+    return ranges(numbers);
+}
+
+inline std::string coordinates(uint3 at) {
+    return "(" + std::to_string(at.x) + "," + std::to_string(at.y) + "," + std::to_string(at.z) + ")";
+}
+
+inline std::string hexadecimal(uint64_t number, int digits) {
+    std::string text;
+    for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) text += "0123456789abcdef"[number >> shift & 15];
+    return "0x" + text;
+}
+
+/// "__syncwarp(0xffffffff) at kernel.cu:12"
+inline std::string describe(const Call& call) {
+    static const char* const names[] = {"__syncthreads", "__syncthreads_or", "__syncthreads_and", "__syncthreads_count",
+                                        "__syncwarp",    "__shfl_sync",      "__shfl_up_sync",    "__shfl_down_sync",
+                                        "__shfl_xor_sync", "__ballot_sync",  "__any_sync",        "__all_sync"};
+    std::string text = names[static_cast<unsigned>(call.operation)];
+    text += call.operation <= Operation::BARRIER_COUNT ? "()" : "(" + hexadecimal(call.mask, 8) + ")";
+    return text + " at " + call.file + ":" + std::to_string(call.line);
+}
+
+inline std::string Worker::kernel_and_block() const {
+    return std::string("kernel ") + launch_->kernel->name + ", block " + coordinates(place_.block);
+}
+
+inline void Worker::report_thread(const std::string& what) {
+    error_ = kernel_and_block() + ", thread " + coordinates(current_->index) + ": " + what;
+}
+
+/// "threads 0-31 wait in …; threads 32-63 have returned"
+inline std::string Worker::who_waits_where() const {
+    std::vector<std::pair<std::string, std::vector<unsigned>>> groups;
+    for (const Lane& lane : lanes_) {
+        const std::string state = lane.returned                ? "have returned"
+                                  : lane.call != nullptr       ? "wait in " + describe(*lane.call)
+                                                               : "are not there yet";
+        auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group.first == state; });
+        if (group == groups.end()) group = groups.insert(groups.end(), {state, {}});
+        group->second.push_back(number_of(lane));
+    }
+    std::string text;
+    for (const auto& [state, threads] : groups) text += (text.empty() ? "threads " : "; threads ") + ranges(threads) + " " + state;
+    return text;
+}
+
+/// Why the lanes of a mask do not meet: "" if they may still.
+inline std::string Worker::explain_warp(unsigned warp, const Call& call) const {
+    uint32_t returned = 0, elsewhere = 0, here = 0;
+    for (uint32_t rest = call.mask; rest != 0; rest &= rest - 1) {
+        const unsigned lane = static_cast<unsigned>(__builtin_ctz(rest));
+        const Lane& other = lanes_[warp * WARP + lane];
+        const uint32_t bit = uint32_t{1} << lane;
+        if (other.returned) {
+            returned |= bit;
+        } else if (other.call != nullptr) {
+            (other.call->operation == call.operation && other.call->mask == call.mask ? here : elsewhere) |= bit;
+        }
+    }
+    if (returned == 0 && elsewhere == 0) return {};
+    std::string text = kernel_and_block() + ", warp " + std::to_string(warp) + ": lanes " + ranges(here) + " wait in " + describe(call);
+    if (returned != 0) return text + " for lanes " + ranges(returned) + ", which have returned";
+    return text + " for lanes " + ranges(elsewhere) + ", which wait elsewhere: " + who_waits_where();
+}
+
+/// Why no thread of the block can go on, though some have not returned.
+inline std::string Worker::explain_stall() const {
+    for (const Lane& lane : lanes_) {
+        if (lane.returned || lane.call->operation <= Operation::BARRIER_COUNT) continue;
+        const std::string reason = explain_warp(number_of(lane) / WARP, *lane.call);
+        if (!reason.empty()) return reason;
+    }
+    return kernel_and_block() + ": divergent barrier: " + who_waits_where();
+}
+
+}  // namespace emulator

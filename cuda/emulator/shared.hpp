@@ -1,0 +1,146 @@
+// A block's shared memory: an allocation for each array, so that what runs over the end of one is seen.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "fiber.hpp"
+#include "interface.hpp"
+
+namespace emulator {
+
+/// What a block may use in all, and what static arrays may take of it.
+constexpr uint64_t SHARED_LIMIT = 227 << 10;
+constexpr uint64_t STATIC_SHARED_LIMIT = 48 << 10;
+
+/// An allocation with canaries on both sides, which under AddressSanitizer cannot be touched at all.
+class SharedAllocation {
+public:
+    /// The memory is aligned to `alignment` and to no larger power of two, so that nobody relies on more.
+    SharedAllocation(const SharedArray* array, uint64_t bytes, uint64_t alignment) : array_(array), bytes_(bytes) {
+        const uint64_t before = (CANARY_BYTES + alignment - 1) / alignment * alignment;
+        offset_ = before % (2 * alignment) == 0 ? before + alignment : before;
+        base_ = static_cast<char*>(::operator new(offset_ + bytes_ + CANARY_BYTES, ALIGNMENT));
+#ifdef EMULATOR_ASAN
+        ASAN_POISON_MEMORY_REGION(base_, offset_);
+        ASAN_POISON_MEMORY_REGION(base_ + offset_ + bytes_, CANARY_BYTES);
+#endif
+    }
+
+    ~SharedAllocation() {
+        if (base_ == nullptr) return;
+#ifdef EMULATOR_ASAN
+        ASAN_UNPOISON_MEMORY_REGION(base_, offset_ + bytes_ + CANARY_BYTES);
+#endif
+        ::operator delete(base_, ALIGNMENT);
+    }
+
+    SharedAllocation(SharedAllocation&& other) noexcept
+        : filled(other.filled), array_(other.array_), base_(other.base_), bytes_(other.bytes_), offset_(other.offset_) {
+        other.base_ = nullptr;
+    }
+
+    const SharedArray* array() const { return array_; }
+    char* data() const { return base_ + offset_; }
+    uint64_t bytes() const { return bytes_; }
+
+    /// Fills the array with 0xFF, which is NaN in every floating-point format, and the canaries with a pattern.
+    void fill() {
+        memset(data(), 0xFF, bytes_);
+#ifndef EMULATOR_ASAN
+        memset(base_, PATTERN, offset_);
+        memset(data() + bytes_, PATTERN, CANARY_BYTES);
+#endif
+        filled = true;
+    }
+
+    /// Whether something was written before or behind the array: a word for it, or null.
+    const char* overrun() const {
+#ifndef EMULATOR_ASAN
+        for (uint64_t i = 0; i < offset_; ++i) {
+            if (base_[i] != PATTERN) return "before";
+        }
+        for (uint64_t i = 0; i < CANARY_BYTES; ++i) {
+            if (data()[bytes_ + i] != PATTERN) return "behind";
+        }
+#endif
+        return nullptr;
+    }
+
+    /// Whether this block has used it.
+    bool filled = false;
+
+private:
+    static constexpr uint64_t CANARY_BYTES = 64;
+    static constexpr std::align_val_t ALIGNMENT{256};
+    static constexpr char PATTERN = 0x5a;
+
+    const SharedArray* array_;
+    char* base_;
+    uint64_t bytes_, offset_;
+};
+
+/// All shared memory of the block that runs, kept from block to block of a launch.
+class SharedMemory {
+public:
+    void begin_launch(uint64_t dynamic_bytes) {
+        arrays_.clear();
+        arrays_.reserve(8);
+        arrays_.emplace_back(nullptr, dynamic_bytes, 16);
+        static_bytes_ = 0;
+    }
+
+    void begin_block() {
+        for (SharedAllocation& array : arrays_) array.filled = false;
+        arrays_[0].fill();
+    }
+
+    void* dynamic() const { return arrays_[0].data(); }
+
+    /// The memory of a static array; null if that is more than a block may have, of which `excess` then tells.
+    void* get(const SharedArray* array) {
+        for (SharedAllocation& known : arrays_) {
+            if (known.array() != array) continue;
+            if (!known.filled) known.fill();
+            return known.data();
+        }
+        static_bytes_ += array->bytes;
+        if (static_bytes_ > STATIC_SHARED_LIMIT || static_bytes_ + arrays_[0].bytes() > SHARED_LIMIT) return nullptr;
+        arrays_.emplace_back(array, array->bytes, array->alignment).fill();
+        return arrays_.back().data();
+    }
+
+    /// Why a static array could not be had.
+    std::string excess(const SharedArray& array) const {
+        const std::string all = std::to_string(static_bytes_) + " bytes of static shared memory with " + array.name;
+        if (static_bytes_ > STATIC_SHARED_LIMIT) {
+            return all + ": at most " + std::to_string(STATIC_SHARED_LIMIT) + ", take dynamic shared memory for more";
+        }
+        return all + " and " + std::to_string(arrays_[0].bytes()) + " of dynamic: at most " + std::to_string(SHARED_LIMIT) +
+               " in all";
+    }
+
+    /// What was written outside of the arrays; empty if nothing was.
+    std::string overrun() const {
+        for (const SharedAllocation& array : arrays_) {
+            if (!array.filled) continue;
+            const char* const side = array.overrun();
+            if (side == nullptr) continue;
+            const std::string name = array.array() == nullptr ? "dynamic shared memory" : std::string("shared array ") + array.array()->name;
+            return "something was written " + std::string(side) + " the " + std::to_string(array.bytes()) + " bytes of " + name;
+        }
+        return {};
+    }
+
+    void end_launch() { arrays_.clear(); }
+
+private:
+    /// The first is the dynamic memory, the others the static arrays in the order of their first use.
+    std::vector<SharedAllocation> arrays_;
+    uint64_t static_bytes_ = 0;
+};
+
+}  // namespace emulator
