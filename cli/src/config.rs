@@ -20,6 +20,7 @@ use flowrl_core::train::TrainOptions;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::device::{self, Device};
 pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
     SamplingSection, TrainSection,

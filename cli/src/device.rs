@@ -32,7 +32,9 @@ impl FromStr for DeviceName {
             "emulated" => Ok(Self::Emulated),
             _ => match name.strip_prefix("cuda:").and_then(|number| number.parse().ok()) {
                 Some(number) => Ok(Self::Cuda(number)),
-                None => Err(format!("`{name}` is no device; there are cpu, cuda, cuda:N (the GPU of that number), emulated")),
+                None => Err(format!(
+                    "`{name}` is no device; there are cpu, cuda, cuda:N (the GPU of that number), emulated"
+                )),
             },
         }
     }
@@ -117,7 +119,9 @@ pub enum Device {
 pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<Device> {
     if let DeviceName::Cpu = name {
         if precision == Precision::Bf16 {
-            bail!("the CPU computes in f32: leave train.precision (--precision) at auto, or name another device by --device");
+            bail!(
+                "the CPU computes in f32: leave train.precision (--precision) at auto, or name another device by --device"
+            );
         }
         return Ok(Device::Cpu(CpuBackend::new(threads)));
     }

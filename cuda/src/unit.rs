@@ -56,10 +56,7 @@ macro_rules! files {
     };
 }
 
-files![
-    "fill.cu",
-    "gelu.cu",
-];
+files!["fill.cu", "gelu.cu",];
 
 /// One kernel file for one storage type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

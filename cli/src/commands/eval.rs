@@ -11,8 +11,8 @@ use flowrl_lm::evaluate::{Target, evaluate};
 use flowrl_lm::{load_policy, load_weights};
 
 use crate::args::ConfigArgs;
-use crate::say;
 use crate::session::{self, Tasks};
+use crate::{on_device, say};
 
 /// Measure a model on held-out prompts: success, pass@k, distinct answers, and exact measures where answers can be enumerated.
 #[derive(Clone, Debug, clap::Args)]

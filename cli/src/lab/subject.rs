@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
+use flowrl_core::backend::CpuBackend;
 use flowrl_core::exact::log_sum_exp;
 use flowrl_core::lab::{Environment, LabPolicy, LabTask, Network, Walk, terminal, walk};
-use flowrl_core::backend::CpuBackend;
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, Trainer};
 use flowrl_lm::prompts::Prompt;

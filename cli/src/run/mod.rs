@@ -112,12 +112,7 @@ impl Run {
     ///
     /// # Errors
     /// A damaged directory.
-    pub fn open(
-        config: Config,
-        directory: RunDir,
-        mut subject: Box<dyn Subject>,
-        output: Output,
-    ) -> Result<Self> {
+    pub fn open(config: Config, directory: RunDir, mut subject: Box<dyn Subject>, output: Output) -> Result<Self> {
         files::restore(&directory, subject.as_mut())?;
         let clock = Clock::resume(&directory.metrics())?;
         let metrics = Writer::open(&directory.metrics())?;

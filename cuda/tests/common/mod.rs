@@ -1,5 +1,5 @@
 //! One body per operation, run on the CPU, in the emulator and, where there is one, on a GPU.
-#![allow(dead_code, reason = "every test file uses a part of this")]
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of this")]
 
 use flowrl_core::backend::{Backend, Role};
 use flowrl_core::random::{Purpose, Stream};
@@ -18,7 +18,8 @@ pub fn emulated(precision: Precision, schedule: Schedule) -> CudaBackend {
 
 /// `-fsanitize=…` where the sanitizers' chore asks for it.
 fn sanitizer() -> Vec<String> {
-    std::env::var("FLOWRL_EMULATOR_FLAGS").map_or(Vec::new(), |flags| flags.split_whitespace().map(Into::into).collect())
+    std::env::var("FLOWRL_EMULATOR_FLAGS")
+        .map_or(Vec::new(), |flags| flags.split_whitespace().map(Into::into).collect())
 }
 
 /// The first GPU, or why there is none.

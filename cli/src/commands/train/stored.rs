@@ -10,7 +10,6 @@ use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::rollouts::{RolloutRow, read_rollouts};
 use flowrl_lm::task::Text;
 
-
 /// The completions of one prompt.
 #[derive(Debug)]
 struct Group {

@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use anyhow::Result;
+use flowrl_core::backend::Backend;
 use flowrl_core::objective::{Length, Objective, Reward};
 use flowrl_core::policy::Policy;
-use flowrl_core::backend::Backend;
 use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, TrainOptions, Trainer};
+use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::Dtype;
 use flowrl_lm::evaluate::{Evaluation, Target, evaluate};
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::task::TextTask;
-use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::{PolicyError, TransformerPolicy, load_policy, load_weights, save_policy};
 
 use super::stored::StoredRollouts;
