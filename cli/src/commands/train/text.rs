@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use flowrl_core::backend::Backend;
 use flowrl_core::objective::{Length, Objective, Reward};
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, TrainOptions, Trainer};
@@ -25,7 +24,7 @@ use crate::session::{self, Tasks};
 
 /// The model with its trainer, its prompts, and stored completions if it learns from those.
 #[derive(Debug)]
-pub(super) struct Text<B: Backend> {
+pub(super) struct Text<B: TransformerBackend> {
     origin: Checkpoint,
     tasks: Tasks,
     policy: TransformerPolicy<B>,
