@@ -56,7 +56,17 @@ macro_rules! files {
     };
 }
 
-files!["fill.cu", "gelu.cu",];
+files! {
+    "column_sum.cu",
+    "embed.cu",
+    "fill.cu",
+    "gelu.cu",
+    "mean_rows.cu",
+    "qk_norm.cu",
+    "rms_norm.cu",
+    "rope.cu",
+    "swiglu.cu",
+}
 
 /// One kernel file for one storage type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
