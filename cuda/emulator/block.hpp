@@ -38,7 +38,7 @@ struct Launch {
 };
 
 /// Runs blocks, one after the other, on one thread of the operating system.
-class Worker {
+class __attribute__((visibility("hidden"))) Worker {
 public:
     void begin_launch(const Launch& launch);
     void end_launch() { shared_.end_launch(); }
@@ -245,7 +245,8 @@ inline uint64_t Worker::barrier(const Call& call) {
     if (arrived_ == 0) {
         barrier_ = call;
         holds_ = 0;
-    } else if (call.operation != barrier_.operation || call.line != barrier_.line || strcmp(call.file, barrier_.file) != 0) {
+    } else if (call.operation != barrier_.operation || call.line != barrier_.line ||
+               (call.file != barrier_.file && strcmp(call.file, barrier_.file) != 0)) {
         error_ = kernel_and_block() + ": divergent barrier: " + who_waits_where();
         leave();
     }
