@@ -15,6 +15,8 @@ namespace emulator {
 
 class Worker;
 
+constexpr const char* NO_STACK = "the system has no memory for another thread's stack";
+
 /// A thread of the block that runs.
 struct Lane : Thread {
     Worker* worker;
@@ -156,7 +158,8 @@ inline std::string Worker::run_block(uint64_t number) {
     ready_.fill(count_);
 
     current_ = take_next();
-    current_->fiber = &fibers_.take();
+    current_->fiber = fibers_.take();
+    if (current_->fiber == nullptr) return kernel_and_block() + ": " + NO_STACK;
     current_->fiber->prepare(entry);
     emulator_thread = current_;
     home_.switch_to(*current_->fiber);
@@ -232,7 +235,11 @@ inline void Worker::suspend() {
     }
     if (next == &self) return;
     if (next->fiber == nullptr) {
-        next->fiber = &fibers_.take();
+        next->fiber = fibers_.take();
+        if (next->fiber == nullptr) {
+            report_thread(NO_STACK);
+            leave();
+        }
         next->fiber->prepare(entry);
     }
     current_ = next;
