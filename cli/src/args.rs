@@ -6,6 +6,7 @@ use anyhow::Result;
 use toml::Value;
 
 use crate::config::{Config, TaskKind};
+use crate::device::DeviceName;
 
 /// Flags that make up a configuration: defaults < `--config` < `--set` < the other flags.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -40,6 +41,9 @@ pub struct ConfigArgs {
     /// Threads; 0 means one for each processor
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Where a language model runs: cpu, cuda, cuda:N or emulated; without it, cpu
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<DeviceName>,
 }
 
 impl ConfigArgs {
@@ -86,6 +90,9 @@ impl ConfigArgs {
         }
         if let Some(threads) = self.threads {
             push("train.threads", Value::Integer(i64::try_from(threads)?));
+        }
+        if let Some(device) = self.device {
+            push("train.device", Value::String(device.into()));
         }
         Config::load(self.config.as_deref().or(base), &settings)
     }

@@ -20,6 +20,7 @@ use flowrl_core::train::TrainOptions;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::device::{self, Device};
 pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
     SamplingSection, TrainSection,
@@ -134,6 +135,14 @@ impl Config {
     /// Tokens of a completion at most: in the lab the actions of a trajectory.
     fn max_tokens(&self) -> Result<usize> {
         if self.task.kind.is_lab() { crate::lab::max_length(&self.task) } else { Ok(self.sampling.max_tokens) }
+    }
+
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// A device that is not there.
+    pub fn device(&self) -> Result<Device> {
+        device::open(self.train.device, self.train.precision, self.train.threads)
     }
 
     /// What the training loop needs.

@@ -4,6 +4,7 @@ pub mod args;
 pub mod commands;
 pub mod compare;
 pub mod config;
+pub mod device;
 pub mod embedded;
 pub mod lab;
 pub mod metrics;

@@ -4,18 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use flowrl_core::backend::CpuBackend;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::countdown::{ProblemSpec, Problems};
 use flowrl_lm::prompts::{PromptRow, read_prompts};
 use flowrl_lm::task::{Text, TextTask};
-use flowrl_lm::{TransformerPolicy, load_policy};
 
 use crate::config::{Config, TaskKind};
 use crate::embedded;
-
-/// The policy that the command line trains.
-pub type CpuPolicy = TransformerPolicy<CpuBackend<f32>>;
 
 /// Opens a model folder, or the model in the program.
 ///
@@ -26,14 +21,6 @@ pub fn open_model(path: Option<&Path>) -> Result<Checkpoint> {
         Some(path) => Checkpoint::open(path).with_context(|| format!("cannot open the model {}", path.display())),
         None => embedded::checkpoint(),
     }
-}
-
-/// Loads a policy.
-///
-/// # Errors
-/// Missing tensors, wrong shapes.
-pub fn policy(checkpoint: &Checkpoint, threads: usize) -> Result<CpuPolicy> {
-    Ok(load_policy(CpuBackend::new(threads), checkpoint)?)
 }
 
 /// The prompts to train on, and those held out.

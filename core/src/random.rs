@@ -50,6 +50,12 @@ impl Stream {
         Self { key: [seed as u32, (seed >> 32) as u32], purpose: purpose as u32 }
     }
 
+    /// The generator's key, and the fourth word of its counter: what a device needs to draw the same numbers.
+    #[must_use]
+    pub const fn words(&self) -> ([u32; 2], u32) {
+        (self.key, self.purpose)
+    }
+
     /// 128 random bits at (a, b, c).
     #[must_use]
     pub fn bits(&self, a: u32, b: u32, c: u32) -> [u32; 4] {

@@ -1,6 +1,6 @@
 //! What a transformer needs of a device, beyond `flowrl_core`'s operations.
 
-use flowrl_core::backend::Backend;
+use flowrl_core::backend::{Backend, CpuError};
 
 /// Rows of tokens packed without padding, as spans that attend to themselves and to one earlier span.
 ///
@@ -19,6 +19,41 @@ impl Layout {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.spans.last().map_or(0, |s| s.start + s.len)
+    }
+
+    /// Checks what a layout promises: spans one after another, each prefix earlier in the same group.
+    ///
+    /// # Errors
+    /// [`CpuError::Rule`] with the span or group that breaks it, and the rule.
+    pub fn check(&self) -> Result<(), CpuError> {
+        let broken = |argument, index, rule| Err(CpuError::Rule { argument, index, rule });
+        let Self { spans, groups } = self;
+        if groups.first().is_some_and(|first| *first != 0) {
+            return broken("layout.groups", 0, "be 0");
+        }
+        if groups.last().copied().unwrap_or(0) != spans.len() {
+            return broken("layout.groups", groups.len().saturating_sub(1), "be the number of spans");
+        }
+        let mut end = 0;
+        for (index, group) in groups.windows(2).enumerate() {
+            if group[0] > group[1] || group[1] > spans.len() {
+                return broken("layout.groups", index + 1, "ascend up to the number of spans");
+            }
+            let first = end;
+            for (index, span) in spans.iter().enumerate().take(group[1]).skip(group[0]) {
+                if span.start != end {
+                    return broken("layout.spans", index, "start where the span before it ends");
+                }
+                if span.prefix_len > 0 && (span.prefix_start < first || span.prefix_start + span.prefix_len > end) {
+                    return broken("layout.spans", index, "have its prefix earlier in its group");
+                }
+                if span.prefix_len == 0 && span.prefix_start > end {
+                    return broken("layout.spans", index, "not have its prefix after it");
+                }
+                end += span.len;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -66,6 +101,9 @@ impl Heads {
     }
 }
 
+/// Logits held at once unless a device says otherwise: 64 MiB in f32.
+pub const LOGITS: usize = 16 << 20;
+
 /// A device that can run a transformer. The rules of [`Backend`] hold: row-major, no result depends on the batch. A clone is the
 /// same device.
 pub trait TransformerBackend: Backend + Clone {
@@ -76,6 +114,11 @@ pub trait TransformerBackend: Backend + Clone {
     /// Calls `work` with every part and a worker to compute it on, which it may keep to itself; results in the order of the parts.
     fn side_by_side<P: Send, R: Send>(&self, parts: Vec<P>, work: impl Fn(Self, P) -> R + Send + Sync) -> Vec<R> {
         parts.into_iter().map(|part| work(self.clone(), part)).collect()
+    }
+
+    /// Elements of logits held at once. Where those of a whole micro-batch fit, its backward pass computes none of them again.
+    fn logits_limit(&self) -> usize {
+        LOGITS
     }
 
     /// out (rows, d) = rows `ids` of the table.

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use flowrl_core::Real;
-use flowrl_core::backend::{SampleKeys, split};
+use flowrl_core::backend::{Role, SampleKeys, split};
 use flowrl_core::policy::{Completions, SampleRequest};
 
 use crate::backend::{Span, TransformerBackend};
@@ -147,7 +147,9 @@ fn wave<B: TransformerBackend>(
     let dims = model.dims();
     let rows = packed.len() + drafts.len() * own;
     let width = 2 * dims.heads.kv_width();
-    let mut cache = (0..dims.layers).map(|_| model.backend().zeros(rows * width)).collect::<Result<Vec<_>, _>>()?;
+    let mut cache = (0..dims.layers)
+        .map(|_| model.backend().zeros_for(Role::Activation, rows * width))
+        .collect::<Result<Vec<_>, _>>()?;
 
     let slots: Vec<u32> = (0..packed.len() as u32).collect();
     let last: Vec<u32> = drafts.iter().map(|d| (d.prompt.0 + d.prompt.1 - 1) as u32).collect();

@@ -1,7 +1,7 @@
 //! From a checkpoint to weights on a device, and back.
 
 use flowrl_core::Real;
-use flowrl_core::backend::{Backend, BackendError};
+use flowrl_core::backend::{Backend, BackendError, Role};
 
 use crate::backend::{Heads, TransformerBackend};
 use crate::checkpoint::{Checkpoint, NamedTensor, save};
@@ -56,7 +56,7 @@ pub fn load_weights<B: Backend>(
     let parts = Weights::parts(&dims);
     let mut tensor = 0;
     Weights::build(&dims, |len| {
-        let mut buffer = backend.zeros(len).map_err(LoadError::Device)?;
+        let mut buffer = backend.zeros_for(Role::Weight, len).map_err(LoadError::Device)?;
         for part in parts.iter().filter(|part| part.tensor == tensor) {
             let mut values = vec![0.0_f32; part.len()];
             checkpoint.read_f32(&part.name, &part.shape, &mut values)?;

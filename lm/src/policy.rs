@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowrl_core::backend::{Backend, BackendError};
+use flowrl_core::backend::{Backend, BackendError, Role};
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
 
@@ -323,7 +323,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
             // The reference shares these tensors: from now on they part.
             let mut sources = self.weights.tensors();
             let copy = Weights::build(self.model.dims(), |len| {
-                let mut tensor = backend.zeros(len)?;
+                let mut tensor = backend.zeros_for(Role::Weight, len)?;
                 if let Some(source) = sources.next() {
                     backend.copy(&mut tensor, source, len)?;
                 }

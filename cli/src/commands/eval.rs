@@ -8,11 +8,11 @@ use flowrl_core::policy::Policy;
 use flowrl_core::train::TrainOptions;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::evaluate::{Target, evaluate};
-use flowrl_lm::load_weights;
+use flowrl_lm::{load_policy, load_weights};
 
 use crate::args::ConfigArgs;
-use crate::say;
 use crate::session::{self, Tasks};
+use crate::{on_device, say};
 
 /// Measure a model on held-out prompts: success, pass@k, distinct answers, and exact measures where answers can be enumerated.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,23 +37,24 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     );
     let origin = session::open_model(config.model.path.as_deref())?;
     let tasks = Tasks::open(&config, &origin)?;
-    let mut policy = session::policy(&origin, config.train.threads)?;
-    if let Some(path) = &args.policy {
-        policy.set_weights(load_weights(policy.backend(), &Checkpoint::open(path)?)?);
-    }
     let options = TrainOptions { samples: config.eval.samples, ..config.train_options()? };
     let beta = match config.objective()? {
         Objective::FlowRl(flow) => Some(flow.beta),
         Objective::Baseline(_) => None,
     };
-    let pool = policy.backend().pool().clone();
-    let (held_out, prompts) = (&tasks.held_out, config.eval.prompts);
-    let found = pool.enter(|| evaluate(&mut policy, held_out, prompts, &options, Target { beta }, true))?;
+    let metrics = on_device!(config.device()?, |device| {
+        let mut policy = load_policy(device, &origin)?;
+        if let Some(path) = &args.policy {
+            policy.set_weights(load_weights(policy.backend(), &Checkpoint::open(path)?)?);
+        }
+        let (held_out, prompts) = (&tasks.held_out, config.eval.prompts);
+        Ok(evaluate(&mut policy, held_out, prompts, &options, Target { beta }, true)?.metrics)
+    })?;
     if json {
-        let map: serde_json::Map<_, _> = found.metrics.into_iter().map(|(k, v)| (k, v.into())).collect();
+        let map: serde_json::Map<_, _> = metrics.into_iter().map(|(k, v)| (k, v.into())).collect();
         say!("{}", serde_json::Value::Object(map));
     } else {
-        for (name, value) in found.metrics {
+        for (name, value) in metrics {
             say!("{name:24} {value:.4}");
         }
     }

@@ -6,11 +6,12 @@ use anyhow::Result;
 use flowrl_core::backend::Sampler;
 use flowrl_core::policy::{Policy, SampleRequest};
 use flowrl_core::random::{Purpose, Stream};
+use flowrl_lm::load_policy;
 use flowrl_lm::prompts::{PromptRow, read_prompts};
 use flowrl_lm::task::Text;
 
-use crate::say;
-use crate::session;
+use crate::device::DeviceArgs;
+use crate::{on_device, say, session};
 
 /// Complete prompts with a model.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,9 +43,8 @@ pub struct SampleArgs {
     /// Seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Threads; 0 means one for each processor
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// Runs the command: a line per completion, or JSON with tokens and log-probabilities.
@@ -62,8 +62,6 @@ pub fn run(args: &SampleArgs, json: bool) -> Result<()> {
     }
     let prompts = rows.iter().map(|row| text.encode_prompt(row)).collect::<Result<Vec<_>, _>>()?;
     let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    let mut policy = session::policy(&checkpoint, args.threads)?;
-    let pool = policy.backend().pool().clone();
     let request = SampleRequest {
         prompts: &slices,
         samples: args.samples,
@@ -72,7 +70,7 @@ pub fn run(args: &SampleArgs, json: bool) -> Result<()> {
         stream: Stream::new(args.seed, Purpose::Sample),
         step: 0,
     };
-    let drawn = pool.enter(|| policy.sample(&request))?;
+    let drawn = on_device!(args.device.open()?, |device| Ok(load_policy(device, &checkpoint)?.sample(&request)?))?;
     for i in 0..drawn.len() {
         let completion = text.decode(drawn.get(i));
         if json {

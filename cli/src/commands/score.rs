@@ -4,13 +4,15 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use flowrl_core::backend::Backend;
 use flowrl_core::policy::{Model, Policy, Sequences};
+use flowrl_lm::load_policy;
 use flowrl_lm::prompts::{Prompt, PromptRow};
 use flowrl_lm::task::Text;
 use serde::Deserialize;
 
-use crate::session;
-use crate::{output, say};
+use crate::device::DeviceArgs;
+use crate::{on_device, output, say, session};
 
 /// Log-probabilities and entropies of completions, a JSON line per row.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,9 +29,8 @@ pub struct ScoreArgs {
     /// Rows scored at once; changes memory, not a bit of the result
     #[arg(long, default_value_t = 32)]
     batch: usize,
-    /// Threads; 0 means one for each processor
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 #[derive(Deserialize)]
@@ -50,15 +51,21 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     let checkpoint = session::open_model(Some(&args.model))?;
     let text = Text::of(&checkpoint)?;
     let rows = read(&args.input, &text)?;
-    let mut policy = session::policy(&checkpoint, args.threads)?;
-    let pool = policy.backend().pool().clone();
+    on_device!(args.device.open()?, |device| score(load_policy(device, &checkpoint)?, &rows, args))
+}
+
+/// Prints a line for each row.
+fn score<P>(mut policy: P, rows: &[(Vec<u32>, usize)], args: &ScoreArgs) -> Result<()>
+where
+    P: Policy<Backend: Backend<Real = f32>>,
+{
     for batch in rows.chunks(args.batch.max(1)) {
         let prompts: Vec<&[u32]> = batch.iter().map(|(ids, at)| &ids[..*at]).collect();
         let completions: Vec<&[u32]> = batch.iter().map(|(ids, at)| &ids[*at..]).collect();
         let prompt_of: Vec<usize> = (0..batch.len()).collect();
         let sequences = Sequences { prompts: &prompts, completions: &completions, prompt_of: &prompt_of };
         let (mut log_probs, mut entropies) = (vec![0.0_f32; sequences.tokens()], vec![0.0_f32; sequences.tokens()]);
-        pool.enter(|| policy.score(&sequences, Model::Policy, args.temperature, &mut log_probs, &mut entropies))?;
+        policy.score(&sequences, Model::Policy, args.temperature, &mut log_probs, &mut entropies)?;
         let mut start = 0;
         for (ids, at) in batch {
             let range = start..start + ids.len() - at;

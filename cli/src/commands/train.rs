@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use flowrl_core::backend::CpuBackend;
 use flowrl_lm::fs::atomic_write;
 
 use crate::args::ConfigArgs;
 use crate::config::Config;
-use crate::run::{Output, Run};
+use crate::run::{Output, Run, Subject};
 use crate::run_dir::RunDir;
-use crate::{lab, progress};
+use crate::{lab, on_device, progress};
 use text::Text;
 
 /// Train a policy, start to finish, and write a report.
@@ -67,13 +66,13 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
 /// As for [`run`].
 pub fn train(config: Config, out: &Path, resume: bool, output: Output) -> Result<ExitCode> {
     let resolved = config.to_toml()?;
-    let pool = CpuBackend::<f32>::new(config.train.threads).pool().clone();
-    pool.enter(|| {
+    on_device!(config.device()?, |device| {
         // Everything that the configuration names is opened before the directory is made.
-        let (subject, trainer) = if config.task.kind.is_lab() { lab::open(&config)? } else { Text::open(&config)? };
+        let subject: Box<dyn Subject> =
+            if config.task.kind.is_lab() { lab::open(&config)? } else { Box::new(Text::open(&config, device)?) };
         let directory = if resume { RunDir::resume(out)? } else { RunDir::create(out)? };
         atomic_write(&directory.config(), resolved.as_bytes())?;
         progress::catch_interrupt();
-        Run::open(config, directory, subject, trainer, output)?.go()
+        Run::open(config, directory, subject, output)?.go()
     })
 }

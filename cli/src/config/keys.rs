@@ -30,7 +30,7 @@ const KEYS: &[(&str, &[TaskKind], &[&str])] = &[
     ("objective", ALL, &["huber_delta", "kl", "kl_in", "aggregate"]),
     ("objective", LAB, &["balance"]),
     ("train", ALL, &["steps", "epochs", "seed", "threads"]),
-    ("train", TEXT, &["prompts", "samples", "minibatches", "micro_batch", "rollouts"]),
+    ("train", TEXT, &["prompts", "samples", "minibatches", "micro_batch", "device", "precision", "rollouts"]),
     ("train", LAB, &["batch", "arithmetic"]),
     ("sampling", TEXT, &["max_tokens", "temperature", "top_k", "top_p"]),
     ("optimizer", ALL, &["learning_rate", "warmup", "decay", "beta1", "beta2", "eps", "weight_decay", "clip_norm"]),

@@ -7,6 +7,8 @@ use flowrl_core::optim::{AdamW, Decay};
 use flowrl_core::partition::PartitionOptions;
 use serde::{Deserialize, Serialize};
 
+use crate::device::{DeviceName, Precision};
+
 /// Which model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -67,6 +69,10 @@ pub struct TrainSection {
     pub seed: u64,
     /// Threads; 0 means one for each processor. Changes no bit of the result.
     pub threads: usize,
+    /// `cpu`, `cuda` or `cuda:N`, `emulated`.
+    pub device: DeviceName,
+    /// How the device stores activations and weights: `auto`, `bf16` or `f32`.
+    pub precision: Precision,
     /// Lab: `fast`, or the plain `reference`, which gives the same bits on every platform.
     pub arithmetic: Arithmetic,
     /// Stored completions to learn from instead of sampling.
@@ -181,6 +187,8 @@ impl Default for TrainSection {
             micro_batch: 0,
             seed: 0,
             threads: 0,
+            device: DeviceName::Cpu,
+            precision: Precision::Auto,
             arithmetic: Arithmetic::Fast,
             rollouts: None,
         }

@@ -13,7 +13,7 @@ use flowrl_core::policy::Policy;
 use flowrl_core::train::Trainer;
 
 use crate::config::{Arithmetic, Config, PolicyKind, TaskSection};
-use crate::run::{CpuTrainer, Subject};
+use crate::run::Subject;
 use subject::LabSubject;
 pub use task::Lab;
 use truth::Truth;
@@ -26,11 +26,11 @@ pub fn max_length(task: &TaskSection) -> Result<usize> {
     Ok(Lab::open(task)?.max_length())
 }
 
-/// Opens task and policy as a configuration says; with them a trainer.
+/// Opens task and policy as a configuration says.
 ///
 /// # Errors
 /// An option out of range, a combination that makes no sense.
-pub fn open(config: &Config) -> Result<(Box<dyn Subject>, CpuTrainer)> {
+pub fn open(config: &Config) -> Result<Box<dyn Subject>> {
     let lab = Lab::open(&config.task)?;
     let objective = config.objective()?;
     if let Objective::Baseline(baseline) = &objective
@@ -73,11 +73,11 @@ fn subject<N: Network<f32> + std::fmt::Debug + 'static>(
     truth: Truth,
     objective: Objective,
     mut policy: LabPolicy<f32, Lab, N>,
-) -> Result<(Box<dyn Subject>, CpuTrainer)> {
+) -> Result<Box<dyn Subject>> {
     policy.set_exploration(config.policy.exploration)?;
     let options = config.train_options()?;
     let trainer = Trainer::new::<<LabPolicy<f32, Lab, N> as Policy>::Error>(policy.backend(), 1, objective, options)?;
-    Ok((Box::new(LabSubject::new(config, policy, truth)), trainer))
+    Ok(Box::new(LabSubject::new(config, policy, trainer, truth)))
 }
 
 /// β of the exact target: that of the objective, unless it is given; a baseline has none, and is compared with the task's.

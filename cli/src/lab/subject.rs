@@ -3,22 +3,25 @@
 use std::path::Path;
 
 use anyhow::Result;
+use flowrl_core::backend::CpuBackend;
 use flowrl_core::exact::log_sum_exp;
 use flowrl_core::lab::{Environment, LabPolicy, LabTask, Network, Walk, terminal, walk};
-use flowrl_core::train::{LogZModel, Metrics, Rollouts};
+use flowrl_core::policy::Policy;
+use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, Trainer};
 use flowrl_lm::prompts::Prompt;
 use flowrl_lm::rollouts::RolloutRow;
 
 use super::{Lab, picture::Picture, truth::Truth};
 use crate::config::{Config, TaskSection};
 use crate::metrics::{self, Record};
-use crate::run::{CpuTrainer, State, Subject};
+use crate::run::{State, Subject, restore_trainer};
 use crate::run_dir::RunDir;
 
-/// The policy, its task, and the truth about it.
+/// The policy with its trainer, its task, and the truth about it.
 #[derive(Debug)]
 pub(super) struct LabSubject<N> {
     policy: LabPolicy<f32, Lab, N>,
+    trainer: Trainer<CpuBackend<f32>>,
     task: LabTask<Lab>,
     section: TaskSection,
     batch: usize,
@@ -26,9 +29,14 @@ pub(super) struct LabSubject<N> {
 }
 
 impl<N: Network<f32>> LabSubject<N> {
-    pub(super) fn new(config: &Config, policy: LabPolicy<f32, Lab, N>, truth: Truth) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        policy: LabPolicy<f32, Lab, N>,
+        trainer: Trainer<CpuBackend<f32>>,
+        truth: Truth,
+    ) -> Self {
         let task = LabTask::new(truth.lab.clone());
-        Self { policy, task, section: config.task.clone(), batch: config.train.batch, truth }
+        Self { policy, trainer, task, section: config.task.clone(), batch: config.train.batch, truth }
     }
 
     /// log p of every object under the policy.
@@ -48,12 +56,16 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
         self.policy.weights() as u64
     }
 
-    fn collect(&mut self, trainer: &CpuTrainer) -> Result<Rollouts<f32>> {
-        Ok(trainer.collect(&mut self.policy, &self.task)?)
+    fn progress(&self) -> Progress {
+        self.trainer.progress()
     }
 
-    fn learn(&mut self, trainer: &mut CpuTrainer, rollouts: &Rollouts<f32>) -> Result<Metrics> {
-        Ok(trainer.learn(&mut self.policy, rollouts)?)
+    fn collect(&mut self) -> Result<Rollouts<f32>> {
+        Ok(self.trainer.collect(&mut self.policy, &self.task)?)
+    }
+
+    fn learn(&mut self, rollouts: &Rollouts<f32>) -> Result<Metrics> {
+        Ok(self.trainer.learn(&mut self.policy, rollouts)?)
     }
 
     fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record) {
@@ -67,8 +79,8 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
         true
     }
 
-    fn evaluate(&mut self, trainer: &mut CpuTrainer, record: &mut Record) -> Result<Option<Rollouts<f32>>> {
-        let log_z = match trainer.log_z() {
+    fn evaluate(&mut self, record: &mut Record) -> Result<Option<Rollouts<f32>>> {
+        let log_z = match self.trainer.log_z() {
             LogZModel::Scalar { state } => Some(state[0]),
             _ => record.number("log_z_mean"),
         };
@@ -102,11 +114,13 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
     }
 
     fn save(&self, _: &Path) -> Result<State> {
-        Ok(self.policy.state()?.into_iter().map(|(name, values)| (format!("policy.{name}"), values)).collect())
+        let policy = self.policy.state()?.into_iter().map(|(name, values)| (format!("policy.{name}"), values));
+        Ok(policy.chain(self.trainer.log_z().state(self.policy.backend())?).collect())
     }
 
-    fn load(&mut self, _: &Path, state: &mut State) -> Result<()> {
-        Ok(self.policy.restore(|name| state.remove(&format!("policy.{name}")))?)
+    fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()> {
+        self.policy.restore(|name| state.remove(&format!("policy.{name}")))?;
+        restore_trainer(&mut self.trainer, self.policy.backend(), folder, state, progress)
     }
 
     fn message(&self, record: &Record) -> String {

@@ -6,13 +6,13 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use flowrl_core::backend::CpuBackend;
-use flowrl_core::train::{Progress, Rollouts};
+use flowrl_core::backend::Backend;
+use flowrl_core::train::{Progress, Rollouts, Trainer};
 use flowrl_lm::fs::atomic_write;
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::state::{read_state, write_state};
 
-use super::{CpuTrainer, Subject};
+use super::Subject;
 use crate::metrics;
 use crate::run_dir::RunDir;
 
@@ -22,13 +22,26 @@ const STATE: &str = "trainer.safetensors";
 /// Lists of numbers by name.
 pub type State = HashMap<String, Vec<f32>>;
 
+/// Puts log Z and progress where a checkpoint left them.
+pub fn restore_trainer<B: Backend<Real = f32>>(
+    trainer: &mut Trainer<B>,
+    backend: &B,
+    folder: &Path,
+    state: &mut State,
+    progress: Progress,
+) -> Result<()> {
+    if let Err(name) = trainer.log_z_mut().restore(backend, |name| state.remove(name))? {
+        bail!("{}/{STATE} has no `{name}` of the right size: was the objective or [log_z] changed?", folder.display());
+    }
+    trainer.set_progress(progress);
+    Ok(())
+}
+
 /// Writes a checkpoint: the policy, and the trainer's state beside it.
-pub(super) fn save(directory: &RunDir, keep: usize, subject: &dyn Subject, trainer: &CpuTrainer) -> Result<()> {
-    let progress = trainer.progress();
+pub(super) fn save(directory: &RunDir, keep: usize, subject: &dyn Subject) -> Result<()> {
+    let progress = subject.progress();
     directory.write_checkpoint(progress.step, keep, |path| {
         let mut lists: Vec<_> = subject.save(path)?.into_iter().collect();
-        // log Z does not depend on how many threads the device has.
-        lists.extend(trainer.log_z().state(&CpuBackend::reference())?);
         lists.sort_by(|a, b| a.0.cmp(&b.0));
         write_state(&path.join(STATE), &lists)?;
         atomic_write(&path.join(PROGRESS), &serde_json::to_vec_pretty(&progress)?)?;
@@ -39,7 +52,7 @@ pub(super) fn save(directory: &RunDir, keep: usize, subject: &dyn Subject, train
 
 /// Puts policy and trainer where the last checkpoint left them, and drops what was recorded after it. Without a checkpoint the
 /// run starts from the beginning.
-pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, trainer: &mut CpuTrainer) -> Result<()> {
+pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject) -> Result<()> {
     let Some((step, path)) = directory.latest_checkpoint()? else {
         for file in [directory.metrics(), directory.rollouts()] {
             if file.exists() {
@@ -53,12 +66,7 @@ pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, trainer: &m
     let progress: Progress =
         serde_json::from_slice(&text).with_context(|| format!("in {}/{PROGRESS}", path.display()))?;
     let mut lists = read_state(&path.join(STATE))?;
-    subject.load(&path, &mut lists)?;
-    let restored = trainer.log_z_mut().restore(&CpuBackend::reference(), |name| lists.get(name).cloned())?;
-    if let Err(name) = restored {
-        bail!("{}/{STATE} has no `{name}` of the right size: was the objective or [log_z] changed?", path.display());
-    }
-    trainer.set_progress(progress);
+    subject.load(&path, &mut lists, progress)?;
     if directory.metrics().exists() {
         metrics::truncate_after_step(&directory.metrics(), step)?;
     }

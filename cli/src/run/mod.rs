@@ -10,8 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use flowrl_core::backend::CpuBackend;
-use flowrl_core::train::{Metrics, Rollouts, Trainer};
+use flowrl_core::train::{Metrics, Progress, Rollouts};
 use flowrl_lm::rollouts::RolloutRow;
 
 use crate::config::Config;
@@ -20,27 +19,27 @@ use crate::run_dir::RunDir;
 use crate::{progress, report, say};
 use clock::Clock;
 use files::RolloutWriter;
-pub use files::State;
+pub use files::{State, restore_trainer};
 
-/// The loop and the log Z of the command line.
-pub type CpuTrainer = Trainer<CpuBackend<f32>>;
-
-/// What a run trains: a policy, where its completions come from, and how it is measured.
+/// What a run trains: a policy with its trainer, where its completions come from, and how it is measured.
 pub trait Subject: std::fmt::Debug {
     /// Number of trained numbers.
     fn parameters(&self) -> u64;
+
+    /// How far training is.
+    fn progress(&self) -> Progress;
 
     /// Completions of the next step, judged.
     ///
     /// # Errors
     /// A failing policy.
-    fn collect(&mut self, trainer: &CpuTrainer) -> Result<Rollouts<f32>>;
+    fn collect(&mut self) -> Result<Rollouts<f32>>;
 
     /// Learns from them.
     ///
     /// # Errors
     /// A failing policy, input that the objective refuses.
-    fn learn(&mut self, trainer: &mut CpuTrainer, rollouts: &Rollouts<f32>) -> Result<Metrics>;
+    fn learn(&mut self, rollouts: &Rollouts<f32>) -> Result<Metrics>;
 
     /// Adds to a record what a step did besides: its throughput, say.
     fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record);
@@ -52,22 +51,22 @@ pub trait Subject: std::fmt::Debug {
     ///
     /// # Errors
     /// A failing policy.
-    fn evaluate(&mut self, trainer: &mut CpuTrainer, record: &mut Record) -> Result<Option<Rollouts<f32>>>;
+    fn evaluate(&mut self, record: &mut Record) -> Result<Option<Rollouts<f32>>>;
 
     /// Completion `i` as a row of `rollouts.jsonl`; `None` to keep none. The step is filled in by the run.
     fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow>;
 
-    /// Writes the policy into the folder of a checkpoint, and gives the state of its optimiser.
+    /// Writes the policy into the folder of a checkpoint, and gives the state of its optimiser and that of log Z.
     ///
     /// # Errors
     /// A disk that is full.
     fn save(&self, folder: &Path) -> Result<State>;
 
-    /// Reads what [`Subject::save`] wrote.
+    /// Goes on from `progress` with what [`Subject::save`] wrote then.
     ///
     /// # Errors
     /// A damaged checkpoint, or one of another policy.
-    fn load(&mut self, folder: &Path, state: &mut State) -> Result<()>;
+    fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()>;
 
     /// A few words for the progress line.
     fn message(&self, record: &Record) -> String;
@@ -91,7 +90,6 @@ pub struct Run {
     config: Config,
     directory: RunDir,
     subject: Box<dyn Subject>,
-    trainer: CpuTrainer,
     metrics: Writer,
     rollouts: RolloutWriter,
     clock: Clock,
@@ -114,18 +112,12 @@ impl Run {
     ///
     /// # Errors
     /// A damaged directory.
-    pub fn open(
-        config: Config,
-        directory: RunDir,
-        mut subject: Box<dyn Subject>,
-        mut trainer: CpuTrainer,
-        output: Output,
-    ) -> Result<Self> {
-        files::restore(&directory, subject.as_mut(), &mut trainer)?;
+    pub fn open(config: Config, directory: RunDir, mut subject: Box<dyn Subject>, output: Output) -> Result<Self> {
+        files::restore(&directory, subject.as_mut())?;
         let clock = Clock::resume(&directory.metrics())?;
         let metrics = Writer::open(&directory.metrics())?;
         let rollouts = RolloutWriter::open(&directory.rollouts())?;
-        Ok(Self { config, directory, subject, trainer, metrics, rollouts, clock, output })
+        Ok(Self { config, directory, subject, metrics, rollouts, clock, output })
     }
 
     /// Trains to the end, or until Ctrl-C, which gives exit code 130; saves, and writes the report.
@@ -135,22 +127,22 @@ impl Run {
     pub fn go(mut self) -> Result<ExitCode> {
         let total = self.config.train.steps;
         let bar = progress::bar(total, self.config.objective_name(), false);
-        bar.set_position(self.trainer.progress().step);
-        if self.trainer.progress().step == 0 {
+        bar.set_position(self.subject.progress().step);
+        if self.subject.progress().step == 0 {
             bar.set_message("evaluating");
             bar.tick();
             let mut record = Record::new(0);
             self.evaluate(&mut record)?;
             self.record(&record)?;
         }
-        while self.trainer.progress().step < total && !progress::interrupted() {
+        while self.subject.progress().step < total && !progress::interrupted() {
             if let Some(record) = self.step()? {
                 bar.set_message(self.subject.message(&record));
             }
             bar.inc(1);
         }
         bar.finish_and_clear();
-        let step = self.trainer.progress().step;
+        let step = self.subject.progress().step;
         if self.directory.latest_checkpoint()?.is_none_or(|(saved, _)| saved != step) {
             self.save()?;
         }
@@ -174,13 +166,13 @@ impl Run {
     fn step(&mut self) -> Result<Option<Record>> {
         self.clock.start();
         let start = Instant::now();
-        let rollouts = self.subject.collect(&self.trainer)?;
+        let rollouts = self.subject.collect()?;
         let sampled = start.elapsed().as_secs_f64();
-        let metrics = self.subject.learn(&mut self.trainer, &rollouts)?;
+        let metrics = self.subject.learn(&rollouts)?;
         let seconds = start.elapsed().as_secs_f64();
         self.clock.stop();
 
-        let step = self.trainer.progress().step;
+        let step = self.subject.progress().step;
         let total = self.config.train.steps;
         let evaluated = step == total || is_due(step, self.config.eval.every);
         let mut record = None;
@@ -213,14 +205,14 @@ impl Run {
     }
 
     fn evaluate(&mut self, record: &mut Record) -> Result<()> {
-        if let Some(rollouts) = self.subject.evaluate(&mut self.trainer, record)? {
-            self.rollouts.append(self.trainer.progress().step, &rollouts, self.subject.as_ref(), true)?;
+        if let Some(rollouts) = self.subject.evaluate(record)? {
+            self.rollouts.append(self.subject.progress().step, &rollouts, self.subject.as_ref(), true)?;
         }
         Ok(())
     }
 
     fn save(&self) -> Result<()> {
-        files::save(&self.directory, self.config.run.keep, self.subject.as_ref(), &self.trainer)
+        files::save(&self.directory, self.config.run.keep, self.subject.as_ref())
     }
 }
 

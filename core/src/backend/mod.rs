@@ -104,6 +104,18 @@ pub struct DropoutMask {
     pub first_row: u32,
 }
 
+/// What a buffer will hold. A device that stores some numbers in fewer bits than others decides by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// Statistics, gradients of weights, moments, log-probabilities: always at the precision of [`Backend::Real`].
+    State,
+    /// What a pass computes from row to row.
+    Activation,
+    /// Weights that are trained, of which the optimiser keeps every bit of [`Backend::Real`] whatever the products read.
+    Weight,
+}
+
 /// A device, with the operations that FlowRL itself needs. What a transformer needs is added by `flowrl-lm`.
 ///
 /// Buffers are flat vectors of [`Real`] that may be longer than an operation needs: it uses the first rows × columns elements.
@@ -119,8 +131,13 @@ pub trait Backend {
     /// What can go wrong.
     type Error: BackendError;
 
-    /// A buffer of `len` zeros.
+    /// A buffer of `len` zeros for [`Role::State`].
     fn zeros(&self, len: usize) -> Result<Self::Buffer, Self::Error>;
+    /// A buffer of `len` zeros for what it will hold.
+    fn zeros_for(&self, role: Role, len: usize) -> Result<Self::Buffer, Self::Error> {
+        let _ = role;
+        self.zeros(len)
+    }
     /// Indices on the device.
     fn index(&self, indices: &[u32]) -> Result<Self::Index, Self::Error>;
     /// Elements of a buffer.

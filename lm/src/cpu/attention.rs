@@ -5,7 +5,6 @@ use flowrl_core::backend::{CpuBackend, CpuError, check_len};
 use flowrl_core::kernel::lanes;
 use flowrl_core::with_math;
 
-use super::check::check_layout;
 use crate::backend::{Heads, Layout, Span};
 use crate::kernel::attention::{self as kernel, KeyValues};
 
@@ -18,7 +17,7 @@ pub(super) fn forward<T: Real>(
     out: &mut [T],
     log_sum_exp: &mut [T],
 ) -> Result<(), CpuError> {
-    check_layout(layout)?;
+    layout.check()?;
     let rows = layout.rows();
     let (width, q_width, d) = (heads.qkv_width(), heads.q_width(), heads.head_dim);
     check_len("qkv", qkv.len(), rows * width)?;
@@ -61,7 +60,7 @@ pub(super) fn backward<T: Real>(
     heads: Heads,
     d_qkv: &mut [T],
 ) -> Result<(), CpuError> {
-    check_layout(layout)?;
+    layout.check()?;
     let rows = layout.rows();
     let (width, q_width, d) = (heads.qkv_width(), heads.q_width(), heads.head_dim);
     check_len("qkv", qkv.len(), rows * width)?;

@@ -1,8 +1,9 @@
 //! Activations, planned once and reused.
 
-use flowrl_core::backend::Backend;
+use flowrl_core::backend::{Backend, Role};
 
 use super::Dimensions;
+use crate::backend::LOGITS;
 
 /// Which activations a forward pass leaves for a backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,8 +66,8 @@ pub(super) struct Arena<T> {
     pub deltas: Option<Deltas<T>>,
 }
 
-/// Elements of a buffer a plan asks for, by name.
-type Request<'a, T, E> = &'a mut dyn FnMut(&'static str, usize) -> Result<T, E>;
+/// Elements of a buffer a plan asks for, by what it holds and by name.
+type Request<'a, T, E> = &'a mut dyn FnMut(Role, &'static str, usize) -> Result<T, E>;
 
 impl<T> Arena<T> {
     /// Asks `request` for every buffer; the one place that knows their sizes.
@@ -80,7 +81,8 @@ impl<T> Arena<T> {
         let training = keep > Keep::Nothing;
         let streams = if training { dims.layers + 1 } else { 2 };
         let layers = if keep == Keep::Everything { dims.layers } else { 1 };
-        let stream = (0..streams).map(|_| request("residual stream", rows * d)).collect::<Result<_, E>>()?;
+        let stream =
+            (0..streams).map(|_| request(Role::Activation, "residual stream", rows * d)).collect::<Result<_, E>>()?;
         let layers = (0..layers)
             .map(|_| {
                 let (raw, norms) = if dims.qk_norm {
@@ -89,30 +91,30 @@ impl<T> Arena<T> {
                     (0, 0)
                 };
                 Ok(LayerActivations {
-                    attention_inv_rms: request("norms", rows)?,
-                    attention_in: request("attention input", rows * d)?,
-                    qkv_raw: request("queries, keys, values before their norm", raw)?,
-                    qk_inv_rms: request("norms", norms)?,
-                    qkv: request("queries, keys, values", rows * heads.qkv_width())?,
-                    log_sum_exp: request("attention log-sum-exp", rows * heads.heads)?,
-                    attention_out: request("attention output", rows * heads.q_width())?,
-                    middle: request("residual stream", rows * d)?,
-                    mlp_inv_rms: request("norms", rows)?,
-                    mlp_in: request("feed-forward input", rows * d)?,
-                    gate_up: request("gate and up", rows * 2 * ff)?,
-                    mlp_hidden: request("feed-forward hidden", rows * ff)?,
+                    attention_inv_rms: request(Role::State, "norms", rows)?,
+                    attention_in: request(Role::Activation, "attention input", rows * d)?,
+                    qkv_raw: request(Role::Activation, "queries, keys, values before their norm", raw)?,
+                    qk_inv_rms: request(Role::State, "norms", norms)?,
+                    qkv: request(Role::Activation, "queries, keys, values", rows * heads.qkv_width())?,
+                    log_sum_exp: request(Role::State, "attention log-sum-exp", rows * heads.heads)?,
+                    attention_out: request(Role::Activation, "attention output", rows * heads.q_width())?,
+                    middle: request(Role::Activation, "residual stream", rows * d)?,
+                    mlp_inv_rms: request(Role::State, "norms", rows)?,
+                    mlp_in: request(Role::Activation, "feed-forward input", rows * d)?,
+                    gate_up: request(Role::Activation, "gate and up", rows * 2 * ff)?,
+                    mlp_hidden: request(Role::Activation, "feed-forward hidden", rows * ff)?,
                 })
             })
             .collect::<Result<_, E>>()?;
         let deltas = if training {
             Some(Deltas {
-                stream: request("gradients of activations", rows * d)?,
-                normed: request("gradients of activations", rows * d)?,
-                attention: request("gradients of activations", rows * heads.q_width())?,
-                qkv: request("gradients of activations", rows * heads.qkv_width())?,
-                mlp_hidden: request("gradients of activations", rows * ff)?,
-                gate_up: request("gradients of activations", rows * 2 * ff)?,
-                selected: request("gradients of activations", chunk * d)?,
+                stream: request(Role::Activation, "gradients of activations", rows * d)?,
+                normed: request(Role::Activation, "gradients of activations", rows * d)?,
+                attention: request(Role::Activation, "gradients of activations", rows * heads.q_width())?,
+                qkv: request(Role::Activation, "gradients of activations", rows * heads.qkv_width())?,
+                mlp_hidden: request(Role::Activation, "gradients of activations", rows * ff)?,
+                gate_up: request(Role::Activation, "gradients of activations", rows * 2 * ff)?,
+                selected: request(Role::Activation, "gradients of activations", chunk * d)?,
             })
         } else {
             None
@@ -124,13 +126,13 @@ impl<T> Arena<T> {
             keep,
             stream,
             layers,
-            final_inv_rms: request("norms", rows)?,
-            hidden: request("hidden states", rows * d)?,
-            selected: request("hidden states of predictions", chunk * d)?,
-            logits: request("logits", chunk * dims.vocab)?,
-            log_prob: request("log-probabilities", predictions)?,
-            log_sum_exp: request("log-probabilities", predictions)?,
-            entropy: request("log-probabilities", predictions)?,
+            final_inv_rms: request(Role::State, "norms", rows)?,
+            hidden: request(Role::Activation, "hidden states", rows * d)?,
+            selected: request(Role::Activation, "hidden states of predictions", chunk * d)?,
+            logits: request(Role::Activation, "logits", chunk * dims.vocab)?,
+            log_prob: request(Role::State, "log-probabilities", predictions)?,
+            log_sum_exp: request(Role::State, "log-probabilities", predictions)?,
+            entropy: request(Role::State, "log-probabilities", predictions)?,
             deltas,
         })
     }
@@ -146,7 +148,7 @@ impl<T> Arena<T> {
         size: (usize, usize, usize),
         keep: Keep,
     ) -> Result<Self, B::Error> {
-        Self::plan(dims, size, keep, &mut |_, len| backend.zeros(len))
+        Self::plan(dims, size, keep, &mut |role, _, len| backend.zeros_for(role, len))
     }
 }
 
@@ -154,8 +156,8 @@ impl<T> Arena<T> {
 #[must_use]
 pub fn memory_plan(dims: &Dimensions, rows: usize, predictions: usize, keep: Keep) -> Vec<(&'static str, usize)> {
     let mut plan: Vec<(&'static str, usize)> = Vec::new();
-    let size = (rows, predictions, chunk_rows(dims.vocab, predictions));
-    let arena = Arena::<()>::plan(dims, size, keep, &mut |name, len| {
+    let size = (rows, predictions, chunk_rows(LOGITS, dims.vocab, predictions));
+    let arena = Arena::<()>::plan(dims, size, keep, &mut |_, name, len| {
         match plan.iter_mut().find(|(n, _)| *n == name) {
             Some((_, total)) => *total += len,
             None => plan.push((name, len)),
@@ -166,8 +168,7 @@ pub fn memory_plan(dims: &Dimensions, rows: usize, predictions: usize, keep: Kee
     plan
 }
 
-/// Rows of logits held at once: all of them up to 64 MiB in f32.
-pub(super) fn chunk_rows(vocab: usize, predictions: usize) -> usize {
-    const ELEMENTS: usize = 16 << 20;
-    (ELEMENTS / vocab.max(1)).clamp(1, predictions.max(1))
+/// Rows of logits held at once: all of them up to `limit` elements.
+pub(super) fn chunk_rows(limit: usize, vocab: usize, predictions: usize) -> usize {
+    (limit / vocab.max(1)).clamp(1, predictions.max(1))
 }

@@ -98,7 +98,7 @@ fn head_backward<B: TransformerBackend>(
     };
     let d = backend.len(&weights.norm);
     let n = packed.targets.len();
-    let chunk = chunk_rows(vocab, n);
+    let chunk = chunk_rows(backend.logits_limit(), vocab, n);
     backend.fill(&mut deltas.normed, real(0.0), packed.len() * d)?;
     let head = weights.head.as_ref().unwrap_or(&weights.embed);
     let d_head = grads.head.as_mut().unwrap_or(&mut grads.embed);

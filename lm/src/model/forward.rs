@@ -79,7 +79,7 @@ impl<B: TransformerBackend> Transformer<B> {
         entropy: &mut [B::Real],
     ) -> Result<(), B::Error> {
         let n = packed.targets.len();
-        let chunk = chunk_rows(self.dims.vocab, n);
+        let chunk = chunk_rows(self.backend.logits_limit(), self.dims.vocab, n);
         self.reserve((packed.len(), n, chunk), keep)?;
         self.run(weights, None, &packed.ids, &packed.positions, Attend::Packed(&packed.layout))?;
         let Some(arena) = &mut self.arena else { return Ok(()) };

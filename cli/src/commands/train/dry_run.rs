@@ -37,9 +37,9 @@ pub(super) fn print(config: &Config) -> Result<()> {
 
 /// The same for a task of the lab, with what is known of its target.
 fn lab(config: &Config) -> Result<()> {
-    let (subject, trainer) = lab::open(config)?;
+    let subject = lab::open(config)?;
     let lab = Lab::open(&config.task)?;
-    let beta = lab::beta(config, trainer.objective());
+    let beta = lab::beta(config, &config.objective()?);
     let target = Target::plain(&lab, beta)?;
     say!("{}", config.to_toml()?.trim_end());
     say!("\n# policy: {} parameters", subject.parameters());

@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use flowrl_core::backend::Backend;
 use flowrl_core::policy::{Completions, Model, Policy, Sequences};
 use flowrl_core::train::{Rollouts, TrainOptions};
 use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::rollouts::{RolloutRow, read_rollouts};
 use flowrl_lm::task::Text;
-
-use crate::session::CpuPolicy;
 
 /// The completions of one prompt.
 #[derive(Debug)]
@@ -65,7 +64,10 @@ impl StoredRollouts {
 
     /// The groups of a step, in the order of the file, round and round. Completions without `old_logp` count as drawn from the
     /// present policy.
-    pub(super) fn step(&self, policy: &mut CpuPolicy, step: u64, options: &TrainOptions) -> Result<Rollouts<f32>> {
+    pub(super) fn step<P>(&self, policy: &mut P, step: u64, options: &TrainOptions) -> Result<Rollouts<f32>>
+    where
+        P: Policy<Error: std::error::Error + Send + Sync + 'static, Backend: Backend<Real = f32>>,
+    {
         let count = options.prompts.min(self.groups.len());
         let first = step as usize * count;
         let numbers: Vec<usize> = (first..first + count).map(|i| i % self.groups.len()).collect();

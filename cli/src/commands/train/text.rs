@@ -5,61 +5,62 @@ use std::path::Path;
 use anyhow::Result;
 use flowrl_core::objective::{Length, Objective, Reward};
 use flowrl_core::policy::Policy;
-use flowrl_core::train::{LogZModel, Metrics, Rollouts, TrainOptions, Trainer};
+use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, TrainOptions, Trainer};
+use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::Dtype;
 use flowrl_lm::evaluate::{Evaluation, Target, evaluate};
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::task::TextTask;
-use flowrl_lm::{load_weights, save_policy};
+use flowrl_lm::{PolicyError, TransformerPolicy, load_policy, load_weights, save_policy};
 
 use super::stored::StoredRollouts;
 use super::summary;
 use crate::config::{Config, EvalSection};
 use crate::metrics::Record;
-use crate::run::{CpuTrainer, State, Subject};
+use crate::run::{State, Subject, restore_trainer};
 use crate::run_dir::RunDir;
-use crate::session::{self, CpuPolicy, Tasks};
+use crate::session::{self, Tasks};
 
-/// The model, its prompts, and stored completions if it learns from those.
+/// The model with its trainer, its prompts, and stored completions if it learns from those.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(super) struct Text<B: TransformerBackend> {
     origin: Checkpoint,
     tasks: Tasks,
-    policy: CpuPolicy,
+    policy: TransformerPolicy<B>,
+    trainer: Trainer<B>,
     stored: Option<StoredRollouts>,
     eval: EvalSection,
 }
 
-impl Text {
-    /// Opens the model and its prompts; with them a trainer.
-    pub(super) fn open(config: &Config) -> Result<(Box<dyn Subject>, CpuTrainer)> {
+impl<B: TransformerBackend<Real = f32>> Text<B> {
+    /// Opens the model on a device, and its prompts.
+    pub(super) fn open(config: &Config, device: B) -> Result<Self> {
         let origin = session::open_model(config.model.path.as_deref())?;
         let tasks = Tasks::open(config, &origin)?;
-        let mut policy = session::policy(&origin, config.train.threads)?;
+        let mut policy = load_policy(device, &origin)?;
         policy.set_recompute(config.model.recompute);
         let (objective, options) = (config.objective()?, config.train_options()?);
-        let trainer =
-            Trainer::new::<<CpuPolicy as Policy>::Error>(policy.backend(), policy.width(), objective, options)?;
+        let trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), policy.width(), objective, options)?;
         let stored = match &config.train.rollouts {
             Some(path) => Some(StoredRollouts::read(path, tasks.train.text())?),
             None => None,
         };
-        Ok((Box::new(Self { origin, tasks, policy, stored, eval: config.eval.clone() }), trainer))
+        Ok(Self { origin, tasks, policy, trainer, stored, eval: config.eval.clone() })
     }
 
     /// Mean |log Z_φ(x) − log Z(x)| over held-out prompts, where log Z is learned and has an exact value: plain trajectory
     /// balance on raw rewards.
-    fn log_z_error(&mut self, trainer: &mut CpuTrainer, found: &Evaluation<f32>) -> Result<Option<f64>> {
-        let Objective::FlowRl(flow) = trainer.objective() else { return Ok(None) };
+    fn log_z_error(&mut self, found: &Evaluation<f32>) -> Result<Option<f64>> {
+        let Objective::FlowRl(flow) = self.trainer.objective() else { return Ok(None) };
         if flow.length != Length::Sum || flow.reward != Reward::Raw || found.exact.is_empty() {
             return Ok(None);
         }
         let prompts: Vec<&[u32]> = found.exact.iter().map(|&(i, _)| found.rollouts.prompts[i].as_slice()).collect();
-        let learned: Vec<f32> = match trainer.log_z_mut() {
+        let learned: Vec<f32> = match self.trainer.log_z_mut() {
             LogZModel::Scalar { state } => vec![state[0] as f32; prompts.len()],
             LogZModel::Network(network) => {
-                let mut hidden = vec![0.0; prompts.len() * network.width()];
+                let mut hidden = self.policy.backend().zeros(prompts.len() * network.width())?;
                 self.policy.represent(&prompts, &mut hidden)?;
                 network.forward(self.policy.backend(), &hidden, prompts.len(), None)?
             }
@@ -70,20 +71,27 @@ impl Text {
     }
 }
 
-impl Subject for Text {
+impl<B> Subject for Text<B>
+where
+    B: TransformerBackend<Real = f32> + std::fmt::Debug,
+{
     fn parameters(&self) -> u64 {
         self.origin.config().parameter_count()
     }
 
-    fn collect(&mut self, trainer: &CpuTrainer) -> Result<Rollouts<f32>> {
+    fn progress(&self) -> Progress {
+        self.trainer.progress()
+    }
+
+    fn collect(&mut self) -> Result<Rollouts<f32>> {
         match &self.stored {
-            None => Ok(trainer.collect(&mut self.policy, &self.tasks.train)?),
-            Some(stored) => stored.step(&mut self.policy, trainer.progress().step, trainer.options()),
+            None => Ok(self.trainer.collect(&mut self.policy, &self.tasks.train)?),
+            Some(stored) => stored.step(&mut self.policy, self.trainer.progress().step, self.trainer.options()),
         }
     }
 
-    fn learn(&mut self, trainer: &mut CpuTrainer, rollouts: &Rollouts<f32>) -> Result<Metrics> {
-        Ok(trainer.learn(&mut self.policy, rollouts)?)
+    fn learn(&mut self, rollouts: &Rollouts<f32>) -> Result<Metrics> {
+        Ok(self.trainer.learn(&mut self.policy, rollouts)?)
     }
 
     fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record) {
@@ -96,21 +104,21 @@ impl Subject for Text {
     }
 
     /// On held-out prompts.
-    fn evaluate(&mut self, trainer: &mut CpuTrainer, record: &mut Record) -> Result<Option<Rollouts<f32>>> {
+    fn evaluate(&mut self, record: &mut Record) -> Result<Option<Rollouts<f32>>> {
         let EvalSection { prompts, samples, .. } = self.eval;
         if prompts == 0 {
             return Ok(None);
         }
-        let beta = match trainer.objective() {
+        let beta = match self.trainer.objective() {
             Objective::FlowRl(flow) => Some(flow.beta),
             Objective::Baseline(_) => None,
         };
-        let options = TrainOptions { samples, ..*trainer.options() };
+        let options = TrainOptions { samples, ..*self.trainer.options() };
         let found = evaluate(&mut self.policy, &self.tasks.held_out, prompts, &options, Target { beta }, true)?;
         for (name, value) in &found.metrics {
             record.set(name, *value);
         }
-        if let Some(error) = self.log_z_error(trainer, &found)? {
+        if let Some(error) = self.log_z_error(&found)? {
             record.set("eval_log_z_error", error);
         }
         Ok(Some(found.rollouts))
@@ -145,10 +153,11 @@ impl Subject for Text {
             lists.insert(format!("policy.{i}.first_moment"), first);
             lists.insert(format!("policy.{i}.second_moment"), second);
         }
+        lists.extend(self.trainer.log_z().state(self.policy.backend())?);
         Ok(lists)
     }
 
-    fn load(&mut self, folder: &Path, state: &mut State) -> Result<()> {
+    fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()> {
         self.policy.set_weights(load_weights(self.policy.backend(), &Checkpoint::open(folder)?)?);
         let mut moments = Vec::new();
         while let (Some(first), Some(second)) = (
@@ -157,7 +166,8 @@ impl Subject for Text {
         ) {
             moments.push([first, second]);
         }
-        Ok(self.policy.restore_moments(&moments)?)
+        self.policy.restore_moments(&moments)?;
+        restore_trainer(&mut self.trainer, self.policy.backend(), folder, state, progress)
     }
 
     fn message(&self, record: &Record) -> String {

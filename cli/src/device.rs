@@ -1,0 +1,178 @@
+//! Where a model runs: the CPU, a GPU, or the emulator of one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use flowrl_core::backend::CpuBackend;
+#[cfg(feature = "cuda")]
+use flowrl_cuda::{CudaBackend, EmulatorOptions, Precision as Stored};
+use serde::{Deserialize, Serialize};
+
+/// A device by name: `cpu`, `cuda` or `cuda:N`, `emulated`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceName {
+    /// This computer's processors.
+    #[default]
+    Cpu,
+    /// The GPU of this number.
+    Cuda(usize),
+    /// The GPU's kernels, compiled for the CPU and checked as they run: slow.
+    Emulated,
+}
+
+impl FromStr for DeviceName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "emulated" => Ok(Self::Emulated),
+            _ => match name.strip_prefix("cuda:").and_then(|number| number.parse().ok()) {
+                Some(number) => Ok(Self::Cuda(number)),
+                None => Err(format!(
+                    "`{name}` is no device; there are cpu, cuda, cuda:N (the GPU of that number), emulated"
+                )),
+            },
+        }
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(0) => f.write_str("cuda"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Emulated => f.write_str("emulated"),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<DeviceName> for String {
+    fn from(name: DeviceName) -> Self {
+        name.to_string()
+    }
+}
+
+/// How a device stores activations, and weights for products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// bf16 on a GPU, f32 elsewhere.
+    #[default]
+    Auto,
+    /// bfloat16, with sums, gradients of weights and the optimiser in f32.
+    Bf16,
+    /// Single precision throughout.
+    F32,
+}
+
+/// Flags of the commands that run a model without a configuration.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct DeviceArgs {
+    /// Where to run: cpu, cuda, cuda:N or emulated
+    #[arg(long, value_name = "NAME", default_value_t = DeviceName::Cpu)]
+    device: DeviceName,
+    /// How activations and weights are stored on the device
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
+    precision: Precision,
+    /// Threads of the CPU; 0 means one for each processor
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+impl DeviceArgs {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// As for [`open`].
+    pub fn open(&self) -> Result<Device> {
+        open(self.device, self.precision, self.threads)
+    }
+}
+
+/// An open device.
+#[derive(Debug)]
+pub enum Device {
+    /// The CPU.
+    Cpu(CpuBackend<f32>),
+    /// A GPU, or the emulator.
+    #[cfg(feature = "cuda")]
+    Cuda(CudaBackend),
+}
+
+/// Opens a device.
+///
+/// # Errors
+/// A device that is not there, a precision that it does not have.
+pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<Device> {
+    if let DeviceName::Cpu = name {
+        if precision == Precision::Bf16 {
+            bail!(
+                "the CPU computes in f32: leave train.precision (--precision) at auto, or name another device by --device"
+            );
+        }
+        return Ok(Device::Cpu(CpuBackend::new(threads)));
+    }
+    #[cfg(feature = "cuda")]
+    {
+        let stored = |auto| match precision {
+            Precision::Auto => auto,
+            Precision::Bf16 => Stored::Bf16,
+            Precision::F32 => Stored::F32,
+        };
+        Ok(Device::Cuda(match name {
+            DeviceName::Cuda(number) => CudaBackend::new(number, stored(Stored::Bf16))?,
+            _ => CudaBackend::emulated(EmulatorOptions { threads, ..EmulatorOptions::default() }, stored(Stored::F32)),
+        }))
+    }
+    #[cfg(not(feature = "cuda"))]
+    bail!("this flowrl-cli was built without the feature `cuda`, which {name} needs")
+}
+
+/// Does some work, an expression of type `Result<_>`, on an open device, whatever its type: on the CPU inside of its threads.
+#[macro_export]
+macro_rules! on_device {
+    ($open:expr, |$device:ident| $work:expr) => {
+        match $open {
+            $crate::device::Device::Cpu($device) => {
+                let pool = $device.pool().clone();
+                pool.enter(|| -> anyhow::Result<_> { $work })
+            }
+            #[cfg(feature = "cuda")]
+            $crate::device::Device::Cuda($device) => (|| -> anyhow::Result<_> { $work })(),
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back_as_they_were() {
+        for name in ["cpu", "cuda", "cuda:3", "emulated"] {
+            assert_eq!(name.parse::<DeviceName>().unwrap().to_string(), name);
+        }
+        for name in ["", "gpu", "cuda:", "cuda:x", "cuda:-1"] {
+            assert!(name.parse::<DeviceName>().unwrap_err().contains("there are cpu, cuda"), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_cpu_refuses_bf16() {
+        let error = open(DeviceName::Cpu, Precision::Bf16, 1).unwrap_err().to_string();
+        assert!(error.contains("train.precision"), "{error}");
+    }
+}

@@ -1,0 +1,439 @@
+//! The operations of [`flowrl_core::backend::Backend`] on a GPU or in the emulator.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaStream};
+use flowrl_core::backend::{Backend, CpuError, DropoutMask, LinearShape, Role, SampleKeys, Sampler, check_len};
+use flowrl_core::optim::AdamWStep;
+
+use crate::buffer::{Buffer, Index};
+use crate::emulated::EmulatorOptions;
+use crate::error::Error;
+use crate::launch::{self, Device};
+use crate::product::Product;
+use crate::unit::Storage;
+
+/// How activations and weights are stored. Sums are f32 in either case, and so are statistics, gradients of weights, the
+/// optimiser's moments and its copy of the weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// bfloat16: half the memory, and the tensor cores' full speed.
+    #[default]
+    Bf16,
+    /// f32 throughout, products included: what the CPU computes, to rounding.
+    F32,
+}
+
+/// A GPU, or the emulator, as a device. A clone is the same device.
+///
+/// ```no_run
+/// use flowrl_core::backend::Backend;
+/// use flowrl_cuda::{CudaBackend, EmulatorOptions, Precision};
+/// let gpu = CudaBackend::emulated(EmulatorOptions::default(), Precision::F32);
+/// let x = gpu.upload(&[1.0, -1.0])?;
+/// let mut y = gpu.zeros(2)?;
+/// gpu.gelu(&x, &mut y, 2)?;
+/// # Ok::<(), flowrl_cuda::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CudaBackend {
+    pub(crate) device: Arc<Device>,
+    pub(crate) precision: Precision,
+    /// Elements of logits held at once.
+    pub(crate) logits: usize,
+}
+
+impl CudaBackend {
+    /// The GPU of this number, from 0, with a stream of its own.
+    ///
+    /// # Errors
+    /// [`Error::NoCuda`] where a library is missing, [`Error::Driver`] where there is no such device.
+    pub fn new(ordinal: usize, precision: Precision) -> Result<Self, Error> {
+        check_libraries()?;
+        let open = |error| Error::Driver { operation: format!("open GPU {ordinal}"), message: format!("{error:?}") };
+        let context = CudaContext::new(ordinal).map_err(open)?;
+        Self::with_stream(context.new_stream().map_err(open)?, precision)
+    }
+
+    /// A GPU through a stream that the caller owns: what is asked of the backend runs after what the caller asked of the stream
+    /// before, and the other way round.
+    ///
+    /// Switches off `cudarc`'s event tracking for the stream's context, as one stream needs none: a caller with several streams
+    /// orders them by events of its own.
+    ///
+    /// # Errors
+    /// As for [`CudaBackend::new`].
+    pub fn with_stream(stream: Arc<CudaStream>, precision: Precision) -> Result<Self, Error> {
+        check_libraries()?;
+        // An eighth of the memory: the logits of a whole micro-batch, if it is no larger.
+        let total = stream.context().mem_get_info().map_or(0, |(_, total)| total);
+        let logits = (total / 8 / precision.storage().bytes()).max(flowrl_lm::backend::LOGITS);
+        Ok(Self { device: Arc::new(Device::nvidia(stream)?), precision, logits })
+    }
+
+    /// The emulator, which runs the same kernels on the CPU, slowly, and checks what a GPU does not. It compiles them with the
+    /// system's C++ compiler when they are first used.
+    #[must_use]
+    pub fn emulated(options: EmulatorOptions, precision: Precision) -> Self {
+        Self { device: Arc::new(Device::emulated(options)), precision, logits: flowrl_lm::backend::LOGITS }
+    }
+
+    /// How activations and weights are stored.
+    #[must_use]
+    pub const fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Waits until everything asked for so far is done.
+    ///
+    /// # Errors
+    /// Where an earlier operation failed on the device.
+    pub fn synchronize(&self) -> Result<(), Error> {
+        self.device.synchronize()
+    }
+
+    pub(crate) fn allocate(&self, storage: Storage, len: usize) -> Result<Buffer, Error> {
+        Ok(Buffer { memory: self.device.zeros(len * storage.bytes())?, storage, len, master: None })
+    }
+
+    /// Where the lengths are those of the kernels' tables, a result on the device as numbers on the host.
+    pub(crate) fn read_f64(&self, buffer: &Buffer) -> Result<Vec<f64>, Error> {
+        let mut bytes = vec![0; buffer.len * 8];
+        self.device.read(&buffer.memory, 0, &mut bytes)?;
+        let (words, _) = bytes.as_chunks::<8>();
+        Ok(words.iter().map(|word| f64::from_ne_bytes(*word)).collect())
+    }
+}
+
+impl Precision {
+    pub(crate) const fn storage(self) -> Storage {
+        match self {
+            Self::Bf16 => Storage::Bf16,
+            Self::F32 => Storage::F32,
+        }
+    }
+}
+
+fn check_libraries() -> Result<(), Error> {
+    let advice = |library| match library {
+        "libcuda" => "install NVIDIA's driver",
+        _ => {
+            "install the CUDA toolkit, or the wheels nvidia-cuda-nvrtc and nvidia-cublas, and name their folder in LD_LIBRARY_PATH"
+        }
+    };
+    match launch::libraries().into_iter().find(|(_, there)| !there) {
+        Some((library, _)) => Err(Error::NoCuda { library, advice: advice(library) }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that every index is below `below`.
+pub(crate) fn check_index(name: &'static str, index: &Index, len: usize, below: usize) -> Result<(), Error> {
+    check_len(name, index.host.len(), len)?;
+    match index.host[..len].iter().find(|&&i| i as usize >= below) {
+        Some(&got) => Err(CpuError::Index { argument: name, got: got as usize, below }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Threads of a block that works on one row of this many elements.
+pub(crate) fn row_threads(columns: usize) -> u32 {
+    match columns {
+        0..=64 => 32,
+        65..=512 => 128,
+        513..=8192 => 256,
+        _ => 1024,
+    }
+}
+
+impl Backend for CudaBackend {
+    type Real = f32;
+    type Buffer = Buffer;
+    type Index = Index;
+    type Error = Error;
+
+    fn zeros(&self, len: usize) -> Result<Buffer, Error> {
+        self.allocate(Storage::F32, len)
+    }
+
+    fn zeros_for(&self, role: Role, len: usize) -> Result<Buffer, Error> {
+        let storage = if role == Role::State { Storage::F32 } else { self.precision.storage() };
+        let mut buffer = self.allocate(storage, len)?;
+        if role == Role::Weight && storage != Storage::F32 {
+            buffer.master = Some(Box::new(self.allocate(Storage::F32, len)?));
+        }
+        Ok(buffer)
+    }
+
+    fn index(&self, indices: &[u32]) -> Result<Index, Error> {
+        let bytes: Vec<u8> = indices.iter().flat_map(|i| i.to_ne_bytes()).collect();
+        let mut memory = self.device.zeros(bytes.len())?;
+        self.device.write(&mut memory, 0, &bytes)?;
+        Ok(Index { memory, host: indices.to_vec() })
+    }
+
+    fn len(&self, buffer: &Buffer) -> usize {
+        buffer.len
+    }
+
+    fn write(&self, target: &mut Buffer, offset: usize, source: &[f32]) -> Result<(), Error> {
+        check_len("target", target.len, offset + source.len())?;
+        let width = target.storage.bytes();
+        let mut bytes = vec![0; source.len() * width];
+        for (x, bytes) in source.iter().zip(bytes.chunks_exact_mut(width)) {
+            target.storage.encode(*x, bytes);
+        }
+        self.device.write(&mut target.memory, offset * width, &bytes)?;
+        match &mut target.master {
+            Some(master) => self.write(master, offset, source),
+            None => Ok(()),
+        }
+    }
+
+    fn read(&self, source: &Buffer, offset: usize, target: &mut [f32]) -> Result<(), Error> {
+        check_len("source", source.len, offset + target.len())?;
+        if let Some(master) = &source.master {
+            return self.read(master, offset, target);
+        }
+        let width = source.storage.bytes();
+        let mut bytes = vec![0; target.len() * width];
+        self.device.read(&source.memory, offset * width, &mut bytes)?;
+        for (x, bytes) in target.iter_mut().zip(bytes.chunks_exact(width)) {
+            *x = source.storage.decode(bytes);
+        }
+        Ok(())
+    }
+
+    fn copy(&self, target: &mut Buffer, source: &Buffer, len: usize) -> Result<(), Error> {
+        check_len("target", target.len, len)?;
+        check_len("source", source.len, len)?;
+        if target.storage != source.storage {
+            let (got, wanted) = (source.storage.name(), target.storage.name());
+            return Err(Error::Storage { argument: "source", got, wanted });
+        }
+        self.device.copy(&mut target.memory, &source.memory, len * source.storage.bytes())?;
+        match (&mut target.master, &source.master) {
+            (Some(target), Some(source)) => self.copy(target, source, len),
+            (Some(_), None) => {
+                Err(Error::Storage { argument: "source", got: "bf16 alone", wanted: "bf16 with a master copy" })
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn fill(&self, target: &mut Buffer, value: f32, len: usize) -> Result<(), Error> {
+        check_len("target", target.len, len)?;
+        if value.to_bits() == 0 {
+            self.device.clear(&mut target.memory, len * target.storage.bytes())?;
+        } else {
+            launch::fill(&self.device, target, len, value)?;
+        }
+        match &mut target.master {
+            Some(master) => self.fill(master, value, len),
+            None => Ok(()),
+        }
+    }
+
+    fn linear(
+        &self,
+        x: &Buffer,
+        w: &Buffer,
+        bias: Option<&Buffer>,
+        y: &mut Buffer,
+        shape: LinearShape,
+        accumulate: bool,
+    ) -> Result<(), Error> {
+        self.device.multiply(&Product::forward(shape, bias.is_some(), accumulate), w, x, bias, y)
+    }
+
+    fn linear_backward_input(
+        &self,
+        dy: &Buffer,
+        w: &Buffer,
+        dx: &mut Buffer,
+        shape: LinearShape,
+        accumulate: bool,
+    ) -> Result<(), Error> {
+        self.device.multiply(&Product::backward_input(shape, accumulate), w, dy, None, dx)
+    }
+
+    fn linear_backward_weight(
+        &self,
+        dy: &Buffer,
+        x: &Buffer,
+        dw: &mut Buffer,
+        db: Option<&mut Buffer>,
+        shape: LinearShape,
+    ) -> Result<(), Error> {
+        self.device.multiply(&Product::backward_weight(shape), x, dy, None, dw)?;
+        match db {
+            Some(db) => launch::column_sum(&self.device, dy, db, shape.rows, shape.outputs),
+            None => Ok(()),
+        }
+    }
+
+    fn gelu(&self, x: &Buffer, y: &mut Buffer, len: usize) -> Result<(), Error> {
+        launch::gelu(&self.device, x, y, len)
+    }
+
+    fn gelu_backward(&self, x: &Buffer, dy: &mut Buffer, len: usize) -> Result<(), Error> {
+        launch::gelu_backward(&self.device, x, dy, len)
+    }
+
+    fn layer_norm(
+        &self,
+        x: &Buffer,
+        gamma: &Buffer,
+        beta: &Buffer,
+        y: &mut Buffer,
+        mean: &mut Buffer,
+        inv_std: &mut Buffer,
+        (rows, columns): (usize, usize),
+        eps: f64,
+    ) -> Result<(), Error> {
+        launch::layer_norm(&self.device, x, gamma, beta, y, mean, inv_std, rows, columns, eps as f32)
+    }
+
+    fn layer_norm_backward(
+        &self,
+        x: &Buffer,
+        gamma: &Buffer,
+        mean: &Buffer,
+        inv_std: &Buffer,
+        dy: &mut Buffer,
+        d_gamma: &mut Buffer,
+        d_beta: &mut Buffer,
+        (rows, columns): (usize, usize),
+    ) -> Result<(), Error> {
+        let device = &self.device;
+        launch::layer_norm_backward_weight(device, x, mean, inv_std, dy, d_gamma, d_beta, rows, columns)?;
+        launch::layer_norm_backward_input(device, x, gamma, mean, inv_std, dy, rows, columns)
+    }
+
+    fn dropout(&self, x: &mut Buffer, (rows, columns): (usize, usize), mask: DropoutMask) -> Result<(), Error> {
+        let DropoutMask { rate, stream, step, first_row } = mask;
+        let keep = (1.0 / (1.0 - rate)) as f32;
+        let ([low, high], purpose) = stream.words();
+        let [low, high, purpose, step, first_row] = [low, high, purpose, step, first_row].map(|word| word as usize);
+        launch::dropout(&self.device, x, rows, columns, rate, keep, low, high, purpose, step, first_row)
+    }
+
+    fn log_prob(
+        &self,
+        logits: &Buffer,
+        targets: &Index,
+        (rows, vocab): (usize, usize),
+        temperature: f64,
+        log_prob: &mut Buffer,
+        log_sum_exp: &mut Buffer,
+        entropy: &mut Buffer,
+    ) -> Result<(), Error> {
+        check_index("targets", targets, rows, vocab)?;
+        let scale = (1.0 / temperature) as f32;
+        launch::log_prob(&self.device, logits, targets, log_prob, log_sum_exp, entropy, rows, vocab, scale)
+    }
+
+    fn log_prob_backward(
+        &self,
+        logits: &mut Buffer,
+        targets: &Index,
+        (rows, vocab): (usize, usize),
+        temperature: f64,
+        log_sum_exp: &Buffer,
+        d_log_prob: &Buffer,
+    ) -> Result<(), Error> {
+        check_index("targets", targets, rows, vocab)?;
+        let scale = (1.0 / temperature) as f32;
+        launch::log_prob_backward(&self.device, logits, targets, log_sum_exp, d_log_prob, rows, vocab, scale)
+    }
+
+    fn sample(
+        &self,
+        logits: &Buffer,
+        (rows, vocab): (usize, usize),
+        sampler: &Sampler,
+        keys: SampleKeys<'_>,
+        tokens: &mut [u32],
+        log_prob: &mut [f32],
+        entropy: &mut [f32],
+    ) -> Result<(), Error> {
+        for (name, len) in [("keys.sequence", keys.sequence.len()), ("keys.token", keys.token.len())] {
+            check_len(name, len, rows)?;
+        }
+        for (name, len) in [("tokens", tokens.len()), ("log_prob", log_prob.len()), ("entropy", entropy.len())] {
+            check_len(name, len, rows)?;
+        }
+        // Sequence and token number of each row.
+        let places: Vec<u32> = keys.sequence.iter().zip(keys.token).flat_map(|(&s, &t)| [s, t]).collect();
+        let places = self.index(&places)?;
+        let mut drawn = self.index(&vec![0; rows])?;
+        // Log-probability and entropy of each row.
+        let mut values = self.zeros(2 * rows)?;
+        let ([low, high], purpose) = keys.stream.words();
+        let [low, high, purpose, step] = [low, high, purpose, keys.step].map(|word| word as usize);
+        let greedy = usize::from(sampler.temperature == 0.0);
+        let top_k = sampler.top_k.min(vocab);
+        let (scale, top_p) = (sampler.scale() as f32, sampler.top_p);
+        launch::sample(
+            &self.device,
+            logits,
+            &places,
+            &mut drawn,
+            &mut values,
+            rows,
+            vocab,
+            scale,
+            greedy,
+            top_k,
+            top_p,
+            low,
+            high,
+            purpose,
+            step,
+        )?;
+        let mut bytes = vec![0; rows * 4];
+        self.device.read(&drawn.memory, 0, &mut bytes)?;
+        for (token, bytes) in tokens.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *token = u32::from_ne_bytes(*bytes);
+        }
+        let mut pairs = vec![0.0; 2 * rows];
+        self.read(&values, 0, &mut pairs)?;
+        for (pair, (log_prob, entropy)) in pairs.as_chunks::<2>().0.iter().zip(log_prob.iter_mut().zip(entropy)) {
+            [*log_prob, *entropy] = *pair;
+        }
+        Ok(())
+    }
+
+    fn adamw(
+        &self,
+        p: &mut Buffer,
+        g: &Buffer,
+        m: &mut Buffer,
+        v: &mut Buffer,
+        len: usize,
+        step: &AdamWStep,
+    ) -> Result<(), Error> {
+        let mut master = p.master.take();
+        let (target, copy) = match &mut master {
+            Some(master) => (&mut **master, Some(&mut *p)),
+            None => (&mut *p, None),
+        };
+        let [b1, b2] = [step.beta1, step.beta2].map(|beta| beta as f32);
+        let keep = (1.0 - step.learning_rate * step.weight_decay) as f32;
+        let rate = (step.learning_rate / (1.0 - step.beta1.powf(step.time as f64))) as f32;
+        let root = (1.0 - step.beta2.powf(step.time as f64)).sqrt() as f32;
+        let (eps, scale) = (step.eps as f32, step.grad_scale as f32);
+        let result = launch::adamw(&self.device, target, copy, g, m, v, len, b1, b2, keep, rate, root, eps, scale);
+        p.master = master;
+        result
+    }
+
+    fn sum_squares(&self, x: &Buffer, len: usize) -> Result<f64, Error> {
+        /// Elements of a block's part, so that the order of the sum depends on the length alone.
+        const PART: usize = 1 << 14;
+        let parts = len.div_ceil(PART).max(1);
+        let mut partial = self.allocate(Storage::F64, parts)?;
+        launch::sum_squares(&self.device, x, &mut partial, len, parts, PART)?;
+        Ok(self.read_f64(&partial)?.iter().sum())
+    }
+}

@@ -1,0 +1,145 @@
+//! The emulator: kernels compiled by the system's C++ compiler, run on the CPU.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cache;
+use crate::error::Error;
+use crate::unit::Unit;
+
+/// Lists the emulator's files by name, with their text.
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../emulator/", $name)))),*];
+    };
+}
+
+files! {
+    "block.hpp",
+    "fiber.hpp",
+    "interface.hpp",
+    "intrinsics.hpp",
+    "order.hpp",
+    "report.hpp",
+    "runtime.cpp",
+    "shared.hpp",
+    "shim.hpp",
+    "warp.hpp",
+}
+
+/// In which order the emulator runs the threads of a block, and the blocks of a grid. A kernel whose result depends on it has a race.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schedule {
+    /// Ascending.
+    #[default]
+    Forward,
+    /// Descending.
+    Reverse,
+    /// A new permutation after every barrier, from this seed.
+    Random(u64),
+}
+
+/// How the emulator runs kernels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EmulatorOptions {
+    /// Order of threads and blocks.
+    pub schedule: Schedule,
+    /// Processor threads over blocks, 0 for one for each processor.
+    pub threads: usize,
+    /// What is added to the compiler's command line, such as `-fsanitize=address`.
+    pub flags: Vec<String>,
+}
+
+/// What `emulated_…` functions of compiled kernels take; the layout is that of `EmulatorOptions` in the shim.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawOptions {
+    pub(crate) schedule: u32,
+    pub(crate) threads: u32,
+    pub(crate) seed: u64,
+}
+
+impl EmulatorOptions {
+    pub(crate) fn raw(&self) -> RawOptions {
+        let (schedule, seed) = match self.schedule {
+            Schedule::Forward => (0, 0),
+            Schedule::Reverse => (1, 0),
+            Schedule::Random(seed) => (2, seed),
+        };
+        let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = if self.threads == 0 { all() } else { self.threads };
+        RawOptions { schedule, threads: threads as u32, seed }
+    }
+}
+
+/// Compiles a unit, or finds it compiled; the path of a shared library.
+pub(crate) fn compile(unit: Unit, options: &EmulatorOptions) -> Result<PathBuf, Error> {
+    let runtime = build("the emulator", "#include \"runtime.cpp\"\n", &["-pthread"], options)?;
+    let entries: String = unit.kernels().iter().map(|name| format!("EMULATED_KERNEL({name})\n")).collect();
+    let text = format!("#define EMULATED 1\n#include \"shim.hpp\"\n{}\n{entries}", unit.source());
+    build(&unit.name(), &text, &[path_str(&runtime)?], options)
+}
+
+/// Compiles a text to a shared library in the cache.
+fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> Result<PathBuf, Error> {
+    const FLAGS: [&str; 7] =
+        ["-std=c++17", "-O2", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing"];
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let added = options.flags.join(" ");
+    let folder = cache::folder().join("emulator");
+    let emulator: Vec<&str> = FILES.iter().flat_map(|(name, text)| [*name, *text]).collect();
+    let emulator = cache::key(&emulator);
+    // Not in `extra`: the runtime's path follows from its text.
+    let key = cache::key(&[&emulator, text, &compiler, &added, &FLAGS.concat()]);
+    let library = folder.join(format!("{key}{}", std::env::consts::DLL_SUFFIX));
+    if library.exists() {
+        return Ok(library);
+    }
+    let unwritable = |error: std::io::Error| Error::Driver {
+        operation: format!("write compiled kernels to {}", folder.display()),
+        message: format!("{error}; set FLOWRL_CACHE_DIR to a folder that can be written"),
+    };
+    // The folder's name follows from the files' text: versions do not meet.
+    let headers = folder.join(emulator);
+    for (name, text) in FILES {
+        let path = headers.join(name);
+        if !path.exists() {
+            cache::store(&path, text.as_bytes()).map_err(unwritable)?;
+        }
+    }
+    let source = folder.join(format!("{key}.cpp"));
+    cache::store(&source, text.as_bytes()).map_err(unwritable)?;
+    let output = cache::temporary(&library);
+    let mut command = Command::new(&compiler);
+    command.args(FLAGS).args(&options.flags).arg("-I").arg(&headers).arg(&source).args(extra).arg("-o").arg(&output);
+    let result = command
+        .output()
+        .map_err(|error| Error::NoCompiler { command: compiler.clone(), message: error.to_string() })?;
+    if !result.status.success() {
+        let log = String::from_utf8_lossy(&result.stderr).into_owned();
+        return Err(Error::Compile { kernel: name.to_owned(), log });
+    }
+    std::fs::rename(&output, &library).map_err(unwritable)?;
+    Ok(library)
+}
+
+fn path_str(path: &Path) -> Result<&str, Error> {
+    path.to_str().ok_or_else(|| Error::Driver {
+        operation: "find the cache of compiled kernels".to_owned(),
+        message: format!("{} is not UTF-8; set FLOWRL_CACHE_DIR to a folder whose name is", path.display()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_listed() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/emulator");
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        assert_eq!(names, FILES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+}

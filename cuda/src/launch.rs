@@ -1,0 +1,954 @@
+//! Everything unsafe of this crate: memory of devices, launches of kernels, matrix products. The one file to read for soundness.
+//!
+//! What is exported is safe. A kernel is declared by `kernels!`, below, with the length of each argument: the function that the
+//! macro makes checks every buffer against it before the launch. That a kernel keeps to what is declared is the one thing
+//! that Rust cannot check; the emulator does, under AddressSanitizer (`cargo xtask sanitize`).
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex};
+
+use cudarc::cublaslt::{self, sys as lt};
+use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DriverError};
+use flowrl_core::backend::{CpuError, check_len};
+
+use crate::backend::row_threads;
+use crate::buffer::{Buffer, Index};
+use crate::compile;
+use crate::emulated::{self, EmulatorOptions, RawOptions};
+use crate::error::Error;
+use crate::product::{Matrix, Product};
+use crate::unit::{Storage, Unit};
+
+/// Where kernels run, with what was compiled for it so far.
+pub(crate) enum Device {
+    Nvidia(Nvidia),
+    Emulated(Emulated),
+}
+
+/// A GPU, through one stream: operations run in the order in which they were asked for.
+pub(crate) struct Nvidia {
+    pub(crate) stream: Arc<CudaStream>,
+    modules: Mutex<HashMap<Unit, Arc<CudaModule>>>,
+    blas: Blas,
+}
+
+/// The emulator.
+pub(crate) struct Emulated {
+    pub(crate) options: EmulatorOptions,
+    libraries: Mutex<HashMap<Unit, Arc<libloading::Library>>>,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nvidia(gpu) => f.debug_tuple("Nvidia").field(&gpu.stream.context().ordinal()).finish(),
+            Self::Emulated(emulator) => f.debug_tuple("Emulated").field(&emulator.options).finish(),
+        }
+    }
+}
+
+/// Bytes on a device, aligned to 16 or more.
+#[derive(Debug)]
+pub(crate) enum Memory {
+    Nvidia(CudaSlice<u8>),
+    Emulated(Block),
+}
+
+/// Bytes of the emulator: of the system's allocator, so that AddressSanitizer sees where they end.
+#[derive(Debug)]
+pub(crate) struct Block {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: a block owns its bytes, and gives them out by the rules of references.
+unsafe impl Send for Block {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for Block {}
+
+impl Block {
+    const ALIGNMENT: usize = 64;
+
+    fn layout(bytes: usize) -> std::alloc::Layout {
+        std::alloc::Layout::from_size_align(bytes.max(1), Self::ALIGNMENT).expect("a length in memory fits isize")
+    }
+
+    fn zeros(bytes: usize) -> Result<Self, Error> {
+        // SAFETY: the layout has at least one byte.
+        let start = NonNull::new(unsafe { std::alloc::alloc_zeroed(Self::layout(bytes)) });
+        start.map(|start| Self { start, bytes }).ok_or(Error::OutOfMemory { wanted: bytes, free: 0 })
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        // SAFETY: `start` is valid for `bytes` bytes, initialised with zeros, as long as `self` lives.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_slice`, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated with the same layout.
+        unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
+    }
+}
+
+fn driver(operation: &str) -> impl Fn(DriverError) -> Error {
+    move |error| Error::Driver { operation: operation.to_owned(), message: format!("{error:?}") }
+}
+
+impl Device {
+    pub(crate) fn nvidia(stream: Arc<CudaStream>) -> Result<Self, Error> {
+        // SAFETY: every slice of this crate is used on its one stream, so no event has to order what happens to it.
+        unsafe { stream.context().disable_event_tracking() };
+        let blas = Blas::new(&stream)?;
+        Ok(Self::Nvidia(Nvidia { stream, modules: Mutex::default(), blas }))
+    }
+
+    pub(crate) fn emulated(options: EmulatorOptions) -> Self {
+        Self::Emulated(Emulated { options, libraries: Mutex::default() })
+    }
+
+    /// `bytes` zeros.
+    pub(crate) fn zeros(&self, bytes: usize) -> Result<Memory, Error> {
+        match self {
+            Self::Emulated(_) => Block::zeros(bytes).map(Memory::Emulated),
+            Self::Nvidia(gpu) => gpu.stream.alloc_zeros(bytes.max(16)).map(Memory::Nvidia).map_err(|error| {
+                use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
+                match error.0 {
+                    CUDA_ERROR_OUT_OF_MEMORY => {
+                        let free = gpu.stream.context().mem_get_info().map_or(0, |(free, _)| free);
+                        Error::OutOfMemory { wanted: bytes, free }
+                    }
+                    _ => driver("allocate memory")(error),
+                }
+            }),
+        }
+    }
+
+    /// Copies `source` to `target[offset..]`, which is long enough.
+    pub(crate) fn write(&self, target: &mut Memory, offset: usize, source: &[u8]) -> Result<(), Error> {
+        match (self, target) {
+            (Self::Nvidia(gpu), Memory::Nvidia(target)) => {
+                let mut target = target.slice_mut(offset..offset + source.len());
+                gpu.stream.memcpy_htod(source, &mut target).map_err(driver("copy to the device"))
+            }
+            (_, Memory::Emulated(target)) => {
+                target.as_mut_slice()[offset..offset + source.len()].copy_from_slice(source);
+                Ok(())
+            }
+            _ => Err(elsewhere()),
+        }
+    }
+
+    /// Copies `source[offset..]` to all of `target`.
+    pub(crate) fn read(&self, source: &Memory, offset: usize, target: &mut [u8]) -> Result<(), Error> {
+        match (self, source) {
+            (Self::Nvidia(gpu), Memory::Nvidia(source)) => {
+                let source = source.slice(offset..offset + target.len());
+                let copied = gpu.stream.memcpy_dtoh(&source, target);
+                copied.and_then(|()| gpu.stream.synchronize()).map_err(driver("copy from the device"))
+            }
+            (_, Memory::Emulated(source)) => {
+                target.copy_from_slice(&source.as_slice()[offset..offset + target.len()]);
+                Ok(())
+            }
+            _ => Err(elsewhere()),
+        }
+    }
+
+    /// Copies the first `bytes` bytes.
+    pub(crate) fn copy(&self, target: &mut Memory, source: &Memory, bytes: usize) -> Result<(), Error> {
+        match (self, target, source) {
+            (Self::Nvidia(gpu), Memory::Nvidia(target), Memory::Nvidia(source)) => gpu
+                .stream
+                .memcpy_dtod(&source.slice(..bytes), &mut target.slice_mut(..bytes))
+                .map_err(driver("copy on the device")),
+            (_, Memory::Emulated(target), Memory::Emulated(source)) => {
+                target.as_mut_slice()[..bytes].copy_from_slice(&source.as_slice()[..bytes]);
+                Ok(())
+            }
+            _ => Err(elsewhere()),
+        }
+    }
+
+    /// Sets the first `bytes` bytes to 0.
+    pub(crate) fn clear(&self, target: &mut Memory, bytes: usize) -> Result<(), Error> {
+        match (self, target) {
+            (Self::Nvidia(gpu), Memory::Nvidia(target)) => {
+                gpu.stream.memset_zeros(&mut target.slice_mut(..bytes)).map_err(driver("clear memory"))
+            }
+            (_, Memory::Emulated(target)) => {
+                target.as_mut_slice()[..bytes].fill(0);
+                Ok(())
+            }
+            _ => Err(elsewhere()),
+        }
+    }
+
+    /// Waits until everything asked for so far is done.
+    pub(crate) fn synchronize(&self) -> Result<(), Error> {
+        match self {
+            Self::Nvidia(gpu) => gpu.stream.synchronize().map_err(driver("wait for the device")),
+            Self::Emulated(_) => Ok(()),
+        }
+    }
+
+    /// Runs a kernel.
+    ///
+    /// # Safety
+    /// `arguments` are those of the kernel, in number and type, and its pointers are valid for all that it reads and writes.
+    unsafe fn launch(&self, unit: Unit, kernel: &str, grid: Grid, arguments: &Arguments<'_>) -> Result<(), Error> {
+        let mut slots: Vec<*mut c_void> =
+            arguments.slots.iter().map(|slot| std::ptr::from_ref(slot).cast_mut().cast()).collect();
+        match self {
+            Self::Nvidia(gpu) => {
+                let function = gpu.function(unit, kernel, grid.shared)?;
+                let context = gpu.stream.context();
+                context.bind_to_thread().map_err(driver("use the device"))?;
+                let [x, y] = grid.blocks;
+                // SAFETY: the caller vouches for the arguments; the function and the stream are of this context.
+                unsafe {
+                    cudarc::driver::result::launch_kernel(
+                        function.cu_function(),
+                        (x, y, 1),
+                        (grid.threads, 1, 1),
+                        grid.shared,
+                        gpu.stream.cu_stream(),
+                        &mut slots,
+                    )
+                }
+                .map_err(driver(kernel))
+            }
+            Self::Emulated(emulator) => {
+                type Entry = unsafe extern "C" fn(
+                    *const RawOptions,
+                    *const u32,
+                    *const u32,
+                    u64,
+                    *const *mut c_void,
+                    *mut u8,
+                    u64,
+                ) -> i32;
+                let library = emulator.library(unit)?;
+                let missing = |error: libloading::Error| Error::Driver {
+                    operation: format!("find the kernel {kernel}"),
+                    message: error.to_string(),
+                };
+                // SAFETY: the shim defines this function with this signature.
+                let entry = unsafe { library.get::<Entry>(format!("emulated_{kernel}")) }.map_err(missing)?;
+                let mut message = [0_u8; 4096];
+                let (options, [x, y]) = (emulator.options.raw(), grid.blocks);
+                let (blocks, threads) = ([x, y, 1], [grid.threads, 1, 1]);
+                // SAFETY: the caller vouches for the arguments; `message` has the capacity that is told.
+                let failed = unsafe {
+                    entry(
+                        &raw const options,
+                        blocks.as_ptr(),
+                        threads.as_ptr(),
+                        u64::from(grid.shared),
+                        slots.as_ptr(),
+                        message.as_mut_ptr(),
+                        message.len() as u64,
+                    )
+                };
+                if failed == 0 {
+                    return Ok(());
+                }
+                let end = message.iter().position(|&byte| byte == 0).unwrap_or(message.len());
+                let message = String::from_utf8_lossy(&message[..end]).into_owned();
+                Err(Error::Driver { operation: kernel.to_owned(), message })
+            }
+        }
+    }
+}
+
+fn elsewhere() -> Error {
+    let message = "a buffer is of another device; buffers are used by the backend that made them";
+    Error::Driver { operation: "use a buffer".to_owned(), message: message.to_owned() }
+}
+
+impl Nvidia {
+    fn function(&self, unit: Unit, kernel: &str, shared: u32) -> Result<CudaFunction, Error> {
+        let mut modules = self.modules.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let module = match modules.get(&unit) {
+            Some(module) => module,
+            None => {
+                let image = compile::for_gpu(unit, self.stream.context())?;
+                let loaded = self.stream.context().load_module(image);
+                let module = loaded.map_err(|error| compile::refused(unit, error))?;
+                modules.entry(unit).or_insert(module)
+            }
+        };
+        let function = module.load_function(kernel).map_err(driver(kernel))?;
+        // Above this a kernel has to ask for shared memory.
+        if shared > 48 << 10 {
+            use cudarc::driver::sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT;
+            function.set_attribute(LIMIT, shared as i32).map_err(driver("reserve shared memory"))?;
+        }
+        Ok(function)
+    }
+}
+
+impl Emulated {
+    fn library(&self, unit: Unit) -> Result<Arc<libloading::Library>, Error> {
+        let mut libraries = self.libraries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(library) = libraries.get(&unit) {
+            return Ok(Arc::clone(library));
+        }
+        let path = emulated::compile(unit, &self.options)?;
+        // SAFETY: the library is compiled from this crate's own text, and has no initialisers but the C++ runtime's.
+        let library = unsafe { libloading::Library::new(&path) }.map_err(|error| Error::Driver {
+            operation: format!("load {}", path.display()),
+            message: error.to_string(),
+        })?;
+        Ok(Arc::clone(libraries.entry(unit).or_insert(Arc::new(library))))
+    }
+}
+
+/// Blocks and threads of a launch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    blocks: [u32; 2],
+    threads: u32,
+    shared: u32,
+}
+
+impl Grid {
+    /// Threads of a block where each thread has an element of its own.
+    const FLAT: u32 = 256;
+
+    /// One thread for each of `len` elements.
+    pub(crate) fn flat(len: usize) -> Self {
+        Self::rows(len.div_ceil(Self::FLAT as usize), Self::FLAT)
+    }
+
+    /// One block of `threads` threads for each row.
+    pub(crate) fn rows(rows: usize, threads: u32) -> Self {
+        Self::table(rows, 1, threads)
+    }
+
+    /// One block of `threads` threads for each (row, column).
+    pub(crate) fn table(rows: usize, columns: usize, threads: u32) -> Self {
+        // Above, the driver refuses the launch.
+        let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { blocks: [narrow(rows), narrow(columns)], threads, shared: 0 }
+    }
+
+    /// With `bytes` of shared memory, whose size the kernel does not know at compile time.
+    pub(crate) const fn with_shared(self, bytes: usize) -> Self {
+        Self { shared: bytes as u32, ..self }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.blocks[0] == 0 || self.blocks[1] == 0
+    }
+}
+
+/// Arguments of a launch, each in eight bytes of its own. They borrow the buffers they point to.
+pub(crate) struct Arguments<'a> {
+    device: &'a Device,
+    slots: Vec<[u8; 8]>,
+    /// Of the arguments that are stored as activations are.
+    storage: Option<Storage>,
+}
+
+/// How an argument's elements are stored: as activations are, or always in one way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+enum Kind {
+    store,
+    f32,
+    f64,
+    index,
+}
+
+impl<'a> Arguments<'a> {
+    fn new(device: &'a Device) -> Self {
+        Self { device, slots: Vec::new(), storage: None }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let mut slot = [0; 8];
+        slot[..bytes.len()].copy_from_slice(bytes);
+        self.slots.push(slot);
+    }
+
+    fn check(&mut self, name: &'static str, kind: Kind, x: &Buffer, wanted: usize) -> Result<(), Error> {
+        check_len(name, x.len, wanted)?;
+        let expected = match kind {
+            Kind::f32 => Storage::F32,
+            Kind::f64 => Storage::F64,
+            _ => *self.storage.get_or_insert(x.storage),
+        };
+        if x.storage == expected {
+            Ok(())
+        } else {
+            Err(Error::Storage { argument: name, got: x.storage.name(), wanted: expected.name() })
+        }
+    }
+
+    fn address(&mut self, memory: &'a Memory) -> Result<(), Error> {
+        let address = match (self.device, memory) {
+            (Device::Nvidia(gpu), Memory::Nvidia(slice)) => slice.device_ptr(&gpu.stream).0,
+            (Device::Emulated(_), Memory::Emulated(block)) => block.start.as_ptr() as u64,
+            _ => return Err(elsewhere()),
+        };
+        self.push(&address.to_ne_bytes());
+        Ok(())
+    }
+}
+
+/// What an argument of a kernel can be in Rust.
+trait Argument<'a> {
+    fn pass(self, name: &'static str, kind: Kind, wanted: usize, to: &mut Arguments<'a>) -> Result<(), Error>;
+}
+
+impl<'a> Argument<'a> for &'a Buffer {
+    fn pass(self, name: &'static str, kind: Kind, wanted: usize, to: &mut Arguments<'a>) -> Result<(), Error> {
+        to.check(name, kind, self, wanted)?;
+        to.address(&self.memory)
+    }
+}
+
+impl<'a> Argument<'a> for &'a mut Buffer {
+    fn pass(self, name: &'static str, kind: Kind, wanted: usize, to: &mut Arguments<'a>) -> Result<(), Error> {
+        to.check(name, kind, self, wanted)?;
+        to.address(&self.memory)
+    }
+}
+
+impl<'a> Argument<'a> for &'a Index {
+    fn pass(self, name: &'static str, _: Kind, wanted: usize, to: &mut Arguments<'a>) -> Result<(), Error> {
+        check_len(name, self.host.len(), wanted)?;
+        to.address(&self.memory)
+    }
+}
+
+impl<'a> Argument<'a> for &'a mut Index {
+    fn pass(self, name: &'static str, kind: Kind, wanted: usize, to: &mut Arguments<'a>) -> Result<(), Error> {
+        (&*self).pass(name, kind, wanted, to)
+    }
+}
+
+/// `None` is a null pointer.
+impl<'a, A: Argument<'a>> Argument<'a> for Option<A> {
+    fn pass(self, name: &'static str, kind: Kind, wanted: usize, to: &mut Arguments<'a>) -> Result<(), Error> {
+        match self {
+            Some(argument) => argument.pass(name, kind, wanted, to),
+            None => {
+                to.push(&[0; 8]);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A number that a kernel takes. Sizes are `usize` in Rust and narrower in a kernel.
+pub(crate) trait Scalar: Sized {
+    type Given: Copy;
+    fn pass(name: &'static str, given: Self::Given, to: &mut Arguments<'_>) -> Result<(), Error>;
+}
+
+macro_rules! scalars {
+    ($($type:ty, $given:ty);*) => {
+        $(impl Scalar for $type {
+            type Given = $given;
+            fn pass(name: &'static str, given: $given, to: &mut Arguments<'_>) -> Result<(), Error> {
+                let broken = |_| CpuError::Rule { argument: name, index: 0, rule: "be a size that fits a kernel's argument" };
+                let value = <$type>::try_from(given).map_err(broken)?;
+                to.push(&value.to_ne_bytes());
+                Ok(())
+            }
+        })*
+    };
+}
+
+scalars!(u32, usize; u64, usize; f32, f32; f64, f64);
+
+/// Declares kernels: `"file.cu" name(access kind argument[length], …; size: type, …) on grid;`.
+///
+/// access: `read`, `write` (or change), `maybe_write` (may be absent), `change` (an index). kind: `store`, `f32`, `index`. Lengths and grids may name the sizes.
+/// Arguments reach the kernel in this order, pointers first.
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $file:literal $name:ident(
+        $($access:ident $kind:ident $argument:ident[$len:expr]),* ; $($scalar:ident: $type:ty),*
+    ) on $grid:expr;)*) => {
+        $($(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        pub(crate) fn $name<'a>(
+            device: &'a Device,
+            $($argument: kernels!(@type 'a $access $kind),)*
+            $($scalar: <$type as Scalar>::Given,)*
+        ) -> Result<(), Error> {
+            let grid: Grid = $grid;
+            let mut arguments = Arguments::new(device);
+            $(Argument::pass($argument, stringify!($argument), Kind::$kind, $len, &mut arguments)?;)*
+            $(<$type as Scalar>::pass(stringify!($scalar), $scalar, &mut arguments)?;)*
+            if grid.is_empty() {
+                return Ok(());
+            }
+            let unit = Unit { file: $file, storage: arguments.storage.unwrap_or(Storage::F32) };
+            // SAFETY: the arguments are those declared, each checked to hold what the kernel touches of it, and borrowed.
+            unsafe { device.launch(unit, stringify!($name), grid, &arguments) }
+        })*
+    };
+    (@type $l:lifetime read index) => { &$l Index };
+    (@type $l:lifetime read $kind:ident) => { &$l Buffer };
+    (@type $l:lifetime write $kind:ident) => { &$l mut Buffer };
+    (@type $l:lifetime maybe_write $kind:ident) => { Option<&$l mut Buffer> };
+    (@type $l:lifetime change index) => { &$l mut Index };
+}
+
+kernels! {
+    /// x[..len] = value.
+    "fill.cu" fill(write store x[len]; len: u64, value: f32) on Grid::flat(len);
+
+    /// y = GELU(x).
+    "gelu.cu" gelu(read store x[len], write store y[len]; len: u64) on Grid::flat(len);
+    /// dy becomes dx.
+    "gelu.cu" gelu_backward(read store x[len], write store dy[len]; len: u64) on Grid::flat(len);
+
+    /// sums += the sum of the rows of x.
+    "column_sum.cu" column_sum(read store x[rows * columns], write f32 sums[columns]; rows: u32, columns: u32)
+        on Grid::rows(columns.div_ceil(32), 256);
+
+    /// y = (x − mean)·inv_std·γ + β.
+    "layer_norm.cu" layer_norm(
+        read f32 x[rows * columns], read f32 gamma[columns], read f32 beta[columns], write f32 y[rows * columns],
+        write f32 mean[rows], write f32 inv_std[rows]; rows: u32, columns: u32, eps: f32
+    ) on Grid::rows(rows, row_threads(columns));
+    /// dy becomes dx.
+    "layer_norm.cu" layer_norm_backward_input(
+        read f32 x[rows * columns], read f32 gamma[columns], read f32 mean[rows], read f32 inv_std[rows],
+        write f32 dy[rows * columns]; rows: u32, columns: u32
+    ) on Grid::rows(rows, row_threads(columns));
+    /// dγ and dβ are added to.
+    "layer_norm.cu" layer_norm_backward_weight(
+        read f32 x[rows * columns], read f32 mean[rows], read f32 inv_std[rows], read f32 dy[rows * columns],
+        write f32 d_gamma[columns], write f32 d_beta[columns]; rows: u32, columns: u32
+    ) on Grid::rows(columns.div_ceil(32), 256);
+
+    /// Each element times 0 or `keep`.
+    "dropout.cu" dropout(
+        write f32 x[rows * columns]; rows: u32, columns: u32, rate: f64, keep: f32, key_low: u32, key_high: u32, purpose: u32,
+        step: u32, first_row: u32
+    ) on Grid::flat(rows * columns);
+
+    /// log p, log Σ exp and entropy of each row.
+    "log_prob.cu" log_prob(
+        read store logits[rows * vocab], read index targets[rows], write f32 log_prob[rows], write f32 log_sum_exp[rows],
+        write f32 entropy[rows]; rows: u32, vocab: u32, scale: f32
+    ) on Grid::rows(rows, row_threads(vocab));
+    /// Logits become the gradient of d_log_prob·log p.
+    "log_prob.cu" log_prob_backward(
+        write store logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows];
+        rows: u32, vocab: u32, scale: f32
+    ) on Grid::rows(rows, row_threads(vocab));
+    /// A token of each row with its (log p, entropy); `places` are (sequence, token).
+    "sample.cu" sample(
+        read store logits[rows * vocab], read index places[2 * rows], change index tokens[rows], write f32 values[2 * rows];
+        rows: u32, vocab: u32, scale: f32, greedy: u32, top_k: u32, top_p: f64, key_low: u32, key_high: u32, purpose: u32,
+        step: u32
+    ) on Grid::rows(rows, row_threads(vocab));
+
+    /// One step; `copy` gets p as it is stored for products.
+    "adamw.cu" adamw(
+        write f32 p[len], maybe_write store copy[len], read f32 g[len], write f32 m[len], write f32 v[len]; len: u64, b1: f32,
+        b2: f32, keep: f32, rate: f32, root: f32, eps: f32, grad_scale: f32
+    ) on Grid::flat(len);
+    /// The sum of squares of each part of x.
+    "sum_squares.cu" sum_squares(read store x[len], write f64 partial[parts]; len: u64, parts: u32, part: u32)
+        on Grid::rows(parts, 256);
+
+    /// out = rows `ids` of the table.
+    "embed.cu" embed(
+        read store table[table_rows * d], read index ids[rows], write store out[rows * d]; rows: u32, d: u32, table_rows: u32
+    ) on Grid::rows(rows, row_threads(d));
+    /// Rows of d_table += rows of d_out, group by group: those at order[starts[g] .. starts[g + 1]] go to one place.
+    "embed.cu" scatter_add(
+        read store d_out[rows * d], read index ids[rows], read index order[rows], read index starts[groups + 1],
+        write f32 d_table[table_rows * d]; groups: u32, rows: u32, d: u32, table_rows: u32
+    ) on Grid::rows(groups, row_threads(d));
+    /// The same into a table that is stored as activations are.
+    "embed.cu" scatter_add_store(
+        read store d_out[rows * d], read index ids[rows], read index order[rows], read index starts[groups + 1],
+        write store d_table[table_rows * d]; groups: u32, rows: u32, d: u32, table_rows: u32
+    ) on Grid::rows(groups, row_threads(d));
+
+    /// y = x·inv_rms·w.
+    "rms_norm.cu" rms_norm(
+        read store x[rows * d], read store w[d], write store y[rows * d], write f32 inv_rms[rows]; rows: u32, d: u32, eps: f32
+    ) on Grid::rows(rows, row_threads(d));
+    /// dx is added to.
+    "rms_norm.cu" rms_norm_backward_input(
+        read store dy[rows * d], read store x[rows * d], read store w[d], read f32 inv_rms[rows], write store dx[rows * d];
+        rows: u32, d: u32
+    ) on Grid::rows(rows, row_threads(d));
+    /// Row p of `partial` becomes the sum over part p of the rows of dy·x·inv_rms.
+    "rms_norm.cu" rms_norm_backward_weight(
+        read store dy[rows * d], read store x[rows * d], read f32 inv_rms[rows], write f32 partial[parts * d]; rows: u32, d: u32,
+        parts: u32
+    ) on Grid::table(parts, d.div_ceil(128), 128);
+
+    /// RMS norm of every query and key head, values copied.
+    "qk_norm.cu" qk_norm(
+        read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store w_q[head_dim], read store w_k[head_dim],
+        write store out[rows * (heads + 2 * kv_heads) * head_dim], write f32 inv_rms[rows * (heads + kv_heads)]; rows: u32,
+        heads: u32, kv_heads: u32, head_dim: u32, eps: f32
+    ) on Grid::table(rows, heads + 2 * kv_heads, 32);
+    /// d_qkv becomes the gradient of the input.
+    "qk_norm.cu" qk_norm_backward_input(
+        read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store w_q[head_dim], read store w_k[head_dim],
+        read f32 inv_rms[rows * (heads + kv_heads)], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32,
+        heads: u32, kv_heads: u32, head_dim: u32
+    ) on Grid::table(rows, heads + kv_heads, 32);
+    /// Row p of each `partial` becomes the sum over part p of the rows.
+    "qk_norm.cu" qk_norm_backward_weight(
+        read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store d_qkv[rows * (heads + 2 * kv_heads) * head_dim],
+        read f32 inv_rms[rows * (heads + kv_heads)], write f32 partial_q[parts * head_dim], write f32 partial_k[parts * head_dim];
+        rows: u32, heads: u32, kv_heads: u32, head_dim: u32, parts: u32
+    ) on Grid::rows(parts, 128);
+
+    /// Queries and keys turned by their positions; `sign` −1 turns back.
+    "rope.cu" rope(
+        write store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index positions[rows], read f32 cos[table_rows * (head_dim / 2)],
+        read f32 sin[table_rows * (head_dim / 2)]; rows: u32, heads: u32, kv_heads: u32, head_dim: u32, table_rows: u32, sign: f32
+    ) on Grid::rows(rows, 128);
+
+    /// Causal attention; `spans` are (start, len, prefix_start, prefix_len), `tiles` (span, first row in it).
+    "attention.cu" attention(
+        read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index spans[4 * count], read index tiles[2 * blocks],
+        write store out[rows * heads * head_dim], write f32 log_sum_exp[rows * heads]; rows: u32, count: u32, blocks: u32,
+        heads: u32, kv_heads: u32, head_dim: u32
+    ) on Grid::table(blocks, heads, 128);
+    /// inner = d_out·out of each row and head.
+    "attention_backward.cu" attention_inner(
+        read store out[rows * heads * head_dim], read store d_out[rows * heads * head_dim], write f32 inner[rows * heads];
+        rows: u32, heads: u32, head_dim: u32
+    ) on Grid::table(rows, heads, 32);
+    /// The queries' part of d_qkv, overwritten.
+    "attention_backward.cu" attention_backward_query(
+        read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
+        read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
+        read index tiles[2 * blocks], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, count: u32,
+        blocks: u32, heads: u32, kv_heads: u32, head_dim: u32
+    ) on Grid::table(blocks, heads, 128);
+    /// The keys' and values' part of d_qkv, overwritten. followers[starts[s] .. starts[s + 1]] are the spans whose prefix is in span s.
+    "attention_backward.cu" attention_backward_key_value(
+        read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
+        read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
+        read index tiles[2 * blocks], read index starts[count + 1], read index followers[0],
+        write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, count: u32, blocks: u32, heads: u32,
+        kv_heads: u32, head_dim: u32
+    ) on Grid::table(blocks, kv_heads, 128);
+
+    /// Keys and values of each row to its slot of the cache.
+    "decode_attention.cu" cache_store(
+        read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index slots[rows],
+        write store cache[capacity * 2 * kv_heads * head_dim]; rows: u32, heads: u32, kv_heads: u32, head_dim: u32, capacity: u32
+    ) on Grid::rows(rows, 128);
+    /// Attention of one query row per span over the rows of the cache.
+    "decode_attention.cu" cached_attention(
+        read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store cache[capacity * 2 * kv_heads * head_dim],
+        read index spans[4 * rows], write store out[rows * heads * head_dim]; rows: u32, heads: u32, kv_heads: u32,
+        head_dim: u32, capacity: u32
+    ) on Grid::table(rows, heads, 128);
+
+    /// out = silu(gate)·up.
+    "swiglu.cu" swiglu(read store gate_up[rows * 2 * ff], write store out[rows * ff]; rows: u32, ff: u32)
+        on Grid::flat((rows * ff).div_ceil(8));
+    /// d_gate_up from d_out.
+    "swiglu.cu" swiglu_backward(
+        read store gate_up[rows * 2 * ff], read store d_out[rows * ff], write store d_gate_up[rows * 2 * ff]; rows: u32, ff: u32
+    ) on Grid::flat((rows * ff).div_ceil(8));
+
+    /// out = the mean of the rows of each (start, len).
+    "mean_rows.cu" mean_rows(
+        read store x[rows * d], read index spans[2 * count], write f32 out[count * d]; count: u32, d: u32, rows: u32
+    ) on Grid::table(count, d.div_ceil(128), 128);
+    /// Every row of dx in a span += the span's row of d_out / len.
+    "mean_rows.cu" mean_rows_backward(
+        read f32 d_out[count * d], read index spans[2 * count], write store dx[rows * d]; count: u32, d: u32, rows: u32
+    ) on Grid::table(count, d.div_ceil(128), 128);
+}
+
+/// NVRTC's version, as (major, minor); (0, 0) where it does not say.
+pub(crate) fn nvrtc_version() -> (i32, i32) {
+    let (mut major, mut minor) = (0, 0);
+    // SAFETY: two valid places for two integers. The library was found before anything is compiled.
+    let _ = unsafe { cudarc::nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) };
+    (major, minor)
+}
+
+/// The libraries of CUDA that training needs, and whether each is there: the driver, NVRTC, cuBLASLt.
+pub(crate) fn libraries() -> [(&'static str, bool); 3] {
+    // SAFETY: loading these libraries has no precondition.
+    unsafe {
+        [
+            ("libcuda", cudarc::driver::sys::is_culib_present()),
+            ("libnvrtc", cudarc::nvrtc::sys::is_culib_present()),
+            ("libcublasLt", cudarc::cublaslt::sys::is_culib_present()),
+        ]
+    }
+}
+
+impl Device {
+    /// C = A·B (+ bias) (+ C), as `product` says.
+    pub(crate) fn multiply(
+        &self,
+        product: &Product,
+        a: &Buffer,
+        b: &Buffer,
+        bias: Option<&Buffer>,
+        c: &mut Buffer,
+    ) -> Result<(), Error> {
+        product.check(a.len, b.len, bias.map(|bias| bias.len), c.len)?;
+        let mut arguments = Arguments::new(self);
+        arguments.check(product.a.name, Kind::store, a, 0)?;
+        arguments.check(product.b.name, Kind::store, b, 0)?;
+        for memory in [Some(&a.memory), Some(&b.memory), bias.map(|bias| &bias.memory), Some(&c.memory)] {
+            match memory {
+                Some(memory) => arguments.address(memory)?,
+                None => arguments.push(&[0; 8]),
+            }
+        }
+        let [a_at, b_at, bias_at, c_at] = [0, 1, 2, 3].map(|i| u64::from_ne_bytes(arguments.slots[i]));
+        if product.is_empty() {
+            return Ok(());
+        }
+        let storages = Storages { inputs: a.storage, output: c.storage };
+        match self {
+            // SAFETY: lengths are checked, and the buffers are borrowed.
+            Self::Nvidia(gpu) => unsafe {
+                gpu.blas.multiply(&gpu.stream, product, storages, [a_at, b_at, bias_at, c_at])
+            },
+            Self::Emulated(_) => {
+                let a = widened(&a.memory, a.storage, product.a);
+                let b = widened(&b.memory, b.storage, product.b);
+                let mut sums = vec![0.0_f32; product.rows * product.columns];
+                // SAFETY: `a` and `b` hold their whole matrices, `sums` rows × columns elements.
+                unsafe {
+                    matrixmultiply::sgemm(
+                        product.rows,
+                        product.inner,
+                        product.columns,
+                        1.0,
+                        a.as_ptr(),
+                        product.a.row_stride(),
+                        product.a.column_stride(),
+                        b.as_ptr(),
+                        product.b.row_stride(),
+                        product.b.column_stride(),
+                        0.0,
+                        sums.as_mut_ptr(),
+                        1,
+                        product.rows as isize,
+                    );
+                }
+                let bias = bias.map(|bias| elements(&bias.memory, bias.storage, product.rows));
+                let (Memory::Emulated(block), storage) = (&mut c.memory, c.storage) else { return Err(elsewhere()) };
+                let bytes = storage.bytes();
+                for (i, (sum, c)) in sums.iter().zip(block.as_mut_slice().chunks_exact_mut(bytes)).enumerate() {
+                    let before = if product.accumulate { storage.decode(c) } else { 0.0 };
+                    let bias = bias.as_ref().map_or(0.0, |bias| bias[i % product.rows]);
+                    storage.encode(before + sum + bias, c);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The first `len` elements of memory of the emulator, as f32.
+fn elements(memory: &Memory, storage: Storage, len: usize) -> Vec<f32> {
+    let Memory::Emulated(block) = memory else { return Vec::new() };
+    block.as_slice().chunks_exact(storage.bytes()).take(len).map(|bytes| storage.decode(bytes)).collect()
+}
+
+fn widened(memory: &Memory, storage: Storage, matrix: Matrix) -> Vec<f32> {
+    elements(memory, storage, matrix.len())
+}
+
+/// How the matrices of a product are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Storages {
+    inputs: Storage,
+    output: Storage,
+}
+
+/// cuBLASLt, with the algorithm that it chose for each shape so far.
+struct Blas {
+    handle: lt::cublasLtHandle_t,
+    workspace: Mutex<CudaSlice<u8>>,
+    plans: Mutex<HashMap<(Product, Storages), Plan>>,
+}
+
+// SAFETY: the handle may be used by several threads (cuBLASLt's documentation); plans are behind a lock.
+unsafe impl Send for Blas {}
+// SAFETY: as above.
+unsafe impl Sync for Blas {}
+
+/// What cuBLASLt keeps of a product's shape.
+struct Plan {
+    description: lt::cublasLtMatmulDesc_t,
+    layouts: [lt::cublasLtMatrixLayout_t; 3],
+    algorithm: lt::cublasLtMatmulAlgo_t,
+}
+
+fn blas(operation: &'static str) -> impl Fn(cublaslt::result::CublasError) -> Error {
+    move |error| Error::Driver { operation: format!("cuBLASLt, {operation}"), message: format!("{error:?}") }
+}
+
+impl Blas {
+    /// What cuBLASLt recommends for Hopper.
+    const WORKSPACE: usize = 32 << 20;
+
+    fn new(stream: &Arc<CudaStream>) -> Result<Self, Error> {
+        let workspace = stream.alloc_zeros(Self::WORKSPACE).map_err(driver("allocate memory for matrix products"))?;
+        let handle = cublaslt::result::create_handle().map_err(blas("start"))?;
+        Ok(Self { handle, workspace: Mutex::new(workspace), plans: Mutex::default() })
+    }
+
+    /// # Safety
+    /// The addresses of a, b, the bias (or 0) and c are valid for what `product` touches.
+    unsafe fn multiply(
+        &self,
+        stream: &Arc<CudaStream>,
+        product: &Product,
+        storages: Storages,
+        [a, b, bias, c]: [u64; 4],
+    ) -> Result<(), Error> {
+        stream.context().bind_to_thread().map_err(driver("use the device"))?;
+        let mut plans = self.plans.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let plan = match plans.get(&(*product, storages)) {
+            Some(plan) => plan,
+            None => {
+                let plan = Plan::new(self.handle, product, storages, bias)?;
+                plans.entry((*product, storages)).or_insert(plan)
+            }
+        };
+        if product.bias {
+            plan.set(lt::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
+        }
+        let (one, beta) = (1.0_f32, if product.accumulate { 1.0_f32 } else { 0.0 });
+        let mut workspace = self.workspace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (at, _guard) = workspace.device_ptr_mut(stream);
+        // SAFETY: the caller vouches for the matrices; descriptions and workspace live, and scales are on the host as described.
+        unsafe {
+            cublaslt::result::matmul(
+                self.handle,
+                plan.description,
+                (&raw const one).cast(),
+                (&raw const beta).cast(),
+                a as *const c_void,
+                plan.layouts[0],
+                b as *const c_void,
+                plan.layouts[1],
+                c as *const c_void,
+                plan.layouts[2],
+                c as *mut c_void,
+                plan.layouts[2],
+                &raw const plan.algorithm,
+                at as *mut c_void,
+                Self::WORKSPACE,
+                stream.cu_stream().cast(),
+            )
+        }
+        .map_err(blas("multiply"))
+    }
+}
+
+impl Drop for Blas {
+    fn drop(&mut self) {
+        self.plans.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        // SAFETY: made by `create_handle`, and not used again.
+        let _ = unsafe { cublaslt::result::destroy_handle(self.handle) };
+    }
+}
+
+impl Plan {
+    fn new(handle: lt::cublasLtHandle_t, product: &Product, storages: Storages, bias: u64) -> Result<Self, Error> {
+        use lt::cublasLtMatmulDescAttributes_t::{
+            CUBLASLT_MATMUL_DESC_BIAS_POINTER as BIAS_POINTER, CUBLASLT_MATMUL_DESC_EPILOGUE as EPILOGUE,
+            CUBLASLT_MATMUL_DESC_TRANSA as TRANSPOSE_A, CUBLASLT_MATMUL_DESC_TRANSB as TRANSPOSE_B,
+        };
+        let float = lt::cudaDataType_t::CUDA_R_32F;
+        let element = |storage| if storage == Storage::F32 { float } else { lt::cudaDataType_t::CUDA_R_16BF };
+        let layout = |rows: usize, columns: usize, leading: usize, storage| {
+            cublaslt::result::create_matrix_layout(element(storage), rows as u64, columns as u64, leading as i64)
+                .map_err(blas("describe a matrix"))
+        };
+        // Full f32 multiplies in f32: TensorFloat-32 would keep ten bits.
+        let compute = lt::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+        let mut plan = Self {
+            description: cublaslt::result::create_matmul_desc(compute, float).map_err(blas("describe a product"))?,
+            layouts: [std::ptr::null_mut(); 3],
+            // SAFETY: plain numbers, of which zeros are a valid choice.
+            algorithm: unsafe { std::mem::zeroed() },
+        };
+        let (a, b) = (product.a, product.b);
+        plan.layouts[0] = layout(a.stored_rows, a.stored_columns, a.stored_rows, storages.inputs)?;
+        plan.layouts[1] = layout(b.stored_rows, b.stored_columns, b.stored_rows, storages.inputs)?;
+        plan.layouts[2] = layout(product.rows, product.columns, product.rows, storages.output)?;
+        // CUBLAS_OP_N and CUBLAS_OP_T.
+        let operation = |transposed| i32::from(transposed);
+        plan.set(TRANSPOSE_A, &operation(a.transposed))?;
+        plan.set(TRANSPOSE_B, &operation(b.transposed))?;
+        if product.bias {
+            plan.set(EPILOGUE, &lt::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS)?;
+            plan.set(BIAS_POINTER, &bias)?;
+        }
+        let preference = cublaslt::result::create_matmul_pref().map_err(blas("describe a product"))?;
+        // SAFETY: all descriptions are live; the preference is destroyed once.
+        unsafe {
+            use lt::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES as WORKSPACE;
+            let bytes = Blas::WORKSPACE;
+            let set = cublaslt::result::set_matmul_pref_attribute(
+                preference,
+                WORKSPACE,
+                (&raw const bytes).cast(),
+                size_of_val(&bytes),
+            );
+            let [a, b, c] = plan.layouts;
+            let chosen = set.and_then(|()| {
+                cublaslt::result::get_matmul_algo_heuristic(handle, plan.description, a, b, c, c, preference)
+            });
+            let _ = cublaslt::result::destroy_matmul_pref(preference);
+            plan.algorithm = chosen.map_err(blas("choose an algorithm"))?.algo;
+        }
+        Ok(plan)
+    }
+
+    fn set<T>(&self, attribute: lt::cublasLtMatmulDescAttributes_t, value: &T) -> Result<(), Error> {
+        // SAFETY: the description lives, and cuBLASLt copies the value, whose type each attribute is documented with.
+        unsafe {
+            cublaslt::result::set_matmul_desc_attribute(
+                self.description,
+                attribute,
+                std::ptr::from_ref(value).cast(),
+                size_of::<T>(),
+            )
+        }
+        .map_err(blas("describe a product"))
+    }
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        // SAFETY: made by cuBLASLt or null, and not used again.
+        unsafe {
+            let _ = cublaslt::result::destroy_matmul_desc(self.description);
+            for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
+                let _ = cublaslt::result::destroy_matrix_layout(layout);
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! FlowRL on a GPU: hand-written CUDA kernels behind [`flowrl_core::backend::Backend`] and [`flowrl_lm::TransformerBackend`].
+//!
+//! Kernels are CUDA C++ in `kernels/`, compiled when they are first used: by NVRTC for a GPU, or by the system's C++ compiler for
+//! the emulator, which runs the same files on the CPU and checks what a GPU would not. Nothing of CUDA is needed to build.
+//!
+//! ```no_run
+//! use flowrl_core::backend::Backend;
+//! use flowrl_cuda::{CudaBackend, Precision};
+//! let gpu = CudaBackend::new(0, Precision::Bf16)?;
+//! let x = gpu.upload(&[1.0, -1.0])?;
+//! let mut y = gpu.zeros(2)?;
+//! gpu.gelu(&x, &mut y, 2)?;
+//! # Ok::<(), flowrl_cuda::Error>(())
+//! ```
+
+#![deny(unsafe_code)]
+
+mod backend;
+mod buffer;
+mod cache;
+mod compile;
+mod emulated;
+mod error;
+#[allow(unsafe_code)]
+mod launch;
+mod product;
+mod transformer;
+mod unit;
+
+pub use backend::{CudaBackend, Precision};
+pub use buffer::{Buffer, Index};
+pub use emulated::{EmulatorOptions, Schedule};
+pub use error::Error;

@@ -1,0 +1,329 @@
+//! The operations of [`flowrl_lm::backend::TransformerBackend`] on a GPU or in the emulator.
+
+use flowrl_core::backend::{Backend, check_len};
+use flowrl_lm::backend::{Heads, Layout, Span, TransformerBackend};
+
+use crate::CudaBackend;
+use crate::backend::check_index;
+use crate::buffer::{Buffer, Index};
+use crate::error::Error;
+use crate::launch;
+use crate::unit::Storage;
+
+/// Rows of queries of a block of attention, and of keys of a block of its backward pass.
+const TILE: usize = 64;
+
+impl CudaBackend {
+    /// Checks that `ids` name whole rows of `table` (…, d); how many rows it has.
+    fn table_rows(&self, ids: (&'static str, &Index), rows: usize, table: &Buffer, d: usize) -> Result<usize, Error> {
+        let table_rows = table.len / d.max(1);
+        check_index(ids.0, ids.1, rows, table_rows)?;
+        Ok(table_rows)
+    }
+
+    /// The spans of a layout, four numbers each, and its tiles: (span, first row in it) of every [`TILE`] rows.
+    fn tiles(&self, layout: &Layout) -> Result<(Index, Index), Error> {
+        layout.check()?;
+        let narrow = |s: &Span| [s.start, s.len, s.prefix_start, s.prefix_len].map(|x| x as u32);
+        let spans: Vec<u32> = layout.spans.iter().flat_map(narrow).collect();
+        let of_span = |(i, s): (usize, &Span)| (0..s.len).step_by(TILE).flat_map(move |first| [i as u32, first as u32]);
+        let tiles: Vec<u32> = layout.spans.iter().enumerate().flat_map(of_span).collect();
+        Ok((self.index(&spans)?, self.index(&tiles)?))
+    }
+}
+
+impl TransformerBackend for CudaBackend {
+    fn logits_limit(&self) -> usize {
+        self.logits
+    }
+
+    fn embed(&self, table: &Buffer, ids: &Index, (rows, d): (usize, usize), out: &mut Buffer) -> Result<(), Error> {
+        let table_rows = self.table_rows(("ids", ids), rows, table, d)?;
+        launch::embed(&self.device, table, ids, out, rows, d, table_rows)
+    }
+
+    fn scatter_add(
+        &self,
+        d_out: &Buffer,
+        ids: &Index,
+        (rows, d): (usize, usize),
+        d_table: &mut Buffer,
+    ) -> Result<(), Error> {
+        let table_rows = self.table_rows(("ids", ids), rows, d_table, d)?;
+        // Rows that go to one place are added by one block, in ascending order.
+        let mut order: Vec<u32> = (0..rows as u32).collect();
+        order.sort_by_key(|&row| ids.host[row as usize]);
+        let id = |&row: &u32| ids.host[row as usize];
+        let mut starts: Vec<u32> =
+            (0..rows).filter(|&i| i == 0 || id(&order[i]) != id(&order[i - 1])).map(|i| i as u32).collect();
+        let groups = starts.len();
+        starts.push(rows as u32);
+        let (order, starts) = (self.index(&order)?, self.index(&starts)?);
+        match d_table.storage {
+            Storage::F32 => {
+                launch::scatter_add(&self.device, d_out, ids, &order, &starts, d_table, groups, rows, d, table_rows)
+            }
+            _ => launch::scatter_add_store(
+                &self.device,
+                d_out,
+                ids,
+                &order,
+                &starts,
+                d_table,
+                groups,
+                rows,
+                d,
+                table_rows,
+            ),
+        }
+    }
+
+    fn rms_norm(
+        &self,
+        x: &Buffer,
+        w: &Buffer,
+        eps: f64,
+        (rows, d): (usize, usize),
+        y: &mut Buffer,
+        inv_rms: &mut Buffer,
+    ) -> Result<(), Error> {
+        launch::rms_norm(&self.device, x, w, y, inv_rms, rows, d, eps as f32)
+    }
+
+    fn rms_norm_backward(
+        &self,
+        dy: &Buffer,
+        x: &Buffer,
+        w: &Buffer,
+        inv_rms: &Buffer,
+        (rows, d): (usize, usize),
+        dx: &mut Buffer,
+        dw: &mut Buffer,
+    ) -> Result<(), Error> {
+        launch::rms_norm_backward_input(&self.device, dy, x, w, inv_rms, dx, rows, d)?;
+        let parts = parts(rows);
+        let mut partial = self.zeros(parts * d)?;
+        launch::rms_norm_backward_weight(&self.device, dy, x, inv_rms, &mut partial, rows, d, parts)?;
+        launch::column_sum(&self.device, &partial, dw, parts, d)
+    }
+
+    fn qk_norm(
+        &self,
+        qkv: &Buffer,
+        w_q: &Buffer,
+        w_k: &Buffer,
+        eps: f64,
+        rows: usize,
+        heads: Heads,
+        out: &mut Buffer,
+        inv_rms: &mut Buffer,
+    ) -> Result<(), Error> {
+        let Heads { heads, kv_heads, head_dim } = heads;
+        launch::qk_norm(&self.device, qkv, w_q, w_k, out, inv_rms, rows, heads, kv_heads, head_dim, eps as f32)
+    }
+
+    fn qk_norm_backward(
+        &self,
+        qkv: &Buffer,
+        w_q: &Buffer,
+        w_k: &Buffer,
+        inv_rms: &Buffer,
+        rows: usize,
+        heads: Heads,
+        d_qkv: &mut Buffer,
+        dw_q: &mut Buffer,
+        dw_k: &mut Buffer,
+    ) -> Result<(), Error> {
+        let (device, parts) = (&self.device, parts(rows));
+        let Heads { heads, kv_heads, head_dim } = heads;
+        let mut partial_q = self.zeros(parts * head_dim)?;
+        let mut partial_k = self.zeros(parts * head_dim)?;
+        let (q, k) = (&mut partial_q, &mut partial_k);
+        launch::qk_norm_backward_weight(device, qkv, d_qkv, inv_rms, q, k, rows, heads, kv_heads, head_dim, parts)?;
+        launch::column_sum(device, &partial_q, dw_q, parts, head_dim)?;
+        launch::column_sum(device, &partial_k, dw_k, parts, head_dim)?;
+        launch::qk_norm_backward_input(device, qkv, w_q, w_k, inv_rms, d_qkv, rows, heads, kv_heads, head_dim)
+    }
+
+    fn rope(
+        &self,
+        qkv: &mut Buffer,
+        positions: &Index,
+        cos: &Buffer,
+        sin: &Buffer,
+        rows: usize,
+        heads: Heads,
+        backward: bool,
+    ) -> Result<(), Error> {
+        let table_rows = self.table_rows(("positions", positions), rows, cos, heads.head_dim / 2)?;
+        let sign = if backward { -1.0 } else { 1.0 };
+        let Heads { heads, kv_heads, head_dim } = heads;
+        launch::rope(&self.device, qkv, positions, cos, sin, rows, heads, kv_heads, head_dim, table_rows, sign)
+    }
+
+    fn attention(
+        &self,
+        qkv: &Buffer,
+        layout: &Layout,
+        heads: Heads,
+        out: &mut Buffer,
+        log_sum_exp: &mut Buffer,
+    ) -> Result<(), Error> {
+        let (spans, tiles) = self.tiles(layout)?;
+        let (count, blocks, rows) = (layout.spans.len(), tiles.host.len() / 2, layout.rows());
+        let Heads { heads, kv_heads, head_dim } = heads;
+        launch::attention(
+            &self.device,
+            qkv,
+            &spans,
+            &tiles,
+            out,
+            log_sum_exp,
+            rows,
+            count,
+            blocks,
+            heads,
+            kv_heads,
+            head_dim,
+        )
+    }
+
+    fn attention_backward(
+        &self,
+        qkv: &Buffer,
+        out: &Buffer,
+        log_sum_exp: &Buffer,
+        d_out: &Buffer,
+        layout: &Layout,
+        heads: Heads,
+        d_qkv: &mut Buffer,
+    ) -> Result<(), Error> {
+        let device = &self.device;
+        let (spans, tiles) = self.tiles(layout)?;
+        let (count, blocks, rows) = (layout.spans.len(), tiles.host.len() / 2, layout.rows());
+        // Which spans have each as their prefix: where a span's followers start in the list, and the list.
+        let (starts, followers) = self.followers(layout)?;
+        let Heads { heads, kv_heads, head_dim } = heads;
+        let mut inner = self.zeros(rows * heads)?;
+        launch::attention_inner(device, out, d_out, &mut inner, rows, heads, head_dim)?;
+        launch::attention_backward_query(
+            device,
+            qkv,
+            log_sum_exp,
+            d_out,
+            &inner,
+            &spans,
+            &tiles,
+            d_qkv,
+            rows,
+            count,
+            blocks,
+            heads,
+            kv_heads,
+            head_dim,
+        )?;
+        launch::attention_backward_key_value(
+            device,
+            qkv,
+            log_sum_exp,
+            d_out,
+            &inner,
+            &spans,
+            &tiles,
+            &starts,
+            &followers,
+            d_qkv,
+            rows,
+            count,
+            blocks,
+            heads,
+            kv_heads,
+            head_dim,
+        )
+    }
+
+    fn cache_store(&self, qkv: &Buffer, slots: &[u32], heads: Heads, cache: &mut Buffer) -> Result<(), Error> {
+        let rows = slots.len();
+        let slots = self.index(slots)?;
+        let capacity = self.table_rows(("slots", &slots), rows, cache, 2 * heads.kv_width())?;
+        let Heads { heads, kv_heads, head_dim } = heads;
+        launch::cache_store(&self.device, qkv, &slots, cache, rows, heads, kv_heads, head_dim, capacity)
+    }
+
+    fn cached_attention(
+        &self,
+        qkv: &Buffer,
+        cache: &Buffer,
+        spans: &[Span],
+        heads: Heads,
+        out: &mut Buffer,
+    ) -> Result<(), Error> {
+        let last = spans.iter().map(|s| (s.start + s.len).max(s.prefix_start + s.prefix_len)).max().unwrap_or(0);
+        check_len("cache", cache.len, last * 2 * heads.kv_width())?;
+        let narrow = |s: &Span| [s.start, s.len, s.prefix_start, s.prefix_len].map(|x| x as u32);
+        let index = self.index(&spans.iter().flat_map(narrow).collect::<Vec<_>>())?;
+        let Heads { heads, kv_heads, head_dim } = heads;
+        launch::cached_attention(&self.device, qkv, cache, &index, out, spans.len(), heads, kv_heads, head_dim, last)
+    }
+
+    fn swiglu(&self, gate_up: &Buffer, (rows, ff): (usize, usize), out: &mut Buffer) -> Result<(), Error> {
+        launch::swiglu(&self.device, gate_up, out, rows, ff)
+    }
+
+    fn swiglu_backward(
+        &self,
+        gate_up: &Buffer,
+        d_out: &Buffer,
+        (rows, ff): (usize, usize),
+        d_gate_up: &mut Buffer,
+    ) -> Result<(), Error> {
+        launch::swiglu_backward(&self.device, gate_up, d_out, d_gate_up, rows, ff)
+    }
+
+    fn mean_rows(&self, x: &Buffer, spans: &[(usize, usize)], d: usize, out: &mut Buffer) -> Result<(), Error> {
+        let (index, rows) = self.row_spans(spans)?;
+        launch::mean_rows(&self.device, x, &index, out, spans.len(), d, rows)
+    }
+
+    fn mean_rows_backward(
+        &self,
+        d_out: &Buffer,
+        spans: &[(usize, usize)],
+        d: usize,
+        dx: &mut Buffer,
+    ) -> Result<(), Error> {
+        let (index, rows) = self.row_spans(spans)?;
+        launch::mean_rows_backward(&self.device, d_out, &index, dx, spans.len(), d, rows)
+    }
+}
+
+/// Parts into which a sum over rows is divided, by the number of rows alone.
+fn parts(rows: usize) -> usize {
+    rows.div_ceil(128).clamp(1, 128)
+}
+
+impl CudaBackend {
+    /// (start, len) of each span, and the rows that they reach to.
+    fn row_spans(&self, spans: &[(usize, usize)]) -> Result<(Index, usize), Error> {
+        let flat: Vec<u32> = spans.iter().flat_map(|&(start, len)| [start as u32, len as u32]).collect();
+        Ok((self.index(&flat)?, spans.iter().map(|&(start, len)| start + len).max().unwrap_or(0)))
+    }
+
+    /// For each span those that have it, or a part of it, as their prefix: `starts` (spans + 1) into the list of `followers`.
+    fn followers(&self, layout: &Layout) -> Result<(Index, Index), Error> {
+        let mut lists = vec![Vec::new(); layout.spans.len()];
+        for (i, span) in layout.spans.iter().enumerate().filter(|(_, span)| span.prefix_len > 0) {
+            let (from, to) = (span.prefix_start, span.prefix_start + span.prefix_len);
+            for (list, other) in lists.iter_mut().zip(&layout.spans) {
+                if other.start < to && from < other.start + other.len {
+                    list.push(i as u32);
+                }
+            }
+        }
+        let mut starts = vec![0];
+        for list in &lists {
+            starts.push(starts[starts.len() - 1] + list.len() as u32);
+        }
+        Ok((self.index(&starts)?, self.index(&lists.concat())?))
+    }
+}

@@ -1,0 +1,132 @@
+//! Units of compilation: one kernel file for one storage type.
+
+/// How a buffer of numbers is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Storage {
+    F32,
+    Bf16,
+    /// Sums that a host reads.
+    F64,
+}
+
+impl Storage {
+    pub(crate) const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+            Self::F64 => 8,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F64 => "f64",
+        }
+    }
+}
+
+impl Storage {
+    /// The number that these bytes are.
+    pub(crate) fn decode(self, bytes: &[u8]) -> f32 {
+        match *bytes {
+            [a, b, c, d] => f32::from_ne_bytes([a, b, c, d]),
+            [a, b] => half::bf16::from_ne_bytes([a, b]).to_f32(),
+            _ => f32::NAN,
+        }
+    }
+
+    /// The bytes of a number, rounded to nearest.
+    pub(crate) fn encode(self, x: f32, bytes: &mut [u8]) {
+        match self {
+            Self::F32 => bytes.copy_from_slice(&x.to_ne_bytes()),
+            Self::Bf16 => bytes.copy_from_slice(&half::bf16::from_f32(x).to_ne_bytes()),
+            Self::F64 => bytes.copy_from_slice(&f64::from(x).to_ne_bytes()),
+        }
+    }
+}
+
+const COMMON: &str = include_str!("../kernels/common.cuh");
+
+/// Lists kernel files by name, with their text.
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../kernels/", $name)))),*];
+    };
+}
+
+files! {
+    "column_sum.cu",
+    "embed.cu",
+    "fill.cu",
+    "gelu.cu",
+    "mean_rows.cu",
+    "qk_norm.cu",
+    "rms_norm.cu",
+    "rope.cu",
+    "swiglu.cu",
+}
+
+/// One kernel file for one storage type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Unit {
+    pub(crate) file: &'static str,
+    pub(crate) storage: Storage,
+}
+
+impl Unit {
+    /// Every unit there is.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let storages = [Storage::F32, Storage::Bf16];
+        FILES.iter().flat_map(move |&(file, _)| storages.map(|storage| Self { file, storage }))
+    }
+
+    /// Its name for people.
+    pub(crate) fn name(self) -> String {
+        format!("{} for {}", self.file, self.storage.name())
+    }
+
+    /// The whole text: storage type, what all files share, the file.
+    pub(crate) fn source(self) -> String {
+        let text = FILES.iter().find(|(name, _)| *name == self.file).expect("a kernel names a listed file").1;
+        let define = if self.storage == Storage::Bf16 { "#define STORE_BF16\n" } else { "" };
+        format!("{define}#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"{}\"\n{text}", self.file)
+    }
+
+    /// The names of its kernels, in the order of the file.
+    pub(crate) fn kernels(self) -> Vec<String> {
+        let source = self.source();
+        let starts = source.split("extern \"C\" __global__ void").skip(1);
+        // A launch bound may stand between `void` and the name.
+        let name = |rest: &str| {
+            let head = rest.split('(').collect::<Vec<_>>();
+            let bounded = head[0].trim() == "__launch_bounds__";
+            let name = if bounded { head[1].rsplit(')').next() } else { Some(head[0]) };
+            name.map(|name| name.trim().to_owned())
+        };
+        starts.filter_map(name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_found_by_name() {
+        let unit = Unit { file: "gelu.cu", storage: Storage::F32 };
+        assert_eq!(unit.kernels(), ["gelu", "gelu_backward"]);
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_listed() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels");
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name.ends_with(".cu")).collect();
+        names.sort();
+        let mut listed: Vec<&str> = FILES.iter().map(|(name, _)| *name).collect();
+        listed.sort_unstable();
+        assert_eq!(names, listed);
+    }
+}

@@ -1,0 +1,34 @@
+//! Operations on each element alone.
+
+mod common;
+
+use common::{Tolerance, assert_close, normals, numbers, stored};
+use flowrl_core::backend::{Backend, CpuBackend, Role};
+use flowrl_lm::backend::TransformerBackend;
+
+fn gelu<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance) {
+    let oracle = CpuBackend::<f64>::reference();
+    for len in [1, 31, 257, 1000] {
+        let (x, x_kept) = stored(device, Role::Activation, &normals(1, len));
+        let (mut dy, dy_kept) = stored(device, Role::Activation, &normals(2, len));
+        let mut y = device.zeros_for(Role::Activation, len).unwrap();
+        device.gelu(&x, &mut y, len).unwrap();
+        device.gelu_backward(&x, &mut dy, len).unwrap();
+        let (mut want, mut want_dx) = (vec![0.0; len], dy_kept);
+        oracle.gelu(&x_kept, &mut want, len).unwrap();
+        oracle.gelu_backward(&x_kept, &mut want_dx, len).unwrap();
+        assert_close("y", &numbers(device, &y), &want, tolerance);
+        assert_close("dx", &numbers(device, &dy), &want_dx, tolerance);
+    }
+}
+
+fn fill<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    let (mut x, kept) = stored(device, Role::Activation, &normals(1, 100));
+    device.fill(&mut x, 1.5, 70).unwrap();
+    let want: Vec<f64> = kept.iter().enumerate().map(|(i, x)| if i < 70 { 1.5 } else { *x }).collect();
+    assert_eq!(numbers(device, &x), want);
+    device.fill(&mut x, 0.0, 100).unwrap();
+    assert_eq!(numbers(device, &x), vec![0.0; 100]);
+}
+
+on_every_device!(gelu, fill);
