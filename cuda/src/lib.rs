@@ -23,6 +23,7 @@ mod emulated;
 mod error;
 #[allow(unsafe_code)]
 mod launch;
+pub mod objective;
 mod product;
 mod transformer;
 mod unit;
