@@ -15,6 +15,8 @@ namespace emulator {
 
 class Worker;
 
+constexpr const char* NO_STACK = "the system has no memory for another thread's stack";
+
 /// A thread of the block that runs.
 struct Lane : Thread {
     Worker* worker;
@@ -38,7 +40,7 @@ struct Launch {
 };
 
 /// Runs blocks, one after the other, on one thread of the operating system.
-class Worker {
+class __attribute__((visibility("hidden"))) Worker {
 public:
     void begin_launch(const Launch& launch);
     void end_launch() { shared_.end_launch(); }
@@ -47,12 +49,14 @@ public:
     std::string run_block(uint64_t number);
 
     // Called by the kernel's threads.
-    uint64_t wait(const Call& call) { return call.operation <= Operation::BARRIER_COUNT ? barrier(call) : warp_operation(call); }
+    uint64_t wait(const Call& call) {
+        return call.operation <= Operation::BARRIER_COUNT ? barrier(call) : warp_operation(call);
+    }
     void* shared(const SharedArray& array);
     void* dynamic_shared() const { return shared_.dynamic(); }
 
-    /// Notes an error of the running thread; the launch ends with `leave`. They are two functions so that no string outlives its
-    /// scope: the stack that calls `leave` is never gone back to.
+    /// Notes an error of the running thread; the launch ends with `leave`. They are two functions so that no string
+    /// outlives its scope: the stack that calls `leave` is never gone back to.
     void report_thread(const std::string& what);
     [[noreturn]] void leave();
 
@@ -132,7 +136,8 @@ inline void Worker::begin_launch(const Launch& launch) {
 
 inline void Worker::arrange_threads() {
     arrange(order_, launch_->schedule, random_);
-    for (unsigned position = 0; position < count_; ++position) position_[order_[position]] = static_cast<uint16_t>(position);
+    for (unsigned position = 0; position < count_; ++position)
+        position_[order_[position]] = static_cast<uint16_t>(position);
 }
 
 inline std::string Worker::run_block(uint64_t number) {
@@ -156,7 +161,8 @@ inline std::string Worker::run_block(uint64_t number) {
     ready_.fill(count_);
 
     current_ = take_next();
-    current_->fiber = &fibers_.take();
+    current_->fiber = fibers_.take();
+    if (current_->fiber == nullptr) return kernel_and_block() + ": " + NO_STACK;
     current_->fiber->prepare(entry);
     emulator_thread = current_;
     home_.switch_to(*current_->fiber);
@@ -176,8 +182,8 @@ inline void Worker::entry() {
     worker.run_threads();
 }
 
-/// What a fiber does: it runs threads that have not begun, one after the other, until none is left or one that waits can go on. A
-/// thread that never waits so costs a call and no switch.
+/// What a fiber does: it runs threads that have not begun, one after the other, until none is left or one that waits
+/// can go on. A thread that never waits so costs a call and no switch.
 inline void Worker::run_threads() {
     Fiber& fiber = *current_->fiber;
     for (;;) {
@@ -232,7 +238,11 @@ inline void Worker::suspend() {
     }
     if (next == &self) return;
     if (next->fiber == nullptr) {
-        next->fiber = &fibers_.take();
+        next->fiber = fibers_.take();
+        if (next->fiber == nullptr) {
+            report_thread(NO_STACK);
+            leave();
+        }
         next->fiber->prepare(entry);
     }
     current_ = next;
@@ -245,7 +255,8 @@ inline uint64_t Worker::barrier(const Call& call) {
     if (arrived_ == 0) {
         barrier_ = call;
         holds_ = 0;
-    } else if (call.operation != barrier_.operation || call.line != barrier_.line || strcmp(call.file, barrier_.file) != 0) {
+    } else if (call.operation != barrier_.operation || call.line != barrier_.line ||
+               (call.file != barrier_.file && strcmp(call.file, barrier_.file) != 0)) {
         error_ = kernel_and_block() + ": divergent barrier: " + who_waits_where();
         leave();
     }

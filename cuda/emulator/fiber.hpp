@@ -40,8 +40,8 @@ extern "C" __attribute__((visibility("hidden"))) void emulator_switch_stack(void
 
 #ifdef __x86_64__
 asm(".text\n"
-    ".p2align 4\n"
-    EMULATOR_SYMBOL ":\n"
+    ".p2align 4\n" EMULATOR_SYMBOL
+    ":\n"
     "pushq %rbp\n"
     "pushq %rbx\n"
     "pushq %r12\n"
@@ -56,13 +56,13 @@ asm(".text\n"
     "popq %r12\n"
     "popq %rbx\n"
     "popq %rbp\n"
-    // A jump, unlike a return, is predicted by where it went before, and fibers mostly go on at one place.
-    "popq %rcx\n"
-    "jmp *%rcx\n");
+    // Fibers mostly wait at one place, so that processors predict this return and those after it as if there had been
+    // no switch.
+    "ret\n");
 #else
 asm(".text\n"
-    ".p2align 4\n"
-    EMULATOR_SYMBOL ":\n"
+    ".p2align 4\n" EMULATOR_SYMBOL
+    ":\n"
     "sub sp, sp, #160\n"
     "stp x19, x20, [sp]\n"
     "stp x21, x22, [sp, #16]\n"
@@ -100,26 +100,31 @@ constexpr size_t STACK_BYTES = 512 << 10;
 #else
 constexpr size_t STACK_BYTES = 64 << 10;
 #endif
-/// Memory below a stack in which an overflow does no harm until it is seen. Below it lies a page that cannot be touched.
+/// Memory below a stack in which an overflow does no harm until it is seen. Below it lies a page that cannot be
+/// touched.
 constexpr size_t SLACK_BYTES = 64 << 10;
 constexpr size_t GUARD_BYTES = 64 << 10;
 constexpr uint64_t CANARY = 0x5bd1e995c0ffee11;
 
-/// A stack and what is saved of the computation on it. A thread of the operating system is one too, without a stack of ours.
+/// A stack and what is saved of the computation on it. A thread of the operating system is one too, without a stack of
+/// ours.
 class Fiber {
 public:
     /// The fiber of the running thread of the operating system.
     Fiber() = default;
 
-    /// A fiber with a stack of its own; `number` places its frames so that stacks do not compete for the same lines of the cache.
+    /// A fiber with a stack of its own; `number` places its frames so that stacks do not compete for the same lines of
+    /// the cache.
     explicit Fiber(size_t number) : colour_(number % 32 * 128) {
-        map_ = static_cast<char*>(mmap(nullptr, MAP_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-        if (map_ == MAP_FAILED || mprotect(map_ + GUARD_BYTES, MAP_BYTES - GUARD_BYTES, PROT_READ | PROT_WRITE) != 0) {
-            // Out of address space: nothing of ours can be saved.
-            __builtin_trap();
-        }
+        void* const map = mmap(nullptr, MAP_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (map == MAP_FAILED) return;
+        map_ = static_cast<char*>(map);
+        if (mprotect(map_ + GUARD_BYTES, MAP_BYTES - GUARD_BYTES, PROT_READ | PROT_WRITE) != 0) return;
         limit_ = map_ + GUARD_BYTES + SLACK_BYTES;
     }
+
+    /// Whether the system gave memory for the stack.
+    bool has_stack() const { return limit_ != nullptr; }
 
     ~Fiber() {
         if (map_ != nullptr) munmap(map_, MAP_BYTES);
@@ -145,7 +150,8 @@ public:
         context_.uc_link = nullptr;
         makecontext(&context_, entry, 0);
 #elif defined(__x86_64__)
-        // Six registers, the address to go to, and an empty return address; a function expects the stack at 8 modulo 16.
+        // Six registers, the address to go to, and an empty return address; a function expects the stack at 8
+        // modulo 16.
         void** const frame = reinterpret_cast<void**>(top - 16) - 6;
         memset(frame, 0, 8 * sizeof(void*));
         frame[6] = reinterpret_cast<void*>(entry);
@@ -158,7 +164,8 @@ public:
 #endif
     }
 
-    /// Goes on with another fiber, until one switches back to this. A fiber that is `done` never goes on; it is prepared anew.
+    /// Goes on with another fiber, until one switches back to this. A fiber that is `done` never goes on; it is
+    /// prepared anew.
     void switch_to(Fiber& next, [[maybe_unused]] bool done = false) {
 #ifdef EMULATOR_ASAN
         next.origin_ = this;
@@ -215,14 +222,17 @@ private:
 /// Fibers that were made once and are used again.
 class FiberPool {
 public:
-    Fiber& take() {
-        if (free_.empty()) {
-            all_.push_back(std::make_unique<Fiber>(all_.size() + 1));
-            return *all_.back();
+    /// A fiber to prepare; null if the system has no memory for another stack.
+    Fiber* take() {
+        if (!free_.empty()) {
+            Fiber* const fiber = free_.back();
+            free_.pop_back();
+            return fiber;
         }
-        Fiber* const fiber = free_.back();
-        free_.pop_back();
-        return *fiber;
+        auto fiber = std::make_unique<Fiber>(all_.size() + 1);
+        if (!fiber->has_stack()) return nullptr;
+        all_.push_back(std::move(fiber));
+        return all_.back().get();
     }
 
     void give_back(Fiber& fiber) { free_.push_back(&fiber); }

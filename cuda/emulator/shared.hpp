@@ -21,6 +21,10 @@ class SharedAllocation {
 public:
     /// The memory is aligned to `alignment` and to no larger power of two, so that nobody relies on more.
     SharedAllocation(const SharedArray* array, uint64_t bytes, uint64_t alignment) : array_(array), bytes_(bytes) {
+#ifdef EMULATOR_ASAN
+        // What cannot be touched begins and ends at multiples of 8 bytes.
+        alignment = alignment < 8 ? 8 : alignment;
+#endif
         const uint64_t before = (CANARY_BYTES + alignment - 1) / alignment * alignment;
         offset_ = before % (2 * alignment) == 0 ? before + alignment : before;
         base_ = static_cast<char*>(::operator new(offset_ + bytes_ + CANARY_BYTES, ALIGNMENT));
@@ -119,8 +123,8 @@ public:
         if (static_bytes_ > STATIC_SHARED_LIMIT) {
             return all + ": at most " + std::to_string(STATIC_SHARED_LIMIT) + ", take dynamic shared memory for more";
         }
-        return all + " and " + std::to_string(arrays_[0].bytes()) + " of dynamic: at most " + std::to_string(SHARED_LIMIT) +
-               " in all";
+        return all + " and " + std::to_string(arrays_[0].bytes()) + " of dynamic: at most " +
+               std::to_string(SHARED_LIMIT) + " in all";
     }
 
     /// What was written outside of the arrays; empty if nothing was.
@@ -129,8 +133,10 @@ public:
             if (!array.filled) continue;
             const char* const side = array.overrun();
             if (side == nullptr) continue;
-            const std::string name = array.array() == nullptr ? "dynamic shared memory" : std::string("shared array ") + array.array()->name;
-            return "something was written " + std::string(side) + " the " + std::to_string(array.bytes()) + " bytes of " + name;
+            const std::string name =
+                array.array() == nullptr ? "dynamic shared memory" : std::string("shared array ") + array.array()->name;
+            return "something was written " + std::string(side) + " the " + std::to_string(array.bytes()) +
+                   " bytes of " + name;
         }
         return {};
     }
