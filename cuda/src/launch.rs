@@ -193,6 +193,26 @@ impl Device {
         }
     }
 
+    /// Numbers of another program, without a copy. Its context is the stream's: an address means nothing elsewhere.
+    pub(crate) fn adopt(&self, slice: CudaSlice<f32>) -> Result<Memory, Error> {
+        let Self::Nvidia(gpu) = self else { return Err(elsewhere()) };
+        if slice.context().cu_ctx() != gpu.stream.context().cu_ctx() {
+            return Err(elsewhere());
+        }
+        let bytes = slice.len() * size_of::<f32>();
+        // What its own stream was asked for comes first.
+        gpu.stream.join(slice.stream()).map_err(driver("wait for another stream"))?;
+        // SAFETY: `leak` gives up the slice's memory, which is this long, to the slice that is made of it here.
+        Ok(Memory::Nvidia(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), bytes) }))
+    }
+
+    /// The way back.
+    pub(crate) fn release(&self, memory: Memory, len: usize) -> Result<CudaSlice<f32>, Error> {
+        let (Self::Nvidia(gpu), Memory::Nvidia(slice)) = (self, memory) else { return Err(elsewhere()) };
+        // SAFETY: as in `adopt`; a buffer of f32 has at least `len` of them, on an address aligned to 16.
+        Ok(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), len) })
+    }
+
     /// Waits until everything asked for so far is done.
     pub(crate) fn synchronize(&self) -> Result<(), Error> {
         match self {

@@ -27,7 +27,7 @@ mod product;
 mod transformer;
 mod unit;
 
-pub use backend::{CudaBackend, Precision};
+pub use backend::{CudaBackend, Precision, probe};
 pub use buffer::{Buffer, Index};
 pub use emulated::{EmulatorOptions, Schedule};
 pub use error::Error;
