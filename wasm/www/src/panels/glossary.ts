@@ -19,9 +19,5 @@ export const mount: Mount = (body, context) => {
   const find = field("Find a word", box, count);
   find.classList.add("find");
   body.prepend(find);
-  const end = followSetups(body, context);
-  return () => {
-    end();
-    find.remove();
-  };
+  followSetups(body, context);
 };

@@ -205,21 +205,9 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     clearTimeout(rebuilding);
     rebuilding = window.setTimeout(rebuild, 150);
   };
-  const ends = [
-    landscape.subscribe(later),
-    settings.subscribe((now, before) => {
-      if (now.beta !== before.beta || now.lanes !== before.lanes) later();
-    }),
-  ];
+  landscape.subscribe(later);
+  settings.subscribe((now, before) => {
+    if (now.beta !== before.beta || now.lanes !== before.lanes) later();
+  });
   rebuild();
-  return () => {
-    end();
-    clearTimeout(rebuilding);
-    clearTimeout(remeasuring);
-    for (const stop of ends) stop();
-    for (const figure of [...maps, chart]) figure.destroy();
-    bench?.free();
-    bench = undefined;
-    body.replaceChildren();
-  };
 };

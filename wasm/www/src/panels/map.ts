@@ -282,27 +282,14 @@ export const mount: Mount = (body, context) => {
   body.append(root);
   show();
 
-  const observer = new IntersectionObserver(([entry]) => {
+  new IntersectionObserver(([entry]) => {
     visible = entry?.isIntersecting ?? false;
     pursue();
-  });
-  observer.observe(root);
+  }).observe(root);
   document.addEventListener("visibilitychange", pursue);
-  const ends = [
-    context.landscape.subscribe(forget),
-    context.settings.subscribe((now, before) => {
-      if (now.seed !== before.seed || now.samples !== before.samples || now.logZLearningRate !== before.logZLearningRate) forget();
-      if (now.beta !== before.beta || now.learningRate !== before.learningRate) show();
-    }),
-  ];
-  return () => {
-    clearTimeout(timer);
-    observer.disconnect();
-    document.removeEventListener("visibilitychange", pursue);
-    for (const end of ends) end();
-    worker?.terminate();
-    legend.destroy();
-    for (const { figure } of figures.values()) figure.destroy();
-    root.remove();
-  };
+  context.landscape.subscribe(forget);
+  context.settings.subscribe((now, before) => {
+    if (now.seed !== before.seed || now.samples !== before.samples || now.logZLearningRate !== before.logZLearningRate) forget();
+    if (now.beta !== before.beta || now.learningRate !== before.learningRate) show();
+  });
 };

@@ -25,5 +25,5 @@ export interface Terrain {
   readonly peaks: Uint32Array;
 }
 
-/** A chapter: fills the body of its section, and gives a function that takes everything back. */
-export type Mount = (body: HTMLElement, context: PanelContext) => () => void;
+/** A chapter: fills the body of its section. It stays for as long as the page. */
+export type Mount = (body: HTMLElement, context: PanelContext) => void;

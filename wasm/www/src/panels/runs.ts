@@ -22,7 +22,6 @@ export const mount: Mount = (body, { engine, announce }) => {
   let scaling: Scaling = "linear";
   let cursor: number | undefined;
   let layout: LineLayout | null = null;
-  let alive = true;
 
   const table = createTable(
     (run, name) => {
@@ -183,7 +182,6 @@ export const mount: Mount = (body, { engine, announce }) => {
           file,
           (share) => (status.textContent = `Reading ${file.name}: ${percent(share)}`),
         );
-        if (!alive) return;
         runs = withRun(runs, file.name.replace(/\.\w+$/, ""), run);
         read += run.steps.length;
         if (run.skipped.length > 0) problem(skippedText(file.name, run.skipped));
@@ -217,10 +215,4 @@ export const mount: Mount = (body, { engine, announce }) => {
     status.textContent = `The race up to step ${whole(steps.at(-1) ?? 0)}.`;
     refresh();
   }
-
-  return () => {
-    alive = false;
-    figure.destroy();
-    body.replaceChildren();
-  };
 };

@@ -177,19 +177,10 @@ export const mount: Mount = (body, { wasm, announce }) => {
     show();
   };
   // Nobody watches what has been scrolled away.
-  const watch = new IntersectionObserver(([entry]) => {
+  new IntersectionObserver(([entry]) => {
     seen = entry?.isIntersecting ?? false;
     setPlaying(playing);
-  });
-  watch.observe(body);
+  }).observe(body);
   aim();
   choose(chosen);
-  return () => {
-    cancelAnimationFrame(frame);
-    watch.disconnect();
-    body.oninput = play.onclick = byId("tree-reset").onclick = null;
-    figure.destroy();
-    chart.destroy();
-    for (const used of [race, options, tree]) used.free();
-  };
 };

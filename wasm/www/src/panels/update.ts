@@ -173,28 +173,18 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     waiting = window.setTimeout(() => void load(Math.min(at(), present()), true), 150);
   }
 
-  const ends = [
-    settings.subscribe((now, before) => {
-      if (now.beta !== before.beta || now.lanes !== before.lanes || now.learningRate !== before.learningRate) later();
-    }),
-    landscape.subscribe(later),
-    engine.status.subscribe(({ step }) => {
-      if (!failure.hidden) later();
-      else if (step < at()) {
-        wish ??= at();
-        later();
-      } else if (wish !== null && step >= wish) void load(wish);
-    }),
-  ];
+  settings.subscribe((now, before) => {
+    if (now.beta !== before.beta || now.lanes !== before.lanes || now.learningRate !== before.learningRate) later();
+  });
+  landscape.subscribe(later);
+  engine.status.subscribe(({ step }) => {
+    if (!failure.hidden) later();
+    else if (step < at()) {
+      wish ??= at();
+      later();
+    } else if (wish !== null && step >= wish) void load(wish);
+  });
   void load(Math.min(FIRST, present()), present() < FIRST);
-  return () => {
-    stop();
-    clearTimeout(waiting);
-    asked++;
-    for (const end of ends) end();
-    for (const card of cards) card.destroy();
-    body.replaceChildren();
-  };
 };
 
 /** FlowRL and GRPO, or else the first two lanes. */

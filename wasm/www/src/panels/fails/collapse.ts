@@ -28,7 +28,7 @@ interface View {
 }
 
 /** Small networks that learn one grid from their own samples, with random actions, and with a memory. */
-export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContext): () => void {
+export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContext): void {
   const names = wasm.measures();
   let reward: Valley = "hard";
   let seed = 0;
@@ -177,15 +177,7 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
   reset();
 
   // Nobody watches what has been scrolled away.
-  const seen = new IntersectionObserver(([entry]) => {
+  new IntersectionObserver(([entry]) => {
     if (!entry?.isIntersecting) stop();
-  });
-  seen.observe(root);
-  return () => {
-    stop();
-    seen.disconnect();
-    race?.free();
-    for (const { figure } of views) figure.destroy();
-    root.replaceChildren();
-  };
+  }).observe(root);
 }

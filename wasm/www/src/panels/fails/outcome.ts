@@ -9,7 +9,7 @@ import type { Wasm } from "../panel";
 import { inSlices } from "../slices";
 
 /** Shows in `place` what a method makes of the setup that its card links to. */
-export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
+export function mountOutcome(place: HTMLElement, wasm: Wasm): void {
   const link = place.parentElement?.querySelector('a[href^="#v="]');
   const settings = decode(link?.getAttribute("href") ?? "");
   const kind = place.dataset["method"] as LaneKind;
@@ -57,15 +57,10 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
     caption.textContent = text;
     figure.setSummary(`${text} Its likeliest answer has ${percent(best)}.`);
     figure.invalidate();
+    race.free();
   };
-  const stop = inSlices(() => {
+  inSlices(() => {
     race.run(1);
     return race.step < steps;
   }, finish);
-  return () => {
-    stop();
-    race.free();
-    figure.destroy();
-    caption.remove();
-  };
 }

@@ -26,7 +26,6 @@ export interface Scene {
 export interface LaneCard {
   readonly element: HTMLElement;
   show(kind: LaneKind, update: Update, scene: Scene): void;
-  destroy(): void;
 }
 
 const LEGEND = legendHeight({ max: 1, label: "x" });
@@ -96,7 +95,6 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
       figure.setSummary(`${said} ${picked ? numbersOf(kind, update, scene.stage, picked, scene) : ""}`);
       figure.invalidate();
     },
-    destroy: () => figure.destroy(),
   };
 }
 
