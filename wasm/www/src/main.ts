@@ -1,4 +1,4 @@
-import * as wasm from "flowrl_wasm";
+import init, { version } from "flowrl_wasm";
 import { createEngine } from "./engine/client";
 import type { PanelContext } from "./panels/panel";
 import { chapters } from "./panels";
@@ -22,10 +22,10 @@ export async function startPage(): Promise<void> {
 }
 
 async function boot(): Promise<void> {
-  await wasm.default();
-  byId("version").textContent = `flowrl ${wasm.version()}`;
+  await init();
+  byId("version").textContent = `flowrl ${version()}`;
   const settings = createStore(decode(location.hash));
-  const landscape = createStore(terrainOf(wasm, settings.get()));
+  const landscape = createStore(terrainOf(settings.get()));
   const engine = createEngine();
 
   const restart = () => {
@@ -35,7 +35,7 @@ async function boot(): Promise<void> {
   };
   settings.subscribe((now, before) => {
     if (now.preset !== before.preset || now.drawing !== before.drawing || (now.seed !== before.seed && !now.drawing)) {
-      landscape.set(terrainOf(wasm, now));
+      landscape.set(terrainOf(now));
     }
     const fresh = (["lanes", "seed", "samples", "logZLearningRate"] as const).some((key) => now[key] !== before[key]);
     if (fresh) restart();
@@ -48,7 +48,6 @@ async function boot(): Promise<void> {
   landscape.subscribe((terrain) => engine.setLandscape(terrain.rewards, terrain.reference));
 
   const context: PanelContext = {
-    wasm,
     engine,
     settings,
     landscape,

@@ -1,4 +1,4 @@
-import type { GradientBench } from "flowrl_wasm";
+import { GradientBench, Landscape, cosine } from "flowrl_wasm";
 import { LANE_DASHES, createFigure, formatNumber, largest } from "../charts";
 import { SIDE } from "../state";
 import { button, field, fragment, h, segmented } from "../ui/dom";
@@ -10,7 +10,7 @@ import { formula, text } from "../ui/texts";
 
 type Subject = "reference" | "flowrl" | "grpo" | "other";
 /** The gradient of trajectory balance beside that of the divergence: exact, and from a batch. */
-export const mount: Mount = (body, { wasm, engine, settings, landscape, announce }) => {
+export const mount: Mount = (body, { engine, settings, landscape, announce }) => {
   let bench: GradientBench | undefined;
   let exact: Float64Array = new Float64Array();
   let expected: Float64Array = new Float64Array();
@@ -103,7 +103,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
   const weights = (): Float64Array => {
     if (subject === "other") {
       // The target on other hills: far from that of the race.
-      const hills = wasm.Landscape.preset("random", SIDE, settings.get().seed + 1);
+      const hills = Landscape.preset("random", SIDE, settings.get().seed + 1);
       const target = hills.target(6);
       const probabilities = target.probabilities();
       hills.free();
@@ -118,8 +118,8 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     end();
     bench?.free();
     const { rewards, reference } = landscape.get();
-    const terrain = wasm.Landscape.of(SIDE, rewards, reference);
-    bench = new wasm.GradientBench(terrain, settings.get().beta, weights());
+    const terrain = Landscape.of(SIDE, rewards, reference);
+    bench = new GradientBench(terrain, settings.get().beta, weights());
     terrain.free();
     exact = bench.divergence();
     max = largest(exact);
@@ -160,7 +160,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     let apart = 0;
     expected.forEach((x, i) => (apart = Math.max(apart, Math.abs(x - exact[i]!))));
     zOutput.textContent = decimals(logZ, 1);
-    expectedText.textContent = `largest difference ${formatNumber(apart, 1)}, cosine ${decimals(wasm.cosine(expected, exact), 3)}`;
+    expectedText.textContent = `largest difference ${formatNumber(apart, 1)}, cosine ${decimals(cosine(expected, exact), 3)}`;
     maps[1]!.setSummary(expectedText.textContent);
     maps[1]!.invalidate();
   }
@@ -180,7 +180,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     const at = BATCHES.indexOf(batch);
     const { mean, spread, source } = curves[0] ?? { mean: [], spread: [], source: NaN };
     const others = source === logZ && !Number.isNaN(mean[at]) ? `; others ${decimals(mean[at]!, 2)} ± ${decimals(spread[at]!, 2)}` : "";
-    sampledText.textContent = `cosine ${decimals(wasm.cosine(sampled, exact), 2)}${others}`;
+    sampledText.textContent = `cosine ${decimals(cosine(sampled, exact), 2)}${others}`;
     maps[2]!.setSummary(sampledText.textContent);
   }
 

@@ -2,12 +2,8 @@ import type { Engine } from "../engine/client";
 import type { Settings } from "../state";
 import type { Store } from "../store";
 
-/** The module of the core, as it runs on the page itself: for whatever must answer within a frame. */
-export type Wasm = typeof import("flowrl_wasm");
-
 /** What every chapter of the page is given. */
 export interface PanelContext {
-  readonly wasm: Wasm;
   readonly engine: Engine;
   readonly settings: Store<Settings>;
   /** The landscape of the race as it is now; whoever makes one from it frees that. */

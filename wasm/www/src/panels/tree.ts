@@ -1,4 +1,4 @@
-import type { Target } from "flowrl_wasm";
+import { Race, RaceOptions, type Target, Tree, measures } from "flowrl_wasm";
 import { type Theme, bars, createFigure } from "../charts";
 import { byId } from "../ui/dom";
 import { decimals, distance, percent, whole } from "../ui/format";
@@ -18,10 +18,10 @@ const VIEWS = ["Reference", "Target", "Target ÷ length", "Learned", "Learned ÷
 const colourOf = ({ muted, lanes }: Theme, view: number) => (view === 0 ? muted : view % 2 ? lanes.flowrl : lanes.normalised);
 
 /** Sequences of unequal length, and what dividing by the length makes of them. */
-export const mount: Mount = (body, { wasm, announce }) => {
+export const mount: Mount = (body, { announce }) => {
   const reduced = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const measures = wasm.measures();
-  const tree = new wasm.Tree(3, SYMBOLS, 3, 7);
+  const measured = measures();
+  const tree = new Tree(3, SYMBOLS, 3, 7);
   const modes = tree.modes();
   const rewards = tree.rewards();
   const rows = rowsOf(tree.size, SYMBOLS);
@@ -31,10 +31,10 @@ export const mount: Mount = (body, { wasm, announce }) => {
   const cells = (table: string, row: number, texts: readonly string[]) =>
     texts.forEach((text, i) => (byId<HTMLTableElement>(table).rows[row + 1]!.cells[i + 1]!.textContent = text));
 
-  const options = Object.assign(new wasm.RaceOptions(), { beta: 3 });
+  const options = Object.assign(new RaceOptions(), { beta: 3 });
   options.addLane("flowrl", 0, 0);
   options.addLane("normalised", 0, 0);
-  const begin = () => wasm.Race.onTree(tree, options);
+  const begin = () => Race.onTree(tree, options);
   let race = begin();
   let until = MOST;
   let playing = !reduced;
@@ -105,8 +105,8 @@ export const mount: Mount = (body, { wasm, announce }) => {
     const stride = now.length / 2;
     for (const lane of [0, 1]) {
       const own = now.subarray(lane * stride);
-      const measure = (name: string) => own[measures.indexOf(name)] ?? NaN;
-      const p = own.subarray(measures.length, measures.length + rows.length);
+      const measure = (name: string) => own[measured.indexOf(name)] ?? NaN;
+      const p = own.subarray(measured.length, measured.length + rows.length);
       shown[3 + lane] = { p, length: measure("expected_length"), reward: measure("expected_reward") };
       cells("tree-distances", lane, ["kl_fixed_point", "kl"].map((name) => distance(measure(name))));
     }

@@ -1,4 +1,4 @@
-import type { LaneKind } from "flowrl_wasm";
+import { Landscape, type LaneKind } from "flowrl_wasm";
 import type { Update } from "../engine/protocol";
 import { LANES } from "../lanes";
 import { SIDE } from "../state";
@@ -15,7 +15,7 @@ const FIRST = 150;
 const PACE = 5000;
 
 /** One update of two lanes, taken apart in four steps. */
-export const mount: Mount = (body, { wasm, engine, settings, landscape, announce }) => {
+export const mount: Mount = (body, { engine, settings, landscape, announce }) => {
   let kinds: LaneKind[] = pair(settings.get().lanes);
   let updates: Update[] = [];
   let targets: [Float64Array, Float64Array] = [new Float64Array(), new Float64Array()];
@@ -127,7 +127,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
   function aim(): void {
     const { rewards, reference } = landscape.get();
     const { beta } = settings.get();
-    const terrain = wasm.Landscape.of(SIDE, rewards, reference);
+    const terrain = Landscape.of(SIDE, rewards, reference);
     const made = [terrain.target(beta), terrain.normalisedTarget(beta)] as const;
     targets = [made[0].probabilities(), made[1].probabilities()];
     for (const each of [...made, terrain]) each.free();

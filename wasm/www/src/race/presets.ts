@@ -1,4 +1,4 @@
-import type { PresetName } from "flowrl_wasm";
+import { Landscape, type PresetName } from "flowrl_wasm";
 import { canvasPen, heatMap, readTheme, watchTheme } from "../charts";
 import type { PanelContext } from "../panels/panel";
 import { PRESETS, SIDE } from "../state";
@@ -8,7 +8,7 @@ import { h } from "../ui/dom";
 const SIZE = 48;
 
 /** Ready-made landscapes as small pictures. */
-export function mountPresets({ wasm, settings }: PanelContext, choose: (name: PresetName) => void): HTMLElement {
+export function mountPresets({ settings }: PanelContext, choose: (name: PresetName) => void): HTMLElement {
   const names = Object.keys(PRESETS) as PresetName[];
   const canvases = new Map<PresetName, HTMLCanvasElement>();
   const buttons = names.map((name) => {
@@ -22,7 +22,7 @@ export function mountPresets({ wasm, settings }: PanelContext, choose: (name: Pr
     for (const [name, canvas] of canvases) {
       const context = canvas.getContext("2d");
       if (!context) continue;
-      const landscape = wasm.Landscape.preset(name, SIDE, settings.get().seed);
+      const landscape = Landscape.preset(name, SIDE, settings.get().seed);
       const pen = canvasPen(context, { width: SIZE, height: SIZE, ratio: 2 });
       heatMap(pen, { x: 0, y: 0, width: SIZE, height: SIZE }, { side: SIDE, values: landscape.rewards(), gamma: 1, max: 1, map: theme.reward }, theme);
       landscape.free();

@@ -1,4 +1,4 @@
-import type { Race } from "flowrl_wasm";
+import { Hypergrid, Race, RaceOptions, measures } from "flowrl_wasm";
 import { type Figure, createFigure, heatMap } from "../../charts";
 import { button, h, segmented } from "../../ui/dom";
 import { decimals, percent, whole } from "../../ui/format";
@@ -28,8 +28,8 @@ interface View {
 }
 
 /** Small networks that learn one grid from their own samples, with random actions, and with a memory. */
-export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContext): void {
-  const names = wasm.measures();
+export function mountCollapse(root: HTMLElement, { announce }: PanelContext): void {
+  const names = measures();
   let reward: Valley = "hard";
   let seed = 0;
   let race: Race | null = null;
@@ -94,7 +94,7 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
   function reset(): void {
     stop();
     race?.free();
-    const options = Object.assign(new wasm.RaceOptions(), {
+    const options = Object.assign(new RaceOptions(), {
       seed,
       samples: 32,
       learningRate: 0.003,
@@ -103,10 +103,10 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
     });
     options.network(32, 2);
     for (const { exploration, replay } of WAYS) options.addLane("flowrl", exploration, replay);
-    const grid = new wasm.Hypergrid(SIDE, reward);
+    const grid = new Hypergrid(SIDE, reward);
     const target = grid.target(1);
     [peaks, goal] = [grid.peaks(), target.probabilities()];
-    race = wasm.Race.onHypergrid(grid, options);
+    race = Race.onHypergrid(grid, options);
     for (const used of [target, grid, options]) used.free();
     told = 0;
     views[0]!.probabilities = goal;

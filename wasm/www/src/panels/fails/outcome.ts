@@ -1,23 +1,22 @@
-import type { LaneKind } from "flowrl_wasm";
+import { Landscape, type LaneKind, Race, RaceOptions, measures } from "flowrl_wasm";
 import { contours, createFigure, heatMap } from "../../charts";
 import { LANES } from "../../lanes";
 import { SIDE, decode } from "../../state";
 import { terrainOf } from "../../terrain";
 import { h } from "../../ui/dom";
 import { decimals, percent } from "../../ui/format";
-import type { Wasm } from "../panel";
 import { inSlices } from "../slices";
 
 /** Shows in `place` what a method makes of the setup that its card links to. */
-export function mountOutcome(place: HTMLElement, wasm: Wasm): void {
+export function mountOutcome(place: HTMLElement): void {
   const link = place.parentElement?.querySelector('a[href^="#v="]');
   const settings = decode(link?.getAttribute("href") ?? "");
   const kind = place.dataset["method"] as LaneKind;
   const steps = Number(place.dataset["steps"]);
   const { beta, samples, learningRate, logZLearningRate, seed } = settings;
-  const terrain = terrainOf(wasm, settings);
+  const terrain = terrainOf(settings);
 
-  const options = Object.assign(new wasm.RaceOptions(), {
+  const options = Object.assign(new RaceOptions(), {
     beta,
     samples,
     learningRate,
@@ -25,8 +24,8 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): void {
     seed,
   });
   options.addLane(kind, 0, 0);
-  const landscape = wasm.Landscape.of(SIDE, terrain.rewards, terrain.reference);
-  const race = wasm.Race.onLandscape(landscape, options);
+  const landscape = Landscape.of(SIDE, terrain.rewards, terrain.reference);
+  const race = Race.onLandscape(landscape, options);
   landscape.free();
   options.free();
 
@@ -46,7 +45,7 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): void {
   });
   place.append(figure.element, caption);
 
-  const names = wasm.measures();
+  const names = measures();
   const finish = () => {
     const frame = race.frame();
     const measure = (name: string) => frame[names.indexOf(name)] ?? NaN;
