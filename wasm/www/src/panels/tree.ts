@@ -83,7 +83,7 @@ export const mount: Mount = (body, { announce }) => {
       const series = [1, 2].map((i) => ({ name: VIEWS[i]!, colour: colourOf(theme, i), hollow: i === 1, values: likeliest.map((node) => shown[i]!.p[node] ?? 0) }));
       const labels = likeliest.map((node) => `${names[node]}${modes.includes(node) ? " ★" : ""}`);
       const box = { x: 0, y: 0, width: pen.width, height: pen.height };
-      bars(pen, box, { labels, series, value: { label: "probability" }, highlight: likeliest.indexOf(chosen) }, theme);
+      bars(pen, box, { labels, series, label: "probability", highlight: likeliest.indexOf(chosen) }, theme);
     },
   });
   byId("tree-figure").append(figure.element);

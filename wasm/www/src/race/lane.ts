@@ -70,7 +70,7 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
       const values = history.of(index(), "kl");
       const strip = { x: 0, y: pen.width + 8, width: pen.width, height: STRIP - 10 };
       if (values.length > 1) {
-        sparkline(pen, strip, { values, x: history.steps, colour: theme.lanes[kind], scale: "log", domain: [1e-4, 10] }, theme);
+        sparkline(pen, strip, { x: history.steps, values, colour: theme.lanes[kind], domain: [1e-4, 10] });
       }
     },
     onPointer({ type, x, y, event }) {

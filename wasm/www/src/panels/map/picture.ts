@@ -43,11 +43,11 @@ function dataOf(outcomes: Outcomes, colour: Colour, cursor: number, selected: nu
       : { values: outcomes.found, max: peaks, map: theme.reward };
   return {
     ...own,
-    columns: { label: "β", values: BETAS, format: String },
-    rows: { label: "learning rate", values: RATES, format: String },
+    columns: { label: "β", values: BETAS },
+    rows: { label: "learning rate", values: RATES },
     cursor,
     selected,
-    text: (_, i) => (colour === "kl" ? shortKl(outcomes.kl[i] ?? NaN) : decimals(outcomes.found[i] ?? NaN, 0)),
+    text: (i) => (colour === "kl" ? shortKl(outcomes.kl[i] ?? NaN) : decimals(outcomes.found[i] ?? NaN, 0)),
   };
 }
 
