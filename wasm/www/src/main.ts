@@ -1,5 +1,6 @@
-import init, { version } from "flowrl_wasm";
+import { version } from "flowrl_wasm";
 import { createEngine } from "./engine/client";
+import { loadModule } from "./engine/module";
 import type { PanelContext } from "./panels/panel";
 import { chapters } from "./panels";
 import { mountStage } from "./race/stage";
@@ -16,13 +17,13 @@ export async function startPage(): Promise<void> {
   startTheme();
   await boot().catch((error: unknown) => {
     const why = error instanceof Error ? error.message : String(error);
-    const text = `The page cannot start its engine: ${why}. It needs a browser with WebAssembly and SIMD, of 2023 or later.`;
+    const text = `The page cannot start its engine: ${why}. It needs a browser with WebAssembly and SIMD, of 2024 or later.`;
     byId("stage").replaceChildren(h("p", { class: "card", role: "alert" }, text));
   });
 }
 
 async function boot(): Promise<void> {
-  await init();
+  await loadModule();
   byId("version").textContent = `flowrl ${version()}`;
   const settings = createStore(decode(location.hash));
   const landscape = createStore(terrainOf(settings.get()));

@@ -1,6 +1,7 @@
 // Owns the race: learns in slices of a few milliseconds, and sends a frame after each.
 
-import init, { Landscape, Race, RaceOptions, measures } from "flowrl_wasm";
+import { Landscape, Race, RaceOptions, measures } from "flowrl_wasm";
+import { loadModule } from "./module";
 import type { Command, Message, Question, Questions, Setup } from "./protocol";
 
 /** Milliseconds of learning at a stretch: commands are heard in between. */
@@ -189,7 +190,7 @@ function obey(command: Command): void {
 
 /** Obeys the page. */
 export function runRace(): void {
-  const ready = init();
+  const ready = loadModule();
   // Commands keep their order while the module is being compiled.
   self.onmessage = (event: MessageEvent<Command>) =>
     void ready.then(
