@@ -1,6 +1,7 @@
 import { version } from "flowrl_wasm";
 import { createEngine } from "./engine/client";
 import { loadModule } from "./engine/module";
+import { messageOf } from "./error";
 import type { PanelContext } from "./panels/panel";
 import { chapters } from "./panels";
 import { mountStage } from "./race/stage";
@@ -16,9 +17,10 @@ import { startTheme } from "./ui/theme";
 export async function startPage(): Promise<void> {
   startTheme();
   await boot().catch((error: unknown) => {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     const text = `The page cannot start its engine: ${why}. It needs a browser with WebAssembly and SIMD, of 2024 or later.`;
     byId("stage").replaceChildren(h("p", { class: "card", role: "alert" }, text));
+    byId("stage").hidden = false;
   });
 }
 
@@ -60,8 +62,8 @@ async function boot(): Promise<void> {
       if (!stay) byId("race").scrollIntoView();
     },
   };
-  const aim = mountStage(byId("stage"), context, restart);
-  mountTools(byId("tools"), context, aim);
+  const aim = mountStage(context, restart);
+  mountTools(context, aim);
   keepLink(settings);
   settings.subscribe(({ hidden }) => hideParts(hidden), true);
   restart();

@@ -50,6 +50,9 @@ export interface Pen {
   clip(box: Box, draw: () => void): void;
 }
 
+/** All that a pen draws on. */
+export const whole = ({ width, height }: Pen): Box => ({ x: 0, y: 0, width, height });
+
 /** The font of every chart: the one the visitor's system uses. */
 export const FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', sans-serif";
 

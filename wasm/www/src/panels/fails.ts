@@ -6,6 +6,6 @@ import type { Mount } from "./panel";
 /** When it fails: setups with what comes of each, and a network that collapses as one looks. */
 export const mount: Mount = (body, context) => {
   for (const figure of body.querySelectorAll<HTMLElement>(".outcome")) mountOutcome(figure);
-  mountCollapse(body.querySelector<HTMLElement>("#collapse .live")!, context);
+  mountCollapse(context);
   followSetups(body, context);
 };

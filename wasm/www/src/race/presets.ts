@@ -2,21 +2,21 @@ import { Landscape, type PresetName } from "flowrl_wasm";
 import { canvasPen, heatMap, readTheme, watchTheme } from "../charts";
 import type { PanelContext } from "../panels/panel";
 import { PRESETS, SIDE } from "../state";
-import { h } from "../ui/dom";
+import { byId, h } from "../ui/dom";
 
 /** Side of a thumbnail in pixels. */
 const SIZE = 48;
 
 /** Ready-made landscapes as small pictures. */
-export function mountPresets({ settings }: PanelContext, choose: (name: PresetName) => void): HTMLElement {
+export function mountPresets({ settings }: PanelContext, choose: (name: PresetName) => void): void {
   const names = Object.keys(PRESETS) as PresetName[];
   const canvases = new Map<PresetName, HTMLCanvasElement>();
   const buttons = names.map((name) => {
-    const canvas = h("canvas", { width: 2 * SIZE, height: 2 * SIZE, "aria-hidden": true });
+    const canvas = h("canvas", { width: 2 * SIZE, height: 2 * SIZE, "aria-hidden": "true" });
     canvases.set(name, canvas);
     return h("button", { type: "button", class: "preset", "data-preset": name, onclick: () => choose(name) }, canvas, h("span", {}, PRESETS[name]));
   });
-  const element = h("div", { class: "presets", role: "group", "aria-label": "Landscapes" }, ...buttons);
+  byId("presets").append(...buttons);
   const draw = () => {
     const theme = readTheme(document.documentElement);
     for (const [name, canvas] of canvases) {
@@ -38,5 +38,4 @@ export function mountPresets({ settings }: PanelContext, choose: (name: PresetNa
       button.setAttribute("aria-pressed", String(!drawing && button.dataset["preset"] === preset));
     }
   }, true);
-  return element;
 }

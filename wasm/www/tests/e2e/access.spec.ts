@@ -12,7 +12,7 @@ const states: readonly (readonly [string, (page: Page) => Promise<void>])[] = [
     await page.getByRole("button", { name: "Show all lanes" }).click();
     await page.getByRole("button", { name: "Hide GRPO" }).click();
   }],
-  ["methods open", (page) => page.getByText("Methods and settings").click()],
+  ["methods open", (page) => page.locator("#race").getByText("Methods and settings").click()],
   ["drawing", (page) => page.locator("#race").getByRole("button", { name: "Draw", exact: true }).click()],
   ["difference", (page) => page.getByRole("radio", { name: "Difference from the target" }).check()],
   ["in the past", async (page) => {
@@ -63,5 +63,5 @@ test("every control of the race is reached by Tab, and shows that it is", async 
     expect(visible, `${name} has a visible focus`).toBe(true);
     reached.add(name.trim());
   }
-  for (const name of ["beta", "scrub", "speed", "Pause", "Step", "Restart", "Draw", "Share"]) expect([...reached]).toContain(name);
+  for (const name of ["beta", "scrub", "speed", "play", "step", "restart", "draw", "tools-share"]) expect([...reached]).toContain(name);
 });

@@ -1,5 +1,6 @@
 import { Landscape, type LaneKind, Race, RaceOptions, measures } from "flowrl_wasm";
 import { contours, createFigure, heatMap } from "../../charts";
+import { splitFrame } from "../../engine/frame";
 import { LANES } from "../../lanes";
 import { SIDE, decode } from "../../state";
 import { terrainOf } from "../../terrain";
@@ -45,12 +46,10 @@ export function mountOutcome(place: HTMLElement): void {
   });
   place.append(figure.element, caption);
 
-  const names = measures();
   const finish = () => {
-    const frame = race.frame();
-    const measure = (name: string) => frame[names.indexOf(name)] ?? NaN;
+    const { measure, probabilities } = splitFrame(race.frame(), 1, measures(), policy.length)[0]!;
     const tv = measure("tv");
-    policy = frame.slice(names.length, names.length + policy.length);
+    policy = probabilities.slice();
     const text = `${LANES[kind].name} at step ${steps}: total variation ${decimals(tv, 2)} from the target.`;
     const best = Math.max(...policy);
     caption.textContent = text;
