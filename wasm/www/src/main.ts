@@ -112,7 +112,10 @@ function mountPanels(context: PanelContext): void {
         const section = target as HTMLElement;
         const body = section.querySelector<HTMLElement>(".body");
         const name = section.dataset["panel"] ?? "";
-        if (body) chapters[name]?.(body, context);
+        if (!body) continue;
+        // Controls are shown once they do something.
+        body.hidden = false;
+        chapters[name]?.(body, context);
       }
     },
     { rootMargin: "400px" },
