@@ -79,7 +79,6 @@ impl Objective {
     /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate). [`Error::Missing`] also where an input is given for
     /// some sequences only.
     pub fn compute<T: Real>(&self, sequences: &[Sequence<'_, T>]) -> Result<Evaluation<T>, Error> {
-        let count = sequences.len();
         let packed = Packed::new(sequences)?;
         let (groups, rewards): (Vec<_>, Vec<_>) = sequences.iter().map(|s| (s.group, s.reward)).unzip();
         let log_z = if self.log_z().is_some_and(super::LogZ::is_input) {
@@ -89,37 +88,52 @@ impl Objective {
         };
         let values = if self.needs_value() { per_sequence(sequences, "values", |s| s.value)? } else { None };
 
-        let mut order = vec![0; count];
-        let per_sequence = || vec![T::zero(); count];
-        let mut advantages = per_sequence();
-        self.advantages(&rewards, &groups, values.as_deref(), &mut order, &mut advantages)?;
-
         let batch = Batch {
             offsets: &packed.offsets,
             groups: &groups,
-            advantages: &advantages,
+            advantages: &[],
             log_probs: &packed.log_probs,
             ref_log_probs: packed.ref_log_probs.as_deref(),
             old_log_probs: packed.old_log_probs.as_deref(),
             log_flows: packed.log_flows.as_deref(),
             log_z: log_z.as_deref(),
         };
-        let mut d_log_probs = vec![T::zero(); packed.log_probs.len()];
-        let mut d_log_flows = vec![T::zero(); if self.needs_flows() { packed.log_probs.len() } else { 0 }];
-        let (mut d_log_z, mut log_z_used) = (per_sequence(), per_sequence());
-        let (mut residuals, mut weights) = (per_sequence(), per_sequence());
+        self.compute_packed(&rewards, values.as_deref(), batch)
+    }
+
+    /// The same of a batch that is packed already, with its raw rewards (B), and for PPO the value V(x) of each sequence's prompt (B). The
+    /// advantages are computed here: `batch.advantages` is not read.
+    ///
+    /// # Errors
+    /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate).
+    pub fn compute_packed<T: Real>(
+        &self,
+        rewards: &[T],
+        values: Option<&[T]>,
+        batch: Batch<'_, T>,
+    ) -> Result<Evaluation<T>, Error> {
+        let totals = batch.totals();
+        let zeros = |len| vec![T::zero(); len];
+        let mut order = vec![0; totals.sequences];
+        let mut advantages = zeros(totals.sequences);
+        self.advantages(rewards, batch.groups, values, &mut order, &mut advantages)?;
+
+        let batch = Batch { advantages: &advantages, ..batch };
+        let mut d_log_probs = zeros(totals.tokens);
+        let mut d_log_flows = zeros(if self.needs_flows() { totals.tokens } else { 0 });
+        let [mut d_log_z, mut log_z, mut residuals, mut weights] = [(); 4].map(|()| zeros(totals.sequences));
         let mut out = Gradients {
             d_log_probs: &mut d_log_probs,
             d_log_flows: &mut d_log_flows,
             d_log_z: &mut d_log_z,
-            log_z: &mut log_z_used,
+            log_z: &mut log_z,
             residuals: &mut residuals,
             weights: &mut weights,
         };
-        let diagnostics = self.evaluate(&batch, batch.totals(), &mut order, &mut out)?;
-        let (loss, log_z, offsets) = (diagnostics.loss, log_z_used, packed.offsets);
+        let diagnostics = self.evaluate(&batch, totals, &mut order, &mut out)?;
+        let offsets = batch.offsets.iter().map(|end| end - batch.offsets[0]).collect();
         Ok(Evaluation {
-            loss,
+            loss: diagnostics.loss,
             diagnostics,
             advantages,
             residuals,
@@ -183,4 +197,40 @@ fn per_sequence<'a, T, V>(
     let because = "other sequences have it: give it for all, or for none";
     let each = |(i, s)| get(s).ok_or(Error::Missing { argument, sequence: Some(i), because });
     sequences.iter().enumerate().map(each).collect::<Result<Vec<V>, Error>>().map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::Preset;
+
+    /// Three sequences, of which the last two are a batch of their own.
+    #[test]
+    fn a_packed_part_is_what_its_sequences_are() {
+        let (offsets, groups, rewards) = ([0, 1, 3, 4], [7, 3, 3], [0.5, 1.0, 0.0]);
+        let (log_probs, ref_log_probs) = ([-0.3, -0.7, -1.2, -0.4], [-0.2, -0.8, -1.1, -0.5]);
+        let sequence = |i: usize| Sequence {
+            group: groups[i],
+            reward: rewards[i],
+            log_probs: &log_probs[offsets[i]..offsets[i + 1]],
+            ref_log_probs: Some(&ref_log_probs[offsets[i]..offsets[i + 1]]),
+            ..Sequence::default()
+        };
+        let objective = Objective::preset(Preset::VarGrad);
+        let want = objective.compute(&[sequence(1), sequence(2)]).unwrap();
+        let part = Batch {
+            offsets: &offsets[1..],
+            groups: &groups[1..],
+            advantages: &[],
+            log_probs: &log_probs[1..],
+            ref_log_probs: Some(&ref_log_probs[1..]),
+            old_log_probs: None,
+            log_flows: None,
+            log_z: None,
+        };
+        let got = objective.compute_packed(&rewards[1..], None, part).unwrap();
+        assert_eq!((got.loss, &got.residuals), (want.loss, &want.residuals));
+        assert!((0..2).all(|i| got.d_log_probs(i) == want.d_log_probs(i)));
+        assert_eq!(got.d_log_probs(0).len(), 2);
+    }
 }
