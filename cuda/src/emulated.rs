@@ -80,11 +80,16 @@ pub(crate) fn compile(unit: Unit, options: &EmulatorOptions) -> Result<PathBuf, 
     build(&unit.name(), &text, &[path_str(&runtime)?], options)
 }
 
+/// The command of the system's C++ compiler.
+pub(crate) fn compiler() -> String {
+    std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned())
+}
+
 /// Compiles a text to a shared library in the cache.
 fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> Result<PathBuf, Error> {
     const FLAGS: [&str; 7] =
         ["-std=c++17", "-O2", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing"];
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let compiler = compiler();
     let added = options.flags.join(" ");
     let folder = cache::folder().join("emulator");
     let emulator: Vec<&str> = FILES.iter().flat_map(|(name, text)| [*name, *text]).collect();
@@ -136,7 +141,8 @@ mod tests {
 
     #[test]
     fn every_file_of_the_folder_is_listed() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/emulator");
+        // As cargo sets it for the test, which may have been built elsewhere.
+        let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/emulator";
         let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> = names.collect();
         names.sort();
