@@ -15,6 +15,8 @@ namespace emulator {
 
 class Worker;
 
+constexpr const char* NO_STACK = "the system has no memory for another thread's stack";
+
 /// A thread of the block that runs.
 struct Lane : Thread {
     Worker* worker;
@@ -38,7 +40,7 @@ struct Launch {
 };
 
 /// Runs blocks, one after the other, on one thread of the operating system.
-class Worker {
+class __attribute__((visibility("hidden"))) Worker {
 public:
     void begin_launch(const Launch& launch);
     void end_launch() { shared_.end_launch(); }
@@ -156,7 +158,8 @@ inline std::string Worker::run_block(uint64_t number) {
     ready_.fill(count_);
 
     current_ = take_next();
-    current_->fiber = &fibers_.take();
+    current_->fiber = fibers_.take();
+    if (current_->fiber == nullptr) return kernel_and_block() + ": " + NO_STACK;
     current_->fiber->prepare(entry);
     emulator_thread = current_;
     home_.switch_to(*current_->fiber);
@@ -232,7 +235,11 @@ inline void Worker::suspend() {
     }
     if (next == &self) return;
     if (next->fiber == nullptr) {
-        next->fiber = &fibers_.take();
+        next->fiber = fibers_.take();
+        if (next->fiber == nullptr) {
+            report_thread(NO_STACK);
+            leave();
+        }
         next->fiber->prepare(entry);
     }
     current_ = next;
@@ -245,7 +252,8 @@ inline uint64_t Worker::barrier(const Call& call) {
     if (arrived_ == 0) {
         barrier_ = call;
         holds_ = 0;
-    } else if (call.operation != barrier_.operation || call.line != barrier_.line || strcmp(call.file, barrier_.file) != 0) {
+    } else if (call.operation != barrier_.operation || call.line != barrier_.line ||
+               (call.file != barrier_.file && strcmp(call.file, barrier_.file) != 0)) {
         error_ = kernel_and_block() + ": divergent barrier: " + who_waits_where();
         leave();
     }

@@ -1,8 +1,14 @@
 // What a compiled kernel file and the emulator's runtime say to each other: the types both know, and the runtime's functions.
 #pragma once
 
-// The runtime is a shared library that kernel files are linked with, so its thread-local variable is at a fixed offset.
-#if defined(__GLIBC__) || (defined(__linux__) && defined(__GNUC__) && !defined(__ANDROID__))
+#include <stddef.h>
+
+#if __has_include(<features.h>)
+#include <features.h>
+#endif
+
+// glibc keeps room for thread-local variables of libraries that are loaded later, so ours can lie at a fixed offset.
+#ifdef __GLIBC__
 #define EMULATOR_TLS __thread __attribute__((tls_model("initial-exec")))
 #else
 #define EMULATOR_TLS __thread

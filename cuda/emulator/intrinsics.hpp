@@ -101,7 +101,7 @@ inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
-// ---- Atomics: relaxed, as CUDA's are, and each returns the value before ----
+// ---- Atomics: relaxed, as CUDA's are, and each returns the value before; like CUDA, without a maximum of floats ----
 
 namespace emulator {
 
@@ -147,7 +147,6 @@ inline float atomicAdd(float* address, float value) {
 inline double atomicAdd(double* address, double value) {
     return emulator::atomic_update<double, unsigned long long>(address, [=](double old) { return old + value; });
 }
-/// CUDA has no maximum of floats; kernels that need one compare the bits.
 inline float atomicExch(float* address, float value) {
     return emulator::atomic_update<float, unsigned>(address, [=](float) { return value; });
 }

@@ -19,12 +19,13 @@ inline std::string ranges(const std::vector<unsigned>& numbers) {
     return text;
 }
 
-inline std::string ranges(uint32_t lanes) {
+/// "lane 5" or "lanes 0-4, 6"
+inline std::string lanes(uint32_t bits) {
     std::vector<unsigned> numbers;
     for (unsigned lane = 0; lane < WARP; ++lane) {
-        if (lanes >> lane & 1) numbers.push_back(lane);
+        if (bits >> lane & 1) numbers.push_back(lane);
     }
-    return ranges(numbers);
+    return (numbers.size() == 1 ? "lane " : "lanes ") + ranges(numbers);
 }
 
 inline std::string coordinates(uint3 at) {
@@ -37,6 +38,12 @@ inline std::string hexadecimal(uint64_t number, int digits) {
     return "0x" + text;
 }
 
+/// "kernel.cu:12", whatever folder the file lies in.
+inline std::string place(const char* file, int line) {
+    const char* const slash = strrchr(file, '/');
+    return std::string(slash == nullptr ? file : slash + 1) + ":" + std::to_string(line);
+}
+
 /// "__syncwarp(0xffffffff) at kernel.cu:12"
 inline std::string describe(const Call& call) {
     static const char* const names[] = {"__syncthreads", "__syncthreads_or", "__syncthreads_and", "__syncthreads_count",
@@ -44,7 +51,7 @@ inline std::string describe(const Call& call) {
                                         "__shfl_xor_sync", "__ballot_sync",  "__any_sync",        "__all_sync"};
     std::string text = names[static_cast<unsigned>(call.operation)];
     text += call.operation <= Operation::BARRIER_COUNT ? "()" : "(" + hexadecimal(call.mask, 8) + ")";
-    return text + " at " + call.file + ":" + std::to_string(call.line);
+    return text + " at " + place(call.file, call.line);
 }
 
 inline std::string Worker::kernel_and_block() const {
@@ -55,19 +62,17 @@ inline void Worker::report_thread(const std::string& what) {
     error_ = kernel_and_block() + ", thread " + coordinates(current_->index) + ": " + what;
 }
 
-/// "threads 0-31 wait in …; threads 32-63 have returned"
+/// "threads in __syncthreads() at kernel.cu:12: 0-31; returned: 32-63"
 inline std::string Worker::who_waits_where() const {
     std::vector<std::pair<std::string, std::vector<unsigned>>> groups;
     for (const Lane& lane : lanes_) {
-        const std::string state = lane.returned                ? "have returned"
-                                  : lane.call != nullptr       ? "wait in " + describe(*lane.call)
-                                                               : "are not there yet";
+        const std::string state = lane.returned ? "returned" : lane.call == nullptr ? "not there yet" : "in " + describe(*lane.call);
         auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group.first == state; });
         if (group == groups.end()) group = groups.insert(groups.end(), {state, {}});
         group->second.push_back(number_of(lane));
     }
     std::string text;
-    for (const auto& [state, threads] : groups) text += (text.empty() ? "threads " : "; threads ") + ranges(threads) + " " + state;
+    for (const auto& [state, threads] : groups) text += (text.empty() ? "threads " : "; ") + state + ": " + ranges(threads);
     return text;
 }
 
@@ -85,9 +90,9 @@ inline std::string Worker::explain_warp(unsigned warp, const Call& call) const {
         }
     }
     if (returned == 0 && elsewhere == 0) return {};
-    std::string text = kernel_and_block() + ", warp " + std::to_string(warp) + ": lanes " + ranges(here) + " wait in " + describe(call);
-    if (returned != 0) return text + " for lanes " + ranges(returned) + ", which have returned";
-    return text + " for lanes " + ranges(elsewhere) + ", which wait elsewhere: " + who_waits_where();
+    const std::string meeting = kernel_and_block() + ", warp " + std::to_string(warp) + ": " + describe(call) + " of " + lanes(here) + " waits for ";
+    if (returned != 0) return meeting + lanes(returned) + ", which returned";
+    return meeting + lanes(elsewhere) + ": " + who_waits_where();
 }
 
 /// Why no thread of the block can go on, though some have not returned.

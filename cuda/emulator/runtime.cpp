@@ -5,6 +5,7 @@
 // order they run in, not by a race.
 #include <atomic>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "block.hpp"
@@ -115,7 +116,14 @@ std::string run(const Launch& launch, unsigned threads) {
     const uint64_t count = uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
     Blocks blocks(launch, count);
     std::vector<std::thread> others;
-    for (uint64_t i = 1; i < std::min<uint64_t>(threads, count); ++i) others.emplace_back([&] { blocks.run(); });
+    for (uint64_t i = 1; i < std::min<uint64_t>(threads, count); ++i) {
+        try {
+            others.emplace_back([&] { blocks.run(); });
+        } catch (const std::system_error&) {
+            // The system has no more threads: fewer do the same work.
+            break;
+        }
+    }
     blocks.run();
     for (std::thread& other : others) other.join();
     return blocks.error();
@@ -133,7 +141,7 @@ void* emulator_shared(const emulator::SharedArray* array) { return emulator::wor
 void* emulator_dynamic_shared() { return emulator::worker().dynamic_shared(); }
 
 void emulator_misaligned(const void* address, unsigned bytes, const char* file, int line) {
-    emulator::worker().report_thread("misaligned access at " + std::string(file) + ":" + std::to_string(line) + ": address " +
+    emulator::worker().report_thread("misaligned access at " + emulator::place(file, line) + ": address " +
                                      emulator::hexadecimal(reinterpret_cast<uintptr_t>(address), 16) + " is not a multiple of " +
                                      std::to_string(bytes) + " bytes");
     emulator::worker().leave();

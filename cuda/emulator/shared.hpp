@@ -21,6 +21,10 @@ class SharedAllocation {
 public:
     /// The memory is aligned to `alignment` and to no larger power of two, so that nobody relies on more.
     SharedAllocation(const SharedArray* array, uint64_t bytes, uint64_t alignment) : array_(array), bytes_(bytes) {
+#ifdef EMULATOR_ASAN
+        // What cannot be touched begins and ends at multiples of 8 bytes.
+        alignment = alignment < 8 ? 8 : alignment;
+#endif
         const uint64_t before = (CANARY_BYTES + alignment - 1) / alignment * alignment;
         offset_ = before % (2 * alignment) == 0 ? before + alignment : before;
         base_ = static_cast<char*>(::operator new(offset_ + bytes_ + CANARY_BYTES, ALIGNMENT));

@@ -15,7 +15,7 @@ inline uint64_t Worker::warp_operation(const Call& call) {
         leave();
     }
     if ((call.mask & ~existing_lanes(warp)) != 0) {
-        report_thread("calls " + describe(call) + ", whose mask has lanes " + ranges(call.mask & ~existing_lanes(warp)) +
+        report_thread("calls " + describe(call) + ", whose mask has " + lanes(call.mask & ~existing_lanes(warp)) +
                       ", which this block lacks in warp " + std::to_string(warp));
         leave();
     }
@@ -35,11 +35,11 @@ inline uint64_t Worker::warp_operation(const Call& call) {
 
 /// Gives each lane of the mask its result, and lets it go on. The caller, who arrived last, goes on at once.
 inline void Worker::exchange(unsigned warp, const Call& call) {
-    Lane* const lanes = &lanes_[warp * WARP];
+    Lane* const members = &lanes_[warp * WARP];
     uint32_t ballot = 0;
     for (uint32_t rest = call.mask; rest != 0; rest &= rest - 1) {
         const unsigned lane = static_cast<unsigned>(__builtin_ctz(rest));
-        const Call& other = *lanes[lane].call;
+        const Call& other = *members[lane].call;
         if (other.operation != call.operation || other.mask != call.mask) {
             error_ = explain_warp(warp, call);
             leave();
@@ -48,7 +48,7 @@ inline void Worker::exchange(unsigned warp, const Call& call) {
     }
     for (uint32_t rest = call.mask; rest != 0; rest &= rest - 1) {
         const unsigned lane = static_cast<unsigned>(__builtin_ctz(rest));
-        const Call& own = *lanes[lane].call;
+        const Call& own = *members[lane].call;
         const unsigned last = lane | (own.width - 1), first = lane & ~(own.width - 1), argument = own.argument % WARP;
         unsigned source = lane;
         switch (call.operation) {
@@ -56,17 +56,17 @@ inline void Worker::exchange(unsigned warp, const Call& call) {
             case Operation::SHUFFLE_UP: source = lane >= first + argument ? lane - argument : lane; break;
             case Operation::SHUFFLE_DOWN: source = lane + argument <= last ? lane + argument : lane; break;
             case Operation::SHUFFLE_XOR: source = (lane ^ argument) <= last ? lane ^ argument : lane; break;
-            case Operation::BALLOT: lanes[lane].result = ballot; continue;
-            case Operation::ANY: lanes[lane].result = ballot != 0; continue;
-            case Operation::ALL: lanes[lane].result = ballot == call.mask; continue;
+            case Operation::BALLOT: members[lane].result = ballot; continue;
+            case Operation::ANY: members[lane].result = ballot != 0; continue;
+            case Operation::ALL: members[lane].result = ballot == call.mask; continue;
             default: continue;
         }
         // What a lane outside of the mask gives is undefined: poison, as in shared memory.
         const bool inside = call.mask >> source & 1;
-        lanes[lane].result = inside ? lanes[source].call->value : ~uint64_t{0};
+        members[lane].result = inside ? members[source].call->value : ~uint64_t{0};
     }
     for (uint32_t rest = call.mask; rest != 0; rest &= rest - 1) {
-        Lane& lane = lanes[__builtin_ctz(rest)];
+        Lane& lane = members[__builtin_ctz(rest)];
         lane.call = nullptr;
         if (&lane != current_) ready_.set(position_[number_of(lane)]);
     }

@@ -61,6 +61,30 @@ template <class T> __device__ __forceinline__ void put_wide(T* p, const Wide<T>&
     *(Wide<T>*)p = w;
 }
 
+// Eight consecutive elements as floats, the first of them on a 16-byte boundary.
+__device__ __forceinline__ void load_eight(const float* p, float (&x)[8]) {
+    Wide<float> a = load_wide(p), b = load_wide(p + 4);
+    for (int i = 0; i < 4; i++) x[i] = a.x[i], x[i + 4] = b.x[i];
+}
+
+__device__ __forceinline__ void load_eight(const bf16* p, float (&x)[8]) {
+    Wide<bf16> a = load_wide(p);
+    for (int i = 0; i < 8; i++) x[i] = to_float(a.x[i]);
+}
+
+__device__ __forceinline__ void put_eight(float* p, const float (&x)[8]) {
+    Wide<float> a, b;
+    for (int i = 0; i < 4; i++) a.x[i] = x[i], b.x[i] = x[i + 4];
+    put_wide(p, a);
+    put_wide(p + 4, b);
+}
+
+__device__ __forceinline__ void put_eight(bf16* p, const float (&x)[8]) {
+    Wide<bf16> a;
+    for (int i = 0; i < 8; i++) a.x[i] = to_bf16(x[i]);
+    put_wide(p, a);
+}
+
 // Elements before the first one on a 16-byte boundary, at most `count`.
 template <class T> __device__ __forceinline__ u32 unaligned_head(const T* p, u32 count) {
     u32 off = (u32)(((u64)p & 15) / sizeof(T));

@@ -14,7 +14,7 @@ macro_rules! files {
     };
 }
 
-files![
+files! {
     "block.hpp",
     "fiber.hpp",
     "interface.hpp",
@@ -25,7 +25,7 @@ files![
     "shared.hpp",
     "shim.hpp",
     "warp.hpp",
-];
+}
 
 /// In which order the emulator runs the threads of a block, and the blocks of a grid. A kernel whose result depends on it has a race.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

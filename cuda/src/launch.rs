@@ -666,11 +666,11 @@ kernels! {
 
     /// out = silu(gate)·up.
     "swiglu.cu" swiglu(read store gate_up[rows * 2 * ff], write store out[rows * ff]; rows: u32, ff: u32)
-        on Grid::flat(rows * ff);
+        on Grid::flat((rows * ff).div_ceil(8));
     /// d_gate_up from d_out.
     "swiglu.cu" swiglu_backward(
         read store gate_up[rows * 2 * ff], read store d_out[rows * ff], write store d_gate_up[rows * 2 * ff]; rows: u32, ff: u32
-    ) on Grid::flat(rows * ff);
+    ) on Grid::flat((rows * ff).div_ceil(8));
 
     /// out = the mean of the rows of each (start, len).
     "mean_rows.cu" mean_rows(

@@ -56,7 +56,25 @@ macro_rules! files {
     };
 }
 
-files!["fill.cu", "gelu.cu",];
+files! {
+    "adamw.cu",
+    "attention.cu",
+    "attention_backward.cu",
+    "column_sum.cu",
+    "decode_attention.cu",
+    "embed.cu",
+    "fill.cu",
+    "gelu.cu",
+    "layer_norm.cu",
+    "log_prob.cu",
+    "mean_rows.cu",
+    "qk_norm.cu",
+    "rms_norm.cu",
+    "rope.cu",
+    "sample.cu",
+    "sum_squares.cu",
+    "swiglu.cu",
+}
 
 /// One kernel file for one storage type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

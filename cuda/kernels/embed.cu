@@ -1,0 +1,39 @@
+// Rows of a table by their numbers, and the way back. A block moves one row.
+
+// out (rows, d) = the rows `ids` (rows) of table (table_rows, d).
+extern "C" __global__ void embed(const store* table, const u32* ids, store* out, u32 rows, u32 d, u32 table_rows) {
+    const store* from = table + (u64)ids[blockIdx.x] * d;
+    store* to = out + (u64)blockIdx.x * d;
+    const u32 width = Wide<store>::COUNT;
+    if (d % width == 0) {
+        for (u32 i = threadIdx.x * width; i < d; i += blockDim.x * width) put_wide(to + i, load_wide(from + i));
+    } else {
+        for (u32 i = threadIdx.x; i < d; i += blockDim.x) to[i] = from[i];
+    }
+}
+
+// Adds rows order[starts[g] .. starts[g + 1]] of d_out (rows, d), whose ids are equal, in this order to one row of the table.
+template <class T>
+__device__ __forceinline__ void add_group(const store* d_out, const u32* ids, const u32* order, const u32* starts, T* d_table,
+                                          u32 d) {
+    u32 first = starts[blockIdx.x], end = starts[blockIdx.x + 1];
+    T* to = d_table + (u64)ids[order[first]] * d;
+    for (u32 i = threadIdx.x; i < d; i += blockDim.x) {
+        float sum = to_float(to[i]);
+        for (u32 r = first; r < end; r++) sum += to_float(d_out[(u64)order[r] * d + i]);
+        put(&to[i], sum);
+    }
+}
+
+// d_table (table_rows, d) += the rows of d_out (rows, d) at their `ids` (rows); `order` (rows) sorts them, `starts` (groups + 1)
+// says where those of one id begin.
+extern "C" __global__ void scatter_add(const store* d_out, const u32* ids, const u32* order, const u32* starts, float* d_table,
+                                       u32 groups, u32 rows, u32 d, u32 table_rows) {
+    add_group(d_out, ids, order, starts, d_table, d);
+}
+
+// The same into a table that is stored as activations are.
+extern "C" __global__ void scatter_add_store(const store* d_out, const u32* ids, const u32* order, const u32* starts,
+                                             store* d_table, u32 groups, u32 rows, u32 d, u32 table_rows) {
+    add_group(d_out, ids, order, starts, d_table, d);
+}
