@@ -129,8 +129,7 @@ mod tests {
 
     #[test]
     fn every_file_of_the_folder_is_listed() {
-        // As cargo sets it for the test, which may have been built elsewhere.
-        let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap() + "/kernels";
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels");
         let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<String> = names.filter(|name| name.ends_with(".cu")).collect();
         names.sort();

@@ -1,6 +1,6 @@
 //! `cargo xtask gpu`: what a machine with a GPU needs to test and measure flowrl-cuda, as one archive.
 
-use crate::command::{cargo, program, run as run_command};
+use crate::command::{cargo, output, program, run as run_command};
 use crate::{Args, Outcome};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,8 +8,8 @@ use std::process::Stdio;
 const FOLDER: &str = "target/gpu/flowrl-gpu";
 const ARCHIVE: &str = "target/gpu/flowrl-gpu.tar.gz";
 const LIMIT: u64 = 64 << 20;
-/// What tests read, where it stands to the crate's folder as here.
-const DATA: [&str; 3] = ["cuda/kernels", "cuda/emulator", "tests/golden"];
+/// What tests read, where it stands to their crates' folders as here.
+const DATA: [&str; 1] = ["tests/golden/hf"];
 
 /// Builds, copies, packs, and says what is in the archive.
 pub(crate) fn run(args: Args) -> Outcome {
@@ -21,7 +21,14 @@ pub(crate) fn run(args: Args) -> Outcome {
     let strip = ["--release", "--config", "profile.release.strip='symbols'"];
     let build = |words: &[&str]| executables(&[words, &strip].concat());
     copy_all(&build(&["build", "-p", "flowrl-cli", "--bin", "flowrl-cli"])?, &folder.join("bin"))?;
-    copy_all(&build(&["test", "-p", "flowrl-cuda", "--lib", "--tests", "--no-run"])?, &folder.join("bin/tests"))?;
+    // Tests are in a folder named as their crate's, from which they are run.
+    let mut tests = build(&["test", "-p", "flowrl-cuda", "--tests", "--no-run"])?;
+    tests.retain(|path| {
+        output(program(&path.to_string_lossy(), &["--list"])).is_some_and(|tests| tests.contains("on_gpu"))
+    });
+    copy_all(&tests, &folder.join("bin/tests/cuda"))?;
+    let golden = build(&["test", "-p", "flowrl-tests", "--test", "hf_golden", "--no-run"])?;
+    copy_all(&golden, &folder.join("bin/tests/tests"))?;
     if Path::new("cuda/benches").is_dir() {
         copy_all(&build(&["build", "-p", "flowrl-cuda", "--benches"])?, &folder.join("bin/benches"))?;
     }
@@ -36,7 +43,7 @@ pub(crate) fn run(args: Args) -> Outcome {
 
 fn report(folder: &Path) -> Outcome {
     let mut newest = (0, 0);
-    for part in ["bin", "bin/tests", "bin/benches"] {
+    for part in ["bin", "bin/tests/cuda", "bin/tests/tests", "bin/benches"] {
         for path in list(&folder.join(part))?.into_iter().filter(|path| path.is_file()) {
             let bytes = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             newest = newest.max(glibc(&bytes));

@@ -1,8 +1,7 @@
 #!/bin/sh
 # Tests and measures flowrl-cuda on this machine's GPU. The exit status is 0 if everything passed.
 # Arguments go to the tests: `run.sh attention` runs those with this word in their names.
-cd "$(dirname "$0")" || exit 1
-root=$PWD
+root=$(cd "$(dirname "$0")" && pwd) || exit 1
 failed=
 
 section() { printf '\n=== %s\n' "$*"; }
@@ -16,20 +15,34 @@ check() {
     $name"
 }
 
-check doctor bin/flowrl-cli doctor
+# Tests find what they read from their crate's folder, which cargo would name.
+enter() {
+    mkdir -p "$root/$1" && cd "$root/$1" || exit 1
+    export CARGO_MANIFEST_DIR="$root/$1"
+}
 
-# Tests find what they read from the crate's folder, which cargo would name.
-export CARGO_MANIFEST_DIR="$root/cuda"
-cd cuda || exit 1
-for test in "$root"/bin/tests/*; do
+# Fails where no GPU can be used: the tests would pass, and run nothing on one.
+check doctor "$root/bin/flowrl-cli" doctor
+
+[ $# -gt 0 ] || set -- on_gpu
+enter cuda
+for test in "$root"/bin/tests/cuda/*; do
     check "${test##*/}" "$test" "$@"
 done
 
+if command -v "${CXX:-c++}" >/dev/null; then
+    enter tests
+    for test in "$root"/bin/tests/tests/*; do
+        check "${test##*/}" "$test"
+    done
+else
+    section "the golden numbers are skipped: they run in the emulator too, which needs a C++ compiler"
+fi
+
+enter cuda
 if command -v compute-sanitizer >/dev/null; then
-    # Slow: only what runs on the GPU. A test program without such tests launches no kernel.
     for tool in memcheck racecheck; do
-        for test in "$root"/bin/tests/*; do
-            "$test" on_gpu --list | grep -q ': test$' || continue
+        for test in "$root"/bin/tests/cuda/*; do
             check "$tool ${test##*/}" compute-sanitizer --tool $tool --error-exitcode 1 "$test" on_gpu --test-threads 1
         done
     done
