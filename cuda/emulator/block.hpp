@@ -49,12 +49,14 @@ public:
     std::string run_block(uint64_t number);
 
     // Called by the kernel's threads.
-    uint64_t wait(const Call& call) { return call.operation <= Operation::BARRIER_COUNT ? barrier(call) : warp_operation(call); }
+    uint64_t wait(const Call& call) {
+        return call.operation <= Operation::BARRIER_COUNT ? barrier(call) : warp_operation(call);
+    }
     void* shared(const SharedArray& array);
     void* dynamic_shared() const { return shared_.dynamic(); }
 
-    /// Notes an error of the running thread; the launch ends with `leave`. They are two functions so that no string outlives its
-    /// scope: the stack that calls `leave` is never gone back to.
+    /// Notes an error of the running thread; the launch ends with `leave`. They are two functions so that no string
+    /// outlives its scope: the stack that calls `leave` is never gone back to.
     void report_thread(const std::string& what);
     [[noreturn]] void leave();
 
@@ -134,7 +136,8 @@ inline void Worker::begin_launch(const Launch& launch) {
 
 inline void Worker::arrange_threads() {
     arrange(order_, launch_->schedule, random_);
-    for (unsigned position = 0; position < count_; ++position) position_[order_[position]] = static_cast<uint16_t>(position);
+    for (unsigned position = 0; position < count_; ++position)
+        position_[order_[position]] = static_cast<uint16_t>(position);
 }
 
 inline std::string Worker::run_block(uint64_t number) {
@@ -179,8 +182,8 @@ inline void Worker::entry() {
     worker.run_threads();
 }
 
-/// What a fiber does: it runs threads that have not begun, one after the other, until none is left or one that waits can go on. A
-/// thread that never waits so costs a call and no switch.
+/// What a fiber does: it runs threads that have not begun, one after the other, until none is left or one that waits
+/// can go on. A thread that never waits so costs a call and no switch.
 inline void Worker::run_threads() {
     Fiber& fiber = *current_->fiber;
     for (;;) {

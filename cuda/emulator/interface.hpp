@@ -1,4 +1,5 @@
-// What a compiled kernel file and the emulator's runtime say to each other: the types both know, and the runtime's functions.
+// What a compiled kernel file and the emulator's runtime say to each other: the types both know, and the runtime's
+// functions.
 #pragma once
 
 #include <stddef.h>
@@ -26,7 +27,8 @@ struct dim3 {
 
 /// How a launch is run. The results of a correct kernel depend on none of this.
 struct EmulatorOptions {
-    /// The order of threads in a block and of blocks in the grid: 0 forward, 1 reverse, 2 random, anew after each barrier.
+    /// The order of threads in a block and of blocks in the grid: 0 forward, 1 reverse, 2 random, anew after each
+    /// barrier.
     unsigned schedule;
     /// How many threads of the operating system share the blocks, at least 1.
     unsigned threads;
@@ -113,7 +115,8 @@ EMULATOR_EXPORT void* emulator_dynamic_shared();
 [[noreturn]] EMULATOR_EXPORT void emulator_misaligned(const void* address, unsigned bytes, const char* file, int line);
 
 /// Runs a kernel over a grid. Returns 0, or 1 with a message that is cut to the capacity.
-EMULATOR_EXPORT int emulator_launch(const emulator::Kernel* kernel, const EmulatorOptions* options, const unsigned grid[3],
-                                    const unsigned block[3], unsigned long long dynamic_shared_bytes, void* const* arguments,
-                                    char* message, unsigned long long capacity);
+EMULATOR_EXPORT int emulator_launch(const emulator::Kernel* kernel, const EmulatorOptions* options,
+                                    const unsigned grid[3], const unsigned block[3],
+                                    unsigned long long dynamic_shared_bytes, void* const* arguments, char* message,
+                                    unsigned long long capacity);
 }

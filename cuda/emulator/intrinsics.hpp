@@ -1,5 +1,5 @@
-// CUDA's functions on numbers, bits and addresses, as functions of the host. Arithmetic is rounded exactly: nothing here stands
-// for the GPU's approximations, whose errors the tests' tolerances have to cover.
+// CUDA's functions on numbers, bits and addresses, as functions of the host. Arithmetic is rounded exactly: nothing
+// here stands for the GPU's approximations, whose errors the tests' tolerances have to cover.
 #pragma once
 
 #include <math.h>
@@ -8,14 +8,14 @@
 
 // ---- Vectors ----
 
-#define EMULATOR_VECTORS(type, name)                                                                \
-    struct alignas(2 * sizeof(type)) name##2 {                                                      \
-        type x, y;                                                                                  \
-    };                                                                                              \
-    struct alignas(4 * sizeof(type) > 16 ? 16 : 4 * sizeof(type)) name##4 {                         \
-        type x, y, z, w;                                                                            \
-    };                                                                                              \
-    inline name##2 make_##name##2(type x, type y) { return {x, y}; }                                \
+#define EMULATOR_VECTORS(type, name)                                        \
+    struct alignas(2 * sizeof(type)) name##2 {                              \
+        type x, y;                                                          \
+    };                                                                      \
+    struct alignas(4 * sizeof(type) > 16 ? 16 : 4 * sizeof(type)) name##4 { \
+        type x, y, z, w;                                                    \
+    };                                                                      \
+    inline name##2 make_##name##2(type x, type y) { return {x, y}; }        \
     inline name##4 make_##name##4(type x, type y, type z, type w) { return {x, y, z, w}; }
 EMULATOR_VECTORS(float, float)
 EMULATOR_VECTORS(double, double)
@@ -26,11 +26,11 @@ EMULATOR_VECTORS(unsigned short, ushort)
 
 // ---- The same bits as another type ----
 
-#define EMULATOR_BIT_CAST(name, from, to)         \
-    inline to name(from value) {                  \
-        to bits;                                  \
+#define EMULATOR_BIT_CAST(name, from, to)            \
+    inline to name(from value) {                     \
+        to bits;                                     \
         __builtin_memcpy(&bits, &value, sizeof(to)); \
-        return bits;                              \
+        return bits;                                 \
     }
 EMULATOR_BIT_CAST(__float_as_uint, float, unsigned)
 EMULATOR_BIT_CAST(__float_as_int, float, int)
@@ -60,8 +60,8 @@ inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
 
 // ---- Minimum and maximum: of floating-point numbers, the one that is not NaN ----
 
-#define EMULATOR_MIN_MAX(type)                                   \
-    inline type min(type a, type b) { return b < a ? b : a; }    \
+#define EMULATOR_MIN_MAX(type)                                \
+    inline type min(type a, type b) { return b < a ? b : a; } \
     inline type max(type a, type b) { return a < b ? b : a; }
 EMULATOR_MIN_MAX(int)
 EMULATOR_MIN_MAX(unsigned)
@@ -123,18 +123,20 @@ T atomic_update(T* address, Function function) {
 
 }  // namespace emulator
 
-#define EMULATOR_ATOMICS(type)                                                                                       \
+#define EMULATOR_ATOMICS(type)                                                                                        \
     inline type atomicAdd(type* address, type value) { return __atomic_fetch_add(address, value, __ATOMIC_RELAXED); } \
-    inline type atomicExch(type* address, type value) { return __atomic_exchange_n(address, value, __ATOMIC_RELAXED); } \
-    inline type atomicMax(type* address, type value) {                                                               \
-        return emulator::atomic_update<type, type>(address, [=](type old) { return max(old, value); });              \
-    }                                                                                                                \
-    inline type atomicMin(type* address, type value) {                                                               \
-        return emulator::atomic_update<type, type>(address, [=](type old) { return min(old, value); });              \
-    }                                                                                                                \
-    inline type atomicCAS(type* address, type expected, type value) {                                                \
-        __atomic_compare_exchange_n(address, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);           \
-        return expected;                                                                                             \
+    inline type atomicExch(type* address, type value) {                                                               \
+        return __atomic_exchange_n(address, value, __ATOMIC_RELAXED);                                                 \
+    }                                                                                                                 \
+    inline type atomicMax(type* address, type value) {                                                                \
+        return emulator::atomic_update<type, type>(address, [=](type old) { return max(old, value); });               \
+    }                                                                                                                 \
+    inline type atomicMin(type* address, type value) {                                                                \
+        return emulator::atomic_update<type, type>(address, [=](type old) { return min(old, value); });               \
+    }                                                                                                                 \
+    inline type atomicCAS(type* address, type expected, type value) {                                                 \
+        __atomic_compare_exchange_n(address, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);            \
+        return expected;                                                                                              \
     }
 EMULATOR_ATOMICS(int)
 EMULATOR_ATOMICS(unsigned)

@@ -48,7 +48,9 @@ public:
     void fill(unsigned count) {
         for (unsigned word = 0; word < WORDS; ++word) {
             const unsigned first = word * 64;
-            words_[word] = count >= first + 64 ? ~uint64_t{0} : count > first ? (uint64_t{1} << (count - first)) - 1 : 0;
+            words_[word] = count >= first + 64 ? ~uint64_t{0}
+                           : count > first     ? (uint64_t{1} << (count - first)) - 1
+                                               : 0;
         }
         cursor_ = 0;
     }

@@ -46,9 +46,9 @@ inline std::string place(const char* file, int line) {
 
 /// "__syncwarp(0xffffffff) at kernel.cu:12"
 inline std::string describe(const Call& call) {
-    static const char* const names[] = {"__syncthreads", "__syncthreads_or", "__syncthreads_and", "__syncthreads_count",
-                                        "__syncwarp",    "__shfl_sync",      "__shfl_up_sync",    "__shfl_down_sync",
-                                        "__shfl_xor_sync", "__ballot_sync",  "__any_sync",        "__all_sync"};
+    static const char* const names[] = {
+        "__syncthreads",  "__syncthreads_or", "__syncthreads_and", "__syncthreads_count", "__syncwarp", "__shfl_sync",
+        "__shfl_up_sync", "__shfl_down_sync", "__shfl_xor_sync",   "__ballot_sync",       "__any_sync", "__all_sync"};
     std::string text = names[static_cast<unsigned>(call.operation)];
     text += call.operation <= Operation::BARRIER_COUNT ? "()" : "(" + hexadecimal(call.mask, 8) + ")";
     return text + " at " + place(call.file, call.line);
@@ -66,13 +66,17 @@ inline void Worker::report_thread(const std::string& what) {
 inline std::string Worker::who_waits_where() const {
     std::vector<std::pair<std::string, std::vector<unsigned>>> groups;
     for (const Lane& lane : lanes_) {
-        const std::string state = lane.returned ? "returned" : lane.call == nullptr ? "not there yet" : "in " + describe(*lane.call);
-        auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group.first == state; });
+        const std::string state = lane.returned          ? "returned"
+                                  : lane.call == nullptr ? "not there yet"
+                                                         : "in " + describe(*lane.call);
+        auto group =
+            std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group.first == state; });
         if (group == groups.end()) group = groups.insert(groups.end(), {state, {}});
         group->second.push_back(number_of(lane));
     }
     std::string text;
-    for (const auto& [state, threads] : groups) text += (text.empty() ? "threads " : "; ") + state + ": " + ranges(threads);
+    for (const auto& [state, threads] : groups)
+        text += (text.empty() ? "threads " : "; ") + state + ": " + ranges(threads);
     return text;
 }
 
@@ -90,7 +94,8 @@ inline std::string Worker::explain_warp(unsigned warp, const Call& call) const {
         }
     }
     if (returned == 0 && elsewhere == 0) return {};
-    const std::string meeting = kernel_and_block() + ", warp " + std::to_string(warp) + ": " + describe(call) + " of " + lanes(here) + " waits for ";
+    const std::string meeting = kernel_and_block() + ", warp " + std::to_string(warp) + ": " + describe(call) + " of " +
+                                lanes(here) + " waits for ";
     if (returned != 0) return meeting + lanes(returned) + ", which returned";
     return meeting + lanes(elsewhere) + ": " + who_waits_where();
 }

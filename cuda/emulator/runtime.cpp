@@ -1,8 +1,8 @@
-// The emulator's runtime: launches, and the functions that kernels call. Fibers stand in fiber.hpp, a block's threads and its
-// barrier in block.hpp, warp operations in warp.hpp, shared memory in shared.hpp, error messages in report.hpp.
+// The emulator's runtime: launches, and the functions that kernels call. Fibers stand in fiber.hpp, a block's threads
+// and its barrier in block.hpp, warp operations in warp.hpp, shared memory in shared.hpp, error messages in report.hpp.
 //
-// A block runs on one thread of the operating system at a time, so its threads never run at once: a missing barrier shows by the
-// order they run in, not by a race.
+// A block runs on one thread of the operating system at a time, so its threads never run at once: a missing barrier
+// shows by the order they run in, not by a race.
 #include <atomic>
 #include <mutex>
 #include <system_error>
@@ -93,21 +93,25 @@ private:
 };
 
 /// What is wrong with a launch's sizes; empty if nothing is.
-std::string check(const EmulatorOptions& options, const unsigned grid[3], const unsigned block[3], uint64_t dynamic_bytes) {
+std::string check(const EmulatorOptions& options, const unsigned grid[3], const unsigned block[3],
+                  uint64_t dynamic_bytes) {
     const auto sizes = [](const unsigned size[3]) { return coordinates({size[0], size[1], size[2]}); };
     if (options.schedule > 2) return "schedule " + std::to_string(options.schedule) + ": it is 0, 1 or 2";
     if (options.threads == 0) return "0 threads of the operating system: at least 1";
     for (int axis = 0; axis < 3; ++axis) {
         const unsigned most = axis == 0 ? 0x7fffffff : 0xffff;
-        if (grid[axis] == 0 || grid[axis] > most) return "grid " + sizes(grid) + ": at least 1 each, at most 2147483647, 65535, 65535";
+        if (grid[axis] == 0 || grid[axis] > most)
+            return "grid " + sizes(grid) + ": at least 1 each, at most 2147483647, 65535, 65535";
     }
     const uint64_t threads = uint64_t{block[0]} * block[1] * block[2];
-    if (block[0] == 0 || block[1] == 0 || block[2] == 0) return "block " + sizes(block) + ": at least 1 thread along each axis";
+    if (block[0] == 0 || block[1] == 0 || block[2] == 0)
+        return "block " + sizes(block) + ": at least 1 thread along each axis";
     if (block[0] > THREADS_LIMIT || block[1] > THREADS_LIMIT || block[2] > 64 || threads > THREADS_LIMIT) {
         return "block " + sizes(block) + ": at most 1024 threads, and 64 along z";
     }
     if (dynamic_bytes > SHARED_LIMIT) {
-        return std::to_string(dynamic_bytes) + " bytes of dynamic shared memory: at most " + std::to_string(SHARED_LIMIT);
+        return std::to_string(dynamic_bytes) + " bytes of dynamic shared memory: at most " +
+               std::to_string(SHARED_LIMIT);
     }
     return {};
 }
@@ -142,14 +146,14 @@ void* emulator_dynamic_shared() { return emulator::worker().dynamic_shared(); }
 
 void emulator_misaligned(const void* address, unsigned bytes, const char* file, int line) {
     emulator::worker().report_thread("misaligned access at " + emulator::place(file, line) + ": address " +
-                                     emulator::hexadecimal(reinterpret_cast<uintptr_t>(address), 16) + " is not a multiple of " +
-                                     std::to_string(bytes) + " bytes");
+                                     emulator::hexadecimal(reinterpret_cast<uintptr_t>(address), 16) +
+                                     " is not a multiple of " + std::to_string(bytes) + " bytes");
     emulator::worker().leave();
 }
 
 int emulator_launch(const emulator::Kernel* kernel, const EmulatorOptions* options, const unsigned grid[3],
-                    const unsigned block[3], unsigned long long dynamic_shared_bytes, void* const* arguments, char* message,
-                    unsigned long long capacity) {
+                    const unsigned block[3], unsigned long long dynamic_shared_bytes, void* const* arguments,
+                    char* message, unsigned long long capacity) {
     std::string error = emulator::check(*options, grid, block, dynamic_shared_bytes);
     if (!error.empty()) {
         error = "kernel " + std::string(kernel->name) + ": " + error;

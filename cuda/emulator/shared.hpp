@@ -123,8 +123,8 @@ public:
         if (static_bytes_ > STATIC_SHARED_LIMIT) {
             return all + ": at most " + std::to_string(STATIC_SHARED_LIMIT) + ", take dynamic shared memory for more";
         }
-        return all + " and " + std::to_string(arrays_[0].bytes()) + " of dynamic: at most " + std::to_string(SHARED_LIMIT) +
-               " in all";
+        return all + " and " + std::to_string(arrays_[0].bytes()) + " of dynamic: at most " +
+               std::to_string(SHARED_LIMIT) + " in all";
     }
 
     /// What was written outside of the arrays; empty if nothing was.
@@ -133,8 +133,10 @@ public:
             if (!array.filled) continue;
             const char* const side = array.overrun();
             if (side == nullptr) continue;
-            const std::string name = array.array() == nullptr ? "dynamic shared memory" : std::string("shared array ") + array.array()->name;
-            return "something was written " + std::string(side) + " the " + std::to_string(array.bytes()) + " bytes of " + name;
+            const std::string name =
+                array.array() == nullptr ? "dynamic shared memory" : std::string("shared array ") + array.array()->name;
+            return "something was written " + std::string(side) + " the " + std::to_string(array.bytes()) +
+                   " bytes of " + name;
         }
         return {};
     }

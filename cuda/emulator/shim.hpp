@@ -1,7 +1,8 @@
 // CUDA C++ as a host compiler sees it: included before a kernel file, it lets that file be compiled for the emulator.
 //
-// A kernel's threads are fibers of the runtime (runtime.cpp). Here are the language's names: indices, qualifiers, shared memory,
-// barriers, warp operations, and the macro that exports a kernel. Arithmetic, bits and atomics stand in intrinsics.hpp.
+// A kernel's threads are fibers of the runtime (runtime.cpp). Here are the language's names: indices, qualifiers,
+// shared memory, barriers, warp operations, and the macro that exports a kernel. Arithmetic, bits and atomics stand in
+// intrinsics.hpp.
 #pragma once
 
 #include "interface.hpp"
@@ -28,9 +29,11 @@ constexpr int warpSize = emulator::WARP;
 
 // ---- Shared memory ----
 
-/// `SHARED(float, sums, 32);` declares `float* sums`, an array of the block. It is aligned for its type and no further, as on a GPU.
-#define SHARED(type, name, count)                                                                                             \
-    static const emulator::SharedArray name##_array = {#name, sizeof(type) * (count), alignof(type), __FILE__, __LINE__};     \
+/// `SHARED(float, sums, 32);` declares `float* sums`, an array of the block. It is aligned for its type and no further,
+/// as on a GPU.
+#define SHARED(type, name, count)                                                                              \
+    static const emulator::SharedArray name##_array = {#name, sizeof(type) * (count), alignof(type), __FILE__, \
+                                                       __LINE__};                                              \
     type* const name = static_cast<type*>(emulator_shared(&name##_array))
 
 /// `DYNAMIC_SHARED(float, row);` declares `float* row`, the dynamic shared memory of the launch, aligned to 16 bytes.
@@ -157,11 +160,12 @@ struct Body<kernel> {
 
 }  // namespace emulator
 
-/// Exports a kernel as `emulated_NAME`, which takes what `cuLaunchKernel` takes and returns what `emulator_launch` returns.
-#define EMULATED_KERNEL(NAME)                                                                                               \
-    extern "C" EMULATOR_EXPORT int emulated_##NAME(const EmulatorOptions* options, const unsigned grid[3],                  \
-                                                   const unsigned block[3], unsigned long long dynamic_shared_bytes,        \
-                                                   void* const* arguments, char* message, unsigned long long capacity) {    \
-        const emulator::Kernel kernel = {#NAME, emulator::Body<&NAME>::call};                                               \
-        return emulator_launch(&kernel, options, grid, block, dynamic_shared_bytes, arguments, message, capacity);          \
+/// Exports a kernel as `emulated_NAME`, which takes what `cuLaunchKernel` takes and returns what `emulator_launch`
+/// returns.
+#define EMULATED_KERNEL(NAME)                                                                                          \
+    extern "C" EMULATOR_EXPORT int emulated_##NAME(                                                                    \
+        const EmulatorOptions* options, const unsigned grid[3], const unsigned block[3],                               \
+        unsigned long long dynamic_shared_bytes, void* const* arguments, char* message, unsigned long long capacity) { \
+        const emulator::Kernel kernel = {#NAME, emulator::Body<&NAME>::call};                                          \
+        return emulator_launch(&kernel, options, grid, block, dynamic_shared_bytes, arguments, message, capacity);     \
     }

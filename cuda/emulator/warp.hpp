@@ -21,7 +21,8 @@ inline uint64_t Worker::warp_operation(const Call& call) {
     }
     if (call.operation >= Operation::SHUFFLE && call.operation <= Operation::SHUFFLE_XOR &&
         (call.width == 0 || call.width > WARP || (call.width & (call.width - 1)) != 0)) {
-        report_thread("calls " + describe(call) + " with width " + std::to_string(call.width) + ", which is none of 1, 2, 4, 8, 16, 32");
+        report_thread("calls " + describe(call) + " with width " + std::to_string(call.width) +
+                      ", which is none of 1, 2, 4, 8, 16, 32");
         leave();
     }
     waiting_[warp] |= uint32_t{1} << number % WARP;

@@ -13,6 +13,7 @@ typedef unsigned long long u64;
 #endif
 
 #define INFINITY_F __int_as_float(0x7f800000)
+#define NAN_F __int_as_float(0x7fffffff)
 #define ALL_LANES 0xffffffffu
 
 // bfloat16: the upper half of a float.
@@ -129,3 +130,50 @@ __device__ __forceinline__ float exp2_approx(float x) {
 }
 
 #define LOG2_E 1.4426950408889634f
+
+// Neither infinite nor NaN.
+__device__ __forceinline__ bool is_finite(double x) { return x - x == 0.0; }
+
+// What an objective reports of one sequence; the columns of `Measured` in the host's objective.rs. The loss is NaN where an input or a result
+// is not finite.
+struct Measured {
+    double loss, advantage, residual, log_z, weight, clipped, kept, ref_log_ratio, old_log_ratio_max;
+};
+
+// Tokens first .. last of up to three arrays, each token by one thread of the block. f(l, ref, old) is called with what the arrays hold,
+// in place of an absent `ref` or `old` with l, and what it returns goes to `out`; absent arrays are null. All start on 16-byte boundaries.
+template <class F>
+__device__ __forceinline__ void for_tokens(const float* l, const float* ref, const float* old, float* out, u64 first, u64 last,
+                                           F f) {
+    u64 wide = min((first + 3) / 4 * 4, last), rest = max(last / 4 * 4, wide);
+    for (u64 t = wide + 4 * threadIdx.x; t < rest; t += 4 * blockDim.x) {
+        Wide<float> a = {}, y;
+        if (l) a = load_wide(l + t);
+        Wide<float> b = ref ? load_wide(ref + t) : a, c = old ? load_wide(old + t) : a;
+        for (int k = 0; k < 4; k++) y.x[k] = f(a.x[k], b.x[k], c.x[k]);
+        if (out) put_wide(out + t, y);
+    }
+    // Up to three tokens at either end.
+    u64 head = wide - first, tail = last - rest;
+    if (threadIdx.x < head + tail) {
+        u64 t = threadIdx.x < head ? first + threadIdx.x : rest + (threadIdx.x - head);
+        float a = l ? l[t] : 0.0f;
+        float y = f(a, ref ? ref[t] : a, old ? old[t] : a);
+        if (out) out[t] = y;
+    }
+}
+
+// Bounds of an importance weight beside their logarithms; 0 and infinity where there is none.
+struct Clip {
+    double low, high, log_low, log_high;
+
+    // exp(log_weight) within the bounds, and whether they changed it. Clamped before the exponential, so that it cannot overflow.
+    __device__ __forceinline__ double weight(double log_weight, bool& clipped) const {
+        clipped = log_weight > log_high || log_weight < log_low;
+        if (log_weight > log_high) return high;
+        return log_weight < log_low ? low : exp(log_weight);
+    }
+
+    // The logarithm of that weight.
+    __device__ __forceinline__ double log(double log_weight) const { return min(max(log_weight, log_low), log_high); }
+};

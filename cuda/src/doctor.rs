@@ -210,8 +210,11 @@ fn unwritable(folder: &Path) -> Option<String> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
-        writeln!(f, "{:<14} {}, for CUDA up to {}", "driver", known(&self.driver), known(&self.driver_cuda))?;
+        let driver = self.driver.as_deref().unwrap_or("of unknown version");
+        match &self.driver_cuda {
+            Some(cuda) => writeln!(f, "{:<14} {driver}, for CUDA up to {cuda}", "driver")?,
+            None => writeln!(f, "{:<14} not found", "driver")?,
+        }
         for library in &self.libraries {
             let version = library.version.as_ref().map(|version| format!("{version}, ")).unwrap_or_default();
             let place = if library.found { library.path.as_deref().unwrap_or("found") } else { "not found" };

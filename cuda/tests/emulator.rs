@@ -81,7 +81,7 @@ fn portable() -> &'static Path {
 }
 
 /// Cases without a fault; the program itself compares them with the truth.
-const CORRECT: [&str; 9] = [
+const CORRECT: [&str; 10] = [
     "sums_of_rows",
     "prefix_sums",
     "indices",
@@ -91,6 +91,7 @@ const CORRECT: [&str; 9] = [
     "votes",
     "launches_at_once",
     "numbers_and_bits",
+    "unwritten_shared_memory",
 ];
 
 /// How a case is run: its schedule, the threads of the operating system, and the seed.
@@ -179,7 +180,7 @@ const FAULTS: [(&str, &[&str]); 22] = [
     ("write_behind_dynamic_shared", &["something was written behind the 40 bytes of dynamic shared memory"]),
     ("write_before_dynamic_shared", &["something was written before the 40 bytes of dynamic shared memory"]),
     ("stack_overflow", &["the stack of 64 KiB overflowed"]),
-    ("stack_overflow_in_wait", &["the stack of 64 KiB overflowed"]),
+    ("stack_overflow_at_barrier", &["the stack of 64 KiB overflowed"]),
 ];
 
 /// Runs a fault: its message, and then a launch without a fault in the same process.
@@ -211,6 +212,20 @@ fn faults_end_the_launch_cleanly_under_the_sanitizers() {
             is_caught(sanitized(), &SOME_RUNS, case, message);
         }
     }
+}
+
+/// Forward, reverse, and random anew after each barrier; the same seed gives the same order.
+#[test]
+fn threads_and_blocks_run_in_the_order_that_is_asked_for() {
+    let order = |schedule, seed| {
+        let output = run(plain(), "order_of_threads", schedule, 1, seed);
+        assert!(output.status.success(), "schedule {schedule}, seed {seed}: {}", text(&output));
+        output.stdout
+    };
+    order(FORWARD, 0);
+    order(REVERSE, 0);
+    assert_eq!(order(RANDOM, 1), order(RANDOM, 1));
+    assert_ne!(order(RANDOM, 1), order(RANDOM, 2));
 }
 
 #[test]

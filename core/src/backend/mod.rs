@@ -2,6 +2,7 @@
 
 mod cpu;
 mod error;
+mod objective;
 #[cfg(feature = "std")]
 pub(crate) mod packed;
 mod pool;
@@ -11,9 +12,11 @@ use core::fmt::Debug;
 
 pub use cpu::CpuBackend;
 pub use error::{BackendError, CpuError, ErrorKind, check_len};
+pub use objective::ObjectiveError;
 pub use pool::{Pool, split};
 
 use crate::Real;
+use crate::objective::{Batch, Diagnostics, Gradients, Objective, Totals, value_loss};
 use crate::optim::AdamWStep;
 use crate::random::Stream;
 
@@ -283,4 +286,38 @@ pub trait Backend {
     ) -> Result<(), Self::Error>;
     /// Σ x² over the first `len` elements, accumulated in double precision in a fixed order.
     fn sum_squares(&self, x: &Self::Buffer, len: usize) -> Result<f64, Self::Error>;
+
+    /// [`Objective::advantages`], on the device where it has that. Slices are the host's in either case: what comes before is there.
+    fn advantages(
+        &self,
+        objective: &Objective,
+        rewards: &[Self::Real],
+        groups: &[usize],
+        values: Option<&[Self::Real]>,
+        order: &mut [usize],
+        out: &mut [Self::Real],
+    ) -> Result<(), ObjectiveError<Self::Error>> {
+        Ok(objective.advantages(rewards, groups, values, order, out)?)
+    }
+    /// [`Objective::evaluate`], on the device where it has that.
+    fn evaluate(
+        &self,
+        objective: &Objective,
+        batch: &Batch<'_, Self::Real>,
+        totals: Totals,
+        order: &mut [usize],
+        out: &mut Gradients<'_, Self::Real>,
+    ) -> Result<Diagnostics, ObjectiveError<Self::Error>> {
+        Ok(objective.evaluate(batch, totals, order, out)?)
+    }
+    /// [`value_loss`], on the device where it has that.
+    fn value_loss(
+        &self,
+        rewards: &[Self::Real],
+        values: &[Self::Real],
+        sequences: usize,
+        d_values: &mut [Self::Real],
+    ) -> Result<f64, ObjectiveError<Self::Error>> {
+        Ok(value_loss(rewards, values, sequences, d_values)?)
+    }
 }

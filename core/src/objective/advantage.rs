@@ -21,12 +21,7 @@ impl Objective {
         order: &mut [usize],
         out: &mut [T],
     ) -> Result<(), Error> {
-        self.validate()?;
-        let sequences = groups.len();
-        check_length("rewards", rewards.len(), sequences, "sequences")?;
-        check_length("order", order.len(), sequences, "sequences")?;
-        check_length("advantages", out.len(), sequences, "sequences")?;
-        check_finite("rewards", rewards)?;
+        self.check_rewards(rewards, groups, values, order, out)?;
         match self {
             Self::FlowRl(FlowRl { reward, reward_ddof, reward_eps, .. }) => {
                 by_group(rewards, groups, *reward, *reward_ddof, *reward_eps, order, out);
@@ -46,10 +41,7 @@ impl Objective {
                     }
                 }
                 BaselineKind::Ppo => {
-                    let because = "`ppo` subtracts the value of each sequence's prompt from its reward";
-                    let values = values.ok_or(Error::Missing { argument: "values", sequence: None, because })?;
-                    check_length("values", values.len(), sequences, "sequences")?;
-                    check_finite("values", values)?;
+                    let values = values.unwrap_or_default();
                     for ((out, reward), value) in out.iter_mut().zip(rewards).zip(values) {
                         *out = T::of(reward.f64() - value.f64());
                     }
@@ -60,6 +52,33 @@ impl Objective {
             None => Ok(()),
             Some(sequence) => Err(Error::Overflow { quantity: "advantage", sequence }),
         }
+    }
+
+    /// What [`advantages`](Self::advantages) checks before it computes. For devices that compute them themselves.
+    ///
+    /// # Errors
+    /// As [`advantages`](Self::advantages), but for a result beyond `T`.
+    pub fn check_rewards<T: Real>(
+        &self,
+        rewards: &[T],
+        groups: &[usize],
+        values: Option<&[T]>,
+        order: &[usize],
+        out: &[T],
+    ) -> Result<(), Error> {
+        self.validate()?;
+        let sequences = groups.len();
+        check_length("rewards", rewards.len(), sequences, "sequences")?;
+        check_length("order", order.len(), sequences, "sequences")?;
+        check_length("advantages", out.len(), sequences, "sequences")?;
+        check_finite("rewards", rewards)?;
+        if self.needs_value() {
+            let because = "`ppo` subtracts the value of each sequence's prompt from its reward";
+            let values = values.ok_or(Error::Missing { argument: "values", sequence: None, because })?;
+            check_length("values", values.len(), sequences, "sequences")?;
+            check_finite("values", values)?;
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use super::batch::{Batch, Gradients, Totals};
 use super::clip::{Clip, Clipped};
 use super::diagnostics::Diagnostics;
 use super::tokens::LogRatios;
-use super::{Aggregate, Baseline, BaselineKind, Error, KlIn};
+use super::{Aggregate, Baseline, BaselineKind, Error, KlIn, Measured};
 use crate::Real;
 
 pub(super) fn evaluate<T: Real>(
@@ -13,10 +13,6 @@ pub(super) fn evaluate<T: Real>(
     totals: Totals,
     out: &mut Gradients<'_, T>,
 ) -> Result<Diagnostics, Error> {
-    if options.kl != 0.0 && batch.ref_log_probs.is_none() {
-        let because = "`kl` is not 0, and its term compares the policy with the reference";
-        return Err(Error::Missing { argument: "ref_log_probs", sequence: None, because });
-    }
     let clip = Clip::new(options.clip_low, options.clip_high);
     let mut diagnostics = Diagnostics::default();
     for i in 0..batch.groups.len() {
@@ -70,15 +66,15 @@ fn sequence<T: Real>(
         if !out.weights[i].is_finite() {
             return Err(Error::WeightOverflow { sequence: i, log_weight: log_ratio });
         }
-        diagnostics.weights.push(ratio, 0.0, true);
-        sequence_term = Some(term);
+        sequence_term = Some((term, ratio));
     }
 
     let (mut loss, mut clipped) = (0.0, 0);
     for t in tokens.clone() {
         let l = batch.log_probs[t].f64();
         let log_ratio = batch.old_log_probs.map_or(0.0, |old| l - old[t].f64());
-        let term = sequence_term.unwrap_or_else(|| token_term(options.kind, clip, l, log_ratio, advantage));
+        let own_term = || token_term(options.kind, clip, l, log_ratio, advantage);
+        let term = sequence_term.map_or_else(own_term, |(term, _)| term);
         let (mut token_loss, mut slope) = (term.loss, term.slope);
         if let Some(reference) = reference_in_loss {
             // k3 = eᵈ − d − 1, d = l_ref − l.
@@ -100,23 +96,18 @@ fn sequence<T: Real>(
         }
     }
 
-    diagnostics.loss += share * loss;
-    diagnostics.advantages.push(advantage);
-    if options.kind == BaselineKind::Gspo {
-        diagnostics.clipped.add(usize::from(clipped > 0), 1);
-    } else if options.kind != BaselineKind::Reinforce && clip.bounds() {
-        diagnostics.clipped.add(clipped, length);
-    }
-    if let Some(reference) = ratios.reference {
-        diagnostics.ref_log_ratios.push(reference.sum);
-        diagnostics.ref_tokens += length;
-    }
-    if let Some(old) = ratios.old {
-        diagnostics.old_log_ratio_max = Some(diagnostics.old_log_ratio_max.unwrap_or(0.0).max(old.max_abs));
-    }
-    if length > 0 {
-        diagnostics.inverse_lengths.push(1.0 / length as f64);
-    }
+    let measured = Measured {
+        loss: share * loss,
+        advantage,
+        weight: sequence_term.map_or(1.0, |(_, ratio)| ratio),
+        clipped,
+        tokens: length,
+        kept: length,
+        ref_log_ratio: ratios.reference.map(|reference| reference.sum),
+        old_log_ratio_max: ratios.old.map(|old| old.max_abs),
+        ..Measured::default()
+    };
+    diagnostics.push_baseline(options, &measured);
     Ok(())
 }
 

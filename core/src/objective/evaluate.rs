@@ -29,19 +29,70 @@ impl Objective {
         order: &mut [usize],
         out: &mut Gradients<'_, T>,
     ) -> Result<Diagnostics, Error> {
+        self.check_batch(batch, totals, order, out)?;
+        match self {
+            Self::FlowRl(options) => flowrl::evaluate(options, batch, totals, order, out),
+            Self::Baseline(options) => baseline::evaluate(options, batch, totals, out),
+        }
+    }
+
+    /// What [`evaluate`](Self::evaluate) checks before it computes: options, lengths, that nothing is missing, and one number for each
+    /// sequence. The log-probabilities are not looked at. For devices, which do that themselves.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate).
+    pub fn check_batch<T: Real>(
+        &self,
+        batch: &Batch<'_, T>,
+        totals: Totals,
+        order: &[usize],
+        out: &Gradients<'_, T>,
+    ) -> Result<(), Error> {
         self.validate()?;
         batch.validate()?;
         let own = batch.totals();
         check_length("order", order.len(), own.sequences, "sequences")?;
         out.validate(own.sequences, own.tokens, self.needs_flows())?;
-        for (of, got, part) in [("sequences", totals.sequences, own.sequences), ("tokens", totals.tokens, own.tokens)] {
+        totals.check_part(own)?;
+        self.check_given(batch.ref_log_probs.is_some(), batch.log_z.is_some(), batch.log_flows.is_some())
+    }
+
+    /// Checks that the inputs that this objective needs are given.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] names the first that is not.
+    pub fn check_given(&self, ref_log_probs: bool, log_z: bool, log_flows: bool) -> Result<(), Error> {
+        let missing = |argument, because| Err(Error::Missing { argument, sequence: None, because });
+        match self {
+            Self::FlowRl(_) if !ref_log_probs => {
+                missing("ref_log_probs", "FlowRL compares the policy with its reference")
+            }
+            Self::FlowRl(options) if options.log_z.is_input() && !log_z => {
+                missing("log_z", "this estimator takes log Z as an input; `log_z = \"group-mean\"` needs none")
+            }
+            Self::FlowRl(_) if self.needs_flows() && !log_flows => missing(
+                "log_flows",
+                "this `balance` is over parts of a trajectory; take a policy that learns the flow of every state, or `\"trajectory\"`",
+            ),
+            Self::Baseline(options) if options.kl != 0.0 && !ref_log_probs => {
+                missing("ref_log_probs", "`kl` is not 0, and its term compares the policy with the reference")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Totals {
+    /// Checks that a part of a batch is no larger than the whole.
+    ///
+    /// # Errors
+    /// [`Error::Totals`].
+    pub fn check_part(self, part: Self) -> Result<(), Error> {
+        for (of, got, part) in [("sequences", self.sequences, part.sequences), ("tokens", self.tokens, part.tokens)] {
             if got < part {
                 return Err(Error::Totals { of, got, part });
             }
         }
-        match self {
-            Self::FlowRl(options) => flowrl::evaluate(options, batch, totals, order, out),
-            Self::Baseline(options) => baseline::evaluate(options, batch, totals, out),
-        }
+        Ok(())
     }
 }

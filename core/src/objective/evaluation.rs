@@ -4,8 +4,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{Batch, Diagnostics, Error, Gradients, Objective};
+use super::{Batch, Diagnostics, Error, Gradients, Objective, Totals};
 use crate::Real;
+use crate::backend::{Backend, ObjectiveError};
 
 /// One completion: T tokens. `Sequence { reward: 1.0, log_probs: &l, ..Default::default() }` leaves out what is not needed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,6 +80,36 @@ impl Objective {
     /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate). [`Error::Missing`] also where an input is given for
     /// some sequences only.
     pub fn compute<T: Real>(&self, sequences: &[Sequence<'_, T>]) -> Result<Evaluation<T>, Error> {
+        self.compute_with(
+            sequences,
+            |rewards, groups, values, order, out| self.advantages(rewards, groups, values, order, out),
+            |batch, totals, order, out| self.evaluate(batch, totals, order, out),
+        )
+    }
+
+    /// [`compute`](Self::compute) on a device.
+    ///
+    /// # Errors
+    /// As for [`compute`](Self::compute), or a device that fails.
+    pub fn compute_on<B: Backend>(
+        &self,
+        backend: &B,
+        sequences: &[Sequence<'_, B::Real>],
+    ) -> Result<Evaluation<B::Real>, ObjectiveError<B::Error>> {
+        self.compute_with(
+            sequences,
+            |rewards, groups, values, order, out| backend.advantages(self, rewards, groups, values, order, out),
+            |batch, totals, order, out| backend.evaluate(self, batch, totals, order, out),
+        )
+    }
+
+    /// Both phases, each by a function that may be a device's.
+    fn compute_with<T: Real, E: From<Error>>(
+        &self,
+        sequences: &[Sequence<'_, T>],
+        advantages_of: impl FnOnce(&[T], &[usize], Option<&[T]>, &mut [usize], &mut [T]) -> Result<(), E>,
+        evaluate: impl FnOnce(&Batch<'_, T>, Totals, &mut [usize], &mut Gradients<'_, T>) -> Result<Diagnostics, E>,
+    ) -> Result<Evaluation<T>, E> {
         let count = sequences.len();
         let packed = Packed::new(sequences)?;
         let (groups, rewards): (Vec<_>, Vec<_>) = sequences.iter().map(|s| (s.group, s.reward)).unzip();
@@ -92,7 +123,7 @@ impl Objective {
         let mut order = vec![0; count];
         let per_sequence = || vec![T::zero(); count];
         let mut advantages = per_sequence();
-        self.advantages(&rewards, &groups, values.as_deref(), &mut order, &mut advantages)?;
+        advantages_of(&rewards, &groups, values.as_deref(), &mut order, &mut advantages)?;
 
         let batch = Batch {
             offsets: &packed.offsets,
@@ -116,7 +147,7 @@ impl Objective {
             residuals: &mut residuals,
             weights: &mut weights,
         };
-        let diagnostics = self.evaluate(&batch, batch.totals(), &mut order, &mut out)?;
+        let diagnostics = evaluate(&batch, batch.totals(), &mut order, &mut out)?;
         let (loss, log_z, offsets) = (diagnostics.loss, log_z_used, packed.offsets);
         Ok(Evaluation {
             loss,

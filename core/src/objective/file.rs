@@ -22,8 +22,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, ObjectiveSpec, Sequence};
+use super::{Error, Evaluation, Objective, ObjectiveSpec, Sequence};
 use crate::Real;
+use crate::backend::{Backend, ObjectiveError};
 
 /// A batch file. Keys that it does not know at the top level (such as `expected`) are ignored.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -98,6 +99,21 @@ impl BatchFile {
     /// # Errors
     /// As [`ObjectiveSpec::resolve`] and [`Objective::compute`](super::Objective::compute).
     pub fn evaluate<T: Real>(&self) -> Result<BatchResult, Error> {
+        self.evaluate_with(|objective, sequences: &[Sequence<'_, T>]| objective.compute(sequences))
+    }
+
+    /// Evaluates the batch on a device.
+    ///
+    /// # Errors
+    /// As [`BatchFile::evaluate`], or a device that fails.
+    pub fn evaluate_on<B: Backend>(&self, backend: &B) -> Result<BatchResult, ObjectiveError<B::Error>> {
+        self.evaluate_with(|objective, sequences| objective.compute_on(backend, sequences))
+    }
+
+    fn evaluate_with<T: Real, E: From<Error>>(
+        &self,
+        compute: impl FnOnce(&Objective, &[Sequence<'_, T>]) -> Result<Evaluation<T>, E>,
+    ) -> Result<BatchResult, E> {
         let objective = self.objective.resolve()?;
         let convert = |values: &[f64]| values.iter().map(|&v| T::of(v)).collect::<Vec<T>>();
         let tokens: Vec<[Option<Vec<T>>; 4]> = self
@@ -124,7 +140,7 @@ impl BatchFile {
                 value: s.value.map(T::of),
             })
             .collect();
-        let evaluation = objective.compute(&sequences)?;
+        let evaluation = compute(&objective, &sequences)?;
         Ok(BatchResult {
             loss: evaluation.loss,
             metrics: evaluation.diagnostics.metrics().map(|(name, value)| (name.to_owned(), value)).collect(),

@@ -6,7 +6,7 @@ use super::clip::Clip;
 use super::diagnostics::Diagnostics;
 use super::groups::{runs, sort_by_group};
 use super::tokens::{LogRatios, masked_sum};
-use super::{Error, FlowRl, Importance, Length, LogZ, Shape, TokenMask};
+use super::{Error, FlowRl, Importance, Length, LogZ, Measured, Shape, TokenMask};
 use crate::Real;
 
 pub(super) fn evaluate<T: Real>(
@@ -16,18 +16,6 @@ pub(super) fn evaluate<T: Real>(
     order: &mut [usize],
     out: &mut Gradients<'_, T>,
 ) -> Result<Diagnostics, Error> {
-    if batch.ref_log_probs.is_none() {
-        let because = "FlowRL compares the policy with its reference";
-        return Err(Error::Missing { argument: "ref_log_probs", sequence: None, because });
-    }
-    if options.log_z.is_input() && batch.log_z.is_none() {
-        let because = "this estimator takes log Z as an input; `log_z = \"group-mean\"` needs none";
-        return Err(Error::Missing { argument: "log_z", sequence: None, because });
-    }
-    if options.balance.lambda().is_some() && batch.log_flows.is_none() {
-        let because = "this `balance` is over parts of a trajectory; take a policy that learns the flow of every state, or `\"trajectory\"`";
-        return Err(Error::Missing { argument: "log_flows", sequence: None, because });
-    }
     let clip = match options.importance {
         Importance::None => Clip::none(),
         Importance::Sequence | Importance::Geometric => Clip::new(options.clip_low, options.clip_high),
@@ -78,30 +66,25 @@ impl<T: Real> Pass<'_, T> {
         let mut length = d.len();
         let mut sum_ref = ratios.reference.map_or(0.0, |r| r.sum);
         let mut sum_old = ratios.old.map_or(0.0, |r| r.sum);
-        diagnostics.advantages.push(advantage);
-        diagnostics.ref_log_ratios.push(sum_ref);
-        diagnostics.ref_tokens += length;
-        if let Some(old) = ratios.old {
-            diagnostics.old_log_ratio_max = Some(diagnostics.old_log_ratio_max.unwrap_or(0.0).max(old.max_abs));
-        }
+        let measured = Measured {
+            advantage,
+            tokens: length,
+            ref_log_ratio: Some(sum_ref),
+            old_log_ratio_max: ratios.old.map(|old| old.max_abs),
+            ..Measured::default()
+        };
 
         let masked = self.mark_kept(i, advantage, d);
         if masked {
             let l = &self.batch.log_probs[tokens.clone()];
-            let total = length;
             if let Some(reference) = self.batch.ref_log_probs {
                 (sum_ref, length) = masked_sum(l, &reference[tokens.clone()], d);
             }
             if let Some(old) = self.batch.old_log_probs {
                 (sum_old, length) = masked_sum(l, &old[tokens], d);
             }
-            diagnostics.masked.add(total - length, total);
-        } else if self.options.token_mask != TokenMask::None {
-            diagnostics.masked.add(0, length);
         }
-        if length > 0 {
-            diagnostics.inverse_lengths.push(1.0 / length as f64);
-        }
+        diagnostics.push_ratios(self.options, &Measured { kept: length, ..measured });
 
         let divisor = self.divisor(length);
         if masked {
@@ -223,14 +206,15 @@ impl<T: Real> Pass<'_, T> {
             d.fill(inverse * scale);
         }
 
-        let weighted = self.options.importance != Importance::None;
-        diagnostics.loss += loss;
-        diagnostics.residuals.push(residual);
-        diagnostics.log_z.push(out.log_z[i].f64());
-        diagnostics.weights.push(weight.weight, residual, weighted);
-        if weighted && self.clip.bounds() {
-            diagnostics.clipped.add(usize::from(weight.clipped), 1);
-        }
+        let measured = Measured {
+            loss,
+            residual,
+            log_z: out.log_z[i].f64(),
+            weight: weight.weight,
+            clipped: usize::from(weight.clipped),
+            ..Measured::default()
+        };
+        diagnostics.push_outcome(self.options, &measured);
         Ok(())
     }
 }

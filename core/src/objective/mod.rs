@@ -38,6 +38,7 @@ mod evaluation;
 pub mod file;
 mod flowrl;
 mod groups;
+mod measured;
 pub(crate) mod names;
 mod options;
 mod preset;
@@ -51,6 +52,7 @@ pub use diagnostics::{Diagnostics, METRICS};
 pub use error::Error;
 #[cfg(feature = "alloc")]
 pub use evaluation::{Evaluation, Sequence};
+pub use measured::Measured;
 pub use options::{
     Aggregate, Balance, Baseline, BaselineKind, FlowRl, Importance, KlIn, Length, LogZ, Objective, Reward, Shape,
     TokenMask,

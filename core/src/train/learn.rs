@@ -7,7 +7,7 @@ use super::rollouts::Part;
 use super::{LogZModel, Metrics, Rollouts, TrainError, Trainer};
 use crate::Real;
 use crate::backend::Backend;
-use crate::objective::{Batch, Diagnostics, Gradients, Objective, Totals, value_loss};
+use crate::objective::{Batch, Diagnostics, Gradients, Objective, Totals};
 use crate::optim::clip_scale;
 use crate::policy::{Model, Policy, RealOf};
 
@@ -94,7 +94,10 @@ impl<B: Backend> Trainer<B> {
         let mut advantages = vec![RealOf::<P>::of(0.0); rollouts.len()];
         let mut order = vec![0; rollouts.len()];
         let values = values.as_deref();
-        self.objective.advantages(&rollouts.rewards, prompt_of, values, &mut order, &mut advantages)?;
+        let backend = policy.backend();
+        backend
+            .advantages(&self.objective, &rollouts.rewards, prompt_of, values, &mut order, &mut advantages)
+            .map_err(TrainError::of_objective)?;
         // On a graph L_ref is learned, and comes with each forward pass. A baseline knows no backward policy.
         let on_graph = matches!(self.objective, Objective::FlowRl(_)) && policy.graph().is_some();
         let ref_log_probs = if self.objective.needs_reference() && !on_graph {
@@ -203,9 +206,11 @@ impl<B: Backend> Trainer<B> {
             _ => None,
         };
 
+        // Copied, since the backend is the policy's too.
         let graph = policy.graph().filter(|_| fixed.on_graph);
-        let own_reference = graph.as_ref().map(|graph| graph.log_backward());
+        let own_reference = graph.as_ref().map(|graph| graph.log_backward().to_vec());
         let log_flows = graph.as_ref().and_then(|graph| graph.log_flows()).filter(|_| self.objective.needs_flows());
+        let log_flows = log_flows.map(<[_]>::to_vec);
         let mut d_log_probs = vec![zero; n];
         let mut d_log_flows = vec![zero; if self.objective.needs_flows() { n } else { 0 }];
         let mut per_sequence = [vec![zero; b], vec![zero; b], vec![zero; b], vec![zero; b]];
@@ -216,9 +221,9 @@ impl<B: Backend> Trainer<B> {
             groups: sequences.prompt_of,
             advantages: &fixed.advantages[completions.clone()],
             log_probs: &log_probs,
-            ref_log_probs: own_reference.or(fixed.ref_log_probs.as_ref().map(|x| &x[tokens.clone()])),
+            ref_log_probs: own_reference.as_deref().or(fixed.ref_log_probs.as_ref().map(|x| &x[tokens.clone()])),
             old_log_probs: Some(&rollouts.completions.log_probs[tokens.clone()]),
-            log_flows,
+            log_flows: log_flows.as_deref(),
             log_z: log_z.as_deref(),
         };
         let mut gradients = Gradients {
@@ -229,8 +234,11 @@ impl<B: Backend> Trainer<B> {
             residuals,
             weights,
         };
-        let diagnostics = self.objective.evaluate(&batch, totals, &mut vec![0; b], &mut gradients)?;
-        if let Some(graph) = graph {
+        let diagnostics = policy
+            .backend()
+            .evaluate(&self.objective, &batch, totals, &mut vec![0; b], &mut gradients)
+            .map_err(TrainError::of_objective)?;
+        if let Some(graph) = policy.graph().filter(|_| fixed.on_graph) {
             // A residual holds log π − log P_B.
             let d_log_backward: Vec<_> = d_log_probs.iter().map(|&d| -d).collect();
             graph.set_gradient(&d_log_backward, self.objective.needs_flows().then_some(&d_log_flows));
@@ -258,7 +266,8 @@ impl<B: Backend> Trainer<B> {
                 let values: Vec<_> = sequences.prompt_of.iter().map(|&p| outputs[p]).collect();
                 let mut d_values = vec![zero; b];
                 let rewards = &rollouts.rewards[completions.clone()];
-                loss = value_loss(rewards, &values, totals.sequences, &mut d_values)?;
+                let computed = policy.backend().value_loss(rewards, &values, totals.sequences, &mut d_values);
+                loss = computed.map_err(TrainError::of_objective)?;
                 for (&p, &d) in sequences.prompt_of.iter().zip(&d_values) {
                     d_outputs[p] += d;
                 }

@@ -16,7 +16,7 @@ pub use partition::{LogZModel, NamedState};
 pub use replay::Replay;
 pub use rollouts::Rollouts;
 
-use crate::backend::{Backend, Sampler};
+use crate::backend::{Backend, ObjectiveError, Sampler};
 use crate::objective::{self, Objective};
 use crate::optim::{AdamW, Schedule};
 use crate::partition::PartitionOptions;
@@ -187,6 +187,15 @@ impl<E: core::error::Error + 'static> core::error::Error for TrainError<E> {
 impl<E> From<objective::Error> for TrainError<E> {
     fn from(error: objective::Error) -> Self {
         Self::Objective(error)
+    }
+}
+
+impl<E> TrainError<E> {
+    fn of_objective<D: Into<E>>(error: ObjectiveError<D>) -> Self {
+        match error {
+            ObjectiveError::Input(error) => Self::Objective(error),
+            ObjectiveError::Device(error) => Self::Policy(error.into()),
+        }
     }
 }
 

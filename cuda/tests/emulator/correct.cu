@@ -1,7 +1,9 @@
-// Kernels without a fault: they must give the same bits in every schedule, on any number of threads of the operating system.
+// Kernels without a fault: they must give the same bits in every schedule, on any number of threads of the operating
+// system.
 
 /// out[row] = Σ of a row, by shuffles within warps and shared memory between them.
-extern "C" __global__ void __launch_bounds__(1024) row_sum(const float* __restrict__ rows, float* out, unsigned length) {
+extern "C" __global__ void __launch_bounds__(1024)
+    row_sum(const float* __restrict__ rows, float* out, unsigned length) {
     SHARED(float, sums, 32);
     float sum = 0.0f;
     for (unsigned i = threadIdx.x; i < length; i += blockDim.x) sum += rows[blockIdx.x * length + i];
@@ -36,13 +38,15 @@ extern "C" __global__ void prefix_sum(const int* values, int* out) {
 extern "C" __global__ void indices(unsigned* out) {
     const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
     const unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
-    out[block * (blockDim.x * blockDim.y * blockDim.z) + thread] =
-        threadIdx.x + 10 * threadIdx.y + 100 * threadIdx.z + 1000 * blockIdx.x + 10000 * blockIdx.y + 100000 * blockIdx.z;
+    out[block * (blockDim.x * blockDim.y * blockDim.z) + thread] = threadIdx.x + 10 * threadIdx.y + 100 * threadIdx.z +
+                                                                   1000 * blockIdx.x + 10000 * blockIdx.y +
+                                                                   100000 * blockIdx.z;
 }
 
-/// A histogram in shared memory, added to one in global memory; the largest value; a maximum of floats by compare and swap.
-extern "C" __global__ void atomics(const unsigned* values, unsigned length, unsigned* histogram, int* largest, float* maximum,
-                                   float* sum) {
+/// A histogram in shared memory, added to one in global memory; the largest value; a maximum of floats by compare and
+/// swap.
+extern "C" __global__ void atomics(const unsigned* values, unsigned length, unsigned* histogram, int* largest,
+                                   float* maximum, float* sum) {
     SHARED(unsigned, counts, 16);
     if (threadIdx.x < 16) counts[threadIdx.x] = 0;
     __syncthreads();
@@ -106,4 +110,22 @@ extern "C" __global__ void votes(const int* predicates, unsigned* out) {
     shared[threadIdx.x] = holds;
     __syncwarp();
     row[6] = shared[threadIdx.x ^ 1];
+}
+
+/// What a block finds in shared memory before it writes there: in each block two words, of a static array and of
+/// dynamic memory.
+extern "C" __global__ void unwritten_shared(unsigned* out) {
+    SHARED(unsigned, words, 1);
+    DYNAMIC_SHARED(unsigned, dynamic);
+    out[2 * blockIdx.x] = words[0];
+    out[2 * blockIdx.x + 1] = dynamic[0];
+    words[0] = dynamic[0] = blockIdx.x;
+}
+
+/// The turn at which each thread begins, and at which it goes on after a barrier.
+extern "C" __global__ void turns(unsigned* counter, unsigned* out) {
+    const unsigned threads = gridDim.x * blockDim.x, thread = blockIdx.x * blockDim.x + threadIdx.x;
+    out[thread] = atomicAdd(counter, 1u);
+    __syncthreads();
+    out[threads + thread] = atomicAdd(counter, 1u);
 }

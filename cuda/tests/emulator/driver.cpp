@@ -1,7 +1,7 @@
 // Runs one case in one schedule: `driver CASE SCHEDULE THREADS SEED`.
 //
-// A case without a fault compares its results with the truth and prints their bits. A case with one prints the launch's error
-// message, and shows that the process lives on.
+// A case without a fault compares its results with the truth and prints their bits. A case with one prints the launch's
+// error message, and shows that the process lives on.
 #include "driver.hpp"
 
 #include "shim.hpp"
@@ -16,6 +16,8 @@ EMULATED_KERNEL(atomics)
 EMULATED_KERNEL(reverse)
 EMULATED_KERNEL(shuffles)
 EMULATED_KERNEL(votes)
+EMULATED_KERNEL(unwritten_shared)
+EMULATED_KERNEL(turns)
 EMULATED_KERNEL(missing_barrier)
 EMULATED_KERNEL(barrier_after_return)
 EMULATED_KERNEL(barriers_of_two_branches)
@@ -32,6 +34,7 @@ EMULATED_KERNEL(misaligned_shared)
 EMULATED_KERNEL(too_much_static_shared)
 EMULATED_KERNEL(static_and_dynamic_shared)
 EMULATED_KERNEL(deep_stack)
+EMULATED_KERNEL(deep_stack_at_barrier)
 EMULATED_KERNEL(fault_in_block)
 EMULATED_KERNEL(read_out_of_bounds)
 EMULATED_KERNEL(offset_overflow)
@@ -80,8 +83,9 @@ void indices_in_three_dimensions() {
                 for (unsigned z = 0; z < 2; ++z)
                     for (unsigned y = 0; y < 3; ++y)
                         for (unsigned x = 0; x < 5; ++x, ++next)
-                            expect(out[next] == x + 10 * y + 100 * z + 1000 * block_x + 10000 * block_y + 100000 * block_z,
-                                   "an index");
+                            expect(
+                                out[next] == x + 10 * y + 100 * z + 1000 * block_x + 10000 * block_y + 100000 * block_z,
+                                "an index");
     print_bits(out);
 }
 
@@ -97,7 +101,8 @@ void atomic_updates() {
         total += values[i];
         most = max(most, values[i]);
     }
-    const std::string error = launch(emulated_atomics, 20, 256, 0, values.data(), length, histogram.data(), &largest, &maximum, &sum);
+    const std::string error =
+        launch(emulated_atomics, 20, 256, 0, values.data(), length, histogram.data(), &largest, &maximum, &sum);
     expect(error.empty(), error.c_str());
     expect(histogram == truth, "histogram");
     expect(largest == static_cast<int>(most) && maximum == static_cast<float>(most), "maximum");
@@ -109,7 +114,8 @@ void dynamic_shared_memory() {
     const unsigned blocks = 3, threads = 96;
     std::vector<float4> values(blocks * threads), out(blocks * threads);
     for (unsigned i = 0; i < 4 * values.size(); ++i) (&values[0].x)[i] = static_cast<float>(i);
-    const std::string error = launch(emulated_reverse, blocks, threads, threads * sizeof(float4), values.data(), out.data());
+    const std::string error =
+        launch(emulated_reverse, blocks, threads, threads * sizeof(float4), values.data(), out.data());
     expect(error.empty(), error.c_str());
     for (unsigned i = 0; i < 4 * values.size(); ++i) {
         const unsigned block = i / (4 * threads);
@@ -167,7 +173,8 @@ void votes_of_warps_and_blocks() {
 void launches_at_once() {
     const std::vector<float> truth = row_sums(256);
     std::vector<std::thread> threads;
-    for (int i = 0; i < 4; ++i) threads.emplace_back([&] { expect(row_sums(256) == truth, "a launch beside another"); });
+    for (int i = 0; i < 4; ++i)
+        threads.emplace_back([&] { expect(row_sums(256) == truth, "a launch beside another"); });
     for (std::thread& thread : threads) thread.join();
     print_bits(truth);
 }
@@ -179,6 +186,44 @@ void numbers_and_bits() {
     expect(min(1u, 2u) == 1 && max(-1, 2) == 2 && max(__int_as_float(0x7fc00000), 1.0f) == 1.0f, "minimum and maximum");
     expect(rsqrtf(4.0f) == 0.5f && fmaf(3.0f, 5.0f, -15.0f) == 0.0f && exp2f(3.0f) == 8.0f, "functions");
     print_bits(std::vector<float>{expf(1.0f), logf(2.0f), erff(0.5f), tanhf(0.5f), rsqrtf(3.0f)});
+}
+
+/// Each block finds 0xFF in shared memory, not what the block before it wrote there.
+void unwritten_shared_memory() {
+    std::vector<unsigned> out(2 * 50);
+    const std::string error = launch(emulated_unwritten_shared, 50, 1, sizeof(unsigned), out.data());
+    expect(error.empty(), error.c_str());
+    for (unsigned word : out) expect(word == 0xffffffffu, "poison");
+    print_bits(out);
+}
+
+/// The order of threads in one block and of blocks, on one thread of the operating system.
+void order_of_threads() {
+    const unsigned blocks = 40, threads = 70;
+    for (const bool whole_blocks : {false, true}) {
+        const unsigned grid = whole_blocks ? blocks : 1, block = whole_blocks ? 1 : threads, count = grid * block;
+        std::vector<unsigned> out(2 * count);
+        unsigned counter = 0;
+        const std::string error = launch(emulated_turns, grid, block, 0, &counter, out.data());
+        expect(error.empty(), error.c_str());
+        expect(counter == 2 * count, "a turn for each thread");
+        std::vector<unsigned> first(out.begin(), out.begin() + count), second(out.begin() + count, out.end());
+        // A block goes on by itself after its barrier; the threads of one wait for each other.
+        for (unsigned& turn : first) turn = whole_blocks ? turn / 2 : turn;
+        for (unsigned& turn : second) turn = whole_blocks ? turn / 2 : turn - count;
+        std::vector<unsigned> ascending(count), descending(count);
+        for (unsigned i = 0; i < count; ++i) ascending[i] = descending[count - 1 - i] = i;
+        switch (options.schedule) {
+            case 0: expect(first == ascending && second == ascending, "forward order"); break;
+            case 1: expect(first == descending && second == descending, "reverse order"); break;
+            default:
+                expect(first != ascending && first != descending, "random order");
+                expect(whole_blocks ? first == second : first != second, "another order after the barrier");
+                std::sort(first.begin(), first.end());
+                expect(first == ascending, "an order");
+        }
+        print_bits(out);
+    }
 }
 
 /// Reads past a barrier that is not there: right in forward order alone.
@@ -238,6 +283,8 @@ const Case CASES[] = {
     {"launches_at_once", launches_at_once},
     {"numbers_and_bits", numbers_and_bits},
     {"memory_of_many_faults", memory_of_many_faults},
+    {"unwritten_shared_memory", unwritten_shared_memory},
+    {"order_of_threads", order_of_threads},
     {"missing_barrier", missing_barrier_case},
     {"barrier_after_return", [] { fault(launch(emulated_barrier_after_return, 1, 64, 0, 40u)); }},
     {"barriers_of_two_branches", [] { fault(launch(emulated_barriers_of_two_branches, 1, 64, 0)); }},
@@ -258,8 +305,8 @@ const Case CASES[] = {
     {"too_much_dynamic_shared", [] { fault(launch(emulated_write_beside_dynamic_shared, 1, 1, 232449, 0)); }},
     {"too_much_static_shared", [] { fault(launch(emulated_too_much_static_shared, 1, 1, 0)); }},
     {"static_and_dynamic_shared", [] { fault(launch(emulated_static_and_dynamic_shared, 1, 1, 232448 - 4095)); }},
-    {"stack_overflow", [] { fault(launch(emulated_deep_stack, 1, 64, 0, 80u, 0u)); }},
-    {"stack_overflow_in_wait", [] { fault(launch(emulated_deep_stack, 1, 64, 0, 80u, 1u)); }},
+    {"stack_overflow", [] { fault(launch(emulated_deep_stack, 1, 64, 0, 80u)); }},
+    {"stack_overflow_at_barrier", [] { fault(launch(emulated_deep_stack_at_barrier, 1, 64, 0, 80u)); }},
     {"fault_in_block", [] { fault(launch(emulated_fault_in_block, dim3(7, 5), 32, 0, 4u, 3u)); }},
     {"read_out_of_bounds",
      [] {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <thread>
@@ -12,8 +13,8 @@
 
 #include "interface.hpp"
 
-using Emulated = int (*)(const EmulatorOptions*, const unsigned*, const unsigned*, unsigned long long, void* const*, char*,
-                         unsigned long long);
+using Emulated = int (*)(const EmulatorOptions*, const unsigned*, const unsigned*, unsigned long long, void* const*,
+                         char*, unsigned long long);
 
 inline EmulatorOptions options = {0, 1, 0};
 

@@ -87,11 +87,17 @@ extern "C" __global__ void static_and_dynamic_shared() {
     row[0] = 0.0f;
 }
 
-/// `kibibytes` of local memory, which is far more than a thread of a GPU could keep to itself.
-extern "C" __global__ void deep_stack(unsigned kibibytes, unsigned wait) {
+/// `kibibytes` of local memory, which is far more than a thread of a GPU could keep to itself, all of it written.
+extern "C" __global__ void deep_stack(unsigned kibibytes) {
     volatile char* const local = static_cast<volatile char*>(__builtin_alloca(kibibytes * 1024));
     for (unsigned i = 0; i < kibibytes * 1024; ++i) local[i] = 1;
-    if (wait) __syncthreads();
+}
+
+/// As much local memory at a barrier, of which hardly any is written.
+extern "C" __global__ void deep_stack_at_barrier(unsigned kibibytes) {
+    volatile char* const local = static_cast<volatile char*>(__builtin_alloca(kibibytes * 1024));
+    local[0] = 1;
+    __syncthreads();
 }
 
 extern "C" __global__ void fault_in_block(unsigned x, unsigned y) {

@@ -1,0 +1,92 @@
+//! Devices as a user names them: the same job on the CPU and on the GPU's kernels in the emulator.
+
+mod common;
+
+use common::{fails, ok, timeless};
+use serde_json::Value;
+use tempfile::tempdir;
+
+const JOB: [&str; 16] = [
+    "train",
+    "--steps",
+    "2",
+    "--objective",
+    "exact-tb",
+    "--set",
+    "train.prompts=2",
+    "--set",
+    "train.samples=4",
+    "--set",
+    "eval.prompts=2",
+    "--set",
+    "eval.samples=2",
+    "--set",
+    "eval.every=0",
+    "--out",
+];
+
+/// A short run in single precision follows the CPU's: the same completions, every metric near.
+#[test]
+fn the_emulator_trains_as_the_cpu_does() {
+    let directory = tempdir().unwrap();
+    let run = |name: &str, device: &str| {
+        ok(&[&JOB[..], &[name, "--device", device]].concat(), directory.path());
+        (timeless(&directory.path().join(name)), rollouts(&directory.path().join(name)))
+    };
+    let (cpu, cpu_rollouts) = run("cpu", "cpu");
+    let (emulated, emulated_rollouts) = run("emulated", "emulated");
+    assert_eq!(cpu_rollouts, emulated_rollouts, "completions and rewards");
+    assert_eq!(cpu.len(), 3);
+    for (a, b) in cpu.iter().zip(&emulated) {
+        for (name, want) in a.as_object().unwrap() {
+            // How far sampling and scoring are apart: 0 on the CPU, rounding on a GPU.
+            if name.contains("ratio") {
+                continue;
+            }
+            let (Some(want), Some(got)) = (want.as_f64(), b[name].as_f64()) else { continue };
+            assert!((got - want).abs() <= 2e-3 * want.abs().max(1e-2), "{name}: {got}, on the CPU {want}");
+        }
+    }
+    assert!(emulated[1]["first_ratio_deviation"].as_f64().unwrap() < 1e-4);
+}
+
+/// Tokens and rewards of every completion of a run.
+fn rollouts(run: &std::path::Path) -> Vec<(Value, Value)> {
+    let text = std::fs::read_to_string(run.join("rollouts.jsonl")).unwrap();
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        (row["completion_ids"].clone(), row["reward"].clone())
+    };
+    text.lines().map(row).collect()
+}
+
+#[test]
+fn a_run_on_the_emulator_resumes_to_the_same_bits() {
+    let directory = tempdir().unwrap();
+    let path = directory.path();
+    let job = |name: &str, steps: &str| {
+        let mut words = JOB.to_vec();
+        words[2] = steps;
+        words.extend([name, "--device", "emulated", "--set", "run.save_every=1", "--set", "train.precision=bf16"]);
+        words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()
+    };
+    let run = |words: &[String]| ok(&words.iter().map(String::as_str).collect::<Vec<_>>(), path);
+    run(&job("whole", "2"));
+    run(&job("parts", "2"));
+    // As if the program had stopped after its first step.
+    std::fs::remove_dir_all(common::checkpoint(&path.join("parts"), 2)).unwrap();
+    ok(&["train", "--out", "parts", "--resume"], path);
+    common::assert_same_run(&path.join("whole"), &path.join("parts"), 2);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named() {
+    let directory = tempdir().unwrap();
+    let error = fails(&["train", "--device", "gpu"], directory.path());
+    assert!(error.contains("there are cpu, cuda, cuda:N"), "{error}");
+    let error = fails(&["train", "--set", "train.precision=bf16"], directory.path());
+    assert!(error.contains("train.precision"), "{error}");
+    let error = fails(&["train", "--task", "bandit", "--device", "cuda"], directory.path());
+    assert!(error.contains("`train.device` belongs to countdown, prompts"), "{error}");
+    assert!(!directory.path().join("runs").exists(), "a run that cannot start leaves no folder");
+}

@@ -1,0 +1,39 @@
+//! What can stop a device from evaluating an objective.
+
+use core::fmt;
+
+use crate::objective;
+
+/// Why [`Backend::advantages`](super::Backend::advantages) or [`Backend::evaluate`](super::Backend::evaluate) gave no result.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ObjectiveError<E> {
+    /// The objective refused its input; the same error on every device.
+    Input(objective::Error),
+    /// The device failed.
+    Device(E),
+}
+
+impl<E> From<objective::Error> for ObjectiveError<E> {
+    fn from(error: objective::Error) -> Self {
+        Self::Input(error)
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for ObjectiveError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(error) => error.fmt(f),
+            Self::Device(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: core::error::Error + 'static> core::error::Error for ObjectiveError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            // Both are shown as they are, so what lies behind them is next.
+            Self::Input(error) => error.source(),
+            Self::Device(error) => error.source(),
+        }
+    }
+}
