@@ -79,7 +79,7 @@ fn compile() -> Outcome {
     let mut command = cargo(&["run", "--quiet", "-p", "flowrl-cuda", "--example", "ptx", "--", PTX]);
     command.args(ARCHITECTURES);
     command.env("VIRTUAL_ENV", here("target/venv-nvrtc")?).env_remove("CUDA_HOME").env_remove("CUDA_PATH");
-    command.env("FLOWRL_CACHE_DIR", here("target/kernels")?);
+    command.env("FLOWRL_CACHE_DIR", here("target/kernels/cache")?);
     run_command(command)
 }
 
