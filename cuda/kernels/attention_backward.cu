@@ -59,7 +59,7 @@ extern "C" __global__ void attention_backward_query(const store* qkv, const floa
     }
 }
 
-extern "C" __global__ void attention_backward_key_value(const store* qkv, const float* log_sum_exp, const store* d_out,
+extern "C" __global__ void __launch_bounds__(128) attention_backward_key_value(const store* qkv, const float* log_sum_exp, const store* d_out,
                                                         const float* inner, const u32* spans, const u32* tiles, const u32* starts,
                                                         const u32* followers, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads,
                                                         u32 kv_heads, u32 head_dim) {

@@ -10,6 +10,7 @@ use crate::buffer::{Buffer, Index};
 use crate::emulated::EmulatorOptions;
 use crate::error::Error;
 use crate::launch::{self, Device};
+use crate::libraries::Library;
 use crate::product::Product;
 use crate::unit::Storage;
 
@@ -151,16 +152,7 @@ impl Precision {
 /// # Errors
 /// [`Error::NoCuda`] with the first that is missing, and where to get it.
 pub fn probe() -> Result<(), Error> {
-    let advice = |library| match library {
-        "libcuda" => "install NVIDIA's driver",
-        _ => {
-            "install the CUDA toolkit, or the wheels nvidia-cuda-nvrtc and nvidia-cublas, and name their folder in LD_LIBRARY_PATH"
-        }
-    };
-    match launch::libraries().into_iter().find(|(_, there)| !there) {
-        Some((library, _)) => Err(Error::NoCuda { library, advice: advice(library) }),
-        None => Ok(()),
-    }
+    Library::ALL.into_iter().try_for_each(Library::require)
 }
 
 /// Checks that every index is below `below`.

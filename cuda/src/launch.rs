@@ -5,13 +5,14 @@
 //! that Rust cannot check; the emulator does, under AddressSanitizer (`cargo xtask sanitize`).
 
 use std::collections::HashMap;
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
 use cudarc::cublaslt::{self, sys as lt};
 use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DriverError};
+use cudarc::nvrtc;
 use flowrl_core::backend::{CpuError, check_len};
 
 use crate::backend::row_threads;
@@ -19,6 +20,7 @@ use crate::buffer::{Buffer, Index};
 use crate::compile;
 use crate::emulated::{self, EmulatorOptions, RawOptions};
 use crate::error::Error;
+use crate::libraries::Library;
 use crate::product::{Matrix, Product};
 use crate::unit::{Storage, Unit};
 
@@ -700,24 +702,115 @@ kernels! {
     ) on Grid::table(count, d.div_ceil(128), 128);
 }
 
-/// NVRTC's version, as (major, minor); (0, 0) where it does not say.
+/// Whether a library is there, loaded from where toolkits and wheels put it if the loader does not find it.
+pub(crate) fn load(library: Library) -> bool {
+    if on_loaders_path(library) {
+        return true;
+    }
+    library.candidates().iter().any(|path| {
+        // SAFETY: a library of NVIDIA's; what it does when it is loaded has no precondition.
+        let Ok(loaded) = (unsafe { libloading::Library::new(path) }) else { return false };
+        // It stays, so that the loader finds it when the bindings ask for its name.
+        std::mem::forget(loaded);
+        on_loaders_path(library)
+    })
+}
+
+/// The bindings panic where they do not find a library, so this comes before their first use.
+fn on_loaders_path(library: Library) -> bool {
+    // SAFETY: loading these libraries has no precondition.
+    unsafe {
+        match library {
+            Library::Driver => cudarc::driver::sys::is_culib_present(),
+            Library::Nvrtc => cudarc::nvrtc::sys::is_culib_present(),
+            Library::CublasLt => lt::is_culib_present(),
+        }
+    }
+}
+
+/// The version of CUDA up to which the driver runs everything, as (major, minor).
+pub(crate) fn driver_version() -> Option<(i32, i32)> {
+    let mut version = 0;
+    if !load(Library::Driver) {
+        return None;
+    }
+    // SAFETY: a valid place for an integer, and the library is there.
+    let result = unsafe { cudarc::driver::sys::cuDriverGetVersion(&raw mut version) };
+    result.result().ok().map(|()| (version / 1000, version % 1000 / 10))
+}
+
+/// NVRTC's version, as (major, minor); (0, 0) where it does not say. The library was found before.
 pub(crate) fn nvrtc_version() -> (i32, i32) {
     let (mut major, mut minor) = (0, 0);
-    // SAFETY: two valid places for two integers. The library was found before anything is compiled.
+    // SAFETY: two valid places for two integers.
     let _ = unsafe { cudarc::nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) };
     (major, minor)
 }
 
-/// The libraries of CUDA that training needs, and whether each is there: the driver, NVRTC, cuBLASLt.
-pub(crate) fn libraries() -> [(&'static str, bool); 3] {
-    // SAFETY: loading these libraries has no precondition.
+/// The architectures that NVRTC compiles for, 90 for compute capability 9.0. The library was found before.
+pub(crate) fn nvrtc_architectures() -> Vec<i32> {
+    let mut count = 0;
+    // SAFETY: a valid place for an integer.
+    let _ = unsafe { cudarc::nvrtc::sys::nvrtcGetNumSupportedArchs(&raw mut count) };
+    let mut known = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: a place for as many integers as there are.
+    let _ = unsafe { cudarc::nvrtc::sys::nvrtcGetSupportedArchs(known.as_mut_ptr()) };
+    known
+}
+
+/// NVRTC: PTX with the compiler's log, or the log alone. The library was found before.
+pub(crate) fn nvrtc(file: &str, source: &str, options: &[String]) -> Result<(String, String), String> {
+    let text = |text: &str| CString::new(text).map_err(|error| error.to_string());
+    let (file, source) = (text(file)?, text(source)?);
+    let said = |error: nvrtc::result::NvrtcError| format!("{error:?}");
+    let program = nvrtc::result::create_program(&source, Some(&file)).map_err(said)?;
+    let string = |bytes: Vec<std::ffi::c_char>| {
+        let bytes: Vec<u8> = bytes.into_iter().map(|byte| byte as u8).take_while(|byte| *byte != 0).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    // SAFETY: the program is live until it is destroyed, once, after its last use.
     unsafe {
-        [
-            ("libcuda", cudarc::driver::sys::is_culib_present()),
-            ("libnvrtc", cudarc::nvrtc::sys::is_culib_present()),
-            ("libcublasLt", cudarc::cublaslt::sys::is_culib_present()),
-        ]
+        let compiled = nvrtc::result::compile_program(program, options);
+        let log = nvrtc::result::get_program_log(program).map(string).unwrap_or_default();
+        let ptx = compiled.and_then(|()| nvrtc::result::get_ptx(program)).map(string);
+        let _ = nvrtc::result::destroy_program(program);
+        match ptx {
+            Ok(ptx) => Ok((ptx, log)),
+            Err(error) => Err(format!("{log}{error:?}")),
+        }
     }
+}
+
+/// cuBLASLt's version, as (major, minor, patch). The library was found before.
+pub(crate) fn cublaslt_version() -> (usize, usize, usize) {
+    // SAFETY: no precondition.
+    let version = unsafe { lt::cublasLtGetVersion() };
+    (version / 10_000, version / 100 % 100, version % 100)
+}
+
+/// What the driver says of a device before anything runs on it.
+pub(crate) struct DeviceFacts {
+    pub(crate) name: String,
+    pub(crate) capability: (i32, i32),
+    pub(crate) total: usize,
+}
+
+/// The driver's devices. The library was found before.
+pub(crate) fn devices() -> Result<Vec<DeviceFacts>, Error> {
+    use cudarc::driver::result::{device, init};
+    use cudarc::driver::sys::CUdevice_attribute::{
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+    };
+    let facts = |ordinal| {
+        let device = device::get(ordinal)?;
+        // SAFETY: a device that the driver gave.
+        unsafe {
+            let capability = (device::get_attribute(device, MAJOR)?, device::get_attribute(device, MINOR)?);
+            Ok(DeviceFacts { name: device::get_name(device)?, capability, total: device::total_mem(device)? })
+        }
+    };
+    let count = init().and_then(|()| device::get_count());
+    count.and_then(|count| (0..count).map(facts).collect()).map_err(driver("list the devices"))
 }
 
 impl Device {

@@ -19,15 +19,19 @@ mod backend;
 mod buffer;
 mod cache;
 mod compile;
+mod doctor;
 mod emulated;
 mod error;
 #[allow(unsafe_code)]
 mod launch;
+mod libraries;
 mod product;
 mod transformer;
 mod unit;
 
 pub use backend::{CudaBackend, Precision, probe};
 pub use buffer::{Buffer, Index};
+pub use compile::{CompiledKernels, compile_kernels};
+pub use doctor::{DeviceReport, LibraryReport, Report, doctor};
 pub use emulated::{EmulatorOptions, Schedule};
 pub use error::Error;

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the steps that must pass before a merge, in the order of the quickest answer.
 
 use crate::command::{cargo, output, program, run as run_command};
-use crate::{Args, Outcome, apt, bits, features, python, web};
+use crate::{Args, Outcome, apt, bits, cuda, features, python, web};
 use std::time::{Duration, Instant};
 
 /// How a step ended, if it did not fail.
@@ -21,6 +21,11 @@ const STEPS: &[Step] = &[
     Step { name: "format", about: "rustfmt leaves every file as it is", run: format },
     Step { name: "clippy", about: "no lint fires in any target of any crate", run: clippy },
     Step { name: "test", about: "unit tests, integration tests, doctests", run: test },
+    Step {
+        name: "kernels",
+        about: "NVIDIA's compilers take every CUDA kernel, without spills and warnings",
+        run: kernels,
+    },
     Step { name: "doc", about: "the documentation builds without a warning", run: doc },
     Step {
         name: "features",
@@ -110,6 +115,10 @@ fn test() -> Result<Done, String> {
     install_compiler()?;
     run_command(cargo(&["test", "--workspace"]))?;
     Ok(Done::Passed)
+}
+
+fn kernels() -> Result<Done, String> {
+    Ok(cuda::kernels::check()?.map_or(Done::Passed, Done::Skipped))
 }
 
 fn doc() -> Result<Done, String> {
