@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DeviceSlice};
+use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 use flowrl_core::backend::{Backend, CpuError, DropoutMask, LinearShape, Role, SampleKeys, Sampler, check_len};
 use flowrl_core::optim::AdamWStep;
 
