@@ -25,9 +25,6 @@ const SMALL: &str = "-Cllvm-args=-force-vector-interleave=1 -Cllvm-args=-inline-
                      -Cllvm-args=-enable-nontrivial-unswitch=false \
                      -Cllvm-args=-disable-lsr -Cllvm-args=-vectorize-memory-check-threshold=0";
 
-/// The size up to which a function with one caller is put into it. LLVM has done so where it pays; beyond that, gzip does better with small functions.
-const ONE_CALLER: &str = "--one-caller-inline-max-function-size";
-
 /// Compiles, writes the bindings, optimises.
 pub(crate) fn build() -> Outcome {
     install_target(TARGET)?;
@@ -40,7 +37,7 @@ pub(crate) fn build() -> Outcome {
     std::fs::write(MANIFEST, "{ \"private\": true, \"type\": \"module\" }\n")
         .map_err(|error| format!("cannot write {MANIFEST}: {error}"))?;
     let module = absolute(Path::new(MODULE))?;
-    run(npm::tool(npm::WASM_OPT, &["-O3", ONE_CALLER, "0", &module, "-o", &module]))
+    run(npm::tool(npm::WASM_OPT, &["-O3", &module, "-o", &module]))
 }
 
 /// Runs `wasm/tests/web.rs` in Node.js. Its runner is of the version that Cargo.lock pins, and needs no installation.
