@@ -295,7 +295,7 @@ impl Backend for CudaBackend {
     ) -> Result<(), Error> {
         self.device.multiply(&Product::backward_weight(shape), x, dy, None, dw)?;
         match db {
-            Some(db) => launch::column_sum(&self.device, dy, db, shape.rows, shape.outputs),
+            Some(db) => self.add_column_sum(dy, db, shape.rows, shape.outputs),
             None => Ok(()),
         }
     }

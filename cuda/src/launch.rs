@@ -364,6 +364,24 @@ impl Grid {
         Self { blocks: [narrow(rows), narrow(columns)], threads, shared: 0 }
     }
 
+    /// One block for each row of `columns` elements, each thread with up to sixteen of them, as far as 512 threads reach.
+    pub(crate) fn wide_rows(rows: usize, columns: usize) -> Self {
+        let warps = columns.div_ceil(16 * 32).clamp(1, 16);
+        Self::rows(rows, 32 * warps as u32)
+    }
+
+    /// Blocks of 256 threads that sum rows: one for each part of the rows and `width` columns.
+    pub(crate) fn sums(parts: usize, columns: usize, width: usize) -> Self {
+        Self::table(parts, columns.div_ceil(width), 256)
+    }
+
+    /// Blocks for `heads` heads of each row, whose `head_dim` elements lie in as many lanes of a warp as hold eight each.
+    pub(crate) fn heads(rows: usize, heads: usize, head_dim: usize) -> Self {
+        let lanes = heads * head_dim.div_ceil(8).next_power_of_two().min(32);
+        let threads = lanes.next_multiple_of(32).min(256);
+        Self::table(rows, lanes.div_ceil(threads.max(1)), threads as u32)
+    }
+
     /// With `bytes` of shared memory, whose size the kernel does not know at compile time.
     pub(crate) const fn with_shared(self, bytes: usize) -> Self {
         Self { shared: bytes as u32, ..self }
@@ -540,7 +558,11 @@ kernels! {
 
     /// sums += the sum of the rows of x.
     "column_sum.cu" column_sum(read store x[rows * columns], write f32 sums[columns]; rows: u32, columns: u32)
-        on Grid::rows(columns.div_ceil(32), 256);
+        on Grid::sums(1, columns, 64);
+    /// Row p of `partial` becomes the sum of part p of the rows of x.
+    "column_sum.cu" column_sum_parts(
+        read store x[rows * columns], write f32 partial[parts * columns]; rows: u32, columns: u32, parts: u32
+    ) on Grid::sums(parts, columns, 256);
 
     /// y = (x − mean)·inv_std·γ + β.
     "layer_norm.cu" layer_norm(
@@ -593,57 +615,57 @@ kernels! {
     /// out = rows `ids` of the table.
     "embed.cu" embed(
         read store table[table_rows * d], read index ids[rows], write store out[rows * d]; rows: u32, d: u32, table_rows: u32
-    ) on Grid::rows(rows, row_threads(d));
+    ) on Grid::wide_rows(rows, d);
     /// Rows of d_table += rows of d_out, group by group: those at order[starts[g] .. starts[g + 1]] go to one place.
     "embed.cu" scatter_add(
         read store d_out[rows * d], read index ids[rows], read index order[rows], read index starts[groups + 1],
         write f32 d_table[table_rows * d]; groups: u32, rows: u32, d: u32, table_rows: u32
-    ) on Grid::rows(groups, row_threads(d));
+    ) on Grid::sums(groups, d, 256);
     /// The same into a table that is stored as activations are.
     "embed.cu" scatter_add_store(
         read store d_out[rows * d], read index ids[rows], read index order[rows], read index starts[groups + 1],
         write store d_table[table_rows * d]; groups: u32, rows: u32, d: u32, table_rows: u32
-    ) on Grid::rows(groups, row_threads(d));
+    ) on Grid::sums(groups, d, 256);
 
     /// y = x·inv_rms·w.
     "rms_norm.cu" rms_norm(
         read store x[rows * d], read store w[d], write store y[rows * d], write f32 inv_rms[rows]; rows: u32, d: u32, eps: f32
-    ) on Grid::rows(rows, row_threads(d));
+    ) on Grid::wide_rows(rows, d);
     /// dx is added to.
     "rms_norm.cu" rms_norm_backward_input(
         read store dy[rows * d], read store x[rows * d], read store w[d], read f32 inv_rms[rows], write store dx[rows * d];
         rows: u32, d: u32
-    ) on Grid::rows(rows, row_threads(d));
+    ) on Grid::wide_rows(rows, d);
     /// Row p of `partial` becomes the sum over part p of the rows of dy·x·inv_rms.
     "rms_norm.cu" rms_norm_backward_weight(
         read store dy[rows * d], read store x[rows * d], read f32 inv_rms[rows], write f32 partial[parts * d]; rows: u32, d: u32,
         parts: u32
-    ) on Grid::table(parts, d.div_ceil(128), 128);
+    ) on Grid::sums(parts, d, 256);
 
     /// RMS norm of every query and key head, values copied.
     "qk_norm.cu" qk_norm(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store w_q[head_dim], read store w_k[head_dim],
         write store out[rows * (heads + 2 * kv_heads) * head_dim], write f32 inv_rms[rows * (heads + kv_heads)]; rows: u32,
         heads: u32, kv_heads: u32, head_dim: u32, eps: f32
-    ) on Grid::table(rows, heads + 2 * kv_heads, 32);
+    ) on Grid::heads(rows, heads + 2 * kv_heads, head_dim);
     /// d_qkv becomes the gradient of the input.
     "qk_norm.cu" qk_norm_backward_input(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store w_q[head_dim], read store w_k[head_dim],
         read f32 inv_rms[rows * (heads + kv_heads)], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32,
         heads: u32, kv_heads: u32, head_dim: u32
-    ) on Grid::table(rows, heads + kv_heads, 32);
+    ) on Grid::heads(rows, heads + kv_heads, head_dim);
     /// Row p of each `partial` becomes the sum over part p of the rows.
     "qk_norm.cu" qk_norm_backward_weight(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store d_qkv[rows * (heads + 2 * kv_heads) * head_dim],
         read f32 inv_rms[rows * (heads + kv_heads)], write f32 partial_q[parts * head_dim], write f32 partial_k[parts * head_dim];
         rows: u32, heads: u32, kv_heads: u32, head_dim: u32, parts: u32
-    ) on Grid::rows(parts, 128);
+    ) on Grid::table(parts, 2 * head_dim.div_ceil(256), 256);
 
     /// Queries and keys turned by their positions; `sign` −1 turns back.
     "rope.cu" rope(
         write store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index positions[rows], read f32 cos[table_rows * (head_dim / 2)],
         read f32 sin[table_rows * (head_dim / 2)]; rows: u32, heads: u32, kv_heads: u32, head_dim: u32, table_rows: u32, sign: f32
-    ) on Grid::rows(rows, 128);
+    ) on Grid::wide_rows(rows, (heads + kv_heads) * head_dim);
 
     /// Causal attention; `spans` are (start, len, prefix_start, prefix_len), `tiles` (span, first row in it).
     "attention.cu" attention(
@@ -686,20 +708,21 @@ kernels! {
 
     /// out = silu(gate)·up.
     "swiglu.cu" swiglu(read store gate_up[rows * 2 * ff], write store out[rows * ff]; rows: u32, ff: u32)
-        on Grid::flat((rows * ff).div_ceil(8));
+        on Grid::table(rows, ff.div_ceil(8 * 128), 128);
     /// d_gate_up from d_out.
     "swiglu.cu" swiglu_backward(
         read store gate_up[rows * 2 * ff], read store d_out[rows * ff], write store d_gate_up[rows * 2 * ff]; rows: u32, ff: u32
-    ) on Grid::flat((rows * ff).div_ceil(8));
+    ) on Grid::table(rows, ff.div_ceil(8 * 128), 128);
 
     /// out = the mean of the rows of each (start, len).
     "mean_rows.cu" mean_rows(
         read store x[rows * d], read index spans[2 * count], write f32 out[count * d]; count: u32, d: u32, rows: u32
-    ) on Grid::table(count, d.div_ceil(128), 128);
-    /// Every row of dx in a span += the span's row of d_out / len.
+    ) on Grid::sums(count, d, 256);
+    /// Every row of dx in span s += row first + s of d_out / len. No two spans share a row.
     "mean_rows.cu" mean_rows_backward(
-        read f32 d_out[count * d], read index spans[2 * count], write store dx[rows * d]; count: u32, d: u32, rows: u32
-    ) on Grid::table(count, d.div_ceil(128), 128);
+        read f32 d_out[all * d], read index spans[2 * count], write store dx[rows * d]; count: u32, d: u32, rows: u32, all: u32,
+        first: u32
+    ) on Grid::sums(count, d, 256);
 }
 
 /// Whether a library is there, loaded from where toolkits and wheels put it if the loader does not find it.

@@ -292,17 +292,47 @@ impl TransformerBackend for CudaBackend {
         d: usize,
         dx: &mut Buffer,
     ) -> Result<(), Error> {
-        let (index, rows) = self.row_spans(spans)?;
-        launch::mean_rows_backward(&self.device, d_out, &index, dx, spans.len(), d, rows)
+        let share_row = |a: (usize, usize), b: (usize, usize)| a.0 < b.0 + b.1 && b.0 < a.0 + a.1;
+        let mut first = 0;
+        while first < spans.len() {
+            // Spans that share a row are added to it by one launch after another.
+            let shares = |&end: &usize| spans[first..end].iter().any(|&span| share_row(span, spans[end]));
+            let end = (first + 1..spans.len()).find(shares).unwrap_or(spans.len());
+            let (index, rows) = self.row_spans(&spans[first..end])?;
+            launch::mean_rows_backward(&self.device, d_out, &index, dx, end - first, d, rows, spans.len(), first)?;
+            first = end;
+        }
+        Ok(())
     }
 }
 
-/// Parts into which a sum over rows is divided, by the number of rows alone.
+/// The most parts into which a sum over rows is divided.
+const PARTS: usize = 256;
+
+/// Parts into which a sum over rows is divided, by the number of rows alone: of 64 rows each until they would be too many.
 fn parts(rows: usize) -> usize {
-    rows.div_ceil(128).clamp(1, 128)
+    rows.div_ceil(64).clamp(1, PARTS)
 }
 
 impl CudaBackend {
+    /// sums (columns) += the sum of the rows of x, in parts side by side where rows are many.
+    pub(crate) fn add_column_sum(
+        &self,
+        x: &Buffer,
+        sums: &mut Buffer,
+        rows: usize,
+        columns: usize,
+    ) -> Result<(), Error> {
+        // No more rows than a sum of parts would have.
+        if rows <= PARTS {
+            return launch::column_sum(&self.device, x, sums, rows, columns);
+        }
+        let parts = parts(rows);
+        let mut partial = self.zeros(parts * columns)?;
+        launch::column_sum_parts(&self.device, x, &mut partial, rows, columns, parts)?;
+        launch::column_sum(&self.device, &partial, sums, parts, columns)
+    }
+
     /// (start, len) of each span, and the rows that they reach to.
     fn row_spans(&self, spans: &[(usize, usize)]) -> Result<(Index, usize), Error> {
         let flat: Vec<u32> = spans.iter().flat_map(|&(start, len)| [start as u32, len as u32]).collect();
