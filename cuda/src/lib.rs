@@ -24,6 +24,7 @@ mod error;
 #[allow(unsafe_code)]
 mod launch;
 mod product;
+mod tile;
 mod transformer;
 mod unit;
 
