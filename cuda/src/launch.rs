@@ -22,6 +22,7 @@ use crate::emulated::{self, EmulatorOptions, RawOptions};
 use crate::error::Error;
 use crate::libraries::Library;
 use crate::product::{Matrix, Product};
+use crate::tile;
 use crate::unit::{Storage, Unit};
 
 /// Where kernels run, with what was compiled for it so far.
@@ -516,11 +517,11 @@ scalars!(u32, usize; u64, usize; f32, f32; f64, f64);
 /// Declares kernels: `"file.cu" name(access kind argument[length], …; size: type, …) on grid;`.
 ///
 /// access: `read`, `write` (or change), `maybe_write` (may be absent), `change` (an index). kind: `store`, `f32`, `index`. Lengths and grids may name the sizes.
-/// Arguments reach the kernel in this order, pointers first.
+/// Arguments reach the kernel in this order, pointers first. With `, variant suffix`, the kernel is `name_suffix`.
 macro_rules! kernels {
     ($($(#[$doc:meta])* $file:literal $name:ident(
         $($access:ident $kind:ident $argument:ident[$len:expr]),* ; $($scalar:ident: $type:ty),*
-    ) on $grid:expr;)*) => {
+    ) on $grid:expr $(, variant $variant:expr)?;)*) => {
         $($(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         pub(crate) fn $name<'a>(
@@ -537,9 +538,11 @@ macro_rules! kernels {
             }
             let unit = Unit { file: $file, storage: arguments.storage.unwrap_or(Storage::F32) };
             // SAFETY: the arguments are those declared, each checked to hold what the kernel touches of it, and borrowed.
-            unsafe { device.launch(unit, stringify!($name), grid, &arguments) }
+            unsafe { device.launch(unit, &kernels!(@symbol $name $($variant)?), grid, &arguments) }
         })*
     };
+    (@symbol $name:ident) => { stringify!($name) };
+    (@symbol $name:ident $variant:expr) => { format!("{}_{}", stringify!($name), $variant) };
     (@type $l:lifetime read index) => { &$l Index };
     (@type $l:lifetime read $kind:ident) => { &$l Buffer };
     (@type $l:lifetime write $kind:ident) => { &$l mut Buffer };
@@ -672,19 +675,20 @@ kernels! {
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index spans[4 * count], read index tiles[2 * blocks],
         write store out[rows * heads * head_dim], write f32 log_sum_exp[rows * heads]; rows: u32, count: u32, blocks: u32,
         heads: u32, kv_heads: u32, head_dim: u32
-    ) on Grid::table(blocks, heads, 128);
-    /// inner = d_out·out of each row and head.
+    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::bytes(tile::attention_rows(head_dim), head_dim, qkv)),
+        variant tile::columns(head_dim);
+    /// inner = d_out·out of each of `pairs` rows and heads.
     "attention_backward.cu" attention_inner(
-        read store out[rows * heads * head_dim], read store d_out[rows * heads * head_dim], write f32 inner[rows * heads];
-        rows: u32, heads: u32, head_dim: u32
-    ) on Grid::table(rows, heads, 32);
+        read store out[pairs * head_dim], read store d_out[pairs * head_dim], write f32 inner[pairs]; pairs: u64, head_dim: u32
+    ) on Grid::rows(pairs.div_ceil(8), 256);
     /// The queries' part of d_qkv, overwritten.
     "attention_backward.cu" attention_backward_query(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
         read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
         read index tiles[2 * blocks], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, count: u32,
         blocks: u32, heads: u32, kv_heads: u32, head_dim: u32
-    ) on Grid::table(blocks, heads, 128);
+    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::bytes(tile::query_gradient_rows(head_dim), head_dim, qkv)),
+        variant tile::columns(head_dim);
     /// The keys' and values' part of d_qkv, overwritten. followers[starts[s] .. starts[s + 1]] are the spans whose prefix is in span s.
     "attention_backward.cu" attention_backward_key_value(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
@@ -692,7 +696,8 @@ kernels! {
         read index tiles[2 * blocks], read index starts[count + 1], read index followers[0],
         write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, count: u32, blocks: u32, heads: u32,
         kv_heads: u32, head_dim: u32
-    ) on Grid::table(blocks, kv_heads, 128);
+    ) on Grid::table(blocks, kv_heads, tile::THREADS)
+        .with_shared(tile::bytes(tile::key_value_gradient_rows(head_dim), head_dim, qkv)), variant tile::columns(head_dim);
 
     /// Keys and values of each row to its slot of the cache.
     "decode_attention.cu" cache_store(

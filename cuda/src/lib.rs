@@ -26,6 +26,7 @@ mod error;
 mod launch;
 mod libraries;
 mod product;
+mod tile;
 mod transformer;
 mod unit;
 

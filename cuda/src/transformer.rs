@@ -8,10 +8,8 @@ use crate::backend::check_index;
 use crate::buffer::{Buffer, Index};
 use crate::error::Error;
 use crate::launch;
+use crate::tile;
 use crate::unit::Storage;
-
-/// Rows of queries of a block of attention, and of keys of a block of its backward pass.
-const TILE: usize = 64;
 
 impl CudaBackend {
     /// Checks that `ids` name whole rows of `table` (…, d); how many rows it has.
@@ -21,14 +19,11 @@ impl CudaBackend {
         Ok(table_rows)
     }
 
-    /// The spans of a layout, four numbers each, and its tiles: (span, first row in it) of every [`TILE`] rows.
-    fn tiles(&self, layout: &Layout) -> Result<(Index, Index), Error> {
+    /// The spans of a layout, four numbers each.
+    fn spans(&self, layout: &Layout, heads: Heads) -> Result<Index, Error> {
         layout.check()?;
-        let narrow = |s: &Span| [s.start, s.len, s.prefix_start, s.prefix_len].map(|x| x as u32);
-        let spans: Vec<u32> = layout.spans.iter().flat_map(narrow).collect();
-        let of_span = |(i, s): (usize, &Span)| (0..s.len).step_by(TILE).flat_map(move |first| [i as u32, first as u32]);
-        let tiles: Vec<u32> = layout.spans.iter().enumerate().flat_map(of_span).collect();
-        Ok((self.index(&spans)?, self.index(&tiles)?))
+        tile::check(heads)?;
+        self.index(&layout.spans.iter().flat_map(tile::narrow).collect::<Vec<_>>())
     }
 }
 
@@ -169,7 +164,8 @@ impl TransformerBackend for CudaBackend {
         out: &mut Buffer,
         log_sum_exp: &mut Buffer,
     ) -> Result<(), Error> {
-        let (spans, tiles) = self.tiles(layout)?;
+        let spans = self.spans(layout, heads)?;
+        let tiles = self.index(&tile::of_queries(layout))?;
         let (count, blocks, rows) = (layout.spans.len(), tiles.host.len() / 2, layout.rows());
         let Heads { heads, kv_heads, head_dim } = heads;
         launch::attention(
@@ -199,13 +195,20 @@ impl TransformerBackend for CudaBackend {
         d_qkv: &mut Buffer,
     ) -> Result<(), Error> {
         let device = &self.device;
-        let (spans, tiles) = self.tiles(layout)?;
+        let spans = self.spans(layout, heads)?;
+        let tiles = self.index(&tile::of_queries(layout))?;
         let (count, blocks, rows) = (layout.spans.len(), tiles.host.len() / 2, layout.rows());
-        // Which spans have each as their prefix: where a span's followers start in the list, and the list.
-        let (starts, followers) = self.followers(layout)?;
+        let lists = tile::followers(layout);
+        let key_tiles = self.index(&tile::of_keys(layout, &lists))?;
+        // Where each span's followers start in the list of all, and that list.
+        let mut starts = vec![0];
+        for list in &lists {
+            starts.push(starts[starts.len() - 1] + list.len() as u32);
+        }
+        let (starts, followers) = (self.index(&starts)?, self.index(&lists.concat())?);
         let Heads { heads, kv_heads, head_dim } = heads;
         let mut inner = self.zeros(rows * heads)?;
-        launch::attention_inner(device, out, d_out, &mut inner, rows, heads, head_dim)?;
+        launch::attention_inner(device, out, d_out, &mut inner, rows * heads, head_dim)?;
         launch::attention_backward_query(
             device,
             qkv,
@@ -229,7 +232,7 @@ impl TransformerBackend for CudaBackend {
             d_out,
             &inner,
             &spans,
-            &tiles,
+            &key_tiles,
             &starts,
             &followers,
             d_qkv,
@@ -337,23 +340,5 @@ impl CudaBackend {
     fn row_spans(&self, spans: &[(usize, usize)]) -> Result<(Index, usize), Error> {
         let flat: Vec<u32> = spans.iter().flat_map(|&(start, len)| [start as u32, len as u32]).collect();
         Ok((self.index(&flat)?, spans.iter().map(|&(start, len)| start + len).max().unwrap_or(0)))
-    }
-
-    /// For each span those that have it, or a part of it, as their prefix: `starts` (spans + 1) into the list of `followers`.
-    fn followers(&self, layout: &Layout) -> Result<(Index, Index), Error> {
-        let mut lists = vec![Vec::new(); layout.spans.len()];
-        for (i, span) in layout.spans.iter().enumerate().filter(|(_, span)| span.prefix_len > 0) {
-            let (from, to) = (span.prefix_start, span.prefix_start + span.prefix_len);
-            for (list, other) in lists.iter_mut().zip(&layout.spans) {
-                if other.start < to && from < other.start + other.len {
-                    list.push(i as u32);
-                }
-            }
-        }
-        let mut starts = vec![0];
-        for list in &lists {
-            starts.push(starts[starts.len() - 1] + list.len() as u32);
-        }
-        Ok((self.index(&starts)?, self.index(&lists.concat())?))
     }
 }
