@@ -24,7 +24,7 @@ test("the map fills itself, is the same every time, and loads a run into the rac
   await map.focus();
   await page.keyboard.press("ArrowRight");
   await expect(section.locator(".map-cell")).toContainText(/Cellβ 10, learning rate 0\.02/);
-  await expect(section.locator(".map-cell")).toContainText(/FlowRLKL [\d.]+, 4 of 4 peaksGRPOKL [\d.]+, 1 of 4 peaks/);
+  await expect(section.locator(".map-cell")).toContainText(/FlowRLKL [\d.]+, 4 of 4 peaksGRPOKL [\d.]+, 2 of 4 peaks/);
   const shown = await picture(map);
   await page.keyboard.press("ArrowLeft");
   expect(await picture(map), "the cursor is drawn").not.toBe(shown);
