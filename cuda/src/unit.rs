@@ -56,7 +56,7 @@ macro_rules! files {
     };
 }
 
-files!["attention.cu", "attention_backward.cu", "fill.cu", "gelu.cu",];
+files!["attention.cu", "attention_backward.cu", "decode_attention.cu", "fill.cu", "gelu.cu",];
 
 /// What kernel files include by a line of its own, beside what all share.
 const HEADERS: &[(&str, &str)] = &[("tile.cuh", include_str!("../kernels/tile.cuh"))];
