@@ -704,12 +704,20 @@ kernels! {
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index slots[rows],
         write store cache[capacity * 2 * kv_heads * head_dim]; rows: u32, heads: u32, kv_heads: u32, head_dim: u32, capacity: u32
     ) on Grid::rows(rows, 128);
-    /// Attention of one query row per span over the rows of the cache.
+    /// Attention of one query row per span over the rows of the cache, one part of the keys for a block. `parts` are (row, first key,
+    /// 0 or 1 + slot of `partial`).
     "decode_attention.cu" cached_attention(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store cache[capacity * 2 * kv_heads * head_dim],
-        read index spans[4 * rows], write store out[rows * heads * head_dim]; rows: u32, heads: u32, kv_heads: u32,
+        read index spans[4 * rows], read index parts[3 * blocks], write store out[rows * heads * head_dim],
+        write f32 partial[slots * heads * (2 + head_dim)]; rows: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32,
         head_dim: u32, capacity: u32
-    ) on Grid::table(rows, heads, 128);
+    ) on Grid::table(blocks, kv_heads * (heads / kv_heads).div_ceil(16), tile::THREADS)
+        .with_shared(tile::bytes(tile::cached_rows(head_dim), head_dim, qkv)), variant tile::columns(head_dim);
+    /// The parts of rows that have several: `merges` are (row, first slot, slots).
+    "decode_attention.cu" merge_parts(
+        read f32 partial[slots * heads * (2 + head_dim)], read index merges[3 * count], write store out[rows * heads * head_dim];
+        rows: u32, count: u32, slots: u32, heads: u32, head_dim: u32
+    ) on Grid::table(count, heads, 64);
 
     /// out = silu(gate)·up.
     "swiglu.cu" swiglu(read store gate_up[rows * 2 * ff], write store out[rows * ff]; rows: u32, ff: u32)

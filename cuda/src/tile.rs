@@ -56,6 +56,42 @@ pub(crate) const fn key_value_gradient_rows(head_dim: usize) -> usize {
     2 * ROWS + 2 * if head_dim > 128 { 16 } else { 32 }
 }
 
+/// Rows of all tiles of a block of `cached_attention`: queries, and keys and values of four warps.
+pub(crate) const fn cached_rows(head_dim: usize) -> usize {
+    16 + 4 * 2 * if head_dim > 128 { 16 } else { 32 }
+}
+
+/// The work of `cached_attention` over the keys of each row.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    /// (row, first key, 0 if the row has one part, else 1 + its slot) of each block.
+    pub(crate) parts: Vec<u32>,
+    /// (row, first slot, slots) of each row of several parts.
+    pub(crate) merges: Vec<u32>,
+    pub(crate) slots: usize,
+}
+
+impl Parts {
+    /// Keys of a part; a row's parts depend on its number of keys alone.
+    const KEYS: usize = 256;
+
+    pub(crate) fn of(spans: &[Span]) -> Self {
+        let mut all = Self::default();
+        for (row, span) in spans.iter().enumerate() {
+            let parts = (span.prefix_len + span.len).div_ceil(Self::KEYS).max(1);
+            if parts > 1 {
+                all.merges.extend([row, all.slots, parts].map(|x| x as u32));
+            }
+            for part in 0..parts {
+                let place = if parts > 1 { 1 + all.slots + part } else { 0 };
+                all.parts.extend([row, part * Self::KEYS, place].map(|x| x as u32));
+            }
+            all.slots += if parts > 1 { parts } else { 0 };
+        }
+        all
+    }
+}
+
 /// A span as kernels read it.
 pub(crate) fn narrow(span: &Span) -> [u32; 4] {
     [span.start, span.len, span.prefix_start, span.prefix_len].map(|x| x as u32)

@@ -8,7 +8,7 @@ use crate::backend::check_index;
 use crate::buffer::{Buffer, Index};
 use crate::error::Error;
 use crate::launch;
-use crate::tile;
+use crate::tile::{self, Parts};
 use crate::unit::Storage;
 
 impl CudaBackend {
@@ -263,10 +263,33 @@ impl TransformerBackend for CudaBackend {
     ) -> Result<(), Error> {
         let last = spans.iter().map(|s| (s.start + s.len).max(s.prefix_start + s.prefix_len)).max().unwrap_or(0);
         check_len("cache", cache.len, last * 2 * heads.kv_width())?;
-        let narrow = |s: &Span| [s.start, s.len, s.prefix_start, s.prefix_len].map(|x| x as u32);
-        let index = self.index(&spans.iter().flat_map(narrow).collect::<Vec<_>>())?;
+        tile::check(heads)?;
+        let work = Parts::of(spans);
+        let index = self.index(&spans.iter().flat_map(tile::narrow).collect::<Vec<_>>())?;
+        let (parts, merges) = (self.index(&work.parts)?, self.index(&work.merges)?);
+        let (rows, blocks, count, slots) = (spans.len(), work.parts.len() / 3, work.merges.len() / 3, work.slots);
         let Heads { heads, kv_heads, head_dim } = heads;
-        launch::cached_attention(&self.device, qkv, cache, &index, out, spans.len(), heads, kv_heads, head_dim, last)
+        let (device, mut partial) = (&self.device, self.zeros(slots * heads * (2 + head_dim))?);
+        launch::cached_attention(
+            device,
+            qkv,
+            cache,
+            &index,
+            &parts,
+            out,
+            &mut partial,
+            rows,
+            blocks,
+            slots,
+            heads,
+            kv_heads,
+            head_dim,
+            last,
+        )?;
+        if count == 0 {
+            return Ok(());
+        }
+        launch::merge_parts(device, &partial, &merges, out, rows, count, slots, heads, head_dim)
     }
 
     fn swiglu(&self, gate_up: &Buffer, (rows, ff): (usize, usize), out: &mut Buffer) -> Result<(), Error> {

@@ -168,4 +168,112 @@ fn attention_of_a_group_alone<B: TransformerBackend<Real = f32>>(device: &B, _: 
     assert_eq!(part[70 * q_width..], all[78 * q_width..]);
 }
 
-on_every_device!(attention, attention_backward, attention_with_large_scores, attention_of_a_group_alone);
+/// Heads, and rows of cached keys: alone, behind prompts that several share, over one part of the keys and over many.
+fn cached_cases() -> Vec<(Heads, Vec<Span>)> {
+    let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
+    let span = |start, len, prefix_start, prefix_len| Span { start, len, prefix_start, prefix_len };
+    let few = vec![span(0, 1, 0, 0), span(40, 2, 3, 37), span(50, 65, 3, 37)];
+    let many = vec![span(0, 257, 0, 0), span(700, 130, 300, 400), span(840, 1, 300, 256), span(840, 1, 300, 255)];
+    vec![
+        (heads(2, 2, 2), few.clone()),
+        (heads(7, 1, 8), many.clone()),
+        (heads(4, 2, 30), few.clone()),
+        (heads(2, 1, 64), many),
+        (heads(17, 1, 96), few.clone()),
+        (heads(2, 1, 128), vec![span(2, 300, 0, 2)]),
+        (heads(1, 1, 200), few),
+        (heads(2, 1, 16), Vec::new()),
+    ]
+}
+
+/// A cache whose rows outside of all spans are NaN.
+fn cache<B: TransformerBackend<Real = f32>>(device: &B, spans: &[Span], heads: Heads) -> (B::Buffer, Vec<f64>) {
+    let (width, capacity) = (2 * heads.kv_width(), 900);
+    let mut values = normals(6, capacity * width);
+    for (row, values) in values.chunks_exact_mut(width).enumerate() {
+        let within = |start: usize, len: usize| (start..start + len).contains(&row);
+        if !spans.iter().any(|s| within(s.start, s.len) || within(s.prefix_start, s.prefix_len)) {
+            values.fill(f32::NAN);
+        }
+    }
+    stored(device, Role::Activation, &values)
+}
+
+fn cached_attention<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance) {
+    for (heads, spans) in cached_cases() {
+        let (qkv, kept) = poisoned(device, &normals(7, spans.len() * heads.qkv_width()));
+        let (cache, cache_kept) = cache(device, &spans, heads);
+        let mut out = unwritten(device, spans.len() * heads.q_width());
+        device.cached_attention(&qkv, &cache, &spans, heads, &mut out).unwrap();
+        let mut want = vec![0.0; spans.len() * heads.q_width()];
+        CpuBackend::<f64>::reference().cached_attention(&kept, &cache_kept, &spans, heads, &mut want).unwrap();
+        assert_close(&format!("out, {heads:?}"), &numbers(device, &out), &want, rounded(tolerance));
+        // Each row by itself.
+        let got = bits(device, &out);
+        for (row, (span, got)) in spans.iter().zip(got.chunks_exact(heads.q_width())).enumerate() {
+            let kept: Vec<f32> =
+                kept[row * heads.qkv_width()..][..heads.qkv_width()].iter().map(|x| *x as f32).collect();
+            let (qkv, _) = stored(device, Role::Activation, &kept);
+            let mut out = unwritten(device, heads.q_width());
+            device.cached_attention(&qkv, &cache, &[*span], heads, &mut out).unwrap();
+            assert_eq!(bits(device, &out), got, "row {row} alone, {heads:?}");
+        }
+    }
+}
+
+/// Rows fed through the cache one by one attend as all of them at once do.
+fn the_cache_changes_nothing<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance) {
+    for (heads, layout) in [
+        (Heads { heads: 7, kv_heads: 1, head_dim: 8 }, layout(&[&[5, 2, 1, 70], &[3]])),
+        (Heads { heads: 4, kv_heads: 2, head_dim: 30 }, layout(&[&[5, 2]])),
+    ] {
+        let rows = layout.rows();
+        let (qkv, _) = stored(device, Role::Activation, &normals(8, rows * heads.qkv_width()));
+        let want = numbers(device, &forward(device, &qkv, &layout, heads).0);
+        let slots: Vec<u32> = (0..rows as u32).map(|row| 2 * row + 1).collect();
+        let mut cache = unwritten(device, 3 * rows * 2 * heads.kv_width());
+        device.cache_store(&qkv, &(0..rows as u32).collect::<Vec<_>>(), heads, &mut cache).unwrap();
+        let steps = |s: &Span| (1..=s.len).map(|len| Span { len, ..*s }).collect::<Vec<_>>();
+        let spans: Vec<Span> = layout.spans.iter().flat_map(steps).collect();
+        let mut out = unwritten(device, rows * heads.q_width());
+        device.cached_attention(&qkv, &cache, &spans, heads, &mut out).unwrap();
+        assert_close("out", &numbers(device, &out), &want, rounded(tolerance));
+        // What a slot holds is what the row has.
+        device.cache_store(&qkv, &slots, heads, &mut cache).unwrap();
+        let (cache, qkv) = (numbers(device, &cache), numbers(device, &qkv));
+        for (row, &slot) in slots.iter().enumerate() {
+            let (kept, width) = (2 * heads.kv_width(), heads.qkv_width());
+            assert_eq!(cache[slot as usize * kept..][..kept], qkv[row * width + heads.q_width()..][..kept]);
+        }
+    }
+}
+
+fn errors<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    let heads = Heads { heads: 2, kv_heads: 1, head_dim: 8 };
+    let layout = layout(&[&[3, 2]]);
+    let zeros = |len| device.zeros_for(Role::Activation, len).unwrap();
+    let (rows, width, q_width) = (layout.rows(), heads.qkv_width(), heads.q_width());
+    let mut sums = device.zeros(rows * heads.heads).unwrap();
+    let mut broken = layout.clone();
+    broken.spans[1].prefix_start = 4;
+    assert!(device.attention(&zeros(rows * width), &broken, heads, &mut zeros(rows * q_width), &mut sums).is_err());
+    assert!(device.attention(&zeros(rows * width - 1), &layout, heads, &mut zeros(rows * q_width), &mut sums).is_err());
+    assert!(device.attention(&zeros(rows * width), &layout, heads, &mut zeros(rows * q_width - 1), &mut sums).is_err());
+    let [qkv, out, d_out] = [rows * width, rows * q_width, rows * q_width].map(zeros);
+    let mut short = zeros(rows * width - 1);
+    assert!(device.attention_backward(&qkv, &out, &sums, &d_out, &layout, heads, &mut short).is_err());
+    assert!(device.cache_store(&zeros(width), &[4], heads, &mut zeros(4 * 2 * heads.kv_width())).is_err());
+    let beyond = Span { start: 2, len: 3, ..Span::default() };
+    let cache = zeros(4 * 2 * heads.kv_width());
+    assert!(device.cached_attention(&zeros(width), &cache, &[beyond], heads, &mut zeros(q_width)).is_err());
+}
+
+on_every_device!(
+    attention,
+    attention_backward,
+    attention_with_large_scores,
+    attention_of_a_group_alone,
+    cached_attention,
+    the_cache_changes_nothing,
+    errors,
+);
