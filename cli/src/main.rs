@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
-use flowrl_cli::commands::{compare, eval, loss, pretrain, sample, score, sweep, train};
+use flowrl_cli::commands::{compare, doctor, eval, loss, pretrain, sample, score, sweep, train};
 use flowrl_cli::say;
 
 /// Train a language model to match a reward distribution instead of collapsing onto one answer (FlowRL).
@@ -28,6 +28,8 @@ enum Command {
     Compare(compare::CompareArgs),
     Sweep(sweep::SweepArgs),
     Pretrain(pretrain::PretrainArgs),
+    /// Say whether a GPU can train here, and what is missing; the exit status is 0 or 1
+    Doctor,
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -45,6 +47,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Sweep(args) => return sweep::run(args, cli.json),
         Command::Compare(args) => compare::run(args, cli.json)?,
         Command::Pretrain(args) => pretrain::run(args, cli.json)?,
+        Command::Doctor => return doctor::run(cli.json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "flowrl-cli", &mut script);

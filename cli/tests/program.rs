@@ -294,7 +294,7 @@ fn completion_scripts_and_help() {
         assert!(ok(&["completions", shell], &d).contains("flowrl-cli"));
     }
     let help = ok(&["--help"], &d);
-    for command in ["train", "eval", "sample", "score", "loss", "pretrain", "compare", "completions"] {
+    for command in ["train", "eval", "sample", "score", "loss", "pretrain", "compare", "doctor", "completions"] {
         assert!(help.contains(command), "{command}");
     }
 }

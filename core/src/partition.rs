@@ -50,13 +50,6 @@ impl PartitionOptions {
     }
 }
 
-struct Layer<B: Backend> {
-    weight: Parameter<B>,
-    bias: Parameter<B>,
-    /// γ and β, where there is layer normalisation.
-    norm: Option<(Parameter<B>, Parameter<B>)>,
-}
-
 /// What the forward pass of one hidden layer leaves for the backward pass.
 struct Activation<B: Backend> {
     pre: B::Buffer,
@@ -83,7 +76,8 @@ pub struct PartitionNetwork<B: Backend> {
     name: String,
     width: usize,
     options: PartitionOptions,
-    layers: Vec<Layer<B>>,
+    /// Of each layer weight and bias, and γ and β of the normalisation after it.
+    parameters: Vec<Parameter<B>>,
     activations: Vec<Activation<B>>,
     delta: [B::Buffer; 2],
     output: B::Buffer,
@@ -114,7 +108,7 @@ impl<B: Backend> PartitionNetwork<B> {
         let stream = Stream::new(seed, Purpose::Init);
         let bound = 1.0 / libm::sqrt(width as f64);
         let count = options.layers.max(1);
-        let mut layers = Vec::with_capacity(count);
+        let mut parameters = Vec::new();
         for i in 0..count {
             let last = i + 1 == count;
             let outputs = if last { 1 } else { width };
@@ -125,26 +119,22 @@ impl<B: Backend> PartitionNetwork<B> {
                 let value = |j: usize| bound * (2.0 * stream.uniform(i as u32, row as u32, j as u32) - 1.0);
                 (0..len).map(|j| B::Real::of(value(j))).collect()
             };
-            let parameter =
-                |what: &str, value: &[B::Real]| Parameter::new(backend, format!("{name}.{i}.{what}"), value);
-            let norm = if options.layer_norm && !last {
-                let ones = vec![B::Real::of(1.0); width];
-                let zeros = vec![B::Real::of(0.0); width];
-                Some((parameter("norm.weight", &ones)?, parameter("norm.bias", &zeros)?))
-            } else {
-                None
+            let mut add = |what: &str, value: &[B::Real]| -> Result<(), B::Error> {
+                parameters.push(Parameter::new(backend, format!("{name}.{i}.{what}"), value)?);
+                Ok(())
             };
-            layers.push(Layer {
-                weight: parameter("weight", &draw(0, outputs * width))?,
-                bias: parameter("bias", &draw(1, outputs))?,
-                norm,
-            });
+            add("weight", &draw(0, outputs * width))?;
+            add("bias", &draw(1, outputs))?;
+            if options.layer_norm && !last {
+                add("norm.weight", &vec![B::Real::of(1.0); width])?;
+                add("norm.bias", &vec![B::Real::of(0.0); width])?;
+            }
         }
         Ok(Self {
             name: name.into(),
             width,
             options,
-            layers,
+            parameters,
             activations: Vec::new(),
             delta: [backend.zeros(0)?, backend.zeros(0)?],
             output: backend.zeros(0)?,
@@ -160,13 +150,22 @@ impl<B: Backend> PartitionNetwork<B> {
         self.width
     }
 
+    fn layers(&self) -> usize {
+        self.parameters.len().div_ceil(self.stride())
+    }
+
+    /// Tensors of a layer; the last has no normalisation.
+    const fn stride(&self) -> usize {
+        if self.options.layer_norm { 4 } else { 2 }
+    }
+
     fn reserve(&mut self, backend: &B, prompts: usize) -> Result<(), B::Error> {
         if prompts <= self.capacity {
             return Ok(());
         }
         let size = prompts * self.width;
         self.activations.clear();
-        for _ in 1..self.layers.len() {
+        for _ in 1..self.layers() {
             let (normed, rows) = if self.options.layer_norm { (size, prompts) } else { (0, 0) };
             self.activations.push(Activation {
                 pre: backend.zeros(size)?,
@@ -195,23 +194,25 @@ impl<B: Backend> PartitionNetwork<B> {
         training: Option<(u32, u32)>,
     ) -> Result<Vec<B::Real>, B::Error> {
         self.reserve(backend, prompts)?;
-        let Self { layers, activations, width, options, output, stream, .. } = self;
+        let stride = self.stride();
+        let Self { parameters, activations, width, options, output, stream, .. } = self;
         let mask = |(step, first_row)| DropoutMask { rate: options.dropout, stream: *stream, step, first_row };
         self.dropout = training.filter(|_| options.dropout > 0.0).map(mask);
         let shape = (prompts, *width);
-        for (i, layer) in layers.iter().enumerate() {
+        for (i, layer) in parameters.chunks(stride).enumerate() {
+            let [weight, bias, norm @ ..] = layer else { unreachable!("a layer has a weight and a bias") };
             let (before, rest) = activations.split_at_mut(i);
             let input = before.last().map_or(hidden, |a| &a.out);
             let linear = |y: &mut B::Buffer, outputs: usize| {
                 let shape = LinearShape { rows: prompts, inputs: *width, outputs };
-                backend.linear(input, &layer.weight.value, Some(&layer.bias.value), y, shape, false)
+                backend.linear(input, &weight.value, Some(&bias.value), y, shape, false)
             };
             let Some(a) = rest.first_mut() else {
                 linear(output, 1)?;
                 break;
             };
             linear(&mut a.pre, *width)?;
-            if let Some((gamma, beta)) = &layer.norm {
+            if let [gamma, beta] = norm {
                 backend.gelu(&a.pre, &mut a.gelu, prompts * *width)?;
                 let (mean, inv_std) = (&mut a.mean, &mut a.inv_std);
                 backend.layer_norm(&a.gelu, &gamma.value, &beta.value, &mut a.out, mean, inv_std, shape, NORM_EPS)?;
@@ -240,32 +241,32 @@ impl<B: Backend> PartitionNetwork<B> {
         d_hidden: Option<&mut B::Buffer>,
     ) -> Result<(), B::Error> {
         let prompts = d_log_z.len();
-        let width = self.width;
+        let (width, stride, layers) = (self.width, self.stride(), self.layers());
         let shape = (prompts, width);
         backend.write(&mut self.output, 0, d_log_z)?;
         let [upstream, downstream] = &mut self.delta;
         let (mut upstream, mut downstream) = (upstream, downstream);
-        for i in (0..self.layers.len()).rev() {
-            let (before, rest) = self.layers.split_at_mut(i);
-            let layer = &mut rest[0];
+        for i in (0..layers).rev() {
+            let (before, rest) = self.parameters.split_at_mut(i * stride);
+            let [weight, bias, ..] = rest else { unreachable!("a layer has a weight and a bias") };
             let last = i == self.activations.len();
             let linear = LinearShape { rows: prompts, inputs: width, outputs: if last { 1 } else { width } };
             let input = if i == 0 { hidden } else { &self.activations[i - 1].out };
             let dy = if last { &self.output } else { &*upstream };
-            backend.linear_backward_weight(dy, input, &mut layer.weight.grad, Some(&mut layer.bias.grad), linear)?;
-            let Some(below) = before.last_mut() else {
+            backend.linear_backward_weight(dy, input, &mut weight.grad, Some(&mut bias.grad), linear)?;
+            if i == 0 {
                 if let Some(d_hidden) = d_hidden {
-                    backend.linear_backward_input(dy, &layer.weight.value, d_hidden, linear, false)?;
+                    backend.linear_backward_input(dy, &weight.value, d_hidden, linear, false)?;
                 }
                 break;
-            };
-            backend.linear_backward_input(dy, &layer.weight.value, downstream, linear, false)?;
+            }
+            backend.linear_backward_input(dy, &weight.value, downstream, linear, false)?;
             (upstream, downstream) = (downstream, upstream);
             let a = &self.activations[i - 1];
             if let Some(mask) = self.dropout {
                 backend.dropout(upstream, shape, of_layer(mask, i - 1))?;
             }
-            if let Some((gamma, beta)) = &mut below.norm {
+            if let [_, _, gamma, beta] = &mut before[(i - 1) * stride..] {
                 let (dg, db) = (&mut gamma.grad, &mut beta.grad);
                 backend.layer_norm_backward(&a.gelu, &gamma.value, &a.mean, &a.inv_std, upstream, dg, db, shape)?;
             }
@@ -275,19 +276,14 @@ impl<B: Backend> PartitionNetwork<B> {
     }
 
     /// Every tensor, in a fixed order.
-    pub fn parameters(&self) -> impl Iterator<Item = &Parameter<B>> {
-        self.layers.iter().flat_map(|layer| {
-            let norm = layer.norm.iter().flat_map(|(gamma, beta)| [gamma, beta]);
-            [&layer.weight, &layer.bias].into_iter().chain(norm)
-        })
+    #[must_use]
+    pub fn parameters(&self) -> &[Parameter<B>] {
+        &self.parameters
     }
 
     /// Every tensor, mutable, in the same order.
-    pub fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter<B>> {
-        self.layers.iter_mut().flat_map(|layer| {
-            let norm = layer.norm.iter_mut().flat_map(|(gamma, beta)| [gamma, beta]);
-            [&mut layer.weight, &mut layer.bias].into_iter().chain(norm)
-        })
+    pub fn parameters_mut(&mut self) -> &mut [Parameter<B>] {
+        &mut self.parameters
     }
 
     /// ‖gradient‖ over all tensors.
@@ -318,7 +314,7 @@ impl<B: Backend> PartitionNetwork<B> {
     /// # Errors
     /// Where the device failed.
     pub fn zero_grad(&mut self, backend: &B) -> Result<(), B::Error> {
-        self.parameters_mut().try_for_each(|parameter| parameter.zero_grad(backend))
+        self.parameters.iter_mut().try_for_each(|parameter| parameter.zero_grad(backend))
     }
 }
 
@@ -357,18 +353,18 @@ mod tests {
             hidden[i] = x;
             assert!(((up - down) / (2.0 * h) - d_hidden[i]).abs() < 1e-7, "d_hidden[{i}]");
         }
-        let count = network.parameters().count();
+        let count = network.parameters().len();
         for p in 0..count {
-            let len = network.parameters().nth(p).unwrap().len;
+            let len = network.parameters()[p].len;
             for i in 0..len {
                 let mut at = |shift: f64| {
-                    network.parameters_mut().nth(p).unwrap().value[i] += shift;
+                    network.parameters_mut()[p].value[i] += shift;
                     let value = loss(&mut network, &hidden);
-                    network.parameters_mut().nth(p).unwrap().value[i] -= shift;
+                    network.parameters_mut()[p].value[i] -= shift;
                     value
                 };
                 let want = (at(h) - at(-h)) / (2.0 * h);
-                let parameter = network.parameters().nth(p).unwrap();
+                let parameter = &network.parameters()[p];
                 assert!(
                     (want - parameter.grad[i]).abs() < 1e-7,
                     "{}[{i}]: {want} {}",

@@ -56,8 +56,7 @@ asm(".text\n"
     "popq %r12\n"
     "popq %rbx\n"
     "popq %rbp\n"
-    // Fibers mostly wait at one place, so that processors predict this return and those after it as if there had been
-    // no switch.
+    // Fibers mostly wait at one place, so processors predict this return and those after it as without a switch.
     "ret\n");
 #else
 asm(".text\n"
@@ -100,21 +99,19 @@ constexpr size_t STACK_BYTES = 512 << 10;
 #else
 constexpr size_t STACK_BYTES = 64 << 10;
 #endif
-/// Memory below a stack in which an overflow does no harm until it is seen. Below it lies a page that cannot be
-/// touched.
+/// Below a stack lies memory in which an overflow does no harm until it is seen, and below that some that cannot be
+/// touched: 64 KiB, as the pages of some systems are.
 constexpr size_t SLACK_BYTES = 64 << 10;
 constexpr size_t GUARD_BYTES = 64 << 10;
 constexpr uint64_t CANARY = 0x5bd1e995c0ffee11;
 
-/// A stack and what is saved of the computation on it. A thread of the operating system is one too, without a stack of
-/// ours.
+/// A stack and what is saved of the computation on it. A thread of the operating system is one too, on its own stack.
 class Fiber {
 public:
     /// The fiber of the running thread of the operating system.
     Fiber() = default;
 
-    /// A fiber with a stack of its own; `number` places its frames so that stacks do not compete for the same lines of
-    /// the cache.
+    /// A fiber with a new stack; by its number its frames lie so that stacks do not compete for lines of the cache.
     explicit Fiber(size_t number) : colour_(number % 32 * 128) {
         void* const map = mmap(nullptr, MAP_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (map == MAP_FAILED) return;
@@ -150,8 +147,7 @@ public:
         context_.uc_link = nullptr;
         makecontext(&context_, entry, 0);
 #elif defined(__x86_64__)
-        // Six registers, the address to go to, and an empty return address; a function expects the stack at 8
-        // modulo 16.
+        // Six registers, the address to go to, an empty return address; a function expects the stack at 8 modulo 16.
         void** const frame = reinterpret_cast<void**>(top - 16) - 6;
         memset(frame, 0, 8 * sizeof(void*));
         frame[6] = reinterpret_cast<void*>(entry);
@@ -164,8 +160,7 @@ public:
 #endif
     }
 
-    /// Goes on with another fiber, until one switches back to this. A fiber that is `done` never goes on; it is
-    /// prepared anew.
+    /// Goes on with another fiber, until one switches back to this: never, if this is `done`.
     void switch_to(Fiber& next, [[maybe_unused]] bool done = false) {
 #ifdef EMULATOR_ASAN
         next.origin_ = this;

@@ -1,57 +1,85 @@
-// Causal attention over packed spans with grouped queries (Ainslie et al., arXiv 2305.13245) and online softmax (Milakov and
-// Gimelshein, arXiv 1805.02867): scores of a warp's 32 keys are held at a time, never a row of them.
-//
-// A row of qkv is (heads + 2·kv_heads)·head_dim: queries, keys, values. `spans` are (start, len, prefix_start, prefix_len): a row of
-// a span attends to its prefix and to the rows of its span up to itself. `tiles` are (span, first row in it): a block has one tile
-// of 64 queries and one head, a warp every 4th of them.
+// Causal attention over packed spans, out = softmax(q·kᵀ/√d)·v, each span attending to its prefix and causally to itself. Scores
+// are held one tile of keys at a time (Dao et al., FlashAttention, arXiv 2205.14135).
+#include "tile.cuh"
 
-extern "C" __global__ void attention(const store* qkv, const u32* spans, const u32* tiles, store* out, float* log_sum_exp, u32 rows,
-                                     u32 count, u32 blocks, u32 heads, u32 kv_heads, u32 head_dim) {
-    SHARED(float, queries, 4 * 256);
-    const u32* span = spans + 4 * tiles[2 * blockIdx.x];
-    u32 start = span[0], len = span[1], prefix_start = span[2], prefix_len = span[3], first = tiles[2 * blockIdx.x + 1];
-    u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, head = blockIdx.y, kv_head = head / (heads / kv_heads);
+// One tile of queries of one head. Tiles start with their span, so no row's sums depend on what else is packed.
+template <u32 D, u32 KEYS>
+__device__ __forceinline__ void attend(const store* qkv, const u32* spans, const u32* tiles, store* out, float* log_sum_exp, u32 heads,
+                       u32 kv_heads, u32 head_dim) {
+    DYNAMIC_SHARED(store, queries);
+    store* keys = queries + TILE_ROWS * Stride<D>::ROW;
+    store* values = keys + KEYS * Stride<D>::ROW;
+    Span span = span_at(spans, tiles[2 * blockIdx.x]);
+    u32 first = tiles[2 * blockIdx.x + 1], head = blockIdx.y, thread = threadIdx.x;
+    u32 count = min(TILE_ROWS, span.len - first);
     u64 width = (u64)(heads + 2 * kv_heads) * head_dim;
-    const store* keys = qkv + (u64)(heads + kv_head) * head_dim;
-    const store* values = keys + (u64)kv_heads * head_dim;
+    u32 key = (heads + head / (heads / kv_heads)) * head_dim, value = key + kv_heads * head_dim;
+    const store* query = qkv + (span.start + first) * width + head * head_dim;
+    auto load = [&](store* tile, KeyTile rows, u32 offset) {
+        auto row = [&](u32 i) { return i < rows.count ? qkv + (rows.row + i) * width + offset : nullptr; };
+        load_tile<KEYS, D>(tile, row, qkv, head_dim, thread, TILE_THREADS);
+        end_copies();
+    };
+
+    u32 count_tiles = key_tiles<KEYS>(span, first + count - 1);
+    auto query_row = [&](u32 i) { return i < count ? query + i * width : nullptr; };
+    load_tile<TILE_ROWS, D>(queries, query_row, qkv, head_dim, thread, TILE_THREADS);
+    load(keys, key_tile<KEYS>(span, first, 0), key);
+
+    u32 warp_row = thread / 32 * WARP_ROWS, lane = thread % 32;
     float scale = 1.0f / sqrtf((float)head_dim);
-    float* q = queries + warp * 256;
-    for (u32 own = first + warp; own < first + 64 && own < len; own += 4) {
-        u64 row = start + own;
-        __syncwarp(ALL_LANES);
-        for (u32 i = lane; i < head_dim; i += 32) q[i] = to_float(qkv[row * width + head * head_dim + i]);
-        __syncwarp(ALL_LANES);
-        float largest = -INFINITY_F, total = 0.0f, sum[8];
-        for (int k = 0; k < 8; k++) sum[k] = 0.0f;
-        u32 seen = prefix_len + own + 1;
-        for (u32 base = 0; base < seen; base += 32) {
-            u32 j = base + lane;
-            float score = -INFINITY_F;
-            u64 at = (u64)(j < prefix_len ? prefix_start + j : start + j - prefix_len) * width;
-            if (j < seen) {
-                float dot = 0.0f;
-                for (u32 i = 0; i < head_dim; i++) dot += q[i] * to_float(keys[at + i]);
-                score = dot * scale;
-            }
-            float next = Max()(warp_reduce(score, Max()), largest);
-            float shrink = exp2_approx((largest - next) * LOG2_E), p = exp2_approx((score - next) * LOG2_E);
-            largest = next;
-            total = total * shrink + warp_reduce(p, Add());
-            for (int k = 0; k < 8; k++) sum[k] *= shrink;
-            u32 here = seen - base < 32 ? seen - base : 32;
-            for (u32 other = 0; other < here; other++) {
-                float weight = __shfl_sync(ALL_LANES, p, other);
-                u64 from = __shfl_sync(ALL_LANES, at, other);
-                for (u32 k = 0; k < 8; k++) {
-                    u32 i = k * 32 + lane;
-                    if (i < head_dim) sum[k] += weight * to_float(values[from + i]);
-                }
-            }
-        }
-        for (u32 k = 0; k < 8; k++) {
-            u32 i = k * 32 + lane;
-            if (i < head_dim) put(&out[(row * heads + head) * head_dim + i], sum[k] / total);
-        }
-        if (lane == 0) log_sum_exp[row * heads + head] = largest + logf(total);
+    float sums[D / 8][4] = {}, max_score[2] = {-INFINITY_F, -INFINITY_F}, sum[2] = {};
+    for (u32 i = 0; i < count_tiles; ++i) {
+        KeyTile tile = key_tile<KEYS>(span, first, i);
+        // While one of keys and values is used, the other is on its way.
+        load(values, tile, value);
+        wait_copies<1>();
+        __syncthreads();
+        float s[KEYS / 8][4] = {};
+        add_product_of_rows<D>(s, queries + warp_row * Stride<D>::ROW, keys);
+        __syncthreads();
+        if (i + 1 < count_tiles) load(keys, key_tile<KEYS>(span, first, i + 1), key);
+        else end_copies();
+        if (tile.seen < (int)KEYS) hide(s, tile, warp_row);
+        soften(s, sums, max_score, sum, scale * LOG2_E);
+        wait_copies<1>();
+        __syncthreads();
+        add_product<D>(sums, s, values);
+        __syncthreads();
     }
+
+    float inverse[2];
+    for (u32 i = 0; i < 2; ++i) {
+        float total = sum_of_row(sum[i]);
+        inverse[i] = 1.0f / total;
+        u32 row = warp_row + lane / 4 + 8 * i;
+        if (lane % 4 == 0 && row < count) log_sum_exp[(u64)(span.start + first + row) * heads + head] = max_score[i] * scale + logf(total);
+    }
+    if (warp_row >= count) return;
+    u64 out_width = (u64)heads * head_dim;
+    store* to = out + (span.start + first + warp_row) * out_width + head * head_dim;
+    put_result(to, out_width, sums, inverse, count - warp_row, head_dim);
+}
+
+// qkv is (rows, (heads + 2·kv_heads)·head_dim), spans (count, 4), tiles (blocks, 2) of a span and the first of up to 64 rows in it,
+// out (rows, heads·head_dim), log_sum_exp (rows, heads) of natural logarithms. Grid (blocks, heads); head_dim at most 64.
+extern "C" __global__ void __launch_bounds__(128) attention_64(const store* qkv, const u32* spans, const u32* tiles, store* out,
+                                                               float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
+                                                               u32 kv_heads, u32 head_dim) {
+    if (head_dim <= 16) attend<16, 64>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
+    else attend<64, 64>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
+}
+
+// The same for head_dim at most 128.
+extern "C" __global__ void __launch_bounds__(128) attention_128(const store* qkv, const u32* spans, const u32* tiles, store* out,
+                                                                float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
+                                                                u32 kv_heads, u32 head_dim) {
+    attend<128, 64>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
+}
+
+// The same for head_dim at most 256.
+extern "C" __global__ void __launch_bounds__(128) attention_256(const store* qkv, const u32* spans, const u32* tiles, store* out,
+                                                                float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
+                                                                u32 kv_heads, u32 head_dim) {
+    attend<256, 32>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
 }

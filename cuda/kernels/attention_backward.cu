@@ -1,122 +1,227 @@
-// The backward pass of attention: with p = exp(s − lse) and D = d_out·out, ds = p·(d_out·v − D)/√d, dq = Σ ds·k, dk = Σ ds·q,
-// dv = Σ p·d_out. Scores are computed again; nothing is added by atomics.
+// Gradients of causal attention. With p = exp(s − log Σ exp) and inner = d_out·out of a row: dv = pᵀ·d_out,
+// ds = p·(d_out·vᵀ − inner)/√d, dq = ds·k, dk = dsᵀ·q. Each result is summed by one block in a fixed order: those of queries over
+// the keys they see, those of keys over the queries that see them (Dao, FlashAttention-2, arXiv 2307.08691).
+#include "tile.cuh"
 
-extern "C" __global__ void attention_inner(const store* out, const store* d_out, float* inner, u32 rows, u32 heads, u32 head_dim) {
-    u64 at = ((u64)blockIdx.x * heads + blockIdx.y) * head_dim;
+// inner = d_out·out of each row and head, a warp for each. out and d_out are (pairs, head_dim), inner (pairs).
+extern "C" __global__ void attention_inner(const store* out, const store* d_out, float* inner, u64 pairs, u32 head_dim) {
+    u64 pair = (u64)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
+    if (pair >= pairs) return;
     float sum = 0.0f;
-    for (u32 i = threadIdx.x; i < head_dim; i += 32) sum += to_float(out[at + i]) * to_float(d_out[at + i]);
-    sum = warp_reduce(sum, Add());
-    if (threadIdx.x == 0) inner[(u64)blockIdx.x * heads + blockIdx.y] = sum;
-}
-
-extern "C" __global__ void attention_backward_query(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
-                                                    const u32* spans, const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks,
-                                                    u32 heads, u32 kv_heads, u32 head_dim) {
-    SHARED(float, queries, 4 * 256);
-    SHARED(float, upstream, 4 * 256);
-    const u32* span = spans + 4 * tiles[2 * blockIdx.x];
-    u32 start = span[0], len = span[1], prefix_start = span[2], prefix_len = span[3], first = tiles[2 * blockIdx.x + 1];
-    u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, head = blockIdx.y, kv_head = head / (heads / kv_heads);
-    u64 width = (u64)(heads + 2 * kv_heads) * head_dim;
-    const store* keys = qkv + (u64)(heads + kv_head) * head_dim;
-    const store* values = keys + (u64)kv_heads * head_dim;
-    float scale = 1.0f / sqrtf((float)head_dim);
-    float *q = queries + warp * 256, *d = upstream + warp * 256;
-    for (u32 own = first + warp; own < first + 64 && own < len; own += 4) {
-        u64 row = start + own;
-        __syncwarp(ALL_LANES);
-        for (u32 i = lane; i < head_dim; i += 32) {
-            q[i] = to_float(qkv[row * width + head * head_dim + i]);
-            d[i] = to_float(d_out[(row * heads + head) * head_dim + i]);
-        }
-        __syncwarp(ALL_LANES);
-        float lse = log_sum_exp[row * heads + head], dot_out = inner[row * heads + head], sum[8];
-        for (int k = 0; k < 8; k++) sum[k] = 0.0f;
-        u32 seen = prefix_len + own + 1;
-        for (u32 base = 0; base < seen; base += 32) {
-            u32 j = base + lane;
-            u64 at = (u64)(j < prefix_len ? prefix_start + j : start + j - prefix_len) * width;
-            float ds = 0.0f;
-            if (j < seen) {
-                float score = 0.0f, dv = 0.0f;
-                for (u32 i = 0; i < head_dim; i++) score += q[i] * to_float(keys[at + i]), dv += d[i] * to_float(values[at + i]);
-                ds = exp2_approx((score * scale - lse) * LOG2_E) * (dv - dot_out) * scale;
-            }
-            u32 here = seen - base < 32 ? seen - base : 32;
-            for (u32 other = 0; other < here; other++) {
-                float weight = __shfl_sync(ALL_LANES, ds, other);
-                u64 from = __shfl_sync(ALL_LANES, at, other);
-                for (u32 k = 0; k < 8; k++) {
-                    u32 i = k * 32 + lane;
-                    if (i < head_dim) sum[k] += weight * to_float(keys[from + i]);
-                }
-            }
-        }
-        for (u32 k = 0; k < 8; k++) {
-            u32 i = k * 32 + lane;
-            if (i < head_dim) put(&d_qkv[row * width + head * head_dim + i], sum[k]);
-        }
+    for (u32 i = threadIdx.x % 32; i < head_dim; i += 32) {
+        sum += to_float(out[pair * head_dim + i]) * to_float(d_out[pair * head_dim + i]);
     }
+    sum = warp_reduce(sum, Add());
+    if (threadIdx.x % 32 == 0) inner[pair] = sum;
 }
 
-extern "C" __global__ void attention_backward_key_value(const store* qkv, const float* log_sum_exp, const store* d_out,
-                                                        const float* inner, const u32* spans, const u32* tiles, const u32* starts,
-                                                        const u32* followers, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads,
-                                                        u32 kv_heads, u32 head_dim) {
-    SHARED(float, key_rows, 4 * 256);
-    SHARED(float, value_rows, 4 * 256);
-    u32 number = tiles[2 * blockIdx.x], first = tiles[2 * blockIdx.x + 1];
-    u32 start = spans[4 * number], len = spans[4 * number + 1];
-    u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, kv_head = blockIdx.y, group = heads / kv_heads;
-    u64 width = (u64)(heads + 2 * kv_heads) * head_dim, key_at = (u64)(heads + kv_head) * head_dim;
-    u64 value_at = key_at + (u64)kv_heads * head_dim;
+// Where the parts of a row of qkv and of a row of out are.
+struct Rows {
+    u64 width, out_width;
+    u32 key, value;
+};
+
+__device__ __forceinline__ Rows rows_of(u32 heads, u32 kv_heads, u32 head_dim, u32 kv_head) {
+    u64 width = (u64)(heads + 2 * kv_heads) * head_dim;
+    u32 key = (heads + kv_head) * head_dim;
+    return Rows{width, (u64)heads * head_dim, key, key + kv_heads * head_dim};
+}
+
+// dq of one tile of queries of one head, over tiles of KEYS keys.
+template <u32 D, u32 KEYS>
+__device__ __forceinline__ void query_gradient(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
+                                               const u32* spans, const u32* tiles, store* d_qkv, u32 heads, u32 kv_heads, u32 head_dim) {
+    DYNAMIC_SHARED(store, queries);
+    store* d_outs = queries + TILE_ROWS * Stride<D>::ROW;
+    store* keys = d_outs + TILE_ROWS * Stride<D>::ROW;
+    store* values = keys + KEYS * Stride<D>::ROW;
+    Span span = span_at(spans, tiles[2 * blockIdx.x]);
+    u32 first = tiles[2 * blockIdx.x + 1], head = blockIdx.y, thread = threadIdx.x, lane = thread % 32;
+    u32 count = min(TILE_ROWS, span.len - first), warp_row = thread / 32 * WARP_ROWS;
+    Rows at = rows_of(heads, kv_heads, head_dim, head / (heads / kv_heads));
+    u64 start = span.start + first;
+    const store* query = qkv + start * at.width + head * head_dim;
+    const store* d_outs_from = d_out + start * at.out_width + head * head_dim;
+    auto query_row = [&](u32 i) { return i < count ? query + i * at.width : nullptr; };
+    auto d_out_row = [&](u32 i) { return i < count ? d_outs_from + i * at.out_width : nullptr; };
+    load_tile<TILE_ROWS, D>(queries, query_row, qkv, head_dim, thread, TILE_THREADS);
+    load_tile<TILE_ROWS, D>(d_outs, d_out_row, qkv, head_dim, thread, TILE_THREADS);
+
+    float log_sum[2] = {}, own_inner[2] = {};
+    for (u32 i = 0; i < 2; ++i) {
+        u32 row = warp_row + lane / 4 + 8 * i;
+        if (row >= count) continue;
+        log_sum[i] = log_sum_exp[(start + row) * heads + head];
+        own_inner[i] = inner[(start + row) * heads + head];
+    }
     float scale = 1.0f / sqrtf((float)head_dim);
-    float *key = key_rows + warp * 256, *value = value_rows + warp * 256;
-    for (u32 own = first + warp; own < first + 64 && own < len; own += 4) {
-        u32 row = start + own;
-        __syncwarp(ALL_LANES);
-        for (u32 i = lane; i < head_dim; i += 32) {
-            key[i] = to_float(qkv[row * width + key_at + i]);
-            value[i] = to_float(qkv[row * width + value_at + i]);
+    float dq[D / 8][4] = {};
+    u32 count_tiles = key_tiles<KEYS>(span, first + count - 1);
+    for (u32 i = 0; i < count_tiles; ++i) {
+        KeyTile tile = key_tile<KEYS>(span, first, i);
+        auto key_row = [&](u32 j) { return j < tile.count ? qkv + (tile.row + j) * at.width + at.key : nullptr; };
+        auto value_row = [&](u32 j) { return j < tile.count ? qkv + (tile.row + j) * at.width + at.value : nullptr; };
+        load_tile<KEYS, D>(keys, key_row, qkv, head_dim, thread, TILE_THREADS);
+        end_copies();
+        load_tile<KEYS, D>(values, value_row, qkv, head_dim, thread, TILE_THREADS);
+        end_copies();
+        wait_copies<1>();
+        __syncthreads();
+        float s[KEYS / 8][4] = {}, dp[KEYS / 8][4] = {};
+        add_product_of_rows<D>(s, queries + warp_row * Stride<D>::ROW, keys);
+        if (tile.seen < (int)KEYS) hide(s, tile, warp_row);
+        wait_copies<0>();
+        __syncthreads();
+        add_product_of_rows<D>(dp, d_outs + warp_row * Stride<D>::ROW, values);
+#pragma unroll
+        for (u32 m = 0; m < KEYS / 8; ++m) {
+#pragma unroll
+            for (u32 j = 0; j < 4; ++j) {
+                float p = exp2_approx((s[m][j] * scale - log_sum[j / 2]) * LOG2_E);
+                s[m][j] = p * (dp[m][j] - own_inner[j / 2]) * scale;
+            }
         }
-        __syncwarp(ALL_LANES);
-        float dk[8], dv[8];
-        for (int k = 0; k < 8; k++) dk[k] = dv[k] = 0.0f;
-        // Its own span's rows from this one on, then all rows of the spans whose prefix it is in.
-        for (u32 f = starts[number]; f <= starts[number + 1]; f++) {
-            bool is_own = f == starts[number];
-            const u32* other = spans + 4 * (is_own ? number : followers[f - 1]);
-            if (!is_own && (row < other[2] || row >= other[2] + other[3])) continue;
-            u32 from = is_own ? row : other[0], end = other[0] + other[1];
-            for (u32 g = 0; g < group; g++) {
-                u32 head = kv_head * group + g;
-                for (u32 base = from; base < end; base += 32) {
-                    u32 query = base + lane;
-                    float p = 0.0f, ds = 0.0f;
-                    if (query < end) {
-                        const store* q = qkv + query * width + head * head_dim;
-                        const store* d = d_out + ((u64)query * heads + head) * head_dim;
-                        float score = 0.0f, product = 0.0f;
-                        for (u32 i = 0; i < head_dim; i++) score += to_float(q[i]) * key[i], product += to_float(d[i]) * value[i];
-                        p = exp2_approx((score * scale - log_sum_exp[(u64)query * heads + head]) * LOG2_E);
-                        ds = p * (product - inner[(u64)query * heads + head]) * scale;
+        add_product<D>(dq, s, keys);
+        __syncthreads();
+    }
+    const float one[2] = {1.0f, 1.0f};
+    if (warp_row >= count) return;
+    put_result(d_qkv + (start + warp_row) * at.width + head * head_dim, at.width, dq, one, count - warp_row, head_dim);
+}
+
+// qkv and d_qkv are (rows, (heads + 2·kv_heads)·head_dim), of which the queries' part of d_qkv is overwritten; log_sum_exp and inner
+// (rows, heads), d_out (rows, heads·head_dim), spans (count, 4), tiles (blocks, 2) of a span and the first of up to 64 rows in it.
+// Grid (blocks, heads); head_dim at most 64.
+extern "C" __global__ void __launch_bounds__(128)
+    attention_backward_query_64(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
+                                const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
+                                u32 head_dim) {
+    if (head_dim <= 16) query_gradient<16, 64>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
+    else query_gradient<64, 64>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
+}
+
+// The same for head_dim at most 128.
+extern "C" __global__ void __launch_bounds__(128)
+    attention_backward_query_128(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
+                                 const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
+                                 u32 head_dim) {
+    query_gradient<128, 32>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
+}
+
+// The same for head_dim at most 256.
+extern "C" __global__ void __launch_bounds__(128)
+    attention_backward_query_256(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
+                                 const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
+                                 u32 head_dim) {
+    query_gradient<256, 32>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
+}
+
+// dk and dv of one tile of keys of one key head, over tiles of QUERIES queries of the span itself and of those that follow it, of
+// every query head of the group. The sums of C columns fit into registers; wider heads take another round for the rest.
+template <u32 D, u32 QUERIES, u32 C>
+__device__ __forceinline__ void key_value_gradient(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
+                                                   const u32* spans, const u32* tiles, const u32* starts, const u32* followers,
+                                                   store* d_qkv, u32 heads, u32 kv_heads, u32 head_dim) {
+    DYNAMIC_SHARED(store, keys);
+    store* values = keys + TILE_ROWS * Stride<D>::ROW;
+    store* queries = values + TILE_ROWS * Stride<D>::ROW;
+    store* d_outs = queries + QUERIES * Stride<D>::ROW;
+    SHARED(float, log_sums, QUERIES);
+    SHARED(float, inners, QUERIES);
+    u32 own = tiles[2 * blockIdx.x], first = tiles[2 * blockIdx.x + 1], thread = threadIdx.x, lane = thread % 32;
+    Span span = span_at(spans, own);
+    u32 count = min(TILE_ROWS, span.len - first), warp_row = thread / 32 * WARP_ROWS, kv_head = blockIdx.y, group = heads / kv_heads;
+    Rows at = rows_of(heads, kv_heads, head_dim, kv_head);
+    u64 start = span.start + first;
+    auto key_row = [&](u32 i) { return i < count ? qkv + (start + i) * at.width + at.key : nullptr; };
+    auto value_row = [&](u32 i) { return i < count ? qkv + (start + i) * at.width + at.value : nullptr; };
+    load_tile<TILE_ROWS, D>(keys, key_row, qkv, head_dim, thread, TILE_THREADS);
+    load_tile<TILE_ROWS, D>(values, value_row, qkv, head_dim, thread, TILE_THREADS);
+    float scale = 1.0f / sqrtf((float)head_dim);
+    u32 sources = 1 + starts[own + 1] - starts[own];
+
+    for (u32 column = 0; column < D; column += C) {
+        float dk[C / 8][4] = {}, dv[C / 8][4] = {};
+        for (u32 head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+            for (u32 source = 0; source < sources; ++source) {
+                Span from = source == 0 ? span : span_at(spans, followers[starts[own] + source - 1]);
+                for (u32 query = source == 0 ? first : 0; query < from.len; query += QUERIES) {
+                    u64 row = from.start + query;
+                    u32 some = min(QUERIES, from.len - query);
+                    auto query_row = [&](u32 i) { return i < some ? qkv + (row + i) * at.width + head * head_dim : nullptr; };
+                    auto d_out_row = [&](u32 i) { return i < some ? d_out + (row + i) * at.out_width + head * head_dim : nullptr; };
+                    load_tile<QUERIES, D>(queries, query_row, qkv, head_dim, thread, TILE_THREADS);
+                    end_copies();
+                    load_tile<QUERIES, D>(d_outs, d_out_row, qkv, head_dim, thread, TILE_THREADS);
+                    end_copies();
+                    if (thread < some) {
+                        log_sums[thread] = log_sum_exp[(row + thread) * heads + head];
+                        inners[thread] = inner[(row + thread) * heads + head];
                     }
-                    u32 here = end - base < 32 ? end - base : 32;
-                    for (u32 l = 0; l < here; l++) {
-                        float weight_k = __shfl_sync(ALL_LANES, ds, l), weight_v = __shfl_sync(ALL_LANES, p, l);
-                        const store* q = qkv + (base + l) * width + head * head_dim;
-                        const store* d = d_out + ((u64)(base + l) * heads + head) * head_dim;
-                        for (u32 k = 0; k < 8; k++) {
-                            u32 i = k * 32 + lane;
-                            if (i < head_dim) dk[k] += weight_k * to_float(q[i]), dv[k] += weight_v * to_float(d[i]);
+                    wait_copies<1>();
+                    __syncthreads();
+                    float p[QUERIES / 8][4] = {}, dp[QUERIES / 8][4] = {};
+                    add_product_of_rows<D>(p, keys + warp_row * Stride<D>::ROW, queries);
+#pragma unroll
+                    for (u32 m = 0; m < QUERIES / 8; ++m) {
+#pragma unroll
+                        for (u32 j = 0; j < 4; ++j) {
+                            u32 key = first + warp_row + lane / 4 + j / 2 * 8, i = 8 * m + lane % 4 * 2 + j % 2;
+                            bool sees = source == 0 ? key <= query + i : span.start + key - from.prefix_start < from.prefix_len;
+                            bool there = sees && i < some;
+                            p[m][j] = there ? exp2_approx((p[m][j] * scale - log_sums[i]) * LOG2_E) : 0.0f;
                         }
                     }
+                    wait_copies<0>();
+                    __syncthreads();
+                    add_product<D>(dv, p, d_outs + column);
+                    add_product_of_rows<D>(dp, values + warp_row * Stride<D>::ROW, d_outs);
+#pragma unroll
+                    for (u32 m = 0; m < QUERIES / 8; ++m) {
+#pragma unroll
+                        for (u32 j = 0; j < 4; ++j) {
+                            u32 i = 8 * m + lane % 4 * 2 + j % 2;
+                            p[m][j] = i < some ? p[m][j] * (dp[m][j] - inners[i]) * scale : 0.0f;
+                        }
+                    }
+                    add_product<D>(dk, p, queries + column);
+                    __syncthreads();
                 }
             }
         }
-        for (u32 k = 0; k < 8; k++) {
-            u32 i = k * 32 + lane;
-            if (i < head_dim) put(&d_qkv[row * width + key_at + i], dk[k]), put(&d_qkv[row * width + value_at + i], dv[k]);
-        }
+        const float one[2] = {1.0f, 1.0f};
+        if (warp_row >= count) continue;
+        store* to = d_qkv + (start + warp_row) * at.width + column;
+        put_result(to + at.key, at.width, dk, one, count - warp_row, head_dim - column);
+        put_result(to + at.value, at.width, dv, one, count - warp_row, head_dim - column);
     }
+}
+
+// As attention_backward_query_64, for the keys' and values' part of d_qkv; followers[starts[s] .. starts[s + 1]] are the spans whose
+// prefix has rows of span s, starts is (count + 1). Grid (blocks, kv_heads); head_dim at most 64.
+extern "C" __global__ void __launch_bounds__(128, 2)
+    attention_backward_key_value_64(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
+                                    const u32* spans, const u32* tiles, const u32* starts, const u32* followers, store* d_qkv, u32 rows,
+                                    u32 count, u32 blocks, u32 heads, u32 kv_heads, u32 head_dim) {
+    if (head_dim <= 16) {
+        key_value_gradient<16, 32, 16>(qkv, log_sum_exp, d_out, inner, spans, tiles, starts, followers, d_qkv, heads, kv_heads, head_dim);
+    } else {
+        key_value_gradient<64, 32, 64>(qkv, log_sum_exp, d_out, inner, spans, tiles, starts, followers, d_qkv, heads, kv_heads, head_dim);
+    }
+}
+
+// The same for head_dim at most 128.
+extern "C" __global__ void __launch_bounds__(128)
+    attention_backward_key_value_128(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
+                                     const u32* spans, const u32* tiles, const u32* starts, const u32* followers, store* d_qkv,
+                                     u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads, u32 head_dim) {
+    key_value_gradient<128, 32, 128>(qkv, log_sum_exp, d_out, inner, spans, tiles, starts, followers, d_qkv, heads, kv_heads, head_dim);
+}
+
+// The same for head_dim at most 256.
+extern "C" __global__ void __launch_bounds__(128)
+    attention_backward_key_value_256(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
+                                     const u32* spans, const u32* tiles, const u32* starts, const u32* followers, store* d_qkv,
+                                     u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads, u32 head_dim) {
+    key_value_gradient<256, 16, 128>(qkv, log_sum_exp, d_out, inner, spans, tiles, starts, followers, d_qkv, heads, kv_heads, head_dim);
 }

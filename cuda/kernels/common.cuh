@@ -86,6 +86,20 @@ __device__ __forceinline__ void put_eight(bf16* p, const float (&x)[8]) {
     put_wide(p, a);
 }
 
+// The first eight of `count` consecutive elements as floats, zeros where they are fewer.
+template <class T> __device__ __forceinline__ void load_up_to_eight(const T* p, u32 count, float (&x)[8]) {
+    if (count >= 8 && (u64)p % 16 == 0) return load_eight(p, x);
+    for (u32 i = 0; i < 8; i++) x[i] = i < count ? to_float(p[i]) : 0.0f;
+}
+
+// The way back: the first eight of `count` elements, or as many as there are.
+template <class T> __device__ __forceinline__ void put_up_to_eight(T* p, u32 count, const float (&x)[8]) {
+    if (count >= 8 && (u64)p % 16 == 0) return put_eight(p, x);
+    for (u32 i = 0; i < 8; i++) {
+        if (i < count) put(p + i, x[i]);
+    }
+}
+
 // Elements before the first one on a 16-byte boundary, at most `count`.
 template <class T> __device__ __forceinline__ u32 unaligned_head(const T* p, u32 count) {
     u32 off = (u32)(((u64)p & 15) / sizeof(T));
@@ -116,6 +130,39 @@ template <class T, class F> __device__ __forceinline__ T block_reduce(T x, F f, 
     if (lane == 0) partial[warp] = x;
     __syncthreads();
     return warp_reduce(lane < warps ? partial[lane] : neutral, f);
+}
+
+// Part blockIdx.x of `rows` rows in `parts` parts of one length, the last ones maybe shorter or empty.
+__device__ __forceinline__ void rows_of_part(u32 rows, u32 parts, u32& first, u32& end) {
+    u32 length = (rows + parts - 1) / parts;
+    first = blockIdx.x * length;
+    end = first + length < rows ? first + length : rows;
+}
+
+// Sums over rows first .. end, for a block of 256 threads that has columns start .. start + width of `columns`; width ≤ 256.
+// `term(row, column, count, x)` sets x to a row's terms from a column on, eight or the `count` that are left and zeros, and
+// `finish(column, sum)` takes a column's sum. The order of a sum follows from the shape alone.
+template <class Term, class Finish>
+__device__ __forceinline__ void sum_rows(u32 first, u32 end, u32 start, u32 width, u32 columns, Term term, Finish finish) {
+    SHARED(Wide<float>, partial, 2 * 256);
+    if (columns - start < width) width = columns - start;
+    // The threads form a table: a column of it sums eight columns of the matrix, its lines take turns at the rows.
+    u32 groups = (width + 7) / 8, lines = 256 / groups;
+    u32 column = start + threadIdx.x % groups * 8, line = threadIdx.x / groups;
+    float sum[8] = {}, x[8];
+    if (line < lines) {
+#pragma unroll 4
+        for (u32 row = first + line; row < end; row += lines) {
+            term(row, column, columns - column, x);
+            for (int k = 0; k < 8; k++) sum[k] += x[k];
+        }
+    }
+    put_eight((float*)(partial + 2 * threadIdx.x), sum);
+    __syncthreads();
+    if (threadIdx.x >= width) return;
+    float total = 0.0f;
+    for (u32 i = 0; i < lines && first + i < end; i++) total += ((const float*)partial)[i * groups * 8 + threadIdx.x];
+    finish(start + threadIdx.x, total);
 }
 
 // 2^x for x ≤ 0, to 2 units in the last place.

@@ -1,68 +1,154 @@
-// Attention of new rows to a cache of keys and values, (capacity, 2·kv_heads·head_dim): keys, values.
+// Attention of new rows over cached ones, as when text is generated. A row's keys are cut into parts of 256, by their number alone,
+// so that few rows with long contexts still fill a GPU and no row's sums depend on the batch. A block reads its part once for all
+// query heads that share it: they are the rows of its tile.
+#include "tile.cuh"
 
+const u32 PART_KEYS = 256;
+const u32 WARPS = TILE_THREADS / 32;
+
+// Row slots[r] of the cache, (capacity, 2·kv_heads·head_dim), becomes the keys and values of row r of qkv,
+// (rows, (heads + 2·kv_heads)·head_dim). Grid (rows).
 extern "C" __global__ void cache_store(const store* qkv, const u32* slots, store* cache, u32 rows, u32 heads, u32 kv_heads,
                                        u32 head_dim, u32 capacity) {
-    u32 kept = 2 * kv_heads * head_dim;
-    const store* from = qkv + ((u64)blockIdx.x * (heads + 2 * kv_heads) + heads) * head_dim;
+    u32 kept = 2 * kv_heads * head_dim, COUNT = Wide<store>::COUNT;
+    const store* from = qkv + (u64)blockIdx.x * (heads * head_dim + kept) + heads * head_dim;
     store* to = cache + (u64)slots[blockIdx.x] * kept;
-    for (u32 i = threadIdx.x; i < kept; i += blockDim.x) to[i] = from[i];
+    u32 wide = head_dim % COUNT == 0 ? kept / COUNT : 0;
+    for (u32 i = threadIdx.x; i < wide; i += blockDim.x) put_wide(to + i * COUNT, load_wide(from + i * COUNT));
+    for (u32 i = wide * COUNT + threadIdx.x; i < kept; i += blockDim.x) to[i] = from[i];
 }
 
-// out (rows, heads·head_dim): row r's query attends to rows `spans[r]` of the cache. A block has one query and one head.
-extern "C" __global__ void cached_attention(const store* qkv, const store* cache, const u32* spans, store* out, u32 rows, u32 heads,
-                                            u32 kv_heads, u32 head_dim, u32 capacity) {
-    SHARED(float, q, 256);
-    SHARED(float, sums, 4 * 256);
-    SHARED(float, largests, 4);
-    SHARED(float, totals, 4);
-    const u32* span = spans + 4 * blockIdx.x;
-    u32 start = span[0], len = span[1], prefix_start = span[2], prefix_len = span[3];
-    u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, head = blockIdx.y, kv_head = head / (heads / kv_heads);
-    u64 width = 2 * (u64)kv_heads * head_dim;
-    const store* keys = cache + (u64)kv_head * head_dim;
-    const store* values = keys + (u64)kv_heads * head_dim;
+// One part of the keys of one row, for up to 16 query heads of one key head. Each warp takes a quarter of the part.
+template <u32 D, u32 KEYS>
+__device__ __forceinline__ void attend_part(const store* qkv, const store* cache, const u32* spans, const u32* parts, store* out,
+                                            float* partial, u32 heads, u32 kv_heads, u32 head_dim) {
+    // The queries; then keys and values of each warp, which its sums replace at the end.
+    DYNAMIC_SHARED(store, queries);
+    SHARED(float, max_scores, WARPS * WARP_ROWS);
+    SHARED(float, totals, WARPS * WARP_ROWS);
+    const u32 WARP_TILES = 2 * KEYS * Stride<D>::ROW;
+    u32 thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+    store* keys = queries + WARP_ROWS * Stride<D>::ROW + warp * WARP_TILES;
+    store* values = keys + KEYS * Stride<D>::ROW;
+    u32 row = parts[3 * blockIdx.x], first = parts[3 * blockIdx.x + 1], slot = parts[3 * blockIdx.x + 2];
+    Span span = span_at(spans, row);
+    u32 group = heads / kv_heads, chunks = (group + WARP_ROWS - 1) / WARP_ROWS, kv_head = blockIdx.y / chunks;
+    u32 head = kv_head * group + blockIdx.y % chunks * WARP_ROWS, count = min(WARP_ROWS, (kv_head + 1) * group - head);
+    u64 width = (u64)(heads + 2 * kv_heads) * head_dim, cache_width = (u64)2 * kv_heads * head_dim;
+    u32 key = kv_head * head_dim, value = key + kv_heads * head_dim;
+    const store* query = qkv + row * width + head * head_dim;
+    auto query_row = [&](u32 i) { return i < count ? query + i * head_dim : nullptr; };
+    load_tile<WARP_ROWS, D>(queries, query_row, qkv, head_dim, thread, TILE_THREADS);
+    end_copies();
+    wait_copies<0>();
+    __syncthreads();
+
+    u32 last = min(span.prefix_len + span.len, first + (warp + 1) * (PART_KEYS / WARPS));
     float scale = 1.0f / sqrtf((float)head_dim);
-    for (u32 i = threadIdx.x; i < head_dim; i += blockDim.x) {
-        q[i] = to_float(qkv[((u64)blockIdx.x * (heads + 2 * kv_heads) + head) * head_dim + i]);
+    float sums[D / 8][4] = {}, max_score[2] = {-INFINITY_F, -INFINITY_F}, sum[2] = {};
+    for (u32 at = first + warp * (PART_KEYS / WARPS); at < last; at += KEYS) {
+        auto cached = [&](u32 i) {
+            u64 where = at + i < span.prefix_len ? span.prefix_start + at + i : span.start + at + i - span.prefix_len;
+            return at + i < last ? cache + where * cache_width : nullptr;
+        };
+        auto key_row = [&](u32 i) { const store* from = cached(i); return from ? from + key : nullptr; };
+        auto value_row = [&](u32 i) { const store* from = cached(i); return from ? from + value : nullptr; };
+        load_tile<KEYS, D>(keys, key_row, cache, head_dim, lane, 32);
+        end_copies();
+        load_tile<KEYS, D>(values, value_row, cache, head_dim, lane, 32);
+        end_copies();
+        wait_copies<1>();
+        __syncwarp();
+        float s[KEYS / 8][4] = {};
+        add_product_of_rows<D>(s, queries, keys);
+        if (last - at < KEYS) hide(s, KeyTile{0, 0, (int)(last - at), 0}, 0);
+        soften(s, sums, max_score, sum, scale * LOG2_E);
+        wait_copies<0>();
+        __syncwarp();
+        add_product<D>(sums, s, values);
+        __syncwarp();
+    }
+
+    // The warps' sums, (16, D) floats each, in the place of their tiles.
+    float* own = (float*)keys;
+    for (u32 i = 0; i < 2; ++i) {
+        u32 r = lane / 4 + 8 * i;
+        float total = sum_of_row(sum[i]);
+        if (lane % 4 == 0) {
+            max_scores[warp * WARP_ROWS + r] = max_score[i];
+            totals[warp * WARP_ROWS + r] = total;
+        }
+        for (u32 n = 0; n < D / 8; ++n) {
+            own[r * D + 8 * n + lane % 4 * 2] = sums[n][2 * i];
+            own[r * D + 8 * n + lane % 4 * 2 + 1] = sums[n][2 * i + 1];
+        }
     }
     __syncthreads();
-    float largest = -INFINITY_F, total = 0.0f, sum[8];
-    for (int k = 0; k < 8; k++) sum[k] = 0.0f;
-    u32 seen = prefix_len + len;
-    for (u32 base = warp * 32; base < seen; base += 128) {
-        u32 j = base + lane;
-        float score = -INFINITY_F;
-        u64 at = (u64)(j < prefix_len ? prefix_start + j : start + j - prefix_len) * width;
-        if (j < seen) {
-            float dot = 0.0f;
-            for (u32 i = 0; i < head_dim; i++) dot += q[i] * to_float(keys[at + i]);
-            score = dot * scale;
+    const store* tiles = queries + WARP_ROWS * Stride<D>::ROW;
+    for (u32 i = thread; i < count * head_dim; i += TILE_THREADS) {
+        u32 r = i / head_dim, column = i % head_dim;
+        float largest = -INFINITY_F, total = 0.0f, result = 0.0f;
+        for (u32 w = 0; w < WARPS; ++w) largest = max(largest, max_scores[w * WARP_ROWS + r]);
+        for (u32 w = 0; w < WARPS; ++w) {
+            float weight = exp2_approx((max_scores[w * WARP_ROWS + r] - largest) * (scale * LOG2_E));
+            total += weight * totals[w * WARP_ROWS + r];
+            result += weight * ((const float*)(tiles + w * WARP_TILES))[r * D + column];
         }
-        float next = Max()(warp_reduce(score, Max()), largest);
-        float shrink = exp2_approx((largest - next) * LOG2_E), p = exp2_approx((score - next) * LOG2_E);
-        largest = next;
-        total = total * shrink + warp_reduce(p, Add());
-        for (int k = 0; k < 8; k++) sum[k] *= shrink;
-        u32 here = seen - base < 32 ? seen - base : 32;
-        for (u32 other = 0; other < here; other++) {
-            float weight = __shfl_sync(ALL_LANES, p, other);
-            u64 from = __shfl_sync(ALL_LANES, at, other);
-            for (u32 k = 0; k < 8; k++) {
-                u32 i = k * 32 + lane;
-                if (i < head_dim) sum[k] += weight * to_float(values[from + i]);
-            }
+        if (slot == 0) {
+            put(&out[((u64)row * heads + head + r) * head_dim + column], result / total);
+        } else {
+            float* to = partial + ((u64)(slot - 1) * heads + head + r) * (head_dim + 2);
+            to[2 + column] = result;
+            if (column == 0) to[0] = largest;
+            if (column == 1) to[1] = total;
         }
     }
-    for (u32 k = 0; k < 8; k++) sums[warp * 256 + k * 32 + lane] = sum[k];
-    if (lane == 0) largests[warp] = largest, totals[warp] = total;
-    __syncthreads();
-    float top = largests[0];
-    for (u32 w = 1; w < 4; w++) top = Max()(largests[w], top);
-    float all = 0.0f;
-    for (u32 w = 0; w < 4; w++) all += totals[w] * exp2_approx((largests[w] - top) * LOG2_E);
-    for (u32 i = threadIdx.x; i < head_dim; i += blockDim.x) {
-        float result = 0.0f;
-        for (u32 w = 0; w < 4; w++) result += sums[w * 256 + i] * exp2_approx((largests[w] - top) * LOG2_E);
-        put(&out[((u64)blockIdx.x * heads + head) * head_dim + i], result / all);
+}
+
+// qkv is (rows, (heads + 2·kv_heads)·head_dim), cache (capacity, 2·kv_heads·head_dim), spans (rows, 4) of the cache's rows, parts
+// (blocks, 3) of a row, its first key and 0 where these are all of its keys, else 1 + the place of its sums in partial,
+// (slots, heads, 2 + head_dim): largest q·k, Σ exp, Σ exp·value. out is (rows, heads·head_dim).
+// Grid (blocks, kv_heads·⌈heads / kv_heads / 16⌉); head_dim at most 64.
+extern "C" __global__ void __launch_bounds__(128) cached_attention_64(const store* qkv, const store* cache, const u32* spans,
+                                                                      const u32* parts, store* out, float* partial, u32 rows,
+                                                                      u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
+                                                                      u32 capacity) {
+    if (head_dim <= 16) attend_part<16, 32>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
+    else attend_part<64, 32>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
+}
+
+// The same for head_dim at most 128.
+extern "C" __global__ void __launch_bounds__(128, 2) cached_attention_128(const store* qkv, const store* cache, const u32* spans,
+                                                                       const u32* parts, store* out, float* partial, u32 rows,
+                                                                       u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
+                                                                       u32 capacity) {
+    attend_part<128, 32>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
+}
+
+// The same for head_dim at most 256.
+extern "C" __global__ void __launch_bounds__(128) cached_attention_256(const store* qkv, const store* cache, const u32* spans,
+                                                                       const u32* parts, store* out, float* partial, u32 rows,
+                                                                       u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
+                                                                       u32 capacity) {
+    attend_part<256, 16>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
+}
+
+// A row's parts put together, in their order; `merges` (count, 3) are a row, its first slot and its number of slots, the others as
+// above. Grid (count, heads).
+extern "C" __global__ void merge_parts(const float* partial, const u32* merges, store* out, u32 rows, u32 count, u32 slots, u32 heads,
+                                       u32 head_dim) {
+    u32 row = merges[3 * blockIdx.x], first = merges[3 * blockIdx.x + 1], parts = merges[3 * blockIdx.x + 2], head = blockIdx.y;
+    u64 next = (u64)heads * (head_dim + 2);
+    const float* from = partial + first * next + head * (head_dim + 2);
+    float factor = LOG2_E / sqrtf((float)head_dim), largest = -INFINITY_F;
+    for (u32 i = 0; i < parts; ++i) largest = max(largest, from[i * next]);
+    for (u32 column = threadIdx.x; column < head_dim; column += blockDim.x) {
+        float total = 0.0f, result = 0.0f;
+        for (u32 i = 0; i < parts; ++i) {
+            float weight = exp2_approx((from[i * next] - largest) * factor);
+            total += weight * from[i * next + 1];
+            result += weight * from[i * next + 2 + column];
+        }
+        put(&out[((u64)row * heads + head) * head_dim + column], result / total);
     }
 }

@@ -1,6 +1,6 @@
-// Rows of a table by their numbers, and the way back. A block moves one row.
+// Rows of a table by their numbers, and the way back.
 
-// out (rows, d) = the rows `ids` (rows) of table (table_rows, d).
+// out (rows, d) = the rows `ids` (rows) of table (table_rows, d). A block copies one row.
 extern "C" __global__ void embed(const store* table, const u32* ids, store* out, u32 rows, u32 d, u32 table_rows) {
     const store* from = table + (u64)ids[blockIdx.x] * d;
     store* to = out + (u64)blockIdx.x * d;
@@ -12,17 +12,19 @@ extern "C" __global__ void embed(const store* table, const u32* ids, store* out,
     }
 }
 
-// Adds rows order[starts[g] .. starts[g + 1]] of d_out (rows, d), whose ids are equal, in this order to one row of the table.
+// Adds rows order[starts[g] .. starts[g + 1]] of d_out (rows, d), whose ids are equal, to one row of the table. A block has 256
+// columns of one group.
 template <class T>
 __device__ __forceinline__ void add_group(const store* d_out, const u32* ids, const u32* order, const u32* starts, T* d_table,
                                           u32 d) {
     u32 first = starts[blockIdx.x], end = starts[blockIdx.x + 1];
     T* to = d_table + (u64)ids[order[first]] * d;
-    for (u32 i = threadIdx.x; i < d; i += blockDim.x) {
-        float sum = to_float(to[i]);
-        for (u32 r = first; r < end; r++) sum += to_float(d_out[(u64)order[r] * d + i]);
-        put(&to[i], sum);
-    }
+    sum_rows(
+        first, end, blockIdx.y * 256, 256, d,
+        [=](u32 i, u32 column, u32 count, float(&terms)[8]) {
+            load_up_to_eight(d_out + (u64)order[i] * d + column, count, terms);
+        },
+        [=](u32 column, float sum) { put(to + column, to_float(to[column]) + sum); });
 }
 
 // d_table (table_rows, d) += the rows of d_out (rows, d) at their `ids` (rows); `order` (rows) sorts them, `starts` (groups + 1)

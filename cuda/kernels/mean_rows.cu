@@ -1,23 +1,31 @@
-// The mean of consecutive rows: the representation of a prompt. A thread has one column of one span.
+// The mean of consecutive rows: the representation of a prompt. A block has 256 columns of one span.
 
 // out (count, d) = the mean of rows start .. start + len of x (rows, d) for each (start, len) of spans (count, 2); 0 for len 0.
 extern "C" __global__ void mean_rows(const store* x, const u32* spans, float* out, u32 count, u32 d, u32 rows) {
-    u32 column = blockIdx.y * blockDim.x + threadIdx.x;
-    if (column >= d) return;
     u32 start = spans[2 * blockIdx.x], len = spans[2 * blockIdx.x + 1];
-    float sum = 0.0f;
-    for (u32 row = start; row < start + len; row++) sum += to_float(x[(u64)row * d + column]);
-    out[(u64)blockIdx.x * d + column] = sum * (1.0f / (float)(len > 0 ? len : 1));
+    float scale = 1.0f / (float)(len > 0 ? len : 1);
+    sum_rows(
+        start, start + len, blockIdx.y * 256, 256, d,
+        [=](u32 row, u32 column, u32 count, float(&terms)[8]) {
+            load_up_to_eight(x + (u64)row * d + column, count, terms);
+        },
+        [=](u32 column, float sum) { out[(u64)blockIdx.x * d + column] = sum * scale; });
 }
 
-// Rows start .. start + len of dx (rows, d) += d_out / len, for each span in order; d_out is (count, d).
-extern "C" __global__ void mean_rows_backward(const float* d_out, const u32* spans, store* dx, u32 count, u32 d, u32 rows) {
-    u32 column = blockIdx.y * blockDim.x + threadIdx.x;
+// Rows start .. start + len of dx (rows, d) += row first + s of d_out (all, d) / len, for each (start, len) of spans (count, 2), s its
+// number. No two spans share a row.
+extern "C" __global__ void mean_rows_backward(const float* d_out, const u32* spans, store* dx, u32 count, u32 d, u32 rows,
+                                              u32 all, u32 first) {
+    // A warp has every eighth row, a lane eight columns of it.
+    u32 column = blockIdx.y * 256 + threadIdx.x % 32 * 8;
     if (column >= d) return;
     u32 start = spans[2 * blockIdx.x], len = spans[2 * blockIdx.x + 1];
-    float share = d_out[(u64)blockIdx.x * d + column] * (1.0f / (float)(len > 0 ? len : 1));
-    for (u32 row = start; row < start + len; row++) {
-        u64 at = (u64)row * d + column;
-        put(&dx[at], to_float(dx[at]) + share);
+    float scale = 1.0f / (float)(len > 0 ? len : 1), share[8], x[8];
+    load_up_to_eight(d_out + ((u64)first + blockIdx.x) * d + column, d - column, share);
+    for (u32 row = start + threadIdx.x / 32; row < start + len; row += blockDim.x / 32) {
+        store* at = dx + (u64)row * d + column;
+        load_up_to_eight(at, d - column, x);
+        for (int k = 0; k < 8; k++) x[k] += scale * share[k];
+        put_up_to_eight(at, d - column, x);
     }
 }

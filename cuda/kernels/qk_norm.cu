@@ -1,56 +1,106 @@
 // RMS normalisation of every query and key head (Qwen3), y = x·s·w with s = 1/√(mean(x²) + ε) over one head. A row of qkv is
-// (heads + 2·kv_heads)·head_dim: queries, keys, values.
+// (heads + 2·kv_heads)·head_dim: queries, keys, values. A head lies in neighbouring lanes of a warp, eight elements in each; one of more
+// than 256 elements is read twice.
 
-// out and qkv are (rows, heads + 2·kv_heads, head_dim), w_q and w_k (head_dim), inv_rms (rows, heads + kv_heads). A warp has one head;
-// values are copied.
+// Lanes of a head: a power of two.
+__device__ __forceinline__ u32 lanes_of_head(u32 head_dim) {
+    u32 lanes = 1;
+    while (lanes < 32 && lanes * 8 < head_dim) lanes *= 2;
+    return lanes;
+}
+
+// The sum over a head's lanes, in each of them.
+__device__ __forceinline__ float head_sum(float x, u32 lanes) {
+    for (u32 offset = lanes / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(ALL_LANES, x, offset);
+    return x;
+}
+
+// Which head of a row of `count` heads a thread has, and where it begins in it. A block of `blockDim.x` threads has as many heads as
+// fit into it; behind the last one threads have nothing (`len` 0), but take part in sums.
+struct Place {
+    u32 head, lanes, first, len;
+};
+
+__device__ __forceinline__ Place place(u32 count, u32 head_dim) {
+    Place p;
+    p.lanes = lanes_of_head(head_dim);
+    p.head = blockIdx.y * (blockDim.x / p.lanes) + threadIdx.x / p.lanes;
+    p.first = threadIdx.x % p.lanes * 8;
+    p.len = p.head < count ? head_dim : 0;
+    return p;
+}
+
+// out and qkv are (rows, heads + 2·kv_heads, head_dim), w_q and w_k (head_dim), inv_rms (rows, heads + kv_heads); values are copied.
 extern "C" __global__ void qk_norm(const store* qkv, const store* w_q, const store* w_k, store* out, float* inv_rms, u32 rows,
                                    u32 heads, u32 kv_heads, u32 head_dim, float eps) {
-    u32 head = blockIdx.y, normed = heads + kv_heads;
-    u64 at = ((u64)blockIdx.x * (normed + kv_heads) + head) * head_dim;
-    qkv += at, out += at;
-    if (head >= normed) {
-        for (u32 i = threadIdx.x; i < head_dim; i += 32) out[i] = qkv[i];
-        return;
+    u32 normed = heads + kv_heads, step = lanes_of_head(head_dim) * 8;
+    Place p = place(normed + kv_heads, head_dim);
+    u64 at = ((u64)blockIdx.x * (normed + kv_heads) + p.head) * head_dim;
+    float v[8], u[8], squares = 0.0f;
+    for (u32 i = p.first; i < p.len; i += step) {
+        load_up_to_eight(qkv + at + i, p.len - i, v);
+        for (int k = 0; k < 8; k++) squares += v[k] * v[k];
     }
-    float squares = 0.0f;
-    for (u32 i = threadIdx.x; i < head_dim; i += 32) squares += to_float(qkv[i]) * to_float(qkv[i]);
-    float s = 1.0f / sqrtf(warp_reduce(squares, Add()) / (float)head_dim + eps);
-    const store* w = head < heads ? w_q : w_k;
-    for (u32 i = threadIdx.x; i < head_dim; i += 32) put(&out[i], to_float(qkv[i]) * s * to_float(w[i]));
-    if (threadIdx.x == 0) inv_rms[(u64)blockIdx.x * normed + head] = s;
+    float s = 1.0f / sqrtf(head_sum(squares, p.lanes) / (float)head_dim + eps);
+    bool value = p.head >= normed;
+    if (p.first == 0 && !value) inv_rms[(u64)blockIdx.x * normed + p.head] = s;
+    const store* w = p.head < heads ? w_q : w_k;
+    for (u32 i = p.first; i < p.len; i += step) {
+        if (head_dim > step) load_up_to_eight(qkv + at + i, p.len - i, v);
+        if (!value) {
+            load_up_to_eight(w + i, p.len - i, u);
+            for (int k = 0; k < 8; k++) v[k] = v[k] * s * u[k];
+        }
+        put_up_to_eight(out + at + i, p.len - i, v);
+    }
 }
 
 // d_qkv (as qkv) becomes the gradient of the input: s·(dy·w − x·s²·mean(dy·w·x)) for queries and keys.
 extern "C" __global__ void qk_norm_backward_input(const store* qkv, const store* w_q, const store* w_k, const float* inv_rms,
                                                   store* d_qkv, u32 rows, u32 heads, u32 kv_heads, u32 head_dim) {
-    u32 head = blockIdx.y, normed = heads + kv_heads;
-    u64 at = ((u64)blockIdx.x * (normed + kv_heads) + head) * head_dim;
-    qkv += at, d_qkv += at;
-    const store* w = head < heads ? w_q : w_k;
-    float s = inv_rms[(u64)blockIdx.x * normed + head], inner = 0.0f;
-    for (u32 i = threadIdx.x; i < head_dim; i += 32) inner += to_float(d_qkv[i]) * to_float(w[i]) * to_float(qkv[i]);
-    float c = warp_reduce(inner, Add()) * s * s / (float)head_dim;
-    for (u32 i = threadIdx.x; i < head_dim; i += 32) {
-        put(&d_qkv[i], s * (to_float(d_qkv[i]) * to_float(w[i]) - to_float(qkv[i]) * c));
+    u32 normed = heads + kv_heads, step = lanes_of_head(head_dim) * 8;
+    Place p = place(normed, head_dim);
+    u64 at = ((u64)blockIdx.x * (normed + kv_heads) + p.head) * head_dim;
+    const store* w = p.head < heads ? w_q : w_k;
+    float v[8], g[8], u[8], inner = 0.0f;
+    auto load = [&](u32 i) {
+        load_up_to_eight(qkv + at + i, p.len - i, v);
+        load_up_to_eight(d_qkv + at + i, p.len - i, g);
+        load_up_to_eight(w + i, p.len - i, u);
+        for (int k = 0; k < 8; k++) g[k] *= u[k];
+    };
+    for (u32 i = p.first; i < p.len; i += step) {
+        load(i);
+        for (int k = 0; k < 8; k++) inner += g[k] * v[k];
+    }
+    float s = p.len > 0 ? inv_rms[(u64)blockIdx.x * normed + p.head] : 0.0f;
+    float c = head_sum(inner, p.lanes) * s * s / (float)head_dim;
+    for (u32 i = p.first; i < p.len; i += step) {
+        if (head_dim > step) load(i);
+        for (int k = 0; k < 8; k++) g[k] = s * (g[k] - v[k] * c);
+        put_up_to_eight(d_qkv + at + i, p.len - i, g);
     }
 }
 
-// Row p of partial_q and partial_k (parts, head_dim) = Σ of dy·x·s over part p of the rows and over all query or key heads.
+// Row p of partial_q and partial_k (parts, head_dim) = Σ of dy·x·s over part p of the rows and over all query or key heads; qkv and
+// d_qkv are as above. A block has 256 columns of one of the two.
 extern "C" __global__ void qk_norm_backward_weight(const store* qkv, const store* d_qkv, const float* inv_rms, float* partial_q,
                                                    float* partial_k, u32 rows, u32 heads, u32 kv_heads, u32 head_dim, u32 parts) {
-    u32 normed = heads + kv_heads, width = normed + kv_heads;
-    u32 length = (rows + parts - 1) / parts, first = blockIdx.x * length;
-    u32 end = first + length < rows ? first + length : rows;
-    for (u32 i = threadIdx.x; i < head_dim; i += blockDim.x) {
-        float sum_q = 0.0f, sum_k = 0.0f;
-        for (u32 row = first; row < end; row++) {
-            for (u32 head = 0; head < normed; head++) {
-                u64 at = ((u64)row * width + head) * head_dim + i;
-                float term = to_float(d_qkv[at]) * to_float(qkv[at]) * inv_rms[(u64)row * normed + head];
-                (head < heads ? sum_q : sum_k) += term;
-            }
-        }
-        partial_q[(u64)blockIdx.x * head_dim + i] = sum_q;
-        partial_k[(u64)blockIdx.x * head_dim + i] = sum_k;
-    }
+    bool key = blockIdx.y % 2 == 1;
+    u32 normed = heads + kv_heads, count = key ? kv_heads : heads, before = key ? heads : 0;
+    float* partial = key ? partial_k : partial_q;
+    u32 first, end;
+    rows_of_part(rows, parts, first, end);
+    // The heads of all rows, one after another, are the rows of a matrix of head_dim columns.
+    sum_rows(
+        first * count, end * count, blockIdx.y / 2 * 256, 256, head_dim,
+        [=](u32 i, u32 column, u32 left, float(&terms)[8]) {
+            u32 row = i / count, head = before + i % count;
+            u64 at = ((u64)row * (normed + kv_heads) + head) * head_dim + column;
+            float v[8], s = inv_rms[(u64)row * normed + head];
+            load_up_to_eight(d_qkv + at, left, terms);
+            load_up_to_eight(qkv + at, left, v);
+            for (int k = 0; k < 8; k++) terms[k] *= v[k] * s;
+        },
+        [=](u32 column, float sum) { partial[(u64)blockIdx.x * head_dim + column] = sum; });
 }

@@ -2,18 +2,27 @@
 // (Su et al., arXiv 2104.09864). The backward pass is the rotation by the opposite angle.
 
 // qkv is (rows, heads + 2·kv_heads, head_dim), of which queries and keys are turned in place; positions (rows); cos and sin
-// (table_rows, head_dim/2); `sign` is 1, or −1 to turn back. A block has one row.
+// (table_rows, head_dim/2); `sign` is 1, or −1 to turn back. A block has one row, a thread eight pairs at a time.
 extern "C" __global__ void rope(store* qkv, const u32* positions, const float* cos, const float* sin, u32 rows, u32 heads,
                                 u32 kv_heads, u32 head_dim, u32 table_rows, float sign) {
-    u32 half = head_dim / 2, pairs = (heads + kv_heads) * half;
+    u32 half = head_dim / 2, groups = (half + 7) / 8;
     qkv += (u64)blockIdx.x * (heads + 2 * kv_heads) * head_dim;
     u64 angle = (u64)positions[blockIdx.x] * half;
-    for (u32 pair = threadIdx.x; pair < pairs; pair += blockDim.x) {
-        u32 head = pair / half, i = pair % half;
-        store* low = qkv + head * head_dim + i;
+    for (u32 group = threadIdx.x; group < (heads + kv_heads) * groups; group += blockDim.x) {
+        u32 i = group % groups * 8, count = half - i;
+        store* low = qkv + group / groups * head_dim + i;
         store* high = low + half;
-        float a = to_float(*low), b = to_float(*high), c = cos[angle + i], s = sign * sin[angle + i];
-        put(low, a * c - b * s);
-        put(high, b * c + a * s);
+        float a[8], b[8], c[8], s[8];
+        load_up_to_eight(low, count, a);
+        load_up_to_eight(high, count, b);
+        load_up_to_eight(cos + angle + i, count, c);
+        load_up_to_eight(sin + angle + i, count, s);
+        for (int k = 0; k < 8; k++) {
+            float x = a[k], y = b[k];
+            a[k] = x * c[k] - y * sign * s[k];
+            b[k] = y * c[k] + x * sign * s[k];
+        }
+        put_up_to_eight(low, count, a);
+        put_up_to_eight(high, count, b);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaStream};
+use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 use flowrl_core::backend::{
     Backend, CpuError, DropoutMask, LinearShape, ObjectiveError, Role, SampleKeys, Sampler, check_len,
 };
@@ -13,6 +13,7 @@ use crate::buffer::{Buffer, Index};
 use crate::emulated::EmulatorOptions;
 use crate::error::Error;
 use crate::launch::{self, Device};
+use crate::libraries::Library;
 use crate::product::Product;
 use crate::unit::Storage;
 
@@ -52,7 +53,7 @@ impl CudaBackend {
     /// # Errors
     /// [`Error::NoCuda`] where a library is missing, [`Error::Driver`] where there is no such device.
     pub fn new(ordinal: usize, precision: Precision) -> Result<Self, Error> {
-        check_libraries()?;
+        probe()?;
         let open = |error| Error::Driver { operation: format!("open GPU {ordinal}"), message: format!("{error:?}") };
         let context = CudaContext::new(ordinal).map_err(open)?;
         Self::with_stream(context.new_stream().map_err(open)?, precision)
@@ -67,7 +68,7 @@ impl CudaBackend {
     /// # Errors
     /// As for [`CudaBackend::new`].
     pub fn with_stream(stream: Arc<CudaStream>, precision: Precision) -> Result<Self, Error> {
-        check_libraries()?;
+        probe()?;
         // An eighth of the memory: the logits of a whole micro-batch, if it is no larger.
         let total = stream.context().mem_get_info().map_or(0, |(_, total)| total);
         let logits = (total / 8 / precision.storage().bytes()).max(flowrl_lm::backend::LOGITS);
@@ -85,6 +86,38 @@ impl CudaBackend {
     #[must_use]
     pub const fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// A buffer of f32 out of another program's numbers on the same GPU, without a copy. What its stream was asked for before is done first.
+    ///
+    /// ```no_run
+    /// use cudarc::driver::CudaContext;
+    /// use flowrl_core::backend::Backend;
+    /// use flowrl_cuda::{CudaBackend, Precision};
+    /// let stream = CudaContext::new(0)?.new_stream()?;
+    /// let gpu = CudaBackend::with_stream(stream.clone(), Precision::F32)?;
+    /// let buffer = gpu.adopt(stream.clone_htod(&[3.0, 4.0])?)?;
+    /// assert_eq!(gpu.sum_squares(&buffer, 2)?, 25.0);
+    /// let numbers = stream.clone_dtoh(&gpu.release(buffer)?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Driver`] on the emulator, or where the slice is of another context.
+    pub fn adopt(&self, slice: CudaSlice<f32>) -> Result<Buffer, Error> {
+        let len = slice.len();
+        Ok(Buffer { memory: self.device.adopt(slice)?, storage: Storage::F32, len, master: None })
+    }
+
+    /// The way back: a buffer of f32 as a slice of [`cudarc`], without a copy.
+    ///
+    /// # Errors
+    /// [`Error::Driver`] on the emulator; [`Error::Storage`] where the buffer is not f32.
+    pub fn release(&self, buffer: Buffer) -> Result<CudaSlice<f32>, Error> {
+        if buffer.storage != Storage::F32 {
+            return Err(Error::Storage { argument: "buffer", got: buffer.storage.name(), wanted: "f32" });
+        }
+        self.device.release(buffer.memory, buffer.len)
     }
 
     /// Waits until everything asked for so far is done.
@@ -117,17 +150,12 @@ impl Precision {
     }
 }
 
-fn check_libraries() -> Result<(), Error> {
-    let advice = |library| match library {
-        "libcuda" => "install NVIDIA's driver",
-        _ => {
-            "install the CUDA toolkit, or the wheels nvidia-cuda-nvrtc and nvidia-cublas, and name their folder in LD_LIBRARY_PATH"
-        }
-    };
-    match launch::libraries().into_iter().find(|(_, there)| !there) {
-        Some((library, _)) => Err(Error::NoCuda { library, advice: advice(library) }),
-        None => Ok(()),
-    }
+/// Whether the libraries of CUDA are there that [`CudaBackend::new`] needs. Asking is safe where there are none.
+///
+/// # Errors
+/// [`Error::NoCuda`] with the first that is missing, and where to get it.
+pub fn probe() -> Result<(), Error> {
+    Library::ALL.into_iter().try_for_each(Library::require)
 }
 
 /// Checks that every index is below `below`.
@@ -270,7 +298,7 @@ impl Backend for CudaBackend {
     ) -> Result<(), Error> {
         self.device.multiply(&Product::backward_weight(shape), x, dy, None, dw)?;
         match db {
-            Some(db) => launch::column_sum(&self.device, dy, db, shape.rows, shape.outputs),
+            Some(db) => self.add_column_sum(dy, db, shape.rows, shape.outputs),
             None => Ok(()),
         }
     }

@@ -80,11 +80,16 @@ pub(crate) fn compile(unit: Unit, options: &EmulatorOptions) -> Result<PathBuf, 
     build(&unit.name(), &text, &[path_str(&runtime)?], options)
 }
 
+/// The command of the system's C++ compiler.
+pub(crate) fn compiler() -> String {
+    std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned())
+}
+
 /// Compiles a text to a shared library in the cache.
 fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> Result<PathBuf, Error> {
     const FLAGS: [&str; 7] =
         ["-std=c++17", "-O2", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing"];
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let compiler = compiler();
     let added = options.flags.join(" ");
     let folder = cache::folder().join("emulator");
     let emulator: Vec<&str> = FILES.iter().flat_map(|(name, text)| [*name, *text]).collect();

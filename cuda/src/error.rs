@@ -12,7 +12,7 @@ pub enum Error {
         /// Its name.
         library: &'static str,
         /// Where to get it.
-        advice: &'static str,
+        advice: String,
     },
     /// The emulator needs a C++ compiler.
     #[error(

@@ -5,13 +5,14 @@
 //! that Rust cannot check; the emulator does, under AddressSanitizer (`cargo xtask sanitize`).
 
 use std::collections::HashMap;
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
 use cudarc::cublaslt::{self, sys as lt};
 use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DriverError};
+use cudarc::nvrtc;
 use flowrl_core::backend::{CpuError, check_len};
 
 use crate::backend::row_threads;
@@ -19,8 +20,10 @@ use crate::buffer::{Buffer, Index};
 use crate::compile;
 use crate::emulated::{self, EmulatorOptions, RawOptions};
 use crate::error::Error;
+use crate::libraries::Library;
 use crate::objective::MEASURES;
 use crate::product::{Matrix, Product};
+use crate::tile;
 use crate::unit::{Storage, Unit};
 
 /// Where kernels run, with what was compiled for it so far.
@@ -194,6 +197,26 @@ impl Device {
         }
     }
 
+    /// Numbers of another program, without a copy. Its context is the stream's: an address means nothing elsewhere.
+    pub(crate) fn adopt(&self, slice: CudaSlice<f32>) -> Result<Memory, Error> {
+        let Self::Nvidia(gpu) = self else { return Err(elsewhere()) };
+        if slice.context().cu_ctx() != gpu.stream.context().cu_ctx() {
+            return Err(elsewhere());
+        }
+        let bytes = slice.len() * size_of::<f32>();
+        // What its own stream was asked for comes first.
+        gpu.stream.join(slice.stream()).map_err(driver("wait for another stream"))?;
+        // SAFETY: `leak` gives up the slice's memory, which is this long, to the slice that is made of it here.
+        Ok(Memory::Nvidia(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), bytes) }))
+    }
+
+    /// The way back.
+    pub(crate) fn release(&self, memory: Memory, len: usize) -> Result<CudaSlice<f32>, Error> {
+        let (Self::Nvidia(gpu), Memory::Nvidia(slice)) = (self, memory) else { return Err(elsewhere()) };
+        // SAFETY: as in `adopt`; a buffer of f32 has at least `len` of them, on an address aligned to 16.
+        Ok(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), len) })
+    }
+
     /// Waits until everything asked for so far is done.
     pub(crate) fn synchronize(&self) -> Result<(), Error> {
         match self {
@@ -343,6 +366,24 @@ impl Grid {
         Self { blocks: [narrow(rows), narrow(columns)], threads, shared: 0 }
     }
 
+    /// One block for each row of `columns` elements, each thread with up to sixteen of them, as far as 512 threads reach.
+    pub(crate) fn wide_rows(rows: usize, columns: usize) -> Self {
+        let warps = columns.div_ceil(16 * 32).clamp(1, 16);
+        Self::rows(rows, 32 * warps as u32)
+    }
+
+    /// Blocks of 256 threads that sum rows: one for each part of the rows and `width` columns.
+    pub(crate) fn sums(parts: usize, columns: usize, width: usize) -> Self {
+        Self::table(parts, columns.div_ceil(width), 256)
+    }
+
+    /// Blocks for `heads` heads of each row, whose `head_dim` elements lie in as many lanes of a warp as hold eight each.
+    pub(crate) fn heads(rows: usize, heads: usize, head_dim: usize) -> Self {
+        let lanes = heads * head_dim.div_ceil(8).next_power_of_two().min(32);
+        let threads = lanes.next_multiple_of(32).min(256);
+        Self::table(rows, lanes.div_ceil(threads.max(1)), threads as u32)
+    }
+
     /// With `bytes` of shared memory, whose size the kernel does not know at compile time.
     pub(crate) const fn with_shared(self, bytes: usize) -> Self {
         Self { shared: bytes as u32, ..self }
@@ -477,11 +518,11 @@ scalars!(u32, usize; u64, usize; f32, f32; f64, f64);
 /// Declares kernels: `"file.cu" name(access kind argument[length], …; size: type, …) on grid;`.
 ///
 /// access: `read`, `write` (or change), `maybe_read` and `maybe_write` (may be absent), `change` (an index). kind: `store`, `f32`, `index`. Lengths and grids may name the sizes.
-/// Arguments reach the kernel in this order, pointers first.
+/// Arguments reach the kernel in this order, pointers first. With `, variant suffix`, the kernel is `name_suffix`.
 macro_rules! kernels {
     ($($(#[$doc:meta])* $file:literal $name:ident(
         $($access:ident $kind:ident $argument:ident[$len:expr]),* ; $($scalar:ident: $type:ty),*
-    ) on $grid:expr;)*) => {
+    ) on $grid:expr $(, variant $variant:expr)?;)*) => {
         $($(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         pub(crate) fn $name<'a>(
@@ -498,9 +539,11 @@ macro_rules! kernels {
             }
             let unit = Unit { file: $file, storage: arguments.storage.unwrap_or(Storage::F32) };
             // SAFETY: the arguments are those declared, each checked to hold what the kernel touches of it, and borrowed.
-            unsafe { device.launch(unit, stringify!($name), grid, &arguments) }
+            unsafe { device.launch(unit, &kernels!(@symbol $name $($variant)?), grid, &arguments) }
         })*
     };
+    (@symbol $name:ident) => { stringify!($name) };
+    (@symbol $name:ident $variant:expr) => { format!("{}_{}", stringify!($name), $variant) };
     (@type $l:lifetime read index) => { &$l Index };
     (@type $l:lifetime read $kind:ident) => { &$l Buffer };
     (@type $l:lifetime write $kind:ident) => { &$l mut Buffer };
@@ -521,7 +564,11 @@ kernels! {
 
     /// sums += the sum of the rows of x.
     "column_sum.cu" column_sum(read store x[rows * columns], write f32 sums[columns]; rows: u32, columns: u32)
-        on Grid::rows(columns.div_ceil(32), 256);
+        on Grid::sums(1, columns, 64);
+    /// Row p of `partial` becomes the sum of part p of the rows of x.
+    "column_sum.cu" column_sum_parts(
+        read store x[rows * columns], write f32 partial[parts * columns]; rows: u32, columns: u32, parts: u32
+    ) on Grid::sums(parts, columns, 256);
 
     /// y = (x − mean)·inv_std·γ + β.
     "layer_norm.cu" layer_norm(
@@ -610,76 +657,77 @@ kernels! {
     /// out = rows `ids` of the table.
     "embed.cu" embed(
         read store table[table_rows * d], read index ids[rows], write store out[rows * d]; rows: u32, d: u32, table_rows: u32
-    ) on Grid::rows(rows, row_threads(d));
+    ) on Grid::wide_rows(rows, d);
     /// Rows of d_table += rows of d_out, group by group: those at order[starts[g] .. starts[g + 1]] go to one place.
     "embed.cu" scatter_add(
         read store d_out[rows * d], read index ids[rows], read index order[rows], read index starts[groups + 1],
         write f32 d_table[table_rows * d]; groups: u32, rows: u32, d: u32, table_rows: u32
-    ) on Grid::rows(groups, row_threads(d));
+    ) on Grid::sums(groups, d, 256);
     /// The same into a table that is stored as activations are.
     "embed.cu" scatter_add_store(
         read store d_out[rows * d], read index ids[rows], read index order[rows], read index starts[groups + 1],
         write store d_table[table_rows * d]; groups: u32, rows: u32, d: u32, table_rows: u32
-    ) on Grid::rows(groups, row_threads(d));
+    ) on Grid::sums(groups, d, 256);
 
     /// y = x·inv_rms·w.
     "rms_norm.cu" rms_norm(
         read store x[rows * d], read store w[d], write store y[rows * d], write f32 inv_rms[rows]; rows: u32, d: u32, eps: f32
-    ) on Grid::rows(rows, row_threads(d));
+    ) on Grid::wide_rows(rows, d);
     /// dx is added to.
     "rms_norm.cu" rms_norm_backward_input(
         read store dy[rows * d], read store x[rows * d], read store w[d], read f32 inv_rms[rows], write store dx[rows * d];
         rows: u32, d: u32
-    ) on Grid::rows(rows, row_threads(d));
+    ) on Grid::wide_rows(rows, d);
     /// Row p of `partial` becomes the sum over part p of the rows of dy·x·inv_rms.
     "rms_norm.cu" rms_norm_backward_weight(
         read store dy[rows * d], read store x[rows * d], read f32 inv_rms[rows], write f32 partial[parts * d]; rows: u32, d: u32,
         parts: u32
-    ) on Grid::table(parts, d.div_ceil(128), 128);
+    ) on Grid::sums(parts, d, 256);
 
     /// RMS norm of every query and key head, values copied.
     "qk_norm.cu" qk_norm(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store w_q[head_dim], read store w_k[head_dim],
         write store out[rows * (heads + 2 * kv_heads) * head_dim], write f32 inv_rms[rows * (heads + kv_heads)]; rows: u32,
         heads: u32, kv_heads: u32, head_dim: u32, eps: f32
-    ) on Grid::table(rows, heads + 2 * kv_heads, 32);
+    ) on Grid::heads(rows, heads + 2 * kv_heads, head_dim);
     /// d_qkv becomes the gradient of the input.
     "qk_norm.cu" qk_norm_backward_input(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store w_q[head_dim], read store w_k[head_dim],
         read f32 inv_rms[rows * (heads + kv_heads)], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32,
         heads: u32, kv_heads: u32, head_dim: u32
-    ) on Grid::table(rows, heads + kv_heads, 32);
+    ) on Grid::heads(rows, heads + kv_heads, head_dim);
     /// Row p of each `partial` becomes the sum over part p of the rows.
     "qk_norm.cu" qk_norm_backward_weight(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store d_qkv[rows * (heads + 2 * kv_heads) * head_dim],
         read f32 inv_rms[rows * (heads + kv_heads)], write f32 partial_q[parts * head_dim], write f32 partial_k[parts * head_dim];
         rows: u32, heads: u32, kv_heads: u32, head_dim: u32, parts: u32
-    ) on Grid::rows(parts, 128);
+    ) on Grid::table(parts, 2 * head_dim.div_ceil(256), 256);
 
     /// Queries and keys turned by their positions; `sign` −1 turns back.
     "rope.cu" rope(
         write store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index positions[rows], read f32 cos[table_rows * (head_dim / 2)],
         read f32 sin[table_rows * (head_dim / 2)]; rows: u32, heads: u32, kv_heads: u32, head_dim: u32, table_rows: u32, sign: f32
-    ) on Grid::rows(rows, 128);
+    ) on Grid::wide_rows(rows, (heads + kv_heads) * head_dim);
 
     /// Causal attention; `spans` are (start, len, prefix_start, prefix_len), `tiles` (span, first row in it).
     "attention.cu" attention(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index spans[4 * count], read index tiles[2 * blocks],
         write store out[rows * heads * head_dim], write f32 log_sum_exp[rows * heads]; rows: u32, count: u32, blocks: u32,
         heads: u32, kv_heads: u32, head_dim: u32
-    ) on Grid::table(blocks, heads, 128);
-    /// inner = d_out·out of each row and head.
+    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::bytes(tile::attention_rows(head_dim), head_dim, qkv)),
+        variant tile::columns(head_dim);
+    /// inner = d_out·out of each of `pairs` rows and heads.
     "attention_backward.cu" attention_inner(
-        read store out[rows * heads * head_dim], read store d_out[rows * heads * head_dim], write f32 inner[rows * heads];
-        rows: u32, heads: u32, head_dim: u32
-    ) on Grid::table(rows, heads, 32);
+        read store out[pairs * head_dim], read store d_out[pairs * head_dim], write f32 inner[pairs]; pairs: u64, head_dim: u32
+    ) on Grid::rows(pairs.div_ceil(8), 256);
     /// The queries' part of d_qkv, overwritten.
     "attention_backward.cu" attention_backward_query(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
         read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
         read index tiles[2 * blocks], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, count: u32,
         blocks: u32, heads: u32, kv_heads: u32, head_dim: u32
-    ) on Grid::table(blocks, heads, 128);
+    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::bytes(tile::query_gradient_rows(head_dim), head_dim, qkv)),
+        variant tile::columns(head_dim);
     /// The keys' and values' part of d_qkv, overwritten. followers[starts[s] .. starts[s + 1]] are the spans whose prefix is in span s.
     "attention_backward.cu" attention_backward_key_value(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
@@ -687,56 +735,157 @@ kernels! {
         read index tiles[2 * blocks], read index starts[count + 1], read index followers[0],
         write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, count: u32, blocks: u32, heads: u32,
         kv_heads: u32, head_dim: u32
-    ) on Grid::table(blocks, kv_heads, 128);
+    ) on Grid::table(blocks, kv_heads, tile::THREADS)
+        .with_shared(tile::bytes(tile::key_value_gradient_rows(head_dim), head_dim, qkv)), variant tile::columns(head_dim);
 
     /// Keys and values of each row to its slot of the cache.
     "decode_attention.cu" cache_store(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index slots[rows],
         write store cache[capacity * 2 * kv_heads * head_dim]; rows: u32, heads: u32, kv_heads: u32, head_dim: u32, capacity: u32
     ) on Grid::rows(rows, 128);
-    /// Attention of one query row per span over the rows of the cache.
+    /// Attention of one query row per span over the rows of the cache, one part of the keys for a block. `parts` are (row, first key,
+    /// 0 or 1 + slot of `partial`).
     "decode_attention.cu" cached_attention(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store cache[capacity * 2 * kv_heads * head_dim],
-        read index spans[4 * rows], write store out[rows * heads * head_dim]; rows: u32, heads: u32, kv_heads: u32,
+        read index spans[4 * rows], read index parts[3 * blocks], write store out[rows * heads * head_dim],
+        write f32 partial[slots * heads * (2 + head_dim)]; rows: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32,
         head_dim: u32, capacity: u32
-    ) on Grid::table(rows, heads, 128);
+    ) on Grid::table(blocks, kv_heads * (heads / kv_heads).div_ceil(16), tile::THREADS)
+        .with_shared(tile::bytes(tile::cached_rows(head_dim), head_dim, qkv)), variant tile::columns(head_dim);
+    /// The parts of rows that have several: `merges` are (row, first slot, slots).
+    "decode_attention.cu" merge_parts(
+        read f32 partial[slots * heads * (2 + head_dim)], read index merges[3 * count], write store out[rows * heads * head_dim];
+        rows: u32, count: u32, slots: u32, heads: u32, head_dim: u32
+    ) on Grid::table(count, heads, 64);
 
     /// out = silu(gate)·up.
     "swiglu.cu" swiglu(read store gate_up[rows * 2 * ff], write store out[rows * ff]; rows: u32, ff: u32)
-        on Grid::flat((rows * ff).div_ceil(8));
+        on Grid::table(rows, ff.div_ceil(8 * 128), 128);
     /// d_gate_up from d_out.
     "swiglu.cu" swiglu_backward(
         read store gate_up[rows * 2 * ff], read store d_out[rows * ff], write store d_gate_up[rows * 2 * ff]; rows: u32, ff: u32
-    ) on Grid::flat((rows * ff).div_ceil(8));
+    ) on Grid::table(rows, ff.div_ceil(8 * 128), 128);
 
     /// out = the mean of the rows of each (start, len).
     "mean_rows.cu" mean_rows(
         read store x[rows * d], read index spans[2 * count], write f32 out[count * d]; count: u32, d: u32, rows: u32
-    ) on Grid::table(count, d.div_ceil(128), 128);
-    /// Every row of dx in a span += the span's row of d_out / len.
+    ) on Grid::sums(count, d, 256);
+    /// Every row of dx in span s += row first + s of d_out / len. No two spans share a row.
     "mean_rows.cu" mean_rows_backward(
-        read f32 d_out[count * d], read index spans[2 * count], write store dx[rows * d]; count: u32, d: u32, rows: u32
-    ) on Grid::table(count, d.div_ceil(128), 128);
+        read f32 d_out[all * d], read index spans[2 * count], write store dx[rows * d]; count: u32, d: u32, rows: u32, all: u32,
+        first: u32
+    ) on Grid::sums(count, d, 256);
 }
 
-/// NVRTC's version, as (major, minor); (0, 0) where it does not say.
+/// Whether a library is there, loaded from where toolkits and wheels put it if the loader does not find it.
+pub(crate) fn load(library: Library) -> bool {
+    if on_loaders_path(library) {
+        return true;
+    }
+    library.candidates().iter().any(|path| {
+        // SAFETY: a library of NVIDIA's; what it does when it is loaded has no precondition.
+        let Ok(loaded) = (unsafe { libloading::Library::new(path) }) else { return false };
+        // It stays, so that the loader finds it when the bindings ask for its name.
+        std::mem::forget(loaded);
+        on_loaders_path(library)
+    })
+}
+
+/// The bindings panic where they do not find a library, so this comes before their first use.
+fn on_loaders_path(library: Library) -> bool {
+    // SAFETY: loading these libraries has no precondition.
+    unsafe {
+        match library {
+            Library::Driver => cudarc::driver::sys::is_culib_present(),
+            Library::Nvrtc => cudarc::nvrtc::sys::is_culib_present(),
+            Library::CublasLt => lt::is_culib_present(),
+        }
+    }
+}
+
+/// The version of CUDA up to which the driver runs everything, as (major, minor).
+pub(crate) fn driver_version() -> Option<(i32, i32)> {
+    let mut version = 0;
+    if !load(Library::Driver) {
+        return None;
+    }
+    // SAFETY: a valid place for an integer, and the library is there.
+    let result = unsafe { cudarc::driver::sys::cuDriverGetVersion(&raw mut version) };
+    result.result().ok().map(|()| (version / 1000, version % 1000 / 10))
+}
+
+/// NVRTC's version, as (major, minor); (0, 0) where it does not say. The library was found before.
 pub(crate) fn nvrtc_version() -> (i32, i32) {
     let (mut major, mut minor) = (0, 0);
-    // SAFETY: two valid places for two integers. The library was found before anything is compiled.
+    // SAFETY: two valid places for two integers.
     let _ = unsafe { cudarc::nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) };
     (major, minor)
 }
 
-/// The libraries of CUDA that training needs, and whether each is there: the driver, NVRTC, cuBLASLt.
-pub(crate) fn libraries() -> [(&'static str, bool); 3] {
-    // SAFETY: loading these libraries has no precondition.
+/// The architectures that NVRTC compiles for, 90 for compute capability 9.0. The library was found before.
+pub(crate) fn nvrtc_architectures() -> Vec<i32> {
+    let mut count = 0;
+    // SAFETY: a valid place for an integer.
+    let _ = unsafe { cudarc::nvrtc::sys::nvrtcGetNumSupportedArchs(&raw mut count) };
+    let mut known = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: a place for as many integers as there are.
+    let _ = unsafe { cudarc::nvrtc::sys::nvrtcGetSupportedArchs(known.as_mut_ptr()) };
+    known
+}
+
+/// NVRTC: PTX with the compiler's log, or the log alone. The library was found before.
+pub(crate) fn nvrtc(file: &str, source: &str, options: &[String]) -> Result<(String, String), String> {
+    let text = |text: &str| CString::new(text).map_err(|error| error.to_string());
+    let (file, source) = (text(file)?, text(source)?);
+    let said = |error: nvrtc::result::NvrtcError| format!("{error:?}");
+    let program = nvrtc::result::create_program(&source, Some(&file)).map_err(said)?;
+    let string = |bytes: Vec<std::ffi::c_char>| {
+        let bytes: Vec<u8> = bytes.into_iter().map(|byte| byte as u8).take_while(|byte| *byte != 0).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    // SAFETY: the program is live until it is destroyed, once, after its last use.
     unsafe {
-        [
-            ("libcuda", cudarc::driver::sys::is_culib_present()),
-            ("libnvrtc", cudarc::nvrtc::sys::is_culib_present()),
-            ("libcublasLt", cudarc::cublaslt::sys::is_culib_present()),
-        ]
+        let compiled = nvrtc::result::compile_program(program, options);
+        let log = nvrtc::result::get_program_log(program).map(string).unwrap_or_default();
+        let ptx = compiled.and_then(|()| nvrtc::result::get_ptx(program)).map(string);
+        let _ = nvrtc::result::destroy_program(program);
+        match ptx {
+            Ok(ptx) => Ok((ptx, log)),
+            Err(error) => Err(format!("{log}{error:?}")),
+        }
     }
+}
+
+/// cuBLASLt's version, as (major, minor, patch). The library was found before.
+pub(crate) fn cublaslt_version() -> (usize, usize, usize) {
+    // SAFETY: no precondition.
+    let version = unsafe { lt::cublasLtGetVersion() };
+    (version / 10_000, version / 100 % 100, version % 100)
+}
+
+/// What the driver says of a device before anything runs on it.
+pub(crate) struct DeviceFacts {
+    pub(crate) name: String,
+    pub(crate) capability: (i32, i32),
+    pub(crate) total: usize,
+}
+
+/// The driver's devices. The library was found before.
+pub(crate) fn devices() -> Result<Vec<DeviceFacts>, Error> {
+    use cudarc::driver::result::{device, init};
+    use cudarc::driver::sys::CUdevice_attribute::{
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+    };
+    let facts = |ordinal| {
+        let device = device::get(ordinal)?;
+        // SAFETY: a device that the driver gave.
+        unsafe {
+            let capability = (device::get_attribute(device, MAJOR)?, device::get_attribute(device, MINOR)?);
+            Ok(DeviceFacts { name: device::get_name(device)?, capability, total: device::total_mem(device)? })
+        }
+    };
+    let count = init().and_then(|()| device::get_count());
+    count.and_then(|count| (0..count).map(facts).collect()).map_err(driver("list the devices"))
 }
 
 impl Device {

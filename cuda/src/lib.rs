@@ -19,16 +19,21 @@ mod backend;
 mod buffer;
 mod cache;
 mod compile;
+mod doctor;
 mod emulated;
 mod error;
 #[allow(unsafe_code)]
 mod launch;
+mod libraries;
 pub mod objective;
 mod product;
+mod tile;
 mod transformer;
 mod unit;
 
-pub use backend::{CudaBackend, Precision};
+pub use backend::{CudaBackend, Precision, probe};
 pub use buffer::{Buffer, Index};
+pub use compile::{CompiledKernels, compile_kernels};
+pub use doctor::{DeviceReport, LibraryReport, Report, doctor};
 pub use emulated::{EmulatorOptions, Schedule};
 pub use error::Error;

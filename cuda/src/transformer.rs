@@ -8,10 +8,8 @@ use crate::backend::check_index;
 use crate::buffer::{Buffer, Index};
 use crate::error::Error;
 use crate::launch;
+use crate::tile::{self, Parts};
 use crate::unit::Storage;
-
-/// Rows of queries of a block of attention, and of keys of a block of its backward pass.
-const TILE: usize = 64;
 
 impl CudaBackend {
     /// Checks that `ids` name whole rows of `table` (…, d); how many rows it has.
@@ -21,14 +19,11 @@ impl CudaBackend {
         Ok(table_rows)
     }
 
-    /// The spans of a layout, four numbers each, and its tiles: (span, first row in it) of every [`TILE`] rows.
-    fn tiles(&self, layout: &Layout) -> Result<(Index, Index), Error> {
+    /// The spans of a layout, four numbers each.
+    fn spans(&self, layout: &Layout, heads: Heads) -> Result<Index, Error> {
         layout.check()?;
-        let narrow = |s: &Span| [s.start, s.len, s.prefix_start, s.prefix_len].map(|x| x as u32);
-        let spans: Vec<u32> = layout.spans.iter().flat_map(narrow).collect();
-        let of_span = |(i, s): (usize, &Span)| (0..s.len).step_by(TILE).flat_map(move |first| [i as u32, first as u32]);
-        let tiles: Vec<u32> = layout.spans.iter().enumerate().flat_map(of_span).collect();
-        Ok((self.index(&spans)?, self.index(&tiles)?))
+        tile::check(heads)?;
+        self.index(&layout.spans.iter().flat_map(tile::narrow).collect::<Vec<_>>())
     }
 }
 
@@ -169,7 +164,8 @@ impl TransformerBackend for CudaBackend {
         out: &mut Buffer,
         log_sum_exp: &mut Buffer,
     ) -> Result<(), Error> {
-        let (spans, tiles) = self.tiles(layout)?;
+        let spans = self.spans(layout, heads)?;
+        let tiles = self.index(&tile::of_queries(layout))?;
         let (count, blocks, rows) = (layout.spans.len(), tiles.host.len() / 2, layout.rows());
         let Heads { heads, kv_heads, head_dim } = heads;
         launch::attention(
@@ -199,13 +195,20 @@ impl TransformerBackend for CudaBackend {
         d_qkv: &mut Buffer,
     ) -> Result<(), Error> {
         let device = &self.device;
-        let (spans, tiles) = self.tiles(layout)?;
+        let spans = self.spans(layout, heads)?;
+        let tiles = self.index(&tile::of_queries(layout))?;
         let (count, blocks, rows) = (layout.spans.len(), tiles.host.len() / 2, layout.rows());
-        // Which spans have each as their prefix: where a span's followers start in the list, and the list.
-        let (starts, followers) = self.followers(layout)?;
+        let lists = tile::followers(layout);
+        let key_tiles = self.index(&tile::of_keys(layout, &lists))?;
+        // Where each span's followers start in the list of all, and that list.
+        let mut starts = vec![0];
+        for list in &lists {
+            starts.push(starts[starts.len() - 1] + list.len() as u32);
+        }
+        let (starts, followers) = (self.index(&starts)?, self.index(&lists.concat())?);
         let Heads { heads, kv_heads, head_dim } = heads;
         let mut inner = self.zeros(rows * heads)?;
-        launch::attention_inner(device, out, d_out, &mut inner, rows, heads, head_dim)?;
+        launch::attention_inner(device, out, d_out, &mut inner, rows * heads, head_dim)?;
         launch::attention_backward_query(
             device,
             qkv,
@@ -229,7 +232,7 @@ impl TransformerBackend for CudaBackend {
             d_out,
             &inner,
             &spans,
-            &tiles,
+            &key_tiles,
             &starts,
             &followers,
             d_qkv,
@@ -260,10 +263,33 @@ impl TransformerBackend for CudaBackend {
     ) -> Result<(), Error> {
         let last = spans.iter().map(|s| (s.start + s.len).max(s.prefix_start + s.prefix_len)).max().unwrap_or(0);
         check_len("cache", cache.len, last * 2 * heads.kv_width())?;
-        let narrow = |s: &Span| [s.start, s.len, s.prefix_start, s.prefix_len].map(|x| x as u32);
-        let index = self.index(&spans.iter().flat_map(narrow).collect::<Vec<_>>())?;
+        tile::check(heads)?;
+        let work = Parts::of(spans);
+        let index = self.index(&spans.iter().flat_map(tile::narrow).collect::<Vec<_>>())?;
+        let (parts, merges) = (self.index(&work.parts)?, self.index(&work.merges)?);
+        let (rows, blocks, count, slots) = (spans.len(), work.parts.len() / 3, work.merges.len() / 3, work.slots);
         let Heads { heads, kv_heads, head_dim } = heads;
-        launch::cached_attention(&self.device, qkv, cache, &index, out, spans.len(), heads, kv_heads, head_dim, last)
+        let (device, mut partial) = (&self.device, self.zeros(slots * heads * (2 + head_dim))?);
+        launch::cached_attention(
+            device,
+            qkv,
+            cache,
+            &index,
+            &parts,
+            out,
+            &mut partial,
+            rows,
+            blocks,
+            slots,
+            heads,
+            kv_heads,
+            head_dim,
+            last,
+        )?;
+        if count == 0 {
+            return Ok(());
+        }
+        launch::merge_parts(device, &partial, &merges, out, rows, count, slots, heads, head_dim)
     }
 
     fn swiglu(&self, gate_up: &Buffer, (rows, ff): (usize, usize), out: &mut Buffer) -> Result<(), Error> {
@@ -292,38 +318,50 @@ impl TransformerBackend for CudaBackend {
         d: usize,
         dx: &mut Buffer,
     ) -> Result<(), Error> {
-        let (index, rows) = self.row_spans(spans)?;
-        launch::mean_rows_backward(&self.device, d_out, &index, dx, spans.len(), d, rows)
+        let share_row = |a: (usize, usize), b: (usize, usize)| a.0 < b.0 + b.1 && b.0 < a.0 + a.1;
+        let mut first = 0;
+        while first < spans.len() {
+            // Spans that share a row are added to it by one launch after another.
+            let shares = |&end: &usize| spans[first..end].iter().any(|&span| share_row(span, spans[end]));
+            let end = (first + 1..spans.len()).find(shares).unwrap_or(spans.len());
+            let (index, rows) = self.row_spans(&spans[first..end])?;
+            launch::mean_rows_backward(&self.device, d_out, &index, dx, end - first, d, rows, spans.len(), first)?;
+            first = end;
+        }
+        Ok(())
     }
 }
 
-/// Parts into which a sum over rows is divided, by the number of rows alone.
+/// The most parts into which a sum over rows is divided.
+const PARTS: usize = 256;
+
+/// Parts into which a sum over rows is divided, by the number of rows alone: of 64 rows each until they would be too many.
 fn parts(rows: usize) -> usize {
-    rows.div_ceil(128).clamp(1, 128)
+    rows.div_ceil(64).clamp(1, PARTS)
 }
 
 impl CudaBackend {
+    /// sums (columns) += the sum of the rows of x, in parts side by side where rows are many.
+    pub(crate) fn add_column_sum(
+        &self,
+        x: &Buffer,
+        sums: &mut Buffer,
+        rows: usize,
+        columns: usize,
+    ) -> Result<(), Error> {
+        // No more rows than a sum of parts would have.
+        if rows <= PARTS {
+            return launch::column_sum(&self.device, x, sums, rows, columns);
+        }
+        let parts = parts(rows);
+        let mut partial = self.zeros(parts * columns)?;
+        launch::column_sum_parts(&self.device, x, &mut partial, rows, columns, parts)?;
+        launch::column_sum(&self.device, &partial, sums, parts, columns)
+    }
+
     /// (start, len) of each span, and the rows that they reach to.
     fn row_spans(&self, spans: &[(usize, usize)]) -> Result<(Index, usize), Error> {
         let flat: Vec<u32> = spans.iter().flat_map(|&(start, len)| [start as u32, len as u32]).collect();
         Ok((self.index(&flat)?, spans.iter().map(|&(start, len)| start + len).max().unwrap_or(0)))
-    }
-
-    /// For each span those that have it, or a part of it, as their prefix: `starts` (spans + 1) into the list of `followers`.
-    fn followers(&self, layout: &Layout) -> Result<(Index, Index), Error> {
-        let mut lists = vec![Vec::new(); layout.spans.len()];
-        for (i, span) in layout.spans.iter().enumerate().filter(|(_, span)| span.prefix_len > 0) {
-            let (from, to) = (span.prefix_start, span.prefix_start + span.prefix_len);
-            for (list, other) in lists.iter_mut().zip(&layout.spans) {
-                if other.start < to && from < other.start + other.len {
-                    list.push(i as u32);
-                }
-            }
-        }
-        let mut starts = vec![0];
-        for list in &lists {
-            starts.push(starts[starts.len() - 1] + list.len() as u32);
-        }
-        Ok((self.index(&starts)?, self.index(&lists.concat())?))
     }
 }

@@ -79,6 +79,9 @@ files! {
     "trajectory_balance.cu",
 }
 
+/// What kernel files include by a line of its own, beside what all share.
+const HEADERS: &[(&str, &str)] = &[("tile.cuh", include_str!("../kernels/tile.cuh"))];
+
 /// One kernel file for one storage type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Unit {
@@ -101,6 +104,11 @@ impl Unit {
     /// The whole text: storage type, what all files share, the file.
     pub(crate) fn source(self) -> String {
         let text = FILES.iter().find(|(name, _)| *name == self.file).expect("a kernel names a listed file").1;
+        let include = |text: String, (name, header): &(&str, &str)| {
+            let after = format!("#line 1 \"{name}\"\n{header}\n#line 1 \"{}\"\n", self.file);
+            text.replace(&format!("#include \"{name}\"\n"), &after)
+        };
+        let text = HEADERS.iter().fold(text.to_owned(), include);
         let define = if self.storage == Storage::Bf16 { "#define STORE_BF16\n" } else { "" };
         format!("{define}#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"{}\"\n{text}", self.file)
     }

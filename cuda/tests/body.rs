@@ -2,12 +2,17 @@
 
 mod common;
 
-use common::{Tolerance, assert_close, bits, normals, numbers, stored};
+use common::{Tolerance, assert_close, bits, emulated, normals, numbers, stored};
 use flowrl_core::backend::{Backend, CpuBackend, LinearShape, Role};
+use flowrl_cuda::{Precision, Schedule};
 use flowrl_lm::backend::{Heads, TransformerBackend};
 
-/// (rows, columns) that meet every path: one of a kind, odd, whole vectors, more columns than threads.
-const SHAPES: [(usize, usize); 7] = [(1, 1), (2, 31), (37, 33), (3, 64), (300, 8), (2, 127), (5, 1000)];
+/// (rows, columns) that meet every path: one of a kind, odd, whole vectors, several parts of rows, several blocks of columns.
+const SHAPES: [(usize, usize); 10] =
+    [(1, 1), (300, 1), (2, 31), (37, 33), (1, 64), (300, 64), (37, 127), (300, 127), (37, 896), (2, 1000)];
+
+/// A row that is longer than the registers of a block.
+const LONG: (usize, usize) = (2, 8200);
 
 fn oracle() -> CpuBackend<f64> {
     CpuBackend::reference()
@@ -26,7 +31,7 @@ fn first<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer, len: usize) -> 
 }
 
 fn linear<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
-    for (rows, inputs, outputs) in [(1, 1, 1), (3, 5, 7), (37, 33, 20), (2, 64, 130)] {
+    for (rows, inputs, outputs) in [(1, 1, 1), (3, 5, 7), (37, 33, 20), (2, 64, 130), (300, 2, 35), (700, 3, 264)] {
         let shape = LinearShape { rows, inputs, outputs };
         let (x, x64) = stored(device, Role::Activation, &normals(1, rows * inputs));
         let (w, w64) = stored(device, Role::Weight, &normals(2, outputs * inputs));
@@ -57,116 +62,161 @@ fn linear<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
     }
 }
 
+/// Numbers behind what an operation writes stay as they are.
+#[track_caller]
+fn assert_kept<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer, len: usize) {
+    let beyond = numbers(device, buffer).split_off(len);
+    assert!(beyond.iter().all(|x| x.is_nan()) && beyond.len() == 9, "written behind the end: {beyond:?}");
+}
+
 fn embedding<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
     for (rows, d) in SHAPES {
         let table_rows = 11;
         let (table, table64) = stored(device, Role::Weight, &normals(1, table_rows * d));
-        let ids: Vec<u32> = (0..rows as u32).map(|i| i * 7 % 5).collect();
+        // Row 4 is asked for as often as all others: a group of many rows beside groups of few, in no order.
+        let ids: Vec<u32> = (0..rows as u32).map(|i| if i % 2 == 0 { 4 } else { i * 7 % 11 }).collect();
         let index = device.index(&ids).unwrap();
-        let mut out = device.zeros_for(Role::Activation, rows * d).unwrap();
+        let (mut out, _) = poisoned(device, Role::Activation, &vec![0.0; rows * d]);
         device.embed(&table, &index, (rows, d), &mut out).unwrap();
         let mut want = vec![0.0; rows * d];
         oracle().embed(&table64, &ids, (rows, d), &mut want).unwrap();
-        assert_eq!(numbers(device, &out), want);
+        assert_eq!(first(device, &out, rows * d), want);
+        assert_kept(device, &out, rows * d);
 
         let (d_out, d_out64) = poisoned(device, Role::Activation, &normals(2, rows * d));
         for role in [Role::State, Role::Activation] {
-            let mut d_table = device.zeros_for(role, table_rows * d).unwrap();
-            device.fill(&mut d_table, 0.5, table_rows * d).unwrap();
-            let mut want = numbers(device, &d_table);
+            let (mut d_table, mut want) = poisoned(device, role, &vec![0.5; table_rows * d]);
             device.scatter_add(&d_out, &index, (rows, d), &mut d_table).unwrap();
             oracle().scatter_add(&d_out64, &ids, (rows, d), &mut want).unwrap();
             let near = if role == Role::State { Tolerance::F32 } else { near };
-            assert_close("d_table", &numbers(device, &d_table), &want, near);
+            assert_close("d_table", &first(device, &d_table, table_rows * d), &want, near);
+            assert_kept(device, &d_table, table_rows * d);
         }
         let beyond = device.index(&vec![table_rows as u32; rows]).unwrap();
         assert!(device.embed(&table, &beyond, (rows, d), &mut out).unwrap_err().to_string().contains("`ids` holds 11"));
     }
 }
 
+/// Normal numbers, but zeros in the middle row: a norm's root of ε alone.
+fn with_zero_row(seed: u64, rows: usize, d: usize) -> Vec<f32> {
+    let mut x = normals(seed, rows * d);
+    if rows > 1 {
+        x[rows / 2 * d..][..d].fill(0.0);
+    }
+    x
+}
+
 fn rms_norm<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
-    for (rows, d) in SHAPES {
-        let (x, x64) = poisoned(device, Role::Activation, &normals(1, rows * d));
+    for (rows, d) in SHAPES.into_iter().chain([LONG]) {
+        let (x, x64) = poisoned(device, Role::Activation, &with_zero_row(1, rows, d));
         let (w, w64) = poisoned(device, Role::Weight, &normals(2, d));
-        let (mut y, mut s) = (device.zeros_for(Role::Activation, rows * d).unwrap(), device.zeros(rows).unwrap());
+        let (mut y, _) = poisoned(device, Role::Activation, &vec![0.0; rows * d]);
+        let (mut s, _) = poisoned(device, Role::State, &vec![0.0; rows]);
         device.rms_norm(&x, &w, 1e-6, (rows, d), &mut y, &mut s).unwrap();
         let (mut y64, mut s64) = (vec![0.0; rows * d], vec![0.0; rows]);
         oracle().rms_norm(&x64, &w64, 1e-6, (rows, d), &mut y64, &mut s64).unwrap();
-        assert_close("y", &numbers(device, &y), &y64, near);
-        assert_close("inv_rms", &numbers(device, &s), &s64, Tolerance::F32);
+        assert_close("y", &first(device, &y, rows * d), &y64, near);
+        for (&s, &s64) in first(device, &s, rows).iter().zip(&s64) {
+            assert_close("inv_rms", &[s], &[s64], Tolerance::F32);
+        }
+        assert_kept(device, &y, rows * d);
+        assert_kept(device, &s, rows);
 
+        // Not the row of zeros, where dx is a thousand times that of others.
+        let (x, x64) = poisoned(device, Role::Activation, &normals(1, rows * d));
+        device.rms_norm(&x, &w, 1e-6, (rows, d), &mut y, &mut s).unwrap();
+        let s64 = first(device, &s, rows);
         let (dy, dy64) = poisoned(device, Role::Activation, &normals(3, rows * d));
-        let (mut dx, mut dx64) = stored(device, Role::Activation, &normals(4, rows * d));
-        let (mut dw, mut dw64) = (device.upload(&vec![0.25; d]).unwrap(), vec![0.25; d]);
+        let (mut dx, mut dx64) = poisoned(device, Role::Activation, &normals(4, rows * d));
+        let (mut dw, mut dw64) = poisoned(device, Role::State, &vec![0.25; d]);
         device.rms_norm_backward(&dy, &x, &w, &s, (rows, d), &mut dx, &mut dw).unwrap();
         oracle().rms_norm_backward(&dy64, &x64, &w64, &s64, (rows, d), &mut dx64, &mut dw64).unwrap();
-        assert_close("dx", &numbers(device, &dx), &dx64, near);
-        assert_close("dw", &numbers(device, &dw), &dw64, Tolerance::F32);
+        assert_close("dx", &first(device, &dx, rows * d), &dx64, near);
+        assert_close("dw", &first(device, &dw, d), &dw64, Tolerance::F32);
+        assert_kept(device, &dx, rows * d);
+        assert_kept(device, &dw, d);
+        let short = device.zeros(d - 1).unwrap();
+        let error = device.rms_norm(&x, &short, 1e-6, (rows, d), &mut y, &mut s).unwrap_err().to_string();
+        assert!(error.contains("`w`"), "{error}");
     }
 }
 
-const HEADS: [Heads; 3] = [
-    Heads { heads: 4, kv_heads: 2, head_dim: 6 },
-    Heads { heads: 7, kv_heads: 1, head_dim: 64 },
-    Heads { heads: 2, kv_heads: 2, head_dim: 128 },
+/// Heads of fewer elements than a vector, of part of a warp, of a whole one and of more, with the rows to test them on.
+const HEADS: [(Heads, usize); 5] = [
+    (Heads { heads: 4, kv_heads: 2, head_dim: 6 }, 5),
+    (Heads { heads: 7, kv_heads: 1, head_dim: 64 }, 1),
+    (Heads { heads: 2, kv_heads: 2, head_dim: 128 }, 300),
+    (Heads { heads: 16, kv_heads: 8, head_dim: 128 }, 2),
+    (Heads { heads: 3, kv_heads: 1, head_dim: 328 }, 3),
 ];
 
 fn qk_norm<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
-    for (heads, rows) in HEADS.into_iter().zip([5, 1, 140]) {
+    for (heads, rows) in HEADS {
         let (len, d, count) = (rows * heads.qkv_width(), heads.head_dim, heads.heads + heads.kv_heads);
         let (x, x64) = poisoned(device, Role::Activation, &normals(1, len));
         let (w_q, q64) = stored(device, Role::Weight, &normals(2, d));
         let (w_k, k64) = stored(device, Role::Weight, &normals(3, d));
-        let (mut y, mut s) = (device.zeros_for(Role::Activation, len).unwrap(), device.zeros(rows * count).unwrap());
+        let (mut y, _) = poisoned(device, Role::Activation, &vec![0.0; len]);
+        let (mut s, _) = poisoned(device, Role::State, &vec![0.0; rows * count]);
         device.qk_norm(&x, &w_q, &w_k, 1e-6, rows, heads, &mut y, &mut s).unwrap();
         let (mut y64, mut s64) = (vec![0.0; len], vec![0.0; rows * count]);
         oracle().qk_norm(&x64, &q64, &k64, 1e-6, rows, heads, &mut y64, &mut s64).unwrap();
-        assert_close("y", &numbers(device, &y), &y64, near);
+        assert_close("y", &first(device, &y, len), &y64, near);
+        assert_close("inv_rms", &first(device, &s, rows * count), &s64, Tolerance::F32);
+        assert_kept(device, &y, len);
+        assert_kept(device, &s, rows * count);
 
-        let (mut dx, mut dx64) = stored(device, Role::Activation, &normals(4, len));
+        let (mut dx, mut dx64) = poisoned(device, Role::Activation, &normals(4, len));
         let (mut dq, mut dk) = (device.zeros(d).unwrap(), device.zeros(d).unwrap());
         let (mut dq64, mut dk64) = (vec![0.0; d], vec![0.0; d]);
         device.qk_norm_backward(&x, &w_q, &w_k, &s, rows, heads, &mut dx, &mut dq, &mut dk).unwrap();
         oracle().qk_norm_backward(&x64, &q64, &k64, &s64, rows, heads, &mut dx64, &mut dq64, &mut dk64).unwrap();
-        assert_close("dx", &numbers(device, &dx), &dx64, near);
+        assert_close("dx", &first(device, &dx, len), &dx64, near);
+        assert_kept(device, &dx, len);
         assert_close("dw_q", &numbers(device, &dq), &dq64, Tolerance::F32);
         assert_close("dw_k", &numbers(device, &dk), &dk64, Tolerance::F32);
     }
 }
 
 fn rope<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
-    for (heads, rows) in HEADS.into_iter().zip([5, 1, 40]) {
+    for (heads, rows) in HEADS {
         let (len, half) = (rows * heads.qkv_width(), heads.head_dim / 2);
         let positions: Vec<u32> = (0..rows as u32).map(|i| i * 3 % 50).collect();
         let frequencies: Vec<f64> = (0..half).map(|i| 100_f64.powf(-(i as f64) / half as f64)).collect();
         let (cos, sin) = flowrl_lm::kernel::rope::table::<f32>(50, &frequencies);
         let (cos64, sin64) = flowrl_lm::kernel::rope::table::<f64>(50, &frequencies);
         let (cos, sin) = (device.upload(&cos).unwrap(), device.upload(&sin).unwrap());
-        let (mut x, mut x64) = stored(device, Role::Activation, &normals(1, len));
+        let (mut x, mut x64) = poisoned(device, Role::Activation, &normals(1, len));
         let index = device.index(&positions).unwrap();
         for backward in [false, true] {
             device.rope(&mut x, &index, &cos, &sin, rows, heads, backward).unwrap();
             oracle().rope(&mut x64, &positions, &cos64, &sin64, rows, heads, backward).unwrap();
-            assert_close("qkv", &numbers(device, &x), &x64, near);
-            x64 = numbers(device, &x);
+            assert_close("qkv", &first(device, &x, len), &x64, near);
+            assert_kept(device, &x, len);
+            x64 = first(device, &x, len);
         }
+        let beyond = device.index(&vec![50; rows]).unwrap();
+        let error = device.rope(&mut x, &beyond, &cos, &sin, rows, heads, false).unwrap_err().to_string();
+        assert!(error.contains("`positions` holds 50"), "{error}");
     }
 }
 
 fn swiglu<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
-    for (rows, ff) in SHAPES {
+    for (rows, ff) in SHAPES.into_iter().chain([(1, 1030)]) {
         let wide: Vec<f32> = normals(1, rows * 2 * ff).iter().map(|x| x * 5.0).collect();
         let (gate_up, gate_up64) = poisoned(device, Role::Activation, &wide);
         let (d, d64) = poisoned(device, Role::Activation, &normals(2, rows * ff));
-        let mut out = device.zeros_for(Role::Activation, rows * ff).unwrap();
-        let mut d_gate_up = device.zeros_for(Role::Activation, rows * 2 * ff).unwrap();
+        let (mut out, _) = poisoned(device, Role::Activation, &vec![0.0; rows * ff]);
+        let (mut d_gate_up, _) = poisoned(device, Role::Activation, &vec![0.0; rows * 2 * ff]);
         device.swiglu(&gate_up, (rows, ff), &mut out).unwrap();
         device.swiglu_backward(&gate_up, &d, (rows, ff), &mut d_gate_up).unwrap();
         let (mut out64, mut d_gate_up64) = (vec![0.0; rows * ff], vec![0.0; rows * 2 * ff]);
         oracle().swiglu(&gate_up64, (rows, ff), &mut out64).unwrap();
         oracle().swiglu_backward(&gate_up64, &d64, (rows, ff), &mut d_gate_up64).unwrap();
-        assert_close("out", &numbers(device, &out), &out64, near);
-        assert_close("d_gate_up", &numbers(device, &d_gate_up), &d_gate_up64, near);
+        assert_close("out", &first(device, &out, rows * ff), &out64, near);
+        assert_close("d_gate_up", &first(device, &d_gate_up, rows * 2 * ff), &d_gate_up64, near);
+        assert_kept(device, &out, rows * ff);
+        assert_kept(device, &d_gate_up, rows * 2 * ff);
     }
 }
 
@@ -182,29 +232,71 @@ fn means<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
 
         let d_out = device.upload(&normals(2, 3 * d)).unwrap();
         let d_out64 = numbers(device, &d_out);
-        let (mut dx, mut dx64) = stored(device, Role::Activation, &normals(3, rows * d));
-        let parts = &spans[1..];
-        device.mean_rows_backward(&d_out, parts, d, &mut dx).unwrap();
-        oracle().mean_rows_backward(&d_out64, parts, d, &mut dx64).unwrap();
+        let (mut dx, mut dx64) = poisoned(device, Role::Activation, &normals(3, rows * d));
+        // Without the first span, which may share its row: bf16 would round the row twice.
+        device.mean_rows_backward(&d_out, &spans[1..], d, &mut dx).unwrap();
+        oracle().mean_rows_backward(&d_out64, &spans[1..], d, &mut dx64).unwrap();
         assert_close("dx", &first(device, &dx, rows * d), &dx64, near);
+        assert_kept(device, &dx, rows * d);
+        let far = [(rows, 10)];
+        assert!(device.mean_rows(&x, &far, d, &mut out).unwrap_err().to_string().contains("`x`"));
     }
+    // Spans that share rows.
+    let spans = [(0, 3), (4, 2), (2, 3), (0, 6)];
+    let d_out = device.upload(&normals(2, 4 * 9)).unwrap();
+    let (mut dx, mut dx64) = stored(device, Role::State, &[0.0; 6 * 9]);
+    device.mean_rows_backward(&d_out, &spans, 9, &mut dx).unwrap();
+    oracle().mean_rows_backward(&numbers(device, &d_out), &spans, 9, &mut dx64).unwrap();
+    assert_close("dx", &numbers(device, &dx), &dx64, Tolerance::F32);
 }
 
-/// Sums over rows have one order: the same bits twice, and in every order of threads.
-fn sums_are_repeatable<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+/// Bits of everything that is summed over rows or along them.
+fn sums<B: TransformerBackend<Real = f32>>(device: &B) -> Vec<Vec<u32>> {
     let (rows, d) = (300, 40);
     let (x, _) = stored(device, Role::Activation, &normals(1, rows * d));
     let (dy, _) = stored(device, Role::Activation, &normals(2, rows * d));
     let (w, _) = stored(device, Role::Weight, &normals(3, d));
-    let run = || {
-        let (mut y, mut s) = (device.zeros_for(Role::Activation, rows * d).unwrap(), device.zeros(rows).unwrap());
-        device.rms_norm(&x, &w, 1e-6, (rows, d), &mut y, &mut s).unwrap();
-        let mut dx = device.zeros_for(Role::Activation, rows * d).unwrap();
-        let mut dw = device.zeros(d).unwrap();
-        device.rms_norm_backward(&dy, &x, &w, &s, (rows, d), &mut dx, &mut dw).unwrap();
-        [bits(device, &y), bits(device, &s), bits(device, &dx), bits(device, &dw)]
-    };
-    assert_eq!(run(), run());
+    let activation = || device.zeros_for(Role::Activation, rows * d).unwrap();
+    let (mut y, mut s) = (activation(), device.zeros(rows).unwrap());
+    device.rms_norm(&x, &w, 1e-6, (rows, d), &mut y, &mut s).unwrap();
+    let (mut dx, mut dw) = (activation(), device.zeros(d).unwrap());
+    device.rms_norm_backward(&dy, &x, &w, &s, (rows, d), &mut dx, &mut dw).unwrap();
+    let mut all = [&y, &s, &dx, &dw].map(|buffer| bits(device, buffer)).to_vec();
+
+    // The same numbers as heads: 2 queries, a key and a value of 10 elements.
+    let heads = Heads { heads: 2, kv_heads: 1, head_dim: 10 };
+    let (mut s, mut dq, mut dk) =
+        (device.zeros(3 * rows).unwrap(), device.zeros(10).unwrap(), device.zeros(10).unwrap());
+    device.qk_norm(&x, &w, &w, 1e-6, rows, heads, &mut y, &mut s).unwrap();
+    device.qk_norm_backward(&x, &w, &w, &s, rows, heads, &mut dx, &mut dq, &mut dk).unwrap();
+    all.extend([&y, &s, &dx, &dq, &dk].map(|buffer| bits(device, buffer)));
+
+    let ids = device.index(&(0..rows as u32).map(|i| i % 3).collect::<Vec<_>>()).unwrap();
+    let (mut table, mut stored_table) = (device.zeros(3 * d).unwrap(), activation());
+    device.scatter_add(&dy, &ids, (rows, d), &mut table).unwrap();
+    device.scatter_add(&dy, &ids, (rows, d), &mut stored_table).unwrap();
+    let mut mean = device.zeros(d).unwrap();
+    device.mean_rows(&x, &[(1, rows - 1)], d, &mut mean).unwrap();
+    let (mut dw, mut db) = (device.zeros(d * d).unwrap(), device.zeros(d).unwrap());
+    let shape = LinearShape { rows, inputs: d, outputs: d };
+    device.linear_backward_weight(&dy, &x, &mut dw, Some(&mut db), shape).unwrap();
+    all.extend([&table, &stored_table, &mean, &db].map(|buffer| bits(device, buffer)));
+    all
+}
+
+fn sums_are_repeatable<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    assert_eq!(sums(device), sums(device));
+}
+
+/// Sums have one order, in whatever order threads run.
+#[test]
+fn sums_have_the_same_bits_in_every_schedule() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        let first = sums(&emulated(precision, Schedule::Forward));
+        for schedule in [Schedule::Reverse, Schedule::Random(5)] {
+            assert_eq!(sums(&emulated(precision, schedule)), first, "{precision:?}, {schedule:?}");
+        }
+    }
 }
 
 on_every_device!(linear, embedding, rms_norm, qk_norm, rope, swiglu, means, sums_are_repeatable);

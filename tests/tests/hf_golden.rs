@@ -28,7 +28,8 @@ struct Row {
 }
 
 fn golden(name: &str) -> Golden {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden/hf").join(name);
+    // As cargo sets it for the test, which may have been built elsewhere.
+    let path = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/hf").join(name);
     let expected = std::fs::read(path.join("expected.json")).unwrap();
     Golden { checkpoint: Checkpoint::open(&path).unwrap(), expected: serde_json::from_slice(&expected).unwrap() }
 }

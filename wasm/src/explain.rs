@@ -3,7 +3,7 @@
 use flowrl_core::Real;
 use flowrl_core::backend::Backend as _;
 use flowrl_core::lab::PolicyError;
-use flowrl_core::objective::{Evaluation, Sequence};
+use flowrl_core::objective::{Batch, Evaluation};
 use flowrl_core::policy::{Model, Policy as _, Sequences};
 use flowrl_core::train::{LogZModel, Rollouts};
 
@@ -155,19 +155,19 @@ fn evaluate(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<Evaluation<f32>
         }
         _ => {}
     }
+    let count = rollouts.len();
+    let each = |number: Option<f32>| number.map(|number| vec![number; count]);
+    let (log_z, values) = (each(log_z), each(value));
     let completions = &rollouts.completions;
-    let range = |i: usize| completions.offsets[i]..completions.offsets[i + 1];
-    let sequences: Vec<Sequence<'_, f32>> = (0..rollouts.len())
-        .map(|i| Sequence {
-            group: 0,
-            reward: rollouts.rewards[i],
-            log_probs: &log_probs[range(i)],
-            ref_log_probs: Some(&ref_log_probs[range(i)]),
-            old_log_probs: Some(&completions.log_probs[range(i)]),
-            log_z,
-            value,
-            ..Sequence::default()
-        })
-        .collect();
-    Ok(lane.trainer.objective().compute(&sequences)?)
+    let batch = Batch {
+        offsets: &completions.offsets,
+        groups: &completions.prompt_of,
+        advantages: &[],
+        log_probs: &log_probs,
+        ref_log_probs: Some(&ref_log_probs),
+        old_log_probs: Some(&completions.log_probs),
+        log_flows: None,
+        log_z: log_z.as_deref(),
+    };
+    Ok(lane.trainer.objective().compute_packed(&rollouts.rewards, values.as_deref(), batch)?)
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use flowrl_core::exact::{self, log_sum_exp};
 use flowrl_core::lab::{Environment, Landscape, Target, balance_gradient, divergence_gradient};
-use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset, Sequence};
+use flowrl_core::objective::{Batch, FlowRl, LogZ, Objective, Preset};
 use flowrl_core::policy::{Policy as _, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::{Real, backend};
@@ -122,22 +122,27 @@ impl GradientBench {
         self.policy.score(&sequences, reference, 1.0, &mut ref_log_probs, &mut entropies)?;
         self.policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
         let side = self.landscape.side();
-        let batch: Vec<Sequence<'_, f32>> = (0..drawn.len())
-            .map(|i| {
-                let answer = drawn.get(i);
-                Sequence {
-                    reward: self.landscape.reward(answer[0] as usize * side + answer[1] as usize) as f32,
-                    log_probs: &log_probs[drawn.offsets[i]..drawn.offsets[i + 1]],
-                    ref_log_probs: Some(&ref_log_probs[drawn.offsets[i]..drawn.offsets[i + 1]]),
-                    log_z: log_z.map(|log_z| log_z as f32),
-                    ..Sequence::default()
-                }
-            })
-            .collect();
+        let reward = |i| {
+            let answer = drawn.get(i);
+            self.landscape.reward(answer[0] as usize * side + answer[1] as usize) as f32
+        };
+        let rewards: Vec<f32> = (0..drawn.len()).map(reward).collect();
+        let given = log_z.map(|log_z| vec![log_z as f32; drawn.len()]);
+        let batch = Batch {
+            offsets: &drawn.offsets,
+            groups: &drawn.prompt_of,
+            advantages: &[],
+            log_probs: &log_probs,
+            ref_log_probs: Some(&ref_log_probs),
+            old_log_probs: None,
+            log_flows: None,
+            log_z: given.as_deref(),
+        };
         let source = if log_z.is_some() { LogZ::Given } else { LogZ::GroupMean };
         let objective = FlowRl { beta: self.beta, log_z: source, ..Preset::ExactTb.options() };
-        let evaluation = Objective::FlowRl(objective).compute(&batch)?;
-        let d_log_probs: Vec<f32> = (0..drawn.len()).flat_map(|i| evaluation.d_log_probs(i)).copied().collect();
+        let evaluation = Objective::FlowRl(objective).compute_packed(&rewards, None, batch)?;
+        let mut d_log_probs = Vec::with_capacity(tokens);
+        (0..drawn.len()).for_each(|i| d_log_probs.extend_from_slice(evaluation.d_log_probs(i)));
         self.policy.backward(&d_log_probs, None)?;
         let gradient = self.policy.parameters()[0].grad.iter().map(|&g| f64::from(g)).collect();
         self.policy.zero_grad()?;

@@ -8,7 +8,7 @@ use crate::{Args, Outcome, apt};
 /// Examples of the core, built with the workspace.
 const IN_CORE: [&str; 3] = ["bandit", "hypergrid", "own_trainer"];
 /// Crates of their own in `examples/`, with their own dependencies.
-const CRATES: [&str; 3] = ["with_ndarray", "with_candle", "with_burn"];
+const CRATES: [&str; 4] = ["with_ndarray", "with_candle", "with_burn", "cuda_stream"];
 const TARGET_FOLDER: &str = "target/examples";
 
 /// Runs the named examples, or all.

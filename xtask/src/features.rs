@@ -1,4 +1,4 @@
-//! Feature combinations of the core crate, and the targets without an operating system.
+//! Feature combinations, and the targets without an operating system.
 
 use crate::Outcome;
 use crate::command::{cargo, output, program, run};
@@ -8,8 +8,9 @@ use std::path::Path;
 const TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "wasm32-unknown-unknown"];
 const FEATURES: [&str; 3] = ["alloc", "serde", "std"];
 
-/// Lints the core under every subset of its features.
+/// Lints the core under every subset of its features, and the program without the GPU's part.
 pub(crate) fn every_combination() -> Outcome {
+    run(cargo(&["clippy", "-p", "flowrl-cli", "--no-default-features", "--", "-Dwarnings"]))?;
     for subset in subsets(&FEATURES) {
         run(cargo(&[
             "clippy",

@@ -6,6 +6,7 @@ mod bench;
 mod bits;
 mod build;
 mod command;
+mod cuda;
 mod examples;
 mod features;
 mod interop;
@@ -83,6 +84,24 @@ const CHORES: &[Chore] = &[
         options: "[--runs N]",
         about: "The race of the browser lab in Chromium beside the same race on this machine, run by run in turn",
         run: web::bench::run,
+    },
+    Chore {
+        name: "kernels",
+        options: "",
+        about: "Compile every CUDA kernel for three generations of GPUs, without one: registers, shared memory, no spills, no warnings",
+        run: cuda::kernels::run,
+    },
+    Chore {
+        name: "sanitize",
+        options: "[FILTER]",
+        about: "The tests of the CUDA kernels in the emulator, under AddressSanitizer and UndefinedBehaviorSanitizer",
+        run: cuda::sanitize::run,
+    },
+    Chore {
+        name: "gpu",
+        options: "",
+        about: "Pack tests, benchmarks and the command line for a machine with a GPU: one archive in target/gpu",
+        run: cuda::pack::run,
     },
     Chore {
         name: "large",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// A virtual environment of its own: what is installed in it, all in one command, so that one package cannot undo another's pins.
 pub(crate) struct Environment {
     folder: &'static str,
-    packages: &'static [&'static str],
+    pub(crate) packages: &'static [&'static str],
 }
 
 /// From PyPI: on Linux its PyTorch brings the CUDA libraries along, about 3 GB to fetch, though only the CPU is used.
@@ -16,6 +16,12 @@ pub(crate) const TORCH: Environment =
 /// 0.9 GB. gfnx does not declare equinox and optax, and pins numpy.
 pub(crate) const GFNX: Environment =
     Environment { folder: "target/venv-gfnx", packages: &["gfnx==0.0.1", "jax", "equinox", "optax"] };
+
+/// 0.2 GB: NVIDIA's compiler of kernels and the assembler behind it. Both run without a GPU.
+pub(crate) const NVRTC: Environment = Environment {
+    folder: "target/venv-nvrtc",
+    packages: &["nvidia-cuda-nvrtc-cu12==12.9.86", "nvidia-cuda-nvcc-cu12==12.9.86"],
+};
 
 const SCRIPT_FOLDERS: [&str; 3] = ["benches/peers", "benches/peers/gfnx", "xtask/interop"];
 
@@ -43,7 +49,7 @@ impl Environment {
         if let Some(python) = given {
             return match self.is_in(&python) {
                 true => Ok(python),
-                false => Err(format!("--python: `{python}` cannot import {}", self.modules().join(", "))),
+                false => Err(format!("--python: `{python}` lacks {}", self.names().join(", "))),
             };
         }
         let python = interpreter(Path::new(self.folder));
@@ -64,12 +70,12 @@ impl Environment {
     }
 
     fn is_in(&self, python: &str) -> bool {
-        let code = format!("from importlib.util import find_spec as f\nassert all(map(f, {:?}))", self.modules());
+        let code = format!("from importlib.metadata import version\nlist(map(version, {:?}))", self.names());
         output(program(python, &["-c", &code])).is_some()
     }
 
     /// The packages without their versions.
-    fn modules(&self) -> Vec<&'static str> {
+    fn names(&self) -> Vec<&'static str> {
         self.packages.iter().map(|package| package.split("==").next().unwrap_or(package)).collect()
     }
 }
@@ -84,6 +90,6 @@ mod tests {
     fn an_interpreter_without_the_packages_is_refused() {
         let why = super::TORCH.interpreter(Some("no-such-python".to_owned())).unwrap_err();
         assert!(why.contains("no-such-python") && why.contains("torch"), "{why}");
-        assert_eq!(super::GFNX.modules(), ["gfnx", "jax", "equinox", "optax"]);
+        assert_eq!(super::GFNX.names(), ["gfnx", "jax", "equinox", "optax"]);
     }
 }

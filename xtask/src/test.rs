@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the steps that must pass before a merge, in the order of the quickest answer.
 
 use crate::command::{cargo, output, program, run as run_command};
-use crate::{Args, Outcome, bits, features, python, web};
+use crate::{Args, Outcome, apt, bits, cuda, features, python, web};
 use std::time::{Duration, Instant};
 
 /// How a step ended, if it did not fail.
@@ -21,8 +21,17 @@ const STEPS: &[Step] = &[
     Step { name: "format", about: "rustfmt leaves every file as it is", run: format },
     Step { name: "clippy", about: "no lint fires in any target of any crate", run: clippy },
     Step { name: "test", about: "unit tests, integration tests, doctests", run: test },
+    Step {
+        name: "kernels",
+        about: "NVIDIA's compilers take every CUDA kernel, without spills and warnings",
+        run: kernels,
+    },
     Step { name: "doc", about: "the documentation builds without a warning", run: doc },
-    Step { name: "features", about: "the core under every subset of its features", run: combinations },
+    Step {
+        name: "features",
+        about: "the core under every subset of its features, the program without a GPU's",
+        run: combinations,
+    },
     Step { name: "targets", about: "the core for bare metal and WebAssembly", run: targets },
     Step { name: "wasm", about: "the same bits in WebAssembly as on this machine", run: wasm },
     Step { name: "web", about: "the browser lab: module, page, npm package, in Node.js and in Chromium", run: web },
@@ -103,8 +112,13 @@ fn clippy() -> Result<Done, String> {
 }
 
 fn test() -> Result<Done, String> {
+    install_compiler()?;
     run_command(cargo(&["test", "--workspace"]))?;
     Ok(Done::Passed)
+}
+
+fn kernels() -> Result<Done, String> {
+    Ok(cuda::kernels::check()?.map_or(Done::Passed, Done::Skipped))
 }
 
 fn doc() -> Result<Done, String> {
@@ -157,6 +171,15 @@ fn deny() -> Result<Done, String> {
         return Ok(Done::Skipped(why.to_owned()));
     }
     run_command(cargo(&["deny", "check", "advisories"])).map(|()| Done::Passed)
+}
+
+/// Installs a C++ compiler, which the emulator of a GPU compiles kernels with.
+fn install_compiler() -> Outcome {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    if output(program(&compiler, &["--version"])).is_some() {
+        return Ok(());
+    }
+    apt::install(&["g++"]).map_err(|why| format!("there is no C++ compiler `{compiler}`; {why}"))
 }
 
 /// Adds a component of the toolchain if `cargo SUBCOMMAND` does not run.

@@ -1,6 +1,7 @@
 //! What each command does.
 
 pub mod compare;
+pub mod doctor;
 pub mod eval;
 pub mod loss;
 pub mod pretrain;

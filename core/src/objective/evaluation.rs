@@ -80,11 +80,7 @@ impl Objective {
     /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate). [`Error::Missing`] also where an input is given for
     /// some sequences only.
     pub fn compute<T: Real>(&self, sequences: &[Sequence<'_, T>]) -> Result<Evaluation<T>, Error> {
-        self.compute_with(
-            sequences,
-            |rewards, groups, values, order, out| self.advantages(rewards, groups, values, order, out),
-            |batch, totals, order, out| self.evaluate(batch, totals, order, out),
-        )
+        self.pack(sequences, |rewards, values, batch| self.compute_packed(rewards, values, batch))
     }
 
     /// [`compute`](Self::compute) on a device.
@@ -96,21 +92,39 @@ impl Objective {
         backend: &B,
         sequences: &[Sequence<'_, B::Real>],
     ) -> Result<Evaluation<B::Real>, ObjectiveError<B::Error>> {
-        self.compute_with(
-            sequences,
-            |rewards, groups, values, order, out| backend.advantages(self, rewards, groups, values, order, out),
-            |batch, totals, order, out| backend.evaluate(self, batch, totals, order, out),
+        self.pack(sequences, |rewards, values, batch| {
+            self.in_two_phases(
+                batch,
+                |groups, order, out| backend.advantages(self, rewards, groups, values, order, out),
+                |batch, totals, order, out| backend.evaluate(self, batch, totals, order, out),
+            )
+        })
+    }
+
+    /// [`compute`](Self::compute) of a batch that is packed already, with its raw rewards (B), and for PPO the value V(x) of each sequence's
+    /// prompt (B). The advantages are computed here: `batch.advantages` is not read.
+    ///
+    /// # Errors
+    /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate).
+    pub fn compute_packed<T: Real>(
+        &self,
+        rewards: &[T],
+        values: Option<&[T]>,
+        batch: Batch<'_, T>,
+    ) -> Result<Evaluation<T>, Error> {
+        self.in_two_phases(
+            batch,
+            |groups, order, out| self.advantages(rewards, groups, values, order, out),
+            |batch, totals, order, out| self.evaluate(batch, totals, order, out),
         )
     }
 
-    /// Both phases, each by a function that may be a device's.
-    fn compute_with<T: Real, E: From<Error>>(
+    /// Packs sequences for `work` on rewards, values and the batch.
+    fn pack<T: Real, E: From<Error>>(
         &self,
         sequences: &[Sequence<'_, T>],
-        advantages_of: impl FnOnce(&[T], &[usize], Option<&[T]>, &mut [usize], &mut [T]) -> Result<(), E>,
-        evaluate: impl FnOnce(&Batch<'_, T>, Totals, &mut [usize], &mut Gradients<'_, T>) -> Result<Diagnostics, E>,
+        work: impl FnOnce(&[T], Option<&[T]>, Batch<'_, T>) -> Result<Evaluation<T>, E>,
     ) -> Result<Evaluation<T>, E> {
-        let count = sequences.len();
         let packed = Packed::new(sequences)?;
         let (groups, rewards): (Vec<_>, Vec<_>) = sequences.iter().map(|s| (s.group, s.reward)).unzip();
         let log_z = if self.log_z().is_some_and(super::LogZ::is_input) {
@@ -119,38 +133,48 @@ impl Objective {
             None
         };
         let values = if self.needs_value() { per_sequence(sequences, "values", |s| s.value)? } else { None };
-
-        let mut order = vec![0; count];
-        let per_sequence = || vec![T::zero(); count];
-        let mut advantages = per_sequence();
-        advantages_of(&rewards, &groups, values.as_deref(), &mut order, &mut advantages)?;
-
         let batch = Batch {
             offsets: &packed.offsets,
             groups: &groups,
-            advantages: &advantages,
+            advantages: &[],
             log_probs: &packed.log_probs,
             ref_log_probs: packed.ref_log_probs.as_deref(),
             old_log_probs: packed.old_log_probs.as_deref(),
             log_flows: packed.log_flows.as_deref(),
             log_z: log_z.as_deref(),
         };
-        let mut d_log_probs = vec![T::zero(); packed.log_probs.len()];
-        let mut d_log_flows = vec![T::zero(); if self.needs_flows() { packed.log_probs.len() } else { 0 }];
-        let (mut d_log_z, mut log_z_used) = (per_sequence(), per_sequence());
-        let (mut residuals, mut weights) = (per_sequence(), per_sequence());
+        work(&rewards, values.as_deref(), batch)
+    }
+
+    /// Both phases, each by a function that may be a device's.
+    fn in_two_phases<T: Real, E>(
+        &self,
+        batch: Batch<'_, T>,
+        advantages_of: impl FnOnce(&[usize], &mut [usize], &mut [T]) -> Result<(), E>,
+        evaluate: impl FnOnce(&Batch<'_, T>, Totals, &mut [usize], &mut Gradients<'_, T>) -> Result<Diagnostics, E>,
+    ) -> Result<Evaluation<T>, E> {
+        let totals = batch.totals();
+        let zeros = |len| vec![T::zero(); len];
+        let mut order = vec![0; totals.sequences];
+        let mut advantages = zeros(totals.sequences);
+        advantages_of(batch.groups, &mut order, &mut advantages)?;
+
+        let batch = Batch { advantages: &advantages, ..batch };
+        let mut d_log_probs = zeros(totals.tokens);
+        let mut d_log_flows = zeros(if self.needs_flows() { totals.tokens } else { 0 });
+        let [mut d_log_z, mut log_z, mut residuals, mut weights] = [(); 4].map(|()| zeros(totals.sequences));
         let mut out = Gradients {
             d_log_probs: &mut d_log_probs,
             d_log_flows: &mut d_log_flows,
             d_log_z: &mut d_log_z,
-            log_z: &mut log_z_used,
+            log_z: &mut log_z,
             residuals: &mut residuals,
             weights: &mut weights,
         };
-        let diagnostics = evaluate(&batch, batch.totals(), &mut order, &mut out)?;
-        let (loss, log_z, offsets) = (diagnostics.loss, log_z_used, packed.offsets);
+        let diagnostics = evaluate(&batch, totals, &mut order, &mut out)?;
+        let offsets = batch.offsets.iter().map(|end| end - batch.offsets[0]).collect();
         Ok(Evaluation {
-            loss,
+            loss: diagnostics.loss,
             diagnostics,
             advantages,
             residuals,

@@ -42,7 +42,8 @@ impl LogRatios {
     }
 }
 
-/// Σ (a − b) and max |a − b|.
+/// Σ (a − b) and max |a − b|. Unrolled over the lanes it is large: one copy for both of its callers.
+#[inline(never)]
 fn difference<T: Real>(a: &[T], b: &[T]) -> Difference {
     vectorized(
         #[inline(always)]

@@ -1,6 +1,6 @@
-/** Hands a file to the browser to be saved. */
-export function download(name: string, blob: Blob): void {
-  const url = URL.createObjectURL(blob);
+/** Hands a file to the browser to be saved; a text has a media type. */
+export function download(name: string, content: Blob | string, type = ""): void {
+  const url = URL.createObjectURL(new Blob([content], { type: content instanceof Blob ? content.type : type }));
   const link = document.createElement("a");
   link.href = url;
   link.download = name;

@@ -1,13 +1,13 @@
-import { type Pen, type Theme, canvasPen, lineChart, readTheme, svgPen } from "./charts";
-import { LANE_DASHES, heatMap } from "./charts";
+import { type Box, LANE_DASHES, type Pen, type Theme, heatMap, lineChart, pngOf, readTheme, svgPen } from "./charts";
 import { download } from "./download";
+import { messageOf } from "./error";
 import { LANES } from "./lanes";
 import type { PanelContext } from "./panels/panel";
 import type { Aim } from "./race/aim";
 import { drawLane } from "./race/lane";
 import { METRICS, PRESETS, SIDE, encode } from "./state";
 import type { Store } from "./store";
-import { button, field, h, select } from "./ui/dom";
+import { byId, fill } from "./ui/dom";
 import { distance, significant, whole } from "./ui/format";
 import { text } from "./ui/texts";
 
@@ -26,7 +26,7 @@ export function drawPicture({ engine, settings, landscape }: PanelContext, aim: 
   pen.text(WIDTH - GAP, 34, "FlowRL lab", { fill: theme.muted, size: 14, anchor: "end" });
   const lanes = frame?.lanes ?? [];
   const size = Math.min(240, (WIDTH - GAP * (lanes.length + 2)) / (lanes.length + 1));
-  const put = (i: number, label: string, draw: (box: { x: number; y: number; width: number; height: number }) => void) => {
+  const put = (i: number, label: string, draw: (box: Box) => void) => {
     const x = GAP + i * (size + GAP);
     pen.text(x, 74, label, { fill: theme.ink, size: 13, weight: 600 });
     draw({ x, y: 84, width: size, height: size });
@@ -64,66 +64,49 @@ export function drawPicture({ engine, settings, landscape }: PanelContext, aim: 
   );
 }
 
-/** A dialog with everything that can be taken away. */
-export function openExport(context: PanelContext, aim: Store<Aim>): void {
+/** The dialog with everything that can be taken away. Gives a function that opens it. */
+export function mountExport(context: PanelContext, aim: Store<Aim>): () => void {
   const { engine, settings, announce } = context;
-  const name = () => `flowrl-step-${engine.status.get().step}`;
-  const theme = () => readTheme(document.documentElement);
-  const said = h("p", { class: "note", role: "status" });
+  const dialog = byId<HTMLDialogElement>("export");
+  const lane = byId<HTMLSelectElement>("export-lane");
+  const name = (kind: string) => `flowrl-step-${engine.status.get().step}.${kind}`;
+  const draw = (pen: Pen) => drawPicture(context, aim.get(), pen, readTheme(document.documentElement));
   const say = (words: string) => {
-    said.textContent = words;
+    byId("export-said").textContent = words;
     announce(words);
   };
-  const failed = (error: unknown) => say(error instanceof Error ? error.message : String(error));
-
-  const png = async () => {
-    const sheet = new OffscreenCanvas(2 * WIDTH, 2 * HEIGHT);
-    const page = sheet.getContext("2d");
-    if (!page) throw new Error("The browser gave no canvas to draw the picture on.");
-    drawPicture(context, aim.get(), canvasPen(page, { width: WIDTH, height: HEIGHT, ratio: 2 }), theme());
-    download(`${name()}.png`, await sheet.convertToBlob({ type: "image/png" }));
+  const offers: Readonly<Record<string, () => Promise<void>>> = {
+    async link() {
+      const url = new URL(location.href);
+      url.hash = encode(settings.get());
+      await navigator.clipboard.writeText(url.href);
+      say(text("export-copied"));
+    },
+    async png() {
+      download(name("png"), await pngOf(WIDTH, HEIGHT, draw));
+    },
+    async svg() {
+      const pen = svgPen(WIDTH, HEIGHT, "A race in the FlowRL lab", `Settings: ${encode(settings.get())}`);
+      draw(pen);
+      download(name("svg"), pen.svg(), "image/svg+xml");
+    },
+    async csv() {
+      download(name("csv"), await engine.csv(), "text/csv");
+    },
+    async config() {
+      const file = `flowrl-${lane.value}.toml`;
+      const steps = Math.max(LEAST_STEPS, engine.status.get().step);
+      download(file, await engine.config(lane.selectedIndex, steps), "application/toml");
+      say(`Run it: flowrl-cli train --config ${file}`);
+    },
   };
-  const svg = () => {
-    const pen = svgPen(WIDTH, HEIGHT, "A race in the FlowRL lab", `Settings: ${encode(settings.get())}`);
-    drawPicture(context, aim.get(), pen, theme());
-    download(`${name()}.svg`, new Blob([pen.svg()], { type: "image/svg+xml" }));
+  dialog.onclick = ({ target }) => {
+    const offer = target instanceof HTMLButtonElement && offers[target.value];
+    if (offer) offer().catch((error: unknown) => say(messageOf(error)));
   };
-  const csv = async () => download(`${name()}.csv`, new Blob([await engine.csv()], { type: "text/csv" }));
-  const { lanes } = settings.get();
-  const lane = select(lanes.map((kind, i) => [String(i), LANES[kind].name] as const), "0", () => {});
-  const config = async () => {
-    const i = Number(lane.value);
-    const steps = Math.max(LEAST_STEPS, engine.status.get().step);
-    download(`flowrl-${lanes[i]}.toml`, new Blob([await engine.config(i, steps)], { type: "application/toml" }));
-    say(`Run it: flowrl-cli train --config flowrl-${lanes[i]}.toml`);
+  return () => {
+    byId("export-said").textContent = "";
+    fill(lane, settings.get().lanes.map((kind) => [kind, LANES[kind].name]));
+    dialog.showModal();
   };
-  const link = async () => {
-    const url = new URL(location.href);
-    url.hash = encode(settings.get());
-    await navigator.clipboard.writeText(url.href);
-    say(text("export-copied"));
-  };
-  const about = (name: string) => h("span", { class: "note" }, text(`export-${name}`));
-  const offer = (label: string, name: string, work: () => void | Promise<void>) =>
-    h("div", { class: "offer" }, button(label, () => void Promise.resolve().then(work).catch(failed)), about(name));
-  const dialog = h(
-    "dialog",
-    { "aria-labelledby": "export-title" },
-    h("h2", { id: "export-title" }, "Take it with you"),
-    offer("Copy link", "link", link),
-    offer("PNG", "png", png),
-    offer("SVG", "svg", svg),
-    offer("CSV", "csv", csv),
-    h(
-      "div",
-      { class: "offer" },
-      h("div", { class: "controls" }, field("Lane", lane), button("Config", () => void config().catch(failed))),
-      about("config"),
-    ),
-    said,
-    h("form", { method: "dialog" }, h("button", { class: "button primary" }, "Close")),
-  );
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
 }

@@ -1,5 +1,7 @@
-import * as wasm from "flowrl_wasm";
+import { version } from "flowrl_wasm";
 import { createEngine } from "./engine/client";
+import { loadModule } from "./engine/module";
+import { messageOf } from "./error";
 import type { PanelContext } from "./panels/panel";
 import { chapters } from "./panels";
 import { mountStage } from "./race/stage";
@@ -15,17 +17,18 @@ import { startTheme } from "./ui/theme";
 export async function startPage(): Promise<void> {
   startTheme();
   await boot().catch((error: unknown) => {
-    const why = error instanceof Error ? error.message : String(error);
-    const text = `The page cannot start its engine: ${why}. It needs a browser with WebAssembly and SIMD, of 2023 or later.`;
+    const why = messageOf(error);
+    const text = `The page cannot start its engine: ${why}. It needs a browser with WebAssembly and SIMD, of 2024 or later.`;
     byId("stage").replaceChildren(h("p", { class: "card", role: "alert" }, text));
+    byId("stage").hidden = false;
   });
 }
 
 async function boot(): Promise<void> {
-  await wasm.default();
-  byId("version").textContent = `flowrl ${wasm.version()}`;
+  await loadModule();
+  byId("version").textContent = `flowrl ${version()}`;
   const settings = createStore(decode(location.hash));
-  const landscape = createStore(terrainOf(wasm, settings.get()));
+  const landscape = createStore(terrainOf(settings.get()));
   const engine = createEngine();
 
   const restart = () => {
@@ -35,7 +38,7 @@ async function boot(): Promise<void> {
   };
   settings.subscribe((now, before) => {
     if (now.preset !== before.preset || now.drawing !== before.drawing || (now.seed !== before.seed && !now.drawing)) {
-      landscape.set(terrainOf(wasm, now));
+      landscape.set(terrainOf(now));
     }
     const fresh = (["lanes", "seed", "samples", "logZLearningRate"] as const).some((key) => now[key] !== before[key]);
     if (fresh) restart();
@@ -48,7 +51,6 @@ async function boot(): Promise<void> {
   landscape.subscribe((terrain) => engine.setLandscape(terrain.rewards, terrain.reference));
 
   const context: PanelContext = {
-    wasm,
     engine,
     settings,
     landscape,
@@ -60,8 +62,8 @@ async function boot(): Promise<void> {
       if (!stay) byId("race").scrollIntoView();
     },
   };
-  const aim = mountStage(byId("stage"), context, restart);
-  mountTools(byId("tools"), context, aim);
+  const aim = mountStage(context, restart);
+  mountTools(context, aim);
   keepLink(settings);
   settings.subscribe(({ hidden }) => hideParts(hidden), true);
   restart();
@@ -110,7 +112,10 @@ function mountPanels(context: PanelContext): void {
         const section = target as HTMLElement;
         const body = section.querySelector<HTMLElement>(".body");
         const name = section.dataset["panel"] ?? "";
-        if (body) chapters[name]?.(body, context);
+        if (!body) continue;
+        // Controls are shown once they do something.
+        body.hidden = false;
+        chapters[name]?.(body, context);
       }
     },
     { rootMargin: "400px" },

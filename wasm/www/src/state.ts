@@ -114,14 +114,6 @@ function fromBase64(text: string): Uint8Array | null {
   }
 }
 
-function number(text: string | null, [low, high]: readonly [number, number], otherwise: number): number {
-  const value = text === null || text.trim() === "" ? NaN : Number(text);
-  return Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : otherwise;
-}
-
-const oneOf = <T extends string>(text: string | null, all: readonly T[], otherwise: T): T =>
-  all.find((value) => value === text) ?? otherwise;
-
 function drawing(text: string | null): Drawing | null {
   const bytes = text === null ? null : fromBase64(text);
   if (bytes?.length !== 2 * ANSWERS) return null;
@@ -130,54 +122,65 @@ function drawing(text: string | null): Drawing | null {
   return reference.some((weight) => weight > 0) ? { rewards, reference } : null;
 }
 
+/** Under which name a link carries each setting; a drawing is `d`. */
+const KEYS = {
+  beta: "b",
+  preset: "p",
+  seed: "seed",
+  lanes: "lanes",
+  samples: "n",
+  learningRate: "lr",
+  logZLearningRate: "zlr",
+  speed: "s",
+  view: "view",
+  metric: "m",
+  solo: "solo",
+  hidden: "hide",
+} as const;
+
+/** A setting as a link carries it. */
+const written = (value: unknown): string => (Array.isArray(value) ? value.join(".") : String(value ?? ""));
+
 /** What stands behind the # of a link: only what differs from the defaults. */
 export function encode(settings: Settings): string {
   const words = new URLSearchParams({ v: VERSION });
-  const put = (key: string, value: string, otherwise: string) => {
-    if (value !== otherwise) words.set(key, value);
-  };
-  const d = DEFAULTS;
-  put("b", String(settings.beta), String(d.beta));
-  put("p", settings.preset, d.preset);
-  if (settings.drawing) {
-    words.set("d", toBase64(Uint8Array.of(...settings.drawing.rewards, ...settings.drawing.reference)));
+  for (const field of Object.keys(KEYS) as (keyof typeof KEYS)[]) {
+    const value = written(settings[field]);
+    if (value !== written(DEFAULTS[field])) words.set(KEYS[field], value);
   }
-  put("seed", String(settings.seed), String(d.seed));
-  put("lanes", settings.lanes.join("."), d.lanes.join("."));
-  put("n", String(settings.samples), String(d.samples));
-  put("lr", String(settings.learningRate), String(d.learningRate));
-  put("zlr", String(settings.logZLearningRate), String(d.logZLearningRate));
-  put("s", String(settings.speed), String(d.speed));
-  put("view", settings.view, d.view);
-  put("m", settings.metric, d.metric);
-  put("solo", settings.solo ?? "", "");
-  put("hide", settings.hidden.join("."), "");
+  const { drawing } = settings;
+  if (drawing) words.set("d", toBase64(Uint8Array.of(...drawing.rewards, ...drawing.reference)));
   return words.toString();
 }
 
 /** The settings of a link. Whatever cannot be read has its default; this never throws. */
 export function decode(hash: string): Settings {
   const words = new URLSearchParams(hash.replace(/^#/, ""));
-  const d = DEFAULTS;
-  const kinds = Object.keys(LANES) as LaneKind[];
-  const asked = [...new Set((words.get("lanes") ?? "").split("."))].filter((kind) => kinds.includes(kind as LaneKind));
-  const lanes = asked.length > 0 ? (asked.slice(0, MOST_LANES) as LaneKind[]) : d.lanes;
-  const solo = lanes.find((kind) => kind === words.get("solo")) ?? null;
-  const speeds: readonly Speed[] = [10, 60, 300, 0];
-  const hide = (words.get("hide") ?? "").split(".");
+  const get = (field: keyof typeof KEYS) => words.get(KEYS[field]) ?? "";
+  const number = (field: keyof typeof BOUNDS) => {
+    const [low, high] = BOUNDS[field];
+    const value = get(field).trim() === "" ? NaN : Number(get(field));
+    return Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : DEFAULTS[field];
+  };
+  const oneOf = <T>(field: keyof typeof KEYS, all: readonly T[], otherwise: T) =>
+    all.find((value) => String(value) === get(field)) ?? otherwise;
+  const several = <T extends string>(field: keyof typeof KEYS, all: readonly T[]) =>
+    [...new Set(get(field).split("."))].filter((value): value is T => all.includes(value as T));
+  const asked = several("lanes", Object.keys(LANES) as LaneKind[]).slice(0, MOST_LANES);
+  const lanes = asked.length > 0 ? asked : DEFAULTS.lanes;
   return {
-    beta: number(words.get("b"), BOUNDS.beta, d.beta),
-    preset: oneOf(words.get("p"), Object.keys(PRESETS) as PresetName[], d.preset),
+    beta: number("beta"),
+    preset: oneOf("preset", Object.keys(PRESETS) as PresetName[], DEFAULTS.preset),
     drawing: drawing(words.get("d")),
-    seed: Math.round(number(words.get("seed"), BOUNDS.seed, d.seed)),
+    seed: Math.round(number("seed")),
     lanes,
-    samples: Math.round(number(words.get("n"), BOUNDS.samples, d.samples)),
-    learningRate: number(words.get("lr"), BOUNDS.learningRate, d.learningRate),
-    logZLearningRate: number(words.get("zlr"), BOUNDS.logZLearningRate, d.logZLearningRate),
-    speed: speeds.find((speed) => String(speed) === words.get("s")) ?? d.speed,
-    view: oneOf(words.get("view"), ["policy", "difference"], d.view),
-    metric: oneOf(words.get("m"), Object.keys(METRICS) as Metric[], d.metric),
-    solo,
-    hidden: PARTS.filter((part) => hide.includes(part)),
+    samples: Math.round(number("samples")),
+    learningRate: number("learningRate"),
+    logZLearningRate: number("logZLearningRate"),
+    speed: oneOf<Speed>("speed", [10, 60, 300, 0], DEFAULTS.speed),
+    view: oneOf<View>("view", ["policy", "difference"], DEFAULTS.view),
+    metric: oneOf("metric", Object.keys(METRICS) as Metric[], DEFAULTS.metric),
+    solo: oneOf<LaneKind | null>("solo", lanes, null),
+    hidden: PARTS.filter((part) => several("hidden", PARTS).includes(part)),
   };
 }

@@ -18,10 +18,12 @@ const MODULE: &str = "wasm/pkg/flowrl_wasm_bg.wasm";
 
 /// Every browser of the last years has 128-bit vectors: about twice as fast.
 const VECTORS: &str = "-Ctarget-feature=+simd128";
-/// A visitor fetches the module: what LLVM copies for speed alone, into loops and callers, was a tenth of it and gave one step in twenty.
+/// A visitor fetches the module: what LLVM copies for speed alone, into loops and callers, was a tenth of it and gave one step in twenty. Nor does
+/// a loop gain from more variables than its author wrote, or from a second copy for slices that might overlap.
 const SMALL: &str = "-Cllvm-args=-force-vector-interleave=1 -Cllvm-args=-inline-threshold=50 -Cllvm-args=-unroll-threshold=120 \
                      -Cllvm-args=-unroll-runtime=false -Cllvm-args=-unroll-allow-peeling=false \
-                     -Cllvm-args=-enable-nontrivial-unswitch=false";
+                     -Cllvm-args=-enable-nontrivial-unswitch=false \
+                     -Cllvm-args=-disable-lsr -Cllvm-args=-vectorize-memory-check-threshold=0";
 
 /// Compiles, writes the bindings, optimises.
 pub(crate) fn build() -> Outcome {

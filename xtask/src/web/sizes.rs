@@ -3,9 +3,9 @@
 use crate::Outcome;
 use std::fmt::Write;
 
-/// Kinds of file by extension, with the most that all files of the kind may weigh together, gzipped. Wished for were 45 kB of script and
-/// 60 kB of module: the page has eight chapters, and a module that holds the whole engine (every objective, four tasks, networks) does not get there.
-const BUDGETS: [(&str, usize); 3] = [("js", 50_000), ("css", 12_000), ("wasm", 115_000)];
+/// Kinds of file by extension, with the most that all files of the kind may weigh together, gzipped. Wished for were 60 kB of module: one that
+/// holds the whole engine (every objective, four tasks, networks) does not get there.
+const BUDGETS: [(&str, usize); 3] = [("js", 45_000), ("css", 12_000), ("wasm", 106_000)];
 
 /// A file with its sizes in bytes.
 struct File<'a> {
@@ -66,9 +66,9 @@ mod tests {
 
     #[test]
     fn kinds_are_added_and_held_to_their_budget() {
-        judge("90000 45000 assets/a.js\n9 5000 b.js\n9 115000 c.wasm\n9 999999 index.html").unwrap();
-        let why = judge("90000 45000 assets/a.js\n9 5001 b.js\n9 115001 c.wasm").unwrap_err();
-        assert!(why.contains(".js files weigh 50001") && why.contains(".wasm files weigh 115001"), "{why}");
+        judge("90000 40000 assets/a.js\n9 5000 b.js\n9 106000 c.wasm\n9 999999 index.html").unwrap();
+        let why = judge("90000 40000 assets/a.js\n9 5001 b.js\n9 106001 c.wasm").unwrap_err();
+        assert!(why.contains(".js files weigh 45001") && why.contains(".wasm files weigh 106001"), "{why}");
     }
 
     #[test]

@@ -3,11 +3,9 @@ import {
   FONT,
   type Paint,
   type Pen,
-  type Points,
   TEXT_SIZE,
   type TextStyle,
   baselineShift,
-  flat,
 } from "./pen";
 
 type Context = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
@@ -63,8 +61,7 @@ export function canvasPen(context: Context, { width, height, ratio }: CanvasSize
   return {
     width,
     height,
-    path(points: Points, paint, close = false) {
-      const p = flat(points);
+    path(p, paint, close = false) {
       context.beginPath();
       let down = false;
       for (let i = 0; i + 1 < p.length; i += 2) {
@@ -87,8 +84,7 @@ export function canvasPen(context: Context, { width, height, ratio }: CanvasSize
       else context.rect(box.x, box.y, box.width, box.height);
       finish(paint);
     },
-    circles(centres: Points, radius, paint) {
-      const p = flat(centres);
+    circles(p, radius, paint) {
       // One path for each: a circle alone is quicker to fill than a path of many.
       for (let i = 0; i + 1 < p.length; i += 2) {
         context.beginPath();
@@ -102,7 +98,6 @@ export function canvasPen(context: Context, { width, height, ratio }: CanvasSize
         style.anchor ?? "start"
       ];
       context.textBaseline = "alphabetic";
-      context.globalAlpha = style.alpha ?? 1;
       if (style.halo) {
         context.strokeStyle = style.halo;
         context.lineWidth = 3;
@@ -111,7 +106,6 @@ export function canvasPen(context: Context, { width, height, ratio }: CanvasSize
       }
       context.fillStyle = style.fill;
       context.fillText(text, x, y + baselineShift(style));
-      context.globalAlpha = 1;
     },
     measure(text, style) {
       setFont(style);

@@ -10,6 +10,16 @@ export interface Contour {
   readonly loops: Loops;
 }
 
+/**
+ * How a line crosses a square of corners: by which of these are high (1 top left, 2 top right, 4 bottom right, 8 bottom left), the
+ * edges it comes from and goes to (0 top, 1 right, 2 bottom, 3 left), one pair after the other.
+ */
+const STEPS: readonly (readonly number[])[] = [
+  [], [3, 0], [0, 1], [3, 1], [1, 2], [3, 0, 1, 2], [0, 2], [3, 2], [2, 3], [2, 0], [0, 1, 2, 3], [2, 1], [1, 3], [1, 0], [0, 3], [],
+];
+/** The same where two opposite corners are high, and so is the ground between them. */
+const JOINED: Readonly<Record<number, readonly number[]>> = { 5: [3, 2, 1, 0], 10: [0, 3, 2, 1] };
+
 /** The loops around where `values` (row by row, `columns` a row) exceed `level`. Outside the grid lies the
  * lowest ground, so that every loop closes, along the rim if need be. */
 export function contourLoops(values: ArrayLike<number>, columns: number, level: number): Loops {
@@ -37,33 +47,12 @@ export function contourLoops(values: ArrayLike<number>, columns: number, level: 
   for (let y = 0; y <= rows; y++) {
     for (let x = 0; x <= columns; x++) {
       const a = y * wide + x;
-      const [top, right, bottom, left] = [2 * a, 2 * (a + 1) + 1, 2 * (a + wide), 2 * a + 1];
-      const [ha, hb, hc, hd] = [height[a]!, height[a + 1]!, height[a + wide + 1]!, height[a + wide]!];
-      const which = (ha > 0 ? 1 : 0) | (hb > 0 ? 2 : 0) | (hc > 0 ? 4 : 0) | (hd > 0 ? 8 : 0);
-      const joined = ha + hb + hc + hd > 0;
-      // prettier-ignore
-      switch (which) {
-        case 1: next[left] = top; break;
-        case 2: next[top] = right; break;
-        case 3: next[left] = right; break;
-        case 4: next[right] = bottom; break;
-        case 5:
-          if (joined) { next[left] = bottom; next[right] = top; }
-          else { next[left] = top; next[right] = bottom; }
-          break;
-        case 6: next[top] = bottom; break;
-        case 7: next[left] = bottom; break;
-        case 8: next[bottom] = left; break;
-        case 9: next[bottom] = top; break;
-        case 10:
-          if (joined) { next[top] = left; next[bottom] = right; }
-          else { next[top] = right; next[bottom] = left; }
-          break;
-        case 11: next[bottom] = right; break;
-        case 12: next[right] = left; break;
-        case 13: next[right] = top; break;
-        case 14: next[top] = left; break;
-      }
+      const edges = [2 * a, 2 * (a + 1) + 1, 2 * (a + wide), 2 * a + 1];
+      const square = [height[a]!, height[a + 1]!, height[a + wide + 1]!, height[a + wide]!];
+      const which = square.reduce((bits, h, i) => bits | (h > 0 ? 1 << i : 0), 0);
+      const joined = square.reduce((sum, h) => sum + h, 0) > 0;
+      const steps = (joined && JOINED[which]) || STEPS[which]!;
+      for (let i = 0; i < steps.length; i += 2) next[edges[steps[i]!]!] = edges[steps[i + 1]!]!;
     }
   }
 

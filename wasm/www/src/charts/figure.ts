@@ -131,12 +131,7 @@ export function createFigure(options: FigureOptions): Figure {
     },
     toPng() {
       const { w, h } = size();
-      const sheet = new OffscreenCanvas(RATIO * w, RATIO * h);
-      const page = sheet.getContext("2d");
-      if (!page)
-        return Promise.reject(new Error("toPng: the browser gave no 2D context; wanted one for the picture"));
-      drawExport(canvasPen(page, { width: w, height: h, ratio: RATIO }));
-      return sheet.convertToBlob({ type: "image/png" });
+      return pngOf(w, h, drawExport);
     },
     destroy() {
       alive = false;
@@ -147,6 +142,15 @@ export function createFigure(options: FigureOptions): Figure {
       element.remove();
     },
   };
+}
+
+/** A drawing of this size in CSS pixels as a picture. */
+export async function pngOf(width: number, height: number, draw: (pen: Pen) => void): Promise<Blob> {
+  const sheet = new OffscreenCanvas(RATIO * width, RATIO * height);
+  const context = sheet.getContext("2d");
+  if (!context) throw new Error("pngOf: the browser gave no 2D context; wanted one for the picture");
+  draw(canvasPen(context, { width, height, ratio: RATIO }));
+  return sheet.convertToBlob({ type: "image/png" });
 }
 
 /** Passes pointers and keys on. The listeners go with the canvas. */

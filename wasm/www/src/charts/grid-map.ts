@@ -1,7 +1,6 @@
 import { type ColourMap, colourAt, contrast, parseColour } from "./colour";
-import { type GridLayout, drawCursor, gridLayout, largest, shade, shades } from "./heat";
+import { type GridLayout, drawCursor, gridLayout, shade, shades } from "./heat";
 import { fitText, makeLabels } from "./labels";
-import { formatTick } from "./numbers";
 import type { Box, Pen, TextStyle } from "./pen";
 import type { Theme } from "./theme";
 
@@ -9,8 +8,6 @@ import type { Theme } from "./theme";
 export interface GridAxis {
   readonly label: string;
   readonly values: readonly number[];
-  /** How a value is written. */
-  readonly format?: (value: number) => string;
 }
 
 /** Outcomes over two settings, such as the KL over β and learning rate. */
@@ -20,25 +17,23 @@ export interface GridMap {
   readonly rows: GridAxis;
   /** Row by row from the bottom; NaN where there is no outcome yet. */
   readonly values: ArrayLike<number>;
-  readonly max?: number;
-  readonly gamma?: number;
-  readonly map?: ColourMap;
-  /** The cell that is chosen, and the one under the pointer. */
-  readonly selected?: number;
-  readonly cursor?: number;
+  /** The value with the strongest colour of the map. */
+  readonly max: number;
+  readonly map: ColourMap;
+  /** The cell that is chosen, and the one under the pointer; −1 for none. */
+  readonly selected: number;
+  readonly cursor: number;
   /** A short text in each cell, where it fits. */
-  readonly text?: (value: number, index: number) => string;
+  readonly text: (index: number) => string;
 }
 
 const SIZE = 11;
 const ROW = 16;
 
-const write = (axis: GridAxis, value: number) => (axis.format ?? formatTick)(value);
-
-/** Lays a grid map out without drawing it. Cells are numbered as in `values`. */
+/** Lays a grid map of at least one cell out without drawing it. Cells are numbered as in `values`. */
 export function gridMapLayout(pen: Pick<Pen, "measure">, box: Box, data: GridMap): GridLayout {
   const style: TextStyle = { fill: "", size: SIZE };
-  const widest = Math.max(0, ...data.rows.values.map((v) => pen.measure(write(data.rows, v), style)));
+  const widest = Math.max(...data.rows.values.map((v) => pen.measure(String(v), style)));
   const left = Math.ceil(widest) + 8;
   const inner = {
     x: box.x + left,
@@ -46,7 +41,7 @@ export function gridMapLayout(pen: Pick<Pen, "measure">, box: Box, data: GridMap
     width: Math.max(1, box.width - left - 4),
     height: Math.max(1, box.height - 3 * ROW - 6),
   };
-  const [columns, rows] = [Math.max(1, data.columns.values.length), Math.max(1, data.rows.values.length)];
+  const [columns, rows] = [data.columns.values.length, data.rows.values.length];
   const grid = gridLayout(inner, columns, rows);
   // Rows count from the bottom, as on any axis.
   const flip = (i: number) => (rows - 1 - Math.floor(i / columns)) * columns + (i % columns);
@@ -68,18 +63,17 @@ export function gridMap(pen: Pen, box: Box, data: GridMap, theme: Theme): GridLa
   const flipped = Float64Array.from({ length: count }, (_, i) => {
     return data.values[(rows - 1 - Math.floor(i / columns)) * columns + (i % columns)] ?? NaN;
   });
-  const map = data.map ?? theme.probability;
-  const [max, gamma] = [data.max ?? largest(flipped), data.gamma ?? 1];
+  const { map, max, cursor, selected } = data;
   pen.rect(layout.box, { fill: theme.paper });
-  pen.cells(layout.box, columns, shades(flipped, map, max, gamma, false));
+  pen.cells(layout.box, columns, shades(flipped, map, max, 1, false));
   for (let i = 0; i < count; i++) pen.rect(layout.cell(i), { stroke: theme.card });
   drawAxes(pen, box, data, layout, theme);
-  drawTexts(pen, data, layout, (value) => colourAt(map, shade(value, max, gamma, false)), theme);
-  const inside = (i: number | undefined): i is number => i !== undefined && i >= 0 && i < count;
-  if (inside(data.cursor)) pen.rect(layout.cell(data.cursor), { stroke: theme.card, width: 3.5 }, 2);
-  if (inside(data.cursor))
-    pen.rect(layout.cell(data.cursor), { stroke: theme.ink, width: 1.5, dash: [3, 2] }, 2);
-  if (inside(data.selected)) drawCursor(pen, layout, data.selected, theme);
+  drawTexts(pen, data, layout, theme);
+  if (cursor >= 0) {
+    pen.rect(layout.cell(cursor), { stroke: theme.card, width: 3.5 }, 2);
+    pen.rect(layout.cell(cursor), { stroke: theme.ink, width: 1.5, dash: [3, 2] }, 2);
+  }
+  if (selected >= 0) drawCursor(pen, layout, selected, theme);
   return layout;
 }
 
@@ -99,40 +93,27 @@ function drawAxes(pen: Pen, box: Box, data: GridMap, layout: GridLayout, theme: 
     inner.width,
   );
   // Every second label, every third …: as few as keep all of them apart.
-  const widest = Math.max(...data.columns.values.map((v) => pen.measure(write(data.columns, v), style)));
+  const widest = Math.max(...data.columns.values.map((v) => pen.measure(String(v), style)));
   const every = Math.max(1, Math.ceil((widest + 8) / (inner.width / columns)));
   for (let i = 0; i < columns; i += every) {
     const { x, width } = layout.cell(i);
-    put(x + width / 2, bottom + 5, write(data.columns, data.columns.values[i] ?? NaN), {
-      anchor: "middle",
-      baseline: "top",
-    });
+    put(x + width / 2, bottom + 5, String(data.columns.values[i]), { anchor: "middle", baseline: "top" });
   }
   const step = Math.max(1, Math.ceil((SIZE + 3) / (inner.height / rows)));
   for (let i = 0; i < rows; i += step) {
     const { y, height } = layout.cell(i * columns);
-    put(inner.x - 6, y + height / 2, write(data.rows, data.rows.values[i] ?? NaN), {
-      anchor: "end",
-      baseline: "middle",
-    });
+    put(inner.x - 6, y + height / 2, String(data.rows.values[i]), { anchor: "end", baseline: "middle" });
   }
 }
 
 /** The texts of the cells, in whichever of the theme's ink and card stands out from the cell. */
-function drawTexts(
-  pen: Pen,
-  data: GridMap,
-  layout: GridLayout,
-  colour: (value: number) => string,
-  theme: Theme,
-): void {
-  if (!data.text) return;
+function drawTexts(pen: Pen, data: GridMap, layout: GridLayout, theme: Theme): void {
   for (let i = 0; i < layout.columns * layout.rows; i++) {
     const value = data.values[i] ?? NaN;
     if (Number.isNaN(value)) continue;
     const { x, y, width, height } = layout.cell(i);
-    const text = data.text(value, i);
-    const ground = parseColour(colour(value))!;
+    const text = data.text(i);
+    const ground = parseColour(colourAt(data.map, shade(value, data.max, 1, false)))!;
     const against = (ink: string) => contrast(parseColour(ink) ?? [0, 0, 0], ground);
     const fill = against(theme.ink) >= against(theme.card) ? theme.ink : theme.card;
     const style: TextStyle = { fill, size: SIZE, anchor: "middle", baseline: "middle" };

@@ -26,12 +26,11 @@ export interface TextStyle {
   readonly weight?: number;
   readonly anchor?: "start" | "middle" | "end";
   readonly baseline?: "top" | "middle" | "alphabetic" | "bottom";
-  readonly alpha?: number;
   readonly halo?: string;
 }
 
-/** Points as `x0, y0, x1, y1, …` or as pairs. A point that is not finite lifts the pen. */
-export type Points = ArrayLike<number> | readonly (readonly [number, number])[];
+/** Points as `x0, y0, x1, y1, …`. A point that is not finite lifts the pen. */
+export type Points = ArrayLike<number>;
 
 /** The drawing calls that the canvas and the SVG writer share. */
 export interface Pen {
@@ -51,18 +50,14 @@ export interface Pen {
   clip(box: Box, draw: () => void): void;
 }
 
+/** All that a pen draws on. */
+export const whole = ({ width, height }: Pen): Box => ({ x: 0, y: 0, width, height });
+
 /** The font of every chart: the one the visitor's system uses. */
 export const FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', sans-serif";
 
 /** Size of text where a style names none. */
 export const TEXT_SIZE = 12;
-
-/** Points as one flat list. */
-export function flat(points: Points): ArrayLike<number> {
-  return typeof points[0] === "object"
-    ? (points as readonly (readonly [number, number])[]).flat()
-    : (points as ArrayLike<number>);
-}
 
 /** How far below `y` the letters stand, in pixels. Fixed shares of the size, the same in every back end. */
 export function baselineShift(style: TextStyle): number {

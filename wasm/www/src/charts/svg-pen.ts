@@ -1,4 +1,4 @@
-import { FONT, type Paint, type Pen, TEXT_SIZE, baselineShift, estimateWidth, flat } from "./pen";
+import { FONT, type Paint, type Pen, TEXT_SIZE, baselineShift, estimateWidth } from "./pen";
 import { hex } from "./colour";
 
 /** A pen that writes SVG; `svg()` gives the document. */
@@ -40,8 +40,7 @@ export function svgPen(width: number, height: number, title: string, description
   return {
     width,
     height,
-    path(points, paint, close = false) {
-      const p = flat(points);
+    path(p, paint, close = false) {
       let d = "";
       let down = false;
       for (let i = 0; i + 1 < p.length; i += 2) {
@@ -66,8 +65,7 @@ export function svgPen(width: number, height: number, title: string, description
         `<rect${attributes({ x, y, width: w, height: h, rx: radius || undefined })}${paintAttributes(paint)}/>`,
       );
     },
-    circles(centres, radius, paint) {
-      const p = flat(centres);
+    circles(p, radius, paint) {
       for (let i = 0; i + 1 < p.length; i += 2) {
         if (!Number.isFinite(p[i]! + p[i + 1]!)) continue;
         parts.push(
@@ -84,7 +82,6 @@ export function svgPen(width: number, height: number, title: string, description
         "font-weight": style.weight,
         "text-anchor": style.anchor === "start" ? undefined : style.anchor,
         fill: style.fill,
-        opacity: style.alpha,
         stroke: style.halo,
         "stroke-width": style.halo && 3,
         "stroke-linejoin": style.halo && "round",

@@ -1,17 +1,12 @@
 import type { LaneKind } from "flowrl_wasm";
 import { type Store, createStore } from "../store";
+import { type PolicyFrame, splitFrame } from "./frame";
 import type { Command, Message, Question, Questions, Setup, Update } from "./protocol";
 import { spawn } from "./spawn";
 
 /** A policy as it stands. */
-export interface LaneFrame {
+export interface LaneFrame extends PolicyFrame {
   readonly kind: LaneKind;
-  /** A measure by its name in the module's `measures()`; NaN where there is none. */
-  readonly measure: (name: string) => number;
-  /** π of every answer. */
-  readonly probabilities: Float32Array;
-  /** The answers of the last batch. */
-  readonly samples: Float32Array;
 }
 
 /** All policies after the same step. */
@@ -26,8 +21,6 @@ export interface History {
   readonly steps: Float64Array;
   /** A measure of a lane over `steps`. */
   readonly of: (lane: number, name: string) => Float64Array;
-  /** Counts up whenever something was added. */
-  readonly version: number;
 }
 
 /** How the race is doing. */
@@ -72,7 +65,7 @@ export interface Engine {
 }
 
 const EMPTY = new Float64Array();
-const NO_HISTORY: History = { kinds: [], steps: EMPTY, of: () => EMPTY, version: 0 };
+const NO_HISTORY: History = { kinds: [], steps: EMPTY, of: () => EMPTY };
 const IDLE: Status = { ready: false, playing: false, step: 0, shown: null, snapshots: EMPTY, rate: 0, error: "" };
 
 /** Records in one growing array, read column by column. */
@@ -80,7 +73,6 @@ function recorder(kinds: readonly LaneKind[], measures: readonly string[]) {
   const row = 1 + kinds.length * measures.length;
   let rows = new Float64Array(row * 256);
   let count = 0;
-  let version = 0;
   const column = (at: number) => Float64Array.from({ length: count }, (_, i) => rows[i * row + at] ?? NaN);
   return (from: number, added: Float64Array): History => {
     count = from + added.length / row;
@@ -100,7 +92,7 @@ function recorder(kinds: readonly LaneKind[], measures: readonly string[]) {
       const at = measures.indexOf(name);
       return at < 0 || lane < 0 || lane >= kinds.length ? EMPTY : cached(1 + lane * measures.length + at);
     };
-    return { kinds, steps: cached(0), of, version: ++version };
+    return { kinds, steps: cached(0), of };
   };
 }
 
@@ -163,8 +155,10 @@ export function createEngine(): Engine {
         break;
       case "frame": {
         history.set(record(message.from, message.records));
-        frame.set(split(message.shown, message.frame));
         const { step, shown, snapshots, rate } = message;
+        const kinds = setup?.lanes ?? [];
+        const policies = splitFrame(message.frame, kinds.length, measures, setup ? setup.side ** 2 : 0);
+        frame.set({ step: shown, lanes: policies.map((policy, i) => ({ kind: kinds[i]!, ...policy })) });
         status.patch({ step, snapshots, rate, shown: shown === step ? null : shown });
         break;
       }
@@ -182,25 +176,6 @@ export function createEngine(): Engine {
         recover(message.error, message.trapped);
         break;
     }
-  }
-
-  /** The numbers of a frame, lane by lane. */
-  function split(step: number, numbers: Float32Array): Frame {
-    const lanes = setup?.lanes ?? [];
-    const answers = setup ? setup.side * setup.side : 0;
-    const stride = numbers.length / Math.max(1, lanes.length);
-    return {
-      step,
-      lanes: lanes.map((kind, lane) => {
-        const own = numbers.subarray(lane * stride, (lane + 1) * stride);
-        return {
-          kind,
-          measure: (name) => own[measures.indexOf(name)] ?? NaN,
-          probabilities: own.subarray(measures.length, measures.length + answers),
-          samples: own.subarray(measures.length + answers),
-        };
-      }),
-    };
   }
 
   function ask<Q extends Question>(question: Q, words: Questions[Q]["ask"]): Promise<Questions[Q]["answer"]> {

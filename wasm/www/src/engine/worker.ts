@@ -1,6 +1,8 @@
 // Owns the race: learns in slices of a few milliseconds, and sends a frame after each.
 
-import init, { Landscape, Race, RaceOptions, measures } from "flowrl_wasm";
+import { Landscape, Race, RaceOptions, measures } from "flowrl_wasm";
+import { messageOf } from "../error";
+import { loadModule } from "./module";
 import type { Command, Message, Question, Questions, Setup } from "./protocol";
 
 /** Milliseconds of learning at a stretch: commands are heard in between. */
@@ -32,7 +34,7 @@ function guarded(work: () => void): void {
     playing = false;
     race = undefined;
     const trapped = error instanceof WebAssembly.RuntimeError;
-    post({ type: "failed", error: error instanceof Error ? error.message : String(error), trapped });
+    post({ type: "failed", error: messageOf(error), trapped });
   }
 }
 
@@ -101,99 +103,85 @@ function tick(): void {
   });
 }
 
-function answer<Q extends Question>(question: Q, asked: object): [Questions[Q]["answer"], Transferable[]] {
-  if (!race) throw new Error("there is no race to ask");
-  if (question === "csv") return [race.csv() as Questions[Q]["answer"], []];
-  if (question === "config") {
-    const { lane, steps } = asked as Questions["config"]["ask"];
-    return [race.config(lane, steps) as Questions[Q]["answer"], []];
-  }
-  if (question === "fork") {
+/** How each question is answered. */
+const answers: { readonly [Q in Question]: (race: Race, asked: Questions[Q]["ask"]) => Questions[Q]["answer"] } = {
+  csv: (of) => of.csv(),
+  config: (of, { lane, steps }) => of.config(lane, steps),
+  fork(of, { step }) {
     shown = null;
-    const step = race.fork((asked as Questions["fork"]["ask"]).step);
+    const found = of.fork(step);
     sent = Infinity;
     sendFrame();
-    return [step as Questions[Q]["answer"], []];
-  }
-  const { lane, step: at } = asked as Questions["explain"]["ask"];
-  const explanation = race.explain(lane, at);
-  const { objects, rewards, logProbs, refLogProbs, advantages, residuals, pushes, before, after } = explanation;
-  const { step, loss, logZBefore, logZAfter } = explanation;
-  explanation.free();
-  const lists = { objects, rewards, logProbs, refLogProbs, advantages, residuals, pushes, before, after };
-  const update = { ...lists, step, loss, logZBefore, logZAfter };
-  return [update as Questions[Q]["answer"], Object.values(lists).map((list) => list.buffer)];
-}
+    return found;
+  },
+  explain(of, asked) {
+    const explanation = of.explain(asked.lane, asked.step);
+    const { step, objects, rewards, logProbs, refLogProbs, advantages, residuals, pushes } = explanation;
+    const { loss, logZBefore, logZAfter, before, after } = explanation;
+    explanation.free();
+    return { step, objects, rewards, logProbs, refLogProbs, advantages, residuals, pushes, loss, logZBefore, logZAfter, before, after };
+  },
+};
 
-function obey(command: Command): void {
-  switch (command.type) {
-    case "start":
-      guarded(() => start(command.setup, command.saved));
-      break;
-    case "play":
-      playing = command.playing;
-      last = performance.now();
-      if (playing) {
-        shown = null;
-        ticks = { at: last, steps: race?.step ?? 0, rate: ticks.rate };
-        timer ??= setTimeout(tick, 0);
-      }
-      break;
-    case "step":
-      guarded(() => {
-        shown = null;
-        race?.run(command.steps);
-        sendFrame();
-      });
-      break;
-    case "speed":
-      speed = command.speed;
-      break;
-    case "beta":
-      guarded(() => {
-        race?.setBeta(command.beta);
-        if (!playing) sendFrame();
-      });
-      break;
-    case "rate":
-      guarded(() => race?.setLearningRate(command.learningRate));
-      break;
-    case "landscape":
-      guarded(() => {
-        const landscape = Landscape.of(side, command.rewards, command.reference);
-        race?.setLandscape(landscape);
-        landscape.free();
-        if (!playing) sendFrame();
-      });
-      break;
-    case "show":
-      shown = command.step;
-      guarded(sendFrame);
-      break;
-    case "crash":
-      guarded(() => {
-        throw new WebAssembly.RuntimeError("unreachable");
-      });
-      break;
-    case "ask":
-      try {
-        const [result, transfer] = answer(command.question, command.ask);
-        post({ type: "answer", id: command.id, answer: result }, transfer);
-      } catch (error) {
-        post({ type: "answer", id: command.id, error: error instanceof Error ? error.message : String(error) });
-        if (error instanceof WebAssembly.RuntimeError) guarded(() => { throw error; });
-      }
-      break;
-  }
-}
+/** What each command does. */
+const obey: { readonly [T in Command["type"]]: (command: Extract<Command, { type: T }>) => void } = {
+  start: ({ setup, saved: bytes }) => guarded(() => start(setup, bytes)),
+  play(command) {
+    playing = command.playing;
+    last = performance.now();
+    if (!playing) return;
+    shown = null;
+    ticks = { at: last, steps: race?.step ?? 0, rate: ticks.rate };
+    timer ??= setTimeout(tick, 0);
+  },
+  step: ({ steps }) =>
+    guarded(() => {
+      shown = null;
+      race?.run(steps);
+      sendFrame();
+    }),
+  speed(command) {
+    speed = command.speed;
+  },
+  beta: ({ beta }) =>
+    guarded(() => {
+      race?.setBeta(beta);
+      if (!playing) sendFrame();
+    }),
+  rate: ({ learningRate }) => guarded(() => race?.setLearningRate(learningRate)),
+  landscape: ({ rewards, reference }) =>
+    guarded(() => {
+      const landscape = Landscape.of(side, rewards, reference);
+      race?.setLandscape(landscape);
+      landscape.free();
+      if (!playing) sendFrame();
+    }),
+  show({ step }) {
+    shown = step;
+    guarded(sendFrame);
+  },
+  crash: () =>
+    guarded(() => {
+      throw new WebAssembly.RuntimeError("unreachable");
+    }),
+  ask({ id, question, ask }) {
+    try {
+      if (!race) throw new Error("there is no race to ask");
+      post({ type: "answer", id, answer: answers[question](race, ask as never) });
+    } catch (error) {
+      post({ type: "answer", id, error: messageOf(error) });
+      if (error instanceof WebAssembly.RuntimeError) guarded(() => { throw error; });
+    }
+  },
+};
 
 /** Obeys the page. */
 export function runRace(): void {
-  const ready = init();
+  const ready = loadModule();
   // Commands keep their order while the module is being compiled.
   self.onmessage = (event: MessageEvent<Command>) =>
     void ready.then(
-      () => obey(event.data),
+      () => obey[event.data.type](event.data as never),
       (error: unknown) => post({ type: "failed", error: String(error), trapped: false }),
     );
 }

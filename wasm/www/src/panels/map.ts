@@ -3,7 +3,7 @@ import { type Figure, createFigure } from "../charts";
 import { spawn } from "../engine/spawn";
 import { LANES, LANE_KINDS } from "../lanes";
 import { MOST_LANES, SIDE } from "../state";
-import { field, h, segmented, select } from "../ui/dom";
+import { byId, h, laneMark, radios } from "../ui/dom";
 import { decimals, significant } from "../ui/format";
 import { type Colour, type Outcomes, drawLegend, drawMap, mapHeight, noOutcomes } from "./map/picture";
 import { BETAS, CELLS, type MapCommand, type MapMessage, RATES, cellOf, coarseToFine, settingsOf } from "./map/protocol";
@@ -20,7 +20,7 @@ const nameOf = (cell: number): string => {
 };
 
 /** Final KL and peaks over β and learning rate, one small map for each method. */
-export const mount: Mount = (body, context) => {
+export const mount: Mount = (_, context) => {
   const order = coarseToFine(BETAS.length, RATES.length);
   const outcomes = new Map<LaneKind, Outcomes>();
   const figures = new Map<LaneKind, { card: HTMLElement; figure: Figure }>();
@@ -42,43 +42,24 @@ export const mount: Mount = (body, context) => {
   const isDone = (kind: LaneKind, cell: number) => !Number.isNaN(of(kind).kl[cell]);
   const doneCount = () => kinds.reduce((sum, kind) => sum + order.filter((cell) => isDone(kind, cell)).length, 0);
 
-  const progress = h("progress", { max: 1, value: 0, "aria-label": "Runs made" });
-  const count = h("span", { class: "number note" });
-  const verdict = h("p", { class: "note" });
-  const readout = h("dl", { class: "readout map-cell" });
-  const maps = h("div", { class: "columns" });
-  const methods = h("fieldset", { class: "map-methods" }, h("legend", {}, "Methods"));
+  const progress = byId<HTMLProgressElement>("map-progress");
+  const count = byId("map-count");
+  const verdict = byId("map-verdict");
   const legend = createFigure({
     label: "What the colours mean",
     height: 30,
     draw: (pen, theme) => drawLegend(pen, theme, colour, peaks()),
   });
-  const legendText = h("span", { class: "note" });
-  const colours = segmented<Colour>(
-    "Colour",
-    [
-      ["kl", "Distance from the target"],
-      ["peaks", "Peaks kept"],
-    ],
-    colour,
-    (value) => {
-      colour = value;
-      show();
-    },
-  );
-  const stepList = select(
-    [
-      ["200", "200"],
-      ["400", "400"],
-      ["1000", "1,000"],
-      ["2000", "2,000"],
-    ],
-    "400",
-    (value) => {
-      steps = Number(value);
-      forget();
-    },
-  );
+  byId("map-legend").prepend(legend.element);
+  radios<Colour>("map-colours", (value) => {
+    colour = value;
+    show();
+  });
+  const stepList = byId<HTMLSelectElement>("map-steps");
+  stepList.onchange = () => {
+    steps = Number(stepList.value);
+    forget();
+  };
 
   const peaks = () => {
     const known = kinds.flatMap((kind) => [...of(kind).peaks]).filter((n) => n > 0);
@@ -100,7 +81,7 @@ export const mount: Mount = (body, context) => {
 
   function showCell(): void {
     const cell = cursor < 0 ? inRace() : cursor;
-    readout.replaceChildren(
+    byId("map-cell").replaceChildren(
       ...(cell < 0
         ? [h("div", {}, h("dt", {}, "Point at a cell, or walk through a map with the arrow keys; Enter loads the run."))]
         : [
@@ -160,8 +141,7 @@ export const mount: Mount = (body, context) => {
         if (type === "up" && cell >= 0) load(cell);
       },
     });
-    const mark = h("span", { class: "mark", "data-lane": kind, "aria-hidden": true }, LANES[kind].mark);
-    const card = h("div", { class: "card map-card" }, h("h3", {}, mark, LANES[kind].name), figure.element);
+    const card = h("div", { class: "card map-card" }, h("h3", {}, laneMark(kind), LANES[kind].name), figure.element);
     const made = { card, figure };
     figures.set(kind, made);
     return made;
@@ -171,7 +151,7 @@ export const mount: Mount = (body, context) => {
   function show(): void {
     for (const kind of kinds) figureOf(kind).figure.invalidate();
     legend.invalidate();
-    legendText.textContent =
+    byId("map-legend-text").textContent =
       colour === "kl" ? "KL(π ‖ π*) after the last step" : "Peaks with at least half of their share of the target";
     showProgress();
     showCell();
@@ -245,64 +225,34 @@ export const mount: Mount = (body, context) => {
     timer = window.setTimeout(pursue, REST);
   }
 
-  function choose(): void {
-    const boxes = LANE_KINDS.map((kind) => {
-      const box = h("input", { type: "checkbox", checked: kinds.includes(kind) });
-      box.addEventListener("change", () => {
-        kinds = LANE_KINDS.filter((other) => (other === kind ? box.checked : kinds.includes(other)));
-        limit();
-        maps.replaceChildren(...kinds.map((shown) => figureOf(shown).card));
-        stale = true;
-        show();
-        pursue();
-      });
-      return { kind, box };
-    });
-    const limit = () => {
-      for (const { box } of boxes) {
-        box.disabled = box.checked ? kinds.length === 1 : kinds.length >= MOST_LANES;
-      }
-    };
-    limit();
-    methods.append(...boxes.map(({ kind, box }) => h("label", { class: "chip" }, box, LANES[kind].name)));
+  const boxes = LANE_KINDS.map((kind) => {
+    const box = h("input", { type: "checkbox", checked: kinds.includes(kind), autocomplete: "off" });
+    byId("map-methods").append(h("label", { class: "chip" }, box, LANES[kind].name));
+    return box;
+  });
+  byId("map-methods").onchange = () => {
+    kinds = LANE_KINDS.filter((_, i) => boxes[i]!.checked);
+    stale = true;
+    arrange();
+    pursue();
+  };
+
+  /** Lays the maps of the chosen methods out; one is always left. */
+  function arrange(): void {
+    for (const box of boxes) box.disabled = box.checked ? kinds.length === 1 : kinds.length >= MOST_LANES;
+    byId("maps").replaceChildren(...kinds.map((kind) => figureOf(kind).card));
+    show();
   }
+  arrange();
 
-  choose();
-  maps.append(...kinds.map((kind) => figureOf(kind).card));
-  const root = h(
-    "div",
-    { class: "map-panel" },
-    h("div", { class: "controls" }, colours.element, field("Steps of each run", stepList), methods),
-    h("div", { class: "map-legend" }, legend.element, legendText),
-    maps,
-    readout,
-    h("div", { class: "map-progress" }, progress, count),
-    verdict,
-  );
-  body.append(root);
-  show();
-
-  const observer = new IntersectionObserver(([entry]) => {
+  new IntersectionObserver(([entry]) => {
     visible = entry?.isIntersecting ?? false;
     pursue();
-  });
-  observer.observe(root);
+  }).observe(byId("map-panel"));
   document.addEventListener("visibilitychange", pursue);
-  const ends = [
-    context.landscape.subscribe(forget),
-    context.settings.subscribe((now, before) => {
-      if (now.seed !== before.seed || now.samples !== before.samples || now.logZLearningRate !== before.logZLearningRate) forget();
-      if (now.beta !== before.beta || now.learningRate !== before.learningRate) show();
-    }),
-  ];
-  return () => {
-    clearTimeout(timer);
-    observer.disconnect();
-    document.removeEventListener("visibilitychange", pursue);
-    for (const end of ends) end();
-    worker?.terminate();
-    legend.destroy();
-    for (const { figure } of figures.values()) figure.destroy();
-    root.remove();
-  };
+  context.landscape.subscribe(forget);
+  context.settings.subscribe((now, before) => {
+    if (now.seed !== before.seed || now.samples !== before.samples || now.logZLearningRate !== before.logZLearningRate) forget();
+    if (now.beta !== before.beta || now.learningRate !== before.learningRate) show();
+  });
 };

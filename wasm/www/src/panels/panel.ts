@@ -2,12 +2,8 @@ import type { Engine } from "../engine/client";
 import type { Settings } from "../state";
 import type { Store } from "../store";
 
-/** The module of the core, as it runs on the page itself: for whatever must answer within a frame. */
-export type Wasm = typeof import("flowrl_wasm");
-
 /** What every chapter of the page is given. */
 export interface PanelContext {
-  readonly wasm: Wasm;
   readonly engine: Engine;
   readonly settings: Store<Settings>;
   /** The landscape of the race as it is now; whoever makes one from it frees that. */
@@ -25,5 +21,5 @@ export interface Terrain {
   readonly peaks: Uint32Array;
 }
 
-/** A chapter: fills the body of its section, and gives a function that takes everything back. */
-export type Mount = (body: HTMLElement, context: PanelContext) => () => void;
+/** A chapter: fills the body of its section. It stays for as long as the page. */
+export type Mount = (body: HTMLElement, context: PanelContext) => void;

@@ -1,7 +1,8 @@
-import { LANE_DASHES, type LineLayout, createFigure, formatNumber, lineChart, nearest } from "../charts";
+import { LANE_DASHES, type LineLayout, createFigure, formatNumber, lineChart, nearest, whole as area } from "../charts";
 import { download } from "../download";
+import { messageOf } from "../error";
 import { LANES } from "../lanes";
-import { button, field, h, segmented } from "../ui/dom";
+import { byId, h, radios } from "../ui/dom";
 import { percent, whole } from "../ui/format";
 import type { Mount } from "./panel";
 import { type Line, type Shown, linesOf, withRun } from "./runs/lines";
@@ -15,14 +16,13 @@ type Scaling = "linear" | "log";
 const RACE_METRICS = ["kl", "reverse_kl", "tv", "entropy", "expected_reward", "modes_found", "loss"];
 
 /** Your own run: metrics of the command line, drawn. */
-export const mount: Mount = (body, { engine, announce }) => {
+export const mount: Mount = (_, { engine, announce }) => {
   let runs: readonly Shown[] = [];
   let lines: readonly Line[] = [];
   let metric = "";
   let scaling: Scaling = "linear";
   let cursor: number | undefined;
   let layout: LineLayout | null = null;
-  let alive = true;
 
   const table = createTable(
     (run, name) => {
@@ -61,7 +61,7 @@ export const mount: Mount = (body, { engine, announce }) => {
         endLabels: series.length > 1,
         ...(cursor !== undefined && { cursor }),
       };
-      layout = lineChart(pen, { x: 0, y: 0, width: pen.width, height: pen.height }, data, theme);
+      layout = lineChart(pen, area(pen), data, theme);
     },
     onPointer: ({ type, x, y }) => moveTo(type === "leave" ? undefined : layout?.toData(x, y).x),
     onKey({ key, shiftKey }) {
@@ -88,66 +88,26 @@ export const mount: Mount = (body, { engine, announce }) => {
   const said = ({ run, x, y }: Line, step = Infinity) =>
     `${run.name} ${formatNumber(y[nearest(x, step)] ?? NaN)}`;
 
-  const status = h("p", { class: "note", role: "status" });
-  const problems = h("ul", { class: "problems", role: "alert" });
-  const input = h("input", {
-    type: "file",
-    multiple: true,
-    accept: ".jsonl,.json,.ndjson,.txt",
-    onchange: () => void load(input.files),
-  });
-  const over = (event: DragEvent) => {
+  const status = byId("runs-status");
+  const problems = byId("runs-problems");
+  const input = byId<HTMLInputElement>("runs-files");
+  input.onchange = () => void load(input.files);
+  const zone = byId("runs-drop");
+  zone.ondragover = zone.ondragleave = zone.ondrop = (event) => {
     event.preventDefault();
     zone.classList.toggle("over", event.type === "dragover");
+    if (event.type === "drop") void load(event.dataTransfer?.files);
   };
-  const zone: HTMLElement = h(
-    "div",
-    {
-      class: "card drop",
-      ondragover: over,
-      ondragleave: over,
-      ondrop: (event: DragEvent) => {
-        over(event);
-        void load(event.dataTransfer?.files);
-      },
-    },
-    field("Choose one or several files, or drop them here", input),
-    h(
-      "p",
-      { class: "note" },
-      "No run at hand? ",
-      button("Use the race above", () => addRace()),
-    ),
-    status,
-    problems,
-  );
-
-  const chooser = h("select", { onchange: () => choose(chooser.value) });
-  const scales = [
-    ["linear", "Linear"],
-    ["log", "Logarithmic"],
-  ] as const;
-  const scale = segmented<Scaling>("Axis", scales, scaling, (chosen) => {
+  byId("runs-race").onclick = addRace;
+  const chooser = byId<HTMLSelectElement>("runs-metric");
+  chooser.onchange = () => choose(chooser.value);
+  radios<Scaling>("runs-scales", (chosen) => {
     scaling = chosen;
     figure.invalidate();
   });
-  const saveSvg = () => download(`${metric}.svg`, new Blob([figure.toSvg()], { type: "image/svg+xml" }));
-  const savePng = async () => download(`${metric}.png`, await figure.toPng());
-  const result = h(
-    "div",
-    { class: "card loaded", hidden: true },
-    h(
-      "div",
-      { class: "controls" },
-      field("Metric", chooser),
-      scale.element,
-      button("Save SVG", saveSvg),
-      button("Save PNG", () => void savePng()),
-    ),
-    figure.element,
-    table.element,
-  );
-  body.append(h("div", { class: "runs" }, zone, result));
+  byId("runs-svg").onclick = () => download(`${metric}.svg`, figure.toSvg(), "image/svg+xml");
+  byId("runs-png").onclick = async () => download(`${metric}.png`, await figure.toPng());
+  byId("runs-figure").append(figure.element);
 
   function choose(name: string): void {
     metric = name;
@@ -160,7 +120,7 @@ export const mount: Mount = (body, { engine, announce }) => {
   }
 
   function refresh(): void {
-    result.hidden = runs.length === 0;
+    byId("runs-loaded").hidden = runs.length === 0;
     const all = [...new Set(runs.flatMap(({ run }) => [...run.columns.keys()]))];
     const chosen = all.includes(metric) ? metric : firstMetric(all);
     const option = (value: string) => h("option", { value, selected: value === chosen }, value);
@@ -171,7 +131,7 @@ export const mount: Mount = (body, { engine, announce }) => {
   }
 
   const problem = (error: unknown) =>
-    problems.append(h("li", {}, error instanceof Error ? error.message : String(error)));
+    problems.append(h("li", {}, messageOf(error)));
 
   async function load(files: FileList | null | undefined): Promise<void> {
     if (!files?.length) return;
@@ -183,7 +143,6 @@ export const mount: Mount = (body, { engine, announce }) => {
           file,
           (share) => (status.textContent = `Reading ${file.name}: ${percent(share)}`),
         );
-        if (!alive) return;
         runs = withRun(runs, file.name.replace(/\.\w+$/, ""), run);
         read += run.steps.length;
         if (run.skipped.length > 0) problem(skippedText(file.name, run.skipped));
@@ -217,10 +176,4 @@ export const mount: Mount = (body, { engine, announce }) => {
     status.textContent = `The race up to step ${whole(steps.at(-1) ?? 0)}.`;
     refresh();
   }
-
-  return () => {
-    alive = false;
-    figure.destroy();
-    body.replaceChildren();
-  };
 };

@@ -1,4 +1,4 @@
-import { button, h } from "../ui/dom";
+import { button, byId, h } from "../ui/dom";
 import { text } from "../ui/texts";
 import type { PanelContext } from "./panel";
 import { type Task, TASKS } from "./tour/tasks";
@@ -22,15 +22,18 @@ function remember(done: ReadonlySet<string>): void {
   }
 }
 
-let open: HTMLElement | null = null;
+/** The tour: tasks that tick themselves off when the reader does them. Gives a function that opens it, or brings it back. */
+export function mountTour(context: PanelContext): () => void {
+  const card = byId("tour");
+  const expand = byId("tour-expand");
+  return () => {
+    if (card.hidden) return start(context, card, expand);
+    expand.click();
+    card.focus();
+  };
+}
 
-/** Opens the tour, or brings it back: tasks that tick themselves off when the reader does them. */
-export function startTour(context: PanelContext): void {
-  if (open) {
-    open.querySelector<HTMLButtonElement>(".expand")?.click();
-    open.focus();
-    return;
-  }
+function start(context: PanelContext, card: HTMLElement, expand: HTMLElement): void {
   const { hidden } = context.settings.get();
   const tasks = TASKS.filter(({ part }) => !part || !hidden.includes(part));
   const done = new Set(remembered().filter((id) => tasks.some((task) => task.id === id)));
@@ -40,66 +43,34 @@ export function startTour(context: PanelContext): void {
     tasks.findIndex(({ id }) => !done.has(id)),
   );
   if (finished()) done.clear();
-  const back = document.activeElement;
+  const before = document.activeElement;
   const ends = new Map<string, () => void>();
   const root = document.documentElement;
 
-  const heading = h("h2", { id: "tour-title" });
-  const why = h("p", {});
-  const see = h("p", { class: "see" });
-  const dots = h("ol", { class: "dots" });
-  const previous = button("Back", () => turn(at - 1));
-  const next = button("Next", () =>
-    at === tasks.length - 1 && finished() ? close() : turn((at + 1) % tasks.length),
-  );
-  const expand = button("", () => minimise(false), { class: "button primary expand", hidden: true });
-  const details = h(
-    "div",
-    { class: "details" },
-    h(
-      "div",
-      { class: "top" },
-      h("p", { class: "eyebrow" }, "Tour"),
-      button("–", () => minimise(true), { class: "button icon", "aria-label": "Make the tour small" }),
-      button("×", () => close(), { class: "button icon", "aria-label": "Close the tour" }),
-    ),
-    heading,
-    why,
-    see,
-    dots,
-    h(
-      "div",
-      { class: "controls" },
-      button("Show me where", () => task() && lead(task()!)),
-      previous,
-      next,
-    ),
-  );
-  const card = h(
-    "aside",
-    {
-      class: "tour card",
-      tabindex: -1,
-      "aria-labelledby": "tour-title",
-      onkeydown: (event: KeyboardEvent) => {
-        if (event.key === "Escape") minimise(true);
-      },
-    },
-    details,
-    expand,
-  );
-  const task = (): Task | undefined => tasks[at];
+  const see = byId("tour-see");
+  const dots = byId("tour-dots");
+  const back = byId<HTMLButtonElement>("tour-back");
+  const next = byId("tour-next");
+  back.onclick = () => turn(at - 1);
+  next.onclick = () => (at === tasks.length - 1 && finished() ? close() : turn((at + 1) % tasks.length));
+  byId("tour-where").onclick = () => lead(task());
+  byId("tour-small").onclick = () => minimise(true);
+  byId("tour-close").onclick = close;
+  expand.onclick = () => minimise(false);
+  card.onkeydown = ({ key }) => {
+    if (key === "Escape") minimise(true);
+  };
+  const task = () => tasks[at]!;
 
   function show(): void {
     const now = task();
-    if (!now) return;
     const ticked = done.has(now.id);
-    heading.textContent = `${ticked ? "✓ " : ""}${at + 1}. ${text(`tour-${now.id}`)}`;
-    why.textContent = text(`tour-${now.id}-why`);
+    byId("tour-title").textContent = `${ticked ? "✓ " : ""}${at + 1}. ${text(`tour-${now.id}`)}`;
+    byId("tour-why").textContent = text(`tour-${now.id}-why`);
     const end = finished() && at === tasks.length - 1 ? " That was the whole tour." : "";
     see.textContent = text(`tour-${now.id}-see`) + end;
     see.hidden = !ticked;
-    previous.disabled = at === 0;
+    back.disabled = at === 0;
     next.textContent =
       at === tasks.length - 1 ? (finished() ? "Finish" : "To the first") : ticked ? "Next" : "Skip";
     next.classList.toggle("primary", ticked);
@@ -123,7 +94,7 @@ export function startTour(context: PanelContext): void {
     at = Math.min(tasks.length - 1, Math.max(0, to));
     show();
     if (held) dots.querySelectorAll("button")[at]?.focus();
-    else if (previous.disabled && lost === previous) next.focus();
+    else if (back.disabled && lost === back) next.focus();
   }
 
   function tick({ id }: Task): void {
@@ -131,7 +102,7 @@ export function startTour(context: PanelContext): void {
     done.add(id);
     remember(done);
     ends.get(id)?.();
-    const seen = task()?.id === id ? text(`tour-${id}-see`) : "";
+    const seen = task().id === id ? text(`tour-${id}-see`) : "";
     context.announce(`Done: ${text(`tour-${id}`)}. ${seen} ${done.size} of ${tasks.length}.`);
     turn(at);
   }
@@ -140,7 +111,7 @@ export function startTour(context: PanelContext): void {
   const room = new ResizeObserver(() => root.style.setProperty("--tour", `${card.offsetHeight}px`));
 
   function minimise(small: boolean): void {
-    details.hidden = small;
+    byId("tour-details").hidden = small;
     expand.hidden = !small;
     card.classList.toggle("small", small);
     (small ? expand : card).focus();
@@ -148,16 +119,14 @@ export function startTour(context: PanelContext): void {
 
   function close(): void {
     for (const end of ends.values()) end();
-    card.remove();
-    open = null;
+    card.hidden = true;
     room.disconnect();
     root.classList.remove("touring");
-    if (back instanceof HTMLElement) back.focus();
+    if (before instanceof HTMLElement) before.focus();
   }
 
-  open = card;
+  card.hidden = false;
   root.classList.add("touring");
-  document.body.append(card);
   room.observe(card);
   for (const one of tasks) {
     if (done.has(one.id)) continue;

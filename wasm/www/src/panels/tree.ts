@@ -1,5 +1,6 @@
-import type { Target } from "flowrl_wasm";
-import { type Theme, bars, createFigure } from "../charts";
+import { Race, RaceOptions, type Target, Tree, measures } from "flowrl_wasm";
+import { type Theme, whole as area, bars, createFigure } from "../charts";
+import { splitFrame } from "../engine/frame";
 import { byId } from "../ui/dom";
 import { decimals, distance, percent, whole } from "../ui/format";
 import type { Mount } from "./panel";
@@ -13,28 +14,27 @@ const EACH = 3;
 /** Answers in the chart of both targets. */
 const LIKELIEST = 10;
 
-/** What can be shown, in the order of the rows of the table; the last two are the lanes of the race. */
-const VIEWS = ["Reference", "Target", "Target ÷ length", "Learned", "Learned ÷ length"];
+/** The colour of a view: a row of the table in index.html, of which the last two are the policies that learn. */
 const colourOf = ({ muted, lanes }: Theme, view: number) => (view === 0 ? muted : view % 2 ? lanes.flowrl : lanes.normalised);
 
 /** Sequences of unequal length, and what dividing by the length makes of them. */
-export const mount: Mount = (body, { wasm, announce }) => {
+export const mount: Mount = (body, { announce }) => {
   const reduced = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const measures = wasm.measures();
-  const tree = new wasm.Tree(3, SYMBOLS, 3, 7);
+  const tree = new Tree(3, SYMBOLS, 3, 7);
   const modes = tree.modes();
   const rewards = tree.rewards();
   const rows = rowsOf(tree.size, SYMBOLS);
   const names = rows.map((_, node) => tree.text(node) || "∅");
+  const views = [...byId<HTMLTableElement>("tree-views").tBodies[0]!.rows].map((row) => row.cells[0]!.textContent!);
   const slider = byId<HTMLInputElement>("tree-beta");
   const play = byId("tree-play");
   const cells = (table: string, row: number, texts: readonly string[]) =>
     texts.forEach((text, i) => (byId<HTMLTableElement>(table).rows[row + 1]!.cells[i + 1]!.textContent = text));
 
-  const options = Object.assign(new wasm.RaceOptions(), { beta: 3 });
+  const options = Object.assign(new RaceOptions(), { beta: 3 });
   options.addLane("flowrl", 0, 0);
   options.addLane("normalised", 0, 0);
-  const begin = () => wasm.Race.onTree(tree, options);
+  const begin = () => Race.onTree(tree, options);
   let race = begin();
   let until = MOST;
   let playing = !reduced;
@@ -72,7 +72,7 @@ export const mount: Mount = (body, { wasm, announce }) => {
       };
       if (!(key in next)) return false;
       choose(next[key]);
-      announce(`${names[chosen]}: ${shown.map(({ p }, i) => `${VIEWS[i]} ${percent(p[chosen] ?? 0)}`).join(", ")}`);
+      announce(`${names[chosen]}: ${shown.map(({ p }, i) => `${views[i]} ${percent(p[chosen] ?? 0)}`).join(", ")}`);
       return true;
     },
   });
@@ -80,10 +80,9 @@ export const mount: Mount = (body, { wasm, announce }) => {
     label: "The likeliest answers under both targets",
     height: 230,
     draw: (pen, theme) => {
-      const series = [1, 2].map((i) => ({ name: VIEWS[i]!, colour: colourOf(theme, i), hollow: i === 1, values: likeliest.map((node) => shown[i]!.p[node] ?? 0) }));
+      const series = [1, 2].map((i) => ({ name: views[i]!, colour: colourOf(theme, i), hollow: i === 1, values: likeliest.map((node) => shown[i]!.p[node] ?? 0) }));
       const labels = likeliest.map((node) => `${names[node]}${modes.includes(node) ? " ★" : ""}`);
-      const box = { x: 0, y: 0, width: pen.width, height: pen.height };
-      bars(pen, box, { labels, series, value: { label: "probability" }, highlight: likeliest.indexOf(chosen) }, theme);
+      bars(pen, area(pen), { labels, series, label: "probability", highlight: likeliest.indexOf(chosen) }, theme);
     },
   });
   byId("tree-figure").append(figure.element);
@@ -101,20 +100,15 @@ export const mount: Mount = (body, { wasm, announce }) => {
 
   /** Everything that the choices and the steps change. */
   function show(): void {
-    const now = race.frame().slice();
-    const stride = now.length / 2;
-    for (const lane of [0, 1]) {
-      const own = now.subarray(lane * stride);
-      const measure = (name: string) => own[measures.indexOf(name)] ?? NaN;
-      const p = own.subarray(measures.length, measures.length + rows.length);
-      shown[3 + lane] = { p, length: measure("expected_length"), reward: measure("expected_reward") };
+    splitFrame(race.frame().slice(), 2, measures(), rows.length).forEach(({ measure, probabilities }, lane) => {
+      shown[3 + lane] = { p: probabilities, length: measure("expected_length"), reward: measure("expected_reward") };
       cells("tree-distances", lane, ["kl_fixed_point", "kl"].map((name) => distance(measure(name))));
-    }
+    });
     shown.forEach(({ p, length, reward }, i) => cells("tree-views", i, [percent(p[chosen] ?? 0), decimals(length, 2), decimals(reward, 2)]));
     byId("tree-step").textContent = whole(race.step);
     const { p } = shown[view]!;
     const best = [...rows].sort((a, b) => p[b]! - p[a]!).slice(0, 4);
-    figure.setSummary(`${VIEWS[view]}: ${best.map((node) => `${names[node]} ${percent(p[node]!)}`).join(", ")}.`);
+    figure.setSummary(`${views[view]}: ${best.map((node) => `${names[node]} ${percent(p[node]!)}`).join(", ")}.`);
     figure.invalidate();
   }
 
@@ -177,19 +171,10 @@ export const mount: Mount = (body, { wasm, announce }) => {
     show();
   };
   // Nobody watches what has been scrolled away.
-  const watch = new IntersectionObserver(([entry]) => {
+  new IntersectionObserver(([entry]) => {
     seen = entry?.isIntersecting ?? false;
     setPlaying(playing);
-  });
-  watch.observe(body);
+  }).observe(body);
   aim();
   choose(chosen);
-  return () => {
-    cancelAnimationFrame(frame);
-    watch.disconnect();
-    body.oninput = play.onclick = byId("tree-reset").onclick = null;
-    figure.destroy();
-    chart.destroy();
-    for (const used of [race, options, tree]) used.free();
-  };
 };

@@ -1,8 +1,9 @@
-import type { LaneKind } from "flowrl_wasm";
+import { Landscape, type LaneKind } from "flowrl_wasm";
 import type { Update } from "../engine/protocol";
+import { messageOf } from "../error";
 import { LANES } from "../lanes";
 import { SIDE } from "../state";
-import { button, field, h, segmented, select } from "../ui/dom";
+import { byId, fill, radios } from "../ui/dom";
 import { whole } from "../ui/format";
 import { text } from "../ui/texts";
 import type { Mount } from "./panel";
@@ -11,15 +12,17 @@ import { STAGES, drawn, told } from "./update/words";
 
 /** The update that the chapter opens at: by then the methods have parted, and none has arrived. */
 const FIRST = 150;
-/** Milliseconds of a step when the update plays by itself. */
+/** Milliseconds of a step when the update plays by itself, and the moments of it at which another term may light up. */
 const PACE = 5000;
+const MOMENTS = 4;
 
 /** One update of two lanes, taken apart in four steps. */
-export const mount: Mount = (body, { wasm, engine, settings, landscape, announce }) => {
+export const mount: Mount = (_, { engine, settings, landscape, announce }) => {
   let kinds: LaneKind[] = pair(settings.get().lanes);
   let updates: Update[] = [];
   let targets: [Float64Array, Float64Array] = [new Float64Array(), new Float64Array()];
   let stage = 0;
+  let moment = 0;
   let picked = -1;
   /** Whether it was picked by hand, and is kept. */
   let byHand = false;
@@ -29,30 +32,27 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
   let timer = 0;
   let waiting = 0;
 
-  const cards = [0, 1].map(() => laneCard(pick));
-  const chosen = [0, 1].map((slot) =>
-    select([] as [LaneKind, string][], kinds[slot]!, (kind) => {
-      kinds[slot] = kind;
+  const cards = [0, 1].map((slot) => laneCard(slot, pick));
+  byId("update-pair").append(...cards.map(({ element }) => element));
+  const chosen = ["update-left", "update-right"].map((id, slot) => {
+    const list = byId<HTMLSelectElement>(id);
+    list.onchange = () => {
+      kinds[slot] = list.value as LaneKind;
       void load(at());
-    }),
-  );
-  const stages = segmented("Step of the update", STAGES.map((name, i) => [String(i), name] as const), "0", (value) => turn(Number(value)));
-  const back = button("Back", () => turn(stage - 1));
-  const next = button("Next", () => turn(stage + 1), { class: "button primary" });
-  const play = button("Play slowly", () => (timer ? stop() : start()), { "aria-pressed": "false" });
-  const following = button("Next update", () => advance());
+    };
+    return list;
+  });
+  const choose = radios("update-stages", (value) => turn(Number(value)));
+  const back = byId<HTMLButtonElement>("update-back");
+  const play = byId("update-play");
+  back.onclick = () => turn(stage - 1);
+  byId("update-next").onclick = () => turn(stage + 1);
+  play.onclick = () => (timer ? stop() : start());
+  byId("update-following").onclick = advance;
   // Early updates get most of the slider: there is most to see.
-  const slider = h("input", { type: "range", min: 0, max: 1000, value: 0, oninput: () => seek() });
-  const output = h("output", {});
-  const narration = h("p", { class: "narration" });
-  const failure = h("p", { class: "note", role: "alert", hidden: true });
-  body.append(
-    h("div", { class: "controls" }, field("Left", chosen[0]!), field("Right", chosen[1]!), h("div", { class: "seek" }, field("Updates done before", slider, output)), following),
-    h("div", { class: "controls stepper" }, stages.element, back, next, play),
-    narration,
-    failure,
-    h("div", { class: "pair" }, ...cards.map(({ element }) => element)),
-  );
+  const slider = byId<HTMLInputElement>("update-at");
+  slider.oninput = () => void load(Math.round(present() * (Number(slider.value) / 1000) ** 2));
+  const failure = byId("update-failure");
 
   const at = () => updates[0]?.step ?? 0;
   const stageText = () => text(`step-${STAGES[stage]!.toLowerCase()}`);
@@ -72,7 +72,8 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
   function turn(to: number): void {
     if (to >= STAGES.length) return advance();
     stage = Math.max(0, to);
-    stages.choose(String(stage));
+    moment = 0;
+    choose(String(stage));
     show();
     announce(`${STAGES[stage]!}. ${stageText()}`);
   }
@@ -80,15 +81,11 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
   /** The update that follows: one of the past, or a step of the race. */
   function advance(): void {
     stage = 0;
-    stages.choose("0");
+    choose("0");
     const to = at() + 1;
     if (to > present()) engine.step();
     void load(to);
     announce(`Update ${to + 1}`);
-  }
-
-  function seek(): void {
-    void load(Math.round(present() * (Number(slider.value) / 1000) ** 2));
   }
 
   /** Gets the update of both lanes after the same step; the one wished for then no longer counts, unless it is kept. */
@@ -111,7 +108,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
       // A race that was started again after a trap has lost its past.
       if (step < present()) return load(Infinity);
       failure.hidden = false;
-      failure.textContent = `This update cannot be taken apart: ${error instanceof Error ? error.message : String(error)}`;
+      failure.textContent = `This update cannot be taken apart: ${messageOf(error)}`;
     }
   }
 
@@ -127,7 +124,7 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
   function aim(): void {
     const { rewards, reference } = landscape.get();
     const { beta } = settings.get();
-    const terrain = wasm.Landscape.of(SIDE, rewards, reference);
+    const terrain = Landscape.of(SIDE, rewards, reference);
     const made = [terrain.target(beta), terrain.normalisedTarget(beta)] as const;
     targets = [made[0].probabilities(), made[1].probabilities()];
     for (const each of [...made, terrain]) each.free();
@@ -139,23 +136,29 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     const lanes = settings.get().lanes;
     chosen.forEach((element, i) => {
       if (element.options.length !== lanes.length || lanes.some((kind, j) => element.options[j]?.value !== kind)) {
-        element.replaceChildren(...lanes.map((kind) => h("option", { value: kind }, LANES[kind].name)));
+        fill(element, lanes.map((kind) => [kind, LANES[kind].name]));
       }
       element.value = kinds[i]!;
     });
     const most = Math.max(...updates.map(({ before, after }) => after.reduce((max, p, i) => Math.max(max, Math.abs(p - before[i]!)), 0)), 1e-9);
     const scene = { stage, picked, beta: settings.get().beta, peaks: landscape.get().peaks, most };
     cards.forEach((card, i) => card.show(kinds[i]!, updates[i]!, { ...scene, target: targets[kinds[i] === "normalised" ? 1 : 0] }));
-    narration.replaceChildren(h("strong", {}, `${STAGES[stage]!}. `), stageText());
+    byId("update-stage").textContent = `${STAGES[stage]!}.`;
+    byId("update-narration").textContent = stageText();
     back.disabled = stage === 0;
     const now = Math.max(1, present());
     if (document.activeElement !== slider) slider.value = String(Math.round(1000 * Math.sqrt(Math.min(1, a.step / now))));
-    output.textContent = `${whole(a.step)} of ${whole(Math.max(a.step, present()))}`;
-    slider.setAttribute("aria-valuetext", output.textContent);
+    const place = `${whole(a.step)} of ${whole(Math.max(a.step, present()))}`;
+    byId("update-at-value").textContent = place;
+    slider.setAttribute("aria-valuetext", place);
   }
 
   function start(): void {
-    timer = window.setInterval(() => turn(stage + 1), PACE);
+    timer = window.setInterval(() => {
+      moment = (moment + 1) % MOMENTS;
+      if (moment === 0) turn(stage + 1);
+      else for (const card of cards) card.light(moment / MOMENTS);
+    }, PACE / MOMENTS);
     play.textContent = "Stop";
     play.setAttribute("aria-pressed", "true");
   }
@@ -173,28 +176,18 @@ export const mount: Mount = (body, { wasm, engine, settings, landscape, announce
     waiting = window.setTimeout(() => void load(Math.min(at(), present()), true), 150);
   }
 
-  const ends = [
-    settings.subscribe((now, before) => {
-      if (now.beta !== before.beta || now.lanes !== before.lanes || now.learningRate !== before.learningRate) later();
-    }),
-    landscape.subscribe(later),
-    engine.status.subscribe(({ step }) => {
-      if (!failure.hidden) later();
-      else if (step < at()) {
-        wish ??= at();
-        later();
-      } else if (wish !== null && step >= wish) void load(wish);
-    }),
-  ];
+  settings.subscribe((now, before) => {
+    if (now.beta !== before.beta || now.lanes !== before.lanes || now.learningRate !== before.learningRate) later();
+  });
+  landscape.subscribe(later);
+  engine.status.subscribe(({ step }) => {
+    if (!failure.hidden) later();
+    else if (step < at()) {
+      wish ??= at();
+      later();
+    } else if (wish !== null && step >= wish) void load(wish);
+  });
   void load(Math.min(FIRST, present()), present() < FIRST);
-  return () => {
-    stop();
-    clearTimeout(waiting);
-    asked++;
-    for (const end of ends) end();
-    for (const card of cards) card.destroy();
-    body.replaceChildren();
-  };
 };
 
 /** FlowRL and GRPO, or else the first two lanes. */

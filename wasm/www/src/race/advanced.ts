@@ -1,74 +1,46 @@
 import type { LaneKind } from "flowrl_wasm";
 import { LANES, LANE_KINDS } from "../lanes";
 import type { PanelContext } from "../panels/panel";
-import { BOUNDS, DEFAULTS, MOST_LANES, type Settings } from "../state";
-import { button, field, h } from "../ui/dom";
+import { DEFAULTS, MOST_LANES, type Settings } from "../state";
+import { byId, h, laneMark } from "../ui/dom";
 import { text } from "../ui/texts";
 
 /** Which methods race, and the numbers behind them. */
-export function mountAdvanced({ settings, announce }: PanelContext): HTMLElement {
-  const boxes = new Map<LaneKind, HTMLInputElement>();
-  const full = h("p", { class: "note", role: "status" });
-  const choose = (kind: LaneKind, on: boolean) => {
-    const { lanes } = settings.get();
-    const next = LANE_KINDS.filter((k) => (k === kind ? on : lanes.includes(k)));
+export function mountAdvanced({ settings, announce }: PanelContext): void {
+  const full = byId("methods-full");
+  const choose = (kind: LaneKind, box: HTMLInputElement) => {
+    const { lanes, solo } = settings.get();
+    const next = LANE_KINDS.filter((k) => (k === kind ? box.checked : lanes.includes(k)));
+    full.textContent = "";
     if (next.length < 1 || next.length > MOST_LANES) {
       full.textContent = next.length < 1 ? "A race needs a method." : `At most ${MOST_LANES} methods race at once: take one out first.`;
-      boxes.get(kind)!.checked = !on;
+      box.checked = !box.checked;
       return;
     }
-    full.textContent = "";
-    const { solo } = settings.get();
     settings.patch({ lanes: next, solo: solo && next.includes(solo) ? solo : null });
-    announce(`${LANES[kind].name} ${on ? "joins" : "leaves"}; the race starts anew.`);
+    announce(`${LANES[kind].name} ${box.checked ? "joins" : "leaves"}; the race starts anew.`);
   };
-  const methods = h(
-    "fieldset",
-    { class: "methods" },
-    h("legend", {}, "Methods in the race"),
-    ...LANE_KINDS.map((kind) => {
-      const box = h("input", { type: "checkbox", onchange: () => choose(kind, box.checked) });
-      boxes.set(kind, box);
-      const { name, mark } = LANES[kind];
-      return h("label", { class: "method" }, box, h("span", {}, h("b", {}, h("span", { class: "mark", "data-lane": kind, "aria-hidden": true }, mark), name), h("span", { class: "note" }, text(`lane-${kind}`))));
-    }),
-    full,
-  );
-  type Key = "samples" | "learningRate" | "logZLearningRate" | "seed";
-  const inputs: (readonly [Key, HTMLInputElement])[] = [];
-  const number = (key: Key, label: string, step: string) => {
-    const [min, max] = BOUNDS[key];
-    const input = h("input", {
-      type: "number",
-      min,
-      max,
-      step,
-      onchange: () => {
-        const value = input.valueAsNumber;
-        const valid = Number.isFinite(value) && value >= min && value <= max;
-        if (valid) settings.patch({ [key]: key === "samples" || key === "seed" ? Math.round(value) : value } as Partial<Settings>);
-        else announce(`${label} must be between ${min} and ${max}.`);
-        input.value = String(settings.get()[key]);
-      },
-    });
-    inputs.push([key, input]);
-    return field(label, input);
+  const boxes = LANE_KINDS.map((kind) => {
+    const box = h("input", { type: "checkbox", autocomplete: "off", onchange: () => choose(kind, box) });
+    const about = h("span", { class: "note" }, text(`lane-${kind}`));
+    full.before(h("label", { class: "method" }, box, h("span", {}, h("b", {}, laneMark(kind), LANES[kind].name), about)));
+    return box;
+  });
+  const inputs = byId("numbers").querySelectorAll("input");
+  byId("numbers").onchange = ({ target }) => {
+    const { id, validity, valueAsNumber: value, min, max, labels } = target as HTMLInputElement;
+    if (Number.isFinite(value) && !validity.rangeUnderflow && !validity.rangeOverflow) {
+      settings.patch({ [id]: id === "samples" || id === "seed" ? Math.round(value) : value });
+    } else announce(`${labels![0]!.textContent} must be between ${min} and ${max}.`);
+    show(settings.get());
   };
-  const numbers = h(
-    "div",
-    { class: "controls" },
-    number("samples", "Answers in a batch", "1"),
-    number("learningRate", "Learning rate", "any"),
-    number("logZLearningRate", "Learning rate of log Z", "any"),
-    number("seed", "Seed", "1"),
-    button("All defaults", () => {
-      const { beta, preset, drawing } = settings.get();
-      settings.set({ ...DEFAULTS, beta, preset, drawing });
-    }),
-  );
-  settings.subscribe((now) => {
-    for (const [kind, box] of boxes) box.checked = now.lanes.includes(kind);
-    for (const [key, input] of inputs) input.value = String(now[key]);
-  }, true);
-  return h("details", { class: "card advanced", "data-part": "advanced" }, h("summary", {}, "Methods and settings"), methods, numbers);
+  byId("defaults").onclick = () => {
+    const { beta, preset, drawing } = settings.get();
+    settings.set({ ...DEFAULTS, beta, preset, drawing });
+  };
+  const show = (now: Settings) => {
+    boxes.forEach((box, i) => (box.checked = now.lanes.includes(LANE_KINDS[i]!)));
+    for (const input of inputs) input.value = String(now[input.id as keyof Settings]);
+  };
+  settings.subscribe(show, true);
 }

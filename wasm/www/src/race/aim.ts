@@ -1,3 +1,4 @@
+import { Landscape } from "flowrl_wasm";
 import type { Contour } from "../charts";
 import { contours, massLevels } from "../charts";
 import type { PanelContext, Terrain } from "../panels/panel";
@@ -21,9 +22,9 @@ export interface Aim {
 }
 
 /** The target, which follows β and the landscape in the same frame. */
-export function createAim({ wasm, settings, landscape }: PanelContext): Store<Aim> {
+export function createAim({ settings, landscape }: PanelContext): Store<Aim> {
   const make = (beta: number, terrain: Terrain): Aim => {
-    const made = wasm.Landscape.of(SIDE, terrain.rewards, terrain.reference);
+    const made = Landscape.of(SIDE, terrain.rewards, terrain.reference);
     const target = made.target(beta);
     const probabilities = target.probabilities();
     const { logZ, entropy, effective, expectedReward } = target;

@@ -5,7 +5,7 @@ import { LANES } from "../lanes";
 import type { PanelContext } from "../panels/panel";
 import { SIDE } from "../state";
 import type { Store } from "../store";
-import { button, h } from "../ui/dom";
+import { button, h, laneMark } from "../ui/dom";
 import { distance } from "../ui/format";
 import { text } from "../ui/texts";
 import type { Aim } from "./aim";
@@ -52,7 +52,7 @@ export function drawLane(
 /** A card with the policy of a lane. */
 export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKind): LaneCard {
   const { engine, settings } = context;
-  const { name, mark } = LANES[kind];
+  const { name } = LANES[kind];
   const about = text(`lane-${kind}`);
   let lane: LaneFrame | null = null;
   const batches: number[][] = [];
@@ -70,7 +70,7 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
       const values = history.of(index(), "kl");
       const strip = { x: 0, y: pen.width + 8, width: pen.width, height: STRIP - 10 };
       if (values.length > 1) {
-        sparkline(pen, strip, { values, x: history.steps, colour: theme.lanes[kind], scale: "log", domain: [1e-4, 10] }, theme);
+        sparkline(pen, strip, { x: history.steps, values, colour: theme.lanes[kind], domain: [1e-4, 10] });
       }
     },
     onPointer({ type, x, y, event }) {
@@ -90,7 +90,7 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
     h(
       "header",
       {},
-      h("h3", { title: about }, h("span", { class: "mark", "data-lane": kind, "aria-hidden": true }, mark), name),
+      h("h3", { title: about }, laneMark(kind), name),
       only,
       button("–", () => toggleSeen(kind), { class: "button icon quiet", "aria-label": `Hide ${name}`, title: `Hide ${name}` }),
     ),

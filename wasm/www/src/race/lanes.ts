@@ -1,25 +1,18 @@
 import type { PanelContext } from "../panels/panel";
 import { LANES } from "../lanes";
 import type { Store } from "../store";
-import { button, h, segmented } from "../ui/dom";
+import { button, byId, radios } from "../ui/dom";
 import type { View } from "../state";
 import type { Aim } from "./aim";
 import { type LaneCard, createLane } from "./lane";
 import { toggleSeen, unseen } from "./view";
 
-/** The lanes side by side. */
-export interface Lanes {
-  readonly element: HTMLElement;
-  readonly cards: () => readonly LaneCard[];
-}
-
-/** All policies of the race. */
-export function mountLanes(context: PanelContext, aim: Store<Aim>): Lanes {
+/** All policies of the race, side by side. */
+export function mountLanes(context: PanelContext, aim: Store<Aim>): void {
   const { engine, settings, announce } = context;
   let cards: LaneCard[] = [];
-  const grid = h("div", { class: "lanes" });
-  const away = h("div", { class: "controls", role: "group", "aria-label": "Hidden lanes" });
-  const view = segmented<View>("Show", [["policy", "Policies"], ["difference", "Difference from the target"]], settings.get().view, (chosen) => settings.patch({ view: chosen }));
+  const grid = byId("lanes");
+  const choose = radios<View>("views", (view) => settings.patch({ view }));
 
   const build = () => {
     for (const card of cards) card.destroy();
@@ -32,17 +25,18 @@ export function mountLanes(context: PanelContext, aim: Store<Aim>): Lanes {
     const gone = unseen.get();
     grid.classList.toggle("alone", solo !== null);
     for (const { kind, element } of cards) element.hidden = solo ? kind !== solo : gone.has(kind);
-    away.replaceChildren(
+    byId("lanes-away").replaceChildren(
       ...cards
         .filter(({ kind }) => !solo && gone.has(kind))
         .map(({ kind }) => button(`Show ${LANES[kind].name}`, () => toggleSeen(kind), { class: "chip" })),
     );
   };
   build();
+  choose(settings.get().view);
   settings.subscribe((now, before) => {
     if (now.lanes !== before.lanes) build();
     if (now.solo !== before.solo) arrange();
-    view.choose(now.view);
+    choose(now.view);
   });
   unseen.subscribe(arrange);
   engine.frame.subscribe((frame) => {
@@ -53,6 +47,4 @@ export function mountLanes(context: PanelContext, aim: Store<Aim>): Lanes {
       announce(`Paused at step ${now.step}. ${cards.map((card) => card.summary()).join(". ")}.`);
     }
   });
-  const element = h("div", { class: "lane-area", "data-part": "lanes" }, h("div", { class: "controls spread" }, view.element, away), grid);
-  return { element, cards: () => cards };
 }

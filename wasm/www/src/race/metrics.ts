@@ -1,19 +1,21 @@
-import { LANE_DASHES, type LineLayout, createFigure, lineChart, nearest } from "../charts";
+import { LANE_DASHES, type LineLayout, createFigure, lineChart, nearest, whole as area } from "../charts";
 import type { History } from "../engine/client";
 import { LANES } from "../lanes";
 import type { PanelContext } from "../panels/panel";
 import { METRICS, type Metric } from "../state";
 import type { Store } from "../store";
-import { field, h, select } from "../ui/dom";
+import { byId, fill, h, laneMark } from "../ui/dom";
 import { distance, significant, whole } from "../ui/format";
 import { text } from "../ui/texts";
 import type { Aim } from "./aim";
 import { cursor, unseen } from "./view";
 
+/** The columns of the table in index.html. */
+const COLUMNS: readonly Metric[] = ["kl", "tv", "entropy", "modes_found", "expected_reward", "log_z"];
 const LOGARITHMIC: ReadonlySet<Metric> = new Set(["kl", "reverse_kl", "tv"]);
 
 /** The dock of metrics: one chart of all lanes, with a cursor that shares its step with everything else. */
-export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>) {
+export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>): void {
   let layout: LineLayout | null = null;
   let ghost: History | null = null;
   let marks: { x: number; text: string }[] = [];
@@ -44,7 +46,7 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
       const at = cursor.get();
       layout = lineChart(
         pen,
-        { x: 0, y: 0, width: pen.width, height: pen.height },
+        area(pen),
         {
           series: [...(ghost ? of(ghost, true) : []), ...of(engine.history.get(), false)],
           x: { label: "step" },
@@ -70,26 +72,22 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
     },
   });
 
-  const about = h("p", { class: "note" });
-  const table = h("tbody");
-  const caption = h("caption", { class: "note number" });
-  const head = h("tr");
-  const columns: readonly Metric[] = ["kl", "tv", "entropy", "modes_found", "expected_reward", "log_z"];
-  head.append(h("th", { scope: "col" }, "Method"), ...columns.map((name) => h("th", { scope: "col" }, METRICS[name])));
-  const fill = () => {
+  byId("metric-figure").append(figure.element);
+  const table = byId<HTMLTableElement>("metric-table");
+  const tell = () => {
     const history = engine.history.get();
     const last = history.steps.length - 1;
     if (last < 0) return;
     const at = cursor.get();
     const i = at === null ? last : nearest(history.steps, at);
-    caption.textContent = `At step ${whole(history.steps[i] ?? 0)}, exact`;
-    table.replaceChildren(
+    table.caption!.textContent = `At step ${whole(history.steps[i] ?? 0)}, exact`;
+    table.tBodies[0]!.replaceChildren(
       ...history.kinds.map((kind, lane) =>
         h(
           "tr",
           {},
-          h("th", { scope: "row" }, h("span", { class: "mark", "data-lane": kind, "aria-hidden": true }, LANES[kind].mark), LANES[kind].name),
-          ...columns.map((name) => {
+          h("th", { scope: "row" }, laneMark(kind), LANES[kind].name),
+          ...COLUMNS.map((name) => {
             const value = history.of(lane, name)[i] ?? NaN;
             return h("td", {}, name === "modes_found" ? String(value) : distance(value));
           }),
@@ -103,7 +101,7 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
     const time = performance.now();
     if (time - filled < 250 && engine.status.get().playing) return;
     filled = time;
-    fill();
+    tell();
   };
   engine.history.subscribe((now, before) => {
     // Fewer steps than before without a restart: time was turned back, and what was is kept as a shadow.
@@ -121,22 +119,19 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
       if (recent && step - recent.x < 30) marks.pop();
       marks.push({ x: step, text: `β ${significant(now.beta, 3)}` });
     }
-    about.textContent = text(`metric-${now.metric}`);
-    chooser.value = now.metric;
+    choose(now.metric);
     refresh();
   });
   for (const store of [cursor, unseen, aim]) store.subscribe(() => {
     figure.invalidate();
-    fill();
+    tell();
   });
-  const chooser = select(Object.entries(METRICS) as [Metric, string][], metric(), (chosen) => settings.patch({ metric: chosen }));
-  about.textContent = text(`metric-${metric()}`);
-  const element = h(
-    "div",
-    { class: "card metrics", "data-part": "metrics" },
-    h("div", { class: "controls spread" }, field("Metric", chooser), about),
-    figure.element,
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Exact numbers" }, h("table", {}, caption, h("thead", {}, head), table)),
-  );
-  return { element, figure };
+  const chooser = byId<HTMLSelectElement>("metric");
+  fill(chooser, Object.entries(METRICS));
+  chooser.onchange = () => settings.patch({ metric: chooser.value as Metric });
+  const choose = (name: Metric) => {
+    byId("metric-about").textContent = text(`metric-${name}`);
+    chooser.value = name;
+  };
+  choose(metric());
 }

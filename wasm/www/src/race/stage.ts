@@ -1,6 +1,6 @@
 import type { PanelContext } from "../panels/panel";
 import type { Store } from "../store";
-import { h } from "../ui/dom";
+import { byId } from "../ui/dom";
 import { mountAdvanced } from "./advanced";
 import { type Aim, createAim } from "./aim";
 import { mountBeta } from "./beta";
@@ -10,23 +10,19 @@ import { mountTarget } from "./target";
 import { mountTransport } from "./transport";
 
 /** The race: β, the target, the lanes, the transport, the metrics. Gives the target, exactly. */
-export function mountStage(root: HTMLElement, context: PanelContext, restart: () => void): Store<Aim> {
+export function mountStage(context: PanelContext, restart: () => void): Store<Aim> {
   const aim = createAim(context);
-  const target = mountTarget(context, aim);
-  const lanes = mountLanes(context, aim);
-  const metrics = mountMetrics(context, aim);
-  const trouble = h("p", { class: "card trouble", role: "alert", hidden: true });
+  byId("stage").hidden = false;
+  mountBeta(context, aim);
+  mountTarget(context, aim);
+  mountLanes(context, aim);
+  mountTransport(context, restart);
+  mountMetrics(context, aim);
+  mountAdvanced(context);
+  const trouble = byId("trouble");
   context.engine.status.subscribe(({ error }) => {
     trouble.hidden = error === "";
     if (trouble.textContent !== error) trouble.textContent = error;
   });
-  root.append(
-    mountBeta(context, aim),
-    trouble,
-    h("div", { class: "field-of-play" }, target.element, lanes.element),
-    mountTransport(context, restart),
-    metrics.element,
-    mountAdvanced(context),
-  );
   return aim;
 }

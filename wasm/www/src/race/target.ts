@@ -1,11 +1,10 @@
 import type { PresetName } from "flowrl_wasm";
-import { type Figure, type GridLayout, createFigure, heatMap, legendBar } from "../charts";
+import { type GridLayout, createFigure, heatMap, legendBar } from "../charts";
 import type { PanelContext } from "../panels/panel";
 import { type Drawing, PRESETS, SIDE } from "../state";
 import type { Store } from "../store";
-import { button, field, h, segmented } from "../ui/dom";
+import { byId, radios } from "../ui/dom";
 import { decimals, percent } from "../ui/format";
-import { text } from "../ui/texts";
 import type { Aim } from "./aim";
 import { type Layer, type Tool, between, isDrawing, paint, shadesOf } from "./brush";
 import { mountPresets } from "./presets";
@@ -20,7 +19,7 @@ interface Past {
 }
 
 /** The landscape: the target, the reward, the reference; the latter two can be drawn. */
-export function mountTarget(context: PanelContext, aim: Store<Aim>): { element: HTMLElement; figure: Figure } {
+export function mountTarget(context: PanelContext, aim: Store<Aim>): void {
   const { settings, landscape, announce } = context;
   let face: Face = "target";
   let drawing = false;
@@ -126,30 +125,31 @@ export function mountTarget(context: PanelContext, aim: Store<Aim>): { element: 
     if (isDrawing(changed)) settings.patch({ drawing: changed });
   };
 
-  const faces = segmented<Face>("Look at", [["target", "Target"], ["rewards", "Reward"], ["reference", "Reference"]], face, (chosen) => turn(chosen));
   const turn = (chosen: Face) => {
     face = chosen;
-    faces.choose(face);
+    chooseFace(face);
     if (face === "target" && drawing) setDrawing(false);
     figure.setLabel(label());
     figure.invalidate();
   };
-  const pen = button("Draw", () => setDrawing(!drawing), { "aria-pressed": "false", "data-part": "draw" });
-  const tools = segmented<Tool>("Brush", [["raise", "Raise"], ["lower", "Lower"], ["smooth", "Smooth"], ["erase", "Erase"]], tool, (chosen) => (tool = chosen));
-  const size = h("input", { type: "range", min: 0, max: 4, step: 1, value: 2 });
-  const back = button("Undo", undo);
-  const forth = button("Redo", redo);
+  const chooseFace = radios<Face>("faces", turn);
+  radios<Tool>("draw-tools", (chosen) => (tool = chosen));
+  const pen = byId("draw");
+  const size = byId<HTMLInputElement>("draw-size");
+  const back = byId<HTMLButtonElement>("draw-undo");
+  const forth = byId<HTMLButtonElement>("draw-redo");
+  pen.onclick = () => setDrawing(!drawing);
+  back.onclick = undo;
+  forth.onclick = redo;
   const buttons = () => {
     back.disabled = done.length === 0;
     forth.disabled = undone.length === 0;
   };
-  const help = h("p", { class: "note" }, text("draw-help"));
-  const kit = h("div", { class: "kit", hidden: true }, h("div", { class: "controls" }, tools.element, field("Size", size), back, forth), help);
   function setDrawing(on: boolean): void {
     drawing = on;
     pen.setAttribute("aria-pressed", String(on));
     pen.textContent = on ? "Done" : "Draw";
-    kit.hidden = !on;
+    byId("draw-kit").hidden = !on;
     at = -1;
     if (on && face === "target") turn("rewards");
     figure.canvas.classList.toggle("drawing", on);
@@ -158,30 +158,18 @@ export function mountTarget(context: PanelContext, aim: Store<Aim>): { element: 
     figure.invalidate();
   }
   figure.canvas.style.touchAction = "pan-y";
-  buttons();
-
-  const where = h("p", { class: "note number where" });
+  byId("target-figure").append(figure.element);
   cell.subscribe((i) => {
-    where.textContent = i < 0 ? "Point at an answer to see its numbers." : spoken(i);
+    byId("target-where").textContent = i < 0 ? "Point at an answer to see its numbers." : spoken(i);
     figure.invalidate();
   }, true);
   aim.subscribe(({ effective, terrain }) => {
     figure.invalidate();
     figure.setSummary(`${terrain.peaks.length} peaks; the target spreads over about ${Math.round(effective)} answers.`);
   }, true);
-  const presets = mountPresets(context, (name) => {
+  mountPresets(context, (name) => {
     remember();
     settings.patch({ preset: name, drawing: null });
     announce(`${PRESETS[name]}. The policies go on from where they are.`);
   });
-  const element = h(
-    "div",
-    { class: "card target" },
-    h("div", { class: "controls spread" }, faces.element, pen),
-    figure.element,
-    where,
-    kit,
-    presets,
-  );
-  return { element, figure };
 }

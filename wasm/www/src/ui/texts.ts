@@ -11,4 +11,4 @@ function find(name: string): Element {
 export const text = (name: string): string => (find(name).textContent ?? "").replace(/\s+/g, " ").trim();
 
 /** MathML of a formula of math.ts, on a line of its own. */
-export const formula = (name: string): string => find(name).innerHTML;
+export const formula = (name: string): Node => find(name).firstElementChild!.cloneNode(true);

@@ -1,21 +1,22 @@
-import { openExport } from "../export";
+import { mountExport } from "../export";
 import type { PanelContext } from "../panels/panel";
-import { startTour } from "../panels/tour";
+import { mountTour } from "../panels/tour";
 import type { Aim } from "../race/aim";
 import type { Store } from "../store";
-import { button } from "./dom";
-import { openTeacher } from "./teacher";
+import { byId } from "./dom";
+import { mountTeacher } from "./teacher";
 import { theme, toggleTheme } from "./theme";
 
-/** The buttons of the masthead. */
-export function mountTools(root: HTMLElement, context: PanelContext, aim: Store<Aim>): void {
-  const tour = button("Tour", () => startTour(context), { "data-part": "tour" });
-  const share = button("Share", () => openExport(context, aim), { "aria-haspopup": "dialog" });
-  const teach = button("Teach", () => openTeacher(context), { "aria-haspopup": "dialog" });
-  const light = button("", toggleTheme, { class: "button icon" });
+/** The buttons of the masthead, with what they open. */
+export function mountTools(context: PanelContext, aim: Store<Aim>): void {
+  byId("tools-tour").onclick = mountTour(context);
+  byId("tools-share").onclick = mountExport(context, aim);
+  byId("tools-teach").onclick = mountTeacher(context);
+  const light = byId("tools-theme");
+  light.onclick = toggleTheme;
   theme.subscribe((name) => {
     light.textContent = name === "dark" ? "☀" : "☾";
     light.setAttribute("aria-label", name === "dark" ? "Light colours" : "Dark colours");
   }, true);
-  root.append(tour, share, teach, light);
+  byId("tools").hidden = false;
 }

@@ -12,7 +12,7 @@ const states: readonly (readonly [string, (page: Page) => Promise<void>])[] = [
     await page.getByRole("button", { name: "Show all lanes" }).click();
     await page.getByRole("button", { name: "Hide GRPO" }).click();
   }],
-  ["methods open", (page) => page.getByText("Methods and settings").click()],
+  ["methods open", (page) => page.locator("#race").getByText("Methods and settings").click()],
   ["drawing", (page) => page.locator("#race").getByRole("button", { name: "Draw", exact: true }).click()],
   ["difference", (page) => page.getByRole("radio", { name: "Difference from the target" }).check()],
   ["in the past", async (page) => {
@@ -47,6 +47,47 @@ for (const colorScheme of ["light", "dark"] as const) {
   }
 }
 
+test.describe("forced colours", () => {
+  test.use({ contextOptions: { forcedColors: "active" }, viewport: { width: 1280, height: 2600 } });
+
+  test("axe finds nothing in any state of the race, nor in the chapters and what opens over them", async ({ page }) => {
+    test.slow();
+    await open(page);
+    expect(await page.evaluate(() => matchMedia("(forced-colors: active)").matches)).toBe(true);
+    await page.waitForFunction(() => window.flowrl.engine.status.get().step > 20);
+    for (const [name, enter] of states) {
+      await enter(page);
+      expect(await violations(page), name).toEqual([]);
+    }
+    await page.keyboard.press("Escape");
+    for (const name of ["update", "gradient", "tree", "map", "fails", "runs", "glossary"]) {
+      await page.locator(`#${name}`).evaluate((chapter) => chapter.scrollIntoView({ behavior: "instant" }));
+      await expect(page.locator(`#${name} .body`)).toBeVisible();
+      expect(await violations(page), name).toEqual([]);
+    }
+    for (const name of ["Teach", "Tour"]) {
+      await page.getByRole("button", { name, exact: true }).click();
+      expect(await violations(page), name).toEqual([]);
+      await page.keyboard.press("Escape");
+    }
+  });
+
+  test("what is chosen is seen, and keys to charts keep their colours", async ({ page }) => {
+    await open(page);
+    const style = (selector: string, property: string) =>
+      page.locator(selector).first().evaluate((element, name) => getComputedStyle(element).getPropertyValue(name), property);
+    await page.getByRole("button", { name: "Tour", exact: true }).click();
+    for (const chosen of ["#faces :checked + span", '.preset[aria-pressed="true"]', ".dot[aria-current]"]) {
+      expect(await style(chosen, "outline-style"), chosen).toBe("solid");
+    }
+    for (const other of ["#faces input:not(:checked) + span", '.preset[aria-pressed="false"]', ".dot:not([aria-current])"]) {
+      expect(await style(other, "outline-style"), other).toBe("none");
+    }
+    const canvas = await style("body", "background-color");
+    for (const key of [".lane .mark", ".tree-key:not(.plain)"]) expect(await style(key, "background-color"), key).not.toBe(canvas);
+  });
+});
+
 test("every control of the race is reached by Tab, and shows that it is", async ({ page }) => {
   await open(page);
   const reached = new Set<string>();
@@ -63,5 +104,5 @@ test("every control of the race is reached by Tab, and shows that it is", async 
     expect(visible, `${name} has a visible focus`).toBe(true);
     reached.add(name.trim());
   }
-  for (const name of ["beta", "scrub", "speed", "Pause", "Step", "Restart", "Draw", "Share"]) expect([...reached]).toContain(name);
+  for (const name of ["beta", "scrub", "speed", "play", "step", "restart", "draw", "tools-share"]) expect([...reached]).toContain(name);
 });

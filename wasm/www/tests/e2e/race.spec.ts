@@ -109,7 +109,7 @@ test("lanes can be shown alone, hidden, exchanged", async ({ page }) => {
   await page.getByRole("button", { name: "Hide PPO" }).click();
   await expect(page.locator(".lanes > article:visible")).toHaveCount(5);
   await page.getByRole("button", { name: "Show PPO" }).click();
-  await page.getByText("Methods and settings").click();
+  await page.locator("#race").getByText("Methods and settings").click();
   const more = page.getByRole("checkbox", { name: /VarGrad/ });
   await more.click();
   await expect(page.getByText("At most 6 methods race at once")).toBeVisible();

@@ -34,7 +34,7 @@ test("tasks tick themselves off when they are done", async ({ page }) => {
   await lab(page, "step", 600);
   await expect(dot(page, 1, "done")).toBeVisible({ timeout: 30_000 });
   await expect(page.getByRole("complementary")).toContainText("FlowRL spreads over all four hills");
-  await page.getByRole("button", { name: "Next" }).click();
+  await page.getByRole("complementary").getByRole("button", { name: "Next" }).click();
   await expect(page.getByRole("heading", { name: "2. Move β to 0" })).toBeVisible();
   await page.getByRole("button", { name: "Show me where" }).click();
   await expect(page.locator("#beta")).toBeFocused();

@@ -27,6 +27,12 @@ test("each policy reaches its own fixed point, and the two are apart", async ({ 
   expect(await cell(page, "#tree-distances", "Learned", 0)).toBeLessThan(0.05);
   expect(await cell(page, "#tree-distances", "Learned ÷ length", 0)).toBeLessThan(0.05);
   expect(await cell(page, "#tree-distances", "Learned ÷ length", 1)).toBeGreaterThan(0.5);
+  // Each is shown in its own row, beside the target that it has come to.
+  for (const [learned, target] of [["Learned", "Target"], ["Learned ÷ length", "Target ÷ length"]] as const) {
+    for (const [column, digits] of [[0, -1], [1, 0], [2, 1]] as const) {
+      expect(await cell(page, "#tree-views", learned, column)).toBeCloseTo(await cell(page, "#tree-views", target, column), digits);
+    }
+  }
   await chapter(page).getByRole("button", { name: "Reset" }).click();
   await expect(chapter(page).locator("#tree-step")).toHaveText("0");
   await expect(chapter(page).getByRole("button", { name: "Play" })).toBeVisible();
@@ -49,11 +55,32 @@ test("the two targets differ, and β moves both", async ({ page }) => {
   await expect(chapter(page).locator("#tree-answer")).toHaveText("aab ★");
   expect(await cell(page, "#tree-views", "Target", 0)).toBe(25);
   expect(await cell(page, "#tree-views", "Target ÷ length", 0)).toBe(78);
+  const [tokens, divided] = [await cell(page, "#tree-views", "Target", 1), await cell(page, "#tree-views", "Target ÷ length", 1)];
   await expect(chapter(page).locator("#tree-longer")).toContainText("longer");
+  expect(number(await chapter(page).locator("#tree-longer").textContent())).toBeCloseTo(divided - tokens, 1);
+  const rewards = ["Target", "Target ÷ length"].map((row) => cell(page, "#tree-views", row, 2));
+  await expect(chapter(page).locator("#tree-rewards")).toHaveText((await Promise.all(rewards)).map((x) => x.toFixed(2)).join(" to ").replace(/^/, "from "));
+  // The likeliest answer under either of the two comes first.
+  await expect(chapter(page).locator("#tree-bars figure p")).toHaveText(/^aab 25 %, divided 78 %; /);
   const slider = chapter(page).getByRole("slider", { name: /^β/ });
   await slider.press("Home");
   await expect(chapter(page).locator("#tree-longer")).toHaveText("0.00 tokens longer");
   for (const row of ["Reference", "Target", "Target ÷ length"]) expect(await cell(page, "#tree-views", row, 0)).toBe(4);
+});
+
+test("policies that learn aim at the targets of the β that is set", async ({ page }) => {
+  await open(page);
+  await chapter(page).getByRole("radio", { name: "Learned", exact: true }).check();
+  const picture = async () => {
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    return chapter(page).locator("#tree-figure canvas").evaluate((element: HTMLCanvasElement) => element.toDataURL());
+  };
+  const [before, far] = [await picture(), await cell(page, "#tree-distances", "Learned", 1)];
+  await chapter(page).getByRole("slider", { name: /^β/ }).press("End");
+  // Nothing has been learned: what has moved is the target, from which the policy is further away, and its outline in the picture.
+  await expect(chapter(page).locator("#tree-step")).toHaveText("0");
+  expect(await cell(page, "#tree-distances", "Learned", 1)).toBeGreaterThan(far + 0.5);
+  expect(await picture()).not.toBe(before);
 });
 
 test("the views draw different trees; arrow keys and a pointer choose answers", async ({ page }) => {
@@ -74,6 +101,15 @@ test("the views draw different trees; arrow keys and a pointer choose answers", 
     await expect(answer).toHaveText(text);
   }
   await expect(page.locator("#announcer")).toContainText("∅: Reference 62 %");
+  await expect(chapter(page).locator("#tree-length")).toHaveText("1");
+  const poor = number(await chapter(page).locator("#tree-reward").textContent());
+  await canvas.press("Home");
+  await canvas.press("ArrowDown");
+  await canvas.press("ArrowDown");
+  await expect(answer).toHaveText("aab ★");
+  await expect(chapter(page).locator("#tree-length")).toHaveText("4");
+  await expect(chapter(page).locator("#tree-reward")).toHaveText("1.00");
+  expect(poor).toBeLessThan(1);
   await canvas.hover({ position: { x: 20, y: 12 } });
   await expect(answer).toHaveText("aaa");
 });

@@ -20,7 +20,7 @@ test("the checker of XML knows good from bad", () => {
 test("any text gives well-formed SVG that says what it shows", () => {
   const nasty = `<b> & "quotes" ]]> 'x' \u0000\u0007\ud800 😀 −π`;
   const pen = svgPen(100, 50, nasty, nasty);
-  pen.text(1, 2, nasty, { fill: "#000", halo: "#fff", weight: 600, anchor: "end", alpha: 0.5 });
+  pen.text(1, 2, nasty, { fill: "#000", halo: "#fff", weight: 600, anchor: "end" });
   const svg = pen.svg();
   expect(xmlFault(svg)).toBeUndefined();
   expect(svg).toContain('role="img"');
@@ -45,22 +45,10 @@ test("what is not finite never reaches the SVG", () => {
   expect(pen.svg().match(/<circle/g)?.length).toBe(3);
 });
 
-test("a point that is not finite lifts the pen; pairs and flat lists draw the same", () => {
-  const draw = (points: number[] | [number, number][]) => {
-    const pen = svgPen(9, 9, "t", "d");
-    pen.path(points, { stroke: "#000" });
-    return pen.svg();
-  };
-  expect(draw([0, 0, 1, 1, NaN, 0, 2, 2, 3, 3])).toContain('d="M0 0L1 1M2 2L3 3"');
-  expect(
-    draw([
-      [0, 0],
-      [1, 1],
-      [NaN, 0],
-      [2, 2],
-      [3, 3],
-    ]),
-  ).toBe(draw([0, 0, 1, 1, NaN, 0, 2, 2, 3, 3]));
+test("a point that is not finite lifts the pen", () => {
+  const pen = svgPen(9, 9, "t", "d");
+  pen.path([0, 0, 1, 1, NaN, 0, 2, 2, 3, 3], { stroke: "#000" });
+  expect(pen.svg()).toContain('d="M0 0L1 1M2 2L3 3"');
 });
 
 test("cells of an SVG cover the grid exactly once, in the right colours", () => {

@@ -49,7 +49,7 @@ export function spyPen(width: number, height: number) {
     },
     path(points, paint, close) {
       paths.push({
-        points: (Array.from(points as ArrayLike<number | number[]>) as number[]).flat(),
+        points: Array.from(points),
         stroke: paint.stroke,
       });
       inner.path(points, paint, close);

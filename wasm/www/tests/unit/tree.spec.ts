@@ -1,6 +1,8 @@
 import { expect, test } from "@playwright/test";
+import { drawTree } from "../../src/panels/tree/figure";
 import { branchesOf, depthOf, rowsOf } from "../../src/panels/tree/layout";
 import { wasm } from "../support/module.ts";
+import { THEMES, spyPen } from "./charts-tools";
 
 test("every answer has a row, its own end between its children", () => {
   expect(rowsOf(7, 2)).toEqual([3, 1, 4, 0, 5, 2, 6]);
@@ -31,4 +33,18 @@ test("what flows into a node leaves it, stacked in the order of the rows", () =>
     expect(edge).toBeCloseTo(flow[node]! / 2, 10);
   }
   tree.free();
+});
+
+test("the bar of an answer is as long as its probability, and its outline as the fixed point", () => {
+  const [theme] = THEMES;
+  const { pen, svg, texts } = spyPen(900, 34 * 3);
+  const picture = { symbols: 2, rows: [1, 0, 2], names: ["∅", "a", "b"], modes: [2], flow: [1, 0.25, 0.25], colour: "#123456", chosen: 0 };
+  drawTree(pen, theme!, { ...picture, probabilities: [0.5, 0.25, 0.25], exact: [0.25, 0.5, 0.25] });
+  const widths = (pattern: RegExp) => [...svg().matchAll(pattern)].map(([, width]) => Number(width));
+  const bars = widths(/width="([\d.]+)" height="14"[^>]* fill="#123456"/g);
+  const outlines = widths(/width="([\d.]+)" height="19"[^>]* fill="none"/g);
+  const full = 0.27 * 900;
+  expect(bars).toEqual([0.25, 0.5, 0.25].map((p) => expect.closeTo(full * p, 1)));
+  expect(outlines).toEqual([0.5, 0.25, 0.25].map((p) => expect.closeTo(full * p, 1)));
+  expect(texts.map(({ text }) => text)).toEqual(expect.arrayContaining(["50 %", "25 %", "b ★"]));
 });

@@ -1,8 +1,9 @@
-import type { Race } from "flowrl_wasm";
+import { Hypergrid, Race, RaceOptions, measures } from "flowrl_wasm";
 import { type Figure, createFigure, heatMap } from "../../charts";
-import { button, h, segmented } from "../../ui/dom";
+import { byId, h, radios } from "../../ui/dom";
 import { decimals, percent, whole } from "../../ui/format";
 import { text } from "../../ui/texts";
+import { splitFrame } from "../../engine/frame";
 import type { PanelContext } from "../panel";
 import { inSlices } from "../slices";
 
@@ -28,8 +29,7 @@ interface View {
 }
 
 /** Small networks that learn one grid from their own samples, with random actions, and with a memory. */
-export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContext): () => void {
-  const names = wasm.measures();
+export function mountCollapse({ announce }: PanelContext): void {
   let reward: Valley = "hard";
   let seed = 0;
   let race: Race | null = null;
@@ -60,9 +60,8 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
     return made;
   }
 
-  const steps = h("output", { class: "number" });
-  const measured = h("p", { class: "note" });
-  const play = button("Play", () => (pause ? stop() : start()), { class: "button primary" });
+  const play = byId("collapse-play");
+  play.onclick = () => (pause ? stop() : start());
 
   function stop(): void {
     pause?.();
@@ -94,7 +93,7 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
   function reset(): void {
     stop();
     race?.free();
-    const options = Object.assign(new wasm.RaceOptions(), {
+    const options = Object.assign(new RaceOptions(), {
       seed,
       samples: 32,
       learningRate: 0.003,
@@ -103,10 +102,10 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
     });
     options.network(32, 2);
     for (const { exploration, replay } of WAYS) options.addLane("flowrl", exploration, replay);
-    const grid = new wasm.Hypergrid(SIDE, reward);
+    const grid = new Hypergrid(SIDE, reward);
     const target = grid.target(1);
     [peaks, goal] = [grid.peaks(), target.probabilities()];
-    race = wasm.Race.onHypergrid(grid, options);
+    race = Race.onHypergrid(grid, options);
     for (const used of [target, grid, options]) used.free();
     told = 0;
     views[0]!.probabilities = goal;
@@ -115,7 +114,7 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
       `Four modes, one near each corner, with ${percent(goal[peaks[0] ?? 0] ?? 0)} at the best point of each.`,
     );
     views[0]!.figure.invalidate();
-    measured.textContent = text(`collapse-${reward}`);
+    byId("collapse-measured").textContent = text(`collapse-${reward}`);
     show();
   }
 
@@ -125,13 +124,10 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
 
   function show(): void {
     if (!race) return;
-    const frame = race.frame();
-    const stride = frame.length / WAYS.length;
-    WAYS.forEach((_, lane) => {
-      const own = frame.subarray(lane * stride, (lane + 1) * stride);
-      const measure = (name: string) => own[names.indexOf(name)] ?? NaN;
+    splitFrame(race.frame(), WAYS.length, measures(), SIDE * SIDE).forEach(({ measure, probabilities }, lane) => {
       const shown = views[lane + 1]!;
-      shown.probabilities = own.slice(names.length, names.length + SIDE * SIDE);
+      // The frame is a view into the module's memory.
+      shown.probabilities = probabilities.slice();
       found[lane] = measure("modes_found");
       const distance = decimals(measure("tv"), 2);
       const said = `${found[lane]} of ${measure("modes")} modes, total variation ${distance}`;
@@ -139,53 +135,26 @@ export function mountCollapse(root: HTMLElement, { wasm, announce }: PanelContex
       shown.figure.setSummary(said);
       shown.figure.invalidate();
     });
-    steps.textContent = whole(race.step);
+    byId("collapse-step").textContent = whole(race.step);
     const all = found.filter((n) => n === peaks.length).length;
     if (all > told) announce(`Step ${race.step}: ${summary()}`);
     told = all;
   }
 
-  const valleys = segmented<Valley>(
-    "Reward between the corners",
-    [
-      ["easy", "Little"],
-      ["hard", "Next to none"],
-    ],
-    reward,
-    (chosen) => {
-      reward = chosen;
-      reset();
-    },
-  );
-  const again = button("New seed", () => {
+  byId("collapse-ways").append(...views.map(({ element }) => element));
+  radios<Valley>("collapse-valleys", (chosen) => {
+    reward = chosen;
+    reset();
+  });
+  byId("collapse-again").onclick = () => {
     seed++;
     reset();
     announce(`Seed ${seed}, step 0.`);
-  });
-  root.append(
-    h(
-      "div",
-      { class: "controls" },
-      valleys.element,
-      play,
-      again,
-      h("p", { class: "at-step" }, "Step ", steps),
-    ),
-    h("div", { class: "ways" }, ...views.map(({ element }) => element)),
-    measured,
-  );
+  };
   reset();
 
   // Nobody watches what has been scrolled away.
-  const seen = new IntersectionObserver(([entry]) => {
+  new IntersectionObserver(([entry]) => {
     if (!entry?.isIntersecting) stop();
-  });
-  seen.observe(root);
-  return () => {
-    stop();
-    seen.disconnect();
-    race?.free();
-    for (const { figure } of views) figure.destroy();
-    root.replaceChildren();
-  };
+  }).observe(byId("collapse"));
 }

@@ -1,23 +1,23 @@
-import type { LaneKind } from "flowrl_wasm";
+import { Landscape, type LaneKind, Race, RaceOptions, measures } from "flowrl_wasm";
 import { contours, createFigure, heatMap } from "../../charts";
+import { splitFrame } from "../../engine/frame";
 import { LANES } from "../../lanes";
 import { SIDE, decode } from "../../state";
 import { terrainOf } from "../../terrain";
 import { h } from "../../ui/dom";
 import { decimals, percent } from "../../ui/format";
-import type { Wasm } from "../panel";
 import { inSlices } from "../slices";
 
 /** Shows in `place` what a method makes of the setup that its card links to. */
-export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
+export function mountOutcome(place: HTMLElement): void {
   const link = place.parentElement?.querySelector('a[href^="#v="]');
   const settings = decode(link?.getAttribute("href") ?? "");
   const kind = place.dataset["method"] as LaneKind;
   const steps = Number(place.dataset["steps"]);
   const { beta, samples, learningRate, logZLearningRate, seed } = settings;
-  const terrain = terrainOf(wasm, settings);
+  const terrain = terrainOf(settings);
 
-  const options = Object.assign(new wasm.RaceOptions(), {
+  const options = Object.assign(new RaceOptions(), {
     beta,
     samples,
     learningRate,
@@ -25,8 +25,8 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
     seed,
   });
   options.addLane(kind, 0, 0);
-  const landscape = wasm.Landscape.of(SIDE, terrain.rewards, terrain.reference);
-  const race = wasm.Race.onLandscape(landscape, options);
+  const landscape = Landscape.of(SIDE, terrain.rewards, terrain.reference);
+  const race = Race.onLandscape(landscape, options);
   landscape.free();
   options.free();
 
@@ -46,26 +46,19 @@ export function mountOutcome(place: HTMLElement, wasm: Wasm): () => void {
   });
   place.append(figure.element, caption);
 
-  const names = wasm.measures();
   const finish = () => {
-    const frame = race.frame();
-    const measure = (name: string) => frame[names.indexOf(name)] ?? NaN;
+    const { measure, probabilities } = splitFrame(race.frame(), 1, measures(), policy.length)[0]!;
     const tv = measure("tv");
-    policy = frame.slice(names.length, names.length + policy.length);
+    policy = probabilities.slice();
     const text = `${LANES[kind].name} at step ${steps}: total variation ${decimals(tv, 2)} from the target.`;
     const best = Math.max(...policy);
     caption.textContent = text;
     figure.setSummary(`${text} Its likeliest answer has ${percent(best)}.`);
     figure.invalidate();
+    race.free();
   };
-  const stop = inSlices(() => {
+  inSlices(() => {
     race.run(1);
     return race.step < steps;
   }, finish);
-  return () => {
-    stop();
-    race.free();
-    figure.destroy();
-    caption.remove();
-  };
 }

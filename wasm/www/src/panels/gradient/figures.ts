@@ -1,4 +1,4 @@
-import { type LineLayout, type Pen, type Theme, legendBar, legendHeight, lineChart, shades } from "../../charts";
+import { type LineLayout, type Pen, type Theme, legendBar, legendHeight, lineChart, shades, whole } from "../../charts";
 import { SIDE } from "../../state";
 import { BATCHES, type Curve } from "./curve";
 
@@ -39,7 +39,7 @@ export function drawCurves(pen: Pen, theme: Theme, curves: readonly Curve[], loo
   const series = curves.map(({ mean }, i) => ({ name: looks[i]!.name, colour: looks[i]!.colour(theme), dash: looks[i]!.dash, x: BATCHES, y: mean }));
   const layout: LineLayout = lineChart(
     pen,
-    { x: 0, y: 0, width: pen.width, height: pen.height },
+    whole(pen),
     {
       series,
       x: { label: "samples in the batch", scale: "log", domain: [1, 4096] },

@@ -1,4 +1,4 @@
-import { type Box, type GridMap, type Pen, type Theme, gridMap } from "../../charts";
+import { type GridMap, type Pen, type Theme, gridMap, whole } from "../../charts";
 import { decimals } from "../../ui/format";
 import { BETAS, CELLS, RATES } from "./protocol";
 
@@ -43,15 +43,13 @@ function dataOf(outcomes: Outcomes, colour: Colour, cursor: number, selected: nu
       : { values: outcomes.found, max: peaks, map: theme.reward };
   return {
     ...own,
-    columns: { label: "β", values: BETAS, format: String },
-    rows: { label: "learning rate", values: RATES, format: String },
+    columns: { label: "β", values: BETAS },
+    rows: { label: "learning rate", values: RATES },
     cursor,
     selected,
-    text: (_, i) => (colour === "kl" ? shortKl(outcomes.kl[i] ?? NaN) : decimals(outcomes.found[i] ?? NaN, 0)),
+    text: (i) => (colour === "kl" ? shortKl(outcomes.kl[i] ?? NaN) : decimals(outcomes.found[i] ?? NaN, 0)),
   };
 }
-
-const whole = ({ width, height }: Pen): Box => ({ x: 0, y: 0, width, height });
 
 /** How high a map of this width is. */
 export const mapHeight = (width: number): number => 58 + RATES.length * Math.min(34, Math.max(24, width / 13));

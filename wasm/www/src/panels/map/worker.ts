@@ -1,6 +1,7 @@
 // Makes the runs of the β map, one after the other, and sends how each of them ended.
 
-import init, { Landscape, Race, RaceOptions } from "flowrl_wasm";
+import { Landscape, Race, RaceOptions } from "flowrl_wasm";
+import { loadModule } from "../../engine/module";
 import { type Ground, type MapCommand, type MapMessage, type Run, settingsOf } from "./protocol";
 
 /** Milliseconds of learning at a stretch: commands are heard in between. */
@@ -79,7 +80,7 @@ function obey(command: MapCommand): void {
 
 /** Obeys the page. */
 export function runMap(): void {
-  const ready = init();
+  const ready = loadModule();
   self.onmessage = (event: MessageEvent<MapCommand>) =>
     void ready.then(() => obey(event.data)).catch((error: unknown) => post({ type: "failed", error: String(error) }));
 }

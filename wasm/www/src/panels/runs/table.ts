@@ -1,12 +1,11 @@
 import { formatNumber, nearest } from "../../charts";
 import { rangeOf } from "../../charts/domain";
-import { button, h } from "../../ui/dom";
+import { button, byId, h, laneMark } from "../../ui/dom";
 import { whole } from "../../ui/format";
 import type { Line, Shown } from "./lines";
 
 /** The numbers of the runs below the chart. */
 export interface RunTable {
-  readonly element: HTMLElement;
   /** Lists the runs with their values of a metric. */
   list(lines: readonly Line[]): void;
   /** Says what each line has near a step; nothing if undefined. */
@@ -18,8 +17,7 @@ export function createTable(
   renamed: (run: Shown, name: string) => void,
   removed: (run: Shown) => void,
 ): RunTable {
-  const rows = h("tbody");
-  const place = h("th", { scope: "col" });
+  const rows = byId("runs-rows");
   let shown: readonly Line[] = [];
 
   const row = ({ run, y }: Line, i: number) => {
@@ -31,11 +29,10 @@ export function createTable(
       "aria-label": `Name of run ${i + 1}`,
       onchange: () => renamed(run, name.value.trim() || run.name),
     });
-    const mark = h("span", { class: "mark", "data-lane": run.look, "aria-hidden": true }, String(i + 1));
     return h(
       "tr",
       {},
-      h("th", { scope: "row" }, h("div", { class: "run" }, mark, name)),
+      h("th", { scope: "row" }, h("div", { class: "run" }, laneMark(run.look, String(i + 1)), name)),
       ...values.map((value) => h("td", {}, formatNumber(value ?? NaN))),
       h("td", { class: "at" }),
       h(
@@ -46,20 +43,13 @@ export function createTable(
     );
   };
   const at = (step: number | undefined) => {
-    place.textContent = step === undefined ? "At the cursor" : `Near step ${whole(step)}`;
+    byId("runs-place").textContent = step === undefined ? "At the cursor" : `Near step ${whole(step)}`;
     shown.forEach(({ x, y }, i) => {
       const cell = rows.children[i]?.querySelector(".at");
       if (cell) cell.textContent = step === undefined ? "–" : formatNumber(y[nearest(x, step)] ?? NaN);
     });
   };
-  const heads = ["Run", "First", "Lowest", "Highest", "Last"].map((text) => h("th", { scope: "col" }, text));
-  const element = h(
-    "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": "Loaded runs" },
-    h("table", {}, h("thead", {}, h("tr", {}, ...heads, place, h("td"))), rows),
-  );
   return {
-    element,
     list(lines) {
       shown = lines;
       rows.replaceChildren(...lines.map(row));

@@ -3,9 +3,9 @@ import { type Figure, type Pen, type TextStyle, type Theme, colourAt, createFigu
 import type { Update } from "../../engine/protocol";
 import { LANES } from "../../lanes";
 import { SIDE } from "../../state";
-import { fragment, h, uniqueId } from "../../ui/dom";
+import { h } from "../../ui/dom";
 import { decimals } from "../../ui/format";
-import { METHODS, judged } from "./methods";
+import { METHODS, type Value, judged, plain } from "./methods";
 import { STAGES, type Drawn, drawn, numbersOf, told } from "./words";
 import { formula, text } from "../../ui/texts";
 
@@ -26,21 +26,29 @@ export interface Scene {
 export interface LaneCard {
   readonly element: HTMLElement;
   show(kind: LaneKind, update: Update, scene: Scene): void;
-  destroy(): void;
+  /** Lights a term of the step that is shown, by its share of the way through them, 0…1. */
+  light(share: number): void;
 }
 
 const LEGEND = legendHeight({ max: 1, label: "x" });
 const MOST = 340;
 const heightFor = (width: number) => Math.min(width, MOST) + LEGEND + 8;
 
-/** Makes a card; `pick` is told which answer was chosen in it. */
-export function laneCard(pick: (answer: number) => void): LaneCard {
+/** Makes the card of a place; `pick` is told which answer was chosen in it. */
+export function laneCard(slot: number, pick: (answer: number) => void): LaneCard {
   let shown: { kind: LaneKind; update: Update; scene: Scene; list: Drawn[]; at: number } | undefined;
   let layout: { answerAt(x: number, y: number): number | undefined } | undefined;
 
-  const title = h("h3", { id: uniqueId("lane") });
+  const title = h("h3", { id: `update-lane-${slot}` });
   const rows = STAGES.map(() => ({ formula: h("div", { class: "formula" }), numbers: h("p", { class: "number" }) }));
   const items = rows.map(({ formula, numbers }, i) => h("li", {}, h("span", { class: "step-name" }, STAGES[i]!), formula, numbers));
+  // A number lights the term that it is the value of.
+  const choose = ({ target }: Event) => {
+    if (target instanceof HTMLButtonElement) light(target);
+  };
+  const list = h("ol", { onpointerover: choose, onfocusin: choose }, ...items);
+  /** The number whose term is lit, by its row and its place there. */
+  let lit: readonly [row: number, place: number] = [0, 0];
   const symbols = h("p", { class: "note" });
   const outcome = h("p", { class: "told" });
   const figure: Figure = createFigure({
@@ -64,41 +72,66 @@ export function laneCard(pick: (answer: number) => void): LaneCard {
       return true;
     },
   });
-  const element = h("article", { class: "card update-lane", "aria-labelledby": title.id }, title, h("ol", {}, ...items), outcome, figure.element, symbols);
+  const element = h("article", { class: "card update-lane", "aria-labelledby": title.id }, title, list, outcome, figure.element, symbols);
+
+  /** Lights the term of one number, and of no other. */
+  function light(number: Element | undefined): void {
+    rows.forEach(({ formula, numbers }, row) =>
+      [...numbers.children].forEach((each, place) => {
+        if (each === number) lit = [row, place];
+        each.ariaPressed = String(each === number);
+        formula.querySelector(`.term-${(each as HTMLButtonElement).value}`)!.ariaCurrent = each === number ? "true" : null;
+      }),
+    );
+  }
 
   return {
     element,
+    light(share) {
+      const { children } = rows[shown?.scene.stage ?? 0]!.numbers;
+      light(children[Math.floor(share * children.length)]);
+    },
     show(kind, update, scene) {
       const method = METHODS[kind];
+      if (shown?.kind !== kind || shown.scene.stage !== scene.stage) lit = [scene.stage, 0];
       if (shown?.kind !== kind) {
         title.textContent = LANES[kind].name;
         element.style.setProperty("--lane", `var(--lane-${kind})`);
         [["draw"], method.judgement, [method.push], ["move"]].forEach((pieces, i) => {
-          rows[i]!.formula.replaceChildren(fragment(pieces.map((piece) => formula(`update-${piece}`)).join("")));
+          rows[i]!.formula.replaceChildren(...pieces.map((piece) => formula(`update-${piece}`)));
         });
         items[1]!.firstElementChild!.textContent = method.residual ? "Residual" : "Advantage";
         symbols.textContent = text(`symbols-${kind}`);
       }
-      const list = drawn(update);
-      const at = list.findIndex(({ answer }) => answer === scene.picked);
-      shown = { kind, update, scene, list, at };
-      const picked = list[at];
+      const answers = drawn(update);
+      const at = answers.findIndex(({ answer }) => answer === scene.picked);
+      shown = { kind, update, scene, list: answers, at };
+      const picked = answers[at];
+      const focused = list.contains(document.activeElement);
       items.forEach((item, i) => {
         item.toggleAttribute("data-lit", i === scene.stage);
         if (i === scene.stage) item.setAttribute("aria-current", "step");
         else item.removeAttribute("aria-current");
-        const line = picked ? numbersOf(kind, update, i, picked, scene) : i === 0 ? "the framed answer was not drawn here" : "";
-        rows[i]!.numbers.textContent = i <= scene.stage ? line : "";
+        const line = picked ? numbersOf(kind, update, i, picked, scene) : i === 0 ? ["the framed answer was not drawn here"] : [];
+        rows[i]!.numbers.replaceChildren(...(i <= scene.stage ? line.map(written) : []));
       });
-      const said = told(kind, update, scene.stage, list, picked);
+      const number = rows[lit[0]]!.numbers.children[lit[1]];
+      light(number);
+      if (focused) (number as HTMLElement | undefined)?.focus();
+      const said = told(kind, update, scene.stage, answers, picked);
       outcome.textContent = said;
       figure.setLabel(`${LANES[kind].name}: ${CAPTIONS[scene.stage]}. Left and right arrows choose an answer.`);
-      figure.setSummary(`${said} ${picked ? numbersOf(kind, update, scene.stage, picked, scene) : ""}`);
+      figure.setSummary(`${said} ${picked ? plain(numbersOf(kind, update, scene.stage, picked, scene)) : ""}`);
       figure.invalidate();
     },
-    destroy: () => figure.destroy(),
   };
 }
+
+/** A part of a line; a number can be reached, to light its term. */
+const written = (part: string | Value) =>
+  typeof part === "string"
+    ? part
+    : h("button", { type: "button", class: "term", value: part[0], "aria-label": `${text(`term-${part[0]}`)}: ${part[1]}` }, part[1]);
 
 const CAPTIONS = ["map of the policy and its batch", "how each answer is judged", "how each answer is pushed", "map of the change of the policy"];
 

@@ -13,8 +13,16 @@ export interface Method {
   /** Whether the judgement is a residual δ, which has to vanish; else it is an advantage A. */
   readonly residual: boolean;
   /** The right-hand side of the judgement, in numbers. */
-  readonly numbers: (sample: Sample) => string;
+  readonly numbers: (sample: Sample) => Line;
 }
+
+/** A number with the name of the term that it is the value of: `term-…` in the formulae. */
+export type Value = readonly [term: string, text: string];
+/** Numbers in a row, and what is written between them. */
+export type Line = readonly (string | Value)[];
+
+/** A line as text. */
+export const plain = (line: Line): string => line.map((part) => (typeof part === "string" ? part : part[1])).join("");
 
 /** A sample of an update, with what it is judged by. */
 export interface Sample {
@@ -28,11 +36,14 @@ const three = (x: number) => decimals(x, 3);
 const plus = (x: number) => (x < 0 ? `− ${three(-x)}` : `+ ${three(x)}`);
 const average = (list: Float64Array) => list.reduce((sum, x) => sum + x, 0) / list.length;
 
+const logZ = ({ update }: Sample): Value => ["z", three(update.logZBefore)];
+const reference = ({ update, index }: Sample): Value => ["reference", plus(-update.refLogProbs[index]!)];
+const score = ({ update, index, beta }: Sample): Value => ["score", `− ${significant(beta, 3)} × ${three(update.rewards[index]!)}`];
+const reward = ({ update, index }: Sample): Value => ["reward", three(update.rewards[index]!)];
 /** log π − log π_ref. */
-const ratio = ({ update, index }: Sample) => `${three(update.logProbs[index]!)} ${plus(-update.refLogProbs[index]!)}`;
-const perToken = (s: Sample) => `${three(s.update.logZBefore)} + (${ratio(s)}) ⁄ ${TOKENS}`;
-const scored = ({ update, index, beta }: Sample) => `− ${significant(beta, 3)} × ${three(update.rewards[index]!)}`;
-const centred = ({ update, index }: Sample) => `${three(update.rewards[index]!)} ${plus(-average(update.rewards))}`;
+const ratio = (s: Sample): Line => [["policy", three(s.update.logProbs[s.index]!)], " ", reference(s)];
+const perToken = (s: Sample): Line => [logZ(s), " + (", ...ratio(s), `) ⁄ ${TOKENS} `];
+const centred = (s: Sample): Line => [reward(s), " ", ["mean", plus(-average(s.update.rewards))]];
 
 /** The spread that the batch's rewards are divided by, from a sample that is not at their mean. */
 function spread({ rewards, advantages }: Update): number {
@@ -42,22 +53,22 @@ function spread({ rewards, advantages }: Update): number {
 }
 
 /** By group: `(r − mean) ⁄ σ`; all rewards equal give 0. */
-const standardised = (sample: Sample) => {
+const standardised = (sample: Sample): Line => {
   const sigma = spread(sample.update);
-  return sigma === 0 ? "0" : `(${centred(sample)}) ⁄ ${three(sigma)}`;
+  return sigma === 0 ? ["0"] : ["(", ...centred(sample), ") ⁄ ", ["spread", three(sigma)]];
 };
 
 const BALANCE: Method = {
   judgement: ["delta", "ratio", "score"],
   push: "push-balance",
   residual: true,
-  numbers: (s) => `${three(s.update.logZBefore)} ${plus(s.update.logProbs[s.index]!)} ${plus(-s.update.refLogProbs[s.index]!)} ${scored(s)}`,
+  numbers: (s) => [logZ(s), " ", ["policy", plus(s.update.logProbs[s.index]!)], " ", reference(s), " ", score(s)],
 };
 const LENGTH: Method = {
   ...BALANCE,
   judgement: ["delta", "ratio-length", "score"],
   push: "push-length",
-  numbers: (s) => `${perToken(s)} ${scored(s)}`,
+  numbers: (s) => [...perToken(s), score(s)],
 };
 const MEAN_ONLY: Method = {
   judgement: ["mean"],
@@ -74,7 +85,7 @@ export const METHODS: Readonly<Record<LaneKind, Method>> = {
   published: {
     ...LENGTH,
     judgement: ["delta", "ratio-length", "score-group"],
-    numbers: (s) => `${perToken(s)} − ${significant(s.beta, 3)} × ${standardised(s)}`,
+    numbers: (s) => [...perToken(s), `− ${significant(s.beta, 3)} × `, ...standardised(s)],
   },
   grpo: {
     ...MEAN_ONLY,
@@ -85,13 +96,13 @@ export const METHODS: Readonly<Record<LaneKind, Method>> = {
   ppo: {
     ...MEAN_ONLY,
     judgement: ["value"],
-    numbers: ({ update, index }) => `${three(update.rewards[index]!)} ${plus(update.advantages[index]! - update.rewards[index]!)}`,
+    numbers: (s) => [reward(s), " ", ["value", plus(s.update.advantages[s.index]! - s.update.rewards[s.index]!)]],
   },
   reinforce: MEAN_ONLY,
   "reward-kl": {
     ...MEAN_ONLY,
     judgement: ["mean", "penalty"],
-    numbers: (s) => `${centred(s)} − (${ratio(s)}) ⁄ ${significant(s.beta, 3)}`,
+    numbers: (s) => [...centred(s), " ", ["penalty", `− (${plain(ratio(s))}) ⁄ ${significant(s.beta, 3)}`]],
   },
 };
 

@@ -3,7 +3,7 @@ import { formatNumber } from "../../charts";
 import type { Update } from "../../engine/protocol";
 import { SIDE } from "../../state";
 import { decimals, percent } from "../../ui/format";
-import { METHODS, judged } from "./methods";
+import { type Line, METHODS, type Value, judged } from "./methods";
 
 /** A distinct answer of a batch. */
 export interface Drawn {
@@ -67,30 +67,33 @@ export const change = ({ before, after }: Update, answer: number): string =>
   `${percent(before[answer]!, 2)} to ${percent(after[answer]!, 2)}`;
 
 /** The line of numbers beside a formula, for each step. */
-export function numbersOf(kind: LaneKind, update: Update, stage: number, picked: Drawn, { beta, target }: { beta: number; target: Float64Array }): string {
+export function numbersOf(kind: LaneKind, update: Update, stage: number, picked: Drawn, { beta, target }: { beta: number; target: Float64Array }): Line {
   const { index, answer } = picked;
   const [row, column] = [Math.floor(answer / SIDE) + 1, (answer % SIDE) + 1];
   const times = picked.times > 1 ? `, drawn ${picked.times} times` : "";
   if (stage === 0) {
-    return `row ${row}, column ${column}${times}: r = ${decimals(update.rewards[index]!, 3)}, π = ${percent(update.before[answer]!, 2)}, π* = ${percent(target[answer]!, 2)}`;
+    return [`row ${row}, column ${column}${times}: r = ${decimals(update.rewards[index]!, 3)}, π = ${percent(update.before[answer]!, 2)}, π* = ${percent(target[answer]!, 2)}`];
   }
   const value = judged(kind, update, index);
-  if (stage === 1) return `= ${METHODS[kind].numbers({ update, index, beta })} = ${formatNumber(value, 3)}`;
+  if (stage === 1) return ["= ", ...METHODS[kind].numbers({ update, index, beta }), ` = ${formatNumber(value, 3)}`];
   const push = update.pushes[index]!;
   if (stage === 2) {
     const B = update.objects.length;
-    if (kind === "flowrl" || kind === "vargrad") return `= −2 × ${bracket(value)} ⁄ ${B} = ${formatNumber(push, 2)} ${arrow(push)}`;
-    const above = METHODS[kind].residual ? `−2 × ${bracket(value)}` : kind === "grpo" ? leash(value, 2 * B * push) : bracket(value);
-    return `= ${above} ⁄ (2 × ${B}) = ${formatNumber(push, 2)} ${arrow(push)}`;
+    const perSample = kind === "flowrl" || kind === "vargrad" ? B : `(2 × ${B})`;
+    return ["= ", ...pushed(kind, value, 2 * B * push), ` ⁄ ${perSample} = ${formatNumber(push, 2)} ${arrow(push)}`];
   }
   const z = Number.isNaN(update.logZAfter) ? "" : `, log Z: ${decimals(update.logZBefore, 3)} to ${decimals(update.logZAfter, 3)}`;
-  return `π(y): ${change(update, answer)}${z}`;
+  return [`π(y): ${change(update, answer)}${z}`];
 }
 
 const bracket = (x: number) => (x < 0 ? `(${formatNumber(x, 3)})` : formatNumber(x, 3));
-/** A, and beside it what the pull to the reference adds. */
-const leash = (advantage: number, all: number) => {
-  const pull = all - advantage;
-  return `(${formatNumber(advantage, 3)} ${pull < 0 ? "−" : "+"} ${decimals(Math.abs(pull), 3)})`;
-};
+/** What stands above the fraction of a push; `all` is its value. */
+function pushed(kind: LaneKind, value: number, all: number): Line {
+  if (METHODS[kind].residual) return ["−2 × ", ["residual", bracket(value)]];
+  const advantage: Value = ["advantage", bracket(value)];
+  if (kind !== "grpo") return [advantage];
+  // What the advantage does not make of the push is the pull to the reference. A batch is used once, by the policy that drew it.
+  const pull = all - value;
+  return ["(", ["ratio", "1"], " × ", advantage, " ", ["kl", `${pull < 0 ? "−" : "+"} ${decimals(Math.abs(pull), 3)}`], ")"];
+}
 const arrow = (push: number) => (push > 0 ? "↑" : push < 0 ? "↓" : "");

@@ -1,0 +1,336 @@
+// Tiles of rows in shared memory, and their products by warps: on tensor cores where tiles are bf16, by plain sums where they are
+// float. A kernel file that uses them includes this file.
+
+// Threads of a block that works on tiles: four warps, each on 16 rows.
+const u32 TILE_THREADS = 128;
+const u32 WARP_ROWS = 16;
+// Rows of the tile that a block's result belongs to.
+const u32 TILE_ROWS = 64;
+
+// Elements from row to row of a tile of D columns. The odd 16 bytes put rows that are read together into different banks.
+template <u32 D> struct Stride {
+    static const u32 ROW = D + Wide<store>::COUNT;
+};
+
+// a·b + c with one rounding; in the emulator two, as hosts without such an instruction are slow at it.
+__device__ __forceinline__ float multiply_add(float a, float b, float c) {
+#ifdef EMULATED
+    return a * b + c;
+#else
+    return __fmaf_rn(a, b, c);
+#endif
+}
+
+// ---- Copies to shared memory that run beside computation ----
+
+// 16 bytes to shared memory, zeros if `there` is false; done after `wait_copies`.
+__device__ __forceinline__ void copy_wide(store* to, const store* from, bool there) {
+    CHECK_ALIGNED(to, 16);
+    CHECK_ALIGNED(from, 16);
+#ifdef EMULATED
+    for (int i = 0; i < Wide<store>::COUNT; ++i) {
+        if (there) to[i] = from[i];
+        else put(&to[i], 0.0f);
+    }
+#else
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from),
+                 "r"(there ? 16 : 0)
+                 : "memory");
+#endif
+}
+
+// Ends a group of copies.
+__device__ __forceinline__ void end_copies() {
+#ifndef EMULATED
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Waits until at most the LATEST groups of this thread's copies are under way. Other threads' copies are seen after a barrier.
+template <int LATEST> __device__ __forceinline__ void wait_copies() {
+#ifndef EMULATED
+    asm volatile("cp.async.wait_group %0;" ::"n"(LATEST) : "memory");
+#endif
+}
+
+// ROWS rows of `head_dim` elements to a tile of D columns, by `threads` threads. `row(i)` is where row i starts, or null for zeros,
+// which also fill the columns from `head_dim` on; `somewhere` is any address of 16 bytes that may be read.
+template <u32 ROWS, u32 D, class Row>
+__device__ __forceinline__ void load_tile(store* tile, Row row, const store* somewhere, u32 head_dim, u32 thread, u32 threads) {
+    const u32 COUNT = Wide<store>::COUNT;
+    if (head_dim % COUNT == 0) {
+        for (u32 i = thread; i < ROWS * (D / COUNT); i += threads) {
+            u32 r = i / (D / COUNT), column = i % (D / COUNT) * COUNT;
+            const store* from = row(r);
+            bool there = from != nullptr && column < head_dim;
+            copy_wide(&tile[r * Stride<D>::ROW + column], there ? from + column : somewhere, there);
+        }
+    } else {
+        for (u32 i = thread; i < ROWS * D; i += threads) {
+            const store* from = row(i / D);
+            bool there = from != nullptr && i % D < head_dim;
+            put(&tile[i / D * Stride<D>::ROW + i % D], there ? to_float(from[i % D]) : 0.0f);
+        }
+    }
+}
+
+// ---- Tensor cores ----
+
+// d += a·b for a 16×16, b 16×8 and d 16×8, spread over the warp as PTX documents it for mma.m16n8k16: with g = lane / 4 and
+// t = lane % 4, a is (g, 2t), (g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8) and b is (2t, g), (2t + 8, g), each with the element that
+// follows along the inner dimension in its upper half; d is (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
+__device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+#ifdef EMULATED
+    SHARED(u32, fragments, TILE_THREADS * 6);
+    u32 lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    u32* warp = &fragments[threadIdx.x / 32 * 32 * 6];
+    u32 own[6] = {a[0], a[1], a[2], a[3], b0, b1};
+    for (u32 i = 0; i < 6; ++i) warp[lane * 6 + i] = own[i];
+    __syncwarp();
+    for (u32 i = 0; i < 4; ++i) {
+        u32 row = g + i / 2 * 8, column = 2 * t + i % 2;
+        for (u32 k = 0; k < 16; ++k) {
+            u32 x = warp[(row % 8 * 4 + k % 8 / 2) * 6 + row / 8 + k / 8 * 2] >> k % 2 * 16;
+            u32 y = warp[(column * 4 + k % 8 / 2) * 6 + 4 + k / 8] >> k % 2 * 16;
+            d[i] += __uint_as_float(x << 16) * __uint_as_float(y << 16);
+        }
+    }
+    __syncwarp();
+#else
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#endif
+}
+
+// Four 8×8 matrices of shared memory. Lane l names the row l % 8 of matrix l / 8 (16 bytes) and gets of each matrix the elements
+// (g, 2t) and (g, 2t + 1), with g and t as above; TRANSPOSED, those at (2t, g) and (2t + 1, g).
+template <bool TRANSPOSED> __device__ __forceinline__ void load_matrices(u32 (&x)[4], const bf16* row) {
+    CHECK_ALIGNED(row, 16);
+#ifdef EMULATED
+    u32 lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    for (u32 i = 0; i < 4; ++i) {
+        u64 low = __shfl_sync(ALL_LANES, (u64)row, 8 * i + (TRANSPOSED ? 2 * t : g));
+        u64 high = __shfl_sync(ALL_LANES, (u64)row, 8 * i + (TRANSPOSED ? 2 * t + 1 : g));
+        u32 first = ((const bf16*)low)[TRANSPOSED ? g : 2 * t].bits, second = ((const bf16*)high)[TRANSPOSED ? g : 2 * t + 1].bits;
+        x[i] = first | second << 16;
+    }
+#else
+    u32 address = (u32)__cvta_generic_to_shared(row);
+    if (TRANSPOSED) {
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                     : "r"(address)
+                     : "memory");
+    } else {
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                     : "r"(address)
+                     : "memory");
+    }
+#endif
+}
+
+// Two numbers as bf16, the first in the lower half.
+__device__ __forceinline__ u32 pack(float first, float second) {
+    return to_bf16(first).bits | (u32)to_bf16(second).bits << 16;
+}
+
+// ---- Products of tiles ----
+//
+// A warp's result of 16 rows and 8·N columns is float c[N][4] in each lane, as mma's d: c[n] are the elements (g, 8n + 2t),
+// (g, 8n + 2t + 1), (g + 8, 8n + 2t), (g + 8, 8n + 2t + 1).
+
+// c += a·bᵀ, for a of 16 rows and b of 8·N rows of a tile of D columns.
+template <u32 D, u32 N> __device__ __forceinline__ void add_product_of_rows(float (&c)[N][4], const bf16* a, const bf16* b) {
+    u32 lane = threadIdx.x % 32;
+    a += lane % 16 * Stride<D>::ROW + lane / 16 * 8;
+    b += (lane % 8 + lane / 16 * 8) * Stride<D>::ROW + lane / 8 % 2 * 8;
+#pragma unroll
+    for (u32 k = 0; k < D; k += 16) {
+        u32 x[4], y[4];
+        load_matrices<false>(x, a + k);
+#pragma unroll
+        for (u32 n = 0; n < N; n += 2) {
+            load_matrices<false>(y, b + n * 8 * Stride<D>::ROW + k);
+            mma(c[n], x, y[0], y[1]);
+            mma(c[n + 1], x, y[2], y[3]);
+        }
+    }
+}
+
+template <u32 D, u32 N> __device__ __forceinline__ void add_product_of_rows(float (&c)[N][4], const float* a, const float* b) {
+    u32 lane = threadIdx.x % 32;
+    a += lane / 4 * Stride<D>::ROW;
+    b += lane % 4 * 2 * Stride<D>::ROW;
+#pragma unroll 1
+    for (u32 k = 0; k < D; k += 4) {
+        Wide<float> x0 = load_wide(a + k), x1 = load_wide(a + 8 * Stride<D>::ROW + k);
+#pragma unroll
+        for (u32 n = 0; n < N; ++n) {
+            Wide<float> y0 = load_wide(b + n * 8 * Stride<D>::ROW + k), y1 = load_wide(b + (n * 8 + 1) * Stride<D>::ROW + k);
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) {
+                c[n][0] = multiply_add(x0.x[i], y0.x[i], c[n][0]);
+                c[n][1] = multiply_add(x0.x[i], y1.x[i], c[n][1]);
+                c[n][2] = multiply_add(x1.x[i], y0.x[i], c[n][2]);
+                c[n][3] = multiply_add(x1.x[i], y1.x[i], c[n][3]);
+            }
+        }
+    }
+}
+
+// c += p·b, for p of 16 rows and 8·M columns, held as a result is, and the first 8·N columns of 8·M rows of a tile of D columns.
+template <u32 D, u32 M, u32 N>
+__device__ __forceinline__ void add_product(float (&c)[N][4], const float (&p)[M][4], const bf16* b) {
+    u32 lane = threadIdx.x % 32;
+    b += lane % 16 * Stride<D>::ROW + lane / 16 * 8;
+#pragma unroll
+    for (u32 m = 0; m < M; m += 2) {
+        u32 x[4] = {pack(p[m][0], p[m][1]), pack(p[m][2], p[m][3]), pack(p[m + 1][0], p[m + 1][1]), pack(p[m + 1][2], p[m + 1][3])};
+        u32 y[4];
+#pragma unroll
+        for (u32 n = 0; n < N; n += 2) {
+            load_matrices<true>(y, b + m * 8 * Stride<D>::ROW + n * 8);
+            mma(c[n], x, y[0], y[1]);
+            mma(c[n + 1], x, y[2], y[3]);
+        }
+    }
+}
+
+template <u32 D, u32 M, u32 N>
+__device__ __forceinline__ void add_product(float (&c)[N][4], const float (&p)[M][4], const float* b) {
+    // Every lane needs whole rows of p.
+    const u32 ROW = 8 * M + 4;
+    SHARED(float, rows, TILE_THREADS / 32 * WARP_ROWS * ROW);
+    u32 lane = threadIdx.x % 32, column = lane % 4 * 2;
+    float* row = &rows[(threadIdx.x / 32 * WARP_ROWS + lane / 4) * ROW];
+#pragma unroll
+    for (u32 m = 0; m < M; ++m) {
+        row[8 * m + column] = p[m][0];
+        row[8 * m + column + 1] = p[m][1];
+        row[8 * ROW + 8 * m + column] = p[m][2];
+        row[8 * ROW + 8 * m + column + 1] = p[m][3];
+    }
+    __syncwarp();
+#pragma unroll 1
+    for (u32 k = 0; k < 8 * M; ++k) {
+        float x0 = row[k], x1 = row[8 * ROW + k];
+#pragma unroll
+        for (u32 n = 0; n < N; ++n) {
+            const float* y = &b[k * Stride<D>::ROW + 8 * n + column];
+            c[n][0] = multiply_add(x0, y[0], c[n][0]);
+            c[n][1] = multiply_add(x0, y[1], c[n][1]);
+            c[n][2] = multiply_add(x1, y[0], c[n][2]);
+            c[n][3] = multiply_add(x1, y[1], c[n][3]);
+        }
+    }
+    // Before the next product overwrites them.
+    __syncwarp();
+}
+
+// Writes a result, row r times factor[r / 8] of the lane's two rows, to the first `count` rows that start at `out`, `row_stride`
+// apart, and to their columns below `columns`, an even number.
+template <u32 N>
+__device__ __forceinline__ void put_result(store* out, u64 row_stride, const float (&c)[N][4], const float (&factor)[2], u32 count, u32 columns) {
+    u32 lane = threadIdx.x % 32;
+#pragma unroll
+    for (u32 i = 0; i < 2; ++i) {
+        u32 row = lane / 4 + 8 * i;
+        if (row >= count) continue;
+#pragma unroll
+        for (u32 n = 0; n < N; ++n) {
+            u32 column = 8 * n + lane % 4 * 2;
+            if (column >= columns) continue;
+            store* to = out + row * row_stride + column;
+            put(to, c[n][2 * i] * factor[i]);
+            put(to + 1, c[n][2 * i + 1] * factor[i]);
+        }
+    }
+}
+
+// ---- Attention ----
+
+// Consecutive rows, and those that come before them in their sequence; as in Rust.
+struct Span {
+    u32 start, len, prefix_start, prefix_len;
+};
+
+__device__ __forceinline__ Span span_at(const u32* spans, u32 i) {
+    return Span{spans[4 * i], spans[4 * i + 1], spans[4 * i + 2], spans[4 * i + 3]};
+}
+
+// A tile of keys as queries see it: its rows, and how many of its keys query 0 sees and how many more each further query.
+struct KeyTile {
+    u32 row, count;
+    int seen, more;
+};
+
+// How many tiles of KEYS keys the queries up to row `last` of the span see.
+template <u32 KEYS> __device__ __forceinline__ u32 key_tiles(Span span, u32 last) {
+    return (span.prefix_len + KEYS - 1) / KEYS + last / KEYS + 1;
+}
+
+// Tile i of them, for queries from row `first` of the span: the prefix, then the span itself.
+template <u32 KEYS> __device__ __forceinline__ KeyTile key_tile(Span span, u32 first, u32 i) {
+    u32 prefix_tiles = (span.prefix_len + KEYS - 1) / KEYS;
+    if (i < prefix_tiles) {
+        u32 at = i * KEYS, count = min(KEYS, span.prefix_len - at);
+        return KeyTile{span.prefix_start + at, count, (int)count, 0};
+    }
+    u32 at = (i - prefix_tiles) * KEYS;
+    return KeyTile{span.start + at, min(KEYS, span.len - at), (int)first - (int)at + 1, 1};
+}
+
+// A softmax over scores that come tile by tile (Milakov and Gimelshein, arXiv 1805.02867): s becomes exp(factor·(s − max)) with the
+// largest score of the row so far, to base 2; `out` and each lane's part of the sum follow when the largest score grows. A score of
+// −∞ is none, but each row has had one.
+template <u32 M, u32 N>
+__device__ __forceinline__ void soften(float (&s)[M][4], float (&out)[N][4], float (&max_score)[2], float (&sum)[2], float factor) {
+#pragma unroll
+    for (u32 i = 0; i < 2; ++i) {
+        float largest = max_score[i];
+#pragma unroll
+        for (u32 m = 0; m < M; ++m) largest = max(largest, max(s[m][2 * i], s[m][2 * i + 1]));
+        largest = max(largest, __shfl_xor_sync(ALL_LANES, largest, 1));
+        largest = max(largest, __shfl_xor_sync(ALL_LANES, largest, 2));
+        float keep = exp2_approx((max_score[i] - largest) * factor);
+        max_score[i] = largest;
+        sum[i] *= keep;
+#pragma unroll
+        for (u32 m = 0; m < M; ++m) {
+#pragma unroll
+            for (u32 j = 2 * i; j < 2 * i + 2; ++j) {
+                s[m][j] = exp2_approx((s[m][j] - largest) * factor);
+                sum[i] += s[m][j];
+            }
+        }
+#pragma unroll
+        for (u32 n = 0; n < N; ++n) {
+            out[n][2 * i] *= keep;
+            out[n][2 * i + 1] *= keep;
+        }
+    }
+}
+
+// A row's sum, of which each of four lanes has a part.
+__device__ __forceinline__ float sum_of_row(float part) {
+    part += __shfl_xor_sync(ALL_LANES, part, 1);
+    return part + __shfl_xor_sync(ALL_LANES, part, 2);
+}
+
+// Scores of keys that the query does not see become −∞. The warp's queries start at row `query` of the block's tile.
+template <u32 M> __device__ __forceinline__ void hide(float (&s)[M][4], KeyTile keys, u32 query) {
+    u32 lane = threadIdx.x % 32;
+#pragma unroll
+    for (u32 i = 0; i < 2; ++i) {
+        int seen = keys.seen + keys.more * (int)(query + lane / 4 + 8 * i);
+#pragma unroll
+        for (u32 m = 0; m < M; ++m) {
+#pragma unroll
+            for (u32 j = 0; j < 2; ++j) {
+                if ((int)(8 * m + lane % 4 * 2 + j) >= seen) s[m][2 * i + j] = -INFINITY_F;
+            }
+        }
+    }
+}

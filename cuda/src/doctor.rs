@@ -1,0 +1,303 @@
+//! What training on a GPU needs, what of it is here, and how to get the rest.
+
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+use cudarc::driver::CudaContext;
+use flowrl_core::backend::{Backend, LinearShape};
+use serde::Serialize;
+
+use crate::backend::{CudaBackend, Precision};
+use crate::error::Error;
+use crate::launch::{self, DeviceFacts};
+use crate::libraries::Library;
+use crate::{cache, compile, emulated};
+
+/// What [`doctor`] found. Serialises to JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The version of NVIDIA's driver, such as 550.54.15, where the system tells (Linux).
+    pub driver: Option<String>,
+    /// The version of CUDA up to which the driver runs everything, such as 12.4.
+    pub driver_cuda: Option<String>,
+    /// The driver's library, NVRTC and cuBLASLt.
+    pub libraries: Vec<LibraryReport>,
+    /// The GPUs, in the order of `--device cuda:N`.
+    pub devices: Vec<DeviceReport>,
+    /// The C++ compiler's command, for the emulator.
+    pub compiler: String,
+    /// What it says of its version; `None` if it does not start.
+    pub compiler_version: Option<String>,
+    /// The folder of compiled kernels.
+    pub cache: String,
+    /// Why it cannot be written, if so. Kernels are then compiled in every process.
+    pub cache_problem: Option<String>,
+    /// What keeps a GPU from training, or may, each with what to do about it.
+    pub problems: Vec<String>,
+}
+
+/// A library of CUDA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LibraryReport {
+    /// The start of its file's name.
+    pub name: &'static str,
+    /// Whether it can be loaded.
+    pub found: bool,
+    /// Its file, where the system tells (Linux).
+    pub path: Option<String>,
+    /// Its version, where it tells.
+    pub version: Option<String>,
+}
+
+/// A GPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceReport {
+    /// As the driver names it.
+    pub name: String,
+    /// Compute capability, such as 9.0.
+    pub capability: String,
+    /// Bytes of memory.
+    pub memory_total: usize,
+    /// Bytes of memory that nothing uses; `None` where the device could not be opened.
+    pub memory_free: Option<usize>,
+    /// What failed when a kernel and a matrix product were tried on it; `None` if both gave the right numbers.
+    pub problem: Option<String>,
+}
+
+impl Report {
+    /// Whether one of the GPUs ran a kernel and a matrix product.
+    #[must_use]
+    pub fn can_train(&self) -> bool {
+        self.devices.iter().any(|device| device.problem.is_none())
+    }
+}
+
+/// Looks for the driver, the libraries and the GPUs, and tries a kernel and a matrix product on each GPU.
+///
+/// ```
+/// let report = flowrl_cuda::doctor();
+/// println!("{report}");
+/// assert!(report.can_train() || !report.problems.is_empty());
+/// ```
+#[must_use]
+pub fn doctor() -> Report {
+    let mut problems = Vec::new();
+    let libraries: Vec<LibraryReport> = Library::ALL.map(|library| library_report(library, &mut problems)).into();
+    let driver_cuda = launch::driver_version();
+    let devices = match libraries[0].found.then(launch::devices) {
+        None => Vec::new(),
+        Some(Ok(devices)) => devices.into_iter().enumerate().map(|(i, facts)| device_report(i, facts)).collect(),
+        Some(Err(error)) => {
+            problems.push(error.to_string());
+            Vec::new()
+        }
+    };
+    if libraries[0].found && devices.is_empty() {
+        problems.push("the driver has no GPU to offer; CUDA_VISIBLE_DEVICES, if it is set, hides others".to_owned());
+    }
+    for (i, device) in devices.iter().enumerate() {
+        problems.extend(device.problem.as_ref().map(|problem| format!("GPU {i}: {problem}")));
+    }
+    if let Some(driver) = driver_cuda.filter(|_| libraries[1].found) {
+        let nvrtc = launch::nvrtc_version();
+        problems.extend((driver < nvrtc).then(|| compile::newer_than_driver(nvrtc, driver)));
+    }
+    let compiler = emulated::compiler();
+    let folder = cache::folder();
+    Report {
+        driver: driver_of(&std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default()),
+        driver_cuda: driver_cuda.map(|(major, minor)| format!("{major}.{minor}")),
+        libraries,
+        devices,
+        compiler_version: first_line(Command::new(&compiler).arg("--version")),
+        compiler,
+        cache_problem: unwritable(&folder),
+        cache: folder.display().to_string(),
+        problems,
+    }
+}
+
+fn library_report(library: Library, problems: &mut Vec<String>) -> LibraryReport {
+    let found = launch::load(library);
+    let path = library.loaded_from().filter(|_| found);
+    if !found {
+        problems.push(format!("{} was not found; {}", library.name(), library.advice()));
+    }
+    let version = match library {
+        Library::Nvrtc if found => {
+            let (major, minor) = launch::nvrtc_version();
+            // NVRTC loads it from its own folder when it compiles.
+            let folder = path.as_deref().and_then(Path::parent);
+            if folder.is_some_and(|folder| !holds(folder, "libnvrtc-builtins.so")) {
+                problems.push(format!(
+                    "libnvrtc-builtins.so.{major}.{minor}, which belongs beside libnvrtc, is missing; {}",
+                    library.advice()
+                ));
+            }
+            Some(format!("{major}.{minor}"))
+        }
+        Library::CublasLt if found => {
+            let (major, minor, patch) = launch::cublaslt_version();
+            Some(format!("{major}.{minor}.{patch}"))
+        }
+        _ => None,
+    };
+    LibraryReport { name: library.name(), found, path: path.map(|path| path.display().to_string()), version }
+}
+
+fn holds(folder: &Path, start: &str) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with(start))
+}
+
+fn device_report(number: usize, facts: DeviceFacts) -> DeviceReport {
+    let (major, minor) = facts.capability;
+    let tried = CudaContext::new(number).map_err(|error| format!("it cannot be opened: {error:?}")).map(|context| {
+        let free = context.mem_get_info().ok().map(|(free, _)| free);
+        (free, try_out(number).err())
+    });
+    let (memory_free, problem) = tried.unwrap_or_else(|problem| (None, Some(problem)));
+    DeviceReport {
+        name: facts.name,
+        capability: format!("{major}.{minor}"),
+        memory_total: facts.total,
+        memory_free,
+        problem,
+    }
+}
+
+/// Whether a kernel and a matrix product give the right numbers on a GPU; if not, why.
+fn try_out(number: usize) -> Result<(), String> {
+    let got =
+        CudaBackend::new(number, Precision::Bf16).and_then(|gpu| compute(&gpu)).map_err(|error| error.to_string())?;
+    let right = got.iter().zip(RESULTS).all(|(got, want)| (got - want).abs() < 0.01);
+    if right { Ok(()) } else { Err(format!("it computes {got:?} where {RESULTS:?} is right")) }
+}
+
+/// GELU of 1 and 2, and (1, 2)·(3, 4).
+const RESULTS: [f32; 3] = [0.841_344_7, 1.954_499_7, 11.0];
+
+fn compute(gpu: &CudaBackend) -> Result<[f32; 3], Error> {
+    let (x, w) = (gpu.upload(&[1.0, 2.0])?, gpu.upload(&[3.0, 4.0])?);
+    let (mut gelu, mut product) = (gpu.zeros(2)?, gpu.zeros(1)?);
+    gpu.gelu(&x, &mut gelu, 2)?;
+    gpu.linear(&x, &w, None, &mut product, LinearShape { rows: 1, inputs: 2, outputs: 1 }, false)?;
+    let mut out = [0.0; 3];
+    gpu.read(&gelu, 0, &mut out[..2])?;
+    gpu.read(&product, 0, &mut out[2..])?;
+    Ok(out)
+}
+
+/// The version in the first line of /proc/driver/nvidia/version: the first word that is numbers and dots.
+fn driver_of(text: &str) -> Option<String> {
+    let is_version = |word: &&str| word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    text.lines().next()?.split_whitespace().find(is_version).map(str::to_owned)
+}
+
+fn first_line(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
+}
+
+/// Why nothing can be written there, if so.
+fn unwritable(folder: &Path) -> Option<String> {
+    let probe = cache::temporary(&folder.join("probe"));
+    let written = cache::store(&probe, b"");
+    let _ = std::fs::remove_file(&probe);
+    written.err().map(|error| format!("{error}; set FLOWRL_CACHE_DIR to a folder that can be written"))
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let driver = self.driver.as_deref().unwrap_or("of unknown version");
+        match &self.driver_cuda {
+            Some(cuda) => writeln!(f, "{:<14} {driver}, for CUDA up to {cuda}", "driver")?,
+            None => writeln!(f, "{:<14} not found", "driver")?,
+        }
+        for library in &self.libraries {
+            let version = library.version.as_ref().map(|version| format!("{version}, ")).unwrap_or_default();
+            let place = if library.found { library.path.as_deref().unwrap_or("found") } else { "not found" };
+            writeln!(f, "{:<14} {version}{place}", library.name)?;
+        }
+        for (i, device) in self.devices.iter().enumerate() {
+            let gib = |bytes: usize| bytes as f64 / (1_u64 << 30) as f64;
+            let free = device.memory_free.map(|free| format!("{:.1} of ", gib(free))).unwrap_or_default();
+            let works = if device.problem.is_none() { "computes" } else { "does not compute" };
+            writeln!(
+                f,
+                "{:<14} {}, compute capability {}, {free}{:.1} GiB {}, {works}",
+                format!("GPU {i}"),
+                device.name,
+                device.capability,
+                gib(device.memory_total),
+                if free.is_empty() { "of memory" } else { "free" },
+            )?;
+        }
+        let version = self.compiler_version.as_deref();
+        writeln!(
+            f,
+            "{:<14} {} (for `--device emulated`)",
+            "C++ compiler",
+            version.unwrap_or("not found; install g++ or clang, or name one in CXX")
+        )?;
+        writeln!(f, "{:<14} {}", "kernels' cache", self.cache)?;
+        if let Some(problem) = &self.cache_problem {
+            writeln!(f, "{:<14} cannot be written: {problem}", "")?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "- {problem}")?;
+        }
+        f.write_str(if self.can_train() { "A GPU can train here." } else { "No GPU can train here." })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drivers_version_is_read() {
+        let closed = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\nGCC version: 12.2.0";
+        assert_eq!(driver_of(closed).as_deref(), Some("550.54.15"));
+        let open = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build";
+        assert_eq!(driver_of(open).as_deref(), Some("570.86.15"));
+        assert_eq!(driver_of(""), None);
+    }
+
+    #[test]
+    fn the_trial_knows_its_results() {
+        let emulator = CudaBackend::emulated(crate::EmulatorOptions::default(), Precision::Bf16);
+        let got = compute(&emulator).unwrap();
+        assert!(got.iter().zip(RESULTS).all(|(got, want)| (got - want).abs() < 1e-5), "{got:?}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(unwritable(&folder.path().join("new")), None);
+        assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 0, "the probe is removed");
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(unwritable(&folder.path().join("file")).unwrap().contains("FLOWRL_CACHE_DIR"));
+    }
+
+    #[test]
+    fn one_gpu_that_computes_is_enough() {
+        let device = |problem: Option<&str>| DeviceReport {
+            name: "GPU".to_owned(),
+            capability: "9.0".to_owned(),
+            memory_total: 3 << 30,
+            memory_free: problem.is_none().then_some(1 << 30),
+            problem: problem.map(str::to_owned),
+        };
+        let mut report = doctor();
+        report.devices = vec![device(Some("no"))];
+        assert!(!report.can_train());
+        report.devices.push(device(None));
+        assert!(report.can_train());
+        let text = report.to_string();
+        for line in ["compute capability 9.0, 3.0 GiB of memory, does not compute", "1.0 of 3.0 GiB free, computes"] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+}

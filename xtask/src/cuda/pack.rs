@@ -1,0 +1,146 @@
+//! `cargo xtask gpu`: what a machine with a GPU needs to test and measure flowrl-cuda, as one archive.
+
+use crate::command::{cargo, output, program, run as run_command};
+use crate::{Args, Outcome};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+const FOLDER: &str = "target/gpu/flowrl-gpu";
+const ARCHIVE: &str = "target/gpu/flowrl-gpu.tar.gz";
+const LIMIT: u64 = 64 << 20;
+/// What tests read, where it stands to their crates' folders as here.
+const DATA: [&str; 1] = ["tests/golden/hf"];
+
+/// Builds, copies, packs, and says what is in the archive.
+pub(crate) fn run(args: Args) -> Outcome {
+    args.finish()?;
+    let folder = Path::new(FOLDER);
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(|error| format!("cannot empty {FOLDER}: {error}"))?;
+    }
+    let strip = ["--release", "--config", "profile.release.strip='symbols'"];
+    let build = |words: &[&str]| executables(&[words, &strip].concat());
+    copy_all(&build(&["build", "-p", "flowrl-cli", "--bin", "flowrl-cli"])?, &folder.join("bin"))?;
+    // Tests are in a folder named as their crate's, from which they are run.
+    let mut tests = build(&["test", "-p", "flowrl-cuda", "--tests", "--no-run"])?;
+    tests.retain(|path| {
+        output(program(&path.to_string_lossy(), &["--list"])).is_some_and(|tests| tests.contains("on_gpu"))
+    });
+    copy_all(&tests, &folder.join("bin/tests/cuda"))?;
+    let golden = build(&["test", "-p", "flowrl-tests", "--test", "hf_golden", "--no-run"])?;
+    copy_all(&golden, &folder.join("bin/tests/tests"))?;
+    if Path::new("cuda/benches").is_dir() {
+        copy_all(&build(&["build", "-p", "flowrl-cuda", "--benches"])?, &folder.join("bin/benches"))?;
+    }
+    for data in DATA {
+        copy_folder(Path::new(data), &folder.join(data))?;
+    }
+    write(&folder.join("run.sh"), include_str!("run.sh"))?;
+    run_command(program("chmod", &["+x", &format!("{FOLDER}/run.sh")]))?;
+    run_command(program("tar", &["-C", "target/gpu", "-czf", ARCHIVE, "flowrl-gpu"]))?;
+    report(folder)
+}
+
+fn report(folder: &Path) -> Outcome {
+    let mut newest = (0, 0);
+    for part in ["bin", "bin/tests/cuda", "bin/tests/tests", "bin/benches"] {
+        for path in list(&folder.join(part))?.into_iter().filter(|path| path.is_file()) {
+            let bytes = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            newest = newest.max(glibc(&bytes));
+            println!("{:>10} bytes  {}", bytes.len(), path.display());
+        }
+    }
+    let size = std::fs::metadata(ARCHIVE).map_err(|error| format!("cannot read {ARCHIVE}: {error}"))?.len();
+    println!(
+        "{ARCHIVE}: {:.1} MiB; it needs Linux on {} with glibc {}.{}",
+        size as f64 / (1 << 20) as f64,
+        std::env::consts::ARCH,
+        newest.0,
+        newest.1
+    );
+    println!("There: tar -xzf flowrl-gpu.tar.gz && flowrl-gpu/run.sh");
+    if size > LIMIT {
+        return Err(format!("{ARCHIVE} has {size} bytes, more than {LIMIT}"));
+    }
+    Ok(())
+}
+
+/// The executables that cargo makes: its messages name them.
+fn executables(words: &[&str]) -> Result<Vec<PathBuf>, String> {
+    println!("$ cargo {}", words.join(" "));
+    let mut command = cargo(words);
+    let result =
+        command.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let result = result.map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !result.status.success() {
+        return Err(format!("`cargo {}` ended with {}", words.join(" "), result.status));
+    }
+    Ok(named(&String::from_utf8_lossy(&result.stdout)))
+}
+
+fn named(messages: &str) -> Vec<PathBuf> {
+    let path = |line: &str| line.split_once("\"executable\":\"")?.1.split('"').next().map(PathBuf::from);
+    messages.lines().filter_map(path).collect()
+}
+
+fn copy_all(paths: &[PathBuf], to: &Path) -> Outcome {
+    paths.iter().try_for_each(|path| copy(path, &to.join(path.file_name().unwrap_or_default())))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Outcome {
+    list(from)?.iter().try_for_each(|path| {
+        let to = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() { copy_folder(path, &to) } else { copy(path, &to) }
+    })
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    let folder = to.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::copy(from, to).map(|_| ()))
+        .map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// What a folder holds, in order; nothing where there is no folder.
+fn list(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// The newest glibc whose symbols an executable names, as (2, minor).
+fn glibc(bytes: &[u8]) -> (u32, u32) {
+    const MARK: &[u8] = b"GLIBC_2.";
+    let minors = bytes.windows(MARK.len() + 2).filter(|window| window.starts_with(MARK)).map(|window| {
+        let digits = window[MARK.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+        digits.fold(0, |number, digit| 10 * number + u32::from(digit - b'0'))
+    });
+    minors.max().map_or((0, 0), |minor| (2, minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_read_from_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","executable":null,"fresh":true}
+{"reason":"compiler-artifact","filenames":["/t/x"],"executable":"/t/x-1","fresh":true}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(named(messages), [PathBuf::from("/t/x-1")]);
+    }
+
+    #[test]
+    fn the_newest_glibc_is_found() {
+        assert_eq!(glibc(b"..GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_2.9\0"), (2, 34));
+        assert_eq!(glibc(b"static"), (0, 0));
+    }
+}

@@ -1,0 +1,103 @@
+//! What `ptxas -v` says a kernel needs of a GPU.
+
+/// A kernel on one architecture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resources {
+    pub(crate) kernel: String,
+    pub(crate) registers: u32,
+    /// Bytes of static shared memory.
+    pub(crate) shared: u32,
+    /// Bytes of local memory: arrays that do not fit registers, and spills.
+    pub(crate) local: u32,
+    /// Bytes of registers written to local memory and read again.
+    pub(crate) spills: u32,
+}
+
+/// Reads the lines of `ptxas -v`, kernel by kernel.
+pub(crate) fn parse(log: &str) -> Vec<Resources> {
+    let mut found: Vec<Resources> = Vec::new();
+    for line in log.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            let kernel = rest.split('\'').next().unwrap_or_default().to_owned();
+            found.push(Resources { kernel, ..Resources::default() });
+        } else if let Some(last) = found.last_mut() {
+            last.local =
+                last.local.max(number_before(line, " bytes stack frame")).max(number_before(line, " bytes lmem"));
+            last.spills += number_before(line, " bytes spill stores") + number_before(line, " bytes spill loads");
+            last.registers = last.registers.max(number_before(line, " registers"));
+            last.shared = last.shared.max(number_before(line, " bytes smem"));
+        }
+    }
+    found
+}
+
+/// The number that ends where `unit` starts; 0 where the line has no such unit.
+fn number_before(line: &str, unit: &str) -> u32 {
+    let before = line.split_once(unit).map_or("", |(before, _)| before);
+    before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+impl Resources {
+    /// What is wrong with it. `bounded` says whether the kernel declares `__launch_bounds__`.
+    pub(crate) fn problems(&self, bounded: bool) -> Vec<String> {
+        // A multiprocessor has 65536 registers, a block up to 1024 threads.
+        const SHARE: u32 = 64;
+        let mut problems = Vec::new();
+        if self.spills > 0 {
+            problems.push(format!("{} bytes of registers spill", self.spills));
+        }
+        if self.local > 0 {
+            problems.push(format!(
+                "{} bytes of local memory: an array is indexed by what is unknown at compile time",
+                self.local
+            ));
+        }
+        if self.registers > 255 {
+            problems.push(format!("{} registers, a thread has 255", self.registers));
+        }
+        if self.registers > SHARE && !bounded {
+            problems.push(format!(
+                "{} registers, so that a block of 1024 threads would not start: declare the largest block by __launch_bounds__",
+                self.registers
+            ));
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "\
+ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'softmax' for 'sm_90'
+ptxas info    : Function properties for softmax
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 21 registers, used 1 barriers, 256 bytes smem
+ptxas info    : Compile time = 65.647 ms
+ptxas info    : Compiling entry function 'attention' for 'sm_90'
+ptxas info    : Function properties for attention
+    48 bytes stack frame, 44 bytes spill stores, 40 bytes spill loads
+ptxas info    : Used 255 registers, used 0 barriers, 48 bytes cumulative stack size
+";
+
+    #[test]
+    fn a_log_is_read() {
+        let softmax = Resources { kernel: "softmax".to_owned(), registers: 21, shared: 256, ..Resources::default() };
+        let attention = Resources { kernel: "attention".to_owned(), registers: 255, shared: 0, local: 48, spills: 84 };
+        assert_eq!(parse(LOG), [softmax, attention]);
+    }
+
+    #[test]
+    fn problems_are_named() {
+        let [softmax, attention] = &parse(LOG)[..] else { panic!("two kernels") };
+        assert!(softmax.problems(false).is_empty());
+        let problems = attention.problems(true).join(", ");
+        assert!(
+            problems.contains("84 bytes of registers spill") && problems.contains("48 bytes of local"),
+            "{problems}"
+        );
+        assert!(attention.problems(false).iter().any(|problem| problem.contains("__launch_bounds__")));
+    }
+}
