@@ -1,6 +1,8 @@
 //! One body per operation, run on the CPU, in the emulator and, where there is one, on a GPU.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of this")]
 
+pub mod batches;
+
 use flowrl_core::backend::{Backend, Role};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Error, Precision, Schedule};

@@ -1,0 +1,99 @@
+//! Batches for objectives, and both phases of an objective on a device.
+
+use flowrl_core::backend::{Backend, ObjectiveError};
+use flowrl_core::objective::{Batch, Diagnostics, Gradients, Objective, Totals};
+
+use super::normals;
+
+/// A batch that owns its numbers.
+#[derive(Clone)]
+pub struct Owned {
+    pub offsets: Vec<usize>,
+    pub groups: Vec<usize>,
+    pub rewards: Vec<f32>,
+    pub values: Vec<f32>,
+    pub advantages: Vec<f32>,
+    pub log_probs: Vec<f32>,
+    pub ref_log_probs: Option<Vec<f32>>,
+    pub old_log_probs: Option<Vec<f32>>,
+    pub log_flows: Option<Vec<f32>>,
+    pub log_z: Option<Vec<f32>>,
+}
+
+impl Owned {
+    /// Sequences of these lengths in `groups` interleaved groups, the policy a little away from the reference and from the old policy.
+    pub fn random(seed: u64, lengths: &[usize], groups: usize) -> Self {
+        // Parts of a batch do not start at 0.
+        let mut offsets = vec![5];
+        lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
+        let (b, n) = (lengths.len(), lengths.iter().sum());
+        let log_probs: Vec<f32> = normals(seed, n).iter().map(|x| -1.0 - x.abs()).collect();
+        let near = |seed, distance: f32| {
+            let pairs = log_probs.iter().zip(normals(seed, n));
+            pairs.map(|(l, x)| l + distance * x).collect::<Vec<f32>>()
+        };
+        Self {
+            groups: (0..b).map(|i| i * 7 % groups * 3).collect(),
+            rewards: normals(seed + 1, b),
+            values: normals(seed + 2, b),
+            advantages: normals(seed + 3, b),
+            ref_log_probs: Some(near(seed + 4, 0.3)),
+            old_log_probs: Some(near(seed + 5, 0.2)),
+            log_flows: None,
+            log_z: Some(normals(seed + 6, b)),
+            offsets,
+            log_probs,
+        }
+    }
+
+    pub fn batch(&self) -> Batch<'_, f32> {
+        Batch {
+            offsets: &self.offsets,
+            groups: &self.groups,
+            advantages: &self.advantages,
+            log_probs: &self.log_probs,
+            ref_log_probs: self.ref_log_probs.as_deref(),
+            old_log_probs: self.old_log_probs.as_deref(),
+            log_flows: self.log_flows.as_deref(),
+            log_z: self.log_z.as_deref(),
+        }
+    }
+}
+
+/// Numbers by name, and metrics.
+pub type Results = (Vec<(&'static str, Vec<f32>)>, Diagnostics);
+
+/// Both phases; the second as a part of a batch that is larger. What was in the outputs does not matter.
+pub fn evaluate<B: Backend<Real = f32>>(
+    device: &B,
+    objective: &Objective,
+    owned: &Owned,
+) -> Result<Results, ObjectiveError<B::Error>> {
+    let (b, n) = (owned.groups.len(), owned.log_probs.len());
+    let [mut shaped, mut d_log_z, mut log_z, mut residuals, mut weights] = [(); 5].map(|()| vec![f32::NAN; b]);
+    let mut d_log_probs = vec![f32::NAN; n];
+    let mut d_log_flows = vec![f32::NAN; if objective.needs_flows() { n } else { 0 }];
+    let mut order = vec![0; b];
+    device.advantages(objective, &owned.rewards, &owned.groups, Some(&owned.values), &mut order, &mut shaped)?;
+    let mut out = Gradients {
+        d_log_probs: &mut d_log_probs,
+        d_log_flows: &mut d_log_flows,
+        d_log_z: &mut d_log_z,
+        log_z: &mut log_z,
+        residuals: &mut residuals,
+        weights: &mut weights,
+    };
+    let batch = owned.batch();
+    let totals = Totals { sequences: b + 3, tokens: n + 20 };
+    let diagnostics = device.evaluate(objective, &batch, totals, &mut order, &mut out)?;
+    let named = vec![
+        ("advantages", shaped),
+        ("d_log_probs", d_log_probs),
+        ("d_log_flows", d_log_flows),
+        ("d_log_z", d_log_z),
+        ("log_z", log_z),
+        ("residuals", residuals),
+        ("weights", weights),
+    ];
+    Ok((named, diagnostics))
+}
