@@ -47,21 +47,23 @@ impl Storage {
     }
 }
 
-const COMMON: &str = include_str!("../kernels/common.cuh");
-
-/// Lists kernel files by name, with their text.
+/// Lists files of the folder `kernels` by name, with their text.
 macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../kernels/", $name)))),*];
+    ($list:ident: $($name:literal),* $(,)?) => {
+        const $list: &[(&str, &str)] = &[$(($name, include_str!(concat!("../kernels/", $name)))),*];
     };
 }
 
-files! {
+// What stands before every kernel file, in this order.
+files! { HEADERS: "common.cuh", "philox.cuh", "softmax.cuh" }
+
+files! { FILES:
     "adamw.cu",
     "attention.cu",
     "attention_backward.cu",
     "column_sum.cu",
     "decode_attention.cu",
+    "dropout.cu",
     "embed.cu",
     "fill.cu",
     "gelu.cu",
@@ -99,7 +101,9 @@ impl Unit {
     pub(crate) fn source(self) -> String {
         let text = FILES.iter().find(|(name, _)| *name == self.file).expect("a kernel names a listed file").1;
         let define = if self.storage == Storage::Bf16 { "#define STORE_BF16\n" } else { "" };
-        format!("{define}#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"{}\"\n{text}", self.file)
+        let files = HEADERS.iter().copied().chain([(self.file, text)]);
+        let lines = files.map(|(name, text)| format!("#line 1 \"{name}\"\n{text}\n"));
+        std::iter::once(define.to_owned()).chain(lines).collect()
     }
 
     /// The names of its kernels, in the order of the file.
