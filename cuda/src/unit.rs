@@ -47,13 +47,36 @@ impl Storage {
     }
 }
 
-const COMMON: &str = include_str!("../kernels/common.cuh");
-
-/// Lists kernel files by name, with their text.
+/// Lists files of the folder `kernels` by name, with their text.
 macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../kernels/", $name)))),*];
+    ($list:ident: $($name:literal),* $(,)?) => {
+        const $list: &[(&str, &str)] = &[$(($name, include_str!(concat!("../kernels/", $name)))),*];
     };
+}
+
+// What stands before every kernel file, in this order.
+files! {
+    "adamw.cu",
+    "attention.cu",
+    "attention_backward.cu",
+    "baseline.cu",
+    "column_sum.cu",
+    "decode_attention.cu",
+    "dropout.cu",
+    "embed.cu",
+    "fill.cu",
+    "gelu.cu",
+    "group_norm.cu",
+    "layer_norm.cu",
+    "log_prob.cu",
+    "mean_rows.cu",
+    "qk_norm.cu",
+    "rms_norm.cu",
+    "rope.cu",
+    "sample.cu",
+    "sum_squares.cu",
+    "swiglu.cu",
+    "trajectory_balance.cu",
 }
 
 files! {
@@ -63,6 +86,7 @@ files! {
     "baseline.cu",
     "column_sum.cu",
     "decode_attention.cu",
+    "dropout.cu",
     "embed.cu",
     "fill.cu",
     "gelu.cu",
@@ -110,7 +134,9 @@ impl Unit {
         };
         let text = HEADERS.iter().fold(text.to_owned(), include);
         let define = if self.storage == Storage::Bf16 { "#define STORE_BF16\n" } else { "" };
-        format!("{define}#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"{}\"\n{text}", self.file)
+        let files = HEADERS.iter().copied().chain([(self.file, text)]);
+        let lines = files.map(|(name, text)| format!("#line 1 \"{name}\"\n{text}\n"));
+        std::iter::once(define.to_owned()).chain(lines).collect()
     }
 
     /// The names of its kernels, in the order of the file.
