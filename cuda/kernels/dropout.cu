@@ -1,4 +1,5 @@
 // Dropout (Srivastava et al., JMLR 2014) with the masks of the CPU.
+#include "philox.cuh"
 
 // x is (rows, columns): each element times 0 with probability `rate`, else times `keep` = 1/(1 − rate). Row r draws from
 // (step, first_row + r, column).

@@ -1,5 +1,6 @@
 // Log-probabilities of chosen tokens under softmax(z·s), s = 1/temperature, and their gradient in place of the logits. One pass
 // over memory each, with a running maximum (Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867).
+#include "softmax.cuh"
 
 // logits are (rows, vocab), the rest (rows). One block for each row.
 extern "C" __global__ void __launch_bounds__(256) log_prob(const store* logits, const u32* targets, float* target_log_prob,

@@ -4,6 +4,8 @@
 // Nothing is sorted. The probability mass of a token is an integer, so that sums of masses do not depend on their order. A cut is
 // found by radix selection: histograms of the masses over the digits of keys that are ordered as the logits are. The random number
 // is that of the CPU.
+#include "philox.cuh"
+#include "softmax.cuh"
 
 // Mass of the most probable token; 2²⁴ times as much fits into 64 bits.
 #define UNIT 1099511627776.0f

@@ -47,6 +47,9 @@ impl Storage {
     }
 }
 
+/// What stands before every kernel file.
+const COMMON: &str = include_str!("../kernels/common.cuh");
+
 /// Lists files of the folder `kernels` by name, with their text.
 macro_rules! files {
     ($list:ident: $($name:literal),* $(,)?) => {
@@ -54,8 +57,7 @@ macro_rules! files {
     };
 }
 
-// What stands before every kernel file, in this order.
-files! {
+files! { FILES:
     "adamw.cu",
     "attention.cu",
     "attention_backward.cu",
@@ -79,32 +81,8 @@ files! {
     "trajectory_balance.cu",
 }
 
-files! {
-    "adamw.cu",
-    "attention.cu",
-    "attention_backward.cu",
-    "baseline.cu",
-    "column_sum.cu",
-    "decode_attention.cu",
-    "dropout.cu",
-    "embed.cu",
-    "fill.cu",
-    "gelu.cu",
-    "group_norm.cu",
-    "layer_norm.cu",
-    "log_prob.cu",
-    "mean_rows.cu",
-    "qk_norm.cu",
-    "rms_norm.cu",
-    "rope.cu",
-    "sample.cu",
-    "sum_squares.cu",
-    "swiglu.cu",
-    "trajectory_balance.cu",
-}
-
-/// What kernel files include by a line of its own, beside what all share.
-const HEADERS: &[(&str, &str)] = &[("tile.cuh", include_str!("../kernels/tile.cuh"))];
+// What kernel files include by a line of its own, beside what stands before all of them.
+files! { HEADERS: "philox.cuh", "softmax.cuh", "tile.cuh" }
 
 /// One kernel file for one storage type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -134,9 +112,7 @@ impl Unit {
         };
         let text = HEADERS.iter().fold(text.to_owned(), include);
         let define = if self.storage == Storage::Bf16 { "#define STORE_BF16\n" } else { "" };
-        let files = HEADERS.iter().copied().chain([(self.file, text)]);
-        let lines = files.map(|(name, text)| format!("#line 1 \"{name}\"\n{text}\n"));
-        std::iter::once(define.to_owned()).chain(lines).collect()
+        format!("{define}#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"{}\"\n{text}", self.file)
     }
 
     /// The names of its kernels, in the order of the file.

@@ -128,7 +128,7 @@ fn network<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
             let what = format!("{options:?}, width {width}, {prompts} prompts");
             assert_close(&format!("log Z, {what}"), &wide(&log_z), &want_log_z, tolerance);
             assert_close(&format!("d_hidden, {what}"), &numbers(device, &d_hidden), &want_d_hidden, tolerance);
-            for (got, want) in network.parameters().zip(want.parameters()) {
+            for (got, want) in network.parameters().iter().zip(want.parameters()) {
                 assert_close(&format!("{}, {what}", got.name), &numbers(device, &got.grad), &want.grad, tolerance);
             }
             let (norm, want_norm) = (network.grad_norm(device).unwrap(), want.grad_norm(&cpu).unwrap());
