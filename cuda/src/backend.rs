@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
-use flowrl_core::backend::{Backend, CpuError, DropoutMask, LinearShape, Role, SampleKeys, Sampler, check_len};
+use flowrl_core::backend::{
+    Backend, CpuError, DropoutMask, LinearShape, ObjectiveError, Role, SampleKeys, Sampler, check_len,
+};
+use flowrl_core::objective::{Batch, Diagnostics, Gradients, Objective, Totals};
 use flowrl_core::optim::AdamWStep;
 
 use crate::buffer::{Buffer, Index};
@@ -463,5 +466,38 @@ impl Backend for CudaBackend {
         let mut partial = self.allocate(Storage::F64, parts)?;
         launch::sum_squares(&self.device, x, &mut partial, len, parts, PART)?;
         Ok(self.read_f64(&partial)?.iter().sum())
+    }
+
+    fn advantages(
+        &self,
+        objective: &Objective,
+        rewards: &[f32],
+        groups: &[usize],
+        values: Option<&[f32]>,
+        order: &mut [usize],
+        out: &mut [f32],
+    ) -> Result<(), ObjectiveError<Error>> {
+        self.host_advantages(objective, rewards, groups, values, order, out)
+    }
+
+    fn evaluate(
+        &self,
+        objective: &Objective,
+        batch: &Batch<'_, f32>,
+        totals: Totals,
+        order: &mut [usize],
+        out: &mut Gradients<'_, f32>,
+    ) -> Result<Diagnostics, ObjectiveError<Error>> {
+        self.host_evaluate(objective, batch, totals, order, out)
+    }
+
+    fn value_loss(
+        &self,
+        rewards: &[f32],
+        values: &[f32],
+        sequences: usize,
+        d_values: &mut [f32],
+    ) -> Result<f64, ObjectiveError<Error>> {
+        self.host_value_loss(rewards, values, sequences, d_values)
     }
 }

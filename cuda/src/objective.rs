@@ -1,0 +1,373 @@
+//! Objectives on the device, for a trainer of one's own: rewards, log-probabilities and gradients stay where they are, and what comes
+//! back to the host is 72 bytes of a sequence. What is computed is that of [`flowrl_core::objective`], which has the equations.
+//!
+//! ```no_run
+//! use flowrl_core::backend::Backend;
+//! use flowrl_core::objective::{Objective, Preset};
+//! use flowrl_cuda::objective::{DeviceBatch, DeviceGradients, DeviceSequences};
+//! use flowrl_cuda::{CudaBackend, Precision};
+//!
+//! let gpu = CudaBackend::new(0, Precision::Bf16)?;
+//! let objective = Objective::preset(Preset::VarGrad);
+//! // Two answers to one prompt, of two tokens and of one.
+//! let sequences = DeviceSequences::new(&gpu, &[0, 2, 3], &[0, 0])?;
+//! let rewards = gpu.upload(&[1.0, 0.0])?;
+//! // The policy's forward pass and that of its reference leave theirs on the device.
+//! let (log_probs, ref_log_probs) = (gpu.upload(&[-0.7, -1.2, -0.4])?, gpu.upload(&[-0.8, -1.1, -0.5])?);
+//!
+//! let mut advantages = gpu.zeros(2)?;
+//! gpu.device_advantages(&objective, &sequences, &rewards, None, &mut advantages)?;
+//! let batch = DeviceBatch {
+//!     sequences: &sequences,
+//!     advantages: &advantages,
+//!     log_probs: &log_probs,
+//!     ref_log_probs: Some(&ref_log_probs),
+//!     old_log_probs: None,
+//!     log_z: None,
+//! };
+//! let mut gradients = DeviceGradients::new(&gpu, &sequences)?;
+//! let diagnostics = gpu.device_evaluate(&objective, &batch, sequences.totals(), &mut gradients)?;
+//! println!("loss {:.3}", diagnostics.loss);
+//! // `gradients.d_log_probs` goes back through the policy.
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Log-probabilities and gradients are f32, sums double-precision in a fixed order: the same bits in every run, and the host's to
+//! rounding. Trajectory balance, in every variant, and all baselines run here. Sub-trajectory and detailed balance do not: their sums are
+//! recurrences from token to token, which leave a GPU idle; [`Backend::evaluate`](flowrl_core::backend::Backend::evaluate) computes them on the host.
+//!
+//! A number that is not finite is found on the device. Only then are the inputs read back, for the host to say which number it was.
+
+use flowrl_core::Real;
+use flowrl_core::backend::{Backend, CpuError, ObjectiveError, Role};
+use flowrl_core::objective::{self, Batch, Diagnostics, Gradients, Measured, Objective, Totals};
+
+use crate::backend::CudaBackend;
+use crate::buffer::{Buffer, Index};
+use crate::error::Error;
+use crate::unit::Storage;
+
+mod launches;
+
+/// Columns of `Measured` in the kernels.
+pub(crate) const MEASURES: usize = 9;
+
+/// What the operations of this module give.
+pub type Result<T> = core::result::Result<T, ObjectiveError<Error>>;
+
+/// Which tokens are of which sequence, and which sequences answer the same prompt: B sequences with N tokens, packed without padding.
+#[derive(Debug)]
+pub struct DeviceSequences {
+    /// (B + 1) from 0.
+    offsets: Index,
+    /// (B) sequences sorted by group, then by place.
+    members: Index,
+    /// (groups + 1) where each group starts in `members`.
+    starts: Index,
+    /// (B) the number of each sequence's group, in the order of the caller's numbers.
+    group_of: Index,
+    /// 0 and B: the batch as one group.
+    whole: Index,
+}
+
+impl DeviceSequences {
+    /// Sequence i has tokens `offsets[i] − offsets[0]` up to `offsets[i + 1] − offsets[0]`, and group `groups[i]`; groups may be interleaved.
+    ///
+    /// # Errors
+    /// Offsets that are not one more than groups or do not ascend, more than 2³² tokens, a device without memory.
+    pub fn new(backend: &CudaBackend, offsets: &[usize], groups: &[usize]) -> Result<Self> {
+        let sequences = groups.len();
+        if offsets.len() != sequences + 1 {
+            let (got, want) = (offsets.len(), sequences + 1);
+            let of = "offsets (one more than `groups`)";
+            return Err(objective::Error::Length { argument: "offsets", got, want, of }.into());
+        }
+        if let Some(index) = (1..offsets.len()).find(|&i| offsets[i] < offsets[i - 1]) {
+            let (got, previous) = (offsets[index], offsets[index - 1]);
+            return Err(objective::Error::Offsets { index, got, previous }.into());
+        }
+        let mut members: Vec<usize> = (0..sequences).collect();
+        members.sort_by_key(|&i| groups[i]);
+        let (mut starts, mut group_of) = (vec![0], vec![0; sequences]);
+        for group in members.chunk_by(|&a, &b| groups[a] == groups[b]) {
+            group.iter().for_each(|&i| group_of[i] = starts.len() - 1);
+            starts.push(starts[starts.len() - 1] + group.len());
+        }
+        let offsets: Vec<usize> = offsets.iter().map(|end| end - offsets[0]).collect();
+        let index = |argument, numbers: &[usize]| {
+            let narrow =
+                |(index, &x)| u32::try_from(x).map_err(|_| CpuError::Rule { argument, index, rule: "be below 2³²" });
+            let narrow = numbers.iter().enumerate().map(narrow).collect::<core::result::Result<Vec<_>, _>>();
+            narrow.map_err(Error::from).and_then(|narrow| backend.index(&narrow)).map_err(ObjectiveError::Device)
+        };
+        Ok(Self {
+            offsets: index("offsets", &offsets)?,
+            members: index("members", &members)?,
+            starts: index("starts", &starts)?,
+            group_of: index("groups", &group_of)?,
+            whole: index("groups", &[0, sequences])?,
+        })
+    }
+
+    /// B and N.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals { sequences: self.group_of.host.len(), tokens: *self.offsets.host.last().unwrap_or(&0) as usize }
+    }
+
+    fn groups(&self) -> usize {
+        self.starts.host.len() - 1
+    }
+}
+
+/// What an objective reads, on the device: as [`Batch`], of f32.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceBatch<'a> {
+    /// Where each sequence is.
+    pub sequences: &'a DeviceSequences,
+    /// (B) r̂ or A, of [`CudaBackend::device_advantages`].
+    pub advantages: &'a Buffer,
+    /// (N) log π(y_t | x, y_<t), the policy being trained.
+    pub log_probs: &'a Buffer,
+    /// (N) the same under the frozen reference. Needed by FlowRL, and by a baseline with a KL term.
+    pub ref_log_probs: Option<&'a Buffer>,
+    /// (N) the same under the policy that sampled. `None` means on policy.
+    pub old_log_probs: Option<&'a Buffer>,
+    /// (B) log Z of each sequence's prompt. Needed where log Z is learned or given.
+    pub log_z: Option<&'a Buffer>,
+}
+
+/// Where an objective writes, on the device: as [`Gradients`], of f32, overwritten by each evaluation.
+#[derive(Debug)]
+pub struct DeviceGradients {
+    /// (N) ∂loss/∂log π(y_t).
+    pub d_log_probs: Buffer,
+    /// (B) ∂loss/∂log Z of each sequence; zero for a baseline, and where log Z is a constant.
+    pub d_log_z: Buffer,
+    /// (B) the log Z that was used; zero for a baseline.
+    pub log_z: Buffer,
+    /// (B) δ, the residual; zero for a baseline.
+    pub residuals: Buffer,
+    /// (B) w, the importance weight; for a baseline its sequence ratio where it has one, else 1.
+    pub weights: Buffer,
+    /// (B, 2) u and log w.
+    parts: Buffer,
+    /// (B, [`MEASURES`]).
+    measured: Buffer,
+}
+
+impl DeviceGradients {
+    /// Buffers for these sequences, and for any that are no more and have no more tokens.
+    ///
+    /// # Errors
+    /// A device without memory.
+    pub fn new(backend: &CudaBackend, sequences: &DeviceSequences) -> core::result::Result<Self, Error> {
+        let Totals { sequences, tokens } = sequences.totals();
+        let zeros = |len| backend.zeros_for(Role::State, len);
+        Ok(Self {
+            d_log_probs: zeros(tokens)?,
+            d_log_z: zeros(sequences)?,
+            log_z: zeros(sequences)?,
+            residuals: zeros(sequences)?,
+            weights: zeros(sequences)?,
+            parts: zeros(2 * sequences)?,
+            measured: backend.allocate(Storage::F64, MEASURES * sequences)?,
+        })
+    }
+}
+
+impl From<Error> for ObjectiveError<Error> {
+    fn from(error: Error) -> Self {
+        Self::Device(error)
+    }
+}
+
+/// Device and host disagree about whether a result is finite.
+fn disagreement() -> Error {
+    let message = "the device found a number that is not finite where the host finds none: look for failing hardware";
+    Error::Driver { operation: "evaluate the objective".to_owned(), message: message.to_owned() }
+}
+
+impl CudaBackend {
+    /// [`Objective::advantages`] of f32 `rewards` (B) and, for `ppo`, `values` (B) into `out` (B), for the **whole** batch.
+    ///
+    /// # Errors
+    /// A buffer that is too short or not f32, a missing or non-finite input, an option out of range, a result beyond f32.
+    pub fn device_advantages(
+        &self,
+        objective: &Objective,
+        sequences: &DeviceSequences,
+        rewards: &Buffer,
+        values: Option<&Buffer>,
+        out: &mut Buffer,
+    ) -> Result<()> {
+        // Options, and that values are given; lengths are checked at the launch.
+        objective.check_rewards::<f32>(&[], &[], values.map(|_| &[][..]), &[], &[])?;
+        if self.launch_advantages(objective, sequences, rewards, values, out)? {
+            return Ok(());
+        }
+        let b = sequences.totals().sequences;
+        let rewards = self.host(rewards, b)?;
+        let values = values.map(|values| self.host(values, b)).transpose()?;
+        let groups = numbers(&sequences.group_of);
+        objective.advantages(&rewards, &groups, values.as_deref(), &mut vec![0; b], &mut vec![0.0; b])?;
+        Err(ObjectiveError::Device(disagreement()))
+    }
+
+    /// [`Objective::evaluate`]: the loss's share of `batch` and its metrics; gradients stay on the device. `totals` are those of the
+    /// whole batch, [`DeviceSequences::totals`] where it is evaluated in one piece. Waits for the device.
+    ///
+    /// # Errors
+    /// A buffer that is too short or not f32, a missing or non-finite input, an option out of range, a weight that overflows without a
+    /// bound, a balance over parts of a trajectory. `out` is then only partly written.
+    pub fn device_evaluate(
+        &self,
+        objective: &Objective,
+        batch: &DeviceBatch<'_>,
+        totals: Totals,
+        out: &mut DeviceGradients,
+    ) -> Result<Diagnostics> {
+        objective.validate()?;
+        if objective.needs_flows() {
+            let (option, with) = ("balance", "evaluation on the device");
+            let want = "`\"trajectory\"`; others are evaluated on the host, by `Objective::evaluate`";
+            return Err(objective::Error::Conflict { option, with, want }.into());
+        }
+        totals.check_part(batch.sequences.totals())?;
+        objective.check_given(batch.ref_log_probs.is_some(), batch.log_z.is_some(), false)?;
+        match self.launch_objective(objective, batch, totals, out)? {
+            Some(diagnostics) => Ok(diagnostics),
+            None => Err(self.explain(objective, batch, totals)?),
+        }
+    }
+
+    /// The host's error for a batch in which the device found a number that is not finite.
+    fn explain(
+        &self,
+        objective: &Objective,
+        batch: &DeviceBatch<'_>,
+        totals: Totals,
+    ) -> core::result::Result<ObjectiveError<Error>, Error> {
+        let Totals { sequences: b, tokens: n } = batch.sequences.totals();
+        let given = |buffer: Option<&Buffer>, len| buffer.map(|buffer| self.host(buffer, len)).transpose();
+        let (offsets, groups) = (numbers(&batch.sequences.offsets), numbers(&batch.sequences.group_of));
+        let (advantages, log_probs) = (self.host(batch.advantages, b)?, self.host(batch.log_probs, n)?);
+        let (ref_log_probs, old_log_probs) = (given(batch.ref_log_probs, n)?, given(batch.old_log_probs, n)?);
+        let log_z = given(batch.log_z, b)?;
+        let host = Batch {
+            offsets: &offsets,
+            groups: &groups,
+            advantages: &advantages,
+            log_probs: &log_probs,
+            ref_log_probs: ref_log_probs.as_deref(),
+            old_log_probs: old_log_probs.as_deref(),
+            log_flows: None,
+            log_z: log_z.as_deref(),
+        };
+        let [mut d_log_z, mut used, mut residuals, mut weights] = [(); 4].map(|()| vec![0.0; b]);
+        let mut out = Gradients {
+            d_log_probs: &mut vec![0.0; n],
+            d_log_flows: &mut [],
+            d_log_z: &mut d_log_z,
+            log_z: &mut used,
+            residuals: &mut residuals,
+            weights: &mut weights,
+        };
+        let result = objective.evaluate(&host, totals, &mut vec![0; b], &mut out);
+        Ok(result.map_or_else(ObjectiveError::Input, |_| ObjectiveError::Device(disagreement())))
+    }
+
+    fn host(&self, buffer: &Buffer, len: usize) -> core::result::Result<Vec<f32>, Error> {
+        let mut numbers = vec![0.0; len];
+        self.read(buffer, 0, &mut numbers)?;
+        Ok(numbers)
+    }
+
+    /// [`Backend::advantages`] of host slices.
+    pub(crate) fn host_advantages(
+        &self,
+        objective: &Objective,
+        rewards: &[f32],
+        groups: &[usize],
+        values: Option<&[f32]>,
+        order: &mut [usize],
+        out: &mut [f32],
+    ) -> Result<()> {
+        objective.check_rewards(rewards, groups, values, order, out)?;
+        let sequences = DeviceSequences::new(self, &vec![0; groups.len() + 1], groups)?;
+        let values = values.filter(|_| objective.needs_value()).map(|values| self.upload(values)).transpose()?;
+        let (rewards_there, mut advantages) = (self.upload(rewards)?, self.zeros(out.len())?);
+        if !self.launch_advantages(objective, &sequences, &rewards_there, values.as_ref(), &mut advantages)? {
+            let values = values.map(|values| self.host(&values, out.len())).transpose()?;
+            objective.advantages(rewards, groups, values.as_deref(), order, out)?;
+            return Err(ObjectiveError::Device(disagreement()));
+        }
+        Ok(self.read(&advantages, 0, out)?)
+    }
+
+    /// [`Backend::evaluate`] of host slices.
+    pub(crate) fn host_evaluate(
+        &self,
+        objective: &Objective,
+        batch: &Batch<'_, f32>,
+        totals: Totals,
+        order: &mut [usize],
+        out: &mut Gradients<'_, f32>,
+    ) -> Result<Diagnostics> {
+        objective.check_batch(batch, totals, order, out)?;
+        if objective.needs_flows() {
+            return Ok(objective.evaluate(batch, totals, order, out)?);
+        }
+        let sequences = DeviceSequences::new(self, batch.offsets, batch.groups)?;
+        let given = |slice: Option<&[f32]>| slice.map(|slice| self.upload(slice)).transpose();
+        let (advantages, log_probs) = (self.upload(batch.advantages)?, self.upload(batch.log_probs)?);
+        let (ref_log_probs, old_log_probs) = (given(batch.ref_log_probs)?, given(batch.old_log_probs)?);
+        let log_z = given(batch.log_z)?;
+        let there = DeviceBatch {
+            sequences: &sequences,
+            advantages: &advantages,
+            log_probs: &log_probs,
+            ref_log_probs: ref_log_probs.as_ref(),
+            old_log_probs: old_log_probs.as_ref(),
+            log_z: log_z.as_ref(),
+        };
+        let mut gradients = DeviceGradients::new(self, &sequences)?;
+        let Some(diagnostics) = self.launch_objective(objective, &there, totals, &mut gradients)? else {
+            objective.evaluate(batch, totals, order, out)?;
+            return Err(ObjectiveError::Device(disagreement()));
+        };
+        self.read(&gradients.d_log_probs, 0, out.d_log_probs)?;
+        self.read(&gradients.d_log_z, 0, out.d_log_z)?;
+        self.read(&gradients.log_z, 0, out.log_z)?;
+        self.read(&gradients.residuals, 0, out.residuals)?;
+        self.read(&gradients.weights, 0, out.weights)?;
+        Ok(diagnostics)
+    }
+
+    /// [`Backend::value_loss`] of host slices.
+    pub(crate) fn host_value_loss(
+        &self,
+        rewards: &[f32],
+        values: &[f32],
+        sequences: usize,
+        d_values: &mut [f32],
+    ) -> Result<f64> {
+        let count = rewards.len();
+        if (values.len(), d_values.len()) != (count, count) {
+            return Ok(objective::value_loss(rewards, values, sequences, d_values)?);
+        }
+        let (rewards_there, values_there) = (self.upload(rewards)?, self.upload(values)?);
+        let mut gradient = self.zeros(count)?;
+        let loss = self.launch_value_loss(&rewards_there, &values_there, &mut gradient, count, sequences)?;
+        if !loss.is_finite() {
+            return Ok(objective::value_loss(rewards, values, sequences, d_values)?);
+        }
+        self.read(&gradient, 0, d_values)?;
+        Ok(loss)
+    }
+}
+
+/// Indices as the host counts.
+fn numbers(index: &Index) -> Vec<usize> {
+    index.host.iter().map(|&i| i as usize).collect()
+}
