@@ -60,11 +60,13 @@ files! {
     "adamw.cu",
     "attention.cu",
     "attention_backward.cu",
+    "baseline.cu",
     "column_sum.cu",
     "decode_attention.cu",
     "embed.cu",
     "fill.cu",
     "gelu.cu",
+    "group_norm.cu",
     "layer_norm.cu",
     "log_prob.cu",
     "mean_rows.cu",
@@ -74,6 +76,7 @@ files! {
     "sample.cu",
     "sum_squares.cu",
     "swiglu.cu",
+    "trajectory_balance.cu",
 }
 
 /// One kernel file for one storage type.
