@@ -84,6 +84,12 @@ files! { FILES:
 // What kernel files include by a line of its own, beside what stands before all of them.
 files! { HEADERS: "philox.cuh", "softmax.cuh", "tile.cuh" }
 
+/// Kernels that only tests use.
+#[cfg(test)]
+const TEST_FILES: &[(&str, &str)] = &[("tile_products.cu", include_str!("../tests/kernels/tile_products.cu"))];
+#[cfg(not(test))]
+const TEST_FILES: &[(&str, &str)] = &[];
+
 /// One kernel file for one storage type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Unit {
@@ -105,7 +111,12 @@ impl Unit {
 
     /// The whole text: storage type, what all files share, the file.
     pub(crate) fn source(self) -> String {
-        let text = FILES.iter().find(|(name, _)| *name == self.file).expect("a kernel names a listed file").1;
+        let text = FILES
+            .iter()
+            .chain(TEST_FILES)
+            .find(|(name, _)| *name == self.file)
+            .expect("a kernel names a listed file")
+            .1;
         let include = |text: String, (name, header): &(&str, &str)| {
             let after = format!("#line 1 \"{name}\"\n{header}\n#line 1 \"{}\"\n", self.file);
             text.replace(&format!("#include \"{name}\"\n"), &after)
