@@ -31,12 +31,13 @@ __device__ __forceinline__ Term token_term(u32 kind, Clip clip, double l, double
 
 // A block for each sequence. log_probs, ref_log_probs and old_log_probs (may be null) and d_log_probs are (tokens), offsets
 // (sequences + 1), the rest (sequences). kl_loss is the coefficient of k3 in the loss, kl_reward that of L − L_ref in the reward. A
-// token's term is divided by `divisor`, and by the length of its sequence where by_length.
-extern "C" __global__ void __launch_bounds__(256) baseline(const float* log_probs, const float* ref_log_probs, const float* old_log_probs,
-                                    const u32* offsets, const float* advantages, float* d_log_probs, float* d_log_z,
-                                    float* used_log_z, float* residuals, float* weights, Measured* measured, u32 sequences,
-                                    u32 tokens, u32 kind, double clip_low, double clip_high, double log_low, double log_high,
-                                    double kl_loss, double kl_reward, double divisor, u32 by_length) {
+// token's term is divided by `divisor`, and by the length of its sequence where by_length. Four blocks fit a multiprocessor, so that 512
+// sequences run at once on 132.
+extern "C" __global__ void __launch_bounds__(256, 4)
+    baseline(const float* log_probs, const float* ref_log_probs, const float* old_log_probs, const u32* offsets,
+             const float* advantages, float* d_log_probs, float* d_log_z, float* used_log_z, float* residuals, float* weights,
+             Measured* measured, u32 sequences, u32 tokens, u32 kind, double clip_low, double clip_high, double log_low,
+             double log_high, double kl_loss, double kl_reward, double divisor, u32 by_length) {
     u32 i = blockIdx.x;
     u64 first = offsets[i], last = offsets[i + 1];
     u32 length = (u32)(last - first);
@@ -91,13 +92,13 @@ extern "C" __global__ void __launch_bounds__(256) baseline(const float* log_prob
     weights[i] = (float)weight;
     // Where no reference or old policy is given, l − l is not 0 if l is not finite.
     bool finite = !bad && is_finite(advantage) && is_finite(ref_sum) && is_finite(old_sum) && is_finite((float)weight);
-    measured[i] = Measured{finite ? share * loss : (double)NAN_F, advantage, 0.0,     0.0,    weight, (double)clipped,
-                           (double)length,                        ref_sum,   old_max};
+    measured[i] = Measured{finite ? share * loss : (double)NAN_F, advantage, 0.0, 0.0, weight, (double)clipped, (double)length,
+                           ref_sum, old_max};
 }
 
 // ½·mean (V − r)², PPO's loss of the value network, and its derivative; rewards, values and d_values are (count). `sequences` is B of the
 // whole batch. One block: a batch has few sequences.
-extern "C" __global__ void __launch_bounds__(256) value_loss(const float* rewards, const float* values, float* d_values, double* loss, u32 count,
+extern "C" __global__ void value_loss(const float* rewards, const float* values, float* d_values, double* loss, u32 count,
                                       double sequences) {
     double sum = 0.0;
     for (u32 i = threadIdx.x; i < count; i += blockDim.x) {
