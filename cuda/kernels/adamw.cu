@@ -1,19 +1,29 @@
-// AdamW (Loshchilov and Hutter, arXiv 1711.05101), in the order of operations of PyTorch.
+// AdamW's update (Loshchilov and Hutter, arXiv 1711.05101). Every operation is rounded by itself, in the order of the CPU, so that
+// the bits are the same however products are stored.
 
-// x, or 0 where it is closer to 0 than `floor`: moments vanish instead of becoming subnormal.
+// x, or 0 where it is closer to 0 than `floor`: a moment that only shrinks does not become subnormal for good.
 __device__ __forceinline__ float zero_below(float floor, float x) { return fabsf(x) < floor ? 0.0f : x; }
 
-// p ← p·keep − rate·m/(√v/root + ε), with m and v the moments of grad_scale·g. All are (len); `copy`, where it is given, becomes p
-// as it is stored for products.
+// a·x + b·y.
+__device__ __forceinline__ float blend(float a, float x, float b, float y) {
+    return __fadd_rn(__fmul_rn(a, x), __fmul_rn(b, y));
+}
+
+// p ← p·keep − rate·m/(√v/root + ε), with m and v the moments of grad_scale·g: keep = 1 − lr·decay, rate = lr/(1 − b1ᵗ) and
+// root = √(1 − b2ᵗ). p, g, m and v are (len); copy, where there is one, gets p as it is stored for products.
 extern "C" __global__ void adamw(float* p, store* copy, const float* g, float* m, float* v, u64 len, float b1, float b2,
                                  float keep, float rate, float root, float eps, float grad_scale) {
+    const float SMALLEST = 1.175494351e-38f, EPSILON = 1.1920928955078125e-7f;
     u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= len) return;
-    const float smallest = 1.17549435e-38f, epsilon = 1.1920929e-7f;
-    float gradient = g[i] * grad_scale;
-    float first = zero_below(smallest / epsilon, b1 * m[i] + (1.0f - b1) * gradient);
-    float second = zero_below(smallest, b2 * v[i] + (1.0f - b2) * gradient * gradient);
-    m[i] = first, v[i] = second;
-    p[i] = p[i] * keep - rate * first / (sqrtf(second) / root + eps);
-    if (copy) put(&copy[i], p[i]);
+    float gradient = __fmul_rn(g[i], grad_scale), c2 = 1.0f - b2;
+    // The first moment is multiplied by the rate: that product is to be normal too.
+    float first = zero_below(SMALLEST / EPSILON, blend(b1, m[i], 1.0f - b1, gradient));
+    float second = zero_below(SMALLEST, blend(b2, v[i], __fmul_rn(c2, gradient), gradient));
+    float change = __fdiv_rn(__fmul_rn(rate, first), __fadd_rn(__fdiv_rn(__fsqrt_rn(second), root), eps));
+    float next = __fadd_rn(__fmul_rn(p[i], keep), -change);
+    m[i] = first;
+    v[i] = second;
+    p[i] = next;
+    if (copy) put(&copy[i], next);
 }

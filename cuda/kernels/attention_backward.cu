@@ -1,6 +1,7 @@
 // Gradients of causal attention. With p = exp(s − log Σ exp) and inner = d_out·out of a row: dv = pᵀ·d_out,
-// ds = p·(d_out·vᵀ − inner)/√d, dq = ds·k, dk = dsᵀ·q. Each result is summed by one block in a fixed order: those of queries over
-// the keys they see, those of keys over the queries that see them (Dao, FlashAttention-2, arXiv 2307.08691).
+// ds = p·(d_out·vᵀ − inner)/√d, dq = ds·k, dk = dsᵀ·q. A block sums those of queries over the keys they see, or those of keys over the
+// queries that see them (Dao, FlashAttention-2, arXiv 2307.08691), in a fixed order. A prompt's keys are seen by so many queries that
+// several blocks share the work; their sums are added in a fixed order, too.
 #include "tile.cuh"
 
 // inner = d_out·out of each row and head, a warp for each. out and d_out are (pairs, head_dim), inner (pairs).
@@ -116,21 +117,45 @@ extern "C" __global__ void __launch_bounds__(128)
     query_gradient<256, 32>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
 }
 
-// dk and dv of one tile of keys of one key head, over tiles of QUERIES queries of the span itself and of those that follow it, of
-// every query head of the group. The sums of C columns fit into registers; wider heads take another round for the rest.
+// Columns of dk and dv that fit into registers: plain sums need more of them beside than tensor cores do.
+const u32 HELD_COLUMNS = 32 * Wide<store>::COUNT / 2;
+
+// What a block adds up for a tile of keys, the numbers of a part: the keys' span and the tile's first row in it, heads
+// [FIRST_HEAD, LAST_HEAD) of the group, sources [FIRST_SOURCE, LAST_SOURCE), of which 0 is the keys' own span and the others are its
+// followers. The sums are dk and dv themselves where SLOT is 0, else a part of them for slot SLOT − 1.
+enum Part { SPAN, FIRST, FIRST_HEAD, LAST_HEAD, FIRST_SOURCE, LAST_SOURCE, SLOT, PART_NUMBERS };
+
+// Writes a warp's sums to `count` rows of (dk, dv) in floats, those of them whose column is below `columns`.
+template <u32 N> __device__ __forceinline__ void put_part(float* out, const float (&c)[N][4], u32 count, u32 columns, u32 head_dim) {
+    u32 lane = threadIdx.x % 32;
+#pragma unroll
+    for (u32 n = 0; n < N; ++n) {
+#pragma unroll
+        for (u32 j = 0; j < 4; ++j) {
+            u32 row = lane / 4 + j / 2 * 8, column = 8 * n + lane % 4 * 2 + j % 2;
+            if (row < count && column < columns) out[row * 2 * head_dim + column] = c[n][j];
+        }
+    }
+}
+
+// A part of dk and dv of one tile of keys of one key head, over tiles of QUERIES queries. C columns of the sums are held
+// in registers; wider heads take another round for the rest.
 template <u32 D, u32 QUERIES, u32 C>
 __device__ __forceinline__ void key_value_gradient(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
-                                                   const u32* spans, const u32* tiles, const u32* starts, const u32* followers,
-                                                   store* d_qkv, u32 heads, u32 kv_heads, u32 head_dim) {
+                                                   const u32* spans, const u32* parts, const u32* starts, const u32* followers,
+                                                   store* d_qkv, float* partial, u32 heads, u32 kv_heads, u32 head_dim) {
     DYNAMIC_SHARED(store, keys);
     store* values = keys + TILE_ROWS * Stride<D>::ROW;
     store* queries = values + TILE_ROWS * Stride<D>::ROW;
     store* d_outs = queries + QUERIES * Stride<D>::ROW;
     SHARED(float, log_sums, QUERIES);
     SHARED(float, inners, QUERIES);
-    u32 own = tiles[2 * blockIdx.x], first = tiles[2 * blockIdx.x + 1], thread = threadIdx.x, lane = thread % 32;
+    // Read where they are used: registers are scarce.
+    const u32* part = parts + PART_NUMBERS * blockIdx.x;
+    u32 own = part[SPAN], first = part[FIRST], thread = threadIdx.x, lane = thread % 32;
     Span span = span_at(spans, own);
-    u32 count = min(TILE_ROWS, span.len - first), warp_row = thread / 32 * WARP_ROWS, kv_head = blockIdx.y, group = heads / kv_heads;
+    u32 count = min(TILE_ROWS, span.len - first), warp_row = thread / 32 * WARP_ROWS, kv_head = blockIdx.y;
+    u32 first_of_group = kv_head * (heads / kv_heads);
     Rows at = rows_of(heads, kv_heads, head_dim, kv_head);
     u64 start = span.start + first;
     auto key_row = [&](u32 i) { return i < count ? qkv + (start + i) * at.width + at.key : nullptr; };
@@ -138,12 +163,12 @@ __device__ __forceinline__ void key_value_gradient(const store* qkv, const float
     load_tile<TILE_ROWS, D>(keys, key_row, qkv, head_dim, thread, TILE_THREADS);
     load_tile<TILE_ROWS, D>(values, value_row, qkv, head_dim, thread, TILE_THREADS);
     float scale = 1.0f / sqrtf((float)head_dim);
-    u32 sources = 1 + starts[own + 1] - starts[own];
 
     for (u32 column = 0; column < D; column += C) {
+        if (C < D && column >= head_dim) break;
         float dk[C / 8][4] = {}, dv[C / 8][4] = {};
-        for (u32 head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-            for (u32 source = 0; source < sources; ++source) {
+        for (u32 head = first_of_group + part[FIRST_HEAD]; head < first_of_group + part[LAST_HEAD]; ++head) {
+            for (u32 source = part[FIRST_SOURCE]; source < part[LAST_SOURCE]; ++source) {
                 Span from = source == 0 ? span : span_at(spans, followers[starts[own] + source - 1]);
                 for (u32 query = source == 0 ? first : 0; query < from.len; query += QUERIES) {
                     u64 row = from.start + query;
@@ -189,39 +214,67 @@ __device__ __forceinline__ void key_value_gradient(const store* qkv, const float
                 }
             }
         }
-        const float one[2] = {1.0f, 1.0f};
         if (warp_row >= count) continue;
+        if (part[SLOT] != 0) {
+            float* to = partial + (((u64)(part[SLOT] - 1) * kv_heads + kv_head) * TILE_ROWS + warp_row) * 2 * head_dim;
+            put_part(to + column, dk, count - warp_row, head_dim - column, head_dim);
+            put_part(to + head_dim + column, dv, count - warp_row, head_dim - column, head_dim);
+            continue;
+        }
+        const float one[2] = {1.0f, 1.0f};
         store* to = d_qkv + (start + warp_row) * at.width + column;
         put_result(to + at.key, at.width, dk, one, count - warp_row, head_dim - column);
         put_result(to + at.value, at.width, dv, one, count - warp_row, head_dim - column);
     }
 }
 
-// As attention_backward_query_64, for the keys' and values' part of d_qkv; followers[starts[s] .. starts[s + 1]] are the spans whose
-// prefix has rows of span s, starts is (count + 1). Grid (blocks, kv_heads); head_dim at most 64.
+// As attention_backward_query_64, for the keys' and values' part of d_qkv; parts are (blocks, 7), followers[starts[s] .. starts[s + 1]]
+// the spans whose prefix has rows of span s, starts is (count + 1), partial (slots, kv_heads, 64, 2, head_dim). Grid (blocks,
+// kv_heads); head_dim at most 64.
 extern "C" __global__ void __launch_bounds__(128, 2)
     attention_backward_key_value_64(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
-                                    const u32* spans, const u32* tiles, const u32* starts, const u32* followers, store* d_qkv, u32 rows,
-                                    u32 count, u32 blocks, u32 heads, u32 kv_heads, u32 head_dim) {
+                                    const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial, u32 rows,
+                                    u32 count, u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
     if (head_dim <= 16) {
-        key_value_gradient<16, 32, 16>(qkv, log_sum_exp, d_out, inner, spans, tiles, starts, followers, d_qkv, heads, kv_heads, head_dim);
+        key_value_gradient<16, 32, 16>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
     } else {
-        key_value_gradient<64, 32, 64>(qkv, log_sum_exp, d_out, inner, spans, tiles, starts, followers, d_qkv, heads, kv_heads, head_dim);
+        key_value_gradient<64, 32, 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
     }
 }
 
 // The same for head_dim at most 128.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 2)
     attention_backward_key_value_128(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
-                                     const u32* spans, const u32* tiles, const u32* starts, const u32* followers, store* d_qkv,
-                                     u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads, u32 head_dim) {
-    key_value_gradient<128, 32, 128>(qkv, log_sum_exp, d_out, inner, spans, tiles, starts, followers, d_qkv, heads, kv_heads, head_dim);
+                                     const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial,
+                                     u32 rows, u32 count, u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
+    key_value_gradient<128, 32, HELD_COLUMNS>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
 }
 
 // The same for head_dim at most 256.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 2)
     attention_backward_key_value_256(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
-                                     const u32* spans, const u32* tiles, const u32* starts, const u32* followers, store* d_qkv,
-                                     u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads, u32 head_dim) {
-    key_value_gradient<256, 16, 128>(qkv, log_sum_exp, d_out, inner, spans, tiles, starts, followers, d_qkv, heads, kv_heads, head_dim);
+                                     const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial,
+                                     u32 rows, u32 count, u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
+    key_value_gradient<256, 32, 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
+}
+
+// Keys whose sums are in parts: `merges` (count, 4) are a span, a tile's first row in it, its first slot and its number of slots, which
+// are added in their order; the others as above. Grid (count·16, kv_heads), a block for 4 rows of a tile.
+extern "C" __global__ void merge_gradients(const float* partial, const u32* spans, const u32* merges, store* d_qkv, u32 rows,
+                                           u32 span_count, u32 count, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
+    const u32 BLOCK_ROWS = 4, BLOCKS = TILE_ROWS / BLOCK_ROWS;
+    const u32* merge = merges + blockIdx.x / BLOCKS * 4;
+    Span span = span_at(spans, merge[0]);
+    u32 first = blockIdx.x % BLOCKS * BLOCK_ROWS, kv_head = blockIdx.y, row_elements = 2 * head_dim;
+    Rows at = rows_of(heads, kv_heads, head_dim, kv_head);
+    u64 next = (u64)kv_heads * TILE_ROWS * row_elements;
+    for (u32 i = threadIdx.x; i < BLOCK_ROWS * row_elements; i += blockDim.x) {
+        u32 row = first + i / row_elements, column = i % row_elements;
+        if (merge[1] + row >= span.len) continue;
+        const float* from = partial + merge[2] * next + ((u64)kv_head * TILE_ROWS + row) * row_elements + column;
+        float sum = 0.0f;
+        for (u32 j = 0; j < merge[3]; ++j) sum += from[j * next];
+        u32 to = column < head_dim ? at.key + column : at.value + column - head_dim;
+        put(&d_qkv[(u64)(span.start + merge[1] + row) * at.width + to], sum);
+    }
 }

@@ -165,15 +165,16 @@ __device__ __forceinline__ void sum_rows(u32 first, u32 end, u32 start, u32 widt
     finish(start + threadIdx.x, total);
 }
 
-// 2^x for x ≤ 0, to 2 units in the last place.
+// 2^x to 2 units in the last place; what would be subnormal is 0.
 __device__ __forceinline__ float exp2_approx(float x) {
-#ifdef EMULATED
-    return exp2f(x);
-#else
     float y;
-    asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
+#ifdef EMULATED
+    y = exp2f(x);
+    if (y < 1.175494351e-38f) y = 0.0f;
+#else
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
 #endif
+    return y;
 }
 
 #define LOG2_E 1.4426950408889634f

@@ -1,39 +1,47 @@
-// Log-probability of a chosen token, its entropy, and the gradient in place of the logits. A block has one row.
+// Log-probabilities of chosen tokens under softmax(z·s), s = 1/temperature, and their gradient in place of the logits. One pass
+// over memory each, with a running maximum (Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867).
+#include "softmax.cuh"
 
-// log_prob, log_sum_exp and entropy (rows) of logits (rows, vocab) times `scale` at targets (rows).
-extern "C" __global__ void log_prob(const store* logits, const u32* targets, float* log_prob, float* log_sum_exp, float* entropy,
-                                    u32 rows, u32 vocab, float scale) {
-    logits += (u64)blockIdx.x * vocab;
-    float largest = -INFINITY_F;
-    for (u32 i = threadIdx.x; i < vocab; i += blockDim.x) largest = Max()(to_float(logits[i]) * scale, largest);
-    largest = block_reduce(largest, Max(), -INFINITY_F);
-    float sum = 0.0f, weighted = 0.0f;
-    for (u32 i = threadIdx.x; i < vocab; i += blockDim.x) {
-        float z = to_float(logits[i]) * scale - largest, e = exp2_approx(z * LOG2_E);
-        sum += e;
-        weighted += e > 0.0f ? e * z : 0.0f;
+// logits are (rows, vocab), the rest (rows). One block for each row.
+extern "C" __global__ void __launch_bounds__(256) log_prob(const store* logits, const u32* targets, float* target_log_prob,
+                                                           float* log_sum_exp, float* entropy, u32 rows, u32 vocab, float scale) {
+    const store* row = logits + (u64)blockIdx.x * vocab;
+    float k = scale * LOG2_E;
+    Softmax softmax = {LOWEST, 0.0f, 0.0f};
+    visit_row<false>(row, vocab, [&](auto& x, auto) { softmax.add(x, k); });
+    softmax = softmax.over_block(k);
+    if (threadIdx.x == 0) {
+        target_log_prob[blockIdx.x] = softmax.log_prob(to_float(row[targets[blockIdx.x]]), scale);
+        log_sum_exp[blockIdx.x] = softmax.log_sum_exp(scale);
+        entropy[blockIdx.x] = softmax.entropy();
     }
-    sum = block_reduce(sum, Add(), 0.0f);
-    weighted = block_reduce(weighted, Add(), 0.0f);
-    if (threadIdx.x > 0) return;
-    float log_total = logf(sum);
-    log_prob[blockIdx.x] = (to_float(logits[targets[blockIdx.x]]) * scale - largest) - log_total;
-    log_sum_exp[blockIdx.x] = largest + log_total;
-    entropy[blockIdx.x] = log_total - weighted / sum;
 }
 
-// Logits (rows, vocab) become d_log_prob·scale·([j = target] − p_j).
-extern "C" __global__ void log_prob_backward(store* logits, const u32* targets, const float* log_sum_exp, const float* d_log_prob,
-                                             u32 rows, u32 vocab, float scale) {
-    logits += (u64)blockIdx.x * vocab;
+// zⱼ ← c·s·([j = target] − pⱼ) with c = d_log_prob of the row, and zeros where c = 0. logits are (rows, vocab), the rest (rows).
+// 1 − p at the target is the sum of the other probabilities, which is exact to a few roundings however close p is to 1.
+extern "C" __global__ void __launch_bounds__(256) log_prob_backward(store* logits, const u32* targets, const float* log_sum_exp,
+                                                                    const float* d_log_prob, u32 rows, u32 vocab, float scale) {
+    store* row = logits + (u64)blockIdx.x * vocab;
     u32 target = targets[blockIdx.x];
-    float c = d_log_prob[blockIdx.x] * scale, others = 0.0f;
-    for (u32 i = threadIdx.x; i < vocab; i += blockDim.x) {
-        float p = exp2_approx((to_float(logits[i]) * scale - log_sum_exp[blockIdx.x]) * LOG2_E);
-        if (i == target) continue;
-        others += p;
-        put(&logits[i], -c * p);
+    float total = log_sum_exp[blockIdx.x], c = d_log_prob[blockIdx.x] * scale;
+    if (c == 0.0f) {
+        visit_row<true>(row, vocab, [](auto& x, auto) {
+            for (float& z : x) z = 0.0f;
+        });
+        return;
     }
+    float others = 0.0f;
+    visit_row<true>(row, vocab, [&](auto& x, auto places) {
+        const u32 n = sizeof(x) / sizeof(float);
+#pragma unroll
+        for (u32 i = 0; i < n; i++) {
+            float p = exp2_approx((x[i] * scale - total) * LOG2_E);
+            if (places.at(i) == target) p = 0.0f;
+            others += p;
+            x[i] = -c * p;
+        }
+    });
     others = block_reduce(others, Add(), 0.0f);
-    if (threadIdx.x == 0) put(&logits[target], c * others);
+    // The barriers of the reduction stand between this and what the loop put there.
+    if (threadIdx.x == 0) put(&row[target], c * others);
 }

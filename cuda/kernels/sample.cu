@@ -1,27 +1,203 @@
-// quick
-__device__ __forceinline__ double uniform(u32 k0, u32 k1, u32 purpose, u32 a, u32 b, u32 c) {
-    u32 x0 = c, x1 = b, x2 = a, x3 = purpose;
-    for (int r = 0; r < 10; r++) {
-        if (r > 0) k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
-        u64 p0 = (u64)0xD2511F53u * x0, p1 = (u64)0xCD9E8D57u * x2;
-        u32 y0 = (u32)(p1 >> 32) ^ x1 ^ k0, y1 = (u32)p1, y2 = (u32)(p0 >> 32) ^ x3 ^ k1, y3 = (u32)p0;
-        x0 = y0, x1 = y1, x2 = y2, x3 = y3;
+// One token from each row of logits: the most probable one, or a draw from softmax(z/temperature), as it is or cut to the k most
+// probable tokens and to the fewest that together have the probability p (Holtzman et al., arXiv 1904.09751).
+//
+// Nothing is sorted. The probability mass of a token is an integer, so that sums of masses do not depend on their order. A cut is
+// found by radix selection: histograms of the masses over the digits of keys that are ordered as the logits are. The random number
+// is that of the CPU.
+#include "philox.cuh"
+#include "softmax.cuh"
+
+// Mass of the most probable token; 2²⁴ times as much fits into 64 bits.
+#define UNIT 1099511627776.0f
+
+// A place in a row, in some order of it: where the sum of the weights first exceeds `threshold`, and the sum before it. The index is
+// the row's length where the weights do not come to so much.
+struct Crossing {
+    u32 index;
+    u64 threshold, before;
+};
+
+// The place where the sum of weight(0), …, weight(count − 1) first exceeds threshold_of(their sum); the same in every thread.
+// The warps sum up a part each, then share the part that holds the place, until one warp can walk it.
+template <class W, class F> __device__ Crossing first_crossing(u32 count, W weight, F threshold_of) {
+    SHARED(u64, part, 32);
+    u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+    u32 start = 0, end = count;
+    Crossing found = {count, 0, 0};
+    do {
+        u32 each = (end - start + warps - 1) / warps;
+        u32 from = min(start + warp * each, end), to = min(from + each, end);
+        u64 sum = 0;
+#pragma unroll 4
+        for (u32 i = from + lane; i < to; i += 32) sum += weight(i);
+        sum = warp_reduce(sum, Add());
+        // Of the round before this one, every warp must have read the parts.
+        __syncthreads();
+        if (lane == 0) part[warp] = sum;
+        __syncthreads();
+        if (end - start == count) {
+            u64 total = 0;
+            for (u32 w = 0; w < warps; w++) total += part[w];
+            found.threshold = threshold_of(total);
+        }
+        u32 w = 0;
+        for (; w + 1 < warps && found.before + part[w] <= found.threshold; w++) found.before += part[w];
+        start = min(start + w * each, end);
+        end = min(start + each, end);
+    } while (end - start > 128 && warps > 1);
+    for (u32 first = start; first < end; first += 32) {
+        u64 own = first + lane < end ? weight(first + lane) : 0, sum = own;
+#pragma unroll
+        for (u32 offset = 1; offset < 32; offset *= 2) {
+            u64 below = __shfl_up_sync(ALL_LANES, sum, offset);
+            if (lane >= offset) sum += below;
+        }
+        u32 over = __ballot_sync(ALL_LANES, found.before + sum > found.threshold);
+        if (over != 0) {
+            u32 at = __ffs(over) - 1;
+            found.before += __shfl_sync(ALL_LANES, sum - own, at);
+            found.index = first + at;
+            return found;
+        }
+        found.before += __shfl_sync(ALL_LANES, sum, 31);
     }
-    u64 bits = ((u64)x1 << 32 | x0) >> 11;
-    return (double)bits * (1.0 / 9007199254740992.0);
+    return found;
 }
-extern "C" __global__ void sample(const store* logits, const u32* places, u32* tokens, float* values, u32 rows, u32 vocab,
-                                  float scale, u32 greedy, u32 top_k, double top_p, u32 key_low, u32 key_high, u32 purpose, u32 step) {
-    if (threadIdx.x > 0) return;
-    logits += (u64)blockIdx.x * vocab;
-    float u = (float)uniform(key_low, key_high, purpose, step, places[2 * blockIdx.x], places[2 * blockIdx.x + 1]);
-    float largest = -INFINITY_F; u32 best = 0;
-    for (u32 i = 0; i < vocab; i++) if (to_float(logits[i]) * scale > largest) largest = to_float(logits[i]) * scale, best = i;
-    float sum = 0, weighted = 0;
-    for (u32 i = 0; i < vocab; i++) { float z = to_float(logits[i]) * scale - largest, e = expf(z); sum += e; weighted += e > 0 ? e * z : 0; }
-    float log_total = logf(sum), cumulative = 0; u32 at = best;
-    if (!greedy) for (u32 i = 0; i < vocab; i++) { float p = expf(to_float(logits[i]) * scale - largest - log_total); if (p > 0) { cumulative += p; at = i; if (cumulative > u) break; } }
-    tokens[blockIdx.x] = at;
-    values[2 * blockIdx.x] = to_float(logits[at]) * scale - largest - log_total;
-    values[2 * blockIdx.x + 1] = log_total - weighted / sum;
+
+// A number with as many bits as the logit, ordered as the logits are; −0 and 0 are equal.
+__device__ __forceinline__ u32 key_of(float x) {
+    u32 bits = __float_as_uint(x + 0.0f);
+    u32 key = bits >> 31 ? ~bits : bits | 0x80000000u;
+    return key >> (32 - 8 * sizeof(store));
+}
+
+// The tokens that are kept: those with larger keys, and of those with this key the ones up to the index `last`.
+struct Cut {
+    u32 key, last;
+
+    __device__ __forceinline__ bool keeps(float x, u32 index) const {
+        u32 own = key_of(x);
+        return own > key || (own == key && index <= last);
+    }
+
+    // What both keep.
+    __device__ __forceinline__ Cut and_also(Cut other) const {
+        bool tighter = other.key > key || (other.key == key && other.last < last);
+        return tighter ? other : *this;
+    }
+};
+
+#define DIGIT_BITS 11
+#define DIGITS (1 << DIGIT_BITS)
+
+// Sums of 64 bits, each in two halves, since shared memory has no atomic addition of 64 bits.
+struct Histogram {
+    u32 *low, *high;
+
+    __device__ __forceinline__ void add(u32 digit, u64 weight) const {
+        u32 part = (u32)weight;
+        u32 carry = atomicAdd(&low[digit], part) + part < part;
+        u32 rest = (u32)(weight >> 32) + carry;
+        if (rest != 0) atomicAdd(&high[digit], rest);
+    }
+
+    __device__ __forceinline__ u64 sum(u32 digit) const { return (u64)high[digit] << 32 | low[digit]; }
+};
+
+// Keeps tokens in descending order of their logits, ties in ascending order of their indices, until the sum of weight(logit) exceeds
+// threshold_of(sum of all); every token if it never does. row is (vocab).
+template <class W, class F>
+__device__ Cut select(const store* row, u32 vocab, Histogram histogram, W weight, F threshold_of) {
+    u32 prefix = 0;
+    u64 threshold = 0;
+    for (u32 known = 0, bits = 8 * sizeof(store); known < bits; known += DIGIT_BITS) {
+        // What of the key is not known yet, and what of that comes after this digit.
+        u32 unknown = bits - known, after = unknown > DIGIT_BITS ? unknown - DIGIT_BITS : 0;
+        u32 mask = (1u << (unknown - after)) - 1;
+        __syncthreads();
+        for (u32 i = threadIdx.x; i < DIGITS; i += blockDim.x) histogram.low[i] = histogram.high[i] = 0;
+        __syncthreads();
+        visit_row<false>(row, vocab, [&](auto& x, auto) {
+            for (float z : x) {
+                u32 key = key_of(z);
+                if (known == 0 || key >> unknown == prefix) histogram.add(key >> after & mask, weight(z));
+            }
+        });
+        __syncthreads();
+        auto threshold_here = [&](u64 total) { return known == 0 ? threshold_of(total) : threshold; };
+        Crossing digit = first_crossing(mask + 1, [&](u32 i) { return histogram.sum(mask - i); }, threshold_here);
+        if (digit.index > mask) return {0, vocab};
+        prefix = prefix << (unknown - after) | (mask - digit.index);
+        threshold = digit.threshold - digit.before;
+    }
+    auto tied = [&](u32 i) {
+        float z = to_float(row[i]);
+        return key_of(z) == prefix ? weight(z) : 0;
+    };
+    return {prefix, first_crossing(vocab, tied, [&](u64) { return threshold; }).index};
+}
+
+// logits are (rows, vocab), places (rows, 2) the sequence and the number of the token to draw, tokens (rows), values (rows, 2) its
+// log-probability and the entropy, of the distribution drawn from. One block for each row. vocab is below 2²⁴.
+extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, const u32* places, u32* tokens, float* values,
+                                                          u32 rows, u32 vocab, float scale, u32 greedy, u32 top_k, double top_p,
+                                                          u32 key_low, u32 key_high, u32 purpose, u32 step) {
+    SHARED(u32, low, DIGITS);
+    SHARED(u32, high, DIGITS);
+    const store* row = logits + (u64)blockIdx.x * vocab;
+    float k = scale * LOG2_E;
+    Softmax softmax = {LOWEST, 0.0f, 0.0f};
+    visit_row<false>(row, vocab, [&](auto& x, auto) { softmax.add(x, k); });
+    softmax = softmax.over_block(k);
+    float largest = softmax.max;
+    // 0 for −∞ and for NaN.
+    auto mass = [&](float x) {
+        float e = exp2_approx((x - largest) * k);
+        return e > 0.0f ? (u64)(e * UNIT) : 0;
+    };
+
+    u32 token;
+    if (greedy) {
+        auto is_largest = [&](u32 i) { return (u64)(to_float(row[i]) == largest); };
+        token = first_crossing(vocab, is_largest, [](u64) { return (u64)0; }).index;
+    } else {
+        Cut cut = {0, vocab};
+        Histogram histogram = {low, high};
+        // First by number, then by probability: both keep the most probable tokens, so what both keep is the shorter of two lists.
+#pragma unroll 1
+        for (u32 by_mass = 0; by_mass < 2; by_mass++) {
+            if (by_mass ? top_p >= 1.0 : top_k == 0 || top_k >= vocab) continue;
+            auto weight = [&](float x) { return by_mass ? mass(x) : 1; };
+            // Sums are integers: they are at least `wanted` where they exceed what is one less.
+            auto threshold_of = [&](u64 total) {
+                u64 wanted = by_mass ? (u64)ceil(top_p * (double)total) : top_k;
+                return wanted > 0 ? wanted - 1 : 0;
+            };
+            cut = cut.and_also(select(row, vocab, histogram, weight, threshold_of));
+        }
+        if (cut.key > 0) {
+            softmax = {LOWEST, 0.0f, 0.0f};
+            visit_row<false>(row, vocab, [&](auto& x, auto at) {
+                const u32 n = sizeof(x) / sizeof(float);
+#pragma unroll
+                for (u32 i = 0; i < n; i++) x[i] = cut.keeps(x[i], at.at(i)) ? x[i] : -INFINITY_F;
+                softmax.add(x, k);
+            });
+            softmax = softmax.over_block(k);
+        }
+        // The 53 bits as a fraction of 2⁶⁴.
+        u64 u = random_bits(key_low, key_high, purpose, step, places[2 * blockIdx.x], places[2 * blockIdx.x + 1]) << 11;
+        auto kept = [&](u32 i) {
+            float x = to_float(row[i]);
+            return cut.keeps(x, i) ? mass(x) : 0;
+        };
+        token = first_crossing(vocab, kept, [&](u64 total) { return __umul64hi(u, total); }).index;
+    }
+    // Without a finite logit there is nothing to draw; the values are NaN.
+    if (token == vocab) token = 0;
+    if (threadIdx.x == 0) {
+        tokens[blockIdx.x] = token;
+        values[2 * blockIdx.x] = softmax.log_prob(to_float(row[token]), scale);
+        values[2 * blockIdx.x + 1] = softmax.entropy();
+    }
 }

@@ -451,8 +451,8 @@ impl Backend for CudaBackend {
         };
         let [b1, b2] = [step.beta1, step.beta2].map(|beta| beta as f32);
         let keep = (1.0 - step.learning_rate * step.weight_decay) as f32;
-        let rate = (step.learning_rate / (1.0 - step.beta1.powf(step.time as f64))) as f32;
-        let root = (1.0 - step.beta2.powf(step.time as f64)).sqrt() as f32;
+        let rate = (step.learning_rate / (1.0 - libm::pow(step.beta1, step.time as f64))) as f32;
+        let root = (1.0 - libm::pow(step.beta2, step.time as f64)).sqrt() as f32;
         let (eps, scale) = (step.eps as f32, step.grad_scale as f32);
         let result = launch::adamw(&self.device, target, copy, g, m, v, len, b1, b2, keep, rate, root, eps, scale);
         p.master = master;

@@ -90,6 +90,8 @@ fn options(unit: Unit, architecture: i32) -> Vec<String> {
         format!("--gpu-architecture=compute_{architecture}"),
         format!("--fmad={}", unit.storage == Storage::Bf16),
         "--std=c++17".to_owned(),
+        // A lambda whose parameters are `auto` says nowhere else that it is of the device.
+        "--device-as-default-execution-space".to_owned(),
         "--extra-device-vectorization".to_owned(),
     ]
 }

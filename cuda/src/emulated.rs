@@ -117,6 +117,8 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
     let output = cache::temporary(&library);
     let mut command = Command::new(&compiler);
     command.args(FLAGS).args(&options.flags).arg("-I").arg(&headers).arg(&source).args(extra).arg("-o").arg(&output);
+    // The runtime of a sanitizer, which is for this process: it would slow the compiler down.
+    command.env_remove("LD_PRELOAD");
     let result = command
         .output()
         .map_err(|error| Error::NoCompiler { command: compiler.clone(), message: error.to_string() })?;

@@ -596,18 +596,18 @@ kernels! {
     "log_prob.cu" log_prob(
         read store logits[rows * vocab], read index targets[rows], write f32 log_prob[rows], write f32 log_sum_exp[rows],
         write f32 entropy[rows]; rows: u32, vocab: u32, scale: f32
-    ) on Grid::rows(rows, row_threads(vocab));
+    ) on Grid::rows(rows, row_threads(vocab).min(256));
     /// Logits become the gradient of d_log_prob·log p.
     "log_prob.cu" log_prob_backward(
         write store logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows];
         rows: u32, vocab: u32, scale: f32
-    ) on Grid::rows(rows, row_threads(vocab));
+    ) on Grid::rows(rows, row_threads(vocab).min(256));
     /// A token of each row with its (log p, entropy); `places` are (sequence, token).
     "sample.cu" sample(
         read store logits[rows * vocab], read index places[2 * rows], change index tokens[rows], write f32 values[2 * rows];
         rows: u32, vocab: u32, scale: f32, greedy: u32, top_k: u32, top_p: f64, key_low: u32, key_high: u32, purpose: u32,
         step: u32
-    ) on Grid::rows(rows, row_threads(vocab));
+    ) on Grid::rows(rows, row_threads(vocab).min(512));
 
     /// One step; `copy` gets p as it is stored for products.
     "adamw.cu" adamw(
@@ -728,15 +728,28 @@ kernels! {
         blocks: u32, heads: u32, kv_heads: u32, head_dim: u32
     ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::bytes(tile::query_gradient_rows(head_dim), head_dim, qkv)),
         variant tile::columns(head_dim);
-    /// The keys' and values' part of d_qkv, overwritten. followers[starts[s] .. starts[s + 1]] are the spans whose prefix is in span s.
+    /// The keys' and values' part of d_qkv, overwritten, or parts of it: `parts` as in [`tile::KeyParts`].
+    /// followers[starts[s] .. starts[s + 1]] are the spans whose prefix is in span s.
     "attention_backward.cu" attention_backward_key_value(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
         read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
-        read index tiles[2 * blocks], read index starts[count + 1], read index followers[0],
-        write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, count: u32, blocks: u32, heads: u32,
-        kv_heads: u32, head_dim: u32
+        read index parts[7 * blocks], read index starts[count + 1], read index followers[0],
+        write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim], write f32 partial[slots * kv_heads * tile::ROWS * 2 * head_dim];
+        rows: u32, count: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32, head_dim: u32
     ) on Grid::table(blocks, kv_heads, tile::THREADS)
-        .with_shared(tile::bytes(tile::key_value_gradient_rows(head_dim), head_dim, qkv)), variant tile::columns(head_dim);
+        .with_shared(tile::bytes(tile::KEY_VALUE_GRADIENT_ROWS, head_dim, qkv)), variant tile::columns(head_dim);
+    /// The sums of those parts.
+    "attention_backward.cu" merge_gradients(
+        read f32 partial[slots * kv_heads * tile::ROWS * 2 * head_dim], read index spans[4 * span_count],
+        read index merges[4 * count], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, span_count: u32,
+        count: u32, slots: u32, heads: u32, kv_heads: u32, head_dim: u32
+    ) on Grid::table(count * 16, kv_heads, 128);
+
+    /// a·bᵀ, and that times b.
+    #[cfg(test)]
+    "tile_products.cu" tile_products(
+        read store a[64 * 48], read store b[32 * 48], write f32 by_rows[64 * 32], write f32 product[64 * 48];
+    ) on Grid::rows(1, tile::THREADS);
 
     /// Keys and values of each row to its slot of the cache.
     "decode_attention.cu" cache_store(

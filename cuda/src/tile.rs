@@ -52,9 +52,7 @@ pub(crate) const fn query_gradient_rows(head_dim: usize) -> usize {
 }
 
 /// Rows of all tiles of a block of `attention_backward_key_value`: keys, values, queries, their d_out.
-pub(crate) const fn key_value_gradient_rows(head_dim: usize) -> usize {
-    2 * ROWS + 2 * if head_dim > 128 { 16 } else { 32 }
-}
+pub(crate) const KEY_VALUE_GRADIENT_ROWS: usize = 2 * ROWS + 2 * 32;
 
 /// Rows of all tiles of a block of `cached_attention`: queries, and keys and values of four warps.
 pub(crate) const fn cached_rows(head_dim: usize) -> usize {
@@ -97,15 +95,17 @@ pub(crate) fn narrow(span: &Span) -> [u32; 4] {
     [span.start, span.len, span.prefix_start, span.prefix_len].map(|x| x as u32)
 }
 
-/// (span, first row in it) of every [`ROWS`] rows, those that attend to the most rows first: the longest work starts earliest.
-pub(crate) fn of_queries(layout: &Layout) -> Vec<u32> {
-    sorted(layout, |i, first| layout.spans[i].prefix_len + first)
+/// Every [`ROWS`] rows: their span and the first of them in it.
+fn tiles(layout: &Layout) -> impl Iterator<Item = (usize, usize)> {
+    let of_span = |(i, span): (usize, &Span)| (0..span.len).step_by(ROWS).map(move |first| (i, first));
+    layout.spans.iter().enumerate().flat_map(of_span)
 }
 
-/// (span, first row in it) of every [`ROWS`] rows, those that the most rows attend to first.
-pub(crate) fn of_keys(layout: &Layout, followers: &[Vec<u32>]) -> Vec<u32> {
-    let following = |i: usize| followers[i].iter().map(|&i| layout.spans[i as usize].len).sum::<usize>();
-    sorted(layout, |i, first| layout.spans[i].len - first + following(i))
+/// (span, first row in it) of every tile, those that attend to the most rows first: the longest work starts earliest.
+pub(crate) fn of_queries(layout: &Layout) -> Vec<u32> {
+    let mut tiles: Vec<(usize, usize)> = tiles(layout).collect();
+    tiles.sort_by_key(|&(i, first)| std::cmp::Reverse(layout.spans[i].prefix_len + first));
+    tiles.iter().flat_map(|&(i, first)| [i as u32, first as u32]).collect()
 }
 
 /// For each span those that have it, or a part of it, as their prefix.
@@ -121,10 +121,104 @@ pub(crate) fn followers(layout: &Layout) -> Vec<Vec<u32>> {
     lists
 }
 
-/// Tiles in descending order of work.
-fn sorted(layout: &Layout, work: impl Fn(usize, usize) -> usize) -> Vec<u32> {
-    let of_span = |(i, span): (usize, &Span)| (0..span.len).step_by(ROWS).map(move |first| (i, first));
-    let mut tiles: Vec<(usize, usize)> = layout.spans.iter().enumerate().flat_map(of_span).collect();
-    tiles.sort_by_key(|&(i, first)| std::cmp::Reverse(work(i, first)));
-    tiles.iter().flat_map(|&(i, first)| [i as u32, first as u32]).collect()
+/// The work of `attention_backward_key_value`: each tile of keys is one part, or where too many queries see it one for each head of
+/// the group and each stretch of sources, which are the tile's own span and its followers. What is a part depends on a group's spans
+/// alone, and so do its bits.
+#[derive(Debug, Default)]
+pub(crate) struct KeyParts {
+    /// Span, first row in it, first and last head of the group, first and last source, and 0 or 1 + slot, of each block; those with
+    /// the most queries first.
+    pub(crate) parts: Vec<u32>,
+    /// (span, first row in it, first slot, slots) of each tile of several parts.
+    pub(crate) merges: Vec<u32>,
+    pub(crate) slots: usize,
+}
+
+impl KeyParts {
+    /// Queries of all heads that one block takes without help.
+    const WHOLE: usize = 8192;
+    /// Queries of one head at which a part of a tile ends.
+    const ENOUGH: usize = 1024;
+
+    pub(crate) fn of(layout: &Layout, followers: &[Vec<u32>], heads: Heads) -> Self {
+        let group = heads.heads / heads.kv_heads;
+        let mut all = Self::default();
+        let mut parts: Vec<(usize, [usize; 7])> = Vec::new();
+        for (span, first) in tiles(layout) {
+            let mut sources = vec![layout.spans[span].len - first];
+            sources.extend(followers[span].iter().map(|&i| layout.spans[i as usize].len));
+            let queries = sources.iter().sum::<usize>() * group;
+            if queries <= Self::WHOLE {
+                parts.push((queries, [span, first, 0, group, 0, sources.len(), 0]));
+                continue;
+            }
+            let slot = all.slots;
+            for head in 0..group {
+                let mut from = 0;
+                while from < sources.len() {
+                    let (mut to, mut queries) = (from, 0);
+                    while to < sources.len() && queries < Self::ENOUGH {
+                        queries += sources[to];
+                        to += 1;
+                    }
+                    all.slots += 1;
+                    parts.push((queries, [span, first, head, head + 1, from, to, all.slots]));
+                    from = to;
+                }
+            }
+            all.merges.extend([span, first, slot, all.slots - slot].map(|x| x as u32));
+        }
+        parts.sort_by_key(|&(queries, _)| std::cmp::Reverse(queries));
+        all.parts = parts.iter().flat_map(|(_, part)| part.map(|x| x as u32)).collect();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flowrl_core::backend::{Backend, Role};
+
+    use crate::launch::tile_products;
+    use crate::{CudaBackend, EmulatorOptions, Precision, Schedule};
+
+    /// Whole numbers so small that every precision holds them, in an order without symmetries.
+    fn whole(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * i * 7 + i * seed + i / 5) % 5) as f32 - 2.0).collect()
+    }
+
+    fn products_are_exact(device: &CudaBackend) {
+        let (a, b) = (whole(64 * 48, 3), whole(32 * 48, 8));
+        let stored = |values: &[f32]| {
+            let mut buffer = device.zeros_for(Role::Activation, values.len()).unwrap();
+            device.write(&mut buffer, 0, values).unwrap();
+            buffer
+        };
+        let (mut by_rows, mut product) = (device.zeros(64 * 32).unwrap(), device.zeros(64 * 48).unwrap());
+        tile_products(&device.device, &stored(&a), &stored(&b), &mut by_rows, &mut product).unwrap();
+        let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>();
+        let want: Vec<f32> = a.chunks(48).flat_map(|a| b.chunks(48).map(move |b| dot(a, b))).collect();
+        let column = |j: usize| b.iter().skip(j).step_by(48).copied().collect::<Vec<_>>();
+        let want_product: Vec<f32> =
+            want.chunks(32).flat_map(|row| (0..48).map(|j| dot(row, &column(j))).collect::<Vec<_>>()).collect();
+        assert!(want.iter().all(|x| x.abs() <= 256.0), "bf16 holds whole numbers up to 256");
+        for (got, want) in [(by_rows, want), (product, want_product)] {
+            let mut numbers = vec![0.0; want.len()];
+            device.read(&got, 0, &mut numbers).unwrap();
+            assert_eq!(numbers, want);
+        }
+    }
+
+    #[test]
+    fn products_of_tiles_are_exact() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(5)] {
+                let options = EmulatorOptions { schedule, threads: 1, ..EmulatorOptions::default() };
+                products_are_exact(&CudaBackend::emulated(options, precision));
+            }
+            match CudaBackend::new(0, precision) {
+                Ok(device) => products_are_exact(&device),
+                Err(error) => println!("skipped, no GPU: {error}"),
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::backend::check_index;
 use crate::buffer::{Buffer, Index};
 use crate::error::Error;
 use crate::launch;
-use crate::tile::{self, Parts};
+use crate::tile::{self, KeyParts, Parts};
 use crate::unit::Storage;
 
 impl CudaBackend {
@@ -199,7 +199,9 @@ impl TransformerBackend for CudaBackend {
         let tiles = self.index(&tile::of_queries(layout))?;
         let (count, blocks, rows) = (layout.spans.len(), tiles.host.len() / 2, layout.rows());
         let lists = tile::followers(layout);
-        let key_tiles = self.index(&tile::of_keys(layout, &lists))?;
+        let work = KeyParts::of(layout, &lists, heads);
+        let (parts, merges) = (self.index(&work.parts)?, self.index(&work.merges)?);
+        let (part_count, merge_count, slots) = (work.parts.len() / 7, work.merges.len() / 4, work.slots);
         // Where each span's followers start in the list of all, and that list.
         let mut starts = vec![0];
         for list in &lists {
@@ -208,6 +210,7 @@ impl TransformerBackend for CudaBackend {
         let (starts, followers) = (self.index(&starts)?, self.index(&lists.concat())?);
         let Heads { heads, kv_heads, head_dim } = heads;
         let mut inner = self.zeros(rows * heads)?;
+        let mut partial = self.zeros(slots * kv_heads * tile::ROWS * 2 * head_dim)?;
         launch::attention_inner(device, out, d_out, &mut inner, rows * heads, head_dim)?;
         launch::attention_backward_query(
             device,
@@ -232,13 +235,32 @@ impl TransformerBackend for CudaBackend {
             d_out,
             &inner,
             &spans,
-            &key_tiles,
+            &parts,
             &starts,
             &followers,
             d_qkv,
+            &mut partial,
             rows,
             count,
-            blocks,
+            part_count,
+            slots,
+            heads,
+            kv_heads,
+            head_dim,
+        )?;
+        if merge_count == 0 {
+            return Ok(());
+        }
+        launch::merge_gradients(
+            device,
+            &partial,
+            &spans,
+            &merges,
+            d_qkv,
+            rows,
+            count,
+            merge_count,
+            slots,
             heads,
             kv_heads,
             head_dim,

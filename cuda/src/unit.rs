@@ -47,22 +47,24 @@ impl Storage {
     }
 }
 
+/// What stands before every kernel file.
 const COMMON: &str = include_str!("../kernels/common.cuh");
 
-/// Lists kernel files by name, with their text.
+/// Lists files of the folder `kernels` by name, with their text.
 macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../kernels/", $name)))),*];
+    ($list:ident: $($name:literal),* $(,)?) => {
+        const $list: &[(&str, &str)] = &[$(($name, include_str!(concat!("../kernels/", $name)))),*];
     };
 }
 
-files! {
+files! { FILES:
     "adamw.cu",
     "attention.cu",
     "attention_backward.cu",
     "baseline.cu",
     "column_sum.cu",
     "decode_attention.cu",
+    "dropout.cu",
     "embed.cu",
     "fill.cu",
     "gelu.cu",
@@ -79,8 +81,14 @@ files! {
     "trajectory_balance.cu",
 }
 
-/// What kernel files include by a line of its own, beside what all share.
-const HEADERS: &[(&str, &str)] = &[("tile.cuh", include_str!("../kernels/tile.cuh"))];
+// What kernel files include by a line of its own, beside what stands before all of them.
+files! { HEADERS: "philox.cuh", "softmax.cuh", "tile.cuh" }
+
+/// Kernels that only tests use.
+#[cfg(test)]
+const TEST_FILES: &[(&str, &str)] = &[("tile_products.cu", include_str!("../tests/kernels/tile_products.cu"))];
+#[cfg(not(test))]
+const TEST_FILES: &[(&str, &str)] = &[];
 
 /// One kernel file for one storage type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,7 +111,12 @@ impl Unit {
 
     /// The whole text: storage type, what all files share, the file.
     pub(crate) fn source(self) -> String {
-        let text = FILES.iter().find(|(name, _)| *name == self.file).expect("a kernel names a listed file").1;
+        let text = FILES
+            .iter()
+            .chain(TEST_FILES)
+            .find(|(name, _)| *name == self.file)
+            .expect("a kernel names a listed file")
+            .1;
         let include = |text: String, (name, header): &(&str, &str)| {
             let after = format!("#line 1 \"{name}\"\n{header}\n#line 1 \"{}\"\n", self.file);
             text.replace(&format!("#include \"{name}\"\n"), &after)

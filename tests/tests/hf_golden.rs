@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flowrl_core::backend::{Backend, CpuBackend, Sampler};
+use flowrl_core::backend::{CpuBackend, Sampler};
 use flowrl_core::optim::AdamW;
 use flowrl_core::policy::{Model, Policy, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};

@@ -4,8 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::say;
-
 /// Runs the command. The exit status is 0 where a GPU can train, 1 elsewhere.
 ///
 /// # Errors
@@ -16,9 +14,9 @@ pub fn run(json: bool) -> Result<ExitCode> {
     if json {
         let mut value = serde_json::to_value(&report)?;
         value["can_train"] = report.can_train().into();
-        say!("{value}");
+        crate::say!("{value}");
     } else {
-        say!("{report}");
+        crate::say!("{report}");
     }
     Ok(if report.can_train() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,0 +1,304 @@
+//! Log-probabilities of tokens and their gradient.
+
+mod common;
+
+use common::{Tolerance, assert_close, bits, normals, numbers, stored};
+use flowrl_core::backend::{Backend, BackendError, CpuBackend, ErrorKind, Role, SampleKeys, Sampler};
+use flowrl_core::random::{Purpose, Stream};
+use flowrl_cuda::{Precision, Schedule};
+use flowrl_lm::backend::TransformerBackend;
+
+/// Rows and columns: odd ones, less than a 16-byte load, more than one round of a block, and that of Qwen.
+const SHAPES: [(usize, usize); 9] =
+    [(1, 1), (2, 1), (37, 31), (2, 33), (1937, 33), (37, 127), (37, 1000), (2, 20_011), (2, 151_936)];
+
+/// The results on a device, and the oracle's for the logits as they are stored.
+struct Outcome {
+    log_prob: Vec<f64>,
+    log_sum_exp: Vec<f64>,
+    entropy: Vec<f64>,
+}
+
+/// Numbers behind what an operation may use.
+const PADDING: usize = 5;
+
+fn padded(values: &[f32]) -> Vec<f32> {
+    [values, &[f32::NAN; PADDING]].concat()
+}
+
+fn forward<B: Backend<Real = f32>>(
+    device: &B,
+    logits: &B::Buffer,
+    targets: &[u32],
+    vocab: usize,
+    temperature: f64,
+) -> Outcome {
+    let rows = targets.len();
+    let targets = device.index(targets).unwrap();
+    let [mut log_prob, mut log_sum_exp, mut entropy] =
+        [(); 3].map(|()| device.upload(&padded(&vec![9.0; rows])).unwrap());
+    device
+        .log_prob(logits, &targets, (rows, vocab), temperature, &mut log_prob, &mut log_sum_exp, &mut entropy)
+        .unwrap();
+    let [log_prob, log_sum_exp, entropy] = [log_prob, log_sum_exp, entropy].map(|buffer| {
+        let mut all = numbers(device, &buffer);
+        assert!(all.split_off(rows).iter().all(|x| x.is_nan()), "something was written behind the rows");
+        all
+    });
+    Outcome { log_prob, log_sum_exp, entropy }
+}
+
+fn oracle(logits: &[f64], targets: &[u32], vocab: usize, temperature: f64) -> Outcome {
+    let cpu = CpuBackend::<f64>::reference();
+    let rows = targets.len();
+    let [mut log_prob, mut log_sum_exp, mut entropy] = [(); 3].map(|()| vec![0.0; rows]);
+    let (logits, targets) = (logits.to_vec(), targets.to_vec());
+    cpu.log_prob(&logits, &targets, (rows, vocab), temperature, &mut log_prob, &mut log_sum_exp, &mut entropy).unwrap();
+    Outcome { log_prob, log_sum_exp, entropy }
+}
+
+/// Statistics are f32 whatever the logits are stored as: what is compared starts from the stored ones.
+fn assert_same(what: &str, got: &Outcome, want: &Outcome) {
+    assert_close(&format!("{what}, log p"), &got.log_prob, &want.log_prob, Tolerance::F32);
+    assert_close(&format!("{what}, log Σ exp"), &got.log_sum_exp, &want.log_sum_exp, Tolerance::F32);
+    assert_close(&format!("{what}, entropy"), &got.entropy, &want.entropy, Tolerance { relative: 2e-5, bf16: false });
+}
+
+/// Logits, stored with poison behind them, and a target for each row.
+fn case<B: Backend<Real = f32>>(device: &B, (rows, vocab): (usize, usize)) -> (B::Buffer, Vec<f64>, Vec<u32>) {
+    let values: Vec<f32> = normals(3, rows * vocab).iter().map(|x| 3.0 * x).collect();
+    let (buffer, mut kept) = stored(device, Role::Activation, &padded(&values));
+    kept.truncate(rows * vocab);
+    (buffer, kept, (0..rows).map(|r| (r * 7919 % vocab) as u32).collect())
+}
+
+fn forward_matches<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    for shape in SHAPES {
+        for temperature in [1.0, 0.7] {
+            let (logits, kept, targets) = case(device, shape);
+            let got = forward(device, &logits, &targets, shape.1, temperature);
+            assert_same(&format!("{shape:?}"), &got, &oracle(&kept, &targets, shape.1, temperature));
+        }
+    }
+}
+
+/// No element is further from the truth than the truth as the device stores it, but for 1e-5 of the largest.
+#[track_caller]
+fn assert_rounded_once<B: Backend<Real = f32>>(device: &B, what: &str, got: &[f64], want: &[f64]) {
+    let narrow: Vec<f32> = want.iter().map(|x| *x as f32).collect();
+    let (_, naive) = stored(device, Role::Activation, &narrow);
+    let largest = want.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+    for (i, ((got, want), naive)) in got.iter().zip(want).zip(&naive).enumerate() {
+        let allowed = (naive - want).abs() + 1e-5 * largest;
+        assert!((got - want).abs() <= allowed, "{what}[{i}]: got {got}, want {want}, rounded {naive}");
+    }
+}
+
+fn backward_matches<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    let cpu = CpuBackend::<f64>::reference();
+    for (rows, vocab) in SHAPES {
+        let temperature = 1.5;
+        let (mut logits, mut want, targets) = case(device, (rows, vocab));
+        // A coefficient of its own for each row, every fourth of them 0.
+        let mut coefficients = normals(4, rows);
+        coefficients.iter_mut().skip(3).step_by(4).for_each(|c| *c = 0.0);
+        let total = oracle(&want, &targets, vocab, temperature).log_sum_exp;
+        let total_f32: Vec<f32> = total.iter().map(|x| *x as f32).collect();
+        let index = device.index(&targets).unwrap();
+        let [total_on, coefficients_on] = [&total_f32, &coefficients].map(|x| device.upload(&padded(x)).unwrap());
+        device.log_prob_backward(&mut logits, &index, (rows, vocab), temperature, &total_on, &coefficients_on).unwrap();
+        let coefficients: Vec<f64> = coefficients.into_iter().map(f64::from).collect();
+        cpu.log_prob_backward(&mut want, &targets, (rows, vocab), temperature, &total, &coefficients).unwrap();
+        let mut got = numbers(device, &logits);
+        let behind = got.split_off(rows * vocab);
+        assert!(behind.iter().all(|x| x.is_nan()), "{behind:?} behind the logits");
+        // By row, so that a row of small elements has a tolerance of its own.
+        for (r, (got, want)) in got.chunks(vocab).zip(want.chunks(vocab)).enumerate() {
+            assert_rounded_once(device, &format!("({rows}, {vocab}) row {r}"), got, want);
+            assert!(coefficients[r] != 0.0 || got.iter().all(|x| *x == 0.0), "row {r} has no gradient");
+        }
+    }
+}
+
+/// p(target) close to 1, where 1 − p is the smaller the more the target is learned: its gradient keeps its bits.
+fn confident_targets_keep_their_gradient<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance) {
+    let vocab = 1000;
+    for p in [0.9, 0.99, 0.999, 1.0 - 1e-6] {
+        let target = 613;
+        let mut values = vec![0.0_f32; vocab];
+        values[target] = (p / (1.0 - p) * (vocab - 1) as f64).ln() as f32;
+        let (mut logits, kept) = stored(device, Role::Activation, &values);
+        let targets = [target as u32];
+        let got = forward(device, &logits, &targets, vocab, 1.0);
+        let want = oracle(&kept, &targets, vocab, 1.0);
+        // Both are close to 0, as differences of numbers that are not.
+        assert!((got.log_prob[0] - want.log_prob[0]).abs() < 2e-6, "log {p} is {}", got.log_prob[0]);
+        assert!((got.entropy[0] - want.entropy[0]).abs() < 5e-6, "p = {p}: entropy {}", got.entropy[0]);
+        let total = device.upload(&[got.log_sum_exp[0] as f32]).unwrap();
+        let (index, one) = (device.index(&targets).unwrap(), device.upload(&[1.0]).unwrap());
+        device.log_prob_backward(&mut logits, &index, (1, vocab), 1.0, &total, &one).unwrap();
+        let (got, want) = (numbers(device, &logits)[target], -want.log_prob[0].exp_m1());
+        let error = (got / want - 1.0).abs();
+        let allowed = if tolerance.bf16 { 1.0 / 256.0 + 1e-5 } else { 1e-5 };
+        assert!(error < allowed, "1 − p = {want}, gradient {got}, relative error {error}");
+    }
+}
+
+/// Rows that stress the sums: huge logits, equal ones, some that cannot be drawn, the largest in any place.
+fn extreme_rows<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    for vocab in [33, 1000, 20_011] {
+        let noise = normals(5, vocab);
+        let with = |place: usize, x: f32| {
+            let mut row = noise.clone();
+            row[place] = x;
+            row
+        };
+        let masked = |keep: usize| (0..vocab).map(move |i| if i % keep == 1 { 1.5 } else { f32::NEG_INFINITY });
+        let rows: Vec<Vec<f32>> = vec![
+            noise.iter().map(|x| 1e4 * x.signum() + x).collect(),
+            vec![-1e4; vocab],
+            vec![1e4; vocab],
+            vec![0.0; vocab],
+            with(0, 1e4),
+            with(vocab - 1, 60.0),
+            with(vocab / 2, -1e4),
+            masked(3).collect(),
+            masked(vocab).collect(),
+        ];
+        let targets: Vec<u32> = rows.iter().map(|_| 1).collect();
+        let (logits, kept) = stored(device, Role::Activation, &rows.concat());
+        let got = forward(device, &logits, &targets, vocab, 1.0);
+        let want = oracle(&kept, &targets, vocab, 1.0);
+        // Each row by itself: 1e4 in one row allows nothing in another.
+        for r in 0..rows.len() {
+            let one = |o: &Outcome| Outcome {
+                log_prob: vec![o.log_prob[r]],
+                log_sum_exp: vec![o.log_sum_exp[r]],
+                // Of a certain token the entropy is 0, whose relative error says nothing.
+                entropy: vec![1.0 + o.entropy[r]],
+            };
+            assert_same(&format!("vocab {vocab}, row {r}"), &one(&got), &one(&want));
+        }
+        assert_eq!(got.log_prob[8], 0.0, "the one token that can be drawn is certain");
+    }
+}
+
+/// A target that cannot be drawn, NaN, ∞, and nothing to draw.
+fn what_is_not_a_number_stays_visible<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    let vocab = 1000;
+    for place in [0, 500, 999] {
+        for (bad, all) in [(f32::NAN, false), (f32::INFINITY, false), (f32::NEG_INFINITY, true)] {
+            let mut values = if all { vec![bad; vocab] } else { normals(6, vocab) };
+            values[place] = bad;
+            let (logits, _) = stored(device, Role::Activation, &[values, normals(7, vocab)].concat());
+            let got = forward(device, &logits, &[3, 3], vocab, 1.0);
+            for (what, x) in [("log p", &got.log_prob), ("log Σ exp", &got.log_sum_exp), ("entropy", &got.entropy)] {
+                assert!(x[0].is_nan(), "{what} {} of a row with {bad} at {place}, everywhere: {all}", x[0]);
+                assert!(x[1].is_finite(), "{what} of the row behind it");
+            }
+        }
+    }
+    let mut values = normals(6, vocab);
+    values[3] = f32::NEG_INFINITY;
+    let (logits, _) = stored(device, Role::Activation, &values);
+    let got = forward(device, &logits, &[3], vocab, 1.0);
+    assert_eq!(got.log_prob[0], f64::NEG_INFINITY);
+    assert!(got.entropy[0].is_finite());
+}
+
+/// The bits of a row depend neither on the run nor on the row's place in the batch, aligned or not.
+fn same_bits_wherever_a_row_is<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    let (vocab, copies) = (5003, 9);
+    let row: Vec<f32> = normals(8, vocab);
+    let run = || {
+        let (mut logits, _) = stored(device, Role::Activation, &row.repeat(copies));
+        let targets = vec![17; copies];
+        let got = forward(device, &logits, &targets, vocab, 0.8);
+        let total: Vec<f32> = got.log_sum_exp.iter().map(|x| *x as f32).collect();
+        let (index, total) = (device.index(&targets).unwrap(), device.upload(&total).unwrap());
+        let ones = device.upload(&vec![1.0; copies]).unwrap();
+        device.log_prob_backward(&mut logits, &index, (copies, vocab), 0.8, &total, &ones).unwrap();
+        (got, bits(device, &logits))
+    };
+    let ((first, first_gradient), (second, second_gradient)) = (run(), run());
+    assert_eq!(first_gradient, second_gradient);
+    assert_eq!((&first.log_prob, &first.entropy), (&second.log_prob, &second.entropy));
+    for r in 1..copies {
+        assert_eq!((first.log_prob[0], first.entropy[0]), (first.log_prob[r], first.entropy[r]), "row {r}");
+        assert_eq!(first_gradient[..vocab], first_gradient[r * vocab..(r + 1) * vocab], "gradient of row {r}");
+    }
+}
+
+/// Elements of the last row lie behind the reach of 32 bits where there are enough rows: a GPU's part of the test has them.
+fn last_row_of<B: Backend<Real = f32>>(device: &B, rows: usize) {
+    let vocab = 151_936;
+    let start = (rows - 1) * vocab;
+    let (one_row, mut want) = stored(device, Role::Activation, &normals(9, vocab));
+    let mut values = vec![0.0; vocab];
+    device.read(&one_row, 0, &mut values).unwrap();
+    let mut logits = device.zeros_for(Role::Activation, rows * vocab).unwrap();
+    device.write(&mut logits, start, &values).unwrap();
+
+    let targets = vec![151_000; rows];
+    let got = forward(device, &logits, &targets, vocab, 1.0);
+    let expected = oracle(&want, &targets[..1], vocab, 1.0);
+    assert_close("log p", &got.log_prob[rows - 1..], &expected.log_prob, Tolerance::F32);
+    assert_close("log p of equal logits", &got.log_prob[..1], &[-(vocab as f64).ln()], Tolerance::F32);
+
+    let largest = (0..vocab).fold(0, |best, i| if want[i] > want[best] { i } else { best });
+    let places = vec![0; rows];
+    let keys = SampleKeys { stream: Stream::new(1, Purpose::Sample), step: 0, sequence: &places, token: &places };
+    let (mut tokens, mut log_prob, mut entropy) = (vec![0; rows], vec![0.0; rows], vec![0.0; rows]);
+    device.sample(&logits, (rows, vocab), &Sampler::GREEDY, keys, &mut tokens, &mut log_prob, &mut entropy).unwrap();
+    assert_eq!((tokens[0], tokens[rows - 1] as usize), (0, largest));
+
+    let total: Vec<f32> = got.log_sum_exp.iter().map(|x| *x as f32).collect();
+    let mut coefficients = vec![0.0; rows];
+    coefficients[rows - 1] = 1.0;
+    let (index, total, coefficients) =
+        (device.index(&targets).unwrap(), device.upload(&total).unwrap(), device.upload(&coefficients).unwrap());
+    device.log_prob_backward(&mut logits, &index, (rows, vocab), 1.0, &total, &coefficients).unwrap();
+    let cpu = CpuBackend::<f64>::reference();
+    cpu.log_prob_backward(&mut want, &targets, (1, vocab), 1.0, &expected.log_sum_exp, &vec![1.0]).unwrap();
+    device.read(&logits, start, &mut values).unwrap();
+    let gradient: Vec<f64> = values.iter().copied().map(f64::from).collect();
+    assert_rounded_once(device, "gradient", &gradient, &want);
+}
+
+#[test]
+fn last_row_of_three_in_the_emulator() {
+    last_row_of(&common::emulated(Precision::Bf16, Schedule::Forward), 3);
+}
+
+/// 16 384 rows of Qwen's vocabulary: 2.5·10⁹ elements, 5 GB.
+#[test]
+fn last_row_beyond_32_bits_on_a_gpu() {
+    match common::gpu(Precision::Bf16) {
+        Ok(device) => last_row_of(&device, 16_384),
+        Err(error) => println!("skipped, no GPU: {error}"),
+    }
+}
+
+fn errors<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    let logits = device.zeros_for(Role::Activation, 20).unwrap();
+    let [mut a, mut b, mut c] = [(); 3].map(|()| device.zeros(4).unwrap());
+    let mut kind = |targets: &[u32], shape| {
+        let targets = device.index(targets).unwrap();
+        device.log_prob(&logits, &targets, shape, 1.0, &mut a, &mut b, &mut c).err().map(|error| error.kind())
+    };
+    assert_eq!(kind(&[0, 1, 2, 4], (4, 5)), None);
+    assert_eq!(kind(&[0, 1, 2, 5], (4, 5)), Some(ErrorKind::Index));
+    assert_eq!(kind(&[0, 1, 2], (4, 5)), Some(ErrorKind::Shape));
+    assert_eq!(kind(&[0, 1, 2, 4], (4, 6)), Some(ErrorKind::Shape));
+    assert_eq!(kind(&[0; 5], (5, 4)), Some(ErrorKind::Shape));
+}
+
+on_every_device!(
+    forward_matches,
+    backward_matches,
+    confident_targets_keep_their_gradient,
+    extreme_rows,
+    what_is_not_a_number_stays_visible,
+    same_bits_wherever_a_row_is,
+    errors,
+);
