@@ -146,7 +146,8 @@ template <u32 D, u32 N> __device__ __forceinline__ void add_product_of_rows(floa
     u32 lane = threadIdx.x % 32;
     a += lane % 16 * Stride<D>::ROW + lane / 16 * 8;
     b += (lane % 8 + lane / 16 * 8) * Stride<D>::ROW + lane / 8 % 2 * 8;
-#pragma unroll
+    // Not all at once: what is loaded ahead takes registers.
+#pragma unroll 4
     for (u32 k = 0; k < D; k += 16) {
         u32 x[4], y[4];
         load_matrices<false>(x, a + k);
