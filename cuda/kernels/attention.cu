@@ -1,6 +1,7 @@
 // Causal attention over packed spans, out = softmax(q·kᵀ/√d)·v, each span attending to its prefix and causally to itself. Scores
 // are held one tile of keys at a time (Dao et al., FlashAttention, arXiv 2205.14135).
 #include "tile.cuh"
+#include "spans.cuh"
 
 // One tile of queries of one head. Tiles start with their span, so no row's sums depend on what else is packed.
 template <u32 D, u32 KEYS>

@@ -3,6 +3,7 @@
 // queries that see them (Dao, FlashAttention-2, arXiv 2307.08691), in a fixed order. A prompt's keys are seen by so many queries that
 // several blocks share the work; their sums are added in a fixed order, too.
 #include "tile.cuh"
+#include "spans.cuh"
 
 // inner = d_out·out of each row and head, a warp for each. out and d_out are (pairs, head_dim), inner (pairs).
 extern "C" __global__ void attention_inner(const store* out, const store* d_out, float* inner, u64 pairs, u32 head_dim) {

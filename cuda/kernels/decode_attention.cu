@@ -2,6 +2,7 @@
 // so that few rows with long contexts still fill a GPU and no row's sums depend on the batch. A block reads its part once for all
 // query heads that share it: they are the rows of its tile.
 #include "tile.cuh"
+#include "spans.cuh"
 
 const u32 PART_KEYS = 256;
 const u32 WARPS = TILE_THREADS / 32;

@@ -177,6 +177,7 @@ impl KeyParts {
 #[cfg(test)]
 mod tests {
     use flowrl_core::backend::{Backend, Role};
+    use flowrl_lm::backend::Heads;
 
     use crate::launch::tile_products;
     use crate::{CudaBackend, EmulatorOptions, Precision, Schedule};
@@ -205,6 +206,15 @@ mod tests {
             let mut numbers = vec![0.0; want.len()];
             device.read(&got, 0, &mut numbers).unwrap();
             assert_eq!(numbers, want);
+        }
+    }
+
+    #[test]
+    fn heads_that_no_kernel_takes_are_refused() {
+        let heads = |heads, kv_heads, head_dim| super::check(Heads { heads, kv_heads, head_dim });
+        assert!(heads(6, 3, 2).is_ok() && heads(1, 1, 256).is_ok());
+        for refused in [heads(6, 0, 2), heads(6, 4, 2), heads(6, 3, 0), heads(6, 3, 31), heads(6, 3, 258)] {
+            assert!(refused.is_err());
         }
     }
 

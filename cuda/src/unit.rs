@@ -82,7 +82,7 @@ files! { FILES:
 }
 
 // What kernel files include by a line of its own, beside what stands before all of them.
-files! { HEADERS: "philox.cuh", "softmax.cuh", "tile.cuh" }
+files! { HEADERS: "philox.cuh", "softmax.cuh", "spans.cuh", "tile.cuh" }
 
 /// Kernels that only tests use.
 #[cfg(test)]
@@ -117,11 +117,15 @@ impl Unit {
             .find(|(name, _)| *name == self.file)
             .expect("a kernel names a listed file")
             .1;
-        let include = |text: String, (name, header): &(&str, &str)| {
-            let after = format!("#line 1 \"{name}\"\n{header}\n#line 1 \"{}\"\n", self.file);
-            text.replace(&format!("#include \"{name}\"\n"), &after)
+        // Line numbers are those of the files.
+        let with_header = |(i, line): (usize, &str)| {
+            let named = |(name, _): &&(&str, &str)| line == format!("#include \"{name}\"");
+            HEADERS.iter().find(named).map_or_else(
+                || format!("{line}\n"),
+                |(name, header)| format!("#line 1 \"{name}\"\n{header}\n#line {} \"{}\"\n", i + 2, self.file),
+            )
         };
-        let text = HEADERS.iter().fold(text.to_owned(), include);
+        let text: String = text.lines().enumerate().map(with_header).collect();
         let define = if self.storage == Storage::Bf16 { "#define STORE_BF16\n" } else { "" };
         format!("{define}#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"{}\"\n{text}", self.file)
     }

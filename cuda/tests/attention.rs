@@ -39,7 +39,7 @@ fn cases() -> Vec<(Heads, Layout)> {
 
 /// Products of bf16 probabilities: each is rounded by up to 2⁻⁹ of itself before it weighs a value.
 fn rounded(tolerance: Tolerance) -> Tolerance {
-    Tolerance { relative: if tolerance.bf16 { 1.0 / 256.0 } else { tolerance.relative }, ..tolerance }
+    Tolerance { relative: if tolerance.bf16 { 1.0 / 512.0 } else { tolerance.relative }, ..tolerance }
 }
 
 /// Activations with NaN behind them.
