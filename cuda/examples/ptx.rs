@@ -5,7 +5,13 @@ use std::path::Path;
 
 use flowrl_cuda::Precision;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> std::process::ExitCode {
+    let Err(error) = write() else { return std::process::ExitCode::SUCCESS };
+    eprintln!("{error}");
+    std::process::ExitCode::FAILURE
+}
+
+fn write() -> Result<(), Box<dyn std::error::Error>> {
     let mut words = std::env::args().skip(1);
     let folder = words.next().ok_or("wanted: FOLDER ARCHITECTURE..., such as target/kernels 80 90")?;
     std::fs::create_dir_all(&folder)?;

@@ -63,7 +63,7 @@ __device__ __forceinline__ void attend(const store* qkv, const u32* spans, const
 
 // qkv is (rows, (heads + 2·kv_heads)·head_dim), spans (count, 4), tiles (blocks, 2) of a span and the first of up to 64 rows in it,
 // out (rows, heads·head_dim), log_sum_exp (rows, heads) of natural logarithms. Grid (blocks, heads); head_dim at most 64.
-extern "C" __global__ void __launch_bounds__(128) attention_64(const store* qkv, const u32* spans, const u32* tiles, store* out,
+extern "C" __global__ void __launch_bounds__(128, 3) attention_64(const store* qkv, const u32* spans, const u32* tiles, store* out,
                                                                float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
                                                                u32 kv_heads, u32 head_dim) {
     if (head_dim <= 16) attend<16, 64>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);

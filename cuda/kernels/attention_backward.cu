@@ -117,8 +117,13 @@ extern "C" __global__ void __launch_bounds__(128)
     query_gradient<256, 32>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
 }
 
-// Columns of dk and dv that fit into registers: plain sums need more of them beside than tensor cores do.
-const u32 HELD_COLUMNS = 32 * Wide<store>::COUNT / 2;
+// Columns of dk and dv that fit into registers, and queries of a tile where heads are wide. Plain sums need more registers beside than
+// tensor cores do, and for sm_100 the compiler keeps more addresses in them, and would spill with the tiles of sm_90.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+const u32 HELD_COLUMNS = 64, WIDE_QUERIES = 16;
+#else
+const u32 HELD_COLUMNS = 32 * Wide<store>::COUNT / 2, WIDE_QUERIES = 32;
+#endif
 
 // What a block adds up for a tile of keys, the numbers of a part: the keys' span and the tile's first row in it, heads
 // [FIRST_HEAD, LAST_HEAD) of the group, sources [FIRST_SOURCE, LAST_SOURCE), of which 0 is the keys' own span and the others are its
@@ -247,7 +252,7 @@ extern "C" __global__ void __launch_bounds__(128, 2)
     attention_backward_key_value_128(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                      const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial,
                                      u32 rows, u32 count, u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
-    key_value_gradient<128, 32, HELD_COLUMNS>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
+    key_value_gradient<128, WIDE_QUERIES, HELD_COLUMNS>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
 }
 
 // The same for head_dim at most 256.
@@ -255,7 +260,7 @@ extern "C" __global__ void __launch_bounds__(128, 2)
     attention_backward_key_value_256(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                      const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial,
                                      u32 rows, u32 count, u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
-    key_value_gradient<256, 32, 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
+    key_value_gradient<256, WIDE_QUERIES, 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
 }
 
 // Keys whose sums are in parts: `merges` (count, 4) are a span, a tile's first row in it, its first slot and its number of slots, which

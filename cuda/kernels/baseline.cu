@@ -31,9 +31,8 @@ __device__ __forceinline__ Term token_term(u32 kind, Clip clip, double l, double
 
 // A block for each sequence. log_probs, ref_log_probs and old_log_probs (may be null) and d_log_probs are (tokens), offsets
 // (sequences + 1), the rest (sequences). kl_loss is the coefficient of k3 in the loss, kl_reward that of L − L_ref in the reward. A
-// token's term is divided by `divisor`, and by the length of its sequence where by_length. Four blocks fit a multiprocessor, so that 512
-// sequences run at once on 132.
-extern "C" __global__ void __launch_bounds__(256, 4)
+// token's term is divided by `divisor`, and by the length of its sequence where by_length.
+extern "C" __global__ void __launch_bounds__(256, 2)
     baseline(const float* log_probs, const float* ref_log_probs, const float* old_log_probs, const u32* offsets,
              const float* advantages, float* d_log_probs, float* d_log_z, float* used_log_z, float* residuals, float* weights,
              Measured* measured, u32 sequences, u32 tokens, u32 kind, double clip_low, double clip_high, double log_low,

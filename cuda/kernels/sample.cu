@@ -118,9 +118,11 @@ __device__ Cut select(const store* row, u32 vocab, Histogram histogram, W weight
         for (u32 i = threadIdx.x; i < DIGITS; i += blockDim.x) histogram.low[i] = histogram.high[i] = 0;
         __syncthreads();
         visit_row<false>(row, vocab, [&](auto& x, auto) {
-            for (float z : x) {
-                u32 key = key_of(z);
-                if (known == 0 || key >> unknown == prefix) histogram.add(key >> after & mask, weight(z));
+            const u32 n = sizeof(x) / sizeof(float);
+#pragma unroll
+            for (u32 i = 0; i < n; i++) {
+                u32 key = key_of(x[i]);
+                if (known == 0 || key >> unknown == prefix) histogram.add(key >> after & mask, weight(x[i]));
             }
         });
         __syncthreads();
