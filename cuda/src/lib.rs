@@ -1,4 +1,4 @@
-//! FlowRL on a GPU: hand-written CUDA kernels behind [`flowrl_core::backend::Backend`] and [`flowrl_lm::TransformerBackend`].
+//! FlowRL on a GPU: hand-written CUDA kernels behind [`flowrl_core::backend::Backend`] and [`flowrl_lm::backend::TransformerBackend`].
 //!
 //! Kernels are CUDA C++ in `kernels/`, compiled when they are first used: by NVRTC for a GPU, or by the system's C++ compiler for
 //! the emulator, which runs the same files on the CPU and checks what a GPU would not. Nothing of CUDA is needed to build.

@@ -34,7 +34,7 @@
 //!
 //! Log-probabilities and gradients are f32, sums double-precision in a fixed order: the same bits in every run, and the host's to
 //! rounding. Trajectory balance, in every variant, and all baselines run here. Sub-trajectory and detailed balance do not: their sums are
-//! recurrences from token to token, which leave a GPU idle; [`Backend::evaluate`](flowrl_core::backend::Backend::evaluate) computes them on the host.
+//! recurrences from token to token, which leave a GPU idle; [`Backend::evaluate`] computes them on the host.
 //!
 //! A number that is not finite is found on the device. Only then are the inputs read back, for the host to say which number it was.
 

@@ -1,0 +1,122 @@
+//! The training loop evaluates its objective on the policy's device.
+
+mod common;
+
+use common::{Tolerance, assert_close, emulated, normals};
+use flowrl_core::backend::{Backend, CpuBackend};
+use flowrl_core::objective::{BaselineKind, Objective, Preset};
+use flowrl_core::optim::AdamWStep;
+use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
+use flowrl_core::train::{Metrics, Rollouts, TrainError, TrainOptions, Trainer};
+use flowrl_cuda::{CudaBackend, EmulatorOptions, Error, Precision, Schedule};
+
+/// Log-probabilities that are given; keeps the gradient it gets.
+struct Given<B> {
+    backend: B,
+    log_probs: Vec<f32>,
+    gradient: Vec<f64>,
+}
+
+impl<B: Backend<Real = f32>> Policy for Given<B> {
+    type Backend = B;
+    type Error = B::Error;
+
+    fn backend(&self) -> &B {
+        &self.backend
+    }
+    fn width(&self) -> usize {
+        4
+    }
+    fn represent(&mut self, prompts: &[&[u32]], out: &mut B::Buffer) -> Result<(), B::Error> {
+        self.backend.write(out, 0, &normals(3, 4 * prompts.len()))
+    }
+    fn sample(&mut self, _: &SampleRequest<'_>) -> Result<Completions<f32>, B::Error> {
+        unreachable!("rollouts are given")
+    }
+    fn score(
+        &mut self,
+        _: &Sequences<'_>,
+        _: Model,
+        _: f64,
+        log_probs: &mut [f32],
+        entropies: &mut [f32],
+    ) -> Result<(), B::Error> {
+        entropies.fill(0.0);
+        log_probs.fill(-1.0);
+        Ok(())
+    }
+    fn forward(
+        &mut self,
+        sequences: &Sequences<'_>,
+        _: f64,
+        log_probs: &mut [f32],
+        entropies: &mut [f32],
+        representation: Option<&mut B::Buffer>,
+    ) -> Result<(), B::Error> {
+        entropies.fill(0.0);
+        log_probs.copy_from_slice(&self.log_probs);
+        representation.map_or(Ok(()), |out| self.represent(sequences.prompts, out))
+    }
+    fn backward(&mut self, d_log_probs: &[f32], _: Option<&B::Buffer>) -> Result<(), B::Error> {
+        self.gradient = d_log_probs.iter().map(|&d| f64::from(d)).collect();
+        Ok(())
+    }
+    fn grad_norm(&mut self) -> Result<f64, B::Error> {
+        Ok(1.0)
+    }
+    fn update(&mut self, _: &AdamWStep) -> Result<(), B::Error> {
+        Ok(())
+    }
+    fn zero_grad(&mut self) -> Result<(), B::Error> {
+        Ok(())
+    }
+}
+
+/// One step over four completions of two prompts: the gradient of each token, and the metrics.
+fn learn<B: Backend<Real = f32>>(
+    backend: B,
+    objective: Objective,
+) -> Result<(Vec<f64>, Metrics), TrainError<B::Error>> {
+    let log_probs: Vec<f32> = normals(1, 10).iter().map(|x| -x.abs()).collect();
+    let completions = Completions {
+        prompt_of: vec![0, 0, 1, 1],
+        offsets: vec![0, 3, 4, 9, 10],
+        tokens: vec![0; 10],
+        log_probs: log_probs.iter().zip(normals(2, 10)).map(|(l, x)| l + 0.1 * x).collect(),
+        entropies: vec![0.0; 10],
+        ended: vec![true; 4],
+    };
+    let rollouts = Rollouts {
+        prompt_numbers: vec![0, 1],
+        prompts: vec![vec![0], vec![1]],
+        completions,
+        rewards: vec![1.0, 0.0, 0.5, 0.25],
+        verdicts: vec![""; 4],
+    };
+    let mut policy = Given { backend, log_probs, gradient: Vec::new() };
+    let mut trainer = Trainer::new(&policy.backend, 4, objective, TrainOptions::default())?;
+    let metrics = trainer.learn(&mut policy, &rollouts)?;
+    Ok((policy.gradient, metrics))
+}
+
+#[test]
+fn a_step_is_that_of_the_cpu() {
+    for objective in [Objective::preset(Preset::VarGrad), Objective::baseline(BaselineKind::Grpo)] {
+        let (want, wanted) = learn(CpuBackend::<f32>::new(1), objective).unwrap();
+        let (got, metrics) = learn(emulated(Precision::F32, Schedule::Forward), objective).unwrap();
+        assert_close("gradient", &got, &want, Tolerance::F32);
+        for ((name, got), (wanted_name, want)) in metrics.into_iter().zip(wanted) {
+            assert_eq!(name, wanted_name);
+            assert!((got - want).abs() <= 1e-6 * want.abs().max(1e-3), "{name}: got {got}, want {want}");
+        }
+    }
+}
+
+/// Without a network no kernel but the objective's runs: where those do not compile, a step fails.
+#[test]
+fn a_step_needs_the_kernels() {
+    let flags = vec!["-this-is-no-option".to_owned()];
+    let device = CudaBackend::emulated(EmulatorOptions { flags, ..EmulatorOptions::default() }, Precision::F32);
+    let error = learn(device, Objective::preset(Preset::VarGrad)).expect_err("nothing compiles");
+    assert!(matches!(error, TrainError::Policy(Error::Compile { .. })), "{error}");
+}
