@@ -6,7 +6,7 @@ use anyhow::Result;
 use toml::Value;
 
 use crate::config::{Config, TaskKind};
-use crate::device::DeviceName;
+use crate::device::{DeviceName, Precision};
 
 /// Flags that make up a configuration: defaults < `--config` < `--set` < the other flags.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -44,6 +44,9 @@ pub struct ConfigArgs {
     /// Where a language model runs: cpu, cuda, cuda:N or emulated; without it, cpu
     #[arg(long, value_name = "NAME")]
     pub device: Option<DeviceName>,
+    /// How activations and weights are stored on the device; without it, bf16 on a GPU and f32 elsewhere
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub precision: Option<Precision>,
 }
 
 impl ConfigArgs {
@@ -93,6 +96,9 @@ impl ConfigArgs {
         }
         if let Some(device) = self.device {
             push("train.device", Value::String(device.into()));
+        }
+        if let Some(precision) = self.precision {
+            push("train.precision", Value::try_from(precision)?);
         }
         Config::load(self.config.as_deref().or(base), &settings)
     }

@@ -67,7 +67,7 @@ fn a_run_on_the_emulator_resumes_to_the_same_bits() {
     let job = |name: &str, steps: &str| {
         let mut words = JOB.to_vec();
         words[2] = steps;
-        words.extend([name, "--device", "emulated", "--set", "run.save_every=1", "--set", "train.precision=bf16"]);
+        words.extend([name, "--device", "emulated", "--set", "run.save_every=1", "--precision", "bf16"]);
         words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()
     };
     let run = |words: &[String]| ok(&words.iter().map(String::as_str).collect::<Vec<_>>(), path);

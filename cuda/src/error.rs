@@ -42,7 +42,7 @@ pub enum Error {
     },
     /// The device has no memory left.
     #[error(
-        "the device has {free} bytes of memory left, {wanted} are needed; a smaller train.micro_batch, or train.keep = \"inputs\", needs less"
+        "the device has {free} bytes of memory left, {wanted} are needed; a smaller train.micro_batch, or model.recompute = true, needs less"
     )]
     OutOfMemory {
         /// Bytes asked for.

@@ -229,8 +229,8 @@ pub trait TransformerBackend: Backend + Clone {
         heads: Heads,
         cache: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// Attention of one new row per span, whose last row is that new one: `spans` address rows of the cache. Gives the same bits
-    /// as [`TransformerBackend::attention`] over the whole sequence.
+    /// Attention of one new row per span, whose last row is that new one: `spans` address rows of the cache. Gives what
+    /// [`TransformerBackend::attention`] gives over the whole sequence: on the CPU the same bits.
     fn cached_attention(
         &self,
         qkv: &Self::Buffer,
