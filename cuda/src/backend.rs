@@ -56,6 +56,7 @@ impl CudaBackend {
         probe()?;
         let open = |error| Error::Driver { operation: format!("open GPU {ordinal}"), message: format!("{error:?}") };
         let context = CudaContext::new(ordinal).map_err(open)?;
+        launch::keep_freed_memory(&context);
         Self::with_stream(context.new_stream().map_err(open)?, precision)
     }
 

@@ -11,7 +11,9 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
 use cudarc::cublaslt::{self, sys as lt};
-use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DriverError};
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DriverError,
+};
 use cudarc::nvrtc;
 use flowrl_core::backend::{CpuError, check_len};
 
@@ -106,6 +108,19 @@ impl Drop for Block {
 
 fn driver(operation: &str) -> impl Fn(DriverError) -> Error {
     move |error| Error::Driver { operation: operation.to_owned(), message: format!("{error:?}") }
+}
+
+/// Lets the driver keep what is freed for the next allocation, instead of giving it back to the system whenever the stream is waited for.
+/// Where a GPU has no such pool there is nothing to keep.
+pub(crate) fn keep_freed_memory(context: &CudaContext) {
+    use cudarc::driver::result::{device, mem_pool};
+    use cudarc::driver::sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD as THRESHOLD;
+    let mut everything = u64::MAX;
+    // SAFETY: the device is that of a live context, its pool lives as long, and the attribute is a number of 64 bits.
+    let _ = unsafe {
+        device::get_default_mem_pool(context.cu_device())
+            .and_then(|pool| mem_pool::set_attribute(pool, THRESHOLD, (&raw mut everything).cast()))
+    };
 }
 
 impl Device {
