@@ -47,6 +47,9 @@ pub struct CudaBackend {
     pub(crate) logits: usize,
 }
 
+/// The first compute capability with bf16 in its tensor cores and with asynchronous copies.
+const OLDEST: (i32, i32) = (8, 0);
+
 impl CudaBackend {
     /// The GPU of this number, from 0, with a stream of its own.
     ///
@@ -70,6 +73,12 @@ impl CudaBackend {
     /// As for [`CudaBackend::new`].
     pub fn with_stream(stream: Arc<CudaStream>, precision: Precision) -> Result<Self, Error> {
         probe()?;
+        let capability = stream.context().compute_capability().unwrap_or_default();
+        if capability < OLDEST {
+            let ((major, minor), (least, _)) = (capability, OLDEST);
+            let message = format!("its compute capability is {major}.{minor}, but must be {least}.0 or more (Ampere)");
+            return Err(Error::Driver { operation: "use this GPU".to_owned(), message });
+        }
         // An eighth of the memory: the logits of a whole micro-batch, if it is no larger.
         let total = stream.context().mem_get_info().map_or(0, |(_, total)| total);
         let logits = (total / 8 / precision.storage().bytes()).max(flowrl_lm::backend::LOGITS);
@@ -174,7 +183,7 @@ pub(crate) fn row_threads(columns: usize) -> u32 {
         0..=64 => 32,
         65..=512 => 128,
         513..=8192 => 256,
-        _ => 1024,
+        _ => 512,
     }
 }
 

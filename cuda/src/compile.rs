@@ -71,7 +71,9 @@ fn ptx(unit: Unit, capability: (i32, i32)) -> Result<String, Error> {
     })
 }
 
+/// With the warnings as comments, in ASCII: drivers refuse other characters even there.
 fn with_warnings(ptx: String, log: &str) -> String {
+    let log = log.replace(|c: char| !c.is_ascii(), "?");
     log.lines().filter(|line| !line.trim().is_empty()).fold(ptx, |text, line| {
         let end = if text.ends_with('\n') { "" } else { "\n" };
         format!("{text}{end}{}{line}\n", CompiledKernels::WARNING)
@@ -132,6 +134,6 @@ mod tests {
     #[test]
     fn warnings_end_the_text() {
         assert_eq!(with_warnings("ptx\n".to_owned(), "\n"), "ptx\n");
-        assert_eq!(with_warnings("ptx".to_owned(), "a\n\nb\n"), "ptx\n// NVRTC: a\n// NVRTC: b\n");
+        assert_eq!(with_warnings("ptx".to_owned(), "a\n\nb ≤ c\n"), "ptx\n// NVRTC: a\n// NVRTC: b ? c\n");
     }
 }

@@ -155,11 +155,12 @@ impl Device {
     /// Copies `source` to `target[offset..]`, which is long enough.
     pub(crate) fn write(&self, target: &mut Memory, offset: usize, source: &[u8]) -> Result<(), Error> {
         match (self, target) {
-            (Self::Nvidia(gpu), Memory::Nvidia(target)) => {
+            _ if source.is_empty() => Ok(()),
+            (Self::Nvidia(gpu), Memory::Nvidia(target)) if gpu.owns(target) => {
                 let mut target = target.slice_mut(offset..offset + source.len());
                 gpu.stream.memcpy_htod(source, &mut target).map_err(driver("copy to the device"))
             }
-            (_, Memory::Emulated(target)) => {
+            (Self::Emulated(_), Memory::Emulated(target)) => {
                 target.as_mut_slice()[offset..offset + source.len()].copy_from_slice(source);
                 Ok(())
             }
@@ -170,12 +171,13 @@ impl Device {
     /// Copies `source[offset..]` to all of `target`.
     pub(crate) fn read(&self, source: &Memory, offset: usize, target: &mut [u8]) -> Result<(), Error> {
         match (self, source) {
-            (Self::Nvidia(gpu), Memory::Nvidia(source)) => {
+            _ if target.is_empty() => Ok(()),
+            (Self::Nvidia(gpu), Memory::Nvidia(source)) if gpu.owns(source) => {
                 let source = source.slice(offset..offset + target.len());
                 let copied = gpu.stream.memcpy_dtoh(&source, target);
                 copied.and_then(|()| gpu.stream.synchronize()).map_err(driver("copy from the device"))
             }
-            (_, Memory::Emulated(source)) => {
+            (Self::Emulated(_), Memory::Emulated(source)) => {
                 target.copy_from_slice(&source.as_slice()[offset..offset + target.len()]);
                 Ok(())
             }
@@ -186,11 +188,15 @@ impl Device {
     /// Copies the first `bytes` bytes.
     pub(crate) fn copy(&self, target: &mut Memory, source: &Memory, bytes: usize) -> Result<(), Error> {
         match (self, target, source) {
-            (Self::Nvidia(gpu), Memory::Nvidia(target), Memory::Nvidia(source)) => gpu
-                .stream
-                .memcpy_dtod(&source.slice(..bytes), &mut target.slice_mut(..bytes))
-                .map_err(driver("copy on the device")),
-            (_, Memory::Emulated(target), Memory::Emulated(source)) => {
+            _ if bytes == 0 => Ok(()),
+            (Self::Nvidia(gpu), Memory::Nvidia(target), Memory::Nvidia(source))
+                if gpu.owns(target) && gpu.owns(source) =>
+            {
+                gpu.stream
+                    .memcpy_dtod(&source.slice(..bytes), &mut target.slice_mut(..bytes))
+                    .map_err(driver("copy on the device"))
+            }
+            (Self::Emulated(_), Memory::Emulated(target), Memory::Emulated(source)) => {
                 target.as_mut_slice()[..bytes].copy_from_slice(&source.as_slice()[..bytes]);
                 Ok(())
             }
@@ -201,10 +207,11 @@ impl Device {
     /// Sets the first `bytes` bytes to 0.
     pub(crate) fn clear(&self, target: &mut Memory, bytes: usize) -> Result<(), Error> {
         match (self, target) {
-            (Self::Nvidia(gpu), Memory::Nvidia(target)) => {
+            _ if bytes == 0 => Ok(()),
+            (Self::Nvidia(gpu), Memory::Nvidia(target)) if gpu.owns(target) => {
                 gpu.stream.memset_zeros(&mut target.slice_mut(..bytes)).map_err(driver("clear memory"))
             }
-            (_, Memory::Emulated(target)) => {
+            (Self::Emulated(_), Memory::Emulated(target)) => {
                 target.as_mut_slice()[..bytes].fill(0);
                 Ok(())
             }
@@ -249,9 +256,8 @@ impl Device {
             arguments.slots.iter().map(|slot| std::ptr::from_ref(slot).cast_mut().cast()).collect();
         match self {
             Self::Nvidia(gpu) => {
+                gpu.stream.context().bind_to_thread().map_err(driver("use the device"))?;
                 let function = gpu.function(unit, kernel, grid.shared)?;
-                let context = gpu.stream.context();
-                context.bind_to_thread().map_err(driver("use the device"))?;
                 let [x, y] = grid.blocks;
                 // SAFETY: the caller vouches for the arguments; the function and the stream are of this context.
                 unsafe {
@@ -315,6 +321,12 @@ fn elsewhere() -> Error {
 }
 
 impl Nvidia {
+    /// Whether memory is used in the order of this stream. That of another has nothing that orders its use.
+    fn owns(&self, slice: &CudaSlice<u8>) -> bool {
+        let of = |stream: &CudaStream| (stream.cu_stream(), stream.context().cu_ctx());
+        of(slice.stream()) == of(&self.stream)
+    }
+
     fn function(&self, unit: Unit, kernel: &str, shared: u32) -> Result<CudaFunction, Error> {
         let mut modules = self.modules.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let module = match modules.get(&unit) {
@@ -330,7 +342,13 @@ impl Nvidia {
         // Above this a kernel has to ask for shared memory.
         if shared > 48 << 10 {
             use cudarc::driver::sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT;
-            function.set_attribute(LIMIT, shared as i32).map_err(driver("reserve shared memory"))?;
+            function.set_attribute(LIMIT, shared as i32).map_err(|error| Error::Driver {
+                operation: kernel.to_owned(),
+                message: format!(
+                    "{} KiB of shared memory were refused ({error:?}): GPUs other than those of data centres have less, and so has sm_80; --precision bf16 needs about half",
+                    shared >> 10
+                ),
+            })?;
         }
         Ok(function)
     }
@@ -454,7 +472,7 @@ impl<'a> Arguments<'a> {
 
     fn address(&mut self, memory: &'a Memory) -> Result<(), Error> {
         let address = match (self.device, memory) {
-            (Device::Nvidia(gpu), Memory::Nvidia(slice)) => slice.device_ptr(&gpu.stream).0,
+            (Device::Nvidia(gpu), Memory::Nvidia(slice)) if gpu.owns(slice) => slice.device_ptr(&gpu.stream).0,
             (Device::Emulated(_), Memory::Emulated(block)) => block.start.as_ptr() as u64,
             _ => return Err(elsewhere()),
         };
@@ -930,6 +948,13 @@ impl Device {
         let mut arguments = Arguments::new(self);
         arguments.check(product.a.name, Kind::store, a, 0)?;
         arguments.check(product.b.name, Kind::store, b, 0)?;
+        // Products of f32 are f32, those of bf16 either; cuBLASLt reads a bias as it writes the result.
+        if a.storage == Storage::F32 {
+            arguments.check(product.c, Kind::f32, c, 0)?;
+        }
+        if let Some(bias) = bias.filter(|bias| bias.storage != c.storage) {
+            return Err(Error::Storage { argument: "bias", got: bias.storage.name(), wanted: c.storage.name() });
+        }
         for memory in [Some(&a.memory), Some(&b.memory), bias.map(|bias| &bias.memory), Some(&c.memory)] {
             match memory {
                 Some(memory) => arguments.address(memory)?,

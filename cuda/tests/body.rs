@@ -299,4 +299,17 @@ fn sums_have_the_same_bits_in_every_schedule() {
     }
 }
 
+/// A product whose bias or result is stored otherwise than a GPU's library reads it is refused, by name.
+#[test]
+fn products_of_mixed_storage_are_refused() {
+    let device = common::emulated(flowrl_cuda::Precision::Bf16, flowrl_cuda::Schedule::Forward);
+    let shape = LinearShape { rows: 1, inputs: 2, outputs: 2 };
+    let half = |len| device.zeros_for(Role::Activation, len).unwrap();
+    let error = device.linear(&half(2), &half(4), Some(&device.zeros(2).unwrap()), &mut half(2), shape, false);
+    assert!(error.unwrap_err().to_string().contains("`bias` is stored as f32"));
+    let (x, w) = (device.zeros(2).unwrap(), device.zeros(4).unwrap());
+    let error = device.linear(&x, &w, None, &mut half(2), shape, false);
+    assert!(error.unwrap_err().to_string().contains("`y` is stored as bf16"));
+}
+
 on_every_device!(linear, embedding, rms_norm, qk_norm, rope, swiglu, means, sums_are_repeatable);
