@@ -4,7 +4,7 @@ mod common;
 
 use common::batches::{Owned, evaluate};
 use flowrl_core::backend::{Backend, ObjectiveError};
-use flowrl_core::objective::{Balance, BaselineKind, FlowRl, Objective, Preset, Totals};
+use flowrl_core::objective::{Balance, BaselineKind, Diagnostics, FlowRl, Objective, Preset, Totals};
 use flowrl_cuda::objective::{DeviceBatch, DeviceGradients, DeviceSequences};
 use flowrl_cuda::{CudaBackend, Error, Precision, Schedule};
 
@@ -75,6 +75,60 @@ fn buffers_on_the_device() {
             let got = [&gradients.d_log_z, &gradients.log_z, &gradients.residuals, &gradients.weights];
             assert_eq!(got.map(|buffer| read(buffer, 4)).to_vec(), want[3..], "{name}");
             assert_eq!(diagnostics.metrics().map(|(_, x)| x.to_bits()).collect::<Vec<_>>(), wanted, "{name}");
+        }
+    }
+}
+
+/// Gradients of two batches before the metrics of the first: the bits of evaluating one after the other. A number that is not finite is
+/// said by the second half.
+#[test]
+fn gradients_before_diagnostics() {
+    for device in devices() {
+        let owned = [Owned::random(12, &[30, 0, 7, 12], 2), Owned::random(13, &[9, 4, 21], 1)];
+        let sequences = owned.each_ref().map(|o| DeviceSequences::new(&device, &o.offsets, &o.groups).unwrap());
+        let upload = |x: &Vec<f32>| device.upload(x).unwrap();
+        let given = owned.each_ref().map(|o| {
+            let of = |x: &Option<Vec<f32>>| upload(x.as_ref().unwrap());
+            let inputs = [upload(&o.advantages), upload(&o.log_probs), of(&o.ref_log_probs), of(&o.old_log_probs)];
+            (inputs, of(&o.log_z))
+        });
+        let batch = |i: usize| {
+            let ([advantages, log_probs, reference, old], log_z) = &given[i];
+            DeviceBatch {
+                sequences: &sequences[i],
+                advantages,
+                log_probs,
+                ref_log_probs: Some(reference),
+                old_log_probs: Some(old),
+                log_z: Some(log_z),
+            }
+        };
+        let gradients = || [0, 1].map(|i| DeviceGradients::new(&device, &sequences[i]).unwrap());
+        let numbers = |g: &DeviceGradients| {
+            [&g.d_log_probs, &g.d_log_z, &g.log_z, &g.residuals, &g.weights].map(|x| common::bits(&device, x))
+        };
+        for name in ["paper", "vargrad", "grpo"] {
+            let objective: Objective = name.parse().unwrap();
+            let totals = Totals { sequences: 8, tokens: 90 };
+            let (mut whole, mut halves) = (gradients(), gradients());
+            let bits = |d: Diagnostics| d.metrics().map(|(name, x)| (name, x.to_bits())).collect::<Vec<_>>();
+            let want = [0, 1].map(|i| device.device_evaluate(&objective, &batch(i), totals, &mut whole[i]).unwrap());
+            let want = want.map(bits);
+            for i in [0, 1] {
+                device.device_gradients(&objective, &batch(i), totals, &mut halves[i]).unwrap();
+            }
+            for i in [0, 1] {
+                assert_eq!(numbers(&halves[i]), numbers(&whole[i]), "{name}, batch {i}");
+                let got = device.device_diagnostics(&objective, &batch(i), totals, &halves[i]).unwrap();
+                assert_eq!(bits(got), want[i], "{name}, batch {i}");
+            }
+            assert_ne!(want[0], want[1], "{name}");
+
+            let infinite = device.upload(&[f32::INFINITY; 4]).unwrap();
+            let broken = DeviceBatch { advantages: &infinite, ..batch(0) };
+            device.device_gradients(&objective, &broken, totals, &mut halves[0]).unwrap();
+            let error = device.device_diagnostics(&objective, &broken, totals, &halves[0]).expect_err("infinite");
+            assert!(error.to_string().contains("`advantages` must be finite, but sequence 0"), "{error}");
         }
     }
 }
