@@ -35,7 +35,7 @@ impl Sizes {
             widths: &[896, 1536, 3584],
             batch: (512, 8192),
             model: model(151_936, 896, 24, heads, 4864),
-            updates: [texts(8, 8), texts(64, 1)],
+            updates: [texts(4, 8), texts(32, 1)],
         }
     }
 
