@@ -1,17 +1,17 @@
 """Sampling with a KV cache: generate.py MODEL [PROMPTS SAMPLES PROMPT_LENGTH NEW_TOKENS], by default 16 prompts of 14 tokens, 8
-samples each, 14 new tokens; log-probs kept. `PEER_DTYPE` is the type of weights and caches.
+samples each, 14 new tokens; log-probs kept.
 
 The prompts are read once and their cache is shared out to the samples; the caches are allocated once.
 """
 
 import torch
 
-from protocol import serve
-from qwen2 import Decoder, arguments, element_type
+from protocol import DTYPE, serve
+from qwen2 import Decoder, arguments
 
 shape, (PROMPTS, SAMPLES, PROMPT_LENGTH, NEW_TOKENS) = arguments(16, 8, 14, 14)
 B = PROMPTS * SAMPLES
-policy = Decoder(shape, PROMPT_LENGTH + NEW_TOKENS).to(element_type())
+policy = Decoder(shape, PROMPT_LENGTH + NEW_TOKENS).to(DTYPE)
 prompts = torch.randint(0, shape["vocab_size"], (PROMPTS, PROMPT_LENGTH))
 prompt_caches, caches = policy.new_caches(PROMPTS), policy.new_caches(B)
 tokens, logp = torch.zeros(B, NEW_TOKENS, dtype=torch.long), torch.zeros(B, NEW_TOKENS)

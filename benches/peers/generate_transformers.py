@@ -3,15 +3,15 @@
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from protocol import serve
-from qwen2 import arguments, element_type
+from protocol import DTYPE, serve
+from qwen2 import arguments
 
 shape, (PROMPTS, SAMPLES, PROMPT_LENGTH, NEW_TOKENS) = arguments(16, 8, 14, 14)
 shape.pop("model_type", None)
 policy = Qwen2ForCausalLM(Qwen2Config(**shape)).eval()
 # Not `to`, which would round the frequencies of the rotary embedding as well.
 for tensor in policy.parameters():
-    tensor.data = tensor.data.to(element_type())
+    tensor.data = tensor.data.to(DTYPE)
 prompts = torch.randint(0, shape["vocab_size"], (PROMPTS, PROMPT_LENGTH))
 attention_mask = torch.ones_like(prompts)
 

@@ -5,7 +5,8 @@ iteration and print its seconds, and `check` print numbers by which the driver s
 input ends it. Between runs it sleeps on standard input, so the other side of the comparison has the machine for itself.
 A case that cannot run here prints `absent` and why instead of `ready`.
 
-`PEER_DEVICE` is where tensors are made: `cpu`, or `cuda`.
+`PEER_DEVICE` is where tensors are made: `cpu`, or `cuda`. `PEER_DTYPE` is the type of weights, activations and logits in scripts that
+can do more than `float32`: that or `bfloat16`.
 """
 
 import os
@@ -16,6 +17,7 @@ import torch
 
 THREADS = int(os.environ.get("PEER_THREADS", "2"))
 DEVICE = os.environ.get("PEER_DEVICE", "cpu")
+DTYPE = getattr(torch, os.environ.get("PEER_DTYPE", "float32"))
 WARM_UP = 2
 
 

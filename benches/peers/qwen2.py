@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import sys
 
 import torch
@@ -21,11 +20,6 @@ def arguments(*sizes):
         with open(model, encoding="utf-8") as file:
             model = file.read()
     return json.loads(model), [int(word) for word in sys.argv[2:]] or sizes
-
-
-def element_type():
-    """The type of weights that `PEER_DTYPE` asks for, by default float32."""
-    return getattr(torch, os.environ.get("PEER_DTYPE", "float32"))
 
 
 def rotary_tables(length, head_dim, theta):

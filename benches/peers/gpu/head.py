@@ -1,6 +1,6 @@
 """Log-probs from hidden states, forward and backward: head.py MODE --rows N --width N --vocab N.
 
-log π of the chosen tokens from hidden states (rows, width) and the head (vocab, width), both bf16; gradients of both for an
+log π of the chosen tokens from hidden states (rows, width) and the head (vocab, width); gradients of both for an
 upstream gradient that differs from token to token. `liger` is its fused linear cross entropy with `reduction="none"`, the one of
 its operations that takes such a gradient, with weight gradients summed in float32; `liger-32` gives it 32 times the memory for
 its chunks.
@@ -10,11 +10,11 @@ import torch
 
 from case import arguments, token_log_probs
 from inputs import fingerprints, numbers, targets
-from protocol import absent, serve
+from protocol import DTYPE, absent, serve
 
 args = arguments(["eager", "compile", "liger", "liger-32"], "rows", "width", "vocab")
-hidden = numbers("hidden", (args.rows, args.width), 4.0, dtype=torch.bfloat16).requires_grad_()
-head = numbers("head", (args.vocab, args.width), 0.25, dtype=torch.bfloat16).requires_grad_()
+hidden = numbers("hidden", (args.rows, args.width), 4.0, dtype=DTYPE).requires_grad_()
+head = numbers("head", (args.vocab, args.width), 0.25, dtype=DTYPE).requires_grad_()
 chosen = targets(args.rows, args.vocab)
 upstream = numbers("upstream", (args.rows,), 1.0)
 

@@ -1,4 +1,4 @@
-"""Log-prob of the chosen token over [rows × vocab] logits in bf16: log_prob.py MODE --rows N --vocab N --backward 0|1.
+"""Log-prob of the chosen token over [rows × vocab] logits: log_prob.py MODE --rows N --vocab N --backward 0|1.
 
 With `--backward 1` the time is that of the gradient of the logits alone; the forward pass before it is not counted.
 """
@@ -7,10 +7,10 @@ import torch
 
 from case import arguments, token_log_probs
 from inputs import fingerprints, numbers, targets
-from protocol import serve
+from protocol import DTYPE, serve
 
 args = arguments(["eager", "compile"], "rows", "vocab", "backward")
-logits = numbers("logits", (args.rows, args.vocab), 8.0, dtype=torch.bfloat16)
+logits = numbers("logits", (args.rows, args.vocab), 8.0, dtype=DTYPE)
 chosen = targets(args.rows, args.vocab)
 upstream = numbers("upstream", (args.rows,), 1.0)
 log_probs = torch.compile(token_log_probs, dynamic=False) if args.mode == "compile" else token_log_probs

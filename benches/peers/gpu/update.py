@@ -1,7 +1,7 @@
 """An update of a Qwen2 model by transformers: update.py MODE --prompts N --samples N --prompt-length N --length N --model JSON.
 
 `samples` completions of each prompt: log-probs of the completions, the head at their positions only; backward for given
-∂loss/∂log π; AdamW. Weights, activations and gradients are bf16, AdamW is fused and works on a float32 copy of the weights, as
+∂loss/∂log π; AdamW. Weights, activations and gradients are of `PEER_DTYPE`, AdamW is fused and works on a float32 copy of the weights, as
 mixed precision in FSDP and Megatron does. Attention is PyTorch's `scaled_dot_product_attention` without a mask beyond the causal
 one, since no sequence is padded. `compile` compiles the model with its log-probs.
 """
@@ -13,7 +13,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from case import arguments, token_log_probs
 from inputs import fingerprints, numbers
-from protocol import DEVICE, serve
+from protocol import DEVICE, DTYPE, serve
 
 args = arguments(["eager", "compile"], "prompts", "samples", "prompt-length", "length", texts=["model"])
 count = args.prompts * args.samples
@@ -35,7 +35,7 @@ masters = []
 for name, tensor in tensors.items():
     masters.append(value(name, tensor.shape).clone())
     masters[-1].grad = torch.zeros_like(masters[-1])
-    tensor.data = masters[-1].to(torch.bfloat16)
+    tensor.data = masters[-1].to(DTYPE)
 optimiser = torch.optim.AdamW(masters, lr=1e-6, weight_decay=0.0, fused=True)
 
 token = lambda i: i * 31 % config.vocab_size

@@ -12,7 +12,7 @@ use crate::{Bench, Failure};
 
 pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     println!(
-        "light of sampling: 2 FLOP of a parameter and a token of a prompt at the rate of the products, and at that of the copy the bf16 weights once for\n\
+        "light of sampling: 2 FLOP of a parameter and a token of a prompt at the rate of the products, and at that of the copy the weights once for\n\
          every token of a completion, with the keys and values of all tokens before, a prompt's once.\n"
     );
     let (gpu, turns, dims) = (bench.gpu.clone(), bench.sizes.turns.min(5), bench.sizes.model.clone());
@@ -26,16 +26,17 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     let cached =
         (prompts * prompt_len) as f64 * len as f64 + sizes.completions() as f64 * (len * (len - 1)) as f64 / 2.0;
     let of_token = (2 * dims.layers * dims.heads.kv_heads * dims.heads.head_dim) as f64;
-    let light =
-        bench.rates.light(2.0 * matrices * (prompts * prompt_len) as f64, 2.0 * (all * len as f64 + of_token * cached));
+    let light = bench
+        .rates
+        .light(2.0 * matrices * (prompts * prompt_len) as f64, bench.width() * (all * len as f64 + of_token * cached));
     let peer = |name, script: &str| {
         let mut words = vec![script.to_owned(), config(&dims)];
         words.extend([prompts, samples, prompt_len, len].map(|size| size.to_string()));
-        Case::bf16(name, words)
+        Case::of(name, words)
     };
     let mut step = 0;
     Group {
-        title: format!("sampling: {prompts} x {samples}, {prompt_len} + {len} tokens"),
+        title: format!("sampling in {}: {prompts} x {samples}, {prompt_len} + {len} tokens", bench.dtype()),
         rows: vec![Row::new("ours".to_owned(), Amount::Tokens(sizes.scored() as f64), || {
             step += 1;
             policy.sample(&SampleRequest {

@@ -41,7 +41,7 @@ fn of_width(bench: &mut Bench, width: usize) -> Result<(), Failure> {
         |name, mode| Case::new(name, "gpu/head.py", mode, &[("rows", rows), ("width", width), ("vocab", vocab)], 1);
     let amount = Amount::Flops(flops(shape));
     Group {
-        title: format!("log-prob from hidden states, forward + backward, d = {width}"),
+        title: format!("log-prob from hidden states, forward + backward, d = {width}, {}", bench.dtype()),
         rows: vec![
             Row::new("its three products alone".to_owned(), amount, || {
                 let (products, logits) = &mut *shared.borrow_mut();

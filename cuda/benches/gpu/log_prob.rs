@@ -25,8 +25,8 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     gpu.log_prob_backward(&mut logits.borrow_mut(), &chosen, shape, 1.0, &log_sum_exp, &upstream)?;
     let backward = fingerprint_of(&gpu, &logits.borrow())?;
 
-    let bytes = 2.0 * elements as f64;
-    let copy = || Row::new(format!("device copy [{rows} x {vocab}] bf16"), Amount::Bytes(2.0 * bytes), restore);
+    let (bytes, dtype) = (bench.width() * elements as f64, bench.dtype());
+    let copy = || Row::new(format!("device copy [{rows} x {vocab}] {dtype}"), Amount::Bytes(2.0 * bytes), restore);
     let sizes = |backward| [("rows", rows), ("vocab", vocab), ("backward", backward)];
     let peers = |backward| {
         let case = |name, mode| Case::new(name, "gpu/log_prob.py", mode, &sizes(backward), 1);

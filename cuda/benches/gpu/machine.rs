@@ -48,13 +48,14 @@ pub(crate) fn describe(smoke: bool, peers: Option<&Peers>) -> Vec<(&'static str,
 pub(crate) struct Rates {
     /// Bytes a second, read and written, of a copy of the logits.
     pub(crate) copy: f64,
-    /// FLOP/s of the three products of the model's head in bf16, forward and backward.
+    /// FLOP/s of the three products of the model's head, forward and backward.
     pub(crate) products: f64,
     shape: LinearShape,
 }
 
 impl Rates {
-    pub(crate) fn measure(gpu: &CudaBackend, sizes: &Sizes) -> Result<Self, Failure> {
+    /// With elements of `width` bytes.
+    pub(crate) fn measure(gpu: &CudaBackend, width: f64, sizes: &Sizes) -> Result<Self, Failure> {
         let ((rows, vocab), d) = (sizes.logits, sizes.model.hidden);
         let shape = LinearShape { rows, inputs: d, outputs: vocab };
         let mut logits = numbers(gpu, Role::Activation, "logits", rows * vocab, 8.0)?;
@@ -63,7 +64,7 @@ impl Rates {
         drop(other);
         let mut products = Products::new(gpu, shape, Role::Activation)?;
         let products = seconds(gpu, sizes.turns, || products.run(gpu, &mut logits))?;
-        let bytes = 2.0 * 2.0 * (rows * vocab) as f64;
+        let bytes = 2.0 * width * (rows * vocab) as f64;
         Ok(Self { copy: bytes / copy, products: flops(shape) / products, shape })
     }
 
@@ -79,7 +80,7 @@ impl fmt::Display for Rates {
         let (copy, products) = (self.copy / 1e9, self.products / 1e12);
         write!(
             f,
-            "its own rates: a copy of [{rows} x {outputs}] bf16 {copy:.0} GB/s; the products [{rows} x {inputs}] [{inputs} x {outputs}] in bf16, \
+            "its own rates: a copy of [{rows} x {outputs}] {copy:.0} GB/s; the products [{rows} x {inputs}] [{inputs} x {outputs}], \
              forward and backward, {products:.1} TFLOP/s\n\
              of light: the share of these, or the time that a row's products and memory traffic need at these rates over its own"
         )
@@ -99,7 +100,7 @@ pub(crate) struct Products {
 }
 
 impl Products {
-    /// `role` says whether in bf16 or in f32.
+    /// `role` says in which precision.
     pub(crate) fn new(gpu: &CudaBackend, shape: LinearShape, role: Role) -> Result<Self, Failure> {
         let LinearShape { rows, inputs, outputs } = shape;
         Ok(Self {

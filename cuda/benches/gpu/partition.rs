@@ -12,8 +12,8 @@ use crate::peer::Case;
 use crate::{Bench, Failure};
 
 pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
-    let (gpu, turns, width) = (bench.gpu.clone(), bench.sizes.turns, bench.sizes.model.hidden);
-    let prompts = if width < 64 { 6 } else { 512 };
+    let (gpu, turns) = (bench.gpu.clone(), bench.sizes.turns);
+    let (prompts, width) = (bench.sizes.prompts, bench.sizes.model.hidden);
     let mut network = PartitionNetwork::new(&gpu, "log_z", width, PartitionOptions::default(), 1)?;
     for (i, parameter) in network.parameters_mut().iter_mut().enumerate() {
         let period = table(&format!("partition {i}"), 2.0 * (width as f64).powf(-0.5), 0.0);

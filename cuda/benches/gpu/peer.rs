@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 
+use flowrl_cuda::Precision;
+
 /// Where peers run.
 pub(crate) struct Peers {
     pub(crate) python: String,
     scripts: PathBuf,
     device: &'static str,
+    dtype: &'static str,
 }
 
 /// One row of a peer.
@@ -17,8 +20,6 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// The script, in `benches/peers/`, and what it takes.
     words: Vec<String>,
-    /// Of weights, where the script asks for it.
-    dtype: &'static str,
 }
 
 impl Case {
@@ -26,12 +27,12 @@ impl Case {
     pub(crate) fn new(name: &'static str, script: &str, mode: &str, sizes: &[(&str, usize)], calls: u32) -> Self {
         let mut words = vec![script.to_owned(), mode.to_owned(), "--calls".to_owned(), calls.to_string()];
         words.extend(sizes.iter().flat_map(|(name, size)| [format!("--{name}"), size.to_string()]));
-        Self { name, words, dtype: "float32" }
+        Self { name, words }
     }
 
-    /// A script with words of its own, weights in bf16.
-    pub(crate) fn bf16(name: &'static str, words: Vec<String>) -> Self {
-        Self { name, words, dtype: "bfloat16" }
+    /// A script with words of its own.
+    pub(crate) const fn of(name: &'static str, words: Vec<String>) -> Self {
+        Self { name, words }
     }
 
     /// One word more.
@@ -43,10 +44,11 @@ impl Case {
 
 impl Peers {
     /// Scripts are looked for beside the crate's folder, as cargo names it while it runs, and `run.sh` as well.
-    pub(crate) fn new(python: String, smoke: bool) -> Self {
+    pub(crate) fn new(python: String, smoke: bool, precision: Precision) -> Self {
         let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("cuda"), PathBuf::from);
         let device = if smoke { "cpu" } else { "cuda" };
-        Self { python, scripts: crate_folder.join("../benches/peers"), device }
+        let dtype = if precision == Precision::Bf16 { "bfloat16" } else { "float32" };
+        Self { python, scripts: crate_folder.join("../benches/peers"), device, dtype }
     }
 
     /// The versions of what peers are made of.
@@ -73,7 +75,7 @@ impl Peers {
             .arg(self.scripts.join(&case.words[0]))
             .args(&case.words[1..])
             .env("PEER_DEVICE", self.device)
-            .env("PEER_DTYPE", case.dtype)
+            .env("PEER_DTYPE", self.dtype)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -12,6 +12,8 @@ pub(crate) struct Sizes {
     pub(crate) widths: &'static [usize],
     /// Sequences and their tokens.
     pub(crate) batch: (usize, usize),
+    /// Of the partition network.
+    pub(crate) prompts: usize,
     pub(crate) model: Dimensions,
     pub(crate) updates: [Texts; 2],
 }
@@ -34,6 +36,7 @@ impl Sizes {
             logits: (8192, 151_936),
             widths: &[896, 1536, 3584],
             batch: (512, 8192),
+            prompts: 512,
             model: model(151_936, 896, 24, heads, 4864),
             updates: [texts(4, 8), texts(32, 1)],
         }
@@ -47,6 +50,7 @@ impl Sizes {
             logits: (8, 200),
             widths: &[16],
             batch: (8, 32),
+            prompts: 6,
             model: model(50, 16, 2, heads, 32),
             updates: [texts(2, 2), texts(3, 1)],
         }

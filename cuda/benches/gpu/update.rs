@@ -1,6 +1,6 @@
 //! An update of a whole model: log-probabilities of given completions, backward, AdamW.
 
-use flowrl_core::backend::Role;
+use flowrl_core::backend::{Backend, Role};
 use flowrl_core::optim::AdamW;
 use flowrl_core::policy::{Policy, Sequences};
 use flowrl_cuda::CudaBackend;
@@ -13,12 +13,12 @@ use crate::peer::Case;
 use crate::sizes::{Texts, config, parameters};
 use crate::{Bench, Failure};
 
-/// A policy whose weights are the formula's: norms near 1, matrices within ±1/√inputs.
+/// A policy without a reference, whose weights are the formula's: norms near 1, matrices within ±1/√inputs.
 pub(crate) fn policy(gpu: &CudaBackend, dims: &Dimensions) -> Result<TransformerPolicy<CudaBackend>, Failure> {
     let parts = Weights::parts(dims);
     let mut tensor = 0;
     let weights = Weights::build(dims, |len| {
-        let mut buffer = flowrl_core::backend::Backend::zeros_for(gpu, Role::Weight, len)?;
+        let mut buffer = gpu.zeros_for(Role::Weight, len)?;
         for part in parts.iter().filter(|part| part.tensor == tensor) {
             let (scale, offset) = match part.shape.last() {
                 _ if part.name.ends_with("norm.weight") => (0.5, 1.0),
@@ -31,7 +31,9 @@ pub(crate) fn policy(gpu: &CudaBackend, dims: &Dimensions) -> Result<Transformer
         tensor += 1;
         Ok::<_, Failure>(buffer)
     })?;
-    Ok(TransformerPolicy::new(gpu.clone(), dims.clone(), weights, Vec::new())?)
+    let mut policy = TransformerPolicy::new(gpu.clone(), dims.clone(), weights, Vec::new())?;
+    policy.drop_reference();
+    Ok(policy)
 }
 
 /// Prompts and completions as the peer makes them.
@@ -45,8 +47,8 @@ pub(crate) fn texts(texts: &Texts, vocab: usize) -> [Vec<Vec<u32>>; 2] {
 
 pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     println!(
-        "light of an update: FLOP 6 P N + 6 d V n + 12 layers heads head_dim pairs at the rate of the products, and 34 bytes of a parameter at that of\n\
-         the copy (gradient written and read, AdamW's master copy and two moments read and written, bf16 written). P: parameters of the layers'\n\
+        "light of an update: FLOP 6 P N + 6 d V n + 12 layers heads head_dim pairs at the rate of the products, and 32 bytes of a parameter at that of\n\
+         the copy (gradient written and read, AdamW's weights and two moments read and written), 2 more for weights in bf16. P: parameters of the layers'\n\
          matrices; N: tokens, a prompt's once; n: scored tokens; pairs: of tokens that attend.\n"
     );
     let sizes = bench.sizes.updates;
@@ -55,6 +57,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
 
 fn of_sizes(bench: &mut Bench, sizes: &Texts) -> Result<(), Failure> {
     let (gpu, turns, dims) = (bench.gpu.clone(), bench.sizes.turns.min(10), bench.sizes.model.clone());
+    let dtype = bench.dtype();
     let mut policy = policy(&gpu, &dims)?;
     let [prompts, completions] = texts(sizes, dims.vocab);
     let prompt_of: Vec<usize> = (0..sizes.completions()).map(|s| s / sizes.samples).collect();
@@ -83,6 +86,7 @@ fn of_sizes(bench: &mut Bench, sizes: &Texts) -> Result<(), Failure> {
     let flops = 6.0 * matrices * sizes.tokens() as f64
         + 6.0 * (dims.hidden * dims.vocab) as f64 * n as f64
         + 12.0 * heads * sizes.pairs();
+    let bytes = 32.0 + if dtype == "bf16" { 2.0 } else { 0.0 };
     let step = AdamW { weight_decay: 0.0, ..AdamW::default() }.step(1e-6, 1, 1.0);
     let Texts { prompts, samples, prompt_len, len } = *sizes;
     let peer = |name, mode| {
@@ -90,20 +94,24 @@ fn of_sizes(bench: &mut Bench, sizes: &Texts) -> Result<(), Failure> {
         Case::new(name, "gpu/update.py", mode, &sizes, 1).with("model", config(&dims))
     };
     Group {
-        title: format!("update of {:.2} G parameters: {prompts} x {samples}, {prompt_len} + {len} tokens", all / 1e9),
+        title: format!(
+            "update of {:.2} G parameters in {dtype}: {prompts} x {samples}, {prompt_len} + {len} tokens",
+            all / 1e9
+        ),
         rows: vec![Row::new("ours, a prompt read once".to_owned(), Amount::Tokens(sizes.tokens() as f64), || {
             policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
             policy.backward(&d_log_probs, None)?;
             Ok(policy.update(&step)?)
         })],
         ours: 0,
-        light: Light::Seconds(bench.rates.light(flops, 34.0 * all)),
+        light: Light::Seconds(bench.rates.light(flops, bytes * all)),
         turns,
         peers: vec![
             peer("transformers, a prompt read for each completion", "eager"),
             peer("transformers, torch.compile", "compile"),
         ],
-        check: Some(Check { fingerprints: check, tolerance: 5e-2 }),
+        // Roundings to bf16 add up through the layers.
+        check: Some(Check { fingerprints: check, tolerance: 1e-1 }),
     }
     .run(bench)
 }
