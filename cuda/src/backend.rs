@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::launch::{self, Device};
 use crate::libraries::Library;
 use crate::product::Product;
+use crate::transformer::AttentionLists;
 use crate::unit::Storage;
 
 /// How activations and weights are stored. Sums are f32 in either case, and so are statistics, gradients of weights, the
@@ -45,6 +46,7 @@ pub struct CudaBackend {
     pub(crate) precision: Precision,
     /// Elements of logits held at once.
     pub(crate) logits: usize,
+    pub(crate) lists: Arc<AttentionLists>,
 }
 
 /// The first compute capability with bf16 in its tensor cores and with asynchronous copies.
@@ -82,14 +84,15 @@ impl CudaBackend {
         // An eighth of the memory: the logits of a whole micro-batch, if it is no larger.
         let total = stream.context().mem_get_info().map_or(0, |(_, total)| total);
         let logits = (total / 8 / precision.storage().bytes()).max(flowrl_lm::backend::LOGITS);
-        Ok(Self { device: Arc::new(Device::nvidia(stream)?), precision, logits })
+        Ok(Self { device: Arc::new(Device::nvidia(stream)?), precision, logits, lists: Arc::default() })
     }
 
     /// The emulator, which runs the same kernels on the CPU, slowly, and checks what a GPU does not. It compiles them with the
     /// system's C++ compiler when they are first used.
     #[must_use]
     pub fn emulated(options: EmulatorOptions, precision: Precision) -> Self {
-        Self { device: Arc::new(Device::emulated(options)), precision, logits: flowrl_lm::backend::LOGITS }
+        let device = Arc::new(Device::emulated(options));
+        Self { device, precision, logits: flowrl_lm::backend::LOGITS, lists: Arc::default() }
     }
 
     /// How activations and weights are stored.

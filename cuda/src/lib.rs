@@ -27,6 +27,7 @@ mod launch;
 mod libraries;
 pub mod objective;
 mod product;
+mod recent;
 mod tile;
 mod transformer;
 mod unit;
