@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use flowrl_core::backend::CpuBackend;
 #[cfg(feature = "cuda")]
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Precision as Stored};
+use flowrl_lm::backend::TransformerBackend;
 use serde::{Deserialize, Serialize};
 
 /// A device by name: `cpu`, `cuda` or `cuda:N`, `emulated`.
@@ -78,6 +79,18 @@ pub enum Precision {
     F32,
 }
 
+impl Precision {
+    /// Whether this device stores activations, and weights for products, as bf16.
+    #[must_use]
+    pub const fn is_bf16(self, device: DeviceName) -> bool {
+        match self {
+            Self::Auto => matches!(device, DeviceName::Cuda(_)),
+            Self::Bf16 => true,
+            Self::F32 => false,
+        }
+    }
+}
+
 /// Flags of the commands that run a model without a configuration.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct DeviceArgs {
@@ -127,18 +140,29 @@ pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<De
     }
     #[cfg(feature = "cuda")]
     {
-        let stored = |auto| match precision {
-            Precision::Auto => auto,
-            Precision::Bf16 => Stored::Bf16,
-            Precision::F32 => Stored::F32,
-        };
+        let stored = if precision.is_bf16(name) { Stored::Bf16 } else { Stored::F32 };
         Ok(Device::Cuda(match name {
-            DeviceName::Cuda(number) => CudaBackend::new(number, stored(Stored::Bf16))?,
-            _ => CudaBackend::emulated(EmulatorOptions { threads, ..EmulatorOptions::default() }, stored(Stored::F32)),
+            DeviceName::Cuda(number) => CudaBackend::new(number, stored)?,
+            _ => CudaBackend::emulated(EmulatorOptions { threads, ..EmulatorOptions::default() }, stored),
         }))
     }
     #[cfg(not(feature = "cuda"))]
     bail!("this flowrl-cli was built without the feature `cuda`, which {name} needs")
+}
+
+/// Elements of logits that a device holds at once, and bytes of its memory where it tells them.
+///
+/// # Errors
+/// As for [`open`].
+pub fn limits(name: DeviceName, precision: Precision) -> Result<(usize, Option<usize>)> {
+    match name {
+        DeviceName::Cpu => Ok((flowrl_lm::backend::LOGITS, None)),
+        _ => match open(name, precision, 1)? {
+            Device::Cpu(device) => Ok((device.logits_limit(), None)),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => Ok((device.logits_limit(), device.memory())),
+        },
+    }
 }
 
 /// Does some work, an expression of type `Result<_>`, on an open device, whatever its type: on the CPU inside of its threads.

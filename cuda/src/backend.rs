@@ -81,10 +81,10 @@ impl CudaBackend {
             let message = format!("its compute capability is {major}.{minor}, but must be {least}.0 or more (Ampere)");
             return Err(Error::Driver { operation: "use this GPU".to_owned(), message });
         }
+        let device = Arc::new(Device::nvidia(stream)?);
         // An eighth of the memory: the logits of a whole micro-batch, if it is no larger.
-        let total = stream.context().mem_get_info().map_or(0, |(_, total)| total);
-        let logits = (total / 8 / precision.storage().bytes()).max(flowrl_lm::backend::LOGITS);
-        Ok(Self { device: Arc::new(Device::nvidia(stream)?), precision, logits, lists: Arc::default() })
+        let logits = device.memory().unwrap_or(0) / 8 / precision.storage().bytes();
+        Ok(Self { device, precision, logits: logits.max(flowrl_lm::backend::LOGITS), lists: Arc::default() })
     }
 
     /// The emulator, which runs the same kernels on the CPU, slowly, and checks what a GPU does not. It compiles them with the
@@ -99,6 +99,12 @@ impl CudaBackend {
     #[must_use]
     pub const fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// Bytes of the GPU's memory, in use and free; `None` for the emulator.
+    #[must_use]
+    pub fn memory(&self) -> Option<usize> {
+        self.device.memory()
     }
 
     /// A buffer of f32 out of another program's numbers on the same GPU, without a copy. What its stream was asked for before is done first.

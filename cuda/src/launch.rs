@@ -239,6 +239,14 @@ impl Device {
         Ok(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), len) })
     }
 
+    /// Bytes of a GPU's memory.
+    pub(crate) fn memory(&self) -> Option<usize> {
+        match self {
+            Self::Nvidia(gpu) => gpu.stream.context().mem_get_info().ok().map(|(_, total)| total),
+            Self::Emulated(_) => None,
+        }
+    }
+
     /// Waits until everything asked for so far is done.
     pub(crate) fn synchronize(&self) -> Result<(), Error> {
         match self {
