@@ -6,6 +6,8 @@ const u32 TILE_THREADS = 128;
 const u32 WARP_ROWS = 16;
 // Rows of the tile that a block's result belongs to.
 const u32 TILE_ROWS = 64;
+// Rows of the other tiles where heads are wide, in three sizes: shared memory is small, and floats take twice of it.
+const u32 MANY = 8 * Wide<store>::COUNT, SOME = 4 * Wide<store>::COUNT, FEW = 2 * Wide<store>::COUNT;
 
 // Elements from row to row of a tile of D columns. The odd 16 bytes put rows that are read together into different banks.
 template <u32 D> struct Stride {

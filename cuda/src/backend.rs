@@ -84,7 +84,9 @@ impl CudaBackend {
         let device = Arc::new(Device::nvidia(stream)?);
         // An eighth of the memory: the logits of a whole micro-batch, if it is no larger.
         let logits = device.memory().unwrap_or(0) / 8 / precision.storage().bytes();
-        Ok(Self { device, precision, logits: logits.max(flowrl_lm::backend::LOGITS), lists: Arc::default() })
+        // A matrix of more elements is beyond what libraries are tested with.
+        let logits = logits.clamp(flowrl_lm::backend::LOGITS, i32::MAX as usize);
+        Ok(Self { device, precision, logits, lists: Arc::default() })
     }
 
     /// The emulator, which runs the same kernels on the CPU, slowly, and checks what a GPU does not. It compiles them with the

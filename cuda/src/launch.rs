@@ -353,7 +353,7 @@ impl Nvidia {
             function.set_attribute(LIMIT, shared as i32).map_err(|error| Error::Driver {
                 operation: kernel.to_owned(),
                 message: format!(
-                    "{} KiB of shared memory were refused ({error:?}): GPUs other than those of data centres have less, and so has sm_80; --precision bf16 needs about half",
+                    "{} KiB of shared memory were refused ({error:?}): for heads this wide only GPUs of data centres have as much; --precision bf16 needs half",
                     shared >> 10
                 ),
             })?;
@@ -755,7 +755,7 @@ kernels! {
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index spans[4 * count], read index tiles[2 * blocks],
         write store out[rows * heads * head_dim], write f32 log_sum_exp[rows * heads]; rows: u32, count: u32, blocks: u32,
         heads: u32, kv_heads: u32, head_dim: u32
-    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::bytes(tile::attention_rows(head_dim), head_dim, qkv)),
+    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::attention(head_dim, qkv)),
         variant tile::columns(head_dim);
     /// inner = d_out·out of each of `pairs` rows and heads.
     "attention_backward.cu" attention_inner(
@@ -767,7 +767,7 @@ kernels! {
         read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
         read index tiles[2 * blocks], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, count: u32,
         blocks: u32, heads: u32, kv_heads: u32, head_dim: u32
-    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::bytes(tile::query_gradient_rows(head_dim), head_dim, qkv)),
+    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::query_gradient(head_dim, qkv)),
         variant tile::columns(head_dim);
     /// The keys' and values' part of d_qkv, overwritten, or parts of it: `parts` as in [`tile::KeyParts`].
     /// followers[starts[s] .. starts[s + 1]] are the spans whose prefix is in span s.
@@ -778,7 +778,7 @@ kernels! {
         write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim], write f32 partial[slots * kv_heads * tile::ROWS * 2 * head_dim];
         rows: u32, count: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32, head_dim: u32
     ) on Grid::table(blocks, kv_heads, tile::THREADS)
-        .with_shared(tile::bytes(tile::KEY_VALUE_GRADIENT_ROWS, head_dim, qkv)), variant tile::columns(head_dim);
+        .with_shared(tile::key_value_gradient(head_dim, qkv)), variant tile::columns(head_dim);
     /// The sums of those parts.
     "attention_backward.cu" merge_gradients(
         read f32 partial[slots * kv_heads * tile::ROWS * 2 * head_dim], read index spans[4 * span_count],
@@ -805,7 +805,7 @@ kernels! {
         write f32 partial[slots * heads * (2 + head_dim)]; rows: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32,
         head_dim: u32, capacity: u32
     ) on Grid::table(blocks, kv_heads * (heads / kv_heads).div_ceil(16), tile::THREADS)
-        .with_shared(tile::bytes(tile::cached_rows(head_dim), head_dim, qkv)), variant tile::columns(head_dim);
+        .with_shared(tile::cached(head_dim, qkv)), variant tile::columns(head_dim);
     /// The parts of rows that have several: `merges` are (row, first slot, slots).
     "decode_attention.cu" merge_parts(
         read f32 partial[slots * heads * (2 + head_dim)], read index merges[3 * count], write store out[rows * heads * head_dim];
@@ -971,7 +971,11 @@ impl Device {
         }
         let [a_at, b_at, bias_at, c_at] = [0, 1, 2, 3].map(|i| u64::from_ne_bytes(arguments.slots[i]));
         if product.is_empty() {
-            return Ok(());
+            // Sums of no products; where there is no sum, nothing is cleared.
+            return match product.accumulate {
+                true => Ok(()),
+                false => self.clear(&mut c.memory, product.rows * product.columns * c.storage.bytes()),
+            };
         }
         let storages = Storages { inputs: a.storage, output: c.storage };
         match self {
@@ -1059,6 +1063,8 @@ fn blas(operation: &'static str) -> impl Fn(cublaslt::result::CublasError) -> Er
 impl Blas {
     /// What cuBLASLt recommends for Hopper.
     const WORKSPACE: usize = 32 << 20;
+    /// Shapes whose algorithm is remembered.
+    const PLANS: usize = 1024;
 
     fn new(stream: &Arc<CudaStream>) -> Result<Self, Error> {
         let workspace = stream.alloc_zeros(Self::WORKSPACE).map_err(driver("allocate memory for matrix products"))?;
@@ -1081,6 +1087,10 @@ impl Blas {
             Some(plan) => plan,
             None => {
                 let plan = Plan::new(self.handle, product, storages, bias)?;
+                // Batches differ in their number of tokens, so that a long run sees any number of shapes.
+                if plans.len() >= Self::PLANS {
+                    plans.clear();
+                }
                 plans.entry((*product, storages)).or_insert(plan)
             }
         };
