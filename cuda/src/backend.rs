@@ -153,6 +153,12 @@ impl CudaBackend {
         Ok(Buffer { memory: self.device.zeros(len * storage.bytes())?, storage, len, master: None })
     }
 
+    /// f32 numbers that a kernel writes before another reads them.
+    pub(crate) fn scratch(&self, len: usize) -> Result<Buffer, Error> {
+        let storage = Storage::F32;
+        Ok(Buffer { memory: self.device.scratch(len * storage.bytes())?, storage, len, master: None })
+    }
+
     /// Where the lengths are those of the kernels' tables, a result on the device as numbers on the host.
     pub(crate) fn read_f64(&self, buffer: &Buffer) -> Result<Vec<f64>, Error> {
         let mut bytes = vec![0; buffer.len * 8];
@@ -219,7 +225,7 @@ impl Backend for CudaBackend {
 
     fn index(&self, indices: &[u32]) -> Result<Index, Error> {
         let bytes: Vec<u8> = indices.iter().flat_map(|i| i.to_ne_bytes()).collect();
-        let mut memory = self.device.zeros(bytes.len())?;
+        let mut memory = self.device.scratch(bytes.len())?;
         self.device.write(&mut memory, 0, &bytes)?;
         Ok(Index { memory, host: indices.to_vec() })
     }

@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
 use cudarc::cublaslt::{self, sys as lt};
+use cudarc::driver::sys::CUfunction;
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DriverError,
 };
@@ -37,8 +38,14 @@ pub(crate) enum Device {
 /// A GPU, through one stream: operations run in the order in which they were asked for.
 pub(crate) struct Nvidia {
     pub(crate) stream: Arc<CudaStream>,
-    modules: Mutex<HashMap<Unit, Arc<CudaModule>>>,
+    modules: Mutex<HashMap<Unit, Module>>,
     blas: Blas,
+}
+
+/// A unit on a GPU, with those of its kernels that were used so far and the shared memory that they may have.
+struct Module {
+    module: Arc<CudaModule>,
+    kernels: HashMap<String, (CudaFunction, u32)>,
 }
 
 /// The emulator.
@@ -137,9 +144,25 @@ impl Device {
 
     /// `bytes` zeros.
     pub(crate) fn zeros(&self, bytes: usize) -> Result<Memory, Error> {
+        if let Self::Emulated(_) = self {
+            // The system has zeros at hand.
+            return Block::zeros(bytes).map(Memory::Emulated);
+        }
+        let mut memory = self.scratch(bytes)?;
+        self.clear(&mut memory, bytes)?;
+        Ok(memory)
+    }
+
+    /// `bytes` bytes that are written before they are read. The emulator makes them NaN.
+    pub(crate) fn scratch(&self, bytes: usize) -> Result<Memory, Error> {
         match self {
-            Self::Emulated(_) => Block::zeros(bytes).map(Memory::Emulated),
-            Self::Nvidia(gpu) => gpu.stream.alloc_zeros(bytes.max(16)).map(Memory::Nvidia).map_err(|error| {
+            Self::Emulated(_) => {
+                let mut block = Block::zeros(bytes)?;
+                block.as_mut_slice().fill(0xff);
+                Ok(Memory::Emulated(block))
+            }
+            // SAFETY: bytes have no invalid values, and those that nobody wrote are never read.
+            Self::Nvidia(gpu) => unsafe { gpu.stream.alloc(bytes.max(16)) }.map(Memory::Nvidia).map_err(|error| {
                 use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
                 match error.0 {
                     CUDA_ERROR_OUT_OF_MEMORY => {
@@ -270,7 +293,7 @@ impl Device {
                 // SAFETY: the caller vouches for the arguments; the function and the stream are of this context.
                 unsafe {
                     cudarc::driver::result::launch_kernel(
-                        function.cu_function(),
+                        function,
                         (x, y, 1),
                         (grid.threads, 1, 1),
                         grid.shared,
@@ -335,18 +358,22 @@ impl Nvidia {
         of(slice.stream()) == of(&self.stream)
     }
 
-    fn function(&self, unit: Unit, kernel: &str, shared: u32) -> Result<CudaFunction, Error> {
+    /// A kernel that may have `shared` bytes of shared memory. It is valid as long as `self` lives.
+    fn function(&self, unit: Unit, kernel: &str, shared: u32) -> Result<CUfunction, Error> {
         let mut modules = self.modules.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let module = match modules.get(&unit) {
+        let module = match modules.get_mut(&unit) {
             Some(module) => module,
             None => {
                 let image = compile::for_gpu(unit, self.stream.context())?;
                 let loaded = self.stream.context().load_module(image);
                 let module = loaded.map_err(|error| compile::refused(unit, error))?;
-                modules.entry(unit).or_insert(module)
+                modules.entry(unit).or_insert(Module { module, kernels: HashMap::new() })
             }
         };
-        let function = module.load_function(kernel).map_err(driver(kernel))?;
+        if let Some((function, _)) = module.kernels.get(kernel).filter(|(_, granted)| *granted >= shared) {
+            return Ok(function.cu_function());
+        }
+        let function = module.module.load_function(kernel).map_err(driver(kernel))?;
         // Above this a kernel has to ask for shared memory.
         if shared > 48 << 10 {
             use cudarc::driver::sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT;
@@ -358,7 +385,9 @@ impl Nvidia {
                 ),
             })?;
         }
-        Ok(function)
+        let handle = function.cu_function();
+        module.kernels.insert(kernel.to_owned(), (function, shared));
+        Ok(handle)
     }
 }
 
@@ -775,7 +804,7 @@ kernels! {
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
         read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
         read index parts[7 * blocks], read index starts[count + 1], read index followers[0],
-        write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim], write f32 partial[slots * kv_heads * tile::ROWS * 2 * head_dim];
+        write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim], maybe_write f32 partial[slots * kv_heads * tile::ROWS * 2 * head_dim];
         rows: u32, count: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32, head_dim: u32
     ) on Grid::table(blocks, kv_heads, tile::THREADS)
         .with_shared(tile::key_value_gradient(head_dim, qkv)), variant tile::columns(head_dim);
@@ -802,7 +831,7 @@ kernels! {
     "decode_attention.cu" cached_attention(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store cache[capacity * 2 * kv_heads * head_dim],
         read index spans[4 * rows], read index parts[3 * blocks], write store out[rows * heads * head_dim],
-        write f32 partial[slots * heads * (2 + head_dim)]; rows: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32,
+        maybe_write f32 partial[slots * heads * (2 + head_dim)]; rows: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32,
         head_dim: u32, capacity: u32
     ) on Grid::table(blocks, kv_heads * (heads / kv_heads).div_ceil(16), tile::THREADS)
         .with_shared(tile::cached(head_dim, qkv)), variant tile::columns(head_dim);

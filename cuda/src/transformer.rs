@@ -168,7 +168,7 @@ impl TransformerBackend for CudaBackend {
     ) -> Result<(), Error> {
         launch::rms_norm_backward_input(&self.device, dy, x, w, inv_rms, dx, rows, d)?;
         let parts = parts(rows);
-        let mut partial = self.zeros(parts * d)?;
+        let mut partial = self.scratch(parts * d)?;
         launch::rms_norm_backward_weight(&self.device, dy, x, inv_rms, &mut partial, rows, d, parts)?;
         launch::column_sum(&self.device, &partial, dw, parts, d)
     }
@@ -202,8 +202,8 @@ impl TransformerBackend for CudaBackend {
     ) -> Result<(), Error> {
         let (device, parts) = (&self.device, parts(rows));
         let Heads { heads, kv_heads, head_dim } = heads;
-        let mut partial_q = self.zeros(parts * head_dim)?;
-        let mut partial_k = self.zeros(parts * head_dim)?;
+        let mut partial_q = self.scratch(parts * head_dim)?;
+        let mut partial_k = self.scratch(parts * head_dim)?;
         let (q, k) = (&mut partial_q, &mut partial_k);
         launch::qk_norm_backward_weight(device, qkv, d_qkv, inv_rms, q, k, rows, heads, kv_heads, head_dim, parts)?;
         launch::column_sum(device, &partial_q, dw_q, parts, head_dim)?;
@@ -270,8 +270,9 @@ impl TransformerBackend for CudaBackend {
         let (count, blocks, rows, slots) = (layout.spans.len(), tiles.host.len() / 2, layout.rows(), *slots);
         let (part_count, merge_count) = (key_parts.host.len() / 7, merges.host.len() / 4);
         let Heads { heads, kv_heads, head_dim } = heads;
-        let mut inner = self.zeros(rows * heads)?;
-        let mut partial = self.zeros(slots * kv_heads * tile::ROWS * 2 * head_dim)?;
+        let mut inner = self.scratch(rows * heads)?;
+        let partial = slots * kv_heads * tile::ROWS * 2 * head_dim;
+        let mut partial = (slots > 0).then(|| self.scratch(partial)).transpose()?;
         launch::attention_inner(device, out, d_out, &mut inner, rows * heads, head_dim)?;
         launch::attention_backward_query(
             device,
@@ -300,7 +301,7 @@ impl TransformerBackend for CudaBackend {
             starts,
             followers,
             d_qkv,
-            &mut partial,
+            partial.as_mut(),
             rows,
             count,
             part_count,
@@ -309,9 +310,7 @@ impl TransformerBackend for CudaBackend {
             kv_heads,
             head_dim,
         )?;
-        if merge_count == 0 {
-            return Ok(());
-        }
+        let Some(partial) = partial else { return Ok(()) };
         launch::merge_gradients(
             device,
             &partial,
@@ -350,7 +349,8 @@ impl TransformerBackend for CudaBackend {
         let (rows, blocks, count) = (spans.len(), lists.parts.host.len() / 3, lists.merges.host.len() / 3);
         let slots = lists.slots;
         let Heads { heads, kv_heads, head_dim } = heads;
-        let (device, mut partial) = (&self.device, self.zeros(slots * heads * (2 + head_dim))?);
+        let device = &self.device;
+        let mut partial = (slots > 0).then(|| self.scratch(slots * heads * (2 + head_dim))).transpose()?;
         launch::cached_attention(
             device,
             qkv,
@@ -358,7 +358,7 @@ impl TransformerBackend for CudaBackend {
             &lists.spans,
             &lists.parts,
             out,
-            &mut partial,
+            partial.as_mut(),
             rows,
             blocks,
             slots,
@@ -367,9 +367,7 @@ impl TransformerBackend for CudaBackend {
             head_dim,
             last,
         )?;
-        if count == 0 {
-            return Ok(());
-        }
+        let Some(partial) = partial else { return Ok(()) };
         launch::merge_parts(device, &partial, &lists.merges, out, rows, count, slots, heads, head_dim)
     }
 
@@ -435,7 +433,7 @@ impl CudaBackend {
             return launch::column_sum(&self.device, x, sums, rows, columns);
         }
         let parts = parts(rows);
-        let mut partial = self.zeros(parts * columns)?;
+        let mut partial = self.scratch(parts * columns)?;
         launch::column_sum_parts(&self.device, x, &mut partial, rows, columns, parts)?;
         launch::column_sum(&self.device, &partial, sums, parts, columns)
     }
