@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use flowrl_core::backend::CpuBackend;
 #[cfg(feature = "cuda")]
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Precision as Stored};
-use flowrl_lm::backend::TransformerBackend;
+use flowrl_lm::backend::{CACHE, LOGITS, TransformerBackend};
 use serde::{Deserialize, Serialize};
 
 /// A device by name: `cpu`, `cuda` or `cuda:N`, `emulated`.
@@ -150,19 +150,37 @@ pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<De
     bail!("this flowrl-cli was built without the feature `cuda`, which {name} needs")
 }
 
-/// Elements of logits that a device holds at once, and bytes of its memory where it tells them.
+/// What of a device decides how much memory a run takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Elements of logits held at once.
+    pub logits: usize,
+    /// Elements of keys and values cached at once.
+    pub cache: usize,
+    /// Bytes of memory, where the device tells.
+    pub memory: Option<usize>,
+}
+
+impl Default for Limits {
+    /// Of a device that says nothing.
+    fn default() -> Self {
+        Self { logits: LOGITS, cache: CACHE, memory: None }
+    }
+}
+
+/// The limits of a device.
 ///
 /// # Errors
 /// As for [`open`].
-pub fn limits(name: DeviceName, precision: Precision) -> Result<(usize, Option<usize>)> {
-    match name {
-        DeviceName::Cpu => Ok((flowrl_lm::backend::LOGITS, None)),
-        _ => match open(name, precision, 1)? {
-            Device::Cpu(device) => Ok((device.logits_limit(), None)),
-            #[cfg(feature = "cuda")]
-            Device::Cuda(device) => Ok((device.logits_limit(), device.memory())),
-        },
+pub fn limits(name: DeviceName, precision: Precision) -> Result<Limits> {
+    fn of(device: &impl TransformerBackend, memory: Option<usize>) -> Limits {
+        Limits { logits: device.logits_limit(), cache: device.cache_limit(), memory }
     }
+    Ok(match open(name, precision, 1)? {
+        Device::Cpu(device) => of(&device, None),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => of(&device, device.memory()),
+    })
 }
 
 /// Does some work, an expression of type `Result<_>`, on an open device, whatever its type: on the CPU inside of its threads.

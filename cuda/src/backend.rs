@@ -44,9 +44,22 @@ pub enum Precision {
 pub struct CudaBackend {
     pub(crate) device: Arc<Device>,
     pub(crate) precision: Precision,
-    /// Elements of logits held at once.
-    pub(crate) logits: usize,
+    pub(crate) limits: Limits,
     pub(crate) lists: Arc<AttentionLists>,
+}
+
+/// Elements held at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) logits: usize,
+    /// Of keys and values.
+    pub(crate) cache: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { logits: flowrl_lm::backend::LOGITS, cache: flowrl_lm::backend::CACHE }
+    }
 }
 
 /// The first compute capability with bf16 in its tensor cores and with asynchronous copies.
@@ -82,11 +95,12 @@ impl CudaBackend {
             return Err(Error::Driver { operation: "use this GPU".to_owned(), message });
         }
         let device = Arc::new(Device::nvidia(stream)?);
-        // An eighth of the memory: the logits of a whole micro-batch, if it is no larger.
-        let logits = device.memory().unwrap_or(0) / 8 / precision.storage().bytes();
-        // A matrix of more elements is beyond what libraries are tested with.
-        let logits = logits.clamp(flowrl_lm::backend::LOGITS, i32::MAX as usize);
-        Ok(Self { device, precision, logits, lists: Arc::default() })
+        // An eighth of the memory for logits, of a whole micro-batch if it is no larger, and an eighth for keys and values.
+        let eighth = device.memory().unwrap_or(0) / 8 / precision.storage().bytes();
+        let least = Limits::default();
+        // A matrix of more than 2³¹ elements is beyond what libraries are tested with.
+        let limits = Limits { logits: eighth.clamp(least.logits, i32::MAX as usize), cache: eighth.max(least.cache) };
+        Ok(Self { device, precision, limits, lists: Arc::default() })
     }
 
     /// The emulator, which runs the same kernels on the CPU, slowly, and checks what a GPU does not. It compiles them with the
@@ -94,7 +108,7 @@ impl CudaBackend {
     #[must_use]
     pub fn emulated(options: EmulatorOptions, precision: Precision) -> Self {
         let device = Arc::new(Device::emulated(options));
-        Self { device, precision, logits: flowrl_lm::backend::LOGITS, lists: Arc::default() }
+        Self { device, precision, limits: Limits::default(), lists: Arc::default() }
     }
 
     /// How activations and weights are stored.

@@ -100,7 +100,11 @@ impl CudaBackend {
 
 impl TransformerBackend for CudaBackend {
     fn logits_limit(&self) -> usize {
-        self.logits
+        self.limits.logits
+    }
+
+    fn cache_limit(&self) -> usize {
+        self.limits.cache
     }
 
     fn embed(&self, table: &Buffer, ids: &Index, (rows, d): (usize, usize), out: &mut Buffer) -> Result<(), Error> {

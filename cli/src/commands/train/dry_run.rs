@@ -5,11 +5,10 @@ use flowrl_core::backend::Role;
 use flowrl_core::lab::{Environment, Target};
 use flowrl_core::objective::Objective;
 use flowrl_core::train::TrainOptions;
-use flowrl_lm::backend::LOGITS;
 use flowrl_lm::model::{Dimensions, Keep, Planned, memory_plan};
 
 use crate::config::Config;
-use crate::device;
+use crate::device::{self, Limits};
 use crate::lab::{self, Lab};
 use crate::say;
 use crate::session::{self, Tasks};
@@ -28,17 +27,19 @@ pub(super) fn print(config: &Config) -> Result<()> {
     say!("\n# model: {} parameters", model.parameter_count());
     say!("# prompts: {} to train on, {} held out", count(&tasks.train), count(&tasks.held_out));
     let (device, precision) = (config.train.device, config.train.precision);
-    let (logits, memory) = match device::limits(device, precision) {
+    let limits = match device::limits(device, precision) {
         Ok(limits) => limits,
         Err(error) => {
-            say!("# {device} cannot be used here, and may hold more logits than this plan says: {error:#}");
-            (LOGITS, None)
+            say!(
+                "# {device} cannot be used here; the plan is for the least logits and cache that it would hold: {error:#}"
+            );
+            Limits::default()
         }
     };
     let narrow = if precision.is_bf16(device) { 2 } else { 4 };
     say!("# memory plan for {device} in {}, in MiB:", if narrow == 2 { "bf16 and f32" } else { "f32" });
     let mut total = 0.0;
-    for (what, role, elements) in plan(config, &objective, &options, (&Dimensions::from(model), logits), &tasks) {
+    for (what, role, elements) in plan(config, &objective, &options, (&Dimensions::from(model), limits), &tasks) {
         let bytes = match role {
             Role::State => 4,
             // With the copy that the optimiser keeps.
@@ -50,7 +51,7 @@ pub(super) fn print(config: &Config) -> Result<()> {
         say!("# {mib:10.1}  {what}");
     }
     say!("# {total:10.1}  in all, at most");
-    if let Some(memory) = memory {
+    if let Some(memory) = limits.memory {
         say!("# {:10.1}  the device has", mib(memory));
     }
     Ok(())
@@ -77,12 +78,12 @@ fn count(task: &flowrl_lm::task::TextTask) -> usize {
     flowrl_core::task::Task::prompts(task)
 }
 
-/// Elements by purpose, and how they are stored. A device holds so many `logits` at once.
+/// Elements by purpose, and how they are stored.
 fn plan(
     config: &Config,
     objective: &Objective,
     options: &TrainOptions,
-    (dims, logits): (&Dimensions, usize),
+    (dims, limits): (&Dimensions, Limits),
     tasks: &Tasks,
 ) -> Vec<(String, Role, usize)> {
     use flowrl_core::task::Task;
@@ -104,11 +105,11 @@ fn plan(
     let rows = together * (prompt + options.samples * options.max_tokens);
     let keep = if config.model.recompute { Keep::Inputs } else { Keep::Everything };
     let predictions = together * options.samples * options.max_tokens;
-    for Planned { what, role, elements } in memory_plan(dims, rows, predictions, logits, keep) {
+    for Planned { what, role, elements } in memory_plan(dims, rows, predictions, limits.logits, keep) {
         plan.push((format!("activations: {what}"), role, elements));
     }
     let rows = options.prompts * (prompt + options.samples * options.max_tokens);
     let cache = rows * dims.layers * 2 * dims.heads.kv_width();
-    plan.push(("cache of keys and values while sampling".to_owned(), Role::Activation, cache));
+    plan.push(("cache of keys and values while sampling".to_owned(), Role::Activation, cache.min(limits.cache)));
     plan
 }
