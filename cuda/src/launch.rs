@@ -5,6 +5,7 @@
 //! that Rust cannot check; the emulator does, under AddressSanitizer (`cargo xtask sanitize`).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_void};
 use std::fmt;
 use std::ptr::NonNull;
@@ -42,7 +43,7 @@ pub(crate) struct Nvidia {
     blas: Blas,
 }
 
-/// A unit on a GPU, with those of its kernels that were used so far and the shared memory that they may have.
+/// A unit on a GPU, with those of its kernels that were used so far and the dynamic shared memory that each may have.
 struct Module {
     module: Arc<CudaModule>,
     kernels: HashMap<String, (CudaFunction, u32)>,
@@ -361,21 +362,22 @@ impl Nvidia {
     /// A kernel that may have `shared` bytes of shared memory. It is valid as long as `self` lives.
     fn function(&self, unit: Unit, kernel: &str, shared: u32) -> Result<CUfunction, Error> {
         let mut modules = self.modules.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let module = match modules.get_mut(&unit) {
-            Some(module) => module,
-            None => {
+        let module = match modules.entry(unit) {
+            Entry::Occupied(loaded) => loaded.into_mut(),
+            Entry::Vacant(place) => {
                 let image = compile::for_gpu(unit, self.stream.context())?;
-                let loaded = self.stream.context().load_module(image);
-                let module = loaded.map_err(|error| compile::refused(unit, error))?;
-                modules.entry(unit).or_insert(Module { module, kernels: HashMap::new() })
+                let module = self.stream.context().load_module(image);
+                let module = module.map_err(|error| compile::refused(unit, error))?;
+                place.insert(Module { module, kernels: HashMap::new() })
             }
         };
-        if let Some((function, _)) = module.kernels.get(kernel).filter(|(_, granted)| *granted >= shared) {
+        if let Some((function, _)) = module.kernels.get(kernel).filter(|(_, allowed)| *allowed >= shared) {
             return Ok(function.cu_function());
         }
         let function = module.module.load_function(kernel).map_err(driver(kernel))?;
-        // Above this a kernel has to ask for shared memory.
-        if shared > 48 << 10 {
+        // A kernel has to ask for dynamic shared memory above 48 KiB less what it declares itself. What is allowed only grows:
+        // another thread may be about to launch with it.
+        if shared > 0 {
             use cudarc::driver::sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT;
             function.set_attribute(LIMIT, shared as i32).map_err(|error| Error::Driver {
                 operation: kernel.to_owned(),
