@@ -5,6 +5,7 @@
 //! that Rust cannot check; the emulator does, under AddressSanitizer (`cargo xtask sanitize`).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_void};
 use std::fmt;
 use std::ptr::NonNull;
@@ -37,8 +38,14 @@ pub(crate) enum Device {
 /// A GPU, through one stream: operations run in the order in which they were asked for.
 pub(crate) struct Nvidia {
     pub(crate) stream: Arc<CudaStream>,
-    modules: Mutex<HashMap<Unit, Arc<CudaModule>>>,
+    modules: Mutex<HashMap<Unit, Module>>,
     blas: Blas,
+}
+
+/// Compiled kernels of a unit, with the dynamic shared memory that each was allowed so far.
+struct Module {
+    module: Arc<CudaModule>,
+    shared: HashMap<String, u32>,
 }
 
 /// The emulator.
@@ -329,18 +336,19 @@ impl Nvidia {
 
     fn function(&self, unit: Unit, kernel: &str, shared: u32) -> Result<CudaFunction, Error> {
         let mut modules = self.modules.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let module = match modules.get(&unit) {
-            Some(module) => module,
-            None => {
+        let loaded = match modules.entry(unit) {
+            Entry::Occupied(loaded) => loaded.into_mut(),
+            Entry::Vacant(place) => {
                 let image = compile::for_gpu(unit, self.stream.context())?;
-                let loaded = self.stream.context().load_module(image);
-                let module = loaded.map_err(|error| compile::refused(unit, error))?;
-                modules.entry(unit).or_insert(module)
+                let module = self.stream.context().load_module(image);
+                let module = module.map_err(|error| compile::refused(unit, error))?;
+                place.insert(Module { module, shared: HashMap::new() })
             }
         };
-        let function = module.load_function(kernel).map_err(driver(kernel))?;
-        // Above this a kernel has to ask for shared memory.
-        if shared > 48 << 10 {
+        let function = loaded.module.load_function(kernel).map_err(driver(kernel))?;
+        // A kernel has to ask for dynamic shared memory above 48 KiB less what it declares itself. What is allowed only grows:
+        // another thread may be about to launch with it.
+        if shared > loaded.shared.get(kernel).copied().unwrap_or(0) {
             use cudarc::driver::sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT;
             function.set_attribute(LIMIT, shared as i32).map_err(|error| Error::Driver {
                 operation: kernel.to_owned(),
@@ -349,6 +357,7 @@ impl Nvidia {
                     shared >> 10
                 ),
             })?;
+            loaded.shared.insert(kernel.to_owned(), shared);
         }
         Ok(function)
     }

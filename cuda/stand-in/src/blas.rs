@@ -177,7 +177,20 @@ impl Shape {
         // SAFETY: op(A) is m×k, op(B) k×n with these strides, and `sums` m×n.
         unsafe {
             matrixmultiply::sgemm(
-                m, k, n, 1.0, left, a_row, a_column, right, b_row, b_column, 0.0, sums.as_mut_ptr(), 1, m as isize,
+                m,
+                k,
+                n,
+                1.0,
+                left,
+                a_row,
+                a_column,
+                right,
+                b_row,
+                b_column,
+                0.0,
+                sums.as_mut_ptr(),
+                1,
+                m as isize,
             );
         }
         // A bias is of D's type.
@@ -226,8 +239,7 @@ impl Blas {
         const WORKSPACE: usize = 1 << 20;
         let description = Description { bias: 0, ..shape.description };
         let shape = Shape { description, ..shape };
-        let choice =
-            Choice { shape, workspace: WORKSPACE.min(preference.workspace), alignment: preference.alignment };
+        let choice = Choice { shape, workspace: WORKSPACE.min(preference.workspace), alignment: preference.alignment };
         self.choices.push(choice);
         (self.choices.len() - 1, choice)
     }

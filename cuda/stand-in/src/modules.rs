@@ -58,7 +58,8 @@ impl Function {
 
     /// Grid and block against the device's limits: the programming guide's table, and what the kernel declares.
     pub(crate) fn check(&self, launch: &Launch) -> Result<(), Refusal> {
-        let fits = |sizes: [u32; 3], most: [u32; 3]| sizes.iter().zip(most).all(|(size, most)| (1..=most).contains(size));
+        let fits =
+            |sizes: [u32; 3], most: [u32; 3]| sizes.iter().zip(most).all(|(size, most)| (1..=most).contains(size));
         let threads: u64 = launch.block.iter().map(|size| u64::from(*size)).product();
         let most = self.entry.threads.unwrap_or(Limits::THREADS).min(Limits::THREADS);
         if !fits(launch.grid, Limits::GRID) || !fits(launch.block, Limits::BLOCK) || threads > u64::from(most) {

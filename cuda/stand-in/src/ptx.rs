@@ -86,7 +86,8 @@ fn parameter(text: &str) -> Option<Parameter> {
 fn shared(text: &str) -> usize {
     let pieces = text.lines().filter_map(|line| line.trim().strip_prefix(".shared "));
     pieces.fold(0, |sum: usize, piece| {
-        let number = |start: &str, end: char| piece.split_once(start)?.1.split(end).next()?.trim().parse::<usize>().ok();
+        let number =
+            |start: &str, end: char| piece.split_once(start)?.1.split(end).next()?.trim().parse::<usize>().ok();
         let align = number(".align ", ' ').unwrap_or(1);
         sum.next_multiple_of(align) + number("[", ']').unwrap_or(align)
     })
