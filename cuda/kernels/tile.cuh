@@ -201,11 +201,17 @@ __device__ __forceinline__ void add_product(float (&c)[N][4], const float (&p)[M
     }
 }
 
+// Where the warps of a block put rows of 8·M columns for each other: one place for all products of a kernel, whatever their width.
+template <u32 M> __device__ __forceinline__ float* rows_of_warps() {
+    SHARED(float, rows, TILE_THREADS / 32 * WARP_ROWS * (8 * M + 4));
+    return rows;
+}
+
 template <u32 D, u32 M, u32 N>
 __device__ __forceinline__ void add_product(float (&c)[N][4], const float (&p)[M][4], const float* b) {
     // Every lane needs whole rows of p.
     const u32 ROW = 8 * M + 4;
-    SHARED(float, rows, TILE_THREADS / 32 * WARP_ROWS * ROW);
+    float* rows = rows_of_warps<M>();
     u32 lane = threadIdx.x % 32, column = lane % 4 * 2;
     float* row = &rows[(threadIdx.x / 32 * WARP_ROWS + lane / 4) * ROW];
 #pragma unroll

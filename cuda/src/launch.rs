@@ -67,8 +67,32 @@ impl fmt::Debug for Device {
 /// Bytes on a device, aligned to 16 or more.
 #[derive(Debug)]
 pub(crate) enum Memory {
-    Nvidia(CudaSlice<u8>),
+    Nvidia(Owned),
     Emulated(Block),
+}
+
+/// Memory of a GPU, which any thread can drop. Fields are dropped in this order.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    _current: Current,
+    slice: CudaSlice<u8>,
+}
+
+impl Owned {
+    fn new(slice: CudaSlice<u8>) -> Self {
+        Self { _current: Current(Arc::clone(slice.context())), slice }
+    }
+}
+
+/// Makes its context the thread's when it is dropped: what frees something after it may need one, and the bindings do not see to it.
+#[derive(Debug)]
+struct Current(Arc<CudaContext>);
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        // SAFETY: the context lives. Not by the bindings' own function, which stops at an error of before.
+        let _ = unsafe { cudarc::driver::result::ctx::set_current(self.0.cu_ctx()) };
+    }
 }
 
 /// Bytes of the emulator: of the system's allocator, so that AddressSanitizer sees where they end.
@@ -131,6 +155,23 @@ pub(crate) fn keep_freed_memory(context: &CudaContext) {
     };
 }
 
+/// Bytes that an allocation can still get: what nothing uses, and what the driver keeps of what was freed.
+fn free_memory(context: &CudaContext) -> usize {
+    use cudarc::driver::result::{device, mem_pool};
+    use cudarc::driver::sys::CUmemPool_attribute_enum::{
+        CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT as RESERVED, CU_MEMPOOL_ATTR_USED_MEM_CURRENT as USED,
+    };
+    let (mut reserved, mut used) = (0_u64, 0_u64);
+    // SAFETY: as in `keep_freed_memory`.
+    let _ = unsafe {
+        device::get_default_mem_pool(context.cu_device()).and_then(|pool| {
+            mem_pool::get_attribute(pool, RESERVED, (&raw mut reserved).cast())?;
+            mem_pool::get_attribute(pool, USED, (&raw mut used).cast())
+        })
+    };
+    context.mem_get_info().map_or(0, |(free, _)| free) + reserved.saturating_sub(used) as usize
+}
+
 impl Device {
     pub(crate) fn nvidia(stream: Arc<CudaStream>) -> Result<Self, Error> {
         // SAFETY: every slice of this crate is used on its one stream, so no event has to order what happens to it.
@@ -162,17 +203,19 @@ impl Device {
                 block.as_mut_slice().fill(0xff);
                 Ok(Memory::Emulated(block))
             }
-            // SAFETY: bytes have no invalid values, and those that nobody wrote are never read.
-            Self::Nvidia(gpu) => unsafe { gpu.stream.alloc(bytes.max(16)) }.map(Memory::Nvidia).map_err(|error| {
-                use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
-                match error.0 {
-                    CUDA_ERROR_OUT_OF_MEMORY => {
-                        let free = gpu.stream.context().mem_get_info().map_or(0, |(free, _)| free);
-                        Error::OutOfMemory { wanted: bytes, free }
+            Self::Nvidia(gpu) => {
+                // SAFETY: bytes have no invalid values, and those that nobody wrote are never read.
+                let allocated = unsafe { gpu.stream.alloc(bytes.max(16)) };
+                allocated.map(|slice| Memory::Nvidia(Owned::new(slice))).map_err(|error| {
+                    use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
+                    match error.0 {
+                        CUDA_ERROR_OUT_OF_MEMORY => {
+                            Error::OutOfMemory { wanted: bytes, free: free_memory(gpu.stream.context()) }
+                        }
+                        _ => driver("allocate memory")(error),
                     }
-                    _ => driver("allocate memory")(error),
-                }
-            }),
+                })
+            }
         }
     }
 
@@ -180,7 +223,7 @@ impl Device {
     pub(crate) fn write(&self, target: &mut Memory, offset: usize, source: &[u8]) -> Result<(), Error> {
         match (self, target) {
             _ if source.is_empty() => Ok(()),
-            (Self::Nvidia(gpu), Memory::Nvidia(target)) if gpu.owns(target) => {
+            (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice: target, .. })) if gpu.owns(target) => {
                 let mut target = target.slice_mut(offset..offset + source.len());
                 gpu.stream.memcpy_htod(source, &mut target).map_err(driver("copy to the device"))
             }
@@ -196,7 +239,7 @@ impl Device {
     pub(crate) fn read(&self, source: &Memory, offset: usize, target: &mut [u8]) -> Result<(), Error> {
         match (self, source) {
             _ if target.is_empty() => Ok(()),
-            (Self::Nvidia(gpu), Memory::Nvidia(source)) if gpu.owns(source) => {
+            (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice: source, .. })) if gpu.owns(source) => {
                 let source = source.slice(offset..offset + target.len());
                 let copied = gpu.stream.memcpy_dtoh(&source, target);
                 copied.and_then(|()| gpu.stream.synchronize()).map_err(driver("copy from the device"))
@@ -213,13 +256,14 @@ impl Device {
     pub(crate) fn copy(&self, target: &mut Memory, source: &Memory, bytes: usize) -> Result<(), Error> {
         match (self, target, source) {
             _ if bytes == 0 => Ok(()),
-            (Self::Nvidia(gpu), Memory::Nvidia(target), Memory::Nvidia(source))
-                if gpu.owns(target) && gpu.owns(source) =>
-            {
-                gpu.stream
-                    .memcpy_dtod(&source.slice(..bytes), &mut target.slice_mut(..bytes))
-                    .map_err(driver("copy on the device"))
-            }
+            (
+                Self::Nvidia(gpu),
+                Memory::Nvidia(Owned { slice: target, .. }),
+                Memory::Nvidia(Owned { slice: source, .. }),
+            ) if gpu.owns(target) && gpu.owns(source) => gpu
+                .stream
+                .memcpy_dtod(&source.slice(..bytes), &mut target.slice_mut(..bytes))
+                .map_err(driver("copy on the device")),
             (Self::Emulated(_), Memory::Emulated(target), Memory::Emulated(source)) => {
                 target.as_mut_slice()[..bytes].copy_from_slice(&source.as_slice()[..bytes]);
                 Ok(())
@@ -232,7 +276,7 @@ impl Device {
     pub(crate) fn clear(&self, target: &mut Memory, bytes: usize) -> Result<(), Error> {
         match (self, target) {
             _ if bytes == 0 => Ok(()),
-            (Self::Nvidia(gpu), Memory::Nvidia(target)) if gpu.owns(target) => {
+            (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice: target, .. })) if gpu.owns(target) => {
                 gpu.stream.memset_zeros(&mut target.slice_mut(..bytes)).map_err(driver("clear memory"))
             }
             (Self::Emulated(_), Memory::Emulated(target)) => {
@@ -253,12 +297,14 @@ impl Device {
         // What its own stream was asked for comes first.
         gpu.stream.join(slice.stream()).map_err(driver("wait for another stream"))?;
         // SAFETY: `leak` gives up the slice's memory, which is this long, to the slice that is made of it here.
-        Ok(Memory::Nvidia(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), bytes) }))
+        Ok(Memory::Nvidia(Owned::new(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), bytes) })))
     }
 
     /// The way back.
     pub(crate) fn release(&self, memory: Memory, len: usize) -> Result<CudaSlice<f32>, Error> {
-        let (Self::Nvidia(gpu), Memory::Nvidia(slice)) = (self, memory) else { return Err(elsewhere()) };
+        let (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice, .. })) = (self, memory) else {
+            return Err(elsewhere());
+        };
         // SAFETY: as in `adopt`; a buffer of f32 has at least `len` of them, on an address aligned to 16.
         Ok(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), len) })
     }
@@ -511,7 +557,9 @@ impl<'a> Arguments<'a> {
 
     fn address(&mut self, memory: &'a Memory) -> Result<(), Error> {
         let address = match (self.device, memory) {
-            (Device::Nvidia(gpu), Memory::Nvidia(slice)) if gpu.owns(slice) => slice.device_ptr(&gpu.stream).0,
+            (Device::Nvidia(gpu), Memory::Nvidia(Owned { slice, .. })) if gpu.owns(slice) => {
+                slice.device_ptr(&gpu.stream).0
+            }
             (Device::Emulated(_), Memory::Emulated(block)) => block.start.as_ptr() as u64,
             _ => return Err(elsewhere()),
         };
@@ -1158,6 +1206,9 @@ impl Blas {
 
 impl Drop for Blas {
     fn drop(&mut self) {
+        let workspace = self.workspace.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // The library works on the thread's context; this one may have none.
+        drop(Current(Arc::clone(workspace.context())));
         self.plans.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
         // SAFETY: made by `create_handle`, and not used again.
         let _ = unsafe { cublaslt::result::destroy_handle(self.handle) };
