@@ -1248,16 +1248,18 @@ impl Plan {
             plan.set(BIAS_POINTER, &bias)?;
         }
         let preference = cublaslt::result::create_matmul_pref().map_err(blas("describe a product"))?;
-        // SAFETY: all descriptions are live; the preference is destroyed once.
+        // SAFETY: all descriptions are live, and the preference is destroyed once. cuBLASLt copies its attributes, whose types these are.
         unsafe {
-            use lt::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES as WORKSPACE;
+            use lt::cublasLtMatmulPreferenceAttributes_t::{
+                CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES as WORKSPACE,
+                CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK as REDUCTIONS,
+            };
             let bytes = Blas::WORKSPACE;
-            let set = cublaslt::result::set_matmul_pref_attribute(
-                preference,
-                WORKSPACE,
-                (&raw const bytes).cast(),
-                size_of_val(&bytes),
-            );
+            // Sums in parts are put together in f32, not in the type of the result.
+            let reductions = lt::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
+            let set = cublaslt::result::set_matmul_pref_attribute;
+            let set = set(preference, WORKSPACE, (&raw const bytes).cast(), size_of_val(&bytes))
+                .and_then(|()| set(preference, REDUCTIONS, (&raw const reductions).cast(), size_of_val(&reductions)));
             let [a, b, c] = plan.layouts;
             let chosen = set.and_then(|()| {
                 cublaslt::result::get_matmul_algo_heuristic(handle, plan.description, a, b, c, c, preference)

@@ -1,11 +1,14 @@
 //! cuBLASLt's matrix products as its documentation describes them: https://docs.nvidia.com/cuda/cublas, "Using the cuBLASLt API".
 //!
 //! D = α·op(A)·op(B) + β·C, then the epilogue. Matrices are in columns, a column `ld` elements after the one before it. Sums are f32, and
-//! rounded once to the type of D.
+//! rounded once to the type of D, or more often where the program's preference lets them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cudarc::cublaslt::sys::cublasComputeType_t::{self, CUBLAS_COMPUTE_32F};
+use cudarc::cublaslt::sys::cublasLtReductionScheme_t::{
+    CUBLASLT_REDUCTION_SCHEME_MASK, CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE,
+};
 use cudarc::cublaslt::sys::cudaDataType_t::{self, CUDA_R_16BF, CUDA_R_32F};
 
 /// A matrix's type and place of elements.
@@ -122,11 +125,13 @@ pub(crate) struct Preference {
     pub(crate) workspace: usize,
     /// What the addresses of A, B, C and D are at least aligned to.
     pub(crate) alignment: [u32; 4],
+    /// How sums may be put together that were computed in parts: a set of `cublasLtReductionScheme_t`, all by default.
+    pub(crate) reductions: u32,
 }
 
 impl Default for Preference {
     fn default() -> Self {
-        Self { workspace: 0, alignment: [256; 4] }
+        Self { workspace: 0, alignment: [256; 4], reductions: CUBLASLT_REDUCTION_SCHEME_MASK as u32 }
     }
 }
 
@@ -160,7 +165,7 @@ impl Shape {
     ///
     /// # Safety
     /// The matrices, and the bias if there is one, lie at the addresses; D shares memory with C alone.
-    pub(crate) unsafe fn multiply(&self, [a, b, c, d]: [u64; 4], alpha: f32, beta: f32) {
+    pub(crate) unsafe fn multiply(&self, [a, b, c, d]: [u64; 4], alpha: f32, beta: f32, in_parts: bool) {
         let [of_a, of_b, of_c, of_d] = self.layouts;
         let Description { transpose_a, transpose_b, has_bias, bias } = self.description;
         let (m, k) = of_a.shape(transpose_a);
@@ -174,24 +179,30 @@ impl Shape {
         let ((a_row, a_column), (b_row, b_column)) = (strides(of_a, transpose_a), strides(of_b, transpose_b));
         let mut sums = vec![0.0_f32; m * n];
         let (left, right) = (left.as_ptr(), right.as_ptr());
-        // SAFETY: op(A) is m×k, op(B) k×n with these strides, and `sums` m×n.
-        unsafe {
-            matrixmultiply::sgemm(
-                m,
-                k,
-                n,
-                1.0,
-                left,
-                a_row,
-                a_column,
-                right,
-                b_row,
-                b_column,
-                0.0,
-                sums.as_mut_ptr(),
-                1,
-                m as isize,
-            );
+        let first = if in_parts { k / 2 } else { k };
+        for (start, end) in [(0, first), (first, k)] {
+            // SAFETY: op(A) is m×k, op(B) k×n with these strides, and `sums` m×n.
+            unsafe {
+                matrixmultiply::sgemm(
+                    m,
+                    end - start,
+                    n,
+                    1.0,
+                    left.offset(start as isize * a_column),
+                    a_row,
+                    a_column,
+                    right.offset(start as isize * b_row),
+                    b_row,
+                    b_column,
+                    1.0,
+                    sums.as_mut_ptr(),
+                    1,
+                    m as isize,
+                );
+            }
+            if in_parts && of_d.element == CUDA_R_16BF {
+                sums.iter_mut().for_each(|sum| *sum = half::bf16::from_f32(*sum).to_f32());
+            }
         }
         // A bias is of D's type.
         let of_bias = Layout { rows: m, columns: 1, leading: m, ..of_d };
@@ -213,6 +224,8 @@ pub(crate) struct Choice {
     pub(crate) shape: Shape,
     pub(crate) workspace: usize,
     pub(crate) alignment: [u32; 4],
+    /// Whether sums are computed in two parts, of which the first is rounded to D's type.
+    pub(crate) in_parts: bool,
 }
 
 /// What a program has of cuBLASLt.
@@ -239,7 +252,12 @@ impl Blas {
         const WORKSPACE: usize = 1 << 20;
         let description = Description { bias: 0, ..shape.description };
         let shape = Shape { description, ..shape };
-        let choice = Choice { shape, workspace: WORKSPACE.min(preference.workspace), alignment: preference.alignment };
+        let choice = Choice {
+            shape,
+            workspace: WORKSPACE.min(preference.workspace),
+            alignment: preference.alignment,
+            in_parts: preference.reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE as u32 != 0,
+        };
         self.choices.push(choice);
         (self.choices.len() - 1, choice)
     }

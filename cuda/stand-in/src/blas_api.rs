@@ -180,6 +180,7 @@ extern "C" fn cublasLtMatmulPreferenceSetAttribute(
             Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES => preference.alignment[1] = value(at, bytes)?,
             Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES => preference.alignment[2] = value(at, bytes)?,
             Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES => preference.alignment[3] = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK => preference.reductions = value(at, bytes)?,
             _ => return Err(invalid(format!("the stand-in has no {attribute:?}"))),
         }
         Ok(())
@@ -292,7 +293,7 @@ extern "C" fn cublasLtMatmul(
             // none but with C.
             unsafe {
                 (workspace as *mut u8).write_bytes(SCRATCH, choice.workspace);
-                shape.multiply(addresses, alpha, beta);
+                shape.multiply(addresses, alpha, beta, choice.in_parts);
             }
             Ok(())
         })
