@@ -924,16 +924,11 @@ pub(crate) fn load(library: Library) -> bool {
     })
 }
 
-/// The bindings panic where they do not find a library, so this comes before their first use.
+/// The bindings panic where they do not find a library, so this comes before their first use. They have a function for it only where they
+/// load libraries: another crate of the program may have them linked.
 fn on_loaders_path(library: Library) -> bool {
     // SAFETY: loading these libraries has no precondition.
-    unsafe {
-        match library {
-            Library::Driver => cudarc::driver::sys::is_culib_present(),
-            Library::Nvrtc => cudarc::nvrtc::sys::is_culib_present(),
-            Library::CublasLt => lt::is_culib_present(),
-        }
-    }
+    library.names().iter().any(|name| unsafe { libloading::Library::new(name) }.is_ok())
 }
 
 /// The version of CUDA up to which the driver runs everything, as (major, minor).
