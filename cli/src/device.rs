@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use flowrl_core::backend::CpuBackend;
 #[cfg(feature = "cuda")]
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Precision as Stored};
+use flowrl_lm::backend::{CACHE, LOGITS, TransformerBackend};
 use serde::{Deserialize, Serialize};
 
 /// A device by name: `cpu`, `cuda` or `cuda:N`, `emulated`.
@@ -78,6 +79,18 @@ pub enum Precision {
     F32,
 }
 
+impl Precision {
+    /// Whether this device stores activations, and weights for products, as bf16.
+    #[must_use]
+    pub const fn is_bf16(self, device: DeviceName) -> bool {
+        match self {
+            Self::Auto => matches!(device, DeviceName::Cuda(_)),
+            Self::Bf16 => true,
+            Self::F32 => false,
+        }
+    }
+}
+
 /// Flags of the commands that run a model without a configuration.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct DeviceArgs {
@@ -127,18 +140,47 @@ pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<De
     }
     #[cfg(feature = "cuda")]
     {
-        let stored = |auto| match precision {
-            Precision::Auto => auto,
-            Precision::Bf16 => Stored::Bf16,
-            Precision::F32 => Stored::F32,
-        };
+        let stored = if precision.is_bf16(name) { Stored::Bf16 } else { Stored::F32 };
         Ok(Device::Cuda(match name {
-            DeviceName::Cuda(number) => CudaBackend::new(number, stored(Stored::Bf16))?,
-            _ => CudaBackend::emulated(EmulatorOptions { threads, ..EmulatorOptions::default() }, stored(Stored::F32)),
+            DeviceName::Cuda(number) => CudaBackend::new(number, stored)?,
+            _ => CudaBackend::emulated(EmulatorOptions { threads, ..EmulatorOptions::default() }, stored),
         }))
     }
     #[cfg(not(feature = "cuda"))]
     bail!("this flowrl-cli was built without the feature `cuda`, which {name} needs")
+}
+
+/// What of a device decides how much memory a run takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Elements of logits held at once.
+    pub logits: usize,
+    /// Elements of keys and values cached at once.
+    pub cache: usize,
+    /// Bytes of memory, where the device tells.
+    pub memory: Option<usize>,
+}
+
+impl Default for Limits {
+    /// Of a device that says nothing.
+    fn default() -> Self {
+        Self { logits: LOGITS, cache: CACHE, memory: None }
+    }
+}
+
+/// The limits of a device.
+///
+/// # Errors
+/// As for [`open`].
+pub fn limits(name: DeviceName, precision: Precision) -> Result<Limits> {
+    fn of(device: &impl TransformerBackend, memory: Option<usize>) -> Limits {
+        Limits { logits: device.logits_limit(), cache: device.cache_limit(), memory }
+    }
+    Ok(match open(name, precision, 1)? {
+        Device::Cpu(device) => of(&device, None),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => of(&device, device.memory()),
+    })
 }
 
 /// Does some work, an expression of type `Result<_>`, on an open device, whatever its type: on the CPU inside of its threads.

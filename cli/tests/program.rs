@@ -226,10 +226,28 @@ fn loss_matches_a_golden_file() {
 fn a_dry_run_prints_a_configuration_that_replays() {
     let directory = tempfile::tempdir().unwrap();
     let first = ok(&["train", "--dry-run", "--objective", "grpo", "--steps", "7"], directory.path());
-    assert!(first.contains("# memory plan") && first.contains("steps = 7"));
+    assert!(first.contains("# memory plan for cpu in f32") && first.contains("steps = 7"));
     std::fs::write(directory.path().join("c.toml"), &first).unwrap();
     assert_eq!(ok(&["train", "--dry-run", "--config", "c.toml"], directory.path()), first);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is written");
+}
+
+#[test]
+fn a_dry_run_plans_what_each_device_stores() {
+    let directory = tempfile::tempdir().unwrap();
+    let mib = |arguments: &[&str], what: &str| {
+        let plan = ok(&[&["train", "--dry-run"], arguments].concat(), directory.path());
+        let line = plan.lines().find(|line| line.ends_with(what)).unwrap_or_else(|| panic!("{what} in:\n{plan}"));
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap()
+    };
+    let weights = 791_168.0 / f64::from(1 << 20);
+    let near = |got: f64, bytes: f64| assert!((got - weights * bytes).abs() < 0.051, "{got}, {bytes} bytes a weight");
+    // Whether or not there is a GPU here: bf16 for products, f32 for the optimiser, and the reference is never trained.
+    near(mib(&["--device", "cuda"], "weights of the policy"), 6.0);
+    near(mib(&["--device", "cuda"], "weights of the frozen reference"), 2.0);
+    near(mib(&["--device", "cuda"], "gradients and AdamW's two moments"), 12.0);
+    near(mib(&["--device", "cuda", "--precision", "f32"], "weights of the policy"), 4.0);
+    near(mib(&[], "weights of the frozen reference"), 4.0);
 }
 
 #[test]

@@ -75,12 +75,12 @@ extern "C" __global__ void __launch_bounds__(128, 3) attention_64(const store* q
 extern "C" __global__ void __launch_bounds__(128) attention_128(const store* qkv, const u32* spans, const u32* tiles, store* out,
                                                                 float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
                                                                 u32 kv_heads, u32 head_dim) {
-    attend<128, 64>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
+    attend<128, MANY>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
 }
 
 // The same for head_dim at most 256.
 extern "C" __global__ void __launch_bounds__(128) attention_256(const store* qkv, const u32* spans, const u32* tiles, store* out,
                                                                 float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
                                                                 u32 kv_heads, u32 head_dim) {
-    attend<256, 32>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
+    attend<256, SOME>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
 }

@@ -107,7 +107,7 @@ extern "C" __global__ void __launch_bounds__(128)
     attention_backward_query_128(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
                                  const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
                                  u32 head_dim) {
-    query_gradient<128, 32>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
+    query_gradient<128, SOME>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
 }
 
 // The same for head_dim at most 256.
@@ -115,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(128)
     attention_backward_query_256(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
                                  const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
                                  u32 head_dim) {
-    query_gradient<256, 32>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
+    query_gradient<256, FEW>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
 }
 
 // Columns of dk and dv that fit into registers, and queries of a tile where heads are wide. Plain sums need more registers beside than
@@ -123,7 +123,7 @@ extern "C" __global__ void __launch_bounds__(128)
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 const u32 HELD_COLUMNS = 64, WIDE_QUERIES = 16;
 #else
-const u32 HELD_COLUMNS = 32 * Wide<store>::COUNT / 2, WIDE_QUERIES = 32;
+const u32 HELD_COLUMNS = 16 * Wide<store>::COUNT, WIDE_QUERIES = SOME;
 #endif
 
 // What a block adds up for a tile of keys, the numbers of a part: the keys' span and the tile's first row in it, heads
@@ -261,7 +261,7 @@ extern "C" __global__ void __launch_bounds__(128, 2)
     attention_backward_key_value_256(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                      const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial,
                                      u32 rows, u32 count, u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
-    key_value_gradient<256, WIDE_QUERIES, 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
+    key_value_gradient<256, FEW, 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
 }
 
 // Keys whose sums are in parts: `merges` (count, 4) are a span, a tile's first row in it, its first slot and its number of slots, which

@@ -123,7 +123,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) cached_attention_128(const 
                                                                        const u32* parts, store* out, float* partial, u32 rows,
                                                                        u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
                                                                        u32 capacity) {
-    attend_part<128, 32>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
+    attend_part<128, SOME>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
 }
 
 // The same for head_dim at most 256.
@@ -131,7 +131,7 @@ extern "C" __global__ void __launch_bounds__(128) cached_attention_256(const sto
                                                                        const u32* parts, store* out, float* partial, u32 rows,
                                                                        u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
                                                                        u32 capacity) {
-    attend_part<256, 16>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
+    attend_part<256, FEW>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
 }
 
 // A row's parts put together, in their order; `merges` (count, 3) are a row, its first slot and its number of slots, the others as

@@ -6,6 +6,8 @@ const u32 TILE_THREADS = 128;
 const u32 WARP_ROWS = 16;
 // Rows of the tile that a block's result belongs to.
 const u32 TILE_ROWS = 64;
+// Rows of the other tiles where heads are wide, in three sizes: shared memory is small, and floats take twice of it.
+const u32 MANY = 8 * Wide<store>::COUNT, SOME = 4 * Wide<store>::COUNT, FEW = 2 * Wide<store>::COUNT;
 
 // Elements from row to row of a tile of D columns. The odd 16 bytes put rows that are read together into different banks.
 template <u32 D> struct Stride {
@@ -199,11 +201,17 @@ __device__ __forceinline__ void add_product(float (&c)[N][4], const float (&p)[M
     }
 }
 
+// Where the warps of a block put rows of 8·M columns for each other: one place for all products of a kernel, whatever their width.
+template <u32 M> __device__ __forceinline__ float* rows_of_warps() {
+    SHARED(float, rows, TILE_THREADS / 32 * WARP_ROWS * (8 * M + 4));
+    return rows;
+}
+
 template <u32 D, u32 M, u32 N>
 __device__ __forceinline__ void add_product(float (&c)[N][4], const float (&p)[M][4], const float* b) {
     // Every lane needs whole rows of p.
     const u32 ROW = 8 * M + 4;
-    SHARED(float, rows, TILE_THREADS / 32 * WARP_ROWS * ROW);
+    float* rows = rows_of_warps<M>();
     u32 lane = threadIdx.x % 32, column = lane % 4 * 2;
     float* row = &rows[(threadIdx.x / 32 * WARP_ROWS + lane / 4) * ROW];
 #pragma unroll

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::launch::{self, Device};
 use crate::libraries::Library;
 use crate::product::Product;
+use crate::transformer::AttentionLists;
 use crate::unit::Storage;
 
 /// How activations and weights are stored. Sums are f32 in either case, and so are statistics, gradients of weights, the
@@ -43,8 +44,22 @@ pub enum Precision {
 pub struct CudaBackend {
     pub(crate) device: Arc<Device>,
     pub(crate) precision: Precision,
-    /// Elements of logits held at once.
+    pub(crate) limits: Limits,
+    pub(crate) lists: Arc<AttentionLists>,
+}
+
+/// Elements held at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
     pub(crate) logits: usize,
+    /// Of keys and values.
+    pub(crate) cache: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { logits: flowrl_lm::backend::LOGITS, cache: flowrl_lm::backend::CACHE }
+    }
 }
 
 /// The first compute capability with bf16 in its tensor cores and with asynchronous copies.
@@ -79,23 +94,33 @@ impl CudaBackend {
             let message = format!("its compute capability is {major}.{minor}, but must be {least}.0 or more (Ampere)");
             return Err(Error::Driver { operation: "use this GPU".to_owned(), message });
         }
-        // An eighth of the memory: the logits of a whole micro-batch, if it is no larger.
-        let total = stream.context().mem_get_info().map_or(0, |(_, total)| total);
-        let logits = (total / 8 / precision.storage().bytes()).max(flowrl_lm::backend::LOGITS);
-        Ok(Self { device: Arc::new(Device::nvidia(stream)?), precision, logits })
+        let device = Arc::new(Device::nvidia(stream)?);
+        // An eighth of the memory for logits, of a whole micro-batch if it is no larger, and an eighth for keys and values.
+        let eighth = device.memory().unwrap_or(0) / 8 / precision.storage().bytes();
+        let least = Limits::default();
+        // A matrix of more than 2³¹ elements is beyond what libraries are tested with.
+        let limits = Limits { logits: eighth.clamp(least.logits, i32::MAX as usize), cache: eighth.max(least.cache) };
+        Ok(Self { device, precision, limits, lists: Arc::default() })
     }
 
     /// The emulator, which runs the same kernels on the CPU, slowly, and checks what a GPU does not. It compiles them with the
     /// system's C++ compiler when they are first used.
     #[must_use]
     pub fn emulated(options: EmulatorOptions, precision: Precision) -> Self {
-        Self { device: Arc::new(Device::emulated(options)), precision, logits: flowrl_lm::backend::LOGITS }
+        let device = Arc::new(Device::emulated(options));
+        Self { device, precision, limits: Limits::default(), lists: Arc::default() }
     }
 
     /// How activations and weights are stored.
     #[must_use]
     pub const fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// Bytes of the GPU's memory, in use and free; `None` for the emulator.
+    #[must_use]
+    pub fn memory(&self) -> Option<usize> {
+        self.device.memory()
     }
 
     /// A buffer of f32 out of another program's numbers on the same GPU, without a copy. What its stream was asked for before is done first.
@@ -140,6 +165,12 @@ impl CudaBackend {
 
     pub(crate) fn allocate(&self, storage: Storage, len: usize) -> Result<Buffer, Error> {
         Ok(Buffer { memory: self.device.zeros(len * storage.bytes())?, storage, len, master: None })
+    }
+
+    /// f32 numbers that a kernel writes before another reads them.
+    pub(crate) fn scratch(&self, len: usize) -> Result<Buffer, Error> {
+        let storage = Storage::F32;
+        Ok(Buffer { memory: self.device.scratch(len * storage.bytes())?, storage, len, master: None })
     }
 
     /// Where the lengths are those of the kernels' tables, a result on the device as numbers on the host.
@@ -208,7 +239,7 @@ impl Backend for CudaBackend {
 
     fn index(&self, indices: &[u32]) -> Result<Index, Error> {
         let bytes: Vec<u8> = indices.iter().flat_map(|i| i.to_ne_bytes()).collect();
-        let mut memory = self.device.zeros(bytes.len())?;
+        let mut memory = self.device.scratch(bytes.len())?;
         self.device.write(&mut memory, 0, &bytes)?;
         Ok(Index { memory, host: indices.to_vec() })
     }

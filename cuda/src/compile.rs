@@ -49,6 +49,24 @@ pub fn compile_kernels(capability: (i32, i32)) -> Result<Vec<CompiledKernels>, E
     Unit::all().map(compile).collect()
 }
 
+/// The shared library in which the emulator has the kernels of this PTX, compiled for GPUs of such a compute capability; `None` where it
+/// is of no kernel file. For the stand-in of NVIDIA's driver.
+///
+/// # Errors
+/// Those of [`compile_kernels`], and [`Error::NoCompiler`] where there is no C++ compiler.
+#[cfg(feature = "stand-in")]
+pub fn emulated_library(image: &str, capability: (i32, i32)) -> Result<Option<std::path::PathBuf>, Error> {
+    Library::Nvrtc.require()?;
+    // Names tell the file, all but its storage: no other file has to be compiled.
+    let may_be = |unit: &Unit| unit.kernels().iter().all(|name| image.contains(&format!(".entry {name}(")));
+    for unit in Unit::all_and_of_tests().filter(may_be) {
+        if ptx(unit, capability)? == image {
+            return crate::emulated::compile(unit, &crate::EmulatorOptions::default()).map(Some);
+        }
+    }
+    Ok(None)
+}
+
 /// A unit compiled for the architecture of this context's device.
 pub(crate) fn for_gpu(unit: Unit, context: &Arc<CudaContext>) -> Result<Ptx, Error> {
     let capability = context.compute_capability().map_err(|error| Error::Driver {

@@ -5,12 +5,14 @@
 //! that Rust cannot check; the emulator does, under AddressSanitizer (`cargo xtask sanitize`).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_void};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
 use cudarc::cublaslt::{self, sys as lt};
+use cudarc::driver::sys::CUfunction;
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DriverError,
 };
@@ -37,8 +39,14 @@ pub(crate) enum Device {
 /// A GPU, through one stream: operations run in the order in which they were asked for.
 pub(crate) struct Nvidia {
     pub(crate) stream: Arc<CudaStream>,
-    modules: Mutex<HashMap<Unit, Arc<CudaModule>>>,
+    modules: Mutex<HashMap<Unit, Module>>,
     blas: Blas,
+}
+
+/// A unit on a GPU, with those of its kernels that were used so far and the dynamic shared memory that each may have.
+struct Module {
+    module: Arc<CudaModule>,
+    kernels: HashMap<String, (CudaFunction, u32)>,
 }
 
 /// The emulator.
@@ -59,8 +67,32 @@ impl fmt::Debug for Device {
 /// Bytes on a device, aligned to 16 or more.
 #[derive(Debug)]
 pub(crate) enum Memory {
-    Nvidia(CudaSlice<u8>),
+    Nvidia(Owned),
     Emulated(Block),
+}
+
+/// Memory of a GPU, which any thread can drop. Fields are dropped in this order.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    _current: Current,
+    slice: CudaSlice<u8>,
+}
+
+impl Owned {
+    fn new(slice: CudaSlice<u8>) -> Self {
+        Self { _current: Current(Arc::clone(slice.context())), slice }
+    }
+}
+
+/// Makes its context the thread's when it is dropped: what frees something after it may need one, and the bindings do not see to it.
+#[derive(Debug)]
+struct Current(Arc<CudaContext>);
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        // SAFETY: the context lives. Not by the bindings' own function, which stops at an error of before.
+        let _ = unsafe { cudarc::driver::result::ctx::set_current(self.0.cu_ctx()) };
+    }
 }
 
 /// Bytes of the emulator: of the system's allocator, so that AddressSanitizer sees where they end.
@@ -123,6 +155,23 @@ pub(crate) fn keep_freed_memory(context: &CudaContext) {
     };
 }
 
+/// Bytes that an allocation can still get: what nothing uses, and what the driver keeps of what was freed.
+fn free_memory(context: &CudaContext) -> usize {
+    use cudarc::driver::result::{device, mem_pool};
+    use cudarc::driver::sys::CUmemPool_attribute_enum::{
+        CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT as RESERVED, CU_MEMPOOL_ATTR_USED_MEM_CURRENT as USED,
+    };
+    let (mut reserved, mut used) = (0_u64, 0_u64);
+    // SAFETY: as in `keep_freed_memory`.
+    let _ = unsafe {
+        device::get_default_mem_pool(context.cu_device()).and_then(|pool| {
+            mem_pool::get_attribute(pool, RESERVED, (&raw mut reserved).cast())?;
+            mem_pool::get_attribute(pool, USED, (&raw mut used).cast())
+        })
+    };
+    context.mem_get_info().map_or(0, |(free, _)| free) + reserved.saturating_sub(used) as usize
+}
+
 impl Device {
     pub(crate) fn nvidia(stream: Arc<CudaStream>) -> Result<Self, Error> {
         // SAFETY: every slice of this crate is used on its one stream, so no event has to order what happens to it.
@@ -137,18 +186,36 @@ impl Device {
 
     /// `bytes` zeros.
     pub(crate) fn zeros(&self, bytes: usize) -> Result<Memory, Error> {
+        if let Self::Emulated(_) = self {
+            // The system has zeros at hand.
+            return Block::zeros(bytes).map(Memory::Emulated);
+        }
+        let mut memory = self.scratch(bytes)?;
+        self.clear(&mut memory, bytes)?;
+        Ok(memory)
+    }
+
+    /// `bytes` bytes that are written before they are read. The emulator makes them NaN.
+    pub(crate) fn scratch(&self, bytes: usize) -> Result<Memory, Error> {
         match self {
-            Self::Emulated(_) => Block::zeros(bytes).map(Memory::Emulated),
-            Self::Nvidia(gpu) => gpu.stream.alloc_zeros(bytes.max(16)).map(Memory::Nvidia).map_err(|error| {
-                use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
-                match error.0 {
-                    CUDA_ERROR_OUT_OF_MEMORY => {
-                        let free = gpu.stream.context().mem_get_info().map_or(0, |(free, _)| free);
-                        Error::OutOfMemory { wanted: bytes, free }
+            Self::Emulated(_) => {
+                let mut block = Block::zeros(bytes)?;
+                block.as_mut_slice().fill(0xff);
+                Ok(Memory::Emulated(block))
+            }
+            Self::Nvidia(gpu) => {
+                // SAFETY: bytes have no invalid values, and those that nobody wrote are never read.
+                let allocated = unsafe { gpu.stream.alloc(bytes.max(16)) };
+                allocated.map(|slice| Memory::Nvidia(Owned::new(slice))).map_err(|error| {
+                    use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
+                    match error.0 {
+                        CUDA_ERROR_OUT_OF_MEMORY => {
+                            Error::OutOfMemory { wanted: bytes, free: free_memory(gpu.stream.context()) }
+                        }
+                        _ => driver("allocate memory")(error),
                     }
-                    _ => driver("allocate memory")(error),
-                }
-            }),
+                })
+            }
         }
     }
 
@@ -156,7 +223,7 @@ impl Device {
     pub(crate) fn write(&self, target: &mut Memory, offset: usize, source: &[u8]) -> Result<(), Error> {
         match (self, target) {
             _ if source.is_empty() => Ok(()),
-            (Self::Nvidia(gpu), Memory::Nvidia(target)) if gpu.owns(target) => {
+            (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice: target, .. })) if gpu.owns(target) => {
                 let mut target = target.slice_mut(offset..offset + source.len());
                 gpu.stream.memcpy_htod(source, &mut target).map_err(driver("copy to the device"))
             }
@@ -172,7 +239,7 @@ impl Device {
     pub(crate) fn read(&self, source: &Memory, offset: usize, target: &mut [u8]) -> Result<(), Error> {
         match (self, source) {
             _ if target.is_empty() => Ok(()),
-            (Self::Nvidia(gpu), Memory::Nvidia(source)) if gpu.owns(source) => {
+            (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice: source, .. })) if gpu.owns(source) => {
                 let source = source.slice(offset..offset + target.len());
                 let copied = gpu.stream.memcpy_dtoh(&source, target);
                 copied.and_then(|()| gpu.stream.synchronize()).map_err(driver("copy from the device"))
@@ -189,13 +256,14 @@ impl Device {
     pub(crate) fn copy(&self, target: &mut Memory, source: &Memory, bytes: usize) -> Result<(), Error> {
         match (self, target, source) {
             _ if bytes == 0 => Ok(()),
-            (Self::Nvidia(gpu), Memory::Nvidia(target), Memory::Nvidia(source))
-                if gpu.owns(target) && gpu.owns(source) =>
-            {
-                gpu.stream
-                    .memcpy_dtod(&source.slice(..bytes), &mut target.slice_mut(..bytes))
-                    .map_err(driver("copy on the device"))
-            }
+            (
+                Self::Nvidia(gpu),
+                Memory::Nvidia(Owned { slice: target, .. }),
+                Memory::Nvidia(Owned { slice: source, .. }),
+            ) if gpu.owns(target) && gpu.owns(source) => gpu
+                .stream
+                .memcpy_dtod(&source.slice(..bytes), &mut target.slice_mut(..bytes))
+                .map_err(driver("copy on the device")),
             (Self::Emulated(_), Memory::Emulated(target), Memory::Emulated(source)) => {
                 target.as_mut_slice()[..bytes].copy_from_slice(&source.as_slice()[..bytes]);
                 Ok(())
@@ -208,7 +276,7 @@ impl Device {
     pub(crate) fn clear(&self, target: &mut Memory, bytes: usize) -> Result<(), Error> {
         match (self, target) {
             _ if bytes == 0 => Ok(()),
-            (Self::Nvidia(gpu), Memory::Nvidia(target)) if gpu.owns(target) => {
+            (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice: target, .. })) if gpu.owns(target) => {
                 gpu.stream.memset_zeros(&mut target.slice_mut(..bytes)).map_err(driver("clear memory"))
             }
             (Self::Emulated(_), Memory::Emulated(target)) => {
@@ -229,14 +297,24 @@ impl Device {
         // What its own stream was asked for comes first.
         gpu.stream.join(slice.stream()).map_err(driver("wait for another stream"))?;
         // SAFETY: `leak` gives up the slice's memory, which is this long, to the slice that is made of it here.
-        Ok(Memory::Nvidia(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), bytes) }))
+        Ok(Memory::Nvidia(Owned::new(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), bytes) })))
     }
 
     /// The way back.
     pub(crate) fn release(&self, memory: Memory, len: usize) -> Result<CudaSlice<f32>, Error> {
-        let (Self::Nvidia(gpu), Memory::Nvidia(slice)) = (self, memory) else { return Err(elsewhere()) };
+        let (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice, .. })) = (self, memory) else {
+            return Err(elsewhere());
+        };
         // SAFETY: as in `adopt`; a buffer of f32 has at least `len` of them, on an address aligned to 16.
         Ok(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), len) })
+    }
+
+    /// Bytes of a GPU's memory.
+    pub(crate) fn memory(&self) -> Option<usize> {
+        match self {
+            Self::Nvidia(gpu) => gpu.stream.context().mem_get_info().ok().map(|(_, total)| total),
+            Self::Emulated(_) => None,
+        }
     }
 
     /// Waits until everything asked for so far is done.
@@ -262,7 +340,7 @@ impl Device {
                 // SAFETY: the caller vouches for the arguments; the function and the stream are of this context.
                 unsafe {
                     cudarc::driver::result::launch_kernel(
-                        function.cu_function(),
+                        function,
                         (x, y, 1),
                         (grid.threads, 1, 1),
                         grid.shared,
@@ -327,30 +405,37 @@ impl Nvidia {
         of(slice.stream()) == of(&self.stream)
     }
 
-    fn function(&self, unit: Unit, kernel: &str, shared: u32) -> Result<CudaFunction, Error> {
+    /// A kernel that may have `shared` bytes of shared memory. It is valid as long as `self` lives.
+    fn function(&self, unit: Unit, kernel: &str, shared: u32) -> Result<CUfunction, Error> {
         let mut modules = self.modules.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let module = match modules.get(&unit) {
-            Some(module) => module,
-            None => {
+        let module = match modules.entry(unit) {
+            Entry::Occupied(loaded) => loaded.into_mut(),
+            Entry::Vacant(place) => {
                 let image = compile::for_gpu(unit, self.stream.context())?;
-                let loaded = self.stream.context().load_module(image);
-                let module = loaded.map_err(|error| compile::refused(unit, error))?;
-                modules.entry(unit).or_insert(module)
+                let module = self.stream.context().load_module(image);
+                let module = module.map_err(|error| compile::refused(unit, error))?;
+                place.insert(Module { module, kernels: HashMap::new() })
             }
         };
-        let function = module.load_function(kernel).map_err(driver(kernel))?;
-        // Above this a kernel has to ask for shared memory.
-        if shared > 48 << 10 {
+        if let Some((function, _)) = module.kernels.get(kernel).filter(|(_, allowed)| *allowed >= shared) {
+            return Ok(function.cu_function());
+        }
+        let function = module.module.load_function(kernel).map_err(driver(kernel))?;
+        // A kernel has to ask for dynamic shared memory above 48 KiB less what it declares itself. What is allowed only grows:
+        // another thread may be about to launch with it.
+        if shared > 0 {
             use cudarc::driver::sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT;
             function.set_attribute(LIMIT, shared as i32).map_err(|error| Error::Driver {
                 operation: kernel.to_owned(),
                 message: format!(
-                    "{} KiB of shared memory were refused ({error:?}): GPUs other than those of data centres have less, and so has sm_80; --precision bf16 needs about half",
+                    "{} KiB of shared memory were refused ({error:?}): for heads this wide only GPUs of data centres have as much; --precision bf16 needs half",
                     shared >> 10
                 ),
             })?;
         }
-        Ok(function)
+        let handle = function.cu_function();
+        module.kernels.insert(kernel.to_owned(), (function, shared));
+        Ok(handle)
     }
 }
 
@@ -472,7 +557,9 @@ impl<'a> Arguments<'a> {
 
     fn address(&mut self, memory: &'a Memory) -> Result<(), Error> {
         let address = match (self.device, memory) {
-            (Device::Nvidia(gpu), Memory::Nvidia(slice)) if gpu.owns(slice) => slice.device_ptr(&gpu.stream).0,
+            (Device::Nvidia(gpu), Memory::Nvidia(Owned { slice, .. })) if gpu.owns(slice) => {
+                slice.device_ptr(&gpu.stream).0
+            }
             (Device::Emulated(_), Memory::Emulated(block)) => block.start.as_ptr() as u64,
             _ => return Err(elsewhere()),
         };
@@ -747,7 +834,7 @@ kernels! {
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index spans[4 * count], read index tiles[2 * blocks],
         write store out[rows * heads * head_dim], write f32 log_sum_exp[rows * heads]; rows: u32, count: u32, blocks: u32,
         heads: u32, kv_heads: u32, head_dim: u32
-    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::bytes(tile::attention_rows(head_dim), head_dim, qkv)),
+    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::attention(head_dim, qkv)),
         variant tile::columns(head_dim);
     /// inner = d_out·out of each of `pairs` rows and heads.
     "attention_backward.cu" attention_inner(
@@ -759,7 +846,7 @@ kernels! {
         read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
         read index tiles[2 * blocks], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, count: u32,
         blocks: u32, heads: u32, kv_heads: u32, head_dim: u32
-    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::bytes(tile::query_gradient_rows(head_dim), head_dim, qkv)),
+    ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::query_gradient(head_dim, qkv)),
         variant tile::columns(head_dim);
     /// The keys' and values' part of d_qkv, overwritten, or parts of it: `parts` as in [`tile::KeyParts`].
     /// followers[starts[s] .. starts[s + 1]] are the spans whose prefix is in span s.
@@ -767,10 +854,10 @@ kernels! {
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
         read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
         read index parts[7 * blocks], read index starts[count + 1], read index followers[0],
-        write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim], write f32 partial[slots * kv_heads * tile::ROWS * 2 * head_dim];
+        write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim], maybe_write f32 partial[slots * kv_heads * tile::ROWS * 2 * head_dim];
         rows: u32, count: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32, head_dim: u32
     ) on Grid::table(blocks, kv_heads, tile::THREADS)
-        .with_shared(tile::bytes(tile::KEY_VALUE_GRADIENT_ROWS, head_dim, qkv)), variant tile::columns(head_dim);
+        .with_shared(tile::key_value_gradient(head_dim, qkv)), variant tile::columns(head_dim);
     /// The sums of those parts.
     "attention_backward.cu" merge_gradients(
         read f32 partial[slots * kv_heads * tile::ROWS * 2 * head_dim], read index spans[4 * span_count],
@@ -794,10 +881,10 @@ kernels! {
     "decode_attention.cu" cached_attention(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store cache[capacity * 2 * kv_heads * head_dim],
         read index spans[4 * rows], read index parts[3 * blocks], write store out[rows * heads * head_dim],
-        write f32 partial[slots * heads * (2 + head_dim)]; rows: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32,
+        maybe_write f32 partial[slots * heads * (2 + head_dim)]; rows: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32,
         head_dim: u32, capacity: u32
     ) on Grid::table(blocks, kv_heads * (heads / kv_heads).div_ceil(16), tile::THREADS)
-        .with_shared(tile::bytes(tile::cached_rows(head_dim), head_dim, qkv)), variant tile::columns(head_dim);
+        .with_shared(tile::cached(head_dim, qkv)), variant tile::columns(head_dim);
     /// The parts of rows that have several: `merges` are (row, first slot, slots).
     "decode_attention.cu" merge_parts(
         read f32 partial[slots * heads * (2 + head_dim)], read index merges[3 * count], write store out[rows * heads * head_dim];
@@ -837,16 +924,11 @@ pub(crate) fn load(library: Library) -> bool {
     })
 }
 
-/// The bindings panic where they do not find a library, so this comes before their first use.
+/// The bindings panic where they do not find a library, so this comes before their first use. They have a function for it only where they
+/// load libraries: another crate of the program may have them linked.
 fn on_loaders_path(library: Library) -> bool {
     // SAFETY: loading these libraries has no precondition.
-    unsafe {
-        match library {
-            Library::Driver => cudarc::driver::sys::is_culib_present(),
-            Library::Nvrtc => cudarc::nvrtc::sys::is_culib_present(),
-            Library::CublasLt => lt::is_culib_present(),
-        }
-    }
+    library.names().iter().any(|name| unsafe { libloading::Library::new(name) }.is_ok())
 }
 
 /// The version of CUDA up to which the driver runs everything, as (major, minor).
@@ -963,7 +1045,11 @@ impl Device {
         }
         let [a_at, b_at, bias_at, c_at] = [0, 1, 2, 3].map(|i| u64::from_ne_bytes(arguments.slots[i]));
         if product.is_empty() {
-            return Ok(());
+            // Sums of no products; where there is no sum, nothing is cleared.
+            return match product.accumulate {
+                true => Ok(()),
+                false => self.clear(&mut c.memory, product.rows * product.columns * c.storage.bytes()),
+            };
         }
         let storages = Storages { inputs: a.storage, output: c.storage };
         match self {
@@ -1051,6 +1137,8 @@ fn blas(operation: &'static str) -> impl Fn(cublaslt::result::CublasError) -> Er
 impl Blas {
     /// What cuBLASLt recommends for Hopper.
     const WORKSPACE: usize = 32 << 20;
+    /// Shapes whose algorithm is remembered.
+    const PLANS: usize = 1024;
 
     fn new(stream: &Arc<CudaStream>) -> Result<Self, Error> {
         let workspace = stream.alloc_zeros(Self::WORKSPACE).map_err(driver("allocate memory for matrix products"))?;
@@ -1073,6 +1161,10 @@ impl Blas {
             Some(plan) => plan,
             None => {
                 let plan = Plan::new(self.handle, product, storages, bias)?;
+                // Batches differ in their number of tokens, so that a long run sees any number of shapes.
+                if plans.len() >= Self::PLANS {
+                    plans.clear();
+                }
                 plans.entry((*product, storages)).or_insert(plan)
             }
         };
@@ -1109,6 +1201,9 @@ impl Blas {
 
 impl Drop for Blas {
     fn drop(&mut self) {
+        let workspace = self.workspace.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // The library works on the thread's context; this one may have none.
+        drop(Current(Arc::clone(workspace.context())));
         self.plans.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
         // SAFETY: made by `create_handle`, and not used again.
         let _ = unsafe { cublaslt::result::destroy_handle(self.handle) };
@@ -1148,16 +1243,18 @@ impl Plan {
             plan.set(BIAS_POINTER, &bias)?;
         }
         let preference = cublaslt::result::create_matmul_pref().map_err(blas("describe a product"))?;
-        // SAFETY: all descriptions are live; the preference is destroyed once.
+        // SAFETY: all descriptions are live, and the preference is destroyed once. cuBLASLt copies its attributes, whose types these are.
         unsafe {
-            use lt::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES as WORKSPACE;
+            use lt::cublasLtMatmulPreferenceAttributes_t::{
+                CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES as WORKSPACE,
+                CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK as REDUCTIONS,
+            };
             let bytes = Blas::WORKSPACE;
-            let set = cublaslt::result::set_matmul_pref_attribute(
-                preference,
-                WORKSPACE,
-                (&raw const bytes).cast(),
-                size_of_val(&bytes),
-            );
+            // Sums in parts are put together in f32, not in the type of the result.
+            let reductions = lt::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
+            let set = cublaslt::result::set_matmul_pref_attribute;
+            let set = set(preference, WORKSPACE, (&raw const bytes).cast(), size_of_val(&bytes))
+                .and_then(|()| set(preference, REDUCTIONS, (&raw const reductions).cast(), size_of_val(&reductions)));
             let [a, b, c] = plan.layouts;
             let chosen = set.and_then(|()| {
                 cublaslt::result::get_matmul_algo_heuristic(handle, plan.description, a, b, c, c, preference)

@@ -27,12 +27,16 @@ mod launch;
 mod libraries;
 pub mod objective;
 mod product;
+mod recent;
 mod tile;
 mod transformer;
 mod unit;
 
 pub use backend::{CudaBackend, Precision, probe};
 pub use buffer::{Buffer, Index};
+#[cfg(feature = "stand-in")]
+#[doc(hidden)]
+pub use compile::emulated_library;
 pub use compile::{CompiledKernels, compile_kernels};
 pub use doctor::{DeviceReport, LibraryReport, Report, doctor};
 pub use emulated::{EmulatorOptions, Schedule};

@@ -35,6 +35,22 @@ impl Library {
         }
     }
 
+    /// What the loader may know it as: of the names that the bindings try, those that NVIDIA gives.
+    pub(crate) fn names(self) -> Vec<String> {
+        let name = self.name();
+        if cfg!(windows) {
+            let name = name.trim_start_matches("lib");
+            return match self {
+                Self::Driver => vec!["nvcuda.dll".to_owned()],
+                Self::Nvrtc => vec![format!("{name}64_130_0.dll")],
+                Self::CublasLt => MAJORS.iter().map(|major| format!("{name}64_{major}.dll")).collect(),
+            };
+        }
+        let versions = if self == Self::Driver { &[1][..] } else { &MAJORS };
+        let versioned = versions.iter().map(|version| format!("{name}.so.{version}"));
+        [format!("{name}.so")].into_iter().chain(versioned).collect()
+    }
+
     /// An error unless it is there, wherever it was found.
     pub(crate) fn require(self) -> Result<(), Error> {
         if launch::load(self) {

@@ -36,27 +36,43 @@ pub(crate) const fn columns(head_dim: usize) -> usize {
 }
 
 /// Bytes of `rows` rows of tiles, stored as `like` is.
-pub(crate) const fn bytes(rows: usize, head_dim: usize, like: &Buffer) -> usize {
+const fn bytes(rows: usize, head_dim: usize, like: &Buffer) -> usize {
     let columns = if head_dim <= 16 { 16 } else { columns(head_dim) };
     rows * (columns * like.storage.bytes() + 16)
 }
 
-/// Rows of all tiles of a block of `attention`: queries, keys, values.
-pub(crate) const fn attention_rows(head_dim: usize) -> usize {
-    ROWS + 2 * if head_dim > 128 { 32 } else { 64 }
+/// Rows, in bytes of a column, of the other tiles where heads are wide.
+const MANY: usize = 128;
+const SOME: usize = 64;
+const FEW: usize = 32;
+
+/// Rows of the other tiles: a number for heads of up to 64, then bytes of a column for heads of up to 128 and of up to 256.
+const fn rows(head_dim: usize, like: &Buffer, [narrow, wide, widest]: [usize; 3]) -> usize {
+    match columns(head_dim) {
+        64 => narrow,
+        128 => wide / like.storage.bytes(),
+        _ => widest / like.storage.bytes(),
+    }
 }
 
-/// Rows of all tiles of a block of `attention_backward_query`: queries, their d_out, keys, values.
-pub(crate) const fn query_gradient_rows(head_dim: usize) -> usize {
-    2 * ROWS + 2 * if head_dim > 64 { 32 } else { 64 }
+/// Bytes of a block of `attention`: queries, keys, values.
+pub(crate) const fn attention(head_dim: usize, like: &Buffer) -> usize {
+    bytes(ROWS + 2 * rows(head_dim, like, [64, MANY, SOME]), head_dim, like)
 }
 
-/// Rows of all tiles of a block of `attention_backward_key_value`: keys, values, queries, their d_out.
-pub(crate) const KEY_VALUE_GRADIENT_ROWS: usize = 2 * ROWS + 2 * 32;
+/// Bytes of a block of `attention_backward_query`: queries, their d_out, keys, values.
+pub(crate) const fn query_gradient(head_dim: usize, like: &Buffer) -> usize {
+    bytes(2 * ROWS + 2 * rows(head_dim, like, [64, SOME, FEW]), head_dim, like)
+}
 
-/// Rows of all tiles of a block of `cached_attention`: queries, and keys and values of four warps.
-pub(crate) const fn cached_rows(head_dim: usize) -> usize {
-    16 + 4 * 2 * if head_dim > 128 { 16 } else { 32 }
+/// Bytes of a block of `attention_backward_key_value`: keys, values, queries, their d_out.
+pub(crate) const fn key_value_gradient(head_dim: usize, like: &Buffer) -> usize {
+    bytes(2 * ROWS + 2 * rows(head_dim, like, [32, SOME, FEW]), head_dim, like)
+}
+
+/// Bytes of a block of `cached_attention`: queries, and keys and values of four warps.
+pub(crate) const fn cached(head_dim: usize, like: &Buffer) -> usize {
+    bytes(16 + 4 * 2 * rows(head_dim, like, [32, SOME, FEW]), head_dim, like)
 }
 
 /// The work of `cached_attention` over the keys of each row.
@@ -215,6 +231,24 @@ mod tests {
         assert!(heads(6, 3, 2).is_ok() && heads(1, 1, 256).is_ok());
         for refused in [heads(6, 0, 2), heads(6, 4, 2), heads(6, 3, 0), heads(6, 3, 31), heads(6, 3, 258)] {
             assert!(refused.is_err());
+        }
+    }
+
+    #[test]
+    fn blocks_fit_the_shared_memory_of_gpus() {
+        // What a block may have on sm_86 and sm_89, and on sm_80; the kernels have up to 10 KiB of their own in f32, where products of
+        // tiles go through shared memory, and less than 1 KiB in bf16, as `cargo xtask kernels` shows.
+        const CONSUMER: usize = 99 << 10;
+        const DATA_CENTER: usize = 163 << 10;
+        for (precision, own, width) in [(Precision::Bf16, 1 << 10, 256), (Precision::F32, 10 << 10, 128)] {
+            let device = CudaBackend::emulated(EmulatorOptions::default(), precision);
+            let like = device.zeros_for(Role::Activation, 1).unwrap();
+            for head_dim in [2, 16, 64, 66, 128, 130, 256] {
+                let limit = if head_dim <= width { CONSUMER } else { DATA_CENTER };
+                for bytes in [super::attention, super::query_gradient, super::key_value_gradient, super::cached] {
+                    assert!(bytes(head_dim, &like) + own <= limit, "{head_dim}, {precision:?}");
+                }
+            }
         }
     }
 

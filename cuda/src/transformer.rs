@@ -1,5 +1,8 @@
 //! The operations of [`flowrl_lm::backend::TransformerBackend`] on a GPU or in the emulator.
 
+use std::fmt;
+use std::sync::Arc;
+
 use flowrl_core::backend::{Backend, check_len};
 use flowrl_lm::backend::{Heads, Layout, Span, TransformerBackend};
 
@@ -8,8 +11,43 @@ use crate::backend::check_index;
 use crate::buffer::{Buffer, Index};
 use crate::error::Error;
 use crate::launch;
+use crate::recent::Recent;
 use crate::tile::{self, KeyParts, Parts};
 use crate::unit::Storage;
+
+/// What attention needs of a layout on the device. Every layer of a pass asks for the same.
+#[derive(Default)]
+pub(crate) struct AttentionLists {
+    packed: Recent<(Layout, Heads), PackedLists>,
+    cached: Recent<(Vec<Span>, Heads), CachedLists>,
+    slots: Recent<Vec<u32>, Index>,
+}
+
+impl fmt::Debug for AttentionLists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttentionLists").finish_non_exhaustive()
+    }
+}
+
+/// Of `attention` and `attention_backward`, with the meaning that [`tile`] gives them.
+struct PackedLists {
+    spans: Index,
+    tiles: Index,
+    key_parts: Index,
+    merges: Index,
+    /// Where each span's followers start in the list of all, and that list.
+    starts: Index,
+    followers: Index,
+    slots: usize,
+}
+
+/// Of `cached_attention`.
+struct CachedLists {
+    spans: Index,
+    parts: Index,
+    merges: Index,
+    slots: usize,
+}
 
 impl CudaBackend {
     /// Checks that `ids` name whole rows of `table` (…, d); how many rows it has.
@@ -19,17 +57,54 @@ impl CudaBackend {
         Ok(table_rows)
     }
 
-    /// The spans of a layout, four numbers each.
-    fn spans(&self, layout: &Layout, heads: Heads) -> Result<Index, Error> {
-        layout.check()?;
-        tile::check(heads)?;
-        self.index(&layout.spans.iter().flat_map(tile::narrow).collect::<Vec<_>>())
+    /// Four numbers of each span.
+    fn spans(&self, spans: &[Span]) -> Result<Index, Error> {
+        self.index(&spans.iter().flat_map(tile::narrow).collect::<Vec<_>>())
+    }
+
+    fn packed_lists(&self, layout: &Layout, heads: Heads) -> Result<Arc<PackedLists>, Error> {
+        self.lists.packed.get((layout.clone(), heads), |_| {
+            layout.check()?;
+            tile::check(heads)?;
+            let followers = tile::followers(layout);
+            let work = KeyParts::of(layout, &followers, heads);
+            let mut starts = vec![0];
+            for list in &followers {
+                starts.push(starts[starts.len() - 1] + list.len() as u32);
+            }
+            Ok(PackedLists {
+                spans: self.spans(&layout.spans)?,
+                tiles: self.index(&tile::of_queries(layout))?,
+                key_parts: self.index(&work.parts)?,
+                merges: self.index(&work.merges)?,
+                starts: self.index(&starts)?,
+                followers: self.index(&followers.concat())?,
+                slots: work.slots,
+            })
+        })
+    }
+
+    fn cached_lists(&self, spans: &[Span], heads: Heads) -> Result<Arc<CachedLists>, Error> {
+        self.lists.cached.get((spans.to_vec(), heads), |_| {
+            tile::check(heads)?;
+            let work = Parts::of(spans);
+            Ok(CachedLists {
+                spans: self.spans(spans)?,
+                parts: self.index(&work.parts)?,
+                merges: self.index(&work.merges)?,
+                slots: work.slots,
+            })
+        })
     }
 }
 
 impl TransformerBackend for CudaBackend {
     fn logits_limit(&self) -> usize {
-        self.logits
+        self.limits.logits
+    }
+
+    fn cache_limit(&self) -> usize {
+        self.limits.cache
     }
 
     fn embed(&self, table: &Buffer, ids: &Index, (rows, d): (usize, usize), out: &mut Buffer) -> Result<(), Error> {
@@ -97,7 +172,7 @@ impl TransformerBackend for CudaBackend {
     ) -> Result<(), Error> {
         launch::rms_norm_backward_input(&self.device, dy, x, w, inv_rms, dx, rows, d)?;
         let parts = parts(rows);
-        let mut partial = self.zeros(parts * d)?;
+        let mut partial = self.scratch(parts * d)?;
         launch::rms_norm_backward_weight(&self.device, dy, x, inv_rms, &mut partial, rows, d, parts)?;
         launch::column_sum(&self.device, &partial, dw, parts, d)
     }
@@ -131,8 +206,8 @@ impl TransformerBackend for CudaBackend {
     ) -> Result<(), Error> {
         let (device, parts) = (&self.device, parts(rows));
         let Heads { heads, kv_heads, head_dim } = heads;
-        let mut partial_q = self.zeros(parts * head_dim)?;
-        let mut partial_k = self.zeros(parts * head_dim)?;
+        let mut partial_q = self.scratch(parts * head_dim)?;
+        let mut partial_k = self.scratch(parts * head_dim)?;
         let (q, k) = (&mut partial_q, &mut partial_k);
         launch::qk_norm_backward_weight(device, qkv, d_qkv, inv_rms, q, k, rows, heads, kv_heads, head_dim, parts)?;
         launch::column_sum(device, &partial_q, dw_q, parts, head_dim)?;
@@ -164,15 +239,14 @@ impl TransformerBackend for CudaBackend {
         out: &mut Buffer,
         log_sum_exp: &mut Buffer,
     ) -> Result<(), Error> {
-        let spans = self.spans(layout, heads)?;
-        let tiles = self.index(&tile::of_queries(layout))?;
-        let (count, blocks, rows) = (layout.spans.len(), tiles.host.len() / 2, layout.rows());
+        let lists = self.packed_lists(layout, heads)?;
+        let (count, blocks, rows) = (layout.spans.len(), lists.tiles.host.len() / 2, layout.rows());
         let Heads { heads, kv_heads, head_dim } = heads;
         launch::attention(
             &self.device,
             qkv,
-            &spans,
-            &tiles,
+            &lists.spans,
+            &lists.tiles,
             out,
             log_sum_exp,
             rows,
@@ -195,22 +269,14 @@ impl TransformerBackend for CudaBackend {
         d_qkv: &mut Buffer,
     ) -> Result<(), Error> {
         let device = &self.device;
-        let spans = self.spans(layout, heads)?;
-        let tiles = self.index(&tile::of_queries(layout))?;
-        let (count, blocks, rows) = (layout.spans.len(), tiles.host.len() / 2, layout.rows());
-        let lists = tile::followers(layout);
-        let work = KeyParts::of(layout, &lists, heads);
-        let (parts, merges) = (self.index(&work.parts)?, self.index(&work.merges)?);
-        let (part_count, merge_count, slots) = (work.parts.len() / 7, work.merges.len() / 4, work.slots);
-        // Where each span's followers start in the list of all, and that list.
-        let mut starts = vec![0];
-        for list in &lists {
-            starts.push(starts[starts.len() - 1] + list.len() as u32);
-        }
-        let (starts, followers) = (self.index(&starts)?, self.index(&lists.concat())?);
+        let lists = self.packed_lists(layout, heads)?;
+        let PackedLists { spans, tiles, key_parts, merges, starts, followers, slots } = &*lists;
+        let (count, blocks, rows, slots) = (layout.spans.len(), tiles.host.len() / 2, layout.rows(), *slots);
+        let (part_count, merge_count) = (key_parts.host.len() / 7, merges.host.len() / 4);
         let Heads { heads, kv_heads, head_dim } = heads;
-        let mut inner = self.zeros(rows * heads)?;
-        let mut partial = self.zeros(slots * kv_heads * tile::ROWS * 2 * head_dim)?;
+        let mut inner = self.scratch(rows * heads)?;
+        let partial = slots * kv_heads * tile::ROWS * 2 * head_dim;
+        let mut partial = (slots > 0).then(|| self.scratch(partial)).transpose()?;
         launch::attention_inner(device, out, d_out, &mut inner, rows * heads, head_dim)?;
         launch::attention_backward_query(
             device,
@@ -218,8 +284,8 @@ impl TransformerBackend for CudaBackend {
             log_sum_exp,
             d_out,
             &inner,
-            &spans,
-            &tiles,
+            spans,
+            tiles,
             d_qkv,
             rows,
             count,
@@ -234,12 +300,12 @@ impl TransformerBackend for CudaBackend {
             log_sum_exp,
             d_out,
             &inner,
-            &spans,
-            &parts,
-            &starts,
-            &followers,
+            spans,
+            key_parts,
+            starts,
+            followers,
             d_qkv,
-            &mut partial,
+            partial.as_mut(),
             rows,
             count,
             part_count,
@@ -248,14 +314,12 @@ impl TransformerBackend for CudaBackend {
             kv_heads,
             head_dim,
         )?;
-        if merge_count == 0 {
-            return Ok(());
-        }
+        let Some(partial) = partial else { return Ok(()) };
         launch::merge_gradients(
             device,
             &partial,
-            &spans,
-            &merges,
+            spans,
+            merges,
             d_qkv,
             rows,
             count,
@@ -269,7 +333,7 @@ impl TransformerBackend for CudaBackend {
 
     fn cache_store(&self, qkv: &Buffer, slots: &[u32], heads: Heads, cache: &mut Buffer) -> Result<(), Error> {
         let rows = slots.len();
-        let slots = self.index(slots)?;
+        let slots = self.lists.slots.get(slots.to_vec(), |slots| self.index(slots))?;
         let capacity = self.table_rows(("slots", &slots), rows, cache, 2 * heads.kv_width())?;
         let Heads { heads, kv_heads, head_dim } = heads;
         launch::cache_store(&self.device, qkv, &slots, cache, rows, heads, kv_heads, head_dim, capacity)
@@ -285,21 +349,20 @@ impl TransformerBackend for CudaBackend {
     ) -> Result<(), Error> {
         let last = spans.iter().map(|s| (s.start + s.len).max(s.prefix_start + s.prefix_len)).max().unwrap_or(0);
         check_len("cache", cache.len, last * 2 * heads.kv_width())?;
-        tile::check(heads)?;
-        let work = Parts::of(spans);
-        let index = self.index(&spans.iter().flat_map(tile::narrow).collect::<Vec<_>>())?;
-        let (parts, merges) = (self.index(&work.parts)?, self.index(&work.merges)?);
-        let (rows, blocks, count, slots) = (spans.len(), work.parts.len() / 3, work.merges.len() / 3, work.slots);
+        let lists = self.cached_lists(spans, heads)?;
+        let (rows, blocks, count) = (spans.len(), lists.parts.host.len() / 3, lists.merges.host.len() / 3);
+        let slots = lists.slots;
         let Heads { heads, kv_heads, head_dim } = heads;
-        let (device, mut partial) = (&self.device, self.zeros(slots * heads * (2 + head_dim))?);
+        let device = &self.device;
+        let mut partial = (slots > 0).then(|| self.scratch(slots * heads * (2 + head_dim))).transpose()?;
         launch::cached_attention(
             device,
             qkv,
             cache,
-            &index,
-            &parts,
+            &lists.spans,
+            &lists.parts,
             out,
-            &mut partial,
+            partial.as_mut(),
             rows,
             blocks,
             slots,
@@ -308,10 +371,8 @@ impl TransformerBackend for CudaBackend {
             head_dim,
             last,
         )?;
-        if count == 0 {
-            return Ok(());
-        }
-        launch::merge_parts(device, &partial, &merges, out, rows, count, slots, heads, head_dim)
+        let Some(partial) = partial else { return Ok(()) };
+        launch::merge_parts(device, &partial, &lists.merges, out, rows, count, slots, heads, head_dim)
     }
 
     fn swiglu(&self, gate_up: &Buffer, (rows, ff): (usize, usize), out: &mut Buffer) -> Result<(), Error> {
@@ -376,7 +437,7 @@ impl CudaBackend {
             return launch::column_sum(&self.device, x, sums, rows, columns);
         }
         let parts = parts(rows);
-        let mut partial = self.zeros(parts * columns)?;
+        let mut partial = self.scratch(parts * columns)?;
         launch::column_sum_parts(&self.device, x, &mut partial, rows, columns, parts)?;
         launch::column_sum(&self.device, &partial, sums, parts, columns)
     }

@@ -85,9 +85,9 @@ files! { FILES:
 files! { HEADERS: "philox.cuh", "softmax.cuh", "spans.cuh", "tile.cuh" }
 
 /// Kernels that only tests use.
-#[cfg(test)]
+#[cfg(any(test, feature = "stand-in"))]
 const TEST_FILES: &[(&str, &str)] = &[("tile_products.cu", include_str!("../tests/kernels/tile_products.cu"))];
-#[cfg(not(test))]
+#[cfg(not(any(test, feature = "stand-in")))]
 const TEST_FILES: &[(&str, &str)] = &[];
 
 /// One kernel file for one storage type.
@@ -100,8 +100,17 @@ pub(crate) struct Unit {
 impl Unit {
     /// Every unit there is.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let storages = [Storage::F32, Storage::Bf16];
-        FILES.iter().flat_map(move |&(file, _)| storages.map(|storage| Self { file, storage }))
+        FILES.iter().flat_map(|&(file, _)| Self::of(file))
+    }
+
+    /// Every unit there is, those of tests included.
+    #[cfg(feature = "stand-in")]
+    pub(crate) fn all_and_of_tests() -> impl Iterator<Item = Self> {
+        Self::all().chain(TEST_FILES.iter().flat_map(|&(file, _)| Self::of(file)))
+    }
+
+    fn of(file: &'static str) -> [Self; 2] {
+        [Storage::F32, Storage::Bf16].map(|storage| Self { file, storage })
     }
 
     /// Its name for people.

@@ -60,6 +60,13 @@ fn linear<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
         assert_close("dw", &numbers(device, &dw), &dw64, Tolerance::F32);
         assert_close("db", &numbers(device, &db), &db64, Tolerance::F32);
     }
+    // A sum of nothing is 0.
+    let (x, mut y) = (device.zeros_for(Role::Activation, 0).unwrap(), stored(device, Role::Activation, &[1.0; 6]).0);
+    let nothing = LinearShape { rows: 2, inputs: 0, outputs: 3 };
+    device.linear(&x, &x, None, &mut y, nothing, true).unwrap();
+    assert_eq!(numbers(device, &y), [1.0; 6]);
+    device.linear(&x, &x, None, &mut y, nothing, false).unwrap();
+    assert_eq!(numbers(device, &y), [0.0; 6]);
 }
 
 /// Numbers behind what an operation writes stay as they are.

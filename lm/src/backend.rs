@@ -103,6 +103,8 @@ impl Heads {
 
 /// Logits held at once unless a device says otherwise: 64 MiB in f32.
 pub const LOGITS: usize = 16 << 20;
+/// Keys and values cached at once, over all layers, unless a device says otherwise: 1 GiB in f32.
+pub const CACHE: usize = 256 << 20;
 
 /// A device that can run a transformer. The rules of [`Backend`] hold: row-major, no result depends on the batch. A clone is the
 /// same device.
@@ -119,6 +121,10 @@ pub trait TransformerBackend: Backend + Clone {
     /// Elements of logits held at once. Where those of a whole micro-batch fit, its backward pass computes none of them again.
     fn logits_limit(&self) -> usize {
         LOGITS
+    }
+    /// Elements of keys and values cached at once while text is generated. More sequences than fit are sampled in waves.
+    fn cache_limit(&self) -> usize {
+        CACHE
     }
 
     /// out (rows, d) = rows `ids` of the table.

@@ -23,10 +23,6 @@ struct Draft<T> {
     ended: bool,
 }
 
-/// Elements of keys and values held at most, over all layers: 1 GiB in f32. More sequences than fit are sampled in waves, which
-/// changes no bit of the result.
-const CACHE_ELEMENTS: usize = 256 << 20;
-
 /// Sequences that a lane is worth: a matrix product takes about as many rows at once.
 const LANE_ROWS: usize = 16;
 
@@ -68,9 +64,9 @@ pub(crate) fn sample<B: TransformerBackend>(
     let lanes = lanes(prompts * samples, model.backend().workers(), elements);
     // Twice the memory: not for a large model.
     let prepared = if elements <= SMALL_MODEL { Prepared::new(model.backend(), model.dims(), weights)? } else { None };
-    let job = Job { weights, prepared, stop, request };
+    let (job, cache) = (Job { weights, prepared, stop, request }, model.backend().cache_limit());
     let drafts = if lanes == 1 {
-        waves(model, &job, 0..prompts * samples, CACHE_ELEMENTS)?
+        waves(model, &job, 0..prompts * samples, cache)?
     } else {
         // Whole prompts where there are enough, so that each is read once.
         let unit = if prompts >= lanes { samples } else { 1 };
@@ -78,7 +74,7 @@ pub(crate) fn sample<B: TransformerBackend>(
         let dims = model.dims();
         let drawn = model.backend().side_by_side(parts, |worker, part| {
             let mut model = Transformer::new(worker, dims.clone())?;
-            waves(&mut model, &job, part, CACHE_ELEMENTS / lanes)
+            waves(&mut model, &job, part, cache / lanes)
         });
         let mut drafts = Vec::with_capacity(prompts * samples);
         for part in drawn {
@@ -89,7 +85,8 @@ pub(crate) fn sample<B: TransformerBackend>(
     Ok(collect(drafts, samples))
 }
 
-/// Samples the sequences of these numbers, as many at a time as `elements` of cache hold.
+/// Samples the sequences of these numbers, as many at a time as `elements` of cache hold: waves change no bit of the result, where no
+/// product of the device depends on its number of rows.
 fn waves<B: TransformerBackend>(
     model: &mut Transformer<B>,
     job: &Job<'_, B::Buffer>,

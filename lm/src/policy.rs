@@ -188,8 +188,32 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     }
 
     /// Replaces the weights of the policy, and leaves the reference.
-    pub fn set_weights(&mut self, weights: Weights<B::Buffer>) {
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn set_weights(&mut self, weights: Weights<B::Buffer>) -> Result<(), PolicyError<B::Error>> {
+        self.part_from_reference()?;
         self.weights = Arc::new(weights);
+        Ok(())
+    }
+
+    /// Gives the reference tensors of its own, where it shares the policy's: as products read them, since it is never trained.
+    fn part_from_reference(&mut self) -> Result<(), PolicyError<B::Error>> {
+        if !self.reference.as_ref().is_some_and(|reference| Arc::ptr_eq(reference, &self.weights)) {
+            return Ok(());
+        }
+        let backend = self.model.backend();
+        let mut sources = self.weights.tensors();
+        let copy = Weights::build(self.model.dims(), |len| {
+            let mut tensor = backend.zeros_for(Role::Activation, len)?;
+            if let Some(source) = sources.next() {
+                backend.copy(&mut tensor, source, len)?;
+            }
+            Ok::<_, B::Error>(tensor)
+        })?;
+        drop(sources);
+        self.reference = Some(Arc::new(copy));
+        Ok(())
     }
 
     fn start_training(&mut self) -> Result<(), PolicyError<B::Error>> {
@@ -318,20 +342,8 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
 
     fn update(&mut self, step: &AdamWStep) -> Result<(), Self::Error> {
         self.start_training()?;
+        self.part_from_reference()?;
         let backend = self.model.backend();
-        if Arc::get_mut(&mut self.weights).is_none() {
-            // The reference shares these tensors: from now on they part.
-            let mut sources = self.weights.tensors();
-            let copy = Weights::build(self.model.dims(), |len| {
-                let mut tensor = backend.zeros_for(Role::Weight, len)?;
-                if let Some(source) = sources.next() {
-                    backend.copy(&mut tensor, source, len)?;
-                }
-                Ok::<_, B::Error>(tensor)
-            })?;
-            drop(sources);
-            self.weights = Arc::new(copy);
-        }
         let (Some(weights), Some(training)) = (Arc::get_mut(&mut self.weights), &mut self.training) else {
             return Ok(());
         };

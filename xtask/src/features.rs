@@ -8,9 +8,11 @@ use std::path::Path;
 const TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "wasm32-unknown-unknown"];
 const FEATURES: [&str; 3] = ["alloc", "serde", "std"];
 
-/// Lints the core under every subset of its features, and the program without the GPU's part.
+/// Lints the core under every subset of its features, the program without the GPU's part, and that part as in a program whose other
+/// crates have CUDA linked (candle).
 pub(crate) fn every_combination() -> Outcome {
     run(cargo(&["clippy", "-p", "flowrl-cli", "--no-default-features", "--", "-Dwarnings"]))?;
+    run(cargo(&["clippy", "-p", "flowrl-cuda", "--features", "cudarc/dynamic-linking", "--", "-Dwarnings"]))?;
     for subset in subsets(&FEATURES) {
         run(cargo(&[
             "clippy",

@@ -45,7 +45,7 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     let metrics = on_device!(config.device()?, |device| {
         let mut policy = load_policy(device, &origin)?;
         if let Some(path) = &args.policy {
-            policy.set_weights(load_weights(policy.backend(), &Checkpoint::open(path)?)?);
+            policy.set_weights(load_weights(policy.backend(), &Checkpoint::open(path)?)?)?;
         }
         let (held_out, prompts) = (&tasks.held_out, config.eval.prompts);
         Ok(evaluate(&mut policy, held_out, prompts, &options, Target { beta }, true)?.metrics)

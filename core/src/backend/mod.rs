@@ -113,7 +113,7 @@ pub struct DropoutMask {
 pub enum Role {
     /// Statistics, gradients of weights, moments, log-probabilities: always at the precision of [`Backend::Real`].
     State,
-    /// What a pass computes from row to row.
+    /// What a pass computes from row to row, and weights that are not trained.
     Activation,
     /// Weights that are trained, of which the optimiser keeps every bit of [`Backend::Real`] whatever the products read.
     Weight,

@@ -3,8 +3,6 @@
 use flowrl_core::backend::{Backend, Role};
 
 use super::Dimensions;
-use crate::backend::LOGITS;
-
 /// Which activations a forward pass leaves for a backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Keep {
@@ -152,15 +150,27 @@ impl<T> Arena<T> {
     }
 }
 
-/// Elements of each kind of activation for a pass of `rows` rows and `predictions` predictions, in order of first use.
+/// Activations of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// What they are.
+    pub what: &'static str,
+    /// How a device stores them.
+    pub role: Role,
+    /// How many there are at once.
+    pub elements: usize,
+}
+
+/// The activations of a pass of `rows` rows and `predictions` predictions, in order of first use, on a device that holds `logits`
+/// logits at once ([`TransformerBackend::logits_limit`](crate::backend::TransformerBackend::logits_limit)).
 #[must_use]
-pub fn memory_plan(dims: &Dimensions, rows: usize, predictions: usize, keep: Keep) -> Vec<(&'static str, usize)> {
-    let mut plan: Vec<(&'static str, usize)> = Vec::new();
-    let size = (rows, predictions, chunk_rows(LOGITS, dims.vocab, predictions));
-    let arena = Arena::<()>::plan(dims, size, keep, &mut |_, name, len| {
-        match plan.iter_mut().find(|(n, _)| *n == name) {
-            Some((_, total)) => *total += len,
-            None => plan.push((name, len)),
+pub fn memory_plan(dims: &Dimensions, rows: usize, predictions: usize, logits: usize, keep: Keep) -> Vec<Planned> {
+    let mut plan: Vec<Planned> = Vec::new();
+    let size = (rows, predictions, chunk_rows(logits, dims.vocab, predictions));
+    let arena = Arena::<()>::plan(dims, size, keep, &mut |role, what, elements| {
+        match plan.iter_mut().find(|planned| (planned.what, planned.role) == (what, role)) {
+            Some(planned) => planned.elements += elements,
+            None => plan.push(Planned { what, role, elements }),
         }
         Ok::<(), core::convert::Infallible>(())
     });

@@ -7,7 +7,7 @@ mod packed;
 mod prepared;
 mod weights;
 
-pub use arena::{Keep, memory_plan};
+pub use arena::{Keep, Planned, memory_plan};
 pub use forward::{Attend, Transformer};
 pub use packed::Packed;
 pub use prepared::Prepared;

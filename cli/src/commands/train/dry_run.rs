@@ -1,12 +1,14 @@
 //! `--dry-run`: what would be done, and what memory it takes.
 
 use anyhow::Result;
+use flowrl_core::backend::Role;
 use flowrl_core::lab::{Environment, Target};
 use flowrl_core::objective::Objective;
 use flowrl_core::train::TrainOptions;
-use flowrl_lm::model::{Dimensions, Keep, memory_plan};
+use flowrl_lm::model::{Dimensions, Keep, Planned, memory_plan};
 
 use crate::config::Config;
+use crate::device::{self, Limits};
 use crate::lab::{self, Lab};
 use crate::say;
 use crate::session::{self, Tasks};
@@ -24,15 +26,39 @@ pub(super) fn print(config: &Config) -> Result<()> {
     let model = origin.config();
     say!("\n# model: {} parameters", model.parameter_count());
     say!("# prompts: {} to train on, {} held out", count(&tasks.train), count(&tasks.held_out));
-    say!("# memory plan, in MiB of f32 numbers:");
+    let (device, precision) = (config.train.device, config.train.precision);
+    let limits = match device::limits(device, precision) {
+        Ok(limits) => limits,
+        Err(error) => {
+            say!(
+                "# {device} cannot be used here; the plan is for the least logits and cache that it would hold: {error:#}"
+            );
+            Limits::default()
+        }
+    };
+    let narrow = if precision.is_bf16(device) { 2 } else { 4 };
+    say!("# memory plan for {device} in {}, in MiB:", if narrow == 2 { "bf16 and f32" } else { "f32" });
     let mut total = 0.0;
-    for (what, elements) in plan(config, &objective, &options, &Dimensions::from(model), &tasks) {
-        let mib = elements as f64 * 4.0 / f64::from(1 << 20);
+    for (what, role, elements) in plan(config, &objective, &options, (&Dimensions::from(model), limits), &tasks) {
+        let bytes = match role {
+            Role::State => 4,
+            // With the copy that the optimiser keeps.
+            Role::Weight if narrow < 4 => narrow + 4,
+            _ => narrow,
+        };
+        let mib = mib(elements * bytes);
         total += mib;
         say!("# {mib:10.1}  {what}");
     }
     say!("# {total:10.1}  in all, at most");
+    if let Some(memory) = limits.memory {
+        say!("# {:10.1}  the device has", mib(memory));
+    }
     Ok(())
+}
+
+fn mib(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// The same for a task of the lab, with what is known of its target.
@@ -52,23 +78,23 @@ fn count(task: &flowrl_lm::task::TextTask) -> usize {
     flowrl_core::task::Task::prompts(task)
 }
 
-/// Elements by purpose.
+/// Elements by purpose, and how they are stored.
 fn plan(
     config: &Config,
     objective: &Objective,
     options: &TrainOptions,
-    dims: &Dimensions,
+    (dims, limits): (&Dimensions, Limits),
     tasks: &Tasks,
-) -> Vec<(String, usize)> {
+) -> Vec<(String, Role, usize)> {
     use flowrl_core::task::Task;
     let weights: usize = flowrl_lm::model::Weights::sizes(dims).iter().sum();
-    let mut plan = vec![("weights of the policy".to_owned(), weights)];
-    plan.push(("weights of the frozen reference".to_owned(), weights));
-    plan.push(("gradients and AdamW's two moments".to_owned(), 3 * weights));
+    let mut plan = vec![("weights of the policy".to_owned(), Role::Weight, weights)];
+    plan.push(("weights of the frozen reference".to_owned(), Role::Activation, weights));
+    plan.push(("gradients and AdamW's two moments".to_owned(), Role::State, 3 * weights));
     if objective.log_z().is_some_and(|z| z == flowrl_core::objective::LogZ::Network) || objective.needs_value() {
         let layer = dims.hidden * dims.hidden + dims.hidden;
         let network = options.partition.layers.saturating_sub(1) * layer + dims.hidden + 1;
-        plan.push(("network for log Z or V, with its optimiser".to_owned(), 4 * network));
+        plan.push(("network for log Z or V, with its optimiser".to_owned(), Role::State, 4 * network));
     }
     let sampled = tasks.train.prompts().min(64);
     let prompt = (0..sampled).map(|i| tasks.train.prompt(i).len()).max().unwrap_or(1);
@@ -78,10 +104,12 @@ fn plan(
     };
     let rows = together * (prompt + options.samples * options.max_tokens);
     let keep = if config.model.recompute { Keep::Inputs } else { Keep::Everything };
-    for (what, elements) in memory_plan(dims, rows, together * options.samples * options.max_tokens, keep) {
-        plan.push((format!("activations: {what}"), elements));
+    let predictions = together * options.samples * options.max_tokens;
+    for Planned { what, role, elements } in memory_plan(dims, rows, predictions, limits.logits, keep) {
+        plan.push((format!("activations: {what}"), role, elements));
     }
     let rows = options.prompts * (prompt + options.samples * options.max_tokens);
-    plan.push(("cache of keys and values while sampling".to_owned(), rows * dims.layers * 2 * dims.heads.kv_width()));
+    let cache = rows * dims.layers * 2 * dims.heads.kv_width();
+    plan.push(("cache of keys and values while sampling".to_owned(), Role::Activation, cache.min(limits.cache)));
     plan
 }

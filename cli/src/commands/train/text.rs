@@ -158,7 +158,7 @@ where
     }
 
     fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()> {
-        self.policy.set_weights(load_weights(self.policy.backend(), &Checkpoint::open(folder)?)?);
+        self.policy.set_weights(load_weights(self.policy.backend(), &Checkpoint::open(folder)?)?)?;
         let mut moments = Vec::new();
         while let (Some(first), Some(second)) = (
             state.remove(&format!("policy.{}.first_moment", moments.len())),

@@ -1,0 +1,413 @@
+//! The driver's functions, as C declares them: https://docs.nvidia.com/cuda/cuda-driver-api.
+//!
+//! Places that a caller names to be written to, and memory of the host, are the caller's word; all that is on the device is checked.
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cudarc::driver::sys::CUdevice_attribute::{
+    self, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+    CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED as POOLS,
+};
+use cudarc::driver::sys::CUresult::{
+    self, CUDA_ERROR_CONTEXT_IS_DESTROYED, CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_DEVICE,
+    CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_FAILED, CUDA_ERROR_NOT_FOUND, CUDA_ERROR_NOT_INITIALIZED,
+    CUDA_ERROR_NOT_SUPPORTED, CUDA_SUCCESS,
+};
+use cudarc::driver::sys::{CUfunction_attribute, CUmemPool_attribute};
+
+use crate::driver::Driver;
+use crate::limits::Limits;
+use crate::modules::Launch;
+use crate::refusal::{Refusal, invalid, limit, misuse};
+use crate::{kernels, ptx, report};
+
+/// The handle of the primary context, which stays the same when the context ends and begins anew.
+const CONTEXT: u64 = 0x4000_0000;
+/// The handle of the device's pool of memory.
+const POOL: u64 = 0x4000_1000;
+
+static DRIVER: Mutex<Option<Driver>> = Mutex::new(None);
+
+thread_local! {
+    /// The calling thread's context.
+    static CURRENT: Cell<u64> = const { Cell::new(0) };
+}
+
+fn lock() -> MutexGuard<'static, Option<Driver>> {
+    DRIVER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A call that needs no context.
+pub(crate) fn call(name: &str, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> CUresult {
+    let outcome = match &mut *lock() {
+        Some(driver) => body(driver),
+        None => Err(misuse(CUDA_ERROR_NOT_INITIALIZED, "cuInit was not called")),
+    };
+    let Err(Refusal { code, finding }) = outcome else { return CUDA_SUCCESS };
+    if let Some(finding) = finding {
+        report::finding(name, &format!("{finding} ({code:?})"));
+    }
+    code
+}
+
+/// A call in the calling thread's context.
+pub(crate) fn in_context(name: &str, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> CUresult {
+    call(name, |driver| {
+        if CURRENT.get() == 0 {
+            return Err(misuse(CUDA_ERROR_INVALID_CONTEXT, "the thread has no context"));
+        }
+        if !driver.is_retained() {
+            return Err(misuse(CUDA_ERROR_CONTEXT_IS_DESTROYED, "the thread's context has ended"));
+        }
+        if driver.is_lost() {
+            return Err(limit(CUDA_ERROR_LAUNCH_FAILED));
+        }
+        body(driver)
+    })
+}
+
+/// Writes a result.
+pub(crate) fn put<T>(place: *mut T, value: T) -> Result<(), Refusal> {
+    if place.is_null() {
+        return Err(invalid("a null pointer for a result"));
+    }
+    // SAFETY: the caller of the exported function vouches for a place that is not null.
+    unsafe { place.write(value) };
+    Ok(())
+}
+
+/// A text of the caller's.
+fn text<'a>(at: *const c_char) -> Result<&'a str, Refusal> {
+    if at.is_null() {
+        return Err(invalid("a null pointer for a text"));
+    }
+    // SAFETY: the caller vouches for a text that ends with NUL, and that lives until the call returns.
+    let text = unsafe { CStr::from_ptr(at) };
+    text.to_str().map_err(|_| invalid("a text that is not UTF-8"))
+}
+
+fn check_device(device: c_int) -> Result<(), Refusal> {
+    if device == 0 { Ok(()) } else { Err(limit(CUDA_ERROR_INVALID_DEVICE)) }
+}
+
+unsafe extern "C" {
+    #[cfg(not(test))]
+    safe fn atexit(handler: extern "C" fn()) -> c_int;
+    #[cfg(not(test))]
+    safe fn _exit(status: c_int) -> !;
+}
+
+/// Findings make the process fail; what it leaves on the device is one.
+#[cfg(not(test))]
+extern "C" fn conclude() {
+    const FAILED: c_int = 70;
+    if let Some(left) = lock().as_ref().and_then(Driver::left) {
+        report::finding("the process ends", &left);
+    }
+    if !report::conclude() {
+        _exit(FAILED);
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuInit(flags: c_uint) -> CUresult {
+    if flags != 0 {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    let driver = &mut *lock();
+    if driver.is_none() {
+        #[cfg(not(test))]
+        atexit(conclude);
+        *driver = Some(Driver::new(Limits::from_environment()));
+    }
+    CUDA_SUCCESS
+}
+
+/// Needs no initialisation.
+#[unsafe(no_mangle)]
+extern "C" fn cuDriverGetVersion(version: *mut c_int) -> CUresult {
+    let (major, minor) = Limits::from_environment().driver;
+    match put(version, 1000 * major + 10 * minor) {
+        Ok(()) => CUDA_SUCCESS,
+        Err(refusal) => refusal.code,
+    }
+}
+
+/// Tables of functions that NVIDIA does not document. NVRTC asks for one, that of the driver's cache of compiled programs, and goes without.
+#[unsafe(no_mangle)]
+extern "C" fn cuGetExportTable(_table: *mut *const c_void, _id: *const c_void) -> CUresult {
+    CUDA_ERROR_NOT_FOUND
+}
+
+/// Names and explains errors, with one text for both.
+fn describe(error: CUresult, place: *mut *const c_char) -> CUresult {
+    // Texts live as long as the process: each code has one.
+    static TEXTS: Mutex<Vec<(CUresult, CString)>> = Mutex::new(Vec::new());
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !texts.iter().any(|(code, _)| *code == error) {
+        let text = CString::new(format!("{error:?}")).expect("names have no NUL");
+        texts.push((error, text));
+    }
+    let text = texts.iter().find(|(code, _)| *code == error).map_or(std::ptr::null(), |(_, text)| text.as_ptr());
+    put(place, text).map_or_else(|refusal| refusal.code, |()| CUDA_SUCCESS)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuGetErrorName(error: CUresult, place: *mut *const c_char) -> CUresult {
+    describe(error, place)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuGetErrorString(error: CUresult, place: *mut *const c_char) -> CUresult {
+    describe(error, place)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDeviceGetCount(count: *mut c_int) -> CUresult {
+    call("cuDeviceGetCount", |_| put(count, 1))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> CUresult {
+    call("cuDeviceGet", |_| check_device(ordinal).and_then(|()| put(device, ordinal)))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, device: c_int) -> CUresult {
+    call("cuDeviceGetName", |_| {
+        check_device(device)?;
+        let text = b"FlowRL's stand-in (no GPU)";
+        let room = usize::try_from(len).ok().filter(|len| *len > 0).ok_or_else(|| invalid("no room for a name"))?;
+        let bytes = text.iter().take(room - 1).chain([&0]);
+        bytes.enumerate().try_for_each(|(i, byte)| put(name.wrapping_add(i), *byte as c_char))
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, device: c_int) -> CUresult {
+    call("cuDeviceTotalMem_v2", |driver| check_device(device).and_then(|()| put(bytes, driver.limits.memory)))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: CUdevice_attribute, device: c_int) -> CUresult {
+    call("cuDeviceGetAttribute", |driver| {
+        check_device(device)?;
+        let answer = match attribute {
+            MAJOR => driver.limits.capability.0,
+            MINOR => driver.limits.capability.1,
+            POOLS => driver.limits.pools.into(),
+            _ => return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in has no {attribute:?}"))),
+        };
+        put(value, answer)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDeviceGetDefaultMemPool(pool: *mut u64, device: c_int) -> CUresult {
+    call("cuDeviceGetDefaultMemPool", |driver| {
+        check_device(device)?;
+        if driver.limits.pools { put(pool, POOL) } else { Err(limit(CUDA_ERROR_NOT_SUPPORTED)) }
+    })
+}
+
+/// The threshold above which freed memory goes back, and how much the pool has.
+fn pool_attribute(name: &str, pool: u64, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> CUresult {
+    call(name, |driver| if pool == POOL { body(driver) } else { Err(invalid(format!("{pool:#x} is no pool"))) })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemPoolSetAttribute(pool: u64, attribute: CUmemPool_attribute, value: *mut c_void) -> CUresult {
+    pool_attribute("cuMemPoolSetAttribute", pool, |driver| match attribute {
+        CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD if !value.is_null() => {
+            // SAFETY: this attribute is documented as a number of 64 bits.
+            driver.memory.threshold = unsafe { value.cast::<u64>().read_unaligned() };
+            Ok(())
+        }
+        _ => Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in has no {attribute:?}"))),
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemPoolGetAttribute(pool: u64, attribute: CUmemPool_attribute, value: *mut c_void) -> CUresult {
+    pool_attribute("cuMemPoolGetAttribute", pool, |driver| {
+        let (reserved, used) = driver.memory.pool();
+        let answer = match attribute {
+            CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD => driver.memory.threshold,
+            CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT => reserved as u64,
+            CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT => used as u64,
+            _ => return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in has no {attribute:?}"))),
+        };
+        put(value.cast::<u64>(), answer)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDevicePrimaryCtxRetain(context: *mut u64, device: c_int) -> CUresult {
+    call("cuDevicePrimaryCtxRetain", |driver| {
+        check_device(device)?;
+        driver.retain();
+        put(context, CONTEXT)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> CUresult {
+    call("cuDevicePrimaryCtxRelease_v2", |driver| check_device(device).and_then(|()| driver.release()))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxGetCurrent(context: *mut u64) -> CUresult {
+    call("cuCtxGetCurrent", |_| put(context, CURRENT.get()))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxSetCurrent(context: u64) -> CUresult {
+    call("cuCtxSetCurrent", |driver| {
+        if context != 0 && (context != CONTEXT || !driver.is_retained()) {
+            return Err(misuse(CUDA_ERROR_INVALID_CONTEXT, format!("{context:#x} is no context")));
+        }
+        CURRENT.set(context);
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxSynchronize() -> CUresult {
+    in_context("cuCtxSynchronize", Driver::synchronize)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuStreamCreate(stream: *mut u64, flags: c_uint) -> CUresult {
+    const NON_BLOCKING: c_uint = 1;
+    in_context("cuStreamCreate", |driver| {
+        if flags != NON_BLOCKING {
+            let why = "the stand-in has no streams that order themselves with the default one";
+            return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, why));
+        }
+        put(stream, driver.create_stream())
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuStreamDestroy_v2(stream: u64) -> CUresult {
+    in_context("cuStreamDestroy_v2", |driver| driver.destroy_stream(stream))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuStreamSynchronize(stream: u64) -> CUresult {
+    in_context("cuStreamSynchronize", |driver| driver.synchronize_stream(stream))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuStreamWaitEvent(stream: u64, event: u64, _flags: c_uint) -> CUresult {
+    in_context("cuStreamWaitEvent", |driver| driver.wait(stream, event))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuEventCreate(event: *mut u64, _flags: c_uint) -> CUresult {
+    in_context("cuEventCreate", |driver| put(event, driver.create_event()))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuEventDestroy_v2(event: u64) -> CUresult {
+    in_context("cuEventDestroy_v2", |driver| driver.destroy_event(event))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuEventRecord(event: u64, stream: u64) -> CUresult {
+    in_context("cuEventRecord", |driver| driver.record(event, stream))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuEventSynchronize(event: u64) -> CUresult {
+    in_context("cuEventSynchronize", |driver| driver.synchronize_event(event))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuEventQuery(event: u64) -> CUresult {
+    in_context("cuEventQuery", |driver| driver.query_event(event))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuModuleLoadData(module: *mut u64, image: *const c_void) -> CUresult {
+    let mut read = None;
+    let checked = in_context("cuModuleLoadData", |driver| {
+        let text = text(image.cast())?;
+        read = Some((text, ptx::parse(text, &driver.limits)?, driver.limits.capability));
+        Ok(())
+    });
+    let Some((text, entries, capability)) = read else { return checked };
+    // What finds the file asks this driver for its version: not under the lock.
+    let kernels = kernels::load(text, capability);
+    in_context("cuModuleLoadData", |driver| put(module, driver.load(entries, kernels?)))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuModuleUnload(module: u64) -> CUresult {
+    in_context("cuModuleUnload", |driver| driver.unload(module))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuModuleGetFunction(function: *mut u64, module: u64, name: *const c_char) -> CUresult {
+    in_context("cuModuleGetFunction", |driver| {
+        let name = text(name)?;
+        let found = driver.find(module, name);
+        if found.as_ref().is_err_and(|refusal| refusal.code == CUDA_ERROR_NOT_FOUND) {
+            eprintln!("stand-in for the GPU: the module has no kernel `{name}`");
+        }
+        put(function, found?)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuFuncSetAttribute(function: u64, attribute: CUfunction_attribute, value: c_int) -> CUresult {
+    in_context("cuFuncSetAttribute", |driver| {
+        let limits = driver.limits;
+        match attribute {
+            CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES => {
+                driver.function(function)?.allow(value, &limits)
+            }
+            _ => Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in has no {attribute:?}"))),
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuLaunchKernel(
+    function: u64,
+    grid_x: c_uint,
+    grid_y: c_uint,
+    grid_z: c_uint,
+    block_x: c_uint,
+    block_y: c_uint,
+    block_z: c_uint,
+    shared: c_uint,
+    stream: u64,
+    parameters: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> CUresult {
+    in_context("cuLaunchKernel", |driver| {
+        let wanted = driver.function(function)?.entry.parameters.clone();
+        if !extra.is_null() || (parameters.is_null() && !wanted.is_empty()) {
+            return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, "the stand-in takes arguments one by one"));
+        }
+        let argument = |(i, bytes): (usize, usize)| {
+            let mut value = [0; 8];
+            // SAFETY: the caller vouches for as many arguments as the kernel has, each of its size.
+            unsafe {
+                let at = parameters.add(i).read().cast::<u8>();
+                at.copy_to_nonoverlapping(value.as_mut_ptr(), bytes);
+            }
+            value
+        };
+        let launch = Launch {
+            grid: [grid_x, grid_y, grid_z],
+            block: [block_x, block_y, block_z],
+            shared,
+            arguments: wanted.iter().map(|parameter| parameter.bytes).enumerate().map(argument).collect(),
+        };
+        driver.launch(function, stream, launch)
+    })
+}

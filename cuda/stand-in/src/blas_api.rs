@@ -1,0 +1,301 @@
+//! cuBLASLt's functions, as C declares them.
+
+use std::ffi::{c_int, c_void};
+
+use cudarc::cublaslt::sys::cublasLtMatmulDescAttributes_t as Attribute;
+use cudarc::cublaslt::sys::cublasLtMatmulPreferenceAttributes_t as Wish;
+use cudarc::cublaslt::sys::cublasStatus_t::{
+    self, CUBLAS_STATUS_EXECUTION_FAILED, CUBLAS_STATUS_INVALID_VALUE, CUBLAS_STATUS_NOT_INITIALIZED,
+    CUBLAS_STATUS_SUCCESS,
+};
+use cudarc::cublaslt::sys::{
+    cublasComputeType_t, cublasLtEpilogue_t, cublasLtMatmulAlgo_t, cublasLtMatmulHeuristicResult_t, cudaDataType_t,
+};
+use cudarc::driver::sys::CUresult::{self, CUDA_ERROR_INVALID_VALUE, CUDA_SUCCESS};
+
+use crate::api::{in_context, put};
+use crate::blas::{Blas, Description, Layout, Preference, Shape};
+use crate::driver::Driver;
+use crate::refusal::{Refusal, invalid};
+use crate::report;
+
+/// Marks an algorithm that was chosen here.
+const CHOSEN: u64 = 0x666c_6f77_726c;
+/// Set all over the workspace: as numbers of any width, NaN.
+const SCRATCH: u8 = 0xff;
+
+/// A call on the calling thread's context: cuBLASLt takes the current one, and opens that of the first device where there is none.
+fn blas(name: &str, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> cublasStatus_t {
+    match in_context(name, body) {
+        CUDA_SUCCESS => CUBLAS_STATUS_SUCCESS,
+        CUDA_ERROR_INVALID_VALUE => CUBLAS_STATUS_INVALID_VALUE,
+        CUresult::CUDA_ERROR_LAUNCH_FAILED => CUBLAS_STATUS_EXECUTION_FAILED,
+        _ => CUBLAS_STATUS_NOT_INITIALIZED,
+    }
+}
+
+fn unknown(what: &str, handle: u64) -> Refusal {
+    invalid(format!("{handle:#x} is no {what} (any more)"))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtGetVersion() -> usize {
+    120_901
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtCreate(handle: *mut u64) -> cublasStatus_t {
+    blas("cublasLtCreate", |driver| {
+        let name = driver.name();
+        driver.blas.opened.insert(name);
+        put(handle, name)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtDestroy(handle: u64) -> cublasStatus_t {
+    blas("cublasLtDestroy", |driver| match driver.blas.opened.remove(&handle) {
+        true => Ok(()),
+        false => Err(unknown("handle", handle)),
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtMatrixLayoutCreate(
+    layout: *mut u64,
+    element: cudaDataType_t,
+    rows: u64,
+    columns: u64,
+    leading: i64,
+) -> cublasStatus_t {
+    blas("cublasLtMatrixLayoutCreate", |driver| {
+        let made = Layout::new(element, rows, columns, leading).map_err(invalid)?;
+        let name = driver.name();
+        driver.blas.layouts.insert(name, made);
+        put(layout, name)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtMatrixLayoutDestroy(layout: u64) -> cublasStatus_t {
+    blas("cublasLtMatrixLayoutDestroy", |driver| {
+        driver.blas.layouts.remove(&layout).map(drop).ok_or_else(|| unknown("layout", layout))
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtMatmulDescCreate(
+    product: *mut u64,
+    compute: cublasComputeType_t,
+    scale: cudaDataType_t,
+) -> cublasStatus_t {
+    blas("cublasLtMatmulDescCreate", |driver| {
+        let made = Description::new(compute, scale).map_err(invalid)?;
+        let name = driver.name();
+        driver.blas.products.insert(name, made);
+        put(product, name)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtMatmulDescDestroy(product: u64) -> cublasStatus_t {
+    blas("cublasLtMatmulDescDestroy", |driver| {
+        driver.blas.products.remove(&product).map(drop).ok_or_else(|| unknown("description", product))
+    })
+}
+
+/// An attribute's value, which has the size that it is documented with.
+fn value<T: Copy>(at: *const c_void, bytes: usize) -> Result<T, Refusal> {
+    if at.is_null() || bytes != size_of::<T>() {
+        return Err(invalid(format!("{bytes} bytes of an attribute of {}", size_of::<T>())));
+    }
+    // SAFETY: the caller vouches for this many bytes; all types that are asked for are plain numbers.
+    Ok(unsafe { at.cast::<T>().read_unaligned() })
+}
+
+/// CUBLAS_OP_N or CUBLAS_OP_T.
+fn operation(at: *const c_void, bytes: usize) -> Result<bool, Refusal> {
+    match value::<i32>(at, bytes)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(invalid(format!("the stand-in has no operation {other}"))),
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtMatmulDescSetAttribute(
+    product: u64,
+    attribute: Attribute,
+    at: *const c_void,
+    bytes: usize,
+) -> cublasStatus_t {
+    blas("cublasLtMatmulDescSetAttribute", |driver| {
+        let product = driver.blas.products.get_mut(&product).ok_or_else(|| unknown("description", product))?;
+        match attribute {
+            Attribute::CUBLASLT_MATMUL_DESC_TRANSA => product.transpose_a = operation(at, bytes)?,
+            Attribute::CUBLASLT_MATMUL_DESC_TRANSB => product.transpose_b = operation(at, bytes)?,
+            Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER => product.bias = value(at, bytes)?,
+            Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE => {
+                let epilogue: u32 = value(at, bytes)?;
+                product.has_bias = epilogue == cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS as u32;
+                if !product.has_bias && epilogue != cublasLtEpilogue_t::CUBLASLT_EPILOGUE_DEFAULT as u32 {
+                    return Err(invalid(format!("the stand-in has no epilogue {epilogue}")));
+                }
+            }
+            _ => return Err(invalid(format!("the stand-in has no {attribute:?}"))),
+        }
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtMatmulPreferenceCreate(preference: *mut u64) -> cublasStatus_t {
+    blas("cublasLtMatmulPreferenceCreate", |driver| {
+        let name = driver.name();
+        driver.blas.preferences.insert(name, Preference::default());
+        put(preference, name)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtMatmulPreferenceDestroy(preference: u64) -> cublasStatus_t {
+    blas("cublasLtMatmulPreferenceDestroy", |driver| {
+        driver.blas.preferences.remove(&preference).map(drop).ok_or_else(|| unknown("preference", preference))
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtMatmulPreferenceSetAttribute(
+    preference: u64,
+    attribute: Wish,
+    at: *const c_void,
+    bytes: usize,
+) -> cublasStatus_t {
+    blas("cublasLtMatmulPreferenceSetAttribute", |driver| {
+        let found = driver.blas.preferences.get_mut(&preference);
+        let preference = found.ok_or_else(|| unknown("preference", preference))?;
+        match attribute {
+            Wish::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES => preference.workspace = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES => preference.alignment[0] = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES => preference.alignment[1] = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES => preference.alignment[2] = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES => preference.alignment[3] = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK => preference.reductions = value(at, bytes)?,
+            _ => return Err(invalid(format!("the stand-in has no {attribute:?}"))),
+        }
+        Ok(())
+    })
+}
+
+/// The shape that these handles describe.
+fn shape(blas: &Blas, handle: u64, product: u64, layouts: [u64; 4]) -> Result<Shape, Refusal> {
+    if !blas.opened.contains(&handle) {
+        return Err(unknown("handle", handle));
+    }
+    let description = *blas.products.get(&product).ok_or_else(|| unknown("description", product))?;
+    let layout = |name: u64| blas.layouts.get(&name).copied().ok_or_else(|| unknown("layout", name));
+    let [a, b, c, d] = layouts;
+    Shape::new(description, [layout(a)?, layout(b)?, layout(c)?, layout(d)?]).map_err(invalid)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtMatmulAlgoGetHeuristic(
+    handle: u64,
+    product: u64,
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
+    preference: u64,
+    requested: c_int,
+    results: *mut cublasLtMatmulHeuristicResult_t,
+    count: *mut c_int,
+) -> cublasStatus_t {
+    blas("cublasLtMatmulAlgoGetHeuristic", |driver| {
+        let shape = shape(&driver.blas, handle, product, [a, b, c, d])?;
+        if requested < 1 {
+            return Err(invalid(format!("{requested} algorithms are asked for")));
+        }
+        let found = driver.blas.preferences.get(&preference).copied();
+        let preference = found.ok_or_else(|| unknown("preference", preference))?;
+        let (number, choice) = driver.blas.choose(shape, preference);
+        let mut algo = cublasLtMatmulAlgo_t { data: [0; 8] };
+        algo.data[..2].copy_from_slice(&[CHOSEN, number as u64]);
+        put(
+            results,
+            cublasLtMatmulHeuristicResult_t {
+                algo,
+                workspaceSize: choice.workspace,
+                state: CUBLAS_STATUS_SUCCESS,
+                wavesCount: 1.0,
+                reserved: [0; 4],
+            },
+        )?;
+        put(count, 1)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cublasLtMatmul(
+    handle: u64,
+    product: u64,
+    alpha: *const f32,
+    a: u64,
+    a_layout: u64,
+    b: u64,
+    b_layout: u64,
+    beta: *const f32,
+    c: u64,
+    c_layout: u64,
+    d: u64,
+    d_layout: u64,
+    algorithm: *const cublasLtMatmulAlgo_t,
+    workspace: u64,
+    workspace_bytes: usize,
+    stream: u64,
+) -> cublasStatus_t {
+    blas("cublasLtMatmul", |driver| {
+        let shape = shape(&driver.blas, handle, product, [a_layout, b_layout, c_layout, d_layout])?;
+        if alpha.is_null() || beta.is_null() || algorithm.is_null() {
+            return Err(invalid("a scale or an algorithm that is null"));
+        }
+        // SAFETY: the caller vouches for scales on the host, and for an algorithm.
+        let (alpha, beta, algorithm) = unsafe { (alpha.read(), beta.read(), algorithm.read()) };
+        let [CHOSEN, number, ..] = algorithm.data else { return Err(invalid("an algorithm that was never chosen")) };
+        let addresses = [a, b, c, d];
+        let checked = driver.blas.check(number as usize, shape, addresses, (workspace, workspace_bytes));
+        let choice = checked.map_err(invalid)?;
+        let [of_a, of_b, of_c, of_d] = shape.layouts;
+        let mut uses = vec![(a, of_a.bytes()), (b, of_b.bytes()), (d, of_d.bytes())];
+        if beta != 0.0 {
+            uses.push((c, of_c.bytes()));
+        }
+        if c == d && of_c != of_d {
+            return Err(invalid("C and D at one address with two layouts"));
+        }
+        if shape.description.has_bias {
+            // Vector loads of the epilogue need as much.
+            if !shape.description.bias.is_multiple_of(16) {
+                return Err(invalid(format!("a bias at {:#x}, which is no multiple of 16", shape.description.bias)));
+            }
+            uses.push((shape.description.bias, of_d.rows * of_d.width()));
+        }
+        if choice.workspace > 0 {
+            uses.push((workspace, choice.workspace));
+        }
+        let overlap = |(start, bytes): (u64, usize)| start < d + of_d.bytes() as u64 && d < start + bytes as u64;
+        if uses.iter().any(|&used| used.0 != d && overlap(used)) {
+            return Err(invalid("D shares memory with another argument"));
+        }
+        report::PRODUCTS.add();
+        driver.enqueue(stream, &uses, move || {
+            // SAFETY: memory of the device is the host's, these parts of it are allocated until after this operation, and D shares
+            // none but with C.
+            unsafe {
+                (workspace as *mut u8).write_bytes(SCRATCH, choice.workspace);
+                shape.multiply(addresses, alpha, beta, choice.in_parts);
+            }
+            Ok(())
+        })
+    })
+}

@@ -1,0 +1,77 @@
+//! FlowRL's kernels in the emulator.
+
+use std::ffi::c_void;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cudarc::driver::sys::CUresult::CUDA_ERROR_INVALID_IMAGE;
+
+use crate::modules::{Kernels, Launch};
+use crate::refusal::{Refusal, misuse};
+
+/// What the emulator takes: `EmulatorOptions` of `cuda/emulator/interface.hpp`.
+#[repr(C)]
+struct Options {
+    schedule: u32,
+    threads: u32,
+    seed: u64,
+}
+
+/// A random order of threads, which no result may depend on.
+const RANDOM: u32 = 2;
+
+/// `emulated_NAME` of a compiled kernel file.
+type Run = unsafe extern "C" fn(
+    options: *const Options,
+    grid: *const u32,
+    block: *const u32,
+    shared: u64,
+    arguments: *const *const c_void,
+    message: *mut u8,
+    capacity: u64,
+) -> i32;
+
+struct Emulated(libloading::Library);
+
+/// The kernels of the file whose PTX this is.
+pub(crate) fn load(image: &str, capability: (i32, i32)) -> Result<Arc<dyn Kernels>, Refusal> {
+    let refused = |why: String| misuse(CUDA_ERROR_INVALID_IMAGE, why);
+    let found = flowrl_cuda::emulated_library(image, capability).map_err(|error| refused(error.to_string()))?;
+    let path = found.ok_or_else(|| refused("PTX that is of none of FlowRL's kernel files".to_owned()))?;
+    open(&path).map_err(|error| refused(format!("{}: {error}", path.display())))
+}
+
+fn open(path: &Path) -> Result<Arc<dyn Kernels>, libloading::Error> {
+    // SAFETY: compiled from FlowRL's own text; it has no initialisers but the C++ runtime's.
+    Ok(Arc::new(Emulated(unsafe { libloading::Library::new(path) }?)))
+}
+
+impl Kernels for Emulated {
+    fn run(&self, kernel: &str, launch: &Launch) -> Result<(), String> {
+        static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+        let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+        let options = Options { schedule: RANDOM, threads, seed: LAUNCHES.fetch_add(1, Ordering::Relaxed) };
+        let arguments: Vec<*const c_void> = launch.arguments.iter().map(|value| value.as_ptr().cast()).collect();
+        let mut message = [0_u8; 4096];
+        // SAFETY: the file defines this function with this signature, `message` has the capacity that is told, and the
+        // arguments are as many as the kernel's PTX declares, their addresses checked.
+        let failed = unsafe {
+            let run = self.0.get::<Run>(format!("emulated_{kernel}")).map_err(|error| error.to_string())?;
+            run(
+                &raw const options,
+                launch.grid.as_ptr(),
+                launch.block.as_ptr(),
+                launch.shared.into(),
+                arguments.as_ptr(),
+                message.as_mut_ptr(),
+                message.len() as u64,
+            )
+        };
+        if failed == 0 {
+            return Ok(());
+        }
+        let end = message.iter().position(|&byte| byte == 0).unwrap_or(message.len());
+        Err(String::from_utf8_lossy(&message[..end]).into_owned())
+    }
+}

@@ -1,0 +1,50 @@
+//! What is told: findings as they come, and counts when the process ends.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::limits::variable;
+
+/// A number of operations of one kind.
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+pub(crate) static LAUNCHES: Count = Count::new();
+pub(crate) static PRODUCTS: Count = Count::new();
+pub(crate) static COPIES: Count = Count::new();
+pub(crate) static ALLOCATIONS: Count = Count::new();
+static FINDINGS: Count = Count::new();
+
+/// Tells of a mistake.
+pub(crate) fn finding(call: &str, text: &str) {
+    FINDINGS.add();
+    eprintln!("stand-in for the GPU: {call}: {text}");
+}
+
+/// Tells the counts; whether there were no findings.
+pub(crate) fn conclude() -> bool {
+    let [launches, products, copies, allocations, findings] =
+        [&LAUNCHES, &PRODUCTS, &COPIES, &ALLOCATIONS, &FINDINGS].map(|count| count.0.load(Relaxed));
+    if let Some(path) = variable("REPORT") {
+        let line = format!(
+            "{launches} launches, {products} products, {copies} copies, {allocations} allocations, {findings} findings\n"
+        );
+        // One write of one line: processes share the file.
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        if let Err(error) = written {
+            eprintln!("stand-in for the GPU: cannot write {path}: {error}");
+            return false;
+        }
+    }
+    findings == 0
+}

@@ -1,0 +1,141 @@
+//! Streams: queues of work that nothing runs until something waits for it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use cudarc::driver::sys::CUresult::CUDA_ERROR_INVALID_HANDLE;
+
+use crate::clock::{Clock, Point, StreamId};
+use crate::refusal::{Refusal, misuse};
+
+/// The stream that every context has.
+pub(crate) const DEFAULT: StreamId = 0;
+
+/// One operation of a stream.
+pub(crate) enum Work {
+    /// Waits for an operation of another stream.
+    After(Point),
+    /// Does something; if that fails, the context is lost.
+    Run(Box<dyn FnOnce() -> Result<(), String> + Send>),
+}
+
+#[derive(Default)]
+struct Stream {
+    queue: VecDeque<Work>,
+    issued: u64,
+    done: u64,
+    /// All that comes before its next operation.
+    clock: Clock,
+}
+
+/// What an event holds: an operation, and what comes before it.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    point: Point,
+    clock: Clock,
+}
+
+/// The streams of the context, and what the host has waited for.
+pub(crate) struct Streams {
+    all: BTreeMap<StreamId, Stream>,
+    host: Clock,
+}
+
+impl Streams {
+    pub(crate) fn new() -> Self {
+        Self { all: BTreeMap::from([(DEFAULT, Stream::default())]), host: Clock::default() }
+    }
+
+    pub(crate) fn create(&mut self, id: StreamId) {
+        self.all.insert(id, Stream::default());
+    }
+
+    /// How many streams the program made.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len() - 1
+    }
+
+    fn get(&mut self, id: StreamId) -> Result<&mut Stream, Refusal> {
+        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is no stream (any more)"));
+        self.all.get_mut(&id).ok_or_else(unknown)
+    }
+
+    /// The operation that is asked for next, and all that comes before it.
+    pub(crate) fn next(&mut self, id: StreamId) -> Result<(Point, Clock), Refusal> {
+        let host = self.host.clone();
+        let stream = self.get(id)?;
+        stream.clock.merge(&host);
+        let point = Point { stream: id, count: stream.issued + 1 };
+        Ok((point, stream.clock.clone()))
+    }
+
+    pub(crate) fn push(&mut self, id: StreamId, work: Work) -> Result<(), Refusal> {
+        let (point, _) = self.next(id)?;
+        let stream = self.get(id)?;
+        stream.issued = point.count;
+        stream.clock.add(point);
+        stream.queue.push_back(work);
+        Ok(())
+    }
+
+    pub(crate) fn record(&mut self, id: StreamId) -> Result<Recorded, Refusal> {
+        let (_, clock) = self.next(id)?;
+        Ok(Recorded { point: Point { stream: id, count: self.get(id)?.issued }, clock })
+    }
+
+    /// Lets a stream go on only after what was recorded.
+    pub(crate) fn wait(&mut self, id: StreamId, recorded: &Recorded) -> Result<(), Refusal> {
+        self.push(id, Work::After(recorded.point))?;
+        self.get(id)?.clock.merge(&recorded.clock);
+        Ok(())
+    }
+
+    /// Whether what was recorded has run. What a stream that is gone was asked for has run.
+    pub(crate) fn is_done(&self, recorded: &Recorded) -> bool {
+        self.all.get(&recorded.point.stream).is_none_or(|stream| stream.done >= recorded.point.count)
+    }
+
+    /// Runs what was recorded. The host does not know of it.
+    pub(crate) fn run_to(&mut self, recorded: &Recorded) -> Result<(), String> {
+        self.run(recorded.point)
+    }
+
+    /// The host waits for what was recorded.
+    pub(crate) fn finish(&mut self, recorded: &Recorded) -> Result<(), String> {
+        self.run(recorded.point)?;
+        self.host.merge(&recorded.clock);
+        Ok(())
+    }
+
+    /// Runs a stream up to a point, and before it what it waits for.
+    fn run(&mut self, to: Point) -> Result<(), String> {
+        while let Some(stream) = self.all.get_mut(&to.stream).filter(|stream| stream.done < to.count) {
+            stream.done += 1;
+            match stream.queue.pop_front() {
+                Some(Work::After(point)) => self.run(point)?,
+                Some(Work::Run(work)) => work()?,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The host waits for everything.
+    pub(crate) fn finish_all(&mut self) -> Result<(), String> {
+        let ids: Vec<StreamId> = self.all.keys().copied().collect();
+        for id in ids {
+            let recorded = self.record(id).expect("its name was just read");
+            self.finish(&recorded)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a stream whose work has run.
+    pub(crate) fn remove(&mut self, id: StreamId) {
+        self.all.remove(&id);
+    }
+
+    /// Forgets all work: the context is lost.
+    pub(crate) fn abandon(&mut self) {
+        self.all.values_mut().for_each(|stream| stream.queue.clear());
+    }
+}
