@@ -92,6 +92,12 @@ const CHORES: &[Chore] = &[
         run: cuda::kernels::run,
     },
     Chore {
+        name: "stand-in",
+        options: "",
+        about: "Run the tests for GPUs, doctor and training without a GPU: with a stand-in for NVIDIA's driver and cuBLASLt, and NVIDIA's NVRTC",
+        run: cuda::stand_in::run,
+    },
+    Chore {
         name: "sanitize",
         options: "[FILTER]",
         about: "The tests of the CUDA kernels in the emulator, under AddressSanitizer and UndefinedBehaviorSanitizer",

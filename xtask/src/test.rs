@@ -26,6 +26,11 @@ const STEPS: &[Step] = &[
         about: "NVIDIA's compilers take every CUDA kernel, without spills and warnings",
         run: kernels,
     },
+    Step {
+        name: "stand-in",
+        about: "what is for GPUs alone, with a stand-in for NVIDIA's driver and cuBLASLt",
+        run: stand_in,
+    },
     Step { name: "doc", about: "the documentation builds without a warning", run: doc },
     Step {
         name: "features",
@@ -119,6 +124,11 @@ fn test() -> Result<Done, String> {
 
 fn kernels() -> Result<Done, String> {
     Ok(cuda::kernels::check()?.map_or(Done::Passed, Done::Skipped))
+}
+
+fn stand_in() -> Result<Done, String> {
+    install_compiler()?;
+    Ok(cuda::stand_in::check()?.map_or(Done::Passed, Done::Skipped))
 }
 
 fn doc() -> Result<Done, String> {

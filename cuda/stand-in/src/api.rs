@@ -3,25 +3,24 @@
 //! Places that a caller names to be written to, and memory of the host, are the caller's word; all that is on the device is checked.
 
 use std::cell::Cell;
-use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::sys::CUdevice_attribute::{
     self, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
     CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED as POOLS,
 };
+use cudarc::driver::sys::CUmemPool_attribute;
 use cudarc::driver::sys::CUresult::{
     self, CUDA_ERROR_CONTEXT_IS_DESTROYED, CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_DEVICE,
     CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_FAILED, CUDA_ERROR_NOT_FOUND, CUDA_ERROR_NOT_INITIALIZED,
     CUDA_ERROR_NOT_SUPPORTED, CUDA_SUCCESS,
 };
-use cudarc::driver::sys::{CUfunction_attribute, CUmemPool_attribute};
 
 use crate::driver::Driver;
 use crate::limits::Limits;
-use crate::modules::Launch;
 use crate::refusal::{Refusal, invalid, limit, misuse};
-use crate::{kernels, ptx, report};
+use crate::report;
 
 /// The handle of the primary context, which stays the same when the context ends and begins anew.
 const CONTEXT: u64 = 0x4000_0000;
@@ -78,29 +77,16 @@ pub(crate) fn put<T>(place: *mut T, value: T) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A text of the caller's.
-fn text<'a>(at: *const c_char) -> Result<&'a str, Refusal> {
-    if at.is_null() {
-        return Err(invalid("a null pointer for a text"));
-    }
-    // SAFETY: the caller vouches for a text that ends with NUL, and that lives until the call returns.
-    let text = unsafe { CStr::from_ptr(at) };
-    text.to_str().map_err(|_| invalid("a text that is not UTF-8"))
-}
-
 fn check_device(device: c_int) -> Result<(), Refusal> {
     if device == 0 { Ok(()) } else { Err(limit(CUDA_ERROR_INVALID_DEVICE)) }
 }
 
 unsafe extern "C" {
-    #[cfg(not(test))]
     safe fn atexit(handler: extern "C" fn()) -> c_int;
-    #[cfg(not(test))]
     safe fn _exit(status: c_int) -> !;
 }
 
 /// Findings make the process fail; what it leaves on the device is one.
-#[cfg(not(test))]
 extern "C" fn conclude() {
     const FAILED: c_int = 70;
     if let Some(left) = lock().as_ref().and_then(Driver::left) {
@@ -113,13 +99,19 @@ extern "C" fn conclude() {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuInit(flags: c_uint) -> CUresult {
+    initialize(flags)
+}
+
+pub(crate) fn initialize(flags: c_uint) -> CUresult {
     if flags != 0 {
         return CUDA_ERROR_INVALID_VALUE;
     }
     let driver = &mut *lock();
     if driver.is_none() {
-        #[cfg(not(test))]
-        atexit(conclude);
+        // Tests of this crate make findings on purpose.
+        if !cfg!(test) {
+            atexit(conclude);
+        }
         *driver = Some(Driver::new(Limits::from_environment()));
     }
     CUDA_SUCCESS
@@ -328,86 +320,4 @@ extern "C" fn cuEventSynchronize(event: u64) -> CUresult {
 #[unsafe(no_mangle)]
 extern "C" fn cuEventQuery(event: u64) -> CUresult {
     in_context("cuEventQuery", |driver| driver.query_event(event))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuModuleLoadData(module: *mut u64, image: *const c_void) -> CUresult {
-    let mut read = None;
-    let checked = in_context("cuModuleLoadData", |driver| {
-        let text = text(image.cast())?;
-        read = Some((text, ptx::parse(text, &driver.limits)?, driver.limits.capability));
-        Ok(())
-    });
-    let Some((text, entries, capability)) = read else { return checked };
-    // What finds the file asks this driver for its version: not under the lock.
-    let kernels = kernels::load(text, capability);
-    in_context("cuModuleLoadData", |driver| put(module, driver.load(entries, kernels?)))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuModuleUnload(module: u64) -> CUresult {
-    in_context("cuModuleUnload", |driver| driver.unload(module))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuModuleGetFunction(function: *mut u64, module: u64, name: *const c_char) -> CUresult {
-    in_context("cuModuleGetFunction", |driver| {
-        let name = text(name)?;
-        let found = driver.find(module, name);
-        if found.as_ref().is_err_and(|refusal| refusal.code == CUDA_ERROR_NOT_FOUND) {
-            eprintln!("stand-in for the GPU: the module has no kernel `{name}`");
-        }
-        put(function, found?)
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuFuncSetAttribute(function: u64, attribute: CUfunction_attribute, value: c_int) -> CUresult {
-    in_context("cuFuncSetAttribute", |driver| {
-        let limits = driver.limits;
-        match attribute {
-            CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES => {
-                driver.function(function)?.allow(value, &limits)
-            }
-            _ => Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in has no {attribute:?}"))),
-        }
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuLaunchKernel(
-    function: u64,
-    grid_x: c_uint,
-    grid_y: c_uint,
-    grid_z: c_uint,
-    block_x: c_uint,
-    block_y: c_uint,
-    block_z: c_uint,
-    shared: c_uint,
-    stream: u64,
-    parameters: *mut *mut c_void,
-    extra: *mut *mut c_void,
-) -> CUresult {
-    in_context("cuLaunchKernel", |driver| {
-        let wanted = driver.function(function)?.entry.parameters.clone();
-        if !extra.is_null() || (parameters.is_null() && !wanted.is_empty()) {
-            return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, "the stand-in takes arguments one by one"));
-        }
-        let argument = |(i, bytes): (usize, usize)| {
-            let mut value = [0; 8];
-            // SAFETY: the caller vouches for as many arguments as the kernel has, each of its size.
-            unsafe {
-                let at = parameters.add(i).read().cast::<u8>();
-                at.copy_to_nonoverlapping(value.as_mut_ptr(), bytes);
-            }
-            value
-        };
-        let launch = Launch {
-            grid: [grid_x, grid_y, grid_z],
-            block: [block_x, block_y, block_z],
-            shared,
-            arguments: wanted.iter().map(|parameter| parameter.bytes).enumerate().map(argument).collect(),
-        };
-        driver.launch(function, stream, launch)
-    })
 }

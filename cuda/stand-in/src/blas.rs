@@ -1,7 +1,7 @@
 //! cuBLASLt's matrix products as its documentation describes them: https://docs.nvidia.com/cuda/cublas, "Using the cuBLASLt API".
 //!
-//! D = α·op(A)·op(B) + β·C, then the epilogue. Matrices are in columns, a column `ld` elements after the one before it. Sums are f32, and
-//! rounded once to the type of D, or more often where the program's preference lets them.
+//! D = α·op(A)·op(B) + β·C, then the epilogue. Sums are f32, and rounded once to the type of D, or more often where the program's
+//! preference lets them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,94 +11,7 @@ use cudarc::cublaslt::sys::cublasLtReductionScheme_t::{
 };
 use cudarc::cublaslt::sys::cudaDataType_t::{self, CUDA_R_16BF, CUDA_R_32F};
 
-/// A matrix's type and place of elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
-    pub(crate) element: cudaDataType_t,
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-    /// From a column to the next.
-    pub(crate) leading: usize,
-}
-
-impl Layout {
-    pub(crate) fn new(element: cudaDataType_t, rows: u64, columns: u64, leading: i64) -> Result<Self, String> {
-        if element != CUDA_R_32F && element != CUDA_R_16BF {
-            return Err(format!("the stand-in has no matrices of {element:?}"));
-        }
-        let narrow = |n: u64| usize::try_from(n).map_err(|error| error.to_string());
-        let layout = Self {
-            element,
-            rows: narrow(rows)?,
-            columns: narrow(columns)?,
-            leading: usize::try_from(leading).map_err(|_| format!("a leading dimension of {leading}"))?,
-        };
-        if layout.rows == 0 || layout.columns == 0 {
-            return Err(format!("a matrix of {rows} rows and {columns} columns"));
-        }
-        if layout.leading < layout.rows {
-            return Err(format!("a leading dimension of {leading} for {rows} rows"));
-        }
-        Ok(layout)
-    }
-
-    pub(crate) fn width(&self) -> usize {
-        if self.element == CUDA_R_16BF { 2 } else { 4 }
-    }
-
-    /// Bytes from the first element to the end of the last.
-    pub(crate) fn bytes(&self) -> usize {
-        ((self.columns - 1) * self.leading + self.rows) * self.width()
-    }
-
-    /// Rows and columns of op(·).
-    fn shape(&self, transposed: bool) -> (usize, usize) {
-        if transposed { (self.columns, self.rows) } else { (self.rows, self.columns) }
-    }
-
-    /// The address of an element.
-    fn place(&self, matrix: u64, row: usize, column: usize) -> u64 {
-        matrix + ((column * self.leading + row) * self.width()) as u64
-    }
-
-    /// # Safety
-    /// The matrix lies at the address, and the element in it.
-    unsafe fn read(&self, matrix: u64, row: usize, column: usize) -> f32 {
-        let place = self.place(matrix, row, column);
-        // SAFETY: the caller's.
-        unsafe {
-            if self.element == CUDA_R_16BF {
-                half::bf16::from_bits((place as *const u16).read()).to_f32()
-            } else {
-                (place as *const f32).read()
-            }
-        }
-    }
-
-    /// # Safety
-    /// As for `read`.
-    unsafe fn write(&self, matrix: u64, row: usize, column: usize, value: f32) {
-        let place = self.place(matrix, row, column);
-        // SAFETY: the caller's.
-        unsafe {
-            if self.element == CUDA_R_16BF {
-                (place as *mut u16).write(half::bf16::from_f32(value).to_bits());
-            } else {
-                (place as *mut f32).write(value);
-            }
-        }
-    }
-
-    /// All elements in columns without gaps, as f32.
-    ///
-    /// # Safety
-    /// The matrix lies at the address.
-    unsafe fn dense(&self, matrix: u64) -> Vec<f32> {
-        let places = (0..self.columns).flat_map(|column| (0..self.rows).map(move |row| (row, column)));
-        // SAFETY: all of these are in the matrix.
-        places.map(|(row, column)| unsafe { self.read(matrix, row, column) }).collect()
-    }
-}
+use crate::matrix::Layout;
 
 /// What a product does. A null bias is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +72,31 @@ impl Shape {
             | [CUDA_R_16BF, CUDA_R_16BF, CUDA_R_32F, CUDA_R_32F] => Ok(Self { description, layouts }),
             _ => Err(format!("no product has the types {types:?}")),
         }
+    }
+
+    /// The (address, bytes) that a product uses. D shares memory with C alone, and then they have one layout.
+    pub(crate) fn uses(&self, [a, b, c, d]: [u64; 4], beta: f32) -> Result<Vec<(u64, usize)>, String> {
+        let [of_a, of_b, of_c, of_d] = self.layouts;
+        let mut read = vec![(a, of_a.bytes()), (b, of_b.bytes())];
+        if beta != 0.0 && c != d {
+            read.push((c, of_c.bytes()));
+        }
+        if c == d && of_c != of_d {
+            return Err("C and D at one address with two layouts".to_owned());
+        }
+        if self.description.has_bias {
+            // Vector loads of the epilogue need as much.
+            if !self.description.bias.is_multiple_of(16) {
+                return Err(format!("a bias at {:#x}, which is no multiple of 16", self.description.bias));
+            }
+            read.push((self.description.bias, of_d.rows * of_d.width()));
+        }
+        let end = d + of_d.bytes() as u64;
+        if read.iter().any(|&(start, bytes)| start < end && d < start + bytes as u64) {
+            return Err("D shares memory with another argument".to_owned());
+        }
+        read.push((d, of_d.bytes()));
+        Ok(read)
     }
 
     /// A product at these addresses. C is read where β is not 0, so that its NaN stays out otherwise.
@@ -289,5 +227,143 @@ impl Blas {
             ));
         }
         Ok(*choice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: u64 = 0x10_0000;
+    const B: u64 = 0x20_0000;
+    const C: u64 = 0x30_0000;
+    const D: u64 = 0x40_0000;
+    const ADDRESSES: [u64; 4] = [A, B, C, D];
+
+    fn layout(element: cudaDataType_t, rows: u64, columns: u64, leading: i64) -> Layout {
+        Layout::new(element, rows, columns, leading).unwrap()
+    }
+
+    fn description(transpose_a: bool, transpose_b: bool, has_bias: bool) -> Description {
+        Description { transpose_a, transpose_b, has_bias, bias: 0 }
+    }
+
+    /// 2×3 by 3×4, stored as these types.
+    fn shape(element: cudaDataType_t, result: cudaDataType_t, description: Description) -> Result<Shape, String> {
+        let of_a = if description.transpose_a { layout(element, 3, 2, 3) } else { layout(element, 2, 3, 2) };
+        let of_b = if description.transpose_b { layout(element, 4, 3, 4) } else { layout(element, 3, 4, 3) };
+        Shape::new(description, [of_a, of_b, layout(result, 2, 4, 2), layout(result, 2, 4, 2)])
+    }
+
+    #[test]
+    fn shapes_and_types_are_checked() {
+        let plain = description(false, false, false);
+        assert!(shape(CUDA_R_32F, CUDA_R_32F, plain).is_ok());
+        assert!(shape(CUDA_R_16BF, CUDA_R_32F, plain).is_ok());
+        assert!(shape(CUDA_R_32F, CUDA_R_16BF, plain).unwrap_err().contains("no product has the types"));
+        let [of_a, of_b, of_c, of_d] = shape(CUDA_R_32F, CUDA_R_32F, plain).unwrap().layouts;
+        let transposed = Shape::new(description(true, false, false), [of_a, of_b, of_c, of_d]);
+        assert!(transposed.unwrap_err().contains("op(A) is 3×2, op(B) 3×4"));
+        assert!(Shape::new(plain, [of_a, of_b, of_c, layout(CUDA_R_32F, 4, 2, 4)]).is_err());
+        assert!(Description::new(cublasComputeType_t::CUBLAS_COMPUTE_16F, CUDA_R_32F).is_err());
+    }
+
+    #[test]
+    fn an_algorithm_is_used_as_it_was_chosen() {
+        let plain = shape(CUDA_R_32F, CUDA_R_32F, description(false, false, false)).unwrap();
+        let mut blas = Blas::default();
+        let (number, choice) = blas.choose(plain, Preference { workspace: 1000, ..Preference::default() });
+        assert_eq!(choice.workspace, 1000);
+        let check = |shape, addresses, workspace| blas.check(number, shape, addresses, workspace).map(drop);
+        check(plain, ADDRESSES, (0x50_0000, 1000)).unwrap();
+        assert!(check(plain, ADDRESSES, (0x50_0000, 999)).unwrap_err().contains("a workspace of 999 bytes"));
+        assert!(check(plain, ADDRESSES, (0x50_0010, 1000)).unwrap_err().contains("aligned to 256"));
+        assert!(check(plain, [A, B + 16, C, D], (0x50_0000, 1000)).unwrap_err().contains("B at 0x200010"));
+        let other = shape(CUDA_R_16BF, CUDA_R_32F, description(false, false, false)).unwrap();
+        assert!(check(other, ADDRESSES, (0x50_0000, 1000)).unwrap_err().contains("another shape"));
+        // The bias may be another one at each call.
+        let biased = shape(CUDA_R_32F, CUDA_R_32F, description(false, false, true)).unwrap();
+        let (number, choice) = blas.choose(biased, Preference::default());
+        let bias = Description { bias: 0x60_0000, ..biased.description };
+        assert_eq!(choice.workspace, 0);
+        blas.check(number, Shape { description: bias, ..biased }, ADDRESSES, (0, 0)).unwrap();
+        assert!(blas.check(7, plain, ADDRESSES, (0, 0)).unwrap_err().contains("never chosen"));
+    }
+
+    #[test]
+    fn results_share_memory_with_nothing_but_c() {
+        let plain = shape(CUDA_R_32F, CUDA_R_32F, description(false, false, false)).unwrap();
+        assert_eq!(plain.uses(ADDRESSES, 1.0).unwrap(), [(A, 24), (B, 48), (C, 32), (D, 32)]);
+        assert_eq!(plain.uses([A, B, D, D], 1.0).unwrap(), [(A, 24), (B, 48), (D, 32)]);
+        assert!(plain.uses([A, D + 16, C, D], 0.0).unwrap_err().contains("shares memory"));
+        assert!(plain.uses([A, B, D + 16, D], 1.0).unwrap_err().contains("shares memory"));
+        // What is not read is no matter.
+        plain.uses([A, B, 1, D], 0.0).unwrap();
+        let [of_a, of_b, of_c, _] = plain.layouts;
+        let apart = Shape::new(plain.description, [of_a, of_b, of_c, layout(CUDA_R_32F, 2, 4, 3)]).unwrap();
+        assert!(apart.uses([A, B, D, D], 0.0).unwrap_err().contains("two layouts"));
+        let bias = Description { bias: 0x60_0004, ..description(false, false, true) };
+        assert!(Shape { description: bias, ..plain }.uses(ADDRESSES, 0.0).unwrap_err().contains("no multiple of 16"));
+    }
+
+    /// By hand: A = [1 3 5; 2 4 6] in columns, B = [1 0 2 1; 0 1 1 1; 1 1 0 1].
+    #[test]
+    fn products_are_those_of_the_documentation() {
+        let (a, a_transposed) = ([1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0_f32, 3.0, 5.0, 2.0, 4.0, 6.0]);
+        let b = [1.0_f32, 0.0, 1.0, 0.0, 1.0, 1.0, 2.0, 1.0, 0.0, 1.0, 1.0, 1.0];
+        let b_transposed = [1.0_f32, 0.0, 2.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0];
+        let sums = [6.0_f32, 8.0, 8.0, 10.0, 5.0, 8.0, 9.0, 12.0];
+        let bias = [100.0_f32, 200.0];
+        let at = |numbers: &[f32]| numbers.as_ptr() as u64;
+        for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
+            let description = Description { bias: at(&bias), ..description(transpose_a, transpose_b, true) };
+            let shape = shape(CUDA_R_32F, CUDA_R_32F, description).unwrap();
+            let left = at(if transpose_a { &a_transposed } else { &a });
+            let right = at(if transpose_b { &b_transposed } else { &b });
+            let mut d = [f32::NAN; 8];
+            let to = d.as_mut_ptr() as u64;
+            // SAFETY: matrices of these shapes; D is C.
+            unsafe { shape.multiply([left, right, to, to], 1.0, 0.0, false) };
+            let want = |i: usize| sums[i] + bias[i % 2];
+            assert!((0..8).all(|i| d[i] == want(i)), "NaN of C stays out where β is 0: {d:?}");
+            // SAFETY: as above.
+            unsafe { shape.multiply([left, right, to, to], 2.0, 1.0, false) };
+            assert!((0..8).all(|i| d[i] == 2.0 * sums[i] + want(i) + bias[i % 2]), "{d:?}");
+        }
+    }
+
+    #[test]
+    fn sums_are_f32_and_rounded_once() {
+        let number = |x: f32| half::bf16::from_f32(x).to_bits();
+        // 256 + 1 needs nine bits, and bf16 has eight: half of the sum, rounded, loses the 1, and so does the whole.
+        let (a, b) = ([256.0, 1.0, 1.0, 0.0].map(number), [number(1.0); 4]);
+        let [of_a, of_b] = [layout(CUDA_R_16BF, 1, 4, 1), layout(CUDA_R_16BF, 4, 1, 4)];
+        let of_d = layout(CUDA_R_16BF, 1, 1, 1);
+        let shape = Shape::new(description(false, false, false), [of_a, of_b, of_d, of_d]).unwrap();
+        let product = |in_parts| {
+            let mut d = [0_u16];
+            let to = d.as_mut_ptr() as u64;
+            // SAFETY: matrices of these shapes.
+            unsafe { shape.multiply([a.as_ptr() as u64, b.as_ptr() as u64, to, to], 1.0, 0.0, in_parts) };
+            half::bf16::from_bits(d[0]).to_f32()
+        };
+        assert_eq!((product(false), product(true)), (258.0, 256.0));
+    }
+
+    #[test]
+    fn columns_lie_apart() {
+        let a = [1.0_f32, f32::NAN, 2.0];
+        let shape = |leading| {
+            let of_a = layout(CUDA_R_32F, 1, 2, 2);
+            let of_b = layout(CUDA_R_32F, 2, 2, 2);
+            let of_d = layout(CUDA_R_32F, 1, 2, leading);
+            Shape::new(description(false, false, false), [of_a, of_b, of_d, of_d]).unwrap()
+        };
+        let b = [1.0_f32, 1.0, 0.0, 1.0];
+        let mut d = [7.0_f32; 4];
+        let to = d.as_mut_ptr() as u64;
+        // SAFETY: matrices of these shapes.
+        unsafe { shape(3).multiply([a.as_ptr() as u64, b.as_ptr() as u64, to, to], 1.0, 0.0, false) };
+        assert_eq!(d, [3.0, 7.0, 7.0, 2.0]);
     }
 }

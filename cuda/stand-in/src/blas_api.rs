@@ -14,8 +14,9 @@ use cudarc::cublaslt::sys::{
 use cudarc::driver::sys::CUresult::{self, CUDA_ERROR_INVALID_VALUE, CUDA_SUCCESS};
 
 use crate::api::{in_context, put};
-use crate::blas::{Blas, Description, Layout, Preference, Shape};
+use crate::blas::{Blas, Description, Preference, Shape};
 use crate::driver::Driver;
+use crate::matrix::Layout;
 use crate::refusal::{Refusal, invalid};
 use crate::report;
 
@@ -265,27 +266,9 @@ extern "C" fn cublasLtMatmul(
         let addresses = [a, b, c, d];
         let checked = driver.blas.check(number as usize, shape, addresses, (workspace, workspace_bytes));
         let choice = checked.map_err(invalid)?;
-        let [of_a, of_b, of_c, of_d] = shape.layouts;
-        let mut uses = vec![(a, of_a.bytes()), (b, of_b.bytes()), (d, of_d.bytes())];
-        if beta != 0.0 {
-            uses.push((c, of_c.bytes()));
-        }
-        if c == d && of_c != of_d {
-            return Err(invalid("C and D at one address with two layouts"));
-        }
-        if shape.description.has_bias {
-            // Vector loads of the epilogue need as much.
-            if !shape.description.bias.is_multiple_of(16) {
-                return Err(invalid(format!("a bias at {:#x}, which is no multiple of 16", shape.description.bias)));
-            }
-            uses.push((shape.description.bias, of_d.rows * of_d.width()));
-        }
+        let mut uses = shape.uses(addresses, beta).map_err(invalid)?;
         if choice.workspace > 0 {
             uses.push((workspace, choice.workspace));
-        }
-        let overlap = |(start, bytes): (u64, usize)| start < d + of_d.bytes() as u64 && d < start + bytes as u64;
-        if uses.iter().any(|&used| used.0 != d && overlap(used)) {
-            return Err(invalid("D shares memory with another argument"));
         }
         report::PRODUCTS.add();
         driver.enqueue(stream, &uses, move || {

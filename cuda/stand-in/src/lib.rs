@@ -18,10 +18,14 @@ mod clock;
 mod driver;
 mod kernels;
 mod limits;
+mod matrix;
 mod memory;
 mod memory_api;
+mod module_api;
 mod modules;
 mod ptx;
 mod refusal;
 mod report;
 mod streams;
+#[cfg(test)]
+mod tests;

@@ -93,11 +93,9 @@ fn shared(text: &str) -> usize {
     })
 }
 
+/// A module of two kernels, for tests.
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub(crate) const TEXT: &str = "\
+pub(crate) const TEXT: &str = "\
 // a comment with an .entry-like word
 .version 8.8
 .target sm_90
@@ -120,6 +118,10 @@ mod tests {
 \tret;
 }
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn kernels_are_read() {

@@ -4,3 +4,4 @@ pub(crate) mod kernels;
 pub(crate) mod pack;
 mod resources;
 pub(crate) mod sanitize;
+pub(crate) mod stand_in;

@@ -1,0 +1,103 @@
+//! The driver's functions for modules and launches.
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+
+use cudarc::driver::sys::CUfunction_attribute;
+use cudarc::driver::sys::CUresult::{self, CUDA_ERROR_NOT_FOUND, CUDA_ERROR_NOT_SUPPORTED};
+
+use crate::api::{in_context, put};
+use crate::modules::Launch;
+use crate::refusal::{Refusal, invalid, misuse};
+use crate::{kernels, ptx};
+
+/// A text of the caller's.
+fn text<'a>(at: *const c_char) -> Result<&'a str, Refusal> {
+    if at.is_null() {
+        return Err(invalid("a null pointer for a text"));
+    }
+    // SAFETY: the caller vouches for a text that ends with NUL, and that lives until the call returns.
+    let text = unsafe { CStr::from_ptr(at) };
+    text.to_str().map_err(|_| invalid("a text that is not UTF-8"))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuModuleLoadData(module: *mut u64, image: *const c_void) -> CUresult {
+    let mut read = None;
+    let checked = in_context("cuModuleLoadData", |driver| {
+        let text = text(image.cast())?;
+        read = Some((text, ptx::parse(text, &driver.limits)?, driver.limits.capability));
+        Ok(())
+    });
+    let Some((text, entries, capability)) = read else { return checked };
+    // What finds the file asks this driver for its version: not under the lock.
+    let kernels = kernels::load(text, capability);
+    in_context("cuModuleLoadData", |driver| put(module, driver.load(entries, kernels?)))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuModuleUnload(module: u64) -> CUresult {
+    in_context("cuModuleUnload", |driver| driver.unload(module))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuModuleGetFunction(function: *mut u64, module: u64, name: *const c_char) -> CUresult {
+    in_context("cuModuleGetFunction", |driver| {
+        let name = text(name)?;
+        let found = driver.find(module, name);
+        if found.as_ref().is_err_and(|refusal| refusal.code == CUDA_ERROR_NOT_FOUND) {
+            eprintln!("stand-in for the GPU: the module has no kernel `{name}`");
+        }
+        put(function, found?)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuFuncSetAttribute(function: u64, attribute: CUfunction_attribute, value: c_int) -> CUresult {
+    in_context("cuFuncSetAttribute", |driver| {
+        let limits = driver.limits;
+        match attribute {
+            CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES => {
+                driver.function(function)?.allow(value, &limits)
+            }
+            _ => Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in has no {attribute:?}"))),
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuLaunchKernel(
+    function: u64,
+    grid_x: c_uint,
+    grid_y: c_uint,
+    grid_z: c_uint,
+    block_x: c_uint,
+    block_y: c_uint,
+    block_z: c_uint,
+    shared: c_uint,
+    stream: u64,
+    parameters: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> CUresult {
+    in_context("cuLaunchKernel", |driver| {
+        let wanted = driver.function(function)?.entry.parameters.clone();
+        if !extra.is_null() || (parameters.is_null() && !wanted.is_empty()) {
+            return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, "the stand-in takes arguments one by one"));
+        }
+        let argument = |(i, bytes): (usize, usize)| {
+            let mut value = [0; 8];
+            // SAFETY: the caller vouches for as many arguments as the kernel has, each of its size.
+            unsafe {
+                let at = parameters.add(i).read().cast::<u8>();
+                at.copy_to_nonoverlapping(value.as_mut_ptr(), bytes);
+            }
+            value
+        };
+        let launch = Launch {
+            grid: [grid_x, grid_y, grid_z],
+            block: [block_x, block_y, block_z],
+            shared,
+            arguments: wanted.iter().map(|parameter| parameter.bytes).enumerate().map(argument).collect(),
+        };
+        driver.launch(function, stream, launch)
+    })
+}

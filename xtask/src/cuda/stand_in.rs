@@ -1,0 +1,184 @@
+//! `cargo xtask stand-in`: what is for GPUs alone, with a stand-in for NVIDIA's driver and cuBLASLt. NVRTC is NVIDIA's.
+
+use crate::command::{cargo, output, program, run as run_command};
+use crate::python::{self, NVRTC};
+use crate::{Args, Outcome};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const FOLDER: &str = "target/stand-in";
+const PROGRAM: &str = "target/debug/flowrl-cli";
+const LIBRARY: &str = "target/debug/libflowrl_cuda_stand_in.so";
+/// The loader takes files of several names for one library where they are one file.
+const NAMES: [&str; 4] = ["libcuda.so", "libcuda.so.1", "libcublasLt.so", "libcublasLt.so.12"];
+/// Tests of any crate that use a GPU and have this in their names.
+const TESTS: [&str; 2] = ["on_gpu", "products_of_tiles_are_exact"];
+/// Few tokens: the emulator is slow.
+const TRAINING: &str = "train --task countdown --precision f32 --steps 3 --seed 3 --json --set train.prompts=3 --set train.samples=4 \
+                        --set eval.prompts=2 --set eval.samples=4 --set eval.every=100";
+
+pub(crate) fn run(args: Args) -> Outcome {
+    args.finish()?;
+    match check()? {
+        None => Ok(()),
+        Some(why) => Err(why),
+    }
+}
+
+/// Runs everything; why nothing was run, if so.
+pub(crate) fn check() -> Result<Option<String>, String> {
+    if !cfg!(target_os = "linux") {
+        return Ok(Some("the stand-in is loaded as on Linux".to_owned()));
+    }
+    if python::system().is_none() {
+        return Ok(Some("no python3 here, which fetches NVIDIA's compiler".to_owned()));
+    }
+    if let Err(why) = NVRTC.interpreter(None) {
+        return Ok(Some(format!("NVIDIA's compiler cannot be fetched from here: {why}")));
+    }
+    let stand_in = StandIn::build()?;
+    println!("{}", stand_in.doctor(&[])?);
+    stand_in.tests()?;
+    stand_in.other_gpus()?;
+    stand_in.training()?;
+    println!("{}", stand_in.counts()?);
+    Ok(None)
+}
+
+/// The stand-in where the loader finds it, and nothing of an earlier run.
+struct StandIn {
+    folder: PathBuf,
+    report: PathBuf,
+}
+
+impl StandIn {
+    fn build() -> Result<Self, String> {
+        // The whole workspace, as for the other tests: features of fewer crates would compile everything once more.
+        run_command(cargo(&["build", "--workspace"]))?;
+        let root = std::path::absolute(FOLDER).map_err(|error| format!("no path of {FOLDER}: {error}"))?;
+        let folder = root.join("lib");
+        let put = || {
+            std::fs::create_dir_all(&folder)?;
+            for path in std::fs::read_dir(&folder)? {
+                std::fs::remove_file(path?.path())?;
+            }
+            std::fs::copy(LIBRARY, folder.join(NAMES[0]))?;
+            NAMES[1..].iter().try_for_each(|name| link(NAMES[0], &folder.join(name)))
+        };
+        put().map_err(|error| format!("cannot put {LIBRARY} in {}: {error}", folder.display()))?;
+        let report = root.join("counts.txt");
+        let _ = std::fs::remove_file(&report);
+        Ok(Self { folder, report })
+    }
+
+    /// Lets a command find the stand-in, and NVRTC in its virtual environment as a user's.
+    fn with(&self, mut command: Command) -> Result<Command, String> {
+        let before = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        let paths = std::iter::once(self.folder.clone()).chain(std::env::split_paths(&before));
+        let paths = std::env::join_paths(paths).map_err(|error| format!("LD_LIBRARY_PATH: {error}"))?;
+        let python = std::path::absolute("target/venv-nvrtc").map_err(|error| format!("no path: {error}"))?;
+        command.env("LD_LIBRARY_PATH", paths).env("VIRTUAL_ENV", python);
+        command.env_remove("CUDA_HOME").env_remove("CUDA_PATH");
+        command.env("FLOWRL_STAND_IN_REPORT", &self.report);
+        Ok(command)
+    }
+
+    /// What `doctor` prints if it takes the pretended GPU, which these variables change.
+    fn doctor(&self, variables: &[(&str, &str)]) -> Result<String, String> {
+        let mut command = self.with(program(PROGRAM, &["doctor"]))?;
+        command.envs(variables.iter().copied());
+        output(command).ok_or(format!("`flowrl-cli doctor` finds no GPU that computes, with {variables:?}"))
+    }
+
+    fn tests(&self) -> Outcome {
+        let words = ["test", "--workspace", "--quiet", "--lib", "--tests", "--"];
+        run_command(self.with(cargo(&[&words[..], &TESTS].concat()))?)?;
+        // Not by its name, as it runs on every device.
+        run_command(self.with(cargo(&["test", "--workspace", "--quiet", "--test", "hf_golden"]))?)
+    }
+
+    /// GPUs with less shared memory, without pools of memory, with a driver that is too old for this NVRTC.
+    fn other_gpus(&self) -> Outcome {
+        let test = |filter: &str, variable: &str, value: &str| {
+            let command = cargo(&["test", "--workspace", "--quiet", "--test", "nvidia", "--", filter]);
+            let mut command = self.with(command)?;
+            command.env(variable, value);
+            run_command(command)
+        };
+        test("heads", "FLOWRL_STAND_IN_CAPABILITY", "8.9")?;
+        test("on_gpu", "FLOWRL_STAND_IN_POOLS", "0")?;
+        match self.doctor(&[("FLOWRL_STAND_IN_DRIVER", "12.4")]) {
+            Ok(text) => Err(format!("a driver takes PTX that is too new for it:\n{text}")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The same run on the GPU and in the emulator: kernels and products are the same, and so is every token.
+    fn training(&self) -> Outcome {
+        let [gpu, emulated] = ["cuda", "emulated"].map(|device| {
+            let out = Path::new(FOLDER).join("runs").join(device);
+            let _ = std::fs::remove_dir_all(&out);
+            let mut command = self.with(program(PROGRAM, &TRAINING.split_whitespace().collect::<Vec<_>>()))?;
+            command.args(["--device", device, "--out"]).arg(&out).stdout(std::process::Stdio::null());
+            run_command(command)?;
+            let rollouts = out.join("rollouts.jsonl");
+            std::fs::read_to_string(&rollouts).map_err(|error| format!("cannot read {}: {error}", rollouts.display()))
+        });
+        let (gpu, emulated) = (gpu?, emulated?);
+        match gpu.lines().zip(emulated.lines()).position(|(gpu, emulated)| gpu != emulated) {
+            None if gpu.lines().count() == emulated.lines().count() => Ok(()),
+            line => Err(format!(
+                "a run with --device cuda and one with --device emulated differ in line {line:?} of rollouts.jsonl"
+            )),
+        }
+    }
+
+    /// What all processes did together.
+    fn counts(&self) -> Result<String, String> {
+        let text =
+            std::fs::read_to_string(&self.report).map_err(|error| format!("no process used the GPU: {error}"))?;
+        total(&text).ok_or(format!("{} cannot be read:\n{text}", self.report.display()))
+    }
+}
+
+#[cfg(unix)]
+fn link(file: &str, name: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(file, name)
+}
+
+#[cfg(not(unix))]
+fn link(_: &str, _: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// The sum of lines such as `3 launches, 1 copies`, which all count the same.
+fn total(text: &str) -> Option<String> {
+    let mut sums: Vec<(u64, &str)> = Vec::new();
+    for line in text.lines() {
+        let counts: Option<Vec<(u64, &str)>> = line
+            .split(", ")
+            .map(|count| count.split_once(' ').and_then(|(count, name)| Some((count.parse().ok()?, name))))
+            .collect();
+        let counts = counts?;
+        if sums.is_empty() {
+            sums = counts;
+            continue;
+        }
+        sums.iter_mut().zip(counts).for_each(|(sum, (count, _))| sum.0 += count);
+    }
+    let parts: Vec<String> = sums.iter().map(|(count, name)| format!("{count} {name}")).collect();
+    (!parts.is_empty()).then(|| format!("on the stand-in, {} processes: {}", text.lines().count(), parts.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_processes_are_added() {
+        let text = "3 launches, 1 copies\n40 launches, 20 copies\n";
+        assert_eq!(total(text).unwrap(), "on the stand-in, 2 processes: 43 launches, 21 copies");
+        assert_eq!(total(""), None);
+        assert_eq!(total("no numbers\n"), None);
+    }
+}
