@@ -1,4 +1,4 @@
-//! The driver's functions, as C declares them: https://docs.nvidia.com/cuda/cuda-driver-api.
+//! The driver's functions, as C declares them: <https://docs.nvidia.com/cuda/cuda-driver-api>.
 //!
 //! Places that a caller names to be written to, and memory of the host, are the caller's word; all that is on the device is checked.
 

@@ -1,4 +1,4 @@
-//! cuBLASLt's matrix products as its documentation describes them: https://docs.nvidia.com/cuda/cublas, "Using the cuBLASLt API".
+//! cuBLASLt's matrix products as its documentation describes them: <https://docs.nvidia.com/cuda/cublas>, "Using the cuBLASLt API".
 //!
 //! D = α·op(A)·op(B) + β·C, then the epilogue. Sums are f32, and rounded once to the type of D, or more often where the program's
 //! preference lets them.
