@@ -1,8 +1,8 @@
 """The default training run beside PyTorch: train.py --ours NAME=METRICS.jsonl ... [--device cuda] [--rates BENCH.json].
 
 Prints milliseconds of a step and its parts and tokens per second: of ours out of the records of `flowrl-cli train`, of PyTorch's from
-generate.py and train_step.py beside this folder, one after the other, on the same model, prompts and lengths. A step of ours also
-scores the completions by the reference and judges them; PyTorch's does not.
+generate.py and train_step.py beside this folder, one after the other, on the same model and prompts, with every completion as long as the
+longest of ours, as in a padded batch. A step of ours also scores the completions by the reference and judges them; PyTorch's does not.
 """
 
 import argparse
