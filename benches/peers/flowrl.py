@@ -11,15 +11,19 @@ def group_normalise(rewards, group_size):
     return ((r - r.mean(1, keepdim=True)) / (r.std(1, keepdim=True) + EPS)).view(-1)
 
 
+def masked_sum(x, mask):
+    """Sum over the tokens that the mask keeps, all without one: (B, T) → (B,)."""
+    return x.sum(1) if mask is None else (x * mask).sum(1)
+
+
 def masked_mean(x, mask):
-    """Mean over the tokens that the mask keeps: (B, T) → (B,)."""
-    return (x * mask).sum(1) / mask.sum(1)
+    """Mean over the tokens that the mask keeps, all without one: (B, T) → (B,)."""
+    return x.mean(1) if mask is None else masked_sum(x, mask) / mask.sum(1)
 
 
-def loss(log_z, logp, ref_logp, old_logp, mask, rewards, group_size):
-    """mean_i w_i δ_i², δ = log Z + L/T − β r̂ − L_ref/T. `log_z` and `rewards` are (B,), the others (B, T)."""
-    advantage = group_normalise(rewards, group_size)
-    log_weight = ((logp.detach() - old_logp) * mask).sum(1)
+def loss(log_z, logp, ref_logp, old_logp, mask, advantage):
+    """mean_i w_i δ_i², δ = log Z + L/T − β r̂ − L_ref/T. `log_z` and r̂, the `advantage`, are (B,), the others (B, T)."""
+    log_weight = masked_sum(logp.detach() - old_logp, mask)
     weight = log_weight.clamp(math.log(CLIP_LOW), math.log(CLIP_HIGH)).exp()
     residual = log_z + masked_mean(logp, mask) - BETA * advantage - masked_mean(ref_logp, mask)
     return (weight * residual.square()).mean()

@@ -1,22 +1,17 @@
-"""Sampling with a KV cache: generate.py MODEL.json. 16 prompts of 14 tokens, 8 samples each, 14 new tokens, log-probs kept.
+"""Sampling with a KV cache: generate.py MODEL [PROMPTS SAMPLES PROMPT_LENGTH NEW_TOKENS], by default 16 prompts of 14 tokens, 8
+samples each, 14 new tokens; log-probs kept.
 
 The prompts are read once and their cache is shared out to the samples; the caches are allocated once.
 """
 
-import sys
-
 import torch
 
-from protocol import serve
-from qwen2 import Decoder, read_shape
+from protocol import DTYPE, serve
+from qwen2 import Decoder, arguments
 
-PROMPTS, SAMPLES, PROMPT_LENGTH, NEW_TOKENS = 16, 8, 14, 14
+shape, (PROMPTS, SAMPLES, PROMPT_LENGTH, NEW_TOKENS) = arguments(16, 8, 14, 14)
 B = PROMPTS * SAMPLES
-
-if len(sys.argv) != 2:
-    sys.exit("usage: generate.py MODEL.json")
-shape = read_shape(sys.argv[1])
-policy = Decoder(shape, PROMPT_LENGTH + NEW_TOKENS)
+policy = Decoder(shape, PROMPT_LENGTH + NEW_TOKENS).to(DTYPE)
 prompts = torch.randint(0, shape["vocab_size"], (PROMPTS, PROMPT_LENGTH))
 prompt_caches, caches = policy.new_caches(PROMPTS), policy.new_caches(B)
 tokens, logp = torch.zeros(B, NEW_TOKENS, dtype=torch.long), torch.zeros(B, NEW_TOKENS)
@@ -30,7 +25,7 @@ def iteration():
         values[:, :, :PROMPT_LENGTH] = prompt_values[:, :, :PROMPT_LENGTH].repeat_interleave(SAMPLES, 0)
     last = hidden[:, -1].repeat_interleave(SAMPLES, 0)
     for t in range(NEW_TOKENS):
-        log_probs = policy.head(last).log_softmax(-1)
+        log_probs = policy.head(last).log_softmax(-1, dtype=torch.float32)
         chosen = torch.multinomial(log_probs.exp(), 1)
         tokens[:, t : t + 1], logp[:, t : t + 1] = chosen, log_probs.gather(-1, chosen)
         if t + 1 < NEW_TOKENS:

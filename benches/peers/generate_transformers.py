@@ -1,20 +1,17 @@
-"""As generate.py, by `transformers`' own `generate`: generate_transformers.py MODEL.json."""
-
-import sys
+"""As generate.py, with its arguments, by `transformers`' own `generate`."""
 
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from protocol import serve
-from qwen2 import read_shape
+from protocol import DTYPE, serve
+from qwen2 import arguments
 
-PROMPTS, SAMPLES, PROMPT_LENGTH, NEW_TOKENS = 16, 8, 14, 14
-
-if len(sys.argv) != 2:
-    sys.exit("usage: generate_transformers.py MODEL.json")
-shape = read_shape(sys.argv[1])
+shape, (PROMPTS, SAMPLES, PROMPT_LENGTH, NEW_TOKENS) = arguments(16, 8, 14, 14)
 shape.pop("model_type", None)
 policy = Qwen2ForCausalLM(Qwen2Config(**shape)).eval()
+# Not `to`, which would round the frequencies of the rotary embedding as well.
+for tensor in policy.parameters():
+    tensor.data = tensor.data.to(DTYPE)
 prompts = torch.randint(0, shape["vocab_size"], (PROMPTS, PROMPT_LENGTH))
 attention_mask = torch.ones_like(prompts)
 
@@ -38,7 +35,7 @@ def iteration():
     )
     logits = torch.stack(out.logits, 1)
     chosen = out.sequences[:, PROMPT_LENGTH:].unsqueeze(-1)
-    logits.log_softmax(-1).gather(-1, chosen)
+    logits.log_softmax(-1, dtype=torch.float32).gather(-1, chosen)
 
 
 serve(iteration)

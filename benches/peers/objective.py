@@ -18,7 +18,8 @@ log_z = torch.zeros(B, requires_grad=True)
 
 def iteration():
     logp.grad = log_z.grad = None
-    flowrl.loss(log_z, logp, ref_logp, old_logp, mask, rewards, GROUP).backward()
+    advantage = flowrl.group_normalise(rewards, GROUP)
+    flowrl.loss(log_z, logp, ref_logp, old_logp, mask, advantage).backward()
 
 
 serve(iteration)

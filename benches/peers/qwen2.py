@@ -4,16 +4,22 @@
 """
 
 import json
+import sys
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 
-def read_shape(path):
-    """The architecture keys of a `config.json`."""
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+def arguments(*sizes):
+    """The shape and the sizes of a script's command line, `SCRIPT MODEL [SIZE ...]`: MODEL is a `config.json`, or its text."""
+    if len(sys.argv) not in (2, 2 + len(sizes)):
+        sys.exit(f"usage: {sys.argv[0]} MODEL [{len(sizes)} sizes, by default {sizes}]")
+    model = sys.argv[1]
+    if not model.startswith("{"):
+        with open(model, encoding="utf-8") as file:
+            model = file.read()
+    return json.loads(model), [int(word) for word in sys.argv[2:]] or sizes
 
 
 def rotary_tables(length, head_dim, theta):
@@ -103,4 +109,4 @@ class Decoder(nn.Module):
     def new_caches(self, batch):
         """Per layer keys and values, each (batch, kv_heads, max_length, head_dim)."""
         size = (batch, self.kv_heads, self.cos.shape[0], self.head_dim)
-        return [(torch.zeros(size), torch.zeros(size)) for _ in self.layers]
+        return [tuple(self.cos.new_zeros(2, *size)) for _ in self.layers]

@@ -1,25 +1,19 @@
-"""One FlowRL step of a small decoder: train_step.py MODEL.json.
+"""One FlowRL step of a small decoder: train_step.py MODEL [PROMPTS GROUP PROMPT_LENGTH COMPLETION_LENGTH].
 
-128 sequences (16 prompts of 14 tokens, 8 completions of 14 each): forward, token log-probs, log Z from the partition
+By default 128 sequences (16 prompts of 14 tokens, 8 completions of 14 each): forward, token log-probs, log Z from the partition
 network on the mean prompt hidden state, loss of the preset `paper` given reference and old log-probs, backward, AdamW on
 the decoder and the partition network.
 """
-
-import sys
 
 import torch
 
 import flowrl
 from partition import network
 from protocol import serve
-from qwen2 import Decoder, read_shape
+from qwen2 import Decoder, arguments
 
-PROMPTS, GROUP, PROMPT_LENGTH, COMPLETION_LENGTH = 16, 8, 14, 14
+shape, (PROMPTS, GROUP, PROMPT_LENGTH, COMPLETION_LENGTH) = arguments(16, 8, 14, 14)
 B = PROMPTS * GROUP
-
-if len(sys.argv) != 2:
-    sys.exit("usage: train_step.py MODEL.json")
-shape = read_shape(sys.argv[1])
 policy = Decoder(shape, PROMPT_LENGTH + COMPLETION_LENGTH)
 log_partition = network(shape["hidden_size"])
 optimiser = torch.optim.AdamW(
@@ -51,7 +45,8 @@ with torch.no_grad():
 def iteration():
     optimiser.zero_grad(set_to_none=True)
     logp, log_z = score()
-    flowrl.loss(log_z, logp, ref_logp, old_logp, mask, rewards, GROUP).backward()
+    advantage = flowrl.group_normalise(rewards, GROUP)
+    flowrl.loss(log_z, logp, ref_logp, old_logp, mask, advantage).backward()
     optimiser.step()
 
 

@@ -215,7 +215,8 @@ impl CudaBackend {
     }
 
     /// [`Objective::evaluate`]: the loss's share of `batch` and its metrics; gradients stay on the device. `totals` are those of the
-    /// whole batch, [`DeviceSequences::totals`] where it is evaluated in one piece. Waits for the device.
+    /// whole batch, [`DeviceSequences::totals`] where it is evaluated in one piece. Waits for the device: it is
+    /// [`CudaBackend::device_gradients`], and then [`CudaBackend::device_diagnostics`].
     ///
     /// # Errors
     /// A buffer that is too short or not f32, a missing or non-finite input, an option out of range, a weight that overflows without a
@@ -227,6 +228,22 @@ impl CudaBackend {
         totals: Totals,
         out: &mut DeviceGradients,
     ) -> Result<Diagnostics> {
+        self.device_gradients(objective, batch, totals, out)?;
+        self.device_diagnostics(objective, batch, totals, out)
+    }
+
+    /// The first half of [`CudaBackend::device_evaluate`]: asks for the gradients and does not wait. What the device is asked for next
+    /// can read them; the loss and the metrics wait in `out` for [`CudaBackend::device_diagnostics`].
+    ///
+    /// # Errors
+    /// As for [`CudaBackend::device_evaluate`], but for numbers that are not finite: only the second half finds those.
+    pub fn device_gradients(
+        &self,
+        objective: &Objective,
+        batch: &DeviceBatch<'_>,
+        totals: Totals,
+        out: &mut DeviceGradients,
+    ) -> Result<()> {
         objective.validate()?;
         if objective.needs_flows() {
             let (option, with) = ("balance", "evaluation on the device");
@@ -235,7 +252,22 @@ impl CudaBackend {
         }
         totals.check_part(batch.sequences.totals())?;
         objective.check_given(batch.ref_log_probs.is_some(), batch.log_z.is_some(), false)?;
-        match self.launch_objective(objective, batch, totals, out)? {
+        Ok(self.launch_objective(objective, batch, totals, out)?)
+    }
+
+    /// The second half of [`CudaBackend::device_evaluate`], with the same arguments: waits for the gradients' measures, and makes the
+    /// loss's share and the metrics of them.
+    ///
+    /// # Errors
+    /// A non-finite input, a weight that overflows without a bound: the gradients are then not to be used.
+    pub fn device_diagnostics(
+        &self,
+        objective: &Objective,
+        batch: &DeviceBatch<'_>,
+        totals: Totals,
+        out: &DeviceGradients,
+    ) -> Result<Diagnostics> {
+        match self.read_diagnostics(objective, batch, out)? {
             Some(diagnostics) => Ok(diagnostics),
             None => Err(self.explain(objective, batch, totals)?),
         }
@@ -332,7 +364,8 @@ impl CudaBackend {
             log_z: log_z.as_ref(),
         };
         let mut gradients = DeviceGradients::new(self, &sequences)?;
-        let Some(diagnostics) = self.launch_objective(objective, &there, totals, &mut gradients)? else {
+        self.launch_objective(objective, &there, totals, &mut gradients)?;
+        let Some(diagnostics) = self.read_diagnostics(objective, &there, &gradients)? else {
             objective.evaluate(batch, totals, order, out)?;
             return Err(ObjectiveError::Device(disagreement()));
         };

@@ -259,6 +259,12 @@ mod tests {
                 let options = EmulatorOptions { schedule, threads: 1, ..EmulatorOptions::default() };
                 products_are_exact(&CudaBackend::emulated(options, precision));
             }
+        }
+    }
+
+    #[test]
+    fn products_of_tiles_are_exact_on_gpu() {
+        for precision in [Precision::F32, Precision::Bf16] {
             match CudaBackend::new(0, precision) {
                 Ok(device) => products_are_exact(&device),
                 Err(error) => println!("skipped, no GPU: {error}"),

@@ -4,7 +4,7 @@ mod common;
 
 use common::batches::{Owned, evaluate};
 use flowrl_core::backend::{Backend, ObjectiveError};
-use flowrl_core::objective::{Balance, BaselineKind, FlowRl, Objective, Preset, Totals};
+use flowrl_core::objective::{Balance, BaselineKind, Diagnostics, FlowRl, Objective, Preset, Totals};
 use flowrl_cuda::objective::{DeviceBatch, DeviceGradients, DeviceSequences};
 use flowrl_cuda::{CudaBackend, Error, Precision, Schedule};
 
@@ -15,9 +15,9 @@ fn bits_of(device: &CudaBackend, objective: &Objective, owned: &Owned) -> (Vec<V
     (numbers, diagnostics.metrics().map(|(_, x)| x.to_bits()).collect())
 }
 
-/// In a fixed order of sums: twice, in every schedule, and with the same sequence elsewhere in a batch.
+/// In a fixed order of sums.
 #[test]
-fn the_same_bits_twice_and_in_every_schedule() {
+fn same_bits_in_every_schedule() {
     let owned = Owned::random(9, &[300, 0, 1030, 17, 5, 2], 2);
     for name in ["vargrad", "verl-pr3924", "grpo", "gspo"] {
         let objective = name.parse().unwrap();
@@ -26,117 +26,180 @@ fn the_same_bits_twice_and_in_every_schedule() {
         for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)] {
             assert!(run(&common::emulated(Precision::Bf16, schedule)) == want, "{name}, {schedule:?}");
         }
-        match common::gpu(Precision::F32) {
-            Ok(gpu) => assert!(run(&gpu) == run(&gpu), "{name} on the GPU"),
-            Err(error) => println!("skipped, no GPU: {error}"),
-        }
     }
 }
 
-/// The emulator, and the GPU where there is one.
-fn devices() -> Vec<CudaBackend> {
-    let gpu = common::gpu(Precision::Bf16);
-    let gpu = gpu.inspect_err(|error| println!("on the emulator only, no GPU: {error}"));
-    std::iter::once(common::emulated(Precision::Bf16, Schedule::Random(5))).chain(gpu).collect()
+fn same_bits_twice(device: &CudaBackend) {
+    let owned = Owned::random(9, &[300, 0, 1030, 17, 5, 2], 2);
+    for name in ["vargrad", "verl-pr3924", "grpo", "gspo"] {
+        let objective = name.parse().unwrap();
+        assert!(bits_of(device, &objective, &owned) == bits_of(device, &objective, &owned), "{name}");
+    }
 }
 
 /// What a program of one's own does: buffers that are longer than needed, NaN behind what is used, gradients of an earlier batch.
-#[test]
-fn buffers_on_the_device() {
-    for device in devices() {
-        let owned = Owned::random(10, &[30, 0, 7, 12], 2);
-        let padded = |x: &[f32]| device.upload(&[x, &[f32::NAN; 5]].concat()).unwrap();
-        let (rewards, values) = (padded(&owned.rewards), padded(&owned.values));
-        let (log_probs, reference) = (padded(&owned.log_probs), padded(owned.ref_log_probs.as_ref().unwrap()));
-        let (old, log_z) = (padded(owned.old_log_probs.as_ref().unwrap()), padded(owned.log_z.as_ref().unwrap()));
-        let sequences = DeviceSequences::new(&device, &owned.offsets, &owned.groups).unwrap();
-        let larger = DeviceSequences::new(&device, &[0, 20, 40, 60, 80, 100], &[0; 5]).unwrap();
-        let mut gradients = DeviceGradients::new(&device, &larger).unwrap();
-        for name in ["paper", "vargrad", "ppo"] {
-            let objective: Objective = name.parse().unwrap();
-            let mut advantages = padded(&[f32::NAN; 4]);
-            device.device_advantages(&objective, &sequences, &rewards, Some(&values), &mut advantages).unwrap();
-            let batch = DeviceBatch {
-                sequences: &sequences,
-                advantages: &advantages,
-                log_probs: &log_probs,
-                ref_log_probs: Some(&reference),
-                old_log_probs: Some(&old),
-                log_z: Some(&log_z),
-            };
-            let totals = Totals { sequences: 7, tokens: 69 };
-            let diagnostics = device.device_evaluate(&objective, &batch, totals, &mut gradients).unwrap();
-
-            let read = |buffer, len| common::bits(&device, buffer)[..len].to_vec();
-            let shaped: Vec<f32> = read(&advantages, 4).into_iter().map(f32::from_bits).collect();
-            let (want, wanted) = bits_of(&device, &objective, &Owned { advantages: shaped.clone(), ..owned.clone() });
-            let got = [(&advantages, 4), (&gradients.d_log_probs, 49)].map(|(buffer, len)| read(buffer, len));
-            assert_eq!(got, [want[0].clone(), want[1].clone()], "{name}");
-            let got = [&gradients.d_log_z, &gradients.log_z, &gradients.residuals, &gradients.weights];
-            assert_eq!(got.map(|buffer| read(buffer, 4)).to_vec(), want[3..], "{name}");
-            assert_eq!(diagnostics.metrics().map(|(_, x)| x.to_bits()).collect::<Vec<_>>(), wanted, "{name}");
-        }
-    }
-}
-
-#[test]
-fn errors_on_the_device() {
-    for device in devices() {
-        let mut owned = Owned::random(11, &[3, 6], 1);
-        let sequences = DeviceSequences::new(&device, &owned.offsets, &owned.groups).unwrap();
-        let mut gradients = DeviceGradients::new(&device, &sequences).unwrap();
-        let objective = Objective::preset(Preset::VarGrad);
-        let totals = sequences.totals();
-        owned.old_log_probs.as_mut().unwrap()[4] = f32::NAN;
-        let (advantages, log_probs) = (device.upload(&[1.0, -1.0]).unwrap(), device.upload(&owned.log_probs).unwrap());
-        let old = device.upload(owned.old_log_probs.as_ref().unwrap()).unwrap();
+fn buffers_of_ones_own(device: &CudaBackend) {
+    let owned = Owned::random(10, &[30, 0, 7, 12], 2);
+    let padded = |x: &[f32]| device.upload(&[x, &[f32::NAN; 5]].concat()).unwrap();
+    let (rewards, values) = (padded(&owned.rewards), padded(&owned.values));
+    let (log_probs, reference) = (padded(&owned.log_probs), padded(owned.ref_log_probs.as_ref().unwrap()));
+    let (old, log_z) = (padded(owned.old_log_probs.as_ref().unwrap()), padded(owned.log_z.as_ref().unwrap()));
+    let sequences = DeviceSequences::new(device, &owned.offsets, &owned.groups).unwrap();
+    let larger = DeviceSequences::new(device, &[0, 20, 40, 60, 80, 100], &[0; 5]).unwrap();
+    let mut gradients = DeviceGradients::new(device, &larger).unwrap();
+    for name in ["paper", "vargrad", "ppo"] {
+        let objective: Objective = name.parse().unwrap();
+        let mut advantages = padded(&[f32::NAN; 4]);
+        device.device_advantages(&objective, &sequences, &rewards, Some(&values), &mut advantages).unwrap();
         let batch = DeviceBatch {
             sequences: &sequences,
             advantages: &advantages,
             log_probs: &log_probs,
-            ref_log_probs: Some(&log_probs),
+            ref_log_probs: Some(&reference),
             old_log_probs: Some(&old),
-            log_z: None,
+            log_z: Some(&log_z),
         };
-        let mut says = |objective: &Objective, batch: DeviceBatch<'_>, totals, words: &str| {
-            let error = device.device_evaluate(objective, &batch, totals, &mut gradients).expect_err(words);
-            assert!(error.to_string().contains(words), "{error}");
-        };
-        says(&objective, batch, totals, "`old_log_probs` must be finite, but sequence 1, token 1 holds NaN");
-        let infinite = device.upload(&[1.0, f32::INFINITY]).unwrap();
-        says(
-            &objective,
-            DeviceBatch { advantages: &infinite, ..batch },
-            totals,
-            "`advantages` must be finite, but sequence 1",
-        );
-        says(&objective, DeviceBatch { ref_log_probs: None, ..batch }, totals, "`ref_log_probs` is missing");
-        says(&objective, batch, Totals { sequences: 1, tokens: 9 }, "`totals.sequences` is 1");
-        let short = device.zeros(8).unwrap();
-        says(&objective, DeviceBatch { log_probs: &short, ..batch }, totals, "`log_probs`");
-        let half = device.zeros_for(flowrl_core::backend::Role::Activation, 9).unwrap();
-        says(&objective, DeviceBatch { log_probs: &half, ..batch }, totals, "stored as bf16");
-        says(&Objective::preset(Preset::Paper), batch, totals, "`log_z` is missing");
-        let options = FlowRl { balance: Balance::Detailed, ..Preset::ExactTb.options() };
-        says(&Objective::FlowRl(options), batch, totals, "`balance` does not go with this `evaluation on the device`");
+        let totals = Totals { sequences: 7, tokens: 69 };
+        let diagnostics = device.device_evaluate(&objective, &batch, totals, &mut gradients).unwrap();
 
-        let mut out = device.zeros(2).unwrap();
-        let error = device.device_advantages(&objective, &sequences, &infinite, None, &mut out).expect_err("infinite");
-        assert!(error.to_string().contains("`rewards` must be finite, but sequence 1 holds inf"), "{error}");
-        // Equal rewards make 0, but these do not.
-        let both = device.upload(&[f32::INFINITY; 2]).unwrap();
-        let error = device.device_advantages(&objective, &sequences, &both, None, &mut out).expect_err("infinite");
-        assert!(error.to_string().contains("`rewards` must be finite, but sequence 0 holds inf"), "{error}");
-        let ppo = Objective::baseline(BaselineKind::Ppo);
-        let error = device.device_advantages(&ppo, &sequences, &advantages, None, &mut out).expect_err("no values");
-        assert!(error.to_string().contains("`values` is missing"), "{error}");
-        let short =
-            device.device_advantages(&ppo, &sequences, &advantages, Some(&advantages), &mut device.zeros(1).unwrap());
-        assert!(matches!(short, Err(ObjectiveError::Device(Error::Argument(_)))), "{short:?}");
-
-        let error = DeviceSequences::new(&device, &[0, 1], &[0, 0]).expect_err("one offset too few");
-        assert!(error.to_string().contains("`offsets` has 2 elements"), "{error}");
-        let error = DeviceSequences::new(&device, &[0, 3, 2], &[0, 0]).expect_err("descending");
-        assert!(error.to_string().contains("offsets[2] is 2, smaller than 3"), "{error}");
+        let read = |buffer, len| common::bits(device, buffer)[..len].to_vec();
+        let shaped: Vec<f32> = read(&advantages, 4).into_iter().map(f32::from_bits).collect();
+        let (want, wanted) = bits_of(device, &objective, &Owned { advantages: shaped.clone(), ..owned.clone() });
+        let got = [(&advantages, 4), (&gradients.d_log_probs, 49)].map(|(buffer, len)| read(buffer, len));
+        assert_eq!(got, [want[0].clone(), want[1].clone()], "{name}");
+        let got = [&gradients.d_log_z, &gradients.log_z, &gradients.residuals, &gradients.weights];
+        assert_eq!(got.map(|buffer| read(buffer, 4)).to_vec(), want[3..], "{name}");
+        assert_eq!(diagnostics.metrics().map(|(_, x)| x.to_bits()).collect::<Vec<_>>(), wanted, "{name}");
     }
 }
+
+/// Gradients of two batches before the metrics of the first: the bits of evaluating one after the other. A number that is not finite is
+/// said by the second half.
+fn gradients_before_diagnostics(device: &CudaBackend) {
+    let owned = [Owned::random(12, &[30, 0, 7, 12], 2), Owned::random(13, &[9, 4, 21], 1)];
+    let sequences = owned.each_ref().map(|o| DeviceSequences::new(device, &o.offsets, &o.groups).unwrap());
+    let upload = |x: &Vec<f32>| device.upload(x).unwrap();
+    let given = owned.each_ref().map(|o| {
+        let of = |x: &Option<Vec<f32>>| upload(x.as_ref().unwrap());
+        let inputs = [upload(&o.advantages), upload(&o.log_probs), of(&o.ref_log_probs), of(&o.old_log_probs)];
+        (inputs, of(&o.log_z))
+    });
+    let batch = |i: usize| {
+        let ([advantages, log_probs, reference, old], log_z) = &given[i];
+        DeviceBatch {
+            sequences: &sequences[i],
+            advantages,
+            log_probs,
+            ref_log_probs: Some(reference),
+            old_log_probs: Some(old),
+            log_z: Some(log_z),
+        }
+    };
+    let gradients = || [0, 1].map(|i| DeviceGradients::new(device, &sequences[i]).unwrap());
+    let numbers = |g: &DeviceGradients| {
+        [&g.d_log_probs, &g.d_log_z, &g.log_z, &g.residuals, &g.weights].map(|x| common::bits(device, x))
+    };
+    for name in ["paper", "vargrad", "grpo"] {
+        let objective: Objective = name.parse().unwrap();
+        let totals = Totals { sequences: 8, tokens: 90 };
+        let (mut whole, mut halves) = (gradients(), gradients());
+        let bits = |d: Diagnostics| d.metrics().map(|(name, x)| (name, x.to_bits())).collect::<Vec<_>>();
+        let want = [0, 1].map(|i| device.device_evaluate(&objective, &batch(i), totals, &mut whole[i]).unwrap());
+        let want = want.map(bits);
+        for i in [0, 1] {
+            device.device_gradients(&objective, &batch(i), totals, &mut halves[i]).unwrap();
+        }
+        for i in [0, 1] {
+            assert_eq!(numbers(&halves[i]), numbers(&whole[i]), "{name}, batch {i}");
+            let got = device.device_diagnostics(&objective, &batch(i), totals, &halves[i]).unwrap();
+            assert_eq!(bits(got), want[i], "{name}, batch {i}");
+        }
+        assert_ne!(want[0], want[1], "{name}");
+
+        let infinite = device.upload(&[f32::INFINITY; 4]).unwrap();
+        let broken = DeviceBatch { advantages: &infinite, ..batch(0) };
+        device.device_gradients(&objective, &broken, totals, &mut halves[0]).unwrap();
+        let error = device.device_diagnostics(&objective, &broken, totals, &halves[0]).expect_err("infinite");
+        assert!(error.to_string().contains("`advantages` must be finite, but sequence 0"), "{error}");
+    }
+}
+
+fn errors(device: &CudaBackend) {
+    let mut owned = Owned::random(11, &[3, 6], 1);
+    let sequences = DeviceSequences::new(device, &owned.offsets, &owned.groups).unwrap();
+    let mut gradients = DeviceGradients::new(device, &sequences).unwrap();
+    let objective = Objective::preset(Preset::VarGrad);
+    let totals = sequences.totals();
+    owned.old_log_probs.as_mut().unwrap()[4] = f32::NAN;
+    let (advantages, log_probs) = (device.upload(&[1.0, -1.0]).unwrap(), device.upload(&owned.log_probs).unwrap());
+    let old = device.upload(owned.old_log_probs.as_ref().unwrap()).unwrap();
+    let batch = DeviceBatch {
+        sequences: &sequences,
+        advantages: &advantages,
+        log_probs: &log_probs,
+        ref_log_probs: Some(&log_probs),
+        old_log_probs: Some(&old),
+        log_z: None,
+    };
+    let mut says = |objective: &Objective, batch: DeviceBatch<'_>, totals, words: &str| {
+        let error = device.device_evaluate(objective, &batch, totals, &mut gradients).expect_err(words);
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    says(&objective, batch, totals, "`old_log_probs` must be finite, but sequence 1, token 1 holds NaN");
+    let infinite = device.upload(&[1.0, f32::INFINITY]).unwrap();
+    says(
+        &objective,
+        DeviceBatch { advantages: &infinite, ..batch },
+        totals,
+        "`advantages` must be finite, but sequence 1",
+    );
+    says(&objective, DeviceBatch { ref_log_probs: None, ..batch }, totals, "`ref_log_probs` is missing");
+    says(&objective, batch, Totals { sequences: 1, tokens: 9 }, "`totals.sequences` is 1");
+    let short = device.zeros(8).unwrap();
+    says(&objective, DeviceBatch { log_probs: &short, ..batch }, totals, "`log_probs`");
+    let half = device.zeros_for(flowrl_core::backend::Role::Activation, 9).unwrap();
+    says(&objective, DeviceBatch { log_probs: &half, ..batch }, totals, "stored as bf16");
+    says(&Objective::preset(Preset::Paper), batch, totals, "`log_z` is missing");
+    let options = FlowRl { balance: Balance::Detailed, ..Preset::ExactTb.options() };
+    says(&Objective::FlowRl(options), batch, totals, "`balance` does not go with this `evaluation on the device`");
+
+    let mut out = device.zeros(2).unwrap();
+    let error = device.device_advantages(&objective, &sequences, &infinite, None, &mut out).expect_err("infinite");
+    assert!(error.to_string().contains("`rewards` must be finite, but sequence 1 holds inf"), "{error}");
+    // Equal rewards make 0, but these do not.
+    let both = device.upload(&[f32::INFINITY; 2]).unwrap();
+    let error = device.device_advantages(&objective, &sequences, &both, None, &mut out).expect_err("infinite");
+    assert!(error.to_string().contains("`rewards` must be finite, but sequence 0 holds inf"), "{error}");
+    let ppo = Objective::baseline(BaselineKind::Ppo);
+    let error = device.device_advantages(&ppo, &sequences, &advantages, None, &mut out).expect_err("no values");
+    assert!(error.to_string().contains("`values` is missing"), "{error}");
+    let short =
+        device.device_advantages(&ppo, &sequences, &advantages, Some(&advantages), &mut device.zeros(1).unwrap());
+    assert!(matches!(short, Err(ObjectiveError::Device(Error::Argument(_)))), "{short:?}");
+
+    let error = DeviceSequences::new(device, &[0, 1], &[0, 0]).expect_err("one offset too few");
+    assert!(error.to_string().contains("`offsets` has 2 elements"), "{error}");
+    let error = DeviceSequences::new(device, &[0, 3, 2], &[0, 0]).expect_err("descending");
+    assert!(error.to_string().contains("offsets[2] is 2, smaller than 3"), "{error}");
+}
+
+/// Makes a module of tests for the emulator and one for the GPU.
+macro_rules! on_both {
+    ($($body:ident),* $(,)?) => {
+        mod on_emulated {
+            $(#[test] fn $body() {
+                super::$body(&super::common::emulated(super::Precision::Bf16, super::Schedule::Random(5)));
+            })*
+        }
+        mod on_gpu {
+            $(#[test] fn $body() {
+                match super::common::gpu(super::Precision::Bf16) {
+                    Ok(device) => super::$body(&device),
+                    Err(error) => println!("skipped, no GPU: {error}"),
+                }
+            })*
+        }
+    };
+}
+
+on_both!(same_bits_twice, buffers_of_ones_own, gradients_before_diagnostics, errors);

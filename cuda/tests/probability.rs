@@ -272,7 +272,7 @@ fn last_row_of_three_in_the_emulator() {
 
 /// 16 384 rows of Qwen's vocabulary: 2.5·10⁹ elements, 5 GB.
 #[test]
-fn last_row_beyond_32_bits_on_a_gpu() {
+fn last_row_beyond_32_bits_on_gpu() {
     match common::gpu(Precision::Bf16) {
         Ok(device) => last_row_of(&device, 16_384),
         Err(error) => println!("skipped, no GPU: {error}"),

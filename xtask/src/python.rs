@@ -23,7 +23,7 @@ pub(crate) const NVRTC: Environment = Environment {
     packages: &["nvidia-cuda-nvrtc-cu12==12.9.86", "nvidia-cuda-nvcc-cu12==12.9.86"],
 };
 
-const SCRIPT_FOLDERS: [&str; 3] = ["benches/peers", "benches/peers/gfnx", "xtask/interop"];
+const SCRIPT_FOLDERS: [&str; 4] = ["benches/peers", "benches/peers/gfnx", "benches/peers/gpu", "xtask/interop"];
 
 /// The system's Python, if there is one.
 pub(crate) fn system() -> Option<&'static str> {

@@ -20,7 +20,7 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { name: "format", about: "rustfmt leaves every file as it is", run: format },
     Step { name: "clippy", about: "no lint fires in any target of any crate", run: clippy },
-    Step { name: "test", about: "unit tests, integration tests, doctests", run: test },
+    Step { name: "test", about: "unit tests, integration tests, doctests, the GPU's benchmark in small", run: test },
     Step {
         name: "kernels",
         about: "NVIDIA's compilers take every CUDA kernel, without spills and warnings",
@@ -119,6 +119,8 @@ fn clippy() -> Result<Done, String> {
 fn test() -> Result<Done, String> {
     install_compiler()?;
     run_command(cargo(&["test", "--workspace"]))?;
+    // With tiny shapes, in the emulator.
+    run_command(cargo(&["bench", "--workspace", "--bench", "gpu", "--profile", "dev", "--", "--smoke"]))?;
     Ok(Done::Passed)
 }
 

@@ -85,18 +85,27 @@ impl CudaBackend {
         Ok(self.read_f64(&failed)?.iter().all(|&failed| failed == 0.0))
     }
 
-    /// The diagnostics, or `None` where an input or a result is not finite.
+    /// Gradients, and beside them what the diagnostics are made of.
     pub(super) fn launch_objective(
         &self,
         objective: &Objective,
         batch: &DeviceBatch<'_>,
         totals: Totals,
         out: &mut DeviceGradients,
-    ) -> Result<Option<Diagnostics>, Error> {
+    ) -> Result<(), Error> {
         match objective {
-            Objective::FlowRl(options) => self.launch_flowrl(options, batch, totals, out)?,
-            Objective::Baseline(options) => self.launch_baseline(options, batch, totals, out)?,
+            Objective::FlowRl(options) => self.launch_flowrl(options, batch, totals, out),
+            Objective::Baseline(options) => self.launch_baseline(options, batch, totals, out),
         }
+    }
+
+    /// The diagnostics of what was launched, or `None` where an input or a result is not finite.
+    pub(super) fn read_diagnostics(
+        &self,
+        objective: &Objective,
+        batch: &DeviceBatch<'_>,
+        out: &DeviceGradients,
+    ) -> Result<Option<Diagnostics>, Error> {
         let rows = self.read_f64(&out.measured)?;
         let sequences = batch.sequences.totals().sequences;
         let rows = &rows.as_chunks::<MEASURES>().0[..sequences];

@@ -1,15 +1,17 @@
 //! `cargo xtask gpu`: what a machine with a GPU needs to test and measure flowrl-cuda, as one archive.
 
 use crate::command::{cargo, output, program, run as run_command};
-use crate::{Args, Outcome};
+use crate::{Args, Outcome, python};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 const FOLDER: &str = "target/gpu/flowrl-gpu";
 const ARCHIVE: &str = "target/gpu/flowrl-gpu.tar.gz";
 const LIMIT: u64 = 64 << 20;
-/// What tests read, where it stands to their crates' folders as here.
-const DATA: [&str; 1] = ["tests/golden/hf"];
+/// What tests and the benchmark read, where it stands to their crates' folders as here.
+const DATA: [&str; 2] = ["tests/golden/hf", "benches/peers"];
+/// A peer that a machine with PyTorch seldom has: 0.9 MB of Python, BSD 2-Clause, its licence beside it.
+const LIGER: &str = "liger-kernel==0.8.5";
 
 /// Builds, copies, packs, and says what is in the archive.
 pub(crate) fn run(args: Args) -> Outcome {
@@ -35,10 +37,22 @@ pub(crate) fn run(args: Args) -> Outcome {
     for data in DATA {
         copy_folder(Path::new(data), &folder.join(data))?;
     }
+    take_liger(&folder.join("python"));
     write(&folder.join("run.sh"), include_str!("run.sh"))?;
     run_command(program("chmod", &["+x", &format!("{FOLDER}/run.sh")]))?;
     run_command(program("tar", &["-C", "target/gpu", "-czf", ARCHIVE, "flowrl-gpu"]))?;
     report(folder)
+}
+
+/// Without it, its rows are absent there, and say so.
+fn take_liger(folder: &Path) {
+    let folder = folder.to_string_lossy();
+    let words = ["-m", "pip", "install", "--no-deps", "--no-compile", "--quiet", "--target", &folder, LIGER];
+    let taken =
+        python::system().ok_or("no python3 here".to_owned()).and_then(|python| run_command(program(python, &words)));
+    if let Err(why) = taken {
+        println!("{LIGER} does not come along: {why}");
+    }
 }
 
 fn report(folder: &Path) -> Outcome {
@@ -125,6 +139,9 @@ fn glibc(bytes: &[u8]) -> (u32, u32) {
     });
     minors.max().map_or((0, 0), |minor| (2, minor))
 }
+
+#[cfg(all(test, unix))]
+mod run_script;
 
 #[cfg(test)]
 mod tests {

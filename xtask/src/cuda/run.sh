@@ -1,61 +1,184 @@
 #!/bin/sh
-# Tests and measures flowrl-cuda on this machine's GPU. The exit status is 0 if everything passed.
-# Arguments go to the tests: `run.sh attention` runs those with this word in their names.
+# Tests and measures flowrl-cuda on this machine's GPU.
+#
+#   run.sh                          everything below, in this order
+#   run.sh doctor                   what is here, and whether a GPU can be used; it comes before every other section too
+#   run.sh tests [FILE [NAME...]]   the tests on the GPU; those of files with FILE in their names, tests with a NAME in theirs
+#   run.sh memcheck [FILE [NAME...]], run.sh racecheck ..., run.sh sanitizer ... for both: the same under compute-sanitizer
+#   run.sh bench [GROUP...]         the kernels, beside PyTorch where it is installed
+#   run.sh train                    the default training run, beside PyTorch
+#
+# What is printed is kept in $OUT, by default results/ in the present folder, with the benchmark's figures in bench.json. A program
+# may take $LIMIT seconds, by default 1800. $PYTHON has PyTorch, by default python3. The exit status is 0 if everything passed.
 root=$(cd "$(dirname "$0")" && pwd) || exit 1
+out=${OUT:-results}
+mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 1
+python=${PYTHON:-python3}
 failed=
+skipped=
 
 section() { printf '\n=== %s\n' "$*"; }
 
-# check NAME COMMAND...: runs the command, and remembers the name if it fails.
+skip() {
+    section "skipped: $*"
+    skipped="$skipped
+    $*"
+}
+
+# Ends what hangs, where the system has the program for that.
+bounded() {
+    if command -v timeout >/dev/null; then timeout "${LIMIT:-1800}" "$@"; else "$@"; fi
+}
+
+# check NAME COMMAND...: runs the command, keeps what it prints, and remembers the name if it fails.
 check() {
     name=$1
     shift
     section "$name"
-    "$@" || failed="$failed
-    $name"
+    began=$(date +%s)
+    { bounded "$@" && echo 0 >"$out/.status" || echo $? >"$out/.status"; } 2>&1 | tee "$out/$name.log"
+    status=$(cat "$out/.status")
+    rm -f "$out/.status"
+    printf -- '--- %s: exit status %s after %s s\n' "$name" "$status" $(($(date +%s) - began))
+    [ "$status" = 0 ] || failed="$failed
+    $name (exit status $status)"
 }
 
-# Tests find what they read from their crate's folder, which cargo would name.
+# Tests and scripts find what they read from their crate's folder, which cargo would name.
 enter() {
     mkdir -p "$root/$1" && cd "$root/$1" || exit 1
     export CARGO_MANIFEST_DIR="$root/$1"
 }
 
-# Fails where no GPU can be used: the tests would pass, and run nothing on one.
-check doctor "$root/bin/flowrl-cli" doctor
+# The name of a test's file, without the hash that cargo gives it.
+file_of() {
+    file=${1##*/}
+    echo "${file%-*}"
+}
 
-[ $# -gt 0 ] || set -- on_gpu
-enter cuda
-for test in "$root"/bin/tests/cuda/*; do
-    check "${test##*/}" "$test" "$@"
-done
+# each_file PREFIX [FILE [NAME...]]: each file of tests by the command $run, its log named PREFIX and its name.
+each_file() {
+    prefix=$1 wanted=${2:-}
+    shift
+    [ $# -eq 0 ] || shift
+    for test in "$root"/bin/tests/cuda/*; do
+        file=$(file_of "$test")
+        case $file in
+            *"$wanted"*) check "$prefix$file" $run "$test" "${@:-on_gpu}" $threads ;;
+        esac
+    done
+}
 
-if command -v "${CXX:-c++}" >/dev/null; then
+doctor() { check doctor "$root/bin/flowrl-cli" doctor; }
+
+tests() {
+    enter cuda
+    run= threads=
+    if [ $# -eq 0 ]; then
+        # What is likeliest to fail, first: cuBLASLt's products, then the tensor cores' own.
+        for test in "$root"/bin/tests/cuda/body-*; do check first-products "$test" on_gpu::linear; done
+        for test in "$root"/bin/tests/cuda/flowrl_cuda-*; do check first-tiles "$test" tile::; done
+    fi
+    each_file tests- "$@"
+    [ $# -eq 0 ] || return
+    if ! command -v "${CXX:-c++}" >/dev/null; then
+        skip "the golden numbers: they run in the emulator too, which needs a C++ compiler"
+        return
+    fi
     enter tests
     for test in "$root"/bin/tests/tests/*; do
-        check "${test##*/}" "$test"
+        check "tests-$(file_of "$test")" "$test"
     done
-else
-    section "the golden numbers are skipped: they run in the emulator too, which needs a C++ compiler"
-fi
+}
 
-enter cuda
-if command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck; do
-        for test in "$root"/bin/tests/cuda/*; do
-            check "$tool ${test##*/}" compute-sanitizer --tool $tool --error-exitcode 1 "$test" on_gpu --test-threads 1
-        done
+# sanitizer TOOL [FILE [NAME...]]
+sanitizer() {
+    tool=$1
+    shift
+    if ! command -v compute-sanitizer >/dev/null; then
+        skip "$tool: no compute-sanitizer here, the CUDA toolkit brings it"
+        return
+    fi
+    enter cuda
+    run="compute-sanitizer --tool $tool --error-exitcode 1"
+    threads="--test-threads 1"
+    each_file "$tool-" "$@"
+}
+
+# Whether the Python at hand has PyTorch; Liger comes along.
+peers() {
+    PYTHONPATH="$root/python${PYTHONPATH:+:$PYTHONPATH}"
+    export PYTHONPATH
+    "$python" -c 'import torch' 2>/dev/null && return
+    skip "PyTorch's rows: $python has no torch; PYTHON names another"
+    return 1
+}
+
+bench() {
+    enter cuda
+    found=
+    for bench in "$root"/bin/benches/*; do
+        [ -x "$bench" ] || continue
+        found=1
+        if peers; then
+            check bench "$bench" --bench --json "$out/bench.json" --peers "$python" "$@"
+        else
+            check bench "$bench" --bench --json "$out/bench.json" "$@"
+        fi
     done
-else
-    section "memcheck and racecheck are skipped: no compute-sanitizer here, the CUDA toolkit brings it"
-fi
+    [ "$found" ] || skip "the benchmark: it was not packed"
+}
 
-for bench in "$root"/bin/benches/*; do
-    [ ! -x "$bench" ] || check "${bench##*/}" "$bench" --bench
-done
+train() {
+    cd "$root" || exit 1
+    ours=
+    for device in cuda cpu; do
+        rm -rf "$out/train-$device"
+        check "train-on-$device" "$root/bin/flowrl-cli" train --device $device --steps 60 --out "$out/train-$device"
+        [ ! -s "$out/train-$device/metrics.jsonl" ] || ours="$ours $device"
+    done
+    peers || return
+    set --
+    for device in $ours; do set -- "$@" --ours "flowrl, $device=$out/train-$device/metrics.jsonl"; done
+    if [ $# -eq 0 ]; then
+        skip "the training run beside PyTorch: neither run of ours left its metrics"
+        return
+    fi
+    check train "$python" "$root/benches/peers/gpu/train.py" "$@" --device cuda --rates "$out/bench.json"
+}
 
+what=${1:-everything}
+[ $# -eq 0 ] || shift
+case $what in
+    everything | doctor | tests | memcheck | racecheck | sanitizer | bench | train) ;;
+    *)
+        echo "run.sh: got $what, wanted doctor, tests, memcheck, racecheck, sanitizer, bench, train, or nothing" >&2
+        exit 2
+        ;;
+esac
+# Fails where no GPU can be used: the tests would pass, and run nothing on one.
+doctor
+case $what in
+    tests) tests "$@" ;;
+    memcheck | racecheck) sanitizer "$what" "$@" ;;
+    sanitizer)
+        sanitizer memcheck "$@"
+        sanitizer racecheck "$@"
+        ;;
+    bench) bench "$@" ;;
+    train) train ;;
+    everything)
+        tests
+        sanitizer memcheck
+        sanitizer racecheck
+        bench
+        train
+        ;;
+esac
+
+[ -z "$skipped" ] || section "skipped:$skipped"
 if [ -n "$failed" ]; then
     section "FAILED:$failed"
     exit 1
 fi
-section "everything passed"
+section "everything passed; the logs are in $out"

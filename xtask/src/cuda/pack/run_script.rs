@@ -1,0 +1,137 @@
+//! The flow of `run.sh`, with programs that only write down how they were called.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What the archive would hold, in a folder of its own.
+struct Fake(PathBuf);
+
+/// Writes down its name and its words.
+const CALLED: &str = r#"#!/bin/sh
+echo "${0##*/} $*" >>"$CALLS"
+"#;
+
+impl Fake {
+    fn new(name: &str) -> Self {
+        let root = std::env::temp_dir().join(format!("flowrl-run-script-{}-{name}", std::process::id()));
+        let fake = Self(root);
+        fake.file("run.sh", include_str!("../run.sh"));
+        let metrics = r#"while [ "$1" != --out ] && [ $# -gt 0 ]; do shift; done
+[ $# -eq 0 ] || { mkdir -p "$2"; echo '{}' >"$2/metrics.jsonl"; }
+"#;
+        fake.file("bin/flowrl-cli", &format!("{CALLED}{metrics}"));
+        for program in ["tests/cuda/attention-a1", "tests/cuda/body-b2", "tests/cuda/flowrl_cuda-c3"] {
+            fake.file(&format!("bin/{program}"), CALLED);
+        }
+        fake.file("bin/tests/tests/hf_golden-d4", CALLED);
+        fake.file("bin/benches/gpu-e5", CALLED);
+        fake.file("path/python", CALLED);
+        fake.file("path/c++", CALLED);
+        fake.file("path/compute-sanitizer", &format!("{CALLED}shift 4\n\"$@\"\n"));
+        fake
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The exit status, what was printed, and the calls.
+    fn run(&self, words: &[&str]) -> (Option<i32>, String, Vec<String>) {
+        let calls = self.0.join("calls");
+        let _ = fs::remove_file(&calls);
+        let path = format!("{}:{}", self.0.join("path").display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new("sh");
+        command.arg(self.0.join("run.sh")).args(words).current_dir(&self.0).env("PATH", path).env("CALLS", &calls);
+        command.env("OUT", self.0.join("out")).env("PYTHON", "python").env_remove("CXX").env_remove("LIMIT");
+        let output = command.output().unwrap();
+        let calls = fs::read_to_string(calls).unwrap_or_default();
+        let calls = calls.replace(&format!("{}/", self.0.display()), "").lines().map(str::to_owned).collect();
+        let printed = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), printed, calls)
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn everything_in_the_order_of_the_likeliest_failure() {
+    let fake = Fake::new("everything");
+    let (status, printed, calls) = fake.run(&[]);
+    assert_eq!(status, Some(0), "{printed}");
+    let sanitized = |tool: &str| {
+        ["attention-a1", "body-b2", "flowrl_cuda-c3"].map(|test| {
+            let words = format!("--tool {tool} --error-exitcode 1 bin/tests/cuda/{test} on_gpu --test-threads 1");
+            [format!("compute-sanitizer {words}"), format!("{test} on_gpu --test-threads 1")]
+        })
+    };
+    let before = ["flowrl-cli doctor", "body-b2 on_gpu::linear", "flowrl_cuda-c3 tile::"];
+    let tests = ["attention-a1 on_gpu", "body-b2 on_gpu", "flowrl_cuda-c3 on_gpu", "hf_golden-d4 "];
+    let figures = [
+        "python -c import torch",
+        "gpu-e5 --bench --json out/bench.json --peers python",
+        "flowrl-cli train --device cuda --steps 60 --out out/train-cuda",
+        "flowrl-cli train --device cpu --steps 60 --out out/train-cpu",
+        "python -c import torch",
+        "python benches/peers/gpu/train.py --ours flowrl, cuda=out/train-cuda/metrics.jsonl \
+         --ours flowrl, cpu=out/train-cpu/metrics.jsonl --device cuda --rates out/bench.json",
+    ];
+    let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let checked = [sanitized("memcheck"), sanitized("racecheck")].concat().concat();
+    assert_eq!(calls, [own(&before), own(&tests), checked, own(&figures)].concat());
+}
+
+#[test]
+fn a_failure_is_named_and_the_rest_goes_on() {
+    let fake = Fake::new("failure");
+    fake.file("bin/tests/cuda/body-b2", &format!("{CALLED}echo wrong numbers\nexit 101\n"));
+    let (status, printed, calls) = fake.run(&[]);
+    assert_eq!(status, Some(1));
+    let (_, end) = printed.split_once("=== FAILED:").unwrap();
+    for name in ["first-products", "tests-body", "memcheck-body", "racecheck-body"] {
+        assert!(end.contains(&format!("{name} (exit status 101)")), "{name}: {printed}");
+    }
+    assert!(!end.contains("attention") && calls.iter().any(|call| call.starts_with("gpu-e5 --bench")), "{printed}");
+    assert_eq!(fs::read_to_string(fake.0.join("out/tests-body.log")).unwrap(), "wrong numbers\n");
+}
+
+#[test]
+fn a_section_alone() {
+    let fake = Fake::new("section");
+    let (status, printed, calls) = fake.run(&["memcheck", "attention", "backward"]);
+    assert_eq!(status, Some(0), "{printed}");
+    assert_eq!(calls[0], "flowrl-cli doctor");
+    assert_eq!(calls[2..], ["attention-a1 backward --test-threads 1"]);
+    let (_, _, calls) = fake.run(&["sanitizer", "body"]);
+    assert_eq!(calls.iter().filter(|call| call.starts_with("body-b2")).count(), 2, "{calls:?}");
+    let (_, _, calls) = fake.run(&["tests", "body"]);
+    assert_eq!(calls[1..], ["body-b2 on_gpu"]);
+    let (_, _, calls) = fake.run(&["bench", "head", "update"]);
+    assert_eq!(calls[2..], ["gpu-e5 --bench --json out/bench.json --peers python head update"]);
+    let (status, printed, calls) = fake.run(&["benchmark"]);
+    assert_eq!((status, calls.len()), (Some(2), 0));
+    assert!(printed.contains("got benchmark, wanted doctor, tests,"), "{printed}");
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let fake = Fake::new("missing");
+    fake.file("path/python", "#!/bin/sh\nexit 1\n");
+    fake.file("bin/flowrl-cli", &format!("{CALLED}[ \"$1\" = doctor ]\n"));
+    let (status, printed, calls) = fake.run(&["bench"]);
+    assert_eq!((status, calls.last().unwrap().as_str()), (Some(0), "gpu-e5 --bench --json out/bench.json"));
+    assert!(printed.contains("skipped: PyTorch's rows: python has no torch"), "{printed}");
+    fake.file("path/python", CALLED);
+    let (status, printed, _) = fake.run(&["train"]);
+    assert_eq!(status, Some(1));
+    assert!(printed.contains("neither run of ours left its metrics"), "{printed}");
+    assert!(printed.contains("train-on-cuda (exit status 1)"), "{printed}");
+}
