@@ -53,8 +53,8 @@ struct StandIn {
 
 impl StandIn {
     fn build() -> Result<Self, String> {
-        // The whole workspace, as for the other tests: features of fewer crates would compile everything once more.
-        run_command(cargo(&["build", "--workspace"]))?;
+        // All that the tests need: other targets or fewer crates have other features, and compile everything once more.
+        run_command(cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]))?;
         let root = std::path::absolute(FOLDER).map_err(|error| format!("no path of {FOLDER}: {error}"))?;
         let folder = root.join("lib");
         let put = || {
