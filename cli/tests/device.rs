@@ -1,8 +1,6 @@
 //! Devices as a user names them: the same job on the CPU and on the GPU's kernels in the emulator.
 
-mod common;
-
-use common::{fails, ok, timeless};
+use crate::common::{fails, ok, timeless};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -74,9 +72,9 @@ fn a_run_on_the_emulator_resumes_to_the_same_bits() {
     run(&job("whole", "2"));
     run(&job("parts", "2"));
     // As if the program had stopped after its first step.
-    std::fs::remove_dir_all(common::checkpoint(&path.join("parts"), 2)).unwrap();
+    std::fs::remove_dir_all(crate::common::checkpoint(&path.join("parts"), 2)).unwrap();
     ok(&["train", "--out", "parts", "--resume"], path);
-    common::assert_same_run(&path.join("whole"), &path.join("parts"), 2);
+    crate::common::assert_same_run(&path.join("whole"), &path.join("parts"), 2);
 }
 
 #[test]

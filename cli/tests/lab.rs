@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-mod common;
-#[path = "lab/landscape.rs"]
 mod landscape;
 
-use common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
+use crate::common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
 use serde_json::Value;
 
 const TASKS: [&str; 5] = ["bandit", "landscape", "hypergrid", "bits", "tree"];

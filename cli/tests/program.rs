@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-mod common;
-
-use common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
+use crate::common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
 use serde_json::Value;
 
 /// Small enough for a test, large enough that every part of a run happens.

@@ -1,11 +1,9 @@
 //! The report and the comparison, written for synthetic runs and taken apart again. The pages stay in `target/tmp`.
 
-mod synthetic;
-
 use std::{fs, path::Path};
 
+use crate::synthetic::{Synthetic, balanced, folder};
 use flowrl_cli::{compare, report};
-use synthetic::{Synthetic, balanced, folder};
 
 fn page(run: &Path) -> String {
     fs::read_to_string(report::write(run).unwrap()).unwrap()

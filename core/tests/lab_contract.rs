@@ -1,15 +1,12 @@
 //! What every task of the lab promises, checked by enumeration on all of them.
 
-mod enumerable;
-mod lab;
-
 use std::collections::HashSet;
 
-use enumerable::{assert_close, numbers};
+use crate::enumerable::{assert_close, numbers};
+use crate::lab::{environments, log_softmax, trajectories};
 use flowrl_core::exact::log_sum_exp;
 use flowrl_core::lab::{Environment, LabTask, Outcome, Target, Walk, lengths, reference, terminal, walk};
 use flowrl_core::task::Task;
-use lab::{environments, log_softmax, trajectories};
 
 /// Runs a check on every task and says on which it failed.
 fn on_each(check: impl Fn(&dyn Environment)) {

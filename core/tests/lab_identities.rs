@@ -1,17 +1,14 @@
 //! What trajectory balance must satisfy exactly on the tasks of the lab, trees and graphs, with every expectation a sum over all
 //! trajectories and every gradient that of the library.
 
-mod enumerable;
-mod lab;
-
-use enumerable::{assert_close, finite_difference, numbers};
+use crate::enumerable::{assert_close, finite_difference, numbers};
+use crate::lab::{Trajectory, log_softmax, log_softmax_backward, reference_of, trajectories};
 use flowrl_core::exact::{self, BinaryExact};
 use flowrl_core::lab::{
     Bandit, BanditOptions, BanditPreset, BanditReference, Bits, Environment, Hypergrid, HypergridReward, Landscape,
     Outcome, Strings, StringsOptions, Target, balance_gradient, divergence_gradient, terminal,
 };
 use flowrl_core::objective::{FlowRl, Importance, Length, LogZ, Objective, Reward, Sequence};
-use lab::{Trajectory, log_softmax, log_softmax_backward, reference_of, trajectories};
 
 const BETA: f64 = 1.5;
 
@@ -169,7 +166,7 @@ fn on_policy_the_gradient_is_twice_that_of_the_kl_divergence_over_trajectories()
     }
 }
 
-/// Both roads of `lab::gradient`, against the loss of the engine and against differences of the divergence itself.
+/// Both roads of `crate::lab::gradient`, against the loss of the engine and against differences of the divergence itself.
 #[test]
 fn the_expected_gradients_of_tables_are_those_of_the_engine() {
     for p in Problem::all().iter().filter(|p| p.environment.parents() == 0) {

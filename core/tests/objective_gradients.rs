@@ -1,8 +1,6 @@
 //! Finite differences of the loss against the reported gradients, for every option, shape and baseline.
 
-mod enumerable;
-
-use enumerable::{assert_close, finite_difference, numbers};
+use crate::enumerable::{assert_close, finite_difference, numbers};
 use flowrl_core::objective::{
     Aggregate, Baseline, BaselineKind, Evaluation, FlowRl, Importance, Length, LogZ, Objective, Preset, Reward,
     Sequence, Shape, TokenMask,

@@ -1,8 +1,6 @@
 //! What FlowRL must satisfy exactly, on a softmax policy whose expectations are sums.
 
-mod enumerable;
-
-use enumerable::{Tree, assert_close, finite_difference, numbers};
+use crate::enumerable::{Tree, assert_close, finite_difference, numbers};
 use flowrl_core::exact;
 use flowrl_core::objective::{
     Aggregate, Baseline, BaselineKind, FlowRl, Importance, KlIn, Length, LogZ, Objective, Preset, Reward, Sequence,

@@ -1,10 +1,7 @@
 //! The training loop on a policy whose every completion can be enumerated: where it converges, and what it promises on the way.
 
-#[path = "train/one.rs"]
 mod one;
-#[path = "train/refusals.rs"]
 mod refusals;
-#[path = "train/tabular.rs"]
 mod tabular;
 
 use flowrl_core::backend::{CpuBackend, CpuError, Sampler};

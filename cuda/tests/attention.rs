@@ -1,8 +1,6 @@
 //! Attention: packed, its gradients, and over a cache.
 
-mod common;
-
-use common::{Tolerance, assert_close, bits, normals, numbers, stored};
+use crate::common::{Tolerance, assert_close, bits, normals, numbers, stored};
 use flowrl_core::backend::{Backend, CpuBackend, Role};
 use flowrl_lm::backend::{Heads, Layout, Span, TransformerBackend};
 

@@ -1,8 +1,6 @@
 //! The transformer's operations on rows: embedding, norms, rotation, SwiGLU, means.
 
-mod common;
-
-use common::{Tolerance, assert_close, bits, emulated, normals, numbers, stored};
+use crate::common::{Tolerance, assert_close, bits, emulated, normals, numbers, stored};
 use flowrl_core::backend::{Backend, CpuBackend, LinearShape, Role};
 use flowrl_cuda::{Precision, Schedule};
 use flowrl_lm::backend::{Heads, TransformerBackend};
@@ -309,7 +307,7 @@ fn sums_have_the_same_bits_in_every_schedule() {
 /// A product whose bias or result is stored otherwise than a GPU's library reads it is refused, by name.
 #[test]
 fn products_of_mixed_storage_are_refused() {
-    let device = common::emulated(flowrl_cuda::Precision::Bf16, flowrl_cuda::Schedule::Forward);
+    let device = crate::common::emulated(flowrl_cuda::Precision::Bf16, flowrl_cuda::Schedule::Forward);
     let shape = LinearShape { rows: 1, inputs: 2, outputs: 2 };
     let half = |len| device.zeros_for(Role::Activation, len).unwrap();
     let error = device.linear(&half(2), &half(4), Some(&device.zeros(2).unwrap()), &mut half(2), shape, false);

@@ -1,8 +1,6 @@
 //! Operations on each element alone.
 
-mod common;
-
-use common::{Tolerance, assert_close, normals, numbers, stored};
+use crate::common::{Tolerance, assert_close, normals, numbers, stored};
 use flowrl_core::backend::{Backend, CpuBackend, Role};
 use flowrl_lm::backend::TransformerBackend;
 

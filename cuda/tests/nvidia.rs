@@ -1,7 +1,5 @@
 //! What only a GPU has: contexts, streams, memory that other programs share. On a machine without one, `cargo xtask stand-in` runs these.
 
-mod common;
-
 mod on_gpu {
     use std::error::Error as StdError;
 

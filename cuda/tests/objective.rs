@@ -1,11 +1,9 @@
 //! Objectives: the golden files, random batches, extreme lengths, degenerate groups and errors, each beside the CPU.
 
-mod common;
-
 use std::path::PathBuf;
 
-use common::batches::{Owned, evaluate};
-use common::{Tolerance, normals};
+use crate::common::batches::{Owned, evaluate};
+use crate::common::{Tolerance, normals};
 use flowrl_core::backend::{Backend, ObjectiveError};
 use flowrl_core::objective::file::BatchFile;
 use flowrl_core::objective::{
@@ -25,7 +23,7 @@ fn agrees<B: Backend<Real = f32>>(device: &B, what: &str, objective: &Objective,
     let (want, wanted) = evaluate(&cpu(), objective, owned).unwrap();
     for ((name, got), (_, want)) in got.iter().zip(&want) {
         let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
-        common::assert_close(&format!("{what}: {name}"), &wide(got), &wide(want), Tolerance::F32);
+        crate::common::assert_close(&format!("{what}: {name}"), &wide(got), &wide(want), Tolerance::F32);
     }
     let (got, want): (Vec<_>, Vec<_>) = (diagnostics.metrics().collect(), wanted.metrics().collect());
     assert_eq!(got.len(), want.len(), "{what}: {got:?} {want:?}");

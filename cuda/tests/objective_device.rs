@@ -1,8 +1,6 @@
 //! Objectives on buffers of the device: the bits of what goes through host slices, errors; the same bits in every schedule.
 
-mod common;
-
-use common::batches::{Owned, evaluate};
+use crate::common::batches::{Owned, evaluate};
 use flowrl_core::backend::{Backend, ObjectiveError};
 use flowrl_core::objective::{Balance, BaselineKind, Diagnostics, FlowRl, Objective, Preset, Totals};
 use flowrl_cuda::objective::{DeviceBatch, DeviceGradients, DeviceSequences};
@@ -22,9 +20,9 @@ fn same_bits_in_every_schedule() {
     for name in ["vargrad", "verl-pr3924", "grpo", "gspo"] {
         let objective = name.parse().unwrap();
         let run = |device: &CudaBackend| bits_of(device, &objective, &owned);
-        let want = run(&common::emulated(Precision::F32, Schedule::Forward));
+        let want = run(&crate::common::emulated(Precision::F32, Schedule::Forward));
         for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)] {
-            assert!(run(&common::emulated(Precision::Bf16, schedule)) == want, "{name}, {schedule:?}");
+            assert!(run(&crate::common::emulated(Precision::Bf16, schedule)) == want, "{name}, {schedule:?}");
         }
     }
 }
@@ -62,7 +60,7 @@ fn buffers_of_ones_own(device: &CudaBackend) {
         let totals = Totals { sequences: 7, tokens: 69 };
         let diagnostics = device.device_evaluate(&objective, &batch, totals, &mut gradients).unwrap();
 
-        let read = |buffer, len| common::bits(device, buffer)[..len].to_vec();
+        let read = |buffer, len| crate::common::bits(device, buffer)[..len].to_vec();
         let shaped: Vec<f32> = read(&advantages, 4).into_iter().map(f32::from_bits).collect();
         let (want, wanted) = bits_of(device, &objective, &Owned { advantages: shaped.clone(), ..owned.clone() });
         let got = [(&advantages, 4), (&gradients.d_log_probs, 49)].map(|(buffer, len)| read(buffer, len));
@@ -97,7 +95,7 @@ fn gradients_before_diagnostics(device: &CudaBackend) {
     };
     let gradients = || [0, 1].map(|i| DeviceGradients::new(device, &sequences[i]).unwrap());
     let numbers = |g: &DeviceGradients| {
-        [&g.d_log_probs, &g.d_log_z, &g.log_z, &g.residuals, &g.weights].map(|x| common::bits(device, x))
+        [&g.d_log_probs, &g.d_log_z, &g.log_z, &g.residuals, &g.weights].map(|x| crate::common::bits(device, x))
     };
     for name in ["paper", "vargrad", "grpo"] {
         let objective: Objective = name.parse().unwrap();
@@ -188,12 +186,12 @@ macro_rules! on_both {
     ($($body:ident),* $(,)?) => {
         mod on_emulated {
             $(#[test] fn $body() {
-                super::$body(&super::common::emulated(super::Precision::Bf16, super::Schedule::Random(5)));
+                super::$body(&crate::common::emulated(super::Precision::Bf16, super::Schedule::Random(5)));
             })*
         }
         mod on_gpu {
             $(#[test] fn $body() {
-                match super::common::gpu(super::Precision::Bf16) {
+                match crate::common::gpu(super::Precision::Bf16) {
                     Ok(device) => super::$body(&device),
                     Err(error) => println!("skipped, no GPU: {error}"),
                 }

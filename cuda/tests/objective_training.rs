@@ -1,8 +1,6 @@
 //! The training loop evaluates its objective on the policy's device.
 
-mod common;
-
-use common::{Tolerance, assert_close, emulated, normals};
+use crate::common::{Tolerance, assert_close, emulated, normals};
 use flowrl_core::backend::{Backend, CpuBackend};
 use flowrl_core::objective::{BaselineKind, Objective, Preset};
 use flowrl_core::optim::AdamWStep;

@@ -1,8 +1,6 @@
 //! The optimiser: AdamW's update and sums of squares.
 
-mod common;
-
-use common::{Tolerance, bits, normals};
+use crate::common::{Tolerance, bits, normals};
 use flowrl_core::backend::{Backend, BackendError, CpuBackend, ErrorKind, Role};
 use flowrl_core::optim::{AdamW, AdamWStep};
 use flowrl_lm::backend::TransformerBackend;
@@ -84,7 +82,7 @@ fn sum_squares_is_exact_to_double<B: TransformerBackend<Real = f32>>(device: &B,
             }
             let mut x = device.zeros_for(role, len + 3).unwrap();
             device.write(&mut x, 0, &values).unwrap();
-            let kept = common::numbers(device, &x);
+            let kept = crate::common::numbers(device, &x);
             let (got, want) = (device.sum_squares(&x, len).unwrap(), cpu.sum_squares(&kept, len).unwrap());
             assert!((got - want).abs() <= 1e-13 * want, "{len} elements: {got}, want {want}");
             assert_eq!(got.to_bits(), device.sum_squares(&x, len).unwrap().to_bits(), "the same bits twice");

@@ -1,8 +1,6 @@
 //! The partition network and what it alone uses: layer normalisation and dropout. f32 in either precision.
 
-mod common;
-
-use common::{Tolerance, assert_close, bits, normals, numbers};
+use crate::common::{Tolerance, assert_close, bits, normals, numbers};
 use flowrl_core::backend::{Backend, BackendError, CpuBackend, DropoutMask, ErrorKind};
 use flowrl_core::partition::{PartitionNetwork, PartitionOptions};
 use flowrl_core::random::{Purpose, Stream};

@@ -1,8 +1,6 @@
 //! Log-probabilities of tokens and their gradient.
 
-mod common;
-
-use common::{Tolerance, assert_close, bits, normals, numbers, stored};
+use crate::common::{Tolerance, assert_close, bits, normals, numbers, stored};
 use flowrl_core::backend::{Backend, BackendError, CpuBackend, ErrorKind, Role, SampleKeys, Sampler};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_cuda::{Precision, Schedule};
@@ -267,13 +265,13 @@ fn last_row_of<B: Backend<Real = f32>>(device: &B, rows: usize) {
 
 #[test]
 fn last_row_of_three_in_the_emulator() {
-    last_row_of(&common::emulated(Precision::Bf16, Schedule::Forward), 3);
+    last_row_of(&crate::common::emulated(Precision::Bf16, Schedule::Forward), 3);
 }
 
 /// 16 384 rows of Qwen's vocabulary: 2.5·10⁹ elements, 5 GB.
 #[test]
 fn last_row_beyond_32_bits_on_gpu() {
-    match common::gpu(Precision::Bf16) {
+    match crate::common::gpu(Precision::Bf16) {
         Ok(device) => last_row_of(&device, 16_384),
         Err(error) => println!("skipped, no GPU: {error}"),
     }

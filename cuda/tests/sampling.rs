@@ -1,8 +1,6 @@
 //! Drawing tokens: against the definition, against the CPU in f64, frequencies, ties, truncation.
 
-mod common;
-
-use common::{Tolerance, assert_close, normals, stored};
+use crate::common::{Tolerance, assert_close, normals, stored};
 use flowrl_core::backend::{Backend, BackendError, CpuBackend, ErrorKind, Role, SampleKeys, Sampler};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::backend::TransformerBackend;

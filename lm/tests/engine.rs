@@ -1,8 +1,6 @@
 //! The whole model against finite differences, and the promises about bits.
 
-mod common;
-
-use common::{COMPLETIONS, FLAGS, PROMPT_OF, PROMPTS, dims, policy, weights};
+use crate::common::{COMPLETIONS, FLAGS, PROMPT_OF, PROMPTS, dims, policy, weights};
 use flowrl_core::backend::{CpuBackend, Sampler};
 use flowrl_core::optim::AdamW;
 use flowrl_core::policy::{Model, Policy, SampleRequest, Sequences};

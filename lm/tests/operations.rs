@@ -2,17 +2,12 @@
 //!
 //! The bodies under `operations/` take any backend; here they run on the CPU's.
 
-#[path = "operations/bits.rs"]
 mod bits;
-#[path = "operations/errors.rs"]
 mod errors;
-#[path = "operations/gradients.rs"]
 mod gradients;
 #[path = "../../core/tests/operations/harness.rs"]
 mod harness;
-#[path = "operations/layouts.rs"]
 mod layouts;
-#[path = "operations/wrappers.rs"]
 mod wrappers;
 
 harness::on_every_cpu_backend! {

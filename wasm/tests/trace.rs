@@ -1,6 +1,7 @@
-//! A race gives the same numbers on this machine and in WebAssembly, to the last bit: both are compared with one file.
+//! A race gives the same numbers on this machine and in WebAssembly, to the last bit: both are compared with one file, the module
+//! that the page loads by `wasm/www/tests/unit/trace.spec.ts`.
 //!
-//! `FLOWRL_WRITE_TRACE=1 cargo test -p flowrl-wasm --test trace` writes the file anew, after a change that is meant to move numbers.
+//! `FLOWRL_WRITE_TRACE=1 cargo test -p flowrl-wasm trace` writes the file anew, after a change that is meant to move numbers.
 
 use flowrl_core::lab::{Landscape, LandscapeOptions, LandscapePreset, Strings, StringsOptions};
 use flowrl_wasm::{LaneKind, LaneOptions, Race, RaceOptions, shared};
@@ -33,11 +34,9 @@ fn trace() -> Result<String, Box<dyn std::error::Error>> {
     Ok(out)
 }
 
-#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
-#[cfg_attr(not(target_arch = "wasm32"), test)]
+#[test]
 fn a_race_has_the_same_bits_everywhere() {
     let trace = trace().expect("the race runs");
-    #[cfg(not(target_arch = "wasm32"))]
     if std::env::var_os("FLOWRL_WRITE_TRACE").is_some() {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/trace.csv"), &trace).expect("tests/ can be written");
         return;

@@ -1,5 +1,4 @@
 //! What the tests of the program share.
-#![allow(dead_code, reason = "every test file uses a part of this")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -6,8 +6,8 @@ use flowrl_core::lab::{HeadOptions, LabPolicy, LabTask, Landscape, LandscapeOpti
 use flowrl_core::train::Trainer;
 use serde_json::Value;
 
-use super::common::{fails, ok};
 use super::{number, records};
+use crate::common::{fails, ok};
 
 #[test]
 fn a_landscape_is_drawn_as_a_square_with_its_rewards_and_its_reference() {

@@ -1,7 +1,5 @@
 //! A softmax policy over few strings: every expectation is a sum, every identity of the mathematics can be checked exactly.
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
 use flowrl_core::objective::{Evaluation, FlowRl, Importance, LogZ, Objective, Sequence};
 
 /// Strings as paths through a prefix tree; each prefix has one logit per token.

@@ -1,7 +1,5 @@
 //! What the tests of the lab share: its tasks, tabular policies over them, and all their trajectories.
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
 use flowrl_core::lab::{
     Bandit, BanditOptions, BanditPreset, BanditReference, Bits, BitsOptions, Environment, Hypergrid, HypergridReward,
     Landscape, LandscapeOptions, LandscapePreset, Outcome, Strings, StringsOptions,

@@ -7,22 +7,22 @@ use super::normals;
 
 /// A batch that owns its numbers.
 #[derive(Clone)]
-pub struct Owned {
-    pub offsets: Vec<usize>,
-    pub groups: Vec<usize>,
-    pub rewards: Vec<f32>,
-    pub values: Vec<f32>,
-    pub advantages: Vec<f32>,
-    pub log_probs: Vec<f32>,
-    pub ref_log_probs: Option<Vec<f32>>,
-    pub old_log_probs: Option<Vec<f32>>,
-    pub log_flows: Option<Vec<f32>>,
-    pub log_z: Option<Vec<f32>>,
+pub(crate) struct Owned {
+    pub(crate) offsets: Vec<usize>,
+    pub(crate) groups: Vec<usize>,
+    pub(crate) rewards: Vec<f32>,
+    pub(crate) values: Vec<f32>,
+    pub(crate) advantages: Vec<f32>,
+    pub(crate) log_probs: Vec<f32>,
+    pub(crate) ref_log_probs: Option<Vec<f32>>,
+    pub(crate) old_log_probs: Option<Vec<f32>>,
+    pub(crate) log_flows: Option<Vec<f32>>,
+    pub(crate) log_z: Option<Vec<f32>>,
 }
 
 impl Owned {
     /// Sequences of these lengths in `groups` interleaved groups, the policy a little away from the reference and from the old policy.
-    pub fn random(seed: u64, lengths: &[usize], groups: usize) -> Self {
+    pub(crate) fn random(seed: u64, lengths: &[usize], groups: usize) -> Self {
         // Parts of a batch do not start at 0.
         let mut offsets = vec![5];
         lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
@@ -46,7 +46,7 @@ impl Owned {
         }
     }
 
-    pub fn batch(&self) -> Batch<'_, f32> {
+    pub(crate) fn batch(&self) -> Batch<'_, f32> {
         Batch {
             offsets: &self.offsets,
             groups: &self.groups,
@@ -61,10 +61,10 @@ impl Owned {
 }
 
 /// Numbers by name, and metrics.
-pub type Results = (Vec<(&'static str, Vec<f32>)>, Diagnostics);
+pub(crate) type Results = (Vec<(&'static str, Vec<f32>)>, Diagnostics);
 
 /// Both phases; the second as a part of a batch that is larger. What was in the outputs does not matter.
-pub fn evaluate<B: Backend<Real = f32>>(
+pub(crate) fn evaluate<B: Backend<Real = f32>>(
     device: &B,
     objective: &Objective,
     owned: &Owned,

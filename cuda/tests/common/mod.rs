@@ -1,20 +1,19 @@
 //! One body per operation, run on the CPU, in the emulator and, where there is one, on a GPU.
-#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of this")]
 
-pub mod batches;
+pub(crate) mod batches;
 
 use flowrl_core::backend::{Backend, Role};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Error, Precision, Schedule};
 
 /// A seeded standard normal number for each index.
-pub fn normals(seed: u64, len: usize) -> Vec<f32> {
+pub(crate) fn normals(seed: u64, len: usize) -> Vec<f32> {
     let stream = Stream::new(seed, Purpose::Init);
     (0..len as u32).map(|i| stream.normal(0, 0, i) as f32).collect()
 }
 
 /// The emulator in one order of threads.
-pub fn emulated(precision: Precision, schedule: Schedule) -> CudaBackend {
+pub(crate) fn emulated(precision: Precision, schedule: Schedule) -> CudaBackend {
     CudaBackend::emulated(EmulatorOptions { schedule, threads: 1, flags: sanitizer() }, precision)
 }
 
@@ -25,12 +24,12 @@ fn sanitizer() -> Vec<String> {
 }
 
 /// The first GPU, or why there is none.
-pub fn gpu(precision: Precision) -> Result<CudaBackend, Error> {
+pub(crate) fn gpu(precision: Precision) -> Result<CudaBackend, Error> {
     CudaBackend::new(0, precision)
 }
 
 /// Numbers on a device as it stores them, and what it stores: bf16 rounds.
-pub fn stored<B: Backend<Real = f32>>(device: &B, role: Role, values: &[f32]) -> (B::Buffer, Vec<f64>) {
+pub(crate) fn stored<B: Backend<Real = f32>>(device: &B, role: Role, values: &[f32]) -> (B::Buffer, Vec<f64>) {
     let mut buffer = device.zeros_for(role, values.len()).unwrap();
     device.write(&mut buffer, 0, values).unwrap();
     // What a product reads of a weight is rounded; what `read` gives is its master copy.
@@ -41,14 +40,14 @@ pub fn stored<B: Backend<Real = f32>>(device: &B, role: Role, values: &[f32]) ->
 }
 
 /// All elements, as f64.
-pub fn numbers<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer) -> Vec<f64> {
+pub(crate) fn numbers<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer) -> Vec<f64> {
     let mut out = vec![0.0; device.len(buffer)];
     device.read(buffer, 0, &mut out).unwrap();
     out.into_iter().map(f64::from).collect()
 }
 
 /// All elements' bits.
-pub fn bits<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer) -> Vec<u32> {
+pub(crate) fn bits<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer) -> Vec<u32> {
     let mut out = vec![0.0_f32; device.len(buffer)];
     device.read(buffer, 0, &mut out).unwrap();
     out.into_iter().map(f32::to_bits).collect()
@@ -56,24 +55,24 @@ pub fn bits<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer) -> Vec<u32> 
 
 /// How far a result may be from the truth.
 #[derive(Clone, Copy, Debug)]
-pub struct Tolerance {
+pub(crate) struct Tolerance {
     /// Times the largest magnitude of the true result.
-    pub relative: f64,
+    pub(crate) relative: f64,
     /// Whether results are stored as bf16, which rounds by up to 2⁻⁹ of each.
-    pub bf16: bool,
+    pub(crate) bf16: bool,
 }
 
 impl Tolerance {
     /// f32 against the CPU: 1e-5 of the largest element.
-    pub const F32: Self = Self { relative: 1e-5, bf16: false };
+    pub(crate) const F32: Self = Self { relative: 1e-5, bf16: false };
     /// bf16: what rounding the exact result loses, and as much as f32 may lose.
-    pub const BF16: Self = Self { relative: 1e-5, bf16: true };
+    pub(crate) const BF16: Self = Self { relative: 1e-5, bf16: true };
 }
 
 /// Asserts that every element of `got` is near `want`. For bf16, the rule |exact − kernel| ≤ |exact − naive| + tolerance with the exact
 /// result rounded once as the naive one, and one unit in the last place for a tie that falls the other way.
 #[track_caller]
-pub fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: Tolerance) {
+pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: Tolerance) {
     assert_eq!(got.len(), want.len(), "{what}: lengths");
     let largest = want.iter().filter(|x| x.is_finite()).fold(0.0, |m: f64, x| m.max(x.abs()));
     for (i, (&got, &want)) in got.iter().zip(want).enumerate() {

@@ -1,5 +1,4 @@
 //! A tiny random model of every shape.
-#![allow(dead_code)]
 
 use flowrl_core::Real;
 use flowrl_core::backend::{Backend, CpuBackend};

@@ -4,7 +4,6 @@ use super::npm;
 use crate::Outcome;
 use crate::command::{cargo, run};
 use crate::features::install_target;
-use std::env::consts::EXE_SUFFIX;
 use std::path::Path;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -38,27 +37,6 @@ pub(crate) fn build() -> Outcome {
         .map_err(|error| format!("cannot write {MANIFEST}: {error}"))?;
     let module = absolute(Path::new(MODULE))?;
     run(npm::tool(npm::WASM_OPT, &["-O3", &module, "-o", &module]))
-}
-
-/// Runs `wasm/tests/web.rs` in Node.js. Its runner is of the version that Cargo.lock pins, and needs no installation.
-pub(crate) fn test() -> Outcome {
-    let runner = ["-p", "flowrl-bindgen", "--features", "test-runner", "--bin", "flowrl-wasm-test"];
-    run(cargo(&[&["build", "--quiet", "--profile", "tools"][..], &runner].concat()))?;
-    let path = Path::new("target/tools").join(format!("flowrl-wasm-test{EXE_SUFFIX}"));
-    let setting = format!("target.{TARGET}.runner=[{:?}]", absolute(&path)?);
-    run(cargo(&[
-        "test",
-        "-p",
-        "flowrl-wasm",
-        "--target",
-        TARGET,
-        "--test",
-        "web",
-        "--test",
-        "trace",
-        "--config",
-        &setting,
-    ]))
 }
 
 fn absolute(path: &Path) -> Result<String, String> {

@@ -1,0 +1,20 @@
+//! The core against the truth: enumeration, identities, finite differences, another backend.
+//!
+//! One program for all tests of the crate: what they share is compiled once.
+
+mod balance;
+mod enumerable;
+mod exact;
+mod lab;
+mod lab_contract;
+mod lab_hypergrid;
+mod lab_identities;
+mod lab_options;
+mod lab_policy;
+mod objective_errors;
+mod objective_gradients;
+mod objective_identities;
+mod objective_properties;
+mod objective_spec;
+mod operations;
+mod train;

@@ -1,0 +1,7 @@
+//! The transformer against finite differences, golden numbers and another backend, in one program.
+
+mod checkpoint;
+mod common;
+mod engine;
+mod golden;
+mod operations;

@@ -1,0 +1,4 @@
+//! The race of the browser, on this machine.
+
+mod race;
+mod trace;
