@@ -1,6 +1,6 @@
 //! The step `wasm` of `cargo xtask test`: the same bits in WebAssembly as on this machine.
 
-use crate::command::{cargo, output, program, run};
+use crate::command::{cargo, compile, output, program};
 use crate::features::install_target;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -13,8 +13,8 @@ pub(crate) fn same_in_wasm() -> Result<Option<usize>, String> {
         return Ok(None);
     }
     install_target(TARGET)?;
-    run(cargo(&["build", "-p", "flowrl-bits", "--lib", "--target", TARGET]))?;
-    run(cargo(&["build", "-p", "flowrl-bits", "--bin", "flowrl-bits", "--features", "std"]))?;
+    compile(cargo(&["build", "-p", "flowrl-bits", "--lib", "--target", TARGET]))?;
+    compile(cargo(&["build", "-p", "flowrl-bits", "--bin", "flowrl-bits", "--features", "std"]))?;
     let native = print(program("target/debug/flowrl-bits", &[]))?;
     let wasm = print(program("node", &[SCRIPT, MODULE]))?;
     same("this machine", &native, "WebAssembly", &wasm).map(Some)

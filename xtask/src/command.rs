@@ -1,7 +1,12 @@
 //! Running programs: shown before they run, an error when they fail.
 
 use crate::Outcome;
+use std::cell::Cell;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+static COMPILING: AtomicU64 = AtomicU64::new(0);
 
 /// `cargo` with these words; the one that runs this chore.
 pub(crate) fn cargo(words: &[&str]) -> Command {
@@ -17,15 +22,43 @@ pub(crate) fn program(program: &str, words: &[&str]) -> Command {
     command
 }
 
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Nothing that `work` runs on this thread prints anything.
+pub(crate) fn quietly(work: impl FnOnce()) {
+    QUIET.set(true);
+    work();
+    QUIET.set(false);
+}
+
 /// Prints the command and runs it without standard input; its output goes where ours goes.
 pub(crate) fn run(mut command: Command) -> Outcome {
     let shown = show(&command);
-    println!("$ {shown}");
+    if QUIET.get() {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    } else {
+        println!("$ {shown}");
+    }
     match command.stdin(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{shown}` ended with {status}")),
         Err(error) => Err(format!("cannot run `{shown}`: {error}")),
     }
+}
+
+/// [`run`] for a command that compiles: its time counts as such.
+pub(crate) fn compile(command: Command) -> Outcome {
+    let start = Instant::now();
+    let outcome = run(command);
+    COMPILING.fetch_add(start.elapsed().as_millis() as u64, Ordering::Relaxed);
+    outcome
+}
+
+/// How long this process has compiled so far.
+pub(crate) fn compiling() -> Duration {
+    Duration::from_millis(COMPILING.load(Ordering::Relaxed))
 }
 
 /// What the command prints, or None if it cannot be run or fails. Its errors are not shown.

@@ -1,7 +1,7 @@
 //! Feature combinations, and the targets without an operating system.
 
 use crate::Outcome;
-use crate::command::{cargo, output, program, run};
+use crate::command::{cargo, compile, output, program, run};
 use std::path::Path;
 
 /// Bare metal without atomic compare-and-swap, and the browser.
@@ -11,10 +11,10 @@ const FEATURES: [&str; 3] = ["alloc", "serde", "std"];
 /// Lints the core under every subset of its features, the program without the GPU's part, and that part as in a program whose other
 /// crates have CUDA linked (candle).
 pub(crate) fn every_combination() -> Outcome {
-    run(cargo(&["clippy", "-p", "flowrl-cli", "--no-default-features", "--", "-Dwarnings"]))?;
-    run(cargo(&["clippy", "-p", "flowrl-cuda", "--features", "cudarc/dynamic-linking", "--", "-Dwarnings"]))?;
+    compile(cargo(&["clippy", "-p", "flowrl-cli", "--no-default-features", "--", "-Dwarnings"]))?;
+    compile(cargo(&["clippy", "-p", "flowrl-cuda", "--features", "cudarc/dynamic-linking", "--", "-Dwarnings"]))?;
     for subset in subsets(&FEATURES) {
-        run(cargo(&[
+        compile(cargo(&[
             "clippy",
             "-p",
             "flowrl-core",
@@ -33,7 +33,7 @@ pub(crate) fn without_system() -> Outcome {
     for target in TARGETS {
         install_target(target)?;
         for subset in subsets(&["alloc", "serde"]) {
-            run(cargo(&[
+            compile(cargo(&[
                 "build",
                 "-p",
                 "flowrl-core",

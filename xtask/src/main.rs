@@ -26,6 +26,10 @@ use std::process::ExitCode;
 /// What a chore gives back: nothing, or why it failed.
 type Outcome = Result<(), String>;
 
+/// The crates that tests and checks compile together: with fewer at once, features would differ and most be compiled again. The
+/// bindings' writer is not among them: it has a profile of its own.
+const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "flowrl-bindgen"];
+
 /// One chore: `cargo xtask NAME OPTIONS`.
 struct Chore {
     name: &'static str,

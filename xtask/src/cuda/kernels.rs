@@ -1,11 +1,14 @@
 //! `cargo xtask kernels`: NVIDIA's compilers on every kernel, without a GPU.
 
 use super::resources::{Resources, parse};
-use crate::command::{cargo, output, program, run as run_command};
+use crate::command::{cargo, compile, output, program, run as run_command};
 use crate::python::{self, NVRTC};
-use crate::{Args, Outcome};
+use crate::{Args, Outcome, WORKSPACE};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Ampere, Hopper, Blackwell.
 const ARCHITECTURES: [&str; 3] = ["80", "90", "100"];
@@ -34,17 +37,18 @@ pub(crate) fn check() -> Result<Option<String>, String> {
         Err(why) => return Ok(Some(format!("NVIDIA's compilers cannot be fetched from here: {why}"))),
     };
     let ptxas = ptxas(&python)?;
-    compile()?;
+    compile_all()?;
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
-    for path in sorted(Path::new(PTX))? {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let paths = sorted(Path::new(PTX))?;
+    let logs = in_parallel(&paths, |path| assemble(&ptxas, path));
+    for (path, log) in paths.iter().zip(logs) {
+        let (stem, ptx) = (stem(path), read(path)?);
         let [file, storage, architecture] = stem.split('.').collect::<Vec<_>>()[..] else {
             return Err(format!("{} is not named FILE.STORAGE.ARCHITECTURE", path.display()));
         };
-        let ptx = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let warnings = ptx.lines().filter_map(|line| line.strip_prefix("// NVRTC: "));
         problems.extend(warnings.map(|line| format!("{file}.cu for {storage}, {architecture}: {line}")));
-        let log = assemble(&ptxas, &path, architecture, &ptx)?;
+        let log = log?;
         let warnings = log.lines().filter(|line| line.contains("warning"));
         problems.extend(warnings.map(|line| format!("{file}.cu for {storage}, {architecture}: {line}")));
         for resources in parse(&log) {
@@ -69,18 +73,44 @@ fn ptxas(python: &str) -> Result<PathBuf, String> {
     Ok(Path::new(&folder).join("bin/ptxas"))
 }
 
-/// PTX of every kernel: the crate compiles as on a machine with a GPU, with the libraries of the virtual environment.
-fn compile() -> Outcome {
+/// PTX of every kernel: the crate compiles as on a machine with a GPU, with the libraries of the virtual environment. NVRTC does one
+/// thing at a time in a process, so each architecture has its own.
+fn compile_all() -> Outcome {
     // What is left of a kernel that no longer exists would be checked.
     if Path::new(PTX).exists() {
         std::fs::remove_dir_all(PTX).map_err(|error| format!("cannot empty {PTX}: {error}"))?;
     }
+    compile(cargo(&[&["build", "--example", "ptx"], &WORKSPACE[..]].concat()))?;
     let here = |folder: &str| std::path::absolute(folder).map_err(|error| format!("no path of {folder}: {error}"));
-    let mut command = cargo(&["run", "--quiet", "-p", "flowrl-cuda", "--example", "ptx", "--", PTX]);
-    command.args(ARCHITECTURES);
-    command.env("VIRTUAL_ENV", here("target/venv-nvrtc")?).env_remove("CUDA_HOME").env_remove("CUDA_PATH");
-    command.env("FLOWRL_CACHE_DIR", here("target/kernels/cache")?);
-    run_command(command)
+    let (python, cache) = (here("target/venv-nvrtc")?, here("target/kernels/cache")?);
+    in_parallel(&ARCHITECTURES, |architecture| {
+        let mut command = program("target/debug/examples/ptx", &[PTX, architecture]);
+        command.env("VIRTUAL_ENV", &python).env_remove("CUDA_HOME").env_remove("CUDA_PATH");
+        command.env("FLOWRL_CACHE_DIR", &cache);
+        run_command(command)
+    })
+    .into_iter()
+    .collect()
+}
+
+/// What `work` makes of each item, in their order, on every processor.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Relaxed);
+                    let Some(item) = items.get(i) else { break };
+                    let result = work(item);
+                    results.lock().expect("no thread panics while it holds this").push((i, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().expect("no thread panicked");
+    results.sort_by_key(|(i, _)| *i);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>, String> {
@@ -90,10 +120,21 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
+/// `FILE.STORAGE.ARCHITECTURE`.
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
 /// What ptxas says of a file; remembered for as long as the file and ptxas are the same.
-fn assemble(ptxas: &Path, path: &Path, architecture: &str, ptx: &str) -> Result<String, String> {
+fn assemble(ptxas: &Path, path: &Path) -> Result<String, String> {
+    let (stem, ptx) = (stem(path), read(path)?);
+    let architecture = stem.rsplit('.').next().unwrap_or_default();
     let mut hasher = DefaultHasher::new();
-    (NVRTC.packages, ptx, architecture).hash(&mut hasher);
+    (NVRTC.packages, &ptx, architecture).hash(&mut hasher);
     let remembered = Path::new(SAID).join(format!("{:016x}.txt", hasher.finish()));
     if let Ok(log) = std::fs::read_to_string(&remembered) {
         return Ok(log);

@@ -29,7 +29,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         output(program(&path.to_string_lossy(), &["--list"])).is_some_and(|tests| tests.contains("on_gpu"))
     });
     copy_all(&tests, &folder.join("bin/tests/cuda"))?;
-    let golden = build(&["test", "-p", "flowrl-tests", "--test", "hf_golden", "--no-run"])?;
+    let golden = build(&["test", "-p", "flowrl-tests", "--test", "integration", "--no-run"])?;
     copy_all(&golden, &folder.join("bin/tests/tests"))?;
     if Path::new("cuda/benches").is_dir() {
         copy_all(&build(&["build", "-p", "flowrl-cuda", "--benches"])?, &folder.join("bin/benches"))?;

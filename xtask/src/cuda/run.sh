@@ -3,8 +3,8 @@
 #
 #   run.sh                          everything below, in this order
 #   run.sh doctor                   what is here, and whether a GPU can be used; it comes before every other section too
-#   run.sh tests [FILE [NAME...]]   the tests on the GPU; those of files with FILE in their names, tests with a NAME in theirs
-#   run.sh memcheck [FILE [NAME...]], run.sh racecheck ..., run.sh sanitizer ... for both: the same under compute-sanitizer
+#   run.sh tests [MODULE [NAME...]] the tests on the GPU; those of modules with MODULE in their names, tests with a NAME in theirs
+#   run.sh memcheck [MODULE [NAME...]], run.sh racecheck ..., run.sh sanitizer ... for both: the same under compute-sanitizer
 #   run.sh bench [GROUP...]         the kernels, beside PyTorch where it is installed
 #   run.sh train                    the default training run, beside PyTorch
 #
@@ -50,22 +50,24 @@ enter() {
     export CARGO_MANIFEST_DIR="$root/$1"
 }
 
-# The name of a test's file, without the hash that cargo gives it.
-file_of() {
-    file=${1##*/}
-    echo "${file%-*}"
-}
-
-# each_file PREFIX [FILE [NAME...]]: each file of tests by the command $run, its log named PREFIX and its name.
-each_file() {
+# each_module PREFIX [MODULE [NAME...]]: each module's tests on the GPU by the command $run, its log named PREFIX and its name. In
+# a process each, as an error of CUDA stays until its process ends.
+each_module() {
     prefix=$1 wanted=${2:-}
     shift
     [ $# -eq 0 ] || shift
     for test in "$root"/bin/tests/cuda/*; do
-        file=$(file_of "$test")
-        case $file in
-            *"$wanted"*) check "$prefix$file" $run "$test" "${@:-on_gpu}" $threads ;;
-        esac
+        tests=$("$test" --list | sed -n '/on_gpu/s/: test$//p')
+        for module in $(printf '%s\n' "$tests" | sed 's/::.*//' | sort -u); do
+            case $module in *"$wanted"*) ;; *) continue ;; esac
+            chosen=
+            for name in $(printf '%s\n' "$tests" | grep "^$module::"); do
+                for part in "${@:-::}"; do
+                    case $name in *"$part"*) chosen="$chosen $name" && break ;; esac
+                done
+            done
+            [ -z "$chosen" ] || check "$prefix$module" $run "$test" --exact $chosen $threads
+        done
     done
 }
 
@@ -76,10 +78,10 @@ tests() {
     run= threads=
     if [ $# -eq 0 ]; then
         # What is likeliest to fail, first: cuBLASLt's products, then the tensor cores' own.
-        for test in "$root"/bin/tests/cuda/body-*; do check first-products "$test" on_gpu::linear; done
+        for test in "$root"/bin/tests/cuda/integration-*; do check first-products "$test" body::on_gpu::linear; done
         for test in "$root"/bin/tests/cuda/flowrl_cuda-*; do check first-tiles "$test" tile::; done
     fi
-    each_file tests- "$@"
+    each_module tests- "$@"
     [ $# -eq 0 ] || return
     if ! command -v "${CXX:-c++}" >/dev/null; then
         skip "the golden numbers: they run in the emulator too, which needs a C++ compiler"
@@ -87,11 +89,11 @@ tests() {
     fi
     enter tests
     for test in "$root"/bin/tests/tests/*; do
-        check "tests-$(file_of "$test")" "$test"
+        check tests-golden "$test" hf_golden
     done
 }
 
-# sanitizer TOOL [FILE [NAME...]]
+# sanitizer TOOL [MODULE [NAME...]]
 sanitizer() {
     tool=$1
     shift
@@ -102,7 +104,7 @@ sanitizer() {
     enter cuda
     run="compute-sanitizer --tool $tool --error-exitcode 1"
     threads="--test-threads 1"
-    each_file "$tool-" "$@"
+    each_module "$tool-" "$@"
 }
 
 # Whether the Python at hand has PyTorch; Liger comes along.

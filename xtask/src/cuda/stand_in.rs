@@ -1,8 +1,8 @@
 //! `cargo xtask stand-in`: what is for GPUs alone, with a stand-in for NVIDIA's driver and cuBLASLt. NVRTC is NVIDIA's.
 
-use crate::command::{cargo, output, program, run as run_command};
+use crate::command::{cargo, compile, output, program, run as run_command};
 use crate::python::{self, NVRTC};
-use crate::{Args, Outcome};
+use crate::{Args, Outcome, WORKSPACE};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -54,7 +54,7 @@ struct StandIn {
 impl StandIn {
     fn build() -> Result<Self, String> {
         // All that the tests need: other targets or fewer crates have other features, and compile everything once more.
-        run_command(cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]))?;
+        compile(cargo(&[&["build", "--lib", "--bins", "--tests"], &WORKSPACE[..]].concat()))?;
         let root = std::path::absolute(FOLDER).map_err(|error| format!("no path of {FOLDER}: {error}"))?;
         let folder = root.join("lib");
         let put = || {
@@ -91,22 +91,24 @@ impl StandIn {
     }
 
     fn tests(&self) -> Outcome {
-        let words = ["test", "--workspace", "--quiet", "--lib", "--tests", "--"];
-        run_command(self.with(cargo(&[&words[..], &TESTS].concat()))?)?;
+        run_command(self.with(test(&["--lib", "--tests"], &TESTS))?)?;
         // Not by its name, as it runs on every device.
-        run_command(self.with(cargo(&["test", "--workspace", "--quiet", "--test", "hf_golden"]))?)
+        run_command(self.with(test(&["--test", "integration"], &["hf_golden"]))?)
     }
 
     /// GPUs with less shared memory, without pools of memory, with a driver that is too old for this NVRTC.
     fn other_gpus(&self) -> Outcome {
-        let test = |filter: &str, variable: &str, value: &str| {
-            let command = cargo(&["test", "--workspace", "--quiet", "--test", "nvidia", "--", filter]);
-            let mut command = self.with(command)?;
+        let nvidia = |filters: &[&str], variable: &str, value: &str| {
+            let mut command = self.with(test(&["--test", "integration"], filters))?;
             command.env(variable, value);
             run_command(command)
         };
-        test("heads", "FLOWRL_STAND_IN_CAPABILITY", "8.9")?;
-        test("on_gpu", "FLOWRL_STAND_IN_POOLS", "0")?;
+        nvidia(
+            &["nvidia::on_gpu::every_gpu_takes_heads", "nvidia::on_gpu::heads"],
+            "FLOWRL_STAND_IN_CAPABILITY",
+            "8.9",
+        )?;
+        nvidia(&["nvidia::on_gpu"], "FLOWRL_STAND_IN_POOLS", "0")?;
         match self.doctor(&[("FLOWRL_STAND_IN_DRIVER", "12.4")]) {
             Ok(text) => Err(format!("a driver takes PTX that is too new for it:\n{text}")),
             Err(_) => Ok(()),
@@ -139,6 +141,11 @@ impl StandIn {
             std::fs::read_to_string(&self.report).map_err(|error| format!("no process used the GPU: {error}"))?;
         total(&text).ok_or(format!("{} cannot be read:\n{text}", self.report.display()))
     }
+}
+
+/// `cargo test` of what was built.
+fn test(targets: &[&str], words: &[&str]) -> Command {
+    cargo(&[&["test", "--quiet"], &WORKSPACE[..], targets, &["--"], words].concat())
 }
 
 #[cfg(unix)]

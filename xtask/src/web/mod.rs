@@ -7,7 +7,7 @@ mod npm;
 mod package;
 mod sizes;
 
-use crate::command::{program, run as run_command};
+use crate::command::{compile, program, run as run_command};
 use crate::{Args, Outcome};
 
 /// The page: its sources, and below `dist` what is built from them.
@@ -35,9 +35,15 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     Ok(())
 }
 
+/// Installs what [`check`] needs, where that asks nobody.
+pub(crate) fn install() -> Outcome {
+    npm::install()?;
+    browser::find().map(|_| ())
+}
+
 /// Everything that a host serves, in `wasm/www/dist`; an error if it is too large.
 fn build_page() -> Outcome {
-    run_command(npm::tool(npm::VITE, &["build"]))?;
+    compile(npm::tool(npm::VITE, &["build"]))?;
     let listing = crate::bits::print(program("node", &["wasm/www/sizes.mjs", BUILT]))?;
     sizes::judge(&listing)
 }
@@ -50,8 +56,8 @@ pub(crate) fn check() -> Result<Option<String>, String> {
     npm::install()?;
     module::build()?;
     package::assemble()?;
-    run_command(npm::tool(npm::TSC, &["--noEmit"]))?;
-    run_command(npm::tool(npm::TSC, &["--noEmit", "-p", "tests"]))?;
+    compile(npm::tool(npm::TSC, &["--noEmit"]))?;
+    compile(npm::tool(npm::TSC, &["--noEmit", "-p", "tests"]))?;
     build_page()?;
     let mut tests = npm::tool(npm::PLAYWRIGHT, &["test"]);
     let chromium = browser::find();

@@ -2,7 +2,7 @@
 
 use super::npm;
 use crate::Outcome;
-use crate::command::{cargo, run};
+use crate::command::{cargo, compile};
 use crate::features::install_target;
 use std::path::Path;
 
@@ -27,16 +27,16 @@ const SMALL: &str = "-Cllvm-args=-force-vector-interleave=1 -Cllvm-args=-inline-
 /// Compiles, writes the bindings, optimises.
 pub(crate) fn build() -> Outcome {
     install_target(TARGET)?;
-    let mut compile = cargo(&["build", "-p", "flowrl-wasm", "--lib", "--profile", "web"]);
-    compile.args(["--target", TARGET, "--target-dir", TARGET_FOLDER]);
-    compile.env("RUSTFLAGS", format!("{VECTORS} {SMALL}"));
-    run(compile)?;
-    run(cargo(&["run", "--quiet", "--profile", "tools", "-p", "flowrl-bindgen", "--", COMPILED, FOLDER]))?;
+    let mut module = cargo(&["build", "-p", "flowrl-wasm", "--lib", "--profile", "web"]);
+    module.args(["--target", TARGET, "--target-dir", TARGET_FOLDER]);
+    module.env("RUSTFLAGS", format!("{VECTORS} {SMALL}"));
+    compile(module)?;
+    compile(cargo(&["run", "--quiet", "--profile", "tools", "-p", "flowrl-bindgen", "--", COMPILED, FOLDER]))?;
     // Without it Node.js takes the bindings for CommonJS.
     std::fs::write(MANIFEST, "{ \"private\": true, \"type\": \"module\" }\n")
         .map_err(|error| format!("cannot write {MANIFEST}: {error}"))?;
     let module = absolute(Path::new(MODULE))?;
-    run(npm::tool(npm::WASM_OPT, &["-O3", &module, "-o", &module]))
+    compile(npm::tool(npm::WASM_OPT, &["-O3", &module, "-o", &module]))
 }
 
 fn absolute(path: &Path) -> Result<String, String> {

@@ -13,6 +13,16 @@ const CALLED: &str = r#"#!/bin/sh
 echo "${0##*/} $*" >>"$CALLS"
 "#;
 
+/// The same of a program of tests, which lists these.
+fn tests(names: &[&str]) -> String {
+    let list: String = names.iter().map(|name| format!("echo '{name}: test'\n")).collect();
+    CALLED.replacen('\n', &format!("\nif [ \"$1\" = --list ]; then\n{list}exit\nfi\n"), 1)
+}
+
+const INTEGRATION: [&str; 4] =
+    ["attention::on_gpu::backward", "attention::on_gpu::forward", "body::on_cpu::linear", "body::on_gpu::linear"];
+const UNIT: [&str; 2] = ["tile::products_on_gpu", "unit::tests::kernels"];
+
 impl Fake {
     fn new(name: &str) -> Self {
         let root = std::env::temp_dir().join(format!("flowrl-run-script-{}-{name}", std::process::id()));
@@ -22,10 +32,9 @@ impl Fake {
 [ $# -eq 0 ] || { mkdir -p "$2"; echo '{}' >"$2/metrics.jsonl"; }
 "#;
         fake.file("bin/flowrl-cli", &format!("{CALLED}{metrics}"));
-        for program in ["tests/cuda/attention-a1", "tests/cuda/body-b2", "tests/cuda/flowrl_cuda-c3"] {
-            fake.file(&format!("bin/{program}"), CALLED);
-        }
-        fake.file("bin/tests/tests/hf_golden-d4", CALLED);
+        fake.file("bin/tests/cuda/flowrl_cuda-c3", &tests(&UNIT));
+        fake.file("bin/tests/cuda/integration-a1", &tests(&INTEGRATION));
+        fake.file("bin/tests/tests/integration-d4", CALLED);
         fake.file("bin/benches/gpu-e5", CALLED);
         fake.file("path/python", CALLED);
         fake.file("path/c++", CALLED);
@@ -67,14 +76,19 @@ fn everything_in_the_order_of_the_likeliest_failure() {
     let fake = Fake::new("everything");
     let (status, printed, calls) = fake.run(&[]);
     assert_eq!(status, Some(0), "{printed}");
+    const MODULES: [&str; 3] = [
+        "flowrl_cuda-c3 --exact tile::products_on_gpu",
+        "integration-a1 --exact attention::on_gpu::backward attention::on_gpu::forward",
+        "integration-a1 --exact body::on_gpu::linear",
+    ];
     let sanitized = |tool: &str| {
-        ["attention-a1", "body-b2", "flowrl_cuda-c3"].map(|test| {
-            let words = format!("--tool {tool} --error-exitcode 1 bin/tests/cuda/{test} on_gpu --test-threads 1");
-            [format!("compute-sanitizer {words}"), format!("{test} on_gpu --test-threads 1")]
+        MODULES.map(|test| {
+            let words = format!("--tool {tool} --error-exitcode 1 bin/tests/cuda/{test} --test-threads 1");
+            [format!("compute-sanitizer {words}"), format!("{test} --test-threads 1")]
         })
     };
-    let before = ["flowrl-cli doctor", "body-b2 on_gpu::linear", "flowrl_cuda-c3 tile::"];
-    let tests = ["attention-a1 on_gpu", "body-b2 on_gpu", "flowrl_cuda-c3 on_gpu", "hf_golden-d4 "];
+    let before = ["flowrl-cli doctor", "integration-a1 body::on_gpu::linear", "flowrl_cuda-c3 tile::"];
+    let tests = [&MODULES[..], &["integration-d4 hf_golden"]].concat();
     let figures = [
         "python -c import torch",
         "gpu-e5 --bench --json out/bench.json --peers python",
@@ -92,7 +106,8 @@ fn everything_in_the_order_of_the_likeliest_failure() {
 #[test]
 fn a_failure_is_named_and_the_rest_goes_on() {
     let fake = Fake::new("failure");
-    fake.file("bin/tests/cuda/body-b2", &format!("{CALLED}echo wrong numbers\nexit 101\n"));
+    let fails = "case \"$*\" in *body*) echo wrong numbers; exit 101 ;; esac\n";
+    fake.file("bin/tests/cuda/integration-a1", &(tests(&INTEGRATION) + fails));
     let (status, printed, calls) = fake.run(&[]);
     assert_eq!(status, Some(1));
     let (_, end) = printed.split_once("=== FAILED:").unwrap();
@@ -109,11 +124,11 @@ fn a_section_alone() {
     let (status, printed, calls) = fake.run(&["memcheck", "attention", "backward"]);
     assert_eq!(status, Some(0), "{printed}");
     assert_eq!(calls[0], "flowrl-cli doctor");
-    assert_eq!(calls[2..], ["attention-a1 backward --test-threads 1"]);
+    assert_eq!(calls[2..], ["integration-a1 --exact attention::on_gpu::backward --test-threads 1"]);
     let (_, _, calls) = fake.run(&["sanitizer", "body"]);
-    assert_eq!(calls.iter().filter(|call| call.starts_with("body-b2")).count(), 2, "{calls:?}");
+    assert_eq!(calls.iter().filter(|call| call.starts_with("integration-a1")).count(), 2, "{calls:?}");
     let (_, _, calls) = fake.run(&["tests", "body"]);
-    assert_eq!(calls[1..], ["body-b2 on_gpu"]);
+    assert_eq!(calls[1..], ["integration-a1 --exact body::on_gpu::linear"]);
     let (_, _, calls) = fake.run(&["bench", "head", "update"]);
     assert_eq!(calls[2..], ["gpu-e5 --bench --json out/bench.json --peers python head update"]);
     let (status, printed, calls) = fake.run(&["benchmark"]);

@@ -1,0 +1,161 @@
+//! What each step does.
+
+use super::{Done, Step, downloads};
+use crate::command::{cargo, compile, output, program, run};
+use crate::{Outcome, WORKSPACE, apt, bits, cuda, features, python, web};
+
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "format", about: "rustfmt leaves every file as it is", run: format, inputs: None },
+    Step { name: "clippy", about: "no lint fires in any target of any crate", run: clippy, inputs: None },
+    Step {
+        name: "test",
+        about: "unit tests, integration tests, doctests, the GPU's benchmark in small",
+        run: test,
+        inputs: None,
+    },
+    Step {
+        name: "kernels",
+        about: "NVIDIA's compilers take every CUDA kernel, without spills and warnings",
+        run: kernels,
+        inputs: Some(&[
+            "Cargo.lock",
+            "Cargo.toml",
+            "cuda/examples",
+            "cuda/kernels",
+            "cuda/src",
+            "cuda/tests/kernels",
+            "xtask/src",
+        ]),
+    },
+    Step {
+        name: "stand-in",
+        about: "what is for GPUs alone, with a stand-in for NVIDIA's driver and cuBLASLt",
+        run: stand_in,
+        inputs: Some(&["Cargo.lock", "Cargo.toml", "cli", "core", "cuda", "lm", "tests", "xtask/src"]),
+    },
+    Step { name: "doc", about: "the documentation builds without a warning", run: doc, inputs: None },
+    Step {
+        name: "features",
+        about: "the core under every subset of its features, the program without a GPU's",
+        run: combinations,
+        inputs: None,
+    },
+    Step { name: "targets", about: "the core for bare metal and WebAssembly", run: targets, inputs: None },
+    Step {
+        name: "wasm",
+        about: "the same bits in WebAssembly as on this machine",
+        run: wasm,
+        inputs: Some(&["Cargo.lock", "Cargo.toml", "core", "tests/bits", "xtask/src"]),
+    },
+    Step {
+        name: "web",
+        about: "the browser lab: module, page, npm package, in Node.js and in Chromium",
+        run: web,
+        inputs: Some(&["Cargo.lock", "Cargo.toml", "core", "wasm", "xtask"]),
+    },
+    Step { name: "scripts", about: "the Python scripts compile", run: scripts, inputs: None },
+    Step { name: "deny", about: "licences, advisories and sources of the dependencies", run: deny, inputs: None },
+];
+
+fn format() -> Result<Done, String> {
+    install_component("rustfmt", "fmt")?;
+    run(cargo(&["fmt", "--all", "--check"])).map_err(|why| format!("{why}; `cargo fmt` puts it right"))?;
+    Ok(Done::Passed)
+}
+
+fn clippy() -> Result<Done, String> {
+    install_component("clippy", "clippy")?;
+    compile(cargo(&["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]))?;
+    Ok(Done::Passed)
+}
+
+fn test() -> Result<Done, String> {
+    downloads::wait();
+    install_compiler()?;
+    // All that this and later steps run, in one go: fewer crates at once would have fewer features, and be compiled once more.
+    let built = [&WORKSPACE[..], &["--lib", "--bins", "--tests"]].concat();
+    compile(cargo(&[&["test", "--no-run", "--bench", "gpu", "--example", "ptx"], &built[..]].concat()))?;
+    run(cargo(&[&["test"], &built[..]].concat()))?;
+    run(cargo(&[&["test", "--doc"], &WORKSPACE[..]].concat()))?;
+    // With tiny shapes, in the emulator.
+    run(cargo(&[&["bench", "--bench", "gpu", "--profile", "dev"], &WORKSPACE[..], &["--", "--smoke"]].concat()))?;
+    Ok(Done::Passed)
+}
+
+fn kernels() -> Result<Done, String> {
+    Ok(cuda::kernels::check()?.map_or(Done::Passed, Done::Skipped))
+}
+
+fn stand_in() -> Result<Done, String> {
+    install_compiler()?;
+    Ok(cuda::stand_in::check()?.map_or(Done::Passed, Done::Skipped))
+}
+
+fn doc() -> Result<Done, String> {
+    let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    compile(command)?;
+    Ok(Done::Passed)
+}
+
+fn combinations() -> Result<Done, String> {
+    install_component("clippy", "clippy")?;
+    features::every_combination().map(|()| Done::Passed)
+}
+
+fn targets() -> Result<Done, String> {
+    features::without_system().map(|()| Done::Passed)
+}
+
+fn wasm() -> Result<Done, String> {
+    match bits::same_in_wasm()? {
+        Some(lines) => println!("{lines} lines, the same bits"),
+        None => return Ok(Done::Skipped("no node here".to_owned())),
+    }
+    Ok(Done::Passed)
+}
+
+fn web() -> Result<Done, String> {
+    Ok(web::check()?.map_or(Done::Passed, Done::Skipped))
+}
+
+fn scripts() -> Result<Done, String> {
+    let Some(python) = python::system() else {
+        return Ok(Done::Skipped("no python3 here".to_owned()));
+    };
+    // Parses every file and writes nothing beside it.
+    let code = "import ast, sys; [ast.parse(open(path, encoding='utf-8').read(), path) for path in sys.argv[1:]]";
+    let files = python::scripts()?;
+    let mut command = program(python, &["-c", code]);
+    command.args(files);
+    run(command).map(|()| Done::Passed)
+}
+
+fn deny() -> Result<Done, String> {
+    if output(cargo(&["deny", "--version"])).is_none() {
+        return Ok(Done::Skipped("cargo-deny is not installed (`cargo install cargo-deny`)".to_owned()));
+    }
+    run(cargo(&["deny", "check", "bans", "licenses", "sources"]))?;
+    if output(cargo(&["deny", "fetch", "db"])).is_none() {
+        let why = "licences and sources passed; the database of advisories cannot be reached from here";
+        return Ok(Done::Skipped(why.to_owned()));
+    }
+    run(cargo(&["deny", "check", "advisories"])).map(|()| Done::Passed)
+}
+
+/// Installs a C++ compiler, which the emulator of a GPU compiles kernels with.
+pub(super) fn install_compiler() -> Outcome {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    if output(program(&compiler, &["--version"])).is_some() {
+        return Ok(());
+    }
+    apt::install(&["g++"]).map_err(|why| format!("there is no C++ compiler `{compiler}`; {why}"))
+}
+
+/// Adds a component of the toolchain if `cargo SUBCOMMAND` does not run.
+fn install_component(component: &str, subcommand: &str) -> Outcome {
+    if output(cargo(&[subcommand, "--version"])).is_some() {
+        return Ok(());
+    }
+    run(program("rustup", &["component", "add", component]))
+}
