@@ -84,7 +84,7 @@ test("methods come and go, one at least and six at most; a click on a cell loads
 });
 
 for (const width of [1280, 320]) {
-  test(`axe finds nothing in the map, ${width} px`, async ({ page }) => {
+  test(`axe finds nothing in the map, ${width} px`, { tag: width === 320 ? "@narrow" : [] }, async ({ page }) => {
     await page.setViewportSize({ width, height: 2600 });
     await open(page);
     await page.evaluate(() => window.flowrl.engine.pause());

@@ -50,7 +50,7 @@ const states: readonly (readonly [string, (page: Page) => Promise<unknown>])[] =
 
 test.use({ viewport: { width: 320, height: 800 }, contextOptions: { reducedMotion: "reduce" } });
 
-test("nothing widens the page, in faces twice as wide too", async ({ page }) => {
+test("nothing widens the page, in faces twice as wide too", { tag: "@narrow" }, async ({ page }) => {
   await open(page);
   expect(await width(page)).toBe(320);
   // As if the small letters of the face were twice as high, and so twice as wide, as those of DejaVu.

@@ -120,7 +120,7 @@ test("the race above is a run too, and the chart is saved", async ({ page }) => 
   }
 });
 
-test("at 320 px nothing is cut off, dark", async ({ browser, origin }) => {
+test("at 320 px nothing is cut off, dark", { tag: "@narrow" }, async ({ browser, origin }) => {
   const page = await browser.newPage({
     colorScheme: "dark",
     viewport: { width: 320, height: 700 },

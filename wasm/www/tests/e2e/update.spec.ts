@@ -163,7 +163,7 @@ test("every method can be taken apart", async ({ page }) => {
   }
 });
 
-test("axe finds nothing, also at 320 pixels, and nothing sticks out", async ({ page }) => {
+test("axe finds nothing, also at 320 pixels, and nothing sticks out", { tag: "@narrow" }, async ({ page }) => {
   await page.setViewportSize({ width: 320, height: 800 });
   await open(page);
   for (const name of ["Sample", "Residual", "Gradient", "Move"]) {
