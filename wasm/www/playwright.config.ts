@@ -1,12 +1,27 @@
 import { existsSync } from "node:fs";
-import { defineConfig, devices } from "@playwright/test";
+import { type Project, defineConfig, devices } from "@playwright/test";
+import { type Faces, fontconfig } from "./tests/support/fonts.ts";
 
 // A browser of the system; without one, whatever Playwright has installed.
 const chromium = [process.env["CHROMIUM"], "/usr/bin/chromium", "/usr/bin/chromium-browser"].find(
   (path) => path && existsSync(path),
 );
 
+/** Tests in a browser that has these faces, and no others of the machine's. */
+const page = (faces: Faces): Project => ({
+  testDir: "tests/e2e",
+  use: {
+    ...devices["Desktop Chrome"],
+    launchOptions: {
+      ...(chromium && { executablePath: chromium }),
+      args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
+      env: { ...process.env, FONTCONFIG_FILE: fontconfig(faces) },
+    },
+  },
+});
+
 export default defineConfig({
+  globalSetup: "tests/support/fonts.ts",
   // A test that passes only at the second attempt hides a fault.
   retries: 0,
   workers: 2,
@@ -18,16 +33,8 @@ export default defineConfig({
   reporter: "list",
   projects: [
     { name: "unit", testDir: "tests/unit" },
-    {
-      name: "page",
-      testDir: "tests/e2e",
-      use: {
-        ...devices["Desktop Chrome"],
-        launchOptions: {
-          ...(chromium && { executablePath: chromium }),
-          args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
-        },
-      },
-    },
+    { name: "page", ...page("recommended") },
+    // What is tagged so depends on how wide letters are.
+    { name: "bare", ...page("bare"), grep: /@narrow/ },
   ],
 });

@@ -28,7 +28,10 @@ export function mathml(name: string, block: boolean): string {
       `formula \`${name}\` in src/math.ts: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
-  return markup.replace(/<([a-z]+)([^>]*?) style="([^"]*)"([^>]*)>/g, (_, tag, before, style, after) => {
+  // A browser takes the italic Greek letters of a face for mathematics, and shows boxes where there is none: styles/math.css
+  // slants the upright ones.
+  const letters = markup.replace(/<mi(?=[^>]*>[α-ω]<)/g, '<mi mathvariant="normal"');
+  return letters.replace(/<([a-z]+)([^>]*?) style="([^"]*)"([^>]*)>/g, (_, tag, before, style, after) => {
     const other = classes[style];
     if (other === undefined)
       throw new Error(`formula \`${name}\`: build/mathematics.ts has no class for the style \`${style}\``);

@@ -101,7 +101,7 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
   const summary = () => (lane ? `${name} keeps ${peaksKept(lane)} peaks, KL ${distance(lane.measure("kl"))}` : "");
   const stop = settings.subscribe(({ solo }) => {
     const alone = solo === kind;
-    only.textContent = alone ? "▦" : "⛶";
+    only.textContent = alone ? "▦" : "▣";
     only.setAttribute("aria-label", alone ? "Show all lanes" : `Show ${name} alone`);
     only.title = alone ? "Show all lanes" : `Show ${name} alone`;
     element.classList.toggle("solo", alone);

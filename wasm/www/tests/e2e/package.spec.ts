@@ -8,8 +8,7 @@ import { serve } from "../support/server.ts";
 test.use({ expectedErrors: /favicon\.ico/ });
 
 test("the npm package works in a page without a build", async ({ page }, info) => {
-  const folder = info.outputPath("script");
-  install("script", folder);
+  const folder = install("script", info);
   const server = await serve(folder);
   await page.goto(`${server.origin}/`);
   await expect(page.locator("#answer")).toHaveText(greeting);
@@ -17,8 +16,7 @@ test("the npm package works in a page without a build", async ({ page }, info) =
 });
 
 test("the npm package works in a page that Vite has built", async ({ page }, info) => {
-  const folder = info.outputPath("vite");
-  install("vite", folder);
+  const folder = install("vite", info);
   await build({ root: folder, logLevel: "warn" });
   const server = await serve(join(folder, "dist"));
   await page.goto(`${server.origin}/`);
@@ -27,8 +25,7 @@ test("the npm package works in a page that Vite has built", async ({ page }, inf
 });
 
 test("the npm package works in Vite's development server", async ({ page }, info) => {
-  const folder = info.outputPath("vite");
-  install("vite", folder);
+  const folder = install("vite", info);
   const server = await createServer({
     root: folder,
     logLevel: "warn",

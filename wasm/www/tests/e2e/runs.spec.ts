@@ -42,7 +42,7 @@ test("runs are compared, with a cursor by mouse and by keyboard", async ({ page 
   await page.getByLabel("Metric", { exact: true }).last().selectOption("loss");
   await expect(rows.nth(1)).toContainText("8");
   await page.getByLabel("Logarithmic").check();
-  expect(await violations(page)).toEqual([]);
+  expect(await violations(page, "#runs")).toEqual([]);
 });
 
 test("a run is renamed and removed", async ({ page }) => {
@@ -120,7 +120,7 @@ test("the race above is a run too, and the chart is saved", async ({ page }) => 
   }
 });
 
-test("at 320 px nothing is cut off, dark", async ({ browser, origin }) => {
+test("at 320 px nothing is cut off, dark", { tag: "@narrow" }, async ({ browser, origin }) => {
   const page = await browser.newPage({
     colorScheme: "dark",
     viewport: { width: 320, height: 700 },
@@ -131,6 +131,6 @@ test("at 320 px nothing is cut off, dark", async ({ browser, origin }) => {
   await input(page).setInputFiles([file("a.jsonl", metrics(1)), file("b.jsonl", metrics(8))]);
   await expect(page.locator("#runs tbody tr")).toHaveCount(2);
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(320);
-  expect(await violations(page)).toEqual([]);
+  expect(await violations(page, "#runs")).toEqual([]);
   await page.close();
 });

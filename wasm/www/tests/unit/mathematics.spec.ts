@@ -10,6 +10,12 @@ test("every formula becomes MathML, inline and on a line of its own", () => {
   }
 });
 
+test("Greek letters are those that every face has", () => {
+  const all = Object.keys(formulae).map((name) => mathml(name, false)).join("");
+  expect(all).toContain('<mi mathvariant="normal">π</mi>');
+  expect([...all.matchAll(/<mi(?![^>]*mathvariant)[^>]*>[α-ω]</g)]).toEqual([]);
+});
+
 test("comments of a page are replaced", () => {
   const html = fill("<p><!-- math:target --></p><!--math:target block--><!-- a comment -->");
   expect(html).toMatch(/^<p><math>.*<\/math><\/p><math display="block".*<\/math><!-- a comment -->$/s);
