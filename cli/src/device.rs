@@ -125,6 +125,11 @@ pub enum Device {
     Cuda(CudaBackend),
 }
 
+/// What a build without the feature `cuda` says where it is needed.
+#[cfg(not(feature = "cuda"))]
+pub(crate) const WITHOUT_CUDA: &str = "this build is for CPUs and cannot load libraries, neither CUDA's nor the emulator's; the archive \
+                                       flowrl-cli-VERSION-x86_64-unknown-linux-gnu can, and so can a build with the feature `cuda`, which is on by default";
+
 /// Opens a device.
 ///
 /// # Errors
@@ -147,7 +152,7 @@ pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<De
         }))
     }
     #[cfg(not(feature = "cuda"))]
-    bail!("this flowrl-cli was built without the feature `cuda`, which {name} needs")
+    bail!("--device {name}: {WITHOUT_CUDA}")
 }
 
 /// What of a device decides how much memory a run takes.

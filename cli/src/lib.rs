@@ -1,6 +1,7 @@
 //! What the command line of flowrl is made of: commands, configuration, run directories, the report and the comparison of runs.
 
 pub mod args;
+pub mod command_line;
 pub mod commands;
 pub mod compare;
 pub mod config;

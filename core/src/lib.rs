@@ -28,6 +28,10 @@ pub mod policy;
 pub mod random;
 mod real;
 pub mod task;
+// What a crate at level 0 or 1 has instantiated, rustc takes for those behind it.
+#[cfg(all(feature = "std", debug_assertions, not(test)))]
+#[doc(hidden)]
+pub mod shared;
 #[cfg(feature = "alloc")]
 pub mod train;
 

@@ -19,6 +19,9 @@ pub mod pass_at_k;
 mod policy;
 pub mod prompts;
 pub mod rollouts;
+#[cfg(all(debug_assertions, not(test)))]
+#[doc(hidden)]
+pub mod shared;
 pub mod state;
 pub mod task;
 pub mod tokenizer;

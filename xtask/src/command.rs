@@ -12,6 +12,8 @@ static COMPILING: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn cargo(words: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words);
+    // Chores look for what they built in target/, wherever else a person has cargo build.
+    command.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
     command
 }
 

@@ -4,9 +4,10 @@ mod apt;
 mod args;
 mod bench;
 mod bits;
-mod build;
 mod command;
+mod compile_time;
 mod cuda;
+mod dist;
 mod examples;
 mod features;
 mod interop;
@@ -121,15 +122,16 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "dist",
-        options: "",
-        about: "Stripped release build of flowrl-cli in target/dist, with its size",
-        run: build::dist,
+        options: "[--try]",
+        about: "Two archives of flowrl-cli in target/dist, a static one for CPUs and one that loads CUDA; --try runs both where nothing \
+                else is, and measures one beside the other",
+        run: dist::run,
     },
     Chore {
         name: "compile-time",
         options: "",
         about: "Release build of flowrl-cli from nothing, and the crates that take longest",
-        run: build::compile_time,
+        run: compile_time::run,
     },
     Chore {
         name: "web",

@@ -23,6 +23,10 @@ pub(crate) const NVRTC: Environment = Environment {
     packages: &["nvidia-cuda-nvrtc-cu12==12.9.86", "nvidia-cuda-nvcc-cu12==12.9.86"],
 };
 
+/// 0.1 GB: a linker for any version of glibc, and what hands it to cargo.
+pub(crate) const ZIG: Environment =
+    Environment { folder: "target/venv-zig", packages: &["ziglang==0.15.2", "cargo-zigbuild==0.22.3"] };
+
 const SCRIPT_FOLDERS: [&str; 4] = ["benches/peers", "benches/peers/gfnx", "benches/peers/gpu", "xtask/interop"];
 
 /// The system's Python, if there is one.

@@ -27,5 +27,5 @@ pub fn run(json: bool) -> Result<ExitCode> {
 /// Always: this build has no part for GPUs.
 #[cfg(not(feature = "cuda"))]
 pub fn run(_json: bool) -> Result<ExitCode> {
-    anyhow::bail!("this flowrl-cli was built without the feature `cuda`, so that no GPU can train")
+    anyhow::bail!("no GPU can train: {}", crate::device::WITHOUT_CUDA)
 }

@@ -46,13 +46,13 @@ pub(crate) fn check() -> Result<Option<String>, String> {
 }
 
 /// The stand-in where the loader finds it, and nothing of an earlier run.
-struct StandIn {
+pub(crate) struct StandIn {
     folder: PathBuf,
     report: PathBuf,
 }
 
 impl StandIn {
-    fn build() -> Result<Self, String> {
+    pub(crate) fn build() -> Result<Self, String> {
         // All that the tests need: other targets or fewer crates have other features, and compile everything once more.
         compile(cargo(&[&["build", "--lib", "--bins", "--tests"], &WORKSPACE[..]].concat()))?;
         let root = std::path::absolute(FOLDER).map_err(|error| format!("no path of {FOLDER}: {error}"))?;
@@ -72,7 +72,7 @@ impl StandIn {
     }
 
     /// Lets a command find the stand-in, and NVRTC in its virtual environment as a user's.
-    fn with(&self, mut command: Command) -> Result<Command, String> {
+    pub(crate) fn with(&self, mut command: Command) -> Result<Command, String> {
         let before = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
         let paths = std::iter::once(self.folder.clone()).chain(std::env::split_paths(&before));
         let paths = std::env::join_paths(paths).map_err(|error| format!("LD_LIBRARY_PATH: {error}"))?;
@@ -81,6 +81,21 @@ impl StandIn {
         command.env_remove("CUDA_HOME").env_remove("CUDA_PATH");
         command.env("FLOWRL_STAND_IN_REPORT", &self.report);
         Ok(command)
+    }
+
+    /// Its files, by all their names, and NVRTC's.
+    pub(crate) fn libraries(&self) -> Result<Vec<PathBuf>, String> {
+        let python = NVRTC.interpreter(None)?;
+        let code = "import nvidia.cuda_nvrtc as wheel; print(list(wheel.__path__)[0])";
+        let wheel = output(program(&python, &["-c", code])).ok_or("the wheel nvidia-cuda-nvrtc-cu12 cannot be imported")?;
+        let mut paths = Vec::new();
+        for folder in [self.folder.clone(), Path::new(&wheel).join("lib")] {
+            let entries =
+                std::fs::read_dir(&folder).map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
+            let is_library = |path: &PathBuf| path.to_string_lossy().contains(".so");
+            paths.extend(entries.flatten().map(|entry| entry.path()).filter(is_library));
+        }
+        Ok(paths)
     }
 
     /// What `doctor` prints if it takes the pretended GPU, which these variables change.

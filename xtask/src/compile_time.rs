@@ -1,36 +1,23 @@
-//! `cargo xtask dist` and `cargo xtask compile-time`.
+//! `cargo xtask compile-time`.
 
-use crate::command::{cargo, run};
+use crate::command::{cargo, run as run_command};
 use crate::{Args, Outcome};
 use std::path::Path;
 use std::time::Instant;
 
-const BINARY: &str = if cfg!(windows) { "flowrl-cli.exe" } else { "flowrl-cli" };
 const SLOWEST: usize = 15;
 
-/// A release build without symbols, copied to `target/dist`.
-pub(crate) fn dist(args: Args) -> Outcome {
-    args.finish()?;
-    run(cargo(&["build", "--release", "-p", "flowrl-cli", "--config", "profile.release.strip='symbols'"]))?;
-    let (from, to) = (Path::new("target/release").join(BINARY), Path::new("target/dist").join(BINARY));
-    let size = std::fs::create_dir_all("target/dist")
-        .and_then(|()| std::fs::copy(&from, &to))
-        .map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))?;
-    println!("{}: {:.2} MiB ({size} bytes)", to.display(), size as f64 / (1 << 20) as f64);
-    Ok(())
-}
-
 /// A release build in an empty folder: its wall time, and the units that took longest.
-pub(crate) fn compile_time(args: Args) -> Outcome {
+pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
     let folder = "target/compile-time";
     if Path::new(folder).exists() {
         std::fs::remove_dir_all(folder).map_err(|error| format!("cannot empty {folder}: {error}"))?;
     }
     // Downloads are no part of compiling.
-    run(cargo(&["fetch"]))?;
+    run_command(cargo(&["fetch"]))?;
     let start = Instant::now();
-    run(cargo(&["build", "--release", "-p", "flowrl-cli", "--timings", "--target-dir", folder]))?;
+    run_command(cargo(&["build", "--release", "-p", "flowrl-cli", "--timings", "--target-dir", folder]))?;
     let wall = start.elapsed().as_secs_f64();
 
     let report = format!("{folder}/cargo-timings/cargo-timing.html");
