@@ -9,9 +9,10 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use flowrl_core::backend::Sampler;
 use flowrl_core::objective::{Aggregate, BaselineKind, Kind, LogZ, Objective, ObjectiveSpec, Preset};
 use flowrl_core::optim::{AdamW, Schedule};
@@ -53,6 +54,15 @@ pub struct Config {
     pub run: RunSection,
 }
 
+/// The setting that stands at a place of a text, such as `train.steps = "many"`.
+fn at(text: &str, span: Option<Range<usize>>) -> String {
+    let start = span.map_or(0, |span| span.start.min(text.len()));
+    let (line_start, line_end) = (text[..start].rfind('\n').map_or(0, |end| end + 1), text[start..].find('\n'));
+    let line = &text[line_start..line_end.map_or(text.len(), |end| start + end)];
+    let section = text[..line_start].lines().rev().find_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
+    section.map_or_else(|| line.to_owned(), |section| format!("{section}.{line}"))
+}
+
 impl Config {
     /// Reads a file (or nothing), then applies `key=value` settings in order, all on top of the defaults of the task that they
     /// name.
@@ -75,7 +85,9 @@ impl Config {
         keys::check(&given, kind)?;
         let mut table = Table::try_from(Self::of(kind))?;
         merge(&mut table, given);
-        table.try_into().context("in the settings")
+        // As text again: a second kind of deserializer would be compiled for every section.
+        let text = table.to_string();
+        toml::from_str(&text).map_err(|error| anyhow!("{}: {}", at(&text, error.span()), error.message()))
     }
 
     /// The objective's options as they were given, with the defaults that depend on the task.

@@ -1,5 +1,6 @@
 //! The step `wasm` of `cargo xtask test`: the same bits in WebAssembly as on this machine.
 
+use crate::WORKSPACE;
 use crate::command::{cargo, compile, output, program};
 use crate::features::install_target;
 
@@ -14,7 +15,8 @@ pub(crate) fn same_in_wasm() -> Result<Option<usize>, String> {
     }
     install_target(TARGET)?;
     compile(cargo(&["build", "-p", "flowrl-bits", "--lib", "--target", TARGET]))?;
-    compile(cargo(&["build", "-p", "flowrl-bits", "--bin", "flowrl-bits", "--features", "std"]))?;
+    // In the workspace the core has its fast building blocks, which WebAssembly lacks.
+    compile(cargo(&[&["build", "--bin", "flowrl-bits"], &WORKSPACE[..]].concat()))?;
     let native = print(program("target/debug/flowrl-bits", &[]))?;
     let wasm = print(program("node", &[SCRIPT, MODULE]))?;
     same("this machine", &native, "WebAssembly", &wasm).map(Some)

@@ -49,6 +49,16 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn a_value_of_the_wrong_type_is_shown_with_its_key() {
+    let said = |setting: &str| format!("{:#}", Config::load(None, &[setting.to_owned()]).unwrap_err());
+    assert_eq!(said("train.steps=many"), "train.steps = \"many\": invalid type: string \"many\", expected u64");
+    assert_eq!(
+        said("sampling.temperature=true"),
+        "sampling.temperature = true: invalid type: boolean `true`, expected f64"
+    );
+}
+
+#[test]
 fn the_table_of_keys_is_complete() {
     for &kind in TaskKind::ALL {
         let config = Config { objective: ObjectiveSpec::from(&Objective::default()), ..Config::of(kind) };

@@ -87,7 +87,8 @@ impl StandIn {
     pub(crate) fn libraries(&self) -> Result<Vec<PathBuf>, String> {
         let python = NVRTC.interpreter(None)?;
         let code = "import nvidia.cuda_nvrtc as wheel; print(list(wheel.__path__)[0])";
-        let wheel = output(program(&python, &["-c", code])).ok_or("the wheel nvidia-cuda-nvrtc-cu12 cannot be imported")?;
+        let wheel =
+            output(program(&python, &["-c", code])).ok_or("the wheel nvidia-cuda-nvrtc-cu12 cannot be imported")?;
         let mut paths = Vec::new();
         for folder in [self.folder.clone(), Path::new(&wheel).join("lib")] {
             let entries =

@@ -12,7 +12,8 @@ musl in it as well: copyright (c) 2005-2020 Rich Felker and others, MIT, text be
 
 /// One text: each crate with its licence, then each distinct text once, with the crates it is of.
 pub(super) fn of(target: &str, features: &[&str]) -> Result<String, String> {
-    let words = ["tree", "-p", "flowrl-cli", "-e", "normal", "--prefix", "none", "--format", "{p}\t{l}", "--target", target];
+    let words =
+        ["tree", "-p", "flowrl-cli", "-e", "normal", "--prefix", "none", "--format", "{p}\t{l}", "--target", target];
     let tree = output(cargo(&[&words, features].concat())).ok_or("`cargo tree` failed; run it by hand to see why")?;
     let crates = crates(&tree);
     let sources = sources()?;
@@ -22,7 +23,8 @@ pub(super) fn of(target: &str, features: &[&str]) -> Result<String, String> {
         let found = sources.iter().map(|folder| folder.join(name)).find(|folder| folder.is_dir());
         let found = found.ok_or_else(|| format!("the sources of {name} are not in {sources:?}"))?;
         let files = files(&found)?;
-        index += &format!("{name}: {licence}{}\n", if files.is_empty() { " (the package has no text of it)" } else { "" });
+        index +=
+            &format!("{name}: {licence}{}\n", if files.is_empty() { " (the package has no text of it)" } else { "" });
         for file in files {
             let text = std::fs::read(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
             texts.entry(normal(&String::from_utf8_lossy(&text))).or_default().push(name.clone());

@@ -16,7 +16,8 @@ pub(super) fn run(archives: &[String; 2]) -> Outcome {
     if output(program("id", &["-u"])).as_deref() != Some("0") {
         return Err("--try changes the root of the file system, which only root may".to_owned());
     }
-    let [fixed, dynamic] = [Root::new("musl", &archives[0], &STATIC.name())?, Root::new("gnu", &archives[1], &DYNAMIC.name())?];
+    let [fixed, dynamic] =
+        [Root::new("musl", &archives[0], &STATIC.name())?, Root::new("gnu", &archives[1], &DYNAMIC.name())?];
     println!("\n=== the static program, with nothing beside it");
     run_command(fixed.program(&TRAIN))?;
     for words in [&["doctor"][..], &["train", "--device", "cuda"], &["train", "--device", "emulated"]] {
@@ -87,14 +88,18 @@ impl Root {
     fn with_stand_in(&self) -> Outcome {
         let stand_in = StandIn::build()?;
         let cache = std::path::absolute(Path::new(FOLDER).join("try/cache")).map_err(|error| error.to_string())?;
-        let words = ["train", "--device", "cuda", "--precision", "f32", "--steps", "1", "--set", "train.prompts=2", "--set"];
-        let words = [&words[..], &["train.samples=2", "--set", "eval.prompts=2", "--set", "eval.samples=2", "--out"]].concat();
+        let words =
+            ["train", "--device", "cuda", "--precision", "f32", "--steps", "1", "--set", "train.prompts=2", "--set"];
+        let words =
+            [&words[..], &["train.samples=2", "--set", "eval.prompts=2", "--set", "eval.samples=2", "--out"]].concat();
         let outside = Path::new(FOLDER).join("try/run");
         let _ = std::fs::remove_dir_all(&outside);
         let mut command = stand_in.with(program(&self.path.join("flowrl-cli").to_string_lossy(), &words))?;
         command.arg(outside).env("FLOWRL_CACHE_DIR", &cache);
         run_command(command)?;
-        for file in list(&cache.join("emulator"))?.iter().chain(&list(&cache.join("ptx"))?).filter(|path| path.is_file()) {
+        for file in
+            list(&cache.join("emulator"))?.iter().chain(&list(&cache.join("ptx"))?).filter(|path| path.is_file())
+        {
             self.take(file, file)?;
             if file.extension().is_some_and(|extension| extension == "so") {
                 self.take_libraries_of(file)?;
