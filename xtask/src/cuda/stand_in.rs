@@ -63,7 +63,7 @@ impl StandIn {
                 std::fs::remove_file(path?.path())?;
             }
             std::fs::copy(LIBRARY, folder.join(NAMES[0]))?;
-            NAMES[1..].iter().try_for_each(|name| link(NAMES[0], &folder.join(name)))
+            NAMES[1..].iter().try_for_each(|name| link(Path::new(NAMES[0]), &folder.join(name)))
         };
         put().map_err(|error| format!("cannot put {LIBRARY} in {}: {error}", folder.display()))?;
         let report = root.join("counts.txt");
@@ -165,12 +165,12 @@ fn test(targets: &[&str], words: &[&str]) -> Command {
 }
 
 #[cfg(unix)]
-fn link(file: &str, name: &Path) -> std::io::Result<()> {
+pub(crate) fn link(file: &Path, name: &Path) -> std::io::Result<()> {
     std::os::unix::fs::symlink(file, name)
 }
 
 #[cfg(not(unix))]
-fn link(_: &str, _: &Path) -> std::io::Result<()> {
+pub(crate) fn link(_: &Path, _: &Path) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 

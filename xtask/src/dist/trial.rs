@@ -83,6 +83,12 @@ impl Root {
         copy(file, &self.path.join(to.strip_prefix("/").unwrap_or(to)))
     }
 
+    /// Makes a symbolic link at a path of the new root.
+    fn link(&self, target: &Path, path: &Path) -> Outcome {
+        let path = self.path.join(path.strip_prefix("/").unwrap_or(path));
+        crate::cuda::stand_in::link(target, &path).map_err(|error| format!("cannot make {}: {error}", path.display()))
+    }
+
     /// Training on a pretended GPU: the stand-in in place of the driver and of cuBLASLt, NVIDIA's NVRTC, and no compiler, so that kernels
     /// for the emulator, which the stand-in runs, come along compiled.
     fn with_stand_in(&self) -> Outcome {
@@ -107,8 +113,12 @@ impl Root {
         }
         let libraries = Path::new("/usr/lib/x86_64-linux-gnu");
         for file in stand_in.libraries()? {
-            self.take(&file, &libraries.join(file.file_name().unwrap_or_default()))?;
-            self.take_libraries_of(&file)?;
+            let to = libraries.join(file.file_name().unwrap_or_default());
+            // A link stays one: two copies of the stand-in would be two libraries.
+            match std::fs::read_link(&file) {
+                Ok(target) => self.link(&target, &to)?,
+                Err(_) => self.take(&file, &to).and_then(|()| self.take_libraries_of(&file))?,
+            }
         }
         let inside = |words: &[&str]| {
             let mut command = self.program(words);
