@@ -12,6 +12,8 @@ const page = (faces: Faces): Project => ({
   testDir: "tests/e2e",
   use: {
     ...devices["Desktop Chrome"],
+    // What moves by itself takes the processor from what a test is about. One about that asks for it.
+    contextOptions: { reducedMotion: "reduce" },
     launchOptions: {
       ...(chromium && { executablePath: chromium }),
       args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],

@@ -1,8 +1,6 @@
 import { violations } from "../support/axe.ts";
 import { expect, test } from "../support/page.ts";
 
-test.use({ contextOptions: { reducedMotion: "reduce" } });
-
 test("every card shows what comes of its setup", async ({ page }) => {
   await page.goto("./");
   await page.locator("#fails").scrollIntoViewIfNeeded();
@@ -72,7 +70,6 @@ for (const colorScheme of ["light", "dark"] as const) {
     const page = await browser.newPage({
       colorScheme,
       viewport: { width: 320, height: 700 },
-      reducedMotion: "reduce",
     });
     await page.goto(`${origin}/`);
     await page.locator("#fails").scrollIntoViewIfNeeded();

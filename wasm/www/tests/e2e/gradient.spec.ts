@@ -6,7 +6,6 @@ const chapter = (page: Page) => page.locator("#gradient");
 const reading = (page: Page, title: string) => chapter(page).getByRole("article").filter({ hasText: title }).locator("p.number");
 
 async function open(page: Page): Promise<void> {
-  await page.emulateMedia({ reducedMotion: "reduce" });
   await page.goto("/");
   await chapter(page).scrollIntoViewIfNeeded();
   await expect(reading(page, "∇KL, exact")).toContainText("largest entry 0.19");

@@ -12,7 +12,6 @@ const picture = async (canvas: Locator) => {
 test("the map fills itself, is the same every time, and loads a run into the race", async ({ page }) => {
   test.slow();
   await open(page);
-  await page.evaluate(() => window.flowrl.engine.pause());
   const section = page.locator("#map");
   await section.scrollIntoViewIfNeeded();
   await section.getByLabel("Steps of each run").selectOption("200");
@@ -41,7 +40,6 @@ test("the map fills itself, is the same every time, and loads a run into the rac
 test("the map is made anew for other settings or another landscape, and rests out of view", async ({ page }) => {
   await page.setViewportSize({ width: 1280, height: 1600 });
   await open(page);
-  await page.evaluate(() => window.flowrl.engine.pause());
   const section = page.locator("#map");
   const made = async () => Number(/^(\d+) of/.exec((await section.locator("#map-count").textContent()) ?? "")?.[1]);
   await section.evaluate((element) => element.scrollIntoView({ behavior: "instant" }));
@@ -63,7 +61,6 @@ test("the map is made anew for other settings or another landscape, and rests ou
 
 test("methods come and go, one at least and six at most; a click on a cell loads it", async ({ page }) => {
   await open(page, "#v=1&p=plateau");
-  await page.evaluate(() => window.flowrl.engine.pause());
   const section = page.locator("#map");
   await section.evaluate((element) => element.scrollIntoView({ behavior: "instant" }));
   const boxes = section.getByRole("checkbox");
@@ -87,7 +84,6 @@ for (const width of [1280, 320]) {
   test(`axe finds nothing in the map, ${width} px`, { tag: width === 320 ? "@narrow" : [] }, async ({ page }) => {
     await page.setViewportSize({ width, height: 2600 });
     await open(page);
-    await page.evaluate(() => window.flowrl.engine.pause());
     await page.locator("#map").evaluate((element) => element.scrollIntoView({ behavior: "instant" }));
     await expect(page.locator("#map")).toContainText(/[1-9]\d* of 210 runs/, { timeout: 30_000 });
     expect(await violations(page, "#map")).toEqual([]);

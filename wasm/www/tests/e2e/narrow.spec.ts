@@ -48,7 +48,7 @@ const states: readonly (readonly [string, (page: Page) => Promise<unknown>])[] =
   }],
 ];
 
-test.use({ viewport: { width: 320, height: 800 }, contextOptions: { reducedMotion: "reduce" } });
+test.use({ viewport: { width: 320, height: 800 } });
 
 test("nothing widens the page, in faces twice as wide too", { tag: "@narrow" }, async ({ page }) => {
   await open(page);

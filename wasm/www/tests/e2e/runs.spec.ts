@@ -2,8 +2,6 @@ import type { Page } from "@playwright/test";
 import { violations } from "../support/axe.ts";
 import { expect, test } from "../support/page.ts";
 
-test.use({ contextOptions: { reducedMotion: "reduce" } });
-
 const metrics = (scale: number, steps = 50) =>
   Array.from({ length: steps }, (_, i) =>
     JSON.stringify({ step: 10 * i, kl: scale / (i + 1), loss: i % 5 === 0 ? scale : null }),
@@ -124,7 +122,6 @@ test("at 320 px nothing is cut off, dark", { tag: "@narrow" }, async ({ browser,
   const page = await browser.newPage({
     colorScheme: "dark",
     viewport: { width: 320, height: 700 },
-    reducedMotion: "reduce",
   });
   await page.goto(`${origin}/`);
   await page.locator("#runs").scrollIntoViewIfNeeded();

@@ -9,8 +9,7 @@ const number = (text: string | null) => Number((text ?? "").replace(/[^\d.]/g, "
 const cell = async (page: Page, table: string, row: string, column: number) =>
   number(await chapter(page).locator(table).getByRole("row", { name: new RegExp(`^${row}( [\\d.<]|$)`) }).getByRole("cell").nth(column).textContent());
 
-async function open(page: Page, reducedMotion: "reduce" | "no-preference" = "reduce"): Promise<void> {
-  await page.emulateMedia({ reducedMotion });
+async function open(page: Page): Promise<void> {
   await page.goto("/");
   await chapter(page).scrollIntoViewIfNeeded();
   await chapter(page).locator("#tree-figure").scrollIntoViewIfNeeded();
@@ -39,7 +38,8 @@ test("each policy reaches its own fixed point, and the two are apart", async ({ 
 });
 
 test("it learns by itself in view, and rests out of view", async ({ page }) => {
-  await open(page, "no-preference");
+  await page.emulateMedia({ reducedMotion: "no-preference" });
+  await open(page);
   const step = async () => number(await chapter(page).locator("#tree-step").textContent());
   await expect.poll(step).toBeGreaterThan(0);
   await page.evaluate(() => document.documentElement.style.setProperty("scroll-behavior", "auto"));

@@ -10,7 +10,6 @@ const step = (page: Page, name: string): Promise<void> => page.locator("#update"
 
 /** The chapter on a race that stands still after 200 steps. */
 async function open(page: Page): Promise<void> {
-  await page.emulateMedia({ reducedMotion: "reduce" });
   await openLab(page);
   await page.locator("#update").scrollIntoViewIfNeeded();
   await page.evaluate(() => window.flowrl.engine.step(200));
