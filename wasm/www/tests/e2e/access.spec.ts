@@ -1,5 +1,5 @@
 import { violations } from "../support/axe.ts";
-import { open } from "../support/lab.ts";
+import { CHAPTERS, open } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
 type Page = import("@playwright/test").Page;
@@ -66,7 +66,7 @@ test.describe("forced colours", () => {
       expect(await violations(page, changes), name).toEqual([]);
     }
     await page.keyboard.press("Escape");
-    for (const name of ["update", "gradient", "tree", "map", "fails", "runs", "glossary"]) {
+    for (const name of CHAPTERS) {
       await page.locator(`#${name}`).evaluate((chapter) => chapter.scrollIntoView({ behavior: "instant" }));
       await expect(page.locator(`#${name} .body`)).toBeVisible();
       expect(await violations(page, `#${name}`), name).toEqual([]);

@@ -1,9 +1,9 @@
 import { violations } from "../support/axe.ts";
+import { openChapter } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
 test("words are found", async ({ page }) => {
-  await page.goto("./");
-  await page.locator("#glossary").scrollIntoViewIfNeeded();
+  await openChapter(page, "glossary");
   const terms = page.locator(".terms dt:visible");
   await expect(terms).toHaveCount(26);
   await page.getByLabel("Find a word").fill("PARTITION");

@@ -1,8 +1,6 @@
 import type { Page } from "@playwright/test";
-import { open } from "../support/lab.ts";
+import { CHAPTERS, open } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
-
-const chapters = ["update", "gradient", "tree", "map", "fails", "runs", "glossary"];
 
 /** What the page shows one after the other; each is left in a way that the next can follow. */
 const states: readonly (readonly [string, (page: Page) => Promise<unknown>])[] = [
@@ -16,7 +14,7 @@ const states: readonly (readonly [string, (page: Page) => Promise<unknown>])[] =
     await page.getByRole("button", { name: "Go on from here" }).waitFor();
   }],
   ["all chapters", async (page) => {
-    for (const name of chapters) {
+    for (const name of CHAPTERS) {
       await page.locator(`#${name}`).evaluate((chapter) => chapter.scrollIntoView({ behavior: "instant" }));
       await expect(page.locator(`#${name} .body`)).toBeVisible();
     }

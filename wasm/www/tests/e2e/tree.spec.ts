@@ -1,5 +1,6 @@
 import type { Page } from "@playwright/test";
 import { violations } from "../support/axe.ts";
+import { openChapter } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
 const chapter = (page: Page) => page.locator("#tree");
@@ -10,8 +11,7 @@ const cell = async (page: Page, table: string, row: string, column: number) =>
   number(await chapter(page).locator(table).getByRole("row", { name: new RegExp(`^${row}( [\\d.<]|$)`) }).getByRole("cell").nth(column).textContent());
 
 async function open(page: Page): Promise<void> {
-  await page.goto("/");
-  await chapter(page).scrollIntoViewIfNeeded();
+  await openChapter(page, "tree");
   await chapter(page).locator("#tree-figure").scrollIntoViewIfNeeded();
   await expect(chapter(page).locator("#tree-step")).not.toBeEmpty();
 }
