@@ -12,6 +12,11 @@ const page = (faces: Faces): Project => ({
   testDir: "tests/e2e",
   use: {
     ...devices["Desktop Chrome"],
+    // What moves by itself takes the processor from what a test is about. One about that asks for it.
+    contextOptions: { reducedMotion: "reduce" },
+    // A page that has the module compiled opens in half the time. What a page of this kind can leave behind is reset:
+    // storage, clock, media, viewport.
+    reuseContext: true,
     launchOptions: {
       ...(chromium && { executablePath: chromium }),
       args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],

@@ -1,3 +1,4 @@
+import type { LaneKind } from "flowrl_wasm";
 import { type Box, LANE_DASHES, type Pen, type Theme, heatMap, lineChart, pngOf, readTheme, svgPen } from "./charts";
 import { download } from "./download";
 import { messageOf } from "./error";
@@ -5,7 +6,7 @@ import { LANES } from "./lanes";
 import type { PanelContext } from "./panels/panel";
 import type { Aim } from "./race/aim";
 import { drawLane } from "./race/lane";
-import { METRICS, PRESETS, SIDE, encode } from "./state";
+import { METRICS, PRESETS, encode } from "./state";
 import type { Store } from "./store";
 import { byId, fill } from "./ui/dom";
 import { distance, significant, whole } from "./ui/format";
@@ -33,7 +34,7 @@ export function drawPicture({ engine, settings, landscape }: PanelContext, aim: 
   };
   put(0, "Target", (box) => {
     const peaks = { cells: [...landscape.get().peaks] };
-    heatMap(pen, box, { side: SIDE, values: aim.probabilities, peaks }, theme);
+    heatMap(pen, box, { values: aim.probabilities, peaks }, theme);
   });
   lanes.forEach((lane, i) => {
     put(i + 1, LANES[lane.kind].name, (box) => {
@@ -96,7 +97,7 @@ export function mountExport(context: PanelContext, aim: Store<Aim>): () => void 
     async config() {
       const file = `flowrl-${lane.value}.toml`;
       const steps = Math.max(LEAST_STEPS, engine.status.get().step);
-      download(file, await engine.config(lane.selectedIndex, steps), "application/toml");
+      download(file, await engine.config(lane.value as LaneKind, steps), "application/toml");
       say(`Run it: flowrl-cli train --config ${file}`);
     },
   };

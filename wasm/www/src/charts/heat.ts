@@ -11,9 +11,7 @@ export interface Samples {
 
 /** What a heat map of a square of answers shows. */
 export interface HeatMap {
-  /** Cells in a row. */
-  readonly side: number;
-  /** One value a cell, row by row. */
+  /** One value a cell, row by row; how many there are says how large the square is. */
   readonly values: ArrayLike<number>;
   /** The value with the strongest colour; the largest value if left out. */
   readonly max?: number;
@@ -123,7 +121,8 @@ export function jitter(cell: number, number: number): [number, number] {
 /** Draws a square of answers into a box (in its middle, where the box is no square) and says where the
  * cells lie. */
 export function heatMap(pen: Pen, box: Box, data: HeatMap, theme: Theme): GridLayout {
-  const { side, values, difference = false, gamma = 0.5 } = data;
+  const { values, difference = false, gamma = 0.5 } = data;
+  const side = Math.floor(Math.sqrt(values.length));
   const layout = gridLayout(squareIn(box), side, side);
   const square = layout.box;
   const map = difference ? theme.difference : (data.map ?? theme.probability);

@@ -56,10 +56,10 @@ export interface Engine {
   /** Goes back to a step and forgets what came after it; gives the step it found. */
   fork(step: number): Promise<number>;
   /** The next update of a lane, or the one after `step` steps, taken apart; the race stays where it is. */
-  explain(lane: number, step?: number): Promise<Update>;
+  explain(lane: LaneKind, step?: number): Promise<Update>;
   csv(): Promise<string>;
   /** A configuration for the command line. */
-  config(lane: number, steps: number): Promise<string>;
+  config(lane: LaneKind, steps: number): Promise<string>;
   /** Makes the module trap, for tests. */
   crash(): void;
 }
@@ -109,6 +109,7 @@ export function createEngine(): Engine {
   let measures: readonly string[] = [];
   let record = recorder([], []);
   let asked = 0;
+  let number = 0;
 
   function launch(): Worker {
     const launched = spawn("race");
@@ -126,8 +127,7 @@ export function createEngine(): Engine {
 
   function begin(bytes: Uint8Array | null): void {
     if (!setup) return;
-    record = recorder(setup.lanes, measures);
-    send({ type: "start", setup, saved: bytes });
+    send({ type: "start", number: ++number, setup, saved: bytes });
     send({ type: "speed", speed });
     if (status.get().playing) send({ type: "play", playing: true });
   }
@@ -147,6 +147,8 @@ export function createEngine(): Engine {
   }
 
   function hear(message: Message): void {
+    // Of a race before this one, which had other lanes perhaps.
+    if ("number" in message && message.number !== number) return;
     switch (message.type) {
       case "started":
         measures = message.measures;

@@ -33,16 +33,16 @@ export interface Update {
 
 /** What the page asks for and gets an answer to, by name. */
 export interface Questions {
-  explain: { ask: { lane: number; step: number | undefined }; answer: Update };
+  explain: { ask: { lane: LaneKind; step: number | undefined }; answer: Update };
   csv: { ask: Record<never, never>; answer: string };
-  config: { ask: { lane: number; steps: number }; answer: string };
+  config: { ask: { lane: LaneKind; steps: number }; answer: string };
   fork: { ask: { step: number }; answer: number };
 }
 export type Question = keyof Questions;
 
-/** From the page to the worker. */
+/** From the page to the worker. A start ends the race before it. */
 export type Command =
-  | { readonly type: "start"; readonly setup: Setup; readonly saved: Uint8Array | null }
+  | { readonly type: "start"; readonly number: number; readonly setup: Setup; readonly saved: Uint8Array | null }
   | { readonly type: "play"; readonly playing: boolean }
   | { readonly type: "step"; readonly steps: number }
   | { readonly type: "speed"; readonly speed: number }
@@ -55,10 +55,15 @@ export type Command =
   | { readonly type: "crash" }
   | { readonly type: "ask"; readonly id: number; readonly question: Question; readonly ask: object };
 
+/** Which start of a race a message is about: that of one which has ended since may still be under way. */
+interface OfRace {
+  readonly number: number;
+}
+
 /** From the worker to the page. */
 export type Message =
-  | { readonly type: "started"; readonly measures: readonly string[] }
-  | {
+  | ({ readonly type: "started"; readonly measures: readonly string[] } & OfRace)
+  | ({
       readonly type: "frame";
       /** The step of what is shown. */
       readonly shown: number;
@@ -70,7 +75,7 @@ export type Message =
       readonly snapshots: Float64Array;
       /** Updates a second, lately. */
       readonly rate: number;
-    }
-  | { readonly type: "saved"; readonly step: number; readonly bytes: Uint8Array }
+    } & OfRace)
+  | ({ readonly type: "saved"; readonly step: number; readonly bytes: Uint8Array } & OfRace)
   | { readonly type: "answer"; readonly id: number; readonly answer?: unknown; readonly error?: string }
   | { readonly type: "failed"; readonly error: string; readonly trapped: boolean };

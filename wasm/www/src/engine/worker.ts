@@ -13,7 +13,8 @@ const FRAME = 1000 / 60;
 const SAVE = 1000;
 
 let race: Race | undefined;
-let side = 0;
+let number = 0;
+let setup: Setup;
 let playing = false;
 let speed = 300;
 let shown: number | null = null;
@@ -38,21 +39,20 @@ function guarded(work: () => void): void {
   }
 }
 
-function start(setup: Setup, bytes: Uint8Array | null): void {
+function start(bytes: Uint8Array | null): void {
   race?.free();
   race = undefined;
   const options = new RaceOptions();
   for (const key of ["beta", "seed", "samples", "learningRate", "logZLearningRate"] as const) options[key] = setup[key];
   for (const kind of setup.lanes) options.addLane(kind, 0, 0);
   const landscape = Landscape.of(setup.side, setup.rewards, setup.reference);
-  side = setup.side;
   race = Race.onLandscape(landscape, options);
   if (bytes) race.load(bytes);
   landscape.free();
   options.free();
   [shown, sent, owed, saved] = [null, 0, 0, 0];
   ticks = { at: performance.now(), steps: race.step, rate: 0 };
-  post({ type: "started", measures: measures() });
+  post({ type: "started", number, measures: measures() });
   sendFrame();
 }
 
@@ -69,7 +69,7 @@ function sendFrame(): void {
   const snapshot = shown === null ? race.step : (snapshots.findLast((step) => step <= (shown ?? 0)) ?? 0);
   const { step } = race;
   const rate = ticks.rate;
-  post({ type: "frame", shown: snapshot, step, frame, from, records, snapshots, rate }, [
+  post({ type: "frame", number, shown: snapshot, step, frame, from, records, snapshots, rate }, [
     frame.buffer,
     records.buffer,
     snapshots.buffer,
@@ -97,7 +97,7 @@ function tick(): void {
     if (race && now - saved > SAVE) {
       saved = now;
       const bytes = race.save();
-      post({ type: "saved", step: race.step, bytes }, [bytes.buffer]);
+      post({ type: "saved", number, step: race.step, bytes }, [bytes.buffer]);
     }
     timer = setTimeout(tick, Math.max(0, FRAME - (performance.now() - now)));
   });
@@ -106,7 +106,7 @@ function tick(): void {
 /** How each question is answered. */
 const answers: { readonly [Q in Question]: (race: Race, asked: Questions[Q]["ask"]) => Questions[Q]["answer"] } = {
   csv: (of) => of.csv(),
-  config: (of, { lane, steps }) => of.config(lane, steps),
+  config: (of, { lane, steps }) => of.config(setup.lanes.indexOf(lane), steps),
   fork(of, { step }) {
     shown = null;
     const found = of.fork(step);
@@ -115,7 +115,7 @@ const answers: { readonly [Q in Question]: (race: Race, asked: Questions[Q]["ask
     return found;
   },
   explain(of, asked) {
-    const explanation = of.explain(asked.lane, asked.step);
+    const explanation = of.explain(setup.lanes.indexOf(asked.lane), asked.step);
     const { step, objects, rewards, logProbs, refLogProbs, advantages, residuals, pushes } = explanation;
     const { loss, logZBefore, logZAfter, before, after } = explanation;
     explanation.free();
@@ -125,7 +125,10 @@ const answers: { readonly [Q in Question]: (race: Race, asked: Questions[Q]["ask
 
 /** What each command does. */
 const obey: { readonly [T in Command["type"]]: (command: Extract<Command, { type: T }>) => void } = {
-  start: ({ setup, saved: bytes }) => guarded(() => start(setup, bytes)),
+  start(command) {
+    ({ number, setup } = command);
+    guarded(() => start(command.saved));
+  },
   play(command) {
     playing = command.playing;
     last = performance.now();
@@ -151,7 +154,7 @@ const obey: { readonly [T in Command["type"]]: (command: Extract<Command, { type
   rate: ({ learningRate }) => guarded(() => race?.setLearningRate(learningRate)),
   landscape: ({ rewards, reference }) =>
     guarded(() => {
-      const landscape = Landscape.of(side, rewards, reference);
+      const landscape = Landscape.of(setup.side, rewards, reference);
       race?.setLandscape(landscape);
       landscape.free();
       if (!playing) sendFrame();

@@ -95,8 +95,8 @@ export const mount: Mount = (_, { engine, settings, landscape, announce }) => {
     const lanes = settings.get().lanes;
     kinds = kinds.map((kind, i) => (lanes.includes(kind) ? kind : pair(lanes)[i]!));
     try {
-      const first = await engine.explain(lanes.indexOf(kinds[0]!), step);
-      const second = await engine.explain(lanes.indexOf(kinds[1]!), first.step);
+      const first = await engine.explain(kinds[0]!, step);
+      const second = await engine.explain(kinds[1]!, first.step);
       if (mine !== asked) return;
       updates = [first, second];
       aim();

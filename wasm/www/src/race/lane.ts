@@ -1,9 +1,8 @@
 import type { LaneKind } from "flowrl_wasm";
-import { type Figure, createFigure, heatMap, sparkline } from "../charts";
+import { type Figure, type GridLayout, createFigure, heatMap, sparkline } from "../charts";
 import type { LaneFrame } from "../engine/client";
 import { LANES } from "../lanes";
 import type { PanelContext } from "../panels/panel";
-import { SIDE } from "../state";
 import type { Store } from "../store";
 import { button, h, laneMark } from "../ui/dom";
 import { distance } from "../ui/format";
@@ -40,13 +39,13 @@ export function drawLane(
   difference: boolean,
   theme: Parameters<typeof heatMap>[3],
   extra: { samples?: { cells: number[]; ages: number[] }; cursor?: number } = {},
-): ReturnType<typeof heatMap> {
+): GridLayout {
   const { probabilities: target, terrain } = aim;
   const cells = [...terrain.peaks];
   const covered = cells.map((peak) => (lane.probabilities[peak] ?? 0) >= 0.5 * (target[peak] ?? 0));
   const values = difference ? lane.probabilities.map((p, i) => p - (target[i] ?? 0)) : lane.probabilities;
   const shown = { contours: aim.contours, peaks: { cells, covered }, ...extra };
-  return heatMap(pen, box, { side: SIDE, values, difference, ...shown }, theme);
+  return heatMap(pen, box, { values, difference, ...shown }, theme);
 }
 
 /** A card with the policy of a lane. */
@@ -55,6 +54,7 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
   const { name } = LANES[kind];
   const about = text(`lane-${kind}`);
   let lane: LaneFrame | null = null;
+  let layout: GridLayout | null = null;
   const batches: number[][] = [];
   const index = () => engine.history.get().kinds.indexOf(kind);
 
@@ -65,7 +65,7 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
       if (!lane) return;
       const samples = { cells: batches.flat(), ages: batches.flatMap((batch, i) => batch.map(() => i / BATCHES)) };
       const box = { x: 0, y: 0, width: pen.width, height: pen.width };
-      drawLane(pen, box, lane, aim.get(), settings.get().view === "difference", theme, { samples, cursor: cell.get() });
+      layout = drawLane(pen, box, lane, aim.get(), settings.get().view === "difference", theme, { samples, cursor: cell.get() });
       const history = engine.history.get();
       const values = history.of(index(), "kl");
       const strip = { x: 0, y: pen.width + 8, width: pen.width, height: STRIP - 10 };
@@ -74,10 +74,7 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
       }
     },
     onPointer({ type, x, y, event }) {
-      const size = figure.canvas.clientWidth / SIDE;
-      const [column, row] = [Math.floor(x / size), Math.floor(y / size)];
-      const inside = type !== "leave" && event.pointerType !== "touch" && column >= 0 && column < SIDE && row >= 0 && row < SIDE;
-      cell.set(inside ? row * SIDE + column : -1);
+      cell.set(type === "leave" || event.pointerType === "touch" ? -1 : (layout?.cellAt(x, y) ?? -1));
     },
   });
 

@@ -24,7 +24,7 @@ export function mountPresets({ settings }: PanelContext, choose: (name: PresetNa
       if (!context) continue;
       const landscape = Landscape.preset(name, SIDE, settings.get().seed);
       const pen = canvasPen(context, { width: SIZE, height: SIZE, ratio: 2 });
-      heatMap(pen, { x: 0, y: 0, width: SIZE, height: SIZE }, { side: SIDE, values: landscape.rewards(), gamma: 1, max: 1, map: theme.reward }, theme);
+      heatMap(pen, { x: 0, y: 0, width: SIZE, height: SIZE }, { values: landscape.rewards(), gamma: 1, max: 1, map: theme.reward }, theme);
       landscape.free();
     }
   };

@@ -42,7 +42,7 @@ export function mountTarget(context: PanelContext, aim: Store<Aim>): void {
       const look = face === "target" ? {} : face === "rewards" ? { map: theme.reward, gamma: 1, max: 1 } : { gamma: 1 };
       const values = valuesOf(aimed);
       const cursor = drawing && at >= 0 ? at : cell.get();
-      layout = heatMap(pen, box, { side: SIDE, values, peaks, cursor, ...look }, theme);
+      layout = heatMap(pen, box, { values, peaks, cursor, ...look }, theme);
       const max = face === "rewards" ? 1 : values.reduce((most, v) => Math.max(most, v), 0);
       const unit = face === "rewards" ? "reward" : "probability";
       legendBar(pen, { x: 0, y: pen.width + 6, width: pen.width, height: 30 }, { max, label: unit, ...look }, theme);

@@ -1,11 +1,9 @@
 import { violations } from "../support/axe.ts";
+import { openChapter } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
-test.use({ contextOptions: { reducedMotion: "reduce" } });
-
 test("every card shows what comes of its setup", async ({ page }) => {
-  await page.goto("./");
-  await page.locator("#fails").scrollIntoViewIfNeeded();
+  await openChapter(page, "fails");
   const captions = page.locator("#fails .outcome figcaption");
   await expect(captions).toHaveCount(5);
   await expect(captions.filter({ hasText: "total variation" })).toHaveCount(5, { timeout: 30_000 });
@@ -31,7 +29,7 @@ test("a card loads its setup and goes to the race", async ({ page }) => {
 
 test("a small network keeps one mode on policy, and all with exploration", async ({ page }) => {
   test.setTimeout(180_000);
-  await page.goto("./");
+  await openChapter(page, "fails");
   const figure = page.locator("#collapse");
   await figure.scrollIntoViewIfNeeded();
   await figure.getByRole("button", { name: "Play" }).click();
@@ -45,7 +43,7 @@ test("a small network keeps one mode on policy, and all with exploration", async
 });
 
 test("the network pauses, when scrolled away too, and starts anew", async ({ page }) => {
-  await page.goto("./");
+  await openChapter(page, "fails");
   const figure = page.locator("#collapse");
   await figure.scrollIntoViewIfNeeded();
   const step = figure.locator(".at-step output");
@@ -68,17 +66,12 @@ test("the network pauses, when scrolled away too, and starts anew", async ({ pag
 });
 
 for (const colorScheme of ["light", "dark"] as const) {
-  test(`axe finds nothing at 320 px, ${colorScheme}`, { tag: colorScheme === "light" ? "@narrow" : [] }, async ({ browser, origin }) => {
-    const page = await browser.newPage({
-      colorScheme,
-      viewport: { width: 320, height: 700 },
-      reducedMotion: "reduce",
-    });
-    await page.goto(`${origin}/`);
-    await page.locator("#fails").scrollIntoViewIfNeeded();
+  test(`axe finds nothing at 320 px, ${colorScheme}`, { tag: colorScheme === "light" ? "@narrow" : [] }, async ({ page }) => {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width: 320, height: 700 });
+    await openChapter(page, "fails");
     await expect(page.locator("#collapse .ways")).toBeVisible();
     expect(await violations(page, "#fails")).toEqual([]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(320);
-    await page.close();
   });
 }

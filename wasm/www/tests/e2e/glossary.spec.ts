@@ -1,11 +1,9 @@
 import { violations } from "../support/axe.ts";
+import { openChapter } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
-test.use({ contextOptions: { reducedMotion: "reduce" } });
-
 test("words are found", async ({ page }) => {
-  await page.goto("./");
-  await page.locator("#glossary").scrollIntoViewIfNeeded();
+  await openChapter(page, "glossary");
   const terms = page.locator(".terms dt:visible");
   await expect(terms).toHaveCount(26);
   await page.getByLabel("Find a word").fill("PARTITION");
@@ -33,9 +31,7 @@ test("a chip loads its setup", async ({ page }) => {
 });
 
 test.describe("for teachers", () => {
-  test.use({
-    contextOptions: { reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"] },
-  });
+  test.use({ permissions: ["clipboard-read", "clipboard-write"] });
 
   test("a link hides what is not chosen", async ({ page }) => {
     await page.goto("./#v=1&b=2");

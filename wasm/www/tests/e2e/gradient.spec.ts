@@ -1,14 +1,13 @@
 import type { Page } from "@playwright/test";
 import { violations } from "../support/axe.ts";
+import { openChapter } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
 const chapter = (page: Page) => page.locator("#gradient");
 const reading = (page: Page, title: string) => chapter(page).getByRole("article").filter({ hasText: title }).locator("p.number");
 
 async function open(page: Page): Promise<void> {
-  await page.emulateMedia({ reducedMotion: "reduce" });
-  await page.goto("/");
-  await chapter(page).scrollIntoViewIfNeeded();
+  await openChapter(page, "gradient");
   await expect(reading(page, "∇KL, exact")).toContainText("largest entry 0.19");
 }
 

@@ -1,6 +1,6 @@
 import type { Locator } from "@playwright/test";
 import { violations } from "../support/axe.ts";
-import { open } from "../support/lab.ts";
+import { open, openChapter } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
 /** What a canvas shows, once it has been drawn. */
@@ -11,10 +11,8 @@ const picture = async (canvas: Locator) => {
 
 test("the map fills itself, is the same every time, and loads a run into the race", async ({ page }) => {
   test.slow();
-  await open(page);
-  await page.evaluate(() => window.flowrl.engine.pause());
+  await openChapter(page, "map");
   const section = page.locator("#map");
-  await section.scrollIntoViewIfNeeded();
   await section.getByLabel("Steps of each run").selectOption("200");
   await expect(section).toContainText("210 runs of 200 steps, made in your browser", { timeout: 100_000 });
   const verdict = await section.getByText(/^Within KL 0\.1 of the target/).textContent();
@@ -41,7 +39,6 @@ test("the map fills itself, is the same every time, and loads a run into the rac
 test("the map is made anew for other settings or another landscape, and rests out of view", async ({ page }) => {
   await page.setViewportSize({ width: 1280, height: 1600 });
   await open(page);
-  await page.evaluate(() => window.flowrl.engine.pause());
   const section = page.locator("#map");
   const made = async () => Number(/^(\d+) of/.exec((await section.locator("#map-count").textContent()) ?? "")?.[1]);
   await section.evaluate((element) => element.scrollIntoView({ behavior: "instant" }));
@@ -63,7 +60,6 @@ test("the map is made anew for other settings or another landscape, and rests ou
 
 test("methods come and go, one at least and six at most; a click on a cell loads it", async ({ page }) => {
   await open(page, "#v=1&p=plateau");
-  await page.evaluate(() => window.flowrl.engine.pause());
   const section = page.locator("#map");
   await section.evaluate((element) => element.scrollIntoView({ behavior: "instant" }));
   const boxes = section.getByRole("checkbox");
@@ -86,9 +82,7 @@ test("methods come and go, one at least and six at most; a click on a cell loads
 for (const width of [1280, 320]) {
   test(`axe finds nothing in the map, ${width} px`, { tag: width === 320 ? "@narrow" : [] }, async ({ page }) => {
     await page.setViewportSize({ width, height: 2600 });
-    await open(page);
-    await page.evaluate(() => window.flowrl.engine.pause());
-    await page.locator("#map").evaluate((element) => element.scrollIntoView({ behavior: "instant" }));
+    await openChapter(page, "map");
     await expect(page.locator("#map")).toContainText(/[1-9]\d* of 210 runs/, { timeout: 30_000 });
     expect(await violations(page, "#map")).toEqual([]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);

@@ -1,8 +1,6 @@
 import type { Page } from "@playwright/test";
-import { open } from "../support/lab.ts";
+import { CHAPTERS, open } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
-
-const chapters = ["update", "gradient", "tree", "map", "fails", "runs", "glossary"];
 
 /** What the page shows one after the other; each is left in a way that the next can follow. */
 const states: readonly (readonly [string, (page: Page) => Promise<unknown>])[] = [
@@ -16,7 +14,7 @@ const states: readonly (readonly [string, (page: Page) => Promise<unknown>])[] =
     await page.getByRole("button", { name: "Go on from here" }).waitFor();
   }],
   ["all chapters", async (page) => {
-    for (const name of chapters) {
+    for (const name of CHAPTERS) {
       await page.locator(`#${name}`).evaluate((chapter) => chapter.scrollIntoView({ behavior: "instant" }));
       await expect(page.locator(`#${name} .body`)).toBeVisible();
     }
@@ -48,7 +46,7 @@ const states: readonly (readonly [string, (page: Page) => Promise<unknown>])[] =
   }],
 ];
 
-test.use({ viewport: { width: 320, height: 800 }, contextOptions: { reducedMotion: "reduce" } });
+test.use({ viewport: { width: 320, height: 800 } });
 
 test("nothing widens the page, in faces twice as wide too", { tag: "@narrow" }, async ({ page }) => {
   await open(page);

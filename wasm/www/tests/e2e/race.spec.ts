@@ -1,17 +1,45 @@
 import { measure, open, runTo } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
-test("it runs without a click, and pauses under reduced motion", async ({ browser, origin, page }) => {
-  await open(page);
-  await page.waitForFunction(() => window.flowrl.engine.status.get().step > 20);
-  const calm = await browser.newPage({ reducedMotion: "reduce" });
-  await calm.goto(`${origin}/`);
-  await calm.waitForFunction(() => Boolean(window.flowrl?.engine.frame.get()));
-  await calm.waitForTimeout(500);
-  expect(await calm.evaluate(() => window.flowrl.engine.status.get().step)).toBe(0);
-  await calm.locator("#race").getByRole("button", { name: "Play", exact: true }).click();
-  await calm.waitForFunction(() => window.flowrl.engine.status.get().step > 5);
-  await calm.close();
+test.describe("the race as it opens", () => {
+  test.use({ contextOptions: { reducedMotion: "no-preference" } });
+
+  test("it runs without a click, and pauses under reduced motion", async ({ browser, origin, page }) => {
+    await open(page);
+    await page.waitForFunction(() => window.flowrl.engine.status.get().step > 20);
+    const calm = await browser.newPage({ reducedMotion: "reduce" });
+    await calm.goto(`${origin}/`);
+    await calm.waitForFunction(() => Boolean(window.flowrl?.engine.frame.get()));
+    await calm.waitForTimeout(500);
+    expect(await calm.evaluate(() => window.flowrl.engine.status.get().step)).toBe(0);
+    await calm.locator("#race").getByRole("button", { name: "Play", exact: true }).click();
+    await calm.waitForFunction(() => window.flowrl.engine.status.get().step > 5);
+    await calm.close();
+  });
+
+  test("a tab out of sight pauses", async ({ page }) => {
+    await open(page);
+    await page.evaluate(() => {
+      Object.defineProperty(document, "hidden", { value: true, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
+    expect(await page.evaluate(() => window.flowrl.engine.status.get().playing)).toBe(false);
+    await page.evaluate(() => {
+      Object.defineProperty(document, "hidden", { value: false, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
+    expect(await page.evaluate(() => window.flowrl.engine.status.get().playing)).toBe(true);
+  });
+
+  test("after a trap the race goes on from the last saved state, and says so", async ({ page }) => {
+    await open(page);
+    await page.waitForFunction(() => window.flowrl.engine.status.get().step > 500);
+    await page.evaluate(() => window.flowrl.engine.crash());
+    await expect(page.getByRole("alert")).toContainText(/started again from step [1-9]/);
+    const from = await page.evaluate(() => window.flowrl.engine.status.get().step);
+    await page.waitForFunction((step) => window.flowrl.engine.status.get().step > step + 50, from);
+    expect((await measure(page, "kl"))["flowrl"]).toBeLessThan(0.1);
+  });
 });
 
 test("after 600 steps of the default seed FlowRL has four peaks of four, and the maximisers one", async ({ page }) => {
@@ -40,7 +68,6 @@ test("the same seed gives the same table, another seed another", async ({ page }
 
 test("β moves the target within a frame, by keyboard and by mouse", async ({ page }) => {
   await open(page);
-  await page.evaluate(() => window.flowrl.engine.pause());
   const slider = page.locator("#beta");
   const target = () =>
     page.evaluate(
@@ -118,30 +145,6 @@ test("lanes can be shown alone, hidden, exchanged", async ({ page }) => {
   await more.click();
   await page.waitForFunction(() => window.flowrl.engine.frame.get()?.lanes.some((lane) => lane.kind === "vargrad"));
   await expect(page).toHaveURL(/lanes=/);
-});
-
-test("a tab out of sight pauses", async ({ page }) => {
-  await open(page);
-  await page.evaluate(() => {
-    Object.defineProperty(document, "hidden", { value: true, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-  });
-  expect(await page.evaluate(() => window.flowrl.engine.status.get().playing)).toBe(false);
-  await page.evaluate(() => {
-    Object.defineProperty(document, "hidden", { value: false, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-  });
-  expect(await page.evaluate(() => window.flowrl.engine.status.get().playing)).toBe(true);
-});
-
-test("after a trap the race goes on from the last saved state, and says so", async ({ page }) => {
-  await open(page);
-  await page.waitForFunction(() => window.flowrl.engine.status.get().step > 500);
-  await page.evaluate(() => window.flowrl.engine.crash());
-  await expect(page.getByRole("alert")).toContainText(/started again from step [1-9]/);
-  const from = await page.evaluate(() => window.flowrl.engine.status.get().step);
-  await page.waitForFunction((step) => window.flowrl.engine.status.get().step > step + 50, from);
-  expect((await measure(page, "kl"))["flowrl"]).toBeLessThan(0.1);
 });
 
 test("the link follows the settings, and the settings follow the link", async ({ page }) => {

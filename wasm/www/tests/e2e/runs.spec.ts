@@ -1,8 +1,7 @@
 import type { Page } from "@playwright/test";
 import { violations } from "../support/axe.ts";
+import { openChapter } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
-
-test.use({ contextOptions: { reducedMotion: "reduce" } });
 
 const metrics = (scale: number, steps = 50) =>
   Array.from({ length: steps }, (_, i) =>
@@ -16,8 +15,7 @@ const file = (name: string, text: string) => ({
 
 const input = (page: Page) => page.getByLabel("Choose one or several files");
 async function open(page: Page): Promise<void> {
-  await page.goto("./");
-  await page.locator("#runs").scrollIntoViewIfNeeded();
+  await openChapter(page, "runs");
   await expect(input(page)).toBeVisible();
 }
 
@@ -120,17 +118,12 @@ test("the race above is a run too, and the chart is saved", async ({ page }) => 
   }
 });
 
-test("at 320 px nothing is cut off, dark", { tag: "@narrow" }, async ({ browser, origin }) => {
-  const page = await browser.newPage({
-    colorScheme: "dark",
-    viewport: { width: 320, height: 700 },
-    reducedMotion: "reduce",
-  });
-  await page.goto(`${origin}/`);
-  await page.locator("#runs").scrollIntoViewIfNeeded();
+test("at 320 px nothing is cut off, dark", { tag: "@narrow" }, async ({ page }) => {
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.setViewportSize({ width: 320, height: 700 });
+  await open(page);
   await input(page).setInputFiles([file("a.jsonl", metrics(1)), file("b.jsonl", metrics(8))]);
   await expect(page.locator("#runs tbody tr")).toHaveCount(2);
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(320);
   expect(await violations(page, "#runs")).toEqual([]);
-  await page.close();
 });

@@ -2,8 +2,6 @@ import type { Page } from "@playwright/test";
 import { violations } from "../support/axe.ts";
 import { expect, test } from "../support/page.ts";
 
-test.use({ contextOptions: { reducedMotion: "reduce" } });
-
 interface Lab {
   engine: { step(steps: number): void; show(step: number | null): void; status: { get(): { step: number } } };
   settings: { patch(change: object): void };

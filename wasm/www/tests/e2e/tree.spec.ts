@@ -1,5 +1,6 @@
 import type { Page } from "@playwright/test";
 import { violations } from "../support/axe.ts";
+import { openChapter } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
 const chapter = (page: Page) => page.locator("#tree");
@@ -9,10 +10,8 @@ const number = (text: string | null) => Number((text ?? "").replace(/[^\d.]/g, "
 const cell = async (page: Page, table: string, row: string, column: number) =>
   number(await chapter(page).locator(table).getByRole("row", { name: new RegExp(`^${row}( [\\d.<]|$)`) }).getByRole("cell").nth(column).textContent());
 
-async function open(page: Page, reducedMotion: "reduce" | "no-preference" = "reduce"): Promise<void> {
-  await page.emulateMedia({ reducedMotion });
-  await page.goto("/");
-  await chapter(page).scrollIntoViewIfNeeded();
+async function open(page: Page): Promise<void> {
+  await openChapter(page, "tree");
   await chapter(page).locator("#tree-figure").scrollIntoViewIfNeeded();
   await expect(chapter(page).locator("#tree-step")).not.toBeEmpty();
 }
@@ -39,7 +38,8 @@ test("each policy reaches its own fixed point, and the two are apart", async ({ 
 });
 
 test("it learns by itself in view, and rests out of view", async ({ page }) => {
-  await open(page, "no-preference");
+  await page.emulateMedia({ reducedMotion: "no-preference" });
+  await open(page);
   const step = async () => number(await chapter(page).locator("#tree-step").textContent());
   await expect.poll(step).toBeGreaterThan(0);
   await page.evaluate(() => document.documentElement.style.setProperty("scroll-behavior", "auto"));

@@ -1,7 +1,7 @@
 import type { Locator, Page } from "@playwright/test";
 import { type Rgb, contrast } from "../../src/charts";
 import { violations } from "../support/axe.ts";
-import { open as openLab } from "../support/lab.ts";
+import { openChapter } from "../support/lab.ts";
 import { expect, test } from "../support/page.ts";
 
 const lane = (page: Page, name: string): Locator => page.getByRole("article", { name, exact: true });
@@ -10,9 +10,7 @@ const step = (page: Page, name: string): Promise<void> => page.locator("#update"
 
 /** The chapter on a race that stands still after 200 steps. */
 async function open(page: Page): Promise<void> {
-  await page.emulateMedia({ reducedMotion: "reduce" });
-  await openLab(page);
-  await page.locator("#update").scrollIntoViewIfNeeded();
+  await openChapter(page, "update");
   await page.evaluate(() => window.flowrl.engine.step(200));
   await expect(page.locator("#update output")).toHaveText("150 of 200");
 }

@@ -1,4 +1,4 @@
-import type { Page } from "@playwright/test";
+import { type Page, expect } from "@playwright/test";
 import type { Engine } from "../../src/engine/client.ts";
 import type { Settings } from "../../src/state.ts";
 import type { Store } from "../../src/store.ts";
@@ -14,6 +14,16 @@ declare global {
 export async function open(page: Page, hash = ""): Promise<void> {
   await page.goto(`/${hash}`);
   await page.waitForFunction(() => Boolean(window.flowrl?.engine.frame.get()));
+}
+
+/** The chapters of the page below the race. */
+export const CHAPTERS = ["update", "gradient", "tree", "map", "fails", "runs", "glossary"] as const;
+
+/** Opens the page at one of its chapters and hides the others, which would take the processor as they came into view. */
+export async function openChapter(page: Page, chapter: (typeof CHAPTERS)[number]): Promise<void> {
+  await open(page, `#v=1&hide=${CHAPTERS.filter((other) => other !== chapter).join(".")}`);
+  await page.locator(`#${chapter}`).evaluate((section) => section.scrollIntoView({ behavior: "instant" }));
+  await expect(page.locator(`#${chapter} .body`)).toBeVisible();
 }
 
 /** Stops the race, starts it anew, and takes exactly so many steps. */

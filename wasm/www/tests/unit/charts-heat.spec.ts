@@ -168,7 +168,6 @@ test("a full heat map is well-formed in every mode and says where its cells lie"
         pen,
         { x: 0, y: 0, width: 240, height: 200 },
         {
-          side,
           values,
           samples,
           peaks,
@@ -184,6 +183,17 @@ test("a full heat map is well-formed in every mode and says where its cells lie"
   }
 });
 
+test("a map has as many rows and columns as its values fill", () => {
+  const { pen } = spyPen(160, 160);
+  const written: number[][] = [];
+  const spy = { ...pen, cells: (_: unknown, columns: number, rgba: Uint8ClampedArray) => void written.push([columns, rgba.length]) };
+  for (const side of [1, 2, 16]) {
+    const layout = heatMap(spy, { x: 0, y: 0, width: 160, height: 160 }, { values: new Float64Array(side * side) }, THEMES[0]!);
+    expect([layout.columns, layout.rows]).toEqual([side, side]);
+    expect(written.at(-1)).toEqual([side, 4 * side * side]);
+  }
+});
+
 test("a dot for each sample that is on the grid and not yet gone, the older the fainter", () => {
   const { pen, svg } = spyPen(160, 160);
   const cells = [0, 5, 5, 5, 200, 256, -1];
@@ -192,7 +202,6 @@ test("a dot for each sample that is on the grid and not yet gone, the older the 
     pen,
     box,
     {
-      side: 16,
       values: new Float64Array(256),
       samples: { cells, ages: [0, 0, 0.5, 0.9, 1, 0, 0] },
     },

@@ -51,7 +51,7 @@ export function mountCollapse({ announce }: PanelContext): void {
           const p = made.probabilities;
           const covered = Array.from(peaks, (cell) => (p[cell] ?? 0) >= (goal[cell] ?? 0) / 2);
           const box = { x: 1, y: 1, width: pen.width - 2, height: pen.height - 2 };
-          heatMap(pen, box, { side: SIDE, values: p, peaks: { cells: peaks, covered } }, theme);
+          heatMap(pen, box, { values: p, peaks: { cells: peaks, covered } }, theme);
         },
       }),
       element: h("div", { class: "way" }),

@@ -40,7 +40,7 @@ export function mountOutcome(place: HTMLElement): void {
       heatMap(
         pen,
         { x: 1, y: 1, width: pen.width - 2, height: pen.height - 2 },
-        { side: SIDE, values: policy, contours: hills },
+        { values: policy, contours: hills },
         theme,
       ),
   });

@@ -2,7 +2,6 @@ import type { LaneKind } from "flowrl_wasm";
 import { type Figure, type Pen, type TextStyle, type Theme, colourAt, createFigure, heatMap, largest, legendBar, legendHeight, makeScale } from "../../charts";
 import type { Update } from "../../engine/protocol";
 import { LANES } from "../../lanes";
-import { SIDE } from "../../state";
 import { h } from "../../ui/dom";
 import { decimals } from "../../ui/format";
 import { METHODS, type Value, judged, plain } from "./methods";
@@ -148,7 +147,6 @@ function drawMap(pen: Pen, theme: Theme, { update, scene }: Shown) {
     pen,
     { x: left, y: 0, width: size, height: size },
     {
-      side: SIDE,
       values,
       max,
       difference: moved,
