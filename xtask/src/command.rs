@@ -1,12 +1,11 @@
 //! Running programs: shown before they run, an error when they fail.
 
 use crate::Outcome;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-static COMPILING: AtomicU64 = AtomicU64::new(0);
 
 /// `cargo` with these words; the one that runs this chore.
 pub(crate) fn cargo(words: &[&str]) -> Command {
@@ -24,25 +23,62 @@ pub(crate) fn program(program: &str, words: &[&str]) -> Command {
     command
 }
 
+/// Where the output of this thread's commands goes.
+enum Output {
+    Terminal,
+    Nowhere,
+    File(File),
+}
+
 thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
+    static OUTPUT: RefCell<Output> = const { RefCell::new(Output::Terminal) };
+    static COMPILING: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// Nothing that `work` runs on this thread prints anything.
 pub(crate) fn quietly(work: impl FnOnce()) {
-    QUIET.set(true);
+    OUTPUT.set(Output::Nowhere);
     work();
-    QUIET.set(false);
+    OUTPUT.set(Output::Terminal);
+}
+
+/// Does some work, and gives what it and its commands print, on this thread, in place of printing it.
+pub(crate) fn captured<R>(work: impl FnOnce() -> R) -> (R, String) {
+    let path =
+        std::env::temp_dir().join(format!("flowrl-xtask-{}-{:?}", std::process::id(), std::thread::current().id()));
+    // Without a file it prints, in among what others print.
+    if let Ok(file) = File::create(&path) {
+        OUTPUT.set(Output::File(file));
+    }
+    let result = work();
+    OUTPUT.set(Output::Terminal);
+    let said = std::fs::read(&path).unwrap_or_default();
+    let _ = std::fs::remove_file(&path);
+    (result, String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Prints a text and ends the line, where the output of this thread goes.
+pub(crate) fn tell(text: &str) {
+    OUTPUT.with_borrow_mut(|output| match output {
+        Output::Terminal => println!("{text}"),
+        Output::Nowhere => {}
+        Output::File(file) => _ = writeln!(file, "{text}"),
+    });
 }
 
 /// Prints the command and runs it without standard input; its output goes where ours goes.
 pub(crate) fn run(mut command: Command) -> Outcome {
     let shown = show(&command);
-    if QUIET.get() {
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-    } else {
-        println!("$ {shown}");
-    }
+    tell(&format!("$ {shown}"));
+    OUTPUT.with_borrow(|output| match output {
+        Output::Terminal => {}
+        Output::Nowhere => _ = command.stdout(Stdio::null()).stderr(Stdio::null()),
+        Output::File(file) => {
+            if let (Ok(out), Ok(errors)) = (file.try_clone(), file.try_clone()) {
+                command.stdout(out).stderr(errors);
+            }
+        }
+    });
     match command.stdin(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{shown}` ended with {status}")),
@@ -54,13 +90,13 @@ pub(crate) fn run(mut command: Command) -> Outcome {
 pub(crate) fn compile(command: Command) -> Outcome {
     let start = Instant::now();
     let outcome = run(command);
-    COMPILING.fetch_add(start.elapsed().as_millis() as u64, Ordering::Relaxed);
+    COMPILING.set(compiling() + start.elapsed());
     outcome
 }
 
-/// How long this process has compiled so far.
+/// How long this thread has compiled so far.
 pub(crate) fn compiling() -> Duration {
-    Duration::from_millis(COMPILING.load(Ordering::Relaxed))
+    COMPILING.get()
 }
 
 /// What the command prints, or None if it cannot be run or fails. Its errors are not shown.
@@ -96,6 +132,15 @@ mod tests {
         let mut command = program("/usr/bin/cargo", &["doc", ""]);
         command.env("RUSTDOCFLAGS", "-D warnings");
         assert_eq!(show(&command), "RUSTDOCFLAGS=\"-D warnings\" cargo doc \"\"");
+    }
+
+    #[test]
+    fn what_a_thread_prints_is_captured_in_order() {
+        let ((), said) = captured(|| {
+            tell("first");
+            run(program("sh", &["-c", "echo second; echo third >&2"])).unwrap();
+        });
+        assert_eq!(said, "first\n$ sh -c echo second; echo third >&2\nsecond\nthird\n");
     }
 
     #[test]

@@ -4,8 +4,9 @@ mod downloads;
 mod steps;
 mod unchanged;
 
-use crate::command::compiling;
+use crate::command::{captured, compiling};
 use crate::{Args, Outcome};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use steps::STEPS;
 
@@ -22,6 +23,15 @@ struct Step {
     run: fn() -> Result<Done, String>,
     /// The files and folders that decide how it ends: it is skipped where it has passed with them before. None if it always runs.
     inputs: Option<&'static [&'static str]>,
+    /// The earlier step with which it begins, to run beside it and those in between.
+    beside: Option<&'static str>,
+}
+
+/// How a step ended, and how long it took.
+struct Ended {
+    outcome: Result<Done, String>,
+    total: Duration,
+    compiling: Duration,
 }
 
 /// Runs the steps; stops at the first that fails unless told to keep going. Steps that are named run even if nothing has changed.
@@ -48,25 +58,35 @@ fn choose(only: &[String]) -> Result<Vec<&'static Step>, String> {
 }
 
 /// `sparing` skips what has passed before with the same inputs.
-fn run_steps(steps: &[&Step], keep_going: bool, sparing: bool) -> Outcome {
+fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcome {
+    let start = Instant::now();
     let mut summary = Vec::new();
     let (mut passed, mut failed, mut skipped) = (0, Vec::new(), 0);
-    let (mut all, mut all_compiling) = (Duration::ZERO, Duration::ZERO);
+    let mut begun: Vec<(&str, JoinHandle<(Ended, String)>)> = Vec::new();
     for (i, step) in steps.iter().enumerate() {
         println!("\n=== {}/{} {}: {}", i + 1, steps.len(), step.name, step.about);
-        let (start, compiled) = (Instant::now(), compiling());
-        let outcome = run_step(step, sparing);
-        let (total, compiling) = (start.elapsed(), compiling() - compiled);
-        let ended = match &outcome {
+        for &other in steps[i..].iter().filter(|other| other.beside == Some(step.name)) {
+            println!("(`{}` runs meanwhile)", other.name);
+            begun.push((other.name, thread::spawn(move || captured(|| run_step(other, sparing)))));
+        }
+        let ended = match begun.iter().position(|(name, _)| *name == step.name) {
+            None => run_step(step, sparing),
+            Some(at) => {
+                let (ended, said) = begun.swap_remove(at).1.join().map_err(|_| format!("`{}` panicked", step.name))?;
+                print!("{said}");
+                ended
+            }
+        };
+        let said = match &ended.outcome {
             Ok(Done::Passed) => "passed".to_owned(),
             Ok(Done::Skipped(why)) => format!("skipped: {why}"),
             Err(why) => format!("FAILED: {why}"),
         };
-        let line = row(step.name, total, compiling, &ended);
-        (all, all_compiling) = (all + total, all_compiling + compiling);
+        let (total, compiling) = (ended.total.as_secs_f64(), ended.compiling.as_secs_f64());
+        let line = format!("{:<10} {total:>7.1} {compiling:>7.1}  {said}", step.name);
         println!("--- {line}");
         summary.push(line);
-        match outcome {
+        match ended.outcome {
             Ok(Done::Passed) => passed += 1,
             Ok(Done::Skipped(_)) => skipped += 1,
             Err(_) => failed.push(step.name),
@@ -75,9 +95,14 @@ fn run_steps(steps: &[&Step], keep_going: bool, sparing: bool) -> Outcome {
             break;
         }
     }
+    // Killing them would leave their browsers and servers behind.
+    for (name, handle) in begun {
+        println!("waiting for `{name}`, which has begun");
+        let _ = handle.join();
+    }
     println!("\n=== summary: seconds of each step, and how many of them went into compiling");
     summary.iter().for_each(|line| println!("{line}"));
-    println!("{}", row("all", all, all_compiling, ""));
+    println!("{:<10} {:>7.1}", "all", start.elapsed().as_secs_f64());
     // The last line counts steps in words that any reader of test logs knows.
     println!("\nsteps: {passed} passed, {} failed, {skipped} skipped", failed.len());
     match (failed.is_empty(), summary.len() == steps.len()) {
@@ -89,7 +114,13 @@ fn run_steps(steps: &[&Step], keep_going: bool, sparing: bool) -> Outcome {
     }
 }
 
-fn run_step(step: &Step, sparing: bool) -> Result<Done, String> {
+fn run_step(step: &Step, sparing: bool) -> Ended {
+    let (start, compiled) = (Instant::now(), compiling());
+    let outcome = outcome(step, sparing);
+    Ended { outcome, total: start.elapsed(), compiling: compiling() - compiled }
+}
+
+fn outcome(step: &Step, sparing: bool) -> Result<Done, String> {
     let Some(inputs) = step.inputs else { return (step.run)() };
     let state = unchanged::State::of(step.name, inputs);
     if sparing && state.as_ref().is_some_and(unchanged::State::has_passed) {
@@ -105,19 +136,15 @@ fn run_step(step: &Step, sparing: bool) -> Result<Done, String> {
     Ok(done)
 }
 
-fn row(name: &str, total: Duration, compiling: Duration, ended: &str) -> String {
-    let line = format!("{name:<10} {:>7.1} {:>7.1}  {ended}", total.as_secs_f64(), compiling.as_secs_f64());
-    line.trim_end().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    const PASSES: Step = Step { name: "passes", about: "", run: || Ok(Done::Passed), inputs: None };
-    const SKIPS: Step = Step { name: "skips", about: "", run: || Ok(Done::Skipped("why".to_owned())), inputs: None };
-    const FAILS: Step = Step { name: "fails", about: "", run: || Err("why".to_owned()), inputs: None };
+    const PASSES: Step = Step { name: "passes", about: "", run: || Ok(Done::Passed), inputs: None, beside: None };
+    const SKIPS: Step =
+        Step { name: "skips", about: "", run: || Ok(Done::Skipped("why".to_owned())), inputs: None, beside: None };
+    const FAILS: Step = Step { name: "fails", about: "", run: || Err("why".to_owned()), inputs: None, beside: None };
 
     #[test]
     fn skipped_is_no_failure() {
@@ -135,6 +162,7 @@ mod tests {
                 Ok(Done::Passed)
             },
             inputs: None,
+            beside: None,
         };
         assert!(run_steps(&[&FAILS, &COUNTS], false, false).unwrap_err().contains("did not run"));
         assert_eq!(CALLS.load(Ordering::Relaxed), 0);
@@ -153,6 +181,7 @@ mod tests {
                 Ok(Done::Passed)
             },
             inputs: Some(&["src"]),
+            beside: None,
         };
         let state = unchanged::State::of(ONCE.name, &["src"]);
         if let Some(state) = &state {
@@ -167,6 +196,26 @@ mod tests {
         };
         state.forget();
         assert_eq!(CALLS.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_step_beside_others_is_counted_in_its_turn() {
+        const BESIDE: Step = Step {
+            name: "beside",
+            about: "",
+            run: || {
+                crate::command::tell("this is not printed among what `passes` prints");
+                Err("why".to_owned())
+            },
+            inputs: None,
+            beside: Some("passes"),
+        };
+        let why = run_steps(&[&PASSES, &SKIPS, &BESIDE], false, false).unwrap_err();
+        assert_eq!(why, "failed: beside");
+        // Without the step that it runs beside, it runs by itself; and it has ended when another has failed.
+        assert_eq!(run_steps(&[&BESIDE], false, false).unwrap_err(), "failed: beside");
+        let why = run_steps(&[&PASSES, &FAILS, &BESIDE], false, false).unwrap_err();
+        assert!(why.starts_with("failed: fails; "), "{why}");
     }
 
     #[test]

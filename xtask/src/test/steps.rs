@@ -1,17 +1,18 @@
 //! What each step does.
 
 use super::{Done, Step, downloads};
-use crate::command::{cargo, compile, output, program, run};
+use crate::command::{cargo, compile, output, program, run, tell};
 use crate::{Outcome, WORKSPACE, apt, bits, cuda, features, python, web};
 
 pub(super) const STEPS: &[Step] = &[
-    Step { name: "format", about: "rustfmt leaves every file as it is", run: format, inputs: None },
-    Step { name: "clippy", about: "no lint fires in any target of any crate", run: clippy, inputs: None },
+    Step { name: "format", about: "rustfmt leaves every file as it is", run: format, inputs: None, beside: None },
+    Step { name: "clippy", about: "no lint fires in any target of any crate", run: clippy, inputs: None, beside: None },
     Step {
         name: "test",
         about: "unit tests, integration tests, doctests, the GPU's benchmark in small",
         run: test,
         inputs: None,
+        beside: None,
     },
     Step {
         name: "kernels",
@@ -26,35 +27,53 @@ pub(super) const STEPS: &[Step] = &[
             "cuda/tests/kernels",
             "xtask/src",
         ]),
+        beside: None,
     },
     Step {
         name: "stand-in",
         about: "what is for GPUs alone, with a stand-in for NVIDIA's driver and cuBLASLt",
         run: stand_in,
         inputs: Some(&["Cargo.lock", "Cargo.toml", "cli", "core", "cuda", "lm", "tests", "xtask/src"]),
+        beside: None,
     },
-    Step { name: "doc", about: "the documentation builds without a warning", run: doc, inputs: None },
+    Step { name: "doc", about: "the documentation builds without a warning", run: doc, inputs: None, beside: None },
     Step {
         name: "features",
         about: "the core under every subset of its features, the program without a GPU's",
         run: combinations,
         inputs: None,
+        beside: None,
     },
-    Step { name: "targets", about: "the core for bare metal and WebAssembly", run: targets, inputs: None },
+    Step {
+        name: "targets",
+        about: "the core for bare metal and WebAssembly",
+        run: targets,
+        inputs: None,
+        beside: None,
+    },
     Step {
         name: "wasm",
         about: "the same bits in WebAssembly as on this machine",
         run: wasm,
         inputs: Some(&["Cargo.lock", "Cargo.toml", "core", "tests/bits", "xtask/src"]),
+        beside: None,
     },
     Step {
         name: "web",
         about: "the browser lab: module, page, npm package, in Node.js and in Chromium",
         run: web,
         inputs: Some(&["Cargo.lock", "Cargo.toml", "core", "wasm", "xtask"]),
+        // It leaves a good part of two processors idle, and so do they.
+        beside: Some("doc"),
     },
-    Step { name: "scripts", about: "the Python scripts compile", run: scripts, inputs: None },
-    Step { name: "deny", about: "licences, advisories and sources of the dependencies", run: deny, inputs: None },
+    Step { name: "scripts", about: "the Python scripts compile", run: scripts, inputs: None, beside: None },
+    Step {
+        name: "deny",
+        about: "licences, advisories and sources of the dependencies",
+        run: deny,
+        inputs: None,
+        beside: None,
+    },
 ];
 
 fn format() -> Result<Done, String> {
@@ -109,7 +128,7 @@ fn targets() -> Result<Done, String> {
 
 fn wasm() -> Result<Done, String> {
     match bits::same_in_wasm()? {
-        Some(lines) => println!("{lines} lines, the same bits"),
+        Some(lines) => tell(&format!("{lines} lines, the same bits")),
         None => return Ok(Done::Skipped("no node here".to_owned())),
     }
     Ok(Done::Passed)

@@ -2,6 +2,7 @@
 
 use super::module;
 use crate::Outcome;
+use crate::command::tell;
 use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "target/npm/flowrl-core";
@@ -26,7 +27,7 @@ pub(crate) fn assemble() -> Outcome {
         std::fs::read_to_string(&template).map_err(|error| format!("cannot read {}: {error}", template.display()))?;
     let to = folder.join("package.json");
     std::fs::write(&to, with_version(&text)?).map_err(|error| format!("cannot write {}: {error}", to.display()))?;
-    println!("the npm package is in {FOLDER}");
+    tell(&format!("the npm package is in {FOLDER}"));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! How much a visitor fetches: a table, and an error when a kind of file outgrows its budget.
 
 use crate::Outcome;
+use crate::command::tell;
 use std::fmt::Write;
 
 /// Kinds of file by extension, with the most that all files of the kind may weigh together, gzipped. Wished for were 60 kB of module: one that
@@ -21,7 +22,7 @@ pub(crate) fn judge(listing: &str) -> Outcome {
         .map(|line| parse(line).ok_or_else(|| format!("sizes.mjs printed `{line}`, wanted `BYTES GZIPPED PATH`")))
         .collect::<Result<Vec<_>, _>>()?;
     files.sort_by_key(|file| (std::cmp::Reverse(file.gzipped), file.path));
-    print!("{}", table(&files));
+    tell(table(&files).trim_end());
     exceeded(&files)
 }
 
