@@ -8,7 +8,7 @@ mod trial;
 use crate::command::{cargo, compile, output, program, run as run_command};
 use crate::features::install_target;
 use crate::python::ZIG;
-use crate::{Args, Outcome};
+use crate::{Args, Outcome, WORKSPACE};
 use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "target/dist";
@@ -131,9 +131,8 @@ fn man() -> Result<PathBuf, String> {
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
     }
-    let mut command = cargo(&["run", "--quiet", "-p", "flowrl-cli", "--example", "man", "--"]);
-    command.arg(&folder);
-    run_command(command)?;
+    compile(cargo(&[&["build", "--example", "man"], &WORKSPACE[..]].concat()))?;
+    run_command(program("target/debug/examples/man", &[&folder.to_string_lossy()]))?;
     Ok(folder)
 }
 
