@@ -127,8 +127,11 @@ pub enum Device {
 
 /// What a build without the feature `cuda` says where it is needed.
 #[cfg(not(feature = "cuda"))]
-pub(crate) const WITHOUT_CUDA: &str = "this build is for CPUs and cannot load libraries, neither CUDA's nor the emulator's; the archive \
-                                       flowrl-cli-VERSION-x86_64-unknown-linux-gnu can, and so can a build with the feature `cuda`, which is on by default";
+pub(crate) const WITHOUT_CUDA: &str = concat!(
+    "this build is for CPUs and cannot load libraries, neither CUDA's nor the emulator's; flowrl-cli-",
+    env!("CARGO_PKG_VERSION"),
+    "-x86_64-unknown-linux-gnu.tar.gz can, and so can a build with the feature `cuda`, which is on by default"
+);
 
 /// Opens a device.
 ///
