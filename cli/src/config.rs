@@ -54,15 +54,6 @@ pub struct Config {
     pub run: RunSection,
 }
 
-/// The setting that stands at a place of a text, such as `train.steps = "many"`.
-fn at(text: &str, span: Option<Range<usize>>) -> String {
-    let start = span.map_or(0, |span| span.start.min(text.len()));
-    let (line_start, line_end) = (text[..start].rfind('\n').map_or(0, |end| end + 1), text[start..].find('\n'));
-    let line = &text[line_start..line_end.map_or(text.len(), |end| start + end)];
-    let section = text[..line_start].lines().rev().find_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
-    section.map_or_else(|| line.to_owned(), |section| format!("{section}.{line}"))
-}
-
 impl Config {
     /// Reads a file (or nothing), then applies `key=value` settings in order, all on top of the defaults of the task that they
     /// name.
@@ -235,4 +226,13 @@ fn merge(table: &mut Table, given: Table) {
             (_, value) => _ = table.insert(name, value),
         }
     }
+}
+
+/// Returns the setting at a place of a TOML text with its section, such as `train.steps = "many"`.
+fn at(text: &str, span: Option<Range<usize>>) -> String {
+    let start = span.map_or(0, |span| span.start.min(text.len()));
+    let (line_start, line_end) = (text[..start].rfind('\n').map_or(0, |end| end + 1), text[start..].find('\n'));
+    let line = &text[line_start..line_end.map_or(text.len(), |end| start + end)];
+    let section = text[..line_start].lines().rev().find_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
+    section.map_or_else(|| line.to_owned(), |section| format!("{section}.{line}"))
 }

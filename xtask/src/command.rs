@@ -4,6 +4,7 @@ use crate::Outcome;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -44,9 +45,9 @@ pub(crate) fn quietly(work: impl FnOnce()) {
 
 /// Does some work, and gives what it and its commands print, on this thread, in place of printing it.
 pub(crate) fn captured<R>(work: impl FnOnce() -> R) -> (R, String) {
-    let path =
-        std::env::temp_dir().join(format!("flowrl-xtask-{}-{:?}", std::process::id(), std::thread::current().id()));
-    // Without a file it prints, in among what others print.
+    let name = format!("output-{}-{:?}.txt", std::process::id(), std::thread::current().id());
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")).join(name);
+    // If there can be no file, it prints among what others print.
     if let Ok(file) = File::create(&path) {
         OUTPUT.set(Output::File(file));
     }

@@ -11,9 +11,7 @@ const SLOWEST: usize = 15;
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
     let folder = "target/compile-time";
-    if Path::new(folder).exists() {
-        std::fs::remove_dir_all(folder).map_err(|error| format!("cannot empty {folder}: {error}"))?;
-    }
+    crate::files::remove(Path::new(folder))?;
     // Downloads are no part of compiling.
     run_command(cargo(&["fetch"]))?;
     let start = Instant::now();

@@ -10,6 +10,7 @@ mod cuda;
 mod dist;
 mod examples;
 mod features;
+mod files;
 mod interop;
 mod lab_bench;
 mod large;

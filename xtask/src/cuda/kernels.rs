@@ -77,9 +77,7 @@ fn ptxas(python: &str) -> Result<PathBuf, String> {
 /// thing at a time in a process, so each architecture has its own.
 fn compile_all() -> Outcome {
     // What is left of a kernel that no longer exists would be checked.
-    if Path::new(PTX).exists() {
-        std::fs::remove_dir_all(PTX).map_err(|error| format!("cannot empty {PTX}: {error}"))?;
-    }
+    crate::files::remove(Path::new(PTX))?;
     compile(cargo(&[&["build", "--example", "ptx"], &WORKSPACE[..]].concat()))?;
     let here = |folder: &str| std::path::absolute(folder).map_err(|error| format!("no path of {folder}: {error}"));
     let (python, cache) = (here("target/venv-nvrtc")?, here("target/kernels/cache")?);

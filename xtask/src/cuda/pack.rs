@@ -1,6 +1,7 @@
 //! `cargo xtask gpu`: what a machine with a GPU needs to test and measure flowrl-cuda, as one archive.
 
 use crate::command::{cargo, output, program, run as run_command};
+use crate::files::{copy, list, remove, write};
 use crate::{Args, Outcome, python};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,9 +18,7 @@ const LIGER: &str = "liger-kernel==0.8.5";
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
     let folder = Path::new(FOLDER);
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).map_err(|error| format!("cannot empty {FOLDER}: {error}"))?;
-    }
+    remove(folder)?;
     let strip = ["--release", "--config", "profile.release.strip='symbols'"];
     let build = |words: &[&str]| executables(&[words, &strip].concat());
     copy_all(&build(&["build", "-p", "flowrl-cli", "--bin", "flowrl-cli"])?, &folder.join("bin"))?;
@@ -106,28 +105,6 @@ fn copy_folder(from: &Path, to: &Path) -> Outcome {
         let to = to.join(path.file_name().unwrap_or_default());
         if path.is_dir() { copy_folder(path, &to) } else { copy(path, &to) }
     })
-}
-
-fn copy(from: &Path, to: &Path) -> Outcome {
-    let folder = to.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::copy(from, to).map(|_| ()))
-        .map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))
-}
-
-fn write(path: &Path, text: &str) -> Outcome {
-    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
-}
-
-/// What a folder holds, in order; nothing where there is no folder.
-fn list(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    Ok(paths)
 }
 
 /// The newest glibc whose symbols an executable names, as (2, minor).

@@ -1,10 +1,11 @@
 //! The licences of everything that is linked into a program.
 
 use crate::command::{cargo, output};
+use crate::files;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What no crate is.
+/// What is linked besides crates.
 const RUNTIME: &str = "\
 Rust's standard library, of the Rust project's contributors, is linked too: MIT OR Apache-2.0, texts below. The static program has
 musl in it as well: copyright (c) 2005-2020 Rich Felker and others, MIT, text below.
@@ -22,7 +23,7 @@ pub(super) fn of(target: &str, features: &[&str]) -> Result<String, String> {
     for (name, licence) in &crates {
         let found = sources.iter().map(|folder| folder.join(name)).find(|folder| folder.is_dir());
         let found = found.ok_or_else(|| format!("the sources of {name} are not in {sources:?}"))?;
-        let files = files(&found)?;
+        let files = licence_files(&found)?;
         index +=
             &format!("{name}: {licence}{}\n", if files.is_empty() { " (the package has no text of it)" } else { "" });
         for file in files {
@@ -58,16 +59,16 @@ fn sources() -> Result<Vec<PathBuf>, String> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
     let folder = home.ok_or("neither CARGO_HOME nor HOME is set")?.join("registry/src");
-    super::list(&folder)
+    files::list(&folder)
 }
 
 /// The files of a crate that hold its licence.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+fn licence_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let is_licence = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
         path.is_file() && ["LICEN", "COPYING", "NOTICE", "UNLICENSE"].iter().any(|start| name.starts_with(start))
     };
-    Ok(super::list(folder)?.into_iter().filter(is_licence).collect())
+    Ok(files::list(folder)?.into_iter().filter(is_licence).collect())
 }
 
 /// Without what differs between copies of one text: ends of lines, blanks at them, blank lines around.

@@ -7,6 +7,7 @@ mod trial;
 
 use crate::command::{cargo, compile, output, program, run as run_command};
 use crate::features::install_target;
+use crate::files::{copy, list, remove, write};
 use crate::python::ZIG;
 use crate::{Args, Outcome, WORKSPACE};
 use std::path::{Path, PathBuf};
@@ -88,9 +89,7 @@ impl Build {
     /// Puts the archive together; its file's name.
     fn pack(self, man: &Path) -> Result<String, String> {
         let folder = Path::new(FOLDER).join(self.name());
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
-        }
+        remove(&folder)?;
         copy(&self.program(), &folder.join("flowrl-cli"))?;
         for licence in ["LICENSE-APACHE", "LICENSE-MIT", "CHANGELOG.md"] {
             copy(Path::new(licence), &folder.join(licence))?;
@@ -128,9 +127,7 @@ impl Build {
 /// The manual pages, made by an example of the program's crate: the program itself does without their writer.
 fn man() -> Result<PathBuf, String> {
     let folder = Path::new(FOLDER).join("man");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
-    }
+    remove(&folder)?;
     compile(cargo(&[&["build", "--example", "man"], &WORKSPACE[..]].concat()))?;
     run_command(program("target/debug/examples/man", &[&folder.to_string_lossy()]))?;
     Ok(folder)
@@ -170,25 +167,6 @@ fn output_in(folder: &str, name: &str, words: &[&str]) -> Result<String, String>
     let mut command = program(name, words);
     command.current_dir(folder);
     output(command).ok_or_else(|| format!("`{name} {}` failed; is it installed?", words.join(" ")))
-}
-
-fn copy(from: &Path, to: &Path) -> Outcome {
-    std::fs::create_dir_all(to.parent().unwrap_or(Path::new(".")))
-        .and_then(|()| std::fs::copy(from, to).map(|_| ()))
-        .map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))
-}
-
-fn write(path: &Path, text: &str) -> Outcome {
-    std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))
-        .and_then(|()| std::fs::write(path, text))
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
-}
-
-fn list(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    Ok(paths)
 }
 
 fn size(path: &Path) -> Result<u64, String> {

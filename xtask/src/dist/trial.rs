@@ -1,9 +1,10 @@
 //! Both archives unpacked and run where there is no Rust and nothing else, and the speed of one beside the other.
 
-use super::{DYNAMIC, FOLDER, STATIC, copy, list};
+use super::{DYNAMIC, FOLDER, STATIC};
 use crate::Outcome;
 use crate::command::{output, program, run as run_command};
 use crate::cuda::stand_in::StandIn;
+use crate::files::{copy, list};
 use crate::stats::quartiles;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -142,9 +142,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     const PASSES: Step = Step { name: "passes", about: "", run: || Ok(Done::Passed), inputs: None, beside: None };
-    const SKIPS: Step =
-        Step { name: "skips", about: "", run: || Ok(Done::Skipped("why".to_owned())), inputs: None, beside: None };
-    const FAILS: Step = Step { name: "fails", about: "", run: || Err("why".to_owned()), inputs: None, beside: None };
+    const SKIPS: Step = Step { name: "skips", run: || Ok(Done::Skipped("why".to_owned())), ..PASSES };
+    const FAILS: Step = Step { name: "fails", run: || Err("why".to_owned()), ..PASSES };
 
     #[test]
     fn skipped_is_no_failure() {
@@ -156,13 +155,11 @@ mod tests {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
         const COUNTS: Step = Step {
             name: "counts",
-            about: "",
             run: || {
                 CALLS.fetch_add(1, Ordering::Relaxed);
                 Ok(Done::Passed)
             },
-            inputs: None,
-            beside: None,
+            ..PASSES
         };
         assert!(run_steps(&[&FAILS, &COUNTS], false, false).unwrap_err().contains("did not run"));
         assert_eq!(CALLS.load(Ordering::Relaxed), 0);
@@ -175,15 +172,14 @@ mod tests {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
         const ONCE: Step = Step {
             name: "test-of-the-steps",
-            about: "",
             run: || {
                 CALLS.fetch_add(1, Ordering::Relaxed);
                 Ok(Done::Passed)
             },
-            inputs: Some(&["src"]),
-            beside: None,
+            inputs: Some(&["xtask/src"]),
+            ..PASSES
         };
-        let state = unchanged::State::of(ONCE.name, &["src"]);
+        let state = unchanged::State::of(ONCE.name, &["xtask/src"]);
         if let Some(state) = &state {
             state.forget();
         }
@@ -202,13 +198,12 @@ mod tests {
     fn a_step_beside_others_is_counted_in_its_turn() {
         const BESIDE: Step = Step {
             name: "beside",
-            about: "",
             run: || {
                 crate::command::tell("this is not printed among what `passes` prints");
                 Err("why".to_owned())
             },
-            inputs: None,
             beside: Some("passes"),
+            ..PASSES
         };
         let why = run_steps(&[&PASSES, &SKIPS, &BESIDE], false, false).unwrap_err();
         assert_eq!(why, "failed: beside");

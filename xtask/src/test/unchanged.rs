@@ -4,26 +4,34 @@ use crate::command::{output, program};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-/// Thrown away with everything else that was built.
-const FOLDER: &str = "target/passed";
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// Removed with everything else that was built.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/passed");
 
-/// The files that a step depends on, and what compiles them, as the name of a mark.
+/// The compiler and the files that a step depends on, as the name of a mark.
 pub(super) struct State {
     mark: PathBuf,
 }
 
 impl State {
-    /// None where git cannot list the files.
+    /// Paths are relative to the root of the workspace. None if git cannot list them.
     pub(super) fn of(step: &str, inputs: &[&str]) -> Option<Self> {
         let mut list = program("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]);
-        list.args(inputs).arg("rust-toolchain.toml");
+        list.args(inputs).arg("rust-toolchain.toml").current_dir(ROOT);
         let names = output(list)?;
+        let files = names.split_terminator('\0').map(|name| (name, std::fs::read(Path::new(ROOT).join(name)).ok()));
+        Some(Self::of_files(step, output(program("rustc", &["-vV"])), files))
+    }
+
+    fn of_files<'a>(
+        step: &str,
+        compiler: Option<String>,
+        files: impl Iterator<Item = (&'a str, Option<Vec<u8>>)>,
+    ) -> Self {
         let mut hasher = DefaultHasher::new();
-        output(program("rustc", &["-vV"])).hash(&mut hasher);
-        for name in names.split_terminator('\0') {
-            (name, std::fs::read(Path::new(name)).ok()).hash(&mut hasher);
-        }
-        Some(Self { mark: Path::new(FOLDER).join(format!("{step}-{:016x}", hasher.finish())) })
+        compiler.hash(&mut hasher);
+        files.for_each(|file| file.hash(&mut hasher));
+        Self { mark: Path::new(FOLDER).join(format!("{step}-{:016x}", hasher.finish())) }
     }
 
     pub(super) fn has_passed(&self) -> bool {
@@ -46,14 +54,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_of_the_files_and_the_step() {
-        let mark = |step: &str, inputs: &[&str]| State::of(step, inputs).map(|state| state.mark);
-        let Some(one) = mark("one", &["src"]) else {
-            println!("skipped: git does not list these files");
-            return;
+    fn a_mark_is_of_the_step_the_compiler_and_every_file() {
+        let mark = |step: &str, compiler: &str, files: &[(&'static str, &str)]| {
+            let files = files.iter().map(|&(name, text)| (name, Some(text.as_bytes().to_vec())));
+            State::of_files(step, Some(compiler.to_owned()), files).mark
         };
-        assert_eq!(mark("one", &["src"]), Some(one.clone()));
-        assert_ne!(mark("two", &["src"]), Some(one.clone()));
-        assert_ne!(mark("one", &["src/main.rs"]), Some(one));
+        let one = mark("step", "1.95", &[("a", "text"), ("b", "")]);
+        assert_eq!(mark("step", "1.95", &[("a", "text"), ("b", "")]), one);
+        for other in [
+            mark("other", "1.95", &[("a", "text"), ("b", "")]),
+            mark("step", "1.96", &[("a", "text"), ("b", "")]),
+            mark("step", "1.95", &[("a", "next"), ("b", "")]),
+            mark("step", "1.95", &[("a", "text"), ("c", "")]),
+            mark("step", "1.95", &[("a", "text")]),
+        ] {
+            assert_ne!(other, one);
+        }
     }
 }

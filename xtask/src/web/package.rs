@@ -14,9 +14,7 @@ const GENERATED: [&str; 3] = ["flowrl_wasm.js", "flowrl_wasm.d.ts", "flowrl_wasm
 /// Puts the package together from the module and `wasm/npm`.
 pub(crate) fn assemble() -> Outcome {
     let folder = Path::new(FOLDER);
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).map_err(|error| format!("cannot empty {FOLDER}: {error}"))?;
-    }
+    crate::files::remove(folder)?;
     std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {FOLDER}: {error}"))?;
     let sources = [(".", &LICENCES[..]), (SOURCES, &WRITTEN), (module::FOLDER, &GENERATED)];
     for from in sources.iter().flat_map(|(folder, names)| names.iter().map(|name| Path::new(folder).join(name))) {
