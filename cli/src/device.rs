@@ -125,7 +125,7 @@ pub enum Device {
     Cuda(CudaBackend),
 }
 
-/// What a build without the feature `cuda` says where it is needed.
+/// The error message of a build without the feature `cuda`.
 #[cfg(not(feature = "cuda"))]
 pub(crate) const WITHOUT_CUDA: &str = concat!(
     "this build is for CPUs and cannot load libraries, neither CUDA's nor the emulator's; flowrl-cli-",

@@ -28,7 +28,7 @@ pub mod policy;
 pub mod random;
 mod real;
 pub mod task;
-// What a crate at level 0 or 1 has instantiated, rustc takes for those behind it.
+// At opt-level 0 and 1 rustc reuses the generic instances of upstream crates.
 #[cfg(all(feature = "std", debug_assertions, not(test)))]
 #[doc(hidden)]
 pub mod shared;

@@ -1,6 +1,6 @@
 //! The core against the truth: enumeration, identities, finite differences, another backend.
 //!
-//! One program for all tests of the crate: what they share is compiled once.
+//! One program for all tests of the crate, so that shared code is compiled once.
 
 mod balance;
 mod enumerable;

@@ -1,4 +1,4 @@
-//! Every operation on the CPU, in the emulator and, where there is one, on a GPU, in one program.
+//! Every operation on the CPU, in the emulator and, if there is one, on a GPU, in one program.
 
 #[macro_use]
 mod common;

@@ -1,4 +1,4 @@
-//! What crosses crates: golden numbers, the documentation, configurations of the browser.
+//! Tests that cross crates: golden numbers, the documentation, configurations from the browser.
 
 mod browser_config;
 mod docs_examples;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn cargo(words: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words);
-    // Chores look for what they built in target/, wherever else a person has cargo build.
+    // Chores expect their build products in target/, even if the user has set another folder.
     command.env_remove("CARGO_TARGET_DIR").env_remove("CARGO_BUILD_TARGET_DIR");
     command
 }
@@ -24,7 +24,7 @@ pub(crate) fn program(program: &str, words: &[&str]) -> Command {
     command
 }
 
-/// Where the output of this thread's commands goes.
+/// The destination of this thread's output.
 enum Output {
     Terminal,
     Nowhere,
@@ -43,11 +43,11 @@ pub(crate) fn quietly(work: impl FnOnce()) {
     OUTPUT.set(Output::Terminal);
 }
 
-/// Does some work, and gives what it and its commands print, on this thread, in place of printing it.
+/// Returns the result of `work` and the output of its commands on this thread, which is not printed.
 pub(crate) fn captured<R>(work: impl FnOnce() -> R) -> (R, String) {
     let name = format!("output-{}-{:?}.txt", std::process::id(), std::thread::current().id());
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")).join(name);
-    // If there can be no file, it prints among what others print.
+    // If the file cannot be created, the output goes to the terminal as it comes.
     if let Ok(file) = File::create(&path) {
         OUTPUT.set(Output::File(file));
     }
@@ -58,7 +58,7 @@ pub(crate) fn captured<R>(work: impl FnOnce() -> R) -> (R, String) {
     (result, String::from_utf8_lossy(&said).into_owned())
 }
 
-/// Prints a text and ends the line, where the output of this thread goes.
+/// Prints a line to the output of this thread.
 pub(crate) fn tell(text: &str) {
     OUTPUT.with_borrow_mut(|output| match output {
         Output::Terminal => println!("{text}"),

@@ -23,7 +23,7 @@ pub(crate) const NVRTC: Environment = Environment {
     packages: &["nvidia-cuda-nvrtc-cu12==12.9.86", "nvidia-cuda-nvcc-cu12==12.9.86"],
 };
 
-/// 0.1 GB: a linker for any version of glibc, and what hands it to cargo.
+/// 0.1 GB: a linker for any version of glibc, and a cargo subcommand that uses it.
 pub(crate) const ZIG: Environment =
     Environment { folder: "target/venv-zig", packages: &["ziglang==0.15.2", "cargo-zigbuild==0.22.3"] };
 

@@ -91,7 +91,7 @@ fn compile_all() -> Outcome {
     .collect()
 }
 
-/// What `work` makes of each item, in their order, on every processor.
+/// Applies `work` to each item on all processors; results are in the order of the items.
 fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

@@ -159,7 +159,7 @@ impl StandIn {
     }
 }
 
-/// `cargo test` of what was built.
+/// `cargo test` on the programs that were built.
 fn test(targets: &[&str], words: &[&str]) -> Command {
     cargo(&[&["test", "--quiet"], &WORKSPACE[..], targets, &["--"], words].concat())
 }

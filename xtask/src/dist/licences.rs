@@ -5,7 +5,7 @@ use crate::files;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What is linked besides crates.
+/// Code that is linked but comes from no crate.
 const RUNTIME: &str = "\
 Rust's standard library, of the Rust project's contributors, is linked too: MIT OR Apache-2.0, texts below. The static program has
 musl in it as well: copyright (c) 2005-2020 Rich Felker and others, MIT, text below.
@@ -54,7 +54,7 @@ fn crates(tree: &str) -> BTreeMap<String, String> {
     tree.lines().filter_map(row).collect()
 }
 
-/// Where cargo unpacks the crates of its registries.
+/// Returns the folders that cargo unpacks registry crates into.
 fn sources() -> Result<Vec<PathBuf>, String> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
@@ -71,7 +71,7 @@ fn licence_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files::list(folder)?.into_iter().filter(is_licence).collect())
 }
 
-/// Without what differs between copies of one text: ends of lines, blanks at them, blank lines around.
+/// Normalises line ends, trailing blanks and surrounding blank lines, which differ between copies of a text.
 fn normal(text: &str) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_matches('\n').to_owned()
 }

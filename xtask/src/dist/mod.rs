@@ -39,7 +39,7 @@ const DYNAMIC: Build = Build {
     about: "For CPUs and NVIDIA's GPUs; `flowrl-cli doctor` says what the latter need. glibc 2.28 or later.",
 };
 
-/// Builds, packs, checks; with `--try` runs both where nothing else is, and measures one beside the other.
+/// Builds, packs and checks both; with `--try` also runs them in a chroot and compares their speed.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let tried = args.flag("--try");
     args.finish()?;
@@ -63,7 +63,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     if tried { trial::run(&archives) } else { Ok(()) }
 }
 
-/// The build that needs no newer glibc than [`GLIBC`]: zig brings the symbols of every version, where a system has its own alone.
+/// The build against [`GLIBC`]: zig ships the symbols of every glibc version, the system only its own.
 fn zigbuild() -> Result<std::process::Command, String> {
     let python = ZIG.interpreter(None)?;
     let folder = Path::new(&python).parent().unwrap_or(Path::new(".")).to_owned();
@@ -152,7 +152,7 @@ fn is_old_enough(path: &Path) -> Outcome {
     Ok(())
 }
 
-/// The newest version of glibc in what `objdump -T` prints.
+/// Returns the newest glibc version in the output of `objdump -T`.
 fn newest_glibc(symbols: &str) -> Option<(u32, u32)> {
     let version = |rest: &str| {
         let (major, rest) = rest.split_once('.')?;
@@ -162,7 +162,7 @@ fn newest_glibc(symbols: &str) -> Option<(u32, u32)> {
     symbols.split("GLIBC_").skip(1).filter_map(version).max()
 }
 
-/// What a program prints, run in a folder.
+/// Runs a program in a folder and returns its output.
 fn output_in(folder: &str, name: &str, words: &[&str]) -> Result<String, String> {
     let mut command = program(name, words);
     command.current_dir(folder);

@@ -1,4 +1,4 @@
-//! Both archives unpacked and run where there is no Rust and nothing else, and the speed of one beside the other.
+//! Runs both archives in a chroot without Rust, and compares their speed.
 
 use super::{DYNAMIC, FOLDER, STATIC};
 use crate::Outcome;
@@ -63,7 +63,7 @@ impl Root {
         command
     }
 
-    /// What it says where it fails, as it should.
+    /// Returns the error message of a command that must fail.
     fn refusal(&self, words: &[&str]) -> Result<String, String> {
         let result = self.program(words).output().map_err(|error| format!("cannot run chroot: {error}"))?;
         match result.status.code() {
@@ -72,7 +72,7 @@ impl Root {
         }
     }
 
-    /// Copies the libraries that a file is linked to, where the loader looks for them.
+    /// Copies the libraries that a file is linked to, to the same paths in the new root.
     fn take_libraries_of(&self, file: &Path) -> Outcome {
         let listed = output(program("ldd", &[&file.to_string_lossy()])).ok_or("ldd failed")?;
         let paths = listed.split_whitespace().filter(|word| word.starts_with('/'));

@@ -1,4 +1,4 @@
-//! What later steps fetch, fetched while the first ones compile.
+//! Downloads for later steps, made while the first ones compile.
 
 use super::steps::install_compiler;
 use crate::command::quietly;
@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 static RUNNING: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
 
-/// Starts, and returns at once. What fails is tried again, and told of, by the step that needs it.
+/// Starts the downloads and returns at once. If one fails, the step that needs it tries again and reports it.
 pub(super) fn begin() {
     let thread = std::thread::spawn(|| {
         quietly(|| {
@@ -24,6 +24,6 @@ pub(super) fn begin() {
 /// Returns when everything is there that could be fetched.
 pub(super) fn wait() {
     let thread = RUNNING.lock().expect("no step panics while it holds this").take();
-    // A panic there is a failure of the step that needs what is missing.
+    // After a panic the step that needs the missing download reports it.
     let _ = thread.map(JoinHandle::join);
 }

@@ -21,9 +21,9 @@ struct Step {
     name: &'static str,
     about: &'static str,
     run: fn() -> Result<Done, String>,
-    /// The files and folders that decide how it ends: it is skipped where it has passed with them before. None if it always runs.
+    /// The files and folders it depends on: it is skipped if it has already passed with them. None if it always runs.
     inputs: Option<&'static [&'static str]>,
-    /// The earlier step with which it begins, to run beside it and those in between.
+    /// The earlier step it starts with; it then runs in parallel with that step and the ones in between.
     beside: Option<&'static str>,
 }
 
@@ -57,7 +57,7 @@ fn choose(only: &[String]) -> Result<Vec<&'static Step>, String> {
     Ok(STEPS.iter().filter(|step| only.is_empty() || only.iter().any(|name| name == step.name)).collect())
 }
 
-/// `sparing` skips what has passed before with the same inputs.
+/// If `sparing`, skips steps that have passed before with the same inputs.
 fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcome {
     let start = Instant::now();
     let mut summary = Vec::new();
@@ -207,7 +207,7 @@ mod tests {
         };
         let why = run_steps(&[&PASSES, &SKIPS, &BESIDE], false, false).unwrap_err();
         assert_eq!(why, "failed: beside");
-        // Without the step that it runs beside, it runs by itself; and it has ended when another has failed.
+        // Without that step it runs in its own turn; after a failure it is waited for.
         assert_eq!(run_steps(&[&BESIDE], false, false).unwrap_err(), "failed: beside");
         let why = run_steps(&[&PASSES, &FAILS, &BESIDE], false, false).unwrap_err();
         assert!(why.starts_with("failed: fails; "), "{why}");

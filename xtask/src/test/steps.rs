@@ -1,4 +1,4 @@
-//! What each step does.
+//! The steps, and the commands of each.
 
 use super::{Done, Step, downloads};
 use crate::command::{cargo, compile, output, program, run, tell};

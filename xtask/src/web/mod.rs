@@ -35,7 +35,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     Ok(())
 }
 
-/// Installs what [`check`] needs, where that asks nobody.
+/// Installs the prerequisites of [`check`], if that needs no confirmation.
 pub(crate) fn install() -> Outcome {
     npm::install()?;
     browser::find().map(|_| ())
