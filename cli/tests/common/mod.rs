@@ -61,6 +61,18 @@ pub(crate) fn assert_same_run(a: &Path, b: &Path, step: u64) {
     assert!(rollouts(a) == rollouts(b), "rollouts differ");
 }
 
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            std::fs::copy(from, to).unwrap();
+        }
+    }
+}
+
 /// Kills `arguments` after each of these times in turn, resuming every time, and lets it finish: the run in `out`.
 pub(crate) fn kill_and_resume(arguments: &[&str], out: &str, delays: &[u64], directory: &Path) {
     let arguments = [arguments, &["--out", out]].concat();
