@@ -67,7 +67,8 @@ impl Verifier for Countdown {
 
     fn check(&self, row: &PromptRow) -> Result<()> {
         let question = row.prompt.question();
-        let wrong = || Error::argument("prompt", format!("{question:?}"), "a countdown problem, `3 5 7 = 22 : `");
+        let wrong =
+            || Error::argument("prompt", beginning(&format!("{question:?}")), "a countdown problem, `3 5 7 = 22 : `");
         Problem::parse(question).map(drop).ok_or_else(wrong)
     }
 
@@ -89,16 +90,15 @@ impl Verifier for Exact {
     }
 
     fn check(&self, row: &PromptRow) -> Result<()> {
-        let wrong = || Error::argument("answer", &row.answer, "a string, a number, true or false");
-        answer_text(&row.answer).map(drop).ok_or_else(wrong)
+        answer_text(&row.answer).map(drop).map_err(|wanted| refused(row, wanted))
     }
 
     fn judge(&self, row: &PromptRow, completion: &str, ended: bool) -> Judgement {
         judgement(match answer_text(&row.answer) {
-            None => "no-answer",
-            Some(_) if !ended => "unfinished",
-            Some(answer) if answer.trim() == completion.trim() => "correct",
-            Some(_) => "wrong",
+            Err(_) => "no-answer",
+            Ok(_) if !ended => "unfinished",
+            Ok(answer) if answer.trim() == completion.trim() => "correct",
+            Ok(_) => "wrong",
         })
     }
 }
@@ -108,12 +108,38 @@ fn judgement(verdict: &'static str) -> Judgement {
     Judgement { reward: f64::from(u8::from(verdict == "correct")), verdict }
 }
 
-/// The text of an answer that is a string, number or boolean.
-fn answer_text(answer: &Value) -> Option<String> {
+/// The text of an answer that is a string, number or boolean, or what an answer should be.
+fn answer_text(answer: &Value) -> Result<String, &'static str> {
     match answer {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(answer.to_string()),
-        _ => None,
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) if !keeps_digits(number) => {
+            Err("a string, `\"…\"`: as a JSON number it may have lost digits beyond the fifteenth")
+        }
+        Value::Number(_) | Value::Bool(_) => Ok(answer.to_string()),
+        _ => Err("a string, a number, true or false"),
+    }
+}
+
+/// Whether a number is as it was in the file: decimals, and integers that do not fit 64 bits, were read as an `f64`, which keeps 15
+/// digits of any number.
+fn keeps_digits(number: &serde_json::Number) -> bool {
+    let digits = |text: &str| text.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count();
+    number
+        .as_f64()
+        .filter(|_| number.is_f64())
+        .is_none_or(|value| value.abs() < 1e15 && digits(&format!("{value}")) <= 15)
+}
+
+/// The error for a row whose answer is of no use, which shows the beginning of it.
+fn refused(row: &PromptRow, wanted: &str) -> Error {
+    Error::argument("answer", beginning(&row.answer.to_string()), wanted)
+}
+
+/// At most 60 characters of a text.
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -157,6 +183,8 @@ mod tests {
         assert_eq!(Exact.judge(&row(json!("a")), "a", true).reward, 1.0);
         assert!(Exact.check(&row(json!(null))).unwrap_err().to_string().contains("`answer`"));
         assert!(Exact.check(&row(json!(3))).is_ok());
+        let lost = row(serde_json::from_str("100000000000000000001").unwrap());
+        assert!(Exact.check(&lost).unwrap_err().to_string().contains("must be a string"));
     }
 
     #[test]
