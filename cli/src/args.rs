@@ -7,6 +7,7 @@ use toml::Value;
 
 use crate::config::{Config, TaskKind};
 use crate::device::{DeviceName, Precision};
+use crate::warn;
 
 /// Flags that make up a configuration: defaults < `--config` < `--set` < the other flags.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -23,15 +24,36 @@ pub struct ConfigArgs {
     /// A preset (paper, vargrad, exact-tb, …) or a baseline (grpo, ppo, …)
     #[arg(long, visible_alias = "preset", value_name = "NAME")]
     pub objective: Option<String>,
-    /// Hugging Face folder of the model; without it, the small model in this program
+    /// Hugging Face folder of the model, or a run, whose last checkpoint is taken; without it, the small model in this program
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Prompts in JSONL; without it, generated Countdown problems
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
-    /// How completions of `--prompts` are judged: countdown, exact or number
+    /// Prompts for evaluation; without it, every tenth of `--prompts`
+    #[arg(long, value_name = "FILE")]
+    pub held_out: Option<PathBuf>,
+    /// The key of a line that holds the prompt; without it, `prompt`
+    #[arg(long, value_name = "KEY")]
+    pub prompt_key: Option<String>,
+    /// The key of a line that holds the answer, dots lead into objects; without it, `answer`
+    #[arg(long, value_name = "KEY")]
+    pub answer_key: Option<String>,
+    /// How completions of `--prompts` are judged: countdown, exact or number; without it, exact
     #[arg(long, value_name = "NAME")]
     pub verifier: Option<String>,
+    /// Tokens of a completion at most
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<usize>,
+    /// A text that ends a completion; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Completions of a prompt in a step
+    #[arg(long, value_name = "N")]
+    pub samples: Option<usize>,
+    /// Learning rate of the policy
+    #[arg(long, value_name = "X")]
+    pub learning_rate: Option<f64>,
     /// Training steps
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
@@ -77,13 +99,33 @@ impl ConfigArgs {
             push("objective", Value::String(name.clone()));
         }
         if let Some(model) = &self.model {
-            push("model.path", path(model)?);
+            push("model.path", path(&crate::session::checkpoint_of(model)?)?);
         }
-        if let Some(prompts) = &self.prompts {
-            push("task.prompts", path(prompts)?);
+        for (key, file) in [("task.prompts", &self.prompts), ("task.held_out", &self.held_out)] {
+            if let Some(file) = file {
+                push(key, path(file)?);
+            }
         }
-        if let Some(verifier) = &self.verifier {
-            push("task.verifier", Value::String(verifier.clone()));
+        let names = [
+            ("task.verifier", &self.verifier),
+            ("task.prompt_key", &self.prompt_key),
+            ("task.answer_key", &self.answer_key),
+        ];
+        for (key, name) in names {
+            if let Some(name) = name {
+                push(key, Value::String(name.clone()));
+            }
+        }
+        if !self.stop.is_empty() {
+            push("sampling.stop", Value::Array(self.stop.iter().cloned().map(Value::String).collect()));
+        }
+        for (key, number) in [("sampling.max_tokens", self.max_tokens), ("train.samples", self.samples)] {
+            if let Some(number) = number {
+                push(key, Value::Integer(i64::try_from(number)?));
+            }
+        }
+        if let Some(rate) = self.learning_rate {
+            push("optimizer.learning_rate", Value::Float(rate));
         }
         if let Some(steps) = self.steps {
             push("train.steps", Value::Integer(i64::try_from(steps)?));
@@ -100,6 +142,14 @@ impl ConfigArgs {
         if let Some(precision) = self.precision {
             push("train.precision", Value::try_from(precision)?);
         }
-        Config::load(self.config.as_deref().or(base), &settings)
+        let config = Config::load(self.config.as_deref().or(base), &settings)?;
+        if config.task.kind != TaskKind::Prompts {
+            for (flag, given) in [("verifier", self.verifier.is_some()), ("held-out", self.held_out.is_some())] {
+                if given {
+                    warn!("--{flag} is not used: it belongs to --prompts, and this run's task is {}", config.task.kind);
+                }
+            }
+        }
+        Ok(config)
     }
 }

@@ -70,11 +70,16 @@ impl Config {
             keys::check(&given, settings::task(&given, overrides)?).map_err(|foreign| foreign.in_file(file, &text))?;
         }
         let kind = settings::task(&given, overrides)?;
-        for setting in overrides {
+        // An objective that is named replaces the file's, with its options; those given beside the name stay.
+        let (objectives, others): (Vec<_>, Vec<_>) = overrides
+            .iter()
+            .partition(|setting| setting.split('=').next().is_some_and(|key| key.trim() == "objective"));
+        for setting in objectives.into_iter().chain(others) {
             settings::set(&mut given, setting, kind)?;
         }
         keys::check(&given, kind)?;
-        let mut table = Table::try_from(Self::of(kind))?;
+        let own_model = given.get("model").is_some_and(|model| model.get("path").is_some());
+        let mut table = Table::try_from(Self::of(kind, own_model))?;
         merge(&mut table, given);
         // As text again: a second kind of deserializer would be compiled for every section.
         let text = table.to_string();
@@ -136,8 +141,14 @@ impl Config {
     }
 
     /// Tokens of a completion at most: in the lab the actions of a trajectory.
-    fn max_tokens(&self) -> Result<usize> {
-        if self.task.kind.is_lab() { crate::lab::max_length(&self.task) } else { Ok(self.sampling.max_tokens) }
+    pub(crate) fn max_tokens(&self) -> Result<usize> {
+        /// Most answers with their reasoning are shorter: TRL takes 256, verl 512 or more.
+        const LONG: usize = 512;
+        if self.task.kind.is_lab() {
+            crate::lab::max_length(&self.task)
+        } else {
+            Ok(self.sampling.max_tokens.unwrap_or(LONG))
+        }
     }
 
     /// Opens the device.
@@ -165,7 +176,7 @@ impl Config {
             sampler: self.sampler(),
             minibatches: train.minibatches,
             epochs: train.epochs,
-            micro_batch: train.micro_batch,
+            micro_batch: train.micro_batch.unwrap_or(0),
             schedule: Schedule {
                 peak: optimizer.learning_rate,
                 warmup: optimizer.warmup,

@@ -8,6 +8,7 @@ pub mod config;
 pub mod device;
 pub mod embedded;
 pub mod lab;
+pub mod memory;
 pub mod metrics;
 pub mod output;
 pub mod progress;

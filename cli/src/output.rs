@@ -34,3 +34,11 @@ macro_rules! say {
         $crate::output::line(&format_args!($($argument)*))?
     };
 }
+
+/// Says on standard error what the user should know and may want to change; the program goes on.
+#[macro_export]
+macro_rules! warn {
+    ($($argument:tt)*) => {
+        eprintln!("warning: {}", format_args!($($argument)*))
+    };
+}

@@ -1,25 +1,77 @@
 //! A model, its text and its prompts, opened as a configuration says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use flowrl_core::task::Task;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::countdown::{ProblemSpec, Problems};
-use flowrl_lm::prompts::{PromptRow, read_prompts};
+use flowrl_lm::prompts::{PromptRow, RowKeys, read_prompts};
 use flowrl_lm::task::{Text, TextTask};
 
 use crate::config::{Config, TaskKind};
-use crate::embedded;
+use crate::run_dir::RunDir;
+use crate::{embedded, warn};
 
-/// Opens a model folder, or the model in the program.
+/// Opens a model folder or the last checkpoint of a run, or the model in the program; says what was guessed.
 ///
 /// # Errors
 /// A folder that is no checkpoint.
 pub fn open_model(path: Option<&Path>) -> Result<Checkpoint> {
-    match path {
-        Some(path) => Checkpoint::open(path).with_context(|| format!("cannot open the model {}", path.display())),
-        None => embedded::checkpoint(),
+    let Some(path) = path else { return embedded::checkpoint() };
+    let path = &checkpoint_of(path)?;
+    let checkpoint = Checkpoint::open(path).with_context(|| format!("cannot open the model {}", path.display()))?;
+    for remark in checkpoint.remarks() {
+        warn!("{}: {remark}", path.display());
+    }
+    Ok(checkpoint)
+}
+
+/// The last checkpoint of a run directory; any other path as it is.
+///
+/// # Errors
+/// A run that has no checkpoint yet.
+pub fn checkpoint_of(path: &Path) -> Result<PathBuf> {
+    let Some(run) = run_of(path) else { return Ok(path.to_owned()) };
+    match run.latest_checkpoint()? {
+        Some((_, checkpoint)) => Ok(checkpoint),
+        None => bail!("the run {} has no checkpoint yet", path.display()),
+    }
+}
+
+/// The run in a directory, where it is one and no model.
+#[must_use]
+pub fn run_of(path: &Path) -> Option<RunDir> {
+    if path.join("config.json").exists() { None } else { RunDir::open(path).ok() }
+}
+
+/// A model with its prompts.
+#[derive(Debug)]
+pub struct Session {
+    /// The model's files.
+    pub origin: Checkpoint,
+    /// Its prompts.
+    pub tasks: Tasks,
+}
+
+impl Session {
+    /// Opens what a configuration names, and writes into the configuration the longest completion that the model's context leaves room
+    /// for.
+    ///
+    /// # Errors
+    /// As for [`open_model`] and [`Tasks::open`]; a prompt that leaves no room in the context.
+    pub fn open(config: &mut Config) -> Result<Self> {
+        let origin = open_model(config.model.path.as_deref())?;
+        if origin.end_tokens()?.is_empty() && config.sampling.stop.is_empty() {
+            bail!(
+                "nothing ends a completion of this model: neither config.json, generation_config.json nor \
+                 tokenizer_config.json names an end token; add `eos_token_id` to its generation_config.json, or give a text by --stop"
+            );
+        }
+        let tasks = Tasks::open(config, &origin)?;
+        tasks.fit_context(config, &origin)?;
+        Ok(Self { origin, tasks })
     }
 }
 
@@ -37,9 +89,9 @@ impl Tasks {
     ///
     /// # Errors
     /// A file with a bad line, prompts that the verifier or the tokenizer cannot use.
-    pub fn open(config: &Config, checkpoint: &Checkpoint) -> Result<Self> {
-        let text = Text::of(checkpoint)?;
-        let task = &config.task;
+    pub fn open(config: &mut Config, checkpoint: &Checkpoint) -> Result<Self> {
+        let text = Text::of(checkpoint)?.with_stop(config.sampling.stop.clone())?;
+        let task = &mut config.task;
         match task.kind {
             TaskKind::Countdown => {
                 let problems = Arc::new(Problems::generate(&ProblemSpec {
@@ -56,19 +108,60 @@ impl Tasks {
                 Ok(Self { train: open(false)?, held_out: open(true)? })
             }
             _ => {
-                let path = task.prompts.as_deref().context("task.kind is prompts, so give a file by --prompts")?;
-                let rows = read_prompts(path)?;
+                let path = task.prompts.clone().context("task.kind is prompts, so give a file by --prompts")?;
+                if task.verifier.is_none() {
+                    warn!(
+                        "completions are judged by `exact`: the whole answer must be the row's, but for white space at the ends; \
+                         --verifier names another"
+                    );
+                }
+                let verifier = task.verifier.get_or_insert_with(|| "exact".into()).clone();
+                let keys = RowKeys { prompt: task.prompt_key.clone(), answer: task.answer_key.clone() };
+                let rows = read_prompts(&path, &keys)?;
                 let (train, held_out) = match &task.held_out {
-                    Some(file) => (rows, read_prompts(file)?),
+                    Some(file) => (rows, read_prompts(file, &keys)?),
                     None => every_tenth(rows),
                 };
-                let open = |rows| TextTask::new(text.clone(), rows, &task.verifier);
-                let train = open(train).with_context(|| format!("in {}", path.display()))?;
-                let held_out_path = task.held_out.as_deref().unwrap_or(path);
-                let held_out = open(held_out).with_context(|| format!("in {}", held_out_path.display()))?;
+                let open = |rows, path: &Path| {
+                    TextTask::new(text.clone(), rows, &verifier).map_err(|error| error.in_file(path))
+                };
+                let (train, held_out_path) = (open(train, &path)?, task.held_out.as_ref().unwrap_or(&path));
+                let held_out = open(held_out, held_out_path)?;
                 Ok(Self { train, held_out })
             }
         }
+    }
+
+    /// Tokens of the longest prompt, and the line that it stands in, 0 where no file held it.
+    #[must_use]
+    pub fn longest_prompt(&self) -> (usize, usize) {
+        let longest = |task: &TextTask| {
+            // Generated problems are alike, and too many to make them all.
+            let count = if task.is_generated() { task.prompts().min(64) } else { task.prompts() };
+            (0..count).map(|i| (task.prompt(i).len(), task.row(i).origin.line)).max_by_key(|(len, _)| *len)
+        };
+        let both = [longest(&self.train), longest(&self.held_out)];
+        both.into_iter().flatten().max_by_key(|(len, _)| *len).unwrap_or((1, 0))
+    }
+
+    /// Sees to it that every prompt with its completion is within the model's context.
+    fn fit_context(&self, config: &mut Config, origin: &Checkpoint) -> Result<()> {
+        let context = origin.config().max_position_embeddings;
+        let (prompt, line) = self.longest_prompt();
+        let left = context.saturating_sub(prompt);
+        let wanted = config.max_tokens()?;
+        if left == 0 || (config.sampling.max_tokens.is_some() && wanted > left) {
+            let place = match (&config.task.prompts, line) {
+                (Some(path), 1..) => format!("{}:{line}: the prompt", path.display()),
+                _ => "a prompt".to_owned(),
+            };
+            bail!(
+                "{place} has {prompt} tokens, and sampling.max_tokens is {wanted}: together more than the {context} positions of the \
+                 model's context; shorten or remove the prompt, or lower --max-tokens to {left} or less"
+            );
+        }
+        config.sampling.max_tokens = Some(wanted.min(left));
+        Ok(())
     }
 }
 

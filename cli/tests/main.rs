@@ -8,4 +8,5 @@ mod lab;
 mod program;
 mod report;
 mod report_glossary;
+mod strangers;
 mod synthetic;

@@ -268,8 +268,8 @@ fn mistakes_are_named_and_lose_nothing() {
     assert!(error.contains("p.jsonl:2"), "{error}");
     // A prompt that cannot be used is quoted, with what is wrong and once.
     for (row, wanted) in [
-        ("{\"prompt\": \"1 2 = \"}", "p.jsonl: prompt \"1 2 = \": `answer` is null, but must be a number"),
-        ("{\"prompt\": \"1 and 2\", \"answer\": 3}", "p.jsonl: prompt \"1 and 2\": tokenizer: cannot encode"),
+        ("{\"prompt\": \"1 2 = \"}", "p.jsonl:1: prompt \"1 2 = \": `answer` is null, but must be a number"),
+        ("{\"prompt\": \"1 and 2\", \"answer\": 3}", "p.jsonl:1: prompt \"1 and 2\": tokenizer: cannot encode"),
         ("{\"prompt\": \"1 and 2\", \"answer\": 3}", "it has no token for 'a' 'n' 'd'"),
         ("{\"prompt\": [{\"role\": \"user\", \"content\": \"1\"}], \"answer\": 3}", "no chat template"),
     ] {

@@ -41,6 +41,8 @@ pub struct Completions<T> {
     pub log_probs: Vec<T>,
     /// (N) entropy of that distribution.
     pub entropies: Vec<T>,
+    /// (N) probability of the tokens that could not be drawn, in the softmax that each token came from; empty where every token could.
+    pub excluded: Vec<T>,
     /// (B) whether the completion ended by itself rather than at the limit.
     pub ended: Vec<bool>,
 }

@@ -20,6 +20,7 @@ harness::on_every_cpu_backend! {
     gradients::log_prob_of_extreme_logits => log_prob_of_extreme_logits,
     gradients::adamw => adamw,
     sampling::frequencies_follow_the_softmax => frequencies_follow_the_softmax,
+    sampling::excluded_tokens_count_and_are_not_drawn => excluded_tokens_count_and_are_not_drawn,
     sampling::truncation_keeps_the_most_probable => truncation_keeps_the_most_probable,
     sampling::ties_go_to_the_lower_index => ties_go_to_the_lower_index,
     sampling::logits_that_are_not_numbers_do_not_panic => logits_that_are_not_numbers_do_not_panic,

@@ -1,5 +1,6 @@
 // One token from each row of logits: the most probable one, or a draw from softmax(z/temperature), as it is or cut to the k most
-// probable tokens and to the fewest that together have the probability p (Holtzman et al., arXiv 1904.09751).
+// probable tokens and to the fewest that together have the probability p (Holtzman et al., arXiv 1904.09751). Excluded tokens are
+// not drawn, but count in the softmax of the whole row.
 //
 // Nothing is sorted. The probability mass of a token is an integer, so that sums of masses do not depend on their order. A cut is
 // found by radix selection: histograms of the masses over the digits of keys that are ordered as the logits are. The random number
@@ -104,7 +105,7 @@ struct Histogram {
     __device__ __forceinline__ u64 sum(u32 digit) const { return (u64)high[digit] << 32 | low[digit]; }
 };
 
-// Keeps tokens in descending order of their logits, ties in ascending order of their indices, until the sum of weight(logit) exceeds
+// Keeps tokens in descending order of their logits, ties in ascending order of their indices, until the sum of weight(logit, index) exceeds
 // threshold_of(sum of all); every token if it never does. row is (vocab).
 template <class W, class F>
 __device__ Cut select(const store* row, u32 vocab, Histogram histogram, W weight, F threshold_of) {
@@ -117,12 +118,12 @@ __device__ Cut select(const store* row, u32 vocab, Histogram histogram, W weight
         __syncthreads();
         for (u32 i = threadIdx.x; i < DIGITS; i += blockDim.x) histogram.low[i] = histogram.high[i] = 0;
         __syncthreads();
-        visit_row<false>(row, vocab, [&](auto& x, auto) {
+        visit_row<false>(row, vocab, [&](auto& x, auto at) {
             const u32 n = sizeof(x) / sizeof(float);
 #pragma unroll
             for (u32 i = 0; i < n; i++) {
                 u32 key = key_of(x[i]);
-                if (known == 0 || key >> unknown == prefix) histogram.add(key >> after & mask, weight(x[i]));
+                if (known == 0 || key >> unknown == prefix) histogram.add(key >> after & mask, weight(x[i], at.at(i)));
             }
         });
         __syncthreads();
@@ -134,16 +135,17 @@ __device__ Cut select(const store* row, u32 vocab, Histogram histogram, W weight
     }
     auto tied = [&](u32 i) {
         float z = to_float(row[i]);
-        return key_of(z) == prefix ? weight(z) : 0;
+        return key_of(z) == prefix ? weight(z, i) : 0;
     };
     return {prefix, first_crossing(vocab, tied, [&](u64) { return threshold; }).index};
 }
 
-// logits are (rows, vocab), places (rows, 2) the sequence and the number of the token to draw, tokens (rows), values (rows, 2) its
-// log-probability and the entropy, of the distribution drawn from. One block for each row. vocab is below 2²⁴.
-extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, const u32* places, u32* tokens, float* values,
-                                                          u32 rows, u32 vocab, float scale, u32 greedy, u32 top_k, double top_p,
-                                                          u32 key_low, u32 key_high, u32 purpose, u32 step) {
+// logits are (rows, vocab), excluded a bit for each token or null, places (rows, 2) the sequence and the number of the token to draw,
+// tokens (rows), values (rows, 3) its log-probability, the entropy and the probability of the excluded tokens. One block for each
+// row. vocab is below 2²⁴.
+extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, const u32* excluded, const u32* places, u32* tokens,
+                                                          float* values, u32 rows, u32 vocab, float scale, u32 greedy, u32 top_k,
+                                                          double top_p, u32 key_low, u32 key_high, u32 purpose, u32 step) {
     SHARED(u32, low, DIGITS);
     SHARED(u32, high, DIGITS);
     const store* row = logits + (u64)blockIdx.x * vocab;
@@ -151,7 +153,20 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
     Softmax softmax = {LOWEST, 0.0f, 0.0f};
     visit_row<false>(row, vocab, [&](auto& x, auto) { softmax.add(x, k); });
     softmax = softmax.over_block(k);
-    float largest = softmax.max;
+    float largest = softmax.max, excluded_mass = 0.0f;
+    auto allowed = [&](u32 i) { return excluded == 0 || (excluded[i / 32] >> i % 32 & 1) == 0; };
+    if (excluded != 0) {
+        Softmax others = {LOWEST, 0.0f, 0.0f};
+        visit_row<false>(row, vocab, [&](auto& x, auto at) {
+            const u32 n = sizeof(x) / sizeof(float);
+#pragma unroll
+            for (u32 i = 0; i < n; i++) x[i] = allowed(at.at(i)) ? x[i] : -INFINITY_F;
+            others.add(x, k);
+        });
+        others = others.over_block(k);
+        largest = others.max;
+        excluded_mass = 1.0f - exp2_approx((others.log_sum_exp(scale) - softmax.log_sum_exp(scale)) * LOG2_E);
+    }
     // 0 for −∞ and for NaN.
     auto mass = [&](float x) {
         float e = exp2_approx((x - largest) * k);
@@ -160,7 +175,7 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
 
     u32 token;
     if (greedy) {
-        auto is_largest = [&](u32 i) { return (u64)(to_float(row[i]) == largest); };
+        auto is_largest = [&](u32 i) { return (u64)(allowed(i) && to_float(row[i]) == largest); };
         token = first_crossing(vocab, is_largest, [](u64) { return (u64)0; }).index;
     } else {
         Cut cut = {0, vocab};
@@ -169,7 +184,7 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
 #pragma unroll 1
         for (u32 by_mass = 0; by_mass < 2; by_mass++) {
             if (by_mass ? top_p >= 1.0 : top_k == 0 || top_k >= vocab) continue;
-            auto weight = [&](float x) { return by_mass ? mass(x) : 1; };
+            auto weight = [&](float x, u32 i) { return !allowed(i) ? 0 : by_mass ? mass(x) : 1; };
             // Sums are integers: they are at least `wanted` where they exceed what is one less.
             auto threshold_of = [&](u64 total) {
                 u64 wanted = by_mass ? (u64)ceil(top_p * (double)total) : top_k;
@@ -182,7 +197,7 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
             visit_row<false>(row, vocab, [&](auto& x, auto at) {
                 const u32 n = sizeof(x) / sizeof(float);
 #pragma unroll
-                for (u32 i = 0; i < n; i++) x[i] = cut.keeps(x[i], at.at(i)) ? x[i] : -INFINITY_F;
+                for (u32 i = 0; i < n; i++) x[i] = allowed(at.at(i)) && cut.keeps(x[i], at.at(i)) ? x[i] : -INFINITY_F;
                 softmax.add(x, k);
             });
             softmax = softmax.over_block(k);
@@ -191,7 +206,7 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
         u64 u = random_bits(key_low, key_high, purpose, step, places[2 * blockIdx.x], places[2 * blockIdx.x + 1]) << 11;
         auto kept = [&](u32 i) {
             float x = to_float(row[i]);
-            return cut.keeps(x, i) ? mass(x) : 0;
+            return allowed(i) && cut.keeps(x, i) ? mass(x) : 0;
         };
         token = first_crossing(vocab, kept, [&](u64 total) { return __umul64hi(u, total); }).index;
     }
@@ -199,7 +214,8 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
     if (token == vocab) token = 0;
     if (threadIdx.x == 0) {
         tokens[blockIdx.x] = token;
-        values[2 * blockIdx.x] = softmax.log_prob(to_float(row[token]), scale);
-        values[2 * blockIdx.x + 1] = softmax.entropy();
+        values[3 * blockIdx.x] = softmax.log_prob(to_float(row[token]), scale);
+        values[3 * blockIdx.x + 1] = softmax.entropy();
+        values[3 * blockIdx.x + 2] = excluded_mass;
     }
 }

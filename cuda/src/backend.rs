@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 use flowrl_core::backend::{
-    Backend, CpuError, DropoutMask, LinearShape, ObjectiveError, Role, SampleKeys, Sampler, check_len,
+    Backend, CpuError, Drawn, DropoutMask, LinearShape, ObjectiveError, Role, SampleKeys, Sampler, check_len,
 };
 use flowrl_core::objective::{Batch, Diagnostics, Gradients, Objective, Totals};
 use flowrl_core::optim::AdamWStep;
@@ -424,23 +424,23 @@ impl Backend for CudaBackend {
         logits: &Buffer,
         (rows, vocab): (usize, usize),
         sampler: &Sampler,
+        excluded: Option<&Index>,
         keys: SampleKeys<'_>,
-        tokens: &mut [u32],
-        log_prob: &mut [f32],
-        entropy: &mut [f32],
+        Drawn { tokens, log_prob, entropy, excluded: mass }: Drawn<'_, f32>,
     ) -> Result<(), Error> {
         for (name, len) in [("keys.sequence", keys.sequence.len()), ("keys.token", keys.token.len())] {
             check_len(name, len, rows)?;
         }
-        for (name, len) in [("tokens", tokens.len()), ("log_prob", log_prob.len()), ("entropy", entropy.len())] {
+        let written = [tokens.len(), log_prob.len(), entropy.len(), mass.len()];
+        for (name, len) in ["tokens", "log_prob", "entropy", "drawn.excluded"].into_iter().zip(written) {
             check_len(name, len, rows)?;
         }
         // Sequence and token number of each row.
         let places: Vec<u32> = keys.sequence.iter().zip(keys.token).flat_map(|(&s, &t)| [s, t]).collect();
         let places = self.index(&places)?;
         let mut drawn = self.index(&vec![0; rows])?;
-        // Log-probability and entropy of each row.
-        let mut values = self.zeros(2 * rows)?;
+        // Log-probability, entropy and excluded mass of each row.
+        let mut values = self.zeros(3 * rows)?;
         let ([low, high], purpose) = keys.stream.words();
         let [low, high, purpose, step] = [low, high, purpose, keys.step].map(|word| word as usize);
         let greedy = usize::from(sampler.temperature == 0.0);
@@ -449,6 +449,7 @@ impl Backend for CudaBackend {
         launch::sample(
             &self.device,
             logits,
+            excluded,
             &places,
             &mut drawn,
             &mut values,
@@ -468,10 +469,10 @@ impl Backend for CudaBackend {
         for (token, bytes) in tokens.iter_mut().zip(bytes.as_chunks::<4>().0) {
             *token = u32::from_ne_bytes(*bytes);
         }
-        let mut pairs = vec![0.0; 2 * rows];
-        self.read(&values, 0, &mut pairs)?;
-        for (pair, (log_prob, entropy)) in pairs.as_chunks::<2>().0.iter().zip(log_prob.iter_mut().zip(entropy)) {
-            [*log_prob, *entropy] = *pair;
+        let mut triples = vec![0.0; 3 * rows];
+        self.read(&values, 0, &mut triples)?;
+        for (r, triple) in triples.as_chunks::<3>().0.iter().enumerate() {
+            [log_prob[r], entropy[r], mass[r]] = *triple;
         }
         Ok(())
     }

@@ -722,10 +722,10 @@ kernels! {
         write store logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows];
         rows: u32, vocab: u32, scale: f32
     ) on Grid::rows(rows, row_threads(vocab).min(256));
-    /// A token of each row with its (log p, entropy); `places` are (sequence, token).
+    /// A token of each row with its (log p, entropy, excluded mass); `places` are (sequence, token).
     "sample.cu" sample(
-        read store logits[rows * vocab], read index places[2 * rows], change index tokens[rows], write f32 values[2 * rows];
-        rows: u32, vocab: u32, scale: f32, greedy: u32, top_k: u32, top_p: f64, key_low: u32, key_high: u32, purpose: u32,
+        read store logits[rows * vocab], maybe_read index excluded[vocab.div_ceil(32)], read index places[2 * rows],
+        change index tokens[rows], write f32 values[3 * rows]; rows: u32, vocab: u32, scale: f32, greedy: u32, top_k: u32, top_p: f64, key_low: u32, key_high: u32, purpose: u32,
         step: u32
     ) on Grid::rows(rows, row_threads(vocab).min(512));
 

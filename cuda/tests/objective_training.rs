@@ -82,6 +82,7 @@ fn learn<B: Backend<Real = f32>>(
         tokens: vec![0; 10],
         log_probs: log_probs.iter().zip(normals(2, 10)).map(|(l, x)| l + 0.1 * x).collect(),
         entropies: vec![0.0; 10],
+        excluded: Vec::new(),
         ended: vec![true; 4],
     };
     let rollouts = Rollouts {

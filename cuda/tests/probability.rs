@@ -1,7 +1,7 @@
 //! Log-probabilities of tokens and their gradient.
 
 use crate::common::{Tolerance, assert_close, bits, normals, numbers, stored};
-use flowrl_core::backend::{Backend, BackendError, CpuBackend, ErrorKind, Role, SampleKeys, Sampler};
+use flowrl_core::backend::{Backend, BackendError, CpuBackend, Drawn, ErrorKind, Role, SampleKeys, Sampler};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_cuda::{Precision, Schedule};
 use flowrl_lm::backend::TransformerBackend;
@@ -247,7 +247,9 @@ fn last_row_of<B: Backend<Real = f32>>(device: &B, rows: usize) {
     let places = vec![0; rows];
     let keys = SampleKeys { stream: Stream::new(1, Purpose::Sample), step: 0, sequence: &places, token: &places };
     let (mut tokens, mut log_prob, mut entropy) = (vec![0; rows], vec![0.0; rows], vec![0.0; rows]);
-    device.sample(&logits, (rows, vocab), &Sampler::GREEDY, keys, &mut tokens, &mut log_prob, &mut entropy).unwrap();
+    let mut excluded = vec![0.0; rows];
+    let drawn = Drawn { tokens: &mut tokens, log_prob: &mut log_prob, entropy: &mut entropy, excluded: &mut excluded };
+    device.sample(&logits, (rows, vocab), &Sampler::GREEDY, None, keys, drawn).unwrap();
     assert_eq!((tokens[0], tokens[rows - 1] as usize), (0, largest));
 
     let total: Vec<f32> = got.log_sum_exp.iter().map(|x| *x as f32).collect();

@@ -1,7 +1,9 @@
 //! Drawing tokens: against the definition, against the CPU in f64, frequencies, ties, truncation.
 
 use crate::common::{Tolerance, assert_close, normals, stored};
-use flowrl_core::backend::{Backend, BackendError, CpuBackend, ErrorKind, Role, SampleKeys, Sampler};
+use flowrl_core::backend::{
+    Backend, BackendError, CpuBackend, Drawn, ErrorKind, Role, SampleKeys, Sampler, token_mask,
+};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::backend::TransformerBackend;
 
@@ -20,10 +22,11 @@ const SAMPLERS: [Sampler; 6] = [
 const STREAM: Stream = Stream::new(0x1234_5678_9abc_def0, Purpose::Sample);
 const STEP: u32 = 5;
 
-struct Drawn {
+struct Draws {
     tokens: Vec<u32>,
     log_prob: Vec<f64>,
     entropy: Vec<f64>,
+    excluded: Vec<f64>,
 }
 
 /// The key of a row, and the random number that belongs to it.
@@ -36,18 +39,35 @@ fn uniform(row: usize) -> f64 {
     STREAM.uniform(STEP, sequence, token)
 }
 
-fn draw<B: Backend>(device: &B, logits: &B::Buffer, (rows, vocab): (usize, usize), sampler: &Sampler) -> Drawn
+fn draw<B: Backend>(device: &B, logits: &B::Buffer, shape: (usize, usize), sampler: &Sampler) -> Draws
+where
+    B::Real: Into<f64>,
+{
+    draw_others(device, logits, shape, sampler, &[])
+}
+
+/// Draws tokens that are not among `excluded`.
+fn draw_others<B: Backend>(
+    device: &B,
+    logits: &B::Buffer,
+    (rows, vocab): (usize, usize),
+    sampler: &Sampler,
+    excluded: &[u32],
+) -> Draws
 where
     B::Real: Into<f64>,
 {
     use flowrl_core::Real;
+    let mask = (!excluded.is_empty()).then(|| device.index(&token_mask(excluded, vocab)).unwrap());
     let (sequence, token): (Vec<u32>, Vec<u32>) = (0..rows).map(key).unzip();
     let keys = SampleKeys { stream: STREAM, step: STEP, sequence: &sequence, token: &token };
     let mut tokens = vec![u32::MAX; rows];
-    let [mut log_prob, mut entropy] = [(); 2].map(|()| vec![B::Real::of(9.0); rows]);
-    device.sample(logits, (rows, vocab), sampler, keys, &mut tokens, &mut log_prob, &mut entropy).unwrap();
-    let [log_prob, entropy] = [log_prob, entropy].map(|values| values.into_iter().map(Into::into).collect());
-    Drawn { tokens, log_prob, entropy }
+    let [mut log_prob, mut entropy, mut excluded] = [(); 3].map(|()| vec![B::Real::of(9.0); rows]);
+    let drawn = Drawn { tokens: &mut tokens, log_prob: &mut log_prob, entropy: &mut entropy, excluded: &mut excluded };
+    device.sample(logits, (rows, vocab), sampler, mask.as_ref(), keys, drawn).unwrap();
+    let [log_prob, entropy, excluded] =
+        [log_prob, entropy, excluded].map(|values| values.into_iter().map(Into::into).collect());
+    Draws { tokens, log_prob, entropy, excluded }
 }
 
 /// The distribution that a sampler draws from, by its definition: sort, cut, normalise.
@@ -69,7 +89,7 @@ fn distribution(logits: &[f64], sampler: &Sampler) -> Vec<f64> {
 
 /// Every drawn token is the one whose part of [0, 1) holds the row's random number, but for rounding at the ends of the part.
 #[track_caller]
-fn assert_drawn(drawn: &Drawn, logits: &[f64], vocab: usize, sampler: &Sampler) {
+fn assert_drawn(drawn: &Draws, logits: &[f64], vocab: usize, sampler: &Sampler) {
     const ROUNDING: f64 = 1e-5;
     for (r, (row, &token)) in logits.chunks(vocab).zip(&drawn.tokens).enumerate() {
         let p = distribution(row, sampler);
@@ -102,6 +122,35 @@ fn draws_what_is_defined<B: TransformerBackend<Real = f32>>(device: &B, _: Toler
             }
             assert_close("log p", &got.log_prob, &want.log_prob, Tolerance::F32);
             assert_close("entropy", &got.entropy, &want.entropy, Tolerance { relative: 2e-5, bf16: false });
+        }
+    }
+}
+
+/// Excluded tokens are not drawn, whatever the sampler, though one of them is the most probable; the softmax stays that of the whole row
+/// unless top-k or top-p cut it.
+fn excluded_tokens_are_not_drawn<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    let oracle = CpuBackend::<f64>::reference();
+    for (rows, vocab) in [(60, 33), (20, 1000)] {
+        let mut values: Vec<f32> = normals(15, rows * vocab).iter().map(|x| 2.5 * x).collect();
+        values.iter_mut().skip(5).step_by(vocab).for_each(|z| *z = 12.0);
+        let (logits, kept) = stored(device, Role::Activation, &values);
+        let excluded: Vec<u32> = (0..vocab as u32).filter(|i| i % 7 == 5 || *i + 10 > vocab as u32).collect();
+        for sampler in SAMPLERS {
+            let got = draw_others(device, &logits, (rows, vocab), &sampler, &excluded);
+            let want = draw_others(&oracle, &kept, (rows, vocab), &sampler, &excluded);
+            assert!(got.tokens.iter().all(|token| !excluded.contains(token)), "{sampler:?}: {:?}", got.tokens);
+            let others = (0..rows).filter(|&r| got.tokens[r] != want.tokens[r]).collect::<Vec<_>>();
+            assert!(others.len() * 20 <= rows && (sampler.temperature > 0.0 || others.is_empty()), "{others:?}");
+            let same = |x: &[f64]| (0..rows).filter(|r| !others.contains(r)).map(|r| x[r]).collect::<Vec<_>>();
+            assert_close("log p", &same(&got.log_prob), &same(&want.log_prob), Tolerance::F32);
+            assert_close("entropy", &got.entropy, &want.entropy, Tolerance { relative: 2e-5, bf16: false });
+            assert_close("excluded", &got.excluded, &want.excluded, Tolerance { relative: 2e-5, bf16: false });
+            assert!(got.excluded.iter().all(|mass| (0.2..1.0).contains(mass)), "{:?}", got.excluded);
+            if sampler.is_exact() {
+                let whole = draw(device, &logits, (rows, vocab), &sampler);
+                assert_eq!(whole.entropy, got.entropy, "the softmax of the whole row");
+                assert_eq!(whole.excluded, vec![0.0; rows]);
+            }
         }
     }
 }
@@ -193,8 +242,11 @@ fn errors<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let kind = |keys: usize, rows: usize, out: usize| {
         let places = vec![0; keys];
         let keys = SampleKeys { stream: STREAM, step: 0, sequence: &places, token: &places };
-        let (mut tokens, mut log_prob, mut entropy) = (vec![0; out], vec![0.0; out], vec![0.0; out]);
-        let result = device.sample(&logits, (rows, 5), &BASE, keys, &mut tokens, &mut log_prob, &mut entropy);
+        let mut tokens = vec![0; out];
+        let [mut log_prob, mut entropy, mut excluded] = [(); 3].map(|()| vec![0.0; out]);
+        let drawn =
+            Drawn { tokens: &mut tokens, log_prob: &mut log_prob, entropy: &mut entropy, excluded: &mut excluded };
+        let result = device.sample(&logits, (rows, 5), &BASE, None, keys, drawn);
         result.err().map(|error| error.kind())
     };
     assert_eq!(kind(4, 4, 4), None);
@@ -206,6 +258,7 @@ fn errors<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
 
 on_every_device!(
     draws_what_is_defined,
+    excluded_tokens_are_not_drawn,
     frequencies,
     ties_go_to_the_lower_index,
     what_cannot_be_drawn_is_not,

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use keys::Keys;
+pub(crate) use keys::add_new;
 pub use rope::RopeScaling;
 
 /// The families of decoder that are covered.
@@ -90,7 +91,8 @@ pub struct ModelConfig {
     pub tie_word_embeddings: bool,
     /// Longest sequence the model was made for.
     pub max_position_embeddings: usize,
-    /// Tokens that end a completion, ascending; from `config.json` and `generation_config.json` together.
+    /// Tokens that end a completion, in the order of the files: those of `config.json`, then the others of
+    /// `generation_config.json`.
     pub eos_token_ids: Vec<u32>,
     /// Token that begins a text, if there is one.
     pub bos_token_id: Option<u32>,
@@ -101,7 +103,8 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// Parses the text of a `config.json`; `path` is for messages.
     ///
-    /// Both spellings in the wild are read: `rope_parameters`, or `rope_theta` with `rope_scaling`.
+    /// Both spellings in the wild are read: `rope_parameters`, or `rope_theta` with `rope_scaling`. With both, `rope_scaling` wins, as
+    /// in `transformers`.
     ///
     /// # Errors
     ///
@@ -166,10 +169,14 @@ impl ModelConfig {
     pub fn add_generation_config(&mut self, json: &str, path: &Path) -> Result<()> {
         let map: Map<String, Value> = serde_json::from_str(json).map_err(Error::json(path))?;
         let keys = Keys::new(&map, path);
-        self.eos_token_ids.extend(keys.token_ids("eos_token_id")?);
-        self.eos_token_ids.sort_unstable();
-        self.eos_token_ids.dedup();
+        add_new(&mut self.eos_token_ids, keys.token_ids("eos_token_id")?);
         Ok(())
+    }
+
+    /// Gives the model an output matrix of its own, here and in what [`Self::to_json`] writes.
+    pub(crate) fn untie(&mut self) {
+        self.tie_word_embeddings = false;
+        self.raw.insert("tie_word_embeddings".to_owned(), false.into());
     }
 
     /// The configuration of a new Qwen2 with tied embeddings, rope base 10⁴ and ε = 10⁻⁶.

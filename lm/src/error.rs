@@ -54,14 +54,67 @@ pub enum Error {
         message: String,
     },
     /// A tensor that the model needs is not in the checkpoint.
-    #[error("{path}: no tensor `{name}`{}", hint(near), path = path.display())]
+    #[error("{path}: no tensor `{name}`{hint}", path = path.display())]
     MissingTensor {
         /// The checkpoint.
         path: PathBuf,
         /// The tensor's name.
         name: String,
-        /// Names that are there and look alike, nearest first.
-        near: Vec<String>,
+        /// "; near it are …" with names that are there, or nothing.
+        hint: String,
+    },
+    /// A tensor is in the checkpoint that would change the computation, but the configuration knows of no such part.
+    #[error(
+        "{path}: tensor `{name}`{} would be ignored, because {reason}; the numbers would not be the model's: correct \
+         config.json, or delete the tensor",
+        others(*more),
+        path = path.display()
+    )]
+    UnwantedTensor {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The first such tensor.
+        name: String,
+        /// How many more there are.
+        more: usize,
+        /// What the configuration says.
+        reason: String,
+    },
+    /// All names of tensors begin with something that is not the model's.
+    #[error(
+        "{path}: the names of the tensors begin with `{prefix}`, which a wrapper of the model put there; save the model itself \
+         (torch.compile: `model._orig_mod`; PEFT: `merge_and_unload()`), or remove `{prefix}` from the names",
+        path = path.display()
+    )]
+    Prefix {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What they begin with.
+        prefix: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error(
+        "{path}: tensor `{name}` has {got} at element {index}: the weights are damaged, and every number computed from them would \
+         be; take an earlier checkpoint, or copy the file again",
+        path = path.display()
+    )]
+    NotFinite {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// Where in it, row-major.
+        index: usize,
+        /// The value.
+        got: f32,
+    },
+    /// A path that should be a checkpoint is something else.
+    #[error("{path}: {message}", path = path.display())]
+    NoCheckpoint {
+        /// The path.
+        path: PathBuf,
+        /// What it is, and what to do.
+        message: String,
     },
     /// Two shards hold a tensor of the same name.
     #[error("tensor `{name}` is in {first} and in {second}: delete the file that does not belong", first = first.display(), second = second.display())]
@@ -118,8 +171,10 @@ pub enum Error {
         message: String,
     },
     /// A prompt cannot be used.
-    #[error("prompt {prompt:?}: {message}")]
+    #[error("{}prompt {:?}: {message}", at_line(*line), short(prompt))]
     Prompt {
+        /// The line of its file, counted from 1; 0 where no file held it.
+        line: usize,
         /// What was asked.
         prompt: String,
         /// What is wrong with its row and what to do.
@@ -137,15 +192,38 @@ pub enum Error {
     },
 }
 
-/// ", did you mean …" with the near names, or nothing.
-fn hint(near: &[String]) -> String {
-    match near {
-        [] => String::new(),
-        names => format!("; near it are `{}`", names.join("`, `")),
+/// "line 3: ", or nothing.
+fn at_line(line: usize) -> String {
+    if line == 0 { String::new() } else { format!("line {line}: ") }
+}
+
+/// The first 60 characters of a text.
+pub(crate) fn short(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
+/// " (and 3 more)", or nothing.
+fn others(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" (and {more} more)") }
+}
+
 impl Error {
+    /// The same, with the name of the file where it has a line alone.
+    #[must_use]
+    pub fn in_file(self, path: &std::path::Path) -> Self {
+        match self {
+            Self::Prompt { line, prompt, message } if line > 0 => Self::Line {
+                path: path.to_owned(),
+                line,
+                message: Self::Prompt { line: 0, prompt, message }.to_string(),
+            },
+            other => other,
+        }
+    }
+
     /// Wraps a system error on `path`.
     pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -36,6 +36,9 @@ pub enum EvaluateError<E: core::error::Error + 'static> {
 pub struct Evaluation<T> {
     /// Metrics by name: `eval_success`, `eval_pass_at_8`, …; see the glossary of metrics.
     pub metrics: Vec<(String, f64)>,
+    /// Standard errors of those that are means over prompts: √(s²/n), with s² the sample variance of the n prompts' values. None of a
+    /// single prompt.
+    pub standard_errors: Vec<(String, f64)>,
     /// The completions, prompt by prompt.
     pub rollouts: Rollouts<T>,
     /// For each prompt whose correct completions were enumerated: its place among the prompts, and the exact measures.
@@ -67,7 +70,7 @@ pub fn evaluate<P: Policy>(
     let count = prompts.min(task.prompts());
     let stream = Stream::new(options.seed, Purpose::Evaluate);
     let rollouts = Rollouts::<RealOf<P>>::sample(policy, task, (0..count).collect(), options, stream, 0)?;
-    let mut metrics = sampled_metrics(&rollouts, options.samples)?;
+    let Sampled { mut metrics, standard_errors } = sampled_metrics(&rollouts, options.samples)?;
     let exact = if with_reference { exact(policy, task, count, options, target)? } else { Vec::new() };
     if !exact.is_empty() {
         let mean = |f: &dyn Fn(&BinaryExact) -> f64| exact.iter().map(|(_, e)| f(e)).sum::<f64>() / exact.len() as f64;
@@ -81,10 +84,30 @@ pub fn evaluate<P: Policy>(
         metrics.push(("eval_success_ref".into(), mean(&|e| e.ref_success)));
         metrics.push(("eval_kl_on_correct".into(), mean(&|e| e.kl_on_correct)));
     }
-    Ok(Evaluation { metrics, rollouts, exact })
+    Ok(Evaluation { metrics, standard_errors, rollouts, exact })
 }
 
-fn sampled_metrics<T: Real>(rollouts: &Rollouts<T>, samples: usize) -> Result<Vec<(String, f64)>, Error> {
+/// What samples say: means over prompts, and their standard errors.
+#[derive(Default)]
+struct Sampled {
+    metrics: Vec<(String, f64)>,
+    standard_errors: Vec<(String, f64)>,
+}
+
+impl Sampled {
+    /// Adds the mean of a value that each prompt has.
+    fn push(&mut self, name: &str, values: &[f64]) {
+        let n = values.len().max(1) as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        self.metrics.push((name.to_owned(), mean));
+        if values.len() > 1 {
+            let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+            self.standard_errors.push((name.to_owned(), (variance / n).sqrt()));
+        }
+    }
+}
+
+fn sampled_metrics<T: Real>(rollouts: &Rollouts<T>, samples: usize) -> Result<Sampled, Error> {
     let prompts = rollouts.prompts.len();
     let mut correct = vec![0; prompts];
     let mut distinct = vec![HashSet::new(); prompts];
@@ -95,23 +118,20 @@ fn sampled_metrics<T: Real>(rollouts: &Rollouts<T>, samples: usize) -> Result<Ve
             distinct[prompt].insert(rollouts.completions.get(i));
         }
     }
-    let per_prompt = |total: f64| total / prompts.max(1) as f64;
-    let all = rollouts.len().max(1) as f64;
-    let mut metrics = vec![("eval_success".to_owned(), correct.iter().sum::<usize>() as f64 / all)];
+    let mut found = Sampled::default();
+    let share = |&correct: &usize| correct as f64 / samples.max(1) as f64;
+    found.push("eval_success", &correct.iter().map(share).collect::<Vec<_>>());
     for k in [1, 4, 8, 16, 32, 64].into_iter().filter(|&k| k <= samples) {
-        let mut sum = 0.0;
-        for &c in &correct {
-            sum += pass_at_k(samples, c, k)?;
-        }
-        metrics.push((format!("eval_pass_at_{k}"), per_prompt(sum)));
+        let values = correct.iter().map(|&c| pass_at_k(samples, c, k)).collect::<Result<Vec<_>, _>>()?;
+        found.push(&format!("eval_pass_at_{k}"), &values);
     }
-    let found: usize = distinct.iter().map(HashSet::len).sum();
-    metrics.push(("eval_distinct_correct".into(), per_prompt(found as f64)));
+    found.push("eval_distinct_correct", &distinct.iter().map(|set| set.len() as f64).collect::<Vec<_>>());
     let tokens = rollouts.completions.tokens.len();
     let entropy: f64 = rollouts.completions.entropies.iter().map(|h| h.f64()).sum();
-    metrics.push(("eval_entropy".into(), entropy / tokens.max(1) as f64));
-    metrics.push(("eval_length_mean".into(), tokens as f64 / all));
-    Ok(metrics)
+    let all = rollouts.len().max(1) as f64;
+    found.metrics.push(("eval_entropy".into(), entropy / tokens.max(1) as f64));
+    found.metrics.push(("eval_length_mean".into(), tokens as f64 / all));
+    Ok(found)
 }
 
 /// Scores every correct completion of every prompt that can enumerate them.
@@ -128,7 +148,8 @@ fn exact<P: Policy>(
     for index in 0..count {
         let Some(problem) = task.problem(index) else { continue };
         let solutions = problem.solutions()?;
-        let encoded = solutions.iter().map(|s| task.text().encode_completion(s)).collect::<Result<Vec<_>, _>>()?;
+        let encoded =
+            solutions.iter().map(|s| task.text().encode_completion(s, true)).collect::<Result<Vec<_>, _>>()?;
         if !encoded.is_empty() {
             solved.push((index, encoded));
         }

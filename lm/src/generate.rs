@@ -4,11 +4,12 @@
 use std::ops::Range;
 
 use flowrl_core::Real;
-use flowrl_core::backend::{Role, SampleKeys, split};
+use flowrl_core::backend::{Drawn, Role, SampleKeys, split};
 use flowrl_core::policy::{Completions, SampleRequest};
 
 use crate::backend::{Span, TransformerBackend};
 use crate::model::{Attend, Packed, Prepared, Transformer, Weights};
+use crate::policy::Limits;
 
 /// A completion on its way.
 struct Draft<T> {
@@ -20,6 +21,7 @@ struct Draft<T> {
     tokens: Vec<u32>,
     log_probs: Vec<T>,
     entropies: Vec<T>,
+    excluded: Vec<T>,
     ended: bool,
 }
 
@@ -45,10 +47,12 @@ fn lanes(sequences: usize, workers: usize, elements: usize) -> usize {
 }
 
 /// What every lane shares.
-struct Job<'a, T> {
+struct Job<'a, T, I> {
     weights: &'a Weights<T>,
     prepared: Option<Prepared<T>>,
-    stop: &'a [u32],
+    limits: &'a Limits<I>,
+    /// Sequences that a lane samples together at most.
+    wave: usize,
     request: &'a SampleRequest<'a>,
 }
 
@@ -56,7 +60,7 @@ struct Job<'a, T> {
 pub(crate) fn sample<B: TransformerBackend>(
     model: &mut Transformer<B>,
     weights: &Weights<B::Buffer>,
-    stop: &[u32],
+    limits: &Limits<B::Index>,
     request: &SampleRequest<'_>,
 ) -> Result<Completions<B::Real>, B::Error> {
     let (prompts, samples) = (request.prompts.len(), request.samples);
@@ -64,7 +68,8 @@ pub(crate) fn sample<B: TransformerBackend>(
     let lanes = lanes(prompts * samples, model.backend().workers(), elements);
     // Twice the memory: not for a large model.
     let prepared = if elements <= SMALL_MODEL { Prepared::new(model.backend(), model.dims(), weights)? } else { None };
-    let (job, cache) = (Job { weights, prepared, stop, request }, model.backend().cache_limit());
+    let wave = if limits.wave == 0 { usize::MAX } else { limits.wave.div_ceil(lanes) };
+    let (job, cache) = (Job { weights, prepared, limits, wave, request }, model.backend().cache_limit());
     let drafts = if lanes == 1 {
         waves(model, &job, 0..prompts * samples, cache)?
     } else {
@@ -89,7 +94,7 @@ pub(crate) fn sample<B: TransformerBackend>(
 /// product of the device depends on its number of rows.
 fn waves<B: TransformerBackend>(
     model: &mut Transformer<B>,
-    job: &Job<'_, B::Buffer>,
+    job: &Job<'_, B::Buffer, B::Index>,
     sequences: Range<usize>,
     elements: usize,
 ) -> Result<Vec<Draft<B::Real>>, B::Error> {
@@ -108,7 +113,7 @@ fn waves<B: TransformerBackend>(
             rows += prompt + request.max_tokens;
             rows <= limit
         };
-        let count = (first..sequences.end).take_while(fits).count().max(1);
+        let count = (first..sequences.end).take(job.wave).take_while(fits).count().max(1);
         drafts.extend(wave(model, job, first..first + count)?);
         first += count;
     }
@@ -118,7 +123,7 @@ fn waves<B: TransformerBackend>(
 /// Samples the sequences of these numbers together.
 fn wave<B: TransformerBackend>(
     model: &mut Transformer<B>,
-    job: &Job<'_, B::Buffer>,
+    job: &Job<'_, B::Buffer, B::Index>,
     sequences: Range<usize>,
 ) -> Result<Vec<Draft<B::Real>>, B::Error> {
     let Job { weights, prepared, request, .. } = job;
@@ -135,6 +140,7 @@ fn wave<B: TransformerBackend>(
             tokens: Vec::new(),
             log_probs: Vec::new(),
             entropies: Vec::new(),
+            excluded: Vec::new(),
             ended: false,
         })
         .collect();
@@ -175,7 +181,7 @@ fn wave<B: TransformerBackend>(
 /// Draws the next token of every active draft from the logits of the last pass; those that end leave `active`.
 fn draw<B: TransformerBackend>(
     model: &Transformer<B>,
-    job: &Job<'_, B::Buffer>,
+    job: &Job<'_, B::Buffer, B::Index>,
     drafts: &mut [Draft<B::Real>],
     active: &mut Vec<usize>,
 ) -> Result<(), B::Error> {
@@ -185,16 +191,20 @@ fn draw<B: TransformerBackend>(
     let keys = SampleKeys { stream: request.stream, step: request.step, sequence: &sequence, token: &token };
     let mut tokens = vec![0; rows];
     let mut log_probs = vec![B::Real::of(0.0); rows];
-    let mut entropies = log_probs.clone();
+    let (mut entropies, mut mass) = (log_probs.clone(), log_probs.clone());
     let shape = (rows, model.dims().vocab);
-    let logits = model.last_logits();
-    model.backend().sample(logits, shape, &request.sampler, keys, &mut tokens, &mut log_probs, &mut entropies)?;
+    let Limits { end, rule, excluded, .. } = job.limits;
+    let drawn = Drawn { tokens: &mut tokens, log_prob: &mut log_probs, entropy: &mut entropies, excluded: &mut mass };
+    model.backend().sample(model.last_logits(), shape, &request.sampler, excluded.as_ref(), keys, drawn)?;
     for (row, &i) in active.iter().enumerate() {
         let draft = &mut drafts[i];
         draft.tokens.push(tokens[row]);
         draft.log_probs.push(log_probs[row]);
         draft.entropies.push(entropies[row]);
-        draft.ended = job.stop.contains(&tokens[row]);
+        if excluded.is_some() {
+            draft.excluded.push(mass[row]);
+        }
+        draft.ended = end.contains(&tokens[row]) || rule.as_ref().is_some_and(|rule| rule.is_met(&draft.tokens));
     }
     active.retain(|&i| !drafts[i].ended && drafts[i].tokens.len() < request.max_tokens);
     Ok(())
@@ -207,6 +217,7 @@ fn collect<T: Real>(drafts: Vec<Draft<T>>, samples: usize) -> Completions<T> {
         all.tokens.extend(draft.tokens);
         all.log_probs.extend(draft.log_probs);
         all.entropies.extend(draft.entropies);
+        all.excluded.extend(draft.excluded);
         all.offsets.push(all.tokens.len());
         all.ended.push(draft.ended);
     }

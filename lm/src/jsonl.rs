@@ -1,18 +1,24 @@
-//! JSON lines: one value a line, with errors that name file and line.
+//! JSON lines: one object a line, with errors that name file and line.
 
+use std::fmt;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// Parses each line of `bytes` as a `T` and checks it by `check`.
+/// Parses each line of `bytes` as an object, lets `read` change it and make a `T` of it.
 ///
 /// A byte-order mark, Windows line ends and blank lines are tolerated. `path` is used in messages only.
-pub(crate) fn parse<T: DeserializeOwned>(
+///
+/// # Errors
+/// [`Error::Line`] with the number of the first line that is no object, or that `read` refuses; for a file of another format, what it
+/// is and how to make JSON lines of it.
+pub fn parse<T>(
     bytes: &[u8],
     path: &Path,
-    check: impl Fn(&T) -> Result<(), String>,
+    read: impl Fn(usize, Map<String, Value>) -> Result<T, String>,
 ) -> Result<Vec<T>> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut rows = Vec::new();
@@ -22,12 +28,70 @@ pub(crate) fn parse<T: DeserializeOwned>(
         if line.is_empty() {
             continue;
         }
+        if let Some(message) = rows.is_empty().then(|| other_format(bytes, line)).flatten() {
+            return Err(error(message));
+        }
         let text = str::from_utf8(line).map_err(|e| error(format!("not UTF-8 ({e}); save the file as UTF-8")))?;
-        let row: T = serde_json::from_str(text).map_err(|e| error(describe(&e)))?;
-        check(&row).map_err(error)?;
-        rows.push(row);
+        let Object(object) = serde_json::from_str(text).map_err(|e| error(describe(&e)))?;
+        rows.push(read(index + 1, object).map_err(error)?);
     }
     Ok(rows)
+}
+
+/// The `T` of an object.
+///
+/// # Errors
+/// Which key is missing or wrong.
+pub fn row<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, String> {
+    serde_json::from_value(Value::Object(object)).map_err(|error| error.to_string())
+}
+
+/// What a file is that is not JSON lines, by its first bytes and its first line, and how to make them of it.
+fn other_format(bytes: &[u8], line: &[u8]) -> Option<String> {
+    let what = match bytes {
+        [b'P', b'A', b'R', b'1', ..] => {
+            "this is a Parquet file; write it as JSON lines: pandas.read_parquet(…).to_json(…, orient=\"records\", lines=True)"
+        }
+        [0x1f, 0x8b, ..] => "this is compressed by gzip; unpack it first: gunzip FILE",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "this is compressed by zstd; unpack it first: unzstd FILE",
+        [b'P', b'K', 3, 4, ..] => "this is a zip archive; unpack it first",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "this is UTF-16; save the file as UTF-8",
+        _ if line.starts_with(b"[") => {
+            "a row is an object, but this begins an array; write one object a line: jq -c '.[]' FILE > rows.jsonl"
+        }
+        _ if !line.starts_with(b"{") && line.contains(&b',') && !line.contains(&b':') => {
+            "this looks like CSV; write it as JSON lines: pandas.read_csv(…).to_json(…, orient=\"records\", lines=True)"
+        }
+        _ => return None,
+    };
+    Some(what.to_owned())
+}
+
+/// An object in which no key comes twice: of two values one would be lost.
+struct Object(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object, {\"key\": value, …}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Object, A::Error> {
+                let mut map = Map::new();
+                while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+                    if map.insert(key.clone(), value).is_some() {
+                        return Err(serde::de::Error::custom(format!("duplicate field `{key}`")));
+                    }
+                }
+                Ok(Object(map))
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
 }
 
 /// serde's message without its line number, which is always 1 here.
@@ -35,4 +99,11 @@ fn describe(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let reason = message.rfind(" at line ").map_or(message.as_str(), |at| &message[..at]);
     if error.is_data() { reason.to_owned() } else { format!("not valid JSON: {reason} at column {}", error.column()) }
+}
+
+/// The keys of an object, quoted, for a message.
+#[must_use]
+pub fn keys(object: &Map<String, Value>) -> String {
+    let keys: Vec<_> = object.keys().map(|key| format!("`{key}`")).collect();
+    keys.join(", ")
 }

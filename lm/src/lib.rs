@@ -11,7 +11,7 @@ mod error;
 pub mod evaluate;
 pub mod fs;
 mod generate;
-mod jsonl;
+pub mod jsonl;
 pub mod kernel;
 mod load;
 pub mod model;
@@ -29,4 +29,4 @@ pub mod verify;
 
 pub use error::{Error, Result};
 pub use load::{LoadError, load_policy, load_weights, save_policy};
-pub use policy::{Moments, PolicyError, TransformerPolicy};
+pub use policy::{Moments, PolicyError, StopRule, TransformerPolicy};

@@ -45,7 +45,7 @@ impl From<&ModelConfig> for Dimensions {
 /// Copies the weights of a checkpoint to a device, tensor by tensor.
 ///
 /// # Errors
-/// A tensor that is missing or has another shape, or a device without memory.
+/// A tensor that is missing, has another shape or a value that is not finite; a device without memory.
 pub fn load_weights<B: Backend>(
     backend: &B,
     checkpoint: &Checkpoint,
@@ -60,6 +60,10 @@ pub fn load_weights<B: Backend>(
         for part in parts.iter().filter(|part| part.tensor == tensor) {
             let mut values = vec![0.0_f32; part.len()];
             checkpoint.read_f32(&part.name, &part.shape, &mut values)?;
+            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                let (path, name) = (checkpoint.path().to_owned(), part.name.clone());
+                return Err(Error::NotFinite { path, name, index, got: values[index] }.into());
+            }
             for (i, piece) in values.chunks(PIECE).enumerate() {
                 let piece: Vec<B::Real> = piece.iter().map(|&x| B::Real::of(f64::from(x))).collect();
                 backend.write(&mut buffer, part.offset + i * PIECE, &piece).map_err(LoadError::Device)?;
@@ -70,7 +74,8 @@ pub fn load_weights<B: Backend>(
     })
 }
 
-/// A policy from a checkpoint; completions end with the checkpoint's end tokens.
+/// A policy from a checkpoint; completions end with any of the checkpoint's end tokens, and no token is drawn that the tokenizer does
+/// not have.
 ///
 /// # Errors
 /// As for [`load_weights`].
@@ -79,8 +84,10 @@ pub fn load_policy<B: TransformerBackend>(
     checkpoint: &Checkpoint,
 ) -> Result<TransformerPolicy<B>, LoadError<B::Error>> {
     let weights = load_weights(&backend, checkpoint)?;
-    let stop = checkpoint.config().eos_token_ids.clone();
-    Ok(TransformerPolicy::new(backend, Dimensions::from(checkpoint.config()), weights, stop)?)
+    let mut policy =
+        TransformerPolicy::new(backend, Dimensions::from(checkpoint.config()), weights, checkpoint.end_tokens()?)?;
+    policy.exclude(&checkpoint.unknown_tokens()?)?;
+    Ok(policy)
 }
 
 /// Writes a policy as a Hugging Face folder, with the configuration and the tokenizer of the checkpoint it came from.

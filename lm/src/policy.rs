@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowrl_core::backend::{Backend, BackendError, Role};
+use flowrl_core::backend::{Backend, BackendError, Role, token_mask};
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
 
@@ -76,6 +76,23 @@ struct Training<T> {
     second_moments: Weights<T>,
 }
 
+/// What ends a completion besides an end token, such as a text.
+pub trait StopRule: std::fmt::Debug + Send + Sync {
+    /// Whether a completion ends with its last token.
+    fn is_met(&self, completion: &[u32]) -> bool;
+}
+
+/// What a policy samples: where completions end, and the tokens that are never drawn.
+#[derive(Debug)]
+pub(crate) struct Limits<I> {
+    /// Any of these tokens ends a completion.
+    pub(crate) end: Vec<u32>,
+    pub(crate) rule: Option<Arc<dyn StopRule>>,
+    /// Completions sampled at once at most; 0 means as many as the cache holds.
+    pub(crate) wave: usize,
+    pub(crate) excluded: Option<I>,
+}
+
 /// A transformer with its weights, its frozen reference, and where it is trained its optimiser state.
 ///
 /// Policy and reference are the same tensors until the first update.
@@ -85,13 +102,13 @@ pub struct TransformerPolicy<B: TransformerBackend> {
     weights: Arc<Weights<B::Buffer>>,
     reference: Option<Arc<Weights<B::Buffer>>>,
     training: Option<Training<B::Buffer>>,
-    stop: Vec<u32>,
+    limits: Limits<B::Index>,
     keep: Keep,
     last: Option<(Packed, f64)>,
 }
 
 impl<B: TransformerBackend> TransformerPolicy<B> {
-    /// A policy from weights; a completion ends with any of the tokens `stop`.
+    /// A policy from weights; a completion ends with any of the tokens `end`.
     ///
     /// # Errors
     /// Where the device has no memory left.
@@ -99,12 +116,33 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         backend: B,
         dims: Dimensions,
         weights: Weights<B::Buffer>,
-        stop: Vec<u32>,
+        end: Vec<u32>,
     ) -> Result<Self, PolicyError<B::Error>> {
         let weights = Arc::new(weights);
         let reference = Some(Arc::clone(&weights));
         let model = Transformer::new(backend, dims)?;
-        Ok(Self { model, weights, reference, training: None, stop, keep: Keep::Everything, last: None })
+        let limits = Limits { end, rule: None, wave: 0, excluded: None };
+        Ok(Self { model, weights, reference, training: None, limits, keep: Keep::Everything, last: None })
+    }
+
+    /// Ends completions where `rule` says so, too.
+    pub fn set_stop_rule(&mut self, rule: Arc<dyn StopRule>) {
+        self.limits.rule = Some(rule);
+    }
+
+    /// Samples at most so many completions at once, 0 for as many as the device's cache holds: less memory, not a bit of difference.
+    pub fn set_wave(&mut self, completions: usize) {
+        self.limits.wave = completions;
+    }
+
+    /// Never draws these tokens: see [`Backend::sample`]. Their scores stay those of the softmax of the whole row.
+    ///
+    /// # Errors
+    /// Where the device has no memory left.
+    pub fn exclude(&mut self, tokens: &[u32]) -> Result<(), PolicyError<B::Error>> {
+        let mask = token_mask(tokens, self.model.dims().vocab);
+        self.limits.excluded = if tokens.is_empty() { None } else { Some(self.backend().index(&mask)?) };
+        Ok(())
     }
 
     /// Drops the reference, for an objective that does not need it.
@@ -197,6 +235,19 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         Ok(())
     }
 
+    /// Replaces the weights of the reference, and leaves the policy.
+    ///
+    /// # Errors
+    /// Where a tensor has not the length that the model's has.
+    pub fn set_reference(&mut self, weights: Weights<B::Buffer>) -> Result<(), PolicyError<B::Error>> {
+        let backend = self.model.backend();
+        for (given, own) in weights.tensors().zip(self.weights.tensors()) {
+            check_length("reference", backend.len(given), backend.len(own))?;
+        }
+        self.reference = Some(Arc::new(weights));
+        Ok(())
+    }
+
     /// Gives the reference tensors of its own, where it shares the policy's: as products read them, since it is never trained.
     fn part_from_reference(&mut self) -> Result<(), PolicyError<B::Error>> {
         if !self.reference.as_ref().is_some_and(|reference| Arc::ptr_eq(reference, &self.weights)) {
@@ -277,7 +328,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
 
     fn sample(&mut self, request: &SampleRequest<'_>) -> Result<Completions<B::Real>, Self::Error> {
         self.check("prompt", request.prompts)?;
-        Ok(generate::sample(&mut self.model, &self.weights, &self.stop, request)?)
+        Ok(generate::sample(&mut self.model, &self.weights, &self.limits, request)?)
     }
 
     fn score(

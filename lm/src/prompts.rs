@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::chat::{ChatTemplate, Message};
 use crate::error::{Error, Result};
@@ -75,23 +75,56 @@ pub struct PromptRow {
     /// A name for reports, a string or a number.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub id: Value,
+    /// Where the row comes from, for messages.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// Where a row was read. No part of what the row says: all are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The line of its file, counted from 1; 0 for a row that no file held.
+    pub line: usize,
+    /// The keys of the line, where it has no answer.
+    pub keys: String,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// Which keys of a line hold the prompt and the answer. A dot leads into an object: `reward_model.ground_truth`.
+#[derive(Clone, Debug)]
+pub struct RowKeys {
+    /// The key of the prompt.
+    pub prompt: String,
+    /// The key of the answer.
+    pub answer: String,
+}
+
+impl Default for RowKeys {
+    fn default() -> Self {
+        Self { prompt: "prompt".into(), answer: "answer".into() }
+    }
 }
 
 impl PromptRow {
     /// A row of one text, without answer or id.
     #[must_use]
     pub fn text(prompt: impl Into<String>) -> Self {
-        Self { prompt: Prompt::Text(prompt.into()), answer: Value::Null, id: Value::Null }
+        Self { prompt: Prompt::Text(prompt.into()), answer: Value::Null, id: Value::Null, origin: Origin::default() }
     }
 }
 
-/// Reads a file of prompts. Keys other than `prompt`, `answer` and `id` are ignored.
+/// Reads a file of prompts. Keys other than those of `keys` and `id` are ignored.
 ///
 /// # Errors
 ///
 /// [`Error::Io`]; [`Error::Line`] with the number of the first bad line; [`Error::Argument`] when there is no row at all.
-pub fn read_prompts(path: &Path) -> Result<Vec<PromptRow>> {
-    parse_prompts(&std::fs::read(path).map_err(Error::io("read", path))?, path)
+pub fn read_prompts(path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {
+    parse_prompts(&std::fs::read(path).map_err(Error::io("read", path))?, path, keys)
 }
 
 /// [`read_prompts`] from memory; `path` is for messages.
@@ -99,10 +132,21 @@ pub fn read_prompts(path: &Path) -> Result<Vec<PromptRow>> {
 /// # Errors
 ///
 /// See [`read_prompts`].
-pub fn parse_prompts(bytes: &[u8], path: &Path) -> Result<Vec<PromptRow>> {
-    let rows = jsonl::parse(bytes, path, |row: &PromptRow| match &row.id {
-        Value::Null | Value::String(_) | Value::Number(_) => Ok(()),
-        other => Err(format!("`id` is {other}, but must be a string or a number")),
+pub fn parse_prompts(bytes: &[u8], path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {
+    let rows = jsonl::parse(bytes, path, |line, mut object| {
+        let there = jsonl::keys(&object);
+        let prompt = take(&mut object, &keys.prompt).ok_or_else(|| {
+            format!("`{}` is missing; the row has {there}: name the prompt by --prompt-key", keys.prompt)
+        })?;
+        let answer = take(&mut object, &keys.answer);
+        let origin = Origin { line, keys: if answer.is_none() { there } else { String::new() } };
+        object.insert("prompt".into(), prompt);
+        object.insert("answer".into(), answer.unwrap_or_default());
+        let row: PromptRow = jsonl::row(object)?;
+        match &row.id {
+            Value::Null | Value::String(_) | Value::Number(_) => Ok(PromptRow { origin, ..row }),
+            other => Err(format!("`id` is {other}, but must be a string or a number")),
+        }
     })?;
     if rows.is_empty() {
         return Err(Error::argument("prompts", format!("{} without a row", path.display()), "at least one prompt"));
@@ -110,12 +154,52 @@ pub fn parse_prompts(bytes: &[u8], path: &Path) -> Result<Vec<PromptRow>> {
     Ok(rows)
 }
 
+/// Removes the value at a key, or at keys with dots between them.
+fn take(object: &mut Map<String, Value>, key: &str) -> Option<Value> {
+    if let Some(value) = object.remove(key) {
+        return Some(value);
+    }
+    let (first, rest) = key.split_once('.')?;
+    take(object.get_mut(first)?.as_object_mut()?, rest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<PromptRow>> {
-        parse_prompts(text.as_bytes(), Path::new("p.jsonl"))
+        parse_with(text, &RowKeys::default())
+    }
+
+    fn parse_with(text: &str, keys: &RowKeys) -> Result<Vec<PromptRow>> {
+        parse_prompts(text.as_bytes(), Path::new("p.jsonl"), keys)
+    }
+
+    #[test]
+    fn other_keys_lead_to_prompt_and_answer() {
+        let keys = RowKeys { prompt: "question".into(), answer: "reward_model.ground_truth".into() };
+        let line = r#"{"question": "q", "reward_model": {"ground_truth": "12"}, "prompt": "not this"}"#;
+        let row = &parse_with(line, &keys).unwrap()[0];
+        assert_eq!((row.prompt.question(), &row.answer), ("q", &Value::from("12")));
+        let message = parse(r#"{"question": "q", "solution": 3}"#).unwrap_err().to_string();
+        assert!(message.starts_with("p.jsonl:1: `prompt` is missing; the row has `question`, `solution`"), "{message}");
+        let row = &parse(r#"{"prompt": "q", "solution": 3}"#).unwrap()[0];
+        assert_eq!((row.origin.line, row.origin.keys.as_str()), (1, "`prompt`, `solution`"));
+    }
+
+    #[test]
+    fn other_formats_are_named() {
+        for (bytes, wanted) in [
+            (&b"PAR1\x15\x04"[..], "Parquet"),
+            (b"\x1f\x8b\x08\0", "gzip"),
+            (b"\x28\xb5\x2f\xfd", "zstd"),
+            (b"\xff\xfe{\0", "UTF-16"),
+            (b"[{\"prompt\": \"q\"}]", "an array"),
+            (b"prompt,answer\nq,3\n", "CSV"),
+        ] {
+            let message = parse_prompts(bytes, Path::new("p.x"), &RowKeys::default()).unwrap_err().to_string();
+            assert!(message.starts_with("p.x:1: ") && message.contains(wanted), "{message}");
+        }
     }
 
     #[test]
@@ -137,14 +221,15 @@ mod tests {
             ("{\"answer\": 3}", "`prompt`"),
             ("{\"prompt\": \"a\", \"id\": []}", "`id`"),
             ("{\"prompt\": \"a\"", "not valid JSON"),
-            ("[1]", "prompt"),
+            ("[1]", "an object"),
+            ("{\"prompt\": \"a\", \"prompt\": \"b\"}", "duplicate field `prompt`"),
         ] {
             let message = parse(&format!("{{\"prompt\": \"ok\"}}\n\n{line}\n")).unwrap_err().to_string();
             assert!(message.starts_with("p.jsonl:3: "), "{message}");
             assert!(message.contains(wanted), "{line}: {message}");
             assert!(!message.contains("at line"), "{message}");
         }
-        let error = parse_prompts(b"{\"prompt\": \"\xFF\"}", Path::new("p.jsonl")).unwrap_err();
+        let error = parse_prompts(b"{\"prompt\": \"\xFF\"}", Path::new("p.jsonl"), &RowKeys::default()).unwrap_err();
         assert!(error.to_string().contains("p.jsonl:1: not UTF-8"), "{error}");
         assert!(parse("\n\n").unwrap_err().to_string().contains("p.jsonl"));
     }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::jsonl;
@@ -28,6 +29,12 @@ pub struct RolloutRow {
     /// Rows with the same number are samples of one prompt. Without it, rows with equal prompts are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<u64>,
+    /// Why generation stopped, as inference servers say it: `stop`, `length`, …; see [`Self::ended`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish_reason: Option<String>,
+    /// The stop string that ended the completion, where one did; of an end token servers say nothing, or its number.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub stop_reason: Value,
     /// Why the reward is what it is, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
@@ -39,10 +46,28 @@ pub struct RolloutRow {
     pub held_out: bool,
 }
 
+/// Reasons for which a completion that is a whole one stops: those of OpenAI's interface, vLLM, SGLang and TGI.
+const FINISHED: [&str; 5] = ["stop", "eos_token", "stop_sequence", "tool_calls", "function_call"];
+
+/// Reasons for which a completion is cut off.
+const CUT: [&str; 4] = ["length", "abort", "content_filter", "error"];
+
 /// How far above 0 a log-probability may be by the rounding of another engine.
 const ROUNDING: f64 = 1e-3;
 
 impl RolloutRow {
+    /// Whether the completion ended by itself rather than being cut off; [`None`] where `finish_reason` does not say.
+    #[must_use]
+    pub fn ended(&self) -> Option<bool> {
+        self.finish_reason.as_deref().map(|reason| FINISHED.contains(&reason))
+    }
+
+    /// Whether a stop string ended the completion, so that no end token belongs to it.
+    #[must_use]
+    pub fn ended_by_string(&self) -> bool {
+        self.stop_reason.is_string() || self.finish_reason.as_deref() == Some("stop_sequence")
+    }
+
     /// Appends the row as one line.
     ///
     /// # Errors
@@ -61,6 +86,12 @@ impl RolloutRow {
         }
         if self.completion.is_none() && self.completion_ids.is_none() {
             return Err("neither `completion` nor `completion_ids` is there; give one".into());
+        }
+        if let Some(reason) = self.finish_reason.as_deref().filter(|r| !FINISHED.contains(r) && !CUT.contains(r)) {
+            let (finished, cut) = (FINISHED.join(", "), CUT.join(", "));
+            return Err(format!(
+                "`finish_reason` is {reason:?}, but must be one of {finished} or, cut off, one of {cut}"
+            ));
         }
         let Some(old_logp) = &self.old_logp else { return Ok(()) };
         let Some(ids) = &self.completion_ids else {
@@ -96,7 +127,10 @@ pub fn read_rollouts(path: &Path) -> Result<Vec<RolloutRow>> {
 ///
 /// See [`read_rollouts`].
 pub fn parse_rollouts(bytes: &[u8], path: &Path) -> Result<Vec<RolloutRow>> {
-    let rows = jsonl::parse(bytes, path, RolloutRow::check)?;
+    let rows = jsonl::parse(bytes, path, |_, object| {
+        let row: RolloutRow = jsonl::row(object)?;
+        row.check().map(|()| row)
+    })?;
     if rows.is_empty() {
         return Err(Error::argument("rollouts", format!("{} without a row", path.display()), "at least one rollout"));
     }
@@ -120,6 +154,8 @@ mod tests {
             reward: 0.1 + 0.2,
             old_logp: Some(vec![-0.1, f64::from(-1.234_567_9_f32), -1e-300, 0.0]),
             group: Some(3),
+            finish_reason: Some("stop".into()),
+            stop_reason: Value::Null,
             verdict: Some("correct".into()),
             step: Some(12),
             held_out: true,
@@ -144,9 +180,27 @@ mod tests {
             (r#""completion_ids": [1], "reward": 1, "old_logp": [null]"#, "null"),
             (r#""completion_ids": [-1], "reward": 1"#, "-1"),
             (r#""completion": "a", "reward": 1, "group": -1"#, "-1"),
+            (r#""completion": "a", "reward": 1, "finish_reason": "tired""#, "`finish_reason` is \"tired\""),
         ] {
             let message = parse(&format!("\n{{\"prompt\": \"p\", {fields}}}")).unwrap_err().to_string();
             assert!(message.starts_with("r.jsonl:2: ") && message.contains(wanted), "{fields}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_reason_says_whether_a_completion_ended() {
+        for (fields, ended, by_string) in [
+            ("", None, false),
+            (r#", "finish_reason": null"#, None, false),
+            (r#", "finish_reason": "stop", "stop_reason": null"#, Some(true), false),
+            (r#", "finish_reason": "stop", "stop_reason": 151645"#, Some(true), false),
+            (r#", "finish_reason": "stop", "stop_reason": "\n\n""#, Some(true), true),
+            (r#", "finish_reason": "length""#, Some(false), false),
+            (r#", "finish_reason": "abort""#, Some(false), false),
+        ] {
+            let row =
+                &parse(&format!("{{\"prompt\": \"p\", \"completion\": \"a\", \"reward\": 1{fields}}}")).unwrap()[0];
+            assert_eq!((row.ended(), row.ended_by_string()), (ended, by_string), "{fields}");
         }
     }
 

@@ -7,7 +7,8 @@ use flowrl_core::task::{Judgement, Task};
 use crate::chat::ChatTemplate;
 use crate::countdown::{Problem, Problems};
 use crate::error::{Error, Result};
-use crate::prompts::PromptRow;
+use crate::policy::StopRule;
+use crate::prompts::{Prompt, PromptRow};
 use crate::tokenizer::Tokenizer;
 use crate::verify::{self, Verifier};
 
@@ -16,7 +17,12 @@ use crate::verify::{self, Verifier};
 pub struct Text {
     tokenizer: Arc<Tokenizer>,
     template: Option<Arc<ChatTemplate>>,
-    stop: Vec<u32>,
+    /// End tokens, the one that a finished text gets first.
+    end: Vec<u32>,
+    /// Texts that end a completion.
+    stop: Vec<String>,
+    /// Whether the tokenizer puts special tokens around a text.
+    adds_special: bool,
 }
 
 impl Text {
@@ -25,9 +31,27 @@ impl Text {
     /// # Errors
     /// A tokenizer or a template that cannot be read.
     pub fn of(checkpoint: &crate::checkpoint::Checkpoint) -> Result<Self> {
-        let tokenizer = Arc::new(checkpoint.tokenizer()?);
+        let tokenizer = checkpoint.tokenizer()?;
         let template = checkpoint.chat_template()?.map(Arc::new);
-        Ok(Self { tokenizer, template, stop: checkpoint.config().eos_token_ids.clone() })
+        let adds_special = !tokenizer.encode("", true)?.is_empty();
+        Ok(Self { tokenizer, template, end: checkpoint.end_tokens()?, stop: Vec::new(), adds_special })
+    }
+
+    /// The same, where each of these texts ends a completion too. Completions are judged by what stands before it.
+    ///
+    /// # Errors
+    /// An empty text.
+    pub fn with_stop(self, stop: Vec<String>) -> Result<Self> {
+        if stop.iter().any(String::is_empty) {
+            return Err(Error::argument("stop", "\"\"", "texts of at least one character"));
+        }
+        Ok(Self { stop, ..self })
+    }
+
+    /// Tokens that end a completion; the first is the one that a finished text gets.
+    #[must_use]
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.end
     }
 
     /// The tokenizer.
@@ -44,37 +68,70 @@ impl Text {
         row.prompt.render(self.template.as_deref())
     }
 
-    /// The tokens of a prompt, at least one.
+    /// The tokens of a prompt, at least one. A text gets the special tokens that the tokenizer puts before it, such as Llama's begin
+    /// token, unless it begins with them; a conversation has what its template writes.
     ///
     /// # Errors
     /// As for [`Text::render`]; a prompt without tokens.
     pub fn encode_prompt(&self, row: &PromptRow) -> Result<Vec<u32>> {
         let text = self.render(row)?;
-        let tokens = self.tokenizer.encode(&text, false)?;
+        let mut tokens = self.tokenizer.encode(&text, false)?;
+        if self.adds_special && matches!(row.prompt, Prompt::Text(_)) {
+            let whole = self.tokenizer.encode(&text, true)?;
+            // What stands after the text would end the prompt before its completion.
+            let before = (0..=whole.len().saturating_sub(tokens.len()))
+                .find(|&at| whole[at..].starts_with(&tokens))
+                .unwrap_or(0);
+            if !tokens.starts_with(&whole[..before]) {
+                tokens.splice(0..0, whole[..before].iter().copied());
+            }
+        }
         if tokens.is_empty() {
             return Err(Error::argument("prompt", format!("{text:?} without a token"), "at least one token"));
         }
         Ok(tokens)
     }
 
-    /// The tokens of a completion that ended by itself.
+    /// The tokens of a completion; `ended` adds the end token of one that was not cut off.
     ///
     /// # Errors
     /// A text with characters that the tokenizer does not know.
-    pub fn encode_completion(&self, text: &str) -> Result<Vec<u32>> {
+    pub fn encode_completion(&self, text: &str, ended: bool) -> Result<Vec<u32>> {
         let mut tokens = self.tokenizer.encode(text, false)?;
-        tokens.extend(self.stop.first());
+        tokens.extend(self.end.first().filter(|_| ended));
         Ok(tokens)
     }
 
-    /// The text of a completion, without its end token.
+    /// The text of a completion, without its end token and from its stop text on. Ids that the tokenizer does not have are left out.
     #[must_use]
     pub fn decode(&self, completion: &[u32]) -> String {
-        let text = match completion.split_last() {
-            Some((last, rest)) if self.stop.contains(last) => rest,
+        let tokens = match completion.split_last() {
+            Some((last, rest)) if self.end.contains(last) => rest,
             _ => completion,
         };
-        self.tokenizer.decode(text, true).unwrap_or_default()
+        let mut text = self.decode_known(tokens);
+        if let Some(end) = self.stop.iter().filter_map(|stop| text.find(stop)).min() {
+            text.truncate(end);
+        }
+        text
+    }
+
+    fn decode_known(&self, tokens: &[u32]) -> String {
+        let known: Vec<u32> = tokens.iter().copied().filter(|&id| self.tokenizer.knows(id)).collect();
+        self.tokenizer.decode(&known, true).unwrap_or_default()
+    }
+}
+
+impl StopRule for Text {
+    /// Whether the last token completed one of the stop texts, or is one.
+    fn is_met(&self, completion: &[u32]) -> bool {
+        let Some(longest) = self.stop.iter().map(String::len).max() else { return false };
+        // Every token is at least a byte of text, and how the first one is written depends on what stands before it.
+        let tail = &completion[completion.len().saturating_sub(longest + 2)..];
+        let text = self.decode_known(tail);
+        // A special token, `<|im_end|>` say, is no text.
+        let is_last = |stop: &String| self.tokenizer.token_id(stop).is_some_and(|id| completion.last() == Some(&id));
+        self.stop.iter().any(|stop| text.contains(stop) || is_last(stop))
     }
 }
 
@@ -105,7 +162,12 @@ impl TextTask {
         let verifier = verify::by_name(verifier)?;
         for row in &rows {
             let usable = verifier.check(row).and_then(|()| text.encode_prompt(row));
-            usable.map_err(|e| Error::Prompt { prompt: row.prompt.question().to_owned(), message: e.to_string() })?;
+            usable.map_err(|error| {
+                let keys = &row.origin.keys;
+                let there = format!("; the row has {keys}: name the answer by --answer-key");
+                let message = if keys.is_empty() { error.to_string() } else { format!("{error}{there}") };
+                Error::Prompt { line: row.origin.line, prompt: row.prompt.question().to_owned(), message }
+            })?;
         }
         let cache = rows.iter().map(|_| OnceLock::new()).collect();
         Ok(Self { text, rows: Rows::Given(rows), verifier, cache })
@@ -116,7 +178,7 @@ impl TextTask {
     /// # Errors
     /// A tokenizer that does not know the characters of Countdown.
     pub fn countdown(text: Text, problems: Arc<Problems>, held_out: bool) -> Result<Self> {
-        text.encode_completion(crate::countdown::ALPHABET)?;
+        text.encode_completion(crate::countdown::ALPHABET, true)?;
         let count = if held_out { problems.held_out_len() } else { problems.train_len() };
         let cache = (0..count).map(|_| OnceLock::new()).collect();
         Ok(Self { text, rows: Rows::Countdown { problems, held_out }, verifier: Box::new(verify::Countdown), cache })
@@ -126,6 +188,12 @@ impl TextTask {
     #[must_use]
     pub fn row(&self, index: usize) -> &PromptRow {
         &self.entry(index).0
+    }
+
+    /// Whether prompts are generated as they are asked for, rather than given.
+    #[must_use]
+    pub const fn is_generated(&self) -> bool {
+        matches!(self.rows, Rows::Countdown { .. })
     }
 
     /// How text becomes tokens.

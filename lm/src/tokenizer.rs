@@ -106,6 +106,12 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// Whether `id` is in the vocabulary.
+    #[must_use]
+    pub fn knows(&self, id: u32) -> bool {
+        self.inner.id_to_token(id).is_some()
+    }
+
     /// The id of a token as the vocabulary spells it.
     #[must_use]
     pub fn token_id(&self, token: &str) -> Option<u32> {

@@ -1,62 +1,118 @@
 //! `eval`: measure a model on held-out prompts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use flowrl_core::objective::Objective;
 use flowrl_core::policy::Policy;
+use flowrl_core::task::Task;
 use flowrl_core::train::TrainOptions;
-use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::evaluate::{Target, evaluate};
 use flowrl_lm::{load_policy, load_weights};
 
 use crate::args::ConfigArgs;
-use crate::session::{self, Tasks};
+use crate::config::{Config, TaskKind};
+use crate::session::{self, Session};
 use crate::{on_device, say};
 
-/// Measure a model on held-out prompts: success, pass@k, distinct answers, and exact measures where answers can be enumerated.
+/// Measure a model: success, pass@k and distinct answers with their standard errors, and exact measures where answers can be
+/// enumerated.
+///
+/// With --prompts, on every prompt of the file; for a run, on the prompts that it held out, unless --prompts names others.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EvalArgs {
-    /// The model: a folder, for example a checkpoint of a run; without it, --model
+    /// The model: a folder, a checkpoint of a run, or a run, whose last checkpoint is taken; without it, the small model in this
+    /// program
     #[arg(value_name = "DIR")]
     policy: Option<PathBuf>,
+    /// The model that it is compared with where answers can be enumerated; without it, the one that a run began with, or the model
+    /// itself
+    #[arg(long, value_name = "DIR")]
+    reference: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
-/// Runs the command. The reference is the configuration's model.
+/// Runs the command.
 ///
 /// # Errors
 /// A model or prompts that cannot be read.
 pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
-    let config = args.config.load(None)?;
+    let mut config = load(args)?;
     ensure!(
         !config.task.kind.is_lab(),
         "`eval` measures language models; a run of task {} is measured exactly in every record of its metrics.jsonl",
         config.task.kind
     );
-    let origin = session::open_model(config.model.path.as_deref())?;
-    let tasks = Tasks::open(&config, &origin)?;
+    let began_with = config.model.path.clone();
+    if let Some(path) = args.policy.as_ref().or(args.config.model.as_ref()) {
+        config.model.path = Some(session::checkpoint_of(path)?);
+    }
+    let Session { origin, tasks } = Session::open(&mut config)?;
+    let reference = args.reference.clone().or(began_with).filter(|path| Some(path) != config.model.path.as_ref());
     let options = TrainOptions { samples: config.eval.samples, ..config.train_options()? };
     let beta = match config.objective()? {
         Objective::FlowRl(flow) => Some(flow.beta),
         Objective::Baseline(_) => None,
     };
-    let metrics = on_device!(config.device()?, |device| {
+    let prompts = if config.task.kind == TaskKind::Prompts && !names_eval_prompts(args) {
+        tasks.held_out.prompts()
+    } else {
+        config.eval.prompts.min(tasks.held_out.prompts())
+    };
+    let found = on_device!(config.device()?, |device| {
         let mut policy = load_policy(device, &origin)?;
-        if let Some(path) = &args.policy {
-            policy.set_weights(load_weights(policy.backend(), &Checkpoint::open(path)?)?)?;
+        policy.set_wave(config.sampling.wave.unwrap_or(0));
+        if !config.sampling.stop.is_empty() {
+            policy.set_stop_rule(std::sync::Arc::new(tasks.held_out.text().clone()));
         }
-        let (held_out, prompts) = (&tasks.held_out, config.eval.prompts);
-        Ok(evaluate(&mut policy, held_out, prompts, &options, Target { beta }, true)?.metrics)
+        if let Some(path) = &reference {
+            let weights = load_weights(policy.backend(), &session::open_model(Some(path))?)?;
+            policy.set_reference(weights)?;
+        }
+        Ok(evaluate(&mut policy, &tasks.held_out, prompts, &options, Target { beta }, true)?)
     })?;
     if json {
-        let map: serde_json::Map<_, _> = metrics.into_iter().map(|(k, v)| (k, v.into())).collect();
+        let mut map: serde_json::Map<_, _> = found.metrics.into_iter().map(|(k, v)| (k, v.into())).collect();
+        map.insert("prompts".into(), prompts.into());
+        map.insert("samples".into(), options.samples.into());
+        let errors: serde_json::Map<_, _> = found.standard_errors.into_iter().map(|(k, v)| (k, v.into())).collect();
+        map.insert("standard_errors".into(), errors.into());
         say!("{}", serde_json::Value::Object(map));
     } else {
-        for (name, value) in metrics {
-            say!("{name:24} {value:.4}");
+        say!("{prompts} prompts, {} completions of each", options.samples);
+        for (name, value) in found.metrics {
+            match found.standard_errors.iter().find(|(other, _)| *other == name) {
+                Some((_, error)) => say!("{name:24} {value:.4} ± {error:.4}"),
+                None => say!("{name:24} {value:.4}"),
+            }
         }
+        say!("after ±, the standard error over prompts");
     }
     Ok(())
+}
+
+/// The configuration: that of the run, where a run or its checkpoint is measured, with the flags on top.
+fn load(args: &EvalArgs) -> Result<Config> {
+    let base = args.policy.as_deref().and_then(run_config);
+    let mut config = args.config.load(base.as_deref())?;
+    if let Some(prompts) = &args.config.prompts {
+        // The whole file is for measuring.
+        if args.config.held_out.is_some() {
+            bail!("--held-out names the prompts to measure on, and so does --prompts: give one of them");
+        }
+        config.task.held_out = Some(std::path::absolute(prompts)?);
+    }
+    Ok(config)
+}
+
+/// `config.toml` of the run that a path is, or is a checkpoint of.
+fn run_config(path: &Path) -> Option<PathBuf> {
+    let root = if session::run_of(path).is_some() { Some(path) } else { path.parent()?.parent() };
+    root.map(|root| root.join("config.toml")).filter(|file| file.is_file())
+}
+
+/// Whether the number of prompts was asked for.
+fn names_eval_prompts(args: &EvalArgs) -> bool {
+    args.config.settings.iter().any(|setting| setting.trim_start().starts_with("eval.prompts"))
 }

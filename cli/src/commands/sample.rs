@@ -1,13 +1,14 @@
 //! `sample`: complete prompts.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use flowrl_core::backend::Sampler;
 use flowrl_core::policy::{Policy, SampleRequest};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::load_policy;
-use flowrl_lm::prompts::{PromptRow, read_prompts};
+use flowrl_lm::prompts::{PromptRow, RowKeys, read_prompts};
 use flowrl_lm::task::Text;
 
 use crate::device::DeviceArgs;
@@ -16,7 +17,7 @@ use crate::{on_device, say, session};
 /// Complete prompts with a model.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SampleArgs {
-    /// Hugging Face folder of the model; without it, the small model in this program
+    /// Hugging Face folder of the model, or a run; without it, the small model in this program
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// A prompt; may be repeated
@@ -25,12 +26,18 @@ pub struct SampleArgs {
     /// Prompts in JSONL
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
+    /// The key of a line that holds the prompt
+    #[arg(long, value_name = "KEY", default_value = "prompt")]
+    prompt_key: String,
     /// Completions of a prompt
     #[arg(long, default_value_t = 1)]
     samples: usize,
-    /// Tokens of a completion at most
-    #[arg(long, default_value_t = 128)]
-    max_tokens: usize,
+    /// Tokens of a completion at most; without it, 128 or what the prompts leave of the model's context
+    #[arg(long)]
+    max_tokens: Option<usize>,
+    /// A text that ends a completion; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
     /// Logits are divided by it; 0 takes the most probable token each time
     #[arg(long, default_value_t = 1.0)]
     temperature: f64,
@@ -55,22 +62,45 @@ pub fn run(args: &SampleArgs, json: bool) -> Result<()> {
     let sampler = Sampler { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     sampler.validate().map_err(anyhow::Error::msg)?;
     let checkpoint = session::open_model(args.model.as_deref())?;
-    let text = Text::of(&checkpoint)?;
+    let text = Text::of(&checkpoint)?.with_stop(args.stop.clone())?;
     let mut rows: Vec<PromptRow> = args.texts.iter().map(PromptRow::text).collect();
     if let Some(path) = &args.prompts {
-        rows.extend(read_prompts(path)?);
+        let keys = RowKeys { prompt: args.prompt_key.clone(), ..RowKeys::default() };
+        rows.extend(read_prompts(path, &keys)?);
     }
-    let prompts = rows.iter().map(|row| text.encode_prompt(row)).collect::<Result<Vec<_>, _>>()?;
+    let place = |row: &PromptRow| match (&args.prompts, row.origin.line) {
+        (Some(path), line @ 1..) => format!("{}:{line}", path.display()),
+        _ => format!("--prompt {:?}", row.prompt.question()),
+    };
+    let encode = |row: &PromptRow| text.encode_prompt(row).with_context(|| place(row));
+    let prompts = rows.iter().map(encode).collect::<Result<Vec<_>>>()?;
+    let context = checkpoint.config().max_position_embeddings;
+    let longest = prompts.iter().map(Vec::len).enumerate().max_by_key(|(_, len)| *len);
+    let left = context.saturating_sub(longest.map_or(0, |(_, len)| len));
+    let max_tokens = args.max_tokens.unwrap_or(left.min(128));
+    if let Some((row, len)) = longest.filter(|_| max_tokens > left || (left == 0 && args.max_tokens.is_none())) {
+        bail!(
+            "{}: the prompt has {len} tokens, and the model's context {context} positions: shorten it, or lower --max-tokens to \
+             {left} or less",
+            place(&rows[row])
+        );
+    }
     let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let request = SampleRequest {
         prompts: &slices,
         samples: args.samples,
-        max_tokens: args.max_tokens,
+        max_tokens,
         sampler,
         stream: Stream::new(args.seed, Purpose::Sample),
         step: 0,
     };
-    let drawn = on_device!(args.device.open()?, |device| Ok(load_policy(device, &checkpoint)?.sample(&request)?))?;
+    let drawn = on_device!(args.device.open()?, |device| {
+        let mut policy = load_policy(device, &checkpoint)?;
+        if !args.stop.is_empty() {
+            policy.set_stop_rule(Arc::new(text.clone()));
+        }
+        Ok(policy.sample(&request)?)
+    })?;
     for i in 0..drawn.len() {
         let completion = text.decode(drawn.get(i));
         if json {

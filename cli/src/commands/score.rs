@@ -1,14 +1,14 @@
 //! `score`: log-probabilities of given completions.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use flowrl_core::backend::Backend;
 use flowrl_core::policy::{Model, Policy, Sequences};
-use flowrl_lm::load_policy;
 use flowrl_lm::prompts::{Prompt, PromptRow};
 use flowrl_lm::task::Text;
+use flowrl_lm::{jsonl, load_policy};
 use serde::Deserialize;
 
 use crate::device::DeviceArgs;
@@ -17,7 +17,7 @@ use crate::{on_device, output, say, session};
 /// Log-probabilities and entropies of completions, a JSON line per row.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// Hugging Face folder of the model
+    /// Hugging Face folder of the model, or a run
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// JSONL of {"prompt", "completion"} or {"ids", "prompt_len"}; - reads standard input
@@ -34,10 +34,15 @@ pub struct ScoreArgs {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Row {
-    Text { prompt: Prompt, completion: String },
-    Ids { ids: Vec<u32>, prompt_len: usize },
+struct TextRow {
+    prompt: Prompt,
+    completion: String,
+}
+
+#[derive(Deserialize)]
+struct IdsRow {
+    ids: Vec<u32>,
+    prompt_len: usize,
 }
 
 /// Runs the command. A completion given as text is scored as it stands, without an end token.
@@ -50,7 +55,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     }
     let checkpoint = session::open_model(Some(&args.model))?;
     let text = Text::of(&checkpoint)?;
-    let rows = read(&args.input, &text)?;
+    let rows = read(&args.input, &text, checkpoint.config().max_position_embeddings)?;
     on_device!(args.device.open()?, |device| score(load_policy(device, &checkpoint)?, &rows, args))
 }
 
@@ -85,35 +90,38 @@ where
 }
 
 /// The tokens of each row and where its completion begins.
-fn read(path: &std::path::Path, text: &Text) -> Result<Vec<(Vec<u32>, usize)>> {
-    let mut content = String::new();
-    if path == std::path::Path::new("-") {
-        std::io::stdin().read_to_string(&mut content)?;
+fn read(path: &Path, text: &Text, context: usize) -> Result<Vec<(Vec<u32>, usize)>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_end(&mut bytes)?;
     } else {
-        content = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     }
-    let mut rows = Vec::new();
-    for (number, line) in content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let place = || format!("{}:{}", path.display(), number + 1);
-        let row: Row = serde_json::from_str(line).with_context(|| {
-            format!("{}: neither {{\"prompt\", \"completion\"}} nor {{\"ids\", \"prompt_len\"}}", place())
-        })?;
-        rows.push(match row {
-            Row::Ids { ids, prompt_len } => {
-                if prompt_len == 0 || prompt_len > ids.len() {
-                    let all = ids.len();
-                    bail!("{}: `prompt_len` is {prompt_len}, but must be from 1 to the {all} tokens of `ids`", place());
-                }
-                (ids, prompt_len)
-            }
-            Row::Text { prompt, completion } => {
-                let prompt = PromptRow { prompt, answer: serde_json::Value::Null, id: serde_json::Value::Null };
-                let mut ids = text.encode_prompt(&prompt).with_context(place)?;
-                let at = ids.len();
-                ids.extend(text.tokenizer().encode(&completion, false).with_context(place)?);
-                (ids, at)
-            }
-        });
-    }
-    Ok(rows)
+    let rows = jsonl::parse(&bytes, path, |_, object| {
+        let (ids, at) = if object.contains_key("ids") {
+            let IdsRow { ids, prompt_len } = jsonl::row(object)?;
+            (ids, prompt_len)
+        } else if object.contains_key("prompt") {
+            let TextRow { prompt, completion } = jsonl::row(object)?;
+            let prompt = PromptRow { prompt, ..PromptRow::text("") };
+            let mut ids = text.encode_prompt(&prompt).map_err(|error| error.to_string())?;
+            let at = ids.len();
+            ids.extend(text.encode_completion(&completion, false).map_err(|error| error.to_string())?);
+            (ids, at)
+        } else {
+            let there = jsonl::keys(&object);
+            return Err(format!("neither `prompt` and `completion` nor `ids` and `prompt_len`: the row has {there}"));
+        };
+        let all = ids.len();
+        if at == 0 || at > all {
+            return Err(format!("`prompt_len` is {at}, but must be from 1 to the {all} tokens of `ids`"));
+        }
+        if all > context {
+            return Err(format!(
+                "{all} tokens are more than the {context} positions of the model's context: shorten the row"
+            ));
+        }
+        Ok((ids, at))
+    });
+    Ok(rows?)
 }

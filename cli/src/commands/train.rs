@@ -15,7 +15,8 @@ use crate::args::ConfigArgs;
 use crate::config::Config;
 use crate::run::{Output, Run, Subject};
 use crate::run_dir::RunDir;
-use crate::{lab, on_device, progress};
+use crate::session::Session;
+use crate::{lab, memory, on_device, progress};
 use text::Text;
 
 /// Train a policy, start to finish, and write a report.
@@ -52,7 +53,7 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     }
     let config = flags.load(base.as_deref())?;
     if args.dry_run {
-        return dry_run::print(&config).map(|()| ExitCode::SUCCESS);
+        return dry_run::print(config).map(|()| ExitCode::SUCCESS);
     }
     let out = args.out.clone().unwrap_or_else(|| {
         RunDir::default_path("runs".as_ref(), config.task.kind.name(), config.objective_name(), config.train.seed)
@@ -64,12 +65,19 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
 ///
 /// # Errors
 /// As for [`run`].
-pub fn train(config: Config, out: &Path, resume: bool, output: Output) -> Result<ExitCode> {
+pub fn train(mut config: Config, out: &Path, resume: bool, output: Output) -> Result<ExitCode> {
+    config.objective()?;
+    // Everything that the configuration names is opened before the directory is made.
+    let session = if config.task.kind.is_lab() { None } else { Some(Session::open(&mut config)?) };
+    if let Some(session) = &session {
+        memory::fit(&mut config, session)?;
+    }
     let resolved = config.to_toml()?;
     on_device!(config.device()?, |device| {
-        // Everything that the configuration names is opened before the directory is made.
-        let subject: Box<dyn Subject> =
-            if config.task.kind.is_lab() { lab::open(&config)? } else { Box::new(Text::open(&config, device)?) };
+        let subject: Box<dyn Subject> = match session {
+            None => lab::open(&config)?,
+            Some(session) => Box::new(Text::open(&config, session, device)?),
+        };
         let directory = if resume { RunDir::resume(out)? } else { RunDir::create(out)? };
         atomic_write(&directory.config(), resolved.as_bytes())?;
         progress::catch_interrupt();

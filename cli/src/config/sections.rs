@@ -16,8 +16,10 @@ pub struct ModelSection {
     /// A Hugging Face folder; absent means the model in the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Compute the activations of a layer again in the backward pass: less memory, a third more time.
-    pub recompute: bool,
+    /// Compute the activations of a layer again in the backward pass: less memory, a third more time. Absent means where memory asks
+    /// for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recompute: Option<bool>,
 }
 
 /// Lab: which policy.
@@ -63,8 +65,9 @@ pub struct TrainSection {
     pub minibatches: usize,
     /// Passes over the completions of a step.
     pub epochs: usize,
-    /// Prompts in a forward and backward pass; 0 means all of a minibatch.
-    pub micro_batch: usize,
+    /// Prompts in a forward and backward pass; 0 means all of a minibatch. Absent means as many as fit memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// Seed of everything random.
     pub seed: u64,
     /// Threads; 0 means one for each processor. Changes no bit of the result.
@@ -95,8 +98,14 @@ pub enum Arithmetic {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingSection {
-    /// Tokens of a completion at most.
-    pub max_tokens: usize,
+    /// Tokens of a completion at most. Absent means 512, or what the longest prompt leaves of the model's context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
+    /// Texts that end a completion besides the model's end tokens.
+    pub stop: Vec<String>,
+    /// Completions sampled at once; 0 means as many as the cache holds. Absent means as many as fit memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wave: Option<usize>,
     /// Logits are divided by it, in sampling and in scoring.
     pub temperature: f64,
     /// Keep the k most probable tokens; 0 keeps all.
@@ -184,7 +193,7 @@ impl Default for TrainSection {
             batch: 128,
             minibatches: 1,
             epochs: 1,
-            micro_batch: 0,
+            micro_batch: None,
             seed: 0,
             threads: 0,
             device: DeviceName::Cpu,
@@ -197,7 +206,7 @@ impl Default for TrainSection {
 
 impl Default for SamplingSection {
     fn default() -> Self {
-        Self { max_tokens: 16, temperature: 1.0, top_k: 0, top_p: 1.0 }
+        Self { max_tokens: None, stop: Vec::new(), wave: None, temperature: 1.0, top_k: 0, top_p: 1.0 }
     }
 }
 

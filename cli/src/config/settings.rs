@@ -5,6 +5,7 @@ use flowrl_core::objective::{Kind, Objective, Preset};
 use toml::{Table, Value};
 
 use super::{TaskKind, keys};
+use crate::warn;
 
 /// Applies `section.key=value`, or `key=value` where only one section has that key.
 pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()> {
@@ -32,7 +33,8 @@ pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()
     Ok(())
 }
 
-/// `objective=NAME` replaces the preset or the kind, and leaves the other options of the objective.
+/// `objective=NAME` replaces the preset or the kind. Where the file's was another, its options go with it: a resolved file has all of
+/// them, and another objective with them would be a mixture of both.
 fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
     let known = || Objective::named().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     let Some(name) = name.as_str() else { bail!("the objective is a name: {}", known()) };
@@ -45,8 +47,16 @@ fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
     };
     let section = table.entry("objective").or_insert_with(|| Value::Table(Table::new()));
     let Value::Table(section) = section else { bail!("`objective` is not a section") };
-    section.remove("preset");
-    section.remove("kind");
+    let same = section.get(key).and_then(Value::as_str) == Some(name);
+    if !same {
+        let options: Vec<_> =
+            section.keys().filter(|key| !["preset", "kind"].contains(&key.as_str())).cloned().collect();
+        if !options.is_empty() {
+            let options = options.join(", ");
+            warn!("objective {name} replaces that of the configuration file, with its options: {options}");
+        }
+        section.clear();
+    }
     section.insert(key.to_owned(), Value::String(name.to_owned()));
     Ok(())
 }

@@ -6,7 +6,10 @@ use flowrl_core::lab::{BanditPreset, BanditReference, HypergridReward, Landscape
 use flowrl_core::optim::Decay;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, EvalSection, LogZSection, OptimizerSection, PolicyKind, PolicySection, RunSection, TrainSection};
+use super::{
+    Config, EvalSection, LogZSection, OptimizerSection, PolicyKind, PolicySection, RunSection, SamplingSection,
+    TrainSection,
+};
 
 /// A task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -99,8 +102,13 @@ pub struct TaskSection {
     /// Prompts: the JSONL file for evaluation; absent means every tenth prompt of `prompts` is held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out: Option<PathBuf>,
-    /// Prompts: `countdown`, `exact` or `number`.
-    pub verifier: String,
+    /// Prompts: `countdown`, `exact` or `number`; absent means `exact`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<String>,
+    /// Prompts: the key of a line that holds the prompt.
+    pub prompt_key: String,
+    /// Prompts: the key of a line that holds the answer; a dot leads into an object.
+    pub answer_key: String,
     /// Bandit and landscape: the shape of the rewards, by a name of the task's own.
     pub preset: String,
     /// Bandit: how many answers.
@@ -142,7 +150,9 @@ impl Default for TaskSection {
             seed: 0,
             prompts: None,
             held_out: None,
-            verifier: "exact".into(),
+            verifier: None,
+            prompt_key: "prompt".into(),
+            answer_key: "answer".into(),
             preset: BanditPreset::TwoPeaks.name().into(),
             size: 64,
             reference: BanditReference::Uniform,
@@ -161,12 +171,30 @@ impl Default for TaskSection {
 }
 
 impl Config {
-    /// The defaults of a task: those of the lab converge within seconds on one core.
+    /// The defaults of a language model: a real one answers in sentences, is slow to sample and is spoilt by a large learning rate.
+    fn of_text(long_answers: bool, own_model: bool) -> Self {
+        let mut config = Self::default();
+        if long_answers {
+            config.train = TrainSection { prompts: 8, samples: 8, ..config.train };
+            config.eval = EvalSection { prompts: 32, samples: 4, ..config.eval };
+        } else {
+            config.model.recompute = Some(false);
+            config.train.micro_batch = Some(0);
+            config.sampling = SamplingSection { max_tokens: Some(16), wave: Some(0), ..config.sampling };
+        }
+        if own_model {
+            config.optimizer.learning_rate = 1e-5;
+        }
+        config
+    }
+
+    /// The defaults of a task: those of the lab converge within seconds on one core, those of a language model depend on whether it is
+    /// one of the user's (`own_model`).
     #[must_use]
-    pub fn of(kind: TaskKind) -> Self {
+    pub fn of(kind: TaskKind, own_model: bool) -> Self {
         let mut task = TaskSection { kind, ..TaskSection::default() };
         if !kind.is_lab() {
-            return Self { task, ..Self::default() };
+            return Self { task, ..Self::of_text(own_model || kind == TaskKind::Prompts, own_model) };
         }
         if kind == TaskKind::Landscape {
             LandscapePreset::FourPeaks.name().clone_into(&mut task.preset);

@@ -61,7 +61,7 @@ fn a_value_of_the_wrong_type_is_shown_with_its_key() {
 #[test]
 fn the_table_of_keys_is_complete() {
     for &kind in TaskKind::ALL {
-        let config = Config { objective: ObjectiveSpec::from(&Objective::default()), ..Config::of(kind) };
+        let config = Config { objective: ObjectiveSpec::from(&Objective::default()), ..Config::of(kind, false) };
         let table = Table::try_from(&config).unwrap();
         let mut kept = table.clone();
         keys::retain(&mut kept, kind);
@@ -85,7 +85,7 @@ fn every_task_has_defaults_that_replay() {
     for &kind in TaskKind::ALL {
         let task = format!("task.kind={kind}");
         let config = Config::load(None, &[task]).unwrap();
-        assert_eq!(config, Config::of(kind));
+        assert_eq!(config, Config::of(kind, false));
         let again: Config = toml::from_str(&config.to_toml().unwrap()).unwrap();
         assert_eq!(again.to_toml().unwrap(), config.to_toml().unwrap());
         assert_eq!(again.objective().unwrap(), config.objective().unwrap());

@@ -107,6 +107,8 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
             reward: f64::from(rollouts.rewards[i]),
             old_logp: Some(completions.log_probs[range].iter().map(|&l| f64::from(l)).collect()),
             group: None,
+            finish_reason: None,
+            stop_reason: serde_json::Value::Null,
             verdict: Some(rollouts.verdicts[i].to_owned()),
             step: None,
             held_out,

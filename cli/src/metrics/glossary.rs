@@ -110,6 +110,11 @@ pub const GLOSSARY: &[Term] = &[
         "nats",
         "Mean entropy of the next-token distribution at the sampled positions; 0 means that the policy no longer hesitates.",
     ),
+    (
+        "excluded_mass",
+        "fraction",
+        "Mean probability of the tokens that are never drawn, because the tokenizer does not have them: rows that pad the embedding.",
+    ),
     ("length_mean", "tokens", "Mean length of the completions, the end token included."),
     ("length_max", "tokens", "Longest completion in the batch."),
     ("truncated_fraction", "fraction", "Share of the completions that hit the length limit before their end token."),

@@ -4,6 +4,7 @@
 
 mod clock;
 mod files;
+mod health;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,10 +17,11 @@ use flowrl_lm::rollouts::RolloutRow;
 use crate::config::Config;
 use crate::metrics::{Record, Writer};
 use crate::run_dir::RunDir;
-use crate::{progress, report, say};
+use crate::{progress, report, say, warn};
 use clock::Clock;
 use files::RolloutWriter;
 pub use files::{State, restore_trainer};
+use health::Health;
 
 /// What a run trains: a policy with its trainer, where its completions come from, and how it is measured.
 pub trait Subject: std::fmt::Debug {
@@ -93,6 +95,8 @@ pub struct Run {
     metrics: Writer,
     rollouts: RolloutWriter,
     clock: Clock,
+    /// Of a language model.
+    health: Option<Health>,
     output: Output,
 }
 
@@ -117,7 +121,9 @@ impl Run {
         let clock = Clock::resume(&directory.metrics())?;
         let metrics = Writer::open(&directory.metrics())?;
         let rollouts = RolloutWriter::open(&directory.rollouts())?;
-        Ok(Self { config, directory, subject, metrics, rollouts, clock, output })
+        let is_lab = config.task.kind.is_lab();
+        let health = if is_lab { None } else { Some(Health::new(&config, &config.objective()?)) };
+        Ok(Self { config, directory, subject, metrics, rollouts, clock, health, output })
     }
 
     /// Trains to the end, or until Ctrl-C, which gives exit code 130; saves, and writes the report.
@@ -128,16 +134,27 @@ impl Run {
         let total = self.config.train.steps;
         let bar = progress::bar(total, self.config.objective_name(), false);
         bar.set_position(self.subject.progress().step);
+        if let Some(message) = self.health.as_ref().and_then(|health| health.of_options(&self.config)) {
+            warn!("{message}");
+        }
+        let mut evaluation = None;
         if self.subject.progress().step == 0 {
             bar.set_message("evaluating");
             bar.tick();
-            let mut record = Record::new(0);
+            let (mut record, start) = (Record::new(0), Instant::now());
             self.evaluate(&mut record)?;
+            evaluation = Some(start.elapsed().as_secs_f64());
             self.record(&record)?;
         }
         while self.subject.progress().step < total && !progress::interrupted() {
             if let Some(record) = self.step()? {
                 bar.set_message(self.subject.message(&record));
+                let step = self.subject.progress().step;
+                let messages = self.health.as_mut().map(|health| health.look(step, &record)).unwrap_or_default();
+                bar.suspend(|| messages.iter().for_each(|message| warn!("{message}")));
+                if let Some(seconds) = evaluation.take().filter(|_| self.health.is_some()) {
+                    bar.suspend(|| eprintln!("{}", expected(&self.config, &record, seconds)));
+                }
             }
             bar.inc(1);
         }
@@ -213,6 +230,32 @@ impl Run {
 
     fn save(&self) -> Result<()> {
         files::save(&self.directory, self.config.run.keep, self.subject.as_ref())
+    }
+}
+
+/// How long the rest will take, by the first evaluation and the first step.
+fn expected(config: &Config, record: &Record, evaluation: f64) -> String {
+    let number = |name| record.number(name).unwrap_or(0.0);
+    let (step, total) = (number("step_s"), config.train.steps);
+    let evaluations = if config.eval.every == 0 { 1 } else { total.div_ceil(config.eval.every) };
+    let left = (total.saturating_sub(1)) as f64 * step + evaluations as f64 * evaluation;
+    format!(
+        "{:.0} tokens/s; a step takes {}, an evaluation {}, the {} steps that are left {}",
+        number("tokens_per_s"),
+        duration(step),
+        duration(evaluation),
+        total.saturating_sub(1),
+        duration(left)
+    )
+}
+
+/// Seconds as people say them.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        ..10.0 => format!("{seconds:.1} s"),
+        ..120.0 => format!("{seconds:.0} s"),
+        ..7200.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
     }
 }
 

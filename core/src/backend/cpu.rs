@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 use super::pool::Pool;
-use super::{Backend, CpuError, DropoutMask, LinearShape, SampleKeys, Sampler, check_len};
+use super::{Backend, CpuError, Drawn, DropoutMask, LinearShape, SampleKeys, Sampler, check_len};
 use crate::Real;
 use crate::kernel::{self, lanes, vectorized};
 use crate::optim::AdamWStep;
@@ -367,30 +367,39 @@ impl<T: Real> Backend for CpuBackend<T> {
         logits: &Vec<T>,
         (rows, vocab): (usize, usize),
         sampler: &Sampler,
+        excluded: Option<&Vec<u32>>,
         keys: SampleKeys<'_>,
-        tokens: &mut [u32],
-        log_prob: &mut [T],
-        entropy: &mut [T],
+        Drawn { tokens, log_prob, entropy, excluded: mass }: Drawn<'_, T>,
     ) -> Result<(), CpuError> {
         check_len("logits", logits.len(), rows * vocab)?;
+        if let Some(mask) = excluded {
+            check_len("excluded", mask.len(), vocab.div_ceil(32))?;
+        }
         check_len("keys.sequence", keys.sequence.len(), rows)?;
         check_len("keys.token", keys.token.len(), rows)?;
         check_len("tokens", tokens.len(), rows)?;
         check_len("log_prob", log_prob.len(), rows)?;
         check_len("entropy", entropy.len(), rows)?;
+        check_len("drawn.excluded", mass.len(), rows)?;
         let block = rows.div_ceil(self.pool.jobs(rows * vocab * 6)).max(1);
         let jobs = logits[..rows * vocab]
             .chunks(block * vocab)
             .zip(tokens[..rows].chunks_mut(block))
             .zip(log_prob[..rows].chunks_mut(block))
             .zip(entropy[..rows].chunks_mut(block))
+            .zip(mass[..rows].chunks_mut(block))
             .enumerate();
-        self.pool.run(jobs, |(index, (((logits, tokens), log_prob), entropy))| {
+        self.pool.run(jobs, |(index, ((((logits, tokens), log_prob), entropy), mass))| {
             for (r, row) in logits.chunks_exact(vocab).enumerate() {
                 let at = index * block + r;
                 let u = keys.stream.uniform(keys.step, keys.sequence[at], keys.token[at]);
-                let drawn = with_math!(self, M => sample::draw::<T, M>(row, sampler, u));
-                (tokens[r], log_prob[r], entropy[r]) = drawn;
+                (tokens[r], log_prob[r], entropy[r], mass[r]) = match excluded {
+                    Some(mask) => with_math!(self, M => sample::draw_others::<T, M>(row, mask, sampler, u)),
+                    None => {
+                        let (token, log_prob, entropy) = with_math!(self, M => sample::draw::<T, M>(row, sampler, u));
+                        (token, log_prob, entropy, T::zero())
+                    }
+                };
             }
         });
         Ok(())

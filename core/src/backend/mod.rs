@@ -8,6 +8,7 @@ pub(crate) mod packed;
 mod pool;
 mod product;
 
+use alloc::vec::Vec;
 use core::fmt::Debug;
 
 pub use cpu::CpuBackend;
@@ -93,6 +94,29 @@ pub struct SampleKeys<'a> {
     pub token: &'a [u32],
 }
 
+/// What [`Backend::sample`] writes, an element for each row.
+#[derive(Debug)]
+pub struct Drawn<'a, T> {
+    /// (rows) the token.
+    pub tokens: &'a mut [u32],
+    /// (rows) its log-probability.
+    pub log_prob: &'a mut [T],
+    /// (rows) entropy of the distribution, in nats.
+    pub entropy: &'a mut [T],
+    /// (rows) probability of the excluded tokens together, in the softmax of the whole row at the sampler's temperature.
+    pub excluded: &'a mut [T],
+}
+
+/// Marks tokens: bit i mod 32 of element ⌊i/32⌋ stands for token i < `vocab`.
+#[must_use]
+pub fn token_mask(tokens: &[u32], vocab: usize) -> Vec<u32> {
+    let mut mask = alloc::vec![0; vocab.div_ceil(32)];
+    for token in tokens.iter().filter(|&&token| (token as usize) < vocab) {
+        mask[*token as usize / 32] |= 1 << (token % 32);
+    }
+    mask
+}
+
 /// Which elements [`Backend::dropout`] drops: row r of a matrix draws from (`step`, `first_row` + r, column), so that a row has
 /// the same mask whatever part of a batch it is computed in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -129,8 +153,8 @@ pub trait Backend {
     type Real: Real;
     /// Numbers on the device, which threads may read at the same time.
     type Buffer: Debug + Sync;
-    /// Indices (tokens, rows) on the device.
-    type Index: Debug;
+    /// Indices (tokens, rows) on the device, which threads may read at the same time.
+    type Index: Debug + Sync;
     /// What can go wrong.
     type Error: BackendError;
 
@@ -261,17 +285,18 @@ pub trait Backend {
         log_sum_exp: &Self::Buffer,
         d_log_prob: &Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// Draws a token for each row of logits (rows, vocab). `log_prob` and `entropy` (rows) are those of the distribution drawn
-    /// from: after temperature, top-k and top-p.
+    /// Draws a token for each row of logits (rows, vocab), never one that `excluded` marks: see [`token_mask`].
+    ///
+    /// Log-probabilities and entropies are those of the softmax after temperature, top-k and top-p. What is excluded counts in the
+    /// softmax of the whole row all the same: a drawn token has the bits that [`Backend::log_prob`] gives it.
     fn sample(
         &self,
         logits: &Self::Buffer,
         shape: (usize, usize),
         sampler: &Sampler,
+        excluded: Option<&Self::Index>,
         keys: SampleKeys<'_>,
-        tokens: &mut [u32],
-        log_prob: &mut [Self::Real],
-        entropy: &mut [Self::Real],
+        drawn: Drawn<'_, Self::Real>,
     ) -> Result<(), Self::Error>;
 
     /// One AdamW step of the first `len` elements.

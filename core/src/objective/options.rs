@@ -315,6 +315,19 @@ impl Objective {
         matches!(self, Self::FlowRl(FlowRl { balance: Balance::SubTrajectory(_) | Balance::Detailed, .. }))
     }
 
+    /// Whether only differences between the rewards of a group count: where all are equal there is nothing to learn from them.
+    #[must_use]
+    pub fn compares_within_group(&self) -> bool {
+        use BaselineKind::{Cispo, Dapo, DrGrpo, Grpo, Gspo, Ppo, Reinforce, ReinforcePlusPlus};
+        match self {
+            Self::FlowRl(o) => o.reward != Reward::Raw,
+            Self::Baseline(baseline) => match baseline.kind {
+                Cispo | Dapo | DrGrpo | Grpo | Gspo => true,
+                Ppo | Reinforce | ReinforcePlusPlus => false,
+            },
+        }
+    }
+
     /// Where log Z comes from; `None` for a baseline, which has none.
     #[must_use]
     pub fn log_z(&self) -> Option<LogZ> {

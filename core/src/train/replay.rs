@@ -73,7 +73,7 @@ impl<T: Real> Replay<T> {
 
     /// Keeps those of `rollouts` that are new and good enough. A completion that is kept already stays as it was first drawn.
     pub fn keep(&mut self, rollouts: &Rollouts<T>) {
-        let Completions { prompt_of, offsets, tokens, log_probs, entropies, ended } = &rollouts.completions;
+        let Completions { prompt_of, offsets, tokens, log_probs, entropies, ended, .. } = &rollouts.completions;
         for i in 0..rollouts.len() {
             let (prompt, reward) = (rollouts.prompt_numbers[prompt_of[i]], rollouts.rewards[i]);
             let range = offsets[i]..offsets[i + 1];
@@ -155,6 +155,7 @@ mod tests {
                 log_probs: completions.iter().map(|c| -f64::from(c.1)).collect(),
                 entropies: vec![0.5; count],
                 ended: vec![true; count],
+                excluded: Vec::new(),
             },
             rewards: completions.iter().map(|c| c.2).collect(),
             verdicts: vec!["other"; count],

@@ -162,6 +162,9 @@ impl<T: Real> Rollouts<T> {
         if !self.completions.entropies.is_empty() {
             metrics.push(("entropy_mean", self.completions.entropies.iter().map(|h| h.f64()).sum::<f64>() / tokens));
         }
+        if !self.completions.excluded.is_empty() {
+            metrics.push(("excluded_mass", self.completions.excluded.iter().map(|p| p.f64()).sum::<f64>() / tokens));
+        }
         metrics
     }
 }

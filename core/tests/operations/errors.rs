@@ -1,7 +1,7 @@
 //! A buffer that is too short, an index out of range: the error names the argument, what it holds and what is needed.
 
 use flowrl_core::backend::{
-    Backend, BackendError, CpuBackend, CpuError, DropoutMask, ErrorKind, LinearShape, SampleKeys, Sampler,
+    Backend, BackendError, CpuBackend, CpuError, Drawn, DropoutMask, ErrorKind, LinearShape, SampleKeys, Sampler,
 };
 use flowrl_core::optim::AdamW;
 use flowrl_core::random::{Purpose, Stream};
@@ -67,14 +67,24 @@ fn every_length_that_is_too_short_is_named() {
         check([("logits", 6), ("targets", 2), ("log_sum_exp", 2), ("d_log_prob", 2)], |[logits, targets, lse, d]| {
             b.log_prob_backward(&mut v(logits), &vec![0; targets], (2, 3), 1.0, &v(lse), &v(d))
         });
-        let names =
-            [("logits", 6), ("keys.sequence", 2), ("keys.token", 2), ("tokens", 2), ("log_prob", 2), ("entropy", 2)];
-        check(names, |[logits, sequence, token, tokens, log_prob, entropy]| {
+        let names = [
+            ("logits", 6),
+            ("excluded", 1),
+            ("keys.sequence", 2),
+            ("keys.token", 2),
+            ("tokens", 2),
+            ("log_prob", 2),
+            ("entropy", 2),
+            ("drawn.excluded", 2),
+        ];
+        check(names, |[logits, excluded, sequence, token, tokens, log_prob, entropy, mass]| {
             let (sequence, token) = (vec![0; sequence], vec![0; token]);
             let stream = Stream::new(0, Purpose::Sample);
             let keys = SampleKeys { stream, step: 0, sequence: &sequence, token: &token };
-            let (mut tokens, mut log_prob, mut entropy) = (vec![0; tokens], v(log_prob), v(entropy));
-            b.sample(&v(logits), (2, 3), &Sampler::default(), keys, &mut tokens, &mut log_prob, &mut entropy)
+            let (mut tokens, mut log_prob, mut entropy, mut mass) = (vec![0; tokens], v(log_prob), v(entropy), v(mass));
+            let drawn =
+                Drawn { tokens: &mut tokens, log_prob: &mut log_prob, entropy: &mut entropy, excluded: &mut mass };
+            b.sample(&v(logits), (2, 3), &Sampler::default(), Some(&vec![0; excluded]), keys, drawn)
         });
         let step = AdamW::default().step(0.1, 1, 1.0);
         check([("p", 4), ("g", 4), ("m", 4), ("v", 4)], |[p, g, m, second]| {

@@ -77,6 +77,41 @@ pub(crate) fn truncation_keeps_the_most_probable<B: Backend>(b: &B, _: Tolerance
     check(Sampler { top_p: 0.8, temperature: 0.5, ..base }, &[1, 4]);
 }
 
+/// What is excluded is not drawn, though it is the most probable, but counts in the softmax: a draw has the bits of its score.
+pub(crate) fn excluded_tokens_count_and_are_not_drawn<B: Backend>(b: &B, _: Tolerance) {
+    let (count, vocab) = (4000, 70);
+    let mut logits = numbers(53, vocab);
+    [logits[3], logits[64]] = [4.0, 3.5];
+    let excluded: Vec<u32> = (0..vocab as u32).filter(|i| i % 5 == 3 || *i >= 60).collect();
+    let (rows, sequences) = (logits.repeat(count), (0..count as u32).collect::<Vec<_>>());
+    let base = Sampler::default();
+    for sampler in
+        [base, Sampler { temperature: 0.7, ..base }, Sampler::GREEDY, Sampler { top_k: 2, top_p: 0.99, ..base }]
+    {
+        let (tokens, [log_prob, entropy, mass]) =
+            op::sample_others(b, (count, vocab), &rows, sampler, Some(&excluded), &sequences);
+        let whole = softmax(&logits, 1.0 / sampler.scale(), |_| true);
+        let allowed = |i: usize| !excluded.contains(&(i as u32));
+        let rest: f64 = (0..vocab).filter(|&i| allowed(i)).map(|i| whole[i]).sum();
+        assert_close("excluded", &mass, &vec![1.0 - rest; count], SINGLE);
+        let drawn = |i: usize| tokens.iter().filter(|&&t| t as usize == i).count() as f64 / count as f64;
+        let mut likely: Vec<usize> = (0..vocab).filter(|&i| allowed(i)).collect();
+        likely.sort_by(|&i, &j| whole[j].total_cmp(&whole[i]));
+        match sampler {
+            Sampler { temperature: 0.0, .. } => assert_eq!(drawn(likely[0]), 1.0),
+            Sampler { top_k: 2, .. } => assert_eq!(drawn(likely[0]) + drawn(likely[1]), 1.0),
+            _ => {
+                for (i, p) in whole.iter().enumerate() {
+                    let want = if allowed(i) { p / rest } else { 0.0 };
+                    assert!((drawn(i) - want).abs() <= 5.0 * (want / count as f64).sqrt(), "{i}: {} {want}", drawn(i));
+                }
+                let [scored, _, scored_entropy] = op::log_prob(b, (count, vocab), &rows, &tokens, sampler.temperature);
+                assert_eq!((log_prob, entropy), (scored, scored_entropy), "the bits of a score");
+            }
+        }
+    }
+}
+
 pub(crate) fn ties_go_to_the_lower_index<B: Backend>(b: &B, _: Tolerance) {
     let logits = [1.0, 3.0, 0.0, 3.0, -0.0, 3.0];
     assert_eq!(draw(b, &logits, Sampler::GREEDY, 3).0, [1, 1, 1]);

@@ -1,7 +1,7 @@
 //! Every operation of `Backend` as a function from numbers to numbers.
 
 use flowrl_core::Real;
-use flowrl_core::backend::{Backend, DropoutMask, LinearShape, SampleKeys, Sampler};
+use flowrl_core::backend::{Backend, Drawn, DropoutMask, LinearShape, SampleKeys, Sampler, token_mask};
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::random::{Purpose, Stream};
 
@@ -163,13 +163,28 @@ pub(crate) fn sample<B: Backend>(
     sampler: Sampler,
     sequences: &[u32],
 ) -> (Vec<u32>, [Vec<f64>; 2]) {
+    let (tokens, [log_prob, entropy, _]) = sample_others(b, shape, logits, sampler, None, sequences);
+    (tokens, [log_prob, entropy])
+}
+
+/// The same, with tokens that are not drawn, and their probability.
+pub(crate) fn sample_others<B: Backend>(
+    b: &B,
+    shape: (usize, usize),
+    logits: &[f64],
+    sampler: Sampler,
+    excluded: Option<&[u32]>,
+    sequences: &[u32],
+) -> (Vec<u32>, [Vec<f64>; 3]) {
+    let mask = excluded.map(|tokens| b.index(&token_mask(tokens, shape.1)).expect("memory"));
     let token = vec![9; shape.0];
     let stream = Stream::new(2, Purpose::Sample);
     let keys = SampleKeys { stream, step: 5, sequence: sequences, token: &token };
     let mut tokens = vec![0; shape.0];
-    let (mut log_prob, mut entropy) = (vec![B::Real::of(0.0); shape.0], vec![B::Real::of(0.0); shape.0]);
-    b.sample(&upload(b, logits), shape, &sampler, keys, &mut tokens, &mut log_prob, &mut entropy).expect("shapes fit");
-    (tokens, [log_prob, entropy].map(|v| v.into_iter().map(Real::f64).collect()))
+    let [mut log_prob, mut entropy, mut mass] = [(); 3].map(|()| vec![B::Real::of(9.0); shape.0]);
+    let drawn = Drawn { tokens: &mut tokens, log_prob: &mut log_prob, entropy: &mut entropy, excluded: &mut mass };
+    b.sample(&upload(b, logits), shape, &sampler, mask.as_ref(), keys, drawn).expect("shapes fit");
+    (tokens, [log_prob, entropy, mass].map(|v| v.into_iter().map(Real::f64).collect()))
 }
 
 /// p, m, v after one step.

@@ -25,7 +25,15 @@ impl Policy for One {
 
     fn sample(&mut self, _: &SampleRequest<'_>) -> Result<Completions<f32>, CpuError> {
         let (prompt_of, offsets, tokens) = (vec![0], vec![0, 1], vec![0]);
-        Ok(Completions { prompt_of, offsets, tokens, log_probs: vec![-0.3], entropies: vec![0.1], ended: vec![true] })
+        Ok(Completions {
+            prompt_of,
+            offsets,
+            tokens,
+            log_probs: vec![-0.3],
+            entropies: vec![0.1],
+            ended: vec![true],
+            excluded: Vec::new(),
+        })
     }
 
     fn score(

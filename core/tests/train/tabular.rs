@@ -1,7 +1,7 @@
 //! A softmax policy over strings of 0 and 1 that end with 2 or after three symbols: one logit per prompt, prefix and token. All
 //! fifteen strings can be enumerated, so a run is compared with the truth. And a task of rewards written down.
 
-use flowrl_core::backend::{Backend, CpuBackend, CpuError, SampleKeys};
+use flowrl_core::backend::{Backend, CpuBackend, CpuError, Drawn, SampleKeys};
 use flowrl_core::exact;
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::parameter::Parameter;
@@ -151,10 +151,15 @@ impl Policy for Tabular {
                     let (sequence, token) = ([(p * request.samples + k) as u32], [completion.len() as u32]);
                     let keys =
                         SampleKeys { stream: request.stream, step: request.step, sequence: &sequence, token: &token };
-                    let (mut drawn, mut log_prob, mut entropy) = ([0], [0.0], [0.0]);
-                    let (shape, sampler) = ((1, TOKENS), &request.sampler);
-                    self.backend.sample(&logits, shape, sampler, keys, &mut drawn, &mut log_prob, &mut entropy)?;
-                    completion.push(drawn[0]);
+                    let (mut token, mut log_prob, mut entropy) = ([0], [0.0], [0.0]);
+                    let drawn = Drawn {
+                        tokens: &mut token,
+                        log_prob: &mut log_prob,
+                        entropy: &mut entropy,
+                        excluded: &mut [0.0],
+                    };
+                    self.backend.sample(&logits, (1, TOKENS), &request.sampler, None, keys, drawn)?;
+                    completion.push(token[0]);
                     all.log_probs.push(log_prob[0]);
                     all.entropies.push(entropy[0]);
                 }

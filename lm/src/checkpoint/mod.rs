@@ -1,6 +1,8 @@
 //! Hugging Face checkpoints: `config.json`, safetensors and the tokenizer's files.
 
 mod convert;
+mod folder;
+mod names;
 mod near;
 mod save;
 mod shard;
@@ -8,14 +10,17 @@ mod shard;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::chat::ChatTemplate;
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, add_new};
 use crate::error::{Error, Result};
 use crate::fs::read_optional;
 use crate::tokenizer::Tokenizer;
+use names::Index;
 pub use save::{NamedTensor, save};
 use shard::Shard;
 
@@ -46,25 +51,31 @@ pub struct Checkpoint {
     path: PathBuf,
     config: ModelConfig,
     shards: Vec<Shard>,
-    /// The shard of each tensor.
-    index: BTreeMap<String, usize>,
+    index: Index,
     side_files: Vec<(String, Cow<'static, [u8]>)>,
+    tokenizer: OnceLock<Arc<Tokenizer>>,
+    remarks: Vec<String>,
 }
 
 impl Checkpoint {
     /// Opens the folder of a checkpoint: `config.json` with `model.safetensors`, or with all shards that
     /// `model.safetensors.index.json` names. End tokens are those of `config.json` and `generation_config.json` together.
     ///
+    /// A base model, saved without its head, has names without `model.`: they are read. An `lm_head.weight` that differs from the
+    /// embedding is used, whatever `tie_word_embeddings` says, as in `transformers`. What is guessed or not used is told by
+    /// [`Self::remarks`].
+    ///
     /// The files must not be changed in place while the checkpoint is open; replacing them, as [`save`] does, is fine.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] for a missing file, [`Error::Json`] and [`Error::Config`] for a bad `config.json` or index,
-    /// [`Error::Safetensors`] for a damaged or truncated shard, [`Error::DuplicateTensor`], and [`Error::MissingTensor`]
-    /// for a tensor that the index promises and its shard lacks.
+    /// [`Error::NoCheckpoint`] for a folder that is something else, [`Error::Io`] for a missing file, [`Error::Json`] and
+    /// [`Error::Config`] for a bad `config.json` or index, [`Error::Safetensors`] for a damaged or truncated shard,
+    /// [`Error::DuplicateTensor`], [`Error::Prefix`], [`Error::UnwantedTensor`] for one that the configuration denies, and
+    /// [`Error::MissingTensor`] for one that the index promises and its shard lacks.
     pub fn open(path: &Path) -> Result<Self> {
         let config_path = path.join("config.json");
-        let config = read_text(&config_path)?;
+        let config = read_text(&config_path).map_err(|error| folder::refusal(path).unwrap_or(error))?;
         let config = ModelConfig::from_json(&config, &config_path)?;
         let mut side_files = Vec::new();
         for name in SIDE_FILES {
@@ -73,12 +84,18 @@ impl Checkpoint {
             }
         }
         let (files, promised) = weight_files(path)?;
+        if promised.is_empty() && files.iter().any(|file| !file.exists()) {
+            return Err(folder::refusal(path).unwrap_or(Error::NoCheckpoint {
+                path: path.to_owned(),
+                message: "there is no model.safetensors beside config.json; copy or download the weights".into(),
+            }));
+        }
         let shards = files.iter().map(|file| Shard::map(file)).collect::<Result<Vec<_>>>()?;
         let checkpoint = Self::assemble(path.to_owned(), config, shards, side_files)?;
         for (name, file) in &promised {
             let file = path.join(file);
-            if !checkpoint.shard(name).is_ok_and(|shard| *shard.path() == file) {
-                return Err(Error::MissingTensor { path: file, name: name.clone(), near: Vec::new() });
+            if !checkpoint.shards.iter().any(|shard| *shard.path() == file && shard.holds(name)) {
+                return Err(Error::MissingTensor { path: file, name: name.clone(), hint: String::new() });
             }
         }
         Ok(checkpoint)
@@ -101,7 +118,15 @@ impl Checkpoint {
     /// A configuration and side files (the tokenizer's) without weights, to save a new model with.
     #[must_use]
     pub fn new(config: ModelConfig, side_files: Vec<(String, Cow<'static, [u8]>)>) -> Self {
-        Self { path: PathBuf::new(), config, shards: Vec::new(), index: BTreeMap::new(), side_files }
+        Self {
+            path: PathBuf::new(),
+            config,
+            shards: Vec::new(),
+            index: BTreeMap::new(),
+            side_files,
+            tokenizer: OnceLock::new(),
+            remarks: Vec::new(),
+        }
     }
 
     fn assemble(
@@ -110,10 +135,10 @@ impl Checkpoint {
         shards: Vec<Shard>,
         side_files: Vec<(String, Cow<'static, [u8]>)>,
     ) -> Result<Self> {
-        let mut index = BTreeMap::new();
+        let mut index = Index::new();
         for (i, shard) in shards.iter().enumerate() {
             for name in shard.names() {
-                if let Some(first) = index.insert(name.clone(), i) {
+                if let Some((first, _)) = index.insert(name.clone(), (i, name.clone())) {
                     let (first, second) = (shards[first].path().to_owned(), shard.path().to_owned());
                     return Err(Error::DuplicateTensor { name, first, second });
                 }
@@ -122,7 +147,42 @@ impl Checkpoint {
         if let Some((name, bytes)) = side_files.iter().find(|(name, _)| name == "generation_config.json") {
             config.add_generation_config(&String::from_utf8_lossy(bytes), &path.join(name))?;
         }
-        Ok(Self { path, config, shards, index, side_files })
+        let index = names::unify(index, &path)?;
+        let unused = names::unused(&index, &config, &path)?;
+        let mut checkpoint =
+            Self { path, config, shards, index, side_files, tokenizer: OnceLock::new(), remarks: Vec::new() };
+        if let [first, rest @ ..] = &unused[..] {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            checkpoint
+                .remarks
+                .push(format!("not used, as no part of a language model reads it: tensor `{first}`{more}"));
+        }
+        checkpoint.untie()?;
+        Ok(checkpoint)
+    }
+
+    /// Lets the model have its own output matrix where one is there that is not the embedding.
+    fn untie(&mut self) -> Result<()> {
+        const HEAD: &str = "lm_head.weight";
+        if !self.config.tie_word_embeddings || !self.contains(HEAD) {
+            return Ok(());
+        }
+        let [embedding, head] =
+            ["model.embed_tokens.weight", HEAD].map(|name| self.place(name).map(|(s, n)| s.bytes(n)));
+        if embedding? != head? {
+            self.config.untie();
+            self.remarks.push(format!(
+                "`tie_word_embeddings` is true, but `{HEAD}` differs from the embedding: it is used, as transformers does, \
+                 and trained and saved by itself"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What was guessed or left out on opening, a sentence each, for the user to see.
+    #[must_use]
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// The folder, or a name in brackets for a checkpoint in memory.
@@ -138,7 +198,7 @@ impl Checkpoint {
     }
 
     /// The names of all tensors, sorted.
-    pub fn tensor_names(&self) -> impl Iterator<Item = &str> {
+    pub fn tensor_names(&self) -> impl Iterator<Item = &str> + Clone {
         self.index.keys().map(String::as_str)
     }
 
@@ -156,19 +216,65 @@ impl Checkpoint {
     /// [`Error::Dtype`] when it is stored as something other than f32, f16 or bf16; [`Error::Argument`] when `out` has
     /// not the product of `shape` as its length.
     pub fn read_f32(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
-        self.shard(name)?.read_f32(name, shape, out)
+        let (shard, name) = self.place(name)?;
+        shard.read_f32(name, shape, out)
     }
 
-    /// The tokenizer of `tokenizer.json`.
+    /// The tokenizer of `tokenizer.json`, read once.
     ///
     /// # Errors
     ///
     /// [`Error::Tokenizer`] when the file is missing or no tokenizer.
-    pub fn tokenizer(&self) -> Result<Tokenizer> {
+    pub fn tokenizer(&self) -> Result<Arc<Tokenizer>> {
+        if let Some(tokenizer) = self.tokenizer.get() {
+            return Ok(Arc::clone(tokenizer));
+        }
         let missing = || Error::Tokenizer {
             message: format!("{} has no tokenizer.json; copy it from the model's original folder", self.path.display()),
         };
-        Tokenizer::from_bytes(self.side_file("tokenizer.json").ok_or_else(missing)?)
+        let tokenizer = Tokenizer::from_bytes(self.side_file("tokenizer.json").ok_or_else(missing)?)?;
+        Ok(Arc::clone(self.tokenizer.get_or_init(|| Arc::new(tokenizer))))
+    }
+
+    /// Tokens that end a completion. The first is the one that a finished text gets: the tokenizer's `eos_token`, with which a chat
+    /// template closes a turn, and without one the first of [`ModelConfig::eos_token_ids`]; after it come the others of those.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Json`] for a bad `tokenizer_config.json`, [`Error::Tokenizer`] as for [`Self::tokenizer`].
+    pub fn end_tokens(&self) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        if let Some(token) = self.special_token("eos_token")? {
+            ids.extend(self.tokenizer()?.token_id(&token));
+        }
+        add_new(&mut ids, self.config.eos_token_ids.iter().copied());
+        Ok(ids)
+    }
+
+    /// Rows of the embedding for which the tokenizer has no token, as models are padded to round sizes. None where there is no
+    /// tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] when the file is no tokenizer.
+    pub fn unknown_tokens(&self) -> Result<Vec<u32>> {
+        if self.side_file("tokenizer.json").is_none() {
+            return Ok(Vec::new());
+        }
+        let tokenizer = self.tokenizer()?;
+        Ok((0..self.config.vocab_size as u32).filter(|&id| !tokenizer.knows(id)).collect())
+    }
+
+    /// A special token by its role, `eos_token` say, from `tokenizer_config.json`, else from `special_tokens_map.json`.
+    fn special_token(&self, role: &str) -> Result<Option<String>> {
+        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+            let Some(bytes) = self.side_file(file) else { continue };
+            let config: Value = serde_json::from_slice(bytes).map_err(Error::json(&self.path.join(file)))?;
+            if let Some(token) = config[role].as_str().or_else(|| config[role]["content"].as_str()) {
+                return Ok(Some(token.to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// The chat template of `chat_template.jinja` or `tokenizer_config.json`, if there is one.
@@ -191,14 +297,14 @@ impl Checkpoint {
         self.side_files.iter().find(|(other, _)| other == name).map(|(_, bytes)| bytes.as_ref())
     }
 
-    /// The shard that holds a tensor.
-    fn shard(&self, name: &str) -> Result<&Shard> {
+    /// The shard that holds a tensor, and the tensor's name there.
+    fn place(&self, name: &str) -> Result<(&Shard, &str)> {
         let missing = || Error::MissingTensor {
             path: self.path.clone(),
             name: name.to_owned(),
-            near: near::nearest(name, self.tensor_names()),
+            hint: near::hint(name, self.tensor_names()),
         };
-        self.index.get(name).map(|&i| &self.shards[i]).ok_or_else(missing)
+        self.index.get(name).map(|(shard, name)| (&self.shards[*shard], name.as_str())).ok_or_else(missing)
     }
 }
 

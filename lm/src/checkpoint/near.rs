@@ -1,7 +1,19 @@
 //! Names that look like a missing one.
 
+/// What to say of the names that are there when `wanted` is not: those that look like it, or else the first ones.
+pub(super) fn hint<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+    let quoted = |names: &[String]| format!("`{}`", names.join("`, `"));
+    match nearest(wanted, names.clone()) {
+        near if !near.is_empty() => format!("; near it are {}", quoted(&near)),
+        _ => match names.take(3).map(str::to_owned).collect::<Vec<_>>() {
+            first if !first.is_empty() => format!("; the first of those that are there are {}", quoted(&first)),
+            _ => String::new(),
+        },
+    }
+}
+
 /// Up to three of `names` that look most like `wanted`, nearest first.
-pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let limit = wanted.len() / 3;
     let mut near: Vec<_> = names.map(|name| (distance(wanted, name), name)).filter(|(d, _)| *d <= limit).collect();
     near.sort_unstable();

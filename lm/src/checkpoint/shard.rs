@@ -36,13 +36,28 @@ impl Shard {
     }
 
     fn parse(path: &Path, bytes: Bytes) -> Result<Self> {
-        let (header, metadata) = SafeTensors::read_metadata(&bytes)
-            .map_err(|error| Error::Safetensors { path: path.to_owned(), message: error.to_string() })?;
+        let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
+            let pointer = bytes.starts_with(b"version https://git-lfs");
+            let message =
+                if pointer { "it is a git-lfs pointer: run `git lfs pull`".into() } else { error.to_string() };
+            Error::Safetensors { path: path.to_owned(), message }
+        })?;
         Ok(Self { path: path.to_owned(), bytes, metadata, data_start: size_of::<u64>() + header })
     }
 
     pub(super) fn path(&self) -> &PathBuf {
         &self.path
+    }
+
+    pub(super) fn holds(&self, name: &str) -> bool {
+        self.metadata.info(name).is_some()
+    }
+
+    /// How a tensor is stored, and its bytes.
+    pub(super) fn bytes(&self, name: &str) -> Option<(safetensors::Dtype, &[u8])> {
+        let info = self.metadata.info(name)?;
+        let (start, end) = info.data_offsets;
+        Some((info.dtype, &self.bytes[self.data_start + start..self.data_start + end]))
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -52,7 +67,7 @@ impl Shard {
     /// See [`super::Checkpoint::read_f32`].
     pub(super) fn read_f32(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
         let path = || self.path.clone();
-        let missing = || Error::MissingTensor { path: path(), name: name.to_owned(), near: Vec::new() };
+        let missing = || Error::MissingTensor { path: path(), name: name.to_owned(), hint: String::new() };
         let info = self.metadata.info(name).ok_or_else(missing)?;
         if info.shape != shape {
             let (got, wanted) = (info.shape.clone(), shape.to_vec());

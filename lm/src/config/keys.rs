@@ -62,19 +62,27 @@ impl<'a> Keys<'a> {
         number.filter(|x| *x > 0.0 && x.is_finite()).ok_or_else(|| self.error(key, "a number above 0"))
     }
 
-    /// A number or a list of numbers, sorted.
+    /// A number or a list of numbers, each once, in the order of the file.
     pub(super) fn token_ids(&self, key: &str) -> Result<Vec<u32>> {
         let id = |value: &Value| {
             let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
             id.ok_or_else(|| self.error(key, "a token id or a list of token ids"))
         };
-        let mut ids = match self.get(key) {
-            None => Vec::new(),
-            Some(Value::Array(list)) => list.iter().map(id).collect::<Result<_>>()?,
-            Some(value) => vec![id(value)?],
-        };
-        ids.sort_unstable();
-        ids.dedup();
+        let mut ids = Vec::new();
+        match self.get(key) {
+            None => {}
+            Some(Value::Array(list)) => add_new(&mut ids, list.iter().map(id).collect::<Result<Vec<_>>>()?),
+            Some(value) => ids.push(id(value)?),
+        }
         Ok(ids)
+    }
+}
+
+/// Appends those of `more` that are not in `ids` yet.
+pub(crate) fn add_new(ids: &mut Vec<u32>, more: impl IntoIterator<Item = u32>) {
+    for id in more {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
     }
 }

@@ -45,13 +45,23 @@ impl RopeScaling {
     }
 }
 
-/// Base and scaling, from `rope_parameters` or from `rope_theta` and `rope_scaling`.
+/// Base and scaling, from `rope_parameters` or from `rope_theta` and `rope_scaling`. A `rope_scaling` replaces `rope_parameters`:
+/// people add it by hand, as model cards tell them to, to files that have the other already.
 pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
     let default_theta = keys.positive("rope_theta", Some(10_000.0))?;
-    let (name, prefix) = match keys.get("rope_parameters") {
-        Some(_) => ("rope_parameters", "rope_parameters."),
-        None => ("rope_scaling", "rope_scaling."),
+    let (name, prefix) = match keys.get("rope_scaling") {
+        Some(_) => ("rope_scaling", "rope_scaling."),
+        None => ("rope_parameters", "rope_parameters."),
     };
+    // With the object that it replaces, transformers forgets the base that stands there: numbers of another model.
+    if let (Some(scaling), Some(replaced)) = (keys.get("rope_scaling"), keys.get("rope_parameters")) {
+        let forgotten = replaced["rope_theta"].as_f64().filter(|theta| *theta != default_theta);
+        if let (Some(theta), None) = (forgotten, scaling["rope_theta"].as_f64()) {
+            let wanted =
+                format!("within `rope_parameters`, or with its `rope_theta` of {theta}, which it replaces otherwise");
+            return Err(keys.error("rope_scaling", &wanted));
+        }
+    }
     let Some(value) = keys.get(name) else { return Ok((default_theta, RopeScaling::Default)) };
     let map = value.as_object().ok_or_else(|| keys.error(name, "an object"))?;
     let keys = &keys.within(map, prefix);

@@ -87,6 +87,27 @@ fn both_spellings_of_rope_agree() {
     assert_eq!(old.unwrap().inv_frequencies(), new.unwrap().inv_frequencies());
 }
 
+/// As transformers does, but for a base that it would forget.
+#[test]
+fn rope_scaling_wins_over_rope_parameters() {
+    let both = |theta: f64, scaling: Value| {
+        edit(|map| {
+            map.insert("rope_parameters".into(), json!({"rope_type": "default", "rope_theta": theta}));
+            map.insert("rope_scaling".into(), scaling);
+        })
+    };
+    let alone = edit(|map| _ = map.insert("rope_scaling".into(), json!({"type": "linear", "factor": 4.0})));
+    let linear = json!({"type": "linear", "factor": 4.0});
+    assert_eq!(both(1e4, linear.clone()).unwrap().inv_frequencies(), alone.unwrap().inv_frequencies());
+    let error = both(1e6, linear).unwrap_err().to_string();
+    assert!(error.contains("`rope_scaling` is") && error.contains("1000000"), "{error}");
+    let named = both(1e6, json!({"type": "linear", "factor": 4.0, "rope_theta": 1e6})).unwrap();
+    assert_eq!((named.rope_theta, named.rope_scaling), (1e6, RopeScaling::Linear { factor: 4.0 }));
+    let error = both(1e4, json!({"type": "yarn", "factor": 4.0})).unwrap_err().to_string();
+    assert!(error.contains("`rope_scaling.type` is \"yarn\""), "{error}");
+    assert_eq!(both(1e6, Value::Null).unwrap().rope_theta, 1e6);
+}
+
 /// Numbers from the formula as transformers writes it, in wavelengths.
 #[test]
 fn llama3_scaling_matches_transformers() {
@@ -123,11 +144,11 @@ fn linear_scaling_divides() {
 }
 
 #[test]
-fn end_tokens_are_united() {
+fn end_tokens_are_united_in_the_order_of_the_files() {
     let mut config = edit(|map| drop(map.insert("eos_token_id".into(), json!([7, 3])))).unwrap();
     config.add_generation_config(r#"{"eos_token_id": [3, 9]}"#, Path::new("g.json")).unwrap();
     config.add_generation_config("{}", Path::new("g.json")).unwrap();
-    assert_eq!(config.eos_token_ids, [3, 7, 9]);
+    assert_eq!(config.eos_token_ids, [7, 3, 9]);
 }
 
 #[test]

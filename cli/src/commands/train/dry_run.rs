@@ -1,31 +1,32 @@
 //! `--dry-run`: what would be done, and what memory it takes.
 
 use anyhow::Result;
-use flowrl_core::backend::Role;
 use flowrl_core::lab::{Environment, Target};
-use flowrl_core::objective::Objective;
-use flowrl_core::train::TrainOptions;
-use flowrl_lm::model::{Dimensions, Keep, Planned, memory_plan};
+use flowrl_core::task::Task;
 
+use super::stored::StoredRollouts;
 use crate::config::Config;
 use crate::device::{self, Limits};
 use crate::lab::{self, Lab};
+use crate::memory::{self, Plan};
 use crate::say;
-use crate::session::{self, Tasks};
+use crate::session::Session;
 
 /// Prints the resolved configuration (which replays) and, as comments, the memory plan.
-pub(super) fn print(config: &Config) -> Result<()> {
-    let objective = config.objective()?;
+pub(super) fn print(mut config: Config) -> Result<()> {
+    config.objective()?;
     if config.task.kind.is_lab() {
-        return lab(config);
+        return lab(&config);
     }
-    let options = config.train_options()?;
-    let origin = session::open_model(config.model.path.as_deref())?;
-    let tasks = Tasks::open(config, &origin)?;
+    let session = Session::open(&mut config)?;
+    memory::fit(&mut config, &session)?;
+    let Session { origin, tasks } = session;
+    if let Some(path) = &config.train.rollouts {
+        StoredRollouts::read(path, tasks.train.text(), origin.config().max_position_embeddings)?;
+    }
     say!("{}", config.to_toml()?.trim_end());
-    let model = origin.config();
-    say!("\n# model: {} parameters", model.parameter_count());
-    say!("# prompts: {} to train on, {} held out", count(&tasks.train), count(&tasks.held_out));
+    say!("\n# model: {} parameters", origin.config().parameter_count());
+    say!("# prompts: {} to train on, {} held out", tasks.train.prompts(), tasks.held_out.prompts());
     let (device, precision) = (config.train.device, config.train.precision);
     let limits = match device::limits(device, precision) {
         Ok(limits) => limits,
@@ -36,29 +37,19 @@ pub(super) fn print(config: &Config) -> Result<()> {
             Limits::default()
         }
     };
-    let narrow = if precision.is_bf16(device) { 2 } else { 4 };
-    say!("# memory plan for {device} in {}, in MiB:", if narrow == 2 { "bf16 and f32" } else { "f32" });
-    let mut total = 0.0;
-    for (what, role, elements) in plan(config, &objective, &options, (&Dimensions::from(model), limits), &tasks) {
-        let bytes = match role {
-            Role::State => 4,
-            // With the copy that the optimiser keeps.
-            Role::Weight if narrow < 4 => narrow + 4,
-            _ => narrow,
-        };
-        let mib = mib(elements * bytes);
-        total += mib;
-        say!("# {mib:10.1}  {what}");
+    say!("# memory plan for {device} in {}, in MiB:", if precision.is_bf16(device) { "bf16 and f32" } else { "f32" });
+    let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    let plan = Plan::of(&config, &origin, &tasks, limits)?;
+    for (what, bytes) in &plan.rows {
+        say!("# {:10.1}  {what}", mib(*bytes));
     }
-    say!("# {total:10.1}  in all, at most");
-    if let Some(memory) = limits.memory {
-        say!("# {:10.1}  the device has", mib(memory));
+    say!("# {:10.1}  in all, at most", mib(plan.total()));
+    let host = memory::host_memory(device);
+    if let Some(total) = limits.memory.or(host.map(|memory| memory.total)) {
+        say!("# {:10.1}  {} has", mib(total), if limits.memory.is_some() { "the device" } else { "this machine" });
     }
+    memory::check(&plan, limits.memory.or(host.map(|memory| memory.free)));
     Ok(())
-}
-
-fn mib(bytes: usize) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
 }
 
 /// The same for a task of the lab, with what is known of its target.
@@ -72,44 +63,4 @@ fn lab(config: &Config) -> Result<()> {
     say!("# task: {} states, {} objects, {} modes", lab.states(), lab.objects(), target.modes.len());
     say!("# target at beta {beta}: log Z {:.6}", target.log_z);
     Ok(())
-}
-
-fn count(task: &flowrl_lm::task::TextTask) -> usize {
-    flowrl_core::task::Task::prompts(task)
-}
-
-/// Elements by purpose, and how they are stored.
-fn plan(
-    config: &Config,
-    objective: &Objective,
-    options: &TrainOptions,
-    (dims, limits): (&Dimensions, Limits),
-    tasks: &Tasks,
-) -> Vec<(String, Role, usize)> {
-    use flowrl_core::task::Task;
-    let weights: usize = flowrl_lm::model::Weights::sizes(dims).iter().sum();
-    let mut plan = vec![("weights of the policy".to_owned(), Role::Weight, weights)];
-    plan.push(("weights of the frozen reference".to_owned(), Role::Activation, weights));
-    plan.push(("gradients and AdamW's two moments".to_owned(), Role::State, 3 * weights));
-    if objective.log_z().is_some_and(|z| z == flowrl_core::objective::LogZ::Network) || objective.needs_value() {
-        let layer = dims.hidden * dims.hidden + dims.hidden;
-        let network = options.partition.layers.saturating_sub(1) * layer + dims.hidden + 1;
-        plan.push(("network for log Z or V, with its optimiser".to_owned(), Role::State, 4 * network));
-    }
-    let sampled = tasks.train.prompts().min(64);
-    let prompt = (0..sampled).map(|i| tasks.train.prompt(i).len()).max().unwrap_or(1);
-    let together = match options.micro_batch {
-        0 => options.prompts.div_ceil(options.minibatches),
-        n => n.min(options.prompts),
-    };
-    let rows = together * (prompt + options.samples * options.max_tokens);
-    let keep = if config.model.recompute { Keep::Inputs } else { Keep::Everything };
-    let predictions = together * options.samples * options.max_tokens;
-    for Planned { what, role, elements } in memory_plan(dims, rows, predictions, limits.logits, keep) {
-        plan.push((format!("activations: {what}"), role, elements));
-    }
-    let rows = options.prompts * (prompt + options.samples * options.max_tokens);
-    let cache = rows * dims.layers * 2 * dims.heads.kv_width();
-    plan.push(("cache of keys and values while sampling".to_owned(), Role::Activation, cache.min(limits.cache)));
-    plan
 }

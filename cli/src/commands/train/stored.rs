@@ -20,6 +20,7 @@ struct Group {
 #[derive(Debug)]
 struct Row {
     tokens: Vec<u32>,
+    ended: bool,
     reward: f32,
     old_log_probs: Option<Vec<f32>>,
 }
@@ -31,31 +32,47 @@ pub(super) struct StoredRollouts {
 }
 
 impl StoredRollouts {
-    /// Reads a file; rows of evaluations are left out.
-    pub(super) fn read(path: &Path, text: &Text) -> Result<Self> {
+    /// Reads a file; rows of evaluations are left out. A completion is one that ended where its `finish_reason` says so; without a
+    /// reason, tokens ended if the last is an end token, and a text did.
+    pub(super) fn read(path: &Path, text: &Text, context: usize) -> Result<Self> {
         let mut groups: Vec<(String, Group)> = Vec::new();
         let mut places = std::collections::HashMap::new();
         for (i, row) in read_rollouts(path)?.into_iter().filter(|row| !row.held_out).enumerate() {
+            let (reason, by_string) = (row.ended(), row.ended_by_string());
             let RolloutRow { prompt, completion, completion_ids, reward, old_logp, group, step, .. } = row;
             let place = || format!("row {} of {}", i + 1, path.display());
-            let prompt = PromptRow { prompt, answer: serde_json::Value::Null, id: serde_json::Value::Null };
+            let prompt = PromptRow { prompt, ..PromptRow::text("") };
             // The same prompt in another step is another group: it was sampled by another policy.
             let key = match group {
                 Some(group) => format!("{step:?} {group}"),
                 None => format!("{step:?} {}", text.render(&prompt).with_context(place)?),
             };
+            let ended = reason.unwrap_or_else(|| match &completion_ids {
+                Some(ids) => ids.last().is_some_and(|last| text.end_tokens().contains(last)),
+                None => true,
+            });
             let tokens = match (completion_ids, completion) {
                 (Some(ids), _) => ids,
-                (None, Some(completion)) => text.encode_completion(&completion).with_context(place)?,
+                (None, Some(completion)) => {
+                    text.encode_completion(&completion, ended && !by_string).with_context(place)?
+                }
                 (None, None) => Vec::new(),
             };
             let old_log_probs = old_logp.map(|l| l.into_iter().map(|l| l as f32).collect());
-            let row = Row { tokens, reward: reward as f32, old_log_probs };
+            let row = Row { tokens, ended, reward: reward as f32, old_log_probs };
             let at = *places.entry(key.clone()).or_insert(groups.len());
             if at == groups.len() {
                 let prompt = text.encode_prompt(&prompt).with_context(place)?;
                 groups.push((key, Group { prompt, rows: Vec::new() }));
             }
+            let (prompt, all) = (groups[at].1.prompt.len(), groups[at].1.prompt.len() + row.tokens.len());
+            anyhow::ensure!(
+                all <= context,
+                "{}: the prompt has {prompt} tokens and the completion {}: together more than the {context} positions of the model's \
+                 context; leave the row out",
+                place(),
+                row.tokens.len()
+            );
             groups[at].1.rows.push(row);
         }
         anyhow::ensure!(!groups.is_empty(), "{} holds no completion to train on", path.display());
@@ -79,7 +96,7 @@ impl StoredRollouts {
                 completions.prompt_of.push(p);
                 completions.tokens.extend(&row.tokens);
                 completions.offsets.push(completions.tokens.len());
-                completions.ended.push(true);
+                completions.ended.push(row.ended);
                 rewards.push(row.reward);
                 match &row.old_log_probs {
                     Some(old) => completions.log_probs.extend(old),

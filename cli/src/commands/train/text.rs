@@ -1,6 +1,7 @@
 //! A language model on prompts as what a run trains.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 use flowrl_core::objective::{Length, Objective, Reward};
@@ -20,7 +21,7 @@ use crate::config::{Config, EvalSection};
 use crate::metrics::Record;
 use crate::run::{State, Subject, restore_trainer};
 use crate::run_dir::RunDir;
-use crate::session::{self, Tasks};
+use crate::session::{Session, Tasks};
 
 /// The model with its trainer, its prompts, and stored completions if it learns from those.
 #[derive(Debug)]
@@ -34,16 +35,20 @@ pub(super) struct Text<B: TransformerBackend> {
 }
 
 impl<B: TransformerBackend<Real = f32>> Text<B> {
-    /// Opens the model on a device, and its prompts.
-    pub(super) fn open(config: &Config, device: B) -> Result<Self> {
-        let origin = session::open_model(config.model.path.as_deref())?;
-        let tasks = Tasks::open(config, &origin)?;
+    /// Puts the model on a device.
+    pub(super) fn open(config: &Config, Session { origin, tasks }: Session, device: B) -> Result<Self> {
         let mut policy = load_policy(device, &origin)?;
-        policy.set_recompute(config.model.recompute);
+        policy.set_recompute(config.model.recompute == Some(true));
+        policy.set_wave(config.sampling.wave.unwrap_or(0));
+        if !config.sampling.stop.is_empty() {
+            policy.set_stop_rule(Arc::new(tasks.train.text().clone()));
+        }
         let (objective, options) = (config.objective()?, config.train_options()?);
         let trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), policy.width(), objective, options)?;
         let stored = match &config.train.rollouts {
-            Some(path) => Some(StoredRollouts::read(path, tasks.train.text())?),
+            Some(path) => {
+                Some(StoredRollouts::read(path, tasks.train.text(), origin.config().max_position_embeddings)?)
+            }
             None => None,
         };
         Ok(Self { origin, tasks, policy, trainer, stored, eval: config.eval.clone() })
@@ -139,6 +144,8 @@ where
             reward: f64::from(rollouts.rewards[i]),
             old_logp: Some(completions.log_probs[range].iter().map(|&l| f64::from(l)).collect()),
             group: Some(number as u64),
+            finish_reason: Some(if completions.ended[i] { "stop" } else { "length" }.to_owned()),
+            stop_reason: serde_json::Value::Null,
             verdict: Some(rollouts.verdicts[i].to_owned()),
             step: None,
             held_out,

@@ -28,6 +28,23 @@ pub(super) fn draw<T: Real, M: Math>(logits: &[T], sampler: &Sampler, u: f64) ->
     (kept[at], summary.log_prob(truncated[at] * scale), summary.entropy)
 }
 
+/// As [`draw`], but never a token that `mask` marks; and the probability of those in the softmax of the whole row.
+#[inline(always)]
+pub(super) fn draw_others<T: Real, M: Math>(logits: &[T], mask: &[u32], sampler: &Sampler, u: f64) -> (u32, T, T, T) {
+    let scale = T::of(sampler.scale());
+    let is_excluded = |i: usize| mask[i / 32] >> (i % 32) & 1 == 1;
+    let others = |(i, &z): (usize, &T)| if is_excluded(i) { T::neg_infinity() } else { z };
+    let others: Vec<T> = logits.iter().enumerate().map(others).collect();
+    let (token, mut log_prob, mut entropy) = draw::<T, M>(&others, sampler, u);
+    let (whole, rest) = (summarize::<T, M>(logits, scale), summarize::<T, M>(&others, scale));
+    let excluded = T::one() - M::exp(rest.log_sum_exp() - whole.log_sum_exp());
+    // What is cut off by top-k or top-p is not in the softmax that a token is drawn from; what is excluded is.
+    if sampler.is_exact() || sampler.temperature == 0.0 {
+        (log_prob, entropy) = (whole.log_prob(logits[token as usize] * scale), whole.entropy);
+    }
+    (token, log_prob, entropy, excluded)
+}
+
 /// The tokens that top-k and top-p keep, in ascending order; at least one. Ties go to the lower index.
 fn nucleus<T: Real, M: Math>(logits: &[T], scale: T, log_sum_exp: T, sampler: &Sampler) -> Vec<u32> {
     let mut order: Vec<u32> = (0..logits.len() as u32).collect();

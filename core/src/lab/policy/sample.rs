@@ -119,7 +119,8 @@ fn pack<T: Real>(prompts: usize, samples: usize, lengths: &[usize], draws: &[Dra
         *place += 1;
     }
     let prompt_of = (0..prompts).flat_map(|p| core::iter::repeat_n(p, samples)).collect();
-    Completions { prompt_of, offsets, tokens, log_probs, entropies, ended: vec![true; lengths.len()] }
+    let ended = vec![true; lengths.len()];
+    Completions { prompt_of, offsets, tokens, log_probs, entropies, ended, excluded: Vec::new() }
 }
 
 /// The first index at which the running sum exceeds u, and the last possible one if rounding leaves the sum short.

@@ -296,7 +296,7 @@ fn messages_show_the_beginning_of_the_answer() {
 fn written(n: i64, grouped: bool, separator: &str) -> String {
     let mut digits = n.unsigned_abs().to_string();
     if grouped {
-        for at in (1..digits.len()).rev().filter(|at| (digits.len() - at) % 3 == 0).collect::<Vec<_>>() {
+        for at in (1..digits.len()).rev().filter(|at| (digits.len() - at).is_multiple_of(3)).collect::<Vec<_>>() {
             digits.insert_str(at, separator);
         }
     }

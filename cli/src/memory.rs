@@ -1,0 +1,187 @@
+//! What memory a run of a language model takes, and how a run is cut to what there is.
+
+use anyhow::{Result, bail};
+use flowrl_core::backend::Role;
+use flowrl_core::objective::{LogZ, Objective};
+use flowrl_core::train::TrainOptions;
+use flowrl_lm::checkpoint::Checkpoint;
+use flowrl_lm::model::{Dimensions, Keep, Planned, Weights, memory_plan};
+
+use crate::config::Config;
+use crate::device::{self, DeviceName, Limits};
+use crate::session::{Session, Tasks};
+use crate::warn;
+
+/// What a run holds at once at most.
+#[derive(Debug)]
+pub struct Plan {
+    /// Purpose and bytes.
+    pub rows: Vec<(String, usize)>,
+}
+
+impl Plan {
+    /// All of it, in bytes.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.rows.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// The plan of a configuration.
+    ///
+    /// # Errors
+    /// An option out of range.
+    pub fn of(config: &Config, origin: &Checkpoint, tasks: &Tasks, limits: Limits) -> Result<Self> {
+        let (objective, options) = (config.objective()?, config.train_options()?);
+        let dims = Dimensions::from(origin.config());
+        let narrow = if config.train.precision.is_bf16(config.train.device) { 2 } else { 4 };
+        let rows = elements(config, &objective, &options, (&dims, limits), tasks).into_iter();
+        let rows = rows.map(|(what, role, elements)| {
+            let bytes = match role {
+                Role::State => 4,
+                // With the copy that the optimiser keeps.
+                Role::Weight if narrow < 4 => narrow + 4,
+                _ => narrow,
+            };
+            (what, elements * bytes)
+        });
+        Ok(Self { rows: rows.collect() })
+    }
+}
+
+/// Chooses what the configuration leaves open, so that the run fits memory: prompts of a micro-batch, recomputation, completions
+/// sampled at once. None of these changes what is learned.
+///
+/// # Errors
+/// Where nothing makes it fit.
+pub fn fit(config: &mut Config, Session { origin, tasks }: &Session) -> Result<()> {
+    let is_open =
+        config.train.micro_batch.is_none() || config.model.recompute.is_none() || config.sampling.wave.is_none();
+    if !is_open {
+        return Ok(());
+    }
+    // A device that cannot be opened is told by whoever opens it.
+    let limits = device::limits(config.train.device, config.train.precision).unwrap_or_default();
+    let available = limits.memory.or_else(|| host_memory(config.train.device).map(|memory| memory.free));
+    let halves = |most: usize| std::iter::successors(Some(most.max(1)), |n| (*n > 1).then_some(n / 2));
+    let together = config.train.prompts.div_ceil(config.train.minibatches.max(1));
+    let micro: Vec<usize> = config.train.micro_batch.map_or_else(|| halves(together).collect(), |given| vec![given]);
+    let recompute: Vec<bool> = config.model.recompute.map_or_else(|| vec![false, true], |given| vec![given]);
+    let completions = config.train.prompts * config.train.samples;
+    let wave: Vec<usize> = match config.sampling.wave {
+        Some(given) => vec![given],
+        None => std::iter::once(0).chain(halves(completions).skip(1)).collect(),
+    };
+    let mut least = usize::MAX;
+    for &wave in &wave {
+        for &recompute in &recompute {
+            for &micro in &micro {
+                config.sampling.wave = Some(wave);
+                config.model.recompute = Some(recompute);
+                config.train.micro_batch = Some(if micro == together { 0 } else { micro });
+                let total = Plan::of(config, origin, tasks, limits)?.total();
+                least = least.min(total);
+                if available.is_none_or(|available| total <= available) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
+    let (least, available) = (gib(least), gib(available.unwrap_or(0)));
+    bail!(
+        "the run takes {least:.1} GiB, and {} has {available:.1} GiB free: lower sampling.max_tokens or train.samples, or take a \
+         smaller model; `--dry-run` with train.micro_batch, model.recompute and sampling.wave given prints what takes how much",
+        config.train.device
+    )
+}
+
+/// Warns where a plan is beyond the machine's memory.
+pub fn check(plan: &Plan, available: Option<usize>) {
+    if let Some(available) = available.filter(|available| plan.total() > *available) {
+        let mib = |bytes: usize| bytes >> 20;
+        warn!("the run may take {} MiB, and {} MiB are free", mib(plan.total()), mib(available));
+    }
+}
+
+/// Memory of this machine, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct HostMemory {
+    /// All that a process may have.
+    pub total: usize,
+    /// What it can still get.
+    pub free: usize,
+}
+
+/// The memory of this machine, where the system tells, for a device that computes in it.
+#[must_use]
+pub fn host_memory(device: DeviceName) -> Option<HostMemory> {
+    if matches!(device, DeviceName::Cuda(_)) {
+        return None;
+    }
+    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let bytes = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()? * 1024)
+    };
+    let (total, free) = (bytes("MemTotal")?, bytes("MemAvailable")?);
+    // What a container may take is less than what the machine has.
+    let group = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
+    Some(group.map_or(HostMemory { total, free }, |(most, taken)| HostMemory {
+        total: total.min(most),
+        free: free.min(most.saturating_sub(taken)),
+    }))
+}
+
+/// Elements by purpose, and how they are stored.
+fn elements(
+    config: &Config,
+    objective: &Objective,
+    options: &TrainOptions,
+    (dims, limits): (&Dimensions, Limits),
+    tasks: &Tasks,
+) -> Vec<(String, Role, usize)> {
+    let weights: usize = Weights::sizes(dims).iter().sum();
+    let mut plan = vec![("weights of the policy".to_owned(), Role::Weight, weights)];
+    plan.push(("weights of the frozen reference".to_owned(), Role::Activation, weights));
+    plan.push(("gradients and AdamW's two moments".to_owned(), Role::State, 3 * weights));
+    if objective.log_z().is_some_and(|z| z == LogZ::Network) || objective.needs_value() {
+        let layer = dims.hidden * dims.hidden + dims.hidden;
+        let network = options.partition.layers.saturating_sub(1) * layer + dims.hidden + 1;
+        plan.push(("network for log Z or V, with its optimiser".to_owned(), Role::State, 4 * network));
+    }
+    let (prompt, _) = tasks.longest_prompt();
+    let together = match options.micro_batch {
+        0 => options.prompts.div_ceil(options.minibatches),
+        n => n.min(options.prompts),
+    };
+    let rows = together * (prompt + options.samples * options.max_tokens);
+    let keep = if config.model.recompute == Some(true) { Keep::Inputs } else { Keep::Everything };
+    let predictions = together * options.samples * options.max_tokens;
+    for Planned { what, role, elements } in memory_plan(dims, rows, predictions, limits.logits, keep) {
+        plan.push((format!("activations: {what}"), role, elements));
+    }
+    let completions = match config.sampling.wave {
+        None | Some(0) => options.prompts * options.samples,
+        Some(wave) => wave.min(options.prompts * options.samples),
+    };
+    let rows = completions.div_ceil(options.samples.max(1)) * prompt + completions * options.max_tokens;
+    let cache = rows * dims.layers * 2 * dims.heads.kv_width();
+    plan.push(("cache of keys and values while sampling".to_owned(), Role::Activation, cache.min(limits.cache)));
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_tells_its_memory() {
+        if cfg!(target_os = "linux") {
+            assert!(
+                host_memory(DeviceName::Cpu).is_some_and(|memory| memory.free > 1 << 20 && memory.free <= memory.total)
+            );
+        }
+        assert!(host_memory(DeviceName::Cuda(0)).is_none());
+    }
+}

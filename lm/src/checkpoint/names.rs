@@ -1,0 +1,77 @@
+//! The names of tensors: what belongs to the model, what does not, and what they all begin with.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::config::{Architecture, ModelConfig};
+use crate::error::{Error, Result};
+
+/// The tensor that every model has, whatever its names begin with.
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// The shard of each tensor, and its name there.
+pub(super) type Index = BTreeMap<String, (usize, String)>;
+
+/// Gives the tensors of a base model, saved without its head, the names that they have in the whole one.
+///
+/// # Errors
+/// [`Error::Prefix`] when the names begin with something that a wrapper of the model put there.
+pub(super) fn unify(index: Index, path: &Path) -> Result<Index> {
+    if index.is_empty() || index.contains_key(EMBEDDING) {
+        return Ok(index);
+    }
+    if index.contains_key(&EMBEDDING["model.".len()..]) {
+        let whole = |name: String| if name.starts_with("lm_head.") { name } else { format!("model.{name}") };
+        return Ok(index.into_iter().map(|(name, place)| (whole(name), place)).collect());
+    }
+    match index.keys().find_map(|name| name.strip_suffix(EMBEDDING)) {
+        Some(prefix) => Err(Error::Prefix { path: path.to_owned(), prefix: prefix.to_owned() }),
+        None => Ok(index),
+    }
+}
+
+/// Returns the tensors that no part of a language model reads, such as a value head's.
+///
+/// # Errors
+/// [`Error::UnwantedTensor`] for one that would change the computation, had the configuration asked for it.
+pub(super) fn unused(index: &Index, config: &ModelConfig, path: &Path) -> Result<Vec<String>> {
+    let known: Vec<String> = config.tensor_shapes().into_iter().map(|(name, _)| name).collect();
+    let harmless = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
+    let others: Vec<&String> = index.keys().filter(|name| !known.contains(name) && !harmless(name)).collect();
+    let unwanted = |name: &&&String| name.starts_with("model.") || name.starts_with("lm_head.");
+    let count = others.iter().filter(unwanted).count();
+    match others.iter().find(unwanted) {
+        Some(&name) => Err(Error::UnwantedTensor {
+            path: path.to_owned(),
+            name: name.clone(),
+            more: count - 1,
+            reason: reason(name, config),
+        }),
+        None => Ok(others.into_iter().cloned().collect()),
+    }
+}
+
+/// What config.json says that makes a tensor superfluous.
+fn reason(name: &str, config: &ModelConfig) -> String {
+    let layer: Option<usize> =
+        name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()).and_then(|n| n.parse().ok());
+    if layer.is_some_and(|layer| layer >= config.layers) {
+        return format!("`num_hidden_layers` is {}", config.layers);
+    }
+    if name.contains("lora_") {
+        return "it is a part of an adapter: merge the adapter first".into();
+    }
+    if name.ends_with("_proj.bias") && name.contains("self_attn") {
+        return match config.architecture {
+            Architecture::Qwen2 => "a `qwen2` has biases on q, k and v alone".into(),
+            _ => format!("`attention_bias` is {}", config.qkv_bias),
+        };
+    }
+    if name.contains("q_norm") || name.contains("k_norm") {
+        return "of these families only `qwen3` normalises the heads of q and k".into();
+    }
+    if ["scale", "qweight", "qzeros", "absmax", "quant"].iter().any(|part| name.contains(part)) {
+        return "it belongs to quantised weights: use the checkpoint that is not quantised".into();
+    }
+    "no such part is in this family of models".into()
+}
