@@ -178,7 +178,9 @@ impl<'a> Tokens<'a> {
             Some(Word(word)) if is_one_of(&["minus", "negative"], word) => {
                 // `ten minus 5` is a difference.
                 let certain = match self.previous(at - 1) {
-                    Some(Word(before)) => is_one_of(&["negative"], word) || is_one_of(&["is", "be", "equals"], before),
+                    Some(Word(before)) => {
+                        word.eq_ignore_ascii_case("negative") || is_one_of(&["is", "be", "equals"], before)
+                    }
                     _ => true,
                 };
                 Sign { start: at - 1, negative: true, certain }
@@ -235,12 +237,12 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Whether the `^` at `at` raises a unit: `cm^2`, `\text{inches}^2`.
+    /// Whether the `^` at `at` raises a unit, `cm^2` or `\text{inches}^2`, rather than variables: `ab^2`.
     fn raises_unit(&self, mut at: usize) -> bool {
         while self.previous(at) == Some(Mark('}')) {
             at -= 1;
         }
-        matches!(self.previous(at), Some(Word(word)) if word.len() > 1 || UNITS.contains(&word))
+        matches!(self.previous(at), Some(Word(word)) if word.len() > 3 || UNITS.contains(&word))
     }
 
     /// Whether the word at `at` leaves the number after it as it is.
@@ -276,11 +278,15 @@ impl<'a> Tokens<'a> {
                 }
                 Mark('.') => return self.following(at) != Some(Mark('.')),
                 Mark(',' | ';') => return is_prose(self.following(at)),
-                // `5!` is a factorial.
-                Mark('!') => return !touches,
+                // `5!` is a factorial, `5 != x` a bound.
+                Mark('!') => return !touches && self.following(at) != Some(Mark('=')),
                 Mark(mark) => return PUNCTUATION.contains(mark),
                 Word(word) if !apart => return word.len() > 1 && UNITS.contains(&word),
-                Word(word) if is_variable(word) => return UNITS.contains(&word),
+                // `5 m`, but not `5 m + n`
+                Word(word) if is_variable(word) => {
+                    return UNITS.contains(&word)
+                        && !matches!(self.following(at), Some(Mark('+' | '-' | '*' | '×' | '=' | '(')));
+                }
                 Word(word) => return !is_one_of(&SPOILING_AFTER, word) && !is_scale(word),
                 Number(_) | Fraction(_) => return false,
             }

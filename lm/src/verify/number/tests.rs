@@ -96,8 +96,8 @@ fn no_part_of_an_expression_is_taken() {
         ("2", &["2 million", "2 and a half", "1 and 2", "5 per 2 days", "from 1 to 2", "2nd", "2-year", "2 squared",
             "10 over 2", "2½"]),
         ("2", &["2, 5", "x = 1 or x = 2", "$x = 1$ or $x = 2$", "2 thirds", "twice 2", "4 divided by 2", "2 pi",
-            "step 2 5", "2 7", "x2", "v2", "GPT-2", "1_2", "2_3", "0x2", "0,2", "1,2", "12,34,562", "1 + 2", "1+2",
-            "1 × 2"]),
+            "2 m + n", "2 != x", "it is 2 ab^2", "2: x^2", "step 2 5", "2 7", "x2", "v2", "GPT-2", "1_2", "2_3",
+            "0x2", "0,2", "1,2", "12,34,562", "1 + 2", "1+2", "1 × 2"]),
         ("2", &["10<sup>2</sup>", "(3)2", "(3) 2", "{x}2", "2²", "٢", "2٢", "0.\\overline{2}", "2\u{301}", "∫ 2",
             "<2", "2>", "2 or more"]),
         ("0.5", &["0.5...", "...5", "0.5…", "x.5", "0.5.1"]),
@@ -292,7 +292,7 @@ fn messages_show_the_beginning_of_the_answer() {
     assert!(message.starts_with(&format!("`answer` is \"{}…, but", "é".repeat(59))), "{message}");
 }
 
-/// Ways to write a whole number, each with its digits in one piece or in groups.
+/// A whole number, its digits in one piece or in groups of three.
 fn written(n: i64, grouped: bool, separator: &str) -> String {
     let mut digits = n.unsigned_abs().to_string();
     if grouped {
