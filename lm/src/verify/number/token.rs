@@ -235,7 +235,7 @@ fn number(text: &str, decimal_point: bool) -> Option<(Option<Rational>, &str)> {
         return None;
     }
     let mut digits = digits.to_owned();
-    if digits.len() <= 3 && !digits.starts_with('0') && all_digits(&digits) {
+    if digits.len() <= 3 && all_digits(&digits) {
         let separator = separator(rest);
         while let Some((group, after)) = separator.and_then(|separator| group(rest.strip_prefix(separator)?)) {
             digits.push(',');
