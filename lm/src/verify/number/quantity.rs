@@ -201,6 +201,8 @@ impl<'a> Tokens<'a> {
                 Mark('(' | '[' | '{') => apart = false,
                 Mark(')' | ']' | '}') => {}
                 Mark('*') if touches => {}
+                // The end of bold text, as in `**Answer:** 5`.
+                Mark('*') if self.gaps[at] == Gap::None && self.previous(at) == Some(token) => {}
                 // A bullet, rather than a product.
                 Mark('*') if self.previous(at).is_none() => return Before::Clear,
                 Mark('^') if self.raises_unit(at) => return Before::Unit,

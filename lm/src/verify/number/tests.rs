@@ -86,7 +86,7 @@ fn signs_are_read_where_there_is_no_difference() {
 fn no_part_of_an_expression_is_taken() {
     assert_not_stated(&[
         ("2", &["2x", "2 x", "2\\pi", "2\\sqrt{3}", "2 \\sqrt 3", "2^{10}", "2³", "2!", "2(x + 1)", "2 (3 + 4)",
-            "2/x", "2 * x", "2a"]),
+            "2/x", "2 * x", "3 * 2", "3** 2", "x** 2", "width * 2", "2a"]),
         ("2", &["x^2", "x_2", "\\log_2", "f(2)", "x(2)", "exp( 2 )", "x.2", "...2", "is.2", "log 2", "sqrt(2)",
             "square root of 2", "half of 2", "50% of 2", "\\sqrt2"]),
         ("2", &["\\sqrt{2}", "\\frac{x}{2}", "\\frac{\\pi}{2}", "\\frac{2}{0}", "2/0", "1/2/2", "3.1.2", "10:2",
