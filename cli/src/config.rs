@@ -151,6 +151,13 @@ impl Config {
         }
     }
 
+    /// Takes what another configuration chose to fit memory, where this one leaves it open.
+    pub fn fit_as(&mut self, other: &Self) {
+        self.train.micro_batch = self.train.micro_batch.or(other.train.micro_batch);
+        self.model.recompute = self.model.recompute.or(other.model.recompute);
+        self.sampling.wave = self.sampling.wave.or(other.sampling.wave);
+    }
+
     /// Opens the device.
     ///
     /// # Errors
@@ -227,6 +234,35 @@ impl Config {
         keys::retain(&mut table, self.task.kind);
         Ok(toml::to_string_pretty(&table)?)
     }
+
+    /// The same with every key that is absent as a comment, and what it means.
+    ///
+    /// # Errors
+    /// As for [`Config::objective`].
+    pub fn to_annotated_toml(&self) -> Result<String> {
+        let resolved = self.to_toml()?;
+        let table: Table = resolved.parse()?;
+        let mut text = String::new();
+        for (section, known) in keys::of_task(self.task.kind) {
+            let empty = Table::new();
+            let given = table.get(section).and_then(Value::as_table).unwrap_or(&empty);
+            let one = Table::from_iter([(section.to_owned(), Value::Table(given.clone()))]);
+            text += toml::to_string_pretty(&one)?.trim_end();
+            text += "\n";
+            for (key, meaning) in known.iter().filter(|(key, _)| !given.contains_key(*key)) {
+                let other = if section == "objective" { "of other objectives, " } else { "" };
+                text += &format!("# {key} = …    # {other}{meaning}\n");
+            }
+            text += "\n";
+        }
+        Ok(text)
+    }
+}
+
+/// Every key of a configuration as Markdown tables, those of `docs/configuration.md`.
+#[must_use]
+pub fn markdown_tables() -> String {
+    keys::markdown()
 }
 
 /// Puts the keys of `given` over those of `table`, section by section.

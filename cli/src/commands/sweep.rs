@@ -10,13 +10,14 @@ use crate::args::ConfigArgs;
 use crate::config::Config;
 use crate::run::Output;
 use crate::run_dir::RunDir;
+use crate::session::Session;
 use crate::sweep::{Place, Sweep};
 use crate::{metrics, progress, say};
 
 /// Train once for each value of an option, and draw what it changes.
 ///
-/// `sweep --task bandit --set beta=0.5,1,2,5,10,20 --out DIR` writes a run directory for each value and seed, a table, and
-/// DIR/sweep.html. Run again, it skips what is finished and goes on with what is not.
+/// `sweep --task bandit --set beta=0.5,1,2,5,10,20` writes a run directory for each value and seed, a table, and sweep.html beside
+/// them. Run again, it skips what is finished and goes on with what is not.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SweepArgs {
     #[command(flatten)]
@@ -24,9 +25,9 @@ pub struct SweepArgs {
     /// Seeds for each value, counted up from --seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seeds: u64,
-    /// Directory of the sweep
+    /// Directory of the sweep; without it, runs/sweep-TASK-OPTION
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -36,22 +37,24 @@ pub struct SweepArgs {
 pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     ensure!(args.seeds > 0, "--seeds is 0, but must be at least 1");
     let (key, values, rest) = swept(&args.config.settings)?;
+    let name = key.rsplit('.').next().unwrap_or(&key);
     let mut places = Vec::new();
+    let mut out = args.out.clone();
     for value in &values {
         let settings = rest.iter().cloned().chain([format!("{key}={value}")]).collect();
         let flags = ConfigArgs { settings, ..args.config.clone() };
         let config = flags.load(None)?;
+        let out = out.get_or_insert_with(|| Path::new("runs").join(format!("sweep-{}-{name}", config.task.kind)));
         for i in 0..args.seeds {
             let mut config = config.clone();
             config.train.seed += i;
-            let name = key.rsplit('.').next().unwrap_or(&key);
-            let directory = args.out.join(format!("{name}={value}-seed{}", config.train.seed));
+            let directory = out.join(format!("{name}={value}-seed{}", config.train.seed));
             places.push((Place { value: value.parse()?, seed: config.train.seed, directory }, config));
         }
     }
     // Every mistake shows before the first run starts.
     let mut states = Vec::new();
-    for (place, config) in &places {
+    for (place, config) in &mut places {
         states.push(state(&place.directory, config).with_context(|| place.directory.display().to_string())?);
     }
     for ((place, config), state) in places.iter().zip(states) {
@@ -69,7 +72,7 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     }
     let config = places[0].1.clone();
     let sweep = Sweep::read(&key, config, places.into_iter().map(|(place, _)| place).collect())?;
-    let page = args.out.join("sweep.html");
+    let page = out.unwrap_or_default().join("sweep.html");
     sweep.write_html(&page)?;
     if json {
         say!("{}", sweep.to_json());
@@ -121,10 +124,15 @@ enum State {
 }
 
 /// Reads how far the run in a directory is; another run there is an error.
-fn state(directory: &Path, config: &Config) -> Result<State> {
-    let resolved = config.to_toml()?;
+fn state(directory: &Path, config: &mut Config) -> Result<State> {
     let Ok(run) = RunDir::open(directory) else { return Ok(State::New) };
     let found = std::fs::read_to_string(run.config()).unwrap_or_default();
+    if !config.task.kind.is_lab() {
+        // What was chosen to fit the memory that was free then.
+        config.fit_as(&Config::load(Some(&run.config()), &[])?);
+        Session::open(config)?;
+    }
+    let resolved = config.to_toml()?;
     ensure!(found == resolved, "this directory holds another run: its config.toml differs; choose another --out");
     let records = if run.metrics().exists() { metrics::read(&run.metrics())? } else { Vec::new() };
     let done = records.last().and_then(metrics::Record::step).is_some_and(|step| step >= config.train.steps);

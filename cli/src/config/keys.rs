@@ -1,4 +1,4 @@
-//! Which keys a configuration has: every task its own.
+//! Which keys a configuration has, and what they mean: every task its own.
 
 use std::fmt;
 use std::path::Path;
@@ -12,39 +12,247 @@ const ALL: &[TaskKind] = TaskKind::ALL;
 const TEXT: &[TaskKind] = &[Countdown, Prompts];
 const LAB: &[TaskKind] = &[Bandit, Landscape, Hypergrid, Bits, Tree];
 
-/// Section, the tasks that know the keys, keys.
-const KEYS: &[(&str, &[TaskKind], &[&str])] = &[
-    ("model", TEXT, &["path", "recompute"]),
-    ("policy", LAB, &["kind", "width", "layers", "backward", "exploration"]),
-    ("task", ALL, &["kind"]),
-    ("task", TEXT, &["numbers", "max_number", "max_target", "seed", "prompts", "held_out", "verifier"]),
-    ("task", TEXT, &["prompt_key", "answer_key"]),
-    ("task", &[Bandit, Landscape], &["preset", "rewards", "seed"]),
-    ("task", &[Bandit], &["size", "reference"]),
-    ("task", &[Landscape], &["reference_weights"]),
-    ("task", &[Hypergrid, Landscape], &["side"]),
-    ("task", &[Hypergrid], &["dim", "reward"]),
-    ("task", &[Bits], &["bits", "word", "modes", "seed"]),
-    ("task", &[Tree], &["length", "symbols", "modes", "seed"]),
-    ("objective", ALL, &["kind", "preset", "beta", "length", "reward", "reward_ddof", "reward_eps", "importance"]),
-    ("objective", ALL, &["clip_low", "clip_high", "token_mask", "token_clip_low", "token_clip_high", "log_z", "shape"]),
-    ("objective", ALL, &["huber_delta", "kl", "kl_in", "aggregate"]),
-    ("objective", LAB, &["balance"]),
-    ("train", ALL, &["steps", "epochs", "seed", "threads"]),
-    ("train", TEXT, &["prompts", "samples", "minibatches", "micro_batch", "device", "precision", "rollouts"]),
-    ("train", LAB, &["batch", "arithmetic"]),
-    ("sampling", TEXT, &["max_tokens", "stop", "wave", "temperature", "top_k", "top_p"]),
-    ("optimizer", ALL, &["learning_rate", "warmup", "decay", "beta1", "beta2", "eps", "weight_decay", "clip_norm"]),
-    ("log_z", ALL, &["learning_rate", "weight_decay", "detach_trunk", "layers", "layer_norm", "dropout", "zero_init"]),
-    ("eval", ALL, &["every"]),
-    ("eval", TEXT, &["prompts", "samples"]),
-    ("eval", LAB, &["target_beta"]),
-    ("run", ALL, &["save_every", "keep"]),
+/// A key with what it means.
+pub(crate) type Key = (&'static str, &'static str);
+
+/// Section, the tasks that know the keys, keys: `docs/configuration.md` lists them, and a dry run those that are absent.
+const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
+    (
+        "model",
+        TEXT,
+        &[
+            ("path", "Hugging Face folder of the model; absent: the small model in the program"),
+            (
+                "recompute",
+                "compute a layer's activations again in the backward pass: less memory, a third more time; absent: if memory asks for it",
+            ),
+        ],
+    ),
+    (
+        "policy",
+        LAB,
+        &[
+            ("kind", "tabular, or mlp: a multilayer perceptron"),
+            ("width", "mlp: units of a hidden layer"),
+            ("layers", "mlp: hidden layers"),
+            ("backward", "the backward policy where an object has several trajectories: learned or uniform"),
+            ("exploration", "share of the actions drawn uniformly instead of from the policy"),
+        ],
+    ),
+    ("task", ALL, &[("kind", "countdown, prompts, bandit, landscape, hypergrid, bits or tree")]),
+    (
+        "task",
+        TEXT,
+        &[
+            ("numbers", "countdown: how many numbers a problem may have"),
+            ("max_number", "countdown: the largest number"),
+            ("max_target", "countdown: the largest target"),
+            ("seed", "countdown: the order of problems"),
+            ("prompts", "prompts: the JSONL file"),
+            ("held_out", "prompts: the JSONL file to evaluate on; absent: every tenth prompt"),
+            ("verifier", "prompts: countdown, exact or number, see verifiers.md; absent: exact"),
+            ("prompt_key", "prompts: the key of a line that holds the prompt"),
+            ("answer_key", "prompts: the key of a line that holds the answer; a dot leads into an object"),
+        ],
+    ),
+    (
+        "task",
+        &[Bandit, Landscape],
+        &[
+            ("preset", "the shape of the rewards, by name"),
+            ("rewards", "the reward of each answer, instead of a preset"),
+            ("seed", "of what is random in the task"),
+        ],
+    ),
+    ("task", &[Bandit], &[("size", "answers"), ("reference", "uniform or random")]),
+    (
+        "task",
+        &[Landscape],
+        &[(
+            "reference_weights",
+            "π_ref of each answer up to a factor; absent: the preset's, or uniform beside rewards",
+        )],
+    ),
+    ("task", &[Hypergrid, Landscape], &[("side", "points along a dimension")]),
+    ("task", &[Hypergrid], &[("dim", "dimensions"), ("reward", "easy, hard, torchgfn or { r0, r1, r2 }")]),
+    (
+        "task",
+        &[Bits],
+        &[
+            ("bits", "length of a sequence"),
+            ("word", "bits that one action writes"),
+            ("modes", "planted modes"),
+            ("seed", "of the modes"),
+        ],
+    ),
+    (
+        "task",
+        &[Tree],
+        &[
+            ("length", "symbols of a string at most"),
+            ("symbols", "size of the alphabet"),
+            ("modes", "planted modes"),
+            ("seed", "of the modes"),
+        ],
+    ),
+    (
+        "objective",
+        ALL,
+        &[
+            ("kind", "flowrl or a baseline: reinforce, reinforce++, ppo, grpo, dr-grpo, dapo, gspo, cispo"),
+            ("preset", "flowrl: paper, official, verl-recipe, verl-pr3924, vargrad, tba, exact-tb; see presets.md"),
+            ("beta", "inverse temperature β of the target π_ref·exp(βr)/Z"),
+            ("length", "divisor of log π and log π_ref: mean, sum or { fixed = n }"),
+            ("reward", "how r becomes r̂: group, center or raw"),
+            ("reward_ddof", "0 or 1: the standard deviation of a group divides by n − ddof"),
+            ("reward_eps", "added to that standard deviation"),
+            ("importance", "weight of a sequence: sequence, geometric or none"),
+            ("clip_low", "lower bound of a weight or a ratio; none"),
+            ("clip_high", "upper bound of a weight or a ratio; none"),
+            ("token_mask", "none or cispo: tokens left out"),
+            ("token_clip_low", "lower bound of the mask"),
+            ("token_clip_high", "upper bound of the mask"),
+            ("log_z", "where log Z comes from: network, scalar, group-mean, leave-one-out, zero or given"),
+            ("shape", "penalty of the residual: squared or huber"),
+            ("huber_delta", "where Huber's penalty becomes linear"),
+            ("kl", "baselines: weight of the KL to the reference"),
+            ("kl_in", "baselines: in the loss or in the reward"),
+            ("aggregate", "baselines: sequence-mean, token-mean or { fixed = n }"),
+        ],
+    ),
+    ("objective", LAB, &[("balance", "trajectory, { sub-trajectory = λ } or detailed")]),
+    (
+        "train",
+        ALL,
+        &[
+            ("steps", "training steps"),
+            ("epochs", "passes over the completions of a step"),
+            ("seed", "seed of everything random"),
+            ("threads", "0: one for each processor; changes no bit"),
+        ],
+    ),
+    (
+        "train",
+        TEXT,
+        &[
+            ("prompts", "prompts of a step"),
+            ("samples", "completions of a prompt"),
+            ("minibatches", "optimiser steps over the completions of a step"),
+            (
+                "micro_batch",
+                "prompts in a forward and backward pass, 0: all of a minibatch; absent: as many as fit memory",
+            ),
+            ("device", "cpu, cuda, cuda:N or emulated"),
+            ("precision", "auto, bf16 or f32: how the device stores activations and weights"),
+            ("rollouts", "stored completions to learn from instead of sampling, in JSONL"),
+        ],
+    ),
+    (
+        "train",
+        LAB,
+        &[("batch", "trajectories of a step"), ("arithmetic", "fast, or reference: the same bits on every platform")],
+    ),
+    (
+        "sampling",
+        TEXT,
+        &[
+            (
+                "max_tokens",
+                "tokens of a completion at most; absent: 512, or what the longest prompt leaves of the model's context",
+            ),
+            ("stop", "texts that end a completion besides the end tokens"),
+            (
+                "wave",
+                "completions sampled at once, 0: as many as the cache holds; absent: as many as fit memory; changes no bit",
+            ),
+            ("temperature", "logits are divided by it, in sampling and in scoring"),
+            ("top_k", "keep the k most probable tokens; 0: all"),
+            ("top_p", "keep the most probable tokens up to this probability"),
+        ],
+    ),
+    (
+        "optimizer",
+        ALL,
+        &[
+            ("learning_rate", "AdamW: learning rate after the warm-up"),
+            ("warmup", "optimiser steps of warm-up"),
+            ("decay", "after the warm-up: constant, linear or cosine"),
+            ("beta1", "AdamW: decay of the first moment"),
+            ("beta2", "AdamW: decay of the second moment"),
+            ("eps", "AdamW: added to the root of the second moment"),
+            ("weight_decay", "AdamW: weight decay"),
+            ("clip_norm", "largest norm of the gradient; 0: no clipping"),
+        ],
+    ),
+    (
+        "log_z",
+        ALL,
+        &[
+            ("learning_rate", "of log Z or V, where it is learned"),
+            ("weight_decay", "its weight decay"),
+            ("detach_trunk", "stop its gradient at the hidden states"),
+            ("layers", "linear layers of its network"),
+            ("layer_norm", "layer normalisation after each GELU"),
+            ("dropout", "dropout after each GELU"),
+            ("zero_init", "start the last layer at 0"),
+        ],
+    ),
+    ("eval", ALL, &[("every", "steps between evaluations; 0: before the first and after the last step alone")]),
+    ("eval", TEXT, &[("prompts", "held-out prompts; 0: no evaluation"), ("samples", "completions of each")]),
+    (
+        "eval",
+        LAB,
+        &[(
+            "target_beta",
+            "β of the target that the policy is compared with; absent: the objective's, else the task's",
+        )],
+    ),
+    (
+        "run",
+        ALL,
+        &[("save_every", "steps between checkpoints; 0: after the last step alone"), ("keep", "checkpoints kept")],
+    ),
 ];
+
+/// Every section of a run of this task, with its keys.
+pub(super) fn of_task(kind: TaskKind) -> Vec<(&'static str, Vec<Key>)> {
+    let mut sections: Vec<(&str, Vec<Key>)> = Vec::new();
+    for (section, _, keys) in KEYS.iter().filter(|(_, kinds, _)| kinds.contains(&kind)) {
+        match sections.iter_mut().find(|(name, _)| name == section) {
+            Some((_, known)) => known.extend(*keys),
+            None => sections.push((section, keys.to_vec())),
+        }
+    }
+    sections
+}
+
+/// All keys as Markdown tables, a section each, with the tasks that know them.
+pub(super) fn markdown() -> String {
+    let mut text = String::new();
+    let mut last = "";
+    for (section, kinds, keys) in KEYS {
+        if *section != last {
+            text += &format!("\n## [{section}]\n\n| key | tasks | meaning |\n|---|---|---|\n");
+            last = section;
+        }
+        let tasks = match *kinds {
+            all if all == ALL => "all".to_owned(),
+            text if text == TEXT => "language models".to_owned(),
+            lab if lab == LAB => "lab".to_owned(),
+            some => some.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", "),
+        };
+        for (key, meaning) in *keys {
+            text += &format!("| `{key}` | {tasks} | {} |\n", meaning.replace('|', "\\|"));
+        }
+    }
+    text
+}
 
 /// The sections that have `key` in a run of one of `kinds`, in order, each once.
 pub(super) fn sections(key: &str, kinds: &[TaskKind]) -> Vec<&'static str> {
-    let rows = KEYS.iter().filter(|(_, known, keys)| keys.contains(&key) && known.iter().any(|k| kinds.contains(k)));
+    let rows = KEYS.iter().filter(|(_, known, keys)| {
+        keys.iter().any(|(name, _)| *name == key) && known.iter().any(|k| kinds.contains(k))
+    });
     let mut found: Vec<_> = rows.map(|(section, ..)| *section).collect();
     found.dedup();
     found
@@ -52,14 +260,14 @@ pub(super) fn sections(key: &str, kinds: &[TaskKind]) -> Vec<&'static str> {
 
 /// The tasks that know `section.key`; none where nothing is called so.
 pub(super) fn tasks(section: &str, key: &str) -> Vec<TaskKind> {
-    let rows = KEYS.iter().filter(|(name, _, keys)| *name == section && keys.contains(&key));
+    let rows = KEYS.iter().filter(|(name, _, keys)| *name == section && keys.iter().any(|(name, _)| *name == key));
     rows.flat_map(|(_, kinds, _)| kinds.iter().copied()).collect()
 }
 
 /// The keys of a section in a run of this task.
 pub(super) fn of(section: &str, kind: TaskKind) -> Vec<&'static str> {
     let rows = KEYS.iter().filter(|(name, kinds, _)| *name == section && kinds.contains(&kind));
-    rows.flat_map(|(_, _, keys)| keys.iter().copied()).collect()
+    rows.flat_map(|(_, _, keys)| keys.iter().map(|(key, _)| *key)).collect()
 }
 
 /// Refuses the keys of other tasks. What no task knows is left to the parser, which knows the line.

@@ -24,7 +24,7 @@ pub(super) fn print(mut config: Config) -> Result<()> {
     if let Some(path) = &config.train.rollouts {
         StoredRollouts::read(path, tasks.train.text(), origin.config().max_position_embeddings)?;
     }
-    say!("{}", config.to_toml()?.trim_end());
+    say!("{}", config.to_annotated_toml()?.trim_end());
     say!("\n# model: {} parameters", origin.config().parameter_count());
     say!("# prompts: {} to train on, {} held out", tasks.train.prompts(), tasks.held_out.prompts());
     let (device, precision) = (config.train.device, config.train.precision);
@@ -58,7 +58,7 @@ fn lab(config: &Config) -> Result<()> {
     let lab = Lab::open(&config.task)?;
     let beta = lab::beta(config, &config.objective()?);
     let target = Target::plain(&lab, beta)?;
-    say!("{}", config.to_toml()?.trim_end());
+    say!("{}", config.to_annotated_toml()?.trim_end());
     say!("\n# policy: {} parameters", subject.parameters());
     say!("# task: {} states, {} objects, {} modes", lab.states(), lab.objects(), target.modes.len());
     say!("# target at beta {beta}: log Z {:.6}", target.log_z);

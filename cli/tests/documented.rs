@@ -1,0 +1,113 @@
+//! Every command that README and docs print is one that the program takes; each is run with steps, evaluation and sizes cut.
+
+use std::path::Path;
+
+use crate::common::{copy_folder, ok, run};
+
+/// Commands that cannot run here, by their first words: what runs instead, and why.
+const INSTEAD: [(&str, &str, &str); 8] = [
+    ("train --device cuda", "train --device cuda --dry-run", "needs a GPU"),
+    ("train --task countdown --device cuda", "train --task countdown --device cuda --dry-run", "needs a GPU"),
+    ("train --dry-run --device cuda", "train --dry-run --device cuda", "needs a GPU, but for a dry run"),
+    ("train --device emulated", "train --device emulated --dry-run", "slow: cli/tests/device.rs runs on it"),
+    ("doctor", "doctor --help", "its status depends on the machine: cli/tests/doctor.rs runs it"),
+    ("pretrain", "pretrain --help", "takes an hour"),
+    ("loss BATCH.json", "loss batch.json", "the file is one of the golden ones"),
+    ("completions", "completions bash", ""),
+];
+
+/// What a page stands for by a word.
+const PLACES: [(&str, &str); 7] = [
+    ("FILE.jsonl", "rows.jsonl"),
+    ("FILE", "run.toml"),
+    ("DIR", "model"),
+    ("RUN", "runs/made"),
+    ("BATCH.json", "batch.json"),
+    ("cli/model", "made"),
+    ("OUT", "out"),
+];
+
+/// The commands of a page: what follows the program's name in a block of code, or between backticks.
+fn commands(page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+            continue;
+        }
+        let mut rest = line;
+        while let Some(at) = rest.find("flowrl-cli ") {
+            let (before, after) = (&rest[..at], &rest[at + "flowrl-cli ".len()..]);
+            let inline = before.matches('`').count() % 2 == 1;
+            let end = if inline { after.find('`') } else { after.find("  ").or_else(|| after.find(" #")) };
+            let command = &after[..end.unwrap_or(after.len())];
+            let named = before.trim_end().ends_with("-p") && !before.contains("cargo run");
+            if (in_block || inline) && !named {
+                found.push(command.trim_start_matches("-- ").replace('…', "").trim().to_owned());
+            }
+            rest = &after[end.unwrap_or(after.len())..];
+        }
+    }
+    found
+}
+
+/// A command with small sizes, in the words of this folder.
+fn cut(command: &str) -> Vec<String> {
+    let place = |word: &str| PLACES.iter().find(|(name, _)| *name == word).map_or(word, |(_, place)| place).to_owned();
+    let mut words: Vec<String> = command.split_whitespace().map(place).collect();
+    // Values that a page leaves to its table.
+    words.iter_mut().filter(|word| word.ends_with("length=")).for_each(|word| word.push_str("sum"));
+    let small: &[&str] = match words.first().map(String::as_str) {
+        Some("train" | "sweep") => &["--steps", "1"],
+        Some("eval") => &["--set", "eval.prompts=1", "--set", "eval.samples=1"],
+        _ => &[],
+    };
+    words.extend(small.iter().map(|word| (*word).to_owned()));
+    let lab = ["bandit", "landscape", "hypergrid", "bits", "tree"];
+    if words.first().is_some_and(|word| word == "train") && !words.iter().any(|word| lab.contains(&word.as_str())) {
+        let sizes = ["train.prompts=1", "train.samples=2", "eval.prompts=1", "eval.samples=1", "max_tokens=4"];
+        words.extend(sizes.iter().flat_map(|size| ["--set".to_owned(), (*size).to_owned()]));
+    }
+    words
+}
+
+#[test]
+fn every_command_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = tempfile::tempdir().unwrap();
+    let d = folder.path();
+    copy_folder(&root.join("tests/golden/hf/qwen2-tied"), &d.join("model"));
+    std::fs::copy(root.join("tests/golden/objective/paper-0.json"), d.join("batch.json")).unwrap();
+    let rows = "{\"prompt\": \"What is 1 + 1?\", \"answer\": 2}\n{\"prompt\": \"What is 2 + 2?\", \"answer\": 4}\n";
+    std::fs::write(d.join("rows.jsonl"), rows).unwrap();
+    std::fs::write(d.join("run.toml"), "[train]\nsteps = 1\n").unwrap();
+    let made = [cut("train --out RUN"), vec!["--set".into(), "eval.every=0".into()]].concat();
+    ok(&made.iter().map(String::as_str).collect::<Vec<_>>(), d);
+    let mut pages: Vec<_> = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.push(root.join("README.md"));
+    pages.sort();
+    let mut done: Vec<String> = Vec::new();
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for command in commands(&text) {
+            if done.contains(&command) {
+                continue;
+            }
+            let instead = INSTEAD.iter().find(|(first, ..)| command.starts_with(first));
+            if let Some((_, instead, why)) = instead {
+                println!("flowrl-cli {command}: {instead} instead; {why}");
+            }
+            let words = match instead {
+                Some((_, instead, _)) => instead.split_whitespace().map(str::to_owned).collect(),
+                None => cut(&command),
+            };
+            let output = run(&words.iter().map(String::as_str).collect::<Vec<_>>(), d);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{}: flowrl-cli {command}, as {words:?}: {said}", page.display());
+            done.push(command);
+        }
+    }
+    assert!(done.len() > 12, "{done:?}");
+}

@@ -1,0 +1,71 @@
+//! `docs/metrics.md` lists the glossary and `docs/configuration.md` the keys; these tests say when they do not. `UPDATE_DOCS=1` writes them
+//! anew.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use flowrl_cli::config::markdown_tables;
+use flowrl_cli::metrics::{GLOSSARY, markdown_table};
+
+const CONFIGURATION: &str = "# Configuration
+
+A run is a TOML file: `flowrl-cli train --config FILE`. Any key can be set on the command line, `--set train.prompts=4`, and without its
+section where only one has it, `--set beta=3`; the most common have a flag of their own (`flowrl-cli train --help`). What is given wins in
+this order: defaults, `--config`, `--set`, the other flags. An unknown key, a key of another task and a value of the wrong type are errors.
+
+`flowrl-cli train … --dry-run` prints the resolved file, with the defaults of that task and model and every absent key as a comment, and the
+memory that the run takes; the `config.toml` of a run is that file, and replays it.
+
+## Defaults of a language model
+
+| | the built-in model | `--prompts FILE` or `--model DIR` |
+|---|---|---|
+| `train.prompts` × `train.samples` | 16 × 8 | 8 × 8 |
+| `sampling.max_tokens` | 16 | 512, or what the longest prompt leaves of the model's context |
+| `eval.prompts` × `eval.samples` | 128 × 16 | 32 × 4 |
+| `train.micro_batch`, `model.recompute`, `sampling.wave` | all, no, all | what fits memory: smaller micro-batches first, then recomputation, then fewer completions at once |
+| `optimizer.learning_rate` | 1e-4 | with `--model`, 1e-5 |
+
+None of the three that are chosen to fit memory changes what is learned. What still does not fit is an error that names the keys to lower.
+";
+
+#[test]
+fn the_page_of_keys_is_up_to_date() {
+    assert_up_to_date("configuration.md", &(CONFIGURATION.to_owned() + &markdown_tables()));
+}
+
+const HEAD: &str = "# Metrics
+
+Every training step appends one line to `metrics.jsonl`: a flat JSON object from these names to numbers. Evaluations on held-out
+prompts, before the first step, every so often, and after the last, add the `eval_` names to the line of their step. A run in the lab
+writes a line where it is evaluated, always with the exact measures. A value that
+was not finite is `null`. A fraction lies between 0 and 1; the report shows it in percent.
+
+Symbols are those of [the mathematics](mathematics.md): π policy, π_ref reference, δ residual, r̂ shaped reward, w importance
+weight, C the set of correct answers, T or |y| the length of a completion, B the number of sequences in the batch.
+
+";
+
+#[test]
+fn the_page_of_metrics_is_up_to_date() {
+    assert_up_to_date("metrics.md", &(HEAD.to_owned() + &markdown_table()));
+}
+
+#[track_caller]
+fn assert_up_to_date(page: &str, wanted: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, wanted).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
+    assert!(found == wanted, "docs/{page} is out of date: run this test with UPDATE_DOCS=1");
+}
+
+#[test]
+fn every_term_is_explained_once_and_in_one_sentence() {
+    let names: BTreeSet<_> = GLOSSARY.iter().map(|(name, _, _)| name).collect();
+    assert_eq!(names.len(), GLOSSARY.len());
+    for (name, _, meaning) in GLOSSARY {
+        assert!(meaning.ends_with('.') && !meaning.trim_end_matches('.').contains(". "), "{name}: {meaning}");
+    }
+    assert!(!names.contains(&"Z") && markdown_table().lines().count() == GLOSSARY.len() + 2);
+}
