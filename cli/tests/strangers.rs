@@ -297,6 +297,11 @@ fn ids_that_the_tokenizer_lacks_are_not_drawn() {
     let words = ["train", "--model", model.name(), "--prompts", prompts.to_str().unwrap(), "--verifier", "number"];
     let stored = ["--rollouts", rows.to_str().unwrap(), "--steps", "1", "--max-tokens", "4", "--out", "run"];
     ok(&[&words[..], &stored].concat(), folder.path());
+    // Without prompts, a model of one's own is not measured on problems that it was never made for.
+    let alone = ["train", "--model", model.name(), "--steps", "1", "--max-tokens", "4", "--out", "alone"];
+    let output = run(&[&alone[..], &stored[..2]].concat(), folder.path());
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("nothing is held out"));
+    assert_eq!(crate::common::timeless(&folder.path().join("alone"))[0].get("eval_success"), None);
     let sampled = ["--steps", "1", "--max-tokens", "4", "--out", "sampled", "--set", "eval.prompts=0"];
     ok(&[&words[..], &sampled].concat(), folder.path());
     let record = crate::common::timeless(&folder.path().join("sampled")).pop().unwrap();

@@ -128,6 +128,8 @@ impl ModelConfig {
             Architecture::Qwen3 => Some(128),
             _ => hidden_size.is_multiple_of(heads).then_some(hidden_size / heads),
         };
+        // Those of transformers.
+        let default_context = if architecture == Architecture::Llama { 2048 } else { 32_768 };
         let bias = keys.flag("attention_bias")?;
         let (rope_theta, rope_scaling) = rope::parse(&keys)?;
         let config = Self {
@@ -146,7 +148,7 @@ impl ModelConfig {
             o_bias: bias && architecture != Architecture::Qwen2,
             qk_norm: architecture == Architecture::Qwen3,
             tie_word_embeddings: keys.flag("tie_word_embeddings")?,
-            max_position_embeddings: keys.size("max_position_embeddings", None)?,
+            max_position_embeddings: keys.size("max_position_embeddings", Some(default_context))?,
             eos_token_ids: keys.token_ids("eos_token_id")?,
             bos_token_id: keys.token_ids("bos_token_id")?.first().copied(),
             raw: Map::new(),
@@ -284,16 +286,21 @@ impl ModelConfig {
 /// Refuses what would change the computation and is not implemented.
 fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
     type Rule = (&'static str, &'static str, fn(&Value) -> bool);
-    let supported: [Rule; 6] = [
+    let supported: [Rule; 5] = [
         ("hidden_act", "\"silu\"", |v| v == "silu"),
         ("mlp_bias", "false: biases in the MLP are not supported", |v| v == false),
-        ("use_sliding_window", "false: only full attention is supported", |v| v == false),
         ("layer_types", "\"full_attention\" throughout", |v| {
             v.as_array().is_some_and(|types| types.iter().all(|t| t == "full_attention"))
         }),
         ("partial_rotary_factor", "1: the rotary embedding covers the whole head", |v| v.as_f64() == Some(1.0)),
         ("quantization_config", "absent: use the checkpoint that is not quantised", |_| false),
     ];
+    // The window begins at this layer: one that there is not means full attention throughout.
+    let windowless =
+        keys.get("max_window_layers").and_then(Value::as_u64) >= keys.get("num_hidden_layers").and_then(Value::as_u64);
+    if keys.flag("use_sliding_window")? && !(windowless && keys.get("max_window_layers").is_some()) {
+        return Err(keys.error("use_sliding_window", "false: only full attention is supported"));
+    }
     for (key, wanted, holds) in supported {
         if keys.get(key).is_some_and(|value| !holds(value)) {
             return Err(keys.error(key, wanted));

@@ -12,11 +12,11 @@ use anyhow::Result;
 use flowrl_lm::fs::atomic_write;
 
 use crate::args::ConfigArgs;
-use crate::config::Config;
+use crate::config::{Config, TaskKind};
 use crate::run::{Output, Run, Subject};
 use crate::run_dir::RunDir;
 use crate::session::Session;
-use crate::{lab, memory, on_device, progress};
+use crate::{lab, memory, on_device, progress, warn};
 use text::Text;
 
 /// Train a policy, start to finish, and write a report.
@@ -51,7 +51,15 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     if let Some(file) = &args.rollouts {
         flags.set_path("train.rollouts", file)?;
     }
-    let config = flags.load(base.as_deref())?;
+    let mut config = flags.load(base.as_deref())?;
+    if args.rollouts.is_some()
+        && config.task.kind == TaskKind::Countdown
+        && config.model.path.is_some()
+        && args.config.task.is_none()
+    {
+        warn!("without --prompts nothing is held out to evaluate on: only the stored completions are measured");
+        config.eval.prompts = 0;
+    }
     if args.dry_run {
         return dry_run::print(config).map(|()| ExitCode::SUCCESS);
     }

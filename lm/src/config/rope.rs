@@ -1,5 +1,7 @@
 //! Stretching of the rotary embedding to longer contexts.
 
+use serde_json::Value;
+
 use super::keys::Keys;
 use crate::error::Result;
 
@@ -38,7 +40,11 @@ impl RopeScaling {
             Self::Linear { factor } => frequency / factor,
             Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
                 let turns = original_max_position_embeddings * frequency / std::f64::consts::TAU;
-                let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);
+                let kept = if high_freq_factor > low_freq_factor {
+                    ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0)
+                } else {
+                    f64::from(u8::from(turns > high_freq_factor))
+                };
                 kept * frequency + (1.0 - kept) * frequency / factor
             }
         }
@@ -64,28 +70,30 @@ pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
     }
     let Some(value) = keys.get(name) else { return Ok((default_theta, RopeScaling::Default)) };
     let map = value.as_object().ok_or_else(|| keys.error(name, "an object"))?;
+    // Some write it beside the object.
+    let original = keys.get("original_max_position_embeddings").and_then(Value::as_f64);
     let keys = &keys.within(map, prefix);
     let theta = keys.positive("rope_theta", Some(default_theta))?;
     let kind = if keys.get("rope_type").is_some() { "rope_type" } else { "type" };
     let scaling = match keys.text(kind)? {
         None | Some("default") => RopeScaling::Default,
         Some("linear") => RopeScaling::Linear { factor: keys.positive("factor", None)? },
-        Some("llama3") => llama3(keys)?,
+        Some("llama3") => llama3(keys, original)?,
         Some(_) => return Err(keys.error(kind, "\"default\", \"linear\" or \"llama3\"")),
     };
     Ok((theta, scaling))
 }
 
-fn llama3(keys: &Keys<'_>) -> Result<RopeScaling> {
+fn llama3(keys: &Keys<'_>, original: Option<f64>) -> Result<RopeScaling> {
     let low_freq_factor = keys.positive("low_freq_factor", None)?;
     let high_freq_factor = keys.positive("high_freq_factor", None)?;
-    if high_freq_factor <= low_freq_factor {
-        return Err(keys.error("high_freq_factor", &format!("above low_freq_factor ({low_freq_factor})")));
+    if high_freq_factor < low_freq_factor {
+        return Err(keys.error("high_freq_factor", &format!("at least low_freq_factor ({low_freq_factor})")));
     }
     Ok(RopeScaling::Llama3 {
         factor: keys.positive("factor", None)?,
         low_freq_factor,
         high_freq_factor,
-        original_max_position_embeddings: keys.positive("original_max_position_embeddings", None)?,
+        original_max_position_embeddings: keys.positive("original_max_position_embeddings", original)?,
     })
 }

@@ -87,6 +87,47 @@ fn both_spellings_of_rope_agree() {
     assert_eq!(old.unwrap().inv_frequencies(), new.unwrap().inv_frequencies());
 }
 
+/// What transformers 5.24 loads, too, and what it makes of it.
+#[test]
+fn unusual_configurations_are_read() {
+    let scaling = |low: f64, high: f64| {
+        json!({
+            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": low, "high_freq_factor": high,
+            "original_max_position_embeddings": 64
+        })
+    };
+    let equal = edit(|map| _ = map.insert("rope_scaling".into(), scaling(4.0, 4.0))).unwrap();
+    for (got, wanted) in equal.inv_frequencies().iter().zip([1.0, 0.039_528_470, 0.0125, 0.003_952_847, 0.00125]) {
+        assert!((got / wanted - 1.0).abs() < 1e-6, "{got} {wanted}");
+    }
+    let error = edit(|map| _ = map.insert("rope_scaling".into(), scaling(4.0, 1.0))).unwrap_err().to_string();
+    assert!(error.contains("high_freq_factor"), "{error}");
+    let beside = edit(|map| {
+        let mut scaling = scaling(1.0, 4.0);
+        scaling.as_object_mut().unwrap().remove("original_max_position_embeddings");
+        map.insert("rope_scaling".into(), scaling);
+        map.insert("original_max_position_embeddings".into(), 64.into());
+    });
+    let within = edit(|map| _ = map.insert("rope_scaling".into(), scaling(1.0, 4.0)));
+    assert_eq!(beside.unwrap().inv_frequencies(), within.unwrap().inv_frequencies());
+    let context = |model: &str| {
+        let config = edit(|map| {
+            map.insert("model_type".into(), model.into());
+            map.remove("max_position_embeddings");
+        });
+        config.unwrap().max_position_embeddings
+    };
+    assert_eq!(["llama", "qwen2", "qwen3"].map(context), [2048, 32_768, 32_768]);
+    let window = |from: Value| {
+        edit(|map| {
+            map.insert("use_sliding_window".into(), true.into());
+            map.insert("max_window_layers".into(), from);
+        })
+    };
+    assert!(window(2.into()).is_ok() && window(28.into()).is_ok());
+    assert!(window(1.into()).is_err() && window(Value::Null).is_err());
+}
+
 /// As transformers does, but for a base that it would forget.
 #[test]
 fn rope_scaling_wins_over_rope_parameters() {
