@@ -26,6 +26,7 @@ pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
     SamplingSection, TrainSection,
 };
+pub(crate) use settings::parse_value;
 pub use task::{TaskKind, TaskSection};
 
 /// Everything that a run depends on.

@@ -16,3 +16,4 @@ pub mod run;
 pub mod run_dir;
 pub mod session;
 pub mod sweep;
+pub mod template;

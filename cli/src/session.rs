@@ -10,7 +10,7 @@ use flowrl_lm::prompts::{PromptRow, read_prompts};
 use flowrl_lm::task::{Text, TextTask};
 
 use crate::config::{Config, TaskKind};
-use crate::embedded;
+use crate::{embedded, template};
 
 /// Opens a model folder, or the model in the program.
 ///
@@ -38,7 +38,7 @@ impl Tasks {
     /// # Errors
     /// A file with a bad line, prompts that the verifier or the tokenizer cannot use.
     pub fn open(config: &Config, checkpoint: &Checkpoint) -> Result<Self> {
-        let text = Text::of(checkpoint)?;
+        let text = Text::of(checkpoint)?.with_template_options(template::options(&config.model.template)?);
         let task = &config.task;
         match task.kind {
             TaskKind::Countdown => {
@@ -62,6 +62,7 @@ impl Tasks {
                     Some(file) => (rows, read_prompts(file)?),
                     None => every_tenth(rows),
                 };
+                template::tell(&text, train.iter().chain(&held_out));
                 let open = |rows| TextTask::new(text.clone(), rows, &task.verifier);
                 let train = open(train).with_context(|| format!("in {}", path.display()))?;
                 let held_out_path = task.held_out.as_deref().unwrap_or(path);

@@ -11,6 +11,7 @@ use flowrl_lm::prompts::{PromptRow, read_prompts};
 use flowrl_lm::task::Text;
 
 use crate::device::DeviceArgs;
+use crate::template::{self, TemplateArgs};
 use crate::{on_device, say, session};
 
 /// Complete prompts with a model.
@@ -44,6 +45,8 @@ pub struct SampleArgs {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
+    template: TemplateArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -55,11 +58,12 @@ pub fn run(args: &SampleArgs, json: bool) -> Result<()> {
     let sampler = Sampler { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     sampler.validate().map_err(anyhow::Error::msg)?;
     let checkpoint = session::open_model(args.model.as_deref())?;
-    let text = Text::of(&checkpoint)?;
+    let text = Text::of(&checkpoint)?.with_template_options(args.template.options()?);
     let mut rows: Vec<PromptRow> = args.texts.iter().map(PromptRow::text).collect();
     if let Some(path) = &args.prompts {
         rows.extend(read_prompts(path)?);
     }
+    template::tell(&text, &rows);
     let prompts = rows.iter().map(|row| text.encode_prompt(row)).collect::<Result<Vec<_>, _>>()?;
     let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let request = SampleRequest {

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use flowrl_core::backend::Backend;
 use flowrl_core::policy::{Model, Policy, Sequences};
+use flowrl_lm::chat::ChatInputs;
 use flowrl_lm::load_policy;
 use flowrl_lm::prompts::{Prompt, PromptRow};
 use flowrl_lm::task::Text;
 use serde::Deserialize;
 
 use crate::device::DeviceArgs;
+use crate::template::{self, TemplateArgs};
 use crate::{on_device, output, say, session};
 
 /// Log-probabilities and entropies of completions, a JSON line per row.
@@ -30,14 +32,24 @@ pub struct ScoreArgs {
     #[arg(long, default_value_t = 32)]
     batch: usize,
     #[command(flatten)]
+    template: TemplateArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Row {
-    Text { prompt: Prompt, completion: String },
-    Ids { ids: Vec<u32>, prompt_len: usize },
+    Text {
+        prompt: Prompt,
+        completion: String,
+        #[serde(flatten)]
+        chat: ChatInputs,
+    },
+    Ids {
+        ids: Vec<u32>,
+        prompt_len: usize,
+    },
 }
 
 /// Runs the command. A completion given as text is scored as it stands, without an end token.
@@ -49,7 +61,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
         bail!("--temperature is {}, but must be a finite number above 0", args.temperature);
     }
     let checkpoint = session::open_model(Some(&args.model))?;
-    let text = Text::of(&checkpoint)?;
+    let text = Text::of(&checkpoint)?.with_template_options(args.template.options()?);
     let rows = read(&args.input, &text)?;
     on_device!(args.device.open()?, |device| score(load_policy(device, &checkpoint)?, &rows, args))
 }
@@ -106,8 +118,10 @@ fn read(path: &std::path::Path, text: &Text) -> Result<Vec<(Vec<u32>, usize)>> {
                 }
                 (ids, prompt_len)
             }
-            Row::Text { prompt, completion } => {
-                let prompt = PromptRow { prompt, answer: serde_json::Value::Null, id: serde_json::Value::Null };
+            Row::Text { prompt, completion, chat } => {
+                let prompt = PromptRow { chat, ..PromptRow::new(prompt) };
+                prompt.check().map_err(anyhow::Error::msg).with_context(place)?;
+                template::tell(text, [&prompt]);
                 let mut ids = text.encode_prompt(&prompt).with_context(place)?;
                 let at = ids.len();
                 ids.extend(text.tokenizer().encode(&completion, false).with_context(place)?);

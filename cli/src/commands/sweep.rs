@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::run::Output;
 use crate::run_dir::RunDir;
 use crate::sweep::{Place, Sweep};
-use crate::{metrics, progress, say};
+use crate::{metrics, progress, say, template};
 
 /// Train once for each value of an option, and draw what it changes.
 ///
@@ -40,7 +40,8 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     for value in &values {
         let settings = rest.iter().cloned().chain([format!("{key}={value}")]).collect();
         let flags = ConfigArgs { settings, ..args.config.clone() };
-        let config = flags.load(None)?;
+        let mut config = flags.load(None)?;
+        template::fix_date(&mut config)?;
         for i in 0..args.seeds {
             let mut config = config.clone();
             config.train.seed += i;

@@ -15,7 +15,7 @@ use crate::args::ConfigArgs;
 use crate::config::Config;
 use crate::run::{Output, Run, Subject};
 use crate::run_dir::RunDir;
-use crate::{lab, on_device, progress};
+use crate::{lab, on_device, progress, template};
 use text::Text;
 
 /// Train a policy, start to finish, and write a report.
@@ -50,7 +50,8 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     if let Some(file) = &args.rollouts {
         flags.set_path("train.rollouts", file)?;
     }
-    let config = flags.load(base.as_deref())?;
+    let mut config = flags.load(base.as_deref())?;
+    template::fix_date(&mut config)?;
     if args.dry_run {
         return dry_run::print(&config).map(|()| ExitCode::SUCCESS);
     }

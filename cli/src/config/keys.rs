@@ -14,7 +14,7 @@ const LAB: &[TaskKind] = &[Bandit, Landscape, Hypergrid, Bits, Tree];
 
 /// Section, the tasks that know the keys, keys.
 const KEYS: &[(&str, &[TaskKind], &[&str])] = &[
-    ("model", TEXT, &["path", "recompute"]),
+    ("model", TEXT, &["path", "recompute", "template"]),
     ("policy", LAB, &["kind", "width", "layers", "backward", "exploration"]),
     ("task", ALL, &["kind"]),
     ("task", TEXT, &["numbers", "max_number", "max_target", "seed", "prompts", "held_out", "verifier"]),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::chat::ChatTemplate;
+use crate::chat::{ChatTemplate, TemplateFiles};
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::fs::read_optional;
@@ -171,14 +171,28 @@ impl Checkpoint {
         Tokenizer::from_bytes(self.side_file("tokenizer.json").ok_or_else(missing)?)
     }
 
-    /// The chat template of `chat_template.jinja` or `tokenizer_config.json`, if there is one.
+    /// The chat template of `chat_template.jinja` or `tokenizer_config.json`, if there is one, with the model's special tokens.
     ///
     /// # Errors
     ///
     /// As [`ChatTemplate::from_files`].
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
         let text = |name| self.side_file(name).map(String::from_utf8_lossy);
-        ChatTemplate::from_files(text("tokenizer_config.json").as_deref(), text("chat_template.jinja").as_deref())
+        let [config, map, jinja] =
+            ["tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"].map(text);
+        let files = TemplateFiles {
+            tokenizer_config: config.as_deref(),
+            special_tokens_map: map.as_deref(),
+            jinja: jinja.as_deref(),
+        };
+        ChatTemplate::from_files(files, |name| {
+            let id = match (name, self.config.eos_token_ids.as_slice()) {
+                ("bos_token", _) => self.config.bos_token_id?,
+                ("eos_token", &[id]) => id,
+                _ => return None,
+            };
+            self.tokenizer().ok()?.token(id)
+        })
     }
 
     /// Name and bytes of the files that travel with the weights, for [`save`].
