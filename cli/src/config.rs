@@ -26,6 +26,7 @@ pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
     SamplingSection, TrainSection,
 };
+pub(crate) use settings::parse_value;
 pub use task::{TaskKind, TaskSection};
 
 /// Everything that a run depends on.
@@ -151,8 +152,12 @@ impl Config {
         }
     }
 
-    /// Takes what another configuration chose to fit memory, where this one leaves it open.
-    pub fn fit_as(&mut self, other: &Self) {
+    /// Takes what another configuration chose by the machine and the day (what fits memory, the date of the chat template), where this
+    /// one leaves it open.
+    pub fn settle_as(&mut self, other: &Self) {
+        if let (false, Some(date)) = (self.model.template.contains_key("date"), other.model.template.get("date")) {
+            self.model.template.insert("date".into(), date.clone());
+        }
         self.train.micro_batch = self.train.micro_batch.or(other.train.micro_batch);
         self.model.recompute = self.model.recompute.or(other.model.recompute);
         self.sampling.wave = self.sampling.wave.or(other.sampling.wave);

@@ -17,3 +17,4 @@ pub mod run;
 pub mod run_dir;
 pub mod session;
 pub mod sweep;
+pub mod template;

@@ -12,7 +12,7 @@ use flowrl_lm::task::{Text, TextTask};
 
 use crate::config::{Config, TaskKind};
 use crate::run_dir::RunDir;
-use crate::{embedded, warn};
+use crate::{embedded, template, warn};
 
 /// Opens a model folder or the last checkpoint of a run, or the model in the program; says what was guessed.
 ///
@@ -91,6 +91,8 @@ impl Tasks {
     /// A file with a bad line, prompts that the verifier or the tokenizer cannot use.
     pub fn open(config: &mut Config, checkpoint: &Checkpoint) -> Result<Self> {
         let text = Text::of(checkpoint)?.with_stop(config.sampling.stop.clone())?;
+        template::fix_date(&mut config.model.template, &text);
+        let text = text.with_template_options(template::options(&config.model.template)?);
         let task = &mut config.task;
         match task.kind {
             TaskKind::Countdown => {
@@ -122,6 +124,7 @@ impl Tasks {
                     Some(file) => (rows, read_prompts(file, &keys)?),
                     None => every_tenth(rows),
                 };
+                template::tell(&text, train.iter().chain(&held_out));
                 let open = |rows, path: &Path| {
                     TextTask::new(text.clone(), rows, &verifier).map_err(|error| error.in_file(path))
                 };

@@ -1,233 +1,398 @@
 //! Chat messages to the text a model was trained on, by the Jinja template that comes with its tokenizer.
 
+mod date;
+mod json;
+mod message;
 mod python;
+mod source;
+mod string;
+mod tokens;
+
+pub(crate) use tokens::read as special_tokens;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
+use std::io::Write;
+use std::sync::OnceLock;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Value as Jinja, context};
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind, Value as Jinja};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+pub use date::Date;
+pub use message::Message;
 
-/// One turn of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Who speaks: `system`, `user` or `assistant`.
-    pub role: String,
-    /// What is said.
-    pub content: String,
+/// Variables that every template gets, so that nobody else may set them.
+const RESERVED: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
+
+/// Put behind a last message that is continued, to find where it ends. The space shows whether the template trims.
+const MARK: &str = "FLOWRL_CONTINUES_HERE ";
+
+/// What a rendering may take at most.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Instructions of the engine.
+    instructions: u64,
+    /// Bytes of text.
+    bytes: usize,
 }
 
-impl Message {
-    /// A message of the user.
-    #[must_use]
-    pub fn user(content: impl Into<String>) -> Self {
-        Self { role: "user".to_owned(), content: content.into() }
+const LIMITS: Limits = Limits { instructions: 50_000_000, bytes: 16 << 20 };
+
+/// What a row of a data file gives to the chat template along with its messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChatInputs {
+    /// Tools the model may call: a list of JSON schemas, or null.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub tools: Value,
+    /// Documents to answer from: a list of objects, or null.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub documents: Value,
+    /// Variables of the template by name, such as `enable_thinking`, or null.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub chat_template_kwargs: Value,
+}
+
+impl ChatInputs {
+    /// Says what is wrong with the row, if something is.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        for (name, value) in [("tools", &self.tools), ("documents", &self.documents)] {
+            let is_list = value.as_array().is_some_and(|items| items.iter().all(Value::is_object));
+            if !value.is_null() && !is_list {
+                return Err(format!("`{name}` is {value}, but must be a list of objects"));
+            }
+        }
+        match &self.chat_template_kwargs {
+            Value::Null => Ok(()),
+            Value::Object(variables) => check_names(variables).map_err(|why| format!("`chat_template_kwargs`: {why}")),
+            other => Err(format!("`chat_template_kwargs` is {other}, but must be an object of variables by name")),
+        }
+    }
+
+    /// The keys that are there.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let Self { tools, documents, chat_template_kwargs: variables } = self;
+        let all = [("tools", tools), ("documents", documents), ("chat_template_kwargs", variables)];
+        all.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name)
+    }
+}
+
+/// What the user of a model gives to its chat template, the same for every row.
+///
+/// ```
+/// use flowrl_lm::chat::TemplateOptions;
+/// let options = serde_json::json!({"enable_thinking": false, "date": "2024-07-26"});
+/// let options = TemplateOptions::from_json(options.as_object().unwrap().clone())?;
+/// assert_eq!(options.date.unwrap().to_string(), "2024-07-26");
+/// # Ok::<(), flowrl_lm::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TemplateOptions {
+    /// The date of `strftime_now`; without it, [`Date::today`].
+    pub date: Option<Date>,
+    /// Variables by name. Those of a row win.
+    pub variables: Map<String, Value>,
+}
+
+impl TemplateOptions {
+    /// Variables by name; `date` is the date.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a date that is none, or a name that is taken.
+    pub fn from_json(mut variables: Map<String, Value>) -> Result<Self> {
+        let date = match variables.remove("date") {
+            None => None,
+            Some(date) => {
+                let parsed = date.as_str().and_then(|text| text.parse().ok());
+                Some(parsed.ok_or_else(|| Error::argument("date", &date, "a day such as \"2024-07-26\""))?)
+            }
+        };
+        check_names(&variables).map_err(|why| Error::Template { message: why })?;
+        Ok(Self { date, variables })
+    }
+}
+
+fn check_names(variables: &Map<String, Value>) -> Result<(), String> {
+    match RESERVED.iter().find(|name| variables.contains_key(**name)) {
+        Some(name) => Err(format!("`{name}` is not a variable that can be set: the row gives it")),
+        None => Ok(()),
     }
 }
 
 /// A chat template, rendered as `transformers` renders it.
 ///
-/// Blocks are trimmed, `raise_exception` and Python's common string and dictionary methods are there. `strftime_now` is
-/// not, so that a prompt never depends on the day; templates that would use it have a fixed date to fall back on.
+/// A template is parsed when a conversation is first rendered: before that, a mistake in it does not matter.
 ///
 /// ```
-/// use flowrl_lm::chat::{ChatTemplate, Message};
-/// let template = ChatTemplate::new("{% for m in messages %}<{{ m.role }}>{{ m.content.strip() }}{% endfor %}")?;
-/// assert_eq!(template.render(&[Message::user(" 2+2? ")], true)?, "<user>2+2?");
+/// use flowrl_lm::chat::{ChatInputs, ChatTemplate, Message};
+/// let template = ChatTemplate::new("{% for m in messages %}<{{ m.role }}>{{ m.content.strip() }}{% endfor %}");
+/// assert_eq!(template.render(&[Message::user(" 2+2? ")], &ChatInputs::default())?, "<user>2+2?");
 /// # Ok::<(), flowrl_lm::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
-    bos_token: String,
-    eos_token: String,
+    /// By name, or why there is none.
+    sources: Result<BTreeMap<String, Source>, String>,
+    tokens: Map<String, Value>,
+    options: TemplateOptions,
+    limits: Limits,
+}
+
+#[derive(Clone, Debug)]
+struct Source {
+    text: String,
+    parsed: OnceLock<Result<Environment<'static>, String>>,
+    /// The special tokens that it names.
+    named: OnceLock<Vec<&'static str>>,
+}
+
+impl Source {
+    /// The name of the one template in an environment.
+    const NAME: &'static str = "chat_template";
+
+    fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), parsed: OnceLock::new(), named: OnceLock::new() }
+    }
+
+    fn environment(&self, limits: Limits) -> Result<&Environment<'static>> {
+        let parsed = self.parsed.get_or_init(|| {
+            let mut environment = Environment::new();
+            environment.set_fuel(Some(limits.instructions));
+            let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+            environment.set_syntax(syntax.map_err(|error| error.to_string())?);
+            python::install(&mut environment);
+            let added = environment.add_template_owned(Self::NAME, source::prepare(&self.text));
+            added.map_err(|error| error.to_string()).map(|()| environment)
+        });
+        parsed.as_ref().map_err(|message| Error::Template { message: message.clone() })
+    }
+
+    fn named_tokens(&self, limits: Limits) -> &[&'static str] {
+        self.named.get_or_init(|| {
+            let environment = self.environment(limits).ok();
+            let template = environment.and_then(|environment| environment.get_template(Self::NAME).ok());
+            let variables = template.map(|template| template.undeclared_variables(false)).unwrap_or_default();
+            tokens::NAMES.into_iter().filter(|name| variables.contains(*name)).collect()
+        })
+    }
+}
+
+/// The texts of the files that a model's chat template comes from, as far as they exist.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TemplateFiles<'a> {
+    /// `tokenizer_config.json`: a template, special tokens.
+    pub tokenizer_config: Option<&'a str>,
+    /// `special_tokens_map.json`: special tokens.
+    pub special_tokens_map: Option<&'a str>,
+    /// `chat_template.jinja`: the template, which wins as in `transformers`.
+    pub jinja: Option<&'a str>,
 }
 
 impl ChatTemplate {
-    /// The name of the one template in the environment.
-    const NAME: &'static str = "chat_template";
-
-    /// Parses a template; the begin and end tokens are empty strings.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Template`] with the line of the mistake.
-    pub fn new(source: &str) -> Result<Self> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(template_error)?);
-        python::install(&mut environment);
-        environment.add_template_owned(Self::NAME, source.to_owned()).map_err(template_error)?;
-        Ok(Self { environment, bos_token: String::new(), eos_token: String::new() })
+    /// A template without special tokens.
+    #[must_use]
+    pub fn new(source: &str) -> Self {
+        let sources = Ok(BTreeMap::from([("default".to_owned(), Source::new(source))]));
+        Self { sources, tokens: Map::new(), options: TemplateOptions::default(), limits: LIMITS }
     }
 
-    /// The template of a model, from the texts of its `tokenizer_config.json` and `chat_template.jinja` as far as they exist.
-    ///
-    /// The `.jinja` file wins, as in `transformers`. Of several named templates the one named `default` is taken.
-    /// [`None`] when there is no template.
+    /// The template of a model; [`None`] if no file has one. `by_id` gives a special token that the files do not mention, by its
+    /// name such as `bos_token`.
     ///
     /// # Errors
     ///
-    /// [`Error::Json`] for a bad `tokenizer_config.json`, [`Error::Template`] for a bad template.
-    pub fn from_files(tokenizer_config: Option<&str>, jinja: Option<&str>) -> Result<Option<Self>> {
-        let config: Value = match tokenizer_config {
-            Some(text) => serde_json::from_str(text).map_err(Error::json("tokenizer_config.json".as_ref()))?,
-            None => Value::Null,
+    /// [`Error::Json`] for a file that is not JSON. A bad template is an error when it is rendered.
+    pub fn from_files(files: TemplateFiles<'_>, by_id: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
+        let json = |name: &str, text: Option<&str>| match text {
+            Some(text) => serde_json::from_str::<Value>(text).map_err(Error::json(name.as_ref())),
+            None => Ok(Value::Null),
         };
-        let source = match jinja {
-            Some(source) => Some(source),
-            None => default_template(&config["chat_template"])?,
+        let config = json("tokenizer_config.json", files.tokenizer_config)?;
+        let map = json("special_tokens_map.json", files.special_tokens_map)?;
+        let template = match (files.jinja, &config["chat_template"]) {
+            (Some(source), _) => Self::new(source),
+            (None, Value::Null) => return Ok(None),
+            (None, Value::String(source)) => Self::new(source),
+            (None, named) => Self { sources: named_templates(named), ..Self::new("") },
         };
-        let Some(source) = source else { return Ok(None) };
-        let special = |key: &str| match &config[key] {
-            Value::String(token) => token.clone(),
-            token => token["content"].as_str().unwrap_or_default().to_owned(),
-        };
-        let template = Self::new(source)?;
-        Ok(Some(Self { bos_token: special("bos_token"), eos_token: special("eos_token"), ..template }))
+        Ok(Some(Self { tokens: tokens::read(&config, &map, by_id), ..template }))
     }
 
-    /// The prompt text of `messages`; `add_generation_prompt` opens the assistant's turn at the end.
+    /// Adds what the user gives.
+    #[must_use]
+    pub fn with_options(self, options: TemplateOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// What the user gave.
+    #[must_use]
+    pub const fn options(&self) -> &TemplateOptions {
+        &self.options
+    }
+
+    /// The date that templates get: the one that was given, or today's.
+    #[must_use]
+    pub fn date(&self) -> Date {
+        self.options.date.unwrap_or_else(Date::today)
+    }
+
+    /// Whether prompts may depend on the date.
+    #[must_use]
+    pub fn uses_date(&self) -> bool {
+        self.sources.iter().flatten().any(|(_, source)| source.text.contains("strftime_now"))
+    }
+
+    /// Special tokens that the template names and that are not known: they print as nothing, as in `transformers`.
+    #[must_use]
+    pub fn unknown_tokens(&self) -> Vec<&'static str> {
+        let named = self.sources.iter().flatten().flat_map(|(_, source)| source.named_tokens(self.limits));
+        let is_known = |name: &str| self.tokens.contains_key(name) || self.options.variables.contains_key(name);
+        let unknown: BTreeSet<_> = named.copied().filter(|name| !is_known(name)).collect();
+        unknown.into_iter().collect()
+    }
+
+    /// The prompt text of a conversation. It ends with the assistant's turn opened, or if the last message is the assistant's with
+    /// the text of that message, to be continued.
     ///
     /// # Errors
     ///
-    /// [`Error::Template`]: what the template raised (a role it does not know), or what it uses and is not supported.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let template = self.environment.get_template(Self::NAME).map_err(template_error)?;
-        let message = |m: &Message| context! { role => m.role.as_str(), content => m.content.as_str() };
-        let messages: Jinja = messages.iter().map(message).collect();
-        let (bos_token, eos_token) = (&self.bos_token, &self.eos_token);
-        // Given as `none`, as transformers does: templates ask whether they are.
-        let (tools, documents) = ((), ());
-        let context = context! { messages, add_generation_prompt, bos_token, eos_token, tools, documents };
-        template.render(context).map_err(template_error)
+    /// [`Error::Template`]: a mistake in the template, what it raised (a role it does not know), what it uses and is not
+    /// supported, what it takes too long for; a last message that cannot be continued.
+    pub fn render(&self, messages: &[Message], inputs: &ChatInputs) -> Result<String> {
+        let failed = |message: String| Error::Template { message };
+        let continued = messages.last().filter(|message| message.role() == "assistant");
+        let mut messages = messages.to_vec();
+        if let (Some(message), Some(last)) = (continued, messages.last_mut()) {
+            if message.calls_tools() || message.text().trim().is_empty() {
+                return Err(failed(
+                    "the last message is the assistant's, but holds no text to continue: add the answer to it, or leave it out"
+                        .into(),
+                ));
+            }
+            *last = message.marked(MARK);
+        }
+        let text = self.run(&messages, inputs, continued.is_none())?;
+        let Some(message) = continued else { return Ok(text) };
+        match text.split_once(MARK.trim_end()) {
+            // A second mark would stay in the prompt.
+            Some((kept, rest))
+                if !rest.contains(MARK.trim_end()) && (kept.contains(message.text().trim()) || message.has_parts()) =>
+            {
+                // A template that trims the message has cut the space behind the mark.
+                Ok(if rest.starts_with(' ') { kept } else { kept.trim_end() }.to_owned())
+            }
+            _ => Err(failed(
+                "the last message is the assistant's, but the template does not print it as it is and once, so it cannot be \
+                 continued; end the conversation with another role"
+                    .into(),
+            )),
+        }
+    }
+
+    /// Renders the messages as they are.
+    fn run(&self, messages: &[Message], inputs: &ChatInputs, add_generation_prompt: bool) -> Result<String> {
+        let environment = self.source(inputs)?.environment(self.limits)?;
+        let failed = |message: String| Error::Template { message };
+        let template = environment.get_template(Source::NAME).map_err(|error| failed(error.to_string()))?;
+        let date = self.date();
+        let strftime_now =
+            move |format: &str| date.format(format).map_err(|why| python::invalid(format!("strftime_now: {why}")));
+        let mut context = BTreeMap::from([("strftime_now", Jinja::from_function(strftime_now))]);
+        let row = inputs.chat_template_kwargs.as_object();
+        for (name, value) in self.tokens.iter().chain(&self.options.variables).chain(row.into_iter().flatten()) {
+            context.insert(name.as_str(), Jinja::from(Serde(value)));
+        }
+        let objects: Vec<_> = messages.iter().map(Message::for_template).collect();
+        context.insert("messages", Jinja::from(Serde(&objects)));
+        // Given as none if a row has none, as in transformers: templates ask whether they are.
+        context.insert("tools", Jinja::from(Serde(&inputs.tools)));
+        context.insert("documents", Jinja::from(Serde(&inputs.documents)));
+        context.insert("add_generation_prompt", Jinja::from(add_generation_prompt));
+        let mut text = Limited { bytes: Vec::new(), most: self.limits.bytes };
+        let rendered = template.render_captured_to(context, &mut text).map(drop);
+        let parts = messages.iter().zip(&objects).filter(|(message, _)| message.has_parts());
+        let mut parts = parts.map(|(_, object)| Jinja::from(Serde(&object["content"])).to_string());
+        if let Err(error) = rendered {
+            let hint = "; `content` is a list of parts: this template may want it as one string";
+            return Err(failed(self.describe(&error) + if parts.next().is_some() { hint } else { "" }));
+        }
+        let text = String::from_utf8(text.bytes).map_err(|error| failed(error.to_string()))?;
+        if parts.any(|list| text.contains(&list)) {
+            return Err(failed(
+                "the template prints a list of parts as it stands: write `content` as one string".into(),
+            ));
+        }
+        Ok(text)
+    }
+
+    /// The template for a conversation: with tools the one for them, if there is one.
+    fn source(&self, inputs: &ChatInputs) -> Result<&Source> {
+        let sources = self.sources.as_ref().map_err(|message| Error::Template { message: message.clone() })?;
+        let for_tools = sources.get("tool_use").filter(|_| !inputs.tools.is_null());
+        for_tools.or_else(|| sources.get("default")).ok_or_else(|| {
+            let names: Vec<_> = sources.keys().map(|name| format!("`{name}`")).collect();
+            let message = format!("none of the model's templates is named `default`; there are {}", names.join(", "));
+            Error::Template { message }
+        })
+    }
+
+    /// What went wrong, in our words if it is one of our limits or what the template raised.
+    fn describe(&self, error: &minijinja::Error) -> String {
+        let Limits { instructions, bytes } = self.limits;
+        let mut sources = std::iter::successors(error.source(), |&source| source.source());
+        let raised = sources.find_map(|source| source.downcast_ref::<python::Raised>());
+        match (raised, error.kind()) {
+            (Some(raised), _) => format!("the template refuses the conversation: {raised}"),
+            (None, ErrorKind::OutOfFuel) => format!(
+                "more than {instructions} instructions for one conversation: the template has a loop without an end, or the \
+                 conversation is far too long"
+            ),
+            (None, ErrorKind::WriteFailure) => {
+                format!("one conversation gives more than {} MiB of text", bytes >> 20)
+            }
+            _ => error.to_string(),
+        }
     }
 }
 
-/// The string, or the one named `default` in a list of `{"name", "template"}`.
-fn default_template(value: &Value) -> Result<Option<&str>> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(source) => Ok(Some(source)),
-        Value::Array(named) => {
-            let default = named.iter().find(|entry| entry["name"] == "default");
-            let source = default.and_then(|entry| entry["template"].as_str());
-            source
-                .map(Some)
-                .ok_or_else(|| Error::Template { message: "none of the templates is named `default`".into() })
-        }
-        _ => {
-            Err(Error::Template { message: "`chat_template` is neither a string nor a list of named templates".into() })
-        }
-    }
+/// The templates of a list of `{"name", "template"}`, or of an object by name.
+fn named_templates(value: &Value) -> Result<BTreeMap<String, Source>, String> {
+    let pairs: Option<Vec<_>> = match value {
+        Value::Array(list) => list.iter().map(|entry| entry["name"].as_str().zip(entry["template"].as_str())).collect(),
+        Value::Object(map) => map.iter().map(|(name, template)| Some((name.as_str(), template.as_str()?))).collect(),
+        _ => None,
+    };
+    let pairs = pairs.ok_or(
+        "`chat_template` in tokenizer_config.json is neither a string nor named templates (a list of {\"name\", \"template\"}, \
+         or an object)",
+    )?;
+    Ok(pairs.into_iter().map(|(name, template)| (name.to_owned(), Source::new(template))).collect())
 }
 
-fn template_error(error: minijinja::Error) -> Error {
-    Error::Template { message: error.to_string() }
+/// Takes so many bytes and then fails.
+struct Limited {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn render(source: &str) -> Result<String> {
-        ChatTemplate::new(source)?.render(&[Message::user(" Hi, you\n"), Message::user("x")], false)
-    }
-
-    #[test]
-    fn blocks_are_trimmed_as_transformers_does() {
-        let source = "{% for m in messages %}\n    {% if loop.first %}\nA\n    {% endif %}\n{% endfor %}\nZ\n";
-        assert_eq!(render(source).unwrap(), "A\nZ");
-    }
-
-    #[test]
-    fn python_methods_work() {
-        for (expression, wanted) in [
-            ("messages[0].content.strip()", "Hi, you"),
-            ("messages[0]['content'].rstrip()", " Hi, you"),
-            ("messages[0].content.lstrip()", "Hi, you\n"),
-            ("'xxaxx'.strip('x')", "a"),
-            ("'a,b,c'.split(',')[-1]", "c"),
-            ("'a,b,c'.split(',', 1)[1]", "b,c"),
-            ("' a  b '.split()|length", "2"),
-            ("'<think>a</think>b'.split('</think>')[0].lstrip('\n')", "<think>a"),
-            ("'abc'.startswith('ab') and 'abc'.endswith('bc')", "True"),
-            ("'aBc'.upper() ~ 'aBc'.lower() ~ 'aBc'.capitalize()", "ABCabcAbc"),
-            ("'hello world'.title()", "Hello World"),
-            ("'aXbX'.replace('X', '-')", "a-b-"),
-            ("'-'.join(['a', 'b'])", "a-b"),
-            ("'abc'.find('c')", "2"),
-            ("'abc'.find('z')", "-1"),
-            ("'banana'.count('an')", "2"),
-            ("'a\nb'.splitlines()|length", "2"),
-            ("'12'.isdigit()", "True"),
-            ("messages[0].get('role')", "user"),
-            ("messages[0].get('tool_calls', 'none')", "none"),
-            ("messages[0].keys()|list|length", "2"),
-            ("messages[0].values()|list|length", "2"),
-            ("messages[0].items()|list|length", "2"),
-            ("messages[::-1][0].content", "x"),
-            ("{'a': [1, 'é<']}|tojson", "{\"a\": [1, \"é<\"]}"),
-            ("{'a': [1]}|tojson(indent=2)", "{\n  \"a\": [\n    1\n  ]\n}"),
-            ("strftime_now is defined", "False"),
-        ] {
-            assert_eq!(render(&format!("{{{{ {expression} }}}}")).unwrap(), wanted, "{expression}");
-        }
-    }
-
-    /// The constructs of Qwen3's template, which looks for the last question from the end.
-    #[test]
-    fn namespaces_and_reversed_loops_work() {
-        let source = r#"{%- if tools is not none %}tools{%- endif %}
-{%- set ns = namespace(search=true, last=messages|length - 1) %}
-{%- for message in messages[::-1] %}
-    {%- set index = (messages|length - 1) - loop.index0 %}
-    {%- if ns.search and message.role == "user" and message.content is string and not(message.content.startswith('<a>') and message.content.endswith('</a>')) %}
-        {%- set ns.search = false %}
-        {%- set ns.last = index %}
-    {%- endif %}
-{%- endfor %}
-{{- ns.last }}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\n' }}
-    {%- if enable_thinking is defined and enable_thinking is false %}
-        {{- '<think>' }}
-    {%- endif %}
-{%- endif %}"#;
-        let messages = [Message::user("q"), Message::user("<a>x</a>")];
-        let text = ChatTemplate::new(source).unwrap().render(&messages, true).unwrap();
-        assert_eq!(text, "0<|im_start|>assistant\n");
-    }
-
-    #[test]
-    fn loops_can_break() {
-        assert_eq!(render("{% for m in messages %}{{ m.role }}{% break %}{% endfor %}").unwrap(), "user");
-    }
-
-    #[test]
-    fn what_the_template_raises_is_the_error() {
-        let error = render("{{ raise_exception('no system role') }}").unwrap_err().to_string();
-        assert!(error.contains("no system role"), "{error}");
-        assert!(render("{{ 'a'.frobnicate() }}").unwrap_err().to_string().contains("frobnicate"));
-        assert!(ChatTemplate::new("{% for %}").unwrap_err().to_string().starts_with("chat template: "));
-    }
-
-    #[test]
-    fn templates_are_found_where_models_keep_them() {
-        let load = |config, jinja| ChatTemplate::from_files(config, jinja);
-        let rendered = |config, jinja| load(config, jinja).unwrap().unwrap().render(&[], false).unwrap();
-        assert_eq!(
-            rendered(Some(r#"{"chat_template": "{{ bos_token }}1", "bos_token": {"content": "<s>"}}"#), None),
-            "<s>1"
-        );
-        let named = r#"{"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d{{ eos_token }}"}], "eos_token": "e"}"#;
-        assert_eq!(rendered(Some(named), None), "de");
-        assert_eq!(rendered(Some(named), Some("file{{ eos_token }}")), "filee");
-        assert!(load(Some("{}"), None).unwrap().is_none());
-        assert!(load(None, None).unwrap().is_none());
-        assert!(load(Some("{"), None).is_err());
-        assert!(load(Some(r#"{"chat_template": [{"name": "rag", "template": "r"}]}"#), None).is_err());
-        assert!(load(Some(r#"{"chat_template": 3}"#), None).is_err());
-    }
-}
+mod tests;

@@ -1,11 +1,11 @@
-//! Prompts from JSON lines: `{"prompt": "…" | [{"role", "content"}, …], "answer": …, "id"?}`.
+//! Prompts from JSON lines: `{"prompt": "…" | [{"role", "content", …}, …], "answer": …, "id"?, "tools"?, "documents"?, "chat_template_kwargs"?}`.
 
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use crate::chat::{ChatTemplate, Message};
+use crate::chat::{ChatInputs, ChatTemplate, Message};
 use crate::error::{Error, Result};
 use crate::jsonl;
 
@@ -20,29 +20,15 @@ pub enum Prompt {
 }
 
 impl Prompt {
-    /// What was asked: the text, or the content of the last message.
+    /// What was asked: the text, or what the user said last; of a conversation without a user the last message.
     #[must_use]
     pub fn question(&self) -> &str {
         match self {
             Self::Text(text) => text,
-            Self::Messages(messages) => messages.last().map_or("", |message| &message.content),
-        }
-    }
-
-    /// The text given to the model: a conversation goes through `template` and ends with the assistant's turn opened.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Template`] when a conversation meets a model without a chat template, or the template fails.
-    pub fn render(&self, template: Option<&ChatTemplate>) -> Result<String> {
-        match (self, template) {
-            (Self::Text(text), _) => Ok(text.clone()),
-            (Self::Messages(messages), Some(template)) => template.render(messages, true),
-            (Self::Messages(_), None) => Err(Error::Template {
-                message: "the prompt is a list of messages, but the model has no chat template; \
-                          use an instruction-tuned model, or write `prompt` as one string"
-                    .into(),
-            }),
+            Self::Messages(messages) => {
+                let asked = messages.iter().rev().find(|message| message.role() == "user");
+                asked.or(messages.last()).map_or("", Message::text)
+            }
         }
     }
 }
@@ -53,11 +39,13 @@ impl<'de> Deserialize<'de> for Prompt {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self::Text(text)),
             Value::Array(items) if items.is_empty() => Err(D::Error::custom("`prompt` has no messages")),
-            list @ Value::Array(_) => {
-                let messages = serde_json::from_value(list);
-                messages.map(Self::Messages).map_err(|e| {
-                    D::Error::custom(format!("`prompt` needs messages {{\"role\": string, \"content\": string}}: {e}"))
-                })
+            Value::Array(items) => {
+                let message = |(i, item)| match item {
+                    Value::Object(fields) => Message::try_from(fields).map_err(|why| format!("`prompt[{i}]`: {why}")),
+                    other => Err(format!("`prompt[{i}]` is {other}, but must be a message {{\"role\", \"content\"}}")),
+                };
+                let messages: Result<_, String> = items.into_iter().enumerate().map(message).collect();
+                messages.map(Self::Messages).map_err(D::Error::custom)
             }
             other => Err(D::Error::custom(format!("`prompt` is {other}, but must be a string or a list of messages"))),
         }
@@ -75,6 +63,9 @@ pub struct PromptRow {
     /// A name for reports, a string or a number.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub id: Value,
+    /// What the chat template gets along with the messages.
+    #[serde(flatten)]
+    pub chat: ChatInputs,
     /// Where the row comes from, for messages.
     #[serde(skip)]
     pub origin: Origin,
@@ -111,14 +102,61 @@ impl Default for RowKeys {
 }
 
 impl PromptRow {
+    /// A row of a prompt, without answer or id.
+    #[must_use]
+    pub fn new(prompt: Prompt) -> Self {
+        Self { prompt, answer: Value::Null, id: Value::Null, chat: ChatInputs::default(), origin: Origin::default() }
+    }
+
     /// A row of one text, without answer or id.
     #[must_use]
     pub fn text(prompt: impl Into<String>) -> Self {
-        Self { prompt: Prompt::Text(prompt.into()), answer: Value::Null, id: Value::Null, origin: Origin::default() }
+        Self::new(Prompt::Text(prompt.into()))
+    }
+
+    /// The text given to the model: a conversation goes through `template`, see [`ChatTemplate::render`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Template`] for a conversation without a template, or one that the template cannot render.
+    pub fn render(&self, template: Option<&ChatTemplate>) -> Result<String> {
+        match (&self.prompt, template) {
+            (Prompt::Text(text), _) => Ok(text.clone()),
+            (Prompt::Messages(messages), Some(template)) => template.render(messages, &self.chat),
+            (Prompt::Messages(_), None) => Err(Error::Template {
+                message: "the prompt is a list of messages, but the model has no chat template; \
+                          use an instruction-tuned model, or write `prompt` as one string"
+                    .into(),
+            }),
+        }
+    }
+
+    /// Checks what its type does not: `id`, and what the chat template gets.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what to do.
+    pub fn check(&self) -> Result<(), String> {
+        check_chat(&self.prompt, &self.chat)?;
+        match &self.id {
+            Value::Null | Value::String(_) | Value::Number(_) => Ok(()),
+            other => Err(format!("`id` is {other}, but must be a string or a number")),
+        }
     }
 }
 
-/// Reads a file of prompts. Keys other than those of `keys` and `id` are ignored.
+/// Refuses inputs of a chat template that are wrong, or that no template would see.
+pub(crate) fn check_chat(prompt: &Prompt, chat: &ChatInputs) -> Result<(), String> {
+    chat.check()?;
+    match (prompt, chat.names().next()) {
+        (Prompt::Text(_), Some(name)) => Err(format!(
+            "`{name}` is for the chat template, but `prompt` is one string: write it as a list of messages, or leave `{name}` out"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a file of prompts. Keys other than those of `keys`, `id` and the fields of [`ChatInputs`] are ignored.
 ///
 /// # Errors
 ///
@@ -142,11 +180,8 @@ pub fn parse_prompts(bytes: &[u8], path: &Path, keys: &RowKeys) -> Result<Vec<Pr
         let origin = Origin { line, keys: if answer.is_none() { there } else { String::new() } };
         object.insert("prompt".into(), prompt);
         object.insert("answer".into(), answer.unwrap_or_default());
-        let row: PromptRow = jsonl::row(object)?;
-        match &row.id {
-            Value::Null | Value::String(_) | Value::Number(_) => Ok(PromptRow { origin, ..row }),
-            other => Err(format!("`id` is {other}, but must be a string or a number")),
-        }
+        let row = PromptRow { origin, ..jsonl::row(object)? };
+        row.check().map(|()| row)
     })?;
     if rows.is_empty() {
         return Err(Error::argument("prompts", format!("{} without a row", path.display()), "at least one prompt"));
@@ -216,8 +251,16 @@ mod tests {
         for (line, wanted) in [
             ("{\"prompt\": 3}", "must be a string or a list"),
             ("{\"prompt\": []}", "no messages"),
-            ("{\"prompt\": [{\"role\": \"user\"}]}", "content"),
-            ("{\"prompt\": [{\"role\": \"user\", \"content\": [1]}]}", "content"),
+            ("{\"prompt\": [{\"role\": \"user\"}]}", "`prompt[0]`: `content` is missing"),
+            ("{\"prompt\": [{\"role\": \"user\", \"content\": [1]}]}", "`prompt[0]`: `content[0]` is 1"),
+            ("{\"prompt\": [3]}", "`prompt[0]` is 3"),
+            ("{\"prompt\": \"a\", \"tools\": []}", "`tools` is for the chat template"),
+            ("{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": [1]}", "`tools` is [1]"),
+            ("{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"documents\": \"d\"}", "`documents` is \"d\""),
+            (
+                "{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"chat_template_kwargs\": {\"tools\": 1}}",
+                "`chat_template_kwargs`: `tools`",
+            ),
             ("{\"answer\": 3}", "`prompt`"),
             ("{\"prompt\": \"a\", \"id\": []}", "`id`"),
             ("{\"prompt\": \"a\"", "not valid JSON"),
@@ -236,17 +279,36 @@ mod tests {
 
     #[test]
     fn a_row_comes_back_as_it_was_written() {
-        let line = r#"{"prompt":[{"role":"user","content":"b"}],"answer":"x","id":"q1"}"#;
-        assert_eq!(serde_json::to_string(&parse(line).unwrap()[0]).unwrap(), line);
+        for line in [
+            r#"{"prompt":[{"role":"user","content":"b"}],"answer":"x","id":"q1"}"#,
+            r#"{"prompt":[{"role":"assistant","content":null,"tool_calls":[{"z":1,"a":[2.5,null]}]},{"content":"no","role":"tool"}],"tools":[{"type":"function"}],"chat_template_kwargs":{"enable_thinking":false}}"#,
+        ] {
+            assert_eq!(serde_json::to_string(&parse(line).unwrap()[0]).unwrap(), line);
+        }
+    }
+
+    #[test]
+    fn the_question_is_what_the_user_said_last() {
+        for (messages, wanted) in [
+            (
+                r#"[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]"#,
+                "c",
+            ),
+            (r#"[{"role":"user","content":"a"},{"role":"assistant","content":"The sum is "}]"#, "a"),
+            (r#"[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#, "ab"),
+            (r#"[{"role":"system","content":"s"}]"#, "s"),
+        ] {
+            let prompt: Prompt = serde_json::from_str(messages).unwrap();
+            assert_eq!(prompt.question(), wanted, "{messages}");
+        }
     }
 
     #[test]
     fn conversations_need_a_template() {
         let row = &parse(r#"{"prompt":[{"role":"user","content":"b"}]}"#).unwrap()[0];
-        assert!(row.prompt.render(None).unwrap_err().to_string().contains("no chat template"));
-        let template =
-            ChatTemplate::new("{{ messages[0].content }}{% if add_generation_prompt %}>{% endif %}").unwrap();
-        assert_eq!(row.prompt.render(Some(&template)).unwrap(), "b>");
-        assert_eq!(Prompt::Text("t".into()).render(Some(&template)).unwrap(), "t");
+        assert!(row.render(None).unwrap_err().to_string().contains("no chat template"));
+        let template = ChatTemplate::new("{{ messages[0].content }}{% if add_generation_prompt %}>{% endif %}");
+        assert_eq!(row.render(Some(&template)).unwrap(), "b>");
+        assert_eq!(PromptRow::text("t").render(Some(&template)).unwrap(), "t");
     }
 }

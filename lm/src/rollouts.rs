@@ -6,15 +6,19 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::chat::ChatInputs;
 use crate::error::{Error, Result};
 use crate::jsonl;
-use crate::prompts::Prompt;
+use crate::prompts::{Prompt, check_chat};
 
 /// One completion. `completion`, `completion_ids` or both are there; with both, the ids count.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolloutRow {
     /// What the completion continues.
     pub prompt: Prompt,
+    /// What the chat template gets along with the messages.
+    #[serde(flatten)]
+    pub chat: ChatInputs,
     /// The completion's text, without the end token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion: Option<String>,
@@ -81,6 +85,7 @@ impl RolloutRow {
     }
 
     fn check(&self) -> Result<(), String> {
+        check_chat(&self.prompt, &self.chat)?;
         if !self.reward.is_finite() {
             return Err(format!("`reward` is {}, but must be finite", self.reward));
         }
@@ -148,7 +153,8 @@ mod tests {
     #[test]
     fn a_row_comes_back_bit_for_bit() {
         let row = RolloutRow {
-            prompt: Prompt::Text("3 5 = 8 : ".into()),
+            prompt: serde_json::from_str(r#"[{"role": "user", "content": "3 5 = 8 : ", "name": "x"}]"#).unwrap(),
+            chat: ChatInputs { tools: serde_json::json!([{"type": "function"}]), ..ChatInputs::default() },
             completion: Some("3+5".into()),
             completion_ids: Some(vec![1, 2, 3, 0]),
             reward: 0.1 + 0.2,

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use flowrl_core::task::{Judgement, Task};
 
-use crate::chat::ChatTemplate;
+use crate::chat::{ChatTemplate, TemplateOptions};
 use crate::countdown::{Problem, Problems};
 use crate::error::{Error, Result};
 use crate::policy::StopRule;
@@ -29,7 +29,7 @@ impl Text {
     /// The tokenizer, chat template and end tokens of a checkpoint.
     ///
     /// # Errors
-    /// A tokenizer or a template that cannot be read.
+    /// A tokenizer that cannot be read.
     pub fn of(checkpoint: &crate::checkpoint::Checkpoint) -> Result<Self> {
         let tokenizer = checkpoint.tokenizer()?;
         let template = checkpoint.chat_template()?.map(Arc::new);
@@ -54,6 +54,19 @@ impl Text {
         &self.end
     }
 
+    /// Gives the chat template what the user chose for it.
+    #[must_use]
+    pub fn with_template_options(mut self, options: TemplateOptions) -> Self {
+        self.template = self.template.map(|template| Arc::new(Arc::unwrap_or_clone(template).with_options(options)));
+        self
+    }
+
+    /// The chat template, if the model has one.
+    #[must_use]
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_deref()
+    }
+
     /// The tokenizer.
     #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {
@@ -65,7 +78,7 @@ impl Text {
     /// # Errors
     /// A conversation without a template, or one that the template refuses.
     pub fn render(&self, row: &PromptRow) -> Result<String> {
-        row.prompt.render(self.template.as_deref())
+        row.render(self.template())
     }
 
     /// The tokens of a prompt, at least one. A text gets the special tokens that the tokenizer puts before it, such as Llama's begin

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flowrl_lm::chat::Message;
+use flowrl_lm::chat::{ChatInputs, Message};
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::{Architecture, Dtype, RopeScaling};
 use serde_json::Value;
@@ -105,7 +105,7 @@ fn chats_are_rendered_as_expected() {
         let checkpoint = Checkpoint::open(&folder(name)).unwrap();
         let expected = json(&folder(name).join("expected.json"));
         let messages: Vec<Message> = serde_json::from_value(expected["chat"]["messages"].clone()).unwrap();
-        let text = checkpoint.chat_template().unwrap().unwrap().render(&messages, true).unwrap();
+        let text = checkpoint.chat_template().unwrap().unwrap().render(&messages, &ChatInputs::default()).unwrap();
         let tokenizer = checkpoint.tokenizer().unwrap();
         assert_eq!(tokenizer.encode(&text, false).unwrap(), ids(&expected["chat"]["ids"]), "{text:?}");
     }

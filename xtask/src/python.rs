@@ -27,7 +27,11 @@ pub(crate) const NVRTC: Environment = Environment {
 pub(crate) const ZIG: Environment =
     Environment { folder: "target/venv-zig", packages: &["ziglang==0.15.2", "cargo-zigbuild==0.22.3"] };
 
-const SCRIPT_FOLDERS: [&str; 4] = ["benches/peers", "benches/peers/gfnx", "benches/peers/gpu", "xtask/interop"];
+/// What transformers renders chat templates with.
+pub(crate) const JINJA: Environment = Environment { folder: "target/venv-jinja", packages: &["jinja2==3.1.6"] };
+
+const SCRIPT_FOLDERS: [&str; 5] =
+    ["benches/peers", "benches/peers/gfnx", "benches/peers/gpu", "xtask/interop", "xtask/templates"];
 
 /// The system's Python, if there is one.
 pub(crate) fn system() -> Option<&'static str> {

@@ -12,6 +12,7 @@ use flowrl_lm::prompts::{PromptRow, RowKeys, read_prompts};
 use flowrl_lm::task::Text;
 
 use crate::device::DeviceArgs;
+use crate::template::{self, TemplateArgs};
 use crate::{on_device, say, session};
 
 /// Complete prompts with a model.
@@ -51,6 +52,8 @@ pub struct SampleArgs {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
+    template: TemplateArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -62,12 +65,13 @@ pub fn run(args: &SampleArgs, json: bool) -> Result<()> {
     let sampler = Sampler { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     sampler.validate().map_err(anyhow::Error::msg)?;
     let checkpoint = session::open_model(args.model.as_deref())?;
-    let text = Text::of(&checkpoint)?.with_stop(args.stop.clone())?;
+    let text = Text::of(&checkpoint)?.with_stop(args.stop.clone())?.with_template_options(args.template.options()?);
     let mut rows: Vec<PromptRow> = args.texts.iter().map(PromptRow::text).collect();
     if let Some(path) = &args.prompts {
         let keys = RowKeys { prompt: args.prompt_key.clone(), ..RowKeys::default() };
         rows.extend(read_prompts(path, &keys)?);
     }
+    template::tell(&text, &rows);
     let place = |row: &PromptRow| match (&args.prompts, row.origin.line) {
         (Some(path), line @ 1..) => format!("{}:{line}", path.display()),
         _ => format!("--prompt {:?}", row.prompt.question()),

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use flowrl_core::backend::Backend;
 use flowrl_core::policy::{Model, Policy, Sequences};
+use flowrl_lm::chat::ChatInputs;
 use flowrl_lm::prompts::{Prompt, PromptRow};
 use flowrl_lm::task::Text;
 use flowrl_lm::{jsonl, load_policy};
 use serde::Deserialize;
 
 use crate::device::DeviceArgs;
+use crate::template::{self, TemplateArgs};
 use crate::{on_device, output, say, session};
 
 /// Log-probabilities and entropies of completions, a JSON line per row.
@@ -30,6 +32,8 @@ pub struct ScoreArgs {
     #[arg(long, default_value_t = 32)]
     batch: usize,
     #[command(flatten)]
+    template: TemplateArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -37,6 +41,8 @@ pub struct ScoreArgs {
 struct TextRow {
     prompt: Prompt,
     completion: String,
+    #[serde(flatten)]
+    chat: ChatInputs,
 }
 
 #[derive(Deserialize)]
@@ -54,7 +60,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
         bail!("--temperature is {}, but must be a finite number above 0", args.temperature);
     }
     let checkpoint = session::open_model(Some(&args.model))?;
-    let text = Text::of(&checkpoint)?;
+    let text = Text::of(&checkpoint)?.with_template_options(args.template.options()?);
     let rows = read(&args.input, &text, checkpoint.config().max_position_embeddings)?;
     on_device!(args.device.open()?, |device| score(load_policy(device, &checkpoint)?, &rows, args))
 }
@@ -102,8 +108,10 @@ fn read(path: &Path, text: &Text, context: usize) -> Result<Vec<(Vec<u32>, usize
             let IdsRow { ids, prompt_len } = jsonl::row(object)?;
             (ids, prompt_len)
         } else if object.contains_key("prompt") {
-            let TextRow { prompt, completion } = jsonl::row(object)?;
-            let prompt = PromptRow { prompt, ..PromptRow::text("") };
+            let TextRow { prompt, completion, chat } = jsonl::row(object)?;
+            let prompt = PromptRow { chat, ..PromptRow::new(prompt) };
+            prompt.check()?;
+            template::tell(text, [&prompt]);
             let mut ids = text.encode_prompt(&prompt).map_err(|error| error.to_string())?;
             let at = ids.len();
             ids.extend(text.encode_completion(&completion, false).map_err(|error| error.to_string())?);

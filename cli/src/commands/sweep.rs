@@ -128,8 +128,7 @@ fn state(directory: &Path, config: &mut Config) -> Result<State> {
     let Ok(run) = RunDir::open(directory) else { return Ok(State::New) };
     let found = std::fs::read_to_string(run.config()).unwrap_or_default();
     if !config.task.kind.is_lab() {
-        // What was chosen to fit the memory that was free then.
-        config.fit_as(&Config::load(Some(&run.config()), &[])?);
+        config.settle_as(&Config::load(Some(&run.config()), &[])?);
         Session::open(config)?;
     }
     let resolved = config.to_toml()?;

@@ -26,6 +26,10 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
                 "recompute",
                 "compute a layer's activations again in the backward pass: less memory, a third more time; absent: if memory asks for it",
             ),
+            (
+                "template",
+                "variables of the chat template by name, such as enable_thinking; date is the day that it prints, see chat-templates.md",
+            ),
         ],
     ),
     (

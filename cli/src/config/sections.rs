@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use flowrl_core::lab::Backward;
 use flowrl_core::optim::{AdamW, Decay};
 use flowrl_core::partition::PartitionOptions;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use toml::{Table, Value};
 
 use crate::device::{DeviceName, Precision};
 
@@ -20,6 +21,24 @@ pub struct ModelSection {
     /// for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recompute: Option<bool>,
+    /// Variables of the chat template by name, such as `enable_thinking`; `date` is the day that it prints.
+    #[serde(skip_serializing_if = "Table::is_empty", deserialize_with = "dates_as_text")]
+    pub template: Table,
+}
+
+/// Templates know no dates, and [`Table::try_from`] would write one as a table.
+fn dates_as_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Table, D::Error> {
+    fn change(value: &mut Value) {
+        match value {
+            Value::Datetime(date) => *value = Value::String(date.to_string()),
+            Value::Array(items) => items.iter_mut().for_each(change),
+            Value::Table(table) => table.iter_mut().for_each(|(_, value)| change(value)),
+            _ => {}
+        }
+    }
+    let mut table = Table::deserialize(deserializer)?;
+    table.iter_mut().for_each(|(_, value)| change(value));
+    Ok(table)
 }
 
 /// Lab: which policy.

@@ -15,6 +15,9 @@ pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()
     if path.trim() == "objective" {
         return set_objective(table, &parse_value(text.trim()));
     }
+    if let Some(name) = path.trim().strip_prefix("model.template.") {
+        return set_variable(table, name, parse_value(text.trim()));
+    }
     let (section, key) = match path.trim().split_once('.') {
         Some((section, key)) => {
             let (section, key) = (section.trim(), key.trim());
@@ -61,8 +64,20 @@ fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
     Ok(())
 }
 
+/// `model.template.NAME=value`: the table is open, its names are the chat template's.
+fn set_variable(table: &mut Table, name: &str, value: Value) -> Result<()> {
+    let mut table = table;
+    for section in ["model", "template"] {
+        let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(inner) = inner else { bail!("`{section}` is not a section") };
+        table = inner;
+    }
+    table.insert(name.to_owned(), value);
+    Ok(())
+}
+
 /// A TOML value, or else a string: quotes may be left out.
-fn parse_value(text: &str) -> Value {
+pub(crate) fn parse_value(text: &str) -> Value {
     let parsed: Result<Table, _> = format!("value = {text}").parse();
     parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
 }

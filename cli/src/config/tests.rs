@@ -59,6 +59,24 @@ fn a_value_of_the_wrong_type_is_shown_with_its_key() {
 }
 
 #[test]
+fn variables_of_the_chat_template_are_an_open_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("c.toml");
+    std::fs::write(&file, "[model.template]\neffort = \"low\"\nenable_thinking = true\n").unwrap();
+    let settings = ["model.template.enable_thinking=false".to_owned(), "model.template.date=2024-07-26".to_owned()];
+    let config = Config::load(Some(&file), &settings).unwrap();
+    let template = &config.model.template;
+    assert_eq!((template["effort"].as_str(), template["enable_thinking"].as_bool()), (Some("low"), Some(false)));
+    assert_eq!(template["date"].as_str(), Some("2024-07-26"));
+    std::fs::write(&file, config.to_toml().unwrap()).unwrap();
+    assert_eq!(Config::load(Some(&file), &[]).unwrap().model, config.model);
+    let lab = ["task.kind=bandit".to_owned(), settings[0].clone()];
+    assert!(
+        Config::load(None, &lab).unwrap_err().to_string().contains("`model.template` belongs to countdown, prompts")
+    );
+}
+
+#[test]
 fn the_table_of_keys_is_complete() {
     for &kind in TaskKind::ALL {
         let config = Config { objective: ObjectiveSpec::from(&Objective::default()), ..Config::of(kind, false) };

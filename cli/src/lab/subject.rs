@@ -8,6 +8,7 @@ use flowrl_core::exact::log_sum_exp;
 use flowrl_core::lab::{Environment, LabPolicy, LabTask, Network, Walk, terminal, walk};
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, Trainer};
+use flowrl_lm::chat::ChatInputs;
 use flowrl_lm::prompts::Prompt;
 use flowrl_lm::rollouts::RolloutRow;
 
@@ -102,6 +103,7 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
         let range = completions.offsets[i]..completions.offsets[i + 1];
         Some(RolloutRow {
             prompt: Prompt::Text(self.section.kind.name().into()),
+            chat: ChatInputs::default(),
             completion: object,
             completion_ids: Some(actions.to_vec()),
             reward: f64::from(rollouts.rewards[i]),

@@ -1,119 +1,76 @@
-//! The Python that chat templates use and Jinja itself does not have.
+//! What chat templates use of Python and of Jinja, and the engine does not have or does in another way.
 
-use minijinja::value::{Kwargs, Value, ValueKind, from_args};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, Value, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, State};
-use serde::Serialize;
 
-/// Adds `raise_exception`, Python's spelling of `tojson`, and the common methods of `str` and `dict`.
+use super::json::tojson;
+use super::string;
+
+/// Adds functions, filters, tests, and the methods of `str`, `dict` and `list`.
 pub(super) fn install(environment: &mut Environment<'_>) {
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, message))
+        Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Raised(message)))
+    });
+    environment.add_function("cycler", |items: Rest<Value>| match items.is_empty() {
+        true => Err(invalid("cycler: no items")),
+        false => Ok(Value::from_object(Cycler { items: items.to_vec(), at: AtomicUsize::new(0) })),
+    });
+    environment.add_function("joiner", |separator: Option<String>| {
+        let separator = separator.unwrap_or_else(|| ", ".into());
+        Value::from_object(Joiner { separator, used: AtomicBool::new(false) })
     });
     environment.add_filter("tojson", tojson);
+    environment.add_filter("trim", |text: String, characters: Option<&str>| {
+        string::strip(&text, characters, true, true).to_owned()
+    });
+    environment.add_filter("indent", indent);
+    environment.add_filter("default", default);
+    environment.add_filter("d", default);
+    environment.add_filter("wordcount", |text: String| {
+        text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).count()
+    });
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
+    // Whatever has a length and can be indexed.
+    environment.add_test("sequence", |value: &Value| match value.kind() {
+        ValueKind::Undefined | ValueKind::String | ValueKind::Seq | ValueKind::Map => true,
+        ValueKind::Iterable => value.len().is_some(),
+        _ => false,
+    });
     environment.set_unknown_method_callback(method);
 }
 
-/// `json.dumps(value, ensure_ascii=False)`: spaces after commas and colons, nothing escaped for HTML.
-fn tojson(value: Value, kwargs: Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = kwargs.get("indent")?;
-    let failed = |e: serde_json::Error| Error::new(ErrorKind::BadSerialization, e.to_string());
-    let mut text = Vec::new();
-    match indent {
-        Some(width) => {
-            let spaces = " ".repeat(width.min(16));
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
-            value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, formatter)).map_err(failed)?;
-        }
-        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, Spaced)).map_err(failed)?,
-    }
-    Ok(Value::from_safe_string(String::from_utf8_lossy(&text).into_owned()))
+/// An error of a method, filter or function that a template calls in a wrong way.
+pub(super) fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, message.into())
 }
 
-/// `{"a": 1, "b": [1, 2]}`.
-struct Spaced;
+/// What a template said by `raise_exception`.
+#[derive(Debug)]
+pub(super) struct Raised(pub(super) String);
 
-impl serde_json::ser::Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
-        writer.write_all(b": ")
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
-/// `value.name(args)` for methods that minijinja does not know.
+impl std::error::Error for Raised {}
+
+/// `value.name(args)` for methods that the engine does not know.
 fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     match (value.as_str(), value.kind()) {
-        (Some(text), _) => string_method(text, name, args),
+        (Some(text), _) => string::method(text, name, args),
         (None, ValueKind::Map) => map_method(state, value, name, args),
+        (None, ValueKind::Seq | ValueKind::Iterable) => list_method(value, name, args),
         _ => Err(ErrorKind::UnknownMethod.into()),
     }
 }
 
-fn string_method(text: &str, name: &str, args: &[Value]) -> Result<Value, Error> {
-    Ok(match name {
-        "strip" | "lstrip" | "rstrip" => {
-            let (characters,): (Option<&str>,) = from_args(args)?;
-            let strip = |c: char| characters.map_or(c.is_whitespace(), |set| set.contains(c));
-            let text = if name == "rstrip" { text } else { text.trim_start_matches(strip) };
-            Value::from(if name == "lstrip" { text } else { text.trim_end_matches(strip) })
-        }
-        "split" => {
-            let (separator, limit): (Option<&str>, Option<i64>) = from_args(args)?;
-            let pieces = limit.and_then(|n| usize::try_from(n).ok()).map_or(usize::MAX, |n| n.saturating_add(1));
-            match separator {
-                Some("") => return Err(Error::new(ErrorKind::InvalidOperation, "split: empty separator")),
-                Some(separator) => text.splitn(pieces, separator).collect(),
-                None if pieces == usize::MAX => text.split_whitespace().collect(),
-                None => return Err(Error::new(ErrorKind::InvalidOperation, "split: a limit needs a separator")),
-            }
-        }
-        "splitlines" => text.lines().collect(),
-        "startswith" => Value::from(text.starts_with(from_args::<(&str,)>(args)?.0)),
-        "endswith" => Value::from(text.ends_with(from_args::<(&str,)>(args)?.0)),
-        "replace" => {
-            let (from, to): (&str, &str) = from_args(args)?;
-            Value::from(text.replace(from, to))
-        }
-        "find" => {
-            let at = text.find(from_args::<(&str,)>(args)?.0);
-            Value::from(at.map_or(-1, |bytes| text[..bytes].chars().count() as i64))
-        }
-        "count" => Value::from(text.matches(from_args::<(&str,)>(args)?.0).count()),
-        "join" => {
-            let items = from_args::<(Value,)>(args)?.0.try_iter()?.map(|item| item.to_string()).collect::<Vec<_>>();
-            Value::from(items.join(text))
-        }
-        _ => {
-            from_args::<()>(args)?;
-            match name {
-                "upper" => Value::from(text.to_uppercase()),
-                "lower" => Value::from(text.to_lowercase()),
-                "capitalize" => Value::from(capitalize(text)),
-                "title" => {
-                    Value::from(text.split_inclusive(|c: char| !c.is_alphabetic()).map(capitalize).collect::<String>())
-                }
-                "isdigit" => Value::from(!text.is_empty() && text.chars().all(|c| c.is_ascii_digit())),
-                "isalpha" => Value::from(!text.is_empty() && text.chars().all(char::is_alphabetic)),
-                "isspace" => Value::from(!text.is_empty() && text.chars().all(char::is_whitespace)),
-                _ => return Err(ErrorKind::UnknownMethod.into()),
-            }
-        }
-    })
-}
-
-/// First character upper case, the others lower.
-fn capitalize(text: &str) -> String {
-    let mut characters = text.chars();
-    let first = characters.next().into_iter().flat_map(char::to_uppercase);
-    first.chain(characters.flat_map(char::to_lowercase)).collect()
-}
-
+/// The methods of `dict` that change nothing.
 fn map_method(state: &mut State<'_, '_>, map: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     match name {
         "get" => {
@@ -124,6 +81,110 @@ fn map_method(state: &mut State<'_, '_>, map: &Value, name: &str, args: &[Value]
         "keys" => Ok(map.try_iter()?.collect()),
         "values" => map.try_iter()?.map(|key| map.get_item(&key)).collect::<Result<Vec<_>, _>>().map(Value::from),
         "items" => state.apply_filter("items", std::slice::from_ref(map)),
+        "copy" => Ok(map.clone()),
         _ => Err(ErrorKind::UnknownMethod.into()),
+    }
+}
+
+/// The methods of `list` that change nothing.
+fn list_method(list: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
+    match name {
+        "index" => {
+            let (what,): (&Value,) = from_args(args)?;
+            let at = list.try_iter()?.position(|item| item == *what);
+            at.map(Value::from).ok_or_else(|| invalid(format!("index: {what} is not in the list")))
+        }
+        "count" => {
+            let (what,): (&Value,) = from_args(args)?;
+            Ok(Value::from(list.try_iter()?.filter(|item| item == what).count()))
+        }
+        "copy" => Ok(list.clone()),
+        _ => Err(ErrorKind::UnknownMethod.into()),
+    }
+}
+
+/// Jinja's filter, whose last argument may be named.
+fn default(value: &Value, args: Rest<Value>, options: Kwargs) -> Result<Value, Error> {
+    let named = |name| if options.has(name) { options.get(name).map(Some) } else { Ok(None) };
+    let other: Option<Value> = args.first().cloned().or(named("default_value")?);
+    let boolean: Option<Value> = args.get(1).cloned().or(named("boolean")?);
+    options.assert_all_used()?;
+    let is_missing = value.is_undefined() || boolean.is_some_and(|boolean| boolean.is_true()) && !value.is_true();
+    Ok(if is_missing { other.unwrap_or_else(|| Value::from("")) } else { value.clone() })
+}
+
+/// Jinja's filter: unlike the engine's it keeps a last line end, and it takes a string to indent by.
+fn indent(
+    text: String,
+    width: Option<Value>,
+    first: Option<bool>,
+    blank: Option<bool>,
+    options: Kwargs,
+) -> Result<String, Error> {
+    let width = width.or(options.get("width")?).unwrap_or_else(|| Value::from(4));
+    let first = first.or(options.get("first")?).unwrap_or(false);
+    let blank = blank.or(options.get("blank")?).unwrap_or(false);
+    options.assert_all_used()?;
+    let space = match (width.as_str(), width.as_usize()) {
+        (Some(space), _) => space.to_owned(),
+        (None, Some(width @ 0..=1024)) => " ".repeat(width),
+        _ => return Err(invalid(format!("indent: `width` is {width}, but must be a number up to 1024 or a string"))),
+    };
+    let mut out = String::new();
+    for (i, line) in string::split_lines(&(text + "\n"), false).into_iter().enumerate() {
+        if i > 0 {
+            out.push('\n');
+        }
+        if if i == 0 { first } else { blank || !line.is_empty() } {
+            out += &space;
+        }
+        out += line;
+    }
+    Ok(out)
+}
+
+/// `cycler('a', 'b')`: `next()` gives its items in turn.
+#[derive(Debug)]
+struct Cycler {
+    items: Vec<Value>,
+    at: AtomicUsize,
+}
+
+impl Object for Cycler {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        (key.as_str() == Some("current")).then(|| self.items[self.at.load(Ordering::Relaxed)].clone())
+    }
+
+    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, name: &str, args: &[Value]) -> Result<Value, Error> {
+        let at = self.at.load(Ordering::Relaxed);
+        match name {
+            "next" => self.at.store((at + 1) % self.items.len(), Ordering::Relaxed),
+            "reset" => self.at.store(0, Ordering::Relaxed),
+            _ => return Err(ErrorKind::UnknownMethod.into()),
+        }
+        from_args::<()>(args)?;
+        Ok(if name == "next" { self.items[at].clone() } else { Value::from(()) })
+    }
+}
+
+/// `joiner(', ')`: nothing when it is first called, then the separator.
+#[derive(Debug)]
+struct Joiner {
+    separator: String,
+    used: AtomicBool,
+}
+
+impl Object for Joiner {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        from_args::<()>(args)?;
+        Ok(Value::from(if self.used.swap(true, Ordering::Relaxed) { self.separator.as_str() } else { "" }))
     }
 }

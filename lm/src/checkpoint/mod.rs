@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::chat::ChatTemplate;
+use crate::chat::{ChatTemplate, TemplateFiles, special_tokens};
 use crate::config::{ModelConfig, add_new};
 use crate::error::{Error, Result};
 use crate::fs::read_optional;
@@ -244,7 +244,7 @@ impl Checkpoint {
     /// [`Error::Json`] for a bad `tokenizer_config.json`, [`Error::Tokenizer`] as for [`Self::tokenizer`].
     pub fn end_tokens(&self) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
-        if let Some(token) = self.special_token("eos_token")? {
+        if let Some(token) = self.eos_token()? {
             ids.extend(self.tokenizer()?.token_id(&token));
         }
         add_new(&mut ids, self.config.eos_token_ids.iter().copied());
@@ -265,26 +265,38 @@ impl Checkpoint {
         Ok((0..self.config.vocab_size as u32).filter(|&id| !tokenizer.knows(id)).collect())
     }
 
-    /// A special token by its role, `eos_token` say, from `tokenizer_config.json`, else from `special_tokens_map.json`.
-    fn special_token(&self, role: &str) -> Result<Option<String>> {
-        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-            let Some(bytes) = self.side_file(file) else { continue };
-            let config: Value = serde_json::from_slice(bytes).map_err(Error::json(&self.path.join(file)))?;
-            if let Some(token) = config[role].as_str().or_else(|| config[role]["content"].as_str()) {
-                return Ok(Some(token.to_owned()));
-            }
-        }
-        Ok(None)
+    /// The tokenizer's `eos_token`, as its files name it.
+    fn eos_token(&self) -> Result<Option<String>> {
+        let file = |name: &str| match self.side_file(name) {
+            Some(bytes) => serde_json::from_slice(bytes).map_err(Error::json(&self.path.join(name))),
+            None => Ok(Value::Null),
+        };
+        let tokens = special_tokens(&file("tokenizer_config.json")?, &file("special_tokens_map.json")?, |_| None);
+        Ok(tokens.get("eos_token").and_then(Value::as_str).map(str::to_owned))
     }
 
-    /// The chat template of `chat_template.jinja` or `tokenizer_config.json`, if there is one.
+    /// The chat template of `chat_template.jinja` or `tokenizer_config.json`, if there is one, with the model's special tokens.
     ///
     /// # Errors
     ///
     /// As [`ChatTemplate::from_files`].
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
         let text = |name| self.side_file(name).map(String::from_utf8_lossy);
-        ChatTemplate::from_files(text("tokenizer_config.json").as_deref(), text("chat_template.jinja").as_deref())
+        let [config, map, jinja] =
+            ["tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"].map(text);
+        let files = TemplateFiles {
+            tokenizer_config: config.as_deref(),
+            special_tokens_map: map.as_deref(),
+            jinja: jinja.as_deref(),
+        };
+        ChatTemplate::from_files(files, |name| {
+            let id = match (name, self.config.eos_token_ids.as_slice()) {
+                ("bos_token", _) => self.config.bos_token_id?,
+                ("eos_token", &[id]) => id,
+                _ => return None,
+            };
+            self.tokenizer().ok()?.token(id)
+        })
     }
 
     /// Name and bytes of the files that travel with the weights, for [`save`].

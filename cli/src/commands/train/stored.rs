@@ -10,6 +10,8 @@ use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::rollouts::{RolloutRow, read_rollouts};
 use flowrl_lm::task::Text;
 
+use crate::template;
+
 /// The completions of one prompt.
 #[derive(Debug)]
 struct Group {
@@ -39,9 +41,10 @@ impl StoredRollouts {
         let mut places = std::collections::HashMap::new();
         for (i, row) in read_rollouts(path)?.into_iter().filter(|row| !row.held_out).enumerate() {
             let (reason, by_string) = (row.ended(), row.ended_by_string());
-            let RolloutRow { prompt, completion, completion_ids, reward, old_logp, group, step, .. } = row;
+            let RolloutRow { prompt, chat, completion, completion_ids, reward, old_logp, group, step, .. } = row;
             let place = || format!("row {} of {}", i + 1, path.display());
-            let prompt = PromptRow { prompt, ..PromptRow::text("") };
+            let prompt = PromptRow { chat, ..PromptRow::new(prompt) };
+            template::tell(text, [&prompt]);
             // The same prompt in another step is another group: it was sampled by another policy.
             let key = match group {
                 Some(group) => format!("{step:?} {group}"),

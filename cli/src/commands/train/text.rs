@@ -136,9 +136,11 @@ where
         let task: &TextTask = if held_out { &self.tasks.held_out } else { &self.tasks.train };
         let completions = &rollouts.completions;
         let number = rollouts.prompt_numbers[completions.prompt_of[i]];
+        let row = task.row(number);
         let range = completions.offsets[i]..completions.offsets[i + 1];
         Some(RolloutRow {
-            prompt: task.row(number).prompt.clone(),
+            prompt: row.prompt.clone(),
+            chat: row.chat.clone(),
             completion: Some(task.text().decode(completions.get(i))),
             completion_ids: Some(completions.get(i).to_vec()),
             reward: f64::from(rollouts.rewards[i]),

@@ -1,0 +1,119 @@
+//! What the user gives to a model's chat template: `[model.template]` of a configuration, or `--template`.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result};
+use flowrl_lm::chat::{ChatTemplate, Date, TemplateOptions};
+use flowrl_lm::prompts::{Prompt, PromptRow};
+use flowrl_lm::task::Text;
+use serde_json::Map;
+use toml::{Table, Value};
+
+use crate::config::parse_value;
+use crate::warn;
+
+/// The chat template's variables, for commands without a configuration.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct TemplateArgs {
+    /// Set a variable of the chat template, such as enable_thinking=false; date=YYYY-MM-DD is the day it prints; may be repeated
+    #[arg(long = "template", value_name = "KEY=VALUE")]
+    variables: Vec<String>,
+}
+
+impl TemplateArgs {
+    /// The variables and the date.
+    ///
+    /// # Errors
+    /// A flag without `=`; a date that is none, or a name that is taken.
+    pub fn options(&self) -> Result<TemplateOptions> {
+        let mut table = Table::new();
+        for flag in &self.variables {
+            let pair = flag.split_once('=').filter(|(name, _)| !name.trim().is_empty());
+            let (name, value) = pair.with_context(|| format!("--template: `{flag}` is not of the form KEY=VALUE"))?;
+            table.insert(name.trim().to_owned(), parse_value(value.trim()));
+        }
+        TemplateOptions::from_json(variables(&table)).context("--template")
+    }
+}
+
+/// The options of `[model.template]`.
+///
+/// # Errors
+/// A date that is none, or a name that is taken.
+pub fn options(table: &Table) -> Result<TemplateOptions> {
+    TemplateOptions::from_json(variables(table)).context("[model.template]")
+}
+
+/// Writes today's date into `[model.template]` where prompts depend on it, so that the run can be resumed and replayed.
+pub fn fix_date(table: &mut Table, text: &Text) {
+    if !table.contains_key("date") && text.template().is_some_and(ChatTemplate::uses_date) {
+        table.insert("date".into(), Value::String(Date::today().to_string()));
+    }
+}
+
+/// Tells on standard error, once, what the chat template takes for granted, if any of `rows` goes through it.
+pub fn tell<'a>(text: &Text, rows: impl IntoIterator<Item = &'a PromptRow>) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let Some(template) = text.template() else { return };
+    if !rows.into_iter().any(|row| matches!(row.prompt, Prompt::Messages(_))) {
+        return;
+    }
+    let unknown = template.unknown_tokens().into_iter().map(|name| {
+        format!(
+            "the chat template names `{name}`, which no file of the model gives; it prints nothing, as in transformers. \
+             Give one by model.template.{name} or --template {name}=TOKEN"
+        )
+    });
+    let date = (template.uses_date() && template.options().date.is_none()).then(|| {
+        let date = template.date();
+        format!("note: the chat template may print the date, which is {date}; another by model.template.date or --template date=YYYY-MM-DD")
+    });
+    let is_new = |line: &String| TOLD.lock().is_ok_and(|mut told| told.insert(line.clone()));
+    unknown.filter(is_new).for_each(|line| warn!("{line}"));
+    date.filter(is_new).into_iter().for_each(|line| eprintln!("{line}"));
+}
+
+/// TOML as JSON, dates as strings.
+fn variables(table: &Table) -> Map<String, serde_json::Value> {
+    table.iter().map(|(name, value)| (name.clone(), json(value))).collect()
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::String(text) => text.as_str().into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Float(number) => (*number).into(),
+        Value::Boolean(flag) => (*flag).into(),
+        Value::Datetime(date) => date.to_string().into(),
+        Value::Array(items) => items.iter().map(json).collect(),
+        Value::Table(table) => variables(table).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_values_of_toml_or_strings() {
+        let options =
+            |flags: &[&str]| TemplateArgs { variables: flags.iter().map(|&flag| flag.to_owned()).collect() }.options();
+        let found =
+            options(&["enable_thinking=false", "n = 3", "effort=low", "list=[1, 2.5]", "date=2024-07-26"]).unwrap();
+        assert_eq!(found.date.unwrap().to_string(), "2024-07-26");
+        let wanted = json!({"enable_thinking": false, "n": 3, "effort": "low", "list": [1, 2.5]});
+        assert_eq!(serde_json::Value::from(found.variables), wanted);
+        for (flag, wanted) in [
+            ("thinking", "--template: `thinking` is not of the form KEY=VALUE"),
+            ("=3", "KEY=VALUE"),
+            ("date=soon", "`date` is \"soon\""),
+            ("messages=[]", "`messages`"),
+        ] {
+            let error = format!("{:#}", options(&[flag]).unwrap_err());
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+}
