@@ -44,7 +44,7 @@ enum Row {
         prompt: Prompt,
         completion: String,
         #[serde(flatten)]
-        chat: ChatInputs,
+        chat: Box<ChatInputs>,
     },
     Ids {
         ids: Vec<u32>,
@@ -119,7 +119,7 @@ fn read(path: &std::path::Path, text: &Text) -> Result<Vec<(Vec<u32>, usize)>> {
                 (ids, prompt_len)
             }
             Row::Text { prompt, completion, chat } => {
-                let prompt = PromptRow { chat, ..PromptRow::new(prompt) };
+                let prompt = PromptRow { chat: *chat, ..PromptRow::new(prompt) };
                 prompt.check().map_err(anyhow::Error::msg).with_context(place)?;
                 template::tell(text, [&prompt]);
                 let mut ids = text.encode_prompt(&prompt).with_context(place)?;
