@@ -11,7 +11,6 @@ use serde_json::Map;
 use toml::{Table, Value};
 
 use crate::config::parse_value;
-use crate::warn;
 
 /// The chat template's variables, for commands without a configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -52,26 +51,36 @@ pub fn fix_date(table: &mut Table, text: &Text) {
     }
 }
 
-/// Tells on standard error, once, what the chat template takes for granted, if any of `rows` goes through it.
+/// Tells on standard error, once, what the chat template takes for granted and what it does not use, if any of `rows` goes
+/// through it.
 pub fn tell<'a>(text: &Text, rows: impl IntoIterator<Item = &'a PromptRow>) {
     static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let Some(template) = text.template() else { return };
-    if !rows.into_iter().any(|row| matches!(row.prompt, Prompt::Messages(_))) {
-        return;
+    let mut lines = BTreeSet::new();
+    for row in rows {
+        let Prompt::Messages(messages) = &row.prompt else { continue };
+        for name in template.unused(messages, &row.chat) {
+            lines.insert(format!("warning: the chat template does not use `{name}`, so it changes no prompt"));
+        }
+        for name in template.unknown_tokens() {
+            lines.insert(format!(
+                "warning: the chat template names `{name}`, which no file of the model gives; it prints nothing, as in \
+                 transformers. Give one by model.template.{name} or --template {name}=TOKEN"
+            ));
+        }
+        if template.uses_date() && template.options().date.is_none() {
+            lines.insert(format!(
+                "note: the chat template may print the date, which is {}; another by model.template.date or \
+                 --template date=YYYY-MM-DD",
+                template.date()
+            ));
+        }
     }
-    let unknown = template.unknown_tokens().into_iter().map(|name| {
-        format!(
-            "the chat template names `{name}`, which no file of the model gives; it prints nothing, as in transformers. \
-             Give one by model.template.{name} or --template {name}=TOKEN"
-        )
-    });
-    let date = (template.uses_date() && template.options().date.is_none()).then(|| {
-        let date = template.date();
-        format!("note: the chat template may print the date, which is {date}; another by model.template.date or --template date=YYYY-MM-DD")
-    });
-    let is_new = |line: &String| TOLD.lock().is_ok_and(|mut told| told.insert(line.clone()));
-    unknown.filter(is_new).for_each(|line| warn!("{line}"));
-    date.filter(is_new).into_iter().for_each(|line| eprintln!("{line}"));
+    for line in lines {
+        if TOLD.lock().is_ok_and(|mut told| told.insert(line.clone())) {
+            eprintln!("{line}");
+        }
+    }
 }
 
 /// TOML as JSON, dates as strings.

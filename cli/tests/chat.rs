@@ -49,6 +49,14 @@ fn an_unknown_begin_token_is_told_once() {
 }
 
 #[test]
+fn what_the_template_does_not_use_is_told_once() {
+    let folder = folder("{{ messages[0].content }}", &format!("{USER}\n{USER}\n"));
+    let (text, told) = prompt(folder.path(), &["--template", "enable_thinking=false"]);
+    assert_eq!(text, "How many pens?\nHow many pens?\n");
+    assert_eq!(told, "warning: the chat template does not use `enable_thinking`, so it changes no prompt\n");
+}
+
+#[test]
 fn score_needs_no_template_for_ids_and_gives_rows_to_it() {
     let folder = folder("{% frobnicate %}", USER);
     let score = |lines: &str, more: &[&'static str]| {

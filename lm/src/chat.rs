@@ -172,6 +172,15 @@ impl Source {
         parsed.as_ref().map_err(|message| Error::Template { message: message.clone() })
     }
 
+    /// Whether the name stands in the text, not as a part of another.
+    fn mentions(&self, name: &str) -> bool {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        self.text.match_indices(name).any(|(at, _)| {
+            let (before, after) = (&self.text[..at], &self.text[at + name.len()..]);
+            !before.ends_with(is_part) && !after.starts_with(is_part)
+        })
+    }
+
     fn named_tokens(&self, limits: Limits) -> &[&'static str] {
         self.named.get_or_init(|| {
             let environment = self.environment(limits).ok();
@@ -254,6 +263,20 @@ impl ChatTemplate {
         let is_known = |name: &str| self.tokens.contains_key(name) || self.options.variables.contains_key(name);
         let unknown: BTreeSet<_> = named.copied().filter(|name| !is_known(name)).collect();
         unknown.into_iter().collect()
+    }
+
+    /// What is given for a conversation and no template names, so that it changes nothing: variables, tools, calls of tools,
+    /// documents.
+    #[must_use]
+    pub fn unused<'a>(&'a self, messages: &[Message], inputs: &'a ChatInputs) -> Vec<&'a str> {
+        let variables = inputs.chat_template_kwargs.as_object().into_iter().flatten().chain(&self.options.variables);
+        let calls = messages.iter().any(Message::calls_tools).then_some("tool_calls");
+        let lists = inputs.names().filter(|name| *name != "chat_template_kwargs").chain(calls);
+        let mentions = |name: &str| self.sources.iter().flatten().any(|(_, source)| source.mentions(name));
+        let mut names: Vec<&str> = variables.map(|(name, _)| name.as_str()).collect();
+        names.extend(lists.map(|name: &'static str| -> &'a str { name }));
+        names.retain(|name| !mentions(name));
+        names
     }
 
     /// The prompt text of a conversation. It ends with the assistant's turn opened, or if the last message is the assistant's with

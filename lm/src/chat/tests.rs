@@ -267,6 +267,22 @@ fn tokens_that_are_used_and_not_known_are_told() {
 }
 
 #[test]
+fn what_no_template_names_is_told() {
+    let inputs = ChatInputs {
+        tools: json!([{}]),
+        chat_template_kwargs: json!({"enable_thinkin": false, "enable_thinking": true}),
+        ..ChatInputs::default()
+    };
+    let call = messages(json!([{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}]));
+    let template = ChatTemplate::new("{{ messages }}{{ enable_thinking }}");
+    assert_eq!(template.unused(&call, &inputs), ["enable_thinkin", "tools", "tool_calls"]);
+    assert!(ChatTemplate::new("{{ tools }}{{ m.tool_calls }}").unused(&call, &ChatInputs::default()).is_empty());
+    let variables = json!({"x1": 1}).as_object().unwrap().clone();
+    let template = template.with_options(TemplateOptions { variables, ..TemplateOptions::default() });
+    assert_eq!(template.unused(&[], &ChatInputs::default()), ["x1"]);
+}
+
+#[test]
 fn a_last_message_of_the_assistant_is_continued() {
     let closed = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
     let trimmed = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}";
