@@ -39,6 +39,6 @@ macro_rules! say {
 #[macro_export]
 macro_rules! warn {
     ($($argument:tt)*) => {
-        eprintln!("warning: {}", format_args!($($argument)*))
+        $crate::progress::tell(&format_args!("warning: {}", format_args!($($argument)*)))
     };
 }

@@ -466,6 +466,8 @@ fn a_run_is_a_model_and_a_model_is_measured_on_the_whole_file() {
     let train = ["train", "--model", model.name(), "--steps", "1", "--out", "run", "--set", "eval.prompts=2"];
     ok(&[&train[..], &task].concat(), d);
     assert_eq!(measured(&["eval", "run"])["prompts"], 2);
+    let reference = measured(&["eval", "run", "--reference", model.name()]);
+    assert_eq!(reference["eval_success"], measured(&["eval", "run"])["eval_success"]);
     assert_eq!(measured(&["eval", "run/checkpoints/step-000001"])["prompts"], 2);
     assert_eq!(measured(&[&["eval", "run"], &task[..]].concat())["prompts"], 12);
     ok(&["sample", "--model", "run", "--prompt", "1", "--max-tokens", "2"], d);
@@ -507,7 +509,9 @@ fn what_teaches_nothing_is_told_once() {
     let few = ["--steps", "12", "--max-tokens", "3", "--samples", "2", "--set", "eval.prompts=0", "--set", "kl=0"];
     let output = run(&[&words[..], &few].concat(), folder.path());
     let said = String::from_utf8(output.stderr).unwrap();
-    for wanted in ["judged by `exact`", "were cut off", "for 3 steps", "exactly 0", "in 10 steps"] {
+    for wanted in
+        ["judged by `exact`", "sampling ", "a step takes", "were cut off", "for 3 steps", "exactly 0", "in 10 steps"]
+    {
         assert_eq!(said.matches(wanted).count(), 1, "{wanted}: {said}");
     }
     let output = run(&["train", "--dry-run", "--verifier", "number"], folder.path());

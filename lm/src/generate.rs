@@ -2,6 +2,7 @@
 //! and a finished completion leaves the batch. Workers of the device each sample a part of the sequences.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use flowrl_core::Real;
 use flowrl_core::backend::{Drawn, Role, SampleKeys, split};
@@ -9,7 +10,7 @@ use flowrl_core::policy::{Completions, SampleRequest};
 
 use crate::backend::{Span, TransformerBackend};
 use crate::model::{Attend, Packed, Prepared, Transformer, Weights};
-use crate::policy::Limits;
+use crate::policy::{Limits, Wave};
 
 /// A completion on its way.
 struct Draft<T> {
@@ -53,6 +54,8 @@ struct Job<'a, T, I> {
     limits: &'a Limits<I>,
     /// Sequences that a lane samples together at most.
     wave: usize,
+    /// How many lanes sample side by side.
+    lanes: usize,
     request: &'a SampleRequest<'a>,
 }
 
@@ -69,7 +72,7 @@ pub(crate) fn sample<B: TransformerBackend>(
     // Twice the memory: not for a large model.
     let prepared = if elements <= SMALL_MODEL { Prepared::new(model.backend(), model.dims(), weights)? } else { None };
     let wave = if limits.wave == 0 { usize::MAX } else { limits.wave.div_ceil(lanes) };
-    let (job, cache) = (Job { weights, prepared, limits, wave, request }, model.backend().cache_limit());
+    let (job, cache) = (Job { weights, prepared, limits, wave, lanes, request }, model.backend().cache_limit());
     let drafts = if lanes == 1 {
         waves(model, &job, 0..prompts * samples, cache)?
     } else {
@@ -114,7 +117,14 @@ fn waves<B: TransformerBackend>(
             rows <= limit
         };
         let count = (first..sequences.end).take(job.wave).take_while(fits).count().max(1);
-        drafts.extend(wave(model, job, first..first + count)?);
+        let start = Instant::now();
+        let drawn = wave(model, job, first..first + count)?;
+        if let Some(listener) = &job.limits.listener {
+            // The other lanes are as fast.
+            let tokens = job.lanes * drawn.iter().map(|draft| draft.tokens.len()).sum::<usize>();
+            listener(Wave { completions: job.lanes * count, tokens, seconds: start.elapsed().as_secs_f64() });
+        }
+        drafts.extend(drawn);
         first += count;
     }
     Ok(drafts)

@@ -82,8 +82,21 @@ pub trait StopRule: std::fmt::Debug + Send + Sync {
     fn is_met(&self, completion: &[u32]) -> bool;
 }
 
+/// Completions that were sampled together.
+#[derive(Clone, Copy, Debug)]
+pub struct Wave {
+    /// How many there are.
+    pub completions: usize,
+    /// Their tokens, all together.
+    pub tokens: usize,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Called after each wave of completions, by the thread that sampled it.
+pub type WaveListener = Arc<dyn Fn(Wave) + Send + Sync>;
+
 /// What a policy samples: where completions end, and the tokens that are never drawn.
-#[derive(Debug)]
 pub(crate) struct Limits<I> {
     /// Any of these tokens ends a completion.
     pub(crate) end: Vec<u32>,
@@ -91,6 +104,19 @@ pub(crate) struct Limits<I> {
     /// Completions sampled at once at most; 0 means as many as the cache holds.
     pub(crate) wave: usize,
     pub(crate) excluded: Option<I>,
+    pub(crate) listener: Option<WaveListener>,
+}
+
+impl<I: std::fmt::Debug> std::fmt::Debug for Limits<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { end, rule, wave, excluded, listener: _ } = self;
+        f.debug_struct("Limits")
+            .field("end", end)
+            .field("rule", rule)
+            .field("wave", wave)
+            .field("excluded", excluded)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A transformer with its weights, its frozen reference, and where it is trained its optimiser state.
@@ -121,13 +147,18 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         let weights = Arc::new(weights);
         let reference = Some(Arc::clone(&weights));
         let model = Transformer::new(backend, dims)?;
-        let limits = Limits { end, rule: None, wave: 0, excluded: None };
+        let limits = Limits { end, rule: None, wave: 0, excluded: None, listener: None };
         Ok(Self { model, weights, reference, training: None, limits, keep: Keep::Everything, last: None })
     }
 
     /// Ends completions where `rule` says so, too.
     pub fn set_stop_rule(&mut self, rule: Arc<dyn StopRule>) {
         self.limits.rule = Some(rule);
+    }
+
+    /// Tells of each wave of completions, so that the first says how long all of them will take.
+    pub fn set_wave_listener(&mut self, listener: WaveListener) {
+        self.limits.listener = Some(listener);
     }
 
     /// Samples at most so many completions at once, 0 for as many as the device's cache holds: less memory, not a bit of difference.

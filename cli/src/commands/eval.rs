@@ -49,7 +49,10 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
         config.model.path = Some(session::checkpoint_of(path)?);
     }
     let Session { origin, tasks } = Session::open(&mut config)?;
-    let reference = args.reference.clone().or(began_with).filter(|path| Some(path) != config.model.path.as_ref());
+    // Only exact measures look at it, and a run may have outlived the model that it began with.
+    let is_exact = tasks.held_out.problem(0).is_some();
+    let reference = args.reference.clone().or(began_with.filter(|_| is_exact));
+    let reference = reference.filter(|path| Some(path) != config.model.path.as_ref());
     let options = TrainOptions { samples: config.eval.samples, ..config.train_options()? };
     let beta = match config.objective()? {
         Objective::FlowRl(flow) => Some(flow.beta),

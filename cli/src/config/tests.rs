@@ -21,6 +21,20 @@ fn settings_override_the_file_and_a_resolved_config_replays() {
 }
 
 #[test]
+fn a_dry_run_shows_every_key() {
+    for &kind in TaskKind::ALL {
+        let text = Config::of(kind, false).to_annotated_toml().unwrap();
+        assert_eq!(text.parse::<Table>().unwrap(), Config::of(kind, false).to_toml().unwrap().parse().unwrap());
+        for (section, keys) in keys::of_task(kind) {
+            for (key, _) in keys {
+                let shown = text.lines().any(|line| line.trim_start_matches("# ").split(" = ").next() == Some(key));
+                assert!(shown, "{kind}: {section}.{key} in:\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_objective_survives_its_file() {
     for (name, _) in Objective::named() {
         let objective: Objective = name.parse().unwrap();

@@ -151,9 +151,9 @@ impl Run {
                 bar.set_message(self.subject.message(&record));
                 let step = self.subject.progress().step;
                 let messages = self.health.as_mut().map(|health| health.look(step, &record)).unwrap_or_default();
-                bar.suspend(|| messages.iter().for_each(|message| warn!("{message}")));
+                messages.iter().for_each(|message| warn!("{message}"));
                 if let Some(seconds) = evaluation.take().filter(|_| self.health.is_some()) {
-                    bar.suspend(|| eprintln!("{}", expected(&self.config, &record, seconds)));
+                    progress::tell(&expected(&self.config, &record, seconds));
                 }
             }
             bar.inc(1);
@@ -250,7 +250,7 @@ fn expected(config: &Config, record: &Record, evaluation: f64) -> String {
 }
 
 /// Seconds as people say them.
-fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     match seconds {
         ..10.0 => format!("{seconds:.1} s"),
         ..120.0 => format!("{seconds:.0} s"),

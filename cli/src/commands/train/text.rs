@@ -1,7 +1,7 @@
 //! A language model on prompts as what a run trains.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use anyhow::Result;
 use flowrl_core::objective::{Length, Objective, Reward};
@@ -13,13 +13,14 @@ use flowrl_lm::config::Dtype;
 use flowrl_lm::evaluate::{Evaluation, Target, evaluate};
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::task::TextTask;
-use flowrl_lm::{PolicyError, TransformerPolicy, load_policy, load_weights, save_policy};
+use flowrl_lm::{PolicyError, TransformerPolicy, Wave, WaveListener, load_policy, load_weights, save_policy};
 
 use super::stored::StoredRollouts;
 use super::summary;
 use crate::config::{Config, EvalSection};
 use crate::metrics::Record;
-use crate::run::{State, Subject, restore_trainer};
+use crate::progress;
+use crate::run::{State, Subject, duration, restore_trainer};
 use crate::run_dir::RunDir;
 use crate::session::{Session, Tasks};
 
@@ -43,6 +44,7 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         if !config.sampling.stop.is_empty() {
             policy.set_stop_rule(Arc::new(tasks.train.text().clone()));
         }
+        policy.set_wave_listener(first_wave(config)?);
         let (objective, options) = (config.objective()?, config.train_options()?);
         let trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), policy.width(), objective, options)?;
         let stored = match &config.train.rollouts {
@@ -74,6 +76,23 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         let errors = learned.iter().zip(&found.exact).map(|(z, (_, exact))| (f64::from(*z) - exact.log_z).abs());
         Ok(Some(errors.sum::<f64>() / learned.len() as f64))
     }
+}
+
+/// Says after the first wave of completions, once, how fast they are sampled and how long the rest may take.
+fn first_wave(config: &Config) -> Result<WaveListener> {
+    let (told, tokens) = (Once::new(), config.max_tokens()?);
+    let evaluation = config.eval.prompts * config.eval.samples * tokens;
+    let step = config.train.prompts * config.train.samples * tokens;
+    Ok(Arc::new(move |wave: Wave| {
+        told.call_once(|| {
+            let rate = wave.tokens as f64 / wave.seconds.max(1e-9);
+            let at_most = |tokens: usize| duration(tokens as f64 / rate);
+            let (evaluation, step) = (at_most(evaluation), at_most(step));
+            progress::tell(&format_args!(
+                "sampling {rate:.0} tokens/s: the completions of an evaluation take {evaluation} at most, those of a step {step}"
+            ));
+        });
+    }))
 }
 
 impl<B> Subject for Text<B>
