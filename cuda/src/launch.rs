@@ -774,6 +774,11 @@ kernels! {
         write store logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows];
         rows: u32, vocab: u32, scale: f32
     ) on Grid::rows(rows, row_threads(vocab).min(256));
+    /// The same from logits in f32, which stay, to a gradient of its own.
+    "log_prob.cu" log_prob_gradient(
+        read f32 logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows],
+        write store d_logits[rows * vocab]; rows: u32, vocab: u32, scale: f32
+    ) on Grid::rows(rows, row_threads(vocab).min(256));
     /// A token of each row with its (log p, entropy); `places` are (sequence, token).
     "sample.cu" sample(
         read store logits[rows * vocab], read index places[2 * rows], change index tokens[rows], write f32 values[2 * rows];

@@ -8,7 +8,7 @@ use flowrl_core::train::TrainOptions;
 use flowrl_lm::model::{Dimensions, Keep, Planned, memory_plan};
 
 use crate::config::Config;
-use crate::device::{self, Limits};
+use crate::device::{self, Limits, Precision};
 use crate::lab::{self, Lab};
 use crate::say;
 use crate::session::{self, Tasks};
@@ -42,6 +42,8 @@ pub(super) fn print(config: &Config) -> Result<()> {
     for (what, role, elements) in plan(config, &objective, &options, (&Dimensions::from(model), limits), &tasks) {
         let bytes = match role {
             Role::State => 4,
+            // With their gradient.
+            Role::Logits if precision == Precision::Bf16F32Logits => 4 + narrow,
             // With the copy that the optimiser keeps.
             Role::Weight if narrow < 4 => narrow + 4,
             _ => narrow,
