@@ -55,8 +55,8 @@ impl Way {
 
     /// The way that is tried after this one. The last takes everything.
     fn next(self, product: &Product) -> Self {
-        let later = Self::ALL.into_iter().skip_while(|way| *way != self).skip(1);
-        later.filter(|way| way.fits(product)).next().unwrap_or(Self::OwnKernel)
+        let mut later = Self::ALL.into_iter().skip_while(|way| *way != self).skip(1);
+        later.find(|way| way.fits(product)).unwrap_or(Self::OwnKernel)
     }
 
     /// What it does with a product, for people.
