@@ -66,7 +66,9 @@ fn keep_private(root: &Path, folder: &Path) -> Result<(), String> {
         }
         let is_sticky = path == root && mode & STICKY != 0;
         if let Some(why) = distrust(owner, if is_sticky { 0 } else { mode }, own) {
-            return Err(format!("{} {why}", path.display()));
+            let path = path.display();
+            let advice = if owner == own { format!(": `chmod go-w {path}`") } else { String::new() };
+            return Err(format!("{path} {why}{advice}"));
         }
     }
     Ok(())
@@ -282,7 +284,9 @@ mod tests {
         assert_eq!((mode(&root), mode(&kernels)), (0o755, 0o700));
         set(&root, 0o777);
         let why = private_in(&root, "kernels").unwrap_err();
-        assert!(why.contains("can be written by other users") && why.contains("FLOWRL_CACHE_DIR"), "{why}");
+        for words in ["can be written by other users", "`chmod go-w /", "FLOWRL_CACHE_DIR"] {
+            assert!(why.contains(words), "{why}");
+        }
         // As in /tmp, nobody can replace what is another's.
         set(&root, 0o1777);
         assert_eq!(private_in(&root, "kernels"), Ok(kernels));
