@@ -75,6 +75,8 @@ pub enum Precision {
     Auto,
     /// bfloat16, with sums, gradients of weights and the optimiser in f32.
     Bf16,
+    /// The same, with logits in f32 too.
+    Bf16F32Logits,
     /// Single precision throughout.
     F32,
 }
@@ -85,7 +87,7 @@ impl Precision {
     pub const fn is_bf16(self, device: DeviceName) -> bool {
         match self {
             Self::Auto => matches!(device, DeviceName::Cuda(_)),
-            Self::Bf16 => true,
+            Self::Bf16 | Self::Bf16F32Logits => true,
             Self::F32 => false,
         }
     }
@@ -139,7 +141,7 @@ pub(crate) const WITHOUT_CUDA: &str = concat!(
 /// A device that is not there, a precision that it does not have.
 pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<Device> {
     if let DeviceName::Cpu = name {
-        if precision == Precision::Bf16 {
+        if precision.is_bf16(name) {
             bail!(
                 "the CPU computes in f32: leave train.precision (--precision) at auto, or name another device by --device"
             );
@@ -149,10 +151,11 @@ pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<De
     #[cfg(feature = "cuda")]
     {
         let stored = if precision.is_bf16(name) { Stored::Bf16 } else { Stored::F32 };
-        Ok(Device::Cuda(match name {
+        let device = match name {
             DeviceName::Cuda(number) => CudaBackend::new(number, stored)?,
             _ => CudaBackend::emulated(EmulatorOptions { threads, ..EmulatorOptions::default() }, stored),
-        }))
+        };
+        Ok(Device::Cuda(if precision == Precision::Bf16F32Logits { device.with_f32_logits() } else { device }))
     }
     #[cfg(not(feature = "cuda"))]
     bail!("--device {name}: {WITHOUT_CUDA}")
@@ -222,7 +225,9 @@ mod tests {
 
     #[test]
     fn the_cpu_refuses_bf16() {
-        let error = open(DeviceName::Cpu, Precision::Bf16, 1).unwrap_err().to_string();
-        assert!(error.contains("train.precision"), "{error}");
+        for precision in [Precision::Bf16, Precision::Bf16F32Logits] {
+            let error = open(DeviceName::Cpu, precision, 1).unwrap_err().to_string();
+            assert!(error.contains("train.precision"), "{error}");
+        }
     }
 }

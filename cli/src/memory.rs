@@ -8,7 +8,7 @@ use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::model::{Dimensions, Keep, Planned, Weights, memory_plan};
 
 use crate::config::Config;
-use crate::device::{self, DeviceName, Limits};
+use crate::device::{self, DeviceName, Limits, Precision};
 use crate::session::{Session, Tasks};
 use crate::warn;
 
@@ -38,6 +38,8 @@ impl Plan {
         let rows = rows.map(|(what, role, elements)| {
             let bytes = match role {
                 Role::State => 4,
+                // With their gradient.
+                Role::Logits if config.train.precision == Precision::Bf16F32Logits => 4 + narrow,
                 // With the copy that the optimiser keeps.
                 Role::Weight if narrow < 4 => narrow + 4,
                 _ => narrow,

@@ -1,5 +1,5 @@
-//! Compiles every kernel with NVRTC and writes the PTX, for people who want to read it and for `cargo xtask kernels`, which counts
-//! registers. No GPU is needed: `cargo run -p flowrl-cuda --example ptx -- FOLDER 80 90 100`.
+//! Compiles every kernel with NVRTC and writes the PTX and the machine code, for people who want to read them and for `cargo xtask kernels`,
+//! which counts registers. No GPU is needed: `cargo run -p flowrl-cuda --example ptx -- FOLDER 80 90 100`.
 
 use std::path::Path;
 
@@ -20,7 +20,11 @@ fn write() -> Result<(), Box<dyn std::error::Error>> {
         for kernels in flowrl_cuda::compile_kernels((architecture / 10, architecture % 10))? {
             let storage = if kernels.precision == Precision::Bf16 { "bf16" } else { "f32" };
             let stem = kernels.file.trim_end_matches(".cu");
-            std::fs::write(Path::new(&folder).join(format!("{stem}.{storage}.sm_{architecture}.ptx")), kernels.ptx)?;
+            let path = Path::new(&folder).join(format!("{stem}.{storage}.sm_{architecture}.ptx"));
+            if let Some(cubin) = kernels.cubin {
+                std::fs::write(path.with_extension("cubin"), cubin)?;
+            }
+            std::fs::write(path, kernels.ptx)?;
         }
     }
     Ok(())

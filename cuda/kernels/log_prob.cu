@@ -45,3 +45,21 @@ extern "C" __global__ void __launch_bounds__(256) log_prob_backward(store* logit
     // The barriers of the reduction stand between this and what the loop put there.
     if (threadIdx.x == 0) put(&row[target], c * others);
 }
+
+// The same from logits that are floats whatever activations are: they stay, and the gradient, d_logits (rows, vocab), lies apart.
+extern "C" __global__ void __launch_bounds__(256) log_prob_gradient(const float* logits, const u32* targets, const float* log_sum_exp,
+                                                                    const float* d_log_prob, store* d_logits, u32 rows, u32 vocab,
+                                                                    float scale) {
+    const float* row = logits + (u64)blockIdx.x * vocab;
+    store* to = d_logits + (u64)blockIdx.x * vocab;
+    u32 target = targets[blockIdx.x];
+    float total = log_sum_exp[blockIdx.x], c = d_log_prob[blockIdx.x] * scale, others = 0.0f;
+    for (u32 i = threadIdx.x; i < vocab; i += blockDim.x) {
+        float p = i == target ? 0.0f : exp2_approx((row[i] * scale - total) * LOG2_E);
+        others += p;
+        put(&to[i], c == 0.0f ? 0.0f : -c * p);
+    }
+    others = block_reduce(others, Add(), 0.0f);
+    // The barriers of the reduction stand between this and what the loop put there.
+    if (threadIdx.x == 0) put(&to[target], c == 0.0f ? 0.0f : c * others);
+}

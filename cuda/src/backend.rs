@@ -9,7 +9,7 @@ use flowrl_core::backend::{
 use flowrl_core::objective::{Batch, Diagnostics, Gradients, Objective, Totals};
 use flowrl_core::optim::AdamWStep;
 
-use crate::buffer::{Buffer, Index};
+use crate::buffer::{Buffer, Gradient, Index};
 use crate::emulated::EmulatorOptions;
 use crate::error::Error;
 use crate::launch::{self, Device};
@@ -44,6 +44,8 @@ pub enum Precision {
 pub struct CudaBackend {
     pub(crate) device: Arc<Device>,
     pub(crate) precision: Precision,
+    /// Whether logits are f32 beside activations in bf16.
+    pub(crate) wide_logits: bool,
     pub(crate) limits: Limits,
     pub(crate) lists: Arc<AttentionLists>,
 }
@@ -59,6 +61,17 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { logits: flowrl_lm::backend::LOGITS, cache: flowrl_lm::backend::CACHE }
+    }
+}
+
+impl Limits {
+    /// Of a device with so many bytes of memory: an eighth for logits, of a whole micro-batch if it is no larger, and an eighth for keys and
+    /// values, which take so many bytes each.
+    fn of(memory: usize, of_logit: usize, of_key: usize) -> Self {
+        let (eighth, least) = (memory / 8, Self::default());
+        // A matrix of more than 2³¹ elements is beyond what libraries are tested with.
+        let logits = (eighth / of_logit).clamp(least.logits, i32::MAX as usize);
+        Self { logits, cache: (eighth / of_key).max(least.cache) }
     }
 }
 
@@ -95,12 +108,9 @@ impl CudaBackend {
             return Err(Error::Driver { operation: "use this GPU".to_owned(), message });
         }
         let device = Arc::new(Device::nvidia(stream)?);
-        // An eighth of the memory for logits, of a whole micro-batch if it is no larger, and an eighth for keys and values.
-        let eighth = device.memory().unwrap_or(0) / 8 / precision.storage().bytes();
-        let least = Limits::default();
-        // A matrix of more than 2³¹ elements is beyond what libraries are tested with.
-        let limits = Limits { logits: eighth.clamp(least.logits, i32::MAX as usize), cache: eighth.max(least.cache) };
-        Ok(Self { device, precision, limits, lists: Arc::default() })
+        let bytes = precision.storage().bytes();
+        let limits = Limits::of(device.memory().unwrap_or(0), bytes, bytes);
+        Ok(Self { device, precision, wide_logits: false, limits, lists: Arc::default() })
     }
 
     /// The emulator, which runs the same kernels on the CPU, slowly, and checks what a GPU does not. It compiles them with the
@@ -108,7 +118,20 @@ impl CudaBackend {
     #[must_use]
     pub fn emulated(options: EmulatorOptions, precision: Precision) -> Self {
         let device = Arc::new(Device::emulated(options));
-        Self { device, precision, limits: Limits::default(), lists: Arc::default() }
+        Self { device, precision, wide_logits: false, limits: Limits::default(), lists: Arc::default() }
+    }
+
+    /// Holds logits as f32 beside activations in bf16, and their gradient beside them: six bytes for each in place of two. bf16 rounds a
+    /// logit near 20 to a multiple of 0.125, which is noise in every log-probability; sums of it over long completions make
+    /// importance weights noisy. For buffers that are made from now on.
+    #[must_use]
+    pub fn with_f32_logits(mut self) -> Self {
+        if let Precision::Bf16 = self.precision {
+            self.wide_logits = true;
+            let (narrow, wide) = (Storage::Bf16.bytes(), Storage::F32.bytes());
+            self.limits = Limits::of(self.memory().unwrap_or(0), narrow + wide, narrow);
+        }
+        self
     }
 
     /// How activations and weights are stored.
@@ -141,7 +164,7 @@ impl CudaBackend {
     /// [`Error::Driver`] on the emulator, or where the slice is of another context.
     pub fn adopt(&self, slice: CudaSlice<f32>) -> Result<Buffer, Error> {
         let len = slice.len();
-        Ok(Buffer { memory: self.device.adopt(slice)?, storage: Storage::F32, len, master: None })
+        Ok(Buffer { memory: self.device.adopt(slice)?, storage: Storage::F32, len, master: None, gradient: None })
     }
 
     /// The way back: a buffer of f32 as a slice of [`cudarc`], without a copy.
@@ -164,13 +187,15 @@ impl CudaBackend {
     }
 
     pub(crate) fn allocate(&self, storage: Storage, len: usize) -> Result<Buffer, Error> {
-        Ok(Buffer { memory: self.device.zeros(len * storage.bytes())?, storage, len, master: None })
+        let memory = self.device.zeros(len * storage.bytes())?;
+        Ok(Buffer { memory, storage, len, master: None, gradient: None })
     }
 
     /// f32 numbers that a kernel writes before another reads them.
     pub(crate) fn scratch(&self, len: usize) -> Result<Buffer, Error> {
         let storage = Storage::F32;
-        Ok(Buffer { memory: self.device.scratch(len * storage.bytes())?, storage, len, master: None })
+        let memory = self.device.scratch(len * storage.bytes())?;
+        Ok(Buffer { memory, storage, len, master: None, gradient: None })
     }
 
     /// Where the lengths are those of the kernels' tables, a result on the device as numbers on the host.
@@ -229,8 +254,13 @@ impl Backend for CudaBackend {
     }
 
     fn zeros_for(&self, role: Role, len: usize) -> Result<Buffer, Error> {
-        let storage = if role == Role::State { Storage::F32 } else { self.precision.storage() };
+        let is_wide = role == Role::Logits && self.wide_logits;
+        let storage = if role == Role::State || is_wide { Storage::F32 } else { self.precision.storage() };
         let mut buffer = self.allocate(storage, len)?;
+        if is_wide {
+            let gradient = Gradient { buffer: self.allocate(self.precision.storage(), len)?, is_current: false };
+            buffer.gradient = Some(Box::new(gradient));
+        }
         if role == Role::Weight && storage != Storage::F32 {
             buffer.master = Some(Box::new(self.allocate(Storage::F32, len)?));
         }
@@ -250,6 +280,7 @@ impl Backend for CudaBackend {
 
     fn write(&self, target: &mut Buffer, offset: usize, source: &[f32]) -> Result<(), Error> {
         check_len("target", target.len, offset + source.len())?;
+        let target = target.renewed();
         let width = target.storage.bytes();
         let mut bytes = vec![0; source.len() * width];
         for (x, bytes) in source.iter().zip(bytes.chunks_exact_mut(width)) {
@@ -267,6 +298,7 @@ impl Backend for CudaBackend {
         if let Some(master) = &source.master {
             return self.read(master, offset, target);
         }
+        let source = source.current();
         let width = source.storage.bytes();
         let mut bytes = vec![0; target.len() * width];
         self.device.read(&source.memory, offset * width, &mut bytes)?;
@@ -279,6 +311,7 @@ impl Backend for CudaBackend {
     fn copy(&self, target: &mut Buffer, source: &Buffer, len: usize) -> Result<(), Error> {
         check_len("target", target.len, len)?;
         check_len("source", source.len, len)?;
+        let (target, source) = (target.renewed(), source.current());
         if target.storage != source.storage {
             let (got, wanted) = (source.storage.name(), target.storage.name());
             return Err(Error::Storage { argument: "source", got, wanted });
@@ -295,6 +328,7 @@ impl Backend for CudaBackend {
 
     fn fill(&self, target: &mut Buffer, value: f32, len: usize) -> Result<(), Error> {
         check_len("target", target.len, len)?;
+        let target = target.renewed();
         if value.to_bits() == 0 {
             self.device.clear(&mut target.memory, len * target.storage.bytes())?;
         } else {
@@ -315,7 +349,7 @@ impl Backend for CudaBackend {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<(), Error> {
-        self.device.multiply(&Product::forward(shape, bias.is_some(), accumulate), w, x, bias, y)
+        self.device.multiply(&Product::forward(shape, bias.is_some(), accumulate), w, x, bias, y.renewed())
     }
 
     fn linear_backward_input(
@@ -326,7 +360,7 @@ impl Backend for CudaBackend {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<(), Error> {
-        self.device.multiply(&Product::backward_input(shape, accumulate), w, dy, None, dx)
+        self.device.multiply(&Product::backward_input(shape, accumulate), w, dy.current(), None, dx)
     }
 
     fn linear_backward_weight(
@@ -337,6 +371,7 @@ impl Backend for CudaBackend {
         db: Option<&mut Buffer>,
         shape: LinearShape,
     ) -> Result<(), Error> {
+        let dy = dy.current();
         self.device.multiply(&Product::backward_weight(shape), x, dy, None, dw)?;
         match db {
             Some(db) => self.add_column_sum(dy, db, shape.rows, shape.outputs),
@@ -416,7 +451,16 @@ impl Backend for CudaBackend {
     ) -> Result<(), Error> {
         check_index("targets", targets, rows, vocab)?;
         let scale = (1.0 / temperature) as f32;
-        launch::log_prob_backward(&self.device, logits, targets, log_sum_exp, d_log_prob, rows, vocab, scale)
+        let device = &self.device;
+        let Some(mut gradient) = logits.gradient.take() else {
+            return launch::log_prob_backward(device, logits, targets, log_sum_exp, d_log_prob, rows, vocab, scale);
+        };
+        let to = &mut gradient.buffer;
+        let result =
+            launch::log_prob_gradient(device, logits, targets, log_sum_exp, d_log_prob, to, rows, vocab, scale);
+        gradient.is_current = result.is_ok();
+        logits.gradient = Some(gradient);
+        result
     }
 
     fn sample(

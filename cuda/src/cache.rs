@@ -1,16 +1,117 @@
 //! Compiled kernels on disk, so that each is compiled once on a machine.
+//!
+//! What is loaded from here runs with the user's rights, so nobody else may be able to write it: there is no folder that users share, folders
+//! are private, and a file is loaded only if its owner and its mode say that it is the user's own.
 
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The folder: `FLOWRL_CACHE_DIR`, or `flowrl` in the user's cache folder, or in the temporary folder.
-pub(crate) fn folder() -> PathBuf {
+use crate::notice;
+
+/// The folder: `FLOWRL_CACHE_DIR`, or `flowrl` in the user's cache folder.
+///
+/// # Errors
+/// What to set if the environment names neither.
+pub(crate) fn folder() -> Result<PathBuf, String> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("FLOWRL_CACHE_DIR")
         .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("flowrl")))
         .or_else(|| set("HOME").map(|home| home.join(".cache").join("flowrl")))
-        .unwrap_or_else(|| std::env::temp_dir().join("flowrl"))
+        .ok_or_else(|| {
+            "none of FLOWRL_CACHE_DIR, XDG_CACHE_HOME and HOME is set; set FLOWRL_CACHE_DIR to a folder of your own"
+                .to_owned()
+        })
+}
+
+/// The folder for compiled files of one kind, made if need be. Nobody but the user can write to it.
+///
+/// # Errors
+/// Why there is none that may be used, and what to do.
+pub(crate) fn private(kind: &str) -> Result<PathBuf, String> {
+    private_in(&folder()?, kind)
+}
+
+pub(crate) fn private_in(root: &Path, kind: &str) -> Result<PathBuf, String> {
+    let folder = root.join(kind);
+    create(&folder)
+        .map_err(|error| format!("{}: {error}", folder.display()))
+        .and_then(|()| keep_private(root, &folder))
+        .map_err(|why| format!("{why}; set FLOWRL_CACHE_DIR to a folder of your own that can be written"))?;
+    Ok(folder)
+}
+
+/// Makes a folder, and those above it that are missing, for this user alone.
+fn create(folder: &Path) -> std::io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
+/// Closes `folder` to other users. An error if it is another user's, or if another could put one of his in its place.
+#[cfg(unix)]
+fn keep_private(root: &Path, folder: &Path) -> Result<(), String> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    /// In such a folder only an entry's owner can replace it.
+    const STICKY: u32 = 0o1000;
+    for path in [root, folder] {
+        let metadata = path.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
+        let (owner, mode, own) = (metadata.uid(), metadata.mode(), rustix::process::geteuid().as_raw());
+        if path == folder && owner == own && mode & 0o077 != 0 {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700))
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            continue;
+        }
+        let is_sticky = path == root && mode & STICKY != 0;
+        if let Some(why) = distrust(owner, if is_sticky { 0 } else { mode }, own) {
+            let path = path.display();
+            let advice = if owner == own { format!(": `chmod go-w {path}`") } else { String::new() };
+            return Err(format!("{path} {why}{advice}"));
+        }
+    }
+    Ok(())
+}
+
+/// Elsewhere a user's folder is closed to others by the system.
+#[cfg(not(unix))]
+fn keep_private(_: &Path, _: &Path) -> Result<(), String> {
+    Ok(())
+}
+
+/// Why something with this owner and mode may be the work of another user than `own`. The superuser can do anything as it is.
+#[cfg(unix)]
+fn distrust(owner: u32, mode: u32, own: u32) -> Option<String> {
+    if owner != own && owner != 0 {
+        return Some(format!("belongs to another user ({owner}, not {own})"));
+    }
+    (mode & 0o022 != 0).then(|| format!("can be written by other users (mode {:o})", mode & 0o7777))
+}
+
+/// Opens a file to load what it holds. `None` if it is not there; if it may be another user's work, that is said.
+pub(crate) fn open(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    // Of the file that is open, whatever has its name by now.
+    let metadata = file.metadata().ok()?;
+    #[cfg(unix)]
+    let why = {
+        use std::os::unix::fs::MetadataExt;
+        distrust(metadata.uid(), metadata.mode(), rustix::process::geteuid().as_raw())
+    };
+    #[cfg(not(unix))]
+    let why: Option<String> = None;
+    if let Some(why) = why {
+        let path = path.display();
+        notice::say(
+            "cache",
+            &format!(
+                "{path} {why}, so it is not loaded: its kernels are compiled again; remove what you did not put there"
+            ),
+        );
+        return None;
+    }
+    metadata.is_file().then_some(file)
 }
 
 /// A file name for what these parts describe, and for this version of the program.
@@ -20,39 +121,59 @@ pub(crate) fn key(parts: &[&str]) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// The text at `path`; made, and kept there, where it is not there whole.
+/// The bytes at `path`; made, and kept there, if they are not there whole.
 ///
 /// # Errors
-/// Those of `make`. A cache that cannot be written is none: the next process makes the text again.
-pub(crate) fn text<E>(path: &Path, make: impl FnOnce() -> Result<String, E>) -> Result<String, E> {
-    if let Some(text) = load(path) {
-        return Ok(text);
+/// Those of `make`. A cache that cannot be written is none: the next process makes the bytes again.
+pub(crate) fn bytes<E>(path: &Path, make: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
+    if let Some(bytes) = load(path) {
+        return Ok(bytes);
     }
-    let text = make()?;
-    let _ = store(path, format!("{}\n{text}", check(&text)).as_bytes());
-    Ok(text)
+    let bytes = make()?;
+    let _ = store(path, &checked(&bytes));
+    Ok(bytes)
 }
 
-fn load(path: &Path) -> Option<String> {
-    let file = std::fs::read_to_string(path).ok()?;
-    let (first, text) = file.split_once('\n')?;
-    (first == check(text)).then(|| text.to_owned())
+fn load(path: &Path) -> Option<Vec<u8>> {
+    let mut file = Vec::new();
+    open(path)?.read_to_end(&mut file).ok()?;
+    let end = file.iter().position(|byte| *byte == b'\n')?;
+    let bytes = file.split_off(end + 1);
+    (file == check(&bytes).as_bytes()).then_some(bytes)
 }
 
-/// The first line of a file, which fits its text alone. PTX takes it for a comment.
-fn check(text: &str) -> String {
-    format!("// {} bytes, {}", text.len(), key(&[text]))
+/// What a file holds: a line that fits its bytes alone, and the bytes.
+fn checked(bytes: &[u8]) -> Vec<u8> {
+    [check(bytes).as_bytes(), bytes].concat()
+}
+
+fn check(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    (env!("CARGO_PKG_VERSION"), bytes).hash(&mut hasher);
+    format!("{} bytes, {:016x}\n", bytes.len(), hasher.finish())
 }
 
 /// Puts `bytes` at `path` as a whole or not at all.
 pub(crate) fn store(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
+    create(path.parent().unwrap_or(Path::new(".")))?;
     let temporary = temporary(path);
-    let written = std::fs::File::create(&temporary).and_then(|mut file| file.write_all(bytes));
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&temporary).and_then(|mut file| file.write_all(bytes));
     written.and_then(|()| std::fs::rename(&temporary, path)).inspect_err(|_| {
         let _ = std::fs::remove_file(&temporary);
     })
+}
+
+/// Takes from others what another program made, before it gets the name that it is loaded by.
+pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }
 
 /// A name beside `path` that no other process or thread uses.
@@ -74,27 +195,27 @@ mod tests {
         let mut called = false;
         let make = || {
             called = true;
-            Ok::<_, Infallible>(value.to_owned())
+            Ok::<_, Infallible>(value.as_bytes().to_owned())
         };
-        let Ok(text) = text(path, make);
-        (text, called)
+        let Ok(bytes) = bytes(path, make);
+        (String::from_utf8(bytes).unwrap(), called)
     }
 
     #[test]
     fn what_was_made_once_is_not_made_again() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new/x.ptx");
+        let path = folder.path().join("new/x");
         assert_eq!(made(&path, "one\ntwo"), ("one\ntwo".to_owned(), true));
         assert_eq!(made(&path, "other"), ("one\ntwo".to_owned(), false));
-        let failed: Result<String, &str> = text(&folder.path().join("y.ptx"), || Err("why"));
+        let failed: Result<Vec<u8>, &str> = bytes(&folder.path().join("y"), || Err("why"));
         assert_eq!(failed, Err("why"));
-        assert!(!folder.path().join("y.ptx").exists());
+        assert!(!folder.path().join("y").exists());
     }
 
     #[test]
     fn a_damaged_file_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.ptx");
+        let path = folder.path().join("x");
         made(&path, "a text of some length");
         let whole = std::fs::read(&path).unwrap();
         let mut changed = whole.clone();
@@ -112,9 +233,63 @@ mod tests {
     fn a_folder_that_cannot_be_written_is_no_error() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
-        let path = folder.path().join("file/x.ptx");
+        let path = folder.path().join("file/x");
         assert_eq!(made(&path, "one"), ("one".to_owned(), true));
         assert_eq!(made(&path, "two"), ("two".to_owned(), true));
+    }
+
+    /// What another user may have written is made again, and said.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_can_write_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        made(&path, "one");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(notice::collect(|| made(&path, "two")), (("one".to_owned(), false), vec![]));
+        for mode in [0o620, 0o602, 0o777] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let (made, notices) = notice::collect(|| made(&path, "two"));
+            assert_eq!(made, ("two".to_owned(), true), "{mode:o}");
+            assert!(notices[0].contains("can be written by other users") && notices[0].contains("/x"), "{notices:?}");
+        }
+        assert_eq!(made(&path, "three"), ("two".to_owned(), false), "its place is the user's again");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_users_own_files_are_trusted() {
+        assert_eq!(distrust(1000, 0o100600, 1000), None);
+        assert_eq!(distrust(0, 0o100644, 1000), None);
+        assert!(distrust(1001, 0o100600, 1000).unwrap().contains("another user (1001, not 1000)"));
+        assert!(distrust(1000, 0o100664, 1000).unwrap().contains("mode 664"));
+        assert!(distrust(0, 0o100666, 1000).unwrap().contains("other users"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn folders_are_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let set = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("new");
+        let kernels = private_in(&root, "kernels").unwrap();
+        assert_eq!((mode(&root), mode(&kernels)), (0o700, 0o700));
+        // One of before, open to all, is closed; the folder above it is the user's affair unless others can write to it.
+        set(&kernels, 0o777);
+        set(&root, 0o755);
+        assert_eq!(private_in(&root, "kernels"), Ok(kernels.clone()));
+        assert_eq!((mode(&root), mode(&kernels)), (0o755, 0o700));
+        set(&root, 0o777);
+        let why = private_in(&root, "kernels").unwrap_err();
+        for words in ["can be written by other users", "`chmod go-w /", "FLOWRL_CACHE_DIR"] {
+            assert!(why.contains(words), "{why}");
+        }
+        // As in /tmp, nobody can replace what is another's.
+        set(&root, 0o1777);
+        assert_eq!(private_in(&root, "kernels"), Ok(kernels));
     }
 
     #[test]
@@ -133,7 +308,7 @@ mod tests {
         let Some(path) = std::env::var_os("FLOWRL_TEST_CACHED_FILE").map(PathBuf::from) else { return };
         for i in 0..TIMES {
             let text = i.to_string().repeat(1_000);
-            store(&path, format!("{}\n{text}", check(&text)).as_bytes()).unwrap();
+            store(&path, &checked(text.as_bytes())).unwrap();
             assert!(load(&path).is_some(), "half of a file was read");
         }
     }
@@ -141,7 +316,7 @@ mod tests {
     #[test]
     fn processes_do_not_disturb_each_other() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.ptx");
+        let path = folder.path().join("x");
         let start = || {
             let mut process = Command::new(std::env::current_exe().unwrap());
             process.args(["--exact", "cache::tests::a_process_writes_and_reads"]);

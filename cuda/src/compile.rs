@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, DriverError};
+use cudarc::driver::{CudaContext, CudaModule, DriverError};
 use cudarc::nvrtc::Ptx;
 
 use crate::backend::Precision;
@@ -10,33 +10,38 @@ use crate::cache;
 use crate::error::Error;
 use crate::launch;
 use crate::libraries::Library;
+use crate::notice;
 use crate::unit::{Storage, Unit};
 
-/// A kernel file as PTX, the assembler of NVIDIA's GPUs.
+/// A kernel file, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledKernels {
     /// The file, such as `gelu.cu`.
     pub file: &'static str,
     /// The precision it was compiled for.
     pub precision: Precision,
-    /// Its PTX. What NVRTC warned of stands at the end, in comments that start with [`CompiledKernels::WARNING`].
+    /// Its machine code (a cubin), which is what a GPU loads; `None` if NVRTC does not know GPUs of this compute capability.
+    pub cubin: Option<Vec<u8>>,
+    /// Its PTX, which a driver compiles itself if it cannot load the machine code. What NVRTC and its assembler said stands at the end, in
+    /// comments that start with [`CompiledKernels::SAID`].
     pub ptx: String,
 }
 
 impl CompiledKernels {
-    /// The start of a line of NVRTC's warnings.
-    pub const WARNING: &str = "// NVRTC: ";
+    /// The start of a line of what the compilers said: warnings, and the registers and the memory of each kernel.
+    pub const SAID: &str = "// NVRTC: ";
 }
 
 /// Every kernel for GPUs of one compute capability, such as (9, 0) for Hopper, as training on such a GPU compiles it. This fills
 /// the cache, for example in an image of a container. It needs NVRTC, and neither a GPU nor a driver.
 ///
 /// # Errors
-/// [`Error::NoCuda`] where NVRTC is missing, [`Error::Compile`] with what it said where it refuses a kernel.
+/// [`Error::NoCuda`] if NVRTC is missing, [`Error::Compile`] with what it said if it refuses a kernel.
 ///
 /// ```no_run
 /// for kernels in flowrl_cuda::compile_kernels((9, 0))? {
-///     println!("{} {:?}: {} bytes of PTX", kernels.file, kernels.precision, kernels.ptx.len());
+///     let bytes = kernels.cubin.map_or(0, |cubin| cubin.len());
+///     println!("{} {:?}: {bytes} bytes of machine code", kernels.file, kernels.precision);
 /// }
 /// # Ok::<(), flowrl_cuda::Error>(())
 /// ```
@@ -44,80 +49,154 @@ pub fn compile_kernels(capability: (i32, i32)) -> Result<Vec<CompiledKernels>, E
     Library::Nvrtc.require()?;
     let compile = |unit: Unit| {
         let precision = if unit.storage == Storage::Bf16 { Precision::Bf16 } else { Precision::F32 };
-        ptx(unit, capability).map(|ptx| CompiledKernels { file: unit.file, precision, ptx })
+        image(unit, capability).map(|Image { cubin, ptx }| CompiledKernels { file: unit.file, precision, cubin, ptx })
     };
     Unit::all().map(compile).collect()
 }
 
-/// The shared library in which the emulator has the kernels of this PTX, compiled for GPUs of such a compute capability; `None` where it
-/// is of no kernel file. For the stand-in of NVIDIA's driver.
+/// What a module was loaded from, found again: the shared library in which the emulator has its kernels, and the PTX that its machine
+/// code was made of. `None` if `loaded`, machine code or PTX, is of no kernel file for GPUs of this compute capability. For the stand-in
+/// of NVIDIA's driver.
 ///
 /// # Errors
-/// Those of [`compile_kernels`], and [`Error::NoCompiler`] where there is no C++ compiler.
+/// Those of [`compile_kernels`], and [`Error::NoCompiler`] if there is no C++ compiler.
 #[cfg(feature = "stand-in")]
-pub fn emulated_library(image: &str, capability: (i32, i32)) -> Result<Option<std::path::PathBuf>, Error> {
+pub fn emulated_library(loaded: &[u8], capability: (i32, i32)) -> Result<Option<(std::path::PathBuf, String)>, Error> {
     Library::Nvrtc.require()?;
+    // Machine code has a section for each kernel, PTX an entry.
+    let text = String::from_utf8_lossy(loaded);
+    let has = |name: &String| text.contains(&format!(".text.{name}\0")) || text.contains(&format!(".entry {name}("));
     // Names tell the file, all but its storage: no other file has to be compiled.
-    let may_be = |unit: &Unit| unit.kernels().iter().all(|name| image.contains(&format!(".entry {name}(")));
-    for unit in Unit::all_and_of_tests().filter(may_be) {
-        if ptx(unit, capability)? == image {
-            return crate::emulated::compile(unit, &crate::EmulatorOptions::default()).map(Some);
+    for unit in Unit::all_and_of_tests().filter(|unit| unit.kernels().iter().all(has)) {
+        let Image { cubin, ptx } = image(unit, capability)?;
+        if ptx.as_bytes() == loaded || cubin.as_deref() == Some(loaded) {
+            let library = crate::emulated::compile(unit, &crate::EmulatorOptions::default())?;
+            return Ok(Some((library, ptx)));
         }
     }
     Ok(None)
 }
 
-/// A unit compiled for the architecture of this context's device.
-pub(crate) fn for_gpu(unit: Unit, context: &Arc<CudaContext>) -> Result<Ptx, Error> {
-    let capability = context.compute_capability().map_err(|error| Error::Driver {
-        operation: "ask the device for its architecture".to_owned(),
-        message: format!("{error:?}"),
-    })?;
-    ptx(unit, capability).map(Ptx::from_src)
+/// What NVRTC makes of a unit: machine code if it knows the GPU, and PTX, the text that a driver compiles.
+pub(crate) struct Image {
+    pub(crate) cubin: Option<Vec<u8>>,
+    pub(crate) ptx: String,
 }
 
-/// A unit as PTX, from the cache where it is there. NVRTC was found before.
-fn ptx(unit: Unit, capability: (i32, i32)) -> Result<String, Error> {
-    let options = options(unit, architecture(capability, &launch::nvrtc_architectures()));
+impl Image {
+    /// As a file holds it. PTX is a text, so the first NUL ends it.
+    fn to_bytes(&self) -> Vec<u8> {
+        [self.ptx.as_bytes(), &[0], self.cubin.as_deref().unwrap_or_default()].concat()
+    }
+
+    fn from_bytes(bytes: Vec<u8>) -> Self {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        let cubin = bytes.get(end + 1..).filter(|cubin| !cubin.is_empty()).map(<[u8]>::to_vec);
+        Self { cubin, ptx: String::from_utf8_lossy(&bytes[..end]).into_owned() }
+    }
+}
+
+/// The folder of the cache for these.
+pub(crate) const FOLDER: &str = "kernels";
+
+/// A unit compiled, from the cache if it is there. NVRTC was found before.
+fn image(unit: Unit, capability: (i32, i32)) -> Result<Image, Error> {
+    let options = options(unit, Target::of(capability, &launch::nvrtc_architectures()));
     let source = unit.source();
     let (major, minor) = launch::nvrtc_version();
-    let key = cache::key(&[&source, &options.join(" "), &format!("NVRTC {major}.{minor}")]);
-    cache::text(&cache::folder().join("ptx").join(format!("{key}.ptx")), || {
-        let (ptx, log) =
-            launch::nvrtc(unit.file, &source, &options).map_err(|log| Error::Compile { kernel: unit.name(), log })?;
-        Ok(with_warnings(ptx, &log))
-    })
+    let compile = || {
+        let compiled = launch::nvrtc(unit.file, &source, &options);
+        let (ptx, cubin, log) = compiled.map_err(|log| Error::Compile { kernel: unit.name(), log })?;
+        Ok(Image { cubin, ptx: with_log(ptx, &log) })
+    };
+    match cache::private(FOLDER) {
+        Ok(folder) => {
+            let key = cache::key(&[&source, &options.join(" "), &format!("NVRTC {major}.{minor}")]);
+            let bytes = cache::bytes(&folder.join(key), || compile().map(|image| image.to_bytes()));
+            bytes.map(Image::from_bytes)
+        }
+        Err(why) => {
+            notice::say("cache", &format!("compiled kernels cannot be kept, every process compiles its own: {why}"));
+            compile()
+        }
+    }
 }
 
-/// With the warnings as comments, in ASCII: drivers refuse other characters even there.
-fn with_warnings(ptx: String, log: &str) -> String {
+/// With the log as comments, in ASCII: drivers refuse other characters even there.
+fn with_log(ptx: String, log: &str) -> String {
     let log = log.replace(|c: char| !c.is_ascii(), "?");
     log.lines().filter(|line| !line.trim().is_empty()).fold(ptx, |text, line| {
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        format!("{text}{end}{}{line}\n", CompiledKernels::WARNING)
+        format!("{text}{end}{}{line}\n", CompiledKernels::SAID)
     })
 }
 
-/// The newest architecture that NVRTC knows and the device runs: PTX of an older one runs on every newer device.
-fn architecture((major, minor): (i32, i32), known: &[i32]) -> i32 {
-    let device = 10 * major + minor;
-    known.iter().copied().filter(|known| *known <= device).max().unwrap_or(device)
+/// What NVRTC compiles for, 90 for compute capability 9.0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    /// Machine code for GPUs of this architecture, which needs no compiler in the driver: one of an older minor version loads it, too.
+    Machine(i32),
+    /// PTX alone, of an architecture that is older than the device: it runs on every newer one.
+    Text(i32),
+}
+
+impl Target {
+    /// That for a device of this compute capability, of the architectures that NVRTC knows.
+    fn of((major, minor): (i32, i32), known: &[i32]) -> Self {
+        let device = 10 * major + minor;
+        if known.contains(&device) {
+            return Self::Machine(device);
+        }
+        Self::Text(known.iter().copied().filter(|known| *known <= device).max().unwrap_or(device))
+    }
 }
 
 /// NVRTC's command line. Products and sums are contracted only where bf16 rounds much more than that.
-fn options(unit: Unit, architecture: i32) -> Vec<String> {
-    vec![
-        format!("--gpu-architecture=compute_{architecture}"),
+fn options(unit: Unit, target: Target) -> Vec<String> {
+    let mut options = vec![
         format!("--fmad={}", unit.storage == Storage::Bf16),
         "--std=c++17".to_owned(),
         // A lambda whose parameters are `auto` says nowhere else that it is of the device.
         "--device-as-default-execution-space".to_owned(),
         "--extra-device-vectorization".to_owned(),
-    ]
+    ];
+    match target {
+        // The assembler tells the registers of each kernel, which `cargo xtask kernels` checks.
+        Target::Machine(architecture) => {
+            options.extend([format!("--gpu-architecture=sm_{architecture}"), "--ptxas-options=-v".to_owned()])
+        }
+        Target::Text(architecture) => options.push(format!("--gpu-architecture=compute_{architecture}")),
+    }
+    options
+}
+
+/// Loads what was compiled: the machine code, or if the driver refuses that, the PTX.
+pub(crate) fn load(unit: Unit, context: &Arc<CudaContext>) -> Result<Arc<CudaModule>, Error> {
+    let capability = context.compute_capability().map_err(|error| Error::Driver {
+        operation: "ask the device for its architecture".to_owned(),
+        message: format!("{error:?}"),
+    })?;
+    let Image { cubin, ptx } = image(unit, capability)?;
+    let loaded = cubin.map(|cubin| context.load_module(Ptx::from_binary(cubin)));
+    match loaded {
+        Some(Ok(module)) => return Ok(module),
+        Some(Err(error)) => notice::say(
+            "machine code",
+            &format!(
+                "the driver refuses NVRTC's machine code ({error:?}) and compiles the kernels itself, from their PTX"
+            ),
+        ),
+        None => notice::say(
+            "machine code",
+            "this NVRTC does not know the GPU, so the driver compiles the kernels itself, from PTX for older GPUs; a newer NVRTC \
+             makes faster ones",
+        ),
+    }
+    context.load_module(Ptx::from_src(ptx)).map_err(|error| refused(unit, error))
 }
 
 /// The driver refused what NVRTC made: mostly a driver older than NVRTC.
-pub(crate) fn refused(unit: Unit, error: DriverError) -> Error {
+fn refused(unit: Unit, error: DriverError) -> Error {
     let (major, minor) = launch::nvrtc_version();
     let advice = match launch::driver_version() {
         Some(driver) if driver < (major, minor) => newer_than_driver((major, minor), driver),
@@ -126,12 +205,12 @@ pub(crate) fn refused(unit: Unit, error: DriverError) -> Error {
     Error::Driver { operation: format!("load {}", unit.name()), message: format!("{error:?}; {advice}") }
 }
 
-/// What to do where NVRTC may make PTX that the driver does not know.
+/// What to do if NVRTC may make what the driver does not know.
 pub(crate) fn newer_than_driver((major, minor): (i32, i32), driver: (i32, i32)) -> String {
     let (driver_major, driver_minor) = driver;
     let suffix = if driver_major < 13 { format!("-cu{driver_major}") } else { String::new() };
     format!(
-        "NVRTC is of CUDA {major}.{minor}, the driver of CUDA {driver_major}.{driver_minor}, which may refuse its PTX: update the \
+        "NVRTC is of CUDA {major}.{minor}, the driver of CUDA {driver_major}.{driver_minor}, which may refuse what it compiles: update the \
          driver, or `pip install 'nvidia-cuda-nvrtc{suffix}=={driver_major}.{driver_minor}.*'`"
     )
 }
@@ -143,15 +222,23 @@ mod tests {
     #[test]
     fn a_device_newer_than_the_compiler_gets_what_it_runs() {
         let known = [75, 80, 86, 90];
-        assert_eq!(architecture((9, 0), &known), 90);
-        assert_eq!(architecture((8, 9), &known), 86);
-        assert_eq!(architecture((10, 0), &known), 90);
-        assert_eq!(architecture((12, 1), &[]), 121);
+        assert_eq!(Target::of((9, 0), &known), Target::Machine(90));
+        assert_eq!(Target::of((8, 9), &known), Target::Text(86));
+        assert_eq!(Target::of((10, 0), &known), Target::Text(90));
+        assert_eq!(Target::of((12, 1), &[]), Target::Text(121));
     }
 
     #[test]
-    fn warnings_end_the_text() {
-        assert_eq!(with_warnings("ptx\n".to_owned(), "\n"), "ptx\n");
-        assert_eq!(with_warnings("ptx".to_owned(), "a\n\nb ≤ c\n"), "ptx\n// NVRTC: a\n// NVRTC: b ? c\n");
+    fn the_log_ends_the_text() {
+        assert_eq!(with_log("ptx\n".to_owned(), "\n"), "ptx\n");
+        assert_eq!(with_log("ptx".to_owned(), "a\n\nb ≤ c\n"), "ptx\n// NVRTC: a\n// NVRTC: b ? c\n");
+    }
+
+    #[test]
+    fn an_image_is_kept_whole() {
+        for cubin in [None, Some(vec![0x7f, b'E', 0, 7, 0])] {
+            let image = Image::from_bytes(Image { cubin: cubin.clone(), ptx: "ptx\n".to_owned() }.to_bytes());
+            assert_eq!((image.cubin, image.ptx.as_str()), (cubin, "ptx\n"));
+        }
     }
 }

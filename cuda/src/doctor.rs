@@ -5,14 +5,14 @@ use std::path::Path;
 use std::process::Command;
 
 use cudarc::driver::CudaContext;
-use flowrl_core::backend::{Backend, LinearShape};
+use flowrl_core::backend::{Backend, LinearShape, Role};
 use serde::Serialize;
 
 use crate::backend::{CudaBackend, Precision};
 use crate::error::Error;
 use crate::launch::{self, DeviceFacts};
 use crate::libraries::Library;
-use crate::{cache, compile, emulated};
+use crate::{cache, compile, emulated, notice};
 
 /// What [`doctor`] found. Serialises to JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,9 +29,9 @@ pub struct Report {
     pub compiler: String,
     /// What it says of its version; `None` if it does not start.
     pub compiler_version: Option<String>,
-    /// The folder of compiled kernels.
+    /// The folder of compiled kernels, or `none`.
     pub cache: String,
-    /// Why it cannot be written, if so. Kernels are then compiled in every process.
+    /// Why it cannot be used, if so. Kernels are then compiled in every process.
     pub cache_problem: Option<String>,
     /// What keeps a GPU from training, or may, each with what to do about it.
     pub problems: Vec<String>,
@@ -61,19 +61,21 @@ pub struct DeviceReport {
     pub memory_total: usize,
     /// Bytes of memory that nothing uses; `None` where the device could not be opened.
     pub memory_free: Option<usize>,
-    /// What failed when a kernel and a matrix product were tried on it; `None` if both gave the right numbers.
+    /// What failed when a kernel and matrix products were tried on it; `None` if all gave the right numbers.
     pub problem: Option<String>,
+    /// What worked in another way than at first tried.
+    pub notes: Vec<String>,
 }
 
 impl Report {
-    /// Whether one of the GPUs ran a kernel and a matrix product.
+    /// Whether one of the GPUs ran a kernel and matrix products.
     #[must_use]
     pub fn can_train(&self) -> bool {
         self.devices.iter().any(|device| device.problem.is_none())
     }
 }
 
-/// Looks for the driver, the libraries and the GPUs, and tries a kernel and a matrix product on each GPU.
+/// Looks for the driver, the libraries and the GPUs, and tries a kernel and matrix products on each GPU.
 ///
 /// ```
 /// let report = flowrl_cuda::doctor();
@@ -97,14 +99,19 @@ pub fn doctor() -> Report {
         problems.push("the driver has no GPU to offer; CUDA_VISIBLE_DEVICES, if it is set, hides others".to_owned());
     }
     for (i, device) in devices.iter().enumerate() {
-        problems.extend(device.problem.as_ref().map(|problem| format!("GPU {i}: {problem}")));
+        problems.extend(device.problem.iter().chain(&device.notes).map(|text| format!("GPU {i}: {text}")));
     }
-    if let Some(driver) = driver_cuda.filter(|_| libraries[1].found) {
+    // Machine code of a newer minor version mostly loads, so what runs is proof.
+    let runs = devices.iter().any(|device| device.problem.is_none());
+    if let Some(driver) = driver_cuda.filter(|_| libraries[1].found && !runs) {
         let nvrtc = launch::nvrtc_version();
         problems.extend((driver < nvrtc).then(|| compile::newer_than_driver(nvrtc, driver)));
     }
     let compiler = emulated::compiler();
-    let folder = cache::folder();
+    let (cache, cache_problem) = match cache::folder() {
+        Ok(folder) => (folder.display().to_string(), unwritable(&folder)),
+        Err(why) => ("none".to_owned(), Some(why)),
+    };
     Report {
         driver: driver_of(&std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default()),
         driver_cuda: driver_cuda.map(|(major, minor)| format!("{major}.{minor}")),
@@ -112,8 +119,8 @@ pub fn doctor() -> Report {
         devices,
         compiler_version: first_line(Command::new(&compiler).arg("--version")),
         compiler,
-        cache_problem: unwritable(&folder),
-        cache: folder.display().to_string(),
+        cache_problem,
+        cache,
         problems,
     }
 }
@@ -153,9 +160,10 @@ fn holds(folder: &Path, start: &str) -> bool {
 
 fn device_report(number: usize, facts: DeviceFacts) -> DeviceReport {
     let (major, minor) = facts.capability;
-    let tried = CudaContext::new(number).map_err(|error| format!("it cannot be opened: {error:?}")).map(|context| {
+    let (tried, notes) = notice::collect(|| {
+        let context = CudaContext::new(number).map_err(|error| format!("it cannot be opened: {error:?}"))?;
         let free = context.mem_get_info().ok().map(|(free, _)| free);
-        (free, try_out(number).err())
+        Ok((free, try_out(number).err()))
     });
     let (memory_free, problem) = tried.unwrap_or_else(|problem| (None, Some(problem)));
     DeviceReport {
@@ -164,28 +172,38 @@ fn device_report(number: usize, facts: DeviceFacts) -> DeviceReport {
         memory_total: facts.total,
         memory_free,
         problem,
+        notes,
     }
 }
 
-/// Whether a kernel and a matrix product give the right numbers on a GPU; if not, why.
+/// Whether a kernel and matrix products give the right numbers on a GPU; if not, why.
 fn try_out(number: usize) -> Result<(), String> {
     let got =
         CudaBackend::new(number, Precision::Bf16).and_then(|gpu| compute(&gpu)).map_err(|error| error.to_string())?;
     let right = got.iter().zip(RESULTS).all(|(got, want)| (got - want).abs() < 0.01);
-    if right { Ok(()) } else { Err(format!("it computes {got:?} where {RESULTS:?} is right")) }
+    if right { Ok(()) } else { Err(format!("it computes {got:?}, but {RESULTS:?} is right")) }
 }
 
-/// GELU of 1 and 2, and (1, 2)·(3, 4).
-const RESULTS: [f32; 3] = [0.841_344_7, 1.954_499_7, 11.0];
+/// GELU of 1 and 2; (1, 2)·(3, 4) + 1.5, and that product for each of three outputs, added to 1, 2 and 3.
+const RESULTS: [f32; 6] = [0.841_344_7, 1.954_499_7, 12.5, 12.0, 13.0, 14.0];
 
-fn compute(gpu: &CudaBackend) -> Result<[f32; 3], Error> {
-    let (x, w) = (gpu.upload(&[1.0, 2.0])?, gpu.upload(&[3.0, 4.0])?);
+/// A kernel, and the products that cuBLASLt is likeliest to refuse: one output with a bias, as the last layer of log Z's network is, and
+/// rows of an odd length in bf16, as the logits of a small vocabulary are.
+fn compute(gpu: &CudaBackend) -> Result<[f32; 6], Error> {
+    let (x, w, bias) = (gpu.upload(&[1.0, 2.0])?, gpu.upload(&[3.0, 4.0])?, gpu.upload(&[1.5])?);
     let (mut gelu, mut product) = (gpu.zeros(2)?, gpu.zeros(1)?);
     gpu.gelu(&x, &mut gelu, 2)?;
-    gpu.linear(&x, &w, None, &mut product, LinearShape { rows: 1, inputs: 2, outputs: 1 }, false)?;
-    let mut out = [0.0; 3];
+    gpu.linear(&x, &w, Some(&bias), &mut product, LinearShape { rows: 1, inputs: 2, outputs: 1 }, false)?;
+    let stored = |values: &[f32]| {
+        let mut buffer = gpu.zeros_for(Role::Activation, values.len())?;
+        gpu.write(&mut buffer, 0, values).map(|()| buffer)
+    };
+    let (x, w, mut odd) = (stored(&[1.0, 2.0])?, stored(&[3.0, 4.0, 3.0, 4.0, 3.0, 4.0])?, stored(&[1.0, 2.0, 3.0])?);
+    gpu.linear(&x, &w, None, &mut odd, LinearShape { rows: 1, inputs: 2, outputs: 3 }, true)?;
+    let mut out = [0.0; 6];
     gpu.read(&gelu, 0, &mut out[..2])?;
-    gpu.read(&product, 0, &mut out[2..])?;
+    gpu.read(&product, 0, &mut out[2..3])?;
+    gpu.read(&odd, 0, &mut out[3..])?;
     Ok(out)
 }
 
@@ -200,9 +218,13 @@ fn first_line(command: &mut Command) -> Option<String> {
     String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }
 
-/// Why nothing can be written there, if so.
+/// Why no compiled kernels can be kept there, if so.
 fn unwritable(folder: &Path) -> Option<String> {
-    let probe = cache::temporary(&folder.join("probe"));
+    let kernels = match cache::private_in(folder, compile::FOLDER) {
+        Ok(kernels) => kernels,
+        Err(why) => return Some(why),
+    };
+    let probe = cache::temporary(&kernels.join("probe"));
     let written = cache::store(&probe, b"");
     let _ = std::fs::remove_file(&probe);
     written.err().map(|error| format!("{error}; set FLOWRL_CACHE_DIR to a folder that can be written"))
@@ -243,7 +265,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "{:<14} {}", "kernels' cache", self.cache)?;
         if let Some(problem) = &self.cache_problem {
-            writeln!(f, "{:<14} cannot be written: {problem}", "")?;
+            writeln!(f, "{:<14} cannot be used: {problem}", "")?;
         }
         for problem in &self.problems {
             writeln!(f, "- {problem}")?;
@@ -276,7 +298,8 @@ mod tests {
     fn a_folder_that_cannot_be_written_is_named() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(unwritable(&folder.path().join("new")), None);
-        assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 0, "the probe is removed");
+        let kernels = folder.path().join("new").join(compile::FOLDER);
+        assert_eq!(std::fs::read_dir(kernels).unwrap().count(), 0, "the probe is removed");
         std::fs::write(folder.path().join("file"), "").unwrap();
         assert!(unwritable(&folder.path().join("file")).unwrap().contains("FLOWRL_CACHE_DIR"));
     }
@@ -289,6 +312,7 @@ mod tests {
             memory_total: 3 << 30,
             memory_free: problem.is_none().then_some(1 << 30),
             problem: problem.map(str::to_owned),
+            notes: Vec::new(),
         };
         let mut report = doctor();
         report.devices = vec![device(Some("no"))];

@@ -91,13 +91,14 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
         ["-std=c++17", "-O2", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing"];
     let compiler = compiler();
     let added = options.flags.join(" ");
-    let folder = cache::folder().join("emulator");
+    let operation = || "find a place for compiled kernels".to_owned();
+    let folder = cache::private("emulator").map_err(|message| Error::Driver { operation: operation(), message })?;
     let emulator: Vec<&str> = FILES.iter().flat_map(|(name, text)| [*name, *text]).collect();
     let emulator = cache::key(&emulator);
     // Not in `extra`: the runtime's path follows from its text.
     let key = cache::key(&[&emulator, text, &compiler, &added, &FLAGS.concat()]);
     let library = folder.join(format!("{key}{}", std::env::consts::DLL_SUFFIX));
-    if library.exists() {
+    if cache::open(&library).is_some() {
         return Ok(library);
     }
     let unwritable = |error: std::io::Error| Error::Driver {
@@ -108,7 +109,7 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
     let headers = folder.join(emulator);
     for (name, text) in FILES {
         let path = headers.join(name);
-        if !path.exists() {
+        if cache::open(&path).is_none() {
             cache::store(&path, text.as_bytes()).map_err(unwritable)?;
         }
     }
@@ -126,7 +127,7 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
         let log = String::from_utf8_lossy(&result.stderr).into_owned();
         return Err(Error::Compile { kernel: name.to_owned(), log });
     }
-    std::fs::rename(&output, &library).map_err(unwritable)?;
+    cache::make_private(&output).and_then(|()| std::fs::rename(&output, &library)).map_err(unwritable)?;
     Ok(library)
 }
 

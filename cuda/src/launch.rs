@@ -1,4 +1,5 @@
-//! Everything unsafe of this crate: memory of devices, launches of kernels, matrix products. The one file to read for soundness.
+//! Everything unsafe of this crate, with the modules below: memory of devices, launches of kernels, matrix products. What to read for
+//! soundness.
 //!
 //! What is exported is safe. A kernel is declared by `kernels!`, below, with the length of each argument: the function that the
 //! macro makes checks every buffer against it before the launch. That a kernel keeps to what is declared is the one thing
@@ -6,16 +7,14 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ffi::{CString, c_void};
+use std::ffi::{CString, c_char, c_void};
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
-use cudarc::cublaslt::{self, sys as lt};
+use cudarc::cublaslt::sys as lt;
 use cudarc::driver::sys::CUfunction;
-use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DevicePtrMut, DriverError,
-};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError};
 use cudarc::nvrtc;
 use flowrl_core::backend::{CpuError, check_len};
 
@@ -25,10 +24,17 @@ use crate::compile;
 use crate::emulated::{self, EmulatorOptions, RawOptions};
 use crate::error::Error;
 use crate::libraries::Library;
+use crate::notice;
 use crate::objective::MEASURES;
 use crate::product::{Matrix, Product};
 use crate::tile;
 use crate::unit::{Storage, Unit};
+
+mod blas;
+mod staging;
+
+use blas::{Blas, Storages, Way};
+use staging::Staging;
 
 /// Where kernels run, with what was compiled for it so far.
 pub(crate) enum Device {
@@ -41,6 +47,8 @@ pub(crate) struct Nvidia {
     pub(crate) stream: Arc<CudaStream>,
     modules: Mutex<HashMap<Unit, Module>>,
     blas: Blas,
+    /// `None` if the system has no memory to pin.
+    staging: Option<Mutex<Staging>>,
 }
 
 /// A unit on a GPU, with those of its kernels that were used so far and the dynamic shared memory that each may have.
@@ -138,6 +146,9 @@ impl Drop for Block {
     }
 }
 
+/// What the driver promises of the address of an allocation, and what cuBLASLt takes for granted.
+const ALIGNMENT: u64 = 256;
+
 fn driver(operation: &str) -> impl Fn(DriverError) -> Error {
     move |error| Error::Driver { operation: operation.to_owned(), message: format!("{error:?}") }
 }
@@ -177,7 +188,11 @@ impl Device {
         // SAFETY: every slice of this crate is used on its one stream, so no event has to order what happens to it.
         unsafe { stream.context().disable_event_tracking() };
         let blas = Blas::new(&stream)?;
-        Ok(Self::Nvidia(Nvidia { stream, modules: Mutex::default(), blas }))
+        let staging = Staging::new(&stream).map(Mutex::new).inspect_err(|error| {
+            let text = format!("the driver pins no memory of the host ({error:?}): every upload waits for the GPU");
+            notice::say("pinned memory", &text);
+        });
+        Ok(Self::Nvidia(Nvidia { stream, modules: Mutex::default(), blas, staging: staging.ok() }))
     }
 
     pub(crate) fn emulated(options: EmulatorOptions) -> Self {
@@ -225,7 +240,15 @@ impl Device {
             _ if source.is_empty() => Ok(()),
             (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice: target, .. })) if gpu.owns(target) => {
                 let mut target = target.slice_mut(offset..offset + source.len());
-                gpu.stream.memcpy_htod(source, &mut target).map_err(driver("copy to the device"))
+                let copied = match &gpu.staging {
+                    Some(staging) => {
+                        let mut staging = staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        staging.upload(source, &mut target)
+                    }
+                    // The caller may free `source` as soon as this returns.
+                    None => gpu.stream.memcpy_htod(source, &mut target).and_then(|()| gpu.stream.synchronize()),
+                };
+                copied.map_err(driver("copy to the device"))
             }
             (Self::Emulated(_), Memory::Emulated(target)) => {
                 target.as_mut_slice()[offset..offset + source.len()].copy_from_slice(source);
@@ -292,6 +315,18 @@ impl Device {
         let Self::Nvidia(gpu) = self else { return Err(elsewhere()) };
         if slice.context().cu_ctx() != gpu.stream.context().cu_ctx() {
             return Err(elsewhere());
+        }
+        let (address, _) = slice.device_ptr(slice.stream());
+        if address % ALIGNMENT != 0 {
+            // Where no allocation starts, nothing can be freed.
+            let address = slice.leak();
+            return Err(Error::Driver {
+                operation: "take over memory".to_owned(),
+                message: format!(
+                    "it starts at {address:#x}, which is no multiple of {ALIGNMENT} as kernels and cuBLASLt need it: part of an \
+                     allocation cannot be taken over; copy it to one of its own (`CudaStream::clone_dtod`)"
+                ),
+            });
         }
         let bytes = slice.len() * size_of::<f32>();
         // What its own stream was asked for comes first.
@@ -411,9 +446,7 @@ impl Nvidia {
         let module = match modules.entry(unit) {
             Entry::Occupied(loaded) => loaded.into_mut(),
             Entry::Vacant(place) => {
-                let image = compile::for_gpu(unit, self.stream.context())?;
-                let module = self.stream.context().load_module(image);
-                let module = module.map_err(|error| compile::refused(unit, error))?;
+                let module = compile::load(unit, self.stream.context())?;
                 place.insert(Module { module, kernels: HashMap::new() })
             }
         };
@@ -493,6 +526,11 @@ impl Grid {
     /// Blocks of 256 threads that sum rows: one for each part of the rows and `width` columns.
     pub(crate) fn sums(parts: usize, columns: usize, width: usize) -> Self {
         Self::table(parts, columns.div_ceil(width), 256)
+    }
+
+    /// One block for each 32 rows and 32 columns of a product.
+    pub(crate) fn products(rows: usize, columns: usize) -> Self {
+        Self::table(rows.div_ceil(32), columns.div_ceil(32), 256)
     }
 
     /// Blocks for `heads` heads of each row, whose `head_dim` elements lie in as many lanes of a warp as hold eight each.
@@ -706,6 +744,20 @@ kernels! {
         write f32 d_gamma[columns], write f32 d_beta[columns]; rows: u32, columns: u32
     ) on Grid::rows(columns.div_ceil(32), 256);
 
+    /// Each row of y = bias.
+    "product.cu" put_bias(read store bias[columns], write store y[rows * columns]; rows: u32, columns: u32)
+        on Grid::wide_rows(rows, columns);
+    /// c = op(a)·op(b) (+ bias) (+ c), as [`Product`] describes it.
+    "product.cu" multiply(
+        read store a[rows * inner], read store b[inner * columns], maybe_read store bias[rows], write store c[rows * columns];
+        rows: u32, inner: u32, columns: u32, a_transposed: u32, b_transposed: u32, accumulate: u32
+    ) on Grid::products(rows, columns);
+    /// The same to floats, whatever a and b are stored as.
+    "product.cu" multiply_to_f32(
+        read store a[rows * inner], read store b[inner * columns], maybe_read f32 bias[rows], write f32 c[rows * columns];
+        rows: u32, inner: u32, columns: u32, a_transposed: u32, b_transposed: u32, accumulate: u32
+    ) on Grid::products(rows, columns);
+
     /// Each element times 0 or `keep`.
     "dropout.cu" dropout(
         write f32 x[rows * columns]; rows: u32, columns: u32, rate: f64, keep: f32, key_low: u32, key_high: u32, purpose: u32,
@@ -721,6 +773,11 @@ kernels! {
     "log_prob.cu" log_prob_backward(
         write store logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows];
         rows: u32, vocab: u32, scale: f32
+    ) on Grid::rows(rows, row_threads(vocab).min(256));
+    /// The same from logits in f32, which stay, to a gradient of its own.
+    "log_prob.cu" log_prob_gradient(
+        read f32 logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows],
+        write store d_logits[rows * vocab]; rows: u32, vocab: u32, scale: f32
     ) on Grid::rows(rows, row_threads(vocab).min(256));
     /// A token of each row with its (log p, entropy, excluded mass); `places` are (sequence, token).
     "sample.cu" sample(
@@ -961,13 +1018,13 @@ pub(crate) fn nvrtc_architectures() -> Vec<i32> {
     known
 }
 
-/// NVRTC: PTX with the compiler's log, or the log alone. The library was found before.
-pub(crate) fn nvrtc(file: &str, source: &str, options: &[String]) -> Result<(String, String), String> {
+/// NVRTC: PTX, machine code if the options ask for it, and the compilers' log; or the log alone. The library was found before.
+pub(crate) fn nvrtc(file: &str, source: &str, options: &[String]) -> Result<(String, Option<Vec<u8>>, String), String> {
     let text = |text: &str| CString::new(text).map_err(|error| error.to_string());
     let (file, source) = (text(file)?, text(source)?);
     let said = |error: nvrtc::result::NvrtcError| format!("{error:?}");
     let program = nvrtc::result::create_program(&source, Some(&file)).map_err(said)?;
-    let string = |bytes: Vec<std::ffi::c_char>| {
+    let string = |bytes: Vec<c_char>| {
         let bytes: Vec<u8> = bytes.into_iter().map(|byte| byte as u8).take_while(|byte| *byte != 0).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     };
@@ -975,13 +1032,30 @@ pub(crate) fn nvrtc(file: &str, source: &str, options: &[String]) -> Result<(Str
     unsafe {
         let compiled = nvrtc::result::compile_program(program, options);
         let log = nvrtc::result::get_program_log(program).map(string).unwrap_or_default();
-        let ptx = compiled.and_then(|()| nvrtc::result::get_ptx(program)).map(string);
+        let made = compiled.and_then(|()| Ok((nvrtc::result::get_ptx(program).map(string)?, machine_code(program)?)));
         let _ = nvrtc::result::destroy_program(program);
-        match ptx {
-            Ok(ptx) => Ok((ptx, log)),
+        match made {
+            Ok((ptx, cubin)) => Ok((ptx, cubin, log)),
             Err(error) => Err(format!("{log}{error:?}")),
         }
     }
+}
+
+/// The machine code of a compiled program; `None` if it was compiled to PTX alone.
+///
+/// # Safety
+/// The program is live, and compiled.
+unsafe fn machine_code(program: nvrtc::sys::nvrtcProgram) -> Result<Option<Vec<u8>>, nvrtc::result::NvrtcError> {
+    let mut bytes = 0;
+    // SAFETY: the caller's program, and a valid place for a size.
+    unsafe { nvrtc::sys::nvrtcGetCUBINSize(program, &raw mut bytes) }.result()?;
+    let mut cubin = vec![0_u8; bytes];
+    if cubin.is_empty() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's program, and a place for as many bytes as it says.
+    unsafe { nvrtc::sys::nvrtcGetCUBIN(program, cubin.as_mut_ptr().cast::<c_char>()) }.result()?;
+    Ok(Some(cubin))
 }
 
 /// cuBLASLt's version, as (major, minor, patch). The library was found before.
@@ -1053,10 +1127,34 @@ impl Device {
         }
         let storages = Storages { inputs: a.storage, output: c.storage };
         match self {
-            // SAFETY: lengths are checked, and the buffers are borrowed.
-            Self::Nvidia(gpu) => unsafe {
-                gpu.blas.multiply(&gpu.stream, product, storages, [a_at, b_at, bias_at, c_at])
-            },
+            Self::Nvidia(gpu) => {
+                gpu.stream.context().bind_to_thread().map_err(driver("use the device"))?;
+                let addresses = [a_at, b_at, bias_at, c_at];
+                let (mut way, mut refusal) = (gpu.blas.way(product, storages), None);
+                loop {
+                    let tried = match way {
+                        Way::OwnKernel => {
+                            multiply_by_own_kernel(self, product, a, b, bias, c)?;
+                            Ok(())
+                        }
+                        Way::Library { bias_before, .. } => {
+                            if let Some(bias) = bias.filter(|_| bias_before) {
+                                put_bias(self, bias, c, product.columns, product.rows)?;
+                            }
+                            // SAFETY: lengths are checked, the buffers are borrowed, and the context is the thread's.
+                            unsafe { gpu.blas.multiply(&gpu.stream, product, storages, way, addresses) }
+                        }
+                    };
+                    let Err(error) = tried else {
+                        if let Some(refusal) = refusal {
+                            way.tell(product, storages, refusal);
+                        }
+                        return Ok(());
+                    };
+                    way = gpu.blas.next(product, storages, way, error)?;
+                    refusal = Some(error.0);
+                }
+            }
             Self::Emulated(_) => {
                 let a = widened(&a.memory, a.storage, product.a);
                 let b = widened(&b.memory, b.storage, product.b);
@@ -1094,6 +1192,22 @@ impl Device {
     }
 }
 
+/// The same by a kernel of this crate. Slow, and of any shape.
+pub(crate) fn multiply_by_own_kernel(
+    device: &Device,
+    product: &Product,
+    a: &Buffer,
+    b: &Buffer,
+    bias: Option<&Buffer>,
+    c: &mut Buffer,
+) -> Result<(), Error> {
+    let Product { rows, inner, columns, .. } = *product;
+    let [a_transposed, b_transposed, add] =
+        [product.a.transposed, product.b.transposed, product.accumulate].map(usize::from);
+    let multiply = if a.storage == c.storage { multiply } else { multiply_to_f32 };
+    multiply(device, a, b, bias, c, rows, inner, columns, a_transposed, b_transposed, add)
+}
+
 /// The first `len` elements of memory of the emulator, as f32.
 fn elements(memory: &Memory, storage: Storage, len: usize) -> Vec<f32> {
     let Memory::Emulated(block) = memory else { return Vec::new() };
@@ -1102,191 +1216,4 @@ fn elements(memory: &Memory, storage: Storage, len: usize) -> Vec<f32> {
 
 fn widened(memory: &Memory, storage: Storage, matrix: Matrix) -> Vec<f32> {
     elements(memory, storage, matrix.len())
-}
-
-/// How the matrices of a product are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Storages {
-    inputs: Storage,
-    output: Storage,
-}
-
-/// cuBLASLt, with the algorithm that it chose for each shape so far.
-struct Blas {
-    handle: lt::cublasLtHandle_t,
-    workspace: Mutex<CudaSlice<u8>>,
-    plans: Mutex<HashMap<(Product, Storages), Plan>>,
-}
-
-// SAFETY: the handle may be used by several threads (cuBLASLt's documentation); plans are behind a lock.
-unsafe impl Send for Blas {}
-// SAFETY: as above.
-unsafe impl Sync for Blas {}
-
-/// What cuBLASLt keeps of a product's shape.
-struct Plan {
-    description: lt::cublasLtMatmulDesc_t,
-    layouts: [lt::cublasLtMatrixLayout_t; 3],
-    algorithm: lt::cublasLtMatmulAlgo_t,
-}
-
-fn blas(operation: &'static str) -> impl Fn(cublaslt::result::CublasError) -> Error {
-    move |error| Error::Driver { operation: format!("cuBLASLt, {operation}"), message: format!("{error:?}") }
-}
-
-impl Blas {
-    /// What cuBLASLt recommends for Hopper.
-    const WORKSPACE: usize = 32 << 20;
-    /// Shapes whose algorithm is remembered.
-    const PLANS: usize = 1024;
-
-    fn new(stream: &Arc<CudaStream>) -> Result<Self, Error> {
-        let workspace = stream.alloc_zeros(Self::WORKSPACE).map_err(driver("allocate memory for matrix products"))?;
-        let handle = cublaslt::result::create_handle().map_err(blas("start"))?;
-        Ok(Self { handle, workspace: Mutex::new(workspace), plans: Mutex::default() })
-    }
-
-    /// # Safety
-    /// The addresses of a, b, the bias (or 0) and c are valid for what `product` touches.
-    unsafe fn multiply(
-        &self,
-        stream: &Arc<CudaStream>,
-        product: &Product,
-        storages: Storages,
-        [a, b, bias, c]: [u64; 4],
-    ) -> Result<(), Error> {
-        stream.context().bind_to_thread().map_err(driver("use the device"))?;
-        let mut plans = self.plans.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let plan = match plans.get(&(*product, storages)) {
-            Some(plan) => plan,
-            None => {
-                let plan = Plan::new(self.handle, product, storages, bias)?;
-                // Batches differ in their number of tokens, so that a long run sees any number of shapes.
-                if plans.len() >= Self::PLANS {
-                    plans.clear();
-                }
-                plans.entry((*product, storages)).or_insert(plan)
-            }
-        };
-        if product.bias {
-            plan.set(lt::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
-        }
-        let (one, beta) = (1.0_f32, if product.accumulate { 1.0_f32 } else { 0.0 });
-        let mut workspace = self.workspace.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (at, _guard) = workspace.device_ptr_mut(stream);
-        // SAFETY: the caller vouches for the matrices; descriptions and workspace live, and scales are on the host as described.
-        unsafe {
-            cublaslt::result::matmul(
-                self.handle,
-                plan.description,
-                (&raw const one).cast(),
-                (&raw const beta).cast(),
-                a as *const c_void,
-                plan.layouts[0],
-                b as *const c_void,
-                plan.layouts[1],
-                c as *const c_void,
-                plan.layouts[2],
-                c as *mut c_void,
-                plan.layouts[2],
-                &raw const plan.algorithm,
-                at as *mut c_void,
-                Self::WORKSPACE,
-                stream.cu_stream().cast(),
-            )
-        }
-        .map_err(blas("multiply"))
-    }
-}
-
-impl Drop for Blas {
-    fn drop(&mut self) {
-        let workspace = self.workspace.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // The library works on the thread's context; this one may have none.
-        drop(Current(Arc::clone(workspace.context())));
-        self.plans.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
-        // SAFETY: made by `create_handle`, and not used again.
-        let _ = unsafe { cublaslt::result::destroy_handle(self.handle) };
-    }
-}
-
-impl Plan {
-    fn new(handle: lt::cublasLtHandle_t, product: &Product, storages: Storages, bias: u64) -> Result<Self, Error> {
-        use lt::cublasLtMatmulDescAttributes_t::{
-            CUBLASLT_MATMUL_DESC_BIAS_POINTER as BIAS_POINTER, CUBLASLT_MATMUL_DESC_EPILOGUE as EPILOGUE,
-            CUBLASLT_MATMUL_DESC_TRANSA as TRANSPOSE_A, CUBLASLT_MATMUL_DESC_TRANSB as TRANSPOSE_B,
-        };
-        let float = lt::cudaDataType_t::CUDA_R_32F;
-        let element = |storage| if storage == Storage::F32 { float } else { lt::cudaDataType_t::CUDA_R_16BF };
-        let layout = |rows: usize, columns: usize, leading: usize, storage| {
-            cublaslt::result::create_matrix_layout(element(storage), rows as u64, columns as u64, leading as i64)
-                .map_err(blas("describe a matrix"))
-        };
-        // Full f32 multiplies in f32: TensorFloat-32 would keep ten bits.
-        let compute = lt::cublasComputeType_t::CUBLAS_COMPUTE_32F;
-        let mut plan = Self {
-            description: cublaslt::result::create_matmul_desc(compute, float).map_err(blas("describe a product"))?,
-            layouts: [std::ptr::null_mut(); 3],
-            // SAFETY: plain numbers, of which zeros are a valid choice.
-            algorithm: unsafe { std::mem::zeroed() },
-        };
-        let (a, b) = (product.a, product.b);
-        plan.layouts[0] = layout(a.stored_rows, a.stored_columns, a.stored_rows, storages.inputs)?;
-        plan.layouts[1] = layout(b.stored_rows, b.stored_columns, b.stored_rows, storages.inputs)?;
-        plan.layouts[2] = layout(product.rows, product.columns, product.rows, storages.output)?;
-        // CUBLAS_OP_N and CUBLAS_OP_T.
-        let operation = |transposed| i32::from(transposed);
-        plan.set(TRANSPOSE_A, &operation(a.transposed))?;
-        plan.set(TRANSPOSE_B, &operation(b.transposed))?;
-        if product.bias {
-            plan.set(EPILOGUE, &lt::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS)?;
-            plan.set(BIAS_POINTER, &bias)?;
-        }
-        let preference = cublaslt::result::create_matmul_pref().map_err(blas("describe a product"))?;
-        // SAFETY: all descriptions are live, and the preference is destroyed once. cuBLASLt copies its attributes, whose types these are.
-        unsafe {
-            use lt::cublasLtMatmulPreferenceAttributes_t::{
-                CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES as WORKSPACE,
-                CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK as REDUCTIONS,
-            };
-            let bytes = Blas::WORKSPACE;
-            // Sums in parts are put together in f32, not in the type of the result.
-            let reductions = lt::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
-            let set = cublaslt::result::set_matmul_pref_attribute;
-            let set = set(preference, WORKSPACE, (&raw const bytes).cast(), size_of_val(&bytes))
-                .and_then(|()| set(preference, REDUCTIONS, (&raw const reductions).cast(), size_of_val(&reductions)));
-            let [a, b, c] = plan.layouts;
-            let chosen = set.and_then(|()| {
-                cublaslt::result::get_matmul_algo_heuristic(handle, plan.description, a, b, c, c, preference)
-            });
-            let _ = cublaslt::result::destroy_matmul_pref(preference);
-            plan.algorithm = chosen.map_err(blas("choose an algorithm"))?.algo;
-        }
-        Ok(plan)
-    }
-
-    fn set<T>(&self, attribute: lt::cublasLtMatmulDescAttributes_t, value: &T) -> Result<(), Error> {
-        // SAFETY: the description lives, and cuBLASLt copies the value, whose type each attribute is documented with.
-        unsafe {
-            cublaslt::result::set_matmul_desc_attribute(
-                self.description,
-                attribute,
-                std::ptr::from_ref(value).cast(),
-                size_of::<T>(),
-            )
-        }
-        .map_err(blas("describe a product"))
-    }
-}
-
-impl Drop for Plan {
-    fn drop(&mut self) {
-        // SAFETY: made by cuBLASLt or null, and not used again.
-        unsafe {
-            let _ = cublaslt::result::destroy_matmul_desc(self.description);
-            for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
-                let _ = cublaslt::result::destroy_matrix_layout(layout);
-            }
-        }
-    }
 }

@@ -25,6 +25,7 @@ mod error;
 #[allow(unsafe_code)]
 mod launch;
 mod libraries;
+mod notice;
 pub mod objective;
 mod product;
 mod recent;

@@ -108,3 +108,70 @@ impl Product {
         bias.map_or(Ok(()), |bias| check_len("bias", bias, self.rows))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flowrl_core::backend::{Backend, Role};
+
+    use super::*;
+    use crate::buffer::Buffer;
+    use crate::launch;
+    use crate::{CudaBackend, EmulatorOptions, Precision, Schedule};
+
+    /// Whole numbers so small that every order of summation gives the same sum.
+    fn whole(device: &CudaBackend, role: Role, len: usize, seed: usize) -> Buffer {
+        let values: Vec<f32> = (0..len).map(|i| ((i * i * 7 + i * seed + i / 5) % 5) as f32 - 2.0).collect();
+        let mut buffer = device.zeros_for(role, len).unwrap();
+        device.write(&mut buffer, 0, &values).unwrap();
+        buffer
+    }
+
+    fn numbers(device: &CudaBackend, buffer: &Buffer) -> Vec<f32> {
+        let mut numbers = vec![0.0; buffer.len];
+        device.read(buffer, 0, &mut numbers).unwrap();
+        numbers
+    }
+
+    /// What takes the place of cuBLASLt gives the same numbers: within a tile, at its borders, over several, with one row or column.
+    #[test]
+    fn the_own_kernel_multiplies_as_described() {
+        for (precision, schedule) in [(Precision::F32, Schedule::Random(1)), (Precision::Bf16, Schedule::Reverse)] {
+            let device = CudaBackend::emulated(EmulatorOptions { schedule, ..EmulatorOptions::default() }, precision);
+            for (rows, inputs, outputs) in [(1, 1, 1), (33, 32, 1), (1, 70, 31), (32, 5, 65), (40, 33, 32)] {
+                let shape = LinearShape { rows, inputs, outputs };
+                let products = [
+                    (Product::forward(shape, false, false), Role::Activation),
+                    (Product::forward(shape, true, false), Role::Activation),
+                    (Product::forward(shape, true, true), Role::Activation),
+                    (Product::backward_input(shape, true), Role::Activation),
+                    // To floats, as gradients of weights are.
+                    (Product::backward_weight(shape), Role::State),
+                ];
+                for (product, role) in products {
+                    let a = whole(&device, Role::Activation, product.a.len(), 1);
+                    let b = whole(&device, Role::Activation, product.b.len(), 3);
+                    let bias = product.bias.then(|| whole(&device, role, product.rows, 4));
+                    let [mut want, mut got] = [(); 2].map(|()| whole(&device, role, product.rows * product.columns, 2));
+                    device.device.multiply(&product, &a, &b, bias.as_ref(), &mut want).unwrap();
+                    launch::multiply_by_own_kernel(&device.device, &product, &a, &b, bias.as_ref(), &mut got).unwrap();
+                    assert_eq!(numbers(&device, &got), numbers(&device, &want), "{precision:?}, {product:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bias_is_put_into_every_row() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let device = CudaBackend::emulated(EmulatorOptions::default(), precision);
+            for (rows, columns) in [(1, 1), (3, 31), (2, 1500)] {
+                let bias = whole(&device, Role::Activation, columns, 6);
+                let mut y = whole(&device, Role::Activation, rows * columns + 1, 2);
+                let last = numbers(&device, &y)[rows * columns];
+                launch::put_bias(&device.device, &bias, &mut y, rows, columns).unwrap();
+                let want = [numbers(&device, &bias).repeat(rows), vec![last]].concat();
+                assert_eq!(numbers(&device, &y), want);
+            }
+        }
+    }
+}

@@ -72,6 +72,7 @@ files! { FILES:
     "layer_norm.cu",
     "log_prob.cu",
     "mean_rows.cu",
+    "product.cu",
     "qk_norm.cu",
     "rms_norm.cu",
     "rope.cu",

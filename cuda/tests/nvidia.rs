@@ -3,7 +3,9 @@
 mod on_gpu {
     use std::error::Error as StdError;
 
-    use cudarc::driver::CudaContext;
+    use std::sync::Arc;
+
+    use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr, DriverError, PinnedHostSlice};
     use flowrl_core::backend::{Backend, CpuBackend, LinearShape, Role};
     use flowrl_cuda::{CudaBackend, Error, Precision};
     use flowrl_lm::backend::{Heads, Layout, Span, TransformerBackend};
@@ -109,7 +111,8 @@ mod on_gpu {
             let other = context.new_stream()?;
             let device = CudaBackend::with_stream(stream.clone(), Precision::F32)?;
             // What another stream was asked for is waited for, without a wait on the host.
-            let mut adopted = device.adopt(other.clone_htod(&[3.0_f32, 4.0])?)?;
+            let (slice, _pinned) = uploaded(&other, &[3.0, 4.0])?;
+            let mut adopted = device.adopt(slice)?;
             assert_eq!(device.sum_squares(&adopted, 2)?, 25.0);
             device.fill(&mut adopted, 5.0, 1)?;
             let released = device.release(adopted)?;
@@ -121,6 +124,56 @@ mod on_gpu {
             let adopted = device.adopt(released)?;
             assert_eq!(device.len(&adopted), 2);
             assert_eq!(device.sum_squares(&adopted, 2)?, 41.0);
+            Ok(())
+        });
+    }
+
+    /// Numbers on the device, and the pinned memory that they come from: the host waits for the stream before it goes.
+    fn uploaded(
+        stream: &Arc<CudaStream>,
+        values: &[f32],
+    ) -> Result<(CudaSlice<f32>, PinnedHostSlice<f32>), DriverError> {
+        // SAFETY: every element is written before it is read.
+        let mut pinned = unsafe { stream.context().alloc_pinned(values.len()) }?;
+        pinned.as_mut_slice()?.copy_from_slice(values);
+        Ok((stream.clone_htod(&pinned)?, pinned))
+    }
+
+    #[test]
+    fn part_of_an_allocation_cannot_be_taken_over() {
+        with_gpu(Precision::F32, |_| {
+            let stream = CudaContext::new(0)?.new_stream()?;
+            let device = CudaBackend::with_stream(stream.clone(), Precision::F32)?;
+            let (whole, _pinned) = uploaded(&stream, &[1.0; 100])?;
+            stream.synchronize()?;
+            let (start, _guard) = whole.device_ptr(&stream);
+            // SAFETY: memory for as many numbers; the slice does not free it, as it is not taken over.
+            let part = unsafe { stream.upgrade_device_ptr::<f32>(start + 16, 96) };
+            let error = device.adopt(part).unwrap_err().to_string();
+            assert!(error.contains("multiple of 256") && error.contains("clone_dtod"), "{error}");
+            Ok(())
+        });
+    }
+
+    /// More at once than the ring of pinned memory holds, and much in small pieces, with the memory of the host changed at once.
+    #[test]
+    fn uploads_are_what_they_were_when_they_were_asked_for() {
+        with_gpu(Precision::F32, |device| {
+            let mut values = normals(1, 5 << 20);
+            let large = device.upload(&values)?;
+            let want = values.clone();
+            values.fill(f32::NAN);
+            let mut small = device.zeros(4096)?;
+            for i in 0..4096_u16 {
+                device.write(&mut small, i.into(), &[f32::from(i)])?;
+            }
+            let pieces: Vec<_> =
+                (0..9_u8).map(|i| device.upload(&vec![f32::from(i); 1 << 18])).collect::<Result<_, _>>()?;
+            assert!(numbers(&device, &large).iter().zip(want).all(|(got, want)| *got == f64::from(want)));
+            assert!(numbers(&device, &small).iter().enumerate().all(|(i, got)| *got == i as f64));
+            for (i, piece) in pieces.iter().enumerate() {
+                assert!(numbers(&device, piece).iter().all(|got| *got == i as f64), "piece {i}");
+            }
             Ok(())
         });
     }

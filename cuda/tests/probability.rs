@@ -1,9 +1,11 @@
 //! Log-probabilities of tokens and their gradient.
 
 use crate::common::{Tolerance, assert_close, bits, normals, numbers, stored};
-use flowrl_core::backend::{Backend, BackendError, CpuBackend, Drawn, ErrorKind, Role, SampleKeys, Sampler};
+use flowrl_core::backend::{
+    Backend, BackendError, CpuBackend, Drawn, ErrorKind, LinearShape, Role, SampleKeys, Sampler,
+};
 use flowrl_core::random::{Purpose, Stream};
-use flowrl_cuda::{Precision, Schedule};
+use flowrl_cuda::{CudaBackend, Precision, Schedule};
 use flowrl_lm::backend::TransformerBackend;
 
 /// Rows and columns: odd ones, less than a 16-byte load, more than one round of a block, and that of Qwen.
@@ -277,6 +279,73 @@ fn last_row_beyond_32_bits_on_gpu() {
         Ok(device) => last_row_of(&device, 16_384),
         Err(error) => println!("skipped, no GPU: {error}"),
     }
+}
+
+/// Largest errors of log-probabilities, and of their gradient by the hidden states relative to its largest, on a bf16 device with logits near
+/// 20; against the oracle on the same hidden states and weights.
+fn errors_of_large_logits(device: &CudaBackend) -> (f64, f64) {
+    let shape @ LinearShape { rows, inputs, outputs } = LinearShape { rows: 8, inputs: 64, outputs: 1001 };
+    let scaled = |seed, len, by| normals(seed, len).iter().map(|x| by * x).collect::<Vec<f32>>();
+    let (h, h64) = stored(device, Role::Activation, &scaled(1, rows * inputs, 1.0));
+    let (w, w64) = stored(device, Role::Weight, &scaled(2, outputs * inputs, 1.0));
+    let targets: Vec<u32> = (0..rows as u32).map(|r| r * 97).collect();
+    let mut logits = device.zeros_for(Role::Logits, rows * outputs).unwrap();
+    let index = device.index(&targets).unwrap();
+    let [mut log_prob, mut log_sum_exp, mut entropy] = [(); 3].map(|()| device.zeros(rows).unwrap());
+    let (mut dh, ones) = (device.zeros_for(Role::Activation, rows * inputs).unwrap(), vec![1.0; rows]);
+    let d_log_prob = device.upload(&ones).unwrap();
+    // Twice: what a backward pass leaves is in nobody's way.
+    for _ in 0..2 {
+        device.linear(&h, &w, None, &mut logits, shape, false).unwrap();
+        let at = (rows, outputs);
+        device.log_prob(&logits, &index, at, 1.0, &mut log_prob, &mut log_sum_exp, &mut entropy).unwrap();
+        device.log_prob_backward(&mut logits, &index, at, 1.0, &log_sum_exp, &d_log_prob).unwrap();
+        device.linear_backward_input(&logits, &w, &mut dh, shape, false).unwrap();
+    }
+    let gradient = numbers(device, &logits);
+    assert!(gradient.chunks(outputs).all(|row| row.iter().sum::<f64>().abs() < 0.1), "a gradient is read, not logits");
+
+    let cpu = CpuBackend::<f64>::reference();
+    let (mut logits, mut dh64) = (vec![0.0; rows * outputs], vec![0.0; rows * inputs]);
+    cpu.linear(&h64, &w64, None, &mut logits, shape, false).unwrap();
+    assert!(logits.iter().any(|z| z.abs() > 16.0));
+    let want = oracle(&logits, &targets, outputs, 1.0);
+    let ones = vec![1.0; rows];
+    cpu.log_prob_backward(&mut logits, &targets, (rows, outputs), 1.0, &want.log_sum_exp, &ones).unwrap();
+    cpu.linear_backward_input(&logits, &w64, &mut dh64, shape, false).unwrap();
+    let largest = |got: &[f64], want: &[f64]| got.iter().zip(want).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
+    let scale = dh64.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+    (largest(&numbers(device, &log_prob), &want.log_prob), largest(&numbers(device, &dh), &dh64) / scale)
+}
+
+fn f32_logits_are_nearer(device: &CudaBackend) {
+    let ((narrow, narrow_gradient), (wide, wide_gradient)) =
+        (errors_of_large_logits(device), errors_of_large_logits(&device.clone().with_f32_logits()));
+    println!("log-probabilities: {narrow:.1e} with bf16 logits, {wide:.1e} with f32");
+    println!("gradient: {narrow_gradient:.1e}, {wide_gradient:.1e}");
+    assert!(narrow > 0.02 && wide < 1e-4, "{narrow}, {wide}");
+    assert!(wide_gradient < narrow_gradient, "{narrow_gradient}, {wide_gradient}");
+}
+
+#[test]
+fn f32_logits_are_nearer_in_the_emulator() {
+    f32_logits_are_nearer(&crate::common::emulated(Precision::Bf16, Schedule::Random(3)));
+}
+
+#[test]
+fn f32_logits_are_nearer_on_gpu() {
+    match crate::common::gpu(Precision::Bf16) {
+        Ok(device) => f32_logits_are_nearer(&device),
+        Err(error) => println!("skipped, no GPU: {error}"),
+    }
+}
+
+/// Devices of full precision have nothing to widen.
+#[test]
+fn f32_logits_of_f32_are_as_they_were() {
+    let device = crate::common::emulated(Precision::F32, Schedule::Forward).with_f32_logits();
+    let (logits, kept) = stored(&device, Role::Logits, &[1.0, 2.5, -3.0]);
+    assert_eq!((numbers(&device, &logits), kept), (vec![1.0, 2.5, -3.0], vec![1.0, 2.5, -3.0]));
 }
 
 fn errors<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {

@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use flowrl_core::backend::{CpuBackend, Sampler};
+use flowrl_core::objective::{Objective, Preset};
 use flowrl_core::optim::AdamW;
-use flowrl_core::policy::{Model, Policy, SampleRequest, Sequences};
+use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
+use flowrl_core::train::{Metrics, Rollouts, TrainOptions, Trainer};
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Precision};
 use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::Dtype;
 use flowrl_lm::model::Weights;
-use flowrl_lm::{TransformerPolicy, load_policy, save_policy};
+use flowrl_lm::{PolicyError, TransformerPolicy, load_policy, save_policy};
 use serde_json::Value;
 
 const NAMES: [&str; 3] = ["qwen2-tied", "qwen3-qk-norm", "llama3-rope-scaled"];
@@ -62,23 +64,44 @@ const F32: Tolerance = Tolerance { value: 1e-4, gradient: 1e-3, step: 1e-4 };
 /// Eight bits of each activation: these checkpoints' logits are of order 1.
 const BF16: Tolerance = Tolerance { value: 5e-2, gradient: 5e-2, step: 2e-3 };
 
-/// Runs a body `fn body<B: TransformerBackend<Real = f32>>(&Golden, TransformerPolicy<B>, Tolerance)` on every device: the CPU's
-/// reference, its fast path with one and two threads, the emulator in both precisions, and a GPU where there is one.
+/// Makes a module of tests for each kind of device out of bodies `fn body<B: TransformerBackend<Real = f32>>(&Golden,
+/// TransformerPolicy<B>, Tolerance)`: the CPU's reference and its fast path with one and two threads, the emulator in both precisions, and
+/// a GPU if there is one.
 macro_rules! on_every_device {
-    ($body:ident) => {
-        for name in NAMES {
-            let golden = golden(name);
-            for device in [CpuBackend::<f32>::reference(), CpuBackend::new(1), CpuBackend::new(2)] {
-                $body(&golden, load_policy(device, &golden.checkpoint).unwrap(), F32);
-            }
-            for (precision, tolerance) in [(Precision::F32, F32), (Precision::Bf16, BF16)] {
-                let device = CudaBackend::emulated(EmulatorOptions::default(), precision);
-                $body(&golden, load_policy(device, &golden.checkpoint).unwrap(), tolerance);
-                match CudaBackend::new(0, precision) {
-                    Ok(device) => $body(&golden, load_policy(device, &golden.checkpoint).unwrap(), tolerance),
-                    Err(error) => println!("skipped on a GPU: {error}"),
+    ($($body:ident),* $(,)?) => {
+        mod on_cpu {
+            use super::*;
+            $(#[test] fn $body() {
+                for golden in NAMES.map(golden) {
+                    for device in [CpuBackend::<f32>::reference(), CpuBackend::new(1), CpuBackend::new(2)] {
+                        super::$body(&golden, load_policy(device, &golden.checkpoint).unwrap(), F32);
+                    }
                 }
-            }
+            })*
+        }
+        mod on_emulated {
+            use super::*;
+            $(#[test] fn $body() {
+                for (precision, tolerance) in [(Precision::F32, F32), (Precision::Bf16, BF16)] {
+                    for golden in NAMES.map(golden) {
+                        let device = CudaBackend::emulated(EmulatorOptions::default(), precision);
+                        super::$body(&golden, load_policy(device, &golden.checkpoint).unwrap(), tolerance);
+                    }
+                }
+            })*
+        }
+        mod on_gpu {
+            use super::*;
+            $(#[test] fn $body() {
+                for (precision, tolerance) in [(Precision::F32, F32), (Precision::Bf16, BF16)] {
+                    for golden in NAMES.map(golden) {
+                        match CudaBackend::new(0, precision) {
+                            Ok(device) => super::$body(&golden, load_policy(device, &golden.checkpoint).unwrap(), tolerance),
+                            Err(error) => println!("skipped, no GPU: {error}"),
+                        }
+                    }
+                }
+            })*
         }
     };
 }
@@ -94,92 +117,152 @@ fn assert_close(what: &str, got: f64, want: f64, tolerance: f64) {
     assert!((got - want).abs() <= tolerance, "{what}: {got}, want {want}");
 }
 
-#[test]
-fn log_probs_entropies_and_hidden_states() {
-    fn body<B: TransformerBackend<Real = f32>>(golden: &Golden, mut policy: TransformerPolicy<B>, near: Tolerance) {
-        let rows = rows(golden);
-        let (mut log_probs, mut entropies) = (vec![0.0; 200], vec![0.0; 200]);
-        let n = with_sequences(&rows, |s| {
-            policy.score(s, Model::Policy, 1.0, &mut log_probs[..s.tokens()], &mut entropies[..s.tokens()]).unwrap();
-            s.tokens()
-        });
-        let want: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["logp"])).collect();
-        let want_h: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["entropy"])).collect();
-        assert_eq!(n, want.len());
-        for i in 0..n {
-            assert_close("log-prob", f64::from(log_probs[i]), want[i], near.value);
-            assert_close("entropy", f64::from(entropies[i]), want_h[i], near.value);
-        }
-        let prompts: Vec<&[u32]> = rows.iter().map(|r| r.prompt.as_slice()).collect();
-        let mut hidden = policy.backend().zeros(rows.len() * policy.width()).unwrap();
-        policy.represent(&prompts, &mut hidden).unwrap();
-        let want: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["prompt_hidden_mean"])).collect();
-        let mut got = vec![0.0; want.len()];
-        policy.backend().read(&hidden, 0, &mut got).unwrap();
-        for (got, want) in got.iter().zip(want) {
-            assert_close("mean hidden state", f64::from(*got), want, near.value);
-        }
+fn log_probs_entropies_and_hidden_states<B: TransformerBackend<Real = f32>>(
+    golden: &Golden,
+    mut policy: TransformerPolicy<B>,
+    near: Tolerance,
+) {
+    let rows = rows(golden);
+    let (mut log_probs, mut entropies) = (vec![0.0; 200], vec![0.0; 200]);
+    let n = with_sequences(&rows, |s| {
+        policy.score(s, Model::Policy, 1.0, &mut log_probs[..s.tokens()], &mut entropies[..s.tokens()]).unwrap();
+        s.tokens()
+    });
+    let want: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["logp"])).collect();
+    let want_h: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["entropy"])).collect();
+    assert_eq!(n, want.len());
+    for i in 0..n {
+        assert_close("log-prob", f64::from(log_probs[i]), want[i], near.value);
+        assert_close("entropy", f64::from(entropies[i]), want_h[i], near.value);
     }
-    on_every_device!(body);
+    let prompts: Vec<&[u32]> = rows.iter().map(|r| r.prompt.as_slice()).collect();
+    let mut hidden = policy.backend().zeros(rows.len() * policy.width()).unwrap();
+    policy.represent(&prompts, &mut hidden).unwrap();
+    let want: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["prompt_hidden_mean"])).collect();
+    let mut got = vec![0.0; want.len()];
+    policy.backend().read(&hidden, 0, &mut got).unwrap();
+    for (got, want) in got.iter().zip(want) {
+        assert_close("mean hidden state", f64::from(*got), want, near.value);
+    }
 }
 
-#[test]
-fn greedy_continuation() {
-    fn body<B: TransformerBackend<Real = f32>>(golden: &Golden, mut policy: TransformerPolicy<B>, near: Tolerance) {
-        if near.value > F32.value {
-            // Rounded to eight bits, two tokens of a random model may change places.
-            return;
-        }
-        let want: Vec<u32> = numbers(&golden.expected["greedy"]).iter().map(|&x| x as u32).collect();
-        let rows = rows(golden);
-        let drawn = policy
-            .sample(&SampleRequest {
-                prompts: &[&rows[0].prompt],
-                samples: 1,
-                max_tokens: want.len(),
-                sampler: Sampler::GREEDY,
-                stream: Stream::new(0, Purpose::Sample),
-                step: 0,
-            })
-            .unwrap();
-        assert_eq!(drawn.get(0), want);
+fn greedy_continuation<B: TransformerBackend<Real = f32>>(
+    golden: &Golden,
+    mut policy: TransformerPolicy<B>,
+    near: Tolerance,
+) {
+    if near.value > F32.value {
+        // Rounded to eight bits, two tokens of a random model may change places.
+        return;
     }
-    on_every_device!(body);
+    let want: Vec<u32> = numbers(&golden.expected["greedy"]).iter().map(|&x| x as u32).collect();
+    let rows = rows(golden);
+    let drawn = policy
+        .sample(&SampleRequest {
+            prompts: &[&rows[0].prompt],
+            samples: 1,
+            max_tokens: want.len(),
+            sampler: Sampler::GREEDY,
+            stream: Stream::new(0, Purpose::Sample),
+            step: 0,
+        })
+        .unwrap();
+    assert_eq!(drawn.get(0), want);
 }
 
-#[test]
-fn gradient_norms_and_one_adamw_step() {
-    fn body<B: TransformerBackend<Real = f32>>(golden: &Golden, mut policy: TransformerPolicy<B>, near: Tolerance) {
-        let rows = rows(golden);
-        let d_log_probs: Vec<f32> =
-            rows.iter().flat_map(|r| vec![r.expected["coef"].as_f64().unwrap() as f32; r.completion.len()]).collect();
-        let n = d_log_probs.len();
-        with_sequences(&rows, |s| policy.forward(s, 1.0, &mut vec![0.0; n], &mut vec![0.0; n], None)).unwrap();
-        policy.backward(&d_log_probs, None).unwrap();
-        let parts = Weights::parts(policy.dims());
-        let norms = golden.expected["grad_norm"].as_object().unwrap();
-        assert_eq!(parts.len(), norms.len());
-        for part in &parts {
-            let grad = policy.read_part(policy.grads().unwrap(), part).unwrap();
-            let norm = grad.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-            let want = norms[&part.name].as_f64().unwrap();
-            assert_close(&part.name, norm, want, near.gradient * want);
-        }
-        let adamw = &golden.expected["adamw"];
-        let optimizer = AdamW { weight_decay: adamw["weight_decay"].as_f64().unwrap(), ..AdamW::default() };
-        policy.update(&optimizer.step(adamw["lr"].as_f64().unwrap(), 1, 1.0)).unwrap();
-        for part in &parts {
-            let value = policy.read_part(policy.weights(), part).unwrap();
-            let want = numbers(&adamw["checksums"][&part.name]);
-            let sum: f64 = value.iter().map(|&x| f64::from(x)).sum();
-            let l2 = value.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-            // Adam's first step is lr·sign(g): where |g| is at rounding level its sign may differ, by 2·lr an element.
-            assert_close(&part.name, sum, want[0], 2e-3 + near.step * (part.len() as f64).sqrt());
-            assert_close(&part.name, l2, want[1], near.step * want[1]);
-        }
+fn gradient_norms_and_one_adamw_step<B: TransformerBackend<Real = f32>>(
+    golden: &Golden,
+    mut policy: TransformerPolicy<B>,
+    near: Tolerance,
+) {
+    let rows = rows(golden);
+    let d_log_probs: Vec<f32> =
+        rows.iter().flat_map(|r| vec![r.expected["coef"].as_f64().unwrap() as f32; r.completion.len()]).collect();
+    let n = d_log_probs.len();
+    with_sequences(&rows, |s| policy.forward(s, 1.0, &mut vec![0.0; n], &mut vec![0.0; n], None)).unwrap();
+    policy.backward(&d_log_probs, None).unwrap();
+    let parts = Weights::parts(policy.dims());
+    let norms = golden.expected["grad_norm"].as_object().unwrap();
+    assert_eq!(parts.len(), norms.len());
+    for part in &parts {
+        let grad = policy.read_part(policy.grads().unwrap(), part).unwrap();
+        let norm = grad.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+        let want = norms[&part.name].as_f64().unwrap();
+        assert_close(&part.name, norm, want, near.gradient * want);
     }
-    on_every_device!(body);
+    let adamw = &golden.expected["adamw"];
+    let optimizer = AdamW { weight_decay: adamw["weight_decay"].as_f64().unwrap(), ..AdamW::default() };
+    policy.update(&optimizer.step(adamw["lr"].as_f64().unwrap(), 1, 1.0)).unwrap();
+    for part in &parts {
+        let value = policy.read_part(policy.weights(), part).unwrap();
+        let want = numbers(&adamw["checksums"][&part.name]);
+        let sum: f64 = value.iter().map(|&x| f64::from(x)).sum();
+        let l2 = value.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        // Adam's first step is lr·sign(g): where |g| is at rounding level its sign may differ, by 2·lr an element.
+        assert_close(&part.name, sum, want[0], 2e-3 + near.step * (part.len() as f64).sqrt());
+        assert_close(&part.name, l2, want[1], near.step * want[1]);
+    }
 }
+
+/// A step of the paper's FlowRL, with its network for log Z: the metrics, and the log-probabilities under the weights it leaves.
+fn step<B: TransformerBackend<Real = f32>>(golden: &Golden, mut policy: TransformerPolicy<B>) -> (Metrics, Vec<f32>) {
+    let rows = rows(golden);
+    let mut offsets = vec![0];
+    offsets.extend(rows.iter().scan(0, |end, row| {
+        *end += row.completion.len();
+        Some(*end)
+    }));
+    let tokens: Vec<u32> = rows.iter().flat_map(|row| row.completion.clone()).collect();
+    let completions = Completions {
+        prompt_of: (0..rows.len()).collect(),
+        // Drawn by a policy that was a little different, so that importance weights are not 1.
+        log_probs: rows.iter().flat_map(|row| numbers(&row.expected["logp"])).map(|x| 0.99 * x as f32).collect(),
+        entropies: vec![0.0; tokens.len()],
+        ended: vec![true; rows.len()],
+        offsets,
+        tokens,
+        excluded: Vec::new(),
+    };
+    let rollouts = Rollouts {
+        prompt_numbers: (0..rows.len()).collect(),
+        prompts: rows.iter().map(|row| row.prompt.clone()).collect(),
+        rewards: (0..rows.len()).map(|i| i as f32 / 2.0).collect(),
+        verdicts: vec![""; rows.len()],
+        completions,
+    };
+    let (objective, width) = (Objective::preset(Preset::Paper), policy.width());
+    let options = TrainOptions::default();
+    let mut trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), width, objective, options).unwrap();
+    let metrics = trainer.learn(&mut policy, &rollouts).unwrap();
+    let mut log_probs = vec![0.0; rollouts.completions.tokens.len()];
+    let mut entropies = log_probs.clone();
+    with_sequences(&rows, |s| policy.score(s, Model::Policy, 1.0, &mut log_probs, &mut entropies)).unwrap();
+    (metrics, log_probs)
+}
+
+fn a_training_step_is_that_of_the_cpu<B: TransformerBackend<Real = f32>>(
+    golden: &Golden,
+    policy: TransformerPolicy<B>,
+    near: Tolerance,
+) {
+    let (metrics, log_probs) = step(golden, policy);
+    let reference = load_policy(CpuBackend::<f32>::reference(), &golden.checkpoint).unwrap();
+    let (wanted, want) = step(golden, reference);
+    assert_eq!(metrics.len(), wanted.len());
+    for ((name, got), (_, want)) in metrics.into_iter().zip(wanted) {
+        assert_close(name, got, want, near.value + near.gradient * want.abs());
+    }
+    for (got, want) in log_probs.into_iter().zip(want) {
+        assert_close("log-prob after the step", got.into(), want.into(), near.value);
+    }
+}
+
+on_every_device!(
+    log_probs_entropies_and_hidden_states,
+    greedy_continuation,
+    gradient_norms_and_one_adamw_step,
+    a_training_step_is_that_of_the_cpu,
+);
 
 #[test]
 fn a_saved_policy_loads_to_the_same_bits() {

@@ -17,11 +17,9 @@ pub(crate) const TORCH: Environment =
 pub(crate) const GFNX: Environment =
     Environment { folder: "target/venv-gfnx", packages: &["gfnx==0.0.1", "jax", "equinox", "optax"] };
 
-/// 0.2 GB: NVIDIA's compiler of kernels and the assembler behind it. Both run without a GPU.
-pub(crate) const NVRTC: Environment = Environment {
-    folder: "target/venv-nvrtc",
-    packages: &["nvidia-cuda-nvrtc-cu12==12.9.86", "nvidia-cuda-nvcc-cu12==12.9.86"],
-};
+/// 0.1 GB: NVIDIA's compiler of kernels, with its assembler. It runs without a GPU.
+pub(crate) const NVRTC: Environment =
+    Environment { folder: "target/venv-nvrtc", packages: &["nvidia-cuda-nvrtc-cu12==12.9.86"] };
 
 /// 0.1 GB: a linker for any version of glibc, and a cargo subcommand that uses it.
 pub(crate) const ZIG: Environment =

@@ -147,7 +147,7 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
                 "prompts in a forward and backward pass, 0: all of a minibatch; absent: as many as fit memory",
             ),
             ("device", "cpu, cuda, cuda:N or emulated"),
-            ("precision", "auto, bf16 or f32: how the device stores activations and weights"),
+            ("precision", "auto, bf16, bf16-f32-logits or f32: how the device stores activations and weights"),
             ("rollouts", "stored completions to learn from instead of sampling, in JSONL"),
         ],
     ),

@@ -93,7 +93,7 @@ pub struct TrainSection {
     pub threads: usize,
     /// `cpu`, `cuda` or `cuda:N`, `emulated`.
     pub device: DeviceName,
-    /// How the device stores activations and weights: `auto`, `bf16` or `f32`.
+    /// How the device stores activations and weights: `auto`, `bf16`, `bf16-f32-logits` or `f32`.
     pub precision: Precision,
     /// Lab: `fast`, or the plain `reference`, which gives the same bits on every platform.
     pub arithmetic: Arithmetic,

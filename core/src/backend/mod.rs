@@ -139,6 +139,8 @@ pub enum Role {
     State,
     /// What a pass computes from row to row, and weights that are not trained.
     Activation,
+    /// Logits. A device may hold them at more bits than other activations, since a softmax takes differences of large numbers.
+    Logits,
     /// Weights that are trained, of which the optimiser keeps every bit of [`Backend::Real`] whatever the products read.
     Weight,
 }

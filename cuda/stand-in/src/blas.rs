@@ -11,6 +11,7 @@ use cudarc::cublaslt::sys::cublasLtReductionScheme_t::{
 };
 use cudarc::cublaslt::sys::cudaDataType_t::{self, CUDA_R_16BF, CUDA_R_32F};
 
+use crate::limits::Refused;
 use crate::matrix::Layout;
 
 /// What a product does. A null bias is none.
@@ -72,6 +73,20 @@ impl Shape {
             | [CUDA_R_16BF, CUDA_R_16BF, CUDA_R_32F, CUDA_R_32F] => Ok(Self { description, layouts }),
             _ => Err(format!("no product has the types {types:?}")),
         }
+    }
+
+    /// One row of D, to which a bias is added.
+    pub(crate) const fn is_one_row_with_bias(&self) -> bool {
+        self.description.has_bias && self.layouts[3].rows == 1
+    }
+
+    /// Whether no algorithm is found for it.
+    pub(crate) fn is_refused(&self, preference: Preference, refused: Refused) -> bool {
+        let is_odd = |layout: &Layout| layout.element == CUDA_R_16BF && layout.leading % 2 == 1;
+        refused.everything
+            || (refused.bias && self.is_one_row_with_bias())
+            || (refused.odd && self.layouts.iter().any(is_odd))
+            || (refused.reductions && preference.reductions != Preference::default().reductions)
     }
 
     /// The (address, bytes) that a product uses. D shares memory with C alone, and then they have one layout.
@@ -266,6 +281,32 @@ mod tests {
         assert!(transposed.unwrap_err().contains("op(A) is 3×2, op(B) 3×4"));
         assert!(Shape::new(plain, [of_a, of_b, of_c, layout(CUDA_R_32F, 4, 2, 4)]).is_err());
         assert!(Description::new(cublasComputeType_t::CUBLAS_COMPUTE_16F, CUDA_R_32F).is_err());
+    }
+
+    #[test]
+    fn what_is_refused_is_told_apart() {
+        let shape = |element, rows, has_bias| {
+            let (of_a, of_b) = (layout(element, rows, 2, rows as i64), layout(element, 2, 4, 2));
+            let of_d = layout(element, rows, 4, rows as i64);
+            Shape::new(description(false, false, has_bias), [of_a, of_b, of_d, of_d]).unwrap()
+        };
+        let (usual, limited) = (Preference::default(), Preference { reductions: 2, ..Preference::default() });
+        let none = Refused::default();
+        let cases = [
+            (Refused { bias: true, ..none }, shape(CUDA_R_32F, 1, true), usual, true),
+            (Refused { bias: true, ..none }, shape(CUDA_R_32F, 2, true), usual, false),
+            (Refused { bias: true, ..none }, shape(CUDA_R_32F, 1, false), usual, false),
+            (Refused { odd: true, ..none }, shape(CUDA_R_16BF, 3, false), usual, true),
+            (Refused { odd: true, ..none }, shape(CUDA_R_32F, 3, false), usual, false),
+            (Refused { odd: true, ..none }, shape(CUDA_R_16BF, 4, false), usual, false),
+            (Refused { reductions: true, ..none }, shape(CUDA_R_32F, 2, false), limited, true),
+            (Refused { reductions: true, ..none }, shape(CUDA_R_32F, 2, false), usual, false),
+            (Refused { everything: true, ..none }, shape(CUDA_R_32F, 2, false), usual, true),
+            (none, shape(CUDA_R_16BF, 1, true), limited, false),
+        ];
+        for (refused, shape, preference, want) in cases {
+            assert_eq!(shape.is_refused(preference, refused), want, "{refused:?}, {shape:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use cudarc::cublaslt::sys::cublasLtMatmulDescAttributes_t as Attribute;
 use cudarc::cublaslt::sys::cublasLtMatmulPreferenceAttributes_t as Wish;
 use cudarc::cublaslt::sys::cublasStatus_t::{
     self, CUBLAS_STATUS_EXECUTION_FAILED, CUBLAS_STATUS_INVALID_VALUE, CUBLAS_STATUS_NOT_INITIALIZED,
-    CUBLAS_STATUS_SUCCESS,
+    CUBLAS_STATUS_NOT_SUPPORTED, CUBLAS_STATUS_SUCCESS,
 };
 use cudarc::cublaslt::sys::{
     cublasComputeType_t, cublasLtEpilogue_t, cublasLtMatmulAlgo_t, cublasLtMatmulHeuristicResult_t, cudaDataType_t,
@@ -17,7 +17,7 @@ use crate::api::{in_context, put};
 use crate::blas::{Blas, Description, Preference, Shape};
 use crate::driver::Driver;
 use crate::matrix::Layout;
-use crate::refusal::{Refusal, invalid};
+use crate::refusal::{Refusal, invalid, limit};
 use crate::report;
 
 /// Marks an algorithm that was chosen here.
@@ -31,6 +31,7 @@ fn blas(name: &str, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> cu
         CUDA_SUCCESS => CUBLAS_STATUS_SUCCESS,
         CUDA_ERROR_INVALID_VALUE => CUBLAS_STATUS_INVALID_VALUE,
         CUresult::CUDA_ERROR_LAUNCH_FAILED => CUBLAS_STATUS_EXECUTION_FAILED,
+        CUresult::CUDA_ERROR_NOT_SUPPORTED => CUBLAS_STATUS_NOT_SUPPORTED,
         _ => CUBLAS_STATUS_NOT_INITIALIZED,
     }
 }
@@ -219,6 +220,9 @@ extern "C" fn cublasLtMatmulAlgoGetHeuristic(
         }
         let found = driver.blas.preferences.get(&preference).copied();
         let preference = found.ok_or_else(|| unknown("preference", preference))?;
+        if shape.is_refused(preference, driver.limits.refused) {
+            return Err(limit(CUresult::CUDA_ERROR_NOT_SUPPORTED));
+        }
         let (number, choice) = driver.blas.choose(shape, preference);
         let mut algo = cublasLtMatmulAlgo_t { data: [0; 8] };
         algo.data[..2].copy_from_slice(&[CHOSEN, number as u64]);
@@ -266,6 +270,9 @@ extern "C" fn cublasLtMatmul(
         let addresses = [a, b, c, d];
         let checked = driver.blas.check(number as usize, shape, addresses, (workspace, workspace_bytes));
         let choice = checked.map_err(invalid)?;
+        if driver.limits.refused.execution && shape.is_one_row_with_bias() {
+            return Err(limit(CUresult::CUDA_ERROR_LAUNCH_FAILED));
+        }
         let mut uses = shape.uses(addresses, beta).map_err(invalid)?;
         if choice.workspace > 0 {
             uses.push((workspace, choice.workspace));

@@ -12,6 +12,7 @@ use crate::clock::StreamId;
 use crate::limits::Limits;
 use crate::memory::Memory;
 use crate::modules::{Function, Kernels, Launch, Module};
+use crate::pinned::Pinned;
 use crate::ptx::Entry;
 use crate::refusal::{Refusal, limit, misuse};
 use crate::report;
@@ -21,6 +22,7 @@ use crate::streams::{Recorded, Streams, Work};
 pub(crate) struct Driver {
     pub(crate) limits: Limits,
     pub(crate) memory: Memory,
+    pub(crate) pinned: Pinned,
     pub(crate) blas: Blas,
     streams: Streams,
     /// Events, with what they recorded last.
@@ -38,6 +40,7 @@ impl Driver {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             memory: Memory::new(limits.memory),
+            pinned: Pinned::default(),
             limits,
             blas: Blas::default(),
             streams: Streams::new(),
@@ -80,6 +83,7 @@ impl Driver {
         let finished = self.synchronize();
         let left = self.left();
         self.memory.clear();
+        self.pinned = Pinned::default();
         self.streams = Streams::new();
         self.events.clear();
         self.modules.clear();
@@ -94,6 +98,7 @@ impl Driver {
         let (allocations, bytes) = self.memory.live();
         let counts = [
             (allocations, format!("allocations ({bytes} bytes)")),
+            (self.pinned.count(), "pieces of pinned memory".to_owned()),
             (self.streams.count(), "streams".to_owned()),
             (self.events.len(), "events".to_owned()),
             (self.modules.len(), "modules".to_owned()),
@@ -201,6 +206,17 @@ impl Driver {
         let (point, before) = self.streams.next(stream)?;
         let block = self.memory.free(address, point, &before)?;
         self.streams.push(stream, Work::Run(Box::new(move || block.check())))
+    }
+
+    /// The next operation of the stream reads pinned memory.
+    pub(crate) fn read_pinned(&mut self, address: u64, stream: StreamId) -> Result<(), Refusal> {
+        let (point, _) = self.streams.next(stream)?;
+        self.pinned.read(address, point);
+        Ok(())
+    }
+
+    pub(crate) fn free_pinned(&mut self, address: u64) -> Result<(), Refusal> {
+        self.pinned.free(address, self.streams.host())
     }
 
     /// Appends work that uses these (address, bytes).

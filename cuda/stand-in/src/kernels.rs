@@ -34,12 +34,13 @@ type Run = unsafe extern "C" fn(
 
 struct Emulated(libloading::Library);
 
-/// The kernels of the file whose PTX this is.
-pub(crate) fn load(image: &str, capability: (i32, i32)) -> Result<Arc<dyn Kernels>, Refusal> {
+/// The kernels of the file that this was compiled from, machine code or PTX; and its PTX.
+pub(crate) fn load(image: &[u8], capability: (i32, i32)) -> Result<(Arc<dyn Kernels>, String), Refusal> {
     let refused = |why: String| misuse(CUDA_ERROR_INVALID_IMAGE, why);
     let found = flowrl_cuda::emulated_library(image, capability).map_err(|error| refused(error.to_string()))?;
-    let path = found.ok_or_else(|| refused("PTX that is of none of FlowRL's kernel files".to_owned()))?;
-    open(&path).map_err(|error| refused(format!("{}: {error}", path.display())))
+    let (path, ptx) = found.ok_or_else(|| refused("a module of none of FlowRL's kernel files".to_owned()))?;
+    let kernels = open(&path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
+    Ok((kernels, ptx))
 }
 
 fn open(path: &Path) -> Result<Arc<dyn Kernels>, libloading::Error> {

@@ -12,11 +12,60 @@ pub(crate) struct Limits {
     pub(crate) driver: (i32, i32),
     /// Whether memory is allocated in the order of streams.
     pub(crate) pools: bool,
+    /// Whether the driver loads machine code; if not, PTX alone.
+    pub(crate) cubins: bool,
+    /// Whether the system has memory of the host to pin.
+    pub(crate) pinned: bool,
+    /// What cuBLASLt refuses.
+    pub(crate) refused: Refused,
+}
+
+/// Products that cuBLASLt refuses, as versions of it do on some GPUs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refused {
+    /// One row of C with a bias.
+    pub(crate) bias: bool,
+    /// The same, and not before it is asked to run.
+    pub(crate) execution: bool,
+    /// bf16 with an odd number of elements from column to column.
+    pub(crate) odd: bool,
+    /// A limited choice of how sums in parts are put together.
+    pub(crate) reductions: bool,
+    pub(crate) everything: bool,
+}
+
+impl Refused {
+    /// Names as in `bias,odd`.
+    fn of(names: &str) -> Self {
+        let mut refused = Self::default();
+        for name in names.split(',') {
+            let place = match name {
+                "bias" => &mut refused.bias,
+                "execution" => &mut refused.execution,
+                "odd" => &mut refused.odd,
+                "reductions" => &mut refused.reductions,
+                "everything" => &mut refused.everything,
+                _ => panic!(
+                    "the stand-in's environment: `{name}` is none of bias, execution, odd, reductions, everything"
+                ),
+            };
+            *place = true;
+        }
+        refused
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { capability: (9, 0), memory: 16 << 30, driver: (12, 9), pools: true }
+        Self {
+            capability: (9, 0),
+            memory: 16 << 30,
+            driver: (12, 9),
+            pools: true,
+            cubins: true,
+            pinned: true,
+            refused: Refused::default(),
+        }
     }
 }
 
@@ -35,7 +84,10 @@ impl Limits {
             capability: variable("CAPABILITY").map_or(usual.capability, version),
             memory: variable("MEMORY").map_or(usual.memory, |text| number(&text)),
             driver: variable("DRIVER").map_or(usual.driver, version),
-            pools: variable("POOLS").is_none_or(|text| text != "0"),
+            pools: is_on("POOLS"),
+            cubins: is_on("CUBINS"),
+            pinned: is_on("PINNED"),
+            refused: variable("REFUSED").map_or(usual.refused, |names| Refused::of(&names)),
         }
     }
 
@@ -62,6 +114,11 @@ impl Limits {
 
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(format!("FLOWRL_STAND_IN_{name}")).ok().filter(|text| !text.is_empty())
+}
+
+/// Whether a variable does not switch something off.
+fn is_on(name: &str) -> bool {
+    variable(name).is_none_or(|text| text != "0")
 }
 
 fn number<T: FromStr>(text: &str) -> T {

@@ -29,7 +29,7 @@ impl Block {
         Layout::from_size_align(size, Self::ALIGNMENT).ok()
     }
 
-    fn new(bytes: usize) -> Option<Self> {
+    pub(crate) fn new(bytes: usize) -> Option<Self> {
         let layout = Self::layout(bytes)?;
         // SAFETY: the layout is that of margins, so not empty; what was allocated is filled as a whole.
         let base = unsafe {
@@ -42,6 +42,10 @@ impl Block {
 
     pub(crate) fn address(&self) -> u64 {
         self.base.as_ptr() as u64 + Self::ALIGNMENT as u64
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// An error if a margin was written to.

@@ -1,13 +1,13 @@
 //! The driver's functions for memory.
 
-use std::ffi::{c_uchar, c_void};
+use std::ffi::{c_uchar, c_uint, c_void};
 
 use cudarc::driver::sys::CUresult;
-use cudarc::driver::sys::CUresult::CUDA_ERROR_NOT_SUPPORTED;
+use cudarc::driver::sys::CUresult::{CUDA_ERROR_NOT_SUPPORTED, CUDA_ERROR_OUT_OF_MEMORY};
 
 use crate::api::{in_context, put};
 use crate::driver::Driver;
-use crate::refusal::{Refusal, misuse};
+use crate::refusal::{Refusal, invalid, limit, misuse};
 use crate::report;
 use crate::streams::DEFAULT;
 
@@ -59,13 +59,44 @@ extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> CUresult {
     })
 }
 
-/// Takes the source at the call, as the driver does with memory that is not pinned.
+/// Memory of the host that the driver has pinned.
+#[unsafe(no_mangle)]
+extern "C" fn cuMemHostAlloc(place: *mut *mut c_void, bytes: usize, _flags: c_uint) -> CUresult {
+    in_context("cuMemHostAlloc", |driver| {
+        if !driver.limits.pinned {
+            return Err(limit(CUDA_ERROR_OUT_OF_MEMORY));
+        }
+        put(place, driver.pinned.allocate(bytes)?.cast())
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemFreeHost(address: *mut c_void) -> CUresult {
+    in_context("cuMemFreeHost", |driver| driver.free_pinned(address as u64))
+}
+
+/// Reads pinned memory when something waits for the stream, as late as a GPU may. Other memory is taken at the call, and is a finding:
+/// no promise says that a GPU has read it by then. Where nothing can be pinned, the program has no choice.
 #[unsafe(no_mangle)]
 extern "C" fn cuMemcpyHtoDAsync_v2(target: u64, source: *const c_void, bytes: usize, stream: u64) -> CUresult {
     in_context("cuMemcpyHtoDAsync_v2", |driver| {
+        report::COPIES.add();
+        let from = source as u64;
+        if driver.pinned.holds(from, bytes) {
+            driver.read_pinned(from, stream)?;
+            return driver.enqueue(stream, &[(target, bytes)], move || {
+                // SAFETY: both are allocated until after this operation.
+                unsafe { (from as *const u8).copy_to_nonoverlapping(target as *mut u8, bytes) };
+                Ok(())
+            });
+        }
+        if driver.limits.pinned {
+            return Err(invalid(format!(
+                "{bytes} bytes are copied from memory that is not pinned, which the GPU may read after the call has returned"
+            )));
+        }
         // SAFETY: the caller vouches for the host's memory.
         let staged = unsafe { std::slice::from_raw_parts(source.cast::<u8>(), bytes) }.to_vec();
-        report::COPIES.add();
         driver.enqueue(stream, &[(target, bytes)], move || {
             // SAFETY: memory of the device is the host's, and this part of it is allocated until after this operation.
             unsafe { staged.as_ptr().copy_to_nonoverlapping(target as *mut u8, bytes) };

@@ -3,11 +3,13 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 
 use cudarc::driver::sys::CUfunction_attribute;
-use cudarc::driver::sys::CUresult::{self, CUDA_ERROR_NOT_FOUND, CUDA_ERROR_NOT_SUPPORTED};
+use cudarc::driver::sys::CUresult::{
+    self, CUDA_ERROR_NO_BINARY_FOR_GPU, CUDA_ERROR_NOT_FOUND, CUDA_ERROR_NOT_SUPPORTED,
+};
 
 use crate::api::{in_context, put};
 use crate::modules::Launch;
-use crate::refusal::{Refusal, invalid, misuse};
+use crate::refusal::{Refusal, invalid, limit, misuse};
 use crate::{kernels, ptx};
 
 /// A text of the caller's.
@@ -20,18 +22,54 @@ fn text<'a>(at: *const c_char) -> Result<&'a str, Refusal> {
     text.to_str().map_err(|_| invalid("a text that is not UTF-8"))
 }
 
+/// The first bytes of machine code, which is an ELF file.
+const ELF: [u8; 4] = *b"\x7fELF";
+
+/// What a module is loaded from: a file of machine code, whose header tells its length, or a text that ends with NUL.
+fn image<'a>(at: *const u8) -> Result<&'a [u8], Refusal> {
+    if at.is_null() {
+        return Err(invalid("a null pointer for a module"));
+    }
+    let mut header = [0_u8; 64];
+    for (i, byte) in header.iter_mut().enumerate() {
+        // SAFETY: the caller vouches for a whole file or text, which has at least as many bytes as are read here.
+        *byte = unsafe { at.add(i).read() };
+        if *byte != *ELF.get(i).unwrap_or(byte) {
+            return Ok(text(at.cast())?.as_bytes());
+        }
+    }
+    let number = |offset: usize, bytes: usize| {
+        header[offset..offset + bytes].iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte))
+    };
+    // Where the tables of segments and of sections end; one of them is the last of the file.
+    let [segments, sections] = [(0x20, 0x36), (0x28, 0x3a)].map(|(start, size)| {
+        let (start, size, count) = (number(start, 8), number(size, 2), number(size + 2, 2));
+        start + size * count
+    });
+    // SAFETY: as above.
+    Ok(unsafe { std::slice::from_raw_parts(at, segments.max(sections)) })
+}
+
 #[unsafe(no_mangle)]
-extern "C" fn cuModuleLoadData(module: *mut u64, image: *const c_void) -> CUresult {
+extern "C" fn cuModuleLoadData(module: *mut u64, data: *const c_void) -> CUresult {
     let mut read = None;
     let checked = in_context("cuModuleLoadData", |driver| {
-        let text = text(image.cast())?;
-        read = Some((text, ptx::parse(text, &driver.limits)?, driver.limits.capability));
+        let image = image(data.cast())?;
+        if image.starts_with(&ELF) && !driver.limits.cubins {
+            return Err(limit(CUDA_ERROR_NO_BINARY_FOR_GPU));
+        }
+        read = Some((image, driver.limits.capability));
         Ok(())
     });
-    let Some((text, entries, capability)) = read else { return checked };
+    let Some((image, capability)) = read else { return checked };
     // What finds the file asks this driver for its version: not under the lock.
-    let kernels = kernels::load(text, capability);
-    in_context("cuModuleLoadData", |driver| put(module, driver.load(entries, kernels?)))
+    let found = kernels::load(image, capability);
+    in_context("cuModuleLoadData", |driver| {
+        let (kernels, text) = found?;
+        let parse = if image.starts_with(&ELF) { ptx::parse_for_machine_code } else { ptx::parse };
+        let entries = parse(&text, &driver.limits)?;
+        put(module, driver.load(entries, kernels))
+    })
 }
 
 #[unsafe(no_mangle)]

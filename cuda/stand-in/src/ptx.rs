@@ -25,8 +25,18 @@ pub(crate) struct Entry {
     pub(crate) threads: Option<u32>,
 }
 
-/// The kernels of a module, if this driver and this device take it.
+/// The kernels of a module that is loaded as PTX, if this driver and this device take it.
 pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
+    read(text, limits, limits.ptx())
+}
+
+/// The kernels of a module that is loaded as machine code, by the PTX that it was made of. A driver loads that of any compiler of its own
+/// major version or an older one, and a device that of its own architecture alone.
+pub(crate) fn parse_for_machine_code(text: &str, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
+    read(text, limits, (limits.ptx().0, i32::MAX))
+}
+
+fn read(text: &str, limits: &Limits, newest: (i32, i32)) -> Result<Vec<Entry>, Refusal> {
     if !text.is_ascii() {
         return Err(misuse(CUDA_ERROR_INVALID_PTX, "PTX with a character that is not ASCII"));
     }
@@ -34,7 +44,7 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Vec<Entry>, Refusal> 
     let version = directive(text, ".version ").and_then(|word| word.split_once('.'));
     let (major, minor) = version.ok_or_else(|| broken("a version"))?;
     let numbers = major.parse().ok().zip(minor.parse().ok());
-    if numbers.ok_or_else(|| broken("a version"))? > limits.ptx() {
+    if numbers.ok_or_else(|| broken("a version"))? > newest {
         return Err(limit(CUDA_ERROR_UNSUPPORTED_PTX_VERSION));
     }
     let target = directive(text, ".target sm_").and_then(|word| word.parse::<i32>().ok());
@@ -142,6 +152,10 @@ mod tests {
         let usual = Limits::default();
         assert_eq!(code(TEXT, Limits { driver: (12, 8), ..usual }), CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
         assert_eq!(code(TEXT, Limits { capability: (8, 9), ..usual }), CUDA_ERROR_NO_BINARY_FOR_GPU);
+        // Machine code needs a driver of the same major version.
+        assert!(parse_for_machine_code(TEXT, &Limits { driver: (12, 0), ..usual }).is_ok());
+        let older = parse_for_machine_code(TEXT, &Limits { driver: (11, 8), ..usual });
+        assert_eq!(older.unwrap_err().code, CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
         assert_eq!(code(&format!("{TEXT}// é"), usual), CUDA_ERROR_INVALID_PTX);
         assert_eq!(code("", usual), CUDA_ERROR_INVALID_PTX);
     }

@@ -54,6 +54,11 @@ impl Streams {
         self.all.len() - 1
     }
 
+    /// All that the host has waited for.
+    pub(crate) const fn host(&self) -> &Clock {
+        &self.host
+    }
+
     fn get(&mut self, id: StreamId) -> Result<&mut Stream, Refusal> {
         let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is no stream (any more)"));
         self.all.get_mut(&id).ok_or_else(unknown)

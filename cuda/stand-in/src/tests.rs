@@ -167,6 +167,21 @@ fn memory_has_an_end_and_the_pool_keeps_what_is_freed() {
 }
 
 #[test]
+fn pinned_memory_stays_until_it_was_read() {
+    let (mut driver, stream) = driver();
+    let from = driver.pinned.allocate(100).unwrap() as u64;
+    assert!(driver.pinned.holds(from, 100) && driver.pinned.holds(from + 99, 1));
+    assert!(!driver.pinned.holds(from, 101) && !driver.pinned.holds(from - 1, 1) && !driver.pinned.holds(16, 1));
+    driver.read_pinned(from + 8, stream).unwrap();
+    driver.enqueue(stream, &[], || Ok(())).unwrap();
+    assert_found(driver.free_pinned(from), CUDA_ERROR_INVALID_VALUE, "before the host has waited");
+    driver.synchronize_stream(stream).unwrap();
+    assert_found(driver.free_pinned(from + 8), CUDA_ERROR_INVALID_VALUE, "no pinned memory starts");
+    driver.free_pinned(from).unwrap();
+    assert_found(driver.free_pinned(from), CUDA_ERROR_INVALID_VALUE, "no pinned memory starts");
+}
+
+#[test]
 fn what_is_left_is_told() {
     let (mut driver, stream) = driver();
     driver.allocate(stream, 100).unwrap();

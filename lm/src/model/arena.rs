@@ -127,7 +127,7 @@ impl<T> Arena<T> {
             final_inv_rms: request(Role::State, "norms", rows)?,
             hidden: request(Role::Activation, "hidden states", rows * d)?,
             selected: request(Role::Activation, "hidden states of predictions", chunk * d)?,
-            logits: request(Role::Activation, "logits", chunk * dims.vocab)?,
+            logits: request(Role::Logits, "logits", chunk * dims.vocab)?,
             log_prob: request(Role::State, "log-probabilities", predictions)?,
             log_sum_exp: request(Role::State, "log-probabilities", predictions)?,
             entropy: request(Role::State, "log-probabilities", predictions)?,

@@ -1,10 +1,9 @@
 //! `cargo xtask kernels`: NVIDIA's compilers on every kernel, without a GPU.
 
 use super::resources::{Resources, parse};
-use crate::command::{cargo, compile, output, program, run as run_command};
+use crate::command::{cargo, compile, program, run as run_command};
 use crate::python::{self, NVRTC};
 use crate::{Args, Outcome, WORKSPACE};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// Ampere, Hopper, Blackwell.
 const ARCHITECTURES: [&str; 3] = ["80", "90", "100"];
 const PTX: &str = "target/kernels/ptx";
-/// What ptxas said, each file named by what it said it of.
-const SAID: &str = "target/kernels/ptxas";
+/// Registers that a thread can have. A kernel that takes them all is one change of NVIDIA's compiler away from spilling.
+const ALL_REGISTERS: u32 = 255;
 
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
@@ -32,26 +31,24 @@ pub(crate) fn check() -> Result<Option<String>, String> {
     if python::system().is_none() {
         return Ok(Some("no python3 here, which fetches NVIDIA's compilers".to_owned()));
     }
-    let python = match NVRTC.interpreter(None) {
-        Ok(python) => python,
-        Err(why) => return Ok(Some(format!("NVIDIA's compilers cannot be fetched from here: {why}"))),
-    };
-    let ptxas = ptxas(&python)?;
+    if let Err(why) = NVRTC.interpreter(None) {
+        return Ok(Some(format!("NVIDIA's compilers cannot be fetched from here: {why}")));
+    }
     compile_all()?;
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
-    let paths = sorted(Path::new(PTX))?;
-    let logs = in_parallel(&paths, |path| assemble(&ptxas, path));
-    for (path, log) in paths.iter().zip(logs) {
-        let (stem, ptx) = (stem(path), read(path)?);
+    for path in sorted(Path::new(PTX))?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "ptx")) {
+        let (stem, ptx) = (stem(&path), read(&path)?);
         let [file, storage, architecture] = stem.split('.').collect::<Vec<_>>()[..] else {
             return Err(format!("{} is not named FILE.STORAGE.ARCHITECTURE", path.display()));
         };
-        let warnings = ptx.lines().filter_map(|line| line.strip_prefix("// NVRTC: "));
+        let said: Vec<&str> = ptx.lines().filter_map(|line| line.strip_prefix("// NVRTC: ")).collect();
+        let warnings = said.iter().filter(|line| !is_information(line));
         problems.extend(warnings.map(|line| format!("{file}.cu for {storage}, {architecture}: {line}")));
-        let log = log?;
-        let warnings = log.lines().filter(|line| line.contains("warning"));
-        problems.extend(warnings.map(|line| format!("{file}.cu for {storage}, {architecture}: {line}")));
-        for resources in parse(&log) {
+        let found = parse(&said.join("\n"));
+        if found.is_empty() {
+            problems.push(format!("{file}.cu for {storage}, {architecture}: NVRTC made no machine code of it"));
+        }
+        for resources in found {
             let wrong = resources.problems(is_bounded(&ptx, &resources.kernel));
             let kernel = &resources.kernel;
             problems
@@ -60,21 +57,16 @@ pub(crate) fn check() -> Result<Option<String>, String> {
         }
     }
     print!("{}", table(&rows));
+    warnings(&rows).iter().for_each(|warning| println!("warning: {warning}"));
     match problems.len() {
         0 => Ok(None),
         count => Err(format!("{count} problems\n{}", problems.join("\n"))),
     }
 }
 
-/// The assembler in the wheel.
-fn ptxas(python: &str) -> Result<PathBuf, String> {
-    let code = "import nvidia.cuda_nvcc as wheel; print(list(wheel.__path__)[0])";
-    let folder = output(program(python, &["-c", code])).ok_or("the wheel nvidia-cuda-nvcc-cu12 cannot be imported")?;
-    Ok(Path::new(&folder).join("bin/ptxas"))
-}
-
-/// PTX of every kernel: the crate compiles as on a machine with a GPU, with the libraries of the virtual environment. NVRTC does one
-/// thing at a time in a process, so each architecture has its own.
+/// Every kernel: the crate compiles as on a machine with a GPU, to the machine code that would run there, with the libraries of the
+/// virtual environment. The PTX that is written ends with what the assembler said of that code. NVRTC does one thing at a time in a process,
+/// so each architecture has its own.
 fn compile_all() -> Outcome {
     // What is left of a kernel that no longer exists would be checked.
     crate::files::remove(Path::new(PTX))?;
@@ -127,30 +119,22 @@ fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// What ptxas says of a file; remembered for as long as the file and ptxas are the same.
-fn assemble(ptxas: &Path, path: &Path) -> Result<String, String> {
-    let (stem, ptx) = (stem(path), read(path)?);
-    let architecture = stem.rsplit('.').next().unwrap_or_default();
-    let mut hasher = DefaultHasher::new();
-    (NVRTC.packages, &ptx, architecture).hash(&mut hasher);
-    let remembered = Path::new(SAID).join(format!("{:016x}.txt", hasher.finish()));
-    if let Ok(log) = std::fs::read_to_string(&remembered) {
-        return Ok(log);
-    }
-    let mut command = std::process::Command::new(ptxas);
-    command.arg("-v").arg(format!("-arch={architecture}")).arg(path).args(["-o", "/dev/null"]);
-    let result = command.output().map_err(|error| format!("cannot run {}: {error}", ptxas.display()))?;
-    let log = String::from_utf8_lossy(&result.stderr).into_owned();
-    if !result.status.success() {
-        return Err(format!("ptxas refuses {}:\n{log}", path.display()));
-    }
-    // A name in place at once, so that an interrupted chore leaves no half of a file behind.
-    let temporary = remembered.with_extension("tmp");
-    std::fs::create_dir_all(SAID)
-        .and_then(|()| std::fs::write(&temporary, &log))
-        .and_then(|()| std::fs::rename(&temporary, &remembered))
-        .map_err(|error| format!("cannot write {}: {error}", remembered.display()))?;
-    Ok(log)
+/// Whether the assembler's line tells what a kernel needs, and is no warning.
+fn is_information(line: &str) -> bool {
+    let rest = line.trim_start_matches("ptxas").trim_start();
+    line.starts_with("ptxas") && (rest.starts_with("info") || rest.starts_with('.'))
+}
+
+/// Kernels that could not take one register more.
+fn warnings(rows: &[Row]) -> Vec<String> {
+    let is_full = |row: &&Row| row.resources.registers == ALL_REGISTERS;
+    let warning = |Row { storage, architecture, resources }: &Row| {
+        format!(
+            "{} for {storage}, {architecture} takes all {ALL_REGISTERS} registers of a thread: another version of the compiler may spill",
+            resources.kernel
+        )
+    };
+    rows.iter().filter(is_full).map(warning).collect()
 }
 
 /// Whether a kernel declares how many threads its largest block has.
@@ -203,6 +187,27 @@ mod tests {
                    .visible .entry ab(\n.param .u64 p\n)\n.maxntid 256, 1, 1\n{ ret; }\n";
         assert!(!is_bounded(ptx, "a"));
         assert!(is_bounded(ptx, "ab"));
+    }
+
+    #[test]
+    fn warnings_of_the_assembler_are_told_from_its_information() {
+        for line in ["ptxas info    : Used 10 registers", "ptxas         .     0 bytes stack frame"] {
+            assert!(is_information(line), "{line}");
+        }
+        for line in ["ptxas warning : Registers are spilled", "log_prob.cu(7): warning #177-D: variable"] {
+            assert!(!is_information(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_takes_all_registers_is_warned_of() {
+        let row = |kernel: &str, registers| Row {
+            storage: "bf16".to_owned(),
+            architecture: "sm_90".to_owned(),
+            resources: Resources { kernel: kernel.to_owned(), registers, ..Resources::default() },
+        };
+        let warnings = warnings(&[row("one", 254), row("two", 255)]);
+        assert!(warnings.len() == 1 && warnings[0].starts_with("two for bf16, sm_90 takes all 255"), "{warnings:?}");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::process::Stdio;
 
 const FOLDER: &str = "target/gpu/flowrl-gpu";
 const ARCHIVE: &str = "target/gpu/flowrl-gpu.tar.gz";
-const LIMIT: u64 = 64 << 20;
+/// With what a run leaves there, within the 64 MiB that some ways to such a machine take.
+const LIMIT: u64 = 60 << 20;
 /// What tests and the benchmark read, where it stands to their crates' folders as here.
 const DATA: [&str; 2] = ["tests/golden", "benches/peers"];
 /// A peer that a machine with PyTorch seldom has: 0.9 MB of Python, BSD 2-Clause, its licence beside it.

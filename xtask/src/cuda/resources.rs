@@ -1,4 +1,4 @@
-//! What `ptxas -v` says a kernel needs of a GPU.
+//! What NVIDIA's assembler (`ptxas -v`, within NVRTC too) says a kernel needs of a GPU.
 
 /// A kernel on one architecture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

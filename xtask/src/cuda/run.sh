@@ -2,6 +2,8 @@
 # Tests and measures flowrl-cuda on this machine's GPU.
 #
 #   run.sh                          everything below, in this order
+#   run.sh first                    the first meeting with a GPU, within 8 minutes: golden numbers, every test on the GPU, a training step
+#                                   against the CPU, then times for as long as there is time. It needs no program but what is packed
 #   run.sh doctor                   what is here, and whether a GPU can be used; it comes before every other section too
 #   run.sh tests [MODULE [NAME...]] the tests on the GPU; those of modules with MODULE in their names, tests with a NAME in theirs
 #   run.sh memcheck [MODULE [NAME...]], run.sh racecheck ..., run.sh sanitizer ... for both: the same under compute-sanitizer
@@ -9,13 +11,15 @@
 #   run.sh train                    the default training run, beside PyTorch
 #
 # What is printed is kept in $OUT, by default results/ in the present folder, with the benchmark's figures in bench.json. A program
-# may take $LIMIT seconds, by default 1800. $PYTHON has PyTorch, by default python3. The exit status is 0 if everything passed.
+# may take $LIMIT seconds, by default 1800, with `first` 90, and all of `first` $BUDGET seconds, by default 480. $PYTHON has PyTorch, by default python3. The exit status is 0 if everything passed.
 root=$(cd "$(dirname "$0")" && pwd) || exit 1
 out=${OUT:-results}
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 1
 python=${PYTHON:-python3}
 failed=
 skipped=
+# When all must be over, in seconds of `date`; empty for whenever.
+deadline=
 
 section() { printf '\n=== %s\n' "$*"; }
 
@@ -25,15 +29,30 @@ skip() {
     $*"
 }
 
-# Ends what hangs, where the system has the program for that.
+# How many seconds the next program may take.
+seconds() {
+    most=${LIMIT:-1800}
+    left=$most
+    [ -z "$deadline" ] || left=$((deadline - $(date +%s)))
+    [ "$left" -lt "$most" ] || left=$most
+    echo "$left"
+}
+
+# Ends what hangs, if the system has the program for that; what does not end by itself is killed, if that program can.
+hurry=
+if timeout -k 1 1 true 2>/dev/null; then hurry='-k 5'; fi
 bounded() {
-    if command -v timeout >/dev/null; then timeout "${LIMIT:-1800}" "$@"; else "$@"; fi
+    if command -v timeout >/dev/null; then timeout $hurry "$(seconds)" "$@"; else "$@"; fi
 }
 
 # check NAME COMMAND...: runs the command, keeps what it prints, and remembers the name if it fails.
 check() {
     name=$1
     shift
+    if [ "$(seconds)" -le 0 ]; then
+        skip "$name: no time is left"
+        return
+    fi
     section "$name"
     began=$(date +%s)
     { bounded "$@" && echo 0 >"$out/.status" || echo $? >"$out/.status"; } 2>&1 | tee "$out/$name.log"
@@ -79,17 +98,39 @@ tests() {
     if [ $# -eq 0 ]; then
         # What is likeliest to fail, first: cuBLASLt's products, then the tensor cores' own.
         for test in "$root"/bin/tests/cuda/integration-*; do check first-products "$test" body::on_gpu::linear; done
-        for test in "$root"/bin/tests/cuda/flowrl_cuda-*; do check first-tiles "$test" tile::; done
+        for test in "$root"/bin/tests/cuda/flowrl_cuda-*; do check first-tiles "$test" on_gpu; done
     fi
     each_module tests- "$@"
     [ $# -eq 0 ] || return
-    if ! command -v "${CXX:-c++}" >/dev/null; then
-        skip "the golden numbers: they run in the emulator too, which needs a C++ compiler"
-        return
-    fi
+    golden tests-golden ''
+}
+
+# golden LOG TEST: numbers of an independent implementation, by the tests with TEST in their names.
+golden() {
     enter tests
-    for test in "$root"/bin/tests/tests/*; do
-        check tests-golden "$test" hf_golden
+    for test in "$root"/bin/tests/tests/*; do check "$1" "$test" "hf_golden::on_gpu::$2"; done
+}
+
+# What is likeliest to fail comes first, and what takes time last. A test that hangs costs $LIMIT seconds and no more.
+first() {
+    golden first-log-probs log_probs
+    enter cuda
+    run= threads=
+    each_module first-
+    golden first-step a_training_step
+    golden first-gradients gradient_norms
+    golden first-greedy greedy
+    cd "$root" || exit 1
+    for device in cuda cpu; do
+        rm -rf "$out/first-train-$device"
+        check "first-train-on-$device" "$root/bin/flowrl-cli" train --device $device --steps 2 --out "$out/first-train-$device"
+    done
+    enter cuda
+    for bench in "$root"/bin/benches/*; do
+        [ -x "$bench" ] || continue
+        for group in head log-prob update generate balance partition; do
+            check "first-bench-$group" "$bench" --bench --json "$out/first-bench-$group.json" "$group"
+        done
     done
 }
 
@@ -152,15 +193,20 @@ train() {
 what=${1:-everything}
 [ $# -eq 0 ] || shift
 case $what in
-    everything | doctor | tests | memcheck | racecheck | sanitizer | bench | train) ;;
+    everything | first | doctor | tests | memcheck | racecheck | sanitizer | bench | train) ;;
     *)
-        echo "run.sh: got $what, wanted doctor, tests, memcheck, racecheck, sanitizer, bench, train, or nothing" >&2
+        echo "run.sh: got $what, wanted first, doctor, tests, memcheck, racecheck, sanitizer, bench, train, or nothing" >&2
         exit 2
         ;;
 esac
-# Fails where no GPU can be used: the tests would pass, and run nothing on one.
+if [ "$what" = first ]; then
+    deadline=$(($(date +%s) + ${BUDGET:-480}))
+    : "${LIMIT:=90}"
+fi
+# Fails if no GPU can be used: the tests would pass, and run nothing on one.
 doctor
 case $what in
+    first) first ;;
     tests) tests "$@" ;;
     memcheck | racecheck) sanitizer "$what" "$@" ;;
     sanitizer)

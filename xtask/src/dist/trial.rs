@@ -105,7 +105,7 @@ impl Root {
         command.arg(outside).env("FLOWRL_CACHE_DIR", &cache);
         run_command(command)?;
         for file in
-            list(&cache.join("emulator"))?.iter().chain(&list(&cache.join("ptx"))?).filter(|path| path.is_file())
+            list(&cache.join("emulator"))?.iter().chain(&list(&cache.join("kernels"))?).filter(|path| path.is_file())
         {
             self.take(file, file)?;
             if file.extension().is_some_and(|extension| extension == "so") {

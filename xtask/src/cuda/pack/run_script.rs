@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What the archive would hold, in a folder of its own.
@@ -51,12 +51,17 @@ impl Fake {
 
     /// The exit status, what was printed, and the calls.
     fn run(&self, words: &[&str]) -> (Option<i32>, String, Vec<String>) {
+        let path = format!("{}:{}", self.0.join("path").display(), std::env::var("PATH").unwrap());
+        self.run_with(words, &[("PATH", &path)])
+    }
+
+    fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, Vec<String>) {
         let calls = self.0.join("calls");
         let _ = fs::remove_file(&calls);
-        let path = format!("{}:{}", self.0.join("path").display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new("sh");
-        command.arg(self.0.join("run.sh")).args(words).current_dir(&self.0).env("PATH", path).env("CALLS", &calls);
-        command.env("OUT", self.0.join("out")).env("PYTHON", "python").env_remove("CXX").env_remove("LIMIT");
+        let mut command = Command::new("/bin/sh");
+        command.arg(self.0.join("run.sh")).args(words).current_dir(&self.0).env("CALLS", &calls);
+        command.env("OUT", self.0.join("out")).env("PYTHON", "python");
+        command.env_remove("CXX").env_remove("LIMIT").env_remove("BUDGET").envs(variables.iter().copied());
         let output = command.output().unwrap();
         let calls = fs::read_to_string(calls).unwrap_or_default();
         let calls = calls.replace(&format!("{}/", self.0.display()), "").lines().map(str::to_owned).collect();
@@ -87,8 +92,8 @@ fn everything_in_the_order_of_the_likeliest_failure() {
             [format!("compute-sanitizer {words}"), format!("{test} --test-threads 1")]
         })
     };
-    let before = ["flowrl-cli doctor", "integration-a1 body::on_gpu::linear", "flowrl_cuda-c3 tile::"];
-    let tests = [&MODULES[..], &["integration-d4 hf_golden"]].concat();
+    let before = ["flowrl-cli doctor", "integration-a1 body::on_gpu::linear", "flowrl_cuda-c3 on_gpu"];
+    let tests = [&MODULES[..], &["integration-d4 hf_golden::on_gpu::"]].concat();
     let figures = [
         "python -c import torch",
         "gpu-e5 --bench --json out/bench.json --peers python",
@@ -118,6 +123,59 @@ fn a_failure_is_named_and_the_rest_goes_on() {
     assert_eq!(fs::read_to_string(fake.0.join("out/tests-body.log")).unwrap(), "wrong numbers\n");
 }
 
+/// What the first meeting with a GPU calls, the bench's groups apart.
+const FIRST: [&str; 10] = [
+    "flowrl-cli doctor",
+    "integration-d4 hf_golden::on_gpu::log_probs",
+    "flowrl_cuda-c3 --exact tile::products_on_gpu",
+    "integration-a1 --exact attention::on_gpu::backward attention::on_gpu::forward",
+    "integration-a1 --exact body::on_gpu::linear",
+    "integration-d4 hf_golden::on_gpu::a_training_step",
+    "integration-d4 hf_golden::on_gpu::gradient_norms",
+    "integration-d4 hf_golden::on_gpu::greedy",
+    "flowrl-cli train --device cuda --steps 2 --out out/first-train-cuda",
+    "flowrl-cli train --device cpu --steps 2 --out out/first-train-cpu",
+];
+
+/// Golden numbers, tests, a step, times: with the shell's usual programs and no other, not even one that ends what hangs.
+#[test]
+fn the_first_meeting_needs_no_tools() {
+    let fake = Fake::new("first");
+    let tools = ["sh", "cat", "date", "dirname", "grep", "mkdir", "rm", "sed", "sort", "tee"];
+    for tool in tools {
+        let folder = ["/usr/bin", "/bin"].into_iter().find(|folder| Path::new(folder).join(tool).exists()).unwrap();
+        let link = fake.0.join("few").join(tool);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(Path::new(folder).join(tool), link).unwrap();
+    }
+    let path = fake.0.join("few").display().to_string();
+    let (status, printed, calls) = fake.run_with(&["first"], &[("PATH", &path)]);
+    assert_eq!(status, Some(0), "{printed}");
+    let benches = ["head", "log-prob", "update", "generate", "balance", "partition"];
+    let benches = benches.map(|group| format!("gpu-e5 --bench --json out/first-bench-{group}.json {group}"));
+    assert_eq!(calls, [&FIRST.map(str::to_owned)[..], &benches].concat());
+    assert!(!printed.contains("skipped") && !printed.contains("not found"), "{printed}");
+}
+
+#[test]
+fn the_first_meeting_ends_in_time() {
+    let fake = Fake::new("time");
+    let path = format!("{}:{}", fake.0.join("path").display(), std::env::var("PATH").unwrap());
+    // Everything is over before it begins.
+    let (status, printed, calls) = fake.run_with(&["first"], &[("PATH", &path), ("BUDGET", "0")]);
+    assert_eq!((status, calls.len()), (Some(0), 0), "{printed}");
+    for name in ["doctor", "first-log-probs", "first-step", "first-bench-head"] {
+        assert!(printed.contains(&format!("{name}: no time is left")), "{name}: {printed}");
+    }
+    // A test that hangs takes its own time alone.
+    let hangs = "case \"$*\" in *attention*) sleep 60 ;; esac\n";
+    fake.file("bin/tests/cuda/integration-a1", &(tests(&INTEGRATION) + hangs));
+    let (status, printed, calls) = fake.run_with(&["first"], &[("PATH", &path), ("LIMIT", "1")]);
+    assert_eq!(status, Some(1));
+    assert!(printed.contains("first-attention (exit status 124)"), "{printed}");
+    assert!(calls.iter().any(|call| call.starts_with("gpu-e5")), "{printed}");
+}
+
 #[test]
 fn a_section_alone() {
     let fake = Fake::new("section");
@@ -133,7 +191,7 @@ fn a_section_alone() {
     assert_eq!(calls[2..], ["gpu-e5 --bench --json out/bench.json --peers python head update"]);
     let (status, printed, calls) = fake.run(&["benchmark"]);
     assert_eq!((status, calls.len()), (Some(2), 0));
-    assert!(printed.contains("got benchmark, wanted doctor, tests,"), "{printed}");
+    assert!(printed.contains("got benchmark, wanted first, doctor, tests,"), "{printed}");
 }
 
 #[test]

@@ -1,0 +1,369 @@
+//! Products by cuBLASLt, and what is done when it refuses one.
+//!
+//! Which shapes the library computes is not all documented, and differs between its versions and between GPUs. So there are several ways to
+//! compute a product: what one refuses, the next one gets, and the last is a kernel of this crate, which takes everything.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cudarc::cublaslt::result::CublasError;
+use cudarc::cublaslt::sys::cublasStatus_t::{
+    CUBLAS_STATUS_ARCH_MISMATCH, CUBLAS_STATUS_EXECUTION_FAILED, CUBLAS_STATUS_INTERNAL_ERROR,
+    CUBLAS_STATUS_INVALID_VALUE, CUBLAS_STATUS_NOT_SUPPORTED,
+};
+use cudarc::cublaslt::{self, sys as lt};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut};
+
+use super::{Current, driver};
+use crate::error::Error;
+use crate::notice;
+use crate::product::Product;
+use crate::unit::Storage;
+
+/// A way to compute a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By cuBLASLt.
+    Library {
+        /// The bias is put into C first, and the product is added to it: no epilogue.
+        bias_before: bool,
+        /// The library may put sums in parts together as it likes, in the result's type too.
+        any_reduction: bool,
+    },
+    /// By a kernel of this crate.
+    OwnKernel,
+}
+
+impl Way {
+    /// What is tried, in this order.
+    const ALL: [Self; 5] = [
+        Self::Library { bias_before: false, any_reduction: false },
+        Self::Library { bias_before: false, any_reduction: true },
+        Self::Library { bias_before: true, any_reduction: false },
+        Self::Library { bias_before: true, any_reduction: true },
+        Self::OwnKernel,
+    ];
+
+    /// Whether it makes sense for a product. What C held would be lost under a bias.
+    const fn fits(self, product: &Product) -> bool {
+        match self {
+            Self::Library { bias_before: true, .. } => product.bias && !product.accumulate,
+            _ => true,
+        }
+    }
+
+    /// The way that is tried after this one. The last takes everything.
+    fn next(self, product: &Product) -> Self {
+        let mut later = Self::ALL.into_iter().skip_while(|way| *way != self).skip(1);
+        later.find(|way| way.fits(product)).unwrap_or(Self::OwnKernel)
+    }
+
+    /// What it does with a product, for people.
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Library { bias_before: false, any_reduction: false } => "as described",
+            Self::Library { bias_before: false, any_reduction: true } => {
+                "with partial sums put together as the library likes"
+            }
+            Self::Library { bias_before: true, any_reduction: false } => "with the bias added by a kernel of FlowRL",
+            Self::Library { bias_before: true, any_reduction: true } => {
+                "with the bias added by a kernel of FlowRL and partial sums put together as the library likes"
+            }
+            Self::OwnKernel => "by a kernel of FlowRL, slowly",
+        }
+    }
+
+    /// Says, once for each way, that a product went this one because the library refused others.
+    pub(super) fn tell(self, product: &Product, storages: Storages, refusal: lt::cublasStatus_t) {
+        let Product { rows, inner, columns, bias, accumulate, .. } = *product;
+        let Storages { inputs, output } = storages;
+        let bias = if bias { ", with a bias" } else { "" };
+        let added = if accumulate { ", added to what is there" } else { "" };
+        let text = format!(
+            "cuBLASLt refuses a product of {rows}×{inner} by {inner}×{columns}, {} to {}{bias}{added} ({refusal:?}): it is computed \
+             {}, as others will be that are refused so",
+            inputs.name(),
+            output.name(),
+            self.describe()
+        );
+        notice::say(self.describe(), &text);
+    }
+
+    /// The product that the library gets.
+    const fn apply(self, product: &Product) -> Product {
+        match self {
+            Self::Library { bias_before: true, .. } => Product { bias: false, accumulate: true, ..*product },
+            _ => *product,
+        }
+    }
+}
+
+/// How the matrices of a product are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Storages {
+    pub(super) inputs: Storage,
+    pub(super) output: Storage,
+}
+
+/// cuBLASLt, with the way and the algorithm of each shape so far.
+pub(super) struct Blas {
+    handle: lt::cublasLtHandle_t,
+    workspace: Mutex<CudaSlice<u8>>,
+    plans: Mutex<HashMap<(Product, Storages), Plan>>,
+}
+
+// SAFETY: the handle may be used by several threads (cuBLASLt's documentation); plans are behind a lock.
+unsafe impl Send for Blas {}
+// SAFETY: as above.
+unsafe impl Sync for Blas {}
+
+/// How products of a shape are computed, and what the library keeps of it once it was asked.
+struct Plan {
+    way: Way,
+    described: Option<Described>,
+}
+
+/// What cuBLASLt keeps of a product's shape.
+struct Described {
+    description: lt::cublasLtMatmulDesc_t,
+    layouts: [lt::cublasLtMatrixLayout_t; 3],
+    algorithm: lt::cublasLtMatmulAlgo_t,
+}
+
+fn failed(operation: &'static str) -> impl Fn(CublasError) -> Error {
+    move |error| Error::Driver { operation: format!("cuBLASLt, {operation}"), message: format!("{error:?}") }
+}
+
+impl Blas {
+    /// What cuBLASLt recommends for Hopper.
+    const WORKSPACE: usize = 32 << 20;
+    /// Shapes that are remembered.
+    const PLANS: usize = 1024;
+
+    pub(super) fn new(stream: &Arc<CudaStream>) -> Result<Self, Error> {
+        let workspace = stream.alloc_zeros(Self::WORKSPACE).map_err(driver("allocate memory for matrix products"))?;
+        let handle = cublaslt::result::create_handle().map_err(failed("start"))?;
+        Ok(Self { handle, workspace: Mutex::new(workspace), plans: Mutex::default() })
+    }
+
+    fn plans(&self) -> MutexGuard<'_, HashMap<(Product, Storages), Plan>> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How products of this shape are computed.
+    pub(super) fn way(&self, product: &Product, storages: Storages) -> Way {
+        self.plans().get(&(*product, storages)).map_or(Way::ALL[0], |plan| plan.way)
+    }
+
+    /// How products of this shape are computed from now on, after `way` was refused.
+    ///
+    /// # Errors
+    /// The library's, unless it is about the shape.
+    pub(super) fn next(
+        &self,
+        product: &Product,
+        storages: Storages,
+        way: Way,
+        refusal: CublasError,
+    ) -> Result<Way, Error> {
+        match refusal.0 {
+            CUBLAS_STATUS_NOT_SUPPORTED
+            | CUBLAS_STATUS_INVALID_VALUE
+            | CUBLAS_STATUS_EXECUTION_FAILED
+            | CUBLAS_STATUS_ARCH_MISMATCH
+            | CUBLAS_STATUS_INTERNAL_ERROR => {}
+            _ => return Err(failed("multiply")(refusal)),
+        }
+        let way = way.next(product);
+        remember(&mut self.plans(), (*product, storages), Plan { way, described: None });
+        Ok(way)
+    }
+
+    /// Asks the library for a product, computed in this way. An error is a refusal, and nothing was computed.
+    ///
+    /// # Safety
+    /// The addresses of a, b, the bias (or 0) and c are valid for what `product` touches, and the thread has the stream's context.
+    pub(super) unsafe fn multiply(
+        &self,
+        stream: &Arc<CudaStream>,
+        product: &Product,
+        storages: Storages,
+        way: Way,
+        [a, b, bias, c]: [u64; 4],
+    ) -> Result<(), CublasError> {
+        let (asked, key) = (way.apply(product), (*product, storages));
+        let mut plans = self.plans();
+        if !plans.get(&key).is_some_and(|plan| plan.way == way && plan.described.is_some()) {
+            let described = Some(Described::new(self.handle, &asked, storages, way, bias)?);
+            remember(&mut plans, key, Plan { way, described });
+        }
+        let plan = plans.get(&key).and_then(|plan| plan.described.as_ref()).expect("it was just described");
+        if asked.bias {
+            plan.set(lt::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
+        }
+        let (one, beta) = (1.0_f32, if asked.accumulate { 1.0_f32 } else { 0.0 });
+        let mut workspace = self.workspace.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, _guard) = workspace.device_ptr_mut(stream);
+        // SAFETY: the caller vouches for the matrices; descriptions and workspace live, and scales are on the host as described.
+        unsafe {
+            cublaslt::result::matmul(
+                self.handle,
+                plan.description,
+                (&raw const one).cast(),
+                (&raw const beta).cast(),
+                a as *const c_void,
+                plan.layouts[0],
+                b as *const c_void,
+                plan.layouts[1],
+                c as *const c_void,
+                plan.layouts[2],
+                c as *mut c_void,
+                plan.layouts[2],
+                &raw const plan.algorithm,
+                at as *mut c_void,
+                Self::WORKSPACE,
+                stream.cu_stream().cast(),
+            )
+        }
+    }
+}
+
+/// Keeps a plan.
+fn remember(plans: &mut HashMap<(Product, Storages), Plan>, key: (Product, Storages), plan: Plan) {
+    // Batches differ in their number of tokens, so that a long run sees any number of shapes.
+    if plans.len() >= Blas::PLANS {
+        plans.clear();
+    }
+    plans.insert(key, plan);
+}
+
+impl Drop for Blas {
+    fn drop(&mut self) {
+        let workspace = self.workspace.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // The library works on the thread's context; this one may have none.
+        drop(Current(Arc::clone(workspace.context())));
+        self.plans.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        // SAFETY: made by `create_handle`, and not used again.
+        let _ = unsafe { cublaslt::result::destroy_handle(self.handle) };
+    }
+}
+
+impl Described {
+    fn new(
+        handle: lt::cublasLtHandle_t,
+        product: &Product,
+        storages: Storages,
+        way: Way,
+        bias: u64,
+    ) -> Result<Self, CublasError> {
+        use lt::cublasLtMatmulDescAttributes_t::{
+            CUBLASLT_MATMUL_DESC_BIAS_POINTER as BIAS_POINTER, CUBLASLT_MATMUL_DESC_EPILOGUE as EPILOGUE,
+            CUBLASLT_MATMUL_DESC_TRANSA as TRANSPOSE_A, CUBLASLT_MATMUL_DESC_TRANSB as TRANSPOSE_B,
+        };
+        let float = lt::cudaDataType_t::CUDA_R_32F;
+        let element = |storage| if storage == Storage::F32 { float } else { lt::cudaDataType_t::CUDA_R_16BF };
+        let layout = |rows: usize, columns: usize, leading: usize, storage| {
+            cublaslt::result::create_matrix_layout(element(storage), rows as u64, columns as u64, leading as i64)
+        };
+        // Full f32 multiplies in f32: TensorFloat-32 would keep ten bits.
+        let compute = lt::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+        let mut described = Self {
+            description: cublaslt::result::create_matmul_desc(compute, float)?,
+            layouts: [std::ptr::null_mut(); 3],
+            // SAFETY: plain numbers, of which zeros are a valid choice.
+            algorithm: unsafe { std::mem::zeroed() },
+        };
+        let (a, b) = (product.a, product.b);
+        described.layouts[0] = layout(a.stored_rows, a.stored_columns, a.stored_rows, storages.inputs)?;
+        described.layouts[1] = layout(b.stored_rows, b.stored_columns, b.stored_rows, storages.inputs)?;
+        described.layouts[2] = layout(product.rows, product.columns, product.rows, storages.output)?;
+        // CUBLAS_OP_N and CUBLAS_OP_T.
+        let operation = |transposed| i32::from(transposed);
+        described.set(TRANSPOSE_A, &operation(a.transposed))?;
+        described.set(TRANSPOSE_B, &operation(b.transposed))?;
+        if product.bias {
+            described.set(EPILOGUE, &lt::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS)?;
+            described.set(BIAS_POINTER, &bias)?;
+        }
+        let preference = cublaslt::result::create_matmul_pref()?;
+        // SAFETY: all descriptions are live, and the preference is destroyed once. cuBLASLt copies its attributes, whose types these are.
+        unsafe {
+            use lt::cublasLtMatmulPreferenceAttributes_t::{
+                CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES as WORKSPACE,
+                CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK as REDUCTIONS,
+            };
+            let bytes = Blas::WORKSPACE;
+            // Sums in parts are put together in f32, not in the type of the result.
+            let reductions = lt::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
+            let set = cublaslt::result::set_matmul_pref_attribute;
+            let mut all_set = set(preference, WORKSPACE, (&raw const bytes).cast(), size_of_val(&bytes));
+            if !matches!(way, Way::Library { any_reduction: true, .. }) {
+                let value = (&raw const reductions).cast();
+                all_set = all_set.and_then(|()| set(preference, REDUCTIONS, value, size_of_val(&reductions)));
+            }
+            let [a, b, c] = described.layouts;
+            let chosen = all_set.and_then(|()| {
+                cublaslt::result::get_matmul_algo_heuristic(handle, described.description, a, b, c, c, preference)
+            });
+            let _ = cublaslt::result::destroy_matmul_pref(preference);
+            described.algorithm = chosen?.algo;
+        }
+        Ok(described)
+    }
+
+    fn set<T>(&self, attribute: lt::cublasLtMatmulDescAttributes_t, value: &T) -> Result<(), CublasError> {
+        // SAFETY: the description lives, and cuBLASLt copies the value, whose type each attribute is documented with.
+        unsafe {
+            cublaslt::result::set_matmul_desc_attribute(
+                self.description,
+                attribute,
+                std::ptr::from_ref(value).cast(),
+                size_of::<T>(),
+            )
+        }
+    }
+}
+
+impl Drop for Described {
+    fn drop(&mut self) {
+        // SAFETY: made by cuBLASLt or null, and not used again.
+        unsafe {
+            let _ = cublaslt::result::destroy_matmul_desc(self.description);
+            for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
+                let _ = cublaslt::result::destroy_matrix_layout(layout);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowrl_core::backend::LinearShape;
+
+    #[test]
+    fn every_product_comes_to_the_kernel_that_takes_all() {
+        let shape = LinearShape { rows: 3, inputs: 4, outputs: 1 };
+        let ways = |product: &Product| {
+            let mut ways = vec![Way::ALL[0]];
+            while ways[ways.len() - 1] != Way::OwnKernel {
+                ways.push(ways[ways.len() - 1].next(product));
+            }
+            ways
+        };
+        assert_eq!(ways(&Product::forward(shape, true, false)), Way::ALL);
+        // A bias that is put into C first would overwrite what is added to.
+        let short = [Way::ALL[0], Way::ALL[1], Way::OwnKernel];
+        assert_eq!(ways(&Product::forward(shape, true, true)), short);
+        assert_eq!(ways(&Product::backward_weight(shape)), short);
+    }
+
+    #[test]
+    fn a_bias_that_is_there_before_is_added_to() {
+        let product = Product::forward(LinearShape { rows: 3, inputs: 4, outputs: 1 }, true, false);
+        let asked = Way::ALL[2].apply(&product);
+        assert_eq!((asked.bias, asked.accumulate, asked.rows), (false, true, 1));
+        assert_eq!(Way::ALL[1].apply(&product), product);
+    }
+}

@@ -1,0 +1,65 @@
+//! Memory of the host that is pinned: which copies read it, until when.
+
+use std::collections::BTreeMap;
+
+use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
+
+use crate::clock::{Clock, Point};
+use crate::memory::Block;
+use crate::refusal::{Refusal, invalid, limit};
+
+struct Allocation {
+    block: Block,
+    /// The last copy of each stream that reads it.
+    reads: Clock,
+}
+
+/// All that is pinned, by address.
+#[derive(Default)]
+pub(crate) struct Pinned(BTreeMap<u64, Allocation>);
+
+impl Pinned {
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn allocate(&mut self, bytes: usize) -> Result<*mut u8, Refusal> {
+        let block = Block::new(bytes).ok_or_else(|| limit(CUDA_ERROR_OUT_OF_MEMORY))?;
+        let address = block.address();
+        self.0.insert(address, Allocation { block, reads: Clock::default() });
+        Ok(address as *mut u8)
+    }
+
+    fn find(&mut self, address: u64, bytes: usize) -> Option<&mut Allocation> {
+        let (start, allocation) = self.0.range_mut(..=address).next_back()?;
+        (address - start + bytes as u64 <= allocation.block.bytes() as u64).then_some(allocation)
+    }
+
+    /// Whether all these bytes are pinned, in one piece.
+    pub(crate) fn holds(&mut self, address: u64, bytes: usize) -> bool {
+        self.find(address, bytes).is_some()
+    }
+
+    /// Remembers a copy that reads it.
+    pub(crate) fn read(&mut self, address: u64, at: Point) {
+        if let Some(allocation) = self.find(address, 0) {
+            allocation.reads.add(at);
+        }
+    }
+
+    /// Frees a piece; the host has waited for `before`.
+    pub(crate) fn free(&mut self, address: u64, before: &Clock) -> Result<(), Refusal> {
+        let Some(allocation) = self.0.get(&address) else {
+            return Err(invalid(format!("{address:#x} is freed, where no pinned memory starts (any more)")));
+        };
+        if let Some(read) = allocation.reads.points().find(|read| !before.includes(*read)) {
+            return Err(invalid(format!(
+                "pinned memory is freed before the host has waited for the copies of stream {:#x} from it",
+                read.stream
+            )));
+        }
+        allocation.block.check().map_err(invalid)?;
+        self.0.remove(&address);
+        Ok(())
+    }
+}
