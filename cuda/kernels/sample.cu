@@ -102,13 +102,36 @@ struct Histogram {
         if (rest != 0) atomicAdd(&high[digit], rest);
     }
 
+    __device__ __forceinline__ void remove(u32 digit, u64 weight) const {
+        u32 part = (u32)weight;
+        u32 borrow = atomicAdd(&low[digit], 0u - part) < part;
+        u32 rest = (u32)(weight >> 32) + borrow;
+        if (rest != 0) atomicAdd(&high[digit], 0u - rest);
+    }
+
     __device__ __forceinline__ u64 sum(u32 digit) const { return (u64)high[digit] << 32 | low[digit]; }
 };
 
-// Keeps tokens in descending order of their logits, ties in ascending order of their indices, until the sum of weight(logit, index) exceeds
-// threshold_of(sum of all); every token if it never does. row is (vocab).
+// Tokens that are not drawn, a bit for each; null where there are none.
+struct Excluded {
+    const u32* mask;
+
+    __device__ __forceinline__ bool has(u32 i) const { return mask != 0 && (mask[i / 32] >> i % 32 & 1); }
+
+    // Calls f(index) for each of them, from one thread. They are few: no loop over a row looks at the mask of every token.
+    template <class F> __device__ __forceinline__ void each(u32 vocab, F f) const {
+        if (mask == 0) return;
+#pragma unroll 1
+        for (u32 word = threadIdx.x; word < (vocab + 31) / 32; word += blockDim.x) {
+            for (u32 bits = mask[word]; bits != 0; bits &= bits - 1) f(word * 32 + __ffs(bits) - 1);
+        }
+    }
+};
+
+// Keeps tokens in descending order of their logits, ties in ascending order of their indices, until the sum of weight(logit) of those that
+// are not excluded exceeds threshold_of(sum of all of them); every token if it never does. row is (vocab).
 template <class W, class F>
-__device__ Cut select(const store* row, u32 vocab, Histogram histogram, W weight, F threshold_of) {
+__device__ Cut select(const store* row, u32 vocab, Excluded excluded, Histogram histogram, W weight, F threshold_of) {
     u32 prefix = 0;
     u64 threshold = 0;
     for (u32 known = 0, bits = 8 * sizeof(store); known < bits; known += DIGIT_BITS) {
@@ -118,15 +141,21 @@ __device__ Cut select(const store* row, u32 vocab, Histogram histogram, W weight
         __syncthreads();
         for (u32 i = threadIdx.x; i < DIGITS; i += blockDim.x) histogram.low[i] = histogram.high[i] = 0;
         __syncthreads();
-        visit_row<false>(row, vocab, [&](auto& x, auto at) {
+        visit_row<false>(row, vocab, [&](auto& x, auto) {
             const u32 n = sizeof(x) / sizeof(float);
 #pragma unroll
             for (u32 i = 0; i < n; i++) {
                 u32 key = key_of(x[i]);
-                if (known == 0 || key >> unknown == prefix) histogram.add(key >> after & mask, weight(x[i], at.at(i)));
+                if (known == 0 || key >> unknown == prefix) histogram.add(key >> after & mask, weight(x[i]));
             }
         });
         __syncthreads();
+        excluded.each(vocab, [&](u32 i) {
+            float x = to_float(row[i]);
+            u32 key = key_of(x);
+            if (known == 0 || key >> unknown == prefix) histogram.remove(key >> after & mask, weight(x));
+        });
+        if (excluded.mask != 0) __syncthreads();
         auto threshold_here = [&](u64 total) { return known == 0 ? threshold_of(total) : threshold; };
         Crossing digit = first_crossing(mask + 1, [&](u32 i) { return histogram.sum(mask - i); }, threshold_here);
         if (digit.index > mask) return {0, vocab};
@@ -135,15 +164,15 @@ __device__ Cut select(const store* row, u32 vocab, Histogram histogram, W weight
     }
     auto tied = [&](u32 i) {
         float z = to_float(row[i]);
-        return key_of(z) == prefix ? weight(z, i) : 0;
+        return key_of(z) == prefix && !excluded.has(i) ? weight(z) : 0;
     };
     return {prefix, first_crossing(vocab, tied, [&](u64) { return threshold; }).index};
 }
 
-// logits are (rows, vocab), excluded a bit for each token or null, places (rows, 2) the sequence and the number of the token to draw,
+// logits are (rows, vocab), mask a bit for each token, set in those that are not drawn, or null, places (rows, 2) the sequence and the number of the token to draw,
 // tokens (rows), values (rows, 3) its log-probability, the entropy and the probability of the excluded tokens. One block for each
 // row. vocab is below 2²⁴.
-extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, const u32* excluded, const u32* places, u32* tokens,
+extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, const u32* mask, const u32* places, u32* tokens,
                                                           float* values, u32 rows, u32 vocab, float scale, u32 greedy, u32 top_k,
                                                           double top_p, u32 key_low, u32 key_high, u32 purpose, u32 step) {
     SHARED(u32, low, DIGITS);
@@ -154,28 +183,35 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
     visit_row<false>(row, vocab, [&](auto& x, auto) { softmax.add(x, k); });
     softmax = softmax.over_block(k);
     float largest = softmax.max, excluded_mass = 0.0f;
-    auto allowed = [&](u32 i) { return excluded == 0 || (excluded[i / 32] >> i % 32 & 1) == 0; };
-    if (excluded != 0) {
-        Softmax others = {LOWEST, 0.0f, 0.0f};
-        visit_row<false>(row, vocab, [&](auto& x, auto at) {
-            const u32 n = sizeof(x) / sizeof(float);
-#pragma unroll
-            for (u32 i = 0; i < n; i++) x[i] = allowed(at.at(i)) ? x[i] : -INFINITY_F;
-            others.add(x, k);
+    Excluded excluded = {mask};
+    if (mask != 0) {
+        Softmax out = {LOWEST, 0.0f, 0.0f};
+        excluded.each(vocab, [&](u32 i) {
+            float x[1] = {to_float(row[i])};
+            out.add(x, k);
         });
-        others = others.over_block(k);
-        largest = others.max;
-        excluded_mass = 1.0f - exp2_approx((others.log_sum_exp(scale) - softmax.log_sum_exp(scale)) * LOG2_E);
+        float highest = block_reduce(out.max, Max(), LOWEST);
+        float sum = block_reduce(out.relative_to(highest, k).sum, Add(), 0.0f);
+        excluded_mass = exp2_approx((highest - largest) * k) * (sum / softmax.sum);
+        // The most probable token is excluded: the largest logit of the others is far from it, perhaps.
+        if (highest == largest) {
+            largest = LOWEST;
+#pragma unroll 1
+            for (u32 i = threadIdx.x; i < vocab; i += blockDim.x) {
+                if (!excluded.has(i)) largest = fmaxf(largest, to_float(row[i]));
+            }
+            largest = block_reduce(largest, Max(), LOWEST);
+        }
     }
-    // 0 for −∞ and for NaN.
+    // 0 for −∞ and for NaN; an excluded token may be above the largest of the others.
     auto mass = [&](float x) {
         float e = exp2_approx((x - largest) * k);
-        return e > 0.0f ? (u64)(e * UNIT) : 0;
+        return e > 0.0f ? (u64)(fminf(e, 1.0f) * UNIT) : 0;
     };
 
     u32 token;
     if (greedy) {
-        auto is_largest = [&](u32 i) { return (u64)(allowed(i) && to_float(row[i]) == largest); };
+        auto is_largest = [&](u32 i) { return (u64)(to_float(row[i]) == largest && !excluded.has(i)); };
         token = first_crossing(vocab, is_largest, [](u64) { return (u64)0; }).index;
     } else {
         Cut cut = {0, vocab};
@@ -184,29 +220,38 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
 #pragma unroll 1
         for (u32 by_mass = 0; by_mass < 2; by_mass++) {
             if (by_mass ? top_p >= 1.0 : top_k == 0 || top_k >= vocab) continue;
-            auto weight = [&](float x, u32 i) { return !allowed(i) ? 0 : by_mass ? mass(x) : 1; };
+            auto weight = [&](float x) { return by_mass ? mass(x) : 1; };
             // Sums are integers: they are at least `wanted` where they exceed what is one less.
             auto threshold_of = [&](u64 total) {
                 u64 wanted = by_mass ? (u64)ceil(top_p * (double)total) : top_k;
                 return wanted > 0 ? wanted - 1 : 0;
             };
-            cut = cut.and_also(select(row, vocab, histogram, weight, threshold_of));
+            cut = cut.and_also(select(row, vocab, excluded, histogram, weight, threshold_of));
         }
         if (cut.key > 0) {
             softmax = {LOWEST, 0.0f, 0.0f};
-            visit_row<false>(row, vocab, [&](auto& x, auto at) {
-                const u32 n = sizeof(x) / sizeof(float);
+            if (mask == 0) {
+                visit_row<false>(row, vocab, [&](auto& x, auto at) {
+                    const u32 n = sizeof(x) / sizeof(float);
 #pragma unroll
-                for (u32 i = 0; i < n; i++) x[i] = allowed(at.at(i)) && cut.keeps(x[i], at.at(i)) ? x[i] : -INFINITY_F;
-                softmax.add(x, k);
-            });
+                    for (u32 i = 0; i < n; i++) x[i] = cut.keeps(x[i], at.at(i)) ? x[i] : -INFINITY_F;
+                    softmax.add(x, k);
+                });
+            } else {
+#pragma unroll 1
+                for (u32 i = threadIdx.x; i < vocab; i += blockDim.x) {
+                    float z = to_float(row[i]);
+                    float x[1] = {cut.keeps(z, i) && !excluded.has(i) ? z : -INFINITY_F};
+                    softmax.add(x, k);
+                }
+            }
             softmax = softmax.over_block(k);
         }
         // The 53 bits as a fraction of 2⁶⁴.
         u64 u = random_bits(key_low, key_high, purpose, step, places[2 * blockIdx.x], places[2 * blockIdx.x + 1]) << 11;
         auto kept = [&](u32 i) {
             float x = to_float(row[i]);
-            return allowed(i) && cut.keeps(x, i) ? mass(x) : 0;
+            return cut.keeps(x, i) && !excluded.has(i) ? mass(x) : 0;
         };
         token = first_crossing(vocab, kept, [&](u64 total) { return __umul64hi(u, total); }).index;
     }
