@@ -144,9 +144,19 @@ impl ConfigArgs {
         }
         let config = Config::load(self.config.as_deref().or(base), &settings)?;
         if config.task.kind != TaskKind::Prompts {
-            for (flag, given) in [("verifier", self.verifier.is_some()), ("held-out", self.held_out.is_some())] {
+            let flags = [
+                ("prompts", self.prompts.is_some()),
+                ("verifier", self.verifier.is_some()),
+                ("held-out", self.held_out.is_some()),
+                ("prompt-key", self.prompt_key.is_some()),
+                ("answer-key", self.answer_key.is_some()),
+            ];
+            for (flag, given) in flags {
                 if given {
-                    warn!("--{flag} is not used: it belongs to --prompts, and this run's task is {}", config.task.kind);
+                    warn!(
+                        "--{flag} is not used: it belongs to the task prompts, and this run's is {}",
+                        config.task.kind
+                    );
                 }
             }
         }

@@ -26,7 +26,7 @@ pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
     SamplingSection, TrainSection,
 };
-pub(crate) use settings::parse_value;
+pub(crate) use settings::parse_variable;
 pub use task::{TaskKind, TaskSection};
 
 /// Everything that a run depends on.
@@ -251,12 +251,19 @@ impl Config {
         for (section, known) in keys::of_task(self.task.kind) {
             let empty = Table::new();
             let given = table.get(section).and_then(Value::as_table).unwrap_or(&empty);
-            let one = Table::from_iter([(section.to_owned(), Value::Table(given.clone()))]);
-            text += toml::to_string_pretty(&one)?.trim_end();
+            let (tables, plain): (Table, Table) = given.clone().into_iter().partition(|(_, value)| value.is_table());
+            let print =
+                |keys: Table| toml::to_string_pretty(&Table::from_iter([(section.to_owned(), Value::Table(keys))]));
+            text += print(plain)?.trim_end();
             text += "\n";
             for (key, meaning) in known.iter().filter(|(key, _)| !given.contains_key(*key)) {
                 let other = if section == "objective" { "of other objectives, " } else { "" };
                 text += &format!("# {key} = …    # {other}{meaning}\n");
+            }
+            // After the comments: what is below the head of a table of its own belongs to that.
+            if !tables.is_empty() {
+                text += print(tables)?.trim_end();
+                text += "\n";
             }
             text += "\n";
         }

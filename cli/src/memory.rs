@@ -59,6 +59,10 @@ pub fn fit(config: &mut Config, Session { origin, tasks }: &Session) -> Result<(
     let is_open =
         config.train.micro_batch.is_none() || config.model.recompute.is_none() || config.sampling.wave.is_none();
     if !is_open {
+        let free = host_memory(config.train.device).map(|memory| memory.free);
+        if free.is_some() {
+            check(&Plan::of(config, origin, tasks, Limits::default())?, free);
+        }
         return Ok(());
     }
     // A device that cannot be opened is told by whoever opens it.
@@ -67,6 +71,7 @@ pub fn fit(config: &mut Config, Session { origin, tasks }: &Session) -> Result<(
     let halves = |most: usize| std::iter::successors(Some(most.max(1)), |n| (*n > 1).then_some(n / 2));
     let together = config.train.prompts.div_ceil(config.train.minibatches.max(1));
     let micro: Vec<usize> = config.train.micro_batch.map_or_else(|| halves(together).collect(), |given| vec![given]);
+    let is_free = config.train.micro_batch.is_none();
     let recompute: Vec<bool> = config.model.recompute.map_or_else(|| vec![false, true], |given| vec![given]);
     let completions = config.train.prompts * config.train.samples;
     let wave: Vec<usize> = match config.sampling.wave {
@@ -79,7 +84,7 @@ pub fn fit(config: &mut Config, Session { origin, tasks }: &Session) -> Result<(
             for &micro in &micro {
                 config.sampling.wave = Some(wave);
                 config.model.recompute = Some(recompute);
-                config.train.micro_batch = Some(if micro == together { 0 } else { micro });
+                config.train.micro_batch = Some(if is_free && micro == together { 0 } else { micro });
                 let total = Plan::of(config, origin, tasks, limits)?.total();
                 least = least.min(total);
                 if available.is_none_or(|available| total <= available) {
@@ -129,6 +134,10 @@ pub fn host_memory(device: DeviceName) -> Option<HostMemory> {
     let (total, free) = (bytes("MemTotal")?, bytes("MemAvailable")?);
     // What a container may take is less than what the machine has.
     let group = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
+    // Files that were read count as taken, but give way.
+    let statistics = std::fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
+    let cached = statistics.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse::<usize>().ok());
+    let group = group.map(|(most, taken)| (most, taken.saturating_sub(cached.unwrap_or(0))));
     Some(group.map_or(HostMemory { total, free }, |(most, taken)| HostMemory {
         total: total.min(most),
         free: free.min(most.saturating_sub(taken)),
@@ -147,12 +156,15 @@ fn elements(
     let mut plan = vec![("weights of the policy".to_owned(), Role::Weight, weights)];
     plan.push(("weights of the frozen reference".to_owned(), Role::Activation, weights));
     plan.push(("gradients and AdamW's two moments".to_owned(), Role::State, 3 * weights));
+    if !matches!(config.train.device, DeviceName::Cuda(_)) {
+        plan.push(("copies of the two moments while a checkpoint is written".to_owned(), Role::State, 2 * weights));
+    }
     if objective.log_z().is_some_and(|z| z == LogZ::Network) || objective.needs_value() {
         let layer = dims.hidden * dims.hidden + dims.hidden;
         let network = options.partition.layers.saturating_sub(1) * layer + dims.hidden + 1;
         plan.push(("network for log Z or V, with its optimiser".to_owned(), Role::State, 4 * network));
     }
-    let (prompt, _) = tasks.longest_prompt();
+    let prompt = tasks.longest_prompt();
     let together = match options.micro_batch {
         0 => options.prompts.div_ceil(options.minibatches),
         n => n.min(options.prompts),

@@ -135,32 +135,40 @@ impl Tasks {
         }
     }
 
-    /// Tokens of the longest prompt, and the line that it stands in, 0 where no file held it.
+    /// Tokens of the longest prompt.
     #[must_use]
-    pub fn longest_prompt(&self) -> (usize, usize) {
-        let longest = |task: &TextTask| {
+    pub fn longest_prompt(&self) -> usize {
+        self.longest().0
+    }
+
+    /// Tokens of the longest prompt, the line that it stands in, 0 where no file held it, and whether it is held out.
+    fn longest(&self) -> (usize, usize, bool) {
+        let longest = |task: &TextTask, held_out: bool| {
             // Generated problems are alike, and too many to make them all.
             let count = if task.is_generated() { task.prompts().min(64) } else { task.prompts() };
-            (0..count).map(|i| (task.prompt(i).len(), task.row(i).origin.line)).max_by_key(|(len, _)| *len)
+            let prompts = (0..count).map(|i| (task.prompt(i).len(), task.row(i).origin.line, held_out));
+            prompts.max_by_key(|(len, ..)| *len)
         };
-        let both = [longest(&self.train), longest(&self.held_out)];
-        both.into_iter().flatten().max_by_key(|(len, _)| *len).unwrap_or((1, 0))
+        let both = [longest(&self.train, false), longest(&self.held_out, true)];
+        both.into_iter().flatten().max_by_key(|(len, ..)| *len).unwrap_or((1, 0, false))
     }
 
     /// Sees to it that every prompt with its completion is within the model's context.
     fn fit_context(&self, config: &mut Config, origin: &Checkpoint) -> Result<()> {
         let context = origin.config().max_position_embeddings;
-        let (prompt, line) = self.longest_prompt();
+        let (prompt, line, held_out) = self.longest();
         let left = context.saturating_sub(prompt);
         let wanted = config.max_tokens()?;
         if left == 0 || (config.sampling.max_tokens.is_some() && wanted > left) {
-            let place = match (&config.task.prompts, line) {
+            let file = config.task.held_out.as_ref().filter(|_| held_out).or(config.task.prompts.as_ref());
+            let place = match (file, line) {
                 (Some(path), 1..) => format!("{}:{line}: the prompt", path.display()),
                 _ => "a prompt".to_owned(),
             };
             bail!(
                 "{place} has {prompt} tokens, and sampling.max_tokens is {wanted}: together more than the {context} positions of the \
-                 model's context; shorten or remove the prompt, or lower --max-tokens to {left} or less"
+                 model's context; shorten or remove the prompt{}",
+                if left > 0 { format!(", or lower --max-tokens to {left} or less") } else { String::new() }
             );
         }
         config.sampling.max_tokens = Some(wanted.min(left));

@@ -10,7 +10,7 @@ use flowrl_lm::task::Text;
 use serde_json::Map;
 use toml::{Table, Value};
 
-use crate::config::parse_value;
+use crate::config::parse_variable;
 
 /// The chat template's variables, for commands without a configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -30,7 +30,7 @@ impl TemplateArgs {
         for flag in &self.variables {
             let pair = flag.split_once('=').filter(|(name, _)| !name.trim().is_empty());
             let (name, value) = pair.with_context(|| format!("--template: `{flag}` is not of the form KEY=VALUE"))?;
-            table.insert(name.trim().to_owned(), parse_value(value.trim()));
+            table.insert(name.trim().to_owned(), parse_variable(value.trim()));
         }
         TemplateOptions::from_json(variables(&table)).context("--template")
     }
@@ -111,7 +111,7 @@ mod tests {
         let options =
             |flags: &[&str]| TemplateArgs { variables: flags.iter().map(|&flag| flag.to_owned()).collect() }.options();
         let found =
-            options(&["enable_thinking=false", "n = 3", "effort=low", "list=[1, 2.5]", "date=2024-07-26"]).unwrap();
+            options(&["enable_thinking=False", "n = 3", "effort=low", "list=[1, 2.5]", "date=2024-07-26"]).unwrap();
         assert_eq!(found.date.unwrap().to_string(), "2024-07-26");
         let wanted = json!({"enable_thinking": false, "n": 3, "effort": "low", "list": [1, 2.5]});
         assert_eq!(serde_json::Value::from(found.variables), wanted);

@@ -246,6 +246,26 @@ fn a_completion_that_was_cut_off_gets_no_end_token() {
     }
 }
 
+/// Files that were put together have groups of the same number.
+#[test]
+fn a_group_holds_completions_of_one_prompt() {
+    let model = two_end_tokens();
+    let rows = "{\"prompt\": \"2+2?\", \"completion\": \"4\", \"reward\": 1, \"group\": 0}\n\n\
+                {\"prompt\": \"3+3?\", \"completion\": \"4\", \"reward\": 0, \"group\": 0}\n";
+    let (folder, rows) = file("rollouts.jsonl", rows);
+    let words = ["train", "--model", model.name(), "--rollouts", rows.to_str().unwrap(), "--steps", "1"];
+    ok(&[&words[..], &["--max-tokens", "8", "--out", "run"]].concat(), folder.path());
+    let record = crate::common::timeless(&folder.path().join("run")).pop().unwrap();
+    assert_eq!(record["degenerate_groups"], 1);
+    std::fs::write(
+        &rows,
+        format!("\n{{\"prompt\": \"{}\", \"completion\": \"4\", \"reward\": 1}}\n", "1 ".repeat(400)),
+    )
+    .unwrap();
+    let error = fails(&[&words[..], &["--max-tokens", "8", "--out", "other"]].concat(), folder.path());
+    assert!(error.contains("rollouts.jsonl:2: the prompt has"), "{error}");
+}
+
 #[test]
 fn the_end_token_of_the_tokenizer_is_taken_where_the_model_names_none() {
     let model = Model::of("qwen2-tied");
@@ -475,7 +495,19 @@ fn a_run_is_a_model_and_a_model_is_measured_on_the_whole_file() {
     assert_eq!((ids.len(), log_probs.len()), (15, 13));
     let text = ok(&[&["train", "--dry-run", "--model", "run"], &task[..]].concat(), d);
     assert!(text.contains("run/checkpoints/step-000001"), "{text}");
-    // Of the built-in model too.
+    // The reference of a run is the model that it began with, the built-in one too.
+    let small =
+        ["--set", "train.prompts=2", "--set", "train.samples=4", "--set", "eval.prompts=2", "--set", "eval.samples=2"];
+    let rate = ["--learning-rate", "1e-3", "--steps", "2", "--out", "built-in", "--set", "warmup=0"];
+    ok(&[&["train"], &small[..], &rate].concat(), d);
+    let found = measured(&["eval", "built-in"]);
+    let records = crate::common::timeless(&d.join("built-in"));
+    for name in ["eval_success_ref", "eval_success_exact", "eval_kl_on_correct"] {
+        assert_eq!(found[name], records[2][name], "{name}");
+    }
+    assert_ne!(found["eval_success_ref"], found["eval_success_exact"]);
+    let error = fails(&["eval", "--set", "eval.prompts=0"], d);
+    assert!(error.contains("nothing to measure"), "{error}");
     let found = measured(&["eval", "--set", "eval.prompts=2", "--set", "eval.samples=2"]);
     assert!(found["eval_success_exact"].is_number());
 }

@@ -71,7 +71,10 @@ pub(crate) fn sample<B: TransformerBackend>(
     let lanes = lanes(prompts * samples, model.backend().workers(), elements);
     // Twice the memory: not for a large model.
     let prepared = if elements <= SMALL_MODEL { Prepared::new(model.backend(), model.dims(), weights)? } else { None };
-    let wave = if limits.wave == 0 { usize::MAX } else { limits.wave.div_ceil(lanes) };
+    let (lanes, wave) = match limits.wave {
+        0 => (lanes, usize::MAX),
+        most => (lanes.min(most), most / lanes.min(most)),
+    };
     let (job, cache) = (Job { weights, prepared, limits, wave, lanes, request }, model.backend().cache_limit());
     let drafts = if lanes == 1 {
         waves(model, &job, 0..prompts * samples, cache)?

@@ -84,9 +84,11 @@ pub fn load_policy<B: TransformerBackend>(
     checkpoint: &Checkpoint,
 ) -> Result<TransformerPolicy<B>, LoadError<B::Error>> {
     let weights = load_weights(&backend, checkpoint)?;
-    let mut policy =
-        TransformerPolicy::new(backend, Dimensions::from(checkpoint.config()), weights, checkpoint.end_tokens()?)?;
-    policy.exclude(&checkpoint.unknown_tokens()?)?;
+    let end = checkpoint.end_tokens()?;
+    // An end token ends a completion whatever the tokenizer says of it.
+    let unknown: Vec<u32> = checkpoint.unknown_tokens()?.into_iter().filter(|id| !end.contains(id)).collect();
+    let mut policy = TransformerPolicy::new(backend, Dimensions::from(checkpoint.config()), weights, end)?;
+    policy.exclude(&unknown)?;
     Ok(policy)
 }
 

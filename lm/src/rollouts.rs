@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::chat::ChatInputs;
 use crate::error::{Error, Result};
 use crate::jsonl;
-use crate::prompts::{Prompt, check_chat};
+use crate::prompts::{Origin, Prompt, check_chat};
 
 /// One completion. `completion`, `completion_ids` or both are there; with both, the ids count.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct RolloutRow {
     /// Whether the row belongs to an evaluation on held-out prompts; such rows are not for training.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held_out: bool,
+    /// Where the row comes from, for messages.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 /// Reasons for which a completion that is a whole one stops: those of OpenAI's interface, vLLM, SGLang and TGI.
@@ -132,8 +135,9 @@ pub fn read_rollouts(path: &Path) -> Result<Vec<RolloutRow>> {
 ///
 /// See [`read_rollouts`].
 pub fn parse_rollouts(bytes: &[u8], path: &Path) -> Result<Vec<RolloutRow>> {
-    let rows = jsonl::parse(bytes, path, |_, object| {
-        let row: RolloutRow = jsonl::row(object)?;
+    let rows = jsonl::parse(bytes, path, |line, object| {
+        let origin = Origin { line, ..Origin::default() };
+        let row = RolloutRow { origin, ..jsonl::row(object)? };
         row.check().map(|()| row)
     })?;
     if rows.is_empty() {
@@ -165,6 +169,7 @@ mod tests {
             verdict: Some("correct".into()),
             step: Some(12),
             held_out: true,
+            origin: Origin::default(),
         };
         let mut file = Vec::new();
         row.write_line(&mut file, Path::new("r.jsonl")).unwrap();

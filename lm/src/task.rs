@@ -91,6 +91,9 @@ impl Text {
         let mut tokens = self.tokenizer.encode(&text, false)?;
         if self.adds_special && matches!(row.prompt, Prompt::Text(_)) {
             let whole = self.tokenizer.encode(&text, true)?;
+            if tokens.is_empty() && whole.len() == 1 {
+                return Ok(whole);
+            }
             // What stands after the text would end the prompt before its completion.
             let before = (0..=whole.len().saturating_sub(tokens.len()))
                 .find(|&at| whole[at..].starts_with(&tokens))
@@ -139,7 +142,7 @@ impl StopRule for Text {
     /// Whether the last token completed one of the stop texts, or is one.
     fn is_met(&self, completion: &[u32]) -> bool {
         let Some(longest) = self.stop.iter().map(String::len).max() else { return false };
-        // Every token is at least a byte of text, and how the first one is written depends on what stands before it.
+        // A token is a byte of text at least, unless it is special; how the first one is written depends on what stands before it.
         let tail = &completion[completion.len().saturating_sub(longest + 2)..];
         let text = self.decode_known(tail);
         // A special token, `<|im_end|>` say, is no text.
@@ -174,13 +177,17 @@ impl TextTask {
     pub fn new(text: Text, rows: Vec<PromptRow>, verifier: &str) -> Result<Self> {
         let verifier = verify::by_name(verifier)?;
         for row in &rows {
-            let usable = verifier.check(row).and_then(|()| text.encode_prompt(row));
-            usable.map_err(|error| {
+            let refusal = |message: String| {
+                let prompt = row.prompt.question().to_owned();
+                Error::Prompt { line: row.origin.line, prompt, message }
+            };
+            verifier.check(row).map_err(|error| {
                 let keys = &row.origin.keys;
+                let is_missing = !keys.is_empty() && matches!(error, Error::Argument { name: "answer", .. });
                 let there = format!("; the row has {keys}: name the answer by --answer-key");
-                let message = if keys.is_empty() { error.to_string() } else { format!("{error}{there}") };
-                Error::Prompt { line: row.origin.line, prompt: row.prompt.question().to_owned(), message }
+                refusal(if is_missing { format!("{error}{there}") } else { error.to_string() })
             })?;
+            text.encode_prompt(row).map_err(|error| refusal(error.to_string()))?;
         }
         let cache = rows.iter().map(|_| OnceLock::new()).collect();
         Ok(Self { text, rows: Rows::Given(rows), verifier, cache })

@@ -38,7 +38,8 @@ pub struct EvalArgs {
 /// # Errors
 /// A model or prompts that cannot be read.
 pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
-    let mut config = load(args)?;
+    let base = args.policy.as_deref().or(args.config.model.as_deref()).and_then(run_config);
+    let mut config = load(args, base.as_deref())?;
     ensure!(
         !config.task.kind.is_lab(),
         "`eval` measures language models; a run of task {} is measured exactly in every record of its metrics.jsonl",
@@ -48,11 +49,23 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     if let Some(path) = args.policy.as_ref().or(args.config.model.as_ref()) {
         config.model.path = Some(session::checkpoint_of(path)?);
     }
+    let has_date = config.model.template.contains_key("date");
     let Session { origin, tasks } = Session::open(&mut config)?;
+    if let (false, Some(date)) = (has_date, config.model.template.get("date")) {
+        eprintln!(
+            "note: the chat template may print the date, which is {date}; another by --set model.template.date=YYYY-MM-DD"
+        );
+    }
     // Only exact measures look at it, and a run may have outlived the model that it began with.
     let is_exact = tasks.held_out.problem(0).is_some();
-    let reference = args.reference.clone().or(began_with.filter(|_| is_exact));
-    let reference = reference.filter(|path| Some(path) != config.model.path.as_ref());
+    let has_origin = base.is_some() || args.config.config.is_some() || args.config.model.is_some();
+    let reference = match &args.reference {
+        Some(path) => Some(session::open_model(Some(path))?),
+        None if is_exact && has_origin && began_with != config.model.path => {
+            Some(session::open_model(began_with.as_deref())?)
+        }
+        None => None,
+    };
     let options = TrainOptions { samples: config.eval.samples, ..config.train_options()? };
     let beta = match config.objective()? {
         Objective::FlowRl(flow) => Some(flow.beta),
@@ -63,15 +76,19 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     } else {
         config.eval.prompts.min(tasks.held_out.prompts())
     };
+    ensure!(
+        prompts > 0 && options.samples > 0,
+        "nothing to measure: {prompts} prompts, {} completions of each; set eval.prompts and eval.samples above 0",
+        options.samples
+    );
     let found = on_device!(config.device()?, |device| {
         let mut policy = load_policy(device, &origin)?;
         policy.set_wave(config.sampling.wave.unwrap_or(0));
         if !config.sampling.stop.is_empty() {
             policy.set_stop_rule(std::sync::Arc::new(tasks.held_out.text().clone()));
         }
-        if let Some(path) = &reference {
-            let weights = load_weights(policy.backend(), &session::open_model(Some(path))?)?;
-            policy.set_reference(weights)?;
+        if let Some(reference) = &reference {
+            policy.set_reference(load_weights(policy.backend(), reference)?)?;
         }
         Ok(evaluate(&mut policy, &tasks.held_out, prompts, &options, Target { beta }, true)?)
     })?;
@@ -96,9 +113,8 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
 }
 
 /// The configuration: that of the run, where a run or its checkpoint is measured, with the flags on top.
-fn load(args: &EvalArgs) -> Result<Config> {
-    let base = args.policy.as_deref().and_then(run_config);
-    let mut config = args.config.load(base.as_deref())?;
+fn load(args: &EvalArgs, base: Option<&Path>) -> Result<Config> {
+    let mut config = args.config.load(base)?;
     if let Some(prompts) = &args.config.prompts {
         // The whole file is for measuring.
         if args.config.held_out.is_some() {
@@ -111,7 +127,9 @@ fn load(args: &EvalArgs) -> Result<Config> {
 
 /// `config.toml` of the run that a path is, or is a checkpoint of.
 fn run_config(path: &Path) -> Option<PathBuf> {
-    let root = if session::run_of(path).is_some() { Some(path) } else { path.parent()?.parent() };
+    let path = std::path::absolute(path).ok()?;
+    let of_checkpoint = || path.parent().filter(|folder| folder.ends_with("checkpoints")).and_then(Path::parent);
+    let root = if session::run_of(&path).is_some() { Some(path.as_path()) } else { of_checkpoint() };
     root.map(|root| root.join("config.toml")).filter(|file| file.is_file())
 }
 

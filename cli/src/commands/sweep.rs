@@ -88,7 +88,9 @@ fn swept(settings: &[String]) -> Result<(String, Vec<String>, Vec<String>)> {
     let mut found: Option<(String, Vec<String>)> = None;
     let mut rest = Vec::new();
     for setting in settings {
-        let Some((key, list)) = setting.split_once('=').and_then(|(key, text)| Some((key, list(text)?))) else {
+        // A variable of a chat template may be a text with a comma.
+        let pair = setting.split_once('=').filter(|(key, _)| !key.trim().starts_with("model.template."));
+        let Some((key, list)) = pair.and_then(|(key, text)| Some((key, list(text)?))) else {
             rest.push(setting.clone());
             continue;
         };
@@ -125,6 +127,8 @@ enum State {
 
 /// Reads how far the run in a directory is; another run there is an error.
 fn state(directory: &Path, config: &mut Config) -> Result<State> {
+    config.objective()?;
+    config.train_options()?;
     let Ok(run) = RunDir::open(directory) else { return Ok(State::New) };
     let found = std::fs::read_to_string(run.config()).unwrap_or_default();
     if !config.task.kind.is_lab() {

@@ -16,7 +16,7 @@ pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()
         return set_objective(table, &parse_value(text.trim()));
     }
     if let Some(name) = path.trim().strip_prefix("model.template.") {
-        return set_variable(table, name, parse_value(text.trim()));
+        return set_variable(table, name, parse_variable(text.trim()));
     }
     let (section, key) = match path.trim().split_once('.') {
         Some((section, key)) => {
@@ -76,8 +76,17 @@ fn set_variable(table: &mut Table, name: &str, value: Value) -> Result<()> {
     Ok(())
 }
 
+/// The value of a variable of a template: as [`parse_value`], but `True` and `False` are what Python means by them.
+pub(crate) fn parse_variable(text: &str) -> Value {
+    match text {
+        "True" => Value::Boolean(true),
+        "False" => Value::Boolean(false),
+        _ => parse_value(text),
+    }
+}
+
 /// A TOML value, or else a string: quotes may be left out.
-pub(crate) fn parse_value(text: &str) -> Value {
+fn parse_value(text: &str) -> Value {
     let parsed: Result<Table, _> = format!("value = {text}").parse();
     parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
 }

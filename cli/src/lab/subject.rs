@@ -9,7 +9,7 @@ use flowrl_core::lab::{Environment, LabPolicy, LabTask, Network, Walk, terminal,
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, Trainer};
 use flowrl_lm::chat::ChatInputs;
-use flowrl_lm::prompts::Prompt;
+use flowrl_lm::prompts::{Origin, Prompt};
 use flowrl_lm::rollouts::RolloutRow;
 
 use super::{Lab, picture::Picture, truth::Truth};
@@ -114,6 +114,7 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
             verdict: Some(rollouts.verdicts[i].to_owned()),
             step: None,
             held_out,
+            origin: Origin::default(),
         })
     }
 

@@ -237,7 +237,8 @@ impl Run {
 fn expected(config: &Config, record: &Record, evaluation: f64) -> String {
     let number = |name| record.number(name).unwrap_or(0.0);
     let (step, total) = (number("step_s"), config.train.steps);
-    let evaluations = if config.eval.every == 0 { 1 } else { total.div_ceil(config.eval.every) };
+    let every = config.eval.every;
+    let evaluations = (2..=total).filter(|&step| step == total || is_due(step, every)).count();
     let left = (total.saturating_sub(1)) as f64 * step + evaluations as f64 * evaluation;
     format!(
         "{:.0} tokens/s; a step takes {}, an evaluation {}, the {} steps that are left {}",

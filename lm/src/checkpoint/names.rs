@@ -21,7 +21,10 @@ pub(super) fn unify(index: Index, path: &Path) -> Result<Index> {
         return Ok(index);
     }
     if index.contains_key(&EMBEDDING["model.".len()..]) {
-        let whole = |name: String| if name.starts_with("lm_head.") { name } else { format!("model.{name}") };
+        let parts = ["embed_tokens.", "layers.", "norm."];
+        let whole = |name: String| {
+            if parts.iter().any(|part| name.starts_with(part)) { format!("model.{name}") } else { name }
+        };
         return Ok(index.into_iter().map(|(name, place)| (whole(name), place)).collect());
     }
     match index.keys().find_map(|name| name.strip_suffix(EMBEDDING)) {

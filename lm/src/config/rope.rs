@@ -55,12 +55,13 @@ impl RopeScaling {
 /// people add it by hand, as model cards tell them to, to files that have the other already.
 pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
     let default_theta = keys.positive("rope_theta", Some(10_000.0))?;
-    let (name, prefix) = match keys.get("rope_scaling") {
+    let scaling = keys.get("rope_scaling").filter(|value| value.as_object().is_none_or(|map| !map.is_empty()));
+    let (name, prefix) = match scaling {
         Some(_) => ("rope_scaling", "rope_scaling."),
         None => ("rope_parameters", "rope_parameters."),
     };
     // With the object that it replaces, transformers forgets the base that stands there: numbers of another model.
-    if let (Some(scaling), Some(replaced)) = (keys.get("rope_scaling"), keys.get("rope_parameters")) {
+    if let (Some(scaling), Some(replaced)) = (scaling, keys.get("rope_parameters")) {
         let forgotten = replaced["rope_theta"].as_f64().filter(|theta| *theta != default_theta);
         if let (Some(theta), None) = (forgotten, scaling["rope_theta"].as_f64()) {
             let wanted =
@@ -70,21 +71,22 @@ pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
     }
     let Some(value) = keys.get(name) else { return Ok((default_theta, RopeScaling::Default)) };
     let map = value.as_object().ok_or_else(|| keys.error(name, "an object"))?;
-    // Some write it beside the object.
-    let original = keys.get("original_max_position_embeddings").and_then(Value::as_f64);
+    // One beside the object goes before the one in it, as in transformers, and the context is what it is without either.
+    let number = |key: &str| keys.get(key).and_then(Value::as_f64);
+    let (beside, context) = (number("original_max_position_embeddings"), number("max_position_embeddings"));
     let keys = &keys.within(map, prefix);
     let theta = keys.positive("rope_theta", Some(default_theta))?;
     let kind = if keys.get("rope_type").is_some() { "rope_type" } else { "type" };
     let scaling = match keys.text(kind)? {
         None | Some("default") => RopeScaling::Default,
         Some("linear") => RopeScaling::Linear { factor: keys.positive("factor", None)? },
-        Some("llama3") => llama3(keys, original)?,
+        Some("llama3") => llama3(keys, beside, context)?,
         Some(_) => return Err(keys.error(kind, "\"default\", \"linear\" or \"llama3\"")),
     };
     Ok((theta, scaling))
 }
 
-fn llama3(keys: &Keys<'_>, original: Option<f64>) -> Result<RopeScaling> {
+fn llama3(keys: &Keys<'_>, beside: Option<f64>, context: Option<f64>) -> Result<RopeScaling> {
     let low_freq_factor = keys.positive("low_freq_factor", None)?;
     let high_freq_factor = keys.positive("high_freq_factor", None)?;
     if high_freq_factor < low_freq_factor {
@@ -94,6 +96,9 @@ fn llama3(keys: &Keys<'_>, original: Option<f64>) -> Result<RopeScaling> {
         factor: keys.positive("factor", None)?,
         low_freq_factor,
         high_freq_factor,
-        original_max_position_embeddings: keys.positive("original_max_position_embeddings", original)?,
+        original_max_position_embeddings: match beside.filter(|original| *original > 0.0) {
+            Some(original) => original,
+            None => keys.positive("original_max_position_embeddings", context)?,
+        },
     })
 }

@@ -39,17 +39,16 @@ impl StoredRollouts {
     pub(super) fn read(path: &Path, text: &Text, context: usize) -> Result<Self> {
         let mut groups: Vec<(String, Group)> = Vec::new();
         let mut places = std::collections::HashMap::new();
-        for (i, row) in read_rollouts(path)?.into_iter().filter(|row| !row.held_out).enumerate() {
+        for row in read_rollouts(path)?.into_iter().filter(|row| !row.held_out) {
             let (reason, by_string) = (row.ended(), row.ended_by_string());
-            let RolloutRow { prompt, chat, completion, completion_ids, reward, old_logp, group, step, .. } = row;
-            let place = || format!("row {} of {}", i + 1, path.display());
+            let RolloutRow { prompt, chat, completion, completion_ids, reward, old_logp, group, step, origin, .. } =
+                row;
+            let place = || format!("{}:{}", path.display(), origin.line);
             let prompt = PromptRow { chat, ..PromptRow::new(prompt) };
             template::tell(text, [&prompt]);
-            // The same prompt in another step is another group: it was sampled by another policy.
-            let key = match group {
-                Some(group) => format!("{step:?} {group}"),
-                None => format!("{step:?} {}", text.render(&prompt).with_context(place)?),
-            };
+            // The same prompt in another step is another group: it was sampled by another policy. A number alone does not name one:
+            // files that were put together have the same.
+            let key = format!("{step:?} {group:?} {}", text.render(&prompt).with_context(place)?);
             let ended = reason.unwrap_or_else(|| match &completion_ids {
                 Some(ids) => ids.last().is_some_and(|last| text.end_tokens().contains(last)),
                 None => true,

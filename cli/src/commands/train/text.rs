@@ -11,6 +11,7 @@ use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::Dtype;
 use flowrl_lm::evaluate::{Evaluation, Target, evaluate};
+use flowrl_lm::prompts::Origin;
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::task::TextTask;
 use flowrl_lm::{PolicyError, TransformerPolicy, Wave, WaveListener, load_policy, load_weights, save_policy};
@@ -75,6 +76,15 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         };
         let errors = learned.iter().zip(&found.exact).map(|(z, (_, exact))| (f64::from(*z) - exact.log_z).abs());
         Ok(Some(errors.sum::<f64>() / learned.len() as f64))
+    }
+}
+
+/// Why a completion stopped, in the words of `rollouts.jsonl`.
+fn finish_reason(ended: bool, tokens: &[u32], text: &flowrl_lm::task::Text) -> &'static str {
+    match (ended, tokens.last()) {
+        (false, _) => "length",
+        (true, Some(last)) if !text.end_tokens().contains(last) => "stop_sequence",
+        (true, _) => "stop",
     }
 }
 
@@ -165,11 +175,12 @@ where
             reward: f64::from(rollouts.rewards[i]),
             old_logp: Some(completions.log_probs[range].iter().map(|&l| f64::from(l)).collect()),
             group: Some(number as u64),
-            finish_reason: Some(if completions.ended[i] { "stop" } else { "length" }.to_owned()),
+            finish_reason: Some(finish_reason(completions.ended[i], completions.get(i), task.text()).to_owned()),
             stop_reason: serde_json::Value::Null,
             verdict: Some(rollouts.verdicts[i].to_owned()),
             step: None,
             held_out,
+            origin: Origin::default(),
         })
     }
 

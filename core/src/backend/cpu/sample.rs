@@ -37,9 +37,11 @@ pub(super) fn draw_others<T: Real, M: Math>(logits: &[T], mask: &[u32], sampler:
     let others: Vec<T> = logits.iter().enumerate().map(others).collect();
     let (token, mut log_prob, mut entropy) = draw::<T, M>(&others, sampler, u);
     let (whole, rest) = (summarize::<T, M>(logits, scale), summarize::<T, M>(&others, scale));
-    let excluded = T::one() - M::exp(rest.log_sum_exp() - whole.log_sum_exp());
+    let excluded = (T::one() - M::exp(rest.log_sum_exp() - whole.log_sum_exp())).max(T::zero());
+    let count = (0..logits.len()).filter(|&i| !is_excluded(i)).count();
+    let is_cut = sampler.top_p < 1.0 || (1..count).contains(&sampler.top_k);
     // What is cut off by top-k or top-p is not in the softmax that a token is drawn from; what is excluded is.
-    if sampler.is_exact() || sampler.temperature == 0.0 {
+    if !is_cut || sampler.temperature == 0.0 {
         (log_prob, entropy) = (whole.log_prob(logits[token as usize] * scale), whole.entropy);
     }
     (token, log_prob, entropy, excluded)
