@@ -1,6 +1,8 @@
 //! Standard output, where results go and nothing else does.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static CLOSED: AtomicBool = AtomicBool::new(false);
@@ -35,10 +37,18 @@ macro_rules! say {
     };
 }
 
-/// Says on standard error what the user should know and may want to change; the program goes on.
+/// Writes a warning to standard error, once however often it is given. [`warn!`](crate::warn) formats one.
+pub fn warning(text: String) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if SAID.lock().is_ok_and(|mut said| said.insert(text.clone())) {
+        crate::progress::tell(&format_args!("warning: {text}"));
+    }
+}
+
+/// Says on standard error, once, what the user should know and may want to change; the program goes on.
 #[macro_export]
 macro_rules! warn {
     ($($argument:tt)*) => {
-        $crate::progress::tell(&format_args!("warning: {}", format_args!($($argument)*)))
+        $crate::output::warning(format!($($argument)*))
     };
 }

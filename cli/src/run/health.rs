@@ -67,7 +67,7 @@ impl Health {
                     .to_owned()
             }),
             (self.unrewarded >= 10).then(|| {
-                "no completion got a reward in 10 steps: check the answers, the verifier and the prompts (`flowrl-cli sample` shows \
+                "no completion got a reward above 0 in 10 steps: check the answers, the verifier and the prompts (`flowrl-cli sample` shows \
                  completions, rollouts.jsonl their verdicts)"
                     .to_owned()
             }),
@@ -142,7 +142,7 @@ mod tests {
             ("paper", 1, "truncated_fraction", 0.5, "--max-tokens"),
             ("grpo", 3, "degenerate_groups", 1.0, "--samples"),
             ("grpo", 1, "grad_norm", 0.0, "exactly 0"),
-            ("paper", 10, "success", 0.0, "no completion got a reward in 10 steps"),
+            ("paper", 10, "success", 0.0, "no completion got a reward above 0 in 10 steps"),
             ("paper", 1, "clip_fraction", 0.5, "objective.importance=geometric"),
             ("grpo", 1, "clip_fraction", 0.5, "train.epochs"),
             ("paper", 1, "excluded_mass", 0.02, "tokenizer"),
