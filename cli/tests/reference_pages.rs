@@ -23,9 +23,28 @@ memory that the run takes; the `config.toml` of a run is that file, and replays 
 | `sampling.max_tokens` | 16 | 512, or what the longest prompt leaves of the model's context |
 | `eval.prompts` × `eval.samples` | 128 × 16 | 32 × 4 |
 | `train.micro_batch`, `model.recompute`, `sampling.wave` | all, no, all | what fits memory: smaller micro-batches first, then recomputation, then fewer completions at once |
-| `optimizer.learning_rate` | 1e-4 | with `--model`, 1e-5 |
+| `optimizer.learning_rate` | 1e-4 | with `--model`, 2e-6, see below |
 
 None of the three that are chosen to fit memory changes what is learned. What still does not fit is an error that names the keys to lower.
+
+## The learning rate of a real model
+
+SmolLM2-135M-Instruct, 121 prompts `What is a + b? Answer in one short sentence.` with a and b from 2 to 12, of which 13 are held out, one seed:
+
+```text
+flowrl-cli train --model SMOLLM2 --prompts sums.jsonl --verifier number --steps 60 --max-tokens 32 --samples 6 --set train.prompts=6 --objective paper --learning-rate 2e-6
+flowrl-cli eval RUN --set eval.samples=16
+```
+
+| held-out success, ± standard error over prompts | `paper` | `grpo` |
+|---|--:|--:|
+| before | .149 ± .034 | .149 ± .034 |
+| 1e-6, 60 steps | .365 ± .058 | .356 ± .067 |
+| 2e-6, 60 steps | .606 ± .072 | .606 ± .076 |
+
+2e-6 is the least of the tried ones that raises success beyond two standard errors in the run's own evaluations too, of 4 completions a prompt (`paper` .135 to .577,
+`grpo` to .538; at 1e-6 `paper` .135 to .269 does not). A small model bears more, and learns faster by it; a large one bears less. `log_z.learning_rate` stays 1e-3: the network for log Z is new, begins at 0
+and is small, so that it has to move by nats within some ten steps, while the policy must not. It was not varied here.
 ";
 
 #[test]

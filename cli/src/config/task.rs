@@ -183,7 +183,7 @@ impl Config {
             config.sampling = SamplingSection { max_tokens: Some(16), wave: Some(0), ..config.sampling };
         }
         if own_model {
-            config.optimizer.learning_rate = 1e-5;
+            config.optimizer.learning_rate = 2e-6;
         }
         config
     }
