@@ -398,7 +398,13 @@ fn scored_rows_may_have_a_byte_order_mark() {
     assert_eq!(text.lines().count(), 1);
     let (folder, path) = file("rows.jsonl", "{\"prompt\": \"3 5\"}\n");
     let error = fails(&["score", model.name(), "--input", path.to_str().unwrap()], folder.path());
-    assert!(error.contains("rows.jsonl:1: missing field `completion`"), "{error}");
+    assert!(error.contains("rows.jsonl:1: `completion` is missing"), "{error}");
+    let ids = json!({"prompt": "3 5", "completion": "8", "completion_ids": [20, 21, 0]});
+    assert_eq!(score(model.path(), &ids).0[..].last_chunk(), Some(&[20, 21, 0]));
+    std::fs::write(&path, "\n").unwrap();
+    assert!(
+        fails(&["score", model.name(), "--input", path.to_str().unwrap()], folder.path()).contains("no row to score")
+    );
 }
 
 #[test]

@@ -40,7 +40,10 @@ pub struct ScoreArgs {
 #[derive(Deserialize)]
 struct TextRow {
     prompt: Prompt,
-    completion: String,
+    #[serde(default)]
+    completion: Option<String>,
+    #[serde(default)]
+    completion_ids: Option<Vec<u32>>,
     #[serde(flatten)]
     chat: ChatInputs,
 }
@@ -108,13 +111,18 @@ fn read(path: &Path, text: &Text, context: usize) -> Result<Vec<(Vec<u32>, usize
             let IdsRow { ids, prompt_len } = jsonl::row(object)?;
             (ids, prompt_len)
         } else if object.contains_key("prompt") {
-            let TextRow { prompt, completion, chat } = jsonl::row(object)?;
+            let TextRow { prompt, completion, completion_ids, chat } = jsonl::row(object)?;
             let prompt = PromptRow { chat, ..PromptRow::new(prompt) };
             prompt.check()?;
             template::tell(text, [&prompt]);
             let mut ids = text.encode_prompt(&prompt).map_err(|error| error.to_string())?;
             let at = ids.len();
-            ids.extend(text.encode_completion(&completion, false).map_err(|error| error.to_string())?);
+            ids.extend(match (completion_ids, completion) {
+                // The text may be split into other tokens than were sampled.
+                (Some(tokens), _) => tokens,
+                (None, Some(text_of)) => text.encode_completion(&text_of, false).map_err(|error| error.to_string())?,
+                (None, None) => return Err("`completion` is missing, and so is `completion_ids`: give one".into()),
+            });
             (ids, at)
         } else {
             let there = jsonl::keys(&object);
@@ -131,5 +139,7 @@ fn read(path: &Path, text: &Text, context: usize) -> Result<Vec<(Vec<u32>, usize
         }
         Ok((ids, at))
     });
-    Ok(rows?)
+    let rows = rows?;
+    anyhow::ensure!(!rows.is_empty(), "{} holds no row to score", path.display());
+    Ok(rows)
 }
