@@ -55,7 +55,8 @@ impl Plan {
 ///
 /// # Errors
 /// Where nothing makes it fit.
-pub fn fit(config: &mut Config, Session { origin, tasks }: &Session) -> Result<()> {
+pub fn fit(config: &mut Config, session: &Session) -> Result<()> {
+    let Session { origin, tasks } = session;
     let is_open =
         config.train.micro_batch.is_none() || config.model.recompute.is_none() || config.sampling.wave.is_none();
     if !is_open {
@@ -68,6 +69,16 @@ pub fn fit(config: &mut Config, Session { origin, tasks }: &Session) -> Result<(
     // A device that cannot be opened is told by whoever opens it.
     let limits = device::limits(config.train.device, config.train.precision).unwrap_or_default();
     let available = limits.memory.or_else(|| host_memory(config.train.device).map(|memory| memory.free));
+    fit_into(config, session, limits, available)
+}
+
+/// The same on a device with these limits and so many bytes; [`None`] is without end.
+fn fit_into(
+    config: &mut Config,
+    Session { origin, tasks }: &Session,
+    limits: Limits,
+    available: Option<usize>,
+) -> Result<()> {
     let halves = |most: usize| std::iter::successors(Some(most.max(1)), |n| (*n > 1).then_some(n / 2));
     let together = config.train.prompts.div_ceil(config.train.minibatches.max(1));
     let micro: Vec<usize> = config.train.micro_batch.map_or_else(|| halves(together).collect(), |given| vec![given]);
@@ -188,6 +199,35 @@ fn elements(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Smaller micro-batches first, then recomputation, then smaller waves; what is given stays; what cannot fit names the keys.
+    #[test]
+    fn a_run_is_cut_to_fit_memory() {
+        let fit = |micro_batch: Option<usize>, available: Option<usize>| {
+            let mut config = Config::default();
+            config.sampling.max_tokens = Some(16);
+            config.train.micro_batch = micro_batch;
+            let session = Session::open(&mut config).unwrap();
+            let fitted = fit_into(&mut config, &session, Limits::default(), available);
+            let total = Plan::of(&config, &session.origin, &session.tasks, Limits::default()).unwrap().total();
+            let chosen = (config.train.micro_batch, config.model.recompute, config.sampling.wave);
+            fitted.map(|()| (chosen, total)).map_err(|error| error.to_string())
+        };
+        let (all, most) = fit(None, None).unwrap();
+        assert_eq!(all, (Some(0), Some(false), Some(0)));
+        let (cut, total) = fit(None, Some(most - 1)).unwrap();
+        assert_eq!(cut, (Some(8), Some(false), Some(0)));
+        assert!(total < most);
+        assert_eq!(fit(Some(8), None).unwrap().0.0, Some(8));
+        let (mut available, mut last) = (most, all);
+        while let Ok((chosen, total)) = fit(None, Some(available)) {
+            assert!(total <= available);
+            (available, last) = (total - 1, chosen);
+        }
+        assert_eq!(last, (Some(1), Some(true), Some(1)));
+        let error = fit(None, Some(available)).unwrap_err();
+        assert!(error.contains("lower sampling.max_tokens or train.samples"), "{error}");
+    }
 
     #[test]
     fn this_machine_tells_its_memory() {

@@ -53,7 +53,7 @@ pub struct RolloutRow {
     pub origin: Origin,
 }
 
-/// Reasons for which a completion that is a whole one stops: those of OpenAI's interface, vLLM, SGLang and TGI.
+/// Reasons for which a completion that is a whole one stops: those of OpenAI's interface, vLLM and TGI.
 const FINISHED: [&str; 5] = ["stop", "eos_token", "stop_sequence", "tool_calls", "function_call"];
 
 /// Reasons for which a completion is cut off.

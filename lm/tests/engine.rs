@@ -1,10 +1,13 @@
 //! The whole model against finite differences, and the promises about bits.
 
 use crate::common::{COMPLETIONS, FLAGS, PROMPT_OF, PROMPTS, dims, policy, weights};
+use std::sync::{Arc, Mutex};
+
 use flowrl_core::backend::{CpuBackend, Sampler};
 use flowrl_core::optim::AdamW;
 use flowrl_core::policy::{Model, Policy, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
+use flowrl_lm::Wave;
 use flowrl_lm::model::{Keep, Packed, Transformer};
 
 const SEQUENCES: Sequences<'static> = Sequences { prompts: &PROMPTS, completions: &COMPLETIONS, prompt_of: &PROMPT_OF };
@@ -171,6 +174,23 @@ fn lanes_do_not_change_a_bit() {
         for threads in [2, 3, 8] {
             assert_eq!(draw(threads, &request), alone);
         }
+    }
+}
+
+/// However few completions are sampled at once, and that many at most are.
+#[test]
+fn waves_do_not_change_a_bit() {
+    let request = SampleRequest { samples: 16, ..request(Sampler::default()) };
+    let alone = policy(CpuBackend::<f32>::new(1), dims(FLAGS[0])).sample(&request).unwrap();
+    for (threads, wave) in [(1, 1), (1, 7), (2, 1), (2, 7), (3, 32)] {
+        let mut policy = policy(CpuBackend::<f32>::new(threads), dims(FLAGS[0]));
+        policy.set_wave(wave);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&seen);
+        policy.set_wave_listener(Arc::new(move |wave: Wave| to.lock().unwrap().push(wave.completions)));
+        assert_eq!(policy.sample(&request).unwrap(), alone, "{wave} on {threads}");
+        let seen = seen.lock().unwrap();
+        assert!(seen.len() >= alone.len() / wave && seen.iter().all(|&n| n <= wave), "{wave} on {threads}: {seen:?}");
     }
 }
 
