@@ -152,7 +152,7 @@ impl Run {
                 let step = self.subject.progress().step;
                 let messages = self.health.as_mut().map(|health| health.look(step, &record)).unwrap_or_default();
                 messages.iter().for_each(|message| warn!("{message}"));
-                if let Some(seconds) = evaluation.take().filter(|_| self.health.is_some()) {
+                if let Some(seconds) = evaluation.take().filter(|_| self.health.is_some() && total > 1) {
                     progress::tell(&expected(&self.config, &record, seconds));
                 }
             }
