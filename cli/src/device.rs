@@ -168,7 +168,7 @@ pub struct Limits {
     pub logits: usize,
     /// Elements of keys and values cached at once.
     pub cache: usize,
-    /// Bytes of memory, where the device tells.
+    /// Bytes of memory that are free, where the device tells.
     pub memory: Option<usize>,
 }
 

@@ -16,5 +16,6 @@ pub mod report;
 pub mod run;
 pub mod run_dir;
 pub mod session;
+pub mod stored;
 pub mod sweep;
 pub mod template;

@@ -3,13 +3,13 @@
 use anyhow::{Result, bail};
 use flowrl_core::backend::Role;
 use flowrl_core::objective::{LogZ, Objective};
+use flowrl_core::task::Task;
 use flowrl_core::train::TrainOptions;
-use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::model::{Dimensions, Keep, Planned, Weights, memory_plan};
 
 use crate::config::Config;
 use crate::device::{self, DeviceName, Limits, Precision};
-use crate::session::{Session, Tasks};
+use crate::session::Session;
 use crate::warn;
 
 /// What a run holds at once at most.
@@ -30,11 +30,11 @@ impl Plan {
     ///
     /// # Errors
     /// An option out of range.
-    pub fn of(config: &Config, origin: &Checkpoint, tasks: &Tasks, limits: Limits) -> Result<Self> {
+    pub fn of(config: &Config, session: &Session, limits: Limits) -> Result<Self> {
         let (objective, options) = (config.objective()?, config.train_options()?);
-        let dims = Dimensions::from(origin.config());
+        let dims = Dimensions::from(session.origin.config());
         let narrow = if config.train.precision.is_bf16(config.train.device) { 2 } else { 4 };
-        let rows = elements(config, &objective, &options, (&dims, limits), tasks).into_iter();
+        let rows = elements(config, &objective, &options, (&dims, limits), session).into_iter();
         let rows = rows.map(|(what, role, elements)| {
             let bytes = match role {
                 Role::State => 4,
@@ -56,29 +56,25 @@ impl Plan {
 /// # Errors
 /// Where nothing makes it fit.
 pub fn fit(config: &mut Config, session: &Session) -> Result<()> {
-    let Session { origin, tasks } = session;
     let is_open =
         config.train.micro_batch.is_none() || config.model.recompute.is_none() || config.sampling.wave.is_none();
     if !is_open {
         let free = host_memory(config.train.device).map(|memory| memory.free);
         if free.is_some() {
-            check(&Plan::of(config, origin, tasks, Limits::default())?, free);
+            check(&Plan::of(config, session, Limits::default())?, free);
         }
         return Ok(());
     }
     // A device that cannot be opened is told by whoever opens it.
     let limits = device::limits(config.train.device, config.train.precision).unwrap_or_default();
-    let available = limits.memory.or_else(|| host_memory(config.train.device).map(|memory| memory.free));
+    let free = limits.memory.or_else(|| host_memory(config.train.device).map(|memory| memory.free));
+    // What the plan does not count: gaps between buffers, a library's workspace, compiled kernels.
+    let available = free.map(|free| free - free / 32);
     fit_into(config, session, limits, available)
 }
 
 /// The same on a device with these limits and so many bytes; [`None`] is without end.
-fn fit_into(
-    config: &mut Config,
-    Session { origin, tasks }: &Session,
-    limits: Limits,
-    available: Option<usize>,
-) -> Result<()> {
+fn fit_into(config: &mut Config, session: &Session, limits: Limits, available: Option<usize>) -> Result<()> {
     let halves = |most: usize| std::iter::successors(Some(most.max(1)), |n| (*n > 1).then_some(n / 2));
     let together = config.train.prompts.div_ceil(config.train.minibatches.max(1));
     let micro: Vec<usize> = config.train.micro_batch.map_or_else(|| halves(together).collect(), |given| vec![given]);
@@ -96,7 +92,7 @@ fn fit_into(
                 config.sampling.wave = Some(wave);
                 config.model.recompute = Some(recompute);
                 config.train.micro_batch = Some(if is_free && micro == together { 0 } else { micro });
-                let total = Plan::of(config, origin, tasks, limits)?.total();
+                let total = Plan::of(config, session, limits)?.total();
                 least = least.min(total);
                 if available.is_none_or(|available| total <= available) {
                     return Ok(());
@@ -161,7 +157,7 @@ fn elements(
     objective: &Objective,
     options: &TrainOptions,
     (dims, limits): (&Dimensions, Limits),
-    tasks: &Tasks,
+    Session { tasks, stored, .. }: &Session,
 ) -> Vec<(String, Role, usize)> {
     let weights: usize = Weights::sizes(dims).iter().sum();
     let mut plan = vec![("weights of the policy".to_owned(), Role::Weight, weights)];
@@ -175,22 +171,30 @@ fn elements(
         let network = options.partition.layers.saturating_sub(1) * layer + dims.hidden + 1;
         plan.push(("network for log Z or V, with its optimiser".to_owned(), Role::State, 4 * network));
     }
-    let prompt = tasks.longest_prompt();
+    let longest = tasks.longest_prompt();
+    let (prompt, completions) = match stored {
+        None => (longest, options.samples * options.max_tokens),
+        Some(stored) => (stored.longest_prompt(), stored.largest_group()),
+    };
     let together = match options.micro_batch {
         0 => options.prompts.div_ceil(options.minibatches),
         n => n.min(options.prompts),
     };
-    let rows = together * (prompt + options.samples * options.max_tokens);
+    let rows = together * (prompt + completions);
     let keep = if config.model.recompute == Some(true) { Keep::Inputs } else { Keep::Everything };
-    let predictions = together * options.samples * options.max_tokens;
+    let predictions = together * completions;
     for Planned { what, role, elements } in memory_plan(dims, rows, predictions, limits.logits, keep) {
         plan.push((format!("activations: {what}"), role, elements));
     }
-    let completions = match config.sampling.wave {
-        None | Some(0) => options.prompts * options.samples,
-        Some(wave) => wave.min(options.prompts * options.samples),
+    let sampled = |prompts: usize, samples: usize| {
+        let completions = match config.sampling.wave {
+            None | Some(0) => prompts * samples,
+            Some(wave) => wave.min(prompts * samples),
+        };
+        completions.div_ceil(samples.max(1)) * longest + completions * options.max_tokens
     };
-    let rows = completions.div_ceil(options.samples.max(1)) * prompt + completions * options.max_tokens;
+    let in_step = if stored.is_some() { 0 } else { sampled(options.prompts, options.samples) };
+    let rows = in_step.max(sampled(config.eval.prompts.min(tasks.held_out.prompts()), config.eval.samples));
     let cache = rows * dims.layers * 2 * dims.heads.kv_width();
     plan.push(("cache of keys and values while sampling".to_owned(), Role::Activation, cache.min(limits.cache)));
     plan
@@ -209,7 +213,7 @@ mod tests {
             config.train.micro_batch = micro_batch;
             let session = Session::open(&mut config).unwrap();
             let fitted = fit_into(&mut config, &session, Limits::default(), available);
-            let total = Plan::of(&config, &session.origin, &session.tasks, Limits::default()).unwrap().total();
+            let total = Plan::of(&config, &session, Limits::default()).unwrap().total();
             let chosen = (config.train.micro_batch, config.model.recompute, config.sampling.wave);
             fitted.map(|()| (chosen, total)).map_err(|error| error.to_string())
         };

@@ -12,6 +12,7 @@ use flowrl_lm::task::{Text, TextTask};
 
 use crate::config::{Config, TaskKind};
 use crate::run_dir::RunDir;
+use crate::stored::StoredRollouts;
 use crate::{embedded, template, warn};
 
 /// Opens a model folder or the last checkpoint of a run, or the model in the program; says what was guessed.
@@ -53,6 +54,8 @@ pub struct Session {
     pub origin: Checkpoint,
     /// Its prompts.
     pub tasks: Tasks,
+    /// Completions to learn from instead of sampling.
+    pub stored: Option<StoredRollouts>,
 }
 
 impl Session {
@@ -60,7 +63,7 @@ impl Session {
     /// for.
     ///
     /// # Errors
-    /// As for [`open_model`] and [`Tasks::open`]; a prompt that leaves no room in the context.
+    /// As for [`open_model`], [`Tasks::open`] and [`StoredRollouts::read`]; a prompt that leaves no room in the context.
     pub fn open(config: &mut Config) -> Result<Self> {
         let origin = open_model(config.model.path.as_deref())?;
         if origin.end_tokens()?.is_empty() && config.sampling.stop.is_empty() {
@@ -71,7 +74,13 @@ impl Session {
         }
         let tasks = Tasks::open(config, &origin)?;
         tasks.fit_context(config, &origin)?;
-        Ok(Self { origin, tasks })
+        let stored = match &config.train.rollouts {
+            Some(path) => {
+                Some(StoredRollouts::read(path, tasks.train.text(), origin.config().max_position_embeddings)?)
+            }
+            None => None,
+        };
+        Ok(Self { origin, tasks, stored })
     }
 }
 
@@ -102,6 +111,12 @@ impl Tasks {
                     targets: 1..=task.max_target,
                     seed: task.seed,
                 })?);
+                if !config.sampling.stop.is_empty() {
+                    warn!(
+                        "the exact measures of Countdown are left out: they count answers that end with an end token, and --stop ends \
+                         some without one"
+                    );
+                }
                 let open = |held_out| {
                     TextTask::countdown(text.clone(), Arc::clone(&problems), held_out).context(
                         "the model's tokenizer cannot write Countdown problems; give it prompts of its own by --prompts",

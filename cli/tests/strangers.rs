@@ -475,6 +475,17 @@ fn a_text_may_end_a_completion() {
 }
 
 #[test]
+fn exact_measures_are_not_of_completions_that_a_text_ends() {
+    let words = ["eval", "--set", "eval.prompts=2", "--set", "eval.samples=2"];
+    let measured = |more: &[&str]| run(&[&words[..], more].concat(), &std::env::temp_dir());
+    let (free, stopped) = (measured(&[]), measured(&["--stop", "7"]));
+    assert!(String::from_utf8_lossy(&free.stdout).contains("eval_success_exact"));
+    let [out, said] = [&stopped.stdout, &stopped.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(out.contains("eval_success") && !out.contains("exact"), "{out}");
+    assert!(said.contains("exact measures of Countdown are left out"), "{said}");
+}
+
+#[test]
 fn a_run_is_a_model_and_a_model_is_measured_on_the_whole_file() {
     let model = Model::of("qwen2-tied");
     let rows: String =
@@ -488,6 +499,8 @@ fn a_run_is_a_model_and_a_model_is_measured_on_the_whole_file() {
     assert!(found["standard_errors"]["eval_success"].is_number() && found["eval_pass_at_4"].is_number());
     let text = ok(&[&["eval", model.name()], &task[..]].concat(), d);
     assert!(text.starts_with("12 prompts, 4 completions of each\n") && text.contains(" ± "), "{text}");
+    std::fs::write(d.join("c.toml"), "[eval]\nprompts = 3\n").unwrap();
+    assert_eq!(measured(&[&["eval", model.name(), "--config", "c.toml"], &task[..]].concat())["prompts"], 3);
     // A run: its prompts, its verifier, those that it held out; its checkpoint wherever a model is asked for.
     let train = ["train", "--model", model.name(), "--steps", "1", "--out", "run", "--set", "eval.prompts=2"];
     ok(&[&train[..], &task].concat(), d);
@@ -516,6 +529,24 @@ fn a_run_is_a_model_and_a_model_is_measured_on_the_whole_file() {
     assert!(error.contains("nothing to measure"), "{error}");
     let found = measured(&["eval", "--set", "eval.prompts=2", "--set", "eval.samples=2"]);
     assert!(found["eval_success_exact"].is_number());
+}
+
+#[test]
+fn a_sweep_goes_on_with_what_was_chosen_for_the_memory_of_another_day() {
+    let model = Model::of("qwen2-tied");
+    let (folder, path) = file("p.jsonl", "{\"prompt\": \"1 + 1?\", \"answer\": 2}\n".repeat(2));
+    let d = folder.path();
+    let task = ["--model", model.name(), "--prompts", path.to_str().unwrap(), "--verifier", "number"];
+    let small = ["--max-tokens", "2", "--steps", "1", "--samples", "2", "--set", "eval.prompts=0", "--out", "s"];
+    let sweep = [&["sweep", "--set", "optimizer.learning_rate=1e-6,1e-5"][..], &task, &small].concat();
+    let text = ok(&sweep, d);
+    let config = d.join("s/learning_rate=1e-6-seed0/config.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let cut = written.replace("micro_batch = 0", "micro_batch = 1").replace("recompute = false", "recompute = true");
+    assert_ne!(cut, written);
+    std::fs::write(&config, &cut).unwrap();
+    assert_eq!(ok(&sweep, d), text);
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), cut);
 }
 
 #[test]

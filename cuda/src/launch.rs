@@ -347,7 +347,7 @@ impl Device {
     /// Bytes of a GPU's memory.
     pub(crate) fn memory(&self) -> Option<usize> {
         match self {
-            Self::Nvidia(gpu) => gpu.stream.context().mem_get_info().ok().map(|(_, total)| total),
+            Self::Nvidia(gpu) => gpu.stream.context().mem_get_info().ok().map(|(free, _)| free),
             Self::Emulated(_) => None,
         }
     }

@@ -73,11 +73,17 @@ impl ChatInputs {
         }
     }
 
-    /// The keys that are there.
+    /// The keys that say something: neither null nor empty, as tables of rows fill in what only some rows have.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         let Self { tools, documents, chat_template_kwargs: variables } = self;
         let all = [("tools", tools), ("documents", documents), ("chat_template_kwargs", variables)];
-        all.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name)
+        let is_empty = |value: &Value| match value {
+            Value::Null => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(items) => items.is_empty(),
+            _ => false,
+        };
+        all.into_iter().filter(move |(_, value)| !is_empty(value)).map(|(name, _)| name)
     }
 }
 

@@ -71,6 +71,8 @@ pub fn evaluate<P: Policy>(
     let stream = Stream::new(options.seed, Purpose::Evaluate);
     let rollouts = Rollouts::<RealOf<P>>::sample(policy, task, (0..count).collect(), options, stream, 0)?;
     let Sampled { mut metrics, standard_errors } = sampled_metrics(&rollouts, options.samples)?;
+    // A completion that a stop string ends has no end token to count: what is enumerated would not be what is drawn.
+    let with_reference = with_reference && !task.text().has_stop();
     let exact = if with_reference { exact(policy, task, count, options, target)? } else { Vec::new() };
     if !exact.is_empty() {
         let mean = |f: &dyn Fn(&BinaryExact) -> f64| exact.iter().map(|(_, e)| f(e)).sum::<f64>() / exact.len() as f64;

@@ -254,7 +254,7 @@ mod tests {
             ("{\"prompt\": [{\"role\": \"user\"}]}", "`prompt[0]`: `content` is missing"),
             ("{\"prompt\": [{\"role\": \"user\", \"content\": [1]}]}", "`prompt[0]`: `content[0]` is 1"),
             ("{\"prompt\": [3]}", "`prompt[0]` is 3"),
-            ("{\"prompt\": \"a\", \"tools\": []}", "`tools` is for the chat template"),
+            ("{\"prompt\": \"a\", \"tools\": [{}]}", "`tools` is for the chat template"),
             ("{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"tools\": [1]}", "`tools` is [1]"),
             ("{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"documents\": \"d\"}", "`documents` is \"d\""),
             (

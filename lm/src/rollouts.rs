@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::chat::ChatInputs;
 use crate::error::{Error, Result};
@@ -53,7 +53,7 @@ pub struct RolloutRow {
     pub origin: Origin,
 }
 
-/// Reasons for which a completion that is a whole one stops: those of OpenAI's interface, vLLM and TGI.
+/// Reasons for which a completion that is a whole one stops: those of OpenAI's interface, vLLM, SGLang and TGI.
 const FINISHED: [&str; 5] = ["stop", "eos_token", "stop_sequence", "tool_calls", "function_call"];
 
 /// Reasons for which a completion is cut off.
@@ -135,8 +135,9 @@ pub fn read_rollouts(path: &Path) -> Result<Vec<RolloutRow>> {
 ///
 /// See [`read_rollouts`].
 pub fn parse_rollouts(bytes: &[u8], path: &Path) -> Result<Vec<RolloutRow>> {
-    let rows = jsonl::parse(bytes, path, |line, object| {
+    let rows = jsonl::parse(bytes, path, |line, mut object| {
         let origin = Origin { line, ..Origin::default() };
+        flatten_reason(&mut object);
         let row = RolloutRow { origin, ..jsonl::row(object)? };
         row.check().map(|()| row)
     })?;
@@ -144,6 +145,18 @@ pub fn parse_rollouts(bytes: &[u8], path: &Path) -> Result<Vec<RolloutRow>> {
         return Err(Error::argument("rollouts", format!("{} without a row", path.display()), "at least one rollout"));
     }
     Ok(rows)
+}
+
+/// SGLang gives the reason as an object: `{"type": "stop", "matched": "\n\n"}`, or with a token in place of the string.
+fn flatten_reason(row: &mut Map<String, Value>) {
+    let Some(Value::Object(reason)) = row.get_mut("finish_reason") else { return };
+    let Some(kind) = reason.remove("type") else { return };
+    let matched = reason.remove("matched").unwrap_or_default();
+    row.insert("finish_reason".into(), kind);
+    let stop_reason = row.entry("stop_reason").or_insert(Value::Null);
+    if stop_reason.is_null() {
+        *stop_reason = matched;
+    }
 }
 
 #[cfg(test)]
@@ -192,6 +205,8 @@ mod tests {
             (r#""completion_ids": [-1], "reward": 1"#, "-1"),
             (r#""completion": "a", "reward": 1, "group": -1"#, "-1"),
             (r#""completion": "a", "reward": 1, "finish_reason": "tired""#, "`finish_reason` is \"tired\""),
+            (r#""completion": "a", "reward": 1, "finish_reason": {"type": "tired"}"#, "`finish_reason` is \"tired\""),
+            (r#""completion": "a", "reward": 1, "finish_reason": {"kind": "stop"}"#, "a string"),
         ] {
             let message = parse(&format!("\n{{\"prompt\": \"p\", {fields}}}")).unwrap_err().to_string();
             assert!(message.starts_with("r.jsonl:2: ") && message.contains(wanted), "{fields}: {message}");
@@ -206,6 +221,9 @@ mod tests {
             (r#", "finish_reason": "stop", "stop_reason": null"#, Some(true), false),
             (r#", "finish_reason": "stop", "stop_reason": 151645"#, Some(true), false),
             (r#", "finish_reason": "stop", "stop_reason": "\n\n""#, Some(true), true),
+            (r#", "finish_reason": {"type": "stop", "matched": 151645}"#, Some(true), false),
+            (r#", "finish_reason": {"type": "stop", "matched": "\n\n"}"#, Some(true), true),
+            (r#", "finish_reason": {"type": "length", "length": 64}"#, Some(false), false),
             (r#", "finish_reason": "length""#, Some(false), false),
             (r#", "finish_reason": "abort""#, Some(false), false),
         ] {

@@ -118,6 +118,11 @@ impl Text {
         Ok(tokens)
     }
 
+    /// Whether texts of one's own end a completion.
+    pub(crate) fn has_stop(&self) -> bool {
+        !self.stop.is_empty()
+    }
+
     /// The text of a completion, without its end token and from its stop text on. Ids that the tokenizer does not have are left out.
     #[must_use]
     pub fn decode(&self, completion: &[u32]) -> String {

@@ -1,8 +1,10 @@
 //! Text to token ids and back.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use tokenizers::AddedToken;
 
 use crate::error::{Error, Result};
 
@@ -46,6 +48,49 @@ impl Tokenizer {
             Error::Tokenizer { message } => Error::Tokenizer { message: format!("{}: {message}", path.display()) },
             other => other,
         })
+    }
+
+    /// Adds the tokens that a `tokenizer_config.json` lists by id under `added_tokens_decoder` and that `tokenizer.json` lacks, in the order
+    /// of their ids, as `transformers` does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] for an entry that is no token, or whose id is not the next free one: `transformers` would give it another than
+    /// the file says.
+    pub(crate) fn add_listed(&mut self, config: &Value) -> Result<()> {
+        let listed = config["added_tokens_decoder"].as_object().into_iter().flatten();
+        let mut missing = BTreeMap::new();
+        for (id, token) in listed {
+            let wrong = |why: &str| Error::Tokenizer {
+                message: format!("tokenizer_config.json: `added_tokens_decoder` has \"{id}\": {token}; {why}"),
+            };
+            let number: u32 = id.parse().map_err(|_| wrong("the key must be an id"))?;
+            let content =
+                token["content"].as_str().ok_or_else(|| wrong("the value must be an object with `content`"))?;
+            if self.token_id(content).is_none() {
+                let flag = |name: &str, default: bool| token[name].as_bool().unwrap_or(default);
+                let special = flag("special", false);
+                let added = AddedToken::from(content, special)
+                    .single_word(flag("single_word", false))
+                    .lstrip(flag("lstrip", false))
+                    .rstrip(flag("rstrip", false))
+                    .normalized(flag("normalized", !special));
+                missing.insert(number, added);
+            }
+        }
+        for (id, token) in missing {
+            let content = token.content.clone();
+            self.inner.add_tokens([token]).map_err(failed(&format!("add {content:?}")))?;
+            if let Some(got) = self.token_id(&content).filter(|got| *got != id) {
+                return Err(Error::Tokenizer {
+                    message: format!(
+                        "tokenizer_config.json gives {content:?} the id {id}, but tokenizer.json lacks it and its next free id is {got}; \
+                         take the tokenizer.json that belongs to the model"
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The token ids of `text`.
@@ -210,6 +255,26 @@ mod tests {
         assert_eq!(tokenizer.decode(&[2, 0], false).unwrap(), "1<eos>");
         assert_eq!(tokenizer.vocab_size(), ALPHABET.chars().count() + 1);
         assert_eq!((tokenizer.token(0).as_deref(), tokenizer.token_id("Ġ")), (Some("<eos>"), Some(11)));
+    }
+
+    #[test]
+    fn tokens_that_only_the_configuration_lists_are_added() {
+        let mut tokenizer = Tokenizer::from_bytes(char_level("ab", "<eos>").unwrap().as_bytes()).unwrap();
+        let config =
+            |id: &str, content: Value| json!({"added_tokens_decoder": {"0": {"content": "<eos>"}, id: content}});
+        tokenizer.add_listed(&Value::Null).unwrap();
+        tokenizer.add_listed(&config("3", json!({"content": "<tool>", "special": true}))).unwrap();
+        assert_eq!(tokenizer.encode("a<tool>b", true).unwrap(), [1, 3, 2]);
+        assert_eq!(tokenizer.decode(&[1, 3, 2], true).unwrap(), "ab");
+        assert_eq!((tokenizer.knows(3), tokenizer.vocab_size()), (true, 4));
+        for (id, content, wanted) in [
+            ("9", json!({"content": "<far>"}), "id 9, but tokenizer.json lacks it and its next free id is 4"),
+            ("x", json!({"content": "<far>"}), "must be an id"),
+            ("4", json!("<far>"), "must be an object"),
+        ] {
+            let error = tokenizer.clone().add_listed(&config(id, content)).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
         config.model.path = Some(session::checkpoint_of(path)?);
     }
     let has_date = config.model.template.contains_key("date");
-    let Session { origin, tasks } = Session::open(&mut config)?;
+    let Session { origin, tasks, .. } = Session::open(&mut config)?;
     if let (false, Some(date)) = (has_date, config.model.template.get("date")) {
         eprintln!(
             "note: the chat template may print the date, which is {date}; another by --set model.template.date=YYYY-MM-DD"
@@ -71,7 +71,7 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
         Objective::FlowRl(flow) => Some(flow.beta),
         Objective::Baseline(_) => None,
     };
-    let prompts = if config.task.kind == TaskKind::Prompts && !names_eval_prompts(args) {
+    let prompts = if config.task.kind == TaskKind::Prompts && !names_eval_prompts(args)? {
         tasks.held_out.prompts()
     } else {
         config.eval.prompts.min(tasks.held_out.prompts())
@@ -134,6 +134,13 @@ fn run_config(path: &Path) -> Option<PathBuf> {
 }
 
 /// Whether the number of prompts was asked for.
-fn names_eval_prompts(args: &EvalArgs) -> bool {
-    args.config.settings.iter().any(|setting| setting.trim_start().starts_with("eval.prompts"))
+fn names_eval_prompts(args: &EvalArgs) -> Result<bool> {
+    let in_file = match &args.config.config {
+        Some(path) => {
+            let table: toml::Table = std::fs::read_to_string(path)?.parse()?;
+            table.get("eval").is_some_and(|eval| eval.get("prompts").is_some())
+        }
+        None => false,
+    };
+    Ok(in_file || args.config.settings.iter().any(|setting| setting.trim_start().starts_with("eval.prompts")))
 }

@@ -1,7 +1,6 @@
 //! `train`: fine-tune a model with FlowRL or a baseline, or train a small policy in the lab.
 
 mod dry_run;
-mod stored;
 mod summary;
 mod text;
 

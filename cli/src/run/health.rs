@@ -11,6 +11,8 @@ pub(super) struct Health {
     max_tokens: usize,
     group_rewards: bool,
     sequence_weights: bool,
+    /// Whether it learns from completions of a file.
+    is_stored: bool,
     /// Steps without a break in which every group was degenerate, and in which no completion got a reward.
     degenerate: u64,
     unrewarded: u64,
@@ -24,6 +26,7 @@ impl Health {
             max_tokens: config.sampling.max_tokens.unwrap_or(0),
             group_rewards: objective.compares_within_group(),
             sequence_weights,
+            is_stored: config.train.rollouts.is_some(),
             degenerate: 0,
             unrewarded: 0,
             said: Vec::new(),
@@ -32,7 +35,7 @@ impl Health {
 
     /// What is wrong before the first step.
     pub(super) fn of_options(&self, config: &Config) -> Option<String> {
-        (self.group_rewards && config.train.samples == 1).then(|| {
+        (self.group_rewards && !self.is_stored && config.train.samples == 1).then(|| {
             "train.samples is 1, but this objective compares the completions of a prompt with each other: every reward counts as 0; \
              raise --samples to 4 or more"
                 .into()
@@ -49,27 +52,36 @@ impl Health {
         let cut = share("truncated_fraction");
         let found = [
             (cut >= 0.5).then(|| {
+                let cut = 100.0 * cut;
+                if self.is_stored {
+                    return format!("{cut:.0} % of the stored completions were cut off: sample them with room for more tokens, or leave them out");
+                }
                 format!(
-                    "{:.0} % of the completions were cut off at sampling.max_tokens = {} and got no reward: raise --max-tokens, give a \
+                    "{cut:.0} % of the completions were cut off at sampling.max_tokens = {} and got no reward: raise --max-tokens, give a \
                      text that ends an answer by --stop, or ask for short answers",
-                    100.0 * cut,
                     self.max_tokens
                 )
             }),
             (self.group_rewards && self.degenerate >= 3).then(|| {
-                "for 3 steps all completions of each prompt had the same reward: there was nothing to tell better from worse; raise \
-                 --samples or the temperature, take prompts that are neither trivial nor hopeless, and look at the verdicts in \
-                 rollouts.jsonl"
-                    .to_owned()
+                let remedy = if self.is_stored {
+                    "store more completions of a prompt, of prompts that are neither trivial nor hopeless"
+                } else {
+                    "raise --samples or the temperature, take prompts that are neither trivial nor hopeless, and look at the verdicts in \
+                     rollouts.jsonl"
+                };
+                format!("for 3 steps all completions of each prompt had the same reward: there was nothing to tell better from worse; {remedy}")
             }),
             (value("grad_norm") == Some(0.0)).then(|| {
                 "the gradient was exactly 0: this step taught nothing; the policy does not change where all rewards of a group are equal"
                     .to_owned()
             }),
             (self.unrewarded >= 10).then(|| {
-                "no completion got a reward above 0 in 10 steps: check the answers, the verifier and the prompts (`flowrl-cli sample` shows \
-                 completions, rollouts.jsonl their verdicts)"
-                    .to_owned()
+                let remedy = if self.is_stored {
+                    "check `reward` in the file of stored completions"
+                } else {
+                    "check the answers, the verifier and the prompts (`flowrl-cli sample` shows completions, rollouts.jsonl their verdicts)"
+                };
+                format!("no completion got a reward above 0 in 10 steps: {remedy}")
             }),
             (share("clip_fraction") >= 0.5).then(|| {
                 let remedy = if self.sequence_weights {
@@ -111,6 +123,19 @@ mod tests {
             record.set(name, *value);
         }
         record
+    }
+
+    #[test]
+    fn what_is_said_of_stored_completions_is_about_their_file() {
+        let mut config = Config::default();
+        config.train.rollouts = Some("rows.jsonl".into());
+        config.train.samples = 1;
+        let mut health = Health::new(&config, &"grpo".parse().unwrap());
+        assert_eq!(health.of_options(&config), None);
+        let values = [("truncated_fraction", 1.0), ("degenerate_groups", 1.0), ("success", 0.0)];
+        let said: Vec<String> = (1..=10).flat_map(|step| health.look(step, &record(&values))).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said.iter().all(|message| !message.contains("--") && message.contains("store")), "{said:?}");
     }
 
     fn health(objective: &str) -> Health {

@@ -152,8 +152,9 @@ impl Run {
                 let step = self.subject.progress().step;
                 let messages = self.health.as_mut().map(|health| health.look(step, &record)).unwrap_or_default();
                 messages.iter().for_each(|message| warn!("{message}"));
-                if let Some(seconds) = evaluation.take().filter(|_| self.health.is_some() && total > 1) {
-                    progress::tell(&expected(&self.config, &record, seconds));
+                // The first step also meets everything for the first time: it takes longer than others.
+                if let Some(seconds) = evaluation.take_if(|_| self.health.is_some() && step > 1 && step < total) {
+                    progress::tell(&expected(&self.config, step, &record, seconds));
                 }
             }
             bar.inc(1);
@@ -233,19 +234,19 @@ impl Run {
     }
 }
 
-/// How long the rest will take, by the first evaluation and the first step.
-fn expected(config: &Config, record: &Record, evaluation: f64) -> String {
+/// How long the rest will take, by the first evaluation and this step.
+fn expected(config: &Config, now: u64, record: &Record, evaluation: f64) -> String {
     let number = |name| record.number(name).unwrap_or(0.0);
     let (step, total) = (number("step_s"), config.train.steps);
     let every = config.eval.every;
-    let evaluations = (2..=total).filter(|&step| step == total || is_due(step, every)).count();
-    let left = (total.saturating_sub(1)) as f64 * step + evaluations as f64 * evaluation;
+    let evaluations = (now + 1..=total).filter(|&step| step == total || is_due(step, every)).count();
+    let steps = total.saturating_sub(now);
+    let left = steps as f64 * step + evaluations as f64 * evaluation;
     format!(
-        "{:.0} tokens/s; a step takes {}, an evaluation {}, the {} steps that are left {}",
+        "{:.0} tokens/s; a step takes {}, an evaluation {}, the {steps} steps that are left {}",
         number("tokens_per_s"),
         duration(step),
         duration(evaluation),
-        total.saturating_sub(1),
         duration(left)
     )
 }
@@ -263,4 +264,23 @@ pub fn duration(seconds: f64) -> String {
 /// Whether something that happens every `every` steps, 0 for never, happens after this one.
 const fn is_due(step: u64, every: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_is_forecast_by_what_is_still_to_come() {
+        let mut config = Config::default();
+        (config.train.steps, config.eval.every) = (20, 5);
+        let mut record = Record::new(2);
+        record.set("step_s", 2.0);
+        record.set("tokens_per_s", 1234.4);
+        // 18 steps, and the evaluations after 5, 10, 15 and 20.
+        let said = "1234 tokens/s; a step takes 2.0 s, an evaluation 10 s, the 18 steps that are left 76 s";
+        assert_eq!(expected(&config, 2, &record, 10.0), said);
+        config.eval.every = 0;
+        assert!(expected(&config, 2, &record, 10.0).ends_with("are left 46 s"));
+    }
 }

@@ -220,11 +220,11 @@ impl Checkpoint {
         shard.read_f32(name, shape, out)
     }
 
-    /// The tokenizer of `tokenizer.json`, read once.
+    /// The tokenizer of `tokenizer.json`, with the tokens that only `tokenizer_config.json` lists, read once.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] when the file is missing or no tokenizer.
+    /// [`Error::Tokenizer`] when the file is missing or no tokenizer, [`Error::Json`] for a bad `tokenizer_config.json`.
     pub fn tokenizer(&self) -> Result<Arc<Tokenizer>> {
         if let Some(tokenizer) = self.tokenizer.get() {
             return Ok(Arc::clone(tokenizer));
@@ -232,7 +232,8 @@ impl Checkpoint {
         let missing = || Error::Tokenizer {
             message: format!("{} has no tokenizer.json; copy it from the model's original folder", self.path.display()),
         };
-        let tokenizer = Tokenizer::from_bytes(self.side_file("tokenizer.json").ok_or_else(missing)?)?;
+        let mut tokenizer = Tokenizer::from_bytes(self.side_file("tokenizer.json").ok_or_else(missing)?)?;
+        tokenizer.add_listed(&self.side_json("tokenizer_config.json")?)?;
         Ok(Arc::clone(self.tokenizer.get_or_init(|| Arc::new(tokenizer))))
     }
 
@@ -267,11 +268,8 @@ impl Checkpoint {
 
     /// The tokenizer's `eos_token`, as its files name it.
     fn eos_token(&self) -> Result<Option<String>> {
-        let file = |name: &str| match self.side_file(name) {
-            Some(bytes) => serde_json::from_slice(bytes).map_err(Error::json(&self.path.join(name))),
-            None => Ok(Value::Null),
-        };
-        let tokens = special_tokens(&file("tokenizer_config.json")?, &file("special_tokens_map.json")?, |_| None);
+        let [config, map] = ["tokenizer_config.json", "special_tokens_map.json"].map(|name| self.side_json(name));
+        let tokens = special_tokens(&config?, &map?, |_| None);
         Ok(tokens.get("eos_token").and_then(Value::as_str).map(str::to_owned))
     }
 
@@ -307,6 +305,14 @@ impl Checkpoint {
 
     fn side_file(&self, name: &str) -> Option<&[u8]> {
         self.side_files.iter().find(|(other, _)| other == name).map(|(_, bytes)| bytes.as_ref())
+    }
+
+    /// The JSON of a file, null where there is none.
+    fn side_json(&self, name: &str) -> Result<Value> {
+        match self.side_file(name) {
+            Some(bytes) => serde_json::from_slice(bytes).map_err(Error::json(&self.path.join(name))),
+            None => Ok(Value::Null),
+        }
     }
 
     /// The shard that holds a tensor, and the tensor's name there.

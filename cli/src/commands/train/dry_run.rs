@@ -4,7 +4,6 @@ use anyhow::Result;
 use flowrl_core::lab::{Environment, Target};
 use flowrl_core::task::Task;
 
-use super::stored::StoredRollouts;
 use crate::config::Config;
 use crate::device::{self, Limits};
 use crate::lab::{self, Lab};
@@ -20,10 +19,7 @@ pub(super) fn print(mut config: Config) -> Result<()> {
     }
     let session = Session::open(&mut config)?;
     memory::fit(&mut config, &session)?;
-    let Session { origin, tasks } = session;
-    if let Some(path) = &config.train.rollouts {
-        StoredRollouts::read(path, tasks.train.text(), origin.config().max_position_embeddings)?;
-    }
+    let Session { origin, tasks, .. } = &session;
     say!("{}", config.to_annotated_toml()?.trim_end());
     say!("\n# model: {} parameters", origin.config().parameter_count());
     say!("# prompts: {} to train on, {} held out", tasks.train.prompts(), tasks.held_out.prompts());
@@ -39,14 +35,18 @@ pub(super) fn print(mut config: Config) -> Result<()> {
     };
     say!("# memory plan for {device} in {}, in MiB:", if precision.is_bf16(device) { "bf16 and f32" } else { "f32" });
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-    let plan = Plan::of(&config, &origin, &tasks, limits)?;
+    let plan = Plan::of(&config, &session, limits)?;
     for (what, bytes) in &plan.rows {
         say!("# {:10.1}  {what}", mib(*bytes));
     }
     say!("# {:10.1}  in all, at most", mib(plan.total()));
     let host = memory::host_memory(device);
     if let Some(total) = limits.memory.or(host.map(|memory| memory.total)) {
-        say!("# {:10.1}  {} has", mib(total), if limits.memory.is_some() { "the device" } else { "this machine" });
+        say!(
+            "# {:10.1}  {}",
+            mib(total),
+            if limits.memory.is_some() { "the device has free" } else { "this machine has" }
+        );
     }
     memory::check(&plan, limits.memory.or(host.map(|memory| memory.free)));
     Ok(())

@@ -16,7 +16,6 @@ use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::task::TextTask;
 use flowrl_lm::{PolicyError, TransformerPolicy, Wave, WaveListener, load_policy, load_weights, save_policy};
 
-use super::stored::StoredRollouts;
 use super::summary;
 use crate::config::{Config, EvalSection};
 use crate::metrics::Record;
@@ -24,6 +23,7 @@ use crate::progress;
 use crate::run::{State, Subject, duration, restore_trainer};
 use crate::run_dir::RunDir;
 use crate::session::{Session, Tasks};
+use crate::stored::StoredRollouts;
 
 /// The model with its trainer, its prompts, and stored completions if it learns from those.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Text<B: TransformerBackend> {
 
 impl<B: TransformerBackend<Real = f32>> Text<B> {
     /// Puts the model on a device.
-    pub(super) fn open(config: &Config, Session { origin, tasks }: Session, device: B) -> Result<Self> {
+    pub(super) fn open(config: &Config, Session { origin, tasks, stored }: Session, device: B) -> Result<Self> {
         let mut policy = load_policy(device, &origin)?;
         policy.set_recompute(config.model.recompute == Some(true));
         policy.set_wave(config.sampling.wave.unwrap_or(0));
@@ -48,12 +48,6 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         policy.set_wave_listener(first_wave(config)?);
         let (objective, options) = (config.objective()?, config.train_options()?);
         let trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), policy.width(), objective, options)?;
-        let stored = match &config.train.rollouts {
-            Some(path) => {
-                Some(StoredRollouts::read(path, tasks.train.text(), origin.config().max_position_embeddings)?)
-            }
-            None => None,
-        };
         Ok(Self { origin, tasks, policy, trainer, stored, eval: config.eval.clone() })
     }
 

@@ -29,14 +29,17 @@ struct Row {
 
 /// All completions of a file, by group.
 #[derive(Debug)]
-pub(super) struct StoredRollouts {
+pub struct StoredRollouts {
     groups: Vec<Group>,
 }
 
 impl StoredRollouts {
     /// Reads a file; rows of evaluations are left out. A completion is one that ended where its `finish_reason` says so; without a
     /// reason, tokens ended if the last is an end token, and a text did.
-    pub(super) fn read(path: &Path, text: &Text, context: usize) -> Result<Self> {
+    ///
+    /// # Errors
+    /// A file with a bad line; a row that is longer than the model's `context`; no row at all.
+    pub fn read(path: &Path, text: &Text, context: usize) -> Result<Self> {
         let mut groups: Vec<(String, Group)> = Vec::new();
         let mut places = std::collections::HashMap::new();
         for row in read_rollouts(path)?.into_iter().filter(|row| !row.held_out) {
@@ -81,9 +84,25 @@ impl StoredRollouts {
         Ok(Self { groups: groups.into_iter().map(|(_, group)| group).collect() })
     }
 
+    /// Tokens of the longest prompt.
+    #[must_use]
+    pub fn longest_prompt(&self) -> usize {
+        self.groups.iter().map(|group| group.prompt.len()).max().unwrap_or(0)
+    }
+
+    /// Tokens of all completions of a prompt, at most.
+    #[must_use]
+    pub fn largest_group(&self) -> usize {
+        let tokens = |group: &Group| group.rows.iter().map(|row| row.tokens.len()).sum();
+        self.groups.iter().map(tokens).max().unwrap_or(0)
+    }
+
     /// The groups of a step, in the order of the file, round and round. Completions without `old_logp` count as drawn from the
     /// present policy.
-    pub(super) fn step<P>(&self, policy: &mut P, step: u64, options: &TrainOptions) -> Result<Rollouts<f32>>
+    ///
+    /// # Errors
+    /// A failing policy.
+    pub fn step<P>(&self, policy: &mut P, step: u64, options: &TrainOptions) -> Result<Rollouts<f32>>
     where
         P: Policy<Error: std::error::Error + Send + Sync + 'static, Backend: Backend<Real = f32>>,
     {
