@@ -64,7 +64,7 @@ pub(super) const STEPS: &[Step] = &[
         run: web,
         inputs: Some(&["Cargo.lock", "Cargo.toml", "core", "wasm", "xtask"]),
         // It leaves a good part of two processors idle, and so do they.
-        beside: Some("doc"),
+        beside: Some("kernels"),
     },
     Step { name: "scripts", about: "the Python scripts compile", run: scripts, inputs: None, beside: None },
     Step {
