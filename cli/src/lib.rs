@@ -16,6 +16,7 @@ pub mod report;
 pub mod run;
 pub mod run_dir;
 pub mod session;
+pub mod signals;
 pub mod stored;
 pub mod sweep;
 pub mod template;

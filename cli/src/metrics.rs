@@ -17,8 +17,6 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value as Json};
 
-use flowrl_lm::fs::atomic_write;
-
 /// One value of a [`Record`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -146,27 +144,23 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens `path` for appending, creating it if need be. A torn last line is removed first.
+    /// Opens `path` for appending, creating it if need be.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = || format!("cannot open the metrics file {}", path.display());
-        let mut file = OpenOptions::new().create(true).append(true).open(path).with_context(failed)?;
-        let bytes = fs::read(path).with_context(failed)?;
-        let last = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        if last < bytes.len() {
-            match Record::parse(&bytes[last..]) {
-                Ok(_) => file.write_all(b"\n").with_context(failed)?,
-                // Through a handle of its own: some systems refuse to shorten a file opened for appending.
-                Err(_) => OpenOptions::new()
-                    .write(true)
-                    .open(path)
-                    .and_then(|file| file.set_len(last as u64))
-                    .with_context(failed)?,
-            }
-        }
+        let file = OpenOptions::new().create(true).append(true).open(path).with_context(failed)?;
         Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Puts all lines on the disk; gives the bytes of the file.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn sync(&self) -> Result<u64> {
+        let len = self.file.sync_data().and_then(|()| self.file.metadata()).map(|file| file.len());
+        len.with_context(|| format!("cannot write to {}", self.path.display()))
     }
 
     /// Writes one line.
@@ -203,28 +197,6 @@ pub fn read(path: &Path) -> Result<Vec<Record>> {
     Ok(records)
 }
 
-/// Drops every record later than `step`, so that a resumed run does not repeat itself. The file is replaced atomically.
-/// A missing file is left missing.
-///
-/// # Errors
-/// As [`read`], a record without a `step`, and those of the file system.
-pub fn truncate_after_step(path: &Path, step: u64) -> Result<()> {
-    if !path.exists() {
-        return Ok(());
-    }
-    let mut kept = String::new();
-    for (index, record) in read(path)?.iter().enumerate() {
-        let Some(at) = record.step() else {
-            bail!("{}: record {} has no whole number `step`, so it cannot be resumed", path.display(), index + 1);
-        };
-        if at <= step {
-            kept.push_str(&record.to_line());
-            kept.push('\n');
-        }
-    }
-    Ok(atomic_write(path, kept.as_bytes())?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,19 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_last_line_is_dropped_and_then_overwritten() {
+    fn a_torn_last_line_is_dropped() {
         let (_dir, path) = file("{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"lo");
         assert_eq!(read(&path).unwrap().len(), 2);
-        Writer::open(&path).unwrap().append(&Record::new(3)).unwrap();
-        let steps: Vec<_> = read(&path).unwrap().iter().filter_map(Record::step).collect();
-        assert_eq!(steps, [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_whole_last_line_without_newline_is_kept() {
-        let (_dir, path) = file("{\"step\":1}\n{\"step\":2}");
-        Writer::open(&path).unwrap().append(&Record::new(3)).unwrap();
-        assert_eq!(read(&path).unwrap().len(), 3);
     }
 
     #[test]
@@ -273,14 +235,5 @@ mod tests {
             let error = read(&path).unwrap_err().to_string();
             assert!(error.contains("metrics.jsonl") && error.contains(wanted), "{error}");
         }
-    }
-
-    #[test]
-    fn truncation_keeps_the_step_itself() {
-        let (_dir, path) = file("{\"step\":0}\n{\"step\":1,\"a\":null}\n{\"step\":1}\n{\"step\":2}\n{\"st");
-        truncate_after_step(&path, 1).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":0}\n{\"step\":1,\"a\":null}\n{\"step\":1}\n");
-        let (_dir, path) = file("{\"loss\":1}\n");
-        assert!(truncate_after_step(&path, 1).unwrap_err().to_string().contains("no whole number `step`"));
     }
 }

@@ -1,7 +1,7 @@
-//! Progress on standard error, hidden where that is no terminal; and Ctrl-C.
+//! Progress on standard error, hidden where that is no terminal.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::io::Write;
+use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -24,36 +24,12 @@ pub fn bar(total: u64, what: &str, quiet: bool) -> ProgressBar {
 /// The bar that is on the screen.
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Writes a line to standard error, above the bar where there is one.
+/// Writes a line to standard error, above the bar where there is one. Where nothing can be written, nobody reads: work goes on.
 pub fn tell(line: &dyn std::fmt::Display) {
+    let write = || _ = writeln!(std::io::stderr(), "{line}");
     let shown = SHOWN.lock().ok().and_then(|shown| shown.clone());
     match shown {
-        Some(bar) => bar.suspend(|| eprintln!("{line}")),
-        None => eprintln!("{line}"),
+        Some(bar) => bar.suspend(write),
+        None => write(),
     }
-}
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-static INSTALLED: OnceLock<()> = OnceLock::new();
-
-/// From now on Ctrl-C asks to stop after the present step; a second one stops at once.
-pub fn catch_interrupt() {
-    INSTALLED.get_or_init(|| {
-        let handler = || {
-            if INTERRUPTED.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-            eprintln!("\nfinishing this step and saving; Ctrl-C again stops at once");
-        };
-        // Without a handler Ctrl-C simply ends the program, which loses at most the steps since the last checkpoint.
-        if let Err(error) = ctrlc::set_handler(handler) {
-            eprintln!("Ctrl-C will not save: {error}");
-        }
-    });
-}
-
-/// Whether Ctrl-C was pressed.
-#[must_use]
-pub fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::SeqCst)
 }

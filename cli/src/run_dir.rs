@@ -3,13 +3,17 @@
 //! | file | holds |
 //! |---|---|
 //! | `config.toml` | the resolved configuration, which replays the run |
+//! | `run.json` | the program, machine, model and data of each time that it was begun or resumed, see [`crate::run::provenance`] |
 //! | `metrics.jsonl` | one record per step, see [`crate::metrics`] |
 //! | `rollouts.jsonl` | sampled completions with their rewards |
-//! | `checkpoints/step-000100/` | weights and trainer state; complete if and only if it bears this name |
+//! | `checkpoints/step-000100/` | weights and trainer state, and their checksums; complete if and only if it bears this name |
 //! | `distribution.json` | in the lab: the learned distribution beside the target, for the report |
 //! | `report.html` | see [`crate::report`] |
 //!
-//! A writer holds a lock on `.lock` for as long as it lives; the operating system releases it when the process dies.
+//! A writer holds a lock on `.lock` for as long as it lives; the operating system releases it when the process dies. Whoever takes the lock
+//! clears away what killed processes left half written.
+
+mod checkpoints;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -17,6 +21,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+
+pub use checkpoints::sha256;
+pub(crate) use checkpoints::{set_aside, verify};
 
 /// A run directory, locked when opened for writing.
 #[derive(Debug)]
@@ -35,7 +42,9 @@ impl RunDir {
         fs::create_dir_all(root).with_context(|| format!("cannot create the run directory {}", root.display()))?;
         let lock = lock(root)?;
         refuse_occupied(root)?;
-        Ok(Self { root: root.to_owned(), _lock: Some(lock) })
+        let run = Self { root: root.to_owned(), _lock: Some(lock) };
+        run.clear_litter()?;
+        Ok(run)
     }
 
     /// Continues the run in `root` and locks it.
@@ -44,7 +53,9 @@ impl RunDir {
     /// `root` holds no run, or another process is writing to it.
     pub fn resume(root: &Path) -> Result<Self> {
         let run = Self::open(root)?;
-        Ok(Self { _lock: Some(lock(root)?), ..run })
+        let run = Self { _lock: Some(lock(root)?), ..run };
+        run.clear_litter()?;
+        Ok(run)
     }
 
     /// Opens the run in `root` for reading, without a lock.
@@ -90,6 +101,11 @@ impl RunDir {
         self.root.join("config.toml")
     }
 
+    /// `run.json`.
+    pub fn provenance(&self) -> PathBuf {
+        self.root.join("run.json")
+    }
+
     /// `metrics.jsonl`.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
@@ -108,67 +124,6 @@ impl RunDir {
     /// `report.html`.
     pub fn report(&self) -> PathBuf {
         self.root.join("report.html")
-    }
-
-    /// Complete checkpoints as `(step, directory)`, oldest first.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
-        let folder = self.root.join("checkpoints");
-        if !folder.exists() {
-            return Ok(Vec::new());
-        }
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-            let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
-            let name = entry.file_name();
-            let step = name.to_str().and_then(|name| name.strip_prefix("step-")).and_then(|step| step.parse().ok());
-            if let (Some(step), true) = (step, entry.path().is_dir()) {
-                found.push((step, entry.path()));
-            }
-        }
-        found.sort();
-        Ok(found)
-    }
-
-    /// The newest complete checkpoint.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn latest_checkpoint(&self) -> Result<Option<(u64, PathBuf)>> {
-        Ok(self.checkpoints()?.pop())
-    }
-
-    /// Writes the checkpoint of `step`: `write` fills a temporary directory, which is synced and renamed into place.
-    /// Then all but the newest `keep` checkpoints are deleted; the newest always stays, even with `keep` 0.
-    ///
-    /// # Errors
-    /// Those of `write`, in which case no checkpoint is touched, and those of the file system.
-    pub fn write_checkpoint(&self, step: u64, keep: usize, write: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-        let folder = self.root.join("checkpoints");
-        let path = folder.join(format!("step-{step:06}"));
-        let (fresh, stale) = (folder.join("new.tmp"), folder.join("old.tmp"));
-        let failed = || format!("cannot write the checkpoint {}", path.display());
-
-        remove_dir_if_there(&fresh).with_context(failed)?;
-        remove_dir_if_there(&stale).with_context(failed)?;
-        fs::create_dir_all(&fresh).with_context(failed)?;
-        write(&fresh).with_context(failed)?;
-        sync_tree(&fresh).with_context(failed)?;
-        if path.exists() {
-            fs::rename(&path, &stale).with_context(failed)?;
-        }
-        fs::rename(&fresh, &path).with_context(failed)?;
-        sync_dir(&folder).with_context(failed)?;
-        remove_dir_if_there(&stale).with_context(failed)?;
-
-        let mut complete = self.checkpoints()?;
-        complete.truncate(complete.len().saturating_sub(keep.max(1)));
-        for (_, old) in complete.iter().filter(|(_, old)| *old != path) {
-            fs::remove_dir_all(old).with_context(|| format!("cannot delete the old checkpoint {}", old.display()))?;
-        }
-        Ok(path)
     }
 }
 
@@ -208,23 +163,6 @@ fn lock(root: &Path) -> Result<File> {
     }
 }
 
-fn remove_dir_if_there(path: &Path) -> std::io::Result<()> {
-    if path.exists() { fs::remove_dir_all(path) } else { Ok(()) }
-}
-
-fn sync_tree(folder: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() { sync_tree(&path)? } else { File::open(&path)?.sync_all()? }
-    }
-    sync_dir(folder)
-}
-
-/// Makes a rename in `folder` durable. Only Unix can open a directory for that.
-fn sync_dir(folder: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,10 +172,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDir::create(&dir.path().join("runs/a")).unwrap();
         (dir, run)
-    }
-
-    fn steps(run: &RunDir) -> Vec<u64> {
-        run.checkpoints().unwrap().into_iter().map(|(step, _)| step).collect()
     }
 
     #[test]
@@ -282,46 +216,5 @@ mod tests {
             assert_eq!(next(), dir.path().join(name));
             fs::create_dir(next()).unwrap();
         }
-    }
-
-    #[test]
-    fn checkpoints_rotate_and_the_newest_stays() {
-        let (_dir, run) = fresh();
-        assert_eq!(run.latest_checkpoint().unwrap(), None);
-        for step in [100, 200, 300, 1_000_000] {
-            let write = |path: &Path| Ok(fs::write(path.join("w"), step.to_string())?);
-            let path = run.write_checkpoint(step, 2, write).unwrap();
-            assert_eq!(fs::read_to_string(path.join("w")).unwrap(), step.to_string());
-        }
-        assert_eq!(steps(&run), [300, 1_000_000]);
-        run.write_checkpoint(1_000_001, 0, |_| Ok(())).unwrap();
-        assert_eq!(steps(&run), [1_000_001]);
-    }
-
-    #[test]
-    fn a_failed_checkpoint_changes_nothing_and_leaves_no_trace_later() {
-        let (_dir, run) = fresh();
-        run.write_checkpoint(1, 1, |path| Ok(fs::write(path.join("w"), "good")?)).unwrap();
-        let failed = run.write_checkpoint(2, 1, |path| {
-            fs::write(path.join("half"), "bad")?;
-            bail!("disk full")
-        });
-        assert!(format!("{:#}", failed.unwrap_err()).contains("step-000002: disk full"));
-        assert_eq!(steps(&run), [1]);
-        let path = run.write_checkpoint(1, 1, |path| Ok(fs::write(path.join("w"), "better")?)).unwrap();
-        assert_eq!(fs::read_to_string(path.join("w")).unwrap(), "better");
-        assert_eq!(fs::read_dir(path).unwrap().count(), 1, "nothing of the failed one is left");
-        assert_eq!(fs::read_dir(run.root().join("checkpoints")).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn an_older_step_written_again_survives_rotation() {
-        let (_dir, run) = fresh();
-        for step in [10, 20, 5] {
-            run.write_checkpoint(step, 1, |_| Ok(())).unwrap();
-        }
-        assert_eq!(steps(&run), [5, 20]);
-        run.write_checkpoint(5, 0, |_| Ok(())).unwrap();
-        assert_eq!(steps(&run), [5, 20], "the newest stays although it may keep none");
     }
 }

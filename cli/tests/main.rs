@@ -6,6 +6,7 @@ mod common;
 mod device;
 mod doctor;
 mod documented;
+mod durability;
 mod lab;
 mod program;
 mod reference_pages;

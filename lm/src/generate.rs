@@ -108,7 +108,8 @@ fn waves<B: TransformerBackend>(
     let limit = elements / (dims.layers * 2 * dims.heads.kv_width()).max(1);
     let mut drafts = Vec::with_capacity(sequences.len());
     let mut first = sequences.start;
-    while first < sequences.end {
+    // What is left out is noticed by whoever asked for it: see `Policy::sample`.
+    while first < sequences.end && !job.limits.is_interrupted() {
         let mut rows = 0;
         let fits = |&number: &usize| {
             let prompt = if number == first || number % request.samples == 0 {
@@ -174,7 +175,7 @@ fn wave<B: TransformerBackend>(
     let mut active: Vec<usize> = (0..drafts.len()).collect();
     draw(model, job, &mut drafts, &mut active)?;
 
-    while !active.is_empty() {
+    while !active.is_empty() && !job.limits.is_interrupted() {
         let ids: Vec<u32> = active.iter().filter_map(|&i| drafts[i].tokens.last().copied()).collect();
         let fed = drafts[active[0]].tokens.len();
         let positions: Vec<u32> = active.iter().map(|&i| (drafts[i].prompt.1 + fed - 1) as u32).collect();

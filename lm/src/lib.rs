@@ -29,4 +29,4 @@ pub mod verify;
 
 pub use error::{Error, Result};
 pub use load::{LoadError, load_policy, load_weights, save_policy};
-pub use policy::{Moments, PolicyError, StopRule, TransformerPolicy, Wave, WaveListener};
+pub use policy::{Interrupt, Interrupted, Moments, PolicyError, StopRule, TransformerPolicy, Wave, WaveListener};

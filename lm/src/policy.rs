@@ -60,10 +60,21 @@ pub enum PolicyError<E: BackendError> {
         /// Number of prompts.
         prompts: usize,
     },
+    /// Sampling or scoring was given up, see [`TransformerPolicy::set_interrupt`].
+    #[error("the policy was interrupted")]
+    Interrupted(#[source] Interrupted),
     /// A backward pass without its forward pass.
     #[error("`backward` needs a `forward` pass before it")]
     NoForward,
 }
+
+/// The cause of [`PolicyError::Interrupted`], whatever the device: what a caller looks for among the causes of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it was asked to stop")]
+pub struct Interrupted;
+
+/// Whether what is in progress should be given up; asked often.
+pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// AdamW's first and second moment of one tensor.
 pub type Moments<T> = [Vec<T>; 2];
@@ -105,11 +116,19 @@ pub(crate) struct Limits<I> {
     pub(crate) wave: usize,
     pub(crate) excluded: Option<I>,
     pub(crate) listener: Option<WaveListener>,
+    pub(crate) interrupt: Option<Interrupt>,
+}
+
+impl<I> Limits<I> {
+    /// Whether sampling should end where it is.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(|interrupt| interrupt())
+    }
 }
 
 impl<I: std::fmt::Debug> std::fmt::Debug for Limits<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { end, rule, wave, excluded, listener: _ } = self;
+        let Self { end, rule, wave, excluded, listener: _, interrupt: _ } = self;
         f.debug_struct("Limits")
             .field("end", end)
             .field("rule", rule)
@@ -147,7 +166,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         let weights = Arc::new(weights);
         let reference = Some(Arc::clone(&weights));
         let model = Transformer::new(backend, dims)?;
-        let limits = Limits { end, rule: None, wave: 0, excluded: None, listener: None };
+        let limits = Limits { end, rule: None, wave: 0, excluded: None, listener: None, interrupt: None };
         Ok(Self { model, weights, reference, training: None, limits, keep: Keep::Everything, last: None })
     }
 
@@ -159,6 +178,13 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     /// Tells of each wave of completions, so that the first says how long all of them will take.
     pub fn set_wave_listener(&mut self, listener: WaveListener) {
         self.limits.listener = Some(listener);
+    }
+
+    /// Gives up sampling between two tokens, and scoring between two calls of [`Policy::score`], once `interrupt` says so, with
+    /// [`PolicyError::Interrupted`]. An update is never given up, and nothing of the policy has changed: the same call gives the same bits
+    /// later.
+    pub fn set_interrupt(&mut self, interrupt: Interrupt) {
+        self.limits.interrupt = Some(interrupt);
     }
 
     /// Samples at most so many completions at once, 0 for as many as the device's cache holds: less memory, not a bit of difference.
@@ -206,6 +232,20 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     #[must_use]
     pub fn grads(&self) -> Option<&Weights<B::Buffer>> {
         self.training.as_ref().map(|t| &t.grads)
+    }
+
+    /// Whether every weight is a finite number, and so is the sum of their squares.
+    ///
+    /// # Errors
+    /// Where the device failed.
+    pub fn is_finite(&self) -> Result<bool, PolicyError<B::Error>> {
+        let backend = self.model.backend();
+        for tensor in self.weights.tensors() {
+            if !backend.sum_squares(tensor, backend.len(tensor))?.is_finite() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Copies a part of some tensors of this model's shapes to the host.
@@ -306,6 +346,10 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         Ok(())
     }
 
+    fn check_interrupt(&self) -> Result<(), PolicyError<B::Error>> {
+        if self.limits.is_interrupted() { Err(PolicyError::Interrupted(Interrupted)) } else { Ok(()) }
+    }
+
     fn check(&self, what: &'static str, sequences: &[&[u32]]) -> Result<(), PolicyError<B::Error>> {
         let vocab = self.model.dims().vocab;
         for (index, tokens) in sequences.iter().enumerate() {
@@ -359,7 +403,9 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
 
     fn sample(&mut self, request: &SampleRequest<'_>) -> Result<Completions<B::Real>, Self::Error> {
         self.check("prompt", request.prompts)?;
-        Ok(generate::sample(&mut self.model, &self.weights, &self.limits, request)?)
+        let completions = generate::sample(&mut self.model, &self.weights, &self.limits, request)?;
+        self.check_interrupt()?;
+        Ok(completions)
     }
 
     fn score(
@@ -370,6 +416,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         log_probs: &mut [B::Real],
         entropies: &mut [B::Real],
     ) -> Result<(), Self::Error> {
+        self.check_interrupt()?;
         let packed = self.pack(sequences)?;
         check_length("log_probs", log_probs.len(), packed.targets.len())?;
         check_length("entropies", entropies.len(), packed.targets.len())?;

@@ -15,8 +15,7 @@ use flowrl_lm::model::{Dimensions, Weights};
 use flowrl_lm::tokenizer::{Tokenizer, char_level, char_level_config};
 use flowrl_lm::{TransformerPolicy, load_policy, save_policy};
 
-use crate::progress;
-use crate::say;
+use crate::{progress, say, signals};
 
 /// Train the small built-in model from nothing on Countdown problems.
 ///
@@ -131,7 +130,7 @@ fn train(
     let optimizer = AdamW { beta2: 0.99, weight_decay: 0.1, ..AdamW::default() };
     let stream = Stream::new(args.seed, Purpose::Task);
     let bar = progress::bar(args.steps, "pretrain", false);
-    progress::catch_interrupt();
+    signals::watch();
     for step in 0..args.steps {
         let mut prompts = Vec::with_capacity(args.batch);
         let mut completions = Vec::with_capacity(args.batch);
@@ -160,7 +159,7 @@ fn train(
         if (step + 1) % 250 == 0 && bar.is_hidden() {
             eprintln!("step {}: loss {loss:.4}", step + 1);
         }
-        if progress::interrupted() {
+        if signals::stop().is_some() {
             bar.abandon();
             eprintln!("stopped after {} steps; the model so far is written", step + 1);
             break;

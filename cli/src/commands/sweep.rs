@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::train::train;
+use super::train::{Start, train};
 use crate::args::ConfigArgs;
 use crate::config::Config;
 use crate::run::Output;
 use crate::run_dir::RunDir;
 use crate::session::Session;
 use crate::sweep::{Place, Sweep};
-use crate::{metrics, progress, say};
+use crate::{metrics, progress, say, signals};
 
 /// Train once for each value of an option, and draw what it changes.
 ///
@@ -58,15 +58,15 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
         states.push(state(&place.directory, config).with_context(|| place.directory.display().to_string())?);
     }
     for ((place, config), state) in places.iter().zip(states) {
-        let resume = match state {
+        let start = match state {
             State::Finished => continue,
-            State::Begun => true,
-            State::New => false,
+            State::Begun => Start::Resume(None),
+            State::New => Start::New,
         };
         eprintln!("{}", place.directory.display());
-        let code = train(config.clone(), &place.directory, resume, Output::Nothing)?;
-        if progress::interrupted() {
-            eprintln!("the same sweep command goes on from here");
+        let code = train(config.clone(), &place.directory, start, Output::Nothing)?;
+        if signals::stop().is_some() {
+            progress::tell(&"the same sweep command goes on from here");
             return Ok(code);
         }
     }

@@ -12,10 +12,11 @@ use flowrl_lm::fs::atomic_write;
 
 use crate::args::ConfigArgs;
 use crate::config::{Config, TaskKind};
+use crate::run::provenance::check_resume;
 use crate::run::{Output, Run, Subject};
 use crate::run_dir::RunDir;
 use crate::session::Session;
-use crate::{lab, memory, on_device, progress, warn};
+use crate::{lab, memory, on_device, signals, warn};
 use text::Text;
 
 /// Train a policy, start to finish, and write a report.
@@ -35,6 +36,9 @@ pub struct TrainArgs {
     /// Continue the run in --out from its last checkpoint, to the same bits as if it had never stopped
     #[arg(long, requires = "out")]
     resume: bool,
+    /// Continue from this checkpoint instead of the last, such as step-000100; later ones are put aside
+    #[arg(long, value_name = "NAME", requires = "out")]
+    resume_from: Option<String>,
     /// Print the resolved configuration and the memory plan, and stop
     #[arg(long)]
     dry_run: bool,
@@ -45,7 +49,8 @@ pub struct TrainArgs {
 /// # Errors
 /// Anything that is wrong with flags, files or the model; a disk that is full.
 pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
-    let base = args.out.as_ref().filter(|_| args.resume).map(|out| out.join("config.toml"));
+    let resume = args.resume || args.resume_from.is_some();
+    let base = args.out.as_ref().filter(|_| resume).map(|out| out.join("config.toml"));
     let mut flags = args.config.clone();
     if let Some(file) = &args.rollouts {
         flags.set_path("train.rollouts", file)?;
@@ -65,14 +70,24 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     let out = args.out.clone().unwrap_or_else(|| {
         RunDir::default_path("runs".as_ref(), config.task.kind.name(), config.objective_name(), config.train.seed)
     });
-    train(config, &out, args.resume, if json { Output::Json } else { Output::Summary })
+    let start = if resume { Start::Resume(args.resume_from.as_deref()) } else { Start::New };
+    train(config, &out, start, if json { Output::Json } else { Output::Summary })
 }
 
-/// Trains in a directory, from the start or from its last checkpoint. Exit code 130 says that Ctrl-C stopped it.
+/// Where training starts.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a> {
+    /// In a new directory.
+    New,
+    /// In the directory of a run, from its last checkpoint or the one of this name.
+    Resume(Option<&'a str>),
+}
+
+/// Trains in a directory. Exit code 128 + n says that signal n stopped it.
 ///
 /// # Errors
 /// As for [`run`].
-pub fn train(mut config: Config, out: &Path, resume: bool, output: Output) -> Result<ExitCode> {
+pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -> Result<ExitCode> {
     config.objective()?;
     // Everything that the configuration names is opened before the directory is made.
     let session = if config.task.kind.is_lab() { None } else { Some(Session::open(&mut config)?) };
@@ -80,14 +95,20 @@ pub fn train(mut config: Config, out: &Path, resume: bool, output: Output) -> Re
         memory::fit(&mut config, session)?;
     }
     let resolved = config.to_toml()?;
+    if let Start::Resume(_) = start {
+        check_resume(&RunDir::open(out)?, &config)?;
+    }
     on_device!(config.device()?, |device| {
         let subject: Box<dyn Subject> = match session {
             None => lab::open(&config)?,
             Some(session) => Box::new(Text::open(&config, session, device)?),
         };
-        let directory = if resume { RunDir::resume(out)? } else { RunDir::create(out)? };
+        let (directory, from) = match start {
+            Start::New => (RunDir::create(out)?, None),
+            Start::Resume(from) => (RunDir::resume(out)?, from),
+        };
         atomic_write(&directory.config(), resolved.as_bytes())?;
-        progress::catch_interrupt();
-        Run::open(config, directory, subject, output)?.go()
+        signals::watch();
+        Run::open(config, directory, from, subject, output)?.go()
     })
 }

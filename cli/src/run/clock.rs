@@ -1,11 +1,8 @@
 //! Seconds spent training, without evaluations and checkpoints.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-
-use crate::metrics::{self, Record};
+use crate::metrics::Record;
 
 /// Wall-clock and processor time of all steps so far, over resumes too.
 #[derive(Debug)]
@@ -17,11 +14,10 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Goes on from the last record of a run.
-    pub(super) fn resume(path: &Path) -> Result<Self> {
-        let last = if path.exists() { metrics::read(path)?.pop() } else { None };
-        let number = |name| last.as_ref().and_then(|record| record.number(name)).filter(|s| s.is_finite());
+    pub(super) fn resume(last: Option<&Record>) -> Self {
+        let number = |name| last.and_then(|record| record.number(name)).filter(|s| s.is_finite());
         let (wall, cpu) = (number("wall_s").unwrap_or(0.0), number("cpu_s").unwrap_or(0.0));
-        Ok(Self { wall, cpu, started: (Instant::now(), None) })
+        Self { wall, cpu, started: (Instant::now(), None) }
     }
 
     pub(super) fn start(&mut self) {

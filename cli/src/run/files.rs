@@ -5,18 +5,21 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use flowrl_core::backend::Backend;
 use flowrl_core::train::{Progress, Rollouts, Trainer};
 use flowrl_lm::fs::atomic_write;
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::state::{read_state, write_state};
+use serde::{Deserialize, Serialize};
 
 use super::Subject;
-use crate::metrics;
-use crate::run_dir::RunDir;
+use crate::metrics::{Record, Writer};
+use crate::run_dir::{RunDir, set_aside, verify};
+use crate::{progress, warn};
 
 const PROGRESS: &str = "trainer.json";
+const COVERED: &str = "records.json";
 const STATE: &str = "trainer.safetensors";
 
 /// Lists of numbers by name.
@@ -37,59 +40,137 @@ pub fn restore_trainer<B: Backend<Real = f32>>(
     Ok(())
 }
 
-/// Writes a checkpoint: the policy, and the trainer's state beside it.
-pub(super) fn save(directory: &RunDir, keep: usize, subject: &dyn Subject) -> Result<()> {
+/// Why a checkpoint is not written.
+pub const NOT_FINITE: &str = "an update made a weight or a moment of the optimiser that is not finite: this would be nothing to go on from, and \
+                              the checkpoint before it stays the last; begin again from there with a lower learning rate";
+
+/// The form of `trainer.json`, counted up when it changes.
+const FORMAT: u64 = 1;
+
+/// `trainer.json` of a checkpoint.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    format: u64,
+    #[serde(flatten)]
+    progress: Progress,
+}
+
+/// `records.json` of a checkpoint: what it covers. It depends on the clock, as records do; the other files do not.
+#[derive(Debug, Serialize, Deserialize)]
+struct Covered {
+    /// Bytes of `metrics.jsonl` and `rollouts.jsonl`.
+    metrics: u64,
+    rollouts: u64,
+    /// The record of this step, where its evaluation was given up: it is measured on resuming.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unmeasured: Option<String>,
+}
+
+/// Writes a checkpoint: the policy, and the trainer's state beside it. The records that it covers are on the disk before it is.
+pub(super) fn save(
+    directory: &RunDir,
+    keep: usize,
+    subject: &dyn Subject,
+    records: (&Writer, &mut RolloutWriter),
+    unmeasured: Option<&Record>,
+) -> Result<()> {
     let progress = subject.progress();
+    let (metrics, rollouts) = (records.0.sync()?, records.1.sync()?);
+    let manifest = Manifest { format: FORMAT, progress };
+    let covered = Covered { metrics, rollouts, unmeasured: unmeasured.map(Record::to_line) };
     directory.write_checkpoint(progress.step, keep, |path| {
         let mut lists: Vec<_> = subject.save(path)?.into_iter().collect();
         lists.sort_by(|a, b| a.0.cmp(&b.0));
+        ensure!(lists.iter().all(|(_, list)| list.iter().all(|x| x.is_finite())), "{}", NOT_FINITE);
         write_state(&path.join(STATE), &lists)?;
-        atomic_write(&path.join(PROGRESS), &serde_json::to_vec_pretty(&progress)?)?;
+        atomic_write(&path.join(PROGRESS), &serde_json::to_vec_pretty(&manifest)?)?;
+        atomic_write(&path.join(COVERED), &serde_json::to_vec_pretty(&covered)?)?;
         Ok(())
     })?;
     Ok(())
 }
 
-/// Puts policy and trainer where the last checkpoint left them, and drops what was recorded after it. Without a checkpoint the
-/// run starts from the beginning.
-pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject) -> Result<()> {
-    let Some((step, path)) = directory.latest_checkpoint()? else {
+/// Puts policy and trainer where a checkpoint left them, the last one or that of the name `from`, and drops what was recorded after it.
+/// Without a checkpoint the run starts from the beginning, and what it recorded so far is put aside. Gives the record that is still to be
+/// measured, where there is one.
+pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, from: Option<&str>) -> Result<Option<Record>> {
+    let chosen = match from {
+        Some(name) => Some(directory.checkpoint(name)?),
+        None => directory.latest_checkpoint()?,
+    };
+    let Some((step, path)) = chosen else {
         for file in [directory.metrics(), directory.rollouts()] {
-            if file.exists() {
-                std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+            if std::fs::metadata(&file).is_ok_and(|file| file.len() > 0) {
+                let aside = set_aside(&file, &file.with_extension("aside.jsonl"))?;
+                warn!(
+                    "there is no checkpoint: the run begins anew, and its records so far are kept in {}",
+                    aside.display()
+                );
             }
         }
-        return Ok(());
+        return Ok(None);
     };
-    let text =
-        std::fs::read(path.join(PROGRESS)).with_context(|| format!("cannot read {PROGRESS} of {}", path.display()))?;
-    let progress: Progress =
-        serde_json::from_slice(&text).with_context(|| format!("in {}/{PROGRESS}", path.display()))?;
-    let mut lists = read_state(&path.join(STATE))?;
-    subject.load(&path, &mut lists, progress)?;
-    if directory.metrics().exists() {
-        metrics::truncate_after_step(&directory.metrics(), step)?;
+    let covered = manifest(step, &path).and_then(|manifest| {
+        let mut lists = read_state(&path.join(STATE))?;
+        subject.load(&path, &mut lists, manifest.progress)?;
+        let file = path.join(COVERED);
+        let failed = || format!("cannot read {}", file.display());
+        serde_json::from_slice::<Covered>(&std::fs::read(&file).with_context(failed)?).with_context(failed)
+    });
+    let covered = covered.with_context(|| remedy(directory, step, &path))?;
+    for (file, len) in [(directory.metrics(), covered.metrics), (directory.rollouts(), covered.rollouts)] {
+        cut(&file, len, &path)?;
     }
-    if directory.rollouts().exists() {
-        truncate_rollouts(&directory.rollouts(), step)?;
+    for aside in directory.set_aside_after(step)? {
+        progress::tell(&format_args!("a later checkpoint is kept as {}", aside.display()));
     }
-    Ok(())
+    covered.unmeasured.map(|line| Record::parse(line.as_bytes())).transpose()
 }
 
-/// Drops the rows of later steps, and a torn last line.
-fn truncate_rollouts(path: &Path, step: u64) -> Result<()> {
-    let bytes = std::fs::read(path)?;
-    let kept: Vec<u8> = bytes
-        .split_inclusive(|&b| b == b'\n')
-        .filter(|line| {
-            let row: Result<RolloutRow, _> = serde_json::from_slice(line);
-            row.is_ok_and(|row| row.step.is_some_and(|s| s <= step))
-        })
-        .flatten()
-        .copied()
-        .collect();
-    if kept.len() != bytes.len() {
-        atomic_write(path, &kept)?;
+/// Checks a checkpoint's files against their checksums, and its step against its name.
+fn manifest(step: u64, path: &Path) -> Result<Manifest> {
+    verify(path)?;
+    let file = path.join(PROGRESS);
+    let failed = || format!("cannot read {}", file.display());
+    let text = std::fs::read(&file).with_context(failed)?;
+    let value: serde_json::Value = serde_json::from_slice(&text).with_context(failed)?;
+    let format = value["format"].as_u64();
+    ensure!(
+        format == Some(FORMAT),
+        "{} has the format {}, and this program reads {FORMAT}: go on with the version that wrote it",
+        file.display(),
+        format.map_or_else(|| "of an earlier version".to_owned(), |format| format.to_string())
+    );
+    let manifest: Manifest = serde_json::from_value(value).with_context(failed)?;
+    let got = manifest.progress.step;
+    ensure!(got == step, "{} is of step {got}, but its folder's name says {step}", file.display());
+    Ok(manifest)
+}
+
+/// What to do about a checkpoint that cannot be used.
+fn remedy(directory: &RunDir, step: u64, path: &Path) -> String {
+    let older = directory.checkpoints().unwrap_or_default().into_iter().filter(|(other, _)| *other < step).rev();
+    let whole = older.filter_map(|(_, path)| verify(&path).is_ok().then_some(path)).next();
+    let way = match whole.as_deref().and_then(Path::file_name) {
+        Some(name) => format!("an older one is whole: --resume-from {}", name.display()),
+        None => "there is no older one: begin a new run".to_owned(),
+    };
+    format!("cannot go on from {} ({way})", path.display())
+}
+
+/// Drops what a file of records holds beyond the bytes that a checkpoint covers; a file that holds less has a hole.
+fn cut(file: &Path, len: u64, checkpoint: &Path) -> Result<()> {
+    let found = std::fs::metadata(file).map_or(0, |file| file.len());
+    ensure!(
+        found >= len,
+        "{} has {found} bytes, but {} covers {len}: records are missing; put the file back, or --resume-from an older checkpoint",
+        file.display(),
+        checkpoint.display()
+    );
+    if found > len {
+        // Through a handle of its own: some systems refuse to shorten a file opened for appending.
+        let cut = OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(len));
+        cut.with_context(|| format!("cannot shorten {}", file.display()))?;
     }
     Ok(())
 }
@@ -120,5 +201,12 @@ impl RolloutWriter {
             RolloutRow { step: Some(step), held_out, ..row }.write_line(&mut self.file, &self.path)?;
         }
         self.file.flush().with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// Puts all rows on the disk; gives the bytes of the file.
+    fn sync(&mut self) -> Result<u64> {
+        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
+        let len = synced.and_then(|()| self.file.get_ref().metadata()).map(|file| file.len());
+        len.with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

@@ -5,6 +5,7 @@
 mod clock;
 mod files;
 mod health;
+pub mod provenance;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,16 +13,18 @@ use std::time::Instant;
 
 use anyhow::Result;
 use flowrl_core::train::{Metrics, Progress, Rollouts};
+use flowrl_lm::Interrupted;
 use flowrl_lm::rollouts::RolloutRow;
 
 use crate::config::Config;
-use crate::metrics::{Record, Writer};
+use crate::metrics::{self, Record, Writer};
 use crate::run_dir::RunDir;
-use crate::{progress, report, say, warn};
+use crate::{progress, report, say, signals, warn};
 use clock::Clock;
 use files::RolloutWriter;
-pub use files::{State, restore_trainer};
+pub use files::{NOT_FINITE, State, restore_trainer};
 use health::Health;
+use provenance::{Provenance, Stretch};
 
 /// What a run trains: a policy with its trainer, where its completions come from, and how it is measured.
 pub trait Subject: std::fmt::Debug {
@@ -98,6 +101,8 @@ pub struct Run {
     /// Of a language model.
     health: Option<Health>,
     output: Output,
+    /// The record of the present step, where its evaluation was given up.
+    unmeasured: Option<Record>,
 }
 
 /// What a run prints.
@@ -111,22 +116,42 @@ pub enum Output {
     Nothing,
 }
 
+/// What became of a step.
+enum Step {
+    /// It is finished; a record was made of it or not.
+    Done(Option<Record>),
+    /// A signal came before it had changed anything.
+    GivenUp,
+    /// A signal came while its evaluation ran.
+    Unmeasured,
+}
+
 impl Run {
-    /// Goes on where the directory's last checkpoint left off, or begins.
+    /// Goes on where a checkpoint left off, the directory's last or that of the name `from`, or begins.
     ///
     /// # Errors
     /// A damaged directory.
-    pub fn open(config: Config, directory: RunDir, mut subject: Box<dyn Subject>, output: Output) -> Result<Self> {
-        files::restore(&directory, subject.as_mut())?;
-        let clock = Clock::resume(&directory.metrics())?;
-        let metrics = Writer::open(&directory.metrics())?;
+    pub fn open(
+        config: Config,
+        directory: RunDir,
+        from: Option<&str>,
+        mut subject: Box<dyn Subject>,
+        output: Output,
+    ) -> Result<Self> {
+        let unmeasured = files::restore(&directory, subject.as_mut(), from)?;
+        Provenance::read(&directory)?.add(Stretch::now(&config, subject.progress().step)?, &directory)?;
+        directory.rotate(config.run.keep, None)?;
+        let path = directory.metrics();
+        let recorded = if path.exists() { metrics::read(&path)? } else { Vec::new() };
+        let clock = Clock::resume(unmeasured.as_ref().or(recorded.last()));
+        let metrics = Writer::open(&path)?;
         let rollouts = RolloutWriter::open(&directory.rollouts())?;
         let is_lab = config.task.kind.is_lab();
         let health = if is_lab { None } else { Some(Health::new(&config, &config.objective()?)) };
-        Ok(Self { config, directory, subject, metrics, rollouts, clock, health, output })
+        Ok(Self { config, directory, subject, metrics, rollouts, clock, health, output, unmeasured })
     }
 
-    /// Trains to the end, or until Ctrl-C, which gives exit code 130; saves, and writes the report.
+    /// Trains to the end, or until a signal asks to stop; saves, and writes the report. Stopped by signal n, the exit code is 128 + n.
     ///
     /// # Errors
     /// A failing policy, a disk that is full.
@@ -138,31 +163,37 @@ impl Run {
             warn!("{message}");
         }
         let mut evaluation = None;
-        if self.subject.progress().step == 0 {
+        let first = if self.subject.progress().step == 0 { Some(Record::new(0)) } else { self.unmeasured.take() };
+        let mut goes_on = true;
+        if let Some(record) = first {
             bar.set_message("evaluating");
             bar.tick();
-            let (mut record, start) = (Record::new(0), Instant::now());
-            self.evaluate(&mut record)?;
+            let start = Instant::now();
+            goes_on = self.measure(record)?.is_some();
             evaluation = Some(start.elapsed().as_secs_f64());
-            self.record(&record)?;
         }
-        while self.subject.progress().step < total && !progress::interrupted() {
-            if let Some(record) = self.step()? {
-                bar.set_message(self.subject.message(&record));
-                let step = self.subject.progress().step;
-                let messages = self.health.as_mut().map(|health| health.look(step, &record)).unwrap_or_default();
-                messages.iter().for_each(|message| warn!("{message}"));
-                // The first step also meets everything for the first time: it takes longer than others.
-                if let Some(seconds) = evaluation.take_if(|_| self.health.is_some() && step > 1 && step < total) {
-                    progress::tell(&expected(&self.config, step, &record, seconds));
+        while goes_on && self.subject.progress().step < total && signals::stop().is_none() {
+            match self.step()? {
+                Step::Done(record) => {
+                    if let Some(record) = record {
+                        bar.set_message(self.subject.message(&record));
+                        self.look(&record, &mut evaluation);
+                    }
+                    bar.inc(1);
                 }
+                Step::GivenUp => break,
+                Step::Unmeasured => goes_on = false,
             }
-            bar.inc(1);
+            if signals::take_save() {
+                self.save_once()?;
+                progress::tell(&format_args!("saved step {}", self.subject.progress().step));
+            }
         }
         bar.finish_and_clear();
         let step = self.subject.progress().step;
-        if self.directory.latest_checkpoint()?.is_none_or(|(saved, _)| saved != step) {
-            self.save()?;
+        // An untrained policy is no checkpoint: the run begins anew.
+        if step > 0 {
+            self.save_once()?;
         }
         self.subject.finish(&self.directory)?;
         let report = report::write(self.directory.root())?;
@@ -172,46 +203,66 @@ impl Run {
             }
             say!("report: {}", report.display());
         }
-        if progress::interrupted() {
-            let out = self.directory.root().display();
-            eprintln!("stopped at step {step} of {total}; go on with: flowrl-cli train --out {out} --resume");
-            return Ok(ExitCode::from(130));
+        match signals::stop().filter(|_| step < total || self.unmeasured.is_some()) {
+            Some(signal) => {
+                let out = self.directory.root().display();
+                progress::tell(&format_args!(
+                    "{signal} stopped the run at step {step} of {total}; go on with: flowrl-cli train --out {out} --resume"
+                ));
+                Ok(ExitCode::from(signal.exit_code()))
+            }
+            None => Ok(ExitCode::SUCCESS),
         }
-        Ok(ExitCode::SUCCESS)
     }
 
-    /// One step, its evaluation and its checkpoint. Gives the record where there is one.
-    fn step(&mut self) -> Result<Option<Record>> {
+    /// Tells what a step's record shows for the first time.
+    fn look(&mut self, record: &Record, evaluation: &mut Option<f64>) {
+        let Some(health) = &mut self.health else { return };
+        let (step, total) = (self.subject.progress().step, self.config.train.steps);
+        health.look(step, record).iter().for_each(|message| warn!("{message}"));
+        // The first step also meets everything for the first time: it takes longer than others.
+        if let Some(seconds) = evaluation.take_if(|_| step > 1 && step < total) {
+            progress::tell(&expected(&self.config, step, record, seconds));
+        }
+    }
+
+    /// One step, its evaluation and its checkpoint.
+    fn step(&mut self) -> Result<Step> {
         self.clock.start();
         let start = Instant::now();
-        let rollouts = self.subject.collect()?;
+        let Some(rollouts) = unless_interrupted(self.subject.collect())? else { return Ok(Step::GivenUp) };
         let sampled = start.elapsed().as_secs_f64();
-        let metrics = self.subject.learn(&rollouts)?;
+        let Some(metrics) = unless_interrupted(self.subject.learn(&rollouts))? else { return Ok(Step::GivenUp) };
         let seconds = start.elapsed().as_secs_f64();
         self.clock.stop();
 
         let step = self.subject.progress().step;
         let total = self.config.train.steps;
         let evaluated = step == total || is_due(step, self.config.eval.every);
-        let mut record = None;
+        let mut found = None;
         if evaluated || !self.subject.is_brief() {
-            let record = record.insert(Record::new(step));
+            let mut record = Record::new(step);
             for (name, value) in metrics {
                 record.set(name, value);
             }
-            self.subject.describe(&rollouts, seconds, record);
+            self.subject.describe(&rollouts, seconds, &mut record);
             record.set("step_s", seconds).set("sample_s", sampled).set("update_s", seconds - sampled);
-            self.clock.write(record);
+            self.clock.write(&mut record);
             self.rollouts.append(step, &rollouts, self.subject.as_ref(), false)?;
             if evaluated {
-                self.evaluate(record)?;
+                match self.measure(record)? {
+                    Some(record) => found = Some(record),
+                    None => return Ok(Step::Unmeasured),
+                }
+            } else {
+                self.record(&record)?;
+                found = Some(record);
             }
-            self.record(record)?;
         }
         if step == total || is_due(step, self.config.run.save_every) {
             self.save()?;
         }
-        Ok(record)
+        Ok(Step::Done(found))
     }
 
     fn record(&mut self, record: &Record) -> Result<()> {
@@ -222,15 +273,42 @@ impl Run {
         Ok(())
     }
 
-    fn evaluate(&mut self, record: &mut Record) -> Result<()> {
-        if let Some(rollouts) = self.subject.evaluate(record)? {
-            self.rollouts.append(self.subject.progress().step, &rollouts, self.subject.as_ref(), true)?;
+    /// Evaluates and records; none if that was interrupted, and then the record waits for the next time.
+    fn measure(&mut self, mut record: Record) -> Result<Option<Record>> {
+        let waiting = record.clone();
+        match unless_interrupted(self.subject.evaluate(&mut record))? {
+            Some(rollouts) => {
+                if let Some(rollouts) = rollouts {
+                    self.rollouts.append(self.subject.progress().step, &rollouts, self.subject.as_ref(), true)?;
+                }
+                self.record(&record)?;
+                Ok(Some(record))
+            }
+            None => {
+                self.unmeasured = Some(waiting);
+                Ok(None)
+            }
         }
-        Ok(())
     }
 
-    fn save(&self) -> Result<()> {
-        files::save(&self.directory, self.config.run.keep, self.subject.as_ref())
+    fn save(&mut self) -> Result<()> {
+        let records = (&self.metrics, &mut self.rollouts);
+        files::save(&self.directory, self.config.run.keep, self.subject.as_ref(), records, self.unmeasured.as_ref())
+    }
+
+    /// Saves, if this step is not saved.
+    fn save_once(&mut self) -> Result<()> {
+        let step = self.subject.progress().step;
+        let is_saved = self.directory.latest_checkpoint()?.is_some_and(|(saved, _)| saved == step);
+        if is_saved { Ok(()) } else { self.save() }
+    }
+}
+
+/// The result of something, or none if it was given up because [`signals::stop`] said so.
+fn unless_interrupted<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => Ok(None),
+        other => other.map(Some),
     }
 }
 

@@ -50,7 +50,8 @@ impl Date {
     }
 
     /// The date this many days after 1970-01-01.
-    fn from_days(days: i64) -> Self {
+    #[must_use]
+    pub fn from_days(days: i64) -> Self {
         let mut date = Self { year: 1970 + days / 366, month: 1, day: 1 };
         while (Self { year: date.year + 1, ..date }).days() <= days {
             date.year += 1;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Once};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use flowrl_core::objective::{Length, Objective, Reward};
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, TrainOptions, Trainer};
@@ -19,11 +19,11 @@ use flowrl_lm::{PolicyError, TransformerPolicy, Wave, WaveListener, load_policy,
 use super::summary;
 use crate::config::{Config, EvalSection};
 use crate::metrics::Record;
-use crate::progress;
-use crate::run::{State, Subject, duration, restore_trainer};
+use crate::run::{NOT_FINITE, State, Subject, duration, restore_trainer};
 use crate::run_dir::RunDir;
 use crate::session::{Session, Tasks};
 use crate::stored::StoredRollouts;
+use crate::{progress, signals};
 
 /// The model with its trainer, its prompts, and stored completions if it learns from those.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
             policy.set_stop_rule(Arc::new(tasks.train.text().clone()));
         }
         policy.set_wave_listener(first_wave(config)?);
+        policy.set_interrupt(Arc::new(|| signals::stop().is_some()));
         let (objective, options) = (config.objective()?, config.train_options()?);
         let trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), policy.width(), objective, options)?;
         Ok(Self { origin, tasks, policy, trainer, stored, eval: config.eval.clone() })
@@ -180,6 +181,7 @@ where
 
     /// A Hugging Face folder in full precision.
     fn save(&self, folder: &Path) -> Result<State> {
+        ensure!(self.policy.is_finite()?, "{}", NOT_FINITE);
         save_policy(folder, &self.policy, &self.origin, Dtype::F32)?;
         let mut lists = State::new();
         for (i, [first, second]) in self.policy.moments()?.into_iter().enumerate() {

@@ -1,0 +1,191 @@
+//! What a run was made by and of: `run.json`, a stretch for each time that it was begun or resumed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use flowrl_core::optim::Decay;
+use flowrl_lm::chat::Date;
+use flowrl_lm::fs::atomic_write;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::config::Config;
+use crate::run_dir::{RunDir, sha256};
+use crate::warn;
+
+/// What may differ between the stretches of a run: nothing that is learned depends on it.
+const FREE: [&str; 5] = ["train.steps", "train.threads", "train.device", "run.", "eval."];
+
+/// `run.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The first is the oldest.
+    pub stretches: Vec<Stretch>,
+}
+
+/// From one start of the program to its end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stretch {
+    /// When, in UTC.
+    pub started: String,
+    /// The step that it began after.
+    pub step: u64,
+    /// The program's version.
+    pub version: String,
+    /// The commit that it was built from, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Optional parts of the program.
+    pub features: Vec<String>,
+    /// The program's command line.
+    pub command: Vec<String>,
+    /// The folder that it was started in.
+    pub directory: PathBuf,
+    /// The machine's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Operating system and architecture.
+    pub system: String,
+    /// The processor's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
+    /// How many processors there are.
+    pub processors: usize,
+    /// The device that computes.
+    pub device: String,
+    /// SHA-256 of the files of the model and of the data, by path.
+    pub files: BTreeMap<String, String>,
+    /// The resolved configuration.
+    pub config: String,
+}
+
+impl Stretch {
+    /// This program, now.
+    ///
+    /// # Errors
+    /// A file of the model or of the data that cannot be read.
+    pub fn now(config: &Config, step: u64) -> Result<Self> {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let (day, second) = (Date::from_days((seconds / 86_400) as i64), seconds % 86_400);
+        let read = |path: &str| std::fs::read_to_string(path).ok();
+        let processor = read("/proc/cpuinfo").and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        });
+        Ok(Self {
+            started: format!("{day}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60),
+            step,
+            version: env!("CARGO_PKG_VERSION").into(),
+            commit: option_env!("FLOWRL_COMMIT").map(str::to_owned),
+            features: if cfg!(feature = "cuda") { vec!["cuda".into()] } else { Vec::new() },
+            command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+            directory: std::env::current_dir().unwrap_or_default(),
+            host: read("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            processor,
+            processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            device: config.train.device.to_string(),
+            files: hashes(config)?,
+            config: config.to_toml()?,
+        })
+    }
+}
+
+impl Provenance {
+    /// Reads `run.json`; nothing where there is none.
+    ///
+    /// # Errors
+    /// A file that is damaged.
+    pub fn read(directory: &RunDir) -> Result<Self> {
+        let path = directory.provenance();
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display())),
+            Err(_) => Ok(Self::default()),
+        }
+    }
+
+    /// Adds a stretch, and says what of its files is not what the last one read.
+    ///
+    /// # Errors
+    /// A disk that is full.
+    pub fn add(mut self, stretch: Stretch, directory: &RunDir) -> Result<()> {
+        if let Some(last) = self.stretches.last() {
+            for (path, sum) in &stretch.files {
+                if last.files.get(path).is_some_and(|before| before != sum) {
+                    warn!(
+                        "{path} has changed since the run was last begun or resumed: it does not go on to the same bits"
+                    );
+                }
+            }
+        }
+        self.stretches.push(stretch);
+        Ok(atomic_write(&directory.provenance(), &serde_json::to_vec_pretty(&self)?)?)
+    }
+}
+
+/// The checksums of what a configuration reads.
+fn hashes(config: &Config) -> Result<BTreeMap<String, String>> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    if let Some(folder) = &config.model.path {
+        let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        let ends = ["json", "safetensors", "jinja"];
+        let is_read = |path: &Path| path.extension().is_some_and(|end| ends.iter().any(|known| end == *known));
+        files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file() && is_read(path)));
+    }
+    files.extend([&config.task.prompts, &config.task.held_out, &config.train.rollouts].into_iter().flatten().cloned());
+    files.into_iter().map(|path| Ok((path.to_string_lossy().into_owned(), sha256(&path)?))).collect()
+}
+
+/// Refuses to go on with a run after a change of what its result depends on, and says what a changed number of steps means.
+///
+/// # Errors
+/// Which keys differ from those of the last stretch.
+pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
+    let stored = match Provenance::read(directory)?.stretches.pop() {
+        Some(last) => last.config,
+        None => std::fs::read_to_string(directory.config())?,
+    };
+    let flat = |text: &str| -> Result<BTreeMap<String, Value>> {
+        let mut all = BTreeMap::new();
+        flatten("", text.parse::<Table>()?, &mut all);
+        Ok(all)
+    };
+    let (before, after) = (flat(&stored)?, flat(&present.to_toml()?)?);
+    let is_free = |key: &str| FREE.iter().any(|free| key == *free || free.ends_with('.') && key.starts_with(free));
+    let show = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let changed: Vec<String> = keys
+        .into_iter()
+        .filter(|key| !is_free(key) && before.get(*key) != after.get(*key))
+        .map(|key| format!("{key} from {} to {}", show(before.get(key)), show(after.get(key))))
+        .collect();
+    if !changed.is_empty() {
+        bail!(
+            "{} is another run: this would change {}; begin it in an --out of its own (train.steps, train.threads, train.device, [run] and \
+             [eval] may change)",
+            directory.root().display(),
+            changed.join(", ")
+        );
+    }
+    let steps = before.get("train.steps");
+    if steps != after.get("train.steps") && present.optimizer.decay != Decay::Constant {
+        let (before, after) = (show(steps), present.train.steps);
+        warn!(
+            "the learning rate decays over train.steps: up to here as for {before} steps, from here on as for {after}, so this does not become \
+             the run of {after} steps; with --set optimizer.decay=constant from the start it would"
+        );
+    }
+    Ok(())
+}
+
+fn flatten(prefix: &str, table: Table, all: &mut BTreeMap<String, Value>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{key}");
+        match value {
+            Value::Table(table) => flatten(&format!("{name}."), table, all),
+            value => _ = all.insert(name, value),
+        }
+    }
+}
