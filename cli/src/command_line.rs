@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::{compare, doctor, eval, loss, pretrain, sample, score, sweep, train};
-use crate::say;
+use crate::{progress, say};
 
 /// Train a language model to match a reward distribution instead of collapsing onto one answer (FlowRL).
 #[derive(Parser)]
@@ -15,6 +15,9 @@ struct Cli {
     /// Results as JSON on standard output
     #[arg(long, global = true)]
     json: bool,
+    /// No progress and no notes on standard error, only warnings and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,8 +71,11 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.quiet {
+        progress::be_quiet();
+    }
     run(&cli).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        progress::tell(&format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -84,6 +84,12 @@ impl StoredRollouts {
         Ok(Self { groups: groups.into_iter().map(|(_, group)| group).collect() })
     }
 
+    /// Prompts that have completions.
+    #[must_use]
+    pub fn prompts(&self) -> usize {
+        self.groups.len()
+    }
+
     /// Tokens of the longest prompt.
     #[must_use]
     pub fn longest_prompt(&self) -> usize {

@@ -11,6 +11,7 @@ use serde_json::Map;
 use toml::{Table, Value};
 
 use crate::config::parse_variable;
+use crate::progress;
 
 /// The chat template's variables, for commands without a configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -78,7 +79,7 @@ pub fn tell<'a>(text: &Text, rows: impl IntoIterator<Item = &'a PromptRow>) {
     }
     for line in lines {
         if TOLD.lock().is_ok_and(|mut told| told.insert(line.clone())) {
-            eprintln!("{line}");
+            progress::tell(&line);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
+use crate::common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, run, timeless};
 use serde_json::Value;
 
 /// Small enough for a test, large enough that every part of a run happens.
@@ -40,7 +40,8 @@ fn a_run_leaves_what_it_promises_and_replays() {
     let directory = tempfile::tempdir().unwrap();
     let text = ok(&train("a", &["--steps", "4"]), directory.path());
     assert!(text.contains("on held-out prompts") && text.contains("report:"), "{text}");
-    assert!(text.contains("in a first update: 0e0"), "the first importance ratio is exactly 1: {text}");
+    assert!(text.contains("\n4 steps in ") && text.contains(" tokens/s"), "{text}");
+    assert!(!text.contains("first update"), "the first importance ratio is exactly 1: {text}");
     let run = directory.path().join("a");
     for file in ["config.toml", "metrics.jsonl", "rollouts.jsonl", "report.html"] {
         assert!(run.join(file).is_file(), "{file}");
@@ -83,6 +84,29 @@ fn assert_near(record: &Value, names: &[&str], wanted: &[f64]) {
     let found: Vec<f64> = names.iter().map(|name| record[name].as_f64().unwrap()).collect();
     let near = found.iter().zip(wanted).all(|(a, b)| (a - b).abs() <= 1e-5 * b.abs().max(1e-3));
     assert!(near, "step {}: {names:?} are {found:?}, pinned {wanted:?}", record["step"]);
+}
+
+#[test]
+fn a_run_says_what_it_does_unless_told_to_be_quiet() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = run(&train("a", &["--steps", "4"]), directory.path());
+    let said = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    let first = "generated prompts, 6 held out to measure on, 4 completions of each, on cpu";
+    assert!(
+        lines[0].starts_with("run a: ") && lines[0].contains(" M parameters, ") && lines[0].ends_with(first),
+        "{said}"
+    );
+    for step in [0, 3, 4] {
+        let start = format!("step {step}/4, on held-out prompts: success 0.");
+        assert!(lines.iter().any(|line| line.starts_with(&start)), "{said}");
+    }
+    let output = run(&train("b", &["--steps", "4", "--quiet"]), directory.path());
+    assert!(output.status.success() && output.stderr.is_empty() && !output.stdout.is_empty());
+    // A warning is no note.
+    let output =
+        run(&train("c", &["--steps", "1", "--quiet", "--samples", "1", "--objective", "grpo"]), directory.path());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("warning: train.samples is 1"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::say;
+use crate::{progress, say};
 
 /// Compare runs: means and spread over seeds, in a table and in one page of charts.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub fn run(args: &CompareArgs, json: bool) -> Result<()> {
         for note in &comparison.notes {
             say!("\nnote: {note}");
         }
-        eprintln!("{}", args.out.display());
+        progress::note(&args.out.display());
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use flowrl_lm::{load_policy, load_weights};
 use crate::args::ConfigArgs;
 use crate::config::{Config, TaskKind};
 use crate::session::{self, Session};
-use crate::{on_device, say};
+use crate::{on_device, progress, say};
 
 /// Measure a model: success, pass@k and distinct answers with their standard errors, and exact measures where answers can be
 /// enumerated.
@@ -52,9 +52,9 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     let has_date = config.model.template.contains_key("date");
     let Session { origin, tasks, .. } = Session::open(&mut config)?;
     if let (false, Some(date)) = (has_date, config.model.template.get("date")) {
-        eprintln!(
+        progress::note(&format_args!(
             "note: the chat template may print the date, which is {date}; another by --set model.template.date=YYYY-MM-DD"
-        );
+        ));
     }
     // Only exact measures look at it, and a run may have outlived the model that it began with.
     let is_exact = tasks.held_out.problem(0).is_some();

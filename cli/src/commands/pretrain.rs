@@ -85,12 +85,12 @@ pub fn run(args: &PretrainArgs, json: bool) -> Result<()> {
         seed: args.seed,
     };
     let problems = Problems::generate(&spec)?;
-    eprintln!(
+    progress::note(&format_args!(
         "{} parameters, {} training problems, {} held out",
         config.parameter_count(),
         problems.train_len(),
         problems.held_out_len()
-    );
+    ));
     let backend = CpuBackend::<f32>::new(args.threads);
     let pool = backend.pool().clone();
     let policy = pool.enter(|| train(args, backend, &config, &problems, &tokenizer, eos))?;
@@ -129,7 +129,7 @@ fn train(
     let schedule = Schedule { peak: args.learning_rate, warmup: 100, total: args.steps, decay: Decay::Cosine };
     let optimizer = AdamW { beta2: 0.99, weight_decay: 0.1, ..AdamW::default() };
     let stream = Stream::new(args.seed, Purpose::Task);
-    let bar = progress::bar(args.steps, "pretrain", false);
+    let bar = progress::bar(args.steps, "pretrain");
     signals::watch();
     for step in 0..args.steps {
         let mut prompts = Vec::with_capacity(args.batch);
@@ -157,11 +157,11 @@ fn train(
         bar.set_message(format!("loss {loss:.4}"));
         bar.inc(1);
         if (step + 1) % 250 == 0 && bar.is_hidden() {
-            eprintln!("step {}: loss {loss:.4}", step + 1);
+            progress::note(&format_args!("step {}: loss {loss:.4}", step + 1));
         }
         if signals::stop().is_some() {
             bar.abandon();
-            eprintln!("stopped after {} steps; the model so far is written", step + 1);
+            progress::note(&format_args!("stopped after {} steps; the model so far is written", step + 1));
             break;
         }
     }

@@ -63,7 +63,7 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
             State::Begun => Start::Resume(None),
             State::New => Start::New,
         };
-        eprintln!("{}", place.directory.display());
+        progress::note(&place.directory.display());
         let code = train(config.clone(), &place.directory, start, Output::Nothing)?;
         if signals::stop().is_some() {
             progress::tell(&"the same sweep command goes on from here");
@@ -79,7 +79,7 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     } else {
         say!("{}", sweep.to_markdown());
     }
-    eprintln!("{}", page.display());
+    progress::note(&page.display());
     Ok(ExitCode::SUCCESS)
 }
 

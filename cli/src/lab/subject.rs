@@ -128,6 +128,19 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
         restore_trainer(&mut self.trainer, self.policy.backend(), folder, state, progress)
     }
 
+    fn headline(&self) -> String {
+        format!(
+            "{} of {} objects, a policy of {} parameters",
+            self.section.kind.name(),
+            self.truth.lab.objects(),
+            self.parameters()
+        )
+    }
+
+    fn measured(&self, _: &Record) -> Option<String> {
+        None
+    }
+
     fn message(&self, record: &Record) -> String {
         let number = |name| record.number(name);
         let log_z = number("log_z_error").map(|error| format!("  log Z error {error:+.4}")).unwrap_or_default();

@@ -122,7 +122,7 @@ pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, from: Optio
         cut(&file, len, &path)?;
     }
     for aside in directory.set_aside_after(step)? {
-        progress::tell(&format_args!("a later checkpoint is kept as {}", aside.display()));
+        progress::note(&format_args!("a later checkpoint is kept as {}", aside.display()));
     }
     covered.unmeasured.map(|line| Record::parse(line.as_bytes())).transpose()
 }

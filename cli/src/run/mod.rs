@@ -5,6 +5,7 @@
 mod clock;
 mod files;
 mod health;
+mod life;
 pub mod provenance;
 
 use std::path::Path;
@@ -24,6 +25,7 @@ use clock::Clock;
 use files::RolloutWriter;
 pub use files::{NOT_FINITE, State, restore_trainer};
 use health::Health;
+use life::Life;
 use provenance::{Provenance, Stretch};
 
 /// What a run trains: a policy with its trainer, where its completions come from, and how it is measured.
@@ -72,6 +74,12 @@ pub trait Subject: std::fmt::Debug {
     /// # Errors
     /// A damaged checkpoint, or one of another policy.
     fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()>;
+
+    /// What is trained, in a few words.
+    fn headline(&self) -> String;
+
+    /// An evaluation in a few words; none where there are too many to tell of each.
+    fn measured(&self, record: &Record) -> Option<String>;
 
     /// A few words for the progress line.
     fn message(&self, record: &Record) -> String;
@@ -157,8 +165,14 @@ impl Run {
     /// A failing policy, a disk that is full.
     pub fn go(mut self) -> Result<ExitCode> {
         let total = self.config.train.steps;
-        let bar = progress::bar(total, self.config.objective_name(), false);
+        let (train, out) = (&self.config.train, self.directory.root().display());
+        if self.output != Output::Nothing {
+            progress::note(&format_args!("run {out}: {}, on {}", self.subject.headline(), train.device));
+        }
+        let bar = progress::bar(total, self.config.objective_name());
         bar.set_position(self.subject.progress().step);
+        let is_log = bar.is_hidden() && self.output != Output::Nothing;
+        let mut life = Life::new(is_log, self.subject.progress().step, Instant::now());
         if let Some(message) = self.health.as_ref().and_then(|health| health.of_options(&self.config)) {
             warn!("{message}");
         }
@@ -176,7 +190,11 @@ impl Run {
             match self.step()? {
                 Step::Done(record) => {
                     if let Some(record) = record {
-                        bar.set_message(self.subject.message(&record));
+                        let (message, step) = (self.subject.message(&record), self.subject.progress().step);
+                        if let Some(line) = life.line((step, total), &message, Instant::now()) {
+                            progress::note(&line);
+                        }
+                        bar.set_message(message);
                         self.look(&record, &mut evaluation);
                     }
                     bar.inc(1);
@@ -186,7 +204,7 @@ impl Run {
             }
             if signals::take_save() {
                 self.save_once()?;
-                progress::tell(&format_args!("saved step {}", self.subject.progress().step));
+                progress::note(&format_args!("saved step {}", self.subject.progress().step));
             }
         }
         bar.finish_and_clear();
@@ -222,7 +240,7 @@ impl Run {
         health.look(step, record).iter().for_each(|message| warn!("{message}"));
         // The first step also meets everything for the first time: it takes longer than others.
         if let Some(seconds) = evaluation.take_if(|_| step > 1 && step < total) {
-            progress::tell(&expected(&self.config, step, record, seconds));
+            progress::note(&expected(&self.config, step, record, seconds));
         }
     }
 
@@ -282,6 +300,11 @@ impl Run {
                     self.rollouts.append(self.subject.progress().step, &rollouts, self.subject.as_ref(), true)?;
                 }
                 self.record(&record)?;
+                let line = self.subject.measured(&record);
+                if let Some(line) = line.filter(|_| self.output != Output::Nothing) {
+                    let (step, total) = (self.subject.progress().step, self.config.train.steps);
+                    progress::note(&format_args!("step {step}/{total}, on held-out prompts: {line}"));
+                }
                 Ok(Some(record))
             }
             None => {

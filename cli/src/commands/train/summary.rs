@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::metrics;
+use crate::run::duration;
 use crate::run_dir::RunDir;
 
 const ROWS: [(&str, &str); 9] = [
@@ -18,7 +19,7 @@ const ROWS: [(&str, &str); 9] = [
 ];
 
 /// The first and the last evaluation side by side.
-pub(super) fn lines(directory: &RunDir) -> Result<Vec<String>> {
+pub(super) fn lines(directory: &RunDir, is_stored: bool) -> Result<Vec<String>> {
     let records = metrics::read(&directory.metrics())?;
     let mut lines = Vec::new();
     let evaluated: Vec<_> = records.iter().filter(|r| r.number("eval_success").is_some()).collect();
@@ -31,8 +32,25 @@ pub(super) fn lines(directory: &RunDir) -> Result<Vec<String>> {
         }
         lines.push(String::new());
     }
-    if let Some(deviation) = records.iter().filter_map(|r| r.number("first_ratio_deviation")).reduce(f64::max) {
-        lines.push(format!("largest |log π − log π_old| in a first update: {deviation:e}"));
+    if let Some(last) = records.iter().rfind(|record| record.number("step_s").is_some()) {
+        let number = |name| last.number(name).unwrap_or(0.0);
+        let steps: Vec<f64> = records.iter().filter_map(|record| record.number("tokens_per_s")).collect();
+        lines.push(format!(
+            "{} steps in {}, without evaluations and checkpoints; {:.0} tokens/s",
+            last.step().unwrap_or(0),
+            duration(number("wall_s")),
+            steps.iter().sum::<f64>() / steps.len().max(1) as f64
+        ));
+        if number("skipped_updates") > 0.0 {
+            lines.push(format!("{} updates were skipped: their gradients were not finite", number("skipped_updates")));
+        }
+    }
+    let deviation = records.iter().filter_map(|r| r.number("first_ratio_deviation")).reduce(f64::max);
+    if let Some(deviation) = deviation.filter(|deviation| *deviation > 0.0 && !is_stored) {
+        lines.push(format!(
+            "the first update of a step saw completions whose probabilities differed by up to e^{deviation:.2e} from when they were sampled: \
+             sampling and scoring do not agree to the bit"
+        ));
     }
     Ok(lines)
 }

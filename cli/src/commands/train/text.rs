@@ -6,6 +6,7 @@ use std::sync::{Arc, Once};
 use anyhow::{Result, ensure};
 use flowrl_core::objective::{Length, Objective, Reward};
 use flowrl_core::policy::Policy;
+use flowrl_core::task::Task;
 use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, TrainOptions, Trainer};
 use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::checkpoint::Checkpoint;
@@ -74,6 +75,10 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
     }
 }
 
+/// What is told of an evaluation as it comes.
+const MEASURED: [(&str, &str); 3] =
+    [("eval_success", "success"), ("eval_distinct_correct", "distinct correct answers"), ("eval_entropy", "entropy")];
+
 /// Why a completion stopped, in the words of `rollouts.jsonl`.
 fn finish_reason(ended: bool, tokens: &[u32], text: &flowrl_lm::task::Text) -> &'static str {
     match (ended, tokens.last()) {
@@ -93,7 +98,7 @@ fn first_wave(config: &Config) -> Result<WaveListener> {
             let rate = wave.tokens as f64 / wave.seconds.max(1e-9);
             let at_most = |tokens: usize| duration(tokens as f64 / rate);
             let (evaluation, step) = (at_most(evaluation), at_most(step));
-            progress::tell(&format_args!(
+            progress::note(&format_args!(
                 "sampling {rate:.0} tokens/s: the completions of an evaluation take {evaluation} at most, those of a step {step}"
             ));
         });
@@ -205,9 +210,34 @@ where
         restore_trainer(&mut self.trainer, self.policy.backend(), folder, state, progress)
     }
 
+    fn headline(&self) -> String {
+        let millions = self.parameters() as f64 / 1e6;
+        let model = match self.origin.path().file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => self.origin.path().display().to_string(),
+        };
+        let prompts = match (&self.stored, self.tasks.train.is_generated()) {
+            (Some(stored), _) => format!("stored completions of {} prompts", stored.prompts()),
+            (None, true) => "generated prompts".to_owned(),
+            (None, false) => format!("{} prompts", self.tasks.train.prompts()),
+        };
+        let held_out = match self.tasks.held_out.prompts().min(self.eval.prompts) {
+            0 => "none held out".to_owned(),
+            evaluated => format!("{evaluated} held out to measure on, {} completions of each", self.eval.samples),
+        };
+        format!("{model} of {millions:.1} M parameters, {prompts}, {held_out}")
+    }
+
+    fn measured(&self, record: &Record) -> Option<String> {
+        let parts = MEASURED.iter().filter_map(|(name, label)| Some(format!("{label} {:.3}", record.number(name)?)));
+        Some(parts.collect::<Vec<_>>().join("  ")).filter(|line| !line.is_empty())
+    }
+
     fn message(&self, record: &Record) -> String {
         let number = |name| record.number(name).unwrap_or(f64::NAN);
-        format!("reward {:.3}  entropy {:.2}", number("reward_mean"), number("entropy_mean"))
+        let (reward, length, cut) =
+            (number("reward_mean"), number("length_mean"), 100.0 * number("truncated_fraction"));
+        format!("reward {reward:.3}  length {length:.1}  cut {cut:.0} %")
     }
 
     fn finish(&mut self, _: &RunDir) -> Result<()> {
@@ -215,6 +245,6 @@ where
     }
 
     fn summary(&self, directory: &RunDir) -> Result<Vec<String>> {
-        summary::lines(directory)
+        summary::lines(directory, self.stored.is_some())
     }
 }
