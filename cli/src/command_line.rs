@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{compare, doctor, eval, loss, pretrain, sample, score, sweep, train};
+use crate::commands::{compare, doctor, eval, export, loss, pretrain, report, sample, score, sweep, train};
 use crate::{progress, say};
 
 /// Train a language model to match a reward distribution instead of collapsing onto one answer (FlowRL).
@@ -29,6 +29,8 @@ enum Command {
     Sample(sample::SampleArgs),
     Score(score::ScoreArgs),
     Loss(loss::LossArgs),
+    Report(report::ReportArgs),
+    Export(export::ExportArgs),
     Compare(compare::CompareArgs),
     Sweep(sweep::SweepArgs),
     Pretrain(pretrain::PretrainArgs),
@@ -49,6 +51,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Score(args) => score::run(args)?,
         Command::Loss(args) => loss::run(args)?,
         Command::Sweep(args) => return sweep::run(args, cli.json),
+        Command::Report(args) => report::run(args, cli.json)?,
+        Command::Export(args) => export::run(args, cli.json)?,
         Command::Compare(args) => compare::run(args, cli.json)?,
         Command::Pretrain(args) => pretrain::run(args, cli.json)?,
         Command::Doctor => return doctor::run(cli.json),

@@ -57,7 +57,7 @@ pub struct Config {
 
 impl Config {
     /// Reads a file (or nothing), then applies `key=value` settings in order, all on top of the defaults of the task that they
-    /// name.
+    /// name. Relative paths in the file are of its folder.
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, a key of another task, a value of the wrong type: with file, line or key.
@@ -69,6 +69,8 @@ impl Config {
             toml::from_str::<Self>(&text).with_context(|| format!("in {}", file.display()))?;
             given = text.parse()?;
             keys::check(&given, settings::task(&given, overrides)?).map_err(|foreign| foreign.in_file(file, &text))?;
+            let folder = std::path::absolute(file).with_context(|| format!("no path of {}", file.display()))?;
+            resolve_paths(&mut given, folder.parent().unwrap_or(Path::new("")))?;
         }
         let kind = settings::task(&given, overrides)?;
         // An objective that is named replaces the file's, with its options; those given beside the name stay.
@@ -275,6 +277,18 @@ impl Config {
 #[must_use]
 pub fn markdown_tables() -> String {
     keys::markdown()
+}
+
+/// Makes the paths of a file's keys absolute.
+fn resolve_paths(given: &mut Table, folder: &Path) -> Result<()> {
+    for (section, key) in [("model", "path"), ("task", "prompts"), ("task", "held_out"), ("train", "rollouts")] {
+        let value = given.get_mut(section).and_then(Value::as_table_mut).and_then(|section| section.get_mut(key));
+        if let Some(Value::String(path)) = value {
+            let whole = folder.join(&*path).into_os_string().into_string();
+            *path = whole.map_err(|path| anyhow!("{section}.{key}: the path {} is not Unicode", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts the keys of `given` over those of `table`, section by section.

@@ -91,6 +91,24 @@ impl RunDir {
         }
     }
 
+    /// Whether a process is writing to it now.
+    ///
+    /// # Errors
+    /// A lock file that cannot be opened.
+    pub fn is_locked(&self) -> Result<bool> {
+        let path = self.root.join(".lock");
+        let failed = || format!("cannot open the lock file {}", path.display());
+        if !path.exists() {
+            return Ok(false);
+        }
+        let file = File::open(&path).with_context(failed)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error).with_context(failed),
+        }
+    }
+
     /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root

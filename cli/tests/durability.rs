@@ -139,6 +139,23 @@ fn a_checkpoint_can_be_asked_for() {
     child.wait().unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_run_that_goes_on_has_a_report_that_loads_itself_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("run");
+    let words = train("run", &["--steps", "100000", "--set", "eval.every=2"]);
+    let mut child = begun(&words, &out, || lines(&out.join("metrics.jsonl")) > 3);
+    let page = || std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page().contains("http-equiv=refresh") && page().contains(" · goes on"));
+    ok(&["report", "run"], directory.path());
+    assert!(page().contains("http-equiv=refresh"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(ok(&["report", "run"], directory.path()), "run/report.html\n");
+    assert!(!page().contains("http-equiv=refresh") && !page().contains("goes on"));
+}
+
 #[test]
 fn a_hole_in_the_records_is_refused() {
     let directory = tempfile::tempdir().unwrap();

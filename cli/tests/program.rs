@@ -110,6 +110,59 @@ fn a_run_says_what_it_does_unless_told_to_be_quiet() {
 }
 
 #[test]
+fn a_script_finds_the_run_and_what_it_has_come_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = ok(&[&["train", "--steps", "2", "--json"][..], &SMALL].concat(), directory.path());
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let run = &lines[0]["run"];
+    assert!(directory.path().join(run.as_str().unwrap()).join("metrics.jsonl").is_file());
+    let last = &lines[lines.len() - 1];
+    assert_eq!((&last["run"], &last["step"], lines.len()), (run, &2.into(), 5));
+    assert!(last["eval_success"].is_number() && directory.path().join(last["report"].as_str().unwrap()).is_file());
+}
+
+#[test]
+fn nothing_that_is_there_is_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let d = directory.path();
+    ok(&train("a", &["--steps", "1"]), d);
+    for page in ["compare.html", "compare-2.html", "compare-3.html"] {
+        ok(&["compare", "a"], d);
+        assert!(d.join(page).is_file());
+    }
+    assert!(fails(&["compare", "a", "--out", "compare.html"], d).contains("nothing is overwritten"));
+    ok(&["export", "a", "models/small"], d);
+    let size = |path: &str| std::fs::metadata(d.join(path)).unwrap().len();
+    let (half, full) = (size("models/small/model.safetensors"), size("a/checkpoints/step-000001/model.safetensors"));
+    assert!(half < full * 6 / 10, "bf16 is half of f32: {half} of {full} bytes");
+    let config = std::fs::read_to_string(d.join("models/small/config.json")).unwrap();
+    assert!(config.contains("bfloat16") && !d.join("models/small/trainer.json").exists());
+    // It is a model; in f32 it is that of the run.
+    ok(&["export", "a", "whole", "--dtype", "f32"], d);
+    let sample = |model: &str| ok(&["sample", "--model", model, "--prompt", "3 5 7 = 22 : ", "--samples", "3"], d);
+    assert_eq!(sample("whole"), sample("a"));
+    assert!(!sample("models/small").is_empty());
+    for words in [&["export", "a", "whole"][..], &["pretrain", "--out", "whole"]] {
+        assert!(fails(words, d).contains("whole is there already"));
+    }
+}
+
+#[test]
+fn paths_in_a_configuration_are_of_its_folder() {
+    let directory = tempfile::tempdir().unwrap();
+    let d = directory.path();
+    std::fs::create_dir(d.join("sub")).unwrap();
+    std::fs::write(d.join("sub/p.jsonl"), "{\"prompt\": \"3 5 = 8 : \", \"answer\": \"3+5\"}\n".repeat(12)).unwrap();
+    let config = "[task]\nkind = \"prompts\"\nprompts = \"p.jsonl\"\nverifier = \"exact\"\n";
+    std::fs::write(d.join("sub/c.toml"), config).unwrap();
+    let text = ok(&["train", "--config", "sub/c.toml", "--dry-run"], d);
+    assert!(text.contains("sub/p.jsonl"), "{text}");
+    // A flag's are of the present folder.
+    let error = fails(&["train", "--config", "sub/c.toml", "--held-out", "p.jsonl", "--dry-run"], d);
+    assert!(error.contains("p.jsonl") && !error.contains("sub"), "{error}");
+}
+
+#[test]
 fn every_objective_trains() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["exact-tb", "paper", "vargrad", "tba", "verl-pr3924", "grpo", "ppo", "reinforce++", "gspo", "dr-grpo"]
@@ -334,7 +387,9 @@ fn completion_scripts_and_help() {
         assert!(ok(&["completions", shell], &d).contains("flowrl-cli"));
     }
     let help = ok(&["--help"], &d);
-    for command in ["train", "eval", "sample", "score", "loss", "pretrain", "compare", "doctor", "completions"] {
+    for command in
+        ["train", "eval", "sample", "score", "loss", "pretrain", "compare", "doctor", "completions", "export"]
+    {
         assert!(help.contains(command), "{command}");
     }
 }

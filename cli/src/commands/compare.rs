@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{progress, say};
 
@@ -12,9 +12,9 @@ pub struct CompareArgs {
     /// Run directories
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
-    /// Page to write
-    #[arg(long, value_name = "FILE", default_value = "compare.html")]
-    out: PathBuf,
+    /// Page to write, which must not exist; without it, compare.html or the first of compare-2.html, … that is free
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -23,15 +23,29 @@ pub struct CompareArgs {
 /// A directory that is no run; a page that cannot be written.
 pub fn run(args: &CompareArgs, json: bool) -> Result<()> {
     let comparison = crate::compare::compare(&args.runs)?;
-    comparison.write_html(&args.out)?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => free("compare", "html"),
+    };
+    ensure!(!out.exists(), "{} is there already, and nothing is overwritten: choose another --out", out.display());
+    comparison.write_html(&out)?;
     if json {
-        say!("{}", comparison.to_json());
+        let mut found = comparison.to_json();
+        found["page"] = serde_json::json!(out);
+        say!("{found}");
     } else {
         say!("{}", comparison.to_markdown());
         for note in &comparison.notes {
             say!("\nnote: {note}");
         }
-        progress::note(&args.out.display());
+        progress::note(&out.display());
     }
     Ok(())
+}
+
+/// `NAME.END`, or the first of `NAME-2.END`, `NAME-3.END`, … that is not there.
+fn free(name: &str, end: &str) -> PathBuf {
+    let numbered = |n: u64| PathBuf::from(format!("{name}-{n}.{end}"));
+    let first = PathBuf::from(format!("{name}.{end}"));
+    std::iter::once(first).chain((2..).map(numbered)).find(|path| !path.exists()).unwrap_or_default()
 }

@@ -3,8 +3,10 @@
 pub mod compare;
 pub mod doctor;
 pub mod eval;
+pub mod export;
 pub mod loss;
 pub mod pretrain;
+pub mod report;
 pub mod sample;
 pub mod score;
 pub mod sweep;

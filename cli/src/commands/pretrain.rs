@@ -9,12 +9,13 @@ use flowrl_core::optim::{AdamW, Decay, Schedule, clip_scale};
 use flowrl_core::policy::{Policy, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::checkpoint::Checkpoint;
-use flowrl_lm::config::{Dtype, ModelConfig};
+use flowrl_lm::config::ModelConfig;
 use flowrl_lm::countdown::{self, ProblemSpec, Problems};
 use flowrl_lm::model::{Dimensions, Weights};
 use flowrl_lm::tokenizer::{Tokenizer, char_level, char_level_config};
 use flowrl_lm::{TransformerPolicy, load_policy, save_policy};
 
+use super::export::{DtypeName, nothing_there};
 use crate::{progress, say, signals};
 
 /// Train the small built-in model from nothing on Countdown problems.
@@ -57,7 +58,7 @@ pub struct PretrainArgs {
     pub threads: usize,
     /// Number type of the written weights
     #[arg(long, default_value = "bf16")]
-    pub dtype: String,
+    pub dtype: DtypeName,
 }
 
 const EOS: &str = "<|endoftext|>";
@@ -67,12 +68,7 @@ const EOS: &str = "<|endoftext|>";
 /// # Errors
 /// Options that make no model, or a folder that cannot be written.
 pub fn run(args: &PretrainArgs, json: bool) -> Result<()> {
-    let dtype = match args.dtype.as_str() {
-        "f32" => Dtype::F32,
-        "f16" => Dtype::F16,
-        "bf16" => Dtype::Bf16,
-        other => anyhow::bail!("--dtype is {other:?}, but must be f32, f16 or bf16"),
-    };
+    nothing_there(&args.out)?;
     let tokenizer_json = char_level(countdown::ALPHABET, EOS)?;
     let tokenizer = Tokenizer::from_bytes(tokenizer_json.as_bytes())?;
     let eos = tokenizer.token_id(EOS).context("the tokenizer lost its end token")?;
@@ -99,7 +95,7 @@ pub fn run(args: &PretrainArgs, json: bool) -> Result<()> {
         ("tokenizer_config.json".to_owned(), char_level_config(EOS).into_bytes().into()),
     ];
     let origin = Checkpoint::new(config, side_files.to_vec());
-    save_policy(&args.out, &policy, &origin, dtype)?;
+    save_policy(&args.out, &policy, &origin, args.dtype.into())?;
     // What was written is rounded: measure that.
     let saved = Checkpoint::open(&args.out)?;
     let policy = load_policy(CpuBackend::<f32>::new(args.threads), &saved)?;

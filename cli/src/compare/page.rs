@@ -62,7 +62,7 @@ impl Comparison {
             Section { title: "Runs", body: self.list() },
         ];
         let subtitle = format!("{} objectives · {runs} runs", self.groups.len());
-        Ok(atomic_write(path, page("Comparison", &subtitle, &sections).as_bytes())?)
+        Ok(atomic_write(path, page("Comparison", &subtitle, "", &sections).as_bytes())?)
     }
 
     fn table(&self) -> String {

@@ -25,7 +25,10 @@ use self::{
 };
 use crate::{lab::picture::Picture, metrics::GLOSSARY, run_dir::RunDir};
 
-/// Writes `report.html` into a run directory and returns its path.
+/// Seconds after which the page of a run that goes on loads itself again.
+const REFRESH: u32 = 30;
+
+/// Writes `report.html` into a run directory and returns its path; if the run `goes_on`, the page loads itself again until it has ended.
 ///
 /// It is read from `config.toml`, `metrics.jsonl`, `distribution.json` and the end of `rollouts.jsonl`; any but one of the first
 /// two may be missing. A chart appears when its metrics do.
@@ -33,22 +36,26 @@ use crate::{lab::picture::Picture, metrics::GLOSSARY, run_dir::RunDir};
 /// # Errors
 /// `run_dir` holds no run, one of its files cannot be read or is damaged (the error names file and line), or the report
 /// cannot be written.
-pub fn write(run_dir: &Path) -> Result<PathBuf> {
+pub fn write(run_dir: &Path, goes_on: bool) -> Result<PathBuf> {
     let dir = RunDir::open(run_dir)?;
     let distribution = Picture::read(&dir)?.map(|picture| picture::render(&picture)).unwrap_or_default();
-    let html = render(&Run::read(&dir)?, distribution, &samples::render(&dir.rollouts())?);
+    let html = render(&Run::read(&dir)?, distribution, &samples::render(&dir.rollouts())?, goes_on);
     atomic_write(&dir.report(), html.as_bytes())?;
     Ok(dir.report())
 }
 
-fn render(run: &Run, distribution: String, samples: &str) -> String {
+fn render(run: &Run, distribution: String, samples: &str, goes_on: bool) -> String {
     let mut sections = vec![Section { title: "Result", body: result::render(run) }];
     sections.push(Section { title: "Learned distribution", body: distribution });
     sections.extend(sections::render(run));
     sections.push(Section { title: "Sample completions", body: samples.to_owned() });
     sections.push(Section { title: "Configuration", body: configuration(run) });
     sections.push(Section { title: "Glossary", body: glossary(run) });
-    page(&run.name, &subtitle(run), &sections)
+    let (subtitle, refresh) = match goes_on {
+        true => (format!("{} · goes on", subtitle(run)), format!("<meta http-equiv=refresh content={REFRESH}>")),
+        false => (subtitle(run), String::new()),
+    };
+    page(&run.name, &subtitle, &refresh, &sections)
 }
 
 fn subtitle(run: &Run) -> String {

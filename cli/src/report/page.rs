@@ -11,8 +11,8 @@ pub(crate) struct Section {
     pub(crate) body: String,
 }
 
-/// The whole document. Sections without a body are left out.
-pub(crate) fn page(title: &str, subtitle: &str, sections: &[Section]) -> String {
+/// The whole document, with `more` in its head. Sections without a body are left out.
+pub(crate) fn page(title: &str, subtitle: &str, more: &str, sections: &[Section]) -> String {
     let (mut links, mut body) = (String::new(), String::new());
     for (index, Section { title, body: content }) in sections.iter().enumerate() {
         if content.is_empty() {
@@ -24,7 +24,7 @@ pub(crate) fn page(title: &str, subtitle: &str, sections: &[Section]) -> String 
     }
     let (title, subtitle) = (escape(title), escape(subtitle));
     format!(
-        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\
+        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>{more}\
          <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\
          <meta name=viewport content='width=device-width, initial-scale=1'><meta name=referrer content=no-referrer>\
          <title>{title} · flowrl</title><style>{STYLE}</style></head>\n<body><main><header><h1>{title}</h1>\

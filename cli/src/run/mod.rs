@@ -118,7 +118,7 @@ pub struct Run {
 pub enum Output {
     /// A summary at the end.
     Summary,
-    /// Every record as a line of JSON.
+    /// The run's directory, every record, and the last one with what the run has come to, each a line of JSON.
     Json,
     /// Nothing.
     Nothing,
@@ -169,6 +169,9 @@ impl Run {
         if self.output != Output::Nothing {
             progress::note(&format_args!("run {out}: {}, on {}", self.subject.headline(), train.device));
         }
+        if self.output == Output::Json {
+            say!("{}", serde_json::json!({ "run": self.directory.root() }));
+        }
         let bar = progress::bar(total, self.config.objective_name());
         bar.set_position(self.subject.progress().step);
         let is_log = bar.is_hidden() && self.output != Output::Nothing;
@@ -214,14 +217,24 @@ impl Run {
             self.save_once()?;
         }
         self.subject.finish(&self.directory)?;
-        let report = report::write(self.directory.root())?;
+        let report = report::write(self.directory.root(), false)?;
         if self.output == Output::Summary {
             for line in self.subject.summary(&self.directory)? {
                 say!("{line}");
             }
             say!("report: {}", report.display());
         }
-        match signals::stop().filter(|_| step < total || self.unmeasured.is_some()) {
+        let stopped = signals::stop().filter(|_| step < total || self.unmeasured.is_some());
+        if self.output == Output::Json {
+            let mut summary = metrics::read(&self.directory.metrics())?.pop().unwrap_or_default();
+            let [run, report] = [self.directory.root(), &report].map(|path| path.to_string_lossy().into_owned());
+            summary.set("run", run).set("report", report).set("parameters", self.subject.parameters() as f64);
+            if let Some(signal) = stopped {
+                summary.set("stopped", signal.to_string());
+            }
+            say!("{}", summary.to_line());
+        }
+        match stopped {
             Some(signal) => {
                 let out = self.directory.root().display();
                 progress::tell(&format_args!(
@@ -300,6 +313,9 @@ impl Run {
                     self.rollouts.append(self.subject.progress().step, &rollouts, self.subject.as_ref(), true)?;
                 }
                 self.record(&record)?;
+                if !self.subject.is_brief() {
+                    report::write(self.directory.root(), true)?;
+                }
                 let line = self.subject.measured(&record);
                 if let Some(line) = line.filter(|_| self.output != Output::Nothing) {
                     let (step, total) = (self.subject.progress().step, self.config.train.steps);

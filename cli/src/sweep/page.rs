@@ -47,7 +47,7 @@ impl Sweep {
             self.runs.len()
         );
         let title = format!("Sweep over {}", self.key);
-        Ok(atomic_write(path, page(&title, &subtitle, &sections).as_bytes())?)
+        Ok(atomic_write(path, page(&title, &subtitle, "", &sections).as_bytes())?)
     }
 
     fn chart(&self, metric: &'static str, title: &str, goal: Option<&'static str>, curve: &[Goals]) -> Chart {

@@ -1,0 +1,81 @@
+//! `export`: a trained model for other programs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use flowrl_core::backend::CpuBackend;
+use flowrl_lm::config::Dtype;
+use flowrl_lm::{load_policy, save_policy};
+
+use crate::{say, session};
+
+/// How numbers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DtypeName {
+    /// As in training
+    F32,
+    /// IEEE half precision
+    F16,
+    /// Half the size of f32, what most models come in
+    Bf16,
+}
+
+impl From<DtypeName> for Dtype {
+    fn from(name: DtypeName) -> Self {
+        match name {
+            DtypeName::F32 => Self::F32,
+            DtypeName::F16 => Self::F16,
+            DtypeName::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+/// Write the model of a run as a Hugging Face folder, without the trainer's state.
+///
+/// With tokenizer, chat template and generation_config.json of the model that the run began with; transformers, vLLM and SGLang load it. In bf16
+/// each weight is rounded to 8 bits, so that log-probabilities differ by some hundredths from those of the run.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ExportArgs {
+    /// A run, whose last checkpoint is taken, a checkpoint, or another model folder
+    #[arg(value_name = "RUN")]
+    model: PathBuf,
+    /// Folder to write, which must not exist
+    #[arg(value_name = "OUT")]
+    out: PathBuf,
+    /// How numbers are written
+    #[arg(long, default_value = "bf16")]
+    dtype: DtypeName,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A model that cannot be read, a folder that is there or cannot be written.
+pub fn run(args: &ExportArgs, json: bool) -> Result<()> {
+    nothing_there(&args.out)?;
+    let path = session::checkpoint_of(&args.model)?;
+    let origin = session::open_model(Some(&path))?;
+    let policy = load_policy(CpuBackend::<f32>::new(0), &origin)?;
+    save_policy(&args.out, &policy, &origin, args.dtype.into())?;
+    let parameters = origin.config().parameter_count();
+    if json {
+        say!("{}", serde_json::json!({ "out": args.out, "from": path, "parameters": parameters }));
+    } else {
+        say!("{}: {parameters} parameters, from {}", args.out.display(), path.display());
+    }
+    Ok(())
+}
+
+/// Refuses a folder in which something is.
+pub(super) fn nothing_there(out: &Path) -> Result<()> {
+    let is_empty = || std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
+    ensure!(
+        !out.exists() || is_empty(),
+        "{} is there already, and nothing is overwritten: choose another folder",
+        out.display()
+    );
+    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! `report`: the page of a run, whenever it is asked for.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::run_dir::RunDir;
+use crate::{report, say};
+
+/// Write report.html of a run that has ended, was killed, or goes on.
+///
+/// `train` writes it too: after each evaluation and at the end. The page of a run that goes on loads itself again every half minute.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Run directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A directory that is no run, or whose files are damaged; a page that cannot be written.
+pub fn run(args: &ReportArgs, json: bool) -> Result<()> {
+    let goes_on = RunDir::open(&args.run)?.is_locked()?;
+    let page = report::write(&args.run, goes_on)?;
+    if json {
+        say!("{}", serde_json::json!({ "report": page, "goes_on": goes_on }));
+    } else {
+        say!("{}", page.display());
+    }
+    Ok(())
+}
