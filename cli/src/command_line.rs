@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands::{compare, doctor, eval, export, loss, pretrain, report, sample, score, sweep, train};
+use crate::commands::{compare, doctor, eval, export, loss, pretrain, report, sample, score, sweep, train, watch};
 use crate::{progress, say};
 
 /// Train a language model to match a reward distribution instead of collapsing onto one answer (FlowRL).
@@ -30,6 +30,7 @@ enum Command {
     Score(score::ScoreArgs),
     Loss(loss::LossArgs),
     Report(report::ReportArgs),
+    Watch(watch::WatchArgs),
     Export(export::ExportArgs),
     Compare(compare::CompareArgs),
     Sweep(sweep::SweepArgs),
@@ -51,6 +52,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Score(args) => score::run(args)?,
         Command::Loss(args) => loss::run(args)?,
         Command::Sweep(args) => return sweep::run(args, cli.json),
+        Command::Watch(args) => watch::run(args, cli.json)?,
         Command::Report(args) => report::run(args, cli.json)?,
         Command::Export(args) => export::run(args, cli.json)?,
         Command::Compare(args) => compare::run(args, cli.json)?,

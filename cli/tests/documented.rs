@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::common::{copy_folder, ok, run};
 
 /// Commands that cannot run here, by their first words: what runs instead, and why.
-const INSTEAD: [(&str, &str, &str); 8] = [
+const INSTEAD: [(&str, &str, &str); 9] = [
+    ("watch", "watch --help", "serves until it is ended: cli/tests/watch.rs asks it"),
     ("train --device cuda", "train --device cuda --dry-run", "needs a GPU"),
     ("train --task countdown --device cuda", "train --task countdown --device cuda --dry-run", "needs a GPU"),
     ("train --dry-run --device cuda", "train --dry-run --device cuda", "needs a GPU, but for a dry run"),
@@ -17,7 +18,12 @@ const INSTEAD: [(&str, &str, &str); 8] = [
 ];
 
 /// What a page stands for by a word.
-const PLACES: [(&str, &str); 9] = [
+const PLACES: [(&str, &str); 14] = [
+    ("train.jsonl", "rows.jsonl"),
+    ("test.jsonl", "rows.jsonl"),
+    ("smollm2", "model"),
+    ("runs/*", "runs/made"),
+    ("$seed", "1"),
     ("FILE.jsonl", "rows.jsonl"),
     ("sums.jsonl", "rows.jsonl"),
     ("SMOLLM2", "model"),
@@ -90,9 +96,19 @@ fn every_command_runs() {
     let rows = "{\"prompt\": \"What is 1 + 1?\", \"answer\": 2}\n{\"prompt\": \"What is 2 + 2?\", \"answer\": 4}\n";
     std::fs::write(d.join("rows.jsonl"), rows).unwrap();
     std::fs::write(d.join("run.toml"), "[train]\nsteps = 1\n").unwrap();
+    // The configuration that a recipe writes.
+    let recipe = std::fs::read_to_string(root.join("docs/recipes/smollm2.md")).unwrap();
+    let (_, rest) = recipe.split_once("```toml\n").unwrap();
+    let (config, _) = rest.split_once("```").unwrap();
+    let config = config
+        .replace("\"smollm2\"", "\"model\"")
+        .replace("train.jsonl", "rows.jsonl")
+        .replace("test.jsonl", "rows.jsonl");
+    std::fs::write(d.join("sums.toml"), config).unwrap();
     let made = [cut("train --out RUN"), vec!["--set".into(), "eval.every=0".into()]].concat();
     ok(&made.iter().map(String::as_str).collect::<Vec<_>>(), d);
-    let mut pages: Vec<_> = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files = |folder: &str| std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<_> = files("docs").chain(files("docs/recipes")).collect();
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     pages.push(root.join("README.md"));
     pages.sort();

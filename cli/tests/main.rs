@@ -13,3 +13,4 @@ mod reference_pages;
 mod report;
 mod strangers;
 mod synthetic;
+mod watch;

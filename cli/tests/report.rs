@@ -6,7 +6,7 @@ use crate::synthetic::{Synthetic, balanced, folder};
 use flowrl_cli::{compare, report};
 
 fn page(run: &Path) -> String {
-    fs::read_to_string(report::write(run, false).unwrap()).unwrap()
+    fs::read_to_string(report::write(run, report::Kind::Ended).unwrap()).unwrap()
 }
 
 #[test]
@@ -118,12 +118,14 @@ fn a_damaged_metrics_file_is_named_with_its_line() {
     let run = folder("damaged").join("run");
     Synthetic::default().write(&run);
     fs::write(run.join("metrics.jsonl"), "{\"step\":1}\nnot json\n{\"step\":2}\n").unwrap();
-    let error = report::write(&run, false).unwrap_err().to_string();
+    let error = report::write(&run, report::Kind::Ended).unwrap_err().to_string();
     assert!(error.contains("metrics.jsonl:2:"), "{error}");
     fs::write(run.join("metrics.jsonl"), "").unwrap();
     fs::write(run.join("config.toml"), "a = \n").unwrap();
-    assert!(format!("{:#}", report::write(&run, false).unwrap_err()).contains("config.toml"));
-    assert!(report::write(&folder("none"), false).unwrap_err().to_string().contains("not a run directory"));
+    assert!(format!("{:#}", report::write(&run, report::Kind::Ended).unwrap_err()).contains("config.toml"));
+    assert!(
+        report::write(&folder("none"), report::Kind::Ended).unwrap_err().to_string().contains("not a run directory")
+    );
 }
 
 #[test]

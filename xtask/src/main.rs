@@ -9,6 +9,7 @@ mod compile_time;
 mod cuda;
 mod dist;
 mod examples;
+mod faults;
 mod features;
 mod files;
 mod interop;
@@ -121,6 +122,13 @@ const CHORES: &[Chore] = &[
         options: "",
         about: "Pack tests, benchmarks and the command line for a machine with a GPU: one archive in target/gpu",
         run: cuda::pack::run,
+    },
+    Chore {
+        name: "faults",
+        options: "[--kills N] [--points N]",
+        about: "Kill runs at random moments and before system calls, and let system calls fail: each must go on to the same bits and leave \
+                nothing behind; Linux, some minutes",
+        run: faults::run,
     },
     Chore {
         name: "large",

@@ -11,3 +11,4 @@ pub mod sample;
 pub mod score;
 pub mod sweep;
 pub mod train;
+pub mod watch;

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::report::{self, Kind};
 use crate::run_dir::RunDir;
-use crate::{report, say};
+use crate::say;
 
 /// Write report.html of a run that has ended, was killed, or goes on.
 ///
@@ -23,7 +24,7 @@ pub struct ReportArgs {
 /// A directory that is no run, or whose files are damaged; a page that cannot be written.
 pub fn run(args: &ReportArgs, json: bool) -> Result<()> {
     let goes_on = RunDir::open(&args.run)?.is_locked()?;
-    let page = report::write(&args.run, goes_on)?;
+    let page = report::write(&args.run, if goes_on { Kind::GoesOn } else { Kind::Ended })?;
     if json {
         say!("{}", serde_json::json!({ "report": page, "goes_on": goes_on }));
     } else {

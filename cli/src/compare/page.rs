@@ -9,6 +9,7 @@ use super::{Comparison, Group, Summary};
 use crate::{
     metrics::term,
     report::{
+        Kind,
         chart::{Along, Chart},
         format::{escape, number, push},
         page::{Section, page},
@@ -62,7 +63,7 @@ impl Comparison {
             Section { title: "Runs", body: self.list() },
         ];
         let subtitle = format!("{} objectives · {runs} runs", self.groups.len());
-        Ok(atomic_write(path, page("Comparison", &subtitle, "", &sections).as_bytes())?)
+        Ok(atomic_write(path, page("Comparison", &subtitle, Kind::Ended, &sections).as_bytes())?)
     }
 
     fn table(&self) -> String {

@@ -25,37 +25,48 @@ use self::{
 };
 use crate::{lab::picture::Picture, metrics::GLOSSARY, run_dir::RunDir};
 
-/// Seconds after which the page of a run that goes on loads itself again.
-const REFRESH: u32 = 30;
+/// Where a page is read, and whether its run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file about a run that has ended.
+    Ended,
+    /// A file about a run that goes on: it loads itself again every half minute.
+    GoesOn,
+    /// Served by `flowrl-cli watch`, which tells it when to draw itself anew.
+    Served,
+}
 
-/// Writes `report.html` into a run directory and returns its path; if the run `goes_on`, the page loads itself again until it has ended.
+/// Writes `report.html` into a run directory and returns its path.
+///
+/// # Errors
+/// As for [`html`], and a report that cannot be written.
+pub fn write(run_dir: &Path, kind: Kind) -> Result<PathBuf> {
+    let path = RunDir::open(run_dir)?.report();
+    atomic_write(&path, html(run_dir, kind)?.as_bytes())?;
+    Ok(path)
+}
+
+/// The report of a run.
 ///
 /// It is read from `config.toml`, `metrics.jsonl`, `distribution.json` and the end of `rollouts.jsonl`; any but one of the first
 /// two may be missing. A chart appears when its metrics do.
 ///
 /// # Errors
-/// `run_dir` holds no run, one of its files cannot be read or is damaged (the error names file and line), or the report
-/// cannot be written.
-pub fn write(run_dir: &Path, goes_on: bool) -> Result<PathBuf> {
+/// `run_dir` holds no run, one of its files cannot be read or is damaged (the error names file and line).
+pub fn html(run_dir: &Path, kind: Kind) -> Result<String> {
     let dir = RunDir::open(run_dir)?;
     let distribution = Picture::read(&dir)?.map(|picture| picture::render(&picture)).unwrap_or_default();
-    let html = render(&Run::read(&dir)?, distribution, &samples::render(&dir.rollouts())?, goes_on);
-    atomic_write(&dir.report(), html.as_bytes())?;
-    Ok(dir.report())
+    Ok(render(&Run::read(&dir)?, distribution, &samples::render(&dir.rollouts())?, kind))
 }
 
-fn render(run: &Run, distribution: String, samples: &str, goes_on: bool) -> String {
+fn render(run: &Run, distribution: String, samples: &str, kind: Kind) -> String {
     let mut sections = vec![Section { title: "Result", body: result::render(run) }];
     sections.push(Section { title: "Learned distribution", body: distribution });
     sections.extend(sections::render(run));
     sections.push(Section { title: "Sample completions", body: samples.to_owned() });
     sections.push(Section { title: "Configuration", body: configuration(run) });
     sections.push(Section { title: "Glossary", body: glossary(run) });
-    let (subtitle, refresh) = match goes_on {
-        true => (format!("{} · goes on", subtitle(run)), format!("<meta http-equiv=refresh content={REFRESH}>")),
-        false => (subtitle(run), String::new()),
-    };
-    page(&run.name, &subtitle, &refresh, &sections)
+    page(&run.name, &subtitle(run), kind, &sections)
 }
 
 fn subtitle(run: &Run) -> String {

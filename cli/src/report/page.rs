@@ -1,5 +1,6 @@
 //! The page around the content: one file, no script, nothing loaded from anywhere.
 
+use super::Kind;
 use super::format::escape;
 
 const STYLE: &str = include_str!("style.css");
@@ -11,8 +12,8 @@ pub(crate) struct Section {
     pub(crate) body: String,
 }
 
-/// The whole document, with `more` in its head. Sections without a body are left out.
-pub(crate) fn page(title: &str, subtitle: &str, more: &str, sections: &[Section]) -> String {
+/// The whole document. Sections without a body are left out.
+pub(crate) fn page(title: &str, subtitle: &str, kind: Kind, sections: &[Section]) -> String {
     let (mut links, mut body) = (String::new(), String::new());
     for (index, Section { title, body: content }) in sections.iter().enumerate() {
         if content.is_empty() {
@@ -22,12 +23,20 @@ pub(crate) fn page(title: &str, subtitle: &str, more: &str, sections: &[Section]
         links += &format!("<a href='#s{index}'>{title}</a>");
         body += &format!("<section id=s{index}><h2>{title}</h2>{content}</section>\n");
     }
-    let (title, subtitle) = (escape(title), escape(subtitle));
+    let (title, mut subtitle) = (escape(title), escape(subtitle));
+    let (policy, more) = match kind {
+        Kind::Ended => ("", ""),
+        Kind::GoesOn => ("", "<meta http-equiv=refresh content=30>"),
+        Kind::Served => (" script-src 'self'; connect-src 'self';", "<script src=/watch.js defer></script>"),
+    };
+    if kind == Kind::GoesOn {
+        subtitle += " · goes on";
+    }
     format!(
-        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>{more}\
-         <meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\
+        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\
+         <meta http-equiv=Content-Security-Policy content=\"default-src 'none';{policy} style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\
          <meta name=viewport content='width=device-width, initial-scale=1'><meta name=referrer content=no-referrer>\
-         <title>{title} · flowrl</title><style>{STYLE}</style></head>\n<body><main><header><h1>{title}</h1>\
+         <title>{title} · flowrl</title>{more}<style>{STYLE}</style></head>\n<body><main><header><h1>{title}</h1>\
          <p class=sub>{subtitle}</p><nav aria-label=Sections>{links}</nav></header>\n{body}\
          <footer>Written by flowrl-cli. Every number of every step is in metrics.jsonl.</footer></main></body></html>\n"
     )

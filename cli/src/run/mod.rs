@@ -217,7 +217,7 @@ impl Run {
             self.save_once()?;
         }
         self.subject.finish(&self.directory)?;
-        let report = report::write(self.directory.root(), false)?;
+        let report = report::write(self.directory.root(), report::Kind::Ended)?;
         if self.output == Output::Summary {
             for line in self.subject.summary(&self.directory)? {
                 say!("{line}");
@@ -314,7 +314,7 @@ impl Run {
                 }
                 self.record(&record)?;
                 if !self.subject.is_brief() {
-                    report::write(self.directory.root(), true)?;
+                    report::write(self.directory.root(), report::Kind::GoesOn)?;
                 }
                 let line = self.subject.measured(&record);
                 if let Some(line) = line.filter(|_| self.output != Output::Nothing) {

@@ -10,6 +10,7 @@ use crate::{
     compare::Summary,
     metrics::term,
     report::{
+        Kind,
         chart::{Along, Chart},
         format::{escape, number, push},
         page::{Section, page},
@@ -47,7 +48,7 @@ impl Sweep {
             self.runs.len()
         );
         let title = format!("Sweep over {}", self.key);
-        Ok(atomic_write(path, page(&title, &subtitle, "", &sections).as_bytes())?)
+        Ok(atomic_write(path, page(&title, &subtitle, Kind::Ended, &sections).as_bytes())?)
     }
 
     fn chart(&self, metric: &'static str, title: &str, goal: Option<&'static str>, curve: &[Goals]) -> Chart {

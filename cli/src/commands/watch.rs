@@ -1,0 +1,137 @@
+//! `watch`: the report of a run that goes on, in a browser on this machine.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::report::{self, Kind};
+use crate::run_dir::RunDir;
+use crate::{progress, say};
+
+/// Follow a run in a browser: its report, drawn anew as records come.
+///
+/// On the loopback address alone: nobody else can read it. Through ssh: ssh -L 8321:127.0.0.1:8321 HOST. Ctrl-C ends it; the run goes on.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WatchArgs {
+    /// Run directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Port; 0 takes one that is free
+    #[arg(long, default_value_t = 8321)]
+    port: u16,
+}
+
+const SCRIPT: &str = include_str!("watch.js");
+/// Of a request.
+const LONGEST: u64 = 16 << 10;
+/// Between two looks at the run's files, and after so many without news a sign that the connection is alive.
+const LOOK: Duration = Duration::from_millis(500);
+const LOOKS: u32 = 30;
+
+/// Runs the command, until it is ended from outside.
+///
+/// # Errors
+/// A directory that is no run, a port that is taken.
+pub fn run(args: &WatchArgs, json: bool) -> Result<()> {
+    report::html(&args.run, Kind::Served)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
+        .with_context(|| format!("cannot listen on port {}; --port 0 takes one that is free", args.port))?;
+    let address = listener.local_addr()?;
+    if json {
+        say!("{}", serde_json::json!({ "url": format!("http://{address}/"), "run": args.run }));
+    } else {
+        say!("http://{address}/");
+        progress::note(&"Ctrl-C ends watching; the run goes on");
+    }
+    let run: Arc<Path> = Arc::from(args.run.as_path());
+    for stream in listener.incoming() {
+        let (stream, run) = (stream?, Arc::clone(&run));
+        // A browser that goes away is no concern.
+        std::thread::spawn(move || _ = answer(stream, &run, address));
+    }
+    Ok(())
+}
+
+/// Reads one request and answers it.
+fn answer(mut stream: TcpStream, run: &Path, address: SocketAddr) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut lines = BufReader::new(stream.try_clone()?.take(LONGEST)).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let mut host = String::new();
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("host")
+        {
+            host = value.trim().to_owned();
+        }
+    }
+    let port = address.port();
+    // A page of elsewhere whose name was made to lead here must not read it.
+    if ![address.to_string(), format!("localhost:{port}")].contains(&host) {
+        return send(
+            &mut stream,
+            "403 Forbidden",
+            "text/plain",
+            "this server answers to 127.0.0.1 and localhost alone\n",
+        );
+    }
+    match first.split(' ').collect::<Vec<_>>()[..] {
+        ["GET", "/", _] => match report::html(run, Kind::Served) {
+            Ok(html) => send(&mut stream, "200 OK", "text/html; charset=utf-8", &html),
+            Err(error) => {
+                send(&mut stream, "500 Internal Server Error", "text/plain; charset=utf-8", &format!("{error:#}\n"))
+            }
+        },
+        ["GET", "/watch.js", _] => send(&mut stream, "200 OK", "text/javascript; charset=utf-8", SCRIPT),
+        ["GET", "/events", _] => events(&mut stream, run),
+        ["GET", ..] => send(&mut stream, "404 Not Found", "text/plain", "there is / alone\n"),
+        _ => send(&mut stream, "405 Method Not Allowed", "text/plain", "there is GET alone\n"),
+    }
+}
+
+fn send(stream: &mut TcpStream, status: &str, kind: &str, body: &str) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())
+}
+
+/// Tells of each change of the records, and of the end.
+fn events(stream: &mut TcpStream, run: &Path) -> io::Result<()> {
+    stream.write_all(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
+    )?;
+    // What a browser shows may be older than its first look here.
+    let (mut known, mut quiet) = (None, 0);
+    loop {
+        let directory = RunDir::open(run).map_err(io::Error::other)?;
+        // First: a record that is written just before the end is then seen below.
+        let goes_on = directory.is_locked().map_err(io::Error::other)?;
+        let size = std::fs::metadata(directory.metrics()).map_or(0, |file| file.len());
+        if known != Some((size, goes_on)) {
+            known = Some((size, goes_on));
+            quiet = 0;
+            let name = if goes_on { "" } else { "event: end\n" };
+            stream.write_all(format!("{name}data: {size}\n\n").as_bytes())?;
+        }
+        if !goes_on {
+            return Ok(());
+        }
+        quiet += 1;
+        if quiet % LOOKS == 0 {
+            stream.write_all(b":\n\n")?;
+        }
+        std::thread::sleep(LOOK);
+    }
+}

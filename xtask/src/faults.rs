@@ -1,0 +1,249 @@
+//! `cargo xtask faults`: runs that are killed, at random moments and before system calls, and whose system calls fail. Each must go on
+//! to the bits of an unbroken run, and leave nothing behind.
+
+use crate::command::{cargo, compile, output, program};
+use crate::{Args, Outcome, apt, files};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+const FOLDER: &str = "target/faults";
+const PROGRAM: &str = "target/release/flowrl-cli";
+const RECORDS: &str = "metrics.jsonl";
+
+/// What is trained, by name. Each saves after every step, so that most faults hit a checkpoint.
+const CASES: [(&str, &str); 5] = [
+    (
+        "paper",
+        "--steps 4 --set train.prompts=2 --set train.samples=2 --set eval.prompts=3 --set eval.samples=2 --set eval.every=2",
+    ),
+    (
+        "grpo",
+        "--objective grpo --steps 4 --set train.prompts=2 --set train.samples=2 --set eval.prompts=3 --set eval.samples=2",
+    ),
+    ("bandit", "--task bandit --steps 12 --set eval.every=3"),
+    ("hypergrid", "--task hypergrid --steps 12 --set eval.every=3"),
+    ("bits", "--task bits --steps 12 --set eval.every=3"),
+];
+
+/// System calls that a program is killed before, and those that are made to fail.
+const KILLED_BEFORE: [&str; 9] =
+    ["write", "openat", "fsync", "fdatasync", "rename", "unlink", "unlinkat", "mkdir", "ftruncate"];
+const FAILING: [&str; 8] = ["write", "openat", "fsync", "fdatasync", "rename", "unlinkat", "mkdir", "flock"];
+const ERRORS: [&str; 2] = ["ENOSPC", "EIO"];
+
+/// What is recorded of the time it took.
+const CLOCK: [&str; 7] = ["tokens_per_s", "trajectories_per_s", "step_s", "sample_s", "update_s", "wall_s", "cpu_s"];
+
+/// What happened to the runs of a kind of fault.
+#[derive(Default)]
+struct Count {
+    tried: u32,
+    /// The fault came before the program had ended.
+    hit: u32,
+    /// A fault that the program got over by itself.
+    harmless: u32,
+}
+
+pub(crate) fn run(mut args: Args) -> Outcome {
+    let kills = args.value("--kills")?.unwrap_or(100);
+    let points = args.value("--points")?.unwrap_or(4);
+    args.finish()?;
+    if output(program("strace", &["--version"])).is_none() {
+        apt::install(&["strace"])?;
+    }
+    compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))?;
+    files::remove(Path::new(FOLDER))?;
+    std::fs::create_dir_all(FOLDER).map_err(|error| format!("cannot create {FOLDER}: {error}"))?;
+    let mut counts: BTreeMap<String, Count> = BTreeMap::new();
+    for (number, (name, words)) in CASES.iter().enumerate() {
+        let case = Case::new(name, words)?;
+        let count = counts.entry("killed at a random moment".into()).or_default();
+        for i in 0..kills / CASES.len() as u32 {
+            // Spread over the run by the golden ratio: no two alike, none left out.
+            let share = (f64::from(i) + 0.5) * 0.618_033_988_749 % 1.0;
+            case.fault(&format!("random-{i}"), &[], Some(case.takes.mul_f64(share)), count)?;
+        }
+        for call in KILLED_BEFORE {
+            let count = counts.entry(format!("killed before {call}")).or_default();
+            for at in case.places(call, points, number)? {
+                let inject = format!("inject={call}:signal=SIGKILL:when={at}");
+                case.fault(&format!("kill-{call}-{at}"), &["-e", &inject], None, count)?;
+            }
+        }
+        for call in FAILING {
+            for error in ERRORS {
+                let count = counts.entry(format!("{call} fails with {error}")).or_default();
+                for at in case.places(call, points.div_ceil(2), number)? {
+                    let inject = format!("inject={call}:error={error}:when={at}");
+                    case.fault(&format!("{error}-{call}-{at}"), &["-e", &inject], None, count)?;
+                }
+            }
+        }
+        println!("{name}: done");
+    }
+    println!("\n{:<32} {:>6} {:>6} {:>9}", "fault", "runs", "hit", "harmless");
+    let mut all = Count::default();
+    for (what, Count { tried, hit, harmless }) in &counts {
+        println!("{what:<32} {tried:>6} {hit:>6} {harmless:>9}");
+        all = Count { tried: all.tried + tried, hit: all.hit + hit, harmless: all.harmless + harmless };
+    }
+    println!("{:<32} {:>6} {:>6} {:>9}", "all", all.tried, all.hit, all.harmless);
+    println!("every one went on to the bits of its unbroken run and left nothing behind");
+    Ok(())
+}
+
+/// Something that is trained, with the run that nothing happened to.
+struct Case {
+    name: &'static str,
+    words: Vec<&'static str>,
+    whole: Snapshot,
+    takes: Duration,
+}
+
+/// What two runs must have in common, by file.
+type Snapshot = BTreeMap<String, Vec<u8>>;
+
+impl Case {
+    fn new(name: &'static str, words: &'static str) -> Result<Self, String> {
+        let words =
+            words.split(' ').chain("--seed 5 --set run.save_every=1 --set run.keep=2 --threads 1".split(' ')).collect();
+        let mut case = Self { name, words, whole: Snapshot::new(), takes: Duration::ZERO };
+        let (out, start) = (case.out("whole"), Instant::now());
+        let status = case.start(&out, &[], false)?.wait().map_err(|error| format!("{name}: {error}"))?;
+        case.takes = start.elapsed();
+        if !status.success() {
+            return Err(format!("{name}: the unbroken run ended with {status}"));
+        }
+        case.whole = snapshot(&out)?;
+        Ok(case)
+    }
+
+    fn out(&self, what: &str) -> PathBuf {
+        Path::new(FOLDER).join(format!("{}-{what}", self.name))
+    }
+
+    /// The program, under strace where that injects something.
+    fn start(&self, out: &Path, strace: &[&str], resume: bool) -> Result<std::process::Child, String> {
+        let mut command = if strace.is_empty() {
+            program(PROGRAM, &[])
+        } else {
+            let mut command = program("strace", &["-f", "-qq", "-o", "/dev/null"]);
+            command.args(strace).arg(PROGRAM);
+            command
+        };
+        command.arg("train").args(&self.words).arg("--out").arg(out);
+        if resume {
+            command.arg("--resume");
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))
+    }
+
+    /// Numbers of calls, spread over those that a run makes of this one; other ones for each case.
+    fn places(&self, call: &str, points: u32, shift: usize) -> Result<Vec<u32>, String> {
+        let out = self.out("counted");
+        files::remove(&out)?;
+        let log = Path::new(FOLDER).join("calls.txt");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-e", &format!("trace={call}"), "-o"]).arg(&log).arg(PROGRAM);
+        command.arg("train").args(&self.words).arg("--out").arg(&out);
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.map_err(|error| format!("cannot run strace: {error}"))?;
+        let text = std::fs::read_to_string(&log).map_err(|error| format!("cannot read {}: {error}", log.display()))?;
+        let calls = text.lines().filter(|line| line.contains(&format!("{call}("))).count() as u32;
+        files::remove(&out)?;
+        let mut places: Vec<u32> =
+            (0..points).map(|i| 1 + ((i * calls + shift as u32) / points).min(calls.saturating_sub(1))).collect();
+        places.dedup();
+        Ok(if calls == 0 { Vec::new() } else { places })
+    }
+
+    /// Begins a run, lets the fault happen, goes on, and compares.
+    fn fault(&self, what: &str, strace: &[&str], kill: Option<Duration>, count: &mut Count) -> Outcome {
+        let out = self.out(what);
+        let failed = |why: &str| format!("{} ({}): {why}", out.display(), strace.join(" "));
+        let mut child = self.start(&out, strace, false)?;
+        let status = match kill {
+            None => child.wait(),
+            Some(after) => {
+                std::thread::sleep(after);
+                let _ = child.kill();
+                child.wait()
+            }
+        };
+        let status = status.map_err(|error| failed(&error.to_string()))?;
+        count.tried += 1;
+        count.hit += u32::from(!status.success());
+        count.harmless += u32::from(status.success());
+        if status.code() == Some(101) {
+            return Err(failed("it panicked"));
+        }
+        // A fault may have come before there was a run.
+        let begun = out.join("config.toml").exists();
+        let status = self.start(&out, &[], begun)?.wait().map_err(|error| failed(&error.to_string()))?;
+        ensure(status, &failed)?;
+        let found = snapshot(&out)?;
+        if let Some((name, _)) = self.whole.iter().find(|(name, bytes)| found.get(*name) != Some(bytes)) {
+            return Err(failed(&format!("{name} is not that of the unbroken run")));
+        }
+        if let Some(name) = found.keys().find(|name| !self.whole.contains_key(*name)) {
+            return Err(failed(&format!("{name} was left behind")));
+        }
+        files::remove(&out)
+    }
+}
+
+fn ensure(status: ExitStatus, failed: &impl Fn(&str) -> String) -> Outcome {
+    if status.success() { Ok(()) } else { Err(failed(&format!("resuming it ended with {status}"))) }
+}
+
+/// Every file of a run, without what depends on the clock or tells of resuming.
+fn snapshot(out: &Path) -> Result<Snapshot, String> {
+    let mut all = Snapshot::new();
+    let mut folders = vec![out.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in files::list(&folder)? {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(out).unwrap_or(&path).to_string_lossy().into_owned();
+            let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            // What a run began without a checkpoint is kept, and meant to be.
+            if ["run.json", "report.html", "records.json", "SHA256SUMS", "config.toml"].contains(&file)
+                || file.contains(".aside.jsonl")
+            {
+                continue;
+            }
+            let bytes = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            let bytes = if file == RECORDS { timeless(&String::from_utf8_lossy(&bytes)).into_bytes() } else { bytes };
+            all.insert(name, bytes);
+        }
+    }
+    Ok(all)
+}
+
+/// Records without the values of the clock. They are flat objects of numbers.
+fn timeless(records: &str) -> String {
+    let mut text = records.to_owned();
+    for name in CLOCK {
+        let key = format!(",\"{name}\":");
+        while let Some(start) = text.find(&key) {
+            let from = start + key.len();
+            let end = text[from..].find([',', '}']).map_or(text.len(), |end| from + end);
+            text.replace_range(start..end, "");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_the_clock_says_is_left_out() {
+        let record = "{\"step\":1,\"wall_s\":0.5,\"loss\":2,\"cpu_s\":1e-3}\n";
+        assert_eq!(super::timeless(&record.repeat(2)), "{\"step\":1,\"loss\":2}\n".repeat(2));
+    }
+}
