@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
+use crate::common::{assert_described, assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
 use serde_json::Value;
 
 /// Small enough for a test, large enough that every part of a run happens.
@@ -91,6 +91,7 @@ fn every_objective_trains() {
     for name in ["exact-tb", "paper", "vargrad", "tba", "verl-pr3924", "grpo", "ppo", "reinforce++", "gspo", "dr-grpo"]
     {
         ok(&train(name, &["--steps", "2", "--objective", name]), directory.path());
+        assert_described(&directory.path().join(name));
         let records = timeless(&directory.path().join(name));
         assert!(records[2]["grad_norm"].as_f64().unwrap() >= 0.0, "{name}");
     }

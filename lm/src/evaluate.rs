@@ -34,7 +34,7 @@ pub enum EvaluateError<E: core::error::Error + 'static> {
 /// What an evaluation found.
 #[derive(Clone, Debug)]
 pub struct Evaluation<T> {
-    /// Metrics by name: `eval_success`, `eval_pass_at_8`, …; see the glossary of metrics.
+    /// Metrics by name: `eval_success`, `eval_pass_at_8`, …; [`flowrl_core::metrics`] describes them.
     pub metrics: Vec<(String, f64)>,
     /// Standard errors of those that are means over prompts: √(s²/n), with s² the sample variance of the n prompts' values. None of a
     /// single prompt.
