@@ -63,6 +63,7 @@ fn the_first_steps_of_the_default_run_are_stable() {
     let directory = tempfile::tempdir().unwrap();
     // Fewer steps than by default, but the same ones: the learning rate is still being warmed up.
     ok(&["train", "--steps", "3", "--out", "a"], directory.path());
+    assert_described(&directory.path().join("a"));
     let records = timeless(&directory.path().join("a"));
     let names = ["reward_mean", "loss", "entropy_mean", "grad_norm", "log_z_mean"];
     for (record, wanted) in records[1..].iter().zip(FIRST_STEPS) {
