@@ -8,35 +8,17 @@ mod page;
 use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
+use flowrl_core::metrics::{Metric, Rank};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    metrics::term,
+    metrics::results,
     report::{
         format::{number, push, quantity},
         run::Run,
     },
     run_dir::RunDir,
 };
-
-/// Metrics in the table, with their headings.
-pub const COLUMNS: &[(&str, &str)] = &[
-    ("eval_success", "success"),
-    ("eval_pass_at_8", "pass@8"),
-    ("eval_distinct_correct", "distinct correct"),
-    ("eval_kl_on_correct", "KL on correct"),
-    ("eval_entropy", "entropy"),
-    ("eval_success_exact", "exact success"),
-    ("tv", "TV"),
-    ("kl", "KL(π ‖ π*)"),
-    ("reverse_kl", "KL(π* ‖ π)"),
-    ("jsd", "JSD"),
-    ("log_z_error", "log Z error"),
-    ("entropy", "entropy"),
-    ("expected_reward", "expected reward"),
-    ("mode_mass", "mode mass"),
-    ("modes_found", "modes found"),
-];
 
 /// Runs grouped by objective.
 #[derive(Debug)]
@@ -54,7 +36,7 @@ pub struct Group {
     pub objective: String,
     /// Names of the run directories.
     pub runs: Vec<String>,
-    /// First and last evaluation of every one of [`COLUMNS`].
+    /// First and last evaluation of each metric that some run of the comparison has.
     pub cells: Vec<Cell>,
     /// Fewest and most steps of its runs.
     pub steps: (u64, u64),
@@ -148,7 +130,9 @@ pub fn compare(directories: &[PathBuf]) -> Result<Comparison> {
         }
     }
     tell_apart(&mut groups);
-    groups.iter_mut().for_each(Group::summarise);
+    let has = |name: &str| groups.iter().flat_map(|group| &group.members).any(|run| run.ends(name).is_some());
+    let measured: Vec<&Metric> = results(has).collect();
+    groups.iter_mut().for_each(|group| group.summarise(&measured));
     let notes = notes(&groups);
     Ok(Comparison { groups, notes })
 }
@@ -173,7 +157,7 @@ impl Comparison {
     pub fn to_markdown(&self) -> String {
         let columns = self.columns();
         let mut out = String::from("| objective | seeds |");
-        columns.iter().for_each(|(_, heading)| push(&mut out, format_args!(" {heading} |")));
+        columns.iter().for_each(|metric| push(&mut out, format_args!(" {} |", metric.label)));
         out.push_str("\n|---|--:|");
         out.push_str(&"--:|".repeat(columns.len()));
         for group in &self.groups {
@@ -181,7 +165,7 @@ impl Comparison {
                 &mut out,
                 format_args!("\n| {} | {} |", group.objective.replace('|', "\\|").replace('\n', " "), group.runs.len()),
             );
-            for (metric, _) in &columns {
+            for metric in &columns {
                 let (after, before) = group.shown(metric);
                 push(&mut out, format_args!(" {after}{} |", before.map(|b| format!(" ({b})")).unwrap_or_default()));
             }
@@ -191,12 +175,10 @@ impl Comparison {
     }
 
     /// The columns that at least one run can fill.
-    fn columns(&self) -> Vec<(&'static str, &'static str)> {
+    fn columns(&self) -> Vec<&'static Metric> {
         let filled =
             |metric: &str| self.groups.iter().any(|group| group.cell(metric).is_some_and(|c| c.after.is_some()));
-        // Outside the lab the error of log Z is an estimate from each batch: a curve, not a result.
-        let result = |metric: &str| filled(metric) && (metric != "log_z_error" || filled("tv"));
-        COLUMNS.iter().copied().filter(|(metric, _)| result(metric)).collect()
+        results(filled).filter(|metric| metric.rank >= Rank::Compared).collect()
     }
 }
 
@@ -206,27 +188,26 @@ impl Group {
         self.cells.iter().find(|cell| cell.metric == metric)
     }
 
-    fn summarise(&mut self) {
+    fn summarise(&mut self, measured: &[&'static Metric]) {
         self.runs = self.members.iter().map(|run| run.name.clone()).collect();
         let last = |run: &Run| run.records.iter().filter_map(|record| record.step()).max().unwrap_or(0);
         self.steps =
             (self.members.iter().map(last).min().unwrap_or(0), self.members.iter().map(last).max().unwrap_or(0));
-        let cell = |(metric, _): &(&'static str, &str)| {
-            let ends: Vec<_> = self.members.iter().filter_map(|run| run.ends(metric)).collect();
+        let cell = |metric: &&'static Metric| {
+            let ends: Vec<_> = self.members.iter().filter_map(|run| run.ends(metric.name)).collect();
             let before: Vec<f64> = ends.iter().map(|(first, _)| first.1).collect();
             // A run that was evaluated once, before it started, has no result yet.
             let after: Vec<f64> =
                 ends.iter().filter(|(first, last)| last.0 > first.0).map(|(_, last)| last.1).collect();
-            Cell { metric, before: Summary::of(&before), after: Summary::of(&after) }
+            Cell { metric: metric.name, before: Summary::of(&before), after: Summary::of(&after) }
         };
-        self.cells = COLUMNS.iter().map(cell).collect();
+        self.cells = measured.iter().map(cell).collect();
     }
 
     /// After and before of a metric as text.
-    fn shown(&self, metric: &str) -> (String, Option<String>) {
-        let unit = term(metric).map_or("", |term| term.1);
-        let cell = self.cell(metric);
-        let show = |summary: Option<Summary>| summary.map(|summary| summary.show(unit));
+    fn shown(&self, metric: &Metric) -> (String, Option<String>) {
+        let cell = self.cell(metric.name);
+        let show = |summary: Option<Summary>| summary.map(|summary| summary.show(metric.unit));
         let after = show(cell.and_then(|cell| cell.after)).unwrap_or_else(|| "–".to_owned());
         (after, show(cell.and_then(|cell| cell.before)))
     }

@@ -2,11 +2,12 @@
 //!
 //! A line is written and flushed whole, so a killed run loses at most the line it was writing; [`read`] drops that torn
 //! line and refuses anything else that it cannot read. JSON has no NaN and no infinity: a value that is not finite is
-//! written as `null` and read back as NaN.
+//! written as `null` and read back as NaN. [`flowrl_core::metrics`] describes each number.
 
-mod glossary;
+mod results;
 
-pub use glossary::{GLOSSARY, Term, markdown_table, term};
+pub use results::markdown_tables;
+pub(crate) use results::{before_and_after, results, target};
 
 use std::{
     fs::{self, File, OpenOptions},

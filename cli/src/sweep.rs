@@ -6,33 +6,17 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use flowrl_core::lab::{Environment, Target};
+use flowrl_core::metrics::{Metric, Rank};
 use flowrl_core::objective::Objective;
 use serde_json::{Value as Json, json};
 
 use crate::compare::Summary;
 use crate::config::Config;
 use crate::lab::{self, Lab, truth};
-use crate::metrics::term;
+use crate::metrics::results;
 use crate::report::format::{push, quantity};
 use crate::report::run::Run;
 use crate::run_dir::RunDir;
-
-/// Metrics in the table and on the page: name, title, and the metric or curve that it should reach.
-const MEASURES: &[(&str, &str, Option<&str>)] = &[
-    ("tv", "Total variation", None),
-    ("kl", "KL(π ‖ π*)", None),
-    ("log_z_error", "log Z error", None),
-    ("expected_reward", "Expected reward", Some("target_expected_reward")),
-    ("entropy", "Entropy", Some("target_entropy")),
-    ("kl_to_reference", "KL to the reference", Some("target_kl_to_reference")),
-    ("modes_found", "Modes found", Some("modes")),
-    ("eval_success_exact", "Success, exact", Some("eval_success_target")),
-    ("eval_success", "Success, sampled", None),
-    ("eval_pass_at_8", "Pass@8", None),
-    ("eval_distinct_correct", "Distinct correct", Some("eval_solutions")),
-    ("eval_kl_on_correct", "KL on correct", None),
-    ("eval_entropy", "Entropy per token", None),
-];
 
 /// Where the run of a value and a seed is.
 #[derive(Clone, Debug)]
@@ -84,26 +68,27 @@ impl Sweep {
         runs.filter_map(|(_, run)| run.ends(metric)).map(|(_, last)| last.1).collect()
     }
 
-    /// The measures that some run has.
-    fn measures(&self) -> impl Iterator<Item = &'static (&'static str, &'static str, Option<&'static str>)> {
-        MEASURES.iter().filter(|(metric, ..)| self.values().iter().any(|v| !self.last(*v, metric).is_empty()))
+    /// The results that some run has.
+    fn measures(&self) -> impl Iterator<Item = &'static Metric> {
+        let has = |name: &str| self.runs.iter().any(|(_, run)| run.ends(name).is_some());
+        results(has).filter(|metric| metric.rank >= Rank::Compared)
     }
 
     /// The table as Markdown: mean ± standard deviation over seeds, in parentheses what should be reached.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let mut out = format!("| {} | seeds |", self.key);
-        self.measures().for_each(|(_, title, _)| push(&mut out, format_args!(" {title} |")));
+        self.measures().for_each(|metric| push(&mut out, format_args!(" {} |", metric.label)));
         out.push_str("\n|--:|--:|");
         self.measures().for_each(|_| out.push_str("--:|"));
         for value in self.values() {
             let seeds = self.runs.iter().filter(|(place, _)| place.value == value).count();
             push(&mut out, format_args!("\n| {value} | {seeds} |"));
-            for (metric, _, goal) in self.measures() {
-                let unit = term(metric).map_or("", |term| term.1);
-                let found = |metric| Summary::of(&self.last(value, metric));
-                let shown = found(metric).map_or_else(|| "–".into(), |summary| summary.show(unit));
-                let goal = goal.and_then(found).map(|goal| format!(" ({})", quantity(goal.mean, unit)));
+            for metric in self.measures() {
+                let found = |name: &str| Summary::of(&self.last(value, name));
+                let shown = found(metric.name).map_or_else(|| "–".into(), |summary| summary.show(metric.unit));
+                let goal = metric.target_metric().and_then(found);
+                let goal = goal.map(|goal| format!(" ({})", quantity(goal.mean, metric.unit)));
                 push(&mut out, format_args!(" {shown}{} |", goal.unwrap_or_default()));
             }
         }

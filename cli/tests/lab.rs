@@ -4,7 +4,7 @@ use std::path::Path;
 
 mod landscape;
 
-use crate::common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
+use crate::common::{assert_described, assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
 use serde_json::Value;
 
 const TASKS: [&str; 5] = ["bandit", "landscape", "hypergrid", "bits", "tree"];
@@ -34,8 +34,9 @@ fn every_task_leaves_what_it_promises_and_replays() {
     let directory = tempfile::tempdir().unwrap();
     for task in TASKS {
         let text = ok(&[&small(task)[..], &["--steps", "25", "--out", task]].concat(), directory.path());
-        assert!(text.contains("total variation") && text.contains("400 trajectories"), "{text}");
+        assert!(text.contains("Total variation") && text.contains("400 trajectories"), "{text}");
         let run = directory.path().join(task);
+        assert_described(&run);
         let records = records(&run);
         let steps: Vec<u64> = records.iter().map(|record| record["step"].as_u64().unwrap()).collect();
         assert_eq!(steps, [0, 10, 20, 25]);
@@ -185,7 +186,7 @@ fn baselines_collapse_and_compare_shows_it() {
         }
     }
     let html = std::fs::read_to_string(directory.path().join("c.html")).unwrap();
-    assert!(html.contains("Total variation to the target"));
+    assert!(html.contains("<h3>Total variation</h3>"));
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, program, run, timeless};
+use crate::common::{
+    assert_described, assert_same_run, checkpoint, fails, kill_and_resume, ok, program, run, timeless,
+};
 use serde_json::Value;
 
 /// Small enough for a test, large enough that every part of a run happens.
@@ -64,6 +66,7 @@ fn the_first_steps_of_the_default_run_are_stable() {
     let directory = tempfile::tempdir().unwrap();
     // Fewer steps than by default, but the same ones: the learning rate is still being warmed up.
     ok(&["train", "--steps", "3", "--out", "a"], directory.path());
+    assert_described(&directory.path().join("a"));
     let records = timeless(&directory.path().join("a"));
     let names = ["reward_mean", "loss", "entropy_mean", "grad_norm", "log_z_mean"];
     for (record, wanted) in records[1..].iter().zip(FIRST_STEPS) {
@@ -168,6 +171,7 @@ fn every_objective_trains() {
     for name in ["exact-tb", "paper", "vargrad", "tba", "verl-pr3924", "grpo", "ppo", "reinforce++", "gspo", "dr-grpo"]
     {
         ok(&train(name, &["--steps", "2", "--objective", name]), directory.path());
+        assert_described(&directory.path().join(name));
         let records = timeless(&directory.path().join(name));
         assert!(records[2]["grad_norm"].as_f64().unwrap() >= 0.0, "{name}");
     }

@@ -1,10 +1,9 @@
-//! `docs/metrics.md` lists the glossary and `docs/configuration.md` the keys; these tests say when they do not. `UPDATE_DOCS=1` writes them
+//! `docs/metrics.md` has the table of metrics and `docs/configuration.md` the keys; these tests say when they do not. `UPDATE_DOCS=1` writes them
 //! anew.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{fs, path::Path};
 
-use flowrl_cli::config::markdown_tables;
-use flowrl_cli::metrics::{GLOSSARY, markdown_table};
+use flowrl_cli::{config, metrics};
 
 const CONFIGURATION: &str = "# Configuration
 
@@ -49,24 +48,27 @@ and is small, so that it has to move by nats within some ten steps, while the po
 
 #[test]
 fn the_page_of_keys_is_up_to_date() {
-    assert_up_to_date("configuration.md", &(CONFIGURATION.to_owned() + &markdown_tables()));
+    assert_up_to_date("configuration.md", &(CONFIGURATION.to_owned() + &config::markdown_tables()));
 }
 
 const HEAD: &str = "# Metrics
 
 Every training step appends one line to `metrics.jsonl`: a flat JSON object from these names to numbers. Evaluations on held-out
 prompts, before the first step, every so often, and after the last, add the `eval_` names to the line of their step. A run in the lab
-writes a line where it is evaluated, always with the exact measures. A value that
-was not finite is `null`. A fraction lies between 0 and 1; the report shows it in percent.
+writes a line whenever it is evaluated, always with the exact measures. A value that
+was not finite is `null`. A fraction lies between 0 and 1; the report shows it as a percentage.
+
+*Better* says which way a metric improves, and *target* its value once the policy has reached the objective's target: 0 or that of another
+metric. *Exact* values have no sampling error, *sampled* ones are estimates from the completions that were drawn, and those of a *clock*
+depend on the machine.
 
 Symbols are those of [the mathematics](mathematics.md): π policy, π_ref reference, δ residual, r̂ shaped reward, w importance
 weight, C the set of correct answers, T or |y| the length of a completion, B the number of sequences in the batch.
-
 ";
 
 #[test]
 fn the_page_of_metrics_is_up_to_date() {
-    assert_up_to_date("metrics.md", &(HEAD.to_owned() + &markdown_table()));
+    assert_up_to_date("metrics.md", &(HEAD.to_owned() + &metrics::markdown_tables()));
 }
 
 #[track_caller]
@@ -77,14 +79,4 @@ fn assert_up_to_date(page: &str, wanted: &str) {
     }
     let found = fs::read_to_string(&path).unwrap_or_default().replace("\r\n", "\n");
     assert!(found == wanted, "docs/{page} is out of date: run this test with UPDATE_DOCS=1");
-}
-
-#[test]
-fn every_term_is_explained_once_and_in_one_sentence() {
-    let names: BTreeSet<_> = GLOSSARY.iter().map(|(name, _, _)| name).collect();
-    assert_eq!(names.len(), GLOSSARY.len());
-    for (name, _, meaning) in GLOSSARY {
-        assert!(meaning.ends_with('.') && !meaning.trim_end_matches('.').contains(". "), "{name}: {meaning}");
-    }
-    assert!(!names.contains(&"Z") && markdown_table().lines().count() == GLOSSARY.len() + 2);
 }

@@ -17,7 +17,7 @@ fn a_full_run_gives_a_complete_well_formed_page() {
     balanced(&html);
     for heading in [
         "Result",
-        "Exact distances",
+        "Held-out prompts",
         "Reward and success",
         "Residual and loss",
         "log Z",
@@ -25,7 +25,7 @@ fn a_full_run_gives_a_complete_well_formed_page() {
         "Entropy and distance to the reference",
         "Lengths",
         "Gradient and learning rate",
-        "Throughput",
+        "Time",
         "Sample completions",
         "Configuration",
         "Glossary",
@@ -34,12 +34,45 @@ fn a_full_run_gives_a_complete_well_formed_page() {
     }
     assert!(html.contains("paper · countdown · 500 steps"));
     assert!(html.contains("Success, exact rose from"), "what got better");
-    assert!(html.contains("<h3>Got worse</h3><ul><li>Diversity lost (KL on correct) rose from"), "what got worse");
+    assert!(html.contains("<h3>Got worse</h3><ul><li>Diversity lost rose from"), "what got worse");
     assert!(html.contains("class=target"), "the target is drawn");
-    assert!(html.contains("role=img aria-label='Line chart: Loss. loss: from "), "each chart has a summary");
+    assert!(html.contains("role=img aria-label='Line chart: Loss. Loss: from "), "each chart has a summary");
     assert_eq!(html.matches("<figure").count(), html.matches("<summary>Numbers</summary>").count());
     assert!(html.contains("my_metric"), "a metric that nobody foresaw is drawn as well");
     assert!(html.len() < 600_000, "{} bytes", html.len());
+}
+
+#[test]
+fn axes_stay_within_what_is_possible_and_constants_share_a_line() {
+    let run = folder("axes").join("run");
+    fs::create_dir_all(&run).unwrap();
+    let line = |step: u32, cut: f64, ess: f64, skipped: u32| {
+        format!(
+            "{{\"step\":{step},\"weight_ess\":{ess},\"clip_fraction\":0,\"token_mask_fraction\":0,\"truncated_fraction\":{cut},\
+             \"skipped_updates\":{skipped},\"grad_norm\":1.5}}\n"
+        )
+    };
+    fs::write(run.join("metrics.jsonl"), line(1, 0.0, 1.0, 0)).unwrap();
+    let ticks = |html: &str, title: &str| -> Vec<String> {
+        let chart = html.split(&format!("<h3>{title}</h3>")).nth(1).unwrap_or_else(|| panic!("no chart of {title}"));
+        let drawn = chart.split("role=img").nth(1).unwrap().split("</svg>").next().unwrap();
+        let labels = drawn.split("class=y>").skip(1);
+        labels.map(|label| label.split('<').next().unwrap().to_owned()).collect()
+    };
+    let html = page(&run);
+    assert_eq!(ticks(&html, "Truncated completions"), ["0%", "50%", "100%"]);
+    assert_eq!(ticks(&html, "Effective sample size"), ["0%", "50%", "100%"]);
+    assert_eq!(ticks(&html, "Skipped updates"), ["0", "0.5", "1"]);
+    fs::write(run.join("metrics.jsonl"), line(1, 0.25, 1.0, 0) + &line(2, 0.5, 1.0, 0)).unwrap();
+    let html = page(&run);
+    balanced(&html);
+    assert_eq!(html.matches("<figure").count(), 1, "what never changes has no chart");
+    assert!(html.contains("<h3>Truncated completions</h3>"));
+    for constant in
+        ["Effective sample size 100\u{a0}%", "Clipped weights 0\u{a0}%, Masked tokens 0\u{a0}%", "Gradient norm 1.5<"]
+    {
+        assert!(html.contains(constant), "{constant}");
+    }
 }
 
 #[test]
@@ -111,6 +144,8 @@ fn samples_show_every_completion_of_the_last_held_out_prompts() {
     assert!(samples.contains("<small>3 of 8 correct, 2 different</small>"), "{samples}");
     assert!(samples.contains("✓ correct") && samples.contains("unused-number"));
     assert!(!samples.contains("a training prompt"));
+    let first = samples.split("<tbody>").nth(1).unwrap().split("</tr>").next().unwrap();
+    assert!(first.contains("3 * 5 + 7") && first.contains("<td>2</td>"), "the most frequent comes first: {first}");
 }
 
 #[test]
@@ -166,7 +201,9 @@ fn seeds_of_one_objective_are_averaged() {
     assert!(json["groups"][2]["metrics"]["eval_entropy"]["before"]["sd"].is_null());
     let markdown = comparison.to_markdown();
     assert!(
-        markdown.starts_with("| objective | seeds | success | pass@8 | distinct correct | KL on correct | entropy |")
+        markdown.starts_with(
+            "| objective | seeds | Success, exact | Success, sampled | Pass@8 | Distinct correct answers |"
+        )
     );
     assert_eq!(markdown.lines().count(), 5);
     assert!(markdown.lines().all(|line| line.matches('|').count() == 9), "{markdown}");

@@ -17,6 +17,7 @@ pub mod exact;
 pub mod kernel;
 #[cfg(feature = "alloc")]
 pub mod lab;
+pub mod metrics;
 pub mod objective;
 pub mod optim;
 #[cfg(feature = "alloc")]

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use flowrl_core::Real;
 use flowrl_core::exact::BinaryExact;
+use flowrl_core::metrics;
 use flowrl_core::policy::{Model, Policy, RealOf, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::task::Task;
@@ -34,7 +35,7 @@ pub enum EvaluateError<E: core::error::Error + 'static> {
 /// What an evaluation found.
 #[derive(Clone, Debug)]
 pub struct Evaluation<T> {
-    /// Metrics by name: `eval_success`, `eval_pass_at_8`, …; see the glossary of metrics.
+    /// Metrics by name: `eval_success`, `eval_pass_at_8`, …; [`flowrl_core::metrics`] describes them.
     pub metrics: Vec<(String, f64)>,
     /// Standard errors of those that are means over prompts: √(s²/n), with s² the sample variance of the n prompts' values. None of a
     /// single prompt.
@@ -123,9 +124,12 @@ fn sampled_metrics<T: Real>(rollouts: &Rollouts<T>, samples: usize) -> Result<Sa
     let mut found = Sampled::default();
     let share = |&correct: &usize| correct as f64 / samples.max(1) as f64;
     found.push("eval_success", &correct.iter().map(share).collect::<Vec<_>>());
-    for k in [1, 4, 8, 16, 32, 64].into_iter().filter(|&k| k <= samples) {
-        let values = correct.iter().map(|&c| pass_at_k(samples, c, k)).collect::<Result<Vec<_>, _>>()?;
-        found.push(&format!("eval_pass_at_{k}"), &values);
+    for metric in metrics::all() {
+        let k = metric.name.strip_prefix("eval_pass_at_").and_then(|k| k.parse().ok());
+        if let Some(k) = k.filter(|&k| k <= samples) {
+            let values = correct.iter().map(|&c| pass_at_k(samples, c, k)).collect::<Result<Vec<_>, _>>()?;
+            found.push(metric.name, &values);
+        }
     }
     found.push("eval_distinct_correct", &distinct.iter().map(|set| set.len() as f64).collect::<Vec<_>>());
     let tokens = rollouts.completions.tokens.len();

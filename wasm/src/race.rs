@@ -3,31 +3,41 @@
 use std::fmt::{self, Write as _};
 use std::rc::Rc;
 
-use flowrl_core::lab::{Environment, Target};
+use flowrl_core::lab::{Environment, Measures, Target};
 use flowrl_core::{Real, exact};
 
 use crate::error::Error;
 use crate::lane::{Lane, LaneState, RaceOptions, Shared};
 
-/// What is measured of every lane, in the order of a frame and of a record. Exact, in nats; NaN where there is no such number.
-///
-/// `kl` … `mode_mass` compare with π_ref·exp(βr)/Z; `kl_fixed_point` compares with what the objective itself converges to (the
-/// length-normalised target where the residual is divided by the length).
-pub const MEASURES: [&str; 13] = [
-    "kl",
-    "reverse_kl",
-    "tv",
-    "jsd",
-    "entropy",
-    "expected_reward",
-    "expected_length",
-    "mode_mass",
-    "modes_found",
-    "modes",
-    "kl_fixed_point",
-    "log_z",
-    "loss",
-];
+/// The measures in the order of a frame and of a record: each with its value from a lane, its exact measures, and the divergence from what
+/// its own objective converges to.
+macro_rules! measures {
+    (|$lane:pat_param, $exact:pat_param, $fixed_point:pat_param| $($name:literal: $value:expr,)*) => {
+        /// The names of what is measured of every lane, in the order of a frame and of a record; [`flowrl_core::metrics`] describes them.
+        /// NaN stands for a number that a lane does not have.
+        pub const MEASURES: [&str; [$($name),*].len()] = [$($name),*];
+
+        fn values($lane: &Lane, $exact: &Measures, $fixed_point: f64) -> [f64; MEASURES.len()] {
+            [$($value),*]
+        }
+    };
+}
+
+measures! { |lane, exact, fixed_point|
+    "kl": exact.kl,
+    "reverse_kl": exact.reverse_kl,
+    "tv": exact.tv,
+    "jsd": exact.jsd,
+    "entropy": exact.entropy,
+    "expected_reward": exact.expected_reward,
+    "expected_length": exact.expected_length,
+    "mode_mass": exact.mode_mass,
+    "modes_found": exact.modes_found as f64,
+    "modes": exact.modes as f64,
+    "kl_fixed_point": fixed_point,
+    "log_z": lane.log_z(),
+    "loss": lane.loss,
+}
 
 /// Records, and snapshots, at most: when there are more, every second one goes.
 const MOST_RECORDS: usize = 2048;
@@ -243,22 +253,7 @@ impl Race {
             Some(normalised) if lane.options.kind.is_normalised() => exact::kl(&log_probs, &normalised.log_probs)?,
             _ => m.kl,
         };
-        let measures = [
-            m.kl,
-            m.reverse_kl,
-            m.tv,
-            m.jsd,
-            m.entropy,
-            m.expected_reward,
-            m.expected_length,
-            m.mode_mass,
-            m.modes_found as f64,
-            m.modes as f64,
-            own,
-            lane.log_z(),
-            lane.loss,
-        ];
-        Ok((measures, log_probs))
+        Ok((values(lane, &m, own), log_probs))
     }
 
     fn record(&mut self) -> Result<(), Error> {

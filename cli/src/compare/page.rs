@@ -3,47 +3,19 @@
 use std::path::Path;
 
 use anyhow::Result;
+use flowrl_core::metrics::{self, Metric, Rank};
 use flowrl_lm::fs::atomic_write;
 
 use super::{Comparison, Group, Summary};
-use crate::{
-    metrics::term,
-    report::{
-        Kind,
-        chart::{Along, Chart},
-        format::{escape, number, push},
-        page::{Section, page},
-        run::Run,
-        sections::{charts_with, is_exact},
-        series::{Point, Series},
-    },
+use crate::report::{
+    Kind,
+    chart::{Along, Chart},
+    format::{escape, number, push},
+    page::{Section, page},
+    run::Run,
+    sections::{charts_with, is_smoothed},
+    series::{Point, Series},
 };
-
-/// Metrics drawn over the steps, with their titles.
-const CHARTS: &[(&str, &str)] = &[
-    ("tv", "Total variation to the target"),
-    ("kl", "KL(π ‖ π*)"),
-    ("reverse_kl", "KL(π* ‖ π)"),
-    ("jsd", "Jensen–Shannon divergence"),
-    ("entropy", "Entropy of the objects"),
-    ("expected_reward", "Expected reward"),
-    ("mode_mass", "Probability of the modes"),
-    ("modes_found", "Modes found"),
-    ("log_z_error", "log Z error"),
-    ("eval_success", "Success, held-out"),
-    ("eval_success_exact", "Exact success, held-out"),
-    ("eval_pass_at_8", "Pass@8, held-out"),
-    ("eval_distinct_correct", "Distinct correct answers, held-out"),
-    ("eval_kl_on_correct", "Diversity lost (KL on correct)"),
-    ("eval_entropy", "Entropy, held-out"),
-    ("success", "Success in training"),
-    ("reward_mean", "Reward in training"),
-    ("entropy_mean", "Entropy in training"),
-    ("kl_ref", "KL to the reference"),
-    ("length_mean", "Completion length"),
-    ("grad_norm", "Gradient norm"),
-    ("tokens_per_s", "Tokens per second"),
-];
 
 /// Colours with dash patterns that the style sheet knows.
 const INKS: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];
@@ -54,7 +26,10 @@ impl Comparison {
     /// # Errors
     /// Those of the file system.
     pub fn write_html(&self, path: &Path) -> Result<()> {
-        let charts: Vec<Chart> = CHARTS.iter().filter_map(|(metric, title)| self.chart(metric, title)).collect();
+        let charts: Vec<Chart> = metrics::all()
+            .filter(|metric| metric.rank >= Rank::Compared)
+            .filter_map(|metric| self.chart(metric))
+            .collect();
         let lead = "Mean over the seeds of an objective; the band goes from the lowest to the highest seed. What is recorded at every step is smoothed within each run.";
         let runs: usize = self.groups.iter().map(|group| group.runs.len()).sum();
         let sections = [
@@ -82,9 +57,8 @@ impl Comparison {
             "<p class=lead>Evaluated after training, mean ± standard deviation over seeds; before training below it.</p>\
              <div class=scroll><table><thead><tr><th>objective</th><th>seeds</th><th>steps</th>",
         );
-        for (metric, heading) in &columns {
-            let meaning = escape(term(metric).map_or("", |term| term.2));
-            push(&mut out, format_args!("<th title='{meaning}'>{heading}</th>"));
+        for metric in &columns {
+            push(&mut out, format_args!("<th title='{}'>{}</th>", escape(metric.meaning), metric.label));
         }
         out.push_str("</tr></thead><tbody>");
         for (group, ink) in self.groups.iter().zip(INKS.iter().cycle()) {
@@ -98,7 +72,7 @@ impl Comparison {
                     group.show_steps()
                 ),
             );
-            for (metric, _) in &columns {
+            for metric in &columns {
                 let (after, before) = group.shown(metric);
                 let before = before.map(|before| format!("<br><small>{before}</small>")).unwrap_or_default();
                 push(&mut out, format_args!("<td>{after}{before}</td>"));
@@ -109,31 +83,25 @@ impl Comparison {
         out
     }
 
-    fn chart(&self, metric: &'static str, title: &str) -> Option<Chart> {
-        let series: Vec<Series> = self
-            .groups
-            .iter()
-            .zip(INKS.iter().cycle())
-            .map(|(group, ink)| Series {
-                label: group.objective.clone(),
-                ink,
-                points: group.points(metric),
-                smooth: false,
-            })
-            .filter(|series| series.last_finite().is_some())
-            .collect();
-        let (_, unit, meaning) = *term(metric)?;
-        let may_log = ["grad_norm", "kl", "reverse_kl", "jsd"].contains(&metric);
-        let chart = Chart {
-            title: title.to_owned(),
-            unit,
-            about: meaning.to_owned(),
+    fn chart(&self, metric: &Metric) -> Option<Chart> {
+        let line = |(group, ink): (&Group, &&'static str)| Series {
+            label: group.objective.clone(),
+            ink,
+            points: group.points(metric),
+            smooth: false,
+        };
+        let lines = self.groups.iter().zip(INKS.iter().cycle()).map(line);
+        let series: Vec<Series> = lines.filter(|series| series.last_finite().is_some()).collect();
+        (!series.is_empty()).then(|| Chart {
+            title: metric.label.to_owned(),
+            unit: metric.unit,
+            about: metric.meaning.to_owned(),
             series,
             target: None,
-            may_log,
+            may_log: metric.log,
+            range: metric.range,
             along: Along::Steps,
-        };
-        (!chart.series.is_empty()).then_some(chart)
+        })
     }
 
     fn list(&self) -> String {
@@ -156,11 +124,10 @@ impl Group {
 
     /// The mean over the runs at every step that one of them has, with the lowest and the highest as its band. What is
     /// recorded at every step is smoothed first, run by run: noise within a run is no difference between seeds.
-    fn points(&self, metric: &str) -> Vec<Point> {
+    fn points(&self, metric: &Metric) -> Vec<Point> {
         let curve = |run: &Run| {
-            let points = run.series(metric).into_iter().map(|(x, y)| Point { x, y, band: None }).collect();
-            let smooth = !is_exact(metric);
-            let series = Series { label: String::new(), ink: INKS[0], points, smooth };
+            let points = run.series(metric.name).into_iter().map(|(x, y)| Point { x, y, band: None }).collect();
+            let series = Series { label: String::new(), ink: INKS[0], points, smooth: is_smoothed(metric) };
             series.trend().unwrap_or(series.points)
         };
         let mut all: Vec<Point> = self.members.iter().flat_map(curve).collect();

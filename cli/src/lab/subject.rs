@@ -14,7 +14,7 @@ use flowrl_lm::rollouts::RolloutRow;
 
 use super::{Lab, picture::Picture, truth::Truth};
 use crate::config::{Config, TaskSection};
-use crate::metrics::{self, Record};
+use crate::metrics::{self, Record, before_and_after};
 use crate::run::{State, Subject, restore_trainer};
 use crate::run_dir::RunDir;
 
@@ -154,20 +154,8 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
 
     fn summary(&self, directory: &RunDir) -> Result<Vec<String>> {
         let records = metrics::read(&directory.metrics())?;
-        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(Vec::new()) };
-        let mut lines = vec![format!("{:28} {:>11} {:>11} {:>11}", "exact measures", "before", "after", "target")];
-        for (label, name, goal) in ROWS {
-            let Some(after) = last.number(name) else { continue };
-            let show = |x: Option<f64>| {
-                x.map_or_else(|| "–".to_owned(), |x| format!("{:.5}", if x.abs() < 5e-6 { 0.0 } else { x }))
-            };
-            let goal = match *goal {
-                "" => Some(0.0),
-                goal => last.number(goal),
-            };
-            let before = show(first.number(name));
-            lines.push(format!("{label:28} {before:>11} {:>11} {:>11}", show(Some(after)), show(goal)));
-        }
+        let Some(last) = records.last() else { return Ok(Vec::new()) };
+        let mut lines = before_and_after("exact measures", &records);
         let number = |name| last.number(name).unwrap_or(0.0);
         lines.push(format!(
             "{} trajectories in {:.1} s, {:.1} s of processor time, without evaluations",
@@ -179,17 +167,3 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
         Ok(lines)
     }
 }
-
-/// Label, metric, and the metric that it should reach: 0 where empty.
-const ROWS: &[(&str, &str, &str)] = &[
-    ("total variation", "tv", ""),
-    ("  to that of length = mean", "tv_fixed_point", ""),
-    ("L1", "l1", ""),
-    ("KL(π ‖ π*)", "kl", ""),
-    ("KL(π* ‖ π)", "reverse_kl", ""),
-    ("log Z error", "log_z_error", ""),
-    ("entropy", "entropy", "target_entropy"),
-    ("expected reward", "expected_reward", "target_expected_reward"),
-    ("KL(π ‖ π_ref)", "kl_to_reference", "target_kl_to_reference"),
-    ("modes found", "modes_found", "modes"),
-];

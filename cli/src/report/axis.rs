@@ -12,16 +12,27 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// An axis over finite `values` that ends on ticks. With `may_log` and positive values over more than three decades
-    /// it is logarithmic.
-    pub(crate) fn fit(values: impl Iterator<Item = f64>, may_log: bool) -> Self {
+    /// An axis over finite `values` that ends on ticks or at the ends of `range`, outside of which no value is possible. With
+    /// `may_log` and positive values over more than three decades it is logarithmic.
+    pub(crate) fn fit(values: impl Iterator<Item = f64>, may_log: bool, range: (f64, f64)) -> Self {
         let (low, high) = values
             .filter(|x| shown(*x))
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
         if low > high {
             return Self::linear(0.0, 1.0);
         }
-        if may_log && low > 0.0 && high > 1e3 * low { Self::logarithmic(low, high) } else { Self::linear(low, high) }
+        let logarithmic = may_log && low > 0.0 && high > 1e3 * low;
+        let axis = if logarithmic { Self::logarithmic(low, high) } else { Self::linear(low, high) };
+        // Rounding may leave a value just outside.
+        axis.within(range.0.min(low), range.1.max(high))
+    }
+
+    /// The part of the axis from `least` to `largest`, which encloses the data.
+    fn within(mut self, least: f64, largest: f64) -> Self {
+        (self.low, self.high) = (self.low.max(least), self.high.min(largest));
+        let slack = 1e-9 * (self.high - self.low);
+        self.ticks.retain(|tick| (self.low - slack..=self.high + slack).contains(tick));
+        self
     }
 
     /// The axis of steps: exactly `low..=high`, from 0 if it starts near there, with the ticks inside.
@@ -103,7 +114,11 @@ mod tests {
     use super::*;
 
     fn fit(values: &[f64]) -> Axis {
-        Axis::fit(values.iter().copied(), true)
+        within(values, (f64::NEG_INFINITY, f64::INFINITY))
+    }
+
+    fn within(values: &[f64], range: (f64, f64)) -> Axis {
+        Axis::fit(values.iter().copied(), true, range)
     }
 
     #[test]
@@ -122,6 +137,24 @@ mod tests {
             assert!(axis.low < axis.high && axis.ticks.len() < 20, "{values:?}: {axis:?}");
             assert!(values.iter().all(|x| !shown(*x) || (0.0..=1.0).contains(&axis.place(*x))));
             assert!(axis.place(f64::MAX).is_nan());
+        }
+    }
+
+    #[test]
+    fn an_axis_stays_within_the_possible_range() {
+        for (values, range, low, high) in [
+            (&[0.0, 0.0][..], (0.0, 1.0), 0.0, 1.0),
+            (&[1.0, 1.0], (0.0, 1.0), 0.0, 1.0),
+            (&[0.0], (0.0, f64::INFINITY), 0.0, 1.0),
+            (&[0.62, 0.97], (0.0, 1.0), 0.6, 1.0),
+            (&[0.1, 0.69], (0.0, std::f64::consts::LN_2), 0.0, std::f64::consts::LN_2),
+            (&[1e-6, 1.9], (0.0, 2.0), 1e-6, 2.0),
+            // What should not be is shown all the same.
+            (&[0.0, 1.0 + 1e-9], (0.0, 1.0), 0.0, 1.0 + 1e-9),
+        ] {
+            let axis = within(values, range);
+            assert!((axis.low - low).abs() < 1e-12 && (axis.high - high).abs() < 1e-12, "{values:?}: {axis:?}");
+            assert!(axis.ticks.len() >= 2 && axis.ticks.iter().all(|tick| (0.0..=1.0).contains(&axis.place(*tick))));
         }
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Chart {
     /// A dashed horizontal line and its name.
     pub(crate) target: Option<(&'static str, f64)>,
     pub(crate) may_log: bool,
+    /// The least and the largest possible value.
+    pub(crate) range: (f64, f64),
     pub(crate) along: Along,
 }
 
@@ -82,6 +84,23 @@ impl Chart {
         out.push_str("</figure>\n");
     }
 
+    /// The value of each line if none of them ever changes over two points or more.
+    pub(crate) fn constant(&self) -> Option<String> {
+        let still = |series: &Series| match &series.points[..] {
+            [first, .., _] => series.points.iter().flat_map(Point::extent).all(|y| y == first.y),
+            _ => false,
+        };
+        if !self.series.iter().all(still) {
+            return None;
+        }
+        let name = |series: &Series| if self.series.len() > 1 { series.label.clone() } else { self.title.clone() };
+        let value = |series: &Series| series.points[0].y;
+        let said = |series: &Series| format!("{} {}", name(series), quantity(value(series), self.unit));
+        let missed = |(_, target): &(&str, f64)| self.series.iter().any(|series| value(series) != *target);
+        let target = self.target.filter(missed).map(|(name, x)| format!(" ({name} {})", quantity(x, self.unit)));
+        Some(self.series.iter().map(said).collect::<Vec<_>>().join(", ") + &target.unwrap_or_default())
+    }
+
     fn axes(&self) -> (Axis, Axis) {
         let steps = || self.series.iter().flat_map(|series| series.points.iter().map(|point| point.x));
         let x = match &self.along {
@@ -91,7 +110,7 @@ impl Chart {
             Along::Values { at, .. } => Axis::values(at),
         };
         let values = self.series.iter().flat_map(|series| series.points.iter().flat_map(Point::extent));
-        (x, Axis::fit(values.chain(self.target.map(|(_, target)| target)), self.may_log))
+        (x, Axis::fit(values.chain(self.target.map(|(_, target)| target)), self.may_log, self.range))
     }
 
     /// The names of the lines. A lone one is named by the title; its empty legend keeps the charts of a row level.

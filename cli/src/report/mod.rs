@@ -16,6 +16,7 @@ pub(crate) mod series;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use flowrl_core::metrics::{self, Metric};
 use flowrl_lm::fs::atomic_write;
 
 use self::{
@@ -23,7 +24,7 @@ use self::{
     page::{Section, page},
     run::Run,
 };
-use crate::{lab::picture::Picture, metrics::GLOSSARY, run_dir::RunDir};
+use crate::{lab::picture::Picture, run_dir::RunDir};
 
 /// Where a page is read, and whether its run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +107,11 @@ fn configuration(run: &Run) -> String {
 fn glossary(run: &Run) -> String {
     let recorded = run.metrics();
     let mut out = String::new();
-    for (name, unit, meaning) in GLOSSARY.iter().filter(|(name, _, _)| recorded.contains(name)) {
+    for Metric { name, label, unit, meaning, .. } in metrics::all().filter(|metric| recorded.contains(&metric.name)) {
+        let meaning = escape(meaning);
         push(
             &mut out,
-            format_args!("<tr><td><code>{name}</code></td><td>{unit}</td><td>{}</td></tr>", escape(meaning)),
+            format_args!("<tr><td><code>{name}</code></td><td>{label}</td><td>{unit}</td><td>{meaning}</td></tr>"),
         );
     }
     if out.is_empty() {
@@ -117,6 +119,6 @@ fn glossary(run: &Run) -> String {
     }
     format!(
         "<details><summary>What every recorded metric means</summary><table class=words><thead><tr><th>metric</th>\
-         <th>unit</th><th>meaning</th></tr></thead><tbody>{out}</tbody></table></details>"
+         <th>label</th><th>unit</th><th>meaning</th></tr></thead><tbody>{out}</tbody></table></details>"
     )
 }

@@ -63,7 +63,7 @@ fn heat(what: &str, columns: usize, rows: usize, target: &[f64], learned: &[f64]
 }
 
 fn bars(what: &str, names: &[String], reference: &[f64], target: &[f64], learned: &[f64]) -> String {
-    let y = Axis::fit([0.0, largest(&[reference, target, learned])].into_iter(), false);
+    let y = Axis::fit([0.0, largest(&[reference, target, learned])].into_iter(), false, (0.0, 1.0));
     let wide = (WIDTH - LEFT - RIGHT) / names.len().max(1) as f64;
     let at = |i: usize| LEFT + i as f64 * wide;
     let mut out = open(what, &[("bar", "learned"), ("line ink", "target"), ("line second", "reference")], &y);
@@ -113,7 +113,7 @@ fn ranked(
     let least = target.iter().chain(fixed_point.unwrap_or_default()).copied().filter(|p| *p > 0.0);
     let floor = 0.1 * least.fold(f64::INFINITY, f64::min);
     let all = target.iter().chain(learned).chain(fixed_point.unwrap_or_default());
-    let y = Axis::fit(all.map(|p| p.max(floor)), true);
+    let y = Axis::fit(all.map(|p| p.max(floor)), true, (0.0, 1.0));
     let last = ranks.last().copied().unwrap_or(1);
     // Thinned ranks stand ever further apart: their axis is logarithmic.
     let thinned = last > ranks.len();

@@ -1,119 +1,45 @@
 //! The result: held-out numbers before and after, in large type, in a table and in plain words.
 
+use flowrl_core::metrics::{self, Better, Metric, Rank, Source};
+
 use super::{
     format::{change, escape, number, push, quantity},
     run::Run,
 };
-use crate::metrics::term;
+use crate::metrics::results;
 
-/// Which way is better.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Better {
-    Higher,
-    Lower,
-    /// Closer to 0, from either side.
-    Smaller,
-    /// Closer to the target, from either side.
-    Closer,
-    /// Neither: a fact to know.
-    Neither,
-}
-
-/// A row of the table: metric, label, which way is better, and where the target is written.
-const MEASURES: &[(&str, &str, Better, Option<Goal>)] = &[
-    ("tv", "Total variation", Better::Lower, Some(Goal::Zero)),
-    ("tv_fixed_point", "Total variation to the length-normalised fixed point", Better::Neither, None),
-    ("l1", "L1", Better::Lower, Some(Goal::Zero)),
-    ("kl", "KL(π ‖ π*)", Better::Lower, Some(Goal::Zero)),
-    ("reverse_kl", "KL(π* ‖ π)", Better::Lower, Some(Goal::Zero)),
-    ("jsd", "Jensen–Shannon divergence", Better::Lower, Some(Goal::Zero)),
-    ("log_z_error", "log Z error", Better::Smaller, Some(Goal::Zero)),
-    ("entropy", "Entropy of the objects", Better::Closer, Some(Goal::Metric("target_entropy"))),
-    ("expected_reward", "Expected reward", Better::Closer, Some(Goal::Metric("target_expected_reward"))),
-    ("kl_to_reference", "KL to the reference", Better::Closer, Some(Goal::Metric("target_kl_to_reference"))),
-    ("modes_found", "Modes found", Better::Higher, Some(Goal::Metric("modes"))),
-    ("eval_success_exact", "Success, exact", Better::Higher, Some(Goal::Metric("eval_success_target"))),
-    ("eval_success", "Success, sampled", Better::Higher, Some(Goal::Metric("eval_success_target"))),
-    ("eval_pass_at_1", "Pass@1", Better::Higher, None),
-    ("eval_pass_at_4", "Pass@4", Better::Higher, None),
-    ("eval_pass_at_8", "Pass@8", Better::Higher, None),
-    ("eval_pass_at_16", "Pass@16", Better::Higher, None),
-    ("eval_distinct_correct", "Distinct correct answers", Better::Higher, Some(Goal::Metric("eval_solutions"))),
-    ("eval_kl_on_correct", "Diversity lost (KL on correct)", Better::Lower, Some(Goal::Zero)),
-    ("eval_log_z_error", "log Z error", Better::Smaller, Some(Goal::Zero)),
-    ("eval_entropy", "Entropy", Better::Neither, None),
-    ("eval_length_mean", "Mean length", Better::Neither, None),
-];
-
-/// The numbers in large type: of each line the first that was measured.
-const HERO: &[&[&str]] = &[
-    &["tv"],
-    &["expected_reward"],
-    &["entropy"],
-    &["modes_found"],
-    &["eval_success_exact", "eval_success"],
-    &["eval_pass_at_8"],
-    &["eval_distinct_correct"],
-    &["eval_kl_on_correct"],
-];
-
-#[derive(Clone, Copy, Debug)]
-enum Goal {
-    Zero,
-    Metric(&'static str),
-}
-
-/// A measure with its values in one run.
+/// A metric with its values in one run.
 #[derive(Debug)]
 struct Row {
-    metric: &'static str,
-    label: &'static str,
-    unit: &'static str,
+    metric: &'static Metric,
     before: f64,
     /// Absent when there was only one evaluation.
     after: Option<f64>,
     target: Option<f64>,
-    better: Better,
 }
 
 impl Row {
     fn all(run: &Run) -> Vec<Self> {
-        MEASURES.iter().filter_map(|measure| Self::of(run, measure)).collect()
+        results(|name| run.ends(name).is_some()).filter_map(|metric| Self::of(run, metric)).collect()
     }
 
-    fn of(
-        run: &Run,
-        (metric, label, better, goal): &(&'static str, &'static str, Better, Option<Goal>),
-    ) -> Option<Self> {
-        // Outside the lab it is an estimate from each batch: a curve, not a result.
-        if *metric == "log_z_error" && run.ends("tv").is_none() {
-            return None;
-        }
-        let (first, last) = run.ends(metric)?;
-        let target = match goal {
-            None => None,
-            Some(Goal::Zero) => Some(0.0),
-            Some(Goal::Metric(name)) => run.ends(name).map(|(_, last)| last.1),
-        };
-        Some(Self {
-            metric,
-            label,
-            unit: term(metric).map_or("", |term| term.1),
-            before: first.1,
-            after: (last.0 > first.0).then_some(last.1),
-            target,
-            better: *better,
-        })
+    fn of(run: &Run, metric: &'static Metric) -> Option<Self> {
+        let (first, last) = run.ends(metric.name)?;
+        let after = (last.0 > first.0).then_some(last.1);
+        Some(Self { metric, before: first.1, after, target: run.target(metric) })
+    }
+
+    fn show(&self, x: f64) -> String {
+        quantity(x, self.metric.unit)
     }
 
     /// `Some(true)` if it got better, `Some(false)` if worse.
     fn improved(&self) -> Option<bool> {
         let (before, after) = (self.before, self.after?);
-        match self.better {
-            _ if quantity(before, self.unit) == quantity(after, self.unit) => None,
-            Better::Higher => Some(after > before),
-            Better::Lower => Some(after < before),
-            Better::Smaller => Some(after.abs() < before.abs()),
+        match self.metric.better {
+            _ if self.show(before) == self.show(after) => None,
+            Better::Up => Some(after > before),
+            Better::Down => Some(after < before),
             Better::Closer => self.target.map(|target| (after - target).abs() < (before - target).abs()),
             Better::Neither => None,
         }
@@ -122,9 +48,9 @@ impl Row {
     fn sentence(&self) -> Option<String> {
         let after = self.after?;
         let verb = if after > self.before { "rose" } else { "fell" };
-        let (from, to) = (quantity(self.before, self.unit), quantity(after, self.unit));
-        let target = self.target.map(|target| format!("; the target is {}", quantity(target, self.unit)));
-        Some(format!("{} {verb} from {from} to {to}{}.", self.label, target.unwrap_or_default()))
+        let (from, to) = (self.show(self.before), self.show(after));
+        let target = self.target.map(|target| format!("; the target is {}", self.show(target)));
+        Some(format!("{} {verb} from {from} to {to}{}.", self.metric.label, target.unwrap_or_default()))
     }
 }
 
@@ -145,7 +71,7 @@ pub(crate) fn render(run: &Run) -> String {
 }
 
 fn lead(out: &mut String, run: &Run) {
-    let measured = |name: &str| name.starts_with("eval_") || name == "tv";
+    let measured = |name: &str| metrics::get(name).is_some_and(|metric| metric.evaluated);
     let step = |record: &&crate::metrics::Record| record.iter().any(|(name, _)| measured(name));
     let steps: Vec<f64> =
         run.records.iter().filter(step).filter_map(|record| record.step()).map(|s| s as f64).collect();
@@ -162,27 +88,13 @@ fn lead(out: &mut String, run: &Run) {
 }
 
 fn hero(out: &mut String, rows: &[Row]) {
-    let find = |names: &&[&str]| names.iter().find_map(|name| rows.iter().find(|row| row.metric == *name));
-    let shown: Vec<&Row> = HERO.iter().filter_map(find).collect();
     out.push_str("<div class=hero>");
-    for row in shown {
-        push(
-            out,
-            format_args!(
-                "<div><span class=name>{}</span><b>{}</b><span>",
-                row.label,
-                quantity(row.after.unwrap_or(row.before), row.unit)
-            ),
-        );
-        if row.after.is_some() {
-            push(out, format_args!("before {}", quantity(row.before, row.unit)));
-        }
-        if let Some(target) = row.target {
-            push(
-                out,
-                format_args!("{}target {}", if row.after.is_some() { " · " } else { "" }, quantity(target, row.unit)),
-            );
-        }
+    for row in rows.iter().filter(|row| row.metric.rank == Rank::Headline) {
+        let now = row.show(row.after.unwrap_or(row.before));
+        push(out, format_args!("<div><span class=name>{}</span><b>{now}</b><span>", row.metric.label));
+        let before = row.after.map(|_| format!("before {}", row.show(row.before)));
+        let target = row.target.map(|target| format!("target {}", row.show(target)));
+        out.push_str(&before.into_iter().chain(target).collect::<Vec<_>>().join(" · "));
         out.push_str("</span></div>");
     }
     out.push_str("</div>");
@@ -212,9 +124,9 @@ fn table(out: &mut String, rows: &[Row]) {
         "<div class=scroll><table><thead><tr><th>measure</th><th>before</th><th>after</th><th>target</th>\
          <th>change</th><th></th></tr></thead><tbody>",
     );
-    let or_dash = |x: Option<f64>, unit| x.map_or_else(|| "–".to_owned(), |x| quantity(x, unit));
     for row in rows {
-        let by = row.after.map_or_else(|| "–".to_owned(), |after| change(after - row.before, row.unit));
+        let or_dash = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), |x| row.show(x));
+        let by = row.after.map_or_else(|| "–".to_owned(), |after| change(after - row.before, row.metric.unit));
         let judged = match row.improved() {
             Some(true) => "<span class=good>better</span>",
             Some(false) => "<span class=bad>worse</span>",
@@ -223,22 +135,23 @@ fn table(out: &mut String, rows: &[Row]) {
         push(
             out,
             format_args!(
-                "<tr><th scope=row title='{}'>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{by}</td><td>{judged}</td>",
-                escape(term(row.metric).map_or("", |term| term.2)),
-                row.label,
-                quantity(row.before, row.unit),
-                or_dash(row.after, row.unit),
-                or_dash(row.target, row.unit),
+                "<tr><th scope=row title='{}'>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{by}</td><td>{judged}</td></tr>",
+                escape(row.metric.meaning),
+                row.metric.label,
+                row.show(row.before),
+                or_dash(row.after),
+                or_dash(row.target),
             ),
         );
-        out.push_str("</tr>");
     }
     out.push_str("</tbody></table></div>");
-    if rows.iter().any(|row| row.metric == "eval_success_exact") {
-        out.push_str(
-            "<p class=about>Exact values come from enumerating every correct answer and carry no sampling noise; \
-             sampled ones, pass@k and distinct answers do.</p>",
-        );
+    let sampled: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.metric.source == Source::Sampled && row.metric.evaluated)
+        .map(|row| row.metric.label)
+        .collect();
+    if !sampled.is_empty() {
+        push(out, format_args!("<p class=about>Estimated from samples, with their noise: {}.</p>", sampled.join("; ")));
     }
 }
 

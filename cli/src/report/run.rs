@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
+use flowrl_core::metrics::Metric;
 
 use crate::{
     metrics::{self, Record, Value},
@@ -48,6 +49,11 @@ impl Run {
     pub(crate) fn ends(&self, metric: &str) -> Option<((f64, f64), (f64, f64))> {
         let finite: Vec<_> = self.series(metric).into_iter().filter(|(_, value)| value.is_finite()).collect();
         Some((*finite.first()?, *finite.last()?))
+    }
+
+    /// The last value of what a metric should reach.
+    pub(crate) fn target(&self, metric: &Metric) -> Option<f64> {
+        metrics::target(metric, |name| self.ends(name).map(|(_, last)| last.1))
     }
 
     /// Names of all numeric metrics, in order of appearance.

@@ -71,7 +71,7 @@ pub(crate) fn render(path: &Path) -> Result<String> {
     };
     let when = latest.map(|step| format!(", sampled at step {}", number(step as f64))).unwrap_or_default();
     let mut out = format!(
-        "<p class=lead>Every completion of {} {kind}{when}; identical ones share a line.</p>",
+        "<p class=lead>Every completion of {} {kind}{when}; identical ones share a line, the most frequent first.</p>",
         groups.len().min(GROUPS)
     );
     for group in groups.iter().take(GROUPS) {
@@ -88,6 +88,7 @@ fn render_group(out: &mut String, group: &Group) {
             None => lines.push((answer, 1)),
         }
     }
+    lines.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let correct = group.answers.iter().filter(|answer| answer.is_good()).count();
     let different = lines.iter().filter(|(answer, _)| answer.is_good()).count();
     let name = if group.is_lab() { "modes" } else { "correct" };

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::Result;
+use flowrl_core::metrics::Metric;
 use flowrl_lm::fs::atomic_write;
 
 use super::{Goals, Sweep};
 use crate::{
     compare::Summary,
-    metrics::term,
     report::{
         Kind,
         chart::{Along, Chart},
@@ -26,8 +26,7 @@ impl Sweep {
     /// Those of the file system.
     pub fn write_html(&self, path: &Path) -> Result<()> {
         let curve = self.curve()?;
-        let charts: Vec<Chart> =
-            self.measures().map(|(metric, title, goal)| self.chart(metric, title, *goal, &curve)).collect();
+        let charts: Vec<Chart> = self.measures().map(|metric| self.chart(metric, &curve)).collect();
         let mut lead =
             "Learned: after training, the mean over seeds; the band goes from the lowest to the highest.".to_owned();
         if !curve.is_empty() {
@@ -51,11 +50,10 @@ impl Sweep {
         Ok(atomic_write(path, page(&title, &subtitle, Kind::Ended, &sections).as_bytes())?)
     }
 
-    fn chart(&self, metric: &'static str, title: &str, goal: Option<&'static str>, curve: &[Goals]) -> Chart {
-        let (_, unit, about) = term(metric).copied().unwrap_or((metric, "", ""));
-        let learned = Series { label: "learned".into(), ink: "accent", points: self.points(metric), smooth: false };
-        let mut series = vec![learned];
-        if let Some(goal) = goal {
+    fn chart(&self, metric: &Metric, curve: &[Goals]) -> Chart {
+        let points = self.points(metric.name);
+        let mut series = vec![Series { label: "learned".into(), ink: "accent", points, smooth: false }];
+        if let Some(goal) = metric.target_metric() {
             let exact = curve.iter().filter_map(|goals| {
                 let (_, y) = goals.measures.iter().find(|(name, _)| *name == goal)?;
                 Some(Point { x: goals.beta, y: *y, band: None })
@@ -68,12 +66,13 @@ impl Sweep {
         }
         series.retain(|series| series.last_finite().is_some());
         Chart {
-            title: title.to_owned(),
-            unit,
-            about: about.to_owned(),
+            title: metric.label.to_owned(),
+            unit: metric.unit,
+            about: metric.meaning.to_owned(),
             series,
             target: None,
-            may_log: metric == "kl" || metric == "tv",
+            may_log: metric.log,
+            range: metric.range,
             along: Along::Values { name: self.key.clone(), at: self.values() },
         }
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use flowrl_core::metrics::{self, Source};
 use serde_json::Value;
 
 pub(crate) fn program(arguments: &[&str], directory: &Path) -> Command {
@@ -33,13 +34,26 @@ pub(crate) fn fails(arguments: &[&str], directory: &Path) -> String {
 /// The records of a run without what depends on the clock.
 pub(crate) fn timeless(run: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let clock = ["tokens_per_s", "trajectories_per_s", "step_s", "sample_s", "update_s", "wall_s", "cpu_s"];
+    let is_timed = |name: &str| metrics::get(name).is_some_and(|metric| metric.source == Source::Clock);
     let record = |line: &str| {
         let mut record: Value = serde_json::from_str(line).unwrap();
-        record.as_object_mut().unwrap().retain(|name, _| !clock.contains(&name.as_str()));
+        record.as_object_mut().unwrap().retain(|name, _| !is_timed(name));
         record
     };
     text.lines().map(record).collect()
+}
+
+/// Asserts that the table of metrics has a row for each value that a run recorded, and that the value is possible.
+pub(crate) fn assert_described(run: &Path) {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    for record in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        for (name, value) in record.as_object().unwrap() {
+            let Some(metric) = metrics::get(name) else { panic!("{name} has no row in the table of metrics") };
+            let (least, largest) = metric.range;
+            let possible = value.as_f64().is_none_or(|x| least - 1e-9 <= x && x <= largest + 1e-9);
+            assert!(possible, "{name} is {value}, outside of {least}..={largest}");
+        }
+    }
 }
 
 pub(crate) fn checkpoint(run: &Path, step: u64) -> PathBuf {

@@ -49,44 +49,10 @@ pub(super) struct Fraction {
     pub(super) whole: usize,
 }
 
-/// Every metric: name and meaning, in the order of [`Diagnostics::metrics`].
-pub const METRICS: [(&str, &str); 19] = [
-    ("loss", "the loss"),
-    ("residual_mean", "mean of the residual δ"),
-    ("residual_std", "standard deviation of δ (population)"),
-    ("residual_abs_max", "largest |δ|"),
-    ("log_z_mean", "mean of the log Z that was used"),
-    ("log_z_std", "standard deviation of log Z (population)"),
-    ("log_z_error", "Δ = Σwδ/Σw: how far log Z is above its best value for this policy"),
-    ("length_bias", "2Δ·E[1/T]: coefficient of the pull on lengths that Δ causes; above 0 lengthens answers"),
-    ("weight_mean", "mean importance weight w"),
-    ("weight_min", "smallest w"),
-    ("weight_max", "largest w"),
-    ("weight_ess", "effective sample size (Σw)²/Σw², as a fraction of the batch"),
-    ("clip_fraction", "fraction of weights (per token where ratios are) that clipping changed"),
-    ("token_mask_fraction", "fraction of tokens that the token mask dropped"),
-    ("advantage_std", "standard deviation of r̂ or A (population)"),
-    ("ref_log_ratio", "mean over tokens of l − l_ref"),
-    ("kl_ref", "mean over sequences of Σ(l − l_ref): on policy, an estimate of KL(π ‖ π_ref)"),
-    ("old_log_ratio_max", "largest |l − l_old|: exactly 0 in the first update after sampling"),
-    ("inverse_length_mean", "E[1/T] over sequences that are not empty"),
-];
-
-/// Their names alone, for a program that has no use for the meanings.
-const NAMES: [&str; METRICS.len()] = {
-    let mut names = [""; METRICS.len()];
-    let mut i = 0;
-    while i < names.len() {
-        names[i] = METRICS[i].0;
-        i += 1;
-    }
-    names
-};
-
 impl Diagnostics {
-    /// Every metric that this objective has, as (name, value). The names are those of [`METRICS`].
+    /// Every metric that this objective has, as (name, value); [`metrics`](crate::metrics) says what each means.
     pub fn metrics(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        NAMES.into_iter().zip(self.values()).filter_map(|(name, value)| Some((name, value?)))
+        self.named().into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// The metric of this name, if this objective has it.
@@ -114,33 +80,33 @@ impl Diagnostics {
         self.length_normalised |= other.length_normalised;
     }
 
-    /// The values in the order of [`METRICS`].
-    fn values(&self) -> [Option<f64>; METRICS.len()] {
+    /// Every metric that some objective has, in the order of a record.
+    fn named(&self) -> [(&'static str, Option<f64>); 19] {
         let log_z_error = self.weights.weighted_mean().filter(|_| self.residuals.count() > 0);
         let inverse_length = self.inverse_lengths.mean();
         let length_bias = log_z_error.zip(inverse_length).map(|(error, inverse)| 2.0 * error * inverse);
         let tokens = self.ref_tokens as f64;
         let ref_sum = self.ref_log_ratios.mean().map(|mean| mean * self.ref_log_ratios.count() as f64);
         [
-            Some(self.loss),
-            self.residuals.mean(),
-            self.residuals.std(),
-            self.residuals.abs_max(),
-            self.log_z.mean(),
-            self.log_z.std(),
-            log_z_error,
-            length_bias.filter(|_| self.length_normalised),
-            self.weights.mean(),
-            self.weights.min(),
-            self.weights.max(),
-            self.weights.ess(),
-            self.clipped.get(),
-            self.masked.get(),
-            self.advantages.std(),
-            ref_sum.filter(|_| self.ref_tokens > 0).map(|sum| sum / tokens),
-            self.ref_log_ratios.mean(),
-            self.old_log_ratio_max,
-            inverse_length,
+            ("loss", Some(self.loss)),
+            ("residual_mean", self.residuals.mean()),
+            ("residual_std", self.residuals.std()),
+            ("residual_abs_max", self.residuals.abs_max()),
+            ("log_z_mean", self.log_z.mean()),
+            ("log_z_std", self.log_z.std()),
+            ("log_z_error", log_z_error),
+            ("length_bias", length_bias.filter(|_| self.length_normalised)),
+            ("weight_mean", self.weights.mean()),
+            ("weight_min", self.weights.min()),
+            ("weight_max", self.weights.max()),
+            ("weight_ess", self.weights.ess()),
+            ("clip_fraction", self.clipped.get()),
+            ("token_mask_fraction", self.masked.get()),
+            ("advantage_std", self.advantages.std()),
+            ("ref_log_ratio", ref_sum.filter(|_| self.ref_tokens > 0).map(|sum| sum / tokens)),
+            ("kl_ref", self.ref_log_ratios.mean()),
+            ("old_log_ratio_max", self.old_log_ratio_max),
+            ("inverse_length_mean", inverse_length),
         ]
     }
 }
@@ -153,5 +119,36 @@ impl Fraction {
 
     fn get(self) -> Option<f64> {
         (self.whole > 0).then(|| self.part as f64 / self.whole as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BaselineKind, Measured, Objective, Preset};
+    use super::*;
+    use crate::metrics;
+
+    /// A sequence on policy, and one that was clipped and masked.
+    fn sequences() -> [Measured; 2] {
+        let still =
+            Measured { loss: 0.5, advantage: 1.0, residual: -0.3, log_z: 0.2, weight: 1.0, ..Measured::default() };
+        let still = Measured { tokens: 3, kept: 3, ref_log_ratio: Some(-0.1), old_log_ratio_max: Some(0.0), ..still };
+        let moved = Measured { residual: 1.5, weight: 0.8, clipped: 1, kept: 1, old_log_ratio_max: Some(0.9), ..still };
+        [still, moved]
+    }
+
+    #[test]
+    fn each_metric_has_a_row_and_lies_within_its_range() {
+        let everything = Objective::preset(Preset::VerlPr3924);
+        for objective in [everything, Objective::baseline(BaselineKind::Gspo), Objective::baseline(BaselineKind::Ppo)] {
+            for (name, value) in Diagnostics::of(&objective, sequences()).metrics() {
+                let row = metrics::get(name).unwrap_or_else(|| panic!("{name} has no row in the table of metrics"));
+                assert!((row.range.0..=row.range.1).contains(&value), "{name} is {value}, outside {:?}", row.range);
+            }
+        }
+        // It clips, masks tokens, divides by the length and has a reference.
+        for (name, value) in Diagnostics::of(&everything, sequences()).named() {
+            assert!(value.is_some(), "{name} is absent");
+        }
     }
 }

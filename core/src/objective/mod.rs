@@ -48,7 +48,7 @@ mod tokens;
 
 pub use advantage::value_loss;
 pub use batch::{Batch, Gradients, Totals};
-pub use diagnostics::{Diagnostics, METRICS};
+pub use diagnostics::Diagnostics;
 pub use error::Error;
 #[cfg(feature = "alloc")]
 pub use evaluation::{Evaluation, Sequence};

@@ -202,7 +202,7 @@ impl<E> TrainError<E> {
 /// What [`Trainer::step`] gives: the judged completions, and what was measured.
 pub type StepResult<P> = Result<(Rollouts<RealOf<P>>, Metrics), TrainError<<P as Policy>::Error>>;
 
-/// What a step measured, in order; see the glossary of metrics in the documentation.
+/// The measurements of a step, in order; [`metrics`](crate::metrics) describes them.
 pub type Metrics = Vec<(&'static str, f64)>;
 
 /// The state of training beside the policy: the objective, log Z, and how far it is.

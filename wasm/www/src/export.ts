@@ -6,11 +6,11 @@ import { LANES } from "./lanes";
 import type { PanelContext } from "./panels/panel";
 import type { Aim } from "./race/aim";
 import { drawLane } from "./race/lane";
-import { METRICS, PRESETS, encode } from "./state";
+import { PRESETS, encode } from "./state";
 import type { Store } from "./store";
 import { byId, fill } from "./ui/dom";
 import { distance, significant, whole } from "./ui/format";
-import { text } from "./ui/texts";
+import { metricAxis, text } from "./ui/texts";
 
 const [WIDTH, HEIGHT, GAP] = [1200, 760, 20];
 /** The steps that an exported configuration trains for, at least. */
@@ -45,7 +45,6 @@ export function drawPicture({ engine, settings, landscape }: PanelContext, aim: 
   });
   const history = engine.history.get();
   const top = 84 + size + 44;
-  const scale = metric === "kl" || metric === "reverse_kl" || metric === "tv" ? { scale: "log" as const, floor: 1e-4 } : {};
   lineChart(
     pen,
     { x: GAP, y: top, width: WIDTH - 2 * GAP, height: HEIGHT - top - GAP },
@@ -58,7 +57,7 @@ export function drawPicture({ engine, settings, landscape }: PanelContext, aim: 
         y: history.of(lane, metric),
       })),
       x: { label: "step" },
-      y: { label: METRICS[metric], ...scale },
+      y: metricAxis(metric),
       endLabels: true,
     },
     theme,

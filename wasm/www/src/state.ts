@@ -42,17 +42,9 @@ export const PARTS = [
 ] as const;
 export type Part = (typeof PARTS)[number];
 
-/** What can be measured of a policy and charted. */
-export const METRICS = {
-  kl: "KL(π ‖ π*)",
-  reverse_kl: "KL(π* ‖ π)",
-  tv: "Total variation",
-  entropy: "Entropy",
-  modes_found: "Peaks kept",
-  expected_reward: "Expected reward",
-  log_z: "log Z",
-} as const;
-export type Metric = keyof typeof METRICS;
+/** What is charted of the policies; index.html has the words for it. */
+export const METRICS = ["kl", "reverse_kl", "tv", "entropy", "expected_reward", "modes_found", "log_z"] as const;
+export type Metric = (typeof METRICS)[number];
 
 /** Everything that a link to the page carries. */
 export interface Settings {
@@ -179,7 +171,7 @@ export function decode(hash: string): Settings {
     logZLearningRate: number("logZLearningRate"),
     speed: oneOf<Speed>("speed", [10, 60, 300, 0], DEFAULTS.speed),
     view: oneOf<View>("view", ["policy", "difference"], DEFAULTS.view),
-    metric: oneOf("metric", Object.keys(METRICS) as Metric[], DEFAULTS.metric),
+    metric: oneOf("metric", METRICS, DEFAULTS.metric),
     solo: oneOf<LaneKind | null>("solo", lanes, null),
     hidden: PARTS.filter((part) => several("hidden", PARTS).includes(part)),
   };

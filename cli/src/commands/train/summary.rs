@@ -2,34 +2,15 @@
 
 use anyhow::Result;
 
-use crate::metrics;
+use crate::metrics::{self, before_and_after};
 use crate::run::duration;
 use crate::run_dir::RunDir;
 
-const ROWS: [(&str, &str); 9] = [
-    ("success, sampled", "eval_success"),
-    ("success, exact π(C)", "eval_success_exact"),
-    ("  its target π*(C)", "eval_success_target"),
-    ("pass@8", "eval_pass_at_8"),
-    ("distinct correct answers", "eval_distinct_correct"),
-    ("  of those that exist", "eval_solutions"),
-    ("KL(π_ref(·|C) ‖ π(·|C))", "eval_kl_on_correct"),
-    ("|log Z error|", "eval_log_z_error"),
-    ("entropy per token", "eval_entropy"),
-];
-
-/// The first and the last evaluation side by side.
+/// The first and the last evaluation next to each other, and how training went.
 pub(super) fn lines(directory: &RunDir, is_stored: bool) -> Result<Vec<String>> {
     let records = metrics::read(&directory.metrics())?;
-    let mut lines = Vec::new();
-    let evaluated: Vec<_> = records.iter().filter(|r| r.number("eval_success").is_some()).collect();
-    if let [before, .., after] = evaluated[..] {
-        lines.push(format!("{:28} {:>9} {:>9}", "on held-out prompts", "before", "after"));
-        for (label, name) in ROWS {
-            if let (Some(a), Some(b)) = (before.number(name), after.number(name)) {
-                lines.push(format!("{label:28} {a:9.3} {b:9.3}"));
-            }
-        }
+    let mut lines = before_and_after("on held-out prompts", &records);
+    if !lines.is_empty() {
         lines.push(String::new());
     }
     if let Some(last) = records.iter().rfind(|record| record.number("step_s").is_some()) {

@@ -2,18 +2,16 @@ import { LANE_DASHES, type LineLayout, createFigure, formatNumber, lineChart, ne
 import { download } from "../download";
 import { messageOf } from "../error";
 import { LANES } from "../lanes";
+import { METRICS } from "../state";
 import { byId, h, radios } from "../ui/dom";
 import { percent, whole } from "../ui/format";
+import { metricTable } from "../ui/texts";
 import type { Mount } from "./panel";
 import { type Line, type Shown, linesOf, withRun } from "./runs/lines";
-import { families, firstMetric } from "./runs/metrics";
 import { readRun, skippedText } from "./runs/read";
 import { createTable } from "./runs/table";
 
 type Scaling = "linear" | "log";
-
-/** What the race measures, by the names of the command line. */
-const RACE_METRICS = ["kl", "reverse_kl", "tv", "entropy", "expected_reward", "modes_found", "loss"];
 
 /** Your own run: metrics of the command line, drawn. */
 export const mount: Mount = (_, { engine, announce }) => {
@@ -121,13 +119,15 @@ export const mount: Mount = (_, { engine, announce }) => {
 
   function refresh(): void {
     byId("runs-loaded").hidden = runs.length === 0;
-    const all = [...new Set(runs.flatMap(({ run }) => [...run.columns.keys()]))];
-    const chosen = all.includes(metric) ? metric : firstMetric(all);
-    const option = (value: string) => h("option", { value, selected: value === chosen }, value);
-    chooser.replaceChildren(
-      ...families(all).map(([label, list]) => h("optgroup", { label }, ...list.map(option))),
-    );
-    choose(chosen);
+    const all = new Set(runs.flatMap(({ run }) => [...run.columns.keys()]));
+    const list = metricTable();
+    for (const option of list.querySelectorAll("option")) if (!all.delete(option.value)) option.remove();
+    for (const chapter of list.querySelectorAll("optgroup")) if (!chapter.firstElementChild) chapter.remove();
+    if (all.size) list.append(h("optgroup", { label: "Other" }, ...[...all].map((name) => h("option", {}, name))));
+    chooser.replaceChildren(...list.children);
+    chooser.value = metric;
+    if (!chooser.value) chooser.selectedIndex = 0;
+    choose(chooser.value);
   }
 
   const problem = (error: unknown) =>
@@ -163,7 +163,7 @@ export const mount: Mount = (_, { engine, announce }) => {
     runs = runs.filter(({ name }) => !name.startsWith("Race: "));
     try {
       kinds.forEach((kind, lane) => {
-        const columns = new Map(RACE_METRICS.map((name) => [name, Float64Array.from(of(lane, name))]));
+        const columns = new Map([...METRICS, "loss"].map((name) => [name, Float64Array.from(of(lane, name))]));
         runs = withRun(runs, `Race: ${LANES[kind].name}`, {
           steps: Float64Array.from(steps),
           columns,

@@ -6,13 +6,9 @@ import { METRICS, type Metric } from "../state";
 import type { Store } from "../store";
 import { byId, fill, h, laneMark } from "../ui/dom";
 import { distance, significant, whole } from "../ui/format";
-import { text } from "../ui/texts";
+import { metricAxis, metricRow } from "../ui/texts";
 import type { Aim } from "./aim";
 import { cursor, unseen } from "./view";
-
-/** The columns of the table in index.html. */
-const COLUMNS: readonly Metric[] = ["kl", "tv", "entropy", "modes_found", "expected_reward", "log_z"];
-const LOGARITHMIC: ReadonlySet<Metric> = new Set(["kl", "reverse_kl", "tv"]);
 
 /** The dock of metrics: one chart of all lanes, with a cursor that shares its step with everything else. */
 export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>): void {
@@ -50,7 +46,7 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
         {
           series: [...(ghost ? of(ghost, true) : []), ...of(engine.history.get(), false)],
           x: { label: "step" },
-          y: LOGARITHMIC.has(name) ? { label: METRICS[name], scale: "log", floor: 1e-4 } : { label: METRICS[name] },
+          y: metricAxis(name),
           marks,
           references: references(),
           ...(at !== null && { cursor: at }),
@@ -74,6 +70,7 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
 
   byId("metric-figure").append(figure.element);
   const table = byId<HTMLTableElement>("metric-table");
+  table.tHead!.rows[0]!.append(...METRICS.map((name) => h("th", { scope: "col" }, metricRow(name).text)));
   const tell = () => {
     const history = engine.history.get();
     const last = history.steps.length - 1;
@@ -87,7 +84,7 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
           "tr",
           {},
           h("th", { scope: "row" }, laneMark(kind), LANES[kind].name),
-          ...COLUMNS.map((name) => {
+          ...METRICS.map((name) => {
             const value = history.of(lane, name)[i] ?? NaN;
             return h("td", {}, name === "modes_found" ? String(value) : distance(value));
           }),
@@ -127,10 +124,10 @@ export function mountMetrics({ engine, settings }: PanelContext, aim: Store<Aim>
     tell();
   });
   const chooser = byId<HTMLSelectElement>("metric");
-  fill(chooser, Object.entries(METRICS));
+  fill(chooser, METRICS.map((name) => [name, metricRow(name).text]));
   chooser.onchange = () => settings.patch({ metric: chooser.value as Metric });
   const choose = (name: Metric) => {
-    byId("metric-about").textContent = text(`metric-${name}`);
+    byId("metric-about").textContent = metricRow(name).title;
     chooser.value = name;
   };
   choose(metric());

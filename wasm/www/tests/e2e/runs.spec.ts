@@ -5,7 +5,7 @@ import { expect, test } from "../support/page.ts";
 
 const metrics = (scale: number, steps = 50) =>
   Array.from({ length: steps }, (_, i) =>
-    JSON.stringify({ step: 10 * i, kl: scale / (i + 1), loss: i % 5 === 0 ? scale : null }),
+    JSON.stringify({ step: 10 * i, mine: i, loss: i % 5 === 0 ? scale : null, kl: scale / (i + 1) }),
   ).join("\n");
 const file = (name: string, text: string) => ({
   name,
@@ -24,7 +24,11 @@ test("runs are compared, with a cursor by mouse and by keyboard", async ({ page 
   await input(page).setInputFiles([file("a.jsonl", metrics(1)), file("b.jsonl", metrics(8))]);
   const rows = page.locator("#runs tbody tr");
   await expect(rows).toHaveCount(2);
-  await expect(page.getByLabel("Metric", { exact: true }).last()).toHaveValue("kl");
+  const chooser = page.getByLabel("Metric", { exact: true }).last();
+  await expect(chooser).toHaveValue("kl");
+  const chapters = await chooser.locator("optgroup").evaluateAll((all) => all.map((chapter) => chapter.getAttribute("label")));
+  expect(chapters).toEqual(["Distance to the target", "Residual and loss", "Other"]);
+  await expect(chooser.locator("option")).toHaveText(["KL(π ‖ π*)", "Loss", "mine"]);
   await expect(rows.nth(1)).toContainText("0.16");
   const figure = page.locator("#runs canvas");
   await figure.focus();
@@ -37,7 +41,7 @@ test("runs are compared, with a cursor by mouse and by keyboard", async ({ page 
   await expect(rows.nth(0).locator(".at")).toHaveText("–");
   await figure.hover();
   await expect(rows.nth(0).locator(".at")).not.toHaveText("–");
-  await page.getByLabel("Metric", { exact: true }).last().selectOption("loss");
+  await chooser.selectOption("loss");
   await expect(rows.nth(1)).toContainText("8");
   await page.getByLabel("Logarithmic").check();
   expect(await violations(page, "#runs")).toEqual([]);
@@ -104,8 +108,8 @@ test("the race above is a run too, and the chart is saved", async ({ page }) => 
   await page.getByRole("button", { name: "Use the race above" }).click();
   await expect(page.getByLabel("Name of run 1")).toHaveValue("Race: FlowRL");
   for (const [button, name, start] of [
-    ["Save SVG", "kl.svg", "<svg"],
-    ["Save PNG", "kl.png", "\u0089PNG"],
+    ["Save SVG", "tv.svg", "<svg"],
+    ["Save PNG", "tv.png", "\u0089PNG"],
   ] as const) {
     const [saved] = await Promise.all([
       page.waitForEvent("download"),

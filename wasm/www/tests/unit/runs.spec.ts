@@ -1,5 +1,4 @@
 import { expect, test } from "@playwright/test";
-import { families, firstMetric } from "../../src/panels/runs/metrics";
 import { createReader, readRun, skippedText } from "../../src/panels/runs/read";
 
 const file = (name: string, ...lines: string[]) => new File([lines.join("\n")], name);
@@ -73,19 +72,4 @@ test("what is no metrics file is refused by name, early where it is long", async
   const reader = createReader();
   for (let i = 0; i < 100; i++) reader.line("no");
   expect(reader.hopeless()).toBe(true);
-});
-
-test("metrics are grouped, each once, and one is chosen to begin with", () => {
-  const groups = new Map(
-    families(["loss", "kl", "eval_success", "kl", "mine", "target_entropy", "entropy", "kl_ref"]),
-  );
-  expect(groups.get("Distance to the target")).toEqual(["kl"]);
-  expect(groups.get("On held-out prompts")).toEqual(["eval_success"]);
-  expect(groups.get("The target itself")).toEqual(["target_entropy"]);
-  expect(groups.get("Diversity")).toEqual(["entropy"]);
-  expect(groups.get("Weights and ratios")).toEqual(["kl_ref"]);
-  expect(groups.get("Other")).toEqual(["mine"]);
-  expect([...groups.values()].flat()).toHaveLength(7);
-  expect(firstMetric(["x", "loss", "success"])).toBe("success");
-  expect(firstMetric([])).toBe("");
 });

@@ -32,7 +32,7 @@ function random(next: () => number): Settings {
     logZLearningRate: within(BOUNDS.logZLearningRate),
     speed: pick([10, 60, 300, 0] as const),
     view: pick(["policy", "difference"] as const),
-    metric: pick(Object.keys(METRICS) as (keyof typeof METRICS)[]),
+    metric: pick(METRICS),
     solo: next() < 0.3 ? pick(raced) : null,
     hidden: some(PARTS),
   };

@@ -1,0 +1,84 @@
+//! The table of metrics as a run shows it: its result, in a terminal and elsewhere, and the table itself in Markdown.
+
+use flowrl_core::metrics::{Better, CHAPTERS, Chart, Metric, Source, Target, all};
+
+use super::Record;
+use crate::report::format::{number, push, quantity};
+
+/// The metrics whose first and last values are the result of a run, of those that it `has`: those of evaluations, and in the lab the error
+/// of log Z, which is exact there and elsewhere an estimate from each batch.
+pub(crate) fn results(has: impl Fn(&str) -> bool) -> impl Iterator<Item = &'static Metric> {
+    let is_lab = has("tv");
+    let is_result = move |metric: &Metric| metric.evaluated || (is_lab && metric.name == "log_z_error");
+    all().filter(move |metric| is_result(metric) && metric.chart != Chart::Hidden && has(metric.name))
+}
+
+/// The value that a metric should reach, if it has one that is known; `value` gives that of another metric.
+pub(crate) fn target(metric: &Metric, value: impl FnOnce(&str) -> Option<f64>) -> Option<f64> {
+    match metric.target? {
+        Target::Zero => Some(0.0),
+        Target::Metric(name) => value(name),
+    }
+}
+
+/// The first and the last evaluation next to each other, as lines for a terminal; none with fewer than two evaluations.
+pub(crate) fn before_and_after(title: &str, records: &[Record]) -> Vec<String> {
+    let has_result = |record: &&Record| results(|name| record.number(name).is_some()).next().is_some();
+    let evaluated: Vec<_> = records.iter().filter(has_result).collect();
+    let [before, .., after] = evaluated[..] else { return Vec::new() };
+    let shown = |record: &Record, metric: &Metric| {
+        record.number(metric.name).map_or_else(|| "–".to_owned(), |x| quantity(x, metric.unit))
+    };
+    let rows: Vec<_> = results(|name| after.number(name).is_some()).collect();
+    let width = rows.iter().map(|metric| metric.label.chars().count()).chain([title.len()]).max().unwrap_or(0);
+    let line = |label: &str, [before, after, target]: [String; 3]| {
+        format!("{label:width$} {before:>17} {after:>17} {target:>17}")
+    };
+    let mut lines = vec![line(title, ["before", "after", "target"].map(str::to_owned))];
+    for metric in rows {
+        let target = target(metric, |name| after.number(name)).map_or_else(String::new, |x| quantity(x, metric.unit));
+        lines.push(line(metric.label, [shown(before, metric), shown(after, metric), target]));
+    }
+    lines
+}
+
+/// The table of metrics in Markdown, the one in `docs/metrics.md`.
+pub fn markdown_tables() -> String {
+    let mut out = String::new();
+    for chapter in CHAPTERS {
+        push(&mut out, format_args!("\n## {}\n\n{}\n\n", chapter.title, chapter.lead));
+        out.push_str("| metric | label | unit | range | better | target | source | meaning |\n|---|---|---|---|---|---|---|---|\n");
+        for metric in chapter.metrics {
+            let better = match metric.better {
+                Better::Up => "more",
+                Better::Down => "less",
+                Better::Closer => "closer",
+                Better::Neither => "",
+            };
+            let target = match metric.target {
+                Some(Target::Zero) => "0".to_owned(),
+                Some(Target::Metric(name)) => format!("`{name}`"),
+                None => String::new(),
+            };
+            let source = match metric.source {
+                Source::Exact => "exact",
+                Source::Sampled => "sampled",
+                Source::Clock => "clock",
+            };
+            let range = match metric.range {
+                (least, largest) if largest.is_finite() => format!("{} to {}", number(least), number(largest)),
+                (least, _) if least.is_finite() => format!("from {}", number(least)),
+                _ => String::new(),
+            };
+            let Metric { name, label, unit, meaning, .. } = metric;
+            let meaning = meaning.replace('|', "\\|");
+            push(
+                &mut out,
+                format_args!(
+                    "| `{name}` | {label} | {unit} | {range} | {better} | {target} | {source} | {meaning} |\n"
+                ),
+            );
+        }
+    }
+    out
+}
