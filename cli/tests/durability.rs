@@ -295,6 +295,11 @@ fn only_what_changes_no_result_may_change_on_resuming() {
         assert!(["started", "version", "system", "config"].iter().all(|key| stretch[key].is_string()), "{stretch}");
     }
     assert!(stretches[1]["config"].as_str().unwrap().contains("threads = 1"));
+    let page = std::fs::read_to_string(d.join("run/report.html")).unwrap();
+    assert!(
+        page.contains(stretches[1]["started"].as_str().unwrap()) && page.contains("--resume"),
+        "the report shows it"
+    );
 }
 
 #[test]

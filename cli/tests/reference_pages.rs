@@ -55,7 +55,8 @@ const HEAD: &str = "# Metrics
 
 Every training step appends one line to `metrics.jsonl`: a flat JSON object from these names to numbers. Evaluations on held-out
 prompts, before the first step, every so often, and after the last, add the `eval_` names to the line of their step. A run in the lab
-writes a line whenever it is evaluated, always with the exact measures. A value that
+writes a line whenever it is evaluated, always with the exact measures. `eval_success_se` is the standard error of `eval_success` over
+prompts, and so for the other means over held-out prompts. A value that
 was not finite is `null`. A fraction lies between 0 and 1; the report shows it as a percentage.
 
 *Better* says which way a metric improves, and *target* its value once the policy has reached the objective's target: 0 or that of another

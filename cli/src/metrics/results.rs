@@ -1,6 +1,6 @@
 //! The table of metrics as a run shows it: its result, in a terminal and elsewhere, and the table itself in Markdown.
 
-use flowrl_core::metrics::{Better, CHAPTERS, Chart, Metric, Source, Target, all};
+use flowrl_core::metrics::{self, Better, CHAPTERS, Chart, Metric, Source, Target, all};
 
 use super::Record;
 use crate::report::format::{number, push, quantity};
@@ -11,6 +11,28 @@ pub(crate) fn results(has: impl Fn(&str) -> bool) -> impl Iterator<Item = &'stat
     let is_lab = has("tv");
     let is_result = move |metric: &Metric| metric.evaluated || (is_lab && metric.name == "log_z_error");
     all().filter(move |metric| is_result(metric) && metric.chart != Chart::Hidden && has(metric.name))
+}
+
+/// Ends the name of the standard error, over prompts, of a metric of held-out samples.
+const ERROR: &str = "_se";
+
+/// The name that the standard error of a metric is recorded by.
+pub(crate) fn error_name(metric: &str) -> String {
+    format!("{metric}{ERROR}")
+}
+
+/// The metric whose standard error is recorded by this name.
+pub(crate) fn of_error(name: &str) -> Option<&'static Metric> {
+    metrics::get(name.strip_suffix(ERROR)?).filter(|metric| metric.evaluated && metric.source == Source::Sampled)
+}
+
+/// A recorded value with its unit, and its standard error where there is one.
+pub(crate) fn quantity_with_error(record: &Record, metric: &str, unit: &str) -> String {
+    let Some(x) = record.number(metric) else { return "–".to_owned() };
+    match record.number(&error_name(metric)) {
+        Some(error) => format!("{} ± {}", quantity(x, unit), quantity(error, unit)),
+        None => quantity(x, unit),
+    }
 }
 
 /// The value that a metric should reach, if it has one that is known; `value` gives that of another metric.
@@ -26,9 +48,7 @@ pub(crate) fn before_and_after(title: &str, records: &[Record]) -> Vec<String> {
     let has_result = |record: &&Record| results(|name| record.number(name).is_some()).next().is_some();
     let evaluated: Vec<_> = records.iter().filter(has_result).collect();
     let [before, .., after] = evaluated[..] else { return Vec::new() };
-    let shown = |record: &Record, metric: &Metric| {
-        record.number(metric.name).map_or_else(|| "–".to_owned(), |x| quantity(x, metric.unit))
-    };
+    let shown = |record: &Record, metric: &Metric| quantity_with_error(record, metric.name, metric.unit);
     let rows: Vec<_> = results(|name| after.number(name).is_some()).collect();
     let width = rows.iter().map(|metric| metric.label.chars().count()).chain([title.len()]).max().unwrap_or(0);
     let line = |label: &str, [before, after, target]: [String; 3]| {

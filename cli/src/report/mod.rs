@@ -5,6 +5,7 @@
 pub(crate) mod axis;
 pub(crate) mod chart;
 pub(crate) mod format;
+mod origin;
 pub(crate) mod page;
 mod picture;
 mod result;
@@ -24,7 +25,7 @@ use self::{
     page::{Section, page},
     run::Run,
 };
-use crate::{lab::picture::Picture, run_dir::RunDir};
+use crate::{lab::picture::Picture, run::provenance::Provenance, run_dir::RunDir};
 
 /// Where a page is read, and whether its run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub fn write(run_dir: &Path, kind: Kind) -> Result<PathBuf> {
 
 /// The report of a run.
 ///
-/// It is read from `config.toml`, `metrics.jsonl`, `distribution.json` and the end of `rollouts.jsonl`; any but one of the first
+/// It is read from `config.toml`, `metrics.jsonl`, `distribution.json`, `run.json` and the end of `rollouts.jsonl`; any but one of the first
 /// two may be missing. A chart appears when its metrics do.
 ///
 /// # Errors
@@ -57,15 +58,17 @@ pub fn write(run_dir: &Path, kind: Kind) -> Result<PathBuf> {
 pub fn html(run_dir: &Path, kind: Kind) -> Result<String> {
     let dir = RunDir::open(run_dir)?;
     let distribution = Picture::read(&dir)?.map(|picture| picture::render(&picture)).unwrap_or_default();
-    Ok(render(&Run::read(&dir)?, distribution, &samples::render(&dir.rollouts())?, kind))
+    let origin = origin::render(&Provenance::read(&dir)?);
+    Ok(render(&Run::read(&dir)?, distribution, &samples::render(&dir.rollouts())?, origin, kind))
 }
 
-fn render(run: &Run, distribution: String, samples: &str, kind: Kind) -> String {
+fn render(run: &Run, distribution: String, samples: &str, origin: String, kind: Kind) -> String {
     let mut sections = vec![Section { title: "Result", body: result::render(run) }];
     sections.push(Section { title: "Learned distribution", body: distribution });
     sections.extend(sections::render(run));
     sections.push(Section { title: "Sample completions", body: samples.to_owned() });
     sections.push(Section { title: "Configuration", body: configuration(run) });
+    sections.push(Section { title: "Origin", body: origin });
     sections.push(Section { title: "Glossary", body: glossary(run) });
     page(&run.name, &subtitle(run), kind, &sections)
 }

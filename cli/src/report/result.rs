@@ -6,7 +6,7 @@ use super::{
     format::{change, escape, number, push, quantity},
     run::Run,
 };
-use crate::metrics::results;
+use crate::metrics::{error_name, results};
 
 /// A metric with its values in one run.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ struct Row {
     before: f64,
     /// Absent when there was only one evaluation.
     after: Option<f64>,
+    /// Standard errors of the two, of what is sampled.
+    errors: Option<(f64, f64)>,
     target: Option<f64>,
 }
 
@@ -26,17 +28,38 @@ impl Row {
     fn of(run: &Run, metric: &'static Metric) -> Option<Self> {
         let (first, last) = run.ends(metric.name)?;
         let after = (last.0 > first.0).then_some(last.1);
-        Some(Self { metric, before: first.1, after, target: run.target(metric) })
+        let errors = run.ends(&error_name(metric.name)).map(|(first, last)| (first.1, last.1));
+        Some(Self { metric, before: first.1, after, errors, target: run.target(metric) })
     }
 
     fn show(&self, x: f64) -> String {
         quantity(x, self.metric.unit)
     }
 
+    fn show_before(&self) -> String {
+        self.with_error(self.before, self.errors.map(|(before, _)| before))
+    }
+
+    fn show_after(&self) -> Option<String> {
+        Some(self.with_error(self.after?, self.errors.map(|(_, after)| after)))
+    }
+
+    fn with_error(&self, x: f64, error: Option<f64>) -> String {
+        self.show(x) + &error.map(|error| format!(" ± {}", self.show(error))).unwrap_or_default()
+    }
+
+    /// Whether samples leave it open if there is a change: it is within two standard errors of the difference, as if the two evaluations had
+    /// been of different prompts.
+    fn is_noise(&self) -> bool {
+        let change = self.after.map_or(0.0, |after| (after - self.before).abs());
+        self.errors.is_some_and(|(before, after)| change <= 2.0 * before.hypot(after))
+    }
+
     /// `Some(true)` if it got better, `Some(false)` if worse.
     fn improved(&self) -> Option<bool> {
         let (before, after) = (self.before, self.after?);
         match self.metric.better {
+            _ if self.is_noise() => None,
             _ if self.show(before) == self.show(after) => None,
             Better::Up => Some(after > before),
             Better::Down => Some(after < before),
@@ -48,7 +71,7 @@ impl Row {
     fn sentence(&self) -> Option<String> {
         let after = self.after?;
         let verb = if after > self.before { "rose" } else { "fell" };
-        let (from, to) = (self.show(self.before), self.show(after));
+        let (from, to) = (self.show_before(), self.show_after()?);
         let target = self.target.map(|target| format!("; the target is {}", self.show(target)));
         Some(format!("{} {verb} from {from} to {to}{}.", self.metric.label, target.unwrap_or_default()))
     }
@@ -125,7 +148,7 @@ fn table(out: &mut String, rows: &[Row]) {
          <th>change</th><th></th></tr></thead><tbody>",
     );
     for row in rows {
-        let or_dash = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), |x| row.show(x));
+        let dash = || "–".to_owned();
         let by = row.after.map_or_else(|| "–".to_owned(), |after| change(after - row.before, row.metric.unit));
         let judged = match row.improved() {
             Some(true) => "<span class=good>better</span>",
@@ -138,9 +161,9 @@ fn table(out: &mut String, rows: &[Row]) {
                 "<tr><th scope=row title='{}'>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{by}</td><td>{judged}</td></tr>",
                 escape(row.metric.meaning),
                 row.metric.label,
-                row.show(row.before),
-                or_dash(row.after),
-                or_dash(row.target),
+                row.show_before(),
+                row.show_after().unwrap_or_else(dash),
+                row.target.map_or_else(dash, |x| row.show(x)),
             ),
         );
     }
@@ -151,7 +174,14 @@ fn table(out: &mut String, rows: &[Row]) {
         .map(|row| row.metric.label)
         .collect();
     if !sampled.is_empty() {
-        push(out, format_args!("<p class=about>Estimated from samples, with their noise: {}.</p>", sampled.join("; ")));
+        push(
+            out,
+            format_args!(
+                "<p class=about>Estimated from samples: {}. ± is the standard error over prompts; a change within two of them counts neither as \
+                 better nor as worse.</p>",
+                sampled.join("; ")
+            ),
+        );
     }
 }
 

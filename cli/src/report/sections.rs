@@ -9,6 +9,7 @@ use super::{
     run::Run,
     series::{Point, Series},
 };
+use crate::metrics::{error_name, of_error};
 
 /// One section per chapter with the charts whose metrics exist; metrics without a row in the table come last.
 pub(crate) fn render(run: &Run) -> Vec<Section> {
@@ -19,7 +20,7 @@ pub(crate) fn render(run: &Run) -> Vec<Section> {
             Section { title: chapter.title, body: charts_with(chapter.lead, &charts) }
         })
         .collect();
-    let unknown = run.metrics().into_iter().filter(|name| metrics::get(name).is_none());
+    let unknown = run.metrics().into_iter().filter(|name| metrics::get(name).is_none() && of_error(name).is_none());
     let others: Vec<Chart> = unknown
         .map(|name| Chart {
             title: name.to_owned(),
@@ -107,6 +108,7 @@ fn add_band(run: &Run, metric: &Metric, series: &mut Series, about: &mut String)
         let drawn = metrics::all().find(|other| other.chart == place);
         drawn.map_or_else(Vec::new, |other| run.series(other.name))
     };
+    let errors = run.series(&error_name(metric.name));
     let [spread, low, high] = [Place::Spread, Place::Low, Place::High].map(|place| values(place(metric.name)));
     let at = |values: &[(f64, f64)], step: f64| {
         let index = values.binary_search_by(|(x, _)| x.total_cmp(&step)).ok()?;
@@ -114,12 +116,15 @@ fn add_band(run: &Run, metric: &Metric, series: &mut Series, about: &mut String)
     };
     for point in &mut series.points {
         let around = || at(&spread, point.x).map(|spread| (point.y - spread, point.y + spread));
-        let ends = at(&low, point.x).zip(at(&high, point.x)).or_else(around);
+        let interval = || at(&errors, point.x).map(|error| (point.y - 2.0 * error, point.y + 2.0 * error));
+        let ends = at(&low, point.x).zip(at(&high, point.x)).or_else(around).or_else(interval);
         let ends = ends.filter(|(low, high)| low.is_finite() && high.is_finite());
         point.band = ends.map(|(low, high)| (low.max(metric.range.0), high.min(metric.range.1)));
     }
     if series.has_band() {
-        let band = if spread.is_empty() {
+        let band = if !errors.is_empty() {
+            "± two standard errors over prompts"
+        } else if spread.is_empty() {
             "smallest to largest of the batch"
         } else {
             "± one standard deviation over the batch"

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use anyhow::{Result, ensure};
+use flowrl_core::metrics::Rank;
 use flowrl_core::objective::{Length, Objective, Reward};
 use flowrl_core::policy::Policy;
 use flowrl_core::task::Task;
@@ -19,7 +20,7 @@ use flowrl_lm::{PolicyError, TransformerPolicy, Wave, WaveListener, load_policy,
 
 use super::summary;
 use crate::config::{Config, EvalSection};
-use crate::metrics::Record;
+use crate::metrics::{Record, error_name, quantity_with_error, results};
 use crate::run::{NOT_FINITE, State, Subject, duration, restore_trainer};
 use crate::run_dir::RunDir;
 use crate::session::{Session, Tasks};
@@ -74,10 +75,6 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         Ok(Some(errors.sum::<f64>() / learned.len() as f64))
     }
 }
-
-/// What is told of an evaluation as it comes.
-const MEASURED: [(&str, &str); 3] =
-    [("eval_success", "success"), ("eval_distinct_correct", "distinct correct answers"), ("eval_entropy", "entropy")];
 
 /// Why a completion stopped, in the words of `rollouts.jsonl`.
 fn finish_reason(ended: bool, tokens: &[u32], text: &flowrl_lm::task::Text) -> &'static str {
@@ -151,6 +148,9 @@ where
         let found = evaluate(&mut self.policy, &self.tasks.held_out, prompts, &options, Target { beta }, true)?;
         for (name, value) in &found.metrics {
             record.set(name, *value);
+        }
+        for (name, error) in &found.standard_errors {
+            record.set(&error_name(name), *error);
         }
         if let Some(error) = self.log_z_error(&found)? {
             record.set("eval_log_z_error", error);
@@ -229,8 +229,12 @@ where
     }
 
     fn measured(&self, record: &Record) -> Option<String> {
-        let parts = MEASURED.iter().filter_map(|(name, label)| Some(format!("{label} {:.3}", record.number(name)?)));
-        Some(parts.collect::<Vec<_>>().join("  ")).filter(|line| !line.is_empty())
+        let measured = results(|name| record.number(name).is_some()).filter(|metric| metric.rank == Rank::Headline);
+        let parts = measured.map(|metric| {
+            let value = quantity_with_error(record, metric.name, metric.unit);
+            format!("{} {value}", metric.label.to_lowercase())
+        });
+        Some(parts.collect::<Vec<_>>().join(", ")).filter(|line| !line.is_empty())
     }
 
     fn message(&self, record: &Record) -> String {

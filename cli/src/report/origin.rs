@@ -1,0 +1,45 @@
+//! What a run was made by and of, from `run.json`.
+
+use std::collections::BTreeMap;
+
+use super::format::{escape, push};
+use crate::run::provenance::{Provenance, Stretch};
+
+/// A row for each time that the run was begun or resumed, and the checksums of what it read; empty where nothing is known.
+pub(super) fn render(story: &Provenance) -> String {
+    let mut out = String::new();
+    let Some(last) = story.stretches.last() else { return out };
+    out.push_str(
+        "<div class=scroll><table class=words><thead><tr><th>started</th><th>after step</th><th>program</th><th>machine</th><th>command</th></tr></thead>\
+         <tbody>",
+    );
+    for stretch in &story.stretches {
+        let Stretch { started, step, version, commit, system, processor, processors, device, host, command, .. } =
+            stretch;
+        let commit = commit.as_deref().map(|commit| format!(" ({commit})")).unwrap_or_default();
+        let machine =
+            [host.as_deref(), Some(system), processor.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        push(
+            &mut out,
+            format_args!(
+                "<tr><td>{}</td><td>{step}</td><td>flowrl-cli {}{}</td><td>{}, {processors} processors, on {}</td><td><code>{}</code></td></tr>",
+                escape(started),
+                escape(version),
+                escape(&commit),
+                escape(&machine),
+                escape(device),
+                escape(&command.join(" "))
+            ),
+        );
+    }
+    out.push_str("</tbody></table></div>");
+    if !last.files.is_empty() {
+        out +=
+            &format!("<details><summary>SHA-256 of what it read</summary><pre>{}</pre></details>", sums(&last.files));
+    }
+    out
+}
+
+fn sums(files: &BTreeMap<String, String>) -> String {
+    files.iter().map(|(path, sum)| format!("{}  {}\n", escape(sum), escape(path))).collect()
+}
