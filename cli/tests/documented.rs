@@ -18,7 +18,8 @@ const INSTEAD: [(&str, &str, &str); 9] = [
 ];
 
 /// What a page stands for by a word.
-const PLACES: [(&str, &str); 14] = [
+const PLACES: [(&str, &str); 15] = [
+    ("runs/grpo-$seed", "runs/grpo-1"),
     ("train.jsonl", "rows.jsonl"),
     ("test.jsonl", "rows.jsonl"),
     ("smollm2", "model"),

@@ -41,7 +41,15 @@ fn lines(file: &Path) -> usize {
 #[test]
 fn signals_stop_save_and_say_how_to_go_on() {
     let directory = tempfile::tempdir().unwrap();
-    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+    // Tests that run in the background of a shell inherit an ignored INT, and so would the program.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+        if ignored.is_some_and(|ignored| ignored >> (number - 1) & 1 == 1) {
+            println!("skipped: {name} is ignored here");
+            continue;
+        }
+        let code = 128 + number;
         let out = directory.path().join(name);
         let words = train(name, &["--steps", "100000", "--set", "decay=constant", "--set", "save_every=0"]);
         let child = begun(&words, &out, || lines(&out.join("metrics.jsonl")) > 2);
@@ -110,8 +118,8 @@ fn an_evaluation_that_was_given_up_is_made_on_resuming() {
     let first = (all - 3 * trained) / 3;
     // The rows of step 2 are there, those of its evaluation not.
     let child = begun(&words("broken"), &broken, || lines(&broken.join("rollouts.jsonl")) >= first + 2 * trained);
-    signal(&child, "INT");
-    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    signal(&child, "TERM");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
     let last = timeless(&broken).last().unwrap()["step"].as_u64().unwrap();
     let covered = std::fs::read_to_string(checkpoint(&broken, 2).join("records.json")).unwrap();
     assert!(last == 1 && covered.contains("unmeasured"), "given up at step {last}: {covered}");

@@ -150,7 +150,7 @@ fn a_run_killed_at_any_moment_continues_to_the_same_bits() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupt_saves_and_exits_130() {
+fn a_signal_saves_and_exits_143() {
     let directory = tempfile::tempdir().unwrap();
     let mut command =
         program(&[&small("hypergrid")[..], &["--steps", "1000000", "--out", "i"]].concat(), directory.path());
@@ -159,8 +159,8 @@ fn an_interrupt_saves_and_exits_130() {
     while std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < 3 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
     let run = directory.path().join("i");
     let recorded = records(&run).last().unwrap()["step"].as_u64().unwrap();
     let saved = (recorded..recorded + 10).any(|step| checkpoint(&run, step).is_dir());

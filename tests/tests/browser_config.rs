@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use flowrl_cli::commands::train::train;
+use flowrl_cli::commands::train::{Start, train};
 use flowrl_cli::config::Config;
 use flowrl_cli::run::Output;
 use flowrl_core::lab::{
@@ -33,7 +33,7 @@ fn compare(environment: impl Environment + Clone + 'static, section: &str, kinds
             std::fs::write(&file, config::of(&options, lane, STEPS, section).expect("a lane")).expect("a file");
             let config = Config::load(Some(&file), &[]).expect("a configuration");
             let out = directory.path().join(format!("{race}-{lane}"));
-            train(config, &out, false, Output::Nothing).expect("a run");
+            train(config, &out, Start::New, Output::Nothing).expect("a run");
             let there = records(&out);
             assert_eq!(there.len(), 1 + STEPS as usize);
             for (step, row) in lanes.records().chunks(lanes.row()).enumerate() {

@@ -234,7 +234,7 @@ where
             let value = quantity_with_error(record, metric.name, metric.unit);
             format!("{} {value}", metric.label.to_lowercase())
         });
-        Some(parts.collect::<Vec<_>>().join(", ")).filter(|line| !line.is_empty())
+        Some(parts.collect::<Vec<_>>().join("; ")).filter(|line| !line.is_empty())
     }
 
     fn message(&self, record: &Record) -> String {
