@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use flowrl_lm::fs::atomic_write;
 
-    fn fresh() -> (tempfile::TempDir, RunDir) {
+    pub(super) fn fresh() -> (tempfile::TempDir, RunDir) {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDir::create(&dir.path().join("runs/a")).unwrap();
         (dir, run)

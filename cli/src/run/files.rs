@@ -41,8 +41,8 @@ pub fn restore_trainer<B: Backend<Real = f32>>(
 }
 
 /// Why a checkpoint is not written.
-pub const NOT_FINITE: &str = "an update made a weight or a moment of the optimiser that is not finite: this would be nothing to go on from, and \
-                              the checkpoint before it stays the last; begin again from there with a lower learning rate";
+pub const NOT_FINITE: &str = "an update made a weight or a moment of the optimiser that is not finite, so this checkpoint is not written; begin \
+                              another run, with --model RUN from the last good one of this, and a lower --learning-rate";
 
 /// The form of `trainer.json`, counted up when it changes.
 const FORMAT: u64 = 1;
@@ -118,8 +118,13 @@ pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, from: Optio
         serde_json::from_slice::<Covered>(&std::fs::read(&file).with_context(failed)?).with_context(failed)
     });
     let covered = covered.with_context(|| remedy(directory, step, &path))?;
-    for (file, len) in [(directory.metrics(), covered.metrics), (directory.rollouts(), covered.rollouts)] {
-        cut(&file, len, &path)?;
+    let records = [(directory.metrics(), covered.metrics), (directory.rollouts(), covered.rollouts)];
+    // Both before anything is changed.
+    for (file, len) in &records {
+        refuse_hole(file, *len, &path)?;
+    }
+    for (file, len) in &records {
+        cut(file, *len)?;
     }
     for aside in directory.set_aside_after(step)? {
         progress::note(&format_args!("a later checkpoint is kept as {}", aside.display()));
@@ -158,16 +163,25 @@ fn remedy(directory: &RunDir, step: u64, path: &Path) -> String {
     format!("cannot go on from {} ({way})", path.display())
 }
 
-/// Drops what a file of records holds beyond the bytes that a checkpoint covers; a file that holds less has a hole.
-fn cut(file: &Path, len: u64, checkpoint: &Path) -> Result<()> {
-    let found = std::fs::metadata(file).map_or(0, |file| file.len());
+/// Refuses a file of records that holds fewer bytes than a checkpoint covers.
+fn refuse_hole(file: &Path, len: u64, checkpoint: &Path) -> Result<()> {
+    let found = size(file);
     ensure!(
         found >= len,
         "{} has {found} bytes, but {} covers {len}: records are missing; put the file back, or --resume-from an older checkpoint",
         file.display(),
         checkpoint.display()
     );
-    if found > len {
+    Ok(())
+}
+
+fn size(file: &Path) -> u64 {
+    std::fs::metadata(file).map_or(0, |file| file.len())
+}
+
+/// Drops the records that a checkpoint does not cover.
+fn cut(file: &Path, len: u64) -> Result<()> {
+    if size(file) > len {
         // Through a handle of its own: some systems refuse to shorten a file opened for appending.
         let cut = OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(len));
         cut.with_context(|| format!("cannot shorten {}", file.display()))?;

@@ -231,12 +231,7 @@ fn sync_dir(folder: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fresh() -> (tempfile::TempDir, RunDir) {
-        let dir = tempfile::tempdir().unwrap();
-        let run = RunDir::create(&dir.path().join("runs/a")).unwrap();
-        (dir, run)
-    }
+    use crate::run_dir::tests::fresh;
 
     fn names(run: &RunDir) -> Vec<String> {
         let paths = list(&run.folder()).unwrap();
