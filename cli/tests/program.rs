@@ -47,6 +47,8 @@ fn a_run_leaves_what_it_promises_and_replays() {
     for file in ["config.toml", "metrics.jsonl", "rollouts.jsonl", "report.html"] {
         assert!(run.join(file).is_file(), "{file}");
     }
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert_eq!(page.matches("<span class=name>Success").count(), 1, "exact or sampled in large type, not both");
     let records = timeless(&run);
     assert_eq!(records.len(), 5);
     assert!(records[4]["eval_kl_on_correct"].is_number() && records[4]["first_ratio_deviation"] == 0);

@@ -1,6 +1,6 @@
 //! The result: held-out numbers before and after, in large type, in a table and in plain words.
 
-use flowrl_core::metrics::{self, Better, Metric, Rank, Source};
+use flowrl_core::metrics::{self, Better, Chart, Metric, Rank, Source};
 
 use super::{
     format::{change, escape, number, push, quantity},
@@ -112,7 +112,9 @@ fn lead(out: &mut String, run: &Run) {
 
 fn hero(out: &mut String, rows: &[Row]) {
     out.push_str("<div class=hero>");
-    for row in rows.iter().filter(|row| row.metric.rank == Rank::Headline) {
+    // One value of a quantity: the exact one before the sampled one.
+    let is_guest = |row: &Row| rows.iter().any(|host| row.metric.chart == Chart::On(host.metric.name));
+    for row in rows.iter().filter(|row| row.metric.rank == Rank::Headline && !is_guest(row)) {
         let now = row.show(row.after.unwrap_or(row.before));
         push(out, format_args!("<div><span class=name>{}</span><b>{now}</b><span>", row.metric.label));
         let before = row.after.map(|_| format!("before {}", row.show(row.before)));
