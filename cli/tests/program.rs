@@ -39,7 +39,8 @@ fn golden() -> PathBuf {
 #[test]
 fn a_run_leaves_what_it_promises_and_replays() {
     let directory = tempfile::tempdir().unwrap();
-    let text = ok(&train("a", &["--steps", "4"]), directory.path());
+    // Eight samples, for pass@8.
+    let text = ok(&train("a", &["--steps", "4", "--set", "eval.samples=8"]), directory.path());
     assert!(text.contains("on held-out prompts") && text.contains("report:"), "{text}");
     assert!(text.contains("\n4 steps in ") && text.contains(" tokens/s"), "{text}");
     assert!(!text.contains("first update"), "the first importance ratio is exactly 1: {text}");
@@ -48,7 +49,12 @@ fn a_run_leaves_what_it_promises_and_replays() {
         assert!(run.join(file).is_file(), "{file}");
     }
     let page = std::fs::read_to_string(run.join("report.html")).unwrap();
-    assert_eq!(page.matches("<span class=name>Success").count(), 1, "exact or sampled in large type, not both");
+    let names: Vec<&str> = page.split("<span class=name>").skip(1).filter_map(|rest| rest.split('<').next()).collect();
+    assert_eq!(
+        names,
+        ["Success, exact", "Pass@8", "Distinct correct answers", "Diversity lost"],
+        "no estimate of what is known"
+    );
     let records = timeless(&run);
     assert_eq!(records.len(), 5);
     assert!(records[4]["eval_kl_on_correct"].is_number() && records[4]["first_ratio_deviation"] == 0);

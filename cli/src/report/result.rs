@@ -112,9 +112,12 @@ fn lead(out: &mut String, run: &Run) {
 
 fn hero(out: &mut String, rows: &[Row]) {
     out.push_str("<div class=hero>");
-    // One value of a quantity: the exact one before the sampled one.
-    let is_guest = |row: &Row| rows.iter().any(|host| row.metric.chart == Chart::On(host.metric.name));
-    for row in rows.iter().filter(|row| row.metric.rank == Rank::Headline && !is_guest(row)) {
+    // Of what is known exactly, no estimate.
+    let is_exact = |row: &Row| row.metric.source == Source::Exact;
+    let is_known = |row: &Row| {
+        !is_exact(row) && rows.iter().any(|host| is_exact(host) && row.metric.chart == Chart::On(host.metric.name))
+    };
+    for row in rows.iter().filter(|row| row.metric.rank == Rank::Headline && !is_known(row)) {
         let now = row.show(row.after.unwrap_or(row.before));
         push(out, format_args!("<div><span class=name>{}</span><b>{now}</b><span>", row.metric.label));
         let before = row.after.map(|_| format!("before {}", row.show(row.before)));
