@@ -63,7 +63,7 @@ fn a_run_on_the_emulator_resumes_to_the_same_bits() {
     let directory = tempdir().unwrap();
     let path = directory.path();
     let emulated = ["whole", "--device", "emulated", "--precision", "bf16"];
-    let few = ["train.prompts=1", "sampling.max_tokens=4", "eval.prompts=1", "run.save_every=1"];
+    let few = ["train.prompts=1", "train.samples=2", "sampling.max_tokens=4", "eval.prompts=1", "run.save_every=1"];
     ok(&[&JOB[..], &emulated, &few.map(|option| ["--set", option]).concat()].concat(), path);
     // As if the program had stopped after its first step.
     crate::common::copy_folder(&path.join("whole"), &path.join("parts"));

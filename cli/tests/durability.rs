@@ -111,18 +111,23 @@ fn sampling_is_given_up_and_comes_out_the_same_later() {
 fn an_evaluation_that_was_given_up_is_made_on_resuming() {
     let directory = tempfile::tempdir().unwrap();
     let (whole, broken) = (directory.path().join("whole"), directory.path().join("broken"));
-    let measure = ["--steps", "3", "--set", "eval.every=2", "--set", "eval.prompts=128", "--set", "eval.samples=64"];
+    let measure = ["--steps", "3", "--set", "eval.every=2", "--set", "eval.prompts=16", "--set", "eval.samples=64"];
     let words = |out| [&["train", "--out", out][..], &SMALL, &measure].concat();
     ok(&words("whole"), directory.path());
     let (all, trained) = (lines(&whole.join("rollouts.jsonl")), 4);
     let first = (all - 3 * trained) / 3;
-    // The rows of step 2 are there, those of its evaluation not.
-    let child = begun(&words("broken"), &broken, || lines(&broken.join("rollouts.jsonl")) >= first + 2 * trained);
-    signal(&child, "TERM");
-    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
-    let last = timeless(&broken).last().unwrap()["step"].as_u64().unwrap();
+    // The rows of step 2 are there, those of its evaluation not; on a busy machine the signal may come too late, or after the run.
+    let given_up = (0..20).any(|_| {
+        let _ = std::fs::remove_dir_all(&broken);
+        let child = begun(&words("broken"), &broken, || lines(&broken.join("rollouts.jsonl")) >= first + 2 * trained);
+        signal(&child, "TERM");
+        let code = child.wait_with_output().unwrap().status.code();
+        assert!(matches!(code, Some(0 | 143)), "{code:?}");
+        timeless(&broken).last().unwrap()["step"] == 1
+    });
+    assert!(given_up, "no signal came while an evaluation ran");
     let covered = std::fs::read_to_string(checkpoint(&broken, 2).join("records.json")).unwrap();
-    assert!(last == 1 && covered.contains("unmeasured"), "given up at step {last}: {covered}");
+    assert!(covered.contains("unmeasured"), "{covered}");
     ok(&["train", "--out", "broken", "--resume"], directory.path());
     assert_same_run(&whole, &broken, 3);
 }

@@ -71,8 +71,8 @@ fn a_run_leaves_what_it_promises_and_replays() {
 #[test]
 fn the_first_steps_of_the_default_run_are_stable() {
     let directory = tempfile::tempdir().unwrap();
-    // Fewer steps than by default, but the same ones: the learning rate is still being warmed up.
-    ok(&["train", "--steps", "3", "--out", "a"], directory.path());
+    // Fewer steps than by default, but the same ones: the learning rate is still being warmed up. Fewer completions are measured.
+    ok(&["train", "--steps", "3", "--set", "eval.samples=2", "--out", "a"], directory.path());
     assert_described(&directory.path().join("a"));
     let records = timeless(&directory.path().join("a"));
     let names = ["reward_mean", "loss", "entropy_mean", "grad_norm", "log_z_mean"];
@@ -80,7 +80,7 @@ fn the_first_steps_of_the_default_run_are_stable() {
         assert_near(record, &names, &wanted);
     }
     let names = ["eval_success", "eval_success_exact", "eval_entropy", "eval_solutions"];
-    assert_near(&records[0], &names, &[0.41650390625, 0.4067602815, 0.3260832792, 5.6484375]);
+    assert_near(&records[0], &names, &[0.3515625, 0.4067602815, 0.3231720673, 5.6484375]);
 }
 
 /// Mean reward, loss, entropy, norm of the gradient and mean log Z of the steps 1, 2 and 3.

@@ -71,7 +71,8 @@ fn plain() -> &'static Path {
 /// The driver with AddressSanitizer and UndefinedBehaviorSanitizer.
 fn sanitized() -> &'static Path {
     static DRIVER: OnceLock<PathBuf> = OnceLock::new();
-    DRIVER.get_or_init(|| build("sanitized", &["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]))
+    DRIVER
+        .get_or_init(|| build("sanitized", &["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]))
 }
 
 /// The driver with the fibers of processors whose registers the runtime does not know.

@@ -91,20 +91,21 @@ fn a_sequence_scores_to_the_same_bits_in_any_batch() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let long: Vec<u32> = (0..300).map(|i| i % 19).collect();
+    let long: Vec<u32> = (0..150).map(|i| i % 19).collect();
     let sequences = Sequences { prompts: &[PROMPTS[0], &long], completions: &[&long, &long], prompt_of: &[0, 1] };
     let run = |threads| {
         let mut policy = policy(CpuBackend::<f32>::new(threads), dims(FLAGS[1]));
-        let (mut lp, mut h) = (vec![0.0; 600], vec![0.0; 600]);
+        let (mut lp, mut h) = (vec![0.0; 300], vec![0.0; 300]);
         for step in 1..3 {
             policy.forward(&sequences, 1.0, &mut lp, &mut h, None).unwrap();
-            policy.backward(&vec![-0.01; 600], None).unwrap();
+            policy.backward(&[-0.01; 300], None).unwrap();
             policy.update(&AdamW::default().step(1e-3, step, 1.0)).unwrap();
         }
         (lp, h, policy.weights().tensors().cloned().collect::<Vec<_>>())
     };
-    assert_eq!(run(1), run(2));
-    assert_eq!(run(2), run(3));
+    let alone = run(1);
+    assert_eq!(alone, run(2));
+    assert_eq!(alone, run(3));
 }
 
 #[test]
