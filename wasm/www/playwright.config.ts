@@ -41,5 +41,7 @@ export default defineConfig({
     { name: "page", ...page("recommended") },
     // What is tagged so depends on how wide letters are.
     { name: "bare", ...page("bare"), grep: /@narrow/ },
+    // The page of a program of its own: the step `watch` of `cargo xtask test` names it.
+    ...(process.env["FLOWRL_CLI"] ? [{ name: "watch", ...page("recommended"), testDir: "tests/watch" }] : []),
   ],
 });

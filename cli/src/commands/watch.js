@@ -1,21 +1,35 @@
 "use strict";
 const events = new EventSource("/events");
+const state = document.getElementById("state");
 
-/** Draws the report anew; what the reader has opened stays open. */
-async function draw() {
-  const text = await (await fetch("/")).text();
-  const next = new DOMParser().parseFromString(text, "text/html").querySelector("main");
-  if (!next) return;
-  const summaries = () => [...document.querySelectorAll("details > summary")];
-  const open = summaries().filter((summary) => summary.parentElement.open).map((summary) => summary.textContent);
-  document.querySelector("main").replaceWith(next);
-  for (const summary of summaries()) summary.parentElement.open ||= open.includes(summary.textContent);
+/** Says how the run and the connection are. */
+function tell(text) {
+  if (state.textContent !== text) state.textContent = text;
 }
 
+/** Tells one of the page's details from the others: the heading above it and its own. */
+const name = (details) =>
+  [details.closest("figure, section")?.querySelector("h2, h3"), details.querySelector("summary")].map((part) => part?.textContent).join();
+
+/** Draws the report anew; what the reader has opened stays open. Tells the text that it is given, or why there is no report. */
+async function draw(text) {
+  const answer = await fetch("/");
+  const body = await answer.text();
+  const next = answer.ok && new DOMParser().parseFromString(body, "text/html").querySelector("main");
+  if (!next) return tell(body);
+  const all = () => [...document.querySelectorAll("details")];
+  const open = new Set(all().filter((details) => details.open).map(name));
+  document.querySelector("main").replaceWith(next);
+  for (const details of all()) details.open ||= open.has(name(details));
+  tell(text);
+}
+
+const lost = () => tell("flowrl-cli watch does not answer, so this may be out of date; trying again …");
 let drawing = Promise.resolve();
-const queue = () => (drawing = drawing.then(draw).catch(() => {}));
-events.onmessage = queue;
+const queue = (text) => (drawing = drawing.then(() => draw(text)).catch(lost));
+events.onmessage = () => queue("The run goes on.");
 events.addEventListener("end", () => {
   events.close();
-  queue();
+  queue("The run has ended.");
 });
+events.onerror = lost;

@@ -107,10 +107,10 @@ fn send(stream: &mut TcpStream, status: &str, kind: &str, body: &str) -> io::Res
     stream.write_all(body.as_bytes())
 }
 
-/// Tells of each change of the records, and of the end.
+/// Tells of each change of the records, and of the end. A browser that loses the connection asks again each second.
 fn events(stream: &mut TcpStream, run: &Path) -> io::Result<()> {
     stream.write_all(
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\r\nretry: 1000\n\n",
     )?;
     // What a browser shows may be older than its first look here.
     let (mut known, mut quiet) = (None, 0);

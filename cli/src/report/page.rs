@@ -24,10 +24,14 @@ pub(crate) fn page(title: &str, subtitle: &str, kind: Kind, sections: &[Section]
         body += &format!("<section id=s{index}><h2>{title}</h2>{content}</section>\n");
     }
     let (title, mut subtitle) = (escape(title), escape(subtitle));
-    let (policy, more) = match kind {
-        Kind::Ended => ("", ""),
-        Kind::GoesOn => ("", "<meta http-equiv=refresh content=30>"),
-        Kind::Served => (" script-src 'self'; connect-src 'self';", "<script src=/watch.js defer></script>"),
+    let (policy, more, state) = match kind {
+        Kind::Ended => ("", "", ""),
+        Kind::GoesOn => ("", "<meta http-equiv=refresh content=30>", ""),
+        Kind::Served => (
+            " script-src 'self'; connect-src 'self';",
+            "<script src=/watch.js defer></script>",
+            "<p id=state role=status></p>",
+        ),
     };
     if kind == Kind::GoesOn {
         subtitle += " · goes on";
@@ -36,7 +40,7 @@ pub(crate) fn page(title: &str, subtitle: &str, kind: Kind, sections: &[Section]
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\
          <meta http-equiv=Content-Security-Policy content=\"default-src 'none';{policy} style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\
          <meta name=viewport content='width=device-width, initial-scale=1'><meta name=referrer content=no-referrer>\
-         <title>{title} · flowrl</title>{more}<style>{STYLE}</style></head>\n<body><main><header><h1>{title}</h1>\
+         <title>{title} · flowrl</title>{more}<style>{STYLE}</style></head>\n<body>{state}<main><header><h1>{title}</h1>\
          <p class=sub>{subtitle}</p><nav aria-label=Sections>{links}</nav></header>\n{body}\
          <footer>Written by flowrl-cli. Every number of every step is in metrics.jsonl.</footer></main></body></html>\n"
     )

@@ -66,6 +66,13 @@ pub(super) const STEPS: &[Step] = &[
         // It leaves a good part of two processors idle, and so do they.
         beside: Some("kernels"),
     },
+    Step {
+        name: "watch",
+        about: "a run is watched in Chromium",
+        run: watch,
+        inputs: Some(&["Cargo.lock", "Cargo.toml", "cli", "core", "cuda", "lm", "wasm/www", "xtask/src"]),
+        beside: None,
+    },
     Step { name: "scripts", about: "the Python scripts compile", run: scripts, inputs: None, beside: None },
     Step {
         name: "deny",
@@ -136,6 +143,10 @@ fn wasm() -> Result<Done, String> {
 
 fn web() -> Result<Done, String> {
     Ok(web::check()?.map_or(Done::Passed, Done::Skipped))
+}
+
+fn watch() -> Result<Done, String> {
+    Ok(web::watched()?.map_or(Done::Passed, Done::Skipped))
 }
 
 fn scripts() -> Result<Done, String> {

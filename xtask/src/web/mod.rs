@@ -7,8 +7,8 @@ mod npm;
 mod package;
 mod sizes;
 
-use crate::command::{compile, program, run as run_command};
-use crate::{Args, Outcome};
+use crate::command::{cargo, compile, program, run as run_command};
+use crate::{Args, Outcome, WORKSPACE};
 
 /// The page: its sources, and below `dist` what is built from them.
 const PAGE: &str = "wasm/www";
@@ -67,4 +67,23 @@ pub(crate) fn check() -> Result<Option<String>, String> {
     };
     run_command(tests)?;
     Ok(chromium.err().map(|why| format!("everything but the tests in a browser passed; {why}")))
+}
+
+/// The step `watch` of `cargo xtask test`: the page that `flowrl-cli watch` serves, in Chromium. Why it did not run, if so.
+pub(crate) fn watched() -> Result<Option<String>, String> {
+    if let Some(why) = npm::missing() {
+        return Ok(Some(why));
+    }
+    let chromium = match browser::find() {
+        Ok(path) => path,
+        Err(why) => return Ok(Some(why)),
+    };
+    npm::install()?;
+    // As the step `stand-in` does: nothing is left to compile after the step `test`.
+    compile(cargo(&[&["build", "--lib", "--bins", "--tests"], &WORKSPACE[..]].concat()))?;
+    let program = format!("target/debug/flowrl-cli{}", std::env::consts::EXE_SUFFIX);
+    let program = std::path::absolute(&program).map_err(|error| format!("no path of {program}: {error}"))?;
+    let mut tests = npm::tool(npm::PLAYWRIGHT, &["test", "--project=watch"]);
+    tests.env("CHROMIUM", chromium).env("FLOWRL_CLI", program);
+    run_command(tests).map(|()| None)
 }
