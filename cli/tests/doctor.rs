@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::common::library;
+
 fn doctor(directory: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowrl-cli"));
     command.arg("doctor").args(words).current_dir(directory).env("FLOWRL_CACHE_DIR", directory.join("cache"));
@@ -72,18 +74,6 @@ int cuGetErrorString(int, const char** text) { *text = "CUDA-capable device(s) i
 const NVRTC: &str = r#"
 extern "C" int nvrtcVersion(int* major, int* minor) { *major = 12; *minor = 9; return 0; }
 "#;
-
-/// Compiles a library with this name for the loader; whether there is a compiler.
-fn library(text: &str, path: &Path) -> bool {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let source = path.with_extension("cpp");
-    std::fs::write(&source, text).unwrap();
-    let name = path.file_name().unwrap().to_str().unwrap();
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let mut command = Command::new(compiler);
-    command.args(["-shared", "-fPIC", &format!("-Wl,-soname,{name}"), "-o"]).arg(path).arg(&source);
-    command.status().is_ok_and(|status| status.success())
-}
 
 #[test]
 #[cfg(target_os = "linux")]

@@ -7,6 +7,7 @@ mod device;
 mod doctor;
 mod documented;
 mod durability;
+mod faults;
 mod lab;
 mod program;
 mod reference_pages;

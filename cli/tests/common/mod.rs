@@ -43,6 +43,19 @@ pub(crate) fn timeless(run: &Path) -> Vec<Value> {
     text.lines().map(record).collect()
 }
 
+#[cfg(target_os = "linux")]
+/// Compiles a library with this name for the loader; whether there is a compiler.
+pub(crate) fn library(text: &str, path: &Path) -> bool {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let source = path.with_extension("cpp");
+    std::fs::write(&source, text).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let mut command = Command::new(compiler);
+    command.args(["-shared", "-fPIC", &format!("-Wl,-soname,{name}"), "-o"]).arg(path).arg(&source);
+    command.status().is_ok_and(|status| status.success())
+}
+
 /// Asserts that the table of metrics has a row for each value that a run recorded, and that the value is possible.
 pub(crate) fn assert_described(run: &Path) {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
