@@ -1,5 +1,6 @@
 //! Where a model runs: the CPU, a GPU, or the emulator of one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -48,6 +49,18 @@ impl fmt::Display for DeviceName {
             Self::Cuda(0) => f.write_str("cuda"),
             Self::Cuda(number) => write!(f, "cuda:{number}"),
             Self::Emulated => f.write_str("emulated"),
+        }
+    }
+}
+
+impl DeviceName {
+    /// What computes there besides this program, by name; nothing but on a GPU.
+    #[must_use]
+    pub fn software(self) -> BTreeMap<String, String> {
+        match self {
+            #[cfg(feature = "cuda")]
+            Self::Cuda(number) => flowrl_cuda::software(number),
+            _ => BTreeMap::new(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod durability;
 mod faults;
 mod lab;
 mod program;
+mod provenance;
 mod reference_pages;
 mod report;
 mod strangers;

@@ -1,5 +1,6 @@
 //! What training on a GPU needs, what of it is here, and how to get the rest.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
@@ -48,6 +49,14 @@ pub struct LibraryReport {
     pub path: Option<String>,
     /// Its version, where it tells.
     pub version: Option<String>,
+}
+
+impl LibraryReport {
+    /// Its version and its file, as far as known, or `not found`.
+    fn place(&self) -> String {
+        let place = if self.found { self.path.as_deref().unwrap_or("found") } else { "not found" };
+        self.version.iter().map(String::as_str).chain([place]).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// A GPU.
@@ -113,8 +122,8 @@ pub fn doctor() -> Report {
         Err(why) => ("none".to_owned(), Some(why)),
     };
     Report {
-        driver: driver_of(&std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default()),
-        driver_cuda: driver_cuda.map(|(major, minor)| format!("{major}.{minor}")),
+        driver: driver_version(),
+        driver_cuda: driver_cuda.map(dotted),
         libraries,
         devices,
         compiler_version: first_line(Command::new(&compiler).arg("--version")),
@@ -123,6 +132,37 @@ pub fn doctor() -> Report {
         cache,
         problems,
     }
+}
+
+/// What computes on the GPU of this number: its name, the driver and the libraries, by name. What does not tell is left out.
+///
+/// ```
+/// for (name, what) in flowrl_cuda::software(0) {
+///     println!("{name}: {what}");
+/// }
+/// ```
+#[must_use]
+pub fn software(number: usize) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let mut put = |name: &str, what: Option<String>| _ = what.map(|what| all.insert(name.to_owned(), what));
+    let libraries = Library::ALL.map(|library| library_report(library, &mut Vec::new()));
+    let devices = if libraries[0].found { launch::devices().unwrap_or_default() } else { Vec::new() };
+    put("gpu", devices.get(number).map(|gpu| format!("{}, compute capability {}", gpu.name, dotted(gpu.capability))));
+    put("driver", driver_version());
+    put("driver_cuda", launch::driver_version().map(dotted));
+    for library in libraries.iter().filter(|library| library.found) {
+        put(library.name, Some(library.place()));
+    }
+    all
+}
+
+/// The version of NVIDIA's driver, where the system tells (Linux).
+fn driver_version() -> Option<String> {
+    driver_of(&std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default())
+}
+
+fn dotted((major, minor): (i32, i32)) -> String {
+    format!("{major}.{minor}")
 }
 
 fn library_report(library: Library, problems: &mut Vec<String>) -> LibraryReport {
@@ -159,7 +199,6 @@ fn holds(folder: &Path, start: &str) -> bool {
 }
 
 fn device_report(number: usize, facts: DeviceFacts) -> DeviceReport {
-    let (major, minor) = facts.capability;
     let (tried, notes) = notice::collect(|| {
         let context = CudaContext::new(number).map_err(|error| format!("it cannot be opened: {error:?}"))?;
         let free = context.mem_get_info().ok().map(|(free, _)| free);
@@ -168,7 +207,7 @@ fn device_report(number: usize, facts: DeviceFacts) -> DeviceReport {
     let (memory_free, problem) = tried.unwrap_or_else(|problem| (None, Some(problem)));
     DeviceReport {
         name: facts.name,
-        capability: format!("{major}.{minor}"),
+        capability: dotted(facts.capability),
         memory_total: facts.total,
         memory_free,
         problem,
@@ -238,9 +277,7 @@ impl fmt::Display for Report {
             None => writeln!(f, "{:<14} not found", "driver")?,
         }
         for library in &self.libraries {
-            let version = library.version.as_ref().map(|version| format!("{version}, ")).unwrap_or_default();
-            let place = if library.found { library.path.as_deref().unwrap_or("found") } else { "not found" };
-            writeln!(f, "{:<14} {version}{place}", library.name)?;
+            writeln!(f, "{:<14} {}", library.name, library.place())?;
         }
         for (i, device) in self.devices.iter().enumerate() {
             let gib = |bytes: usize| bytes as f64 / (1_u64 << 30) as f64;
@@ -292,6 +329,17 @@ mod tests {
         let emulator = CudaBackend::emulated(crate::EmulatorOptions::default(), Precision::Bf16);
         let got = compute(&emulator).unwrap();
         assert!(got.iter().zip(RESULTS).all(|(got, want)| (got - want).abs() < 1e-5), "{got:?}");
+    }
+
+    #[test]
+    fn what_computes_is_what_doctor_finds_on_gpu() {
+        let (report, found) = (doctor(), software(0));
+        for library in &report.libraries {
+            assert_eq!(found.get(library.name), library.found.then(|| library.place()).as_ref());
+        }
+        assert_eq!(found.get("driver_cuda"), report.driver_cuda.as_ref());
+        let name = found.get("gpu").map(|gpu| gpu.split_once(", compute capability ").unwrap());
+        assert_eq!(name, report.devices.first().map(|gpu| (gpu.name.as_str(), gpu.capability.as_str())));
     }
 
     #[test]

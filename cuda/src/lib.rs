@@ -39,6 +39,6 @@ pub use buffer::{Buffer, Index};
 #[doc(hidden)]
 pub use compile::emulated_library;
 pub use compile::{CompiledKernels, compile_kernels};
-pub use doctor::{DeviceReport, LibraryReport, Report, doctor};
+pub use doctor::{DeviceReport, LibraryReport, Report, doctor, software};
 pub use emulated::{EmulatorOptions, Schedule};
 pub use error::Error;

@@ -33,13 +33,20 @@ pub(super) fn render(story: &Provenance) -> String {
         );
     }
     out.push_str("</tbody></table></div>");
-    if !last.files.is_empty() {
-        out +=
-            &format!("<details><summary>SHA-256 of what it read</summary><pre>{}</pre></details>", sums(&last.files));
-    }
+    details(&mut out, "GPU and libraries of CUDA", &last.cuda, |(name, what)| format!("{name}: {what}\n"));
+    details(&mut out, "SHA-256 of what it read", &last.files, |(path, sum)| format!("{sum}  {path}\n"));
     out
 }
 
-fn sums(files: &BTreeMap<String, String>) -> String {
-    files.iter().map(|(path, sum)| format!("{}  {}\n", escape(sum), escape(path))).collect()
+/// A line for each entry, behind a summary; nothing where there are none.
+fn details(
+    out: &mut String,
+    summary: &str,
+    entries: &BTreeMap<String, String>,
+    line: impl Fn((&String, &String)) -> String,
+) {
+    if !entries.is_empty() {
+        let lines: String = entries.iter().map(line).collect();
+        push(out, format_args!("<details><summary>{summary}</summary><pre>{}</pre></details>", escape(&lines)));
+    }
 }

@@ -55,6 +55,9 @@ pub struct Stretch {
     pub processors: usize,
     /// The device that computes.
     pub device: String,
+    /// On a GPU: its name, the driver and CUDA's libraries, with versions and files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cuda: BTreeMap<String, String>,
     /// SHA-256 of the files of the model and of the data, by path.
     pub files: BTreeMap<String, String>,
     /// The resolved configuration.
@@ -87,6 +90,7 @@ impl Stretch {
             processor,
             processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             device: config.train.device.to_string(),
+            cuda: config.train.device.software(),
             files: hashes(config)?,
             config: config.to_toml()?,
         })

@@ -17,6 +17,9 @@ const TESTS: [&str; 3] = ["on_gpu", "--skip", "last_row_beyond_32_bits"];
 const TRAINING: &str = "train --task countdown --precision f32 --steps 3 --seed 3 --json --set train.prompts=3 --set train.samples=4 \
                         --set eval.prompts=2 --set eval.samples=4 --set eval.every=100";
 
+/// What `run.json` names on a GPU alone.
+const ORIGIN: [&str; 5] = ["gpu", "driver_cuda", "libcuda", "libnvrtc", "libcublasLt"];
+
 /// What cuBLASLt is to refuse.
 const REFUSED: &str = "FLOWRL_STAND_IN_REFUSED";
 
@@ -166,7 +169,8 @@ impl StandIn {
         Ok(())
     }
 
-    /// The same run on the GPU and in the emulator: kernels and products are the same, and so is every token.
+    /// The same run on the GPU and in the emulator: kernels and products are the same, and so is every token. The first one's `run.json`
+    /// names the GPU and the libraries.
     fn training(&self) -> Outcome {
         let [gpu, emulated] = ["cuda", "emulated"].map(|device| {
             let out = Path::new(FOLDER).join("runs").join(device);
@@ -178,6 +182,15 @@ impl StandIn {
             std::fs::read_to_string(&rollouts).map_err(|error| format!("cannot read {}: {error}", rollouts.display()))
         });
         let (gpu, emulated) = (gpu?, emulated?);
+        for (device, wanted) in [("cuda", true), ("emulated", false)] {
+            let story = Path::new(FOLDER).join("runs").join(device).join("run.json");
+            let text =
+                std::fs::read_to_string(&story).map_err(|error| format!("cannot read {}: {error}", story.display()))?;
+            let named = |name: &&str| text.contains(&format!("\"{name}\": \""));
+            if let Some(name) = ORIGIN.iter().find(|name| named(name) != wanted) {
+                return Err(format!("`{name}` is wrongly there or missing in {}", story.display()));
+            }
+        }
         match gpu.lines().zip(emulated.lines()).position(|(gpu, emulated)| gpu != emulated) {
             None if gpu.lines().count() == emulated.lines().count() => Ok(()),
             line => Err(format!(
