@@ -49,22 +49,25 @@ pub(crate) fn number(x: f64) -> String {
     }
     let size = x.abs();
     if !(1e-3..1e7).contains(&size) {
-        return scientific(x);
+        return scientific(x, 2);
     }
     let decimals = (2 - size.log10().floor() as i32).clamp(0, 5) as usize;
     sign_and_groups(&trim(&format!("{x:.decimals$}")))
 }
 
-/// The label of an axis tick, where the neighbouring tick is `step` away.
+/// The label of an axis tick, with the digits that tell it from its neighbour, which is `step` away.
 pub(crate) fn tick(x: f64, step: f64, unit: &str) -> String {
     let (x, step, sign) = if unit == "fraction" { (x * 100.0, step * 100.0, "%") } else { (x, step, "") };
     if x.abs() < step * 1e-9 {
         return format!("0{sign}");
     }
-    if x.abs() >= 1e6 || step < 1e-4 {
-        return scientific(x);
+    let size = x.abs();
+    // Neighbours on a logarithmic axis, whose step is 0, differ in their exponents.
+    if size >= 1e6 || size < 1e-3 && step < 1e-4 || step == 0.0 {
+        let digits = if step == 0.0 { 2.0 } else { (size.log10().floor() - step.log10().floor()).clamp(2.0, 15.0) };
+        return scientific(x, digits as usize);
     }
-    let decimals = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
+    let decimals = (-step.log10().floor()).clamp(0.0, 15.0) as usize;
     sign_and_groups(&trim(&format!("{x:.decimals$}"))) + sign
 }
 
@@ -79,8 +82,9 @@ fn percent(x: f64) -> String {
     sign_and_groups(&digits) + "\u{a0}%"
 }
 
-fn scientific(x: f64) -> String {
-    let text = format!("{x:.2e}");
+/// With as many decimals at most.
+fn scientific(x: f64, decimals: usize) -> String {
+    let text = format!("{x:.decimals$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let mut shown = sign_and_groups(&trim(mantissa));
     shown = match shown.as_str() {
@@ -127,6 +131,7 @@ pub(crate) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::axis::Axis;
 
     #[test]
     fn numbers_read_well() {
@@ -154,6 +159,23 @@ mod tests {
         assert_eq!(tick(-1.5, 0.5, ""), "−1.5");
         assert_eq!(tick(5e-4, 5e-4, ""), "0.0005");
         assert_eq!(tick(2e-6, 1e-6, ""), "2\u{202f}×\u{202f}10⁻⁶");
+    }
+
+    #[test]
+    fn no_two_ticks_have_the_same_label() {
+        for size in [1e-7, 3e-4, 9e-4, 0.0123, 0.7, 1.0, 42.0, 1e3, 12_345.0, 1e6, 3.21e8] {
+            for part in [1.0, 1e-2, 1e-4, 1e-6, 1e-8] {
+                let axis =
+                    Axis::fit([size, size * (1.0 + part)].into_iter(), false, (f64::NEG_INFINITY, f64::INFINITY));
+                for unit in ["", "fraction"] {
+                    let labels: Vec<_> = axis.ticks.iter().map(|x| tick(*x, axis.step, unit)).collect();
+                    assert!(
+                        labels.len() > 1 && labels.windows(2).all(|pair| pair[0] != pair[1]),
+                        "{axis:?}: {labels:?}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]
