@@ -21,7 +21,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use flowrl_lm::jsonl::damaged_lines;
 
+use crate::warn;
 pub use checkpoints::sha256;
 pub(crate) use checkpoints::{set_aside, verify};
 
@@ -143,6 +145,22 @@ impl RunDir {
     pub fn report(&self) -> PathBuf {
         self.root.join("report.html")
     }
+}
+
+/// Says, once, which lines of `rollouts.jsonl` are damaged. They are kept: whoever damaged the file may be able to mend it.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(crate) fn warn_of_damage(rollouts: &Path) -> Result<()> {
+    const SHOWN: usize = 10;
+    let damaged = damaged_lines(rollouts)?;
+    if !damaged.is_empty() {
+        let numbers: Vec<_> = damaged.iter().take(SHOWN).map(usize::to_string).collect();
+        let more = damaged.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        warn!("{} has damaged lines, which are kept and not shown: {}{more}", rollouts.display(), numbers.join(", "));
+    }
+    Ok(())
 }
 
 fn is_run(root: &Path) -> bool {

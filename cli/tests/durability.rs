@@ -196,6 +196,32 @@ fn a_hole_in_the_records_is_refused() {
 }
 
 #[test]
+fn damaged_completions_are_kept_and_told_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let d = directory.path();
+    ok(&train("run", &["--steps", "2"]), d);
+    let file = d.join("run/rollouts.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let rows: Vec<&str> = text.lines().collect();
+    let damaged: Vec<String> = (1..)
+        .zip(&rows)
+        .map(|(i, row)| if [2, 5].contains(&i) { "#".repeat(row.len()) } else { (*row).to_owned() })
+        .collect();
+    std::fs::write(&file, damaged.join("\n") + "\n").unwrap();
+    let told = "warning: run/rollouts.jsonl has damaged lines, which are kept and not shown: 2, 5\n";
+    for words in [&["report", "run"][..], &["train", "--out", "run", "--resume", "--steps", "3"]] {
+        let output = run(words, d);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.matches(told).count() == 1, "{words:?}: {said}");
+    }
+    let after = std::fs::read_to_string(&file).unwrap();
+    assert!(after.lines().count() > rows.len() && after.starts_with(&damaged.join("\n")));
+    // A last line that is being written is no damage.
+    std::fs::write(&file, text + "{\"prompt\": \"3 5").unwrap();
+    assert!(!String::from_utf8_lossy(&run(&["report", "run"], d).stderr).contains("damaged"));
+}
+
+#[test]
 fn a_run_without_a_checkpoint_begins_anew_and_keeps_what_it_had() {
     let directory = tempfile::tempdir().unwrap();
     ok(&train("run", &["--steps", "2"]), directory.path());

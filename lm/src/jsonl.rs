@@ -1,9 +1,11 @@
 //! JSON lines: one object a line, with errors that name file and line.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
@@ -36,6 +38,30 @@ pub fn parse<T>(
         rows.push(read(index + 1, object).map_err(error)?);
     }
     Ok(rows)
+}
+
+/// The numbers of the lines of a file that hold no object. A last line without its newline is none of them: it is still being written, or
+/// was torn by a killed writer.
+///
+/// # Errors
+/// [`Error::Io`] for a file that cannot be read.
+pub fn damaged_lines(path: &Path) -> Result<Vec<usize>> {
+    let mut file = BufReader::new(File::open(path).map_err(Error::io("read", path))?);
+    let (mut line, mut damaged) = (Vec::new(), Vec::new());
+    for number in 1.. {
+        line.clear();
+        file.read_until(b'\n', &mut line).map_err(Error::io("read", path))?;
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        let text = line.trim_ascii();
+        let whole = text.starts_with(b"{")
+            && str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+        if !whole && !text.is_empty() {
+            damaged.push(number);
+        }
+    }
+    Ok(damaged)
 }
 
 /// The `T` of an object.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::Value as Json;
 
 use super::format::{escape, number, push};
+use crate::run_dir::warn_of_damage;
 
 /// Bytes read from the end of the file, which may be large.
 const TAIL: u64 = 4 << 20;
@@ -118,7 +119,7 @@ fn render_group(out: &mut String, group: &Group) {
     out.push_str("</tbody></table></div></div>");
 }
 
-/// The groups in the last [`TAIL`] bytes. Lines that are not rollouts are skipped: the file may still be written to.
+/// The groups in the last [`TAIL`] bytes. The last line may still be being written; others that are not rollouts are told of.
 fn read(path: &Path) -> Result<Vec<Group>> {
     let failed = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(failed)?;
@@ -128,14 +129,20 @@ fn read(path: &Path) -> Result<Vec<Group>> {
     file.take(TAIL).read_to_end(&mut bytes).with_context(failed)?;
 
     // The first line of a tail is cut, and with it perhaps the first group.
-    let lines = bytes.split(|byte| *byte == b'\n').skip(usize::from(start > 0));
-    let mut groups: Vec<Group> = Vec::new();
-    for rollout in lines.filter_map(|line| serde_json::from_slice::<Json>(line).ok()).filter(Json::is_object) {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').skip(usize::from(start > 0));
+    let (mut groups, mut damaged): (Vec<Group>, bool) = (Vec::new(), false);
+    for line in lines {
+        let rollout = serde_json::from_slice::<Json>(line).ok().filter(Json::is_object);
+        damaged |= rollout.is_none() && line.ends_with(b"\n");
+        let Some(rollout) = rollout else { continue };
         let group = start_group(&rollout);
         match groups.last_mut() {
             Some(last) if same_group(last, &group) => last.answers.extend(group.answers),
             _ => groups.push(group),
         }
+    }
+    if damaged {
+        warn_of_damage(path)?;
     }
     if start > 0 && groups.len() > 1 {
         groups.remove(0);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Subject;
 use crate::metrics::{Record, Writer};
-use crate::run_dir::{RunDir, set_aside, verify};
+use crate::run_dir::{RunDir, set_aside, verify, warn_of_damage};
 use crate::{progress, warn};
 
 const PROGRESS: &str = "trainer.json";
@@ -125,6 +125,9 @@ pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, from: Optio
     }
     for (file, len) in &records {
         cut(file, *len)?;
+    }
+    if directory.rollouts().exists() {
+        warn_of_damage(&directory.rollouts())?;
     }
     for aside in directory.set_aside_after(step)? {
         progress::note(&format_args!("a later checkpoint is kept as {}", aside.display()));
