@@ -37,9 +37,17 @@ macro_rules! say {
     };
 }
 
+/// The warnings so far.
+static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// How many different warnings there have been.
+#[must_use]
+pub fn warnings() -> usize {
+    SAID.lock().map_or(0, |said| said.len())
+}
+
 /// Writes a warning to standard error, once however often it is given. [`warn!`](crate::warn) formats one.
 pub fn warning(text: String) {
-    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     if SAID.lock().is_ok_and(|mut said| said.insert(text.clone())) {
         crate::progress::tell(&format_args!("warning: {text}"));
     }

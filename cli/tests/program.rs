@@ -42,6 +42,8 @@ fn a_run_leaves_what_it_promises_and_replays() {
     // Eight samples, for pass@8.
     let text = ok(&train("a", &["--steps", "4", "--set", "eval.samples=8"]), directory.path());
     assert!(text.contains("on held-out prompts") && text.contains("report:"), "{text}");
+    assert!(text.contains("\nof 6 prompts with 8 completions each, 48 in all; ± is the standard error"), "{text}");
+    assert!(!text.contains("\nwarnings: "), "{text}");
     assert!(text.contains("\n4 steps in ") && text.contains(" tokens/s"), "{text}");
     assert!(!text.contains("first update"), "the first importance ratio is exactly 1: {text}");
     let run = directory.path().join("a");
@@ -116,7 +118,10 @@ fn a_run_says_what_it_does_unless_told_to_be_quiet() {
     // A warning is no note.
     let output =
         run(&train("c", &["--steps", "1", "--quiet", "--samples", "1", "--objective", "grpo"]), directory.path());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("warning: train.samples is 1"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("warning: train.samples is 1"));
+    let count = format!("\nwarnings: {}, on standard error\n", said.matches("warning: ").count());
+    assert!(String::from_utf8(output.stdout).unwrap().contains(&count), "{count}{said}");
 }
 
 #[test]

@@ -222,6 +222,10 @@ impl Run {
             for line in self.subject.summary(&self.directory)? {
                 say!("{line}");
             }
+            let warnings = crate::output::warnings();
+            if warnings > 0 {
+                say!("warnings: {warnings}, on standard error");
+            }
             say!("report: {}", report.display());
         }
         let stopped = signals::stop().filter(|_| step < total || self.unmeasured.is_some());

@@ -6,11 +6,16 @@ use crate::metrics::{self, before_and_after};
 use crate::run::duration;
 use crate::run_dir::RunDir;
 
-/// The first and the last evaluation next to each other, and how training went.
-pub(super) fn lines(directory: &RunDir, is_stored: bool) -> Result<Vec<String>> {
+/// The first and the last evaluation next to each other, how many prompts and completions they are of, and how training went.
+pub(super) fn lines(directory: &RunDir, held_out: (usize, usize), is_stored: bool) -> Result<Vec<String>> {
     let records = metrics::read(&directory.metrics())?;
     let mut lines = before_and_after("on held-out prompts", &records);
     if !lines.is_empty() {
+        let (prompts, samples) = held_out;
+        lines.push(format!(
+            "of {prompts} prompts with {samples} completions each, {} in all; ± is the standard error over prompts",
+            prompts * samples
+        ));
         lines.push(String::new());
     }
     if let Some(last) = records.iter().rfind(|record| record.number("step_s").is_some()) {
