@@ -5,6 +5,7 @@ import { LANES, LANE_KINDS } from "../lanes";
 import { MOST_LANES, SIDE } from "../state";
 import { byId, h, laneMark, radios } from "../ui/dom";
 import { decimals, significant } from "../ui/format";
+import { metricRow } from "../ui/texts";
 import { type Colour, type Outcomes, drawLegend, drawMap, mapHeight, noOutcomes } from "./map/picture";
 import { BETAS, CELLS, type MapCommand, type MapMessage, RATES, cellOf, coarseToFine, settingsOf } from "./map/protocol";
 import type { Mount } from "./panel";
@@ -151,8 +152,8 @@ export const mount: Mount = (_, context) => {
   function show(): void {
     for (const kind of kinds) figureOf(kind).figure.invalidate();
     legend.invalidate();
-    byId("map-legend-text").textContent =
-      colour === "kl" ? "KL(π ‖ π*) after the last step" : "Peaks with at least half of their share of the target";
+    const { text, title } = metricRow(colour === "kl" ? "kl" : "modes_found");
+    byId("map-legend-text").textContent = `${text} after the last step. ${title}`;
     showProgress();
     showCell();
   }

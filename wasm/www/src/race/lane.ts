@@ -6,7 +6,7 @@ import type { PanelContext } from "../panels/panel";
 import type { Store } from "../store";
 import { button, h, laneMark } from "../ui/dom";
 import { distance } from "../ui/format";
-import { text } from "../ui/texts";
+import { metricRow, text } from "../ui/texts";
 import type { Aim } from "./aim";
 import { cell, toggleSeen } from "./view";
 
@@ -78,7 +78,8 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
     },
   });
 
-  const peaks = h("span", { class: "badge" });
+  const [modes, divergence] = [metricRow("modes_found"), metricRow("kl")];
+  const peaks = h("span", { class: "badge", title: `${modes.text}: ${modes.title}` });
   const kl = h("span", { class: "number" });
   const only = button("", () => settings.patch({ solo: settings.get().solo === kind ? null : kind }), { class: "button icon quiet" });
   const element = h(
@@ -92,7 +93,7 @@ export function createLane(context: PanelContext, aim: Store<Aim>, kind: LaneKin
       button("–", () => toggleSeen(kind), { class: "button icon quiet", "aria-label": `Hide ${name}`, title: `Hide ${name}` }),
     ),
     figure.element,
-    h("p", { class: "lane-numbers" }, peaks, h("span", { class: "kl" }, "KL ", kl)),
+    h("p", { class: "lane-numbers" }, peaks, h("span", { class: "kl", title: divergence.title }, `${divergence.text} `, kl)),
     h("p", { class: "lane-about note" }, about),
   );
   const summary = () => (lane ? `${name} keeps ${peaksKept(lane)} peaks, KL ${distance(lane.measure("kl"))}` : "");
