@@ -20,6 +20,7 @@ mod objectives;
 mod peers;
 mod python;
 mod stats;
+mod stopping;
 mod templates;
 mod test;
 mod web;
@@ -129,6 +130,13 @@ const CHORES: &[Chore] = &[
         about: "Kill runs at random moments and before system calls, and let system calls fail: each must go on to the same bits and leave \
                 nothing behind; Linux, some minutes",
         run: faults::run,
+    },
+    Chore {
+        name: "stopping",
+        options: "[--config FILE] [--runs N] [--within SECONDS]",
+        about: "How long a run takes to save and end after SIGTERM, at moments spread over its first seconds; the built-in model, or that \
+                of a configuration",
+        run: stopping::run,
     },
     Chore {
         name: "large",

@@ -1,0 +1,83 @@
+//! `cargo xtask stopping`: how long a run takes from the signal that stops it to its end, at moments of sampling, updating and measuring.
+
+use crate::command::{cargo, compile, program};
+use crate::stats::quantile;
+use crate::{Args, Outcome, files, machine};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
+
+const FOLDER: &str = "target/stopping";
+const PROGRAM: &str = "target/release/flowrl-cli";
+/// A run that never ends by itself, and measures often.
+const ENDLESS: &str = "--steps 1000000 --set optimizer.decay=constant --set run.save_every=0 --set eval.every=2";
+/// TERM, as a shell tells of it.
+const STOPPED: i32 = 128 + 15;
+
+/// Seconds between a signal and the end of the program.
+struct Stop {
+    total: f64,
+    /// Without an update that had begun.
+    beyond: f64,
+}
+
+pub(crate) fn run(mut args: Args) -> Outcome {
+    let config: Option<PathBuf> = args.value("--config")?;
+    let runs = args.value("--runs")?.unwrap_or(20_u32);
+    let within = args.value("--within")?.unwrap_or(20.0);
+    args.finish()?;
+    compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))?;
+    machine::warn_if_busy();
+    files::remove(Path::new(FOLDER))?;
+    let mut stops = Vec::new();
+    for i in 0..runs {
+        // Spread by the golden ratio: no two alike, none left out.
+        let after = (f64::from(i) + 0.5) * 0.618_033_988_749 % 1.0 * within;
+        let stop = stop(config.as_deref(), Duration::from_secs_f64(after))?;
+        println!("signal after {after:.1} s: {:.2} s to the end, {:.2} s beyond an update", stop.total, stop.beyond);
+        stops.push(stop);
+    }
+    let line = |what: &str, seconds: &dyn Fn(&Stop) -> f64| {
+        let all: Vec<f64> = stops.iter().map(seconds).collect();
+        println!("{what:<32} {:>8.2} {:>8.2}", quantile(&all, 0.5), quantile(&all, 1.0));
+    };
+    println!("\n{:<32} {:>8} {:>8}", format!("seconds, {runs} runs"), "median", "longest");
+    line("from the signal to the end", &|stop| stop.total);
+    line("beyond an update in progress", &|stop| stop.beyond);
+    Ok(())
+}
+
+/// Begins a run, and stops it this long after it has opened everything.
+fn stop(config: Option<&Path>, after: Duration) -> Result<Stop, String> {
+    let out = Path::new(FOLDER).join("run");
+    files::remove(&out)?;
+    let mut command = program(PROGRAM, &["train", "--quiet", "--out"]);
+    command.arg(&out).args(ENDLESS.split(' '));
+    if let Some(file) = config {
+        command.arg("--config").arg(file);
+    }
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("cannot run {PROGRAM}: {error}"))?;
+    let failed = |why: &dyn std::fmt::Display| format!("{}: {why}", out.display());
+    while !out.join("run.json").exists() {
+        if let Some(status) = child.try_wait().map_err(|error| failed(&error))? {
+            return Err(failed(&format!("it ended with {status} before it had begun")));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(after);
+    let (start, when) = (Instant::now(), SystemTime::now());
+    program("kill", &["-TERM", &child.id().to_string()]).status().map_err(|error| failed(&error))?;
+    let status = child.wait().map_err(|error| failed(&error))?;
+    let (total, end) = (start.elapsed().as_secs_f64(), SystemTime::now());
+    if status.code() != Some(STOPPED) {
+        return Err(failed(&format!("stopped, it ended with {status}")));
+    }
+    // A step's completions are written once its update is finished.
+    let written = std::fs::metadata(out.join("rollouts.jsonl")).and_then(|file| file.modified()).ok();
+    let updated = written.filter(|written| *written > when).and_then(|written| end.duration_since(written).ok());
+    Ok(Stop { total, beyond: updated.map_or(total, |since| since.as_secs_f64()) })
+}
