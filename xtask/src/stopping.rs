@@ -59,12 +59,13 @@ fn stop(config: Option<&Path>, after: Duration) -> Result<Stop, String> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("cannot run {PROGRAM}: {error}"))?;
     let failed = |why: &dyn std::fmt::Display| format!("{}: {why}", out.display());
     while !out.join("run.json").exists() {
         if let Some(status) = child.try_wait().map_err(|error| failed(&error))? {
-            return Err(failed(&format!("it ended with {status} before it had begun")));
+            return Err(failed(&format!("`{command:?}` ended with {status} before it had begun")));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
