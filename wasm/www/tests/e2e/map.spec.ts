@@ -28,7 +28,7 @@ test("the map fills itself, is the same every time, and loads a run into the rac
   expect(await picture(map), "the cursor is drawn").not.toBe(shown);
   await page.keyboard.press("ArrowRight");
   await section.getByRole("radio", { name: "Peaks kept" }).check();
-  await expect(section.locator("#map-legend-text")).toContainText("Peaks with at least half");
+  await expect(section.locator("#map-legend-text")).toContainText("Modes found after the last step");
   expect(await picture(map), "peaks have other colours").not.toBe(shown);
   await map.focus();
   await page.keyboard.press("Enter");
