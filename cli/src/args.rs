@@ -24,7 +24,7 @@ pub struct ConfigArgs {
     /// A preset (paper, vargrad, exact-tb, …) or a baseline (grpo, ppo, …)
     #[arg(long, visible_alias = "preset", value_name = "NAME")]
     pub objective: Option<String>,
-    /// Hugging Face folder of the model, or a run, whose last checkpoint is taken; without it, the small model in this program
+    /// Hugging Face folder of the model, or a run, whose last checkpoint is taken, or RUN/best; without it, the small model in this program
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// Prompts in JSONL; without it, generated Countdown problems

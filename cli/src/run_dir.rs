@@ -25,7 +25,7 @@ use flowrl_lm::jsonl::damaged_lines;
 
 use crate::warn;
 pub use checkpoints::sha256;
-pub(crate) use checkpoints::{set_aside, verify};
+pub(crate) use checkpoints::{name_of, set_aside, verify};
 
 /// A run directory, locked when opened for writing.
 #[derive(Debug)]

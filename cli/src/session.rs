@@ -11,7 +11,8 @@ use flowrl_lm::prompts::{PromptRow, RowKeys, read_prompts};
 use flowrl_lm::task::{Text, TextTask};
 
 use crate::config::{Config, TaskKind};
-use crate::run_dir::RunDir;
+use crate::run::best::{BEST, Best};
+use crate::run_dir::{RunDir, name_of};
 use crate::stored::StoredRollouts;
 use crate::{embedded, template, warn};
 
@@ -29,16 +30,28 @@ pub fn open_model(path: Option<&Path>) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
-/// The last checkpoint of a run directory; any other path as it is.
+/// The last checkpoint of a run directory, the best one of `RUN/best`; any other path as it is.
 ///
 /// # Errors
-/// A run that has no checkpoint yet.
+/// A run that has no checkpoint yet, or no best one.
 pub fn checkpoint_of(path: &Path) -> Result<PathBuf> {
+    if let Some(run) = path.parent().filter(|_| path.ends_with(BEST) && !path.exists()).and_then(run_of) {
+        return best_of(&run);
+    }
     let Some(run) = run_of(path) else { return Ok(path.to_owned()) };
     match run.latest_checkpoint()? {
         Some((_, checkpoint)) => Ok(checkpoint),
         None => bail!("the run {} has no checkpoint yet", path.display()),
     }
+}
+
+fn best_of(run: &RunDir) -> Result<PathBuf> {
+    let root = run.root().display();
+    let Some(best) = Best::read(run)? else {
+        bail!("the run {root} keeps no best checkpoint: run.best names no metric; {root} is its last")
+    };
+    let found = best.found().with_context(|| format!("the run {root} has no best checkpoint yet"))?;
+    Ok(run.checkpoint(&name_of(found.step))?.1)
 }
 
 /// The run in a directory, where it is one and no model.

@@ -1,5 +1,6 @@
 //! The program as a user runs it.
 
+mod best;
 mod chat;
 mod claims;
 mod common;

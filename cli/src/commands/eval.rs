@@ -21,8 +21,8 @@ use crate::{on_device, progress, say};
 /// With --prompts, on every prompt of the file; for a run, on the prompts that it held out, unless --prompts names others.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EvalArgs {
-    /// The model: a folder, a checkpoint of a run, or a run, whose last checkpoint is taken; without it, the small model in this
-    /// program
+    /// The model: a folder, a checkpoint of a run, RUN/best, or a run, whose last checkpoint is taken; without it, the small model in
+    /// this program
     #[arg(value_name = "DIR")]
     policy: Option<PathBuf>,
     /// The model that it is compared with where answers can be enumerated; without it, the one that a run began with, or the model
@@ -38,7 +38,9 @@ pub struct EvalArgs {
 /// # Errors
 /// A model or prompts that cannot be read.
 pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
-    let base = args.policy.as_deref().or(args.config.model.as_deref()).and_then(run_config);
+    let measured = args.policy.as_ref().or(args.config.model.as_ref());
+    let measured = measured.map(|path| session::checkpoint_of(path)).transpose()?;
+    let base = measured.as_deref().and_then(run_config);
     let mut config = load(args, base.as_deref())?;
     ensure!(
         !config.task.kind.is_lab(),
@@ -46,8 +48,8 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
         config.task.kind
     );
     let began_with = config.model.path.clone();
-    if let Some(path) = args.policy.as_ref().or(args.config.model.as_ref()) {
-        config.model.path = Some(session::checkpoint_of(path)?);
+    if measured.is_some() {
+        config.model.path = measured;
     }
     let has_date = config.model.template.contains_key("date");
     let Session { origin, tasks, .. } = Session::open(&mut config)?;
@@ -125,11 +127,10 @@ fn load(args: &EvalArgs, base: Option<&Path>) -> Result<Config> {
     Ok(config)
 }
 
-/// `config.toml` of the run that a path is, or is a checkpoint of.
+/// `config.toml` of the run that a path is a checkpoint of.
 fn run_config(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
-    let of_checkpoint = || path.parent().filter(|folder| folder.ends_with("checkpoints")).and_then(Path::parent);
-    let root = if session::run_of(&path).is_some() { Some(path.as_path()) } else { of_checkpoint() };
+    let root = path.parent().filter(|folder| folder.ends_with("checkpoints")).and_then(Path::parent);
     root.map(|root| root.join("config.toml")).filter(|file| file.is_file())
 }
 

@@ -36,7 +36,7 @@ impl From<DtypeName> for Dtype {
 /// each weight is rounded to 8 bits, so that log-probabilities differ by some hundredths from those of the run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExportArgs {
-    /// A run, whose last checkpoint is taken, a checkpoint, or another model folder
+    /// A run, whose last checkpoint is taken, RUN/best, a checkpoint, or another model folder
     #[arg(value_name = "RUN")]
     model: PathBuf,
     /// Folder to write, which must not exist

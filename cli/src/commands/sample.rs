@@ -18,7 +18,7 @@ use crate::{on_device, say, session};
 /// Complete prompts with a model.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SampleArgs {
-    /// Hugging Face folder of the model, or a run; without it, the small model in this program
+    /// Hugging Face folder of the model, a run, or RUN/best; without it, the small model in this program
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// A prompt; may be repeated

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::train::{Start, train};
 use crate::args::ConfigArgs;
 use crate::config::Config;
-use crate::run::Output;
+use crate::run::{Output, best};
 use crate::run_dir::RunDir;
 use crate::session::Session;
 use crate::sweep::{Place, Sweep};
@@ -129,6 +129,7 @@ enum State {
 fn state(directory: &Path, config: &mut Config) -> Result<State> {
     config.objective()?;
     config.train_options()?;
+    best::check(config)?;
     let Ok(run) = RunDir::open(directory) else { return Ok(State::New) };
     let found = std::fs::read_to_string(run.config()).unwrap_or_default();
     if !config.task.kind.is_lab() {

@@ -13,7 +13,7 @@ use flowrl_lm::fs::atomic_write;
 use crate::args::ConfigArgs;
 use crate::config::{Config, TaskKind};
 use crate::run::provenance::check_resume;
-use crate::run::{Output, Run, Subject};
+use crate::run::{Output, Run, Subject, best};
 use crate::run_dir::RunDir;
 use crate::session::Session;
 use crate::{lab, memory, on_device, signals, warn};
@@ -89,6 +89,7 @@ pub enum Start<'a> {
 /// As for [`run`].
 pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -> Result<ExitCode> {
     config.objective()?;
+    best::check(&config)?;
     // Everything that the configuration names is opened before the directory is made.
     let session = if config.task.kind.is_lab() { None } else { Some(Session::open(&mut config)?) };
     if let Some(session) = &session {
@@ -96,7 +97,9 @@ pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -
     }
     let resolved = config.to_toml()?;
     if let Start::Resume(_) = start {
-        check_resume(&RunDir::open(out)?, &config)?;
+        let directory = RunDir::open(out)?;
+        check_resume(&directory, &config)?;
+        best::check_recorded(&directory, &config)?;
     }
     on_device!(config.device()?, |device| {
         let subject: Box<dyn Subject> = match session {

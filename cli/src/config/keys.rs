@@ -214,7 +214,12 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
     (
         "run",
         ALL,
-        &[("save_every", "steps between checkpoints; 0: after the last step alone"), ("keep", "checkpoints kept")],
+        &[
+            ("save_every", "steps between checkpoints; 0: after the last step alone"),
+            ("keep", "checkpoints kept"),
+            ("best", "metric of evaluations, such as success, whose best checkpoint is kept besides, see runs.md"),
+            ("patience", "end after so many evaluations in a row without improvement of that metric; 0: never"),
+        ],
     ),
 ];
 

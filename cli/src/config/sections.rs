@@ -195,6 +195,11 @@ pub struct RunSection {
     pub save_every: u64,
     /// Checkpoints kept.
     pub keep: usize,
+    /// The metric of evaluations whose best checkpoint is kept besides; absent means none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<String>,
+    /// Evaluations without improvement of that metric after which the run ends; 0 means never.
+    pub patience: u64,
 }
 
 impl Default for PolicySection {
@@ -251,6 +256,6 @@ impl Default for EvalSection {
 
 impl Default for RunSection {
     fn default() -> Self {
-        Self { save_every: 50, keep: 2 }
+        Self { save_every: 50, keep: 2, best: None, patience: 0 }
     }
 }

@@ -25,7 +25,11 @@ use self::{
     page::{Section, page},
     run::Run,
 };
-use crate::{lab::picture::Picture, run::provenance::Provenance, run_dir::RunDir};
+use crate::{
+    lab::picture::Picture,
+    run::{best::Best, provenance::Provenance},
+    run_dir::RunDir,
+};
 
 /// Where a page is read, and whether its run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +63,13 @@ pub fn html(run_dir: &Path, kind: Kind) -> Result<String> {
     let dir = RunDir::open(run_dir)?;
     let distribution = Picture::read(&dir)?.map(|picture| picture::render(&picture)).unwrap_or_default();
     let origin = origin::render(&Provenance::read(&dir)?);
-    Ok(render(&Run::read(&dir)?, distribution, &samples::render(&dir.rollouts())?, origin, kind))
+    let run = Run::read(&dir)?;
+    let best = Best::of(&run.config, &run.records, &dir.steps()?);
+    Ok(render(&run, best.as_ref(), distribution, &samples::render(&dir.rollouts())?, origin, kind))
 }
 
-fn render(run: &Run, distribution: String, samples: &str, origin: String, kind: Kind) -> String {
-    let mut sections = vec![Section { title: "Result", body: result::render(run) }];
+fn render(run: &Run, best: Option<&Best>, distribution: String, samples: &str, origin: String, kind: Kind) -> String {
+    let mut sections = vec![Section { title: "Result", body: result::render(run, best) }];
     sections.push(Section { title: "Learned distribution", body: distribution });
     sections.extend(sections::render(run));
     sections.push(Section { title: "Sample completions", body: samples.to_owned() });

@@ -7,6 +7,7 @@ use super::{
     run::Run,
 };
 use crate::metrics::{error_name, results};
+use crate::run::best::Best;
 
 /// A metric with its values in one run.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ impl Row {
 }
 
 /// The section's content.
-pub(crate) fn render(run: &Run) -> String {
+pub(crate) fn render(run: &Run, best: Option<&Best>) -> String {
     let rows = Row::all(run);
     let mut out = String::new();
     if rows.is_empty() {
@@ -88,6 +89,9 @@ pub(crate) fn render(run: &Run) -> String {
         hero(&mut out, &rows);
         in_words(&mut out, &rows);
         table(&mut out, &rows);
+    }
+    if let Some(best) = best {
+        by_best(&mut out, run, best);
     }
     notes(&mut out, run);
     out
@@ -187,6 +191,17 @@ fn table(out: &mut String, rows: &[Row]) {
                 sampled.join("; ")
             ),
         );
+    }
+}
+
+/// Which checkpoint is the best, and whether the run ended because none became better.
+fn by_best(out: &mut String, run: &Run, best: &Best) {
+    let step = run.records.iter().filter_map(|record| record.step()).max().unwrap_or(0);
+    let steps = run.config.get("train").and_then(|train| train.get("steps")?.as_integer());
+    let stopped = steps.and_then(|steps| best.why_stopped(step, steps.try_into().ok()?));
+    for mut line in best.line().into_iter().chain(stopped) {
+        line[..1].make_ascii_uppercase();
+        push(out, format_args!("<p>{}.</p>", escape(&line)));
     }
 }
 

@@ -14,6 +14,7 @@ use flowrl_lm::state::{read_state, write_state};
 use serde::{Deserialize, Serialize};
 
 use super::Subject;
+use super::best::Best;
 use crate::metrics::{Record, Writer};
 use crate::run_dir::{RunDir, set_aside, verify, warn_of_damage};
 use crate::{progress, warn};
@@ -70,15 +71,21 @@ struct Covered {
 pub(super) fn save(
     directory: &RunDir,
     keep: usize,
+    best: Option<&Best>,
     subject: &dyn Subject,
     records: (&Writer, &mut RolloutWriter),
     unmeasured: Option<&Record>,
 ) -> Result<()> {
     let progress = subject.progress();
+    let mut steps = directory.steps()?;
+    steps.retain(|step| *step != progress.step);
+    steps.push(progress.step);
+    steps.sort_unstable();
+    let spared = best.map(|best| best.spared(&steps, keep)).unwrap_or_default();
     let (metrics, rollouts) = (records.0.sync()?, records.1.sync()?);
     let manifest = Manifest { format: FORMAT, progress };
     let covered = Covered { metrics, rollouts, unmeasured: unmeasured.map(Record::to_line) };
-    directory.write_checkpoint(progress.step, keep, |path| {
+    directory.write_checkpoint(progress.step, keep, &spared, |path| {
         let mut lists: Vec<_> = subject.save(path)?.into_iter().collect();
         lists.sort_by(|a, b| a.0.cmp(&b.0));
         ensure!(lists.iter().all(|(_, list)| list.iter().all(|x| x.is_finite())), "{}", NOT_FINITE);

@@ -1,8 +1,10 @@
-//! Signs of life where nobody sees a bar: in a log.
+//! Signs of life where nobody sees a bar, in a log, and how long the rest will take.
 
 use std::time::{Duration, Instant};
 
-use super::duration;
+use super::{duration, is_due};
+use crate::config::Config;
+use crate::metrics::Record;
 
 /// Between two lines.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -35,6 +37,23 @@ impl Life {
     }
 }
 
+/// How long the rest will take, by the first evaluation and this step.
+pub(super) fn expected(config: &Config, now: u64, record: &Record, evaluation: f64) -> String {
+    let number = |name| record.number(name).unwrap_or(0.0);
+    let (step, total) = (number("step_s"), config.train.steps);
+    let every = config.eval.every;
+    let evaluations = (now + 1..=total).filter(|&step| step == total || is_due(step, every)).count();
+    let steps = total.saturating_sub(now);
+    let left = steps as f64 * step + evaluations as f64 * evaluation;
+    format!(
+        "{:.0} tokens/s; a step takes {}, an evaluation {}, the {steps} steps that are left {}",
+        number("tokens_per_s"),
+        duration(step),
+        duration(evaluation),
+        duration(left)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +69,19 @@ mod tests {
         assert_eq!(life.line((29, 100), "m", after(59)), None);
         assert!(life.line((30, 100), "m", after(61)).is_some());
         assert_eq!(Life::new(false, 0, start).line((1, 2), "m", after(100)), None);
+    }
+
+    #[test]
+    fn the_rest_is_forecast_by_what_is_still_to_come() {
+        let mut config = Config::default();
+        (config.train.steps, config.eval.every) = (20, 5);
+        let mut record = Record::new(2);
+        record.set("step_s", 2.0);
+        record.set("tokens_per_s", 1234.4);
+        // 18 steps, and the evaluations after 5, 10, 15 and 20.
+        let said = "1234 tokens/s; a step takes 2.0 s, an evaluation 10 s, the 18 steps that are left 76 s";
+        assert_eq!(expected(&config, 2, &record, 10.0), said);
+        config.eval.every = 0;
+        assert!(expected(&config, 2, &record, 10.0).ends_with("are left 46 s"));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! What is trained is a [`Subject`]: a language model on prompts, or a small policy in the lab.
 
+pub(crate) mod best;
 mod clock;
 mod files;
 mod health;
@@ -21,11 +22,12 @@ use crate::config::Config;
 use crate::metrics::{self, Record, Writer};
 use crate::run_dir::RunDir;
 use crate::{progress, report, say, signals, warn};
+use best::Best;
 use clock::Clock;
 use files::RolloutWriter;
 pub use files::{NOT_FINITE, State, restore_trainer};
 use health::Health;
-use life::Life;
+use life::{Life, expected};
 use provenance::{Provenance, Stretch};
 
 /// What a run trains: a policy with its trainer, where its completions come from, and how it is measured.
@@ -108,6 +110,8 @@ pub struct Run {
     clock: Clock,
     /// Of a language model.
     health: Option<Health>,
+    /// If `run.best` is set.
+    best: Option<Best>,
     output: Output,
     /// The record of the present step, where its evaluation was given up.
     unmeasured: Option<Record>,
@@ -147,16 +151,21 @@ impl Run {
         output: Output,
     ) -> Result<Self> {
         let unmeasured = files::restore(&directory, subject.as_mut(), from)?;
-        Provenance::read(&directory)?.add(Stretch::now(&config, subject.progress().step)?, &directory)?;
-        directory.rotate(config.run.keep, None)?;
         let path = directory.metrics();
         let recorded = if path.exists() { metrics::read(&path)? } else { Vec::new() };
+        let story = Provenance::read(&directory)?;
+        let before = story.stretches.last().map(|last| last.config.as_str());
+        let best = Best::open(&config, &directory, &recorded, before)?;
+        story.add(Stretch::now(&config, subject.progress().step)?, &directory)?;
+        let steps = directory.steps()?;
+        let spared = best.as_ref().map(|best| best.spared(&steps, config.run.keep)).unwrap_or_default();
+        directory.rotate(config.run.keep, &spared)?;
         let clock = Clock::resume(unmeasured.as_ref().or(recorded.last()));
         let metrics = Writer::open(&path)?;
         let rollouts = RolloutWriter::open(&directory.rollouts())?;
         let is_lab = config.task.kind.is_lab();
         let health = if is_lab { None } else { Some(Health::new(&config, &config.objective()?)) };
-        Ok(Self { config, directory, subject, metrics, rollouts, clock, health, output, unmeasured })
+        Ok(Self { config, directory, subject, metrics, rollouts, clock, health, best, output, unmeasured })
     }
 
     /// Trains to the end, or until a signal asks to stop; saves, and writes the report. Stopped by signal n, the exit code is 128 + n.
@@ -189,7 +198,7 @@ impl Run {
             goes_on = self.measure(record)?.is_some();
             evaluation = Some(start.elapsed().as_secs_f64());
         }
-        while goes_on && self.subject.progress().step < total && signals::stop().is_none() {
+        while goes_on && self.subject.progress().step < total && signals::stop().is_none() && !self.stops_early() {
             match self.step()? {
                 Step::Done(record) => {
                     if let Some(record) = record {
@@ -222,17 +231,23 @@ impl Run {
             for line in self.subject.summary(&self.directory)? {
                 say!("{line}");
             }
+            for line in self.best.iter().flat_map(|best| best.summary(self.directory.root(), step, total)) {
+                say!("{line}");
+            }
             let warnings = crate::output::warnings();
             if warnings > 0 {
                 say!("warnings: {warnings}, on standard error");
             }
             say!("report: {}", report.display());
         }
-        let stopped = signals::stop().filter(|_| step < total || self.unmeasured.is_some());
+        let stopped = signals::stop().filter(|_| (step < total || self.unmeasured.is_some()) && !self.stops_early());
         if self.output == Output::Json {
             let mut summary = metrics::read(&self.directory.metrics())?.pop().unwrap_or_default();
             let [run, report] = [self.directory.root(), &report].map(|path| path.to_string_lossy().into_owned());
             summary.set("run", run).set("report", report).set("parameters", self.subject.parameters() as f64);
+            if let Some(best) = &self.best {
+                best.write(&mut summary, step, total);
+            }
             if let Some(signal) = stopped {
                 summary.set("stopped", signal.to_string());
             }
@@ -294,7 +309,8 @@ impl Run {
                 found = Some(record);
             }
         }
-        if step == total || is_due(step, self.config.run.save_every) {
+        let is_best = evaluated && self.best.as_ref().is_some_and(|best| best.is_at(step));
+        if step == total || is_best || is_due(step, self.config.run.save_every) {
             self.save()?;
         }
         Ok(Step::Done(found))
@@ -317,6 +333,9 @@ impl Run {
                     self.rollouts.append(self.subject.progress().step, &rollouts, self.subject.as_ref(), true)?;
                 }
                 self.record(&record)?;
+                if let Some(best) = &mut self.best {
+                    best.add(&record)?;
+                }
                 if !self.subject.is_brief() {
                     report::write(self.directory.root(), report::Kind::GoesOn)?;
                 }
@@ -336,7 +355,13 @@ impl Run {
 
     fn save(&mut self) -> Result<()> {
         let records = (&self.metrics, &mut self.rollouts);
-        files::save(&self.directory, self.config.run.keep, self.subject.as_ref(), records, self.unmeasured.as_ref())
+        let (best, unmeasured) = (self.best.as_ref(), self.unmeasured.as_ref());
+        files::save(&self.directory, self.config.run.keep, best, self.subject.as_ref(), records, unmeasured)
+    }
+
+    /// Whether the last evaluation ends the run before its last step.
+    fn stops_early(&self) -> bool {
+        self.best.as_ref().is_some_and(|best| best.stops_at(self.subject.progress().step))
     }
 
     /// Saves, if this step is not saved.
@@ -355,23 +380,6 @@ fn unless_interrupted<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// How long the rest will take, by the first evaluation and this step.
-fn expected(config: &Config, now: u64, record: &Record, evaluation: f64) -> String {
-    let number = |name| record.number(name).unwrap_or(0.0);
-    let (step, total) = (number("step_s"), config.train.steps);
-    let every = config.eval.every;
-    let evaluations = (now + 1..=total).filter(|&step| step == total || is_due(step, every)).count();
-    let steps = total.saturating_sub(now);
-    let left = steps as f64 * step + evaluations as f64 * evaluation;
-    format!(
-        "{:.0} tokens/s; a step takes {}, an evaluation {}, the {steps} steps that are left {}",
-        number("tokens_per_s"),
-        duration(step),
-        duration(evaluation),
-        duration(left)
-    )
-}
-
 /// Seconds as people say them.
 pub fn duration(seconds: f64) -> String {
     match seconds {
@@ -385,23 +393,4 @@ pub fn duration(seconds: f64) -> String {
 /// Whether something that happens every `every` steps, 0 for never, happens after this one.
 const fn is_due(step: u64, every: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rest_is_forecast_by_what_is_still_to_come() {
-        let mut config = Config::default();
-        (config.train.steps, config.eval.every) = (20, 5);
-        let mut record = Record::new(2);
-        record.set("step_s", 2.0);
-        record.set("tokens_per_s", 1234.4);
-        // 18 steps, and the evaluations after 5, 10, 15 and 20.
-        let said = "1234 tokens/s; a step takes 2.0 s, an evaluation 10 s, the 18 steps that are left 76 s";
-        assert_eq!(expected(&config, 2, &record, 10.0), said);
-        config.eval.every = 0;
-        assert!(expected(&config, 2, &record, 10.0).ends_with("are left 46 s"));
-    }
 }

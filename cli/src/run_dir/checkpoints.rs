@@ -36,6 +36,14 @@ impl RunDir {
         Ok(found)
     }
 
+    /// The steps of the complete checkpoints, in ascending order.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn steps(&self) -> Result<Vec<u64>> {
+        Ok(self.checkpoints()?.into_iter().map(|(step, _)| step).collect())
+    }
+
     /// The newest complete checkpoint.
     ///
     /// # Errors
@@ -59,11 +67,17 @@ impl RunDir {
     }
 
     /// Writes the checkpoint of `step`: `write` fills a temporary directory, which gets checksums, is synced and renamed into place. Then
-    /// all but the newest `keep` checkpoints are deleted; the newest always stays, even with `keep` 0.
+    /// all but the newest `keep` checkpoints and those of the steps `spared` are deleted; the newest always stays, even with `keep` 0.
     ///
     /// # Errors
     /// Those of `write`, in which case no checkpoint is touched, and those of the file system.
-    pub fn write_checkpoint(&self, step: u64, keep: usize, write: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    pub fn write_checkpoint(
+        &self,
+        step: u64,
+        keep: usize,
+        spared: &[u64],
+        write: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
         let (folder, name) = (self.folder(), name_of(step));
         let path = folder.join(&name);
         let (fresh, replaced) = (folder.join(format!("{name}.new{LITTER}")), folder.join(name + REPLACED));
@@ -82,18 +96,18 @@ impl RunDir {
         fs::rename(&fresh, &path).with_context(failed)?;
         sync_dir(&folder).with_context(failed)?;
         remove_dir_if_there(&replaced).with_context(failed)?;
-        self.rotate(keep, Some(&path))?;
+        self.rotate(keep, &[spared, &[step]].concat())?;
         Ok(path)
     }
 
-    /// Deletes all but the newest `keep` checkpoints, and `spare` whatever its age; the newest always stays.
+    /// Deletes all but the newest `keep` checkpoints and those of the steps `spared`; the newest always stays.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn rotate(&self, keep: usize, spare: Option<&Path>) -> Result<()> {
+    pub fn rotate(&self, keep: usize, spared: &[u64]) -> Result<()> {
         let mut old = self.checkpoints()?;
         old.truncate(old.len().saturating_sub(keep.max(1)));
-        for (step, path) in old.iter().filter(|(_, path)| Some(path.as_path()) != spare) {
+        for (step, path) in old.iter().filter(|(step, _)| !spared.contains(step)) {
             // A checkpoint of that name is complete at every moment.
             let leaving = self.folder().join(format!("{}{LITTER}", name_of(*step)));
             remove_dir_if_there(&leaving)
@@ -189,7 +203,8 @@ pub fn sha256(path: &Path) -> Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn name_of(step: u64) -> String {
+/// The name of the checkpoint of a step.
+pub(crate) fn name_of(step: u64) -> String {
     format!("step-{step:06}")
 }
 
@@ -248,25 +263,25 @@ mod tests {
         assert_eq!(run.latest_checkpoint().unwrap(), None);
         for step in [100, 200, 300, 1_000_000] {
             let write = |path: &Path| Ok(fs::write(path.join("w"), step.to_string())?);
-            let path = run.write_checkpoint(step, 2, write).unwrap();
+            let path = run.write_checkpoint(step, 2, &[], write).unwrap();
             assert_eq!(fs::read_to_string(path.join("w")).unwrap(), step.to_string());
         }
         assert_eq!(steps(&run), [300, 1_000_000]);
-        run.write_checkpoint(1_000_001, 0, |_| Ok(())).unwrap();
+        run.write_checkpoint(1_000_001, 0, &[], |_| Ok(())).unwrap();
         assert_eq!(steps(&run), [1_000_001]);
     }
 
     #[test]
     fn a_failed_checkpoint_changes_nothing_and_leaves_no_trace_later() {
         let (_dir, run) = fresh();
-        run.write_checkpoint(1, 1, |path| Ok(fs::write(path.join("w"), "good")?)).unwrap();
-        let failed = run.write_checkpoint(2, 1, |path| {
+        run.write_checkpoint(1, 1, &[], |path| Ok(fs::write(path.join("w"), "good")?)).unwrap();
+        let failed = run.write_checkpoint(2, 1, &[], |path| {
             fs::write(path.join("half"), "bad")?;
             bail!("disk full")
         });
         assert!(format!("{:#}", failed.unwrap_err()).contains("step-000002: disk full"));
         assert_eq!(steps(&run), [1]);
-        let path = run.write_checkpoint(1, 1, |path| Ok(fs::write(path.join("w"), "better")?)).unwrap();
+        let path = run.write_checkpoint(1, 1, &[], |path| Ok(fs::write(path.join("w"), "better")?)).unwrap();
         assert_eq!(fs::read_to_string(path.join("w")).unwrap(), "better");
         assert_eq!(fs::read_dir(path).unwrap().count(), 2, "nothing of the failed one is left beside `w` and its sum");
         assert_eq!(fs::read_dir(run.root().join("checkpoints")).unwrap().count(), 1);
@@ -276,10 +291,10 @@ mod tests {
     fn an_older_step_written_again_survives_rotation() {
         let (_dir, run) = fresh();
         for step in [10, 20, 5] {
-            run.write_checkpoint(step, 1, |_| Ok(())).unwrap();
+            run.write_checkpoint(step, 1, &[], |_| Ok(())).unwrap();
         }
         assert_eq!(steps(&run), [5, 20]);
-        run.write_checkpoint(5, 0, |_| Ok(())).unwrap();
+        run.write_checkpoint(5, 0, &[], |_| Ok(())).unwrap();
         assert_eq!(steps(&run), [5, 20], "the newest stays although it may keep none");
     }
 
@@ -305,7 +320,7 @@ mod tests {
             fs::write(path.join("a"), "first")?;
             Ok(fs::write(path.join("b"), "second")?)
         };
-        let path = run.write_checkpoint(1, 1, write).unwrap();
+        let path = run.write_checkpoint(1, 1, &[], write).unwrap();
         verify(&path).unwrap();
         // That of `printf first | sha256sum`.
         let sum = "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e";
@@ -325,7 +340,7 @@ mod tests {
     #[test]
     fn who_takes_the_lock_clears_away_what_was_left() {
         let (_dir, run) = fresh();
-        run.write_checkpoint(1, 2, |path| Ok(fs::write(path.join("w"), "old")?)).unwrap();
+        run.write_checkpoint(1, 2, &[], |path| Ok(fs::write(path.join("w"), "old")?)).unwrap();
         fs::write(run.root().join("config.toml"), "").unwrap();
         let leave = |name: &str| {
             fs::create_dir_all(run.folder().join(name)).unwrap();
@@ -353,10 +368,10 @@ mod tests {
     fn later_checkpoints_are_put_aside_and_kept() {
         let (_dir, run) = fresh();
         for step in [1, 2, 3] {
-            run.write_checkpoint(step, 9, |_| Ok(())).unwrap();
+            run.write_checkpoint(step, 9, &[], |_| Ok(())).unwrap();
         }
         assert_eq!(run.set_aside_after(1).unwrap().len(), 2);
-        run.write_checkpoint(2, 9, |_| Ok(())).unwrap();
+        run.write_checkpoint(2, 9, &[], |_| Ok(())).unwrap();
         run.set_aside_after(1).unwrap();
         assert_eq!(names(&run), ["aside-step-000002", "aside-step-000002-2", "aside-step-000003", "step-000001"]);
     }
