@@ -1,6 +1,6 @@
-//! Several runs side by side: objectives on common axes, seeds of one objective as a mean with its range.
+//! Several runs side by side on common axes, seeds of the same settings as a mean with its range.
 //!
-//! Runs belong together when their `[objective]` tables are equal. The result is a value: print it as JSON or Markdown,
+//! Runs belong together when their configurations agree in everything that a result depends on but the seed. The result is a value: print it as JSON or Markdown,
 //! or write it as a page.
 
 mod page;
@@ -20,20 +20,22 @@ use crate::{
     run_dir::RunDir,
 };
 
-/// Runs grouped by objective.
+/// Runs grouped by their settings.
 #[derive(Debug)]
 pub struct Comparison {
-    /// In the order in which the objectives first appeared.
+    /// In the order in which the settings first appeared.
     pub groups: Vec<Group>,
     /// What a reader must know before believing the comparison: settings other than the objective that differ.
     pub notes: Vec<String>,
+    /// What the groups are named by: the head of their column.
+    by: &'static str,
 }
 
-/// The runs of one objective.
+/// Runs of the same settings.
 #[derive(Debug)]
 pub struct Group {
-    /// The preset's or the kind's name; with the settings that tell it apart if another group has the same name.
-    pub objective: String,
+    /// The objective's name, with the settings that tell it apart if another group has the same; in a sweep the swept settings.
+    pub name: String,
     /// Names of the run directories.
     pub runs: Vec<String>,
     /// First and last evaluation of each metric that some run of the comparison has.
@@ -43,7 +45,7 @@ pub struct Group {
     members: Vec<Run>,
 }
 
-/// One metric of one objective.
+/// One metric of one group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
     /// The metric's name.
@@ -102,7 +104,7 @@ impl Summary {
     }
 }
 
-/// Reads run directories and groups them by objective.
+/// Reads run directories and groups them by everything but their seeds.
 ///
 /// # Errors
 /// No directory at all, one named twice, one that holds no run, or files that cannot be read.
@@ -111,33 +113,39 @@ pub fn compare(directories: &[PathBuf]) -> Result<Comparison> {
         bail!("nothing to compare: name one run directory or more");
     }
     let mut seen = BTreeSet::new();
-    let mut groups: Vec<Group> = Vec::new();
+    let mut groups: Vec<(String, Vec<Run>)> = Vec::new();
     for directory in directories {
         let run = Run::read(&RunDir::open(directory)?)?;
         let place = directory.canonicalize().with_context(|| format!("cannot find {}", directory.display()))?;
         if !seen.insert(place) {
             bail!("{} is named twice: each run counts once", directory.display());
         }
-        match groups.iter_mut().find(|group| same_objective(&group.members[0], &run)) {
-            Some(group) => group.members.push(run),
-            None => groups.push(Group {
-                objective: run.objective().to_owned(),
-                runs: Vec::new(),
-                cells: Vec::new(),
-                steps: (0, 0),
-                members: vec![run],
-            }),
+        match groups.iter_mut().find(|(_, members)| same_settings(&members[0], &run)) {
+            Some((_, members)) => members.push(run),
+            None => groups.push((run.objective().to_owned(), vec![run])),
         }
     }
     tell_apart(&mut groups);
-    let has = |name: &str| groups.iter().flat_map(|group| &group.members).any(|run| run.ends(name).is_some());
-    let measured: Vec<&Metric> = results(has).collect();
-    groups.iter_mut().for_each(|group| group.summarise(&measured));
-    let notes = notes(&groups);
-    Ok(Comparison { groups, notes })
+    let mut comparison = Comparison::of_groups(groups, "objective");
+    comparison.notes.splice(0..0, more_than_the_objective(&comparison.groups));
+    Ok(comparison)
 }
 
 impl Comparison {
+    /// Groups of runs that were made to differ in the settings that name them.
+    pub(crate) fn of_settings(groups: Vec<(String, Vec<Run>)>) -> Self {
+        Self::of_groups(groups, "setting")
+    }
+
+    fn of_groups(groups: Vec<(String, Vec<Run>)>, by: &'static str) -> Self {
+        let has = |name: &str| groups.iter().flat_map(|(_, members)| members).any(|run| run.ends(name).is_some());
+        let measured: Vec<&Metric> = results(has).collect();
+        let groups: Vec<Group> =
+            groups.into_iter().map(|(name, members)| Group::new(name, members, &measured)).collect();
+        let notes = notes(&groups);
+        Self { groups, notes, by }
+    }
+
     /// The whole table as JSON: `{"groups": [{"objective", "runs", "steps", "metrics": {NAME: {"before", "after"}}}],
     /// "notes"}`, each of before and after `{"mean", "sd", "n"}` or `null`.
     pub fn to_json(&self) -> Json {
@@ -148,7 +156,7 @@ impl Comparison {
                 (cell.metric.to_owned(), ends)
             };
             let metrics: serde_json::Map<String, Json> = group.cells.iter().map(cell).collect();
-            json!({ "objective": group.objective, "runs": group.runs, "steps": [group.steps.0, group.steps.1], "metrics": metrics })
+            json!({ "objective": group.name, "runs": group.runs, "steps": [group.steps.0, group.steps.1], "metrics": metrics })
         };
         json!({ "groups": self.groups.iter().map(group).collect::<Vec<_>>(), "notes": self.notes })
     }
@@ -156,14 +164,14 @@ impl Comparison {
     /// The table as Markdown: after training as mean ± standard deviation over seeds, before it in parentheses.
     pub fn to_markdown(&self) -> String {
         let columns = self.columns();
-        let mut out = String::from("| objective | seeds |");
+        let mut out = format!("| {} | seeds |", self.by);
         columns.iter().for_each(|metric| push(&mut out, format_args!(" {} |", metric.label)));
         out.push_str("\n|---|--:|");
         out.push_str(&"--:|".repeat(columns.len()));
         for group in &self.groups {
             push(
                 &mut out,
-                format_args!("\n| {} | {} |", group.objective.replace('|', "\\|").replace('\n', " "), group.runs.len()),
+                format_args!("\n| {} | {} |", group.name.replace('|', "\\|").replace('\n', " "), group.runs.len()),
             );
             for metric in &columns {
                 let (after, before) = group.shown(metric);
@@ -188,20 +196,20 @@ impl Group {
         self.cells.iter().find(|cell| cell.metric == metric)
     }
 
-    fn summarise(&mut self, measured: &[&'static Metric]) {
-        self.runs = self.members.iter().map(|run| run.name.clone()).collect();
+    fn new(name: String, members: Vec<Run>, measured: &[&'static Metric]) -> Self {
+        let runs = members.iter().map(|run| run.name.clone()).collect();
         let last = |run: &Run| run.records.iter().filter_map(|record| record.step()).max().unwrap_or(0);
-        self.steps =
-            (self.members.iter().map(last).min().unwrap_or(0), self.members.iter().map(last).max().unwrap_or(0));
+        let steps = (members.iter().map(last).min().unwrap_or(0), members.iter().map(last).max().unwrap_or(0));
         let cell = |metric: &&'static Metric| {
-            let ends: Vec<_> = self.members.iter().filter_map(|run| run.ends(metric.name)).collect();
+            let ends: Vec<_> = members.iter().filter_map(|run| run.ends(metric.name)).collect();
             let before: Vec<f64> = ends.iter().map(|(first, _)| first.1).collect();
             // A run that was evaluated once, before it started, has no result yet.
             let after: Vec<f64> =
                 ends.iter().filter(|(first, last)| last.0 > first.0).map(|(_, last)| last.1).collect();
             Cell { metric: metric.name, before: Summary::of(&before), after: Summary::of(&after) }
         };
-        self.cells = measured.iter().map(cell).collect();
+        let cells = measured.iter().map(cell).collect();
+        Self { name, runs, cells, steps, members }
     }
 
     /// After and before of a metric as text.
@@ -213,46 +221,63 @@ impl Group {
     }
 }
 
-fn same_objective(a: &Run, b: &Run) -> bool {
-    a.objective() == b.objective() && a.config.get("objective") == b.config.get("objective")
+/// Keys that no result depends on: what is kept, how fast it is, and what is chosen to fit memory.
+const OF_NO_RESULT: [&str; 6] =
+    ["run.", "train.threads", "train.device", "train.micro_batch", "model.recompute", "sampling.wave"];
+
+/// The settings that the result of a run depends on but for the seed, `(dotted key, value)`.
+fn settings(run: &Run) -> Vec<(String, String)> {
+    let mut all = flatten("", &toml::Value::Table(run.config.clone()));
+    let ends = ["seed", "out", "name", "resume"];
+    all.retain(|(key, _)| {
+        let is_free = OF_NO_RESULT.iter().any(|free| key == free || free.ends_with('.') && key.starts_with(free));
+        // The seed of a task is not that of its run.
+        !is_free && (key.starts_with("task.") || !ends.contains(&key.rsplit('.').next().unwrap_or_default()))
+    });
+    all
+}
+
+fn same_settings(a: &Run, b: &Run) -> bool {
+    a.objective() == b.objective() && settings(a) == settings(b)
 }
 
 /// Adds to equal names the settings in which their groups differ.
-fn tell_apart(groups: &mut [Group]) {
-    let settings: Vec<Vec<(String, String)>> = groups
-        .iter()
-        .map(|group| group.members[0].config.get("objective").map(|table| flatten("", table)).unwrap_or_default())
-        .collect();
-    let names: Vec<String> = groups.iter().map(|group| group.objective.clone()).collect();
-    for (index, group) in groups.iter_mut().enumerate() {
+fn tell_apart(groups: &mut [(String, Vec<Run>)]) {
+    let settings: Vec<_> = groups.iter().map(|(_, members)| settings(&members[0])).collect();
+    let names: Vec<String> = groups.iter().map(|(name, _)| name.clone()).collect();
+    for (index, (name, _)) in groups.iter_mut().enumerate() {
         let twins = (0..names.len()).filter(|other| *other != index && names[*other] == names[index]);
         let twins: Vec<_> = twins.map(|other| &settings[other]).collect();
         let own = settings[index].iter().filter(|setting| twins.iter().any(|twin| !twin.contains(setting)));
-        let own: Vec<String> = own.map(|(key, value)| format!("{key} = {value}")).collect();
+        let short = |key: &str| key.strip_prefix("objective.").unwrap_or(key).to_owned();
+        let own: Vec<String> = own.map(|(key, value)| format!("{} = {value}", short(key))).collect();
         if !own.is_empty() {
-            group.objective = format!("{} ({})", names[index], own.join(", "));
+            *name = format!("{} ({})", names[index], own.join(", "));
         } else if !twins.is_empty() {
-            group.objective = format!("{} (as is)", names[index]);
+            *name = format!("{} (as is)", names[index]);
         }
     }
 }
 
-/// Settings outside `[objective]` in which the runs differ, and unequal lengths.
-fn notes(groups: &[Group]) -> Vec<String> {
-    let runs: Vec<&Run> = groups.iter().flat_map(|group| &group.members).collect();
-    let settings = |run: &Run| flatten("", &toml::Value::Table(run.config.clone()));
-    let all: Vec<Vec<(String, String)>> = runs.iter().map(|run| settings(run)).collect();
+/// Settings outside `[objective]` in which runs of different objectives differ; those of one are in the names of the groups.
+fn more_than_the_objective(groups: &[Group]) -> Option<String> {
+    let first = groups[0].members[0].objective();
+    if groups.iter().all(|group| group.members[0].objective() == first) {
+        return None;
+    }
+    let all: Vec<_> = groups.iter().map(|group| settings(&group.members[0])).collect();
     let differs = |setting: &&(String, String)| {
-        let last = setting.0.rsplit('.').next().unwrap_or_default();
-        let expected = setting.0.starts_with("objective.") || ["seed", "out", "name", "resume"].contains(&last);
-        !expected && all.iter().any(|other| !other.contains(setting))
+        !setting.0.starts_with("objective.") && all.iter().any(|other| !other.contains(setting))
     };
     let keys: BTreeSet<&str> = all.iter().flatten().filter(differs).map(|(key, _)| key.as_str()).collect();
+    let keys: Vec<&str> = keys.into_iter().collect();
+    (!keys.is_empty()).then(|| format!("These runs differ in more than the objective: {}.", keys.join(", ")))
+}
+
+/// Unequal targets and lengths.
+fn notes(groups: &[Group]) -> Vec<String> {
+    let runs: Vec<&Run> = groups.iter().flat_map(|group| &group.members).collect();
     let mut notes = Vec::new();
-    if !keys.is_empty() {
-        let keys: Vec<&str> = keys.into_iter().collect();
-        notes.push(format!("These runs differ in more than the objective: {}.", keys.join(", ")));
-    }
     let targets: Vec<u64> = runs.iter().filter_map(|run| Some(run.ends("target_log_z")?.1.1.to_bits())).collect();
     if targets.iter().any(|target| *target != targets[0]) {
         notes.push(

@@ -3,8 +3,10 @@
 //! INT (Ctrl-C), TERM (schedulers, containers) and HUP (a closed terminal) stop in order, USR1 saves and goes on. One that was ignored when
 //! the program began stays ignored: `nohup` means it.
 
+use std::io;
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use signal_hook::consts::signal::{SIGINT, SIGTERM};
 
@@ -40,6 +42,52 @@ impl std::fmt::Display for Signal {
     }
 }
 
+/// Processes that get every signal too.
+static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Starts a process that gets every signal that this one gets, and gets it once: a terminal's Ctrl-C reaches this process alone. None
+/// after a signal that asked to stop.
+///
+/// # Errors
+/// Those of the system.
+pub fn spawn(command: &mut Command) -> io::Result<Option<Child>> {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    // With the lock held: a signal that comes now is passed on to what is started here.
+    if stop().is_some() {
+        return Ok(None);
+    }
+    let child = command.spawn()?;
+    children.push(child.id());
+    Ok(Some(child))
+}
+
+/// The status of a process of [`spawn`] that has ended; from then on it gets no signal.
+///
+/// # Errors
+/// Those of the system.
+pub fn ended(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    let status = child.try_wait()?;
+    if status.is_some() {
+        children.retain(|id| *id != child.id());
+    }
+    Ok(status)
+}
+
+#[cfg(unix)]
+fn pass_on(number: i32) {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    let pids = children.iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?));
+    for (pid, signal) in pids.zip(std::iter::repeat(Signal::from_named_raw(number))) {
+        // One that has just ended needs none.
+        let _ = signal.map(|signal| kill_process(pid, signal));
+    }
+}
+
 /// From now on a signal asks to stop; a second one stops at once.
 pub fn watch() {
     INSTALLED.get_or_init(|| {
@@ -72,6 +120,7 @@ fn install() -> std::io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for number in signals.forever() {
             if number == SIGUSR1 {
+                pass_on(number);
                 SAVE.store(true, Ordering::SeqCst);
             } else {
                 ask_to_stop(number);
@@ -105,7 +154,9 @@ fn install() -> std::io::Result<()> {
 #[cfg(unix)]
 fn ask_to_stop(number: i32) {
     let signal = Signal(number);
-    if STOP.swap(number as usize, Ordering::SeqCst) != 0 {
+    let again = STOP.swap(number as usize, Ordering::SeqCst) != 0;
+    pass_on(number);
+    if again {
         std::process::exit(i32::from(signal.exit_code()));
     }
     progress::tell(&format_args!(

@@ -1,5 +1,7 @@
-//! Runs over the values of one option, seeds of a value as a mean with its range.
+//! Runs over the values of some options, seeds of a value as a mean with its range.
 
+pub(crate) mod grid;
+pub(crate) mod jobs;
 mod page;
 
 use std::path::PathBuf;
@@ -18,15 +20,25 @@ use crate::report::format::{push, quantity};
 use crate::report::run::Run;
 use crate::run_dir::RunDir;
 
-/// Where the run of a value and a seed is.
+/// Where the run of one choice of values and a seed is.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Value of the swept option.
-    pub value: f64,
+    /// Each swept option with its value.
+    pub settings: Vec<(String, String)>,
     /// Seed.
     pub seed: u64,
     /// Run directory.
     pub directory: PathBuf,
+}
+
+impl Place {
+    /// The value of the one swept option, if there is one and it is a number.
+    fn value(&self) -> Option<f64> {
+        match &self.settings[..] {
+            [(_, value)] => value.parse().ok().filter(|value: &f64| value.is_finite()),
+            _ => None,
+        }
+    }
 }
 
 /// The measures of the exact target at one β.
@@ -39,33 +51,33 @@ struct Goals {
 /// A finished sweep.
 #[derive(Debug)]
 pub struct Sweep {
-    key: String,
+    keys: Vec<String>,
     config: Config,
     runs: Vec<(Place, Run)>,
 }
 
 impl Sweep {
-    /// Reads the runs of a sweep over `key`; `config` is that of any of them.
+    /// Reads the runs of a sweep over `keys`; `config` is that of any of them.
     ///
     /// # Errors
     /// A directory that is no run.
-    pub fn read(key: &str, config: Config, places: Vec<Place>) -> Result<Self> {
+    pub fn read(keys: Vec<String>, config: Config, places: Vec<Place>) -> Result<Self> {
         let read = |place: Place| Ok((place.clone(), Run::read(&RunDir::open(&place.directory)?)?));
-        Ok(Self { key: key.to_owned(), config, runs: places.into_iter().map(read).collect::<Result<_>>()? })
+        let mut runs = places.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        if runs.iter().all(|(place, _)| place.value().is_some()) {
+            runs.sort_by(|a, b| a.0.value().unwrap_or(0.0).total_cmp(&b.0.value().unwrap_or(0.0)));
+        }
+        Ok(Self { keys, config, runs })
     }
 
-    /// The swept values from small to large.
-    fn values(&self) -> Vec<f64> {
-        let mut values: Vec<f64> = self.runs.iter().map(|(place, _)| place.value).collect();
-        values.sort_by(f64::total_cmp);
-        values.dedup();
-        values
+    /// The runs of each choice of values, which differ in their seeds.
+    fn rows(&self) -> impl Iterator<Item = &[(Place, Run)]> {
+        self.runs.chunk_by(|a, b| a.0.settings == b.0.settings)
     }
 
-    /// The last values of a metric at one value of the option, one for each seed.
-    fn last(&self, value: f64, metric: &str) -> Vec<f64> {
-        let runs = self.runs.iter().filter(|(place, _)| place.value == value);
-        runs.filter_map(|(_, run)| run.ends(metric)).map(|(_, last)| last.1).collect()
+    /// The swept values from small to large; none unless one option was swept, over numbers.
+    fn values(&self) -> Option<Vec<f64>> {
+        self.rows().map(|row| row[0].0.value()).collect()
     }
 
     /// The results that some run has.
@@ -77,15 +89,23 @@ impl Sweep {
     /// The table as Markdown: mean ± standard deviation over seeds, in parentheses what should be reached.
     #[must_use]
     pub fn to_markdown(&self) -> String {
-        let mut out = format!("| {} | seeds |", self.key);
+        let cell = |text: &str| text.replace('|', "\\|");
+        let mut out = String::from("|");
+        self.keys.iter().for_each(|key| push(&mut out, format_args!(" {key} |")));
+        out.push_str(" seeds |");
         self.measures().for_each(|metric| push(&mut out, format_args!(" {} |", metric.label)));
-        out.push_str("\n|--:|--:|");
-        self.measures().for_each(|_| out.push_str("--:|"));
-        for value in self.values() {
-            let seeds = self.runs.iter().filter(|(place, _)| place.value == value).count();
-            push(&mut out, format_args!("\n| {value} | {seeds} |"));
+        out.push_str("\n|");
+        (0..=self.keys.len() + self.measures().count()).for_each(|_| out.push_str("--:|"));
+        for row in self.rows() {
+            out.push_str("\n|");
+            for (_, value) in &row[0].0.settings {
+                let number = value.parse::<f64>().ok().filter(|value| value.is_finite());
+                let shown = number.map_or_else(|| cell(value), |number| number.to_string());
+                push(&mut out, format_args!(" {shown} |"));
+            }
+            push(&mut out, format_args!(" {} |", row.len()));
             for metric in self.measures() {
-                let found = |name: &str| Summary::of(&self.last(value, name));
+                let found = |name: &str| Summary::of(&last(row, name));
                 let shown = found(metric.name).map_or_else(|| "–".into(), |summary| summary.show(metric.unit));
                 let goal = metric.target_metric().and_then(found);
                 let goal = goal.map(|goal| format!(" ({})", quantity(goal.mean, metric.unit)));
@@ -95,15 +115,22 @@ impl Sweep {
         out
     }
 
-    /// `{"key", "runs": [{"value", "seed", "run", "metrics": {…last values}}], "target": [{"value", …}]}`.
+    /// `{"keys", "runs": [{"settings": {KEY: value}, "seed", "run", "metrics": {…last values}}], "target": [{"value", …}]}`; numbers
+    /// where a value is one, and targets where β is swept alone.
     #[must_use]
     pub fn to_json(&self) -> Json {
         let number = |x: f64| if x.is_finite() { json!(x) } else { Json::Null };
+        let typed = |text: &str| match text.parse::<f64>() {
+            Ok(x) if x.is_finite() => json!(x),
+            _ => json!(text),
+        };
         let run = |(place, run): &(Place, Run)| {
             let names = run.metrics();
             let last = |name: &str| Some((name.to_owned(), number(run.ends(name)?.1.1)));
             let metrics: serde_json::Map<String, Json> = names.into_iter().filter_map(last).collect();
-            json!({ "value": place.value, "seed": place.seed, "run": place.directory, "metrics": metrics })
+            let settings = place.settings.iter().map(|(key, value)| (key.clone(), typed(value)));
+            let settings: serde_json::Map<String, Json> = settings.collect();
+            json!({ "settings": settings, "seed": place.seed, "run": place.directory, "metrics": metrics })
         };
         let target = |goals: &Goals| {
             let measures = goals.measures.iter().map(|(name, value)| ((*name).to_owned(), number(*value)));
@@ -111,7 +138,7 @@ impl Sweep {
         };
         let curve = self.curve().unwrap_or_default();
         json!({
-            "key": self.key,
+            "keys": self.keys,
             "runs": self.runs.iter().map(run).collect::<Vec<_>>(),
             "target": curve.iter().map(target).collect::<Vec<_>>(),
         })
@@ -119,7 +146,8 @@ impl Sweep {
 
     /// Whether the swept option is the target's inverse temperature in the lab.
     fn is_beta(&self) -> bool {
-        let key = self.key.strip_prefix("objective.").unwrap_or(&self.key);
+        let [key] = &self.keys[..] else { return false };
+        let key = key.strip_prefix("objective.").unwrap_or(key);
         let own = self.config.eval.target_beta.is_none();
         let flow = matches!(self.config.objective(), Ok(Objective::FlowRl(_)));
         self.config.task.kind.is_lab() && ((key == "beta" && own && flow) || key == "eval.target_beta")
@@ -130,10 +158,7 @@ impl Sweep {
         /// Points between neighbouring values, and objects evaluated for all of them together.
         const BETWEEN: usize = 16;
         const WORK: usize = 1 << 25;
-        let mut betas = self.values();
-        if !self.is_beta() {
-            return Ok(Vec::new());
-        }
+        let Some(mut betas) = self.values().filter(|_| self.is_beta()) else { return Ok(Vec::new()) };
         let lab = Lab::open(&self.config.task)?;
         let reference = truth::reference_of(&lab)?;
         let points = (WORK / lab.objects().max(1) / betas.len().max(1)).clamp(1, BETWEEN);
@@ -161,4 +186,9 @@ impl Sweep {
         let objective = self.config.objective().ok()?;
         (self.config.task.kind.is_lab() && !self.is_beta()).then(|| lab::beta(&self.config, &objective))
     }
+}
+
+/// The last values of a metric, one for each seed.
+fn last(row: &[(Place, Run)], metric: &str) -> Vec<f64> {
+    row.iter().filter_map(|(_, run)| run.ends(metric)).map(|(_, last)| last.1).collect()
 }

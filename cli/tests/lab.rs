@@ -233,7 +233,12 @@ fn a_sweep_follows_the_exact_curve_and_skips_what_is_done() {
     assert_eq!(found["runs"].as_array().unwrap().len(), 6);
     for run in found["runs"].as_array().unwrap() {
         assert!(number(&run["metrics"], "tv") < 0.003, "{run}");
-        let target = found["target"].as_array().unwrap().iter().find(|target| target["value"] == run["value"]).unwrap();
+        let target = found["target"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|target| target["value"] == run["settings"]["beta"])
+            .unwrap();
         assert_eq!(target["target_entropy"], run["metrics"]["target_entropy"]);
     }
     assert!(found["target"].as_array().unwrap().len() > 20, "the curve between the points");
@@ -255,8 +260,10 @@ fn a_sweep_takes_any_number_and_names_mistakes() {
     assert!(text.contains("Success, exact"), "{text}");
     for (settings, wanted) in [
         (&["--set", "beta=3"][..], "nothing to sweep over"),
-        (&["--set", "beta=1,2", "--set", "epochs=1,2"], "one at a time"),
-        (&["--set", "objective=paper,grpo"], "no number"),
+        (&["--set", "beta=1,2", "--set", "beta=1,2"], "several values twice"),
+        (&["--set", "beta=1,2", "--set", "objective.beta=1,3"], "are one run"),
+        (&["--objective", "exact-tb,gppo"], "gppo"),
+        (&["--objective", "exact-tb,grpo", "--set", "beta=1,2"], "does not use beta"),
         (&["--set", "beta=1,1"], "twice"),
         (&["--set", "betta=1,2"], "betta"),
     ] {

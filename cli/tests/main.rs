@@ -15,5 +15,6 @@ mod provenance;
 mod reference_pages;
 mod report;
 mod strangers;
+mod sweep;
 mod synthetic;
 mod watch;

@@ -183,7 +183,7 @@ fn seeds_of_one_objective_are_averaged() {
         }
     }
     let comparison = compare::compare(&runs).unwrap();
-    let names: Vec<_> = comparison.groups.iter().map(|group| group.objective.as_str()).collect();
+    let names: Vec<_> = comparison.groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(names, ["paper", "grpo", "vargrad"]);
     assert_eq!(comparison.notes, Vec::<String>::new());
 
@@ -208,11 +208,25 @@ fn seeds_of_one_objective_are_averaged() {
     assert_eq!(markdown.lines().count(), 5);
     assert!(markdown.lines().all(|line| line.matches('|').count() == 9), "{markdown}");
 
-    let path = root.join("compare.html");
+    // Two of them have a report; the page is elsewhere.
+    for run in &runs[..2] {
+        report::write(run, report::Kind::Ended).unwrap();
+    }
+    let comparison = compare::compare(&runs).unwrap();
+    let path = folder("compare page").join("compare.html");
     comparison.write_html(&path).unwrap();
-    let html = fs::read_to_string(path).unwrap();
+    let html = fs::read_to_string(&path).unwrap();
     balanced(&html);
-    assert!(html.contains("3 objectives · 6 runs") && html.contains("class='band c0'") && !html.contains("http:"));
+    let links: Vec<&str> = html.split("href='").skip(1).filter_map(|rest| rest.split('\'').next()).collect();
+    let links: Vec<&str> = links.into_iter().filter(|link| !link.starts_with('#')).collect();
+    assert_eq!(
+        links,
+        [0, 1, 0, 1].map(|seed| format!("../compare/paper-{seed}/report.html")),
+        "in the table and the list"
+    );
+    assert!(links.iter().all(|link| path.parent().unwrap().join(link).is_file()));
+    assert!(html.contains("<li>paper: <code>paper-2</code></li>"), "no report, no link");
+    assert!(html.contains("3 settings · 6 runs") && html.contains("class='band c0'") && !html.contains("http:"));
 }
 
 #[test]
@@ -228,15 +242,21 @@ fn unlike_runs_are_told_apart_and_pointed_out() {
     fs::write(names[2].join("config.toml"), config.replace("learning_rate = 0.001", "learning_rate = 0.01")).unwrap();
 
     let comparison = compare::compare(&names).unwrap();
-    let objectives: Vec<_> = comparison.groups.iter().map(|group| group.objective.as_str()).collect();
-    assert_eq!(objectives, ["paper (beta = 15.0)", "paper (beta = 5.0)"]);
+    let found: Vec<_> = comparison.groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(
-        comparison.notes,
+        found,
         [
-            "These runs differ in more than the objective: train.learning_rate.",
-            "They did not run equally long: 50 to 100 steps."
+            "paper (beta = 15.0, train.learning_rate = 0.001)",
+            "paper (beta = 5.0, train.learning_rate = 0.001)",
+            "paper (beta = 5.0, train.learning_rate = 0.01)"
         ]
     );
+    assert_eq!(comparison.notes, ["They did not run equally long: 50 to 100 steps."]);
+    // Of different objectives, what differs besides is no part of the names.
+    let other = root.join("d");
+    Synthetic { objective: "grpo", steps: 100, ..Synthetic::default() }.write(&other);
+    let comparison = compare::compare(&[names[2].clone(), other]).unwrap();
+    assert_eq!(comparison.notes[0], "These runs differ in more than the objective: train.learning_rate.");
     let twice = [names[0].clone(), names[0].clone()];
     assert!(compare::compare(&twice).unwrap_err().to_string().contains("named twice"));
     assert!(compare::compare(&[]).is_err());

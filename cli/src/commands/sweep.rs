@@ -1,23 +1,25 @@
-//! `sweep`: the same run over the values of one option.
+//! `sweep`: the same run over the values of some options.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
+use flowrl_lm::fs::atomic_write;
 
-use super::train::{Start, train};
 use crate::args::ConfigArgs;
 use crate::config::Config;
-use crate::run::{Output, best};
+use crate::run::best::{self, Best};
 use crate::run_dir::RunDir;
 use crate::session::Session;
-use crate::sweep::{Place, Sweep};
+use crate::sweep::Sweep;
+use crate::sweep::grid::Grid;
+use crate::sweep::jobs::{self, Job};
 use crate::{metrics, progress, say, signals};
 
-/// Train once for each value of an option, and draw what it changes.
+/// Train once for each value of an option, or each combination of values of several, and show what they change.
 ///
 /// `sweep --task bandit --set beta=0.5,1,2,5,10,20` writes a run directory for each value and seed, a table, and sweep.html beside
-/// them. Run again, it skips what is finished and goes on with what is not.
+/// them. Values may be names: `sweep --objective paper,grpo --seeds 3`. Run again, it skips what is finished and goes on with what is not.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SweepArgs {
     #[command(flatten)]
@@ -25,54 +27,63 @@ pub struct SweepArgs {
     /// Seeds for each value, counted up from --seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seeds: u64,
+    /// Runs at a time, each in a process of its own; they divide the processors among them, unless --threads says how many each has
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    jobs: usize,
     /// Directory of the sweep; without it, runs/sweep-TASK-OPTION
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-/// Runs the command.
+/// Runs the command. Exit code 128 + n says that signal n stopped it.
 ///
 /// # Errors
-/// No option with several values, or more than one; anything that is wrong with a run.
+/// No option with several values; anything that is wrong with a run, before the first one begins; runs that failed, after the others have
+/// ended.
 pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     ensure!(args.seeds > 0, "--seeds is 0, but must be at least 1");
-    let (key, values, rest) = swept(&args.config.settings)?;
-    let name = key.rsplit('.').next().unwrap_or(&key);
-    let mut places = Vec::new();
-    let mut out = args.out.clone();
-    for value in &values {
-        let settings = rest.iter().cloned().chain([format!("{key}={value}")]).collect();
-        let flags = ConfigArgs { settings, ..args.config.clone() };
-        let config = flags.load(None)?;
-        let out = out.get_or_insert_with(|| Path::new("runs").join(format!("sweep-{}-{name}", config.task.kind)));
-        for i in 0..args.seeds {
-            let mut config = config.clone();
-            config.train.seed += i;
-            let directory = out.join(format!("{name}={value}-seed{}", config.train.seed));
-            places.push((Place { value: value.parse()?, seed: config.train.seed, directory }, config));
-        }
-    }
+    ensure!(args.jobs > 0, "--jobs is 0, but must be at least 1");
+    let grid = Grid::of(&args.config)?;
+    let mut places = grid.places(args.seeds, args.out.as_deref())?;
     // Every mistake shows before the first run starts.
-    let mut states = Vec::new();
+    let mut begun = Vec::new();
     for (place, config) in &mut places {
-        states.push(state(&place.directory, config).with_context(|| place.directory.display().to_string())?);
-    }
-    for ((place, config), state) in places.iter().zip(states) {
-        let start = match state {
-            State::Finished => continue,
-            State::Begun => Start::Resume(None),
-            State::New => Start::New,
-        };
-        progress::note(&place.directory.display());
-        let code = train(config.clone(), &place.directory, start, Output::Nothing)?;
-        if signals::stop().is_some() {
-            progress::tell(&"the same sweep command goes on from here");
-            return Ok(code);
+        match state(&place.directory, config).with_context(|| place.directory.display().to_string())? {
+            State::Finished => {}
+            state => begun.push((place.directory.clone(), &*config, state)),
         }
+    }
+    let at_once = args.jobs.min(begun.len()).max(1);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut jobs = Vec::new();
+    for (directory, config, state) in begun {
+        if let State::New = state {
+            // A run that goes on from nothing but its configuration begins.
+            atomic_write(&RunDir::create(&directory)?.config(), config.to_toml()?.as_bytes())?;
+        }
+        let shared = if at_once > 1 { (processors / at_once).max(1) } else { 0 };
+        let threads = if config.train.threads > 0 { config.train.threads } else { shared };
+        jobs.push(Job { directory, threads, steps: config.train.steps });
+    }
+    signals::watch();
+    let failures = jobs::run(&jobs, at_once)?;
+    if let Some(signal) = signals::stop() {
+        progress::tell(&"the same sweep command goes on from here");
+        return Ok(ExitCode::from(signal.exit_code()));
+    }
+    if !failures.is_empty() {
+        let said = failures.iter().map(|failure| format!("\n  {}: {}", failure.directory.display(), failure.why));
+        bail!(
+            "{} of {} runs failed, and the same sweep command tries these again:{}",
+            failures.len(),
+            places.len(),
+            said.collect::<String>()
+        );
     }
     let config = places[0].1.clone();
-    let sweep = Sweep::read(&key, config, places.into_iter().map(|(place, _)| place).collect())?;
-    let page = out.unwrap_or_default().join("sweep.html");
+    let out = places[0].0.directory.parent().unwrap_or(Path::new("")).to_owned();
+    let sweep = Sweep::read(grid.keys(), config, places.into_iter().map(|(place, _)| place).collect())?;
+    let page = out.join("sweep.html");
     sweep.write_html(&page)?;
     if json {
         say!("{}", sweep.to_json());
@@ -81,41 +92,6 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     }
     progress::note(&page.display());
     Ok(ExitCode::SUCCESS)
-}
-
-/// The option with several values, those values, and the other settings.
-fn swept(settings: &[String]) -> Result<(String, Vec<String>, Vec<String>)> {
-    let mut found: Option<(String, Vec<String>)> = None;
-    let mut rest = Vec::new();
-    for setting in settings {
-        // A variable of a chat template may be a text with a comma.
-        let pair = setting.split_once('=').filter(|(key, _)| !key.trim().starts_with("model.template."));
-        let Some((key, list)) = pair.and_then(|(key, text)| Some((key, list(text)?))) else {
-            rest.push(setting.clone());
-            continue;
-        };
-        if let Some((first, _)) = &found {
-            bail!("both `{first}` and `{key}` have several values: sweep over one at a time");
-        }
-        if let Some(word) = list.iter().find(|value| !value.parse::<f64>().is_ok_and(f64::is_finite)) {
-            bail!(
-                "`{word}` in `{setting}` is no number: a sweep draws numbers; train one run for each, then `compare`"
-            );
-        }
-        found = Some((key.trim().to_owned(), list));
-    }
-    let (key, values) =
-        found.context("nothing to sweep over: give one option several values, as in --set beta=0.5,1,2")?;
-    for (i, value) in values.iter().enumerate() {
-        ensure!(!values[..i].contains(value), "`{key}` has the value {value} twice");
-    }
-    Ok((key, values, rest))
-}
-
-/// The parts of `a,b,c`; `None` for what is one value, such as `[3, 4]`.
-fn list(text: &str) -> Option<Vec<String>> {
-    let single = text.trim().starts_with(['[', '{', '"', '\'']) || !text.contains(',');
-    (!single).then(|| text.split(',').map(|value| value.trim().to_owned()).collect())
 }
 
 /// How far a run is.
@@ -131,14 +107,20 @@ fn state(directory: &Path, config: &mut Config) -> Result<State> {
     config.train_options()?;
     best::check(config)?;
     let Ok(run) = RunDir::open(directory) else { return Ok(State::New) };
-    let found = std::fs::read_to_string(run.config()).unwrap_or_default();
+    let mut found = Config::load(Some(&run.config()), &[])?;
     if !config.task.kind.is_lab() {
-        config.settle_as(&Config::load(Some(&run.config()), &[])?);
+        config.settle_as(&found);
         Session::open(config)?;
     }
-    let resolved = config.to_toml()?;
-    ensure!(found == resolved, "this directory holds another run: its config.toml differs; choose another --out");
+    // They change no bit, and depend on how many runs there are at a time.
+    found.train.threads = config.train.threads;
+    ensure!(
+        found.to_toml()? == config.to_toml()?,
+        "this directory holds another run: its config.toml differs; choose another --out"
+    );
     let records = if run.metrics().exists() { metrics::read(&run.metrics())? } else { Vec::new() };
-    let done = records.last().and_then(metrics::Record::step).is_some_and(|step| step >= config.train.steps);
-    Ok(if done && run.report().exists() { State::Finished } else { State::Begun })
+    let last = records.last().and_then(metrics::Record::step);
+    let best = Best::read(&run)?;
+    let is_done = |step| step >= config.train.steps || best.is_some_and(|best| best.stops_at(step));
+    Ok(if last.is_some_and(is_done) && run.report().exists() { State::Finished } else { State::Begun })
 }

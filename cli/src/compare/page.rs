@@ -11,6 +11,7 @@ use crate::report::{
     Kind,
     chart::{Along, Chart},
     format::{escape, number, push},
+    link,
     page::{Section, page},
     run::Run,
     sections::{charts_with, is_smoothed},
@@ -26,22 +27,26 @@ impl Comparison {
     /// # Errors
     /// Those of the file system.
     pub fn write_html(&self, path: &Path) -> Result<()> {
+        let runs: usize = self.groups.iter().map(|group| group.runs.len()).sum();
+        let subtitle = format!("{} settings · {runs} runs", self.groups.len());
+        Ok(atomic_write(path, page("Comparison", &subtitle, Kind::Ended, &self.sections(path)).as_bytes())?)
+    }
+
+    /// What the page at `path` shows: the table, the charts, and the runs.
+    pub(crate) fn sections(&self, path: &Path) -> Vec<Section> {
         let charts: Vec<Chart> = metrics::all()
             .filter(|metric| metric.rank >= Rank::Compared)
             .filter_map(|metric| self.chart(metric))
             .collect();
-        let lead = "Mean over the seeds of an objective; the band goes from the lowest to the highest seed. What is recorded at every step is smoothed within each run.";
-        let runs: usize = self.groups.iter().map(|group| group.runs.len()).sum();
-        let sections = [
-            Section { title: "Result", body: self.table() },
+        let lead = "Mean over the seeds of a setting; the band goes from the lowest to the highest seed. What is recorded at every step is smoothed within each run.";
+        vec![
+            Section { title: "Result", body: self.table(path) },
             Section { title: "Over the steps", body: charts_with(lead, &charts) },
-            Section { title: "Runs", body: self.list() },
-        ];
-        let subtitle = format!("{} objectives · {runs} runs", self.groups.len());
-        Ok(atomic_write(path, page("Comparison", &subtitle, Kind::Ended, &sections).as_bytes())?)
+            Section { title: "Runs", body: self.list(path) },
+        ]
     }
 
-    fn table(&self) -> String {
+    fn table(&self, path: &Path) -> String {
         let columns = self.columns();
         let mut out = String::new();
         if !self.notes.is_empty() {
@@ -53,9 +58,13 @@ impl Comparison {
             out.push_str("<p class=lead>None of these runs recorded an evaluation.</p>");
             return out;
         }
-        out.push_str(
-            "<p class=lead>Evaluated after training, mean ± standard deviation over seeds; before training below it.</p>\
-             <div class=scroll><table><thead><tr><th>objective</th><th>seeds</th><th>steps</th>",
+        push(
+            &mut out,
+            format_args!(
+                "<p class=lead>Evaluated after training, mean ± standard deviation over seeds; before training below it.</p>\
+                 <div class=scroll><table><thead><tr><th>{}</th><th>seeds</th><th>steps</th>",
+                self.by
+            ),
         );
         for metric in &columns {
             push(&mut out, format_args!("<th title='{}'>{}</th>", escape(metric.meaning), metric.label));
@@ -66,9 +75,10 @@ impl Comparison {
                 &mut out,
                 format_args!(
                     "<tr><th scope=row><svg class=key viewBox='0 0 26 8' aria-hidden=true><path class='line {ink}' \
-                     d='M0 4H26'/></svg>{}</th><td>{}</td><td>{}</td>",
-                    escape(&group.objective),
+                     d='M0 4H26'/></svg>{}</th><td>{}<br><small>{}</small></td><td>{}</td>",
+                    escape(&group.name),
                     group.runs.len(),
+                    link::seeds(group.members.iter(), path),
                     group.show_steps()
                 ),
             );
@@ -85,7 +95,7 @@ impl Comparison {
 
     fn chart(&self, metric: &Metric) -> Option<Chart> {
         let line = |(group, ink): (&Group, &&'static str)| Series {
-            label: group.objective.clone(),
+            label: group.name.clone(),
             ink,
             points: group.points(metric),
             smooth: false,
@@ -104,11 +114,11 @@ impl Comparison {
         })
     }
 
-    fn list(&self) -> String {
+    fn list(&self, path: &Path) -> String {
         let mut out = String::from("<ul>");
         for group in &self.groups {
-            for run in &group.runs {
-                push(&mut out, format_args!("<li>{}: <code>{}</code></li>", escape(&group.objective), escape(run)));
+            for run in &group.members {
+                push(&mut out, format_args!("<li>{}: {}</li>", escape(&group.name), link::to_run(run, path)));
             }
         }
         out + "</ul>"

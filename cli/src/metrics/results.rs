@@ -1,6 +1,6 @@
 //! The table of metrics as a run shows it: its result, in a terminal and elsewhere, and the table itself in Markdown.
 
-use flowrl_core::metrics::{self, Better, CHAPTERS, Chart, Metric, Source, Target, all};
+use flowrl_core::metrics::{self, Better, CHAPTERS, Chart, Metric, Rank, Source, Target, all};
 
 use super::Record;
 use crate::report::format::{number, push, quantity};
@@ -33,6 +33,16 @@ pub(crate) fn quantity_with_error(record: &Record, metric: &str, unit: &str) -> 
         Some(error) => format!("{} ± {}", quantity(x, unit), quantity(error, unit)),
         None => quantity(x, unit),
     }
+}
+
+/// The metrics that stand at the head of a report, as a record has them, in a line; none without any.
+pub(crate) fn headlines(record: &Record) -> Option<String> {
+    let measured = results(|name| record.number(name).is_some()).filter(|metric| metric.rank == Rank::Headline);
+    let parts = measured.map(|metric| {
+        let value = quantity_with_error(record, metric.name, metric.unit);
+        format!("{} {value}", metric.label.to_lowercase())
+    });
+    Some(parts.collect::<Vec<_>>().join("; ")).filter(|line| !line.is_empty())
 }
 
 /// The value that a metric should reach, if it has one that is known; `value` gives that of another metric.

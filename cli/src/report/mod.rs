@@ -5,6 +5,7 @@
 pub(crate) mod axis;
 pub(crate) mod chart;
 pub(crate) mod format;
+pub(crate) mod link;
 mod origin;
 pub(crate) mod page;
 mod picture;

@@ -1,6 +1,9 @@
 //! What the files of a run directory say.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use flowrl_core::metrics::Metric;
@@ -11,9 +14,11 @@ use crate::{
 };
 
 /// A run as read from its directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) name: String,
+    /// `report.html`, if it is there.
+    pub(crate) report: Option<PathBuf>,
     pub(crate) config: toml::Table,
     pub(crate) config_text: String,
     pub(crate) records: Vec<Record>,
@@ -27,7 +32,8 @@ impl Run {
         let records = if dir.metrics().exists() { metrics::read(&dir.metrics())? } else { Vec::new() };
         let root = dir.root().canonicalize().unwrap_or_else(|_| dir.root().to_owned());
         let name = root.file_name().map_or_else(|| root.display().to_string(), |name| name.to_string_lossy().into());
-        Ok(Self { name, config, config_text, records })
+        let report = Some(dir.report()).filter(|report| report.is_file());
+        Ok(Self { name, report, config, config_text, records })
     }
 
     /// The values of a metric as `(step, value)` in the order of the steps; of several at one step the last counts.
@@ -72,6 +78,12 @@ impl Run {
         self.config.get(table)?.get(key)?.as_str()
     }
 
+    /// The seed of everything random.
+    pub(crate) fn seed(&self) -> Option<i64> {
+        let seed = self.config.get("train").and_then(|train| train.get("seed")).or_else(|| self.config.get("seed"));
+        seed?.as_integer()
+    }
+
     /// The objective's name: its preset, else its kind, else the directory's name without the seed.
     pub(crate) fn objective(&self) -> &str {
         let configured = self.setting("objective", "preset").or_else(|| self.setting("objective", "kind"));
@@ -95,7 +107,8 @@ mod tests {
     fn the_last_of_several_values_at_one_step_counts() {
         let record = |step, value: f64| Record::new(step).set("loss", value).clone();
         let records = vec![record(2, 5.0), record(1, 9.0), record(2, f64::NAN), record(2, 4.0), record(3, f64::NAN)];
-        let run = Run { name: "a-seed1".into(), config: toml::Table::new(), config_text: String::new(), records };
+        let config = toml::Table::new();
+        let run = Run { name: "a-seed1".into(), report: None, config, config_text: String::new(), records };
         assert_eq!(run.series("loss")[..2], [(1.0, 9.0), (2.0, 4.0)]);
         assert_eq!(run.ends("loss"), Some(((1.0, 9.0), (2.0, 4.0))));
         assert_eq!(run.ends("reward_mean"), None);

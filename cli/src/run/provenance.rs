@@ -149,6 +149,8 @@ fn hashes(config: &Config) -> Result<BTreeMap<String, String>> {
 pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
     let stored = match Provenance::read(directory)?.stretches.pop() {
         Some(last) => last.config,
+        // Nothing but a configuration, as a sweep prepares it: the run begins.
+        None if !directory.metrics().exists() => return Ok(()),
         None => std::fs::read_to_string(directory.config())?,
     };
     let flat = |text: &str| -> Result<BTreeMap<String, Value>> {

@@ -1,4 +1,5 @@
-//! The page of a sweep: every measure over the values of the option, the exact target's curve beside the learned points.
+//! The page of a sweep. Over the numbers of one option: every measure over these, the exact target's curve beside the learned points.
+//! Otherwise a table of all settings and their curves over the steps, as in a comparison.
 
 use std::path::Path;
 
@@ -6,14 +7,16 @@ use anyhow::Result;
 use flowrl_core::metrics::Metric;
 use flowrl_lm::fs::atomic_write;
 
-use super::{Goals, Sweep};
+use super::{Goals, Place, Sweep, last};
 use crate::{
-    compare::Summary,
+    compare::{Comparison, Summary},
     report::{
         Kind,
         chart::{Along, Chart},
         format::{escape, number, push},
+        link,
         page::{Section, page},
+        run::Run,
         sections::charts_with,
         series::{Point, Series},
     },
@@ -25,8 +28,23 @@ impl Sweep {
     /// # Errors
     /// Those of the file system.
     pub fn write_html(&self, path: &Path) -> Result<()> {
+        let title = format!("Sweep over {}", self.keys.join(", "));
+        let (sections, count) = match self.values() {
+            Some(values) => (self.diagram(&values, path)?.into(), format!("{} values", values.len())),
+            None => (self.comparison().sections(path), format!("{} settings", self.rows().count())),
+        };
+        let objective =
+            if self.keys.iter().any(|key| key == "objective") { None } else { Some(self.config.objective_name()) };
+        let parts = objective.map(str::to_owned).into_iter();
+        let parts = parts.chain([self.config.task.kind.to_string(), count, format!("{} runs", self.runs.len())]);
+        let subtitle = parts.collect::<Vec<_>>().join(" · ");
+        Ok(atomic_write(path, page(&title, &subtitle, Kind::Ended, &sections).as_bytes())?)
+    }
+
+    /// Every measure over the values of the one option.
+    fn diagram(&self, values: &[f64], path: &Path) -> Result<[Section; 2]> {
         let curve = self.curve()?;
-        let charts: Vec<Chart> = self.measures().map(|metric| self.chart(metric, &curve)).collect();
+        let charts: Vec<Chart> = self.measures().map(|metric| self.chart(metric, values, &curve)).collect();
         let mut lead =
             "Learned: after training, the mean over seeds; the band goes from the lowest to the highest.".to_owned();
         if !curve.is_empty() {
@@ -35,22 +53,22 @@ impl Sweep {
         if let Some(beta) = self.fixed_beta() {
             lead += &format!(" The target has β = {}.", number(beta));
         }
-        let sections = [
+        Ok([
             Section { title: "Diagram", body: charts_with(&lead, &charts) },
-            Section { title: "Runs", body: self.list() },
-        ];
-        let subtitle = format!(
-            "{} · {} · {} values · {} runs",
-            self.config.objective_name(),
-            self.config.task.kind,
-            self.values().len(),
-            self.runs.len()
-        );
-        let title = format!("Sweep over {}", self.key);
-        Ok(atomic_write(path, page(&title, &subtitle, Kind::Ended, &sections).as_bytes())?)
+            Section { title: "Runs", body: self.list(path) },
+        ])
     }
 
-    fn chart(&self, metric: &Metric, curve: &[Goals]) -> Chart {
+    /// The runs, those of each choice of values together.
+    fn comparison(&self) -> Comparison {
+        let group = |row: &[(Place, Run)]| {
+            let settings = row[0].0.settings.iter().map(|(key, value)| format!("{key} = {value}"));
+            (settings.collect::<Vec<_>>().join(", "), row.iter().map(|(_, run)| run.clone()).collect())
+        };
+        Comparison::of_settings(self.rows().map(group).collect())
+    }
+
+    fn chart(&self, metric: &Metric, values: &[f64], curve: &[Goals]) -> Chart {
         let points = self.points(metric.name);
         let mut series = vec![Series { label: "learned".into(), ink: "accent", points, smooth: false }];
         if let Some(goal) = metric.target_metric() {
@@ -73,35 +91,28 @@ impl Sweep {
             target: None,
             may_log: metric.log,
             range: metric.range,
-            along: Along::Values { name: self.key.clone(), at: self.values() },
+            along: Along::Values { name: self.keys[0].clone(), at: values.to_vec() },
         }
     }
 
     /// The last value at each value of the option.
     fn points(&self, metric: &str) -> Vec<Point> {
-        let at = |x: f64| {
-            let last = self.last(x, metric);
+        let at = |row: &[(Place, Run)]| {
+            let last = last(row, metric);
             let low = last.iter().copied().fold(f64::INFINITY, f64::min);
             let high = last.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let y = Summary::of(&last)?.mean;
-            Some(Point { x, y, band: (last.len() > 1).then_some((low, high)) })
+            Some(Point { x: row[0].0.value()?, y, band: (last.len() > 1).then_some((low, high)) })
         };
-        self.values().into_iter().filter_map(at).collect()
+        self.rows().filter_map(at).collect()
     }
 
-    fn list(&self) -> String {
+    fn list(&self, path: &Path) -> String {
         let mut out = String::from("<ul>");
-        for (place, run) in &self.runs {
-            push(
-                &mut out,
-                format_args!(
-                    "<li>{} = {}, seed {}: <code>{}</code></li>",
-                    escape(&self.key),
-                    place.value,
-                    place.seed,
-                    escape(&run.name)
-                ),
-            );
+        for (Place { settings, seed, .. }, run) in &self.runs {
+            let settings = settings.iter().map(|(key, value)| escape(&format!("{key} = {value}")));
+            let settings = settings.collect::<Vec<_>>().join(", ");
+            push(&mut out, format_args!("<li>{settings}, seed {seed}: {}</li>", link::to_run(run, path)));
         }
         out + "</ul>"
     }

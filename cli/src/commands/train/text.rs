@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use anyhow::{Result, ensure};
-use flowrl_core::metrics::Rank;
 use flowrl_core::objective::{Length, Objective, Reward};
 use flowrl_core::policy::Policy;
 use flowrl_core::task::Task;
@@ -20,7 +19,7 @@ use flowrl_lm::{PolicyError, TransformerPolicy, Wave, WaveListener, load_policy,
 
 use super::summary;
 use crate::config::{Config, EvalSection};
-use crate::metrics::{Record, error_name, quantity_with_error, results};
+use crate::metrics::{Record, error_name, headlines};
 use crate::run::{NOT_FINITE, State, Subject, duration, restore_trainer};
 use crate::run_dir::RunDir;
 use crate::session::{Session, Tasks};
@@ -234,12 +233,7 @@ where
     }
 
     fn measured(&self, record: &Record) -> Option<String> {
-        let measured = results(|name| record.number(name).is_some()).filter(|metric| metric.rank == Rank::Headline);
-        let parts = measured.map(|metric| {
-            let value = quantity_with_error(record, metric.name, metric.unit);
-            format!("{} {value}", metric.label.to_lowercase())
-        });
-        Some(parts.collect::<Vec<_>>().join("; ")).filter(|line| !line.is_empty())
+        headlines(record)
     }
 
     fn message(&self, record: &Record) -> String {

@@ -1,0 +1,117 @@
+//! Runs of a sweep as processes of their own, several at a time.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::metrics::{self, headlines};
+use crate::run::best::Best;
+use crate::run_dir::RunDir;
+use crate::{progress, signals};
+
+/// Between two looks at which runs have ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A run whose directory holds its configuration, and perhaps more.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) directory: PathBuf,
+    pub(crate) threads: usize,
+    pub(crate) steps: u64,
+}
+
+/// A run that failed, and why.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) directory: PathBuf,
+    pub(crate) why: String,
+}
+
+struct Running<'a> {
+    job: &'a Job,
+    child: Child,
+    /// Passes on what the run says, and gives its last error.
+    listener: Option<JoinHandle<Option<String>>>,
+}
+
+/// Trains every run, at most `at_once` at a time, until all have ended; after a signal none is begun. One that fails stops no other.
+///
+/// # Errors
+/// This program cannot be started again.
+pub(crate) fn run(jobs: &[Job], at_once: usize) -> Result<Vec<Failure>> {
+    let (mut waiting, mut running, mut failures) = (jobs.iter().enumerate(), Vec::new(), Vec::new());
+    loop {
+        while running.len() < at_once
+            && signals::stop().is_none()
+            && let Some((i, job)) = waiting.next()
+        {
+            progress::note(&format_args!("{}: run {} of {} begins", job.directory.display(), i + 1, jobs.len()));
+            running.extend(begin(job, at_once > 1)?);
+        }
+        let mut left = Vec::new();
+        for mut run in running {
+            match signals::ended(&mut run.child)? {
+                Some(status) if status.success() => end(run)?,
+                Some(status) => {
+                    let said = run.listener.and_then(|listener| listener.join().ok().flatten());
+                    let why = said.unwrap_or_else(|| format!("{status}; what it said stands above"));
+                    failures.push(Failure { directory: run.job.directory.clone(), why });
+                }
+                None => left.push(run),
+            }
+        }
+        running = left;
+        if running.is_empty() && (waiting.len() == 0 || signals::stop().is_some()) {
+            return Ok(failures);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Starts a run; none after a signal. One of several says nothing but warnings and errors, each line with its name.
+fn begin(job: &Job, is_one_of_several: bool) -> Result<Option<Running<'_>>> {
+    let program = std::env::current_exe().context("cannot find this program to start it again")?;
+    let mut command = Command::new(&program);
+    command.arg("train").arg("--out").arg(&job.directory).args(["--resume", "--threads", &job.threads.to_string()]);
+    if is_one_of_several || progress::is_quiet() {
+        command.arg("--quiet");
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    if is_one_of_several {
+        command.stderr(Stdio::piped());
+    }
+    let child = signals::spawn(&mut command).with_context(|| format!("cannot start {}", program.display()))?;
+    Ok(child.map(|mut child| {
+        let name = job.directory.display().to_string();
+        let listener = child.stderr.take().map(|said| {
+            std::thread::spawn(move || {
+                let lines = BufReader::new(said).lines().map_while(Result::ok).filter(|line| !line.is_empty());
+                lines.fold(None, |last, line| {
+                    progress::tell(&format_args!("{name}: {line}"));
+                    line.strip_prefix("error: ").map(str::to_owned).or(last)
+                })
+            })
+        });
+        Running { job, child, listener }
+    }))
+}
+
+/// Says in a line what a run has come to.
+fn end(run: Running<'_>) -> Result<()> {
+    if let Some(listener) = run.listener {
+        let _ = listener.join();
+    }
+    let directory = RunDir::open(&run.job.directory)?;
+    let records = metrics::read(&directory.metrics())?;
+    let Some(last) = records.last() else { return Ok(()) };
+    let step = last.step().unwrap_or(0);
+    let stopped = Best::read(&directory)?.and_then(|best| best.why_stopped(step, run.job.steps));
+    let parts: Vec<String> = headlines(last).into_iter().chain(stopped).collect();
+    let said = if parts.is_empty() { format!("{step} steps") } else { parts.join("; ") };
+    progress::note(&format_args!("{}: {said}", run.job.directory.display()));
+    Ok(())
+}
