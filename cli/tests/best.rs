@@ -63,10 +63,10 @@ fn the_best_checkpoint_outlives_rotation_and_every_way_to_go_on() {
     assert!(page.contains(&format!("Best checkpoint: step {best}, tv ")));
 
     // Killed anywhere, the best is the same.
-    let words = lab(&["--steps", "3000", "--set", "keep=1"]);
+    let words = lab(&["--steps", "1200", "--set", "keep=1"]);
     ok(&[&words[..], &["--out", "long"]].concat(), d);
     kill_and_resume(&words, "killed", &[20, 60, 35, 90], d);
-    assert_same_run(&d.join("long"), &d.join("killed"), 3000);
+    assert_same_run(&d.join("long"), &d.join("killed"), 1200);
     assert_eq!(steps(&d.join("long")), steps(&d.join("killed")));
 
     // So it is after going on from each checkpoint that is there, with the records cut back.

@@ -62,7 +62,7 @@ fn names_and_several_options_make_a_table_with_links_and_curves() {
 fn runs_at_a_time_give_the_bits_of_runs_in_turn() {
     let directory = tempfile::tempdir().unwrap();
     let d = directory.path();
-    let more = ["--set", "beta=1,4", "--seeds", "2", "--steps", "30"];
+    let more = ["--set", "beta=1,4", "--seeds", "2", "--steps", "30", "--threads", "0"];
     let one = ok(&sweep("one", &more), d);
     let output = run(&sweep("two", &[&more[..], &["--jobs", "3"]].concat()), d);
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -70,7 +70,7 @@ fn runs_at_a_time_give_the_bits_of_runs_in_turn() {
     for name in ["beta=1-seed0", "beta=1-seed1", "beta=4-seed0", "beta=4-seed1"] {
         assert_same_run(&d.join("one").join(name), &d.join("two").join(name), 30);
     }
-    // Another number at a time is the same sweep: nothing is done again.
+    // Another number at a time, and of threads with it, is the same sweep: nothing is done again.
     let last = d.join("two/beta=4-seed1/metrics.jsonl");
     let before = std::fs::metadata(&last).unwrap().modified().unwrap();
     ok(&sweep("two", &more), d);
