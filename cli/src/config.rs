@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::device::{self, Device};
+use crate::python;
 pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
     SamplingSection, TrainSection,
@@ -281,9 +282,14 @@ pub fn markdown_tables() -> String {
 
 /// Makes the paths of a file's keys absolute.
 fn resolve_paths(given: &mut Table, folder: &Path) -> Result<()> {
-    for (section, key) in [("model", "path"), ("task", "prompts"), ("task", "held_out"), ("train", "rollouts")] {
+    let paths =
+        [("model", "path"), ("task", "prompts"), ("task", "held_out"), ("train", "rollouts"), ("run", "python")];
+    for (section, key) in paths {
         let value = given.get_mut(section).and_then(Value::as_table_mut).and_then(|section| section.get_mut(key));
         if let Some(Value::String(path)) = value {
+            if key == "python" && !python::is_path(path) {
+                continue;
+            }
             let whole = folder.join(&*path).into_os_string().into_string();
             *path = whole.map_err(|path| anyhow!("{section}.{key}: the path {} is not Unicode", path.display()))?;
         }

@@ -9,6 +9,7 @@
 //! | `checkpoints/step-000100/` | weights and trainer state, and their checksums; complete if and only if it bears this name |
 //! | `distribution.json` | in the lab: the learned distribution beside the target, for the report |
 //! | `report.html` | see [`crate::report`] |
+//! | `tensorboard/`, `tracker-wandb.log`, … | what trackers keep, see [`crate::trackers`] |
 //!
 //! A writer holds a lock on `.lock` for as long as it lives; the operating system releases it when the process dies. Whoever takes the lock
 //! clears away what killed processes left half written.

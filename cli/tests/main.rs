@@ -17,4 +17,5 @@ mod report;
 mod strangers;
 mod sweep;
 mod synthetic;
+mod trackers;
 mod watch;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use flowrl_lm::fs::atomic_write;
+use toml::Value;
 
 use crate::args::ConfigArgs;
 use crate::config::{Config, TaskKind};
@@ -16,7 +17,8 @@ use crate::run::provenance::check_resume;
 use crate::run::{Output, Run, Subject, best};
 use crate::run_dir::RunDir;
 use crate::session::Session;
-use crate::{lab, memory, on_device, signals, warn};
+use crate::trackers::{self, Tracker};
+use crate::{lab, memory, on_device, python, signals, warn};
 use text::Text;
 
 /// Train a policy, start to finish, and write a report.
@@ -39,6 +41,12 @@ pub struct TrainArgs {
     /// Continue from this checkpoint instead of the last, such as step-000100; later ones are put aside
     #[arg(long, value_name = "NAME", requires = "out")]
     resume_from: Option<String>,
+    /// An experiment tracker that gets every record; may be repeated
+    #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
+    tracker: Vec<Tracker>,
+    /// The Python interpreter of wandb, trackio and mlflow; without it, the active virtual environment's, else the first on PATH
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
     /// Print the resolved configuration and the memory plan, and stop
     #[arg(long)]
     dry_run: bool,
@@ -54,6 +62,14 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     let mut flags = args.config.clone();
     if let Some(file) = &args.rollouts {
         flags.set_path("train.rollouts", file)?;
+    }
+    if !args.tracker.is_empty() {
+        flags.settings.push(format!("run.tracker={}", Value::try_from(&args.tracker)?));
+    }
+    match &args.python {
+        Some(path) if python::is_path(&path.to_string_lossy()) => flags.set_path("run.python", path)?,
+        Some(name) => flags.settings.push(format!("run.python={}", Value::try_from(name)?)),
+        None => {}
     }
     let mut config = flags.load(base.as_deref())?;
     if args.rollouts.is_some()
@@ -90,6 +106,7 @@ pub enum Start<'a> {
 pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -> Result<ExitCode> {
     config.objective()?;
     best::check(&config)?;
+    trackers::check(&config.run)?;
     // Everything that the configuration names is opened before the directory is made.
     let session = if config.task.kind.is_lab() { None } else { Some(Session::open(&mut config)?) };
     if let Some(session) = &session {

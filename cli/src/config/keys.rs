@@ -219,6 +219,11 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
             ("keep", "checkpoints kept"),
             ("best", "metric of evaluations, such as success, whose best checkpoint is kept besides, see runs.md"),
             ("patience", "end after so many evaluations in a row without improvement of that metric; 0: never"),
+            ("tracker", "experiment trackers: a list of tensorboard, wandb, trackio and mlflow, see runs.md"),
+            (
+                "python",
+                "interpreter that has wandb, trackio or mlflow; absent: the active virtual environment's, else the first on PATH",
+            ),
         ],
     ),
 ];

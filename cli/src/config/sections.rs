@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 use crate::device::{DeviceName, Precision};
+use crate::trackers::Tracker;
 
 /// Which model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -200,6 +201,11 @@ pub struct RunSection {
     pub best: Option<String>,
     /// Evaluations without improvement of that metric after which the run ends; 0 means never.
     pub patience: u64,
+    /// Experiment trackers that get every record.
+    pub tracker: Vec<Tracker>,
+    /// The Python interpreter of trackers; absent means that of the active virtual environment, or the first on PATH.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<PathBuf>,
 }
 
 impl Default for PolicySection {
@@ -256,6 +262,6 @@ impl Default for EvalSection {
 
 impl Default for RunSection {
     fn default() -> Self {
-        Self { save_every: 50, keep: 2, best: None, patience: 0 }
+        Self { save_every: 50, keep: 2, best: None, patience: 0, tracker: Vec::new(), python: None }
     }
 }

@@ -21,6 +21,7 @@ use flowrl_lm::rollouts::RolloutRow;
 use crate::config::Config;
 use crate::metrics::{self, Record, Writer};
 use crate::run_dir::RunDir;
+use crate::trackers::Trackers;
 use crate::{progress, report, say, signals, warn};
 use best::Best;
 use clock::Clock;
@@ -113,6 +114,7 @@ pub struct Run {
     /// If `run.best` is set.
     best: Option<Best>,
     output: Output,
+    trackers: Trackers,
     /// The record of the present step, where its evaluation was given up.
     unmeasured: Option<Record>,
 }
@@ -161,11 +163,12 @@ impl Run {
         let spared = best.as_ref().map(|best| best.spared(&steps, config.run.keep)).unwrap_or_default();
         directory.rotate(config.run.keep, &spared)?;
         let clock = Clock::resume(unmeasured.as_ref().or(recorded.last()));
+        let trackers = Trackers::open(&config, &directory, recorded.last().and_then(Record::step))?;
         let metrics = Writer::open(&path)?;
         let rollouts = RolloutWriter::open(&directory.rollouts())?;
         let is_lab = config.task.kind.is_lab();
         let health = if is_lab { None } else { Some(Health::new(&config, &config.objective()?)) };
-        Ok(Self { config, directory, subject, metrics, rollouts, clock, health, best, output, unmeasured })
+        Ok(Self { config, directory, subject, metrics, rollouts, clock, health, best, output, trackers, unmeasured })
     }
 
     /// Trains to the end, or until a signal asks to stop; saves, and writes the report. Stopped by signal n, the exit code is 128 + n.
@@ -253,6 +256,7 @@ impl Run {
             }
             say!("{}", summary.to_line());
         }
+        self.trackers.finish(stopped.is_some());
         match stopped {
             Some(signal) => {
                 let out = self.directory.root().display();
@@ -318,6 +322,7 @@ impl Run {
 
     fn record(&mut self, record: &Record) -> Result<()> {
         self.metrics.append(record)?;
+        self.trackers.record(record)?;
         if self.output == Output::Json {
             say!("{}", record.to_line());
         }

@@ -1,0 +1,95 @@
+//! The Python that a run starts for what only Python libraries can do.
+
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// A Python interpreter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Python {
+    program: PathBuf,
+    /// Why this one, for messages.
+    origin: &'static str,
+}
+
+impl Python {
+    /// The interpreter `given`, or that of the active virtual environment, or the first on PATH.
+    ///
+    /// # Errors
+    /// An active virtual environment without an interpreter.
+    pub(crate) fn find(given: Option<&Path>) -> Result<Self> {
+        let environment = std::env::var_os("VIRTUAL_ENV").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let inside = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" };
+        match (given, environment) {
+            (Some(program), _) => Ok(Self { program: program.to_owned(), origin: "--python" }),
+            (None, Some(folder)) => {
+                let program = folder.join(inside);
+                ensure!(
+                    program.is_file(),
+                    "VIRTUAL_ENV is {}, but there is no {inside} in it: activate another, or name an interpreter by --python",
+                    folder.display()
+                );
+                Ok(Self { program, origin: "VIRTUAL_ENV" })
+            }
+            (None, None) => {
+                let name = if cfg!(windows) { "python" } else { "python3" };
+                Ok(Self { program: name.into(), origin: "PATH" })
+            }
+        }
+    }
+
+    /// Refuses an interpreter that cannot be run or lacks a module, which on PyPI bears the same name. Nothing is imported.
+    ///
+    /// # Errors
+    /// What is missing, and how to get it.
+    pub(crate) fn require(&self, module: &str) -> Result<()> {
+        // A folder of this name in the working directory is no module: it has no origin.
+        const LOOK: &str = "import sys\nsys.path[:] = [path for path in sys.path if path]\nfrom importlib.util import find_spec\n\
+                            spec = find_spec(sys.argv[1])\nprint(sys.executable)\nprint(bool(spec and spec.origin))";
+        let Self { program, origin } = self;
+        let failed = || {
+            let shown = program.display();
+            format!("cannot run {shown} (from {origin}); install Python 3, or name an interpreter by --python")
+        };
+        let output = self.command(LOOK).arg(module).stdin(Stdio::null()).output().with_context(failed)?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let mut lines = said.lines();
+        match (output.status.success(), lines.next(), lines.next()) {
+            (true, Some(_), Some("True")) => Ok(()),
+            (true, Some(executable), Some(_)) => {
+                bail!(
+                    "`{module}` is not installed in {executable}: {executable} -m pip install {module}, or name another by --python"
+                )
+            }
+            _ => {
+                let errors = String::from_utf8_lossy(&output.stderr);
+                Err(anyhow::anyhow!("{}", errors.lines().last().unwrap_or("it says nothing")).context(failed()))
+            }
+        }
+    }
+
+    /// A command that runs `script`.
+    pub(crate) fn command(&self, script: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("-c").arg(script);
+        command
+    }
+}
+
+/// Whether an interpreter is given by its path; a bare name is looked up on PATH.
+pub(crate) fn is_path(program: &str) -> bool {
+    program.contains(['/', MAIN_SEPARATOR])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interpreter_that_is_not_there_is_named_with_its_origin() {
+        let python = Python::find(Some(Path::new("/no/such/python"))).unwrap();
+        let error = format!("{:#}", python.require("json").unwrap_err());
+        assert!(error.contains("cannot run /no/such/python (from --python)"), "{error}");
+    }
+}
