@@ -54,10 +54,11 @@ impl Python {
         };
         let output = self.command(LOOK).arg(module).stdin(Stdio::null()).output().with_context(failed)?;
         let said = String::from_utf8_lossy(&output.stdout);
-        let mut lines = said.lines();
-        match (output.status.success(), lines.next(), lines.next()) {
-            (true, Some(_), Some("True")) => Ok(()),
-            (true, Some(executable), Some(_)) => {
+        // What an installation prints when it starts comes first.
+        let lines: Vec<&str> = said.lines().collect();
+        match lines[..] {
+            [.., _, "True"] => Ok(()),
+            [.., executable, "False"] => {
                 bail!(
                     "`{module}` is not installed in {executable}: {executable} -m pip install {module}, or name another by --python"
                 )

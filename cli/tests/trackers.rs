@@ -252,9 +252,12 @@ fn a_tracker_outlives_the_run_that_it_is_of() {
             std::fs::remove_file(d.join(format!("{tracker}.jsonl"))).unwrap_or_default();
         }
         let words = train(&TEXT, signal, &["--steps", "100000", "--tracker", "wandb,mlflow"]);
-        let mut child = faked(&words, d, &folder).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut command = faked(&words, d, &folder);
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for(|| !calls(d, "wandb", "log").is_empty() && !calls(d, "mlflow", "log_metrics").is_empty());
-        let kill = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+        // The whole group, as a terminal does.
+        let kill = Command::new("kill").args([&format!("-{signal}"), "--", &format!("-{}", child.id())]).status();
         assert!(kill.unwrap().success());
         assert_eq!(child.wait().unwrap().code(), exit_status);
         wait_for(|| !calls(d, "wandb", "finish").is_empty() && !calls(d, "mlflow", "end_run").is_empty());

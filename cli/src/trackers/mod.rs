@@ -6,7 +6,7 @@ mod worker;
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use flowrl_core::metrics::{self, Source};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -96,7 +96,7 @@ impl Trackers {
             return Ok(Self::default());
         }
         let Provenance { stretches } = Provenance::read(directory)?;
-        let (Some(first), Some(now)) = (stretches.first(), stretches.last()) else { return Ok(Self::default()) };
+        let (first, now) = stretches.first().zip(stretches.last()).context("run.json has nothing of this run")?;
         let from = last.map_or(0, |step| step + 1);
         let events = match run.tracker.contains(&Tracker::Tensorboard) {
             true => Some(begin_events(directory, now, from)?),
