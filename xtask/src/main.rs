@@ -23,6 +23,7 @@ mod stats;
 mod stopping;
 mod templates;
 mod test;
+mod trackers;
 mod web;
 
 use args::Args;
@@ -61,6 +62,12 @@ const CHORES: &[Chore] = &[
         options: "[--python PATH]",
         about: "Render the chat templates of real models, from packages on PyPI, here and with jinja2, and write what the tests expect",
         run: templates::run,
+    },
+    Chore {
+        name: "trackers",
+        options: "[--python PATH]",
+        about: "Kill and resume runs with every experiment tracker, and compare what TensorBoard, W&B (offline), trackio and MLflow read back",
+        run: trackers::run,
     },
     Chore {
         name: "bench",

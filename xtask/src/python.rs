@@ -25,11 +25,32 @@ pub(crate) const NVRTC: Environment =
 pub(crate) const ZIG: Environment =
     Environment { folder: "target/venv-zig", packages: &["ziglang==0.15.2", "cargo-zigbuild==0.22.3"] };
 
+/// 0.5 GB. MLflow without its server, and what it keeps a local database with.
+pub(crate) const TRACKERS: Environment = Environment {
+    folder: "target/venv-trackers",
+    packages: &[
+        "tensorboard==2.21.0",
+        "wandb==0.31.0",
+        "trackio==0.43.0",
+        "mlflow-skinny==3.17.2",
+        "sqlalchemy==2.1.9",
+        "alembic==1.20.1",
+    ],
+};
+
 /// What transformers renders chat templates with.
 pub(crate) const JINJA: Environment = Environment { folder: "target/venv-jinja", packages: &["jinja2==3.1.6"] };
 
-const SCRIPT_FOLDERS: [&str; 5] =
-    ["benches/peers", "benches/peers/gfnx", "benches/peers/gpu", "xtask/interop", "xtask/templates"];
+const SCRIPT_FOLDERS: [&str; 8] = [
+    "benches/peers",
+    "benches/peers/gfnx",
+    "benches/peers/gpu",
+    "cli/src/trackers",
+    "cli/tests/trackers",
+    "xtask/interop",
+    "xtask/templates",
+    "xtask/trackers",
+];
 
 /// The system's Python, if there is one.
 pub(crate) fn system() -> Option<&'static str> {

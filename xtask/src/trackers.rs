@@ -1,0 +1,80 @@
+//! `cargo xtask trackers`: runs with every experiment tracker, killed and resumed, and what the trackers' own readers find of them.
+
+use crate::command::{cargo, compile, program, run as run_command};
+use crate::{Args, Outcome, files, python};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+const FOLDER: &str = "target/trackers";
+const PROGRAM: &str = "target/release/flowrl-cli";
+const CHECK: &str = "xtask/trackers/check.py";
+
+/// What is trained. Checkpoints are far enough apart that a kill leaves records which are made again.
+const CASES: [(&str, &str); 2] = [
+    (
+        "lab",
+        "--task hypergrid --steps 400 --set side=8 --set dim=3 --set batch=256 --set eval.every=5 --set run.save_every=20",
+    ),
+    (
+        "countdown",
+        "--steps 60 --set train.prompts=4 --set train.samples=4 --set eval.prompts=8 --set eval.samples=4 --set eval.every=7 \
+         --set run.save_every=10",
+    ),
+];
+
+/// Runs each case, kills it once there are records beyond a checkpoint, resumes it, and reads back what the trackers have.
+pub(crate) fn run(mut args: Args) -> Outcome {
+    let given = args.value("--python")?;
+    args.finish()?;
+    let python = python::TRACKERS.interpreter(given)?;
+    compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))?;
+    files::remove(Path::new(FOLDER))?;
+    for (name, words) in CASES {
+        let out = Path::new(FOLDER).join(name);
+        let mut begin = train(&python, &out);
+        begin.args(words.split_whitespace()).args(["--tracker", "tensorboard,wandb,trackio,mlflow"]);
+        kill(begin, &out)?;
+        // What the killed run's trackers still have to write.
+        sleep(Duration::from_secs(10));
+        let mut resume = train(&python, &out);
+        resume.arg("--resume");
+        run_command(resume)?;
+        run_command(program(&python, &[CHECK, &out.to_string_lossy()]))?;
+    }
+    Ok(())
+}
+
+fn train(python: &str, out: &Path) -> Command {
+    let mut command = program(PROGRAM, &["train", "--python", python, "--out"]);
+    command.arg(out).env("WANDB_MODE", "offline");
+    command
+}
+
+/// Runs until a checkpoint has been written and two records more, then kills.
+fn kill(mut command: Command, out: &Path) -> Outcome {
+    let failed = |error: std::io::Error| format!("cannot run {PROGRAM}: {error}");
+    let mut child = command.stdin(Stdio::null()).spawn().map_err(failed)?;
+    let records = || std::fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
+    let is_saved = || files::list(&out.join("checkpoints")).is_ok_and(|all| all.iter().any(|path| is_whole(path)));
+    let wait = |is_there: &dyn Fn() -> bool, child: &mut std::process::Child| {
+        while !is_there() {
+            if child.try_wait().map_err(failed)?.is_some() {
+                return Err(format!("{} ended before it could be killed", out.display()));
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    };
+    wait(&is_saved, &mut child)?;
+    let saved = records();
+    wait(&|| records() > saved + 1, &mut child)?;
+    child.kill().and_then(|()| child.wait()).map_err(failed)?;
+    println!("killed after {} records", records());
+    Ok(())
+}
+
+fn is_whole(checkpoint: &Path) -> bool {
+    checkpoint.join("SHA256SUMS").is_file() && checkpoint.extension().is_none()
+}
