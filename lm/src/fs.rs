@@ -25,8 +25,13 @@ use crate::error::{Error, Result};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
+    atomic_write_by(path, |file| file.write_all(bytes))
+}
+
+/// Writes a file by `fill`, as [`atomic_write`] does.
+pub(crate) fn atomic_write_by(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
     let temporary = sibling(path, "tmp");
-    let result = write_synced(&temporary, |file| file.write_all(bytes))
+    let result = write_synced(&temporary, fill)
         .and_then(|()| fs::rename(&temporary, path).map_err(Error::io("rename to", path)));
     if result.is_err() {
         let _ = fs::remove_file(&temporary);

@@ -4,26 +4,21 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
 
+use crate::checkpoint::{NamedTensor, save};
+use crate::config::Dtype;
 use crate::error::{Error, Result};
-use crate::fs::atomic_write;
+use crate::fs::atomic_write_by;
 
-/// Writes lists of numbers, by name, atomically.
+/// Writes lists of numbers, by name, atomically, and makes no copy of them.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Safetensors`] for a name that comes twice.
+/// [`Error::Io`]; [`Error::Argument`] for a name that comes twice.
 pub fn write_state(path: &Path, lists: &[(String, Vec<f32>)]) -> Result<()> {
-    let bytes: Vec<Vec<u8>> = lists.iter().map(|(_, x)| x.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
-    let broken = |e: safetensors::SafeTensorError| Error::Safetensors { path: path.to_owned(), message: e.to_string() };
-    let views = lists
-        .iter()
-        .zip(&bytes)
-        .map(|((name, x), bytes)| {
-            Ok((name.clone(), TensorView::new(Dtype::F32, vec![x.len()], bytes).map_err(broken)?))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    atomic_write(path, &safetensors::serialize(views, None).map_err(broken)?)
+    let tensors: Vec<_> =
+        lists.iter().map(|(name, values)| NamedTensor { name, shape: vec![values.len()], values }).collect();
+    let (header, tensors) = save::header(&tensors, Dtype::F32)?;
+    atomic_write_by(path, |file| save::write_weights(file, &header, &tensors, Dtype::F32))
 }
 
 /// Reads what [`write_state`] wrote.

@@ -4,7 +4,7 @@ mod convert;
 mod folder;
 mod names;
 mod near;
-mod save;
+pub(crate) mod save;
 mod shard;
 
 use std::borrow::Cow;

@@ -75,7 +75,10 @@ pub fn save(
 }
 
 /// The JSON header, padded to 8 bytes, and the tensors in the order of the file: by name.
-fn header<'a, 'b>(tensors: &'b [NamedTensor<'a>], dtype: Dtype) -> Result<(Vec<u8>, Vec<&'b NamedTensor<'a>>)> {
+pub(crate) fn header<'a, 'b>(
+    tensors: &'b [NamedTensor<'a>],
+    dtype: Dtype,
+) -> Result<(Vec<u8>, Vec<&'b NamedTensor<'a>>)> {
     let mut order: Vec<_> = tensors.iter().collect();
     order.sort_by_key(|tensor| tensor.name);
     if let Some(pair) = order.windows(2).find(|pair| pair[0].name == pair[1].name) {
@@ -108,7 +111,12 @@ fn header<'a, 'b>(tensors: &'b [NamedTensor<'a>], dtype: Dtype) -> Result<(Vec<u
 }
 
 /// Length, header, and the tensors one after the other, converted in pieces so that no copy of the model is made.
-fn write_weights(file: &mut File, header: &[u8], tensors: &[&NamedTensor<'_>], dtype: Dtype) -> std::io::Result<()> {
+pub(crate) fn write_weights(
+    file: &mut File,
+    header: &[u8],
+    tensors: &[&NamedTensor<'_>],
+    dtype: Dtype,
+) -> std::io::Result<()> {
     const PIECE: usize = 1 << 18;
     let mut writer = BufWriter::with_capacity(1 << 20, file);
     writer.write_all(&(header.len() as u64).to_le_bytes())?;
