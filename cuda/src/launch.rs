@@ -982,10 +982,10 @@ pub(crate) fn load(library: Library) -> bool {
 }
 
 /// The bindings panic where they do not find a library, so this comes before their first use. They have a function for it only where they
-/// load libraries: another crate of the program may have them linked.
+/// load libraries: another crate of the program may have them linked. What is found stays loaded, and can be told by its path.
 fn on_loaders_path(library: Library) -> bool {
     // SAFETY: loading these libraries has no precondition.
-    library.names().iter().any(|name| unsafe { libloading::Library::new(name) }.is_ok())
+    library.names().iter().any(|name| unsafe { libloading::Library::new(name) }.map(std::mem::forget).is_ok())
 }
 
 /// The version of CUDA up to which the driver runs everything, as (major, minor).
