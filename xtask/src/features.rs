@@ -11,8 +11,12 @@ const FEATURES: [&str; 3] = ["alloc", "serde", "std"];
 /// Lints the core under every subset of its features, the program without the GPU's part, and that part as in a program whose other
 /// crates have CUDA linked (candle).
 pub(crate) fn every_combination() -> Outcome {
-    compile(cargo(&["clippy", "-p", "flowrl-cli", "--no-default-features", "--", "-Dwarnings"]))?;
-    compile(cargo(&["clippy", "-p", "flowrl-cuda", "--features", "cudarc/dynamic-linking", "--", "-Dwarnings"]))?;
+    // The crates beside the one in question bring the features that its dependencies have in the whole workspace: few compile once more.
+    let without_gpu = ["-p", "flowrl-cli", "-p", "flowrl-wasm", "--no-default-features"];
+    let linked = ["-p", "flowrl-cuda", "-p", "flowrl-cli", "-p", "flowrl-wasm", "--features", "cudarc/dynamic-linking"];
+    for chosen in [&without_gpu[..], &linked] {
+        compile(cargo(&[&["clippy"], chosen, &["--", "-Dwarnings"]].concat()))?;
+    }
     for subset in subsets(&FEATURES) {
         compile(cargo(&[
             "clippy",
