@@ -7,13 +7,17 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var("PROFILE").as_deref() != Ok("release") {
+    let set = |name: &str, value: &str| println!("cargo::rustc-env={name}={value}");
+    set("FLOWRL_TARGET", &std::env::var("TARGET").unwrap_or_default());
+    set("FLOWRL_FEATURES", if std::env::var_os("CARGO_FEATURE_CUDA").is_some() { "cuda" } else { "none" });
+    let is_release = std::env::var("PROFILE").as_deref() == Ok("release");
+    let Some((commit, log)) = is_release.then(|| commit(Path::new("."))).flatten() else {
+        set("FLOWRL_COMMIT_SHOWN", "");
         return;
-    }
-    if let Some((commit, log)) = commit(Path::new(".")) {
-        println!("cargo::rerun-if-changed={log}");
-        println!("cargo::rustc-env=FLOWRL_COMMIT={commit}");
-    }
+    };
+    println!("cargo::rerun-if-changed={log}");
+    set("FLOWRL_COMMIT", &commit);
+    set("FLOWRL_COMMIT_SHOWN", &format!(" (commit {commit})"));
 }
 
 /// The commit that is checked out in a folder, and the file that grows with each; none outside of a repository, or without git.

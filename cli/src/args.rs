@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use toml::Value;
 
+use crate::command_line::Usage;
 use crate::config::{Config, TaskKind};
 use crate::device::{DeviceName, Precision};
 use crate::warn;
@@ -12,7 +13,7 @@ use crate::warn;
 /// Flags that make up a configuration: defaults < `--config` < `--set` < the other flags.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConfigArgs {
-    /// Configuration in TOML; a run's own config.toml replays that run
+    /// Configuration in TOML; a run's own config.toml replays that run; - reads standard input
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Set one option, `section.key=value`, or `key=value` where only one section has the key; may be repeated
@@ -87,6 +88,10 @@ impl ConfigArgs {
     /// # Errors
     /// A file or a flag that is wrong, named.
     pub fn load(&self, base: Option<&std::path::Path>) -> Result<Config> {
+        self.resolve(base).map_err(Usage::of)
+    }
+
+    fn resolve(&self, base: Option<&std::path::Path>) -> Result<Config> {
         let mut settings = self.settings.clone();
         let mut push = |key: &str, value: Value| settings.push(format!("{key}={value}"));
         let path = |path: &PathBuf| -> Result<Value> {

@@ -1,5 +1,6 @@
 //! The command line itself: parse, call, print.
 
+use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -8,9 +9,19 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::commands::{compare, doctor, eval, export, loss, pretrain, report, sample, score, sweep, train, watch};
 use crate::{progress, say};
 
+/// Version, commit where one is known, target and features.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    env!("FLOWRL_COMMIT_SHOWN"),
+    "\ntarget: ",
+    env!("FLOWRL_TARGET"),
+    "\nfeatures: ",
+    env!("FLOWRL_FEATURES")
+);
+
 /// Train a language model to match a reward distribution instead of collapsing onto one answer (FlowRL).
 #[derive(Parser)]
-#[command(name = "flowrl-cli", version, propagate_version = true)]
+#[command(name = "flowrl-cli", version, long_version = LONG_VERSION, propagate_version = true)]
 struct Cli {
     /// Results as JSON on standard output
     #[arg(long, global = true)]
@@ -35,7 +46,7 @@ enum Command {
     Compare(compare::CompareArgs),
     Sweep(sweep::SweepArgs),
     Pretrain(pretrain::PretrainArgs),
-    /// Say whether a GPU can train here, and what is missing; the exit status is 0 or 1
+    /// Say what can train here, CPU and GPU, and what is missing for a GPU; the exit status is 0 if one can, else 1
     Doctor,
     /// Print a completion script for a shell
     Completions {
@@ -81,7 +92,26 @@ pub fn main() -> ExitCode {
         progress::be_quiet();
     }
     run(&cli).unwrap_or_else(|error| {
-        progress::tell(&format_args!("error: {error:#}"));
-        ExitCode::FAILURE
+        // Some errors of others end with a line break.
+        progress::tell(&format_args!("error: {}", format!("{error:#}").trim_end()));
+        if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
+
+/// A mistake in flags or in a configuration: the exit status is 2, as for those that clap finds.
+#[derive(Debug)]
+pub(crate) struct Usage(anyhow::Error);
+
+impl Usage {
+    pub(crate) fn of(error: anyhow::Error) -> anyhow::Error {
+        Self(error).into()
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Usage {}

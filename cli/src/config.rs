@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::device::{self, Device};
-use crate::python;
+use crate::{input, python};
 pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
     SamplingSection, TrainSection,
@@ -58,19 +58,20 @@ pub struct Config {
 
 impl Config {
     /// Reads a file (or nothing), then applies `key=value` settings in order, all on top of the defaults of the task that they
-    /// name. Relative paths in the file are of its folder.
+    /// name. Relative paths in the file are of its folder; `-` is standard input, with paths of the current folder.
     ///
     /// # Errors
     /// A file that cannot be read, an unknown key, a key of another task, a value of the wrong type: with file, line or key.
     pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         let mut given = Table::new();
         if let Some(file) = file {
-            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            // Parsed as a whole first, so that an error shows the line.
-            toml::from_str::<Self>(&text).with_context(|| format!("in {}", file.display()))?;
-            given = text.parse()?;
-            keys::check(&given, settings::task(&given, overrides)?).map_err(|foreign| foreign.in_file(file, &text))?;
-            let folder = std::path::absolute(file).with_context(|| format!("no path of {}", file.display()))?;
+            let (text, name) = (input::text(file)?, input::name(file));
+            let context = || format!("in {name}");
+            given = text.parse().with_context(context)?;
+            keys::check(&given, settings::task(&given, overrides)?).map_err(|wrong| wrong.in_file(&name, &text))?;
+            // As a whole, so that an error of a value shows the line.
+            toml::from_str::<Self>(&text).with_context(context)?;
+            let folder = std::path::absolute(file).with_context(|| format!("no path of {name}"))?;
             resolve_paths(&mut given, folder.parent().unwrap_or(Path::new("")))?;
         }
         let kind = settings::task(&given, overrides)?;

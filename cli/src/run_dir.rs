@@ -41,13 +41,31 @@ impl RunDir {
     /// # Errors
     /// `root` already holds a run, holds something else, is being written by another process, or cannot be created.
     pub fn create(root: &Path) -> Result<Self> {
-        refuse_occupied(root)?;
+        Self::refuse_occupied(root)?;
         fs::create_dir_all(root).with_context(|| format!("cannot create the run directory {}", root.display()))?;
         let lock = lock(root)?;
-        refuse_occupied(root)?;
+        Self::refuse_occupied(root)?;
         let run = Self { root: root.to_owned(), _lock: Some(lock) };
         run.clear_litter()?;
         Ok(run)
+    }
+
+    /// Checks that a new run can begin in `root`, as [`create`](Self::create) does.
+    ///
+    /// # Errors
+    /// `root` already holds a run, or something else.
+    pub fn refuse_occupied(root: &Path) -> Result<()> {
+        if !root.exists() {
+            return Ok(());
+        }
+        if is_run(root) {
+            bail!("{} already holds a run: resume it, or choose another directory", root.display());
+        }
+        let mut entries = fs::read_dir(root).with_context(|| format!("{} cannot be a run directory", root.display()))?;
+        if entries.any(|entry| entry.map_or(true, |entry| !is_leftover(&entry.file_name()))) {
+            bail!("{} is not empty and holds no run: choose another directory", root.display());
+        }
+        Ok(())
     }
 
     /// Continues the run in `root` and locks it.
@@ -166,20 +184,6 @@ pub(crate) fn warn_of_damage(rollouts: &Path) -> Result<()> {
 
 fn is_run(root: &Path) -> bool {
     root.join("config.toml").is_file() || root.join("metrics.jsonl").is_file()
-}
-
-fn refuse_occupied(root: &Path) -> Result<()> {
-    if !root.exists() {
-        return Ok(());
-    }
-    if is_run(root) {
-        bail!("{} already holds a run: resume it, or choose another directory", root.display());
-    }
-    let mut entries = fs::read_dir(root).with_context(|| format!("{} cannot be a run directory", root.display()))?;
-    if entries.any(|entry| entry.map_or(true, |entry| !is_leftover(&entry.file_name()))) {
-        bail!("{} is not empty and holds no run: choose another directory", root.display());
-    }
-    Ok(())
 }
 
 /// What a run that was killed in its first moments leaves.

@@ -10,6 +10,7 @@ mod documented;
 mod durability;
 mod faults;
 mod lab;
+mod manners;
 mod program;
 mod provenance;
 mod reference_pages;

@@ -1,31 +1,64 @@
-//! `doctor`: what training on a GPU needs, and what of it is here.
+//! `doctor`: what can train here, and what is missing for a GPU.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
+use serde_json::{Value, json};
 
-/// Runs the command. The exit status is 0 where a GPU can train, 1 elsewhere.
+use crate::device::DeviceName;
+use crate::memory::host_memory;
+use crate::say;
+
+/// Runs the command. The exit status is 0 if a GPU can train, else 1: a CPU always can.
 ///
 /// # Errors
-/// Where nothing can be printed; in a build without the feature `cuda`.
-#[cfg(feature = "cuda")]
+/// Nothing can be printed.
 pub fn run(json: bool) -> Result<ExitCode> {
-    let report = flowrl_cuda::doctor();
-    if json {
-        let mut value = serde_json::to_value(&report)?;
-        value["can_train"] = report.can_train().into();
-        crate::say!("{value}");
-    } else {
-        crate::say!("{report}");
+    let mut found = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "cpu": {
+            "threads": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            "memory_total": host_memory(DeviceName::Cpu).map(|memory| memory.total),
+            "memory_free": host_memory(DeviceName::Cpu).map(|memory| memory.free),
+        },
+    });
+    if !json {
+        let gib = |name: &str| found["cpu"][name].as_f64().map(|bytes| bytes / f64::from(1 << 30));
+        let memory = match (gib("memory_free"), gib("memory_total")) {
+            (Some(free), Some(total)) => format!(", {free:.1} of {total:.1} GiB free"),
+            _ => String::new(),
+        };
+        say!("{:<14} {} threads{memory}: trains (--device cpu, the default)", "CPU", found["cpu"]["threads"]);
     }
-    Ok(if report.can_train() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let can_train = gpu(json, &mut found)?;
+    if json {
+        say!("{found}");
+    }
+    Ok(if can_train { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// Always: this build has no part for GPUs.
+/// Whether a GPU can train; adds the report to `found`, or prints it.
+#[cfg(feature = "cuda")]
+fn gpu(json: bool, found: &mut Value) -> Result<bool> {
+    let report = flowrl_cuda::doctor();
+    let can_train = report.can_train();
+    if json {
+        if let (Value::Object(all), Value::Object(of_gpu)) = (found, serde_json::to_value(&report)?) {
+            all.extend(of_gpu);
+            all.insert("can_train".into(), can_train.into());
+        }
+    } else {
+        say!("{report}");
+    }
+    Ok(can_train)
+}
+
 #[cfg(not(feature = "cuda"))]
-pub fn run(_json: bool) -> Result<ExitCode> {
-    anyhow::bail!("no GPU can train: {}", crate::device::WITHOUT_CUDA)
+fn gpu(json: bool, found: &mut Value) -> Result<bool> {
+    found["can_train"] = false.into();
+    found["problems"] = json!([crate::device::WITHOUT_CUDA]);
+    if !json {
+        say!("No GPU can train here: {}", crate::device::WITHOUT_CUDA);
+    }
+    Ok(false)
 }

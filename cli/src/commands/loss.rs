@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use flowrl_core::objective::file::BatchFile;
 
-use crate::say;
+use crate::{input, say};
 
 /// Loss, gradients and metrics of a batch file, as JSON, in double precision.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LossArgs {
-    /// Batch file
+    /// Batch file; - reads standard input
     #[arg(value_name = "BATCH.json")]
     batch: PathBuf,
 }
@@ -20,10 +20,10 @@ pub struct LossArgs {
 /// # Errors
 /// A file that cannot be read or parsed; a batch that the objective refuses.
 pub fn run(args: &LossArgs) -> Result<()> {
-    let path = args.batch.display();
-    let text = std::fs::read_to_string(&args.batch).with_context(|| format!("cannot read {path}"))?;
-    let batch: BatchFile = serde_json::from_str(&text).with_context(|| format!("in {path}"))?;
-    let result = batch.evaluate::<f64>().with_context(|| format!("in {path}"))?;
+    let name = input::name(&args.batch);
+    let batch: BatchFile =
+        serde_json::from_slice(&input::bytes(&args.batch)?).with_context(|| format!("in {name}"))?;
+    let result = batch.evaluate::<f64>().with_context(|| format!("in {name}"))?;
     say!("{}", serde_json::to_string(&result)?);
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! `score`: log-probabilities of given completions.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use flowrl_core::backend::Backend;
 use flowrl_core::policy::{Model, Policy, Sequences};
 use flowrl_lm::chat::ChatInputs;
@@ -14,14 +13,14 @@ use serde::Deserialize;
 
 use crate::device::DeviceArgs;
 use crate::template::{self, TemplateArgs};
-use crate::{on_device, output, say, session};
+use crate::{input, on_device, output, say, session};
 
 /// Log-probabilities and entropies of completions, a JSON line per row.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// Hugging Face folder of the model, or a run
+    /// Hugging Face folder of the model, a run, or RUN/best; without it, the small model in this program
     #[arg(value_name = "MODEL")]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// JSONL of {"prompt", "completion"} or {"ids", "prompt_len"}; - reads standard input
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
@@ -62,7 +61,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     if !(args.temperature.is_finite() && args.temperature > 0.0) {
         bail!("--temperature is {}, but must be a finite number above 0", args.temperature);
     }
-    let checkpoint = session::open_model(Some(&args.model))?;
+    let checkpoint = session::open_model(args.model.as_deref())?;
     let text = Text::of(&checkpoint)?.with_template_options(args.template.options()?);
     let rows = read(&args.input, &text, checkpoint.config().max_position_embeddings)?;
     on_device!(args.device.open()?, |device| score(load_policy(device, &checkpoint)?, &rows, args))
@@ -100,13 +99,7 @@ where
 
 /// The tokens of each row and where its completion begins.
 fn read(path: &Path, text: &Text, context: usize) -> Result<Vec<(Vec<u32>, usize)>> {
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().read_to_end(&mut bytes)?;
-    } else {
-        bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    }
-    let rows = jsonl::parse(&bytes, path, |_, object| {
+    let rows = jsonl::parse(&input::bytes(path)?, path, |_, object| {
         let (ids, at) = if object.contains_key("ids") {
             let IdsRow { ids, prompt_len } = jsonl::row(object)?;
             (ids, prompt_len)
@@ -140,6 +133,6 @@ fn read(path: &Path, text: &Text, context: usize) -> Result<Vec<(Vec<u32>, usize
         Ok((ids, at))
     });
     let rows = rows?;
-    anyhow::ensure!(!rows.is_empty(), "{} holds no row to score", path.display());
+    anyhow::ensure!(!rows.is_empty(), "{} holds no row to score", input::name(path));
     Ok(rows)
 }

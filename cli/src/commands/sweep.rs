@@ -53,6 +53,10 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
             state => begun.push((place.directory.clone(), &*config, state)),
         }
     }
+    if begun.len() < places.len() {
+        let done = places.len() - begun.len();
+        progress::note(&format_args!("{done} of {} runs are finished already", places.len()));
+    }
     let at_once = args.jobs.min(begun.len()).max(1);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let mut jobs = Vec::new();

@@ -12,6 +12,7 @@ use flowrl_lm::fs::atomic_write;
 use toml::Value;
 
 use crate::args::ConfigArgs;
+use crate::command_line::Usage;
 use crate::config::{Config, TaskKind};
 use crate::run::provenance::check_resume;
 use crate::run::{Output, Run, Subject, best};
@@ -81,6 +82,9 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
         config.eval.prompts = 0;
     }
     if args.dry_run {
+        if let Some(out) = args.out.as_ref().filter(|_| !resume) {
+            RunDir::refuse_occupied(out)?;
+        }
         return dry_run::print(config).map(|()| ExitCode::SUCCESS);
     }
     let out = args.out.clone().unwrap_or_else(|| {
@@ -104,7 +108,7 @@ pub enum Start<'a> {
 /// # Errors
 /// As for [`run`].
 pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -> Result<ExitCode> {
-    config.objective()?;
+    config.objective().map_err(Usage::of)?;
     best::check(&config)?;
     trackers::check(&config.run)?;
     // Everything that the configuration names is opened before the directory is made.

@@ -1,11 +1,11 @@
 //! Which keys a configuration has, and what they mean: every task its own.
 
 use std::fmt;
-use std::path::Path;
 
 use toml::{Table, Value};
 
 use super::TaskKind;
+use crate::suggest::did_you_mean;
 use TaskKind::{Bandit, Bits, Countdown, Hypergrid, Landscape, Prompts, Tree};
 
 const ALL: &[TaskKind] = TaskKind::ALL;
@@ -284,13 +284,17 @@ pub(super) fn of(section: &str, kind: TaskKind) -> Vec<&'static str> {
     rows.flat_map(|(_, _, keys)| keys.iter().map(|(key, _)| *key)).collect()
 }
 
-/// Refuses the keys of other tasks. What no task knows is left to the parser, which knows the line.
-pub(super) fn check(table: &Table, kind: TaskKind) -> Result<(), Foreign> {
+/// Refuses the keys of other tasks, and those that no task knows.
+pub(super) fn check(table: &Table, kind: TaskKind) -> Result<(), WrongKey> {
     for (section, keys) in table {
+        let wrong = |key: &str, tasks| WrongKey { section: section.clone(), key: key.to_owned(), tasks, kind, place: None };
+        if !KEYS.iter().any(|(name, ..)| name == section) {
+            return Err(wrong("", Vec::new()));
+        }
         for key in keys.as_table().into_iter().flat_map(Table::keys) {
             let tasks = tasks(section, key);
-            if !tasks.is_empty() && !tasks.contains(&kind) {
-                return Err(Foreign { section: section.clone(), key: key.clone(), tasks, kind, place: String::new() });
+            if !tasks.contains(&kind) {
+                return Err(wrong(key, tasks));
             }
         }
     }
@@ -307,40 +311,59 @@ pub(super) fn retain(table: &mut Table, kind: TaskKind) {
     });
 }
 
-/// A key of another task.
+/// A key that a run of this task does not have.
 #[derive(Debug)]
-pub(super) struct Foreign {
+pub(super) struct WrongKey {
     section: String,
+    /// Empty if there is no such section.
     key: String,
+    /// Those that have it.
     tasks: Vec<TaskKind>,
     kind: TaskKind,
-    place: String,
+    place: Option<String>,
 }
 
-impl Foreign {
+impl WrongKey {
     /// Adds the file and the line.
-    pub(super) fn in_file(mut self, file: &Path, text: &str) -> Self {
+    pub(super) fn in_file(mut self, file: &str, text: &str) -> Self {
         let document = toml::de::DeTable::parse(text).ok();
-        let section = document.as_ref().and_then(|document| document.get_ref().get(self.section.as_str()));
-        let mut keys =
-            section.and_then(|section| section.get_ref().as_table()).into_iter().flat_map(|keys| keys.iter());
-        let start = keys.find(|(key, _)| key.get_ref() == self.key.as_str()).map(|(key, _)| key.span().start);
+        let section = document.as_ref().and_then(|document| document.get_ref().get_key_value(self.section.as_str()));
+        let start = section.and_then(|(name, section)| {
+            let keys = section.get_ref().as_table().into_iter().flat_map(|keys| keys.keys());
+            let key = keys.into_iter().find(|key| key.get_ref() == self.key.as_str());
+            key.map(|key| key.span().start).or_else(|| self.key.is_empty().then(|| name.span().start))
+        });
         let line = start.map(|start| format!(":{}", 1 + text[..start].matches('\n').count()));
-        self.place = format!("{}{}: ", file.display(), line.unwrap_or_default());
+        self.place = Some(format!("{file}{}: ", line.unwrap_or_default()));
         self
     }
 }
 
-impl fmt::Display for Foreign {
+impl fmt::Display for WrongKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { section, key, tasks, kind, place } = self;
-        let names: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
-        let known = names.join(", ");
+        f.write_str(place.as_deref().unwrap_or_default())?;
+        if key.is_empty() {
+            let known: Vec<_> = of_task(*kind).into_iter().map(|(name, _)| name).collect();
+            let guess = did_you_mean(section, known.iter().copied());
+            return write!(f, "there is no section [{section}]{guess}; task {kind} has {}", known.join(", "));
+        }
+        if tasks.is_empty() {
+            let known = of(section, *kind);
+            let guess = did_you_mean(key, known.iter().copied());
+            return write!(
+                f,
+                "no option is called `{section}.{key}`{guess}; [{section}] of task {kind} has {}",
+                known.join(", ")
+            );
+        }
+        let known: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
         write!(
             f,
-            "{place}`{section}.{key}` belongs to {known}, but this run's task is {kind}: remove it, or name the task by --task"
+            "`{section}.{key}` belongs to {}, but this run's task is {kind}: remove it, or name the task by --task",
+            known.join(", ")
         )
     }
 }
 
-impl std::error::Error for Foreign {}
+impl std::error::Error for WrongKey {}

@@ -5,6 +5,7 @@ use flowrl_core::objective::{Kind, Objective, Preset};
 use toml::{Table, Value};
 
 use super::{TaskKind, keys};
+use crate::suggest::did_you_mean;
 use crate::warn;
 
 /// Applies `section.key=value`, or `key=value` where only one section has that key.
@@ -19,14 +20,7 @@ pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()
         return set_variable(table, name, parse_variable(text.trim()));
     }
     let (section, key) = match path.trim().split_once('.') {
-        Some((section, key)) => {
-            let (section, key) = (section.trim(), key.trim());
-            let known = keys::of(section, kind);
-            if keys::tasks(section, key).is_empty() && !known.is_empty() {
-                bail!("no option is called `{section}.{key}`; [{section}] of task {kind} has {}", known.join(", "));
-            }
-            (section.to_owned(), key.to_owned())
-        }
+        Some((section, key)) => (section.trim().to_owned(), key.trim().to_owned()),
         None => (section_of(path.trim(), kind)?, path.trim().to_owned()),
     };
     let value = parse_value(text.trim());
@@ -46,7 +40,8 @@ fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
     } else if name.parse::<Kind>().is_ok() {
         "kind"
     } else {
-        bail!("there is no objective `{name}`; there are {}", known())
+        let guess = did_you_mean(name, Objective::named().map(|(name, _)| name));
+        bail!("there is no objective `{name}`{guess}; there are {}", known())
     };
     let section = table.entry("objective").or_insert_with(|| Value::Table(Table::new()));
     let Value::Table(section) = section else { bail!("`objective` is not a section") };
@@ -96,7 +91,11 @@ pub(super) fn section_of(key: &str, kind: TaskKind) -> Result<String> {
     match keys::sections(key, &[kind])[..] {
         [section] => Ok(section.to_owned()),
         [] => match keys::sections(key, TaskKind::ALL)[..] {
-            [] => bail!("no option is called `{key}`; `flowrl-cli train --task {kind} --dry-run` prints them all"),
+            [] => {
+                let known = keys::of_task(kind).into_iter().flat_map(|(_, keys)| keys).map(|(key, _)| key);
+                let guess = did_you_mean(key, known);
+                bail!("no option is called `{key}`{guess}; `flowrl-cli train --task {kind} --dry-run` prints them all")
+            }
             // The check of the whole names the tasks that know it.
             [section, ..] => Ok(section.to_owned()),
         },

@@ -364,7 +364,8 @@ impl Objective {
         }
         match self {
             Self::FlowRl(o) => {
-                ensure(o.beta.is_finite(), "beta", o.beta, "finite")?;
+                let want = "finite and at least 0; to prefer low rewards, negate them";
+                ensure(o.beta.is_finite() && o.beta >= 0.0, "beta", o.beta, want)?;
                 ensure(o.length != Length::Fixed(0), "length", 0.0, "at least 1 where it is fixed")?;
                 let (low, high, h) = (o.token_clip_low, o.token_clip_high, o.huber_delta);
                 ensure(low.is_finite() && low >= 0.0, "token_clip_low", low, "finite and at least 0")?;

@@ -67,7 +67,8 @@ impl Root {
     fn refusal(&self, words: &[&str]) -> Result<String, String> {
         let result = self.program(words).output().map_err(|error| format!("cannot run chroot: {error}"))?;
         match result.status.code() {
-            Some(1) => Ok(String::from_utf8_lossy(&result.stderr).trim().to_owned()),
+            // `doctor` says it where it reports.
+            Some(1) => Ok([result.stdout, result.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat()),
             _ => Err(format!("`{}` ended with {}, wanted exit status 1", words.join(" "), result.status)),
         }
     }
