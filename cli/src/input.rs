@@ -22,11 +22,8 @@ pub(crate) fn name(path: &Path) -> Cow<'_, str> {
 /// One that cannot be read.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = if is_standard(path) {
-        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        std::fs::read(path)
-    };
+    let read =
+        if is_standard(path) { std::io::stdin().read_to_end(&mut bytes).map(|_| bytes) } else { std::fs::read(path) };
     read.with_context(|| format!("cannot read {}", name(path)))
 }
 

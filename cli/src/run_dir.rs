@@ -61,7 +61,8 @@ impl RunDir {
         if is_run(root) {
             bail!("{} already holds a run: resume it, or choose another directory", root.display());
         }
-        let mut entries = fs::read_dir(root).with_context(|| format!("{} cannot be a run directory", root.display()))?;
+        let mut entries =
+            fs::read_dir(root).with_context(|| format!("{} cannot be a run directory", root.display()))?;
         if entries.any(|entry| entry.map_or(true, |entry| !is_leftover(&entry.file_name()))) {
             bail!("{} is not empty and holds no run: choose another directory", root.display());
         }

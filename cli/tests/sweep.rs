@@ -94,7 +94,7 @@ fn progress_is_a_line_for_each_run_begun_and_ended() {
     assert!(ended.contains("; stopped at step ") && ended.contains(" of 300: tv has not improved for 1 "), "{ended}");
     // One that ended early is finished.
     let again = run(&[&words[..], &early].concat(), d);
-    assert_eq!(String::from_utf8(again.stderr).unwrap(), "s/sweep.html\n");
+    assert_eq!(String::from_utf8(again.stderr).unwrap(), "2 of 2 runs are finished already\ns/sweep.html\n");
 }
 
 #[test]

@@ -21,8 +21,7 @@ pub struct LossArgs {
 /// A file that cannot be read or parsed; a batch that the objective refuses.
 pub fn run(args: &LossArgs) -> Result<()> {
     let name = input::name(&args.batch);
-    let batch: BatchFile =
-        serde_json::from_slice(&input::bytes(&args.batch)?).with_context(|| format!("in {name}"))?;
+    let batch: BatchFile = serde_json::from_slice(&input::bytes(&args.batch)?).with_context(|| format!("in {name}"))?;
     let result = batch.evaluate::<f64>().with_context(|| format!("in {name}"))?;
     say!("{}", serde_json::to_string(&result)?);
     Ok(())

@@ -46,16 +46,15 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     let grid = Grid::of(&args.config)?;
     let mut places = grid.places(args.seeds, args.out.as_deref())?;
     // Every mistake shows before the first run starts.
-    let mut begun = Vec::new();
+    let (all, mut begun) = (places.len(), Vec::new());
     for (place, config) in &mut places {
         match state(&place.directory, config).with_context(|| place.directory.display().to_string())? {
             State::Finished => {}
             state => begun.push((place.directory.clone(), &*config, state)),
         }
     }
-    if begun.len() < places.len() {
-        let done = places.len() - begun.len();
-        progress::note(&format_args!("{done} of {} runs are finished already", places.len()));
+    if begun.len() < all {
+        progress::note(&format_args!("{} of {all} runs are finished already", all - begun.len()));
     }
     let at_once = args.jobs.min(begun.len()).max(1);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

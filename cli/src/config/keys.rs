@@ -287,7 +287,8 @@ pub(super) fn of(section: &str, kind: TaskKind) -> Vec<&'static str> {
 /// Refuses the keys of other tasks, and those that no task knows.
 pub(super) fn check(table: &Table, kind: TaskKind) -> Result<(), WrongKey> {
     for (section, keys) in table {
-        let wrong = |key: &str, tasks| WrongKey { section: section.clone(), key: key.to_owned(), tasks, kind, place: None };
+        let wrong =
+            |key: &str, tasks| WrongKey { section: section.clone(), key: key.to_owned(), tasks, kind, place: None };
         if !KEYS.iter().any(|(name, ..)| name == section) {
             return Err(wrong("", Vec::new()));
         }

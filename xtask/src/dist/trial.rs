@@ -68,7 +68,9 @@ impl Root {
         let result = self.program(words).output().map_err(|error| format!("cannot run chroot: {error}"))?;
         match result.status.code() {
             // `doctor` says it where it reports.
-            Some(1) => Ok([result.stdout, result.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat()),
+            Some(1) => {
+                Ok([result.stdout, result.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
+            }
             _ => Err(format!("`{}` ended with {}, wanted exit status 1", words.join(" "), result.status)),
         }
     }
