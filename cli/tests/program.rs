@@ -102,6 +102,14 @@ fn assert_near(record: &Value, names: &[&str], wanted: &[f64]) {
 fn a_run_says_what_it_does_unless_told_to_be_quiet() {
     let directory = tempfile::tempdir().unwrap();
     let output = run(&train("a", &["--steps", "4"]), directory.path());
+    let summary = String::from_utf8(output.stdout).unwrap();
+    assert!(summary.contains("of 6 prompts with 4 completions each, 24 in all; ± is"), "{summary}");
+    let page = std::fs::read_to_string(directory.path().join("a/report.html")).unwrap();
+    assert!(page.contains("6 held-out prompts with 4 completions each, before (step 0) and after (step 4)"));
+    // The paper's objective is no plain trajectory balance.
+    assert!(
+        page.contains("with length = &quot;mean&quot; and reward = &quot;group&quot; this objective settles elsewhere")
+    );
     let said = String::from_utf8(output.stderr).unwrap();
     let lines: Vec<&str> = said.lines().collect();
     let first = "generated prompts, 6 held out to measure on, 4 completions of each, on cpu";

@@ -72,6 +72,8 @@ pub fn evaluate<P: Policy>(
     let stream = Stream::new(options.seed, Purpose::Evaluate);
     let rollouts = Rollouts::<RealOf<P>>::sample(policy, task, (0..count).collect(), options, stream, 0)?;
     let Sampled { mut metrics, standard_errors } = sampled_metrics(&rollouts, options.samples)?;
+    metrics.push(("eval_prompts".into(), count as f64));
+    metrics.push(("eval_samples".into(), options.samples as f64));
     // A completion that a stop string ends has no end token to count: what is enumerated would not be what is drawn.
     let with_reference = with_reference && !task.text().has_stop();
     let exact = if with_reference { exact(policy, task, count, options, target)? } else { Vec::new() };

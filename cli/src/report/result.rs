@@ -103,15 +103,14 @@ fn lead(out: &mut String, run: &Run) {
     let steps: Vec<f64> =
         run.records.iter().filter(step).filter_map(|record| record.step()).map(|s| s as f64).collect();
     let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return };
-    push(
-        out,
-        format_args!(
-            "<p class=lead>{}, before (step {}) and after (step {}).</p>",
-            if run.ends("tv").is_some() { "Exact measures over all objects" } else { "Held-out prompts" },
-            number(*first),
-            number(*last)
-        ),
-    );
+    let count = |name: &str| Some(number(run.ends(name)?.1.1));
+    let of = match count("eval_prompts").zip(count("eval_samples")) {
+        Some((prompts, samples)) => format!("{prompts} held-out prompts with {samples} completions each"),
+        None if run.ends("tv").is_some() => "Exact measures over all objects".to_owned(),
+        None => "Held-out prompts".to_owned(),
+    };
+    let after = if first < last { format!(" and after (step {})", number(*last)) } else { String::new() };
+    push(out, format_args!("<p class=lead>{of}, before (step {}){after}.</p>", number(*first)));
 }
 
 fn hero(out: &mut String, rows: &[Row]) {
@@ -225,8 +224,26 @@ fn without_evaluation(out: &mut String, run: &Run) {
 }
 
 /// What a reader must know before trusting the curves.
+/// Whether the targets shown are not where this objective settles.
+fn other_fixed_point(run: &Run) -> Option<String> {
+    run.ends("eval_success_target")?;
+    let objective = run.config.get("objective")?.as_table()?;
+    let plain = [("length", "sum"), ("reward", "raw")];
+    let differs = plain.iter().filter_map(|(key, plain)| {
+        let value = objective.get(*key)?;
+        (value.as_str() != Some(plain)).then(|| format!("{key} = {value}"))
+    });
+    let differs: Vec<String> = differs.collect();
+    (!differs.is_empty()).then(|| {
+        format!(
+            "The targets are those of plain trajectory balance, π_ref·exp(βr)/Z; with {} this objective settles elsewhere.",
+            differs.join(" and ")
+        )
+    })
+}
+
 fn notes(out: &mut String, run: &Run) {
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = other_fixed_point(run).into_iter().collect();
     if let Some((_, (_, skipped))) = run.ends("skipped_updates").filter(|(_, last)| last.1 > 0.0) {
         notes.push(format!("{} updates were skipped because the gradient was not finite.", number(skipped)));
     }

@@ -67,6 +67,8 @@ pub const CHAPTERS: &[Chapter] = &[
             held_out("eval_entropy", "Entropy per token, held out", "nats", "Mean entropy of the next-token distribution on held-out prompts.")
                 .least(0.0).rank(Rank::Compared),
             held_out("eval_length_mean", "Completion length, held out", "tokens", "Mean length of the completions on held-out prompts.").least(0.0),
+            exact("eval_prompts", "Held-out prompts", "", "Held-out prompts that were measured.").least(0.0).hidden(),
+            exact("eval_samples", "Completions of a held-out prompt", "", "Completions sampled of each held-out prompt.").least(0.0).hidden(),
             exact("eval_solutions", "Correct answers that exist", "", "Correct answers that exist per held-out prompt, found by enumeration.").least(0.0).hidden(),
             exact("eval_success_target", "Success of the target", "fraction", "Success probability of the exact target, π*(C) = e^β π_ref(C) / (1 + (e^β − 1) π_ref(C)).").within(0.0, 1.0).hidden(),
             exact("eval_success_ref", "Success of the reference", "fraction", "Success probability π_ref(C) of the reference, at which training starts.").within(0.0, 1.0).hidden(),

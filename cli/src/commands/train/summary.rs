@@ -7,11 +7,11 @@ use crate::run::duration;
 use crate::run_dir::RunDir;
 
 /// The first and the last evaluation next to each other, how many prompts and completions they are of, and how training went.
-pub(super) fn lines(directory: &RunDir, held_out: (usize, usize), is_stored: bool) -> Result<Vec<String>> {
+pub(super) fn lines(directory: &RunDir, is_stored: bool) -> Result<Vec<String>> {
     let records = metrics::read(&directory.metrics())?;
     let mut lines = before_and_after("on held-out prompts", &records);
-    if !lines.is_empty() {
-        let (prompts, samples) = held_out;
+    let count = |name: &str| records.iter().rev().find_map(|record| record.number(name));
+    if let (false, Some((prompts, samples))) = (lines.is_empty(), count("eval_prompts").zip(count("eval_samples"))) {
         lines.push(format!(
             "of {prompts} prompts with {samples} completions each, {} in all; ± is the standard error over prompts",
             prompts * samples

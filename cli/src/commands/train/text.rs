@@ -53,11 +53,6 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         Ok(Self { origin, tasks, policy, trainer, stored, eval: config.eval.clone() })
     }
 
-    /// The prompts that an evaluation is of, and the completions of each.
-    fn held_out(&self) -> (usize, usize) {
-        (self.tasks.held_out.prompts().min(self.eval.prompts), self.eval.samples)
-    }
-
     /// Mean |log Z_φ(x) − log Z(x)| over held-out prompts, where log Z is learned and has an exact value: plain trajectory
     /// balance on raw rewards.
     fn log_z_error(&mut self, found: &Evaluation<f32>) -> Result<Option<f64>> {
@@ -225,9 +220,9 @@ where
             (None, true) => "generated prompts".to_owned(),
             (None, false) => format!("{} prompts", self.tasks.train.prompts()),
         };
-        let held_out = match self.held_out() {
-            (0, _) => "none held out".to_owned(),
-            (prompts, samples) => format!("{prompts} held out to measure on, {samples} completions of each"),
+        let held_out = match self.tasks.held_out.prompts().min(self.eval.prompts) {
+            0 => "none held out".to_owned(),
+            prompts => format!("{prompts} held out to measure on, {} completions of each", self.eval.samples),
         };
         format!("{model} of {millions:.1} M parameters, {prompts}, {held_out}")
     }
@@ -248,6 +243,6 @@ where
     }
 
     fn summary(&self, directory: &RunDir) -> Result<Vec<String>> {
-        summary::lines(directory, self.held_out(), self.stored.is_some())
+        summary::lines(directory, self.stored.is_some())
     }
 }
