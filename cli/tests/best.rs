@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::common::{assert_same_run, checkpoint, fails, kill_and_resume, ok, run, timeless};
+use crate::common::{TEXT, assert_same_run, checkpoint, fails, kill_and_resume, ok, run, timeless};
 
 /// A policy of the lab that overshoots: tv falls and rises again.
 const LAB: [&str; 16] = [
@@ -110,30 +110,12 @@ fn patience_ends_a_run_and_going_on_takes_more_of_it() {
     assert_same_run(&d.join("whole"), &run_of, 100);
 }
 
-/// A language model's run, as small as it gets.
-const TEXT: [&str; 14] = [
-    "--set",
-    "train.prompts=2",
-    "--set",
-    "train.samples=2",
-    "--set",
-    "eval.prompts=3",
-    "--set",
-    "eval.samples=2",
-    "--set",
-    "max_number=9",
-    "--set",
-    "max_tokens=10",
-    "--set",
-    "eval.every=1",
-];
-
 #[test]
 fn the_best_is_a_model_by_its_name() {
     let directory = tempfile::tempdir().unwrap();
     let d = directory.path();
     let words = ["train", "--steps", "4", "--learning-rate", "0.01", "--set", "run.best=success_exact"];
-    let text = ok(&[&words[..], &TEXT, &["--set", "keep=1", "--out", "run"]].concat(), d);
+    let text = ok(&[&words[..], &TEXT, &["--set", "eval.every=1", "--set", "keep=1", "--out", "run"]].concat(), d);
     let records = timeless(&d.join("run"));
     let exact = |record: &Value| record["eval_success_exact"].as_f64().unwrap();
     let best = records[1..].iter().max_by(|a, b| exact(a).total_cmp(&exact(b))).unwrap();

@@ -4,7 +4,9 @@ use std::path::Path;
 
 mod landscape;
 
-use crate::common::{assert_described, assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless};
+use crate::common::{
+    TEXT, assert_described, assert_same_run, checkpoint, fails, kill_and_resume, ok, program, timeless,
+};
 use serde_json::Value;
 
 const TASKS: [&str; 5] = ["bandit", "landscape", "hypergrid", "bits", "tree"];
@@ -272,22 +274,6 @@ fn a_sweep_takes_any_number_and_names_mistakes() {
     }
     assert!(!d.join("e").exists(), "nothing is written for a mistake");
 }
-
-/// A language model's run, as small as it gets.
-const TEXT: [&str; 12] = [
-    "--set",
-    "train.prompts=2",
-    "--set",
-    "train.samples=2",
-    "--set",
-    "eval.prompts=2",
-    "--set",
-    "eval.samples=2",
-    "--set",
-    "max_number=9",
-    "--set",
-    "max_tokens=10",
-];
 
 #[test]
 fn keys_of_another_task_are_named() {

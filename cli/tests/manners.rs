@@ -32,11 +32,15 @@ fn a_mistyped_name_is_guessed() {
         (&["--set", "trian.steps=3"], "there is no section [trian] (did you mean `train`?)"),
         (&["--objective", "grop"], "there is no objective `grop` (did you mean `grpo`?)"),
         (&["--device", "gpu"], "`gpu` is no device"),
+        (&["--set", "run.patience=3"], "run.best names no metric"),
+        (&["--set", "temperature=-1"], "temperature"),
+        (&["--set", "run.patience=3", "--dry-run"], "run.best names no metric"),
     ];
     for (words, wanted) in cases {
         let said = misused(&[&["train"], words].concat(), d);
         assert!(said.contains(wanted), "{words:?}: {said}");
     }
+    assert!(misused(&["sweep", "--task", "bandit"], d).contains("--set beta="));
     assert!(!d.join("runs").exists());
 }
 

@@ -9,25 +9,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::common::{fails, ok, program};
+use crate::common::{TEXT, fails, ok, program};
 
 const LAB: [&str; 10] =
     ["--task", "bandit", "--set", "size=16", "--set", "batch=16", "--set", "eval.every=10", "--set", "save_every=10"];
-const TEXT: [&str; 12] = [
-    "--set",
-    "train.prompts=2",
-    "--set",
-    "train.samples=2",
-    "--set",
-    "max_number=9",
-    "--set",
-    "max_tokens=10",
-    "--set",
-    "eval.prompts=2",
-    "--set",
-    "eval.samples=2",
-];
-
 fn train<'a>(task: &[&'a str], out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "--out", out][..], task, more].concat()
 }

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use flowrl_lm::fs::atomic_write;
 
+use super::train;
 use crate::args::ConfigArgs;
+use crate::command_line::Usage;
 use crate::config::Config;
-use crate::run::best::{self, Best};
+use crate::run::best::Best;
 use crate::run_dir::RunDir;
 use crate::session::Session;
 use crate::sweep::Sweep;
@@ -41,9 +43,7 @@ pub struct SweepArgs {
 /// No option with several values; anything that is wrong with a run, before the first one begins; runs that failed, after the others have
 /// ended.
 pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
-    ensure!(args.seeds > 0, "--seeds is 0, but must be at least 1");
-    ensure!(args.jobs > 0, "--jobs is 0, but must be at least 1");
-    let grid = Grid::of(&args.config)?;
+    let grid = grid(args).map_err(Usage::of)?;
     let mut places = grid.places(args.seeds, args.out.as_deref())?;
     // Every mistake shows before the first run starts.
     let (all, mut begun) = (places.len(), Vec::new());
@@ -97,6 +97,13 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The settings to train with.
+fn grid(args: &SweepArgs) -> Result<Grid> {
+    ensure!(args.seeds > 0, "--seeds is 0, but must be at least 1");
+    ensure!(args.jobs > 0, "--jobs is 0, but must be at least 1");
+    Grid::of(&args.config)
+}
+
 /// How far a run is.
 enum State {
     New,
@@ -106,9 +113,7 @@ enum State {
 
 /// Reads how far the run in a directory is; another run there is an error.
 fn state(directory: &Path, config: &mut Config) -> Result<State> {
-    config.objective()?;
-    config.train_options()?;
-    best::check(config)?;
+    train::check(config)?;
     let Ok(run) = RunDir::open(directory) else { return Ok(State::New) };
     let mut found = Config::load(Some(&run.config()), &[])?;
     if !config.task.kind.is_lab() {

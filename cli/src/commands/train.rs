@@ -94,6 +94,19 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     train(config, &out, start, if json { Output::Json } else { Output::Summary })
 }
 
+/// Checks the options of a run that depend on each other or have a range.
+///
+/// # Errors
+/// The first that is wrong.
+pub(crate) fn check(config: &Config) -> Result<()> {
+    let all = || {
+        config.objective()?;
+        config.train_options()?;
+        best::check(config)
+    };
+    all().map_err(Usage::of)
+}
+
 /// Where training starts.
 #[derive(Clone, Copy, Debug)]
 pub enum Start<'a> {
@@ -108,8 +121,7 @@ pub enum Start<'a> {
 /// # Errors
 /// As for [`run`].
 pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -> Result<ExitCode> {
-    config.objective().map_err(Usage::of)?;
-    best::check(&config)?;
+    check(&config)?;
     trackers::check(&config.run)?;
     // Everything that the configuration names is opened before the directory is made.
     let session = if config.task.kind.is_lab() { None } else { Some(Session::open(&mut config)?) };

@@ -7,6 +7,22 @@ use std::time::Duration;
 use flowrl_core::metrics::{self, Source};
 use serde_json::Value;
 
+/// A language model's run, as small as it gets.
+pub(crate) const TEXT: [&str; 12] = [
+    "--set",
+    "train.prompts=2",
+    "--set",
+    "train.samples=2",
+    "--set",
+    "eval.prompts=2",
+    "--set",
+    "eval.samples=2",
+    "--set",
+    "max_number=9",
+    "--set",
+    "max_tokens=10",
+];
+
 pub(crate) fn program(arguments: &[&str], directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowrl-cli"));
     command.args(arguments).current_dir(directory);

@@ -8,14 +8,12 @@ use crate::config::Config;
 use crate::device::{self, Limits};
 use crate::lab::{self, Lab};
 use crate::memory::{self, Plan};
-use crate::run::best;
 use crate::say;
 use crate::session::Session;
 
 /// Prints the resolved configuration (which replays) and, as comments, the memory plan.
 pub(super) fn print(mut config: Config) -> Result<()> {
-    config.objective()?;
-    best::check(&config)?;
+    super::check(&config)?;
     if config.task.kind.is_lab() {
         return lab(&config);
     }
