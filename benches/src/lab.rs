@@ -5,7 +5,7 @@ use flowrl_core::lab::{
     Environment, HeadOptions, Hypergrid, HypergridOptions, LabPolicy, LabTask, Mlp, MlpOptions, PolicyError, Target,
     terminal,
 };
-use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
+use flowrl_core::objective::{FlowRl, LogZ, Objective};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{TrainOptions, Trainer};
@@ -30,7 +30,7 @@ impl HypergridCase {
         let grid = Hypergrid::from_options(options)?;
         let (mlp, heads) = (MlpOptions { width: 256, layers: 2 }, HeadOptions::default());
         let policy = LabPolicy::mlp(CpuBackend::new(1), grid.clone(), mlp, heads, seed)?;
-        let objective = Objective::FlowRl(FlowRl { log_z: LogZ::Scalar, ..Preset::ExactTb.options() });
+        let objective = Objective::FlowRl(FlowRl::exact_tb().with_log_z(LogZ::Scalar));
         let options = TrainOptions {
             prompts: 1,
             samples: batch,

@@ -157,6 +157,7 @@ impl TrainStep {
                 log_flows: None,
                 log_z: Some(log_z[group]),
                 value: None,
+                ..Sequence::default()
             })
             .collect();
         let evaluation = self.objective.compute(&batch)?;

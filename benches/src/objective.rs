@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use flowrl_core::backend::split;
-use flowrl_core::objective::{Batch, Error, Gradients, Objective, Preset};
+use flowrl_core::objective::{Batch, Error, Gradients, Mask, Objective, Outcomes, Preset};
 
 use crate::{Cpu, Failure, uniform};
 
@@ -19,6 +19,7 @@ pub struct ObjectiveCase {
     rewards: Vec<f32>,
     advantages: Vec<f32>,
     order: Vec<usize>,
+    masks: Vec<Mask>,
     /// (B, T) each: policy, sampler, reference.
     log_probs: [Vec<f32>; 3],
     given_log_z: Vec<f32>,
@@ -46,6 +47,7 @@ impl ObjectiveCase {
             rewards: uniform(3, b, 0.0, 2.0).iter().map(|x| x.floor()).collect(),
             advantages: vec![0.0; b],
             order: vec![0; b],
+            masks: vec![Mask::In; b],
             log_probs: [policy, old, reference],
             given_log_z: vec![0.0; b],
             d_log_probs: vec![0.0; b * length],
@@ -70,8 +72,9 @@ impl ObjectiveCase {
     /// # Errors
     /// Where the objective refuses its input.
     pub fn run(&mut self, cpu: &Cpu) -> Result<(), Failure> {
-        let Self { objective, order, advantages, rewards, groups, .. } = self;
-        objective.advantages(rewards, groups, None, order, advantages)?;
+        let Self { objective, order, masks, advantages, rewards, groups, .. } = self;
+        let outcomes = Outcomes { rewards, groups, ..Outcomes::default() };
+        objective.advantages(&outcomes, order, advantages, masks)?;
         let [log_probs, old_log_probs, ref_log_probs] = &self.log_probs;
         let batch = Batch {
             offsets: &self.offsets,
@@ -82,6 +85,7 @@ impl ObjectiveCase {
             old_log_probs: Some(old_log_probs),
             log_flows: None,
             log_z: Some(&self.given_log_z),
+            ..Batch::default()
         };
         let [d_log_z, log_z, residuals, weights] = &mut self.per_sequence;
         let whole =

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use flowrl_core::backend::Sampler;
-use flowrl_core::objective::{Aggregate, BaselineKind, Kind, LogZ, Objective, ObjectiveSpec, Preset};
+use flowrl_core::objective::{Aggregate, LogZ, Objective, ObjectiveSpec, Preset};
 use flowrl_core::optim::{AdamW, Schedule};
 use flowrl_core::partition::PartitionOptions;
 use flowrl_core::train::TrainOptions;
@@ -95,21 +95,21 @@ impl Config {
     fn objective_spec(&self) -> ObjectiveSpec {
         let mut spec = self.objective.clone();
         let Some(lab) = self.task.kind.is_lab().then_some(&self.task) else { return spec };
-        match spec.kind.and_then(Kind::baseline) {
-            None => {
+        let preset = *spec.preset.get_or_insert(spec.kind.unwrap_or(Preset::ExactTb));
+        match Objective::preset(preset) {
+            Objective::FlowRl(base) => {
                 // One prompt has one log Z.
-                let preset = *spec.preset.get_or_insert(Preset::ExactTb);
-                if preset.options().log_z == LogZ::Network {
+                if base.log_z == LogZ::Network {
                     spec.log_z.get_or_insert(LogZ::Scalar);
                 }
                 // Plain trajectory balance has no β of its own.
-                if preset.options().beta == 1.0 {
+                if base.beta == 1.0 {
                     spec.beta.get_or_insert(lab.kind.beta());
                 }
             }
             // A graph has no reference policy that a KL could be measured to.
-            Some(_) if lab.kind.is_graph() => _ = spec.kl.get_or_insert(0.0),
-            Some(_) => {}
+            _ if lab.kind.is_graph() => _ = spec.kl.get_or_insert(0.0),
+            _ => {}
         }
         spec
     }
@@ -123,26 +123,25 @@ impl Config {
         let mut objective = spec.resolve()?;
         let unused = spec.unused()?;
         if !unused.is_empty() {
-            bail!("objective `{}` does not use {}; remove it", objective.name(), unused.join(", "));
+            bail!("objective `{}` does not use {}; remove it", spec.base()?, unused.join(", "));
+        }
+        if objective.needs_flows() && !self.task.kind.is_lab() {
+            bail!("objective.balance needs the flow of every state, which a language model does not learn; remove it");
         }
         // The length that Dr. GRPO divides by is the longest completion there can be.
-        if let Objective::Baseline(baseline) = &mut objective
-            && baseline.kind == BaselineKind::DrGrpo
-            && self.objective.aggregate.is_none()
+        if let Objective::PolicyGradient(options) = &mut objective
+            && spec.base()? == Preset::DrGrpo
+            && spec.aggregate.is_none()
         {
-            baseline.aggregate = Aggregate::Fixed(self.max_tokens()?);
+            options.aggregate = Aggregate::Fixed(self.max_tokens()?);
         }
         Ok(objective)
     }
 
-    /// The preset or the baseline by name.
+    /// The preset by name.
     #[must_use]
     pub fn objective_name(&self) -> &'static str {
-        let spec = self.objective_spec();
-        match (spec.kind.and_then(Kind::baseline), spec.preset) {
-            (Some(baseline), _) => baseline.name(),
-            (None, preset) => preset.unwrap_or(Preset::Paper).name(),
-        }
+        self.objective_spec().base().unwrap_or(Preset::Paper).name()
     }
 
     /// Tokens of a completion at most: in the lab the actions of a trajectory.
@@ -235,10 +234,8 @@ impl Config {
     pub fn to_toml(&self) -> Result<String> {
         let objective = self.objective()?;
         let mut spec = ObjectiveSpec::from(&objective);
-        if let Objective::FlowRl(_) = objective {
-            // The name stays, although every option stands beside it.
-            spec.preset = self.objective_spec().preset.or(Some(Preset::Paper));
-        }
+        // The name stays, although every option stands beside it.
+        spec.preset = Some(self.objective_spec().base()?);
         let mut table = Table::try_from(Self { objective: spec, ..self.clone() })?;
         keys::retain(&mut table, self.task.kind);
         Ok(toml::to_string_pretty(&table)?)

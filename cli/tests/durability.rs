@@ -308,7 +308,7 @@ fn only_what_changes_no_result_may_change_on_resuming() {
     for (change, wanted) in [
         (&["--seed", "9"][..], "train.seed from 5 to 9"),
         (&["--set", "beta=1"], "objective.beta from 15.0 to 1.0"),
-        (&["--objective", "grpo"], "objective.kind from \"flowrl\" to \"grpo\""),
+        (&["--objective", "grpo"], "this would change objective.preset from \"paper\" to \"grpo\"; begin"),
     ] {
         let error = fails(&[&resume[..], change].concat(), d);
         assert!(error.contains(wanted) && error.contains("--out of its own"), "{error}");

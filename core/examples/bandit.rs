@@ -7,7 +7,7 @@ use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{
     Bandit, BanditOptions, BanditPreset, HeadOptions, LabPolicy, LabTask, PolicyError, Target, terminal,
 };
-use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
+use flowrl_core::objective::{FlowRl, LogZ, Objective};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::train::{TrainOptions, Trainer};
 
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // A logit for every answer, and one number for log Z.
         let cpu = CpuBackend::<f64>::reference();
         let mut policy = LabPolicy::table(cpu.clone(), bandit.clone(), HeadOptions::default())?;
-        let objective = Objective::FlowRl(FlowRl { beta, log_z: LogZ::Scalar, ..Preset::ExactTb.options() });
+        let objective = Objective::FlowRl(FlowRl::exact_tb().with_beta(beta).with_log_z(LogZ::Scalar));
         let schedule = Schedule { peak: 0.05, warmup: 0, total: 2000, decay: Decay::Cosine };
         let options = TrainOptions { prompts: 1, samples: 64, max_tokens: 1, schedule, ..TrainOptions::default() };
         let mut trainer =

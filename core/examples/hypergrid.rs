@@ -8,7 +8,7 @@ use flowrl_core::lab::Environment;
 use flowrl_core::lab::{
     HeadOptions, Hypergrid, HypergridReward, LabPolicy, LabTask, MlpOptions, PolicyError, Target, terminal,
 };
-use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
+use flowrl_core::objective::{FlowRl, LogZ, Objective};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, TrainOptions, Trainer};
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Forward policy and backward policy from one network, and log Z as one number with a rate of its own.
     let mlp = MlpOptions { width: 256, layers: 2 };
     let mut policy = LabPolicy::mlp(CpuBackend::<f32>::new(1), &grid, mlp, HeadOptions::default(), 7)?;
-    let objective = Objective::FlowRl(FlowRl { log_z: LogZ::Scalar, ..Preset::ExactTb.options() });
+    let objective = Objective::FlowRl(FlowRl::exact_tb().with_log_z(LogZ::Scalar));
     let options = TrainOptions {
         prompts: 1,
         samples: 128,

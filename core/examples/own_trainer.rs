@@ -4,7 +4,7 @@
 //! `cargo run -p flowrl-core --example own_trainer`
 
 use flowrl_core::exact;
-use flowrl_core::objective::{FlowRl, Objective, Preset, Sequence};
+use flowrl_core::objective::{FlowRl, Objective, Sequence};
 use flowrl_core::random::{Purpose, Stream};
 
 const REWARDS: [f64; 4] = [1.0, 1.0, 0.0, 0.5];
@@ -17,7 +17,7 @@ fn log_softmax(logits: &[f64; 4]) -> [f64; 4] {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Plain trajectory balance with a learned log Z, at β = 2. `"paper".parse()` would give the paper's objective.
-    let objective = Objective::FlowRl(FlowRl { beta: 2.0, ..Preset::ExactTb.options() });
+    let objective = Objective::FlowRl(FlowRl::exact_tb().with_beta(2.0));
     let reference = log_softmax(&[0.0, -1.0, 1.0, 0.0]);
     let mut target = [0.0; 4];
     let true_log_z = exact::target(&reference, &REWARDS, 2.0, &mut target)?;

@@ -1,6 +1,6 @@
 //! Sub-trajectory and detailed balance against the sum over every pair of positions, and their limits.
 
-use flowrl_core::objective::{Balance, Error, FlowRl, Length, LogZ, Objective, Preset, Sequence, Shape, TokenMask};
+use flowrl_core::objective::{Balance, Error, FlowRl, Length, LogZ, Objective, Sequence, Shape, TokenMask};
 use flowrl_core::random::{Purpose, Stream};
 
 /// A completion of n tokens with its log Z.
@@ -56,7 +56,7 @@ impl Walk {
 }
 
 fn objective(balance: Balance) -> Objective {
-    Objective::FlowRl(FlowRl { beta: 1.5, balance, log_z: LogZ::Given, ..Preset::ExactTb.options() })
+    Objective::FlowRl(FlowRl::exact_tb().with_beta(1.5).with_balance(balance).with_log_z(LogZ::Given))
 }
 
 fn loss(balance: Balance, walks: &[Walk]) -> f64 {
@@ -152,7 +152,7 @@ fn single_precision_is_close_to_double() {
 fn bad_input_says_what_to_change() {
     type Change = fn(&mut FlowRl);
     let flow = |change: Change| {
-        let mut options = FlowRl { balance: Balance::Detailed, log_z: LogZ::Given, ..Preset::ExactTb.options() };
+        let mut options = FlowRl::exact_tb().with_balance(Balance::Detailed).with_log_z(LogZ::Given);
         change(&mut options);
         Objective::FlowRl(options)
     };

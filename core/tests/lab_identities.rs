@@ -98,16 +98,16 @@ impl Problem {
                 ..Sequence::default()
             })
             .collect();
-        let objective = Objective::FlowRl(FlowRl {
-            beta: BETA,
-            length,
-            reward: Reward::Raw,
-            importance: Importance::Sequence,
-            clip_low: None,
-            clip_high: None,
-            log_z: LogZ::Given,
-            ..FlowRl::default()
-        });
+        let objective = Objective::FlowRl(
+            FlowRl::default()
+                .with_beta(BETA)
+                .with_length(length)
+                .with_reward(Reward::Raw)
+                .with_importance(Importance::Sequence)
+                .with_clip_low(None)
+                .with_clip_high(None)
+                .with_log_z(LogZ::Given),
+        );
         let evaluation = objective.compute(&sequences).expect("valid input");
         let mut gradient = vec![0.0; logits.len() + 1];
         gradient[logits.len()] = evaluation.d_log_z.iter().sum();

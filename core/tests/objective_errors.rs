@@ -1,11 +1,17 @@
 //! Each bad input gives its own error, and the message says where.
 
 use flowrl_core::objective::{
-    Baseline, BaselineKind, Batch, Error, FlowRl, Gradients, Length, LogZ, Objective, Preset, Sequence, Totals,
+    Batch, Error, Evaluation, FlowRl, Gradients, Length, LogZ, Mask, Objective, Outcomes, Preset, Sequence, Totals,
     value_loss,
 };
 
 /// Evaluates two sequences of lengths 2 and 1 after `change`.
+/// The advantages of two answers to one prompt.
+fn advantages_of(objective: &Objective, rewards: &[f64; 2], order: &mut [usize]) -> Result<(), Error> {
+    let outcomes = Outcomes { rewards, groups: &[0, 0], ..Outcomes::default() };
+    objective.advantages(&outcomes, order, &mut [0.0; 2], &mut [Mask::In; 2])
+}
+
 fn evaluate(objective: Objective, change: impl FnOnce(&mut Batch<'_, f64>, &mut Totals)) -> Result<(), Error> {
     let mut batch = Batch {
         offsets: &[0, 2, 3],
@@ -16,6 +22,7 @@ fn evaluate(objective: Objective, change: impl FnOnce(&mut Batch<'_, f64>, &mut 
         old_log_probs: Some(&[-1.0, -2.5, -3.0]),
         log_flows: None,
         log_z: Some(&[0.1, 0.1]),
+        ..Batch::default()
     };
     let mut totals = batch.totals();
     change(&mut batch, &mut totals);
@@ -60,7 +67,7 @@ fn lengths() {
     );
     assert_says(evaluate(paper(), |b, _| b.old_log_probs = Some(&[])), &["`old_log_probs`", "0 elements", "3 tokens"]);
     assert_says(evaluate(paper(), |b, _| b.log_z = Some(&[0.0])), &["`log_z`", "1 elements", "2 sequences"]);
-    let short = paper().advantages(&[1.0, 0.0], &[0, 0], None, &mut [0; 1], &mut [0.0; 2]);
+    let short = advantages_of(&paper(), &[1.0, 0.0], &mut [0; 1]);
     assert_says(short, &["`order`", "1 elements", "2 sequences"]);
     let uneven = Sequence { log_probs: &[-1.0, -1.0], ref_log_probs: Some(&[-1.0]), ..Sequence::default() };
     assert_says(paper().compute(&[uneven]).map(|_| ()), &["`ref_log_probs`", "1 elements", "2 tokens"]);
@@ -90,6 +97,7 @@ fn a_part_outside_the_batch() {
         old_log_probs: None,
         log_flows: None,
         log_z: None,
+        ..Batch::default()
     };
     assert!(batch.part(0..1).is_ok());
     assert!(matches!(batch.part(0..2), Err(Error::Length { argument: "sequences", .. })));
@@ -107,15 +115,14 @@ fn values_that_are_not_finite_are_located() {
     assert!(at("old_log_probs", Some(0))(refused(|b, _| b.old_log_probs = Some(&[-1.0, -1.0, f64::INFINITY]))));
     assert!(at("advantages", None)(refused(|b, _| b.advantages = &[0.0, f64::NAN])));
     assert!(at("log_z", None)(refused(|b, _| b.log_z = Some(&[0.0, f64::NAN]))));
-    let rewards =
-        paper().advantages(&[0.0, nan], &[0, 0], None, &mut [0; 2], &mut [0.0; 2]).expect_err("must be refused");
+    let rewards = advantages_of(&paper(), &[0.0, nan], &mut [0; 2]).expect_err("must be refused");
     assert!(at("rewards", None)(rewards));
 
     // Deep inside a long sequence, and without a reference to compare with.
     let mut log_probs = [-1.0; 100];
     log_probs[77] = nan;
     let sequence = Sequence { log_probs: &log_probs, ..Sequence::default() };
-    let error = Objective::baseline(BaselineKind::Reinforce).compute(&[sequence]).expect_err("must be refused");
+    let error = Objective::preset(Preset::Reinforce).compute(&[sequence]).expect_err("must be refused");
     assert!(matches!(error, Error::NonFinite { argument: "log_probs", sequence: 0, token: Some(77), .. }), "{error}");
     assert_says(Err(error), &["`log_probs`", "sequence 0", "token 77", "NaN"]);
 }
@@ -124,12 +131,9 @@ fn values_that_are_not_finite_are_located() {
 fn missing_inputs() {
     assert_says(evaluate(paper(), |b, _| b.ref_log_probs = None), &["`ref_log_probs` is missing"]);
     assert_says(evaluate(paper(), |b, _| b.log_z = None), &["`log_z` is missing", "group-mean"]);
-    assert_says(
-        evaluate(Objective::baseline(BaselineKind::Grpo), |b, _| b.ref_log_probs = None),
-        &["`ref_log_probs`", "`kl`"],
-    );
-    let ppo = Objective::baseline(BaselineKind::Ppo);
-    assert_says(ppo.advantages(&[1.0], &[0], None, &mut [0], &mut [0.0]), &["`values` is missing"]);
+    assert_says(evaluate(Objective::preset(Preset::Grpo), |b, _| b.ref_log_probs = None), &["`ref_log_probs`", "`kl`"]);
+    let ppo = Objective::preset(Preset::Ppo);
+    assert_says(advantages_of(&ppo, &[1.0, 0.0], &mut [0; 2]), &["`values` is missing"]);
     // On policy, and an estimator that needs no input: nothing is missing.
     assert_eq!(evaluate(paper(), |b, _| b.old_log_probs = None), Ok(()));
     assert_eq!(evaluate(Objective::preset(Preset::VarGrad), |b, _| b.log_z = None), Ok(()));
@@ -145,10 +149,6 @@ fn an_unbounded_weight_that_overflows_names_the_sequence_and_the_cure() {
     let far = |b: &mut Batch<'_, f64>, _: &mut Totals| b.old_log_probs = Some(&[-1.0, -2.0, -1e4]);
     assert_says(evaluate(Objective::preset(Preset::Official), far), &["sequence 1", "9997", "`clip_high`"]);
     assert_eq!(evaluate(paper(), far), Ok(()));
-    let token = Objective::Baseline(Baseline { clip_high: None, ..Baseline::new(BaselineKind::Dapo) });
-    assert_says(evaluate(token, far), &["sequence 1", "`clip_high`"]);
-    let sequence = Objective::Baseline(Baseline { clip_high: None, ..Baseline::new(BaselineKind::Gspo) });
-    assert_says(evaluate(sequence, far), &["sequence 1", "`clip_high`"]);
 
     // e^100 is a double but not a single.
     let single = Sequence {
@@ -164,8 +164,26 @@ fn an_unbounded_weight_that_overflows_names_the_sequence_and_the_cure() {
 }
 
 #[test]
+fn a_token_beyond_the_greatest_ratio_has_no_gradient_and_is_counted() {
+    // A reward below the mean has no upper bound of its own.
+    let of = |far: f32| {
+        let old = [-1.0 - far, -1.0];
+        let bad = Sequence { log_probs: &[-1.0_f32, -1.0], old_log_probs: Some(&old), ..Sequence::default() };
+        let good = Sequence { reward: 1.0, log_probs: &[-1.0], old_log_probs: Some(&[-1.0]), ..Sequence::default() };
+        ["reinforce++", "dapo"].map(|name| name.parse::<Objective>().unwrap().compute(&[bad, good]).expect("finite"))
+    };
+    for (far, near) in of(98.0).iter().zip(of(19.9)) {
+        assert_eq!(far.d_log_probs(0)[0], 0.0);
+        assert!(far.d_log_probs(0)[1] > 0.0 && near.d_log_probs(0)[0] > 1e7);
+        let get = |name, of: &Evaluation<f32>| of.diagnostics.get(name).unwrap();
+        assert_eq!((get("outlier_tokens", far), get("outlier_tokens", &near)), (1.0 / 3.0, 0.0));
+        assert!(get("token_gradient_share", &near) > 0.999 && get("token_gradient_share", far) < 0.8);
+    }
+}
+
+#[test]
 fn a_result_that_overflows() {
-    let options = FlowRl { beta: 1e200, ..FlowRl::default() };
+    let options = FlowRl::default().with_beta(1e200);
     assert_says(evaluate(Objective::FlowRl(options), |b, _| b.advantages = &[1e200, 0.0]), &["residual", "sequence 0"]);
 }
 
@@ -173,34 +191,33 @@ fn a_result_that_overflows() {
 fn options_out_of_range() {
     let flowrl = |options| Objective::FlowRl(options).validate().map_err(|e| e.to_string());
     let refused = [
-        (FlowRl { beta: f64::NAN, ..FlowRl::default() }, "beta"),
-        (FlowRl { length: Length::Fixed(0), ..FlowRl::default() }, "length"),
-        (FlowRl { reward_ddof: 2, ..FlowRl::default() }, "reward_ddof"),
-        (FlowRl { reward_eps: -1.0, ..FlowRl::default() }, "reward_eps"),
-        (FlowRl { clip_low: Some(-0.1), ..FlowRl::default() }, "clip_low"),
-        (FlowRl { clip_high: Some(0.5), ..FlowRl::default() }, "clip_high"),
-        (FlowRl { token_clip_high: 0.0, ..FlowRl::default() }, "token_clip_high"),
-        (FlowRl { huber_delta: 0.0, ..FlowRl::default() }, "huber_delta"),
+        (FlowRl::default().with_beta(f64::NAN), "beta"),
+        (FlowRl::default().with_length(Length::Fixed(0)), "length"),
+        (FlowRl::default().with_reward_ddof(2), "reward_ddof"),
+        (FlowRl::default().with_reward_eps(-1.0), "reward_eps"),
+        (FlowRl::default().with_clip_low(Some(-0.1)), "clip_low"),
+        (FlowRl::default().with_clip_high(Some(0.5)), "clip_high"),
+        (FlowRl::default().with_token_clip_high(0.0), "token_clip_high"),
+        (FlowRl::default().with_huber_delta(0.0), "huber_delta"),
     ];
     for (options, name) in refused {
         let message = flowrl(options).expect_err(name);
         assert!(message.contains(&format!("`{name}`")), "{message}");
         assert!(evaluate(Objective::FlowRl(options), |_, _| ()).is_err(), "evaluate checks too");
     }
-    let kl = Objective::Baseline(Baseline { kl: -1.0, ..Baseline::new(BaselineKind::Grpo) });
+    let kl = Objective::PolicyGradient(Preset::Grpo.policy_gradient().unwrap().with_kl(-1.0));
     assert_says(kl.validate(), &["`kl`", "-1"]);
 }
 
 #[test]
 fn names() {
-    for (name, description) in Objective::named() {
-        assert!(!description.is_empty());
-        let objective: Objective = name.parse().expect("a listed name parses");
-        assert!(objective.validate().is_ok());
+    for preset in Preset::ALL {
+        assert!(!preset.description().is_empty());
+        assert_eq!(preset.name().parse(), Ok(Objective::preset(*preset)));
+        assert!(Objective::preset(*preset).validate().is_ok());
     }
     assert_eq!("flowrl".parse(), Ok(Objective::default()));
     assert_eq!("vargrad".parse::<Objective>().map(|o| o.log_z()), Ok(Some(LogZ::GroupMean)));
     let Err(Error::UnknownName { want, .. }) = "papper".parse::<Objective>() else { panic!("must be refused") };
-    let listed: Vec<_> = std::iter::once("flowrl").chain(Objective::named().map(|(name, _)| name)).collect();
-    assert_eq!(want, listed, "the error lists what parses");
+    assert_eq!(want, Preset::NAMES, "the error lists what parses");
 }

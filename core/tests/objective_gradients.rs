@@ -2,7 +2,7 @@
 
 use crate::enumerable::{assert_close, finite_difference, numbers};
 use flowrl_core::objective::{
-    Aggregate, Baseline, BaselineKind, Evaluation, FlowRl, Importance, Length, LogZ, Objective, Preset, Reward,
+    Aggregate, Evaluation, FlowRl, Importance, Length, LogZ, Objective, PolicyGradient, Preset, Ratio, Reward,
     Sequence, Shape, TokenMask,
 };
 
@@ -49,6 +49,7 @@ impl Data {
                 log_flows: None,
                 log_z: Some(self.log_z[i]),
                 value: Some(self.values[i]),
+                ..Sequence::default()
             })
             .collect();
         objective.compute(&sequences).expect("valid input")
@@ -61,7 +62,7 @@ fn check_flowrl(options: FlowRl) {
         let mut data = Data::new(seed);
         let evaluation = data.compute(Objective::FlowRl(options));
         data.log_z.copy_from_slice(&evaluation.log_z);
-        let held = Objective::FlowRl(FlowRl { log_z: LogZ::Given, ..options });
+        let held = Objective::FlowRl(options.with_log_z(LogZ::Given));
         for i in 0..data.groups.len() {
             for (t, got) in evaluation.d_log_probs(i).iter().enumerate() {
                 let (l, l_old) = (data.log_probs[i][t], data.old_log_probs[i][t]);
@@ -91,59 +92,54 @@ fn check_flowrl(options: FlowRl) {
 
 #[test]
 fn presets() {
-    Preset::ALL.iter().for_each(|preset| check_flowrl(preset.options()));
+    Preset::ALL.iter().filter_map(|preset| preset.flowrl()).for_each(check_flowrl);
 }
 
 #[test]
 fn every_flowrl_option() {
-    let base = FlowRl { beta: 3.0, ..FlowRl::default() };
+    let base = FlowRl::default().with_beta(3.0);
     for length in [Length::Mean, Length::Sum, Length::Fixed(7)] {
         for token_mask in [TokenMask::None, TokenMask::Cispo] {
             for log_z in [LogZ::Network, LogZ::Given, LogZ::Scalar, LogZ::GroupMean, LogZ::LeaveOneOut, LogZ::Zero] {
-                check_flowrl(FlowRl { length, token_mask, log_z, ..base });
+                check_flowrl(base.with_length(length).with_token_mask(token_mask).with_log_z(log_z));
             }
         }
     }
     for reward in Reward::ALL {
         for importance in Importance::ALL {
             for shape in Shape::ALL {
-                check_flowrl(FlowRl {
-                    reward: *reward,
-                    importance: *importance,
-                    shape: *shape,
-                    huber_delta: 1.3,
-                    ..base
-                });
+                check_flowrl(
+                    base.with_reward(*reward).with_importance(*importance).with_shape(*shape).with_huber_delta(1.3),
+                );
             }
         }
     }
-    check_flowrl(FlowRl { clip_low: None, clip_high: None, ..base });
-    check_flowrl(FlowRl { clip_low: Some(0.9), clip_high: None, reward_ddof: 0, ..base });
+    check_flowrl(base.with_clip_low(None).with_clip_high(None));
+    check_flowrl(base.with_clip_low(Some(0.9)).with_clip_high(None).with_reward_ddof(0));
 }
 
 #[test]
-fn every_baseline() {
-    for &kind in BaselineKind::ALL {
+fn every_policy_gradient() {
+    for options in Preset::ALL.iter().filter_map(|preset| preset.policy_gradient()) {
         for aggregate in [Aggregate::SequenceMean, Aggregate::TokenMean, Aggregate::Fixed(9)] {
             for kl in [0.0, 0.04] {
-                check_baseline(Baseline { aggregate, kl, ..wide(kind) });
+                check_gradient(wide(options).with_aggregate(aggregate).with_kl(kl));
             }
         }
-        check_baseline(Baseline { clip_low: None, clip_high: None, ..Baseline::new(kind) });
+        check_gradient(options.with_clip_low(None).with_clip_high(None));
     }
 }
 
-/// GSPO's bounds are narrower than the step of a finite difference: widen them.
-fn wide(kind: BaselineKind) -> Baseline {
-    let options = Baseline::new(kind);
-    match kind {
-        BaselineKind::Gspo => Baseline { clip_low: Some(0.9), clip_high: Some(1.1), ..options },
+/// The bounds of GSPO are narrower than the step of a finite difference: widen them.
+fn wide(options: PolicyGradient) -> PolicyGradient {
+    match options.ratio {
+        Ratio::Sequence => options.with_clip_low(Some(0.9)).with_clip_high(Some(1.1)),
         _ => options,
     }
 }
 
-fn check_baseline(options: Baseline) {
-    let objective = Objective::Baseline(options);
+fn check_gradient(options: PolicyGradient) {
+    let objective = Objective::from(options);
     // Seeds without a ratio right at a bound, where the loss has a kink.
     for seed in [1, 2, 5] {
         let data = Data::new(seed);
@@ -154,8 +150,8 @@ fn check_baseline(options: Baseline) {
                 let want = finite_difference(&[0.0], |shift| {
                     let mut moved = Data::new(seed);
                     moved.log_probs[i][t] += shift[0];
-                    // CISPO's ratio carries no gradient: hold it.
-                    if options.kind == BaselineKind::Cispo {
+                    // This ratio carries no gradient: hold it.
+                    if options.ratio == Ratio::Detached {
                         moved.old_log_probs[i][t] += shift[0];
                     }
                     moved.compute(objective).loss

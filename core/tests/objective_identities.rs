@@ -2,13 +2,11 @@
 
 use crate::enumerable::{Tree, assert_close, finite_difference, numbers};
 use flowrl_core::exact;
-use flowrl_core::objective::{
-    Aggregate, Baseline, BaselineKind, FlowRl, Importance, KlIn, Length, LogZ, Objective, Preset, Reward, Sequence,
-};
+use flowrl_core::objective::{Aggregate, FlowRl, Importance, KlIn, Length, LogZ, Objective, Preset, Reward, Sequence};
 
 /// Sums and raw rewards, β small enough for round numbers.
 fn plain() -> FlowRl {
-    FlowRl { beta: 2.0, length: Length::Sum, reward: Reward::Raw, ..FlowRl::default() }
+    FlowRl::default().with_beta(2.0).with_length(Length::Sum).with_reward(Reward::Raw)
 }
 
 struct Problem {
@@ -51,7 +49,8 @@ fn on_policy_the_gradient_is_twice_that_of_the_kl_divergence_for_any_log_z() {
 /// ∇(−E[r] + ½·penalty), the expectation of REINFORCE's gradient on raw rewards with a KL term of coefficient ½.
 fn penalised(p: &Problem, kl_in: KlIn) -> Vec<f64> {
     let (l, l_ref) = (p.tree.token_log_probs(&p.theta), p.tree.token_log_probs(&p.reference));
-    let options = Baseline { kl: 0.5, kl_in, aggregate: Aggregate::Fixed(1), ..Baseline::new(BaselineKind::Reinforce) };
+    let options =
+        Preset::Reinforce.policy_gradient().unwrap().with_kl(0.5).with_kl_in(kl_in).with_aggregate(Aggregate::Fixed(1));
     let sequence = |y: usize| Sequence {
         reward: p.rewards[y],
         log_probs: &l[y],
@@ -59,7 +58,7 @@ fn penalised(p: &Problem, kl_in: KlIn) -> Vec<f64> {
         ..Sequence::default()
     };
     let sequences: Vec<_> = (0..l.len()).map(sequence).collect();
-    let evaluation = Objective::Baseline(options).compute(&sequences).expect("valid input");
+    let evaluation = Objective::PolicyGradient(options).compute(&sequences).expect("valid input");
     let probabilities: Vec<_> = p.tree.log_probs(&p.theta).iter().map(|l| l.exp()).collect();
     p.tree.gradient(&p.theta, |y, t| probabilities[y] * l.len() as f64 * evaluation.d_log_probs(y)[t])
 }
@@ -75,7 +74,7 @@ fn a_kl_term_in_the_reward_has_the_gradient_of_the_reverse_kl_and_one_in_the_los
             let policy = p.tree.log_probs(theta);
             let kl = match kl_in {
                 KlIn::Reward => exact::kl(&policy, &reference),
-                KlIn::Loss => exact::kl(&reference, &policy),
+                _ => exact::kl(&reference, &policy),
             };
             0.5 * kl.expect("valid input") - p.expectation(theta, |y| p.rewards[y])
         });
@@ -118,13 +117,13 @@ fn equal_lengths_give_the_kl_to_the_target_with_t_times_beta() {
     exact::target(&reference, &p.rewards, 3.0 * 2.0, &mut target).expect("valid input");
     let kl = finite_difference(&p.theta, |theta| exact::kl(&p.tree.log_probs(theta), &target).expect("valid input"));
     let want: Vec<_> = kl.iter().map(|g| 2.0 / 9.0 * g).collect();
-    assert_close(&p.on_policy(FlowRl { length: Length::Mean, ..plain() }, 0.4), &want, 1e-9);
+    assert_close(&p.on_policy(plain().with_length(Length::Mean), 0.4), &want, 1e-9);
 }
 
 #[test]
 fn a_log_z_error_pulls_on_lengths() {
     let p = Problem::new(Tree::ended());
-    let options = FlowRl { length: Length::Mean, ..plain() };
+    let options = plain().with_length(Length::Mean);
     let (log_z, error) = (0.2, 0.5);
     let lengths = p.tree.lengths();
     let pull = finite_difference(&p.theta, |theta| p.expectation(theta, |y| 1.0 / lengths[y] as f64));
@@ -138,7 +137,7 @@ fn a_log_z_error_pulls_on_lengths() {
 fn the_length_bias_monitor_reports_it() {
     let p = Problem::new(Tree::ended());
     let at = |options, log_z| p.tree.on_policy(options, &p.theta, &p.reference, &p.rewards, log_z).0.diagnostics;
-    let mean = FlowRl { length: Length::Mean, ..plain() };
+    let mean = plain().with_length(Length::Mean);
     let best = -at(mean, 0.0).get("log_z_error").expect("FlowRL has it");
     let off = at(mean, best + 0.5);
     let inverse = p.tree.lengths().iter().map(|&t| 1.0 / t as f64).sum::<f64>() / p.tree.strings.len() as f64;
@@ -162,7 +161,7 @@ fn the_gradient_is_zero_at_the_exact_targets() {
     stationary(plain(), &target, log_z);
 
     let c = exact::length_normalised_target(&reference, &p.rewards, &p.tree.lengths(), 2.0, &mut target);
-    stationary(FlowRl { length: Length::Mean, ..plain() }, &target, c.expect("valid input"));
+    stationary(plain().with_length(Length::Mean), &target, c.expect("valid input"));
 }
 
 /// Sequences of lengths 3, 1 and 4 in one group.
@@ -180,11 +179,11 @@ fn detached_minus_attached(options: FlowRl, log_z: Option<Estimator>) -> f64 {
     let evaluate = |tokens: &[[Vec<f64>; 3]]| {
         let given = log_z.map(|log_z| {
             // The residuals and weights of a constant log Z of 0 are u and w.
-            let zero = Objective::FlowRl(FlowRl { log_z: LogZ::Zero, ..options });
+            let zero = Objective::FlowRl(options.with_log_z(LogZ::Zero));
             let evaluation = zero.compute(&sequences(tokens, None)).expect("valid input");
             log_z(&evaluation.residuals, &evaluation.weights)
         });
-        let options = if given.is_some() { FlowRl { log_z: LogZ::Given, ..options } } else { options };
+        let options = if given.is_some() { options.with_log_z(LogZ::Given) } else { options };
         Objective::FlowRl(options).compute(&sequences(tokens, given)).expect("valid input")
     };
     let tokens = group(5);
@@ -223,25 +222,26 @@ fn sequences(tokens: &[[Vec<f64>; 3]], log_z: Option<f64>) -> Vec<Sequence<'_, f
 #[test]
 fn detaching_the_group_mean_changes_nothing_if_loss_and_mean_weigh_alike() {
     for importance in [Importance::None, Importance::Sequence] {
-        let options = FlowRl { importance, clip_low: None, clip_high: None, log_z: LogZ::GroupMean, ..plain() };
+        let options =
+            plain().with_importance(importance).with_clip_low(None).with_clip_high(None).with_log_z(LogZ::GroupMean);
         assert!(detached_minus_attached(options, None) < 1e-9);
     }
 }
 
 #[test]
 fn detaching_changes_the_gradient_if_loss_and_mean_weigh_differently() {
-    let weighted = FlowRl { clip_low: None, clip_high: None, ..plain() };
+    let weighted = plain().with_clip_low(None).with_clip_high(None);
     let unweighted_mean: Estimator = |u, _| -u.iter().sum::<f64>() / u.len() as f64;
     assert!(detached_minus_attached(weighted, Some(unweighted_mean)) > 1e-3);
-    assert!(detached_minus_attached(FlowRl { log_z: LogZ::LeaveOneOut, ..weighted }, None) > 1e-3);
+    assert!(detached_minus_attached(weighted.with_log_z(LogZ::LeaveOneOut), None) > 1e-3);
 }
 
 #[test]
 fn the_group_mean_is_the_weighted_mean_of_minus_u() {
-    let options = FlowRl { clip_low: None, clip_high: None, ..plain() };
+    let options = plain().with_clip_low(None).with_clip_high(None);
     let tokens = group(5);
     let compute =
-        |log_z| Objective::FlowRl(FlowRl { log_z, ..options }).compute(&sequences(&tokens, None)).expect("valid input");
+        |log_z| Objective::FlowRl(options.with_log_z(log_z)).compute(&sequences(&tokens, None)).expect("valid input");
     let (zero, mean, others) = (compute(LogZ::Zero), compute(LogZ::GroupMean), compute(LogZ::LeaveOneOut));
     let estimate = |skip: Option<usize>| {
         let members = (0..3).filter(|&j| Some(j) != skip);
@@ -266,7 +266,7 @@ fn the_loss_at_the_start_is_known() {
             })
             .collect();
         let loss = |reward_eps| {
-            let options = FlowRl { log_z: LogZ::Zero, reward_eps, ..FlowRl::default() };
+            let options = FlowRl::default().with_log_z(LogZ::Zero).with_reward_eps(reward_eps);
             Objective::FlowRl(options).compute(&sequences).expect("valid input").loss
         };
         assert_close(&[loss(0.0)], &[225.0 * 7.0 / 8.0], 1e-12);
@@ -296,7 +296,7 @@ fn the_first_update_after_sampling_has_weight_one_bit_for_bit() {
             log_z: Some(0.0),
             ..Sequence::default()
         };
-        let objective = Objective::FlowRl(FlowRl { importance, ..FlowRl::default() });
+        let objective = Objective::FlowRl(FlowRl::default().with_importance(importance));
         let evaluation = objective.compute(&[sequence; 2]).expect("valid input");
         assert_eq!(evaluation.weights, [1.0_f32; 2]);
         assert_eq!(evaluation.diagnostics.get("old_log_ratio_max"), Some(0.0));

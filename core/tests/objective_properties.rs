@@ -1,7 +1,7 @@
 //! Properties of any batch: shapes, order, parts, extremes.
 
 use flowrl_core::objective::{
-    BaselineKind, Batch, Diagnostics, Evaluation, FlowRl, Gradients, Importance, LogZ, Objective, Preset, Sequence,
+    Batch, Diagnostics, Evaluation, FlowRl, Gradients, Importance, LogZ, Mask, Objective, Outcomes, Preset, Sequence,
     TokenMask, Totals,
 };
 use proptest::prelude::*;
@@ -29,6 +29,7 @@ impl Owned {
             log_flows: None,
             log_z: Some(self.log_z),
             value: Some(self.value),
+            ..Sequence::default()
         }
     }
 }
@@ -45,22 +46,25 @@ fn sequence() -> impl Strategy<Value = Owned> {
     )
 }
 
+/// The options of every preset of FlowRL.
+fn flowrl() -> impl Strategy<Value = FlowRl> {
+    prop::sample::select(Preset::ALL.iter().filter_map(|preset| preset.flowrl()).collect::<Vec<_>>())
+}
+
 fn objective() -> impl Strategy<Value = Objective> {
-    let flowrl =
-        (prop::sample::select(Preset::ALL), prop::sample::select(LogZ::ALL), prop::sample::select(TokenMask::ALL))
-            .prop_map(|(preset, log_z, token_mask)| {
-                Objective::FlowRl(FlowRl { log_z, token_mask, ..preset.options() })
-            });
-    prop_oneof![3 => flowrl, 1 => prop::sample::select(BaselineKind::ALL).prop_map(Objective::baseline)]
+    let flowrl = (flowrl(), prop::sample::select(LogZ::ALL), prop::sample::select(TokenMask::ALL)).prop_map(
+        |(options, log_z, token_mask)| Objective::from(options.with_log_z(log_z).with_token_mask(token_mask)),
+    );
+    let gradients: Vec<_> = Preset::ALL.iter().filter_map(|preset| preset.policy_gradient()).collect();
+    prop_oneof![3 => flowrl, 1 => prop::sample::select(gradients).prop_map(Objective::from)]
 }
 
 /// FlowRL whose weights are bounded: an unbounded one magnifies the rounding of its inputs.
 fn bounded() -> impl Strategy<Value = FlowRl> {
-    let presets = prop::sample::select(Preset::ALL);
     let masks = prop::sample::select(TokenMask::ALL);
-    (presets, prop::sample::select(LogZ::ALL), masks).prop_map(|(preset, log_z, token_mask)| {
-        let options = preset.options();
-        FlowRl { log_z, token_mask, clip_high: options.clip_high.or(Some(10.0)), ..options }
+    (flowrl(), prop::sample::select(LogZ::ALL), masks).prop_map(|(options, log_z, token_mask)| {
+        let high = options.clip_high.get().or(Some(10.0));
+        options.with_log_z(log_z).with_token_mask(token_mask).with_clip_high(high)
     })
 }
 
@@ -134,6 +138,7 @@ proptest! {
             log_flows: None,
             log_z: Some(s.log_z as f32),
             value: None,
+            ..Sequence::default()
         }).collect();
         let objective = Objective::FlowRl(options);
         let (single, double) = (objective.compute(&views).expect("valid input"), compute(&objective, &batch));
@@ -177,7 +182,7 @@ proptest! {
         log_z in prop::sample::select(LogZ::ALL),
         clip_low in prop::option::of(Just(0.8)),
     ) {
-        let options = FlowRl { importance, log_z, clip_low, clip_high: Some(1.2), ..FlowRl::default() };
+        let options = FlowRl::default().with_importance(importance).with_log_z(log_z).with_clip_low(clip_low).with_clip_high(Some(1.2));
         let (old, other) = ([-1.0 - log_weight], [-1.0]);
         let sequence = |reward, old| Sequence {
             reward, log_probs: &[-1.0], ref_log_probs: Some(&[-2.0]), old_log_probs: Some(old), log_z: Some(0.5), ..Sequence::default()
@@ -191,7 +196,7 @@ proptest! {
 
     #[test]
     fn dropped_tokens_do_not_matter(batch in batch(), noise in -3.0..0.0_f64) {
-        let options = FlowRl { token_mask: TokenMask::Cispo, log_z: LogZ::Given, ..FlowRl::default() };
+        let options = FlowRl::default().with_token_mask(TokenMask::Cispo).with_log_z(LogZ::Given);
         let objective = Objective::FlowRl(options);
         let before = compute(&objective, &batch);
         // Where the mask gave a zero gradient, another reference log-probability changes nothing.
@@ -229,8 +234,18 @@ impl Packed {
         let values: Vec<_> = batch.iter().map(|s| s.value).collect();
         let mut advantages = vec![0.0; batch.len()];
         let mut order = vec![0; batch.len()];
-        objective.advantages(&rewards, &groups, Some(&values), &mut order, &mut advantages).expect("valid input");
-        let columns = [0, 1, 2].map(|c| batch.iter().flat_map(|s| s.columns[c].clone()).collect());
+        let columns: [Vec<_>; 3] = [0, 1, 2].map(|c| batch.iter().flat_map(|s| s.columns[c].clone()).collect());
+        let outcomes = Outcomes {
+            rewards: &rewards,
+            groups: &groups,
+            values: Some(&values),
+            truncated: None,
+            offsets: Some(&offsets),
+            ref_log_probs: Some(&columns[1]),
+            old_log_probs: Some(&columns[2]),
+        };
+        let mut masks = vec![Mask::Out; batch.len()];
+        objective.advantages(&outcomes, &mut order, &mut advantages, &mut masks).expect("valid input");
         Self { offsets, groups, advantages, log_z: batch.iter().map(|s| s.log_z).collect(), columns }
     }
 
@@ -244,6 +259,7 @@ impl Packed {
             old_log_probs: Some(&self.columns[2]),
             log_flows: None,
             log_z: Some(&self.log_z),
+            ..Batch::default()
         }
     }
 }
@@ -291,9 +307,10 @@ fn a_fully_masked_sequence_acts_as_an_empty_one() {
 
 #[test]
 fn a_group_of_one_keeps_its_raw_reward() {
-    for objective in [Objective::preset(Preset::Paper), Objective::baseline(BaselineKind::Grpo)] {
+    for objective in [Objective::preset(Preset::Paper), Objective::preset(Preset::Grpo)] {
         let mut out = [0.0; 3];
-        objective.advantages(&[0.7, 3.0, 3.0], &[4, 1, 1], None, &mut [0; 3], &mut out).expect("valid input");
+        let outcomes = Outcomes { rewards: &[0.7, 3.0, 3.0], groups: &[4, 1, 1], ..Outcomes::default() };
+        objective.advantages(&outcomes, &mut [0; 3], &mut out, &mut [Mask::In; 3]).expect("valid input");
         assert_eq!(out, [0.7, 0.0, 0.0]);
     }
 }
@@ -306,7 +323,7 @@ fn long_sequences_keep_their_precision_in_single() {
         let l: Vec<f32> = (0..tokens).map(|t| -1.0 - noise(t)).collect();
         let l_ref: Vec<f32> = (0..tokens).map(|t| -1.0 - noise(t + 1) + 1e-5).collect();
         let want: f64 = l.iter().zip(&l_ref).map(|(a, b)| f64::from(*a) - f64::from(*b)).sum();
-        let options = FlowRl { log_z: LogZ::Zero, ..Preset::ExactTb.options() };
+        let options = FlowRl::exact_tb().with_log_z(LogZ::Zero);
         let sequence = Sequence { log_probs: &l, ref_log_probs: Some(&l_ref), ..Sequence::default() };
         let evaluation = Objective::FlowRl(options).compute(&[sequence]).expect("valid input");
         let got = f64::from(evaluation.residuals[0]);

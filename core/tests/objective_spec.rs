@@ -3,8 +3,7 @@
 
 use flowrl_core::objective::file::BatchFile;
 use flowrl_core::objective::{
-    Aggregate, Balance, Baseline, BaselineKind, Bound, Error, FlowRl, Kind, Length, LogZ, Objective, ObjectiveSpec,
-    Preset, Shape,
+    Aggregate, Balance, Bound, Error, FlowRl, Length, LogZ, Objective, ObjectiveSpec, Preset, Shape,
 };
 
 fn parse(json: &str) -> ObjectiveSpec {
@@ -14,14 +13,14 @@ fn parse(json: &str) -> ObjectiveSpec {
 fn flowrl(json: &str) -> FlowRl {
     match parse(json).resolve().expect("valid options") {
         Objective::FlowRl(options) => options,
-        Objective::Baseline(baseline) => panic!("{baseline:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn nothing_set_is_the_paper() {
     assert_eq!(flowrl("{}"), FlowRl::default());
-    assert_eq!(flowrl(r#"{"kind": "flowrl", "preset": "tba"}"#), Preset::Tba.options());
+    assert_eq!(flowrl(r#"{"kind": "flowrl", "preset": "tba"}"#), Preset::Tba.flowrl().unwrap());
 }
 
 #[test]
@@ -54,26 +53,24 @@ fn balance_has_a_name_or_a_lambda() {
 fn values_are_spelled_as_documented() {
     let options =
         flowrl(r#"{"beta": 3, "length": {"fixed": 32}, "log_z": "leave-one-out", "shape": "huber", "huber_delta": 2}"#);
-    let want = FlowRl {
-        beta: 3.0,
-        length: Length::Fixed(32),
-        log_z: LogZ::LeaveOneOut,
-        shape: Shape::Huber,
-        huber_delta: 2.0,
-        ..FlowRl::default()
-    };
+    let want = FlowRl::default()
+        .with_beta(3.0)
+        .with_length(Length::Fixed(32))
+        .with_log_z(LogZ::LeaveOneOut)
+        .with_shape(Shape::Huber)
+        .with_huber_delta(2.0);
     assert_eq!(options, want);
     let spec = parse(r#"{"kind": "reinforce++", "aggregate": {"fixed": 64}, "kl": 0.1}"#);
-    let want = Baseline { aggregate: Aggregate::Fixed(64), kl: 0.1, ..Baseline::new(BaselineKind::ReinforcePlusPlus) };
-    assert_eq!(spec.resolve(), Ok(Objective::Baseline(want)));
+    let want = Preset::ReinforcePlusPlus.policy_gradient().unwrap().with_aggregate(Aggregate::Fixed(64)).with_kl(0.1);
+    assert_eq!(spec.resolve(), Ok(Objective::PolicyGradient(want)));
 }
 
 #[test]
 fn an_absent_bound_is_not_an_absent_key() {
-    assert_eq!(flowrl(r#"{"clip_low": null}"#).clip_low, None);
-    assert_eq!(flowrl(r#"{"clip_low": "none"}"#).clip_low, None);
-    assert_eq!(flowrl(r#"{"clip_high": 2}"#).clip_high, Some(2.0));
-    assert_eq!(flowrl("{}").clip_low, Some(0.8));
+    assert_eq!(flowrl(r#"{"clip_low": null}"#).clip_low, Bound::Absent);
+    assert_eq!(flowrl(r#"{"clip_low": "none"}"#).clip_low, Bound::Absent);
+    assert_eq!(flowrl(r#"{"clip_high": 2}"#).clip_high, Bound::At(2.0));
+    assert_eq!(flowrl("{}").clip_low, Bound::At(0.8));
     assert!(serde_json::from_str::<ObjectiveSpec>(r#"{"clip_low": "off"}"#).is_err());
 }
 
@@ -84,7 +81,7 @@ fn mistakes_are_refused() {
     let value = serde_json::from_str::<ObjectiveSpec>(r#"{"log_z": "mean"}"#).expect_err("unknown value").to_string();
     assert!(value.contains("group-mean"), "{value}");
     let both = parse(r#"{"kind": "grpo", "preset": "paper"}"#).resolve();
-    assert_eq!(both, Err(Error::PresetOfBaseline { preset: "paper", kind: "grpo" }));
+    assert_eq!(both, Err(Error::TwoPresets { preset: "paper", kind: "grpo" }));
     assert!(matches!(parse(r#"{"huber_delta": -1}"#).resolve(), Err(Error::Option { option: "huber_delta", .. })));
 }
 
@@ -100,8 +97,7 @@ fn unused_keys_are_listed() {
 
 #[test]
 fn a_resolved_objective_replays() {
-    let presets = Preset::ALL.iter().map(|&p| Objective::preset(p));
-    for objective in presets.chain(BaselineKind::ALL.iter().map(|&k| Objective::baseline(k))) {
+    for objective in Preset::ALL.iter().map(|&preset| Objective::preset(preset)) {
         let spec = ObjectiveSpec::from(&objective);
         let json = serde_json::to_string(&spec).expect("serialises");
         assert!(!json.contains("null"), "TOML has no null: {json}");
@@ -111,17 +107,21 @@ fn a_resolved_objective_replays() {
     }
     let spec = ObjectiveSpec::from(&Objective::preset(Preset::VerlRecipe));
     assert_eq!(
-        (spec.kind, spec.clip_low, spec.clip_high),
-        (Some(Kind::FlowRl), Some(Bound::Absent), Some(Bound::At(10.0)))
+        (spec.preset, spec.clip_low, spec.clip_high),
+        (Some(Preset::VerlRecipe), Some(Bound::Absent), Some(Bound::At(10.0)))
     );
+    let mine = Objective::from(FlowRl::default().with_beta(7.0));
+    assert_eq!(ObjectiveSpec::from(&mine).resolve(), Ok(mine));
 }
 
 #[test]
-fn every_baseline_is_a_kind() {
-    let kinds: Vec<_> = Kind::ALL.iter().filter_map(|k| k.baseline()).collect();
-    assert_eq!(kinds, BaselineKind::ALL);
-    for kind in Kind::ALL {
-        assert!(kind.baseline().is_none_or(|baseline| baseline.description() == kind.description()), "{kind}");
+fn a_kind_is_another_name_of_a_preset() {
+    for &preset in Preset::ALL {
+        let named = |key| parse(&format!(r#"{{"{key}": "{preset}"}}"#)).resolve();
+        assert_eq!(named("kind"), Ok(Objective::preset(preset)));
+        assert_eq!(named("preset"), named("kind"));
+        let beside = parse(&format!(r#"{{"kind": "flowrl", "preset": "{preset}"}}"#)).resolve();
+        assert_eq!(beside.is_ok(), preset.flowrl().is_some(), "{preset}");
     }
 }
 

@@ -5,7 +5,7 @@ mod refusals;
 mod tabular;
 
 use flowrl_core::backend::{CpuBackend, CpuError, Sampler};
-use flowrl_core::objective::{BaselineKind, FlowRl, LogZ, Objective, Preset, Reward, Sequence};
+use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset, Reward, Sequence};
 use flowrl_core::optim::{AdamW, Decay, Schedule};
 use flowrl_core::partition::PartitionOptions;
 use flowrl_core::policy::{Model, Policy, Sequences};
@@ -47,7 +47,7 @@ fn get(metrics: &Metrics, name: &str) -> f64 {
 }
 
 fn flowrl(preset: Preset, change: impl FnOnce(&mut FlowRl)) -> Objective {
-    let mut options = preset.options();
+    let mut options = preset.flowrl().expect("a preset of FlowRL");
     change(&mut options);
     Objective::FlowRl(options)
 }
@@ -95,8 +95,8 @@ fn paper_with_raw_rewards_converges_to_the_length_normalised_fixed_point() {
 fn every_objective_improves_the_reward() {
     let mut objectives = vec![Objective::preset(Preset::VarGrad), Objective::preset(Preset::Paper)];
     objectives.extend([Preset::Tba, Preset::VerlPr3924, Preset::VerlRecipe, Preset::Official].map(Objective::preset));
-    objectives.extend([BaselineKind::Ppo, BaselineKind::Grpo, BaselineKind::Gspo].map(Objective::baseline));
-    objectives.extend([BaselineKind::Reinforce, BaselineKind::Dapo, BaselineKind::Cispo].map(Objective::baseline));
+    objectives.extend([Preset::Ppo, Preset::Grpo, Preset::Gspo].map(Objective::preset));
+    objectives.extend([Preset::Reinforce, Preset::Dapo, Preset::Cispo].map(Objective::preset));
     for objective in objectives {
         let (mut policy, task) = (Tabular::new(Cpu::reference(), 2), Rewards::new(2, count));
         let before = policy.expected_reward(&task);
@@ -119,9 +119,9 @@ fn micro_batches_change_memory_and_nothing_else() {
         Objective::preset(Preset::VarGrad),
         Objective::preset(Preset::VerlPr3924),
         flowrl(Preset::ExactTb, |o| o.log_z = LogZ::Scalar),
-        Objective::baseline(BaselineKind::Ppo),
-        Objective::baseline(BaselineKind::ReinforcePlusPlus),
-        Objective::baseline(BaselineKind::Grpo),
+        Objective::preset(Preset::Ppo),
+        Objective::preset(Preset::ReinforcePlusPlus),
+        Objective::preset(Preset::Grpo),
     ];
     for objective in objectives {
         let results: Vec<_> = [0, 1, 2, 3]
@@ -166,8 +166,8 @@ fn micro_batches_change_memory_and_nothing_else() {
 #[test]
 fn a_step_applies_the_gradient_of_the_objective() {
     let scalar = flowrl(Preset::ExactTb, |o| o.log_z = LogZ::Scalar);
-    let ppo = Objective::baseline(BaselineKind::Ppo);
-    for objective in [Objective::preset(Preset::Paper), scalar, ppo, Objective::baseline(BaselineKind::Grpo)] {
+    let ppo = Objective::preset(Preset::Ppo);
+    for objective in [Objective::preset(Preset::Paper), scalar, ppo, Objective::preset(Preset::Grpo)] {
         let (mut policy, task) = (Tabular::new(Cpu::reference(), 3), Rewards::new(3, count));
         let options = TrainOptions {
             partition: PartitionOptions { layers: 1, ..PartitionOptions::default() },
@@ -198,6 +198,7 @@ fn a_step_applies_the_gradient_of_the_objective() {
                     log_flows: None,
                     log_z: Some(0.0),
                     value: Some(0.0),
+                    ..Sequence::default()
                 }
             })
             .collect();
@@ -266,7 +267,7 @@ fn a_resumed_run_goes_on_to_the_same_bits() {
     let objectives = [
         Objective::preset(Preset::Paper),
         flowrl(Preset::ExactTb, |o| o.log_z = LogZ::Scalar),
-        Objective::baseline(BaselineKind::Ppo),
+        Objective::preset(Preset::Ppo),
         Objective::preset(Preset::VarGrad),
     ];
     for objective in objectives {
@@ -341,7 +342,7 @@ fn a_skipped_update_does_not_dilute_the_mean_gradient_norm() {
 #[test]
 fn groups_without_a_difference_and_groups_of_one_are_harmless() {
     let objectives = [Preset::Paper, Preset::VarGrad, Preset::Tba].map(Objective::preset);
-    let baselines = [BaselineKind::Grpo, BaselineKind::Ppo, BaselineKind::DrGrpo].map(Objective::baseline);
+    let baselines = [Preset::Grpo, Preset::Ppo, Preset::DrGrpo].map(Objective::preset);
     for objective in objectives.into_iter().chain(baselines) {
         for (samples, reward) in [(4, (|_, _, _| 1.0) as fn(usize, &[u32], bool) -> f64), (1, count)] {
             let (mut policy, task) = (Tabular::new(Cpu::reference(), 2), Rewards::new(2, reward));
@@ -356,7 +357,7 @@ fn groups_without_a_difference_and_groups_of_one_are_harmless() {
     // Half the groups: one of two prompts has a difference.
     let reward = |prompt: usize, y: &[u32], _: bool| if prompt == 0 { y[0] as f64 } else { 0.0 };
     let (mut policy, task) = (Tabular::new(Cpu::reference(), 2), Rewards::new(2, reward));
-    let mut trainer = trainer(&policy, Objective::baseline(BaselineKind::Grpo), options(2, 16, 0.05, 5));
+    let mut trainer = trainer(&policy, Objective::preset(Preset::Grpo), options(2, 16, 0.05, 5));
     assert_eq!(get(&run(&mut trainer, &mut policy, &task, 1)[0], "degenerate_groups"), 0.5);
 }
 

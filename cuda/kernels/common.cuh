@@ -185,11 +185,12 @@ __device__ __forceinline__ bool is_finite(double x) { return x - x == 0.0; }
 // What an objective reports of one sequence; the columns of `Measured` in the host's objective.rs. The loss is NaN where an input or a result
 // is not finite.
 struct Measured {
-    double loss, advantage, residual, log_z, weight, clipped, kept, ref_log_ratio, old_log_ratio_max;
+    double loss, advantage, residual, log_z, weight, clipped, kept, ref_log_ratio, old_log_ratio_max, dropped, outliers, capped,
+        slope_sum, slope_max;
 };
 
-// Tokens first .. last of up to three arrays, each token by one thread of the block. f(l, ref, old) is called with what the arrays hold,
-// in place of an absent `ref` or `old` with l, and what it returns goes to `out`; absent arrays are null. All start on 16-byte boundaries.
+// Tokens first .. last of up to three arrays, each token by one thread of the block. f(t, l, ref, old) is called with what the arrays hold
+// at t, in place of an absent `ref` or `old` with l, and what it returns goes to `out`; absent arrays are null. All start on 16-byte boundaries.
 template <class F>
 __device__ __forceinline__ void for_tokens(const float* l, const float* ref, const float* old, float* out, u64 first, u64 last,
                                            F f) {
@@ -198,7 +199,7 @@ __device__ __forceinline__ void for_tokens(const float* l, const float* ref, con
         Wide<float> a = {}, y;
         if (l) a = load_wide(l + t);
         Wide<float> b = ref ? load_wide(ref + t) : a, c = old ? load_wide(old + t) : a;
-        for (int k = 0; k < 4; k++) y.x[k] = f(a.x[k], b.x[k], c.x[k]);
+        for (int k = 0; k < 4; k++) y.x[k] = f(t + k, a.x[k], b.x[k], c.x[k]);
         if (out) put_wide(out + t, y);
     }
     // Up to three tokens at either end.
@@ -206,7 +207,7 @@ __device__ __forceinline__ void for_tokens(const float* l, const float* ref, con
     if (threadIdx.x < head + tail) {
         u64 t = threadIdx.x < head ? first + threadIdx.x : rest + (threadIdx.x - head);
         float a = l ? l[t] : 0.0f;
-        float y = f(a, ref ? ref[t] : a, old ? old[t] : a);
+        float y = f(t, a, ref ? ref[t] : a, old ? old[t] : a);
         if (out) out[t] = y;
     }
 }

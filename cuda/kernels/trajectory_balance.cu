@@ -5,6 +5,8 @@
 // Two launches, a block for each sequence in both: `trajectory_sums` reads every log-probability once, `trajectory_balance` writes every
 // gradient. Sums are double, in an order that the sequence's place and length fix. u and log w are rounded to float between the two.
 
+#include "choices.cuh"
+
 // Which tokens are dropped: those whose ratio went further than the bound in the direction of the advantage.
 struct Mask {
     double sign, bound;
@@ -25,17 +27,17 @@ __device__ __forceinline__ double divisor_of(double length, double tokens) {
 
 // log_probs, ref_log_probs and old_log_probs (may be null: on policy) are (tokens), offsets (sequences + 1), advantages (sequences).
 // Leaves (u, log w) of each sequence in `parts`, u = (L − L_ref)/divisor − βr̂, NaN where an input is not finite; and its part of `measured`.
-// importance: 0 none, 1 of the sum, 2 of the mean.
+// masks is not 0 for a sequence that is not in the loss, or null. The numbers of options are those of choices.cuh.
 extern "C" __global__ void trajectory_sums(const float* log_probs, const float* ref_log_probs, const float* old_log_probs,
-                                           const u32* offsets, const float* advantages, float* parts, Measured* measured,
-                                           u32 sequences, u32 tokens, double beta, double length, u32 importance, u32 masked,
+                                           const u32* offsets, const float* advantages, const u32* masks, float* parts,
+                                           Measured* measured, u32 sequences, u32 tokens, double beta, double length, u32 importance, u32 masked,
                                            double mask_log_low, double mask_log_high) {
     u32 i = blockIdx.x;
     double advantage = advantages[i];
     Mask mask = mask_of(masked && old_log_probs, advantage, mask_log_low, mask_log_high);
     double ref_sum = 0.0, kept_ref = 0.0, kept_old = 0.0, old_max = 0.0;
     u32 kept = 0;
-    for_tokens(log_probs, ref_log_probs, old_log_probs, nullptr, offsets[i], offsets[i + 1], [&](float l, float ref, float old) {
+    for_tokens(log_probs, ref_log_probs, old_log_probs, nullptr, offsets[i], offsets[i + 1], [&](u64, float l, float ref, float old) {
         double to_ref = (double)l - ref, to_old = (double)l - old;
         ref_sum += to_ref;
         old_max = max(old_max, fabs(to_old));
@@ -53,7 +55,10 @@ extern "C" __global__ void trajectory_sums(const float* log_probs, const float* 
     kept = block_reduce(kept, Add(), 0u);
     if (threadIdx.x != 0) return;
     double u = kept_ref / divisor_of(length, kept) - beta * advantage;
-    double log_weight = importance == 0 ? 0.0 : importance == 1 ? kept_old : kept_old / divisor_of(0.0, kept);
+    double log_weight = importance == IMPORTANCE_NONE       ? 0.0
+                        : importance == IMPORTANCE_SEQUENCE ? kept_old
+                                                            : kept_old / divisor_of(0.0, kept);
+
     // A NaN is never dropped and an infinite one is the largest, so these three tell.
     bool finite = is_finite(ref_sum) && is_finite(kept_old) && is_finite(old_max);
     parts[2 * i] = finite ? (float)u : NAN_F;
@@ -62,6 +67,8 @@ extern "C" __global__ void trajectory_sums(const float* log_probs, const float* 
     measured[i].kept = kept;
     measured[i].ref_log_ratio = ref_sum;
     measured[i].old_log_ratio_max = old_max;
+    measured[i].dropped = masks && masks[i];
+    measured[i].outliers = measured[i].capped = measured[i].slope_sum = measured[i].slope_max = 0.0;
 }
 
 // Σw and Σwu over members first .. last of a group but for `without`, relative to the largest w.
@@ -69,15 +76,16 @@ struct GroupSum {
     double largest, weights, products;
 };
 
-__device__ __forceinline__ GroupSum group_sum(const u32* members, u32 first, u32 last, u32 without, const float* parts,
-                                              Clip clip) {
+__device__ __forceinline__ GroupSum group_sum(const u32* members, u32 first, u32 last, u32 without, const u32* masks,
+                                              const float* parts, Clip clip) {
     GroupSum sum = {-(double)INFINITY_F, 0.0, 0.0};
     for (u32 k = first + threadIdx.x; k < last; k += blockDim.x)
-        if (members[k] != without) sum.largest = max(sum.largest, clip.log(parts[2 * members[k] + 1]));
+        if (members[k] != without && (!masks || !masks[members[k]]))
+            sum.largest = max(sum.largest, clip.log(parts[2 * members[k] + 1]));
     sum.largest = block_reduce(sum.largest, Max(), -(double)INFINITY_F);
     for (u32 k = first + threadIdx.x; k < last; k += blockDim.x) {
         u32 j = members[k];
-        if (j == without) continue;
+        if (j == without || (masks && masks[j])) continue;
         double w = exp(clip.log(parts[2 * j + 1]) - sum.largest);
         sum.weights += w;
         sum.products += w * parts[2 * j];
@@ -89,24 +97,23 @@ __device__ __forceinline__ GroupSum group_sum(const u32* members, u32 first, u32
 
 // −Σwu/Σw over the group of sequence i, or over its other members, 0 where there is none.
 __device__ __forceinline__ double log_z_of_group(u32 i, const u32* members, u32 first, u32 last, bool leave_one_out,
-                                                 const float* parts, Clip clip) {
+                                                 const u32* masks, const float* parts, Clip clip) {
     const u32 nobody = 0xffffffffu;
-    if (leave_one_out && last - first == 1) return 0.0;
-    GroupSum all = group_sum(members, first, last, nobody, parts, clip);
+    GroupSum all = group_sum(members, first, last, nobody, masks, parts, clip);
     if (!leave_one_out) return -all.products / all.weights;
     double own = exp(clip.log(parts[2 * i + 1]) - all.largest);
     // Subtracting more than half would cancel.
     if (own <= 0.5 * all.weights) return -(all.products - own * parts[2 * i]) / (all.weights - own);
-    GroupSum others = group_sum(members, first, last, i, parts, clip);
-    return -others.products / others.weights;
+    GroupSum others = group_sum(members, first, last, i, masks, parts, clip);
+    return others.weights > 0.0 ? -others.products / others.weights : 0.0;
 }
 
-// After `trajectory_sums`, with the same arguments. log_z (sequences) is an input where it is not null; estimator: 0 that or zero, 1 the
-// group's mean, 2 the mean of the others. Group g has members[starts[g] .. starts[g + 1]], sequence i is in group_of[i]. total is B of the
+// After `trajectory_sums`, with the same arguments. log_z (sequences) is an input where it is not null; without it, and unless the estimator
+// is of the group, it is 0. Group g has members[starts[g] .. starts[g + 1]], sequence i is in group_of[i]. total is B of the
 // whole batch, huber the bound of the Huber penalty, infinite for δ². d_log_probs is (tokens), d_log_z, used_log_z, residuals and weights
 // are (sequences).
 extern "C" __global__ void trajectory_balance(const float* log_probs, const float* old_log_probs, const u32* offsets,
-                                              const float* advantages, const float* log_z, const u32* members,
+                                              const float* advantages, const float* log_z, const u32* masks, const u32* members,
                                               const u32* starts, const u32* group_of, const float* parts, float* d_log_probs,
                                               float* d_log_z, float* used_log_z, float* residuals, float* weights,
                                               Measured* measured, u32 sequences, u32 tokens, u32 groups, double total,
@@ -115,9 +122,12 @@ extern "C" __global__ void trajectory_balance(const float* log_probs, const floa
                                               double mask_log_high) {
     u32 i = blockIdx.x, group = group_of[i];
     Clip clip = {clip_low, clip_high, log_low, log_high};
-    double estimate = estimator == 0
-                          ? (log_z ? log_z[i] : 0.0f)
-                          : log_z_of_group(i, members, starts[group], starts[group + 1], estimator == 2, parts, clip);
+    bool dropped = masks && masks[i], of_group = estimator == LOGZ_GROUP_MEAN || estimator == LOGZ_LEAVE_ONE_OUT;
+    double estimate = dropped    ? 0.0
+                      : of_group ? log_z_of_group(i, members, starts[group], starts[group + 1],
+                                                  estimator == LOGZ_LEAVE_ONE_OUT, masks, parts, clip)
+                      : log_z    ? log_z[i]
+                                 : 0.0f;
     float used = (float)estimate;
     double residual = (double)used + (double)parts[2 * i];
     bool clipped;
@@ -126,16 +136,25 @@ extern "C" __global__ void trajectory_balance(const float* log_probs, const floa
     double penalty = outside ? 2.0 * huber * fabs(residual) - huber * huber : residual * residual;
     double slope = share * (outside ? copysign(2.0 * huber, residual) : 2.0 * residual), loss = share * penalty;
     float scale = (float)slope;
+    if (dropped) {
+        for_tokens(nullptr, nullptr, nullptr, d_log_probs, offsets[i], offsets[i + 1],
+                   [=](u64, float, float, float) { return 0.0f; });
+        if (threadIdx.x != 0) return;
+        d_log_z[i] = used_log_z[i] = residuals[i] = weights[i] = 0.0f;
+        measured[i].loss = is_finite(parts[2 * i]) ? 0.0 : (double)NAN_F;
+        measured[i].residual = measured[i].log_z = measured[i].weight = measured[i].clipped = 0.0;
+        return;
+    }
 
     double advantage = advantages[i], kept = measured[i].kept;
     float gradient = (float)(1.0 / divisor_of(length, kept)) * scale;
     if (masked && old_log_probs && advantage != 0.0) {
         Mask mask = mask_of(true, advantage, mask_log_low, mask_log_high);
         for_tokens(log_probs, nullptr, old_log_probs, d_log_probs, offsets[i], offsets[i + 1],
-                   [=](float l, float, float old) { return mask.keeps(l, old) ? gradient : 0.0f; });
+                   [=](u64, float l, float, float old) { return mask.keeps(l, old) ? gradient : 0.0f; });
     } else {
         for_tokens(nullptr, nullptr, nullptr, d_log_probs, offsets[i], offsets[i + 1],
-                   [=](float, float, float) { return gradient; });
+                   [=](u64, float, float, float) { return gradient; });
     }
     if (threadIdx.x != 0) return;
     d_log_z[i] = log_z ? scale : 0.0f;

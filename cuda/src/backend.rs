@@ -554,18 +554,6 @@ impl Backend for CudaBackend {
         Ok(self.read_f64(&partial)?.iter().sum())
     }
 
-    fn advantages(
-        &self,
-        objective: &Objective,
-        rewards: &[f32],
-        groups: &[usize],
-        values: Option<&[f32]>,
-        order: &mut [usize],
-        out: &mut [f32],
-    ) -> Result<(), ObjectiveError<Error>> {
-        self.host_advantages(objective, rewards, groups, values, order, out)
-    }
-
     fn evaluate(
         &self,
         objective: &Objective,

@@ -795,39 +795,35 @@ kernels! {
     "sum_squares.cu" sum_squares(read store x[len], write f64 partial[parts]; len: u64, parts: u32, part: u32)
         on Grid::rows(parts, 256);
 
-    /// Rewards of each group to r̂ or A.
-    "group_norm.cu" group_norm(
-        read f32 rewards[sequences], maybe_read f32 values[sequences], maybe_read index members[sequences],
-        read index starts[groups + 1], write f32 out[sequences], write f64 failed[groups]; sequences: u32, groups: u32, mode: u32,
-        keep_single: u32, ddof: u32, eps: f64
-    ) on Grid::rows(groups, row_threads(sequences.div_ceil(groups.max(1))));
     /// (u, log w) of each sequence.
     "trajectory_balance.cu" trajectory_sums(
         read f32 log_probs[tokens], read f32 ref_log_probs[tokens], maybe_read f32 old_log_probs[tokens],
-        read index offsets[sequences + 1], read f32 advantages[sequences], write f32 parts[2 * sequences],
-        write f64 measured[MEASURES * sequences]; sequences: u32, tokens: u32, beta: f64, length: f64, importance: u32, masked: u32,
+        read index offsets[sequences + 1], read f32 advantages[sequences], maybe_read index masks[sequences],
+        write f32 parts[2 * sequences], write f64 measured[MEASURES * sequences]; sequences: u32, tokens: u32, beta: f64, length: f64, importance: u32, masked: u32,
         mask_log_low: f64, mask_log_high: f64
     ) on Grid::rows(sequences, 256);
     /// Loss and gradients, once log Z is known.
     "trajectory_balance.cu" trajectory_balance(
         read f32 log_probs[tokens], maybe_read f32 old_log_probs[tokens], read index offsets[sequences + 1],
-        read f32 advantages[sequences], maybe_read f32 log_z[sequences], read index members[sequences],
-        read index starts[groups + 1], read index group_of[sequences], read f32 parts[2 * sequences],
+        read f32 advantages[sequences], maybe_read f32 log_z[sequences], maybe_read index masks[sequences],
+        read index members[sequences], read index starts[groups + 1], read index group_of[sequences], read f32 parts[2 * sequences],
         write f32 d_log_probs[tokens], write f32 d_log_z[sequences], write f32 used_log_z[sequences],
         write f32 residuals[sequences], write f32 weights[sequences], write f64 measured[MEASURES * sequences]; sequences: u32,
         tokens: u32, groups: u32, total: f64, length: f64, estimator: u32, clip_low: f64, clip_high: f64, log_low: f64,
         log_high: f64, huber: f64, masked: u32, mask_log_low: f64, mask_log_high: f64
     ) on Grid::rows(sequences, 256);
-    /// Loss and gradients of a policy-gradient baseline.
-    "baseline.cu" baseline(
+    /// Loss and gradients of a policy gradient.
+    "policy_gradient.cu" policy_gradient(
         read f32 log_probs[tokens], maybe_read f32 ref_log_probs[tokens], maybe_read f32 old_log_probs[tokens],
-        read index offsets[sequences + 1], read f32 advantages[sequences], write f32 d_log_probs[tokens],
-        write f32 d_log_z[sequences], write f32 used_log_z[sequences], write f32 residuals[sequences],
-        write f32 weights[sequences], write f64 measured[MEASURES * sequences]; sequences: u32, tokens: u32, kind: u32,
-        clip_low: f64, clip_high: f64, log_low: f64, log_high: f64, kl_loss: f64, kl_reward: f64, divisor: f64, by_length: u32
+        maybe_read f32 rollout_log_probs[tokens], read index offsets[sequences + 1], read f32 advantages[sequences],
+        maybe_read index masks[sequences], write f32 d_log_probs[tokens], write f32 d_log_z[sequences],
+        write f32 used_log_z[sequences], write f32 residuals[sequences], write f32 weights[sequences],
+        write f64 measured[MEASURES * sequences]; sequences: u32, tokens: u32, ratio: u32, clip_low: f64, clip_high: f64,
+        log_low: f64, log_high: f64, dual: f64, log_dual: f64, kl: f64, kl_in: u32, kl_estimator: u32, kl_max: f64,
+        kl_unbiased: u32, divisor: f64, by_length: u32, max_behind: f64, correction: u32, rollout_min: f64, rollout_max: f64
     ) on Grid::rows(sequences, 256);
     /// PPO's value loss and its derivative.
-    "baseline.cu" value_loss(
+    "policy_gradient.cu" value_loss(
         read f32 rewards[count], read f32 values[count], write f32 d_values[count], write f64 loss[1]; count: u32, sequences: f64
     ) on Grid::rows(1, 256);
 

@@ -1,9 +1,9 @@
 //! Objectives on the device, for a trainer of one's own: rewards, log-probabilities and gradients stay where they are, and what comes
-//! back to the host is 72 bytes of a sequence. What is computed is that of [`flowrl_core::objective`], which has the equations.
+//! back to the host is 112 bytes of a sequence. What is computed is that of [`flowrl_core::objective`], which has the equations.
 //!
 //! ```no_run
 //! use flowrl_core::backend::Backend;
-//! use flowrl_core::objective::{Objective, Preset};
+//! use flowrl_core::objective::{Mask, Objective, Outcomes, Preset};
 //! use flowrl_cuda::objective::{DeviceBatch, DeviceGradients, DeviceSequences};
 //! use flowrl_cuda::{CudaBackend, Precision};
 //!
@@ -11,19 +11,22 @@
 //! let objective = Objective::preset(Preset::VarGrad);
 //! // Two answers to one prompt, of two tokens and of one.
 //! let sequences = DeviceSequences::new(&gpu, &[0, 2, 3], &[0, 0])?;
-//! let rewards = gpu.upload(&[1.0, 0.0])?;
 //! // The policy's forward pass and that of its reference leave theirs on the device.
 //! let (log_probs, ref_log_probs) = (gpu.upload(&[-0.7, -1.2, -0.4])?, gpu.upload(&[-0.8, -1.1, -0.5])?);
 //!
-//! let mut advantages = gpu.zeros(2)?;
-//! gpu.device_advantages(&objective, &sequences, &rewards, None, &mut advantages)?;
+//! let outcomes = Outcomes { rewards: &[1.0, 0.0], groups: &[0, 0], ..Outcomes::default() };
+//! let (mut order, mut advantages, mut masks) = ([0; 2], [0.0; 2], [Mask::In; 2]);
+//! objective.advantages(&outcomes, &mut order, &mut advantages, &mut masks)?;
+//! let advantages = gpu.upload(&advantages)?;
 //! let batch = DeviceBatch {
 //!     sequences: &sequences,
 //!     advantages: &advantages,
 //!     log_probs: &log_probs,
 //!     ref_log_probs: Some(&ref_log_probs),
 //!     old_log_probs: None,
+//!     rollout_log_probs: None,
 //!     log_z: None,
+//!     masks: None,
 //! };
 //! let mut gradients = DeviceGradients::new(&gpu, &sequences)?;
 //! let diagnostics = gpu.device_evaluate(&objective, &batch, sequences.totals(), &mut gradients)?;
@@ -33,14 +36,14 @@
 //! ```
 //!
 //! Log-probabilities and gradients are f32, sums double-precision in a fixed order: the same bits in every run, and the host's to
-//! rounding. Trajectory balance, in every variant, and all baselines run here. Sub-trajectory and detailed balance do not: their sums are
+//! rounding. Trajectory balance, in every variant, and all policy gradients run here. Sub-trajectory and detailed balance do not: their sums are
 //! recurrences from token to token, which leave a GPU idle; [`Backend::evaluate`] computes them on the host.
 //!
 //! A number that is not finite is found on the device. Only then are the inputs read back, for the host to say which number it was.
 
 use flowrl_core::Real;
 use flowrl_core::backend::{Backend, CpuError, ObjectiveError, Role};
-use flowrl_core::objective::{self, Batch, Diagnostics, Gradients, Measured, Objective, Totals};
+use flowrl_core::objective::{self, Batch, Diagnostics, Gradients, Mask, Measured, Objective, Totals};
 
 use crate::backend::CudaBackend;
 use crate::buffer::{Buffer, Index};
@@ -50,7 +53,7 @@ use crate::unit::Storage;
 mod launches;
 
 /// Columns of `Measured` in the kernels.
-pub(crate) const MEASURES: usize = 9;
+pub(crate) const MEASURES: usize = 14;
 
 /// What the operations of this module give.
 pub type Result<T> = core::result::Result<T, ObjectiveError<Error>>;
@@ -66,8 +69,6 @@ pub struct DeviceSequences {
     starts: Index,
     /// (B) the number of each sequence's group, in the order of the caller's numbers.
     group_of: Index,
-    /// 0 and B: the batch as one group.
-    whole: Index,
 }
 
 impl DeviceSequences {
@@ -105,7 +106,6 @@ impl DeviceSequences {
             members: index("members", &members)?,
             starts: index("starts", &starts)?,
             group_of: index("groups", &group_of)?,
-            whole: index("groups", &[0, sequences])?,
         })
     }
 
@@ -125,7 +125,7 @@ impl DeviceSequences {
 pub struct DeviceBatch<'a> {
     /// Where each sequence is.
     pub sequences: &'a DeviceSequences,
-    /// (B) r̂ or A, of [`CudaBackend::device_advantages`].
+    /// (B) r̂ or A, of [`Objective::advantages`], which is B numbers and stays on the host.
     pub advantages: &'a Buffer,
     /// (N) log π(y_t | x, y_<t), the policy being trained.
     pub log_probs: &'a Buffer,
@@ -133,8 +133,25 @@ pub struct DeviceBatch<'a> {
     pub ref_log_probs: Option<&'a Buffer>,
     /// (N) the same under the policy that sampled. `None` means on policy.
     pub old_log_probs: Option<&'a Buffer>,
+    /// (N) the same under the engine that drew the tokens, if it is another one. See [`Batch::rollout_log_probs`].
+    pub rollout_log_probs: Option<&'a Buffer>,
     /// (B) log Z of each sequence's prompt. Needed where log Z is learned or given.
     pub log_z: Option<&'a Buffer>,
+    /// (B) of [`CudaBackend::device_masks`]. `None` means that all sequences are in.
+    pub masks: Option<&'a Index>,
+}
+
+impl DeviceBatch<'_> {
+    /// [`Batch::totals`], to evaluate it in one piece.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals::of(&numbers(&self.sequences.offsets), self.masks().as_deref())
+    }
+
+    fn masks(&self) -> Option<Vec<Mask>> {
+        let mask = |&number: &u32| [Mask::In, Mask::Empty, Mask::Out][number as usize];
+        self.masks.map(|masks| masks.host.iter().map(mask).collect())
+    }
 }
 
 /// Where an objective writes, on the device: as [`Gradients`], of f32, overwritten by each evaluation.
@@ -189,29 +206,12 @@ fn disagreement() -> Error {
 }
 
 impl CudaBackend {
-    /// [`Objective::advantages`] of f32 `rewards` (B) and, for `ppo`, `values` (B) into `out` (B), for the **whole** batch.
+    /// Masks of [`Objective::advantages`] on the device, for [`DeviceBatch::masks`].
     ///
     /// # Errors
-    /// A buffer that is too short or not f32, a missing or non-finite input, an option out of range, a result beyond f32.
-    pub fn device_advantages(
-        &self,
-        objective: &Objective,
-        sequences: &DeviceSequences,
-        rewards: &Buffer,
-        values: Option<&Buffer>,
-        out: &mut Buffer,
-    ) -> Result<()> {
-        // Options, and that values are given; lengths are checked at the launch.
-        objective.check_rewards::<f32>(&[], &[], values.map(|_| &[][..]), &[], &[])?;
-        if self.launch_advantages(objective, sequences, rewards, values, out)? {
-            return Ok(());
-        }
-        let b = sequences.totals().sequences;
-        let rewards = self.host(rewards, b)?;
-        let values = values.map(|values| self.host(values, b)).transpose()?;
-        let groups = numbers(&sequences.group_of);
-        objective.advantages(&rewards, &groups, values.as_deref(), &mut vec![0; b], &mut vec![0.0; b])?;
-        Err(ObjectiveError::Device(disagreement()))
+    /// A device without memory.
+    pub fn device_masks(&self, masks: &[Mask]) -> core::result::Result<Index, Error> {
+        self.index(&masks.iter().map(|&mask| mask as u32).collect::<Vec<_>>())
     }
 
     /// [`Objective::evaluate`]: the loss's share of `batch` and its metrics; gradients stay on the device. `totals` are those of the
@@ -250,7 +250,7 @@ impl CudaBackend {
             let want = "`\"trajectory\"`; others are evaluated on the host, by `Objective::evaluate`";
             return Err(objective::Error::Conflict { option, with, want }.into());
         }
-        totals.check_part(batch.sequences.totals())?;
+        totals.check_part(batch.totals())?;
         objective.check_given(batch.ref_log_probs.is_some(), batch.log_z.is_some(), false)?;
         Ok(self.launch_objective(objective, batch, totals, out)?)
     }
@@ -285,7 +285,9 @@ impl CudaBackend {
         let (offsets, groups) = (numbers(&batch.sequences.offsets), numbers(&batch.sequences.group_of));
         let (advantages, log_probs) = (self.host(batch.advantages, b)?, self.host(batch.log_probs, n)?);
         let (ref_log_probs, old_log_probs) = (given(batch.ref_log_probs, n)?, given(batch.old_log_probs, n)?);
+        let rollout_log_probs = given(batch.rollout_log_probs, n)?;
         let log_z = given(batch.log_z, b)?;
+        let masks = batch.masks();
         let host = Batch {
             offsets: &offsets,
             groups: &groups,
@@ -295,6 +297,8 @@ impl CudaBackend {
             old_log_probs: old_log_probs.as_deref(),
             log_flows: None,
             log_z: log_z.as_deref(),
+            rollout_log_probs: rollout_log_probs.as_deref(),
+            masks: masks.as_deref(),
         };
         let [mut d_log_z, mut used, mut residuals, mut weights] = [(); 4].map(|()| vec![0.0; b]);
         let mut out = Gradients {
@@ -315,28 +319,6 @@ impl CudaBackend {
         Ok(numbers)
     }
 
-    /// [`Backend::advantages`] of host slices.
-    pub(crate) fn host_advantages(
-        &self,
-        objective: &Objective,
-        rewards: &[f32],
-        groups: &[usize],
-        values: Option<&[f32]>,
-        order: &mut [usize],
-        out: &mut [f32],
-    ) -> Result<()> {
-        objective.check_rewards(rewards, groups, values, order, out)?;
-        let sequences = DeviceSequences::new(self, &vec![0; groups.len() + 1], groups)?;
-        let values = values.filter(|_| objective.needs_value()).map(|values| self.upload(values)).transpose()?;
-        let (rewards_there, mut advantages) = (self.upload(rewards)?, self.zeros(out.len())?);
-        if !self.launch_advantages(objective, &sequences, &rewards_there, values.as_ref(), &mut advantages)? {
-            let values = values.map(|values| self.host(&values, out.len())).transpose()?;
-            objective.advantages(rewards, groups, values.as_deref(), order, out)?;
-            return Err(ObjectiveError::Device(disagreement()));
-        }
-        Ok(self.read(&advantages, 0, out)?)
-    }
-
     /// [`Backend::evaluate`] of host slices.
     pub(crate) fn host_evaluate(
         &self,
@@ -354,14 +336,17 @@ impl CudaBackend {
         let given = |slice: Option<&[f32]>| slice.map(|slice| self.upload(slice)).transpose();
         let (advantages, log_probs) = (self.upload(batch.advantages)?, self.upload(batch.log_probs)?);
         let (ref_log_probs, old_log_probs) = (given(batch.ref_log_probs)?, given(batch.old_log_probs)?);
-        let log_z = given(batch.log_z)?;
+        let (rollout_log_probs, log_z) = (given(batch.rollout_log_probs)?, given(batch.log_z)?);
+        let masks = batch.masks.map(|masks| self.device_masks(masks)).transpose()?;
         let there = DeviceBatch {
             sequences: &sequences,
             advantages: &advantages,
             log_probs: &log_probs,
             ref_log_probs: ref_log_probs.as_ref(),
             old_log_probs: old_log_probs.as_ref(),
+            rollout_log_probs: rollout_log_probs.as_ref(),
             log_z: log_z.as_ref(),
+            masks: masks.as_ref(),
         };
         let mut gradients = DeviceGradients::new(self, &sequences)?;
         self.launch_objective(objective, &there, totals, &mut gradients)?;

@@ -1,5 +1,7 @@
 //! Units of compilation: one kernel file for one storage type.
 
+use flowrl_core::objective::{Importance, KlEstimator, KlIn, LogZ, Ratio, RolloutCorrection};
+
 /// How a buffer of numbers is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Storage {
@@ -61,17 +63,16 @@ files! { FILES:
     "adamw.cu",
     "attention.cu",
     "attention_backward.cu",
-    "baseline.cu",
     "column_sum.cu",
     "decode_attention.cu",
     "dropout.cu",
     "embed.cu",
     "fill.cu",
     "gelu.cu",
-    "group_norm.cu",
     "layer_norm.cu",
     "log_prob.cu",
     "mean_rows.cu",
+    "policy_gradient.cu",
     "product.cu",
     "qk_norm.cu",
     "rms_norm.cu",
@@ -84,6 +85,24 @@ files! { FILES:
 
 // What kernel files include by a line of its own, beside what stands before all of them.
 files! { HEADERS: "philox.cuh", "softmax.cuh", "spans.cuh", "tile.cuh" }
+
+/// The header choices.cuh, which no file holds: the values of options by name, numbered as the host's enums are. `Ratio::Token as u32` is
+/// `RATIO_TOKEN` in a kernel.
+fn choices() -> String {
+    let declare = |option: &str, values: &[&str]| {
+        let name = |value: &&str| format!("{option}_{value}").to_uppercase().replace('-', "_");
+        format!("enum {option} {{ {} }};\n", values.iter().map(name).collect::<Vec<_>>().join(", "))
+    };
+    [
+        declare("Importance", Importance::NAMES),
+        declare("LogZ", LogZ::NAMES),
+        declare("Ratio", Ratio::NAMES),
+        declare("KlIn", KlIn::NAMES),
+        declare("KlEstimator", KlEstimator::NAMES),
+        declare("RolloutCorrection", RolloutCorrection::NAMES),
+    ]
+    .concat()
+}
 
 /// Kernels that only tests use.
 #[cfg(any(test, feature = "stand-in"))]
@@ -128,9 +147,10 @@ impl Unit {
             .expect("a kernel names a listed file")
             .1;
         // Line numbers are those of the files.
+        let choices = choices();
+        let headers = || HEADERS.iter().copied().chain([("choices.cuh", choices.as_str())]);
         let with_header = |(i, line): (usize, &str)| {
-            let named = |(name, _): &&(&str, &str)| line == format!("#include \"{name}\"");
-            HEADERS.iter().find(named).map_or_else(
+            headers().find(|(name, _)| line == format!("#include \"{name}\"")).map_or_else(
                 || format!("{line}\n"),
                 |(name, header)| format!("#line 1 \"{name}\"\n{header}\n#line {} \"{}\"\n", i + 2, self.file),
             )

@@ -7,8 +7,8 @@ use crate::common::{Tolerance, normals};
 use flowrl_core::backend::{Backend, ObjectiveError};
 use flowrl_core::objective::file::BatchFile;
 use flowrl_core::objective::{
-    Aggregate, Balance, Baseline, BaselineKind, FlowRl, Importance, KlIn, Length, LogZ, Objective, Preset, Reward,
-    Shape, value_loss,
+    Advantage, Aggregate, Balance, FlowRl, Importance, KlEstimator, KlIn, Length, LogZ, Objective, Preset, Ratio,
+    Reward, RolloutCorrection, Shape, value_loss,
 };
 use flowrl_lm::backend::TransformerBackend;
 use serde_json::Value;
@@ -35,36 +35,54 @@ fn agrees<B: Backend<Real = f32>>(device: &B, what: &str, objective: &Objective,
 
 /// Every preset and baseline, and every option of FlowRL and of the baselines away from its default.
 fn objectives() -> Vec<(String, Objective)> {
-    let mut all: Vec<_> = Objective::named().map(|(name, _)| (name.to_owned(), name.parse().unwrap())).collect();
-    let (paper, masked) = (FlowRl::default(), Preset::VerlPr3924.options());
+    let mut all: Vec<_> = Preset::ALL.iter().map(|&preset| (preset.to_string(), Objective::preset(preset))).collect();
+    let (paper, masked) = (FlowRl::default(), Preset::VerlPr3924.flowrl().unwrap());
     let flowrl = [
-        FlowRl { length: Length::Sum, beta: 1.0, ..paper },
-        FlowRl { length: Length::Fixed(7), ..masked },
-        FlowRl { length: Length::Sum, beta: 2.0, log_z: LogZ::LeaveOneOut, ..masked },
-        FlowRl { importance: Importance::Geometric, clip_low: None, ..paper },
-        FlowRl { importance: Importance::None, ..masked },
-        FlowRl { log_z: LogZ::Zero, reward: Reward::Center, ..paper },
-        FlowRl { log_z: LogZ::LeaveOneOut, clip_high: None, ..paper },
-        FlowRl { log_z: LogZ::GroupMean, clip_low: None, clip_high: None, reward_ddof: 0, ..paper },
-        FlowRl { log_z: LogZ::Given, shape: Shape::Huber, huber_delta: 2.0, ..paper },
+        paper.with_length(Length::Sum).with_beta(1.0),
+        masked.with_length(Length::Fixed(7)),
+        masked.with_length(Length::Sum).with_beta(2.0).with_log_z(LogZ::LeaveOneOut),
+        paper.with_importance(Importance::Geometric).with_clip_low(None),
+        masked.with_importance(Importance::None),
+        paper.with_log_z(LogZ::Zero).with_reward(Reward::Center),
+        paper.with_log_z(LogZ::LeaveOneOut).with_clip_high(None),
+        paper.with_log_z(LogZ::GroupMean).with_clip_low(None).with_clip_high(None).with_reward_ddof(0),
+        paper.with_mask_truncated(true).with_log_z(LogZ::LeaveOneOut),
+        paper.with_mask_truncated(true).with_log_z(LogZ::GroupMean),
+        masked.with_mask_truncated(true),
+        paper.with_log_z(LogZ::Given).with_shape(Shape::Huber).with_huber_delta(2.0),
     ];
     all.extend(flowrl.into_iter().map(|options| (format!("{options:?}"), Objective::FlowRl(options))));
-    let [grpo, gspo, cispo] = [BaselineKind::Grpo, BaselineKind::Gspo, BaselineKind::Cispo].map(Baseline::new);
-    let reinforce = Baseline::new(BaselineKind::Reinforce);
+    let [grpo, gspo, cispo] =
+        [Preset::Grpo, Preset::Gspo, Preset::Cispo].map(|preset| preset.policy_gradient().unwrap());
+    let reinforce = Preset::Reinforce.policy_gradient().unwrap();
     let baselines = [
-        Baseline { kl: 0.3, kl_in: KlIn::Reward, ..grpo },
-        Baseline { kl: 0.2, kl_in: KlIn::Reward, ..reinforce },
-        Baseline { kl: 0.1, aggregate: Aggregate::TokenMean, ..gspo },
-        Baseline { kl: 0.1, clip_low: None, aggregate: Aggregate::Fixed(9), ..cispo },
-        Baseline { clip_low: None, clip_high: None, kl: 0.0, ..grpo },
+        grpo.with_kl(0.3).with_kl_in(KlIn::Reward),
+        reinforce.with_kl(0.2).with_kl_in(KlIn::Reward),
+        gspo.with_kl(0.1).with_aggregate(Aggregate::TokenMean),
+        cispo.with_kl(0.1).with_clip_low(None).with_aggregate(Aggregate::Fixed(9)),
+        grpo.with_clip_low(None).with_clip_high(None).with_kl(0.0),
     ];
-    all.extend(baselines.into_iter().map(|options| (format!("{options:?}"), Objective::Baseline(options))));
+    let of_another_engine = grpo.with_rollout_max(1.02).with_kl(0.0);
+    let families = [
+        Ratio::ALL.iter().map(|&ratio| grpo.with_ratio(ratio).with_dual_clip(Some(1.25))).collect::<Vec<_>>(),
+        KlEstimator::ALL
+            .iter()
+            .map(|&estimator| gspo.with_kl(0.3).with_kl_estimator(estimator).with_kl_max(Some(0.04)))
+            .collect(),
+        KlEstimator::ALL.iter().map(|&e| cispo.with_kl(0.3).with_kl_estimator(e).with_kl_unbiased(true)).collect(),
+        KlIn::ALL.iter().map(|&place| grpo.with_kl(0.2).with_kl_in(place).with_mask_off_policy(Some(0.01))).collect(),
+        RolloutCorrection::ALL.iter().map(|&kind| of_another_engine.with_rollout_correction(kind)).collect(),
+        Advantage::ALL.iter().map(|&advantage| grpo.with_advantage(advantage).with_mask_truncated(true)).collect(),
+    ];
+    all.extend(families.into_iter().flatten().map(|options| (format!("{options:?}"), Objective::from(options))));
+    all.extend(baselines.into_iter().map(|options| (format!("{options:?}"), Objective::PolicyGradient(options))));
     all
 }
 
 fn random_batches<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let mut owned = Owned::random(1, &[3, 1, 0, 4, 5, 70, 7, 2, 0, 300, 6, 9], 4);
     owned.advantages[5] = 0.0;
+    owned.rollout_log_probs = Some(owned.old_log_probs.iter().flatten().map(|l| l - 0.03 * (l * 37.0).sin()).collect());
     for (name, objective) in objectives() {
         agrees(device, &name, &objective, &owned);
     }
@@ -73,7 +91,7 @@ fn random_batches<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
         agrees(device, &format!("on policy, {name}"), &objective, &owned);
     }
     owned.ref_log_probs = None;
-    agrees(device, "without a reference", &Objective::baseline(BaselineKind::Dapo), &owned);
+    agrees(device, "without a reference", &Objective::preset(Preset::Dapo), &owned);
 }
 
 fn short_long_few_and_many_sequences<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
@@ -96,21 +114,24 @@ fn degenerate_groups<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance
     owned.rewards = vec![3.0, 0.1, 0.1, 0.1, 0.0, -0.0, 1e30, 1.0, -1e30];
     for (name, objective) in objectives() {
         let objective = match objective {
-            Objective::FlowRl(o) => Objective::FlowRl(FlowRl { reward_eps: 0.0, ..o }),
-            Objective::Baseline(o) => Objective::Baseline(Baseline { reward_eps: 0.0, ..o }),
+            Objective::FlowRl(o) => Objective::from(o.with_reward_eps(0.0)),
+            // The mean of the last group is 0, and its members are not.
+            Objective::PolicyGradient(o) if o.advantage == Advantage::Mean => continue,
+            Objective::PolicyGradient(o) => Objective::from(o.with_reward_eps(0.0)),
+            other => other,
         };
         agrees(device, &name, &objective, &owned);
     }
-    // Far away from the policy that sampled, but bounded, or of no weight at all.
+    // Far away from the policy that sampled, but bounded, or of no weight at all; or beyond ±20, where a policy gradient has no gradient.
     owned.old_log_probs = Some(owned.log_probs.iter().map(|l| l + 3e3).collect());
-    for name in ["paper", "vargrad", "official"] {
+    for name in ["paper", "vargrad", "official", "grpo", "gspo", "cispo"] {
         agrees(device, name, &name.parse().unwrap(), &owned);
     }
     // One member outweighs the others of its group so far that what they weigh is lost in the sum of all: e⁶⁰.
     let old = owned.old_log_probs.as_mut().unwrap();
     old.copy_from_slice(&owned.log_probs);
     old[4..8].iter_mut().for_each(|l| *l -= 15.0);
-    let options = FlowRl { log_z: LogZ::LeaveOneOut, clip_low: None, clip_high: None, ..FlowRl::default() };
+    let options = FlowRl::default().with_log_z(LogZ::LeaveOneOut).with_clip_low(None).with_clip_high(None);
     agrees(device, "leave-one-out", &Objective::FlowRl(options), &owned);
 }
 
@@ -176,10 +197,6 @@ fn errors_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance
         Owned { old_log_probs: Some(old), ..good.clone() }
     };
     refused(device, &"official".parse().unwrap(), &apart(100.0), "the importance weight of sequence 0 overflows");
-    refused(device, &"gspo".parse().unwrap(), &apart(100.0), "the importance weight of sequence 0 overflows");
-    let mut unbounded = apart(100.0);
-    unbounded.advantages = vec![-1.0; 4];
-    refused(device, &"grpo".parse().unwrap(), &unbounded, "the importance weight of sequence 0 overflows");
     let mut owned = good.clone();
     owned.advantages[2] = 1e38;
     refused(device, &"paper".parse().unwrap(), &owned, "the residual of sequence 2 overflows");
@@ -203,7 +220,7 @@ fn errors_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance
     (owned.ref_log_probs, owned.log_z, owned.advantages) =
         (Some(owned.log_probs.clone()), Some(vec![0.0; 4]), vec![0.0; 4]);
     refused(device, &"official".parse().unwrap(), &owned, "the importance weight of sequence 0 overflows");
-    let flat = Objective::FlowRl(FlowRl { huber_delta: 0.0, ..FlowRl::default() });
+    let flat = Objective::FlowRl(FlowRl::default().with_huber_delta(0.0));
     refused(device, &flat, &good, "option `huber_delta` is 0");
 }
 
@@ -211,7 +228,7 @@ fn balance_over_parts<B: TransformerBackend<Real = f32>>(device: &B, _: Toleranc
     let mut owned = Owned::random(7, &[3, 1, 0, 20], 2);
     owned.log_flows = Some(normals(8, 24));
     for balance in [Balance::Detailed, Balance::SubTrajectory(0.9)] {
-        let options = FlowRl { balance, length: Length::Sum, ..Preset::ExactTb.options() };
+        let options = FlowRl::exact_tb().with_balance(balance).with_length(Length::Sum);
         agrees(device, "balance", &Objective::FlowRl(options), &owned);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::common::{Tolerance, assert_close, emulated, normals};
 use flowrl_core::backend::{Backend, CpuBackend};
-use flowrl_core::objective::{BaselineKind, Objective, Preset};
+use flowrl_core::objective::{Objective, Preset};
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
 use flowrl_core::train::{Metrics, Rollouts, TrainError, TrainOptions, Trainer};
@@ -100,7 +100,7 @@ fn learn<B: Backend<Real = f32>>(
 
 #[test]
 fn a_step_is_that_of_the_cpu() {
-    for objective in [Objective::preset(Preset::VarGrad), Objective::baseline(BaselineKind::Grpo)] {
+    for objective in [Objective::preset(Preset::VarGrad), Objective::preset(Preset::Grpo)] {
         let (want, wanted) = learn(CpuBackend::<f32>::new(1), objective).unwrap();
         let (got, metrics) = learn(emulated(Precision::F32, Schedule::Forward), objective).unwrap();
         assert_close("gradient", &got, &want, Tolerance::F32);

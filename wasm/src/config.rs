@@ -25,8 +25,8 @@ pub fn of(options: &RaceOptions, lane: usize, steps: u32, section: &str) -> Resu
         LaneKind::Published => {
             format!("preset = \"exact-tb\"\nbeta = {beta:?}\nlog_z = \"scalar\"\nlength = \"mean\"\nreward = \"group\"")
         }
-        LaneKind::Grpo | LaneKind::Ppo | LaneKind::Reinforce => format!("kind = \"{}\"", kind.name()),
-        LaneKind::RewardKl => format!("kind = \"reinforce\"\nkl = {:?}\nkl_in = \"reward\"", kind.kl(beta)),
+        LaneKind::Grpo | LaneKind::Ppo | LaneKind::Reinforce => format!("preset = \"{}\"", kind.name()),
+        LaneKind::RewardKl => format!("preset = \"reinforce\"\nkl = {:?}\nkl_in = \"reward\"", kind.kl(beta)),
     };
     let policy = match options.network {
         Some(mlp) => format!("kind = \"mlp\"\nwidth = {}\nlayers = {}", mlp.width, mlp.layers),

@@ -3,7 +3,7 @@
 use flowrl_core::Real;
 use flowrl_core::backend::Backend as _;
 use flowrl_core::lab::PolicyError;
-use flowrl_core::objective::{Batch, Evaluation};
+use flowrl_core::objective::{Batch, Evaluation, Outcomes};
 use flowrl_core::policy::{Model, Policy as _, Sequences};
 use flowrl_core::train::{LogZModel, Rollouts};
 
@@ -168,6 +168,8 @@ fn evaluate(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<Evaluation<f32>
         old_log_probs: Some(&completions.log_probs),
         log_flows: None,
         log_z: log_z.as_deref(),
+        ..Batch::default()
     };
-    Ok(lane.trainer.objective().compute_packed(&rollouts.rewards, values.as_deref(), batch)?)
+    let outcomes = Outcomes { rewards: &rollouts.rewards, values: values.as_deref(), ..Outcomes::default() };
+    Ok(lane.trainer.objective().compute_packed(outcomes, batch)?)
 }

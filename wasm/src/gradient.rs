@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use flowrl_core::exact::{self, log_sum_exp};
 use flowrl_core::lab::{Environment, Landscape, Target, balance_gradient, divergence_gradient};
-use flowrl_core::objective::{Batch, FlowRl, LogZ, Objective, Preset};
+use flowrl_core::objective::{Batch, FlowRl, LogZ, Objective, Outcomes};
 use flowrl_core::policy::{Policy as _, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::{Real, backend};
@@ -137,10 +137,12 @@ impl GradientBench {
             old_log_probs: None,
             log_flows: None,
             log_z: given.as_deref(),
+            ..Batch::default()
         };
+        let outcomes = Outcomes { rewards: &rewards, ..Outcomes::default() };
         let source = if log_z.is_some() { LogZ::Given } else { LogZ::GroupMean };
-        let objective = FlowRl { beta: self.beta, log_z: source, ..Preset::ExactTb.options() };
-        let evaluation = Objective::FlowRl(objective).compute_packed(&rewards, None, batch)?;
+        let objective = FlowRl::exact_tb().with_beta(self.beta).with_log_z(source);
+        let evaluation = Objective::FlowRl(objective).compute_packed(outcomes, batch)?;
         let mut d_log_probs = Vec::with_capacity(tokens);
         (0..drawn.len()).for_each(|i| d_log_probs.extend_from_slice(evaluation.d_log_probs(i)));
         self.policy.backward(&d_log_probs, None)?;

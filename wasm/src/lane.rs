@@ -8,7 +8,7 @@ use flowrl_core::exact::log_sum_exp;
 use flowrl_core::lab::{
     Environment, HeadOptions, LabPolicy, LabTask, Mlp, MlpOptions, Network, PolicyError, Table, Walk, terminal, walk,
 };
-use flowrl_core::objective::{Baseline, BaselineKind, FlowRl, KlIn, Length, LogZ, Objective, Preset, Reward};
+use flowrl_core::objective::{Advantage, FlowRl, KlIn, Length, LogZ, Objective, PolicyGradient, Preset, Ratio, Reward};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::train::{LogZModel, Progress, Replay, Rollouts, TrainOptions, Trainer};
@@ -82,18 +82,18 @@ impl LaneKind {
     /// The objective at β.
     #[must_use]
     pub fn objective(self, beta: f64) -> Objective {
-        let exact = FlowRl { beta, log_z: LogZ::Scalar, ..Preset::ExactTb.options() };
+        let exact = FlowRl::exact_tb().with_beta(beta).with_log_z(LogZ::Scalar);
         match self {
             Self::FlowRl => Objective::FlowRl(exact),
-            Self::VarGrad => Objective::FlowRl(FlowRl { log_z: LogZ::GroupMean, ..exact }),
-            Self::Normalised => Objective::FlowRl(FlowRl { length: Length::Mean, ..exact }),
-            Self::Published => Objective::FlowRl(FlowRl { length: Length::Mean, reward: Reward::Group, ..exact }),
-            Self::Grpo => Objective::baseline(BaselineKind::Grpo),
-            Self::Ppo => Objective::baseline(BaselineKind::Ppo),
-            Self::Reinforce => Objective::baseline(BaselineKind::Reinforce),
+            Self::VarGrad => Objective::FlowRl(exact.with_log_z(LogZ::GroupMean)),
+            Self::Normalised => Objective::FlowRl(exact.with_length(Length::Mean)),
+            Self::Published => Objective::FlowRl(exact.with_length(Length::Mean).with_reward(Reward::Group)),
+            Self::Grpo => Objective::preset(Preset::Grpo),
+            Self::Ppo => Objective::preset(Preset::Ppo),
+            Self::Reinforce => Objective::preset(Preset::Reinforce),
             Self::RewardKl => {
-                let kl = self.kl(beta);
-                Objective::Baseline(Baseline { kl, kl_in: KlIn::Reward, ..Baseline::new(BaselineKind::Reinforce) })
+                let plain = PolicyGradient::default().with_advantage(Advantage::BatchCenter).with_ratio(Ratio::None);
+                Objective::from(plain.with_kl(self.kl(beta)).with_kl_in(KlIn::Reward))
             }
         }
     }
@@ -221,7 +221,7 @@ impl Lane {
             ..TrainOptions::default()
         };
         let mut objective = kind.objective(race.beta);
-        if let (Objective::Baseline(baseline), true) = (&mut objective, environment.parents() > 0) {
+        if let (Objective::PolicyGradient(baseline), true) = (&mut objective, environment.parents() > 0) {
             // Where objects are reached in several ways there is no reference policy, so no distance from it.
             baseline.kl = 0.0;
         }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
-use flowrl_core::objective::Objective;
 use flowrl_core::policy::Policy;
 use flowrl_core::task::Task;
 use flowrl_core::train::TrainOptions;
@@ -69,10 +68,7 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
         None => None,
     };
     let options = TrainOptions { samples: config.eval.samples, ..config.train_options()? };
-    let beta = match config.objective()? {
-        Objective::FlowRl(flow) => Some(flow.beta),
-        Objective::Baseline(_) => None,
-    };
+    let beta = config.objective()?.beta();
     let prompts = if config.task.kind == TaskKind::Prompts && !names_eval_prompts(args)? {
         tasks.held_out.prompts()
     } else {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use flowrl_core::objective::OPTIONS;
 use toml::{Table, Value};
 
 use super::TaskKind;
@@ -103,28 +104,11 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
         "objective",
         ALL,
         &[
-            ("kind", "flowrl or a baseline: reinforce, reinforce++, ppo, grpo, dr-grpo, dapo, gspo, cispo"),
-            ("preset", "flowrl: paper, official, verl-recipe, verl-pr3924, vargrad, tba, exact-tb; see presets.md"),
-            ("beta", "inverse temperature β of the target π_ref·exp(βr)/Z"),
-            ("length", "divisor of log π and log π_ref: mean, sum or { fixed = n }"),
-            ("reward", "how r becomes r̂: group, center or raw"),
-            ("reward_ddof", "0 or 1: the standard deviation of a group divides by n − ddof"),
-            ("reward_eps", "added to that standard deviation"),
-            ("importance", "weight of a sequence: sequence, geometric or none"),
-            ("clip_low", "lower bound of a weight or a ratio; none"),
-            ("clip_high", "upper bound of a weight or a ratio; none"),
-            ("token_mask", "none or cispo: tokens left out"),
-            ("token_clip_low", "lower bound of the mask"),
-            ("token_clip_high", "upper bound of the mask"),
-            ("log_z", "where log Z comes from: network, scalar, group-mean, leave-one-out, zero or given"),
-            ("shape", "penalty of the residual: squared or huber"),
-            ("huber_delta", "where Huber's penalty becomes linear"),
-            ("kl", "baselines: weight of the KL to the reference"),
-            ("kl_in", "baselines: in the loss or in the reward"),
-            ("aggregate", "baselines: sequence-mean, token-mean or { fixed = n }"),
+            ("preset", "what is learned, by name: see presets.md"),
+            ("kind", "another name of preset; `flowrl` may stand beside a preset of FlowRL"),
         ],
     ),
-    ("objective", LAB, &[("balance", "trajectory, { sub-trajectory = λ } or detailed")]),
+    ("objective", ALL, OPTIONS),
     (
         "train",
         ALL,

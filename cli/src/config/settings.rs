@@ -1,7 +1,7 @@
 //! `--set key=value` on a table of TOML.
 
 use anyhow::{Result, bail};
-use flowrl_core::objective::{Kind, Objective, Preset};
+use flowrl_core::objective::Preset;
 use toml::{Table, Value};
 
 use super::{TaskKind, keys};
@@ -30,23 +30,18 @@ pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()
     Ok(())
 }
 
-/// `objective=NAME` replaces the preset or the kind. Where the file's was another, its options go with it: a resolved file has all of
-/// them, and another objective with them would be a mixture of both.
+/// `objective=NAME` replaces the preset. If the file's was another, its options go with it: a resolved file has all of them, and another
+/// objective with them would be a mixture of both.
 fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
-    let known = || Objective::named().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
-    let Some(name) = name.as_str() else { bail!("the objective is a name: {}", known()) };
-    let key = if name.parse::<Preset>().is_ok() {
-        "preset"
-    } else if name.parse::<Kind>().is_ok() {
-        "kind"
-    } else {
-        let guess = did_you_mean(name, Objective::named().map(|(name, _)| name));
-        bail!("there is no objective `{name}`{guess}; there are {}", known())
-    };
+    let Some(name) = name.as_str() else { bail!("the objective is a name: {}", Preset::NAMES.join(", ")) };
+    if name.parse::<Preset>().is_err() {
+        let guess = did_you_mean(name, Preset::NAMES.iter().copied());
+        bail!("there is no objective `{name}`{guess}; there are {}", Preset::NAMES.join(", "))
+    }
     let section = table.entry("objective").or_insert_with(|| Value::Table(Table::new()));
     let Value::Table(section) = section else { bail!("`objective` is not a section") };
-    let same = section.get(key).and_then(Value::as_str) == Some(name);
-    if !same {
+    let before = ["preset", "kind"].iter().find_map(|key| section.get(*key)?.as_str());
+    if before != Some(name) {
         let options: Vec<_> =
             section.keys().filter(|key| !["preset", "kind"].contains(&key.as_str())).cloned().collect();
         if !options.is_empty() {
@@ -55,7 +50,8 @@ fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
         }
         section.clear();
     }
-    section.insert(key.to_owned(), Value::String(name.to_owned()));
+    section.remove("kind");
+    section.insert("preset".to_owned(), Value::String(name.to_owned()));
     Ok(())
 }
 

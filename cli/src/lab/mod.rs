@@ -33,7 +33,7 @@ pub fn max_length(task: &TaskSection) -> Result<usize> {
 pub fn open(config: &Config) -> Result<Box<dyn Subject>> {
     let lab = Lab::open(&config.task)?;
     let objective = config.objective()?;
-    if let Objective::Baseline(baseline) = &objective
+    if let Objective::PolicyGradient(baseline) = &objective
         && baseline.kl != 0.0
         && !lab.is_tree()
     {
@@ -80,10 +80,7 @@ fn subject<N: Network<f32> + std::fmt::Debug + 'static>(
     Ok(Box::new(LabSubject::new(config, policy, trainer, truth)))
 }
 
-/// β of the exact target: that of the objective, unless it is given; a baseline has none, and is compared with the task's.
+/// β of the exact target: that of the objective, unless it is given; a policy gradient has none, and is compared with the task's.
 pub(crate) fn beta(config: &Config, objective: &Objective) -> f64 {
-    config.eval.target_beta.unwrap_or(match objective {
-        Objective::FlowRl(flow) => flow.beta,
-        Objective::Baseline(_) => config.task.kind.beta(),
-    })
+    config.eval.target_beta.or(objective.beta()).unwrap_or_else(|| config.task.kind.beta())
 }

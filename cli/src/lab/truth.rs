@@ -34,9 +34,9 @@ impl Truth {
             Objective::FlowRl(flow) => match flow.length {
                 Length::Sum => Some(target.log_z),
                 Length::Mean => Some(fixed_point.as_ref().map_or(target.log_z, |fixed| fixed.log_z)),
-                Length::Fixed(_) => None,
+                _ => None,
             },
-            Objective::Baseline(_) => None,
+            _ => None,
         };
         Ok(Self { lab, target, fixed_point, reference, log_z })
     }

@@ -158,13 +158,20 @@ pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
         flatten("", text.parse::<Table>()?, &mut all);
         Ok(all)
     };
+    // As this version reads it: an option that is newer than the run has its default.
+    let stored =
+        toml::from_str::<Config>(&stored).map_err(anyhow::Error::from).and_then(|c| c.to_toml()).unwrap_or(stored);
     let (before, after) = (flat(&stored)?, flat(&present.to_toml()?)?);
     let is_free = |key: &str| FREE.iter().any(|free| key == *free || free.ends_with('.') && key.starts_with(free));
     let show = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    // Another objective has other options: its name says enough.
+    let preset = "objective.preset";
+    let other_objective = before.get(preset) != after.get(preset);
+    let is_told = |key: &str| !(other_objective && key.starts_with("objective.")) || key == preset;
     let changed: Vec<String> = keys
         .into_iter()
-        .filter(|key| !is_free(key) && before.get(*key) != after.get(*key))
+        .filter(|key| !is_free(key) && is_told(key) && before.get(*key) != after.get(*key))
         .map(|key| format!("{key} from {} to {}", show(before.get(key)), show(after.get(key))))
         .collect();
     if !changed.is_empty() {

@@ -314,19 +314,7 @@ pub trait Backend {
     /// Σ x² over the first `len` elements, accumulated in double precision in a fixed order.
     fn sum_squares(&self, x: &Self::Buffer, len: usize) -> Result<f64, Self::Error>;
 
-    /// [`Objective::advantages`], on the device where it has that. Slices are the host's in either case: what comes before is there.
-    fn advantages(
-        &self,
-        objective: &Objective,
-        rewards: &[Self::Real],
-        groups: &[usize],
-        values: Option<&[Self::Real]>,
-        order: &mut [usize],
-        out: &mut [Self::Real],
-    ) -> Result<(), ObjectiveError<Self::Error>> {
-        Ok(objective.advantages(rewards, groups, values, order, out)?)
-    }
-    /// [`Objective::evaluate`], on the device where it has that.
+    /// [`Objective::evaluate`], on the device where it has that. Slices are the host's in either case: what comes before is there.
     fn evaluate(
         &self,
         objective: &Objective,

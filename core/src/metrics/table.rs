@@ -120,6 +120,9 @@ pub const CHAPTERS: &[Chapter] = &[
             batch("weight_ess", "Effective sample size", "fraction", "Effective sample size (Σ w)² / (B Σ w²): the share of the batch that still counts after weighting.").within(0.0, 1.0),
             batch("clip_fraction", "Clipped weights", "fraction", "Share of the importance weights (one per sequence, or per token if the objective has token ratios) that the clip bounds changed.").within(0.0, 1.0),
             batch("token_mask_fraction", "Masked tokens", "fraction", "Share of the tokens that the token mask dropped.").within(0.0, 1.0).on("clip_fraction"),
+            batch("masked_sequences", "Masked completions", "fraction", "Share of the completions that the masks of the objective left out of the loss.").within(0.0, 1.0).on("clip_fraction"),
+            batch("outlier_tokens", "Outlier tokens", "fraction", "Share of the tokens whose log-ratio π/π_old is beyond ±20: they have no gradient.").within(0.0, 1.0),
+            batch("token_gradient_share", "Largest token's share of the gradient", "fraction", "Largest |∂loss/∂log π| of a token of the update, as a share of the sum over all tokens; near 1 a single token decides the update.").within(0.0, 1.0),
             batch("old_log_ratio_max", "Off-policy drift", "nats", "Largest |log π − log π_old| of a token in the batch: how far off policy the samples are.").least(0.0).log(),
             batch("first_ratio_deviation", "Off-policy drift at the first update", "nats", "Largest |log π − log π_old| at the first update after sampling; exactly 0 proves that one engine samples and trains.")
                 .least(0.0).goal(Down, ZERO),
@@ -131,6 +134,7 @@ pub const CHAPTERS: &[Chapter] = &[
         metrics: &[
             batch("entropy_mean", "Entropy per token", "nats", "Mean entropy of the next-token distribution at the sampled positions; 0 means that the policy no longer hesitates.")
                 .least(0.0).rank(Rank::Compared),
+            batch("kl_capped", "Capped KL estimates", "fraction", "Share of the tokens whose KL estimate k3 is at its bound kl_max: that term has no gradient there.").within(0.0, 1.0),
             batch("kl_ref", "KL to the reference, sampled", "nats", "Mean over completions of Σ (log π − log π_ref), on policy an unbiased estimate of KL(π ‖ π_ref) per completion, which few samples can make negative.")
                 .rank(Rank::Compared),
             batch("ref_log_ratio", "Log-ratio to the reference", "nats", "Mean over tokens of log π − log π_ref: how far the samples have moved from the reference."),

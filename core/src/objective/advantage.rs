@@ -1,84 +1,172 @@
 //! Phase one: raw rewards of the whole batch become r̂ or A.
 
-use super::batch::{check_finite, check_length};
+use super::batch::{check_finite, check_length, check_offsets};
 use super::groups::{runs, sort_by_group};
-use super::{Baseline, BaselineKind, Error, FlowRl, Objective, Reward};
+use super::{Advantage, Error, Mask, Objective};
 use crate::Real;
 
+/// B judged completions: what advantages are made of. `Outcomes { rewards: &r, groups: &g, ..Outcomes::default() }` leaves out what an
+/// objective does not need.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcomes<'a, T> {
+    /// (B) the raw rewards.
+    pub rewards: &'a [T],
+    /// (B) which prompt a sequence answers. Groups may be interleaved.
+    pub groups: &'a [usize],
+    /// (B) V(x) of each sequence's prompt, if the objective [needs it](Objective::needs_value).
+    pub values: Option<&'a [T]>,
+    /// (B) whether a completion was cut at its greatest length. `None` means that none was.
+    pub truncated: Option<&'a [bool]>,
+    /// (B + 1) token offsets, as in [`Batch`](super::Batch). Needed by advantages that count tokens, and beside log-probabilities.
+    pub offsets: Option<&'a [usize]>,
+    /// (N) log π_ref(y_t | x, y_<t). Needed if a KL term is taken off raw rewards.
+    pub ref_log_probs: Option<&'a [T]>,
+    /// (N) the same under the policy that sampled. Needed if a KL term is taken off raw rewards.
+    pub old_log_probs: Option<&'a [T]>,
+}
+
+impl<T> Default for Outcomes<'_, T> {
+    fn default() -> Self {
+        Self {
+            rewards: &[],
+            groups: &[],
+            values: None,
+            truncated: None,
+            offsets: None,
+            ref_log_probs: None,
+            old_log_probs: None,
+        }
+    }
+}
+
 impl Objective {
-    /// What the loss uses instead of raw rewards: r̂ (FlowRL) or the advantage A (a baseline), for the **whole** batch.
+    /// Computes what the loss uses instead of raw rewards, for the **whole** batch: r̂ (FlowRL) or the advantage A (a policy gradient).
     ///
-    /// `rewards`, `groups`, `order` (scratch) and `out` have one element per sequence; `values` holds V(x) of each sequence's
-    /// prompt where [`needs_value`](Self::needs_value). Groups may be interleaved.
+    /// `advantages`, `masks` and `order` (scratch) have one element per sequence. `masks` says which sequences the objective leaves in: for
+    /// [`Batch::masks`](super::Batch::masks).
     ///
     /// # Errors
     /// A length that differs, a missing or non-finite input, an option out of range, a result beyond `T`.
     pub fn advantages<T: Real>(
         &self,
-        rewards: &[T],
-        groups: &[usize],
-        values: Option<&[T]>,
+        outcomes: &Outcomes<'_, T>,
         order: &mut [usize],
-        out: &mut [T],
+        advantages: &mut [T],
+        masks: &mut [Mask],
     ) -> Result<(), Error> {
-        self.check_rewards(rewards, groups, values, order, out)?;
-        match self {
-            Self::FlowRl(FlowRl { reward, reward_ddof, reward_eps, .. }) => {
-                by_group(rewards, groups, *reward, *reward_ddof, *reward_eps, order, out);
+        self.check_outcomes(outcomes, order, advantages, masks)?;
+        let &Outcomes { rewards, groups, .. } = outcomes;
+        sort_by_group(groups, order);
+        self.mask(outcomes, order, masks);
+        advantages.copy_from_slice(rewards);
+        let (advantage, ddof, eps) = match self {
+            Self::FlowRl(o) => (o.reward.advantage(), o.reward_ddof, o.reward_eps),
+            Self::PolicyGradient(o) => {
+                if o.takes_kl_off_rewards() {
+                    take_kl_off(o.kl, outcomes, masks, advantages);
+                }
+                (o.advantage, o.reward_ddof, o.reward_eps)
             }
-            Self::Baseline(Baseline { kind, reward_ddof, reward_eps, .. }) => match kind {
-                BaselineKind::Grpo | BaselineKind::Dapo | BaselineKind::Gspo | BaselineKind::Cispo => {
-                    by_group(rewards, groups, Reward::Group, *reward_ddof, *reward_eps, order, out);
+        };
+        match advantage {
+            Advantage::Raw => {}
+            Advantage::Group => {
+                by_group(groups, order, advantages, |r, group| group.normalise(r, group.std(ddof) + eps))
+            }
+            Advantage::Center => by_group(groups, order, advantages, |r, group| group.normalise(r, 1.0)),
+            Advantage::LeaveOneOut => {
+                let others = |group: &Statistics| (group.count - 1.0) / group.count;
+                by_group(groups, order, advantages, |r, group| group.normalise(r, others(group)));
+            }
+            Advantage::Mean => {
+                let relative =
+                    |r, group: &Statistics| if group.mean > 0.0 { group.normalise(r, group.mean + eps) } else { 0.0 };
+                by_group(groups, order, advantages, relative);
+                // Alone a reward is its own mean.
+                runs(groups, order).filter(|group| group.len() == 1).for_each(|group| advantages[group[0]] = T::zero());
+            }
+            Advantage::GroupBatch => {
+                let scale = Statistics::of(rewards.iter().map(|r| (r.f64(), 1.0))).std(ddof) + eps;
+                by_group(groups, order, advantages, |r, group| group.normalise(r, scale));
+            }
+            Advantage::Batch => whole(advantages, |_| 1.0, |batch| batch.std(ddof) + eps),
+            Advantage::BatchCenter => whole(advantages, |_| 1.0, |_| 1.0),
+            Advantage::Token | Advantage::CenterToken => {
+                if advantage == Advantage::CenterToken {
+                    by_group(groups, order, advantages, |r, group| group.normalise(r, 1.0));
                 }
-                BaselineKind::DrGrpo => {
-                    by_group(rewards, groups, Reward::Center, *reward_ddof, *reward_eps, order, out);
+                let offsets = outcomes.offsets.unwrap_or_default();
+                let length = |i: usize| (offsets[i + 1] - offsets[i]) as f64;
+                whole(advantages, length, |batch| Real::sqrt(batch.variance(ddof) + eps));
+            }
+            Advantage::Value => {
+                for (advantage, value) in advantages.iter_mut().zip(outcomes.values.unwrap_or_default()) {
+                    *advantage = T::of(advantage.f64() - value.f64());
                 }
-                BaselineKind::Reinforce | BaselineKind::ReinforcePlusPlus => {
-                    let scale = *kind == BaselineKind::ReinforcePlusPlus;
-                    let statistics = Statistics::of(rewards.iter().map(|r| r.f64()), *reward_ddof);
-                    for (out, reward) in out.iter_mut().zip(rewards) {
-                        *out = T::of(statistics.normalise(reward.f64(), scale.then_some(*reward_eps)));
-                    }
-                }
-                BaselineKind::Ppo => {
-                    let values = values.unwrap_or_default();
-                    for ((out, reward), value) in out.iter_mut().zip(rewards).zip(values) {
-                        *out = T::of(reward.f64() - value.f64());
-                    }
-                }
-            },
+            }
         }
-        match out.iter().position(|a| !a.is_finite()) {
+        match advantages.iter().position(|a| !a.is_finite()) {
             None => Ok(()),
             Some(sequence) => Err(Error::Overflow { quantity: "advantage", sequence }),
         }
     }
 
-    /// What [`advantages`](Self::advantages) checks before it computes. For devices that compute them themselves.
-    ///
-    /// # Errors
-    /// As [`advantages`](Self::advantages), but for a result beyond `T`.
-    pub fn check_rewards<T: Real>(
+    fn check_outcomes<T: Real>(
         &self,
-        rewards: &[T],
-        groups: &[usize],
-        values: Option<&[T]>,
+        outcomes: &Outcomes<'_, T>,
         order: &[usize],
-        out: &[T],
+        advantages: &[T],
+        masks: &[Mask],
     ) -> Result<(), Error> {
         self.validate()?;
-        let sequences = groups.len();
-        check_length("rewards", rewards.len(), sequences, "sequences")?;
+        let sequences = outcomes.groups.len();
+        check_length("rewards", outcomes.rewards.len(), sequences, "sequences")?;
         check_length("order", order.len(), sequences, "sequences")?;
-        check_length("advantages", out.len(), sequences, "sequences")?;
-        check_finite("rewards", rewards)?;
+        check_length("advantages", advantages.len(), sequences, "sequences")?;
+        check_length("masks", masks.len(), sequences, "sequences")?;
+        check_finite("rewards", outcomes.rewards)?;
+        outcomes.truncated.map_or(Ok(()), |x| check_length("truncated", x.len(), sequences, "sequences"))?;
         if self.needs_value() {
-            let because = "`ppo` subtracts the value of each sequence's prompt from its reward";
-            let values = values.ok_or(Error::Missing { argument: "values", sequence: None, because })?;
+            let because = "this advantage subtracts the value of each sequence's prompt from its reward";
+            let values = outcomes.values.ok_or(Error::Missing { argument: "values", sequence: None, because })?;
             check_length("values", values.len(), sequences, "sequences")?;
             check_finite("values", values)?;
         }
+        let Self::PolicyGradient(o) = self else { return Ok(()) };
+        if o.counts_tokens() || o.takes_kl_off_rewards() {
+            let because = "this objective counts the tokens of each sequence when it makes advantages of rewards";
+            let offsets = outcomes.offsets.ok_or(Error::Missing { argument: "offsets", sequence: None, because })?;
+            check_offsets(offsets, sequences)?;
+            let tokens = offsets[sequences] - offsets[0];
+            let log_probs = [("ref_log_probs", outcomes.ref_log_probs), ("old_log_probs", outcomes.old_log_probs)];
+            for (argument, slice) in log_probs.into_iter().filter(|_| o.takes_kl_off_rewards()) {
+                let because = "`kl_in = \"raw-reward\"` takes kl·(log π_old − log π_ref) off each raw reward";
+                let slice = slice.ok_or(Error::Missing { argument, sequence: None, because })?;
+                check_length(argument, slice.len(), tokens, "tokens")?;
+            }
+        }
         Ok(())
+    }
+
+    /// Which sequences are in the loss.
+    fn mask<T: Real>(&self, outcomes: &Outcomes<'_, T>, order: &[usize], masks: &mut [Mask]) {
+        let (truncated, degenerate) = match self {
+            Self::FlowRl(o) => (o.mask_truncated, o.mask_degenerate),
+            Self::PolicyGradient(o) => (o.mask_truncated, o.mask_degenerate),
+        };
+        masks.fill(Mask::In);
+        if let Some(truncated) = outcomes.truncated.filter(|_| truncated) {
+            masks
+                .iter_mut()
+                .zip(truncated)
+                .filter(|(_, truncated)| **truncated)
+                .for_each(|(mask, _)| *mask = Mask::Empty);
+        }
+        for group in runs(outcomes.groups, order).filter(|group| degenerate && group.len() > 1) {
+            if group.iter().all(|&i| outcomes.rewards[i] == outcomes.rewards[group[0]]) {
+                group.iter().for_each(|&i| masks[i] = Mask::Out);
+            }
+        }
     }
 }
 
@@ -101,49 +189,67 @@ pub fn value_loss<T: Real>(rewards: &[T], values: &[T], sequences: usize, d_valu
     Ok(loss)
 }
 
-fn by_group<T: Real>(
-    rewards: &[T],
-    groups: &[usize],
-    mode: Reward,
-    ddof: usize,
-    eps: f64,
-    order: &mut [usize],
-    out: &mut [T],
-) {
-    sort_by_group(groups, order);
-    for group in runs(groups, order) {
-        let keep = mode == Reward::Raw || group.len() == 1;
-        let statistics = Statistics::of(group.iter().map(|&i| rewards[i].f64()), ddof);
-        let eps = (mode == Reward::Group).then_some(eps);
+/// r − kl·(L_old − L_ref) of each sequence, in which one that a mask leaves out has no tokens.
+fn take_kl_off<T: Real>(kl: f64, outcomes: &Outcomes<'_, T>, masks: &[Mask], rewards: &mut [T]) {
+    let (Some(offsets), Some(old), Some(reference)) =
+        (outcomes.offsets, outcomes.old_log_probs, outcomes.ref_log_probs)
+    else {
+        return;
+    };
+    for (i, reward) in rewards.iter_mut().enumerate().filter(|(i, _)| masks[*i] == Mask::In) {
+        let tokens = offsets[i] - offsets[0]..offsets[i + 1] - offsets[0];
+        let differences = old[tokens.clone()].iter().zip(&reference[tokens]).map(|(o, f)| o.f64() - f.f64());
+        *reward = T::of(reward.f64() - kl * differences.sum::<f64>());
+    }
+}
+
+/// Replaces each reward by `shape` of it and of its group's statistics; that of a group of one stays.
+fn by_group<T: Real>(groups: &[usize], order: &[usize], rewards: &mut [T], shape: impl Fn(f64, &Statistics) -> f64) {
+    for group in runs(groups, order).filter(|group| group.len() > 1) {
+        let statistics = Statistics::of(group.iter().map(|&i| (rewards[i].f64(), 1.0)));
         for &i in group {
-            out[i] = if keep { rewards[i] } else { T::of(statistics.normalise(rewards[i].f64(), eps)) };
+            rewards[i] = T::of(shape(rewards[i].f64(), &statistics));
         }
     }
 }
 
-/// Mean and standard deviation of some rewards.
+/// (r − mean) / `scale` over the batch, in which sequence i counts `times(i)`.
+fn whole<T: Real>(rewards: &mut [T], times: impl Fn(usize) -> f64, scale: impl Fn(&Statistics) -> f64) {
+    let statistics = Statistics::of(rewards.iter().enumerate().map(|(i, r)| (r.f64(), times(i))));
+    let scale = scale(&statistics);
+    for reward in rewards {
+        *reward = T::of(statistics.normalise(reward.f64(), scale));
+    }
+}
+
+/// Mean and deviation of some rewards, each with how often it counts.
 struct Statistics {
+    count: f64,
     mean: f64,
-    std: f64,
-    /// Kept apart from `std == 0`: rounding gives equal rewards a tiny deviation.
+    squares: f64,
+    /// Kept apart from a deviation of 0: rounding gives equal rewards a tiny one.
     all_equal: bool,
 }
 
 impl Statistics {
-    fn of(rewards: impl Iterator<Item = f64> + Clone, ddof: usize) -> Self {
-        let count = rewards.clone().count();
-        let mean = rewards.clone().sum::<f64>() / count as f64;
-        let squares = rewards.clone().map(|r| (r - mean) * (r - mean)).sum::<f64>();
-        let all_equal = rewards.clone().zip(rewards.skip(1)).all(|(a, b)| a == b);
-        Self { mean, std: Real::sqrt(squares / count.saturating_sub(ddof).max(1) as f64), all_equal }
+    fn of(rewards: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
+        let count = rewards.clone().map(|(_, times)| times).sum::<f64>();
+        let mean = rewards.clone().map(|(r, times)| times * r).sum::<f64>() / count;
+        let squares = rewards.clone().map(|(r, times)| times * ((r - mean) * (r - mean))).sum::<f64>();
+        let all_equal = rewards.clone().zip(rewards.skip(1)).all(|((a, _), (b, _))| a == b);
+        Self { count, mean, squares, all_equal }
     }
 
-    /// reward − mean, divided by (std + eps) where an eps is given. 0 where all rewards are equal.
-    fn normalise(&self, reward: f64, eps: Option<f64>) -> f64 {
-        if self.all_equal {
-            return 0.0;
-        }
-        let centred = reward - self.mean;
-        eps.map_or(centred, |eps| centred / (self.std + eps))
+    fn variance(&self, ddof: usize) -> f64 {
+        self.squares / (self.count - ddof as f64).max(1.0)
+    }
+
+    fn std(&self, ddof: usize) -> f64 {
+        Real::sqrt(self.variance(ddof))
+    }
+
+    /// (reward − mean) / scale, and 0 if all rewards are equal, whatever the scale.
+    fn normalise(&self, reward: f64, scale: f64) -> f64 {
+        if self.all_equal || self.count == 0.0 { 0.0 } else { (reward - self.mean) / scale }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::Error;
+use super::{Error, Mask};
 use crate::Real;
 
 /// B sequences with N tokens, packed without padding. Sequence i holds tokens `offsets[i] − offsets[0]` up to
@@ -23,11 +23,34 @@ pub struct Batch<'a, T> {
     pub ref_log_probs: Option<&'a [T]>,
     /// (N) the same under the policy that sampled. `None` means on policy: importance weights are 1.
     pub old_log_probs: Option<&'a [T]>,
+    /// (N) the same under the engine that drew the tokens, if that is another one than the policy that `old_log_probs` are of. Read if
+    /// `rollout_correction` asks for it; `None` means that they are the same.
+    pub rollout_log_probs: Option<&'a [T]>,
     /// (N) log F(s_t), the log-flow of the state before each token. Needed by sub-trajectory and detailed balance, which take
     /// log Z instead of the first one of a sequence.
     pub log_flows: Option<&'a [T]>,
     /// (B) log Z of each sequence's prompt. Needed where log Z is learned or given.
     pub log_z: Option<&'a [T]>,
+    /// (B) which sequences are in the loss, from [`Objective::advantages`](super::Objective::advantages); `None` means all. Others have no
+    /// gradient.
+    pub masks: Option<&'a [Mask]>,
+}
+
+impl<T> Default for Batch<'_, T> {
+    fn default() -> Self {
+        Self {
+            offsets: &[0],
+            groups: &[],
+            advantages: &[],
+            log_probs: &[],
+            ref_log_probs: None,
+            old_log_probs: None,
+            rollout_log_probs: None,
+            log_flows: None,
+            log_z: None,
+            masks: None,
+        }
+    }
 }
 
 /// Where an objective writes, for a [`Batch`] of B sequences and N tokens. What the slices held before does not matter.
@@ -48,7 +71,8 @@ pub struct Gradients<'a, T> {
     pub weights: &'a mut [T],
 }
 
-/// What the averages of the loss divide by: the size of the **whole** batch, also when only a part of it is evaluated.
+/// What the averages of the loss divide by: the size of the **whole** batch, also when only a part of it is evaluated. What a mask leaves
+/// out is not counted.
 /// Losses and gradients of the parts then add up to those of the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
@@ -58,15 +82,25 @@ pub struct Totals {
     pub tokens: usize,
 }
 
+impl Totals {
+    /// The totals of the sequences at these offsets: those that are not [`Mask::Out`], and the tokens of those that are [`Mask::In`].
+    #[must_use]
+    pub fn of(offsets: &[usize], masks: Option<&[Mask]>) -> Self {
+        let mut totals = Self { sequences: 0, tokens: 0 };
+        for (i, ends) in offsets.windows(2).enumerate() {
+            let mask = masks.and_then(|masks| masks.get(i)).copied().unwrap_or_default();
+            totals.sequences += usize::from(mask != Mask::Out);
+            totals.tokens += if mask == Mask::In { ends[1].saturating_sub(ends[0]) } else { 0 };
+        }
+        totals
+    }
+}
+
 impl<'a, T: Real> Batch<'a, T> {
     /// The totals of this batch, to evaluate it in one piece.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let tokens = match self.offsets {
-            [first, .., last] => last.saturating_sub(*first),
-            _ => 0,
-        };
-        Totals { sequences: self.groups.len(), tokens }
+        Totals::of(self.offsets, self.masks)
     }
 
     /// Sequences `sequences` of this batch, sharing its memory. Cut between groups where log Z comes from the group.
@@ -87,32 +121,38 @@ impl<'a, T: Real> Batch<'a, T> {
             log_probs: &self.log_probs[tokens.clone()],
             ref_log_probs: self.ref_log_probs.map(|x| &x[tokens.clone()]),
             old_log_probs: self.old_log_probs.map(|x| &x[tokens.clone()]),
+            rollout_log_probs: self.rollout_log_probs.map(|x| &x[tokens.clone()]),
             log_flows: self.log_flows.map(|x| &x[tokens]),
-            log_z: self.log_z.map(|x| &x[sequences]),
+            log_z: self.log_z.map(|x| &x[sequences.clone()]),
+            masks: self.masks.map(|x| &x[sequences]),
         })
     }
 
     /// Checks offsets and lengths, so that every index below is in range.
     pub(super) fn validate(&self) -> Result<(), Error> {
         let sequences = self.groups.len();
-        check_length("offsets", self.offsets.len(), sequences + 1, "offsets (one more than `groups`)")?;
-        if let Some(i) = (1..self.offsets.len()).find(|&i| self.offsets[i] < self.offsets[i - 1]) {
-            return Err(Error::Offsets { index: i, got: self.offsets[i], previous: self.offsets[i - 1] });
-        }
-        let tokens = self.totals().tokens;
+        check_offsets(self.offsets, sequences)?;
+        let tokens = self.offsets[sequences] - self.offsets[0];
         check_length("advantages", self.advantages.len(), sequences, "sequences")?;
         check_length("log_probs", self.log_probs.len(), tokens, "tokens")?;
         let token_slices = [
             ("ref_log_probs", self.ref_log_probs),
             ("old_log_probs", self.old_log_probs),
+            ("rollout_log_probs", self.rollout_log_probs),
             ("log_flows", self.log_flows),
         ];
         for (argument, slice) in token_slices {
             slice.map_or(Ok(()), |s| check_length(argument, s.len(), tokens, "tokens"))?;
         }
         self.log_z.map_or(Ok(()), |z| check_length("log_z", z.len(), sequences, "sequences"))?;
+        self.masks.map_or(Ok(()), |masks| check_length("masks", masks.len(), sequences, "sequences"))?;
         check_finite("advantages", self.advantages)?;
         self.log_z.map_or(Ok(()), |z| check_finite("log_z", z))
+    }
+
+    /// Whether sequence i is in the loss.
+    pub(super) fn keeps(&self, i: usize) -> bool {
+        self.masks.is_none_or(|masks| masks[i] == Mask::In)
     }
 
     /// The tokens of sequence i in the token slices.
@@ -122,6 +162,19 @@ impl<'a, T: Real> Batch<'a, T> {
 }
 
 impl<T: Real> Gradients<'_, T> {
+    /// What a sequence that a mask leaves out has: nothing.
+    pub(super) fn drop_sequence(&mut self, batch: &Batch<'_, T>, i: usize) {
+        let tokens = batch.tokens(i);
+        self.d_log_probs[tokens.clone()].fill(T::zero());
+        if let Some(d_log_flows) = self.d_log_flows.get_mut(tokens) {
+            d_log_flows.fill(T::zero());
+        }
+        self.d_log_z[i] = T::zero();
+        self.log_z[i] = T::zero();
+        self.residuals[i] = T::zero();
+        self.weights[i] = T::zero();
+    }
+
     pub(super) fn validate(&self, sequences: usize, tokens: usize, flows: bool) -> Result<(), Error> {
         check_length("d_log_probs", self.d_log_probs.len(), tokens, "tokens")?;
         if flows {
@@ -131,6 +184,15 @@ impl<T: Real> Gradients<'_, T> {
         check_length("log_z (output)", self.log_z.len(), sequences, "sequences")?;
         check_length("residuals", self.residuals.len(), sequences, "sequences")?;
         check_length("weights", self.weights.len(), sequences, "sequences")
+    }
+}
+
+/// Checks that offsets are one more than sequences, and ascend.
+pub(super) fn check_offsets(offsets: &[usize], sequences: usize) -> Result<(), Error> {
+    check_length("offsets", offsets.len(), sequences + 1, "offsets (one more than `groups`)")?;
+    match (1..offsets.len()).find(|&i| offsets[i] < offsets[i - 1]) {
+        None => Ok(()),
+        Some(index) => Err(Error::Offsets { index, got: offsets[index], previous: offsets[index - 1] }),
     }
 }
 

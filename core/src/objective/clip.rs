@@ -9,6 +9,9 @@ pub(super) struct Clip {
     high: f64,
     log_low: f64,
     log_high: f64,
+    /// The upper bound that a surrogate has where the advantage is negative.
+    dual: f64,
+    log_dual: f64,
 }
 
 /// A weight after clipping.
@@ -21,7 +24,14 @@ pub(super) struct Clipped {
 impl Clip {
     pub(super) fn new(low: Option<f64>, high: Option<f64>) -> Self {
         let (low, high) = (low.unwrap_or(0.0), high.unwrap_or(f64::INFINITY));
-        Self { low, high, log_low: Real::ln(low), log_high: Real::ln(high) }
+        let (log_low, log_high, dual) = (Real::ln(low), Real::ln(high), f64::INFINITY);
+        Self { low, high, log_low, log_high, dual, log_dual: dual }
+    }
+
+    /// The same with a bound of the surrogate for negative advantages: dual clip (Ye and others, arXiv 1912.09729).
+    pub(super) fn with_dual(self, dual: Option<f64>) -> Self {
+        let dual = dual.unwrap_or(f64::INFINITY);
+        Self { dual, log_dual: Real::ln(dual), ..self }
     }
 
     /// No bound at all.
@@ -59,7 +69,7 @@ impl Clip {
         let one_sided = if advantage > 0.0 {
             Self { low: 0.0, log_low: f64::NEG_INFINITY, ..*self }
         } else {
-            Self { high: f64::INFINITY, log_high: f64::INFINITY, ..*self }
+            Self { high: self.dual, log_high: self.log_dual, ..*self }
         };
         one_sided.weight(log_ratio)
     }

@@ -31,6 +31,15 @@ pub struct Diagnostics {
     pub(super) clipped: Fraction,
     /// Tokens that the mask dropped.
     pub(super) masked: Fraction,
+    /// Sequences that a mask left out.
+    pub(super) dropped: Fraction,
+    /// Tokens whose log-ratio is beyond ±20.
+    pub(super) outliers: Fraction,
+    /// Tokens whose KL estimate is at its bound.
+    pub(super) capped: Fraction,
+    /// Σ |∂loss/∂l| over tokens, and the largest.
+    pub(super) slope_sum: f64,
+    pub(super) slope_max: f64,
     /// Σ (l − l_ref) of each sequence.
     pub(super) ref_log_ratios: Moments,
     /// Tokens behind `ref_log_ratios`.
@@ -70,6 +79,11 @@ impl Diagnostics {
         self.weights.merge(&other.weights);
         self.clipped.add(other.clipped.part, other.clipped.whole);
         self.masked.add(other.masked.part, other.masked.whole);
+        self.dropped.add(other.dropped.part, other.dropped.whole);
+        self.outliers.add(other.outliers.part, other.outliers.whole);
+        self.capped.add(other.capped.part, other.capped.whole);
+        self.slope_sum += other.slope_sum;
+        self.slope_max = self.slope_max.max(other.slope_max);
         self.ref_log_ratios.merge(&other.ref_log_ratios);
         self.ref_tokens += other.ref_tokens;
         self.old_log_ratio_max = match (self.old_log_ratio_max, other.old_log_ratio_max) {
@@ -81,7 +95,7 @@ impl Diagnostics {
     }
 
     /// Every metric that some objective has, in the order of a record.
-    fn named(&self) -> [(&'static str, Option<f64>); 19] {
+    fn named(&self) -> [(&'static str, Option<f64>); 23] {
         let log_z_error = self.weights.weighted_mean().filter(|_| self.residuals.count() > 0);
         let inverse_length = self.inverse_lengths.mean();
         let length_bias = log_z_error.zip(inverse_length).map(|(error, inverse)| 2.0 * error * inverse);
@@ -102,6 +116,10 @@ impl Diagnostics {
             ("weight_ess", self.weights.ess()),
             ("clip_fraction", self.clipped.get()),
             ("token_mask_fraction", self.masked.get()),
+            ("masked_sequences", self.dropped.get()),
+            ("outlier_tokens", self.outliers.get()),
+            ("kl_capped", self.capped.get()),
+            ("token_gradient_share", (self.slope_sum > 0.0).then(|| self.slope_max / self.slope_sum)),
             ("advantage_std", self.advantages.std()),
             ("ref_log_ratio", ref_sum.filter(|_| self.ref_tokens > 0).map(|sum| sum / tokens)),
             ("kl_ref", self.ref_log_ratios.mean()),
@@ -124,7 +142,7 @@ impl Fraction {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BaselineKind, Measured, Objective, Preset};
+    use super::super::{Measured, Objective, Preset};
     use super::*;
     use crate::metrics;
 
@@ -132,6 +150,7 @@ mod tests {
     fn sequences() -> [Measured; 2] {
         let still =
             Measured { loss: 0.5, advantage: 1.0, residual: -0.3, log_z: 0.2, weight: 1.0, ..Measured::default() };
+        let still = Measured { slope_sum: 1.0, slope_max: 0.5, ..still };
         let still = Measured { tokens: 3, kept: 3, ref_log_ratio: Some(-0.1), old_log_ratio_max: Some(0.0), ..still };
         let moved = Measured { residual: 1.5, weight: 0.8, clipped: 1, kept: 1, old_log_ratio_max: Some(0.9), ..still };
         [still, moved]
@@ -140,15 +159,18 @@ mod tests {
     #[test]
     fn each_metric_has_a_row_and_lies_within_its_range() {
         let everything = Objective::preset(Preset::VerlPr3924);
-        for objective in [everything, Objective::baseline(BaselineKind::Gspo), Objective::baseline(BaselineKind::Ppo)] {
+        for objective in [everything, Objective::preset(Preset::Gspo), Objective::preset(Preset::Ppo)] {
             for (name, value) in Diagnostics::of(&objective, sequences()).metrics() {
                 let row = metrics::get(name).unwrap_or_else(|| panic!("{name} has no row in the table of metrics"));
                 assert!((row.range.0..=row.range.1).contains(&value), "{name} is {value}, outside {:?}", row.range);
             }
         }
-        // It clips, masks tokens, divides by the length and has a reference.
-        for (name, value) in Diagnostics::of(&everything, sequences()).named() {
-            assert!(value.is_some(), "{name} is absent");
+        // The one clips, masks, divides by the length and has a reference; the other has ratios and a bounded KL.
+        let flowrl = Preset::VerlPr3924.flowrl().map(|o| Objective::from(o.with_mask_truncated(true)));
+        let grpo = Preset::Grpo.policy_gradient().map(|o| Objective::from(o.with_kl_max(Some(10.0))));
+        let [flowrl, grpo] = [flowrl, grpo].map(|objective| Diagnostics::of(&objective.unwrap(), sequences()).named());
+        for ((name, a), (_, b)) in flowrl.into_iter().zip(grpo) {
+            assert!(a.or(b).is_some(), "{name} is absent");
         }
     }
 }

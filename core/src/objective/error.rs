@@ -87,11 +87,11 @@ pub enum Error {
         /// How many this part alone has.
         part: usize,
     },
-    /// A preset belongs to FlowRL and cannot be combined with another kind.
-    PresetOfBaseline {
-        /// The preset's name.
+    /// Both keys of a file that name a preset are set, to different ones.
+    TwoPresets {
+        /// That of `preset`.
         preset: &'static str,
-        /// The kind's name.
+        /// That of `kind`.
         kind: &'static str,
     },
     /// No objective, preset or option value has this name.
@@ -145,8 +145,11 @@ impl fmt::Display for Error {
                 f,
                 "`totals.{of}` is {got}, but this part of the batch alone has {part}: pass the totals of the whole batch"
             ),
-            Self::PresetOfBaseline { preset, kind } => {
-                write!(f, "preset `{preset}` is a preset of FlowRL, but `kind` is `{kind}`: leave out one of the two")
+            Self::TwoPresets { preset, kind } => {
+                write!(
+                    f,
+                    "`preset` is `{preset}` and `kind`, which means the same, is `{kind}`: leave out one of the two"
+                )
             }
             Self::UnknownName { what, want } => {
                 write!(f, "unknown {what}: expected one of")?;

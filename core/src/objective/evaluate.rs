@@ -1,7 +1,7 @@
 //! Phase two: loss, gradients and diagnostics, for a batch or for a part of it.
 
 use super::batch::check_length;
-use super::{Batch, Diagnostics, Error, Gradients, Objective, Totals, baseline, flowrl};
+use super::{Batch, Diagnostics, Error, Gradients, Objective, Totals, flowrl, policy_gradient};
 use crate::Real;
 
 impl Objective {
@@ -32,7 +32,7 @@ impl Objective {
         self.check_batch(batch, totals, order, out)?;
         match self {
             Self::FlowRl(options) => flowrl::evaluate(options, batch, totals, order, out),
-            Self::Baseline(options) => baseline::evaluate(options, batch, totals, out),
+            Self::PolicyGradient(options) => policy_gradient::evaluate(options, batch, totals, out),
         }
     }
 
@@ -51,8 +51,9 @@ impl Objective {
         self.validate()?;
         batch.validate()?;
         let own = batch.totals();
-        check_length("order", order.len(), own.sequences, "sequences")?;
-        out.validate(own.sequences, own.tokens, self.needs_flows())?;
+        let sequences = batch.groups.len();
+        check_length("order", order.len(), sequences, "sequences")?;
+        out.validate(sequences, batch.offsets[sequences] - batch.offsets[0], self.needs_flows())?;
         totals.check_part(own)?;
         self.check_given(batch.ref_log_probs.is_some(), batch.log_z.is_some(), batch.log_flows.is_some())
     }
@@ -74,7 +75,7 @@ impl Objective {
                 "log_flows",
                 "this `balance` is over parts of a trajectory; take a policy that learns the flow of every state, or `\"trajectory\"`",
             ),
-            Self::Baseline(options) if options.kl != 0.0 && !ref_log_probs => {
+            Self::PolicyGradient(options) if options.kl != 0.0 && !ref_log_probs => {
                 missing("ref_log_probs", "`kl` is not 0, and its term compares the policy with the reference")
             }
             _ => Ok(()),

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{Batch, Diagnostics, Error, Gradients, Objective, Totals};
+use super::{Batch, Diagnostics, Error, Gradients, Mask, Objective, Outcomes, Totals};
 use crate::Real;
 use crate::backend::{Backend, ObjectiveError};
 
@@ -27,6 +27,10 @@ pub struct Sequence<'a, T> {
     pub log_z: Option<T>,
     /// V(x) of its prompt, for PPO.
     pub value: Option<T>,
+    /// (T) log π under the engine that drew the tokens, if it is another one. `None` for all sequences means that it is not.
+    pub rollout_log_probs: Option<&'a [T]>,
+    /// Whether it was cut at its greatest length.
+    pub truncated: bool,
 }
 
 /// The loss of a batch, its gradients, and the numbers behind them. Per-sequence vectors are in the order of the batch.
@@ -80,7 +84,7 @@ impl Objective {
     /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate). [`Error::Missing`] also where an input is given for
     /// some sequences only.
     pub fn compute<T: Real>(&self, sequences: &[Sequence<'_, T>]) -> Result<Evaluation<T>, Error> {
-        self.pack(sequences, |rewards, values, batch| self.compute_packed(rewards, values, batch))
+        self.pack(sequences, |outcomes, batch| self.compute_packed(outcomes, batch))
     }
 
     /// [`compute`](Self::compute) on a device.
@@ -92,38 +96,31 @@ impl Objective {
         backend: &B,
         sequences: &[Sequence<'_, B::Real>],
     ) -> Result<Evaluation<B::Real>, ObjectiveError<B::Error>> {
-        self.pack(sequences, |rewards, values, batch| {
-            self.in_two_phases(
-                batch,
-                |groups, order, out| backend.advantages(self, rewards, groups, values, order, out),
-                |batch, totals, order, out| backend.evaluate(self, batch, totals, order, out),
-            )
+        self.pack(sequences, |outcomes, batch| {
+            self.in_two_phases(outcomes, batch, |batch, totals, order, out| {
+                backend.evaluate(self, batch, totals, order, out)
+            })
         })
     }
 
-    /// [`compute`](Self::compute) of a batch that is packed already, with its raw rewards (B), and for PPO the value V(x) of each sequence's
-    /// prompt (B). The advantages are computed here: `batch.advantages` is not read.
+    /// [`compute`](Self::compute) of a batch that is packed already. `outcomes` needs the rewards, and what else the batch does not hold;
+    /// the advantages are computed here: `batch.advantages` and `batch.masks` are not read.
     ///
     /// # Errors
     /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate).
     pub fn compute_packed<T: Real>(
         &self,
-        rewards: &[T],
-        values: Option<&[T]>,
+        outcomes: Outcomes<'_, T>,
         batch: Batch<'_, T>,
     ) -> Result<Evaluation<T>, Error> {
-        self.in_two_phases(
-            batch,
-            |groups, order, out| self.advantages(rewards, groups, values, order, out),
-            |batch, totals, order, out| self.evaluate(batch, totals, order, out),
-        )
+        self.in_two_phases(outcomes, batch, |batch, totals, order, out| self.evaluate(batch, totals, order, out))
     }
 
-    /// Packs sequences for `work` on rewards, values and the batch.
+    /// Packs sequences for `work`.
     fn pack<T: Real, E: From<Error>>(
         &self,
         sequences: &[Sequence<'_, T>],
-        work: impl FnOnce(&[T], Option<&[T]>, Batch<'_, T>) -> Result<Evaluation<T>, E>,
+        work: impl FnOnce(Outcomes<'_, T>, Batch<'_, T>) -> Result<Evaluation<T>, E>,
     ) -> Result<Evaluation<T>, E> {
         let packed = Packed::new(sequences)?;
         let (groups, rewards): (Vec<_>, Vec<_>) = sequences.iter().map(|s| (s.group, s.reward)).unzip();
@@ -140,29 +137,46 @@ impl Objective {
             log_probs: &packed.log_probs,
             ref_log_probs: packed.ref_log_probs.as_deref(),
             old_log_probs: packed.old_log_probs.as_deref(),
+            rollout_log_probs: packed.rollout_log_probs.as_deref(),
             log_flows: packed.log_flows.as_deref(),
             log_z: log_z.as_deref(),
+            masks: None,
         };
-        work(&rewards, values.as_deref(), batch)
+        let truncated: Vec<bool> = sequences.iter().map(|s| s.truncated).collect();
+        let outcomes = Outcomes {
+            rewards: &rewards,
+            values: values.as_deref(),
+            truncated: Some(&truncated),
+            ..Outcomes::default()
+        };
+        work(outcomes, batch)
     }
 
-    /// Both phases, each by a function that may be a device's.
-    fn in_two_phases<T: Real, E>(
+    /// Both phases, the second by a function that may be a device's.
+    fn in_two_phases<T: Real, E: From<Error>>(
         &self,
+        outcomes: Outcomes<'_, T>,
         batch: Batch<'_, T>,
-        advantages_of: impl FnOnce(&[usize], &mut [usize], &mut [T]) -> Result<(), E>,
         evaluate: impl FnOnce(&Batch<'_, T>, Totals, &mut [usize], &mut Gradients<'_, T>) -> Result<Diagnostics, E>,
     ) -> Result<Evaluation<T>, E> {
-        let totals = batch.totals();
+        let (sequences, tokens) = (batch.groups.len(), batch.log_probs.len());
         let zeros = |len| vec![T::zero(); len];
-        let mut order = vec![0; totals.sequences];
-        let mut advantages = zeros(totals.sequences);
-        advantages_of(batch.groups, &mut order, &mut advantages)?;
+        let mut order = vec![0; sequences];
+        let (mut advantages, mut masks) = (zeros(sequences), vec![Mask::In; sequences]);
+        let outcomes = Outcomes {
+            groups: batch.groups,
+            offsets: Some(batch.offsets),
+            ref_log_probs: batch.ref_log_probs,
+            old_log_probs: Some(batch.old_log_probs.unwrap_or(batch.log_probs)),
+            ..outcomes
+        };
+        self.advantages(&outcomes, &mut order, &mut advantages, &mut masks)?;
 
-        let batch = Batch { advantages: &advantages, ..batch };
-        let mut d_log_probs = zeros(totals.tokens);
-        let mut d_log_flows = zeros(if self.needs_flows() { totals.tokens } else { 0 });
-        let [mut d_log_z, mut log_z, mut residuals, mut weights] = [(); 4].map(|()| zeros(totals.sequences));
+        let batch = Batch { advantages: &advantages, masks: Some(&masks), ..batch };
+        let totals = batch.totals();
+        let mut d_log_probs = zeros(tokens);
+        let mut d_log_flows = zeros(if self.needs_flows() { tokens } else { 0 });
+        let [mut d_log_z, mut log_z, mut residuals, mut weights] = [(); 4].map(|()| zeros(sequences));
         let mut out = Gradients {
             d_log_probs: &mut d_log_probs,
             d_log_flows: &mut d_log_flows,
@@ -194,6 +208,7 @@ struct Packed<T> {
     log_probs: Vec<T>,
     ref_log_probs: Option<Vec<T>>,
     old_log_probs: Option<Vec<T>>,
+    rollout_log_probs: Option<Vec<T>>,
     log_flows: Option<Vec<T>>,
 }
 
@@ -207,6 +222,7 @@ impl<T: Real> Packed<T> {
             for (argument, slice) in [
                 ("ref_log_probs", sequence.ref_log_probs),
                 ("old_log_probs", sequence.old_log_probs),
+                ("rollout_log_probs", sequence.rollout_log_probs),
                 ("log_flows", sequence.log_flows),
             ] {
                 let want = sequence.log_probs.len();
@@ -221,6 +237,7 @@ impl<T: Real> Packed<T> {
             log_probs: sequences.iter().flat_map(|s| s.log_probs).copied().collect(),
             ref_log_probs: concat(per_sequence(sequences, "ref_log_probs", |s| s.ref_log_probs)?),
             old_log_probs: concat(per_sequence(sequences, "old_log_probs", |s| s.old_log_probs)?),
+            rollout_log_probs: concat(per_sequence(sequences, "rollout_log_probs", |s| s.rollout_log_probs)?),
             log_flows: concat(per_sequence(sequences, "log_flows", |s| s.log_flows)?),
         })
     }

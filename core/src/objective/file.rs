@@ -57,6 +57,12 @@ pub struct SequenceRecord {
     /// The same under the policy that sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_logp: Option<Vec<f64>>,
+    /// The same under the engine that drew the tokens, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout_logp: Option<Vec<f64>>,
+    /// Whether it was cut at its greatest length.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub truncated: bool,
     /// log F(s_t) before each token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_flow: Option<Vec<f64>>,
@@ -116,28 +122,30 @@ impl BatchFile {
     ) -> Result<BatchResult, E> {
         let objective = self.objective.resolve()?;
         let convert = |values: &[f64]| values.iter().map(|&v| T::of(v)).collect::<Vec<T>>();
-        let tokens: Vec<[Option<Vec<T>>; 4]> = self
+        let tokens: Vec<[Option<Vec<T>>; 5]> = self
             .sequences
             .iter()
             .map(|s| {
-                let optional = [&s.ref_logp, &s.old_logp, &s.log_flow].map(|x| x.as_deref().map(convert));
-                let [ref_logp, old_logp, log_flow] = optional;
-                [Some(convert(&s.logp)), ref_logp, old_logp, log_flow]
+                let optional = [&s.ref_logp, &s.old_logp, &s.rollout_logp, &s.log_flow];
+                let [ref_logp, old_logp, rollout_logp, log_flow] = optional.map(|x| x.as_deref().map(convert));
+                [Some(convert(&s.logp)), ref_logp, old_logp, rollout_logp, log_flow]
             })
             .collect();
         let sequences: Vec<_> = self
             .sequences
             .iter()
             .zip(&tokens)
-            .map(|(s, [logp, ref_logp, old_logp, log_flow])| Sequence {
+            .map(|(s, [logp, ref_logp, old_logp, rollout_logp, log_flow])| Sequence {
                 group: s.group,
                 reward: T::of(s.reward),
                 log_probs: logp.as_deref().unwrap_or_default(),
                 ref_log_probs: ref_logp.as_deref(),
                 old_log_probs: old_logp.as_deref(),
+                rollout_log_probs: rollout_logp.as_deref(),
                 log_flows: log_flow.as_deref(),
                 log_z: s.log_z.map(T::of),
                 value: s.value.map(T::of),
+                truncated: s.truncated,
             })
             .collect();
         let evaluation = compute(&objective, &sequences)?;

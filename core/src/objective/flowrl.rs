@@ -18,7 +18,7 @@ pub(super) fn evaluate<T: Real>(
 ) -> Result<Diagnostics, Error> {
     let clip = match options.importance {
         Importance::None => Clip::none(),
-        Importance::Sequence | Importance::Geometric => Clip::new(options.clip_low, options.clip_high),
+        Importance::Sequence | Importance::Geometric => Clip::new(options.clip_low.get(), options.clip_high.get()),
     };
     let pass = Pass { options, batch, clip, sequences: totals.sequences as f64 };
     let mut diagnostics = Diagnostics { length_normalised: options.length == Length::Mean, ..Diagnostics::default() };
@@ -60,6 +60,10 @@ impl<T: Real> Pass<'_, T> {
     /// before clipping in `weights`, and ∂u/∂l_t (1/divisor, or 0 where dropped) in `d_log_probs` if a mask applies.
     fn without_log_z(&self, i: usize, out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
         let ratios = LogRatios::of(self.batch, i)?;
+        if !self.batch.keeps(i) {
+            diagnostics.push_ratios(self.options, &Measured { dropped: true, ..Measured::default() });
+            return Ok(());
+        }
         let advantage = self.batch.advantages[i].f64();
         let tokens = self.batch.tokens(i);
         let d = &mut out.d_log_probs[tokens.clone()];
@@ -86,7 +90,7 @@ impl<T: Real> Pass<'_, T> {
         }
         diagnostics.push_ratios(self.options, &Measured { kept: length, ..measured });
 
-        let divisor = self.divisor(length);
+        let divisor = self.options.length.divisor(length);
         if masked {
             let inverse = T::of(1.0 / divisor);
             d.iter_mut().for_each(|d| *d *= inverse);
@@ -98,15 +102,6 @@ impl<T: Real> Pass<'_, T> {
             Importance::Geometric => sum_old / length.max(1) as f64,
         });
         Ok(())
-    }
-
-    /// What L and L_ref of a sequence of `length` tokens are divided by.
-    fn divisor(&self, length: usize) -> f64 {
-        match self.options.length {
-            Length::Mean => length.max(1) as f64,
-            Length::Sum => 1.0,
-            Length::Fixed(n) => n as f64,
-        }
     }
 
     /// The old log-probs of a sequence that the token mask applies to.
@@ -135,7 +130,7 @@ impl<T: Real> Pass<'_, T> {
     fn log_z_of_group(&self, group: &[usize], out: &mut Gradients<'_, T>) {
         let log_weight = |i: usize| self.clip.log(out.weights[i].f64());
         let mean_without = |skip: Option<usize>| {
-            let others = || group.iter().copied().filter(|&j| Some(j) != skip);
+            let others = || group.iter().copied().filter(|&j| Some(j) != skip && self.batch.keeps(j));
             let largest = others().map(log_weight).fold(f64::NEG_INFINITY, f64::max);
             let (mut sum, mut product) = (0.0, 0.0);
             for j in others() {
@@ -146,9 +141,11 @@ impl<T: Real> Pass<'_, T> {
             (largest, sum, product)
         };
         let (largest, sum, product) = mean_without(None);
-        for &i in group {
+        let members = || group.iter().copied().filter(|&j| self.batch.keeps(j));
+        let alone = members().nth(1).is_none();
+        for i in members() {
             let log_z = match self.options.log_z {
-                LogZ::LeaveOneOut if group.len() == 1 => 0.0,
+                LogZ::LeaveOneOut if alone => 0.0,
                 LogZ::LeaveOneOut => {
                     let own = Real::exp(log_weight(i) - largest);
                     if own > 0.5 * sum {
@@ -167,6 +164,10 @@ impl<T: Real> Pass<'_, T> {
 
     /// The loss and gradients of sequence i, once its log Z is known.
     fn with_log_z(&self, i: usize, out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
+        if !self.batch.keeps(i) {
+            out.drop_sequence(self.batch, i);
+            return Ok(());
+        }
         let log_weight = out.weights[i].f64();
         let weight = self.clip.weight(log_weight);
         let residual = out.log_z[i].f64() + out.residuals[i].f64();
@@ -202,7 +203,7 @@ impl<T: Real> Pass<'_, T> {
         } else if self.masked_by(self.batch.advantages[i].f64()).is_some() {
             d.iter_mut().for_each(|d| *d *= scale);
         } else {
-            let inverse = T::of(1.0 / self.divisor(d.len()));
+            let inverse = T::of(1.0 / self.options.length.divisor(d.len()));
             d.fill(inverse * scale);
         }
 

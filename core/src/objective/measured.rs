@@ -1,7 +1,7 @@
 //! What an evaluation measures of each sequence, and how that becomes [`Diagnostics`].
 
 use super::clip::Clip;
-use super::{Baseline, BaselineKind, Diagnostics, FlowRl, Importance, Length, Objective, TokenMask};
+use super::{Diagnostics, FlowRl, Importance, KlEstimator, Length, Objective, PolicyGradient, TokenMask};
 
 /// What was measured of one sequence, wherever it was computed. For devices: [`Diagnostics::of`] makes of them what the host's
 /// evaluation reports.
@@ -11,14 +11,24 @@ pub struct Measured {
     pub loss: f64,
     /// r̂ or A, after a KL term in the reward.
     pub advantage: f64,
-    /// δ; 0 for a baseline.
+    /// δ; 0 for a policy gradient.
     pub residual: f64,
-    /// The log Z that was used; 0 for a baseline.
+    /// The log Z that was used; 0 for a policy gradient.
     pub log_z: f64,
-    /// w after clipping; for `gspo` the ratio of the sequence before it.
+    /// w after clipping; for the ratio of a sequence that ratio before it.
     pub weight: f64,
-    /// Weights that clipping changed: 0 or 1 for FlowRL, the number of tokens for a baseline.
+    /// Weights that clipping changed: 0 or 1 for FlowRL, the number of tokens for a policy gradient.
     pub clipped: usize,
+    /// Tokens whose log-ratio is beyond ±20.
+    pub outliers: usize,
+    /// Tokens whose KL estimate is at its bound.
+    pub capped: usize,
+    /// Whether a mask left the sequence out.
+    pub dropped: bool,
+    /// Σ |∂loss/∂l| over the tokens, and the largest.
+    pub slope_sum: f64,
+    /// The largest |∂loss/∂l|.
+    pub slope_max: f64,
     /// T.
     pub tokens: usize,
     /// Tokens that a mask left; T where there is none.
@@ -27,6 +37,14 @@ pub struct Measured {
     pub ref_log_ratio: Option<f64>,
     /// Largest |l − l_old|, 0 without tokens, where the old policy is given.
     pub old_log_ratio_max: Option<f64>,
+}
+
+impl Measured {
+    /// Counts one token's ∂loss/∂l.
+    pub(super) fn push_slope(&mut self, slope: f64) {
+        self.slope_sum += slope.abs();
+        self.slope_max = self.slope_max.max(slope.abs());
+    }
 }
 
 impl Diagnostics {
@@ -41,7 +59,7 @@ impl Diagnostics {
                     diagnostics.push_ratios(options, &measured);
                     diagnostics.push_outcome(options, &measured);
                 }
-                Objective::Baseline(options) => diagnostics.push_baseline(options, &measured),
+                Objective::PolicyGradient(options) => diagnostics.push_gradient(options, &measured),
             }
         }
         diagnostics
@@ -55,6 +73,12 @@ impl Diagnostics {
 
     /// What does not depend on log Z.
     pub(super) fn push_ratios(&mut self, options: &FlowRl, measured: &Measured) {
+        if options.masks() {
+            self.dropped.add(usize::from(measured.dropped), 1);
+        }
+        if measured.dropped {
+            return;
+        }
         self.push_common(measured);
         if options.token_mask != TokenMask::None {
             self.masked.add(measured.tokens - measured.kept, measured.tokens);
@@ -63,23 +87,37 @@ impl Diagnostics {
 
     /// The rest, once log Z is known.
     pub(super) fn push_outcome(&mut self, options: &FlowRl, measured: &Measured) {
+        if measured.dropped {
+            return;
+        }
         let weighted = options.importance != Importance::None;
         self.loss += measured.loss;
         self.residuals.push(measured.residual);
         self.log_z.push(measured.log_z);
         self.weights.push(measured.weight, measured.residual, weighted);
-        if weighted && Clip::new(options.clip_low, options.clip_high).bounds() {
+        if weighted && Clip::new(options.clip_low.get(), options.clip_high.get()).bounds() {
             self.clipped.add(measured.clipped, 1);
         }
     }
 
-    pub(super) fn push_baseline(&mut self, options: &Baseline, measured: &Measured) {
+    pub(super) fn push_gradient(&mut self, options: &PolicyGradient, measured: &Measured) {
         self.loss += measured.loss;
         self.push_common(measured);
-        if options.kind == BaselineKind::Gspo {
+        if options.masks() {
+            self.dropped.add(usize::from(measured.dropped), 1);
+        }
+        if options.has_kl_loss() && options.kl_estimator == KlEstimator::K3 && options.kl_max.get().is_some() {
+            self.capped.add(measured.capped, measured.tokens);
+        }
+        if options.weighs() {
+            self.outliers.add(measured.outliers, measured.tokens);
+        }
+        self.slope_sum += measured.slope_sum;
+        self.slope_max = self.slope_max.max(measured.slope_max);
+        if options.weighs_sequences() {
             self.weights.push(measured.weight, 0.0, true);
             self.clipped.add(usize::from(measured.clipped > 0), 1);
-        } else if options.kind != BaselineKind::Reinforce && Clip::new(options.clip_low, options.clip_high).bounds() {
+        } else if options.weighs() && Clip::new(options.clip_low.get(), options.clip_high.get()).bounds() {
             self.clipped.add(measured.clipped, measured.tokens);
         }
     }

@@ -17,7 +17,7 @@
 //! A trainer packs its own batch and keeps its own buffers. It calls the two phases itself, the second for parts of the batch
 //! if memory is short:
 //!
-//! 1. [`Objective::advantages`]: raw rewards of the whole batch become r̂ or A.
+//! 1. [`Objective::advantages`]: raw rewards of the whole batch become r̂ or A, and masks say which sequences stay in.
 //! 2. [`Objective::evaluate`]: loss, gradients and [`Diagnostics`] of a [`Batch`], divided by the [`Totals`] of the whole.
 //!
 //! The samples are held fixed: the loss is never differentiated through the sampler. With them fixed and on policy (w = 1, sums),
@@ -26,8 +26,8 @@
 
 mod advantage;
 mod balance;
-mod baseline;
 mod batch;
+mod choices;
 mod clip;
 mod diagnostics;
 mod error;
@@ -41,22 +41,24 @@ mod groups;
 mod measured;
 pub(crate) mod names;
 mod options;
+mod policy_gradient;
 mod preset;
 #[cfg(feature = "serde")]
 mod spec;
 mod tokens;
 
-pub use advantage::value_loss;
+pub use advantage::{Outcomes, value_loss};
 pub use batch::{Batch, Gradients, Totals};
+pub use choices::{
+    Advantage, Aggregate, Balance, Bound, Importance, KlEstimator, KlIn, Length, LogZ, Mask, Ratio, Reward,
+    RolloutCorrection, Shape, TokenMask,
+};
 pub use diagnostics::Diagnostics;
 pub use error::Error;
 #[cfg(feature = "alloc")]
 pub use evaluation::{Evaluation, Sequence};
 pub use measured::Measured;
-pub use options::{
-    Aggregate, Balance, Baseline, BaselineKind, FlowRl, Importance, KlIn, Length, LogZ, Objective, Reward, Shape,
-    TokenMask,
-};
-pub use preset::Preset;
 #[cfg(feature = "serde")]
-pub use spec::{Bound, Kind, ObjectiveSpec};
+pub use options::ObjectiveSpec;
+pub use options::{FlowRl, OPTIONS, Objective, PolicyGradient};
+pub use preset::Preset;

@@ -4,15 +4,16 @@
 macro_rules! named_enum {
     (
         $(#[$meta:meta])*
-        pub enum $type:ident ($what:literal) { $( $variant:ident = $name:literal: $description:literal, )+ }
+        pub enum $type:ident ($what:literal) { $( $variant:ident = $name:literal $(or $alias:literal)?: $description:literal, )+ }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub enum $type {
             $(
                 #[doc = concat!("`", $name, "`: ", $description)]
-                #[cfg_attr(feature = "serde", serde(rename = $name))]
+                #[cfg_attr(feature = "serde", serde(rename = $name $(, alias = $alias)?))]
                 $variant,
             )+
         }
@@ -47,7 +48,7 @@ macro_rules! named_enum {
 
             fn from_str(name: &str) -> Result<Self, Self::Err> {
                 match name {
-                    $($name => Ok(Self::$variant),)+
+                    $($name $(| $alias)? => Ok(Self::$variant),)+
                     _ => Err($crate::objective::Error::UnknownName { what: $what, want: Self::NAMES }),
                 }
             }

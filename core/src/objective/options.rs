@@ -1,9 +1,170 @@
-//! The options of an objective, resolved: every number is known.
+//! The options of an objective: one row for each, with its name, its help and when it is used.
 
-use super::names::named_enum;
-use super::{Error, Preset};
+use super::{
+    Advantage, Aggregate, Balance, Bound, Error, Importance, KlEstimator, KlIn, Length, LogZ, Preset, Ratio, Reward,
+    RolloutCorrection, Shape, TokenMask,
+};
 
-/// What to optimise: FlowRL or a baseline, with every option resolved.
+/// Makes of the rows of two families of objectives, and of those that they share: the two structs of options with a setter for each, and
+/// the [`ObjectiveSpec`] of a file, in which every option may be absent.
+macro_rules! options {
+    (
+        shared {
+            $( $s:ident, $with_s:ident($arg_s:ty): $type_s:ty = $help_s:literal, if |$o_s:ident| $used_s:expr; )+
+        }
+        $(#[$flow_meta:meta])* FlowRl {
+            $( $f:ident, $with_f:ident($arg_f:ty): $type_f:ty = $help_f:literal, if |$o_f:ident| $used_f:expr; )+
+        }
+        $(#[$gradient_meta:meta])* PolicyGradient {
+            $( $p:ident, $with_p:ident($arg_p:ty): $type_p:ty = $help_p:literal, if |$o_p:ident| $used_p:expr; )+
+        }
+    ) => {
+        options!(@struct $(#[$flow_meta])* FlowRl
+            $( $f, $with_f, $arg_f, $type_f, $help_f; )+ $( $s, $with_s, $arg_s, $type_s, $help_s; )+);
+        options!(@struct $(#[$gradient_meta])* PolicyGradient
+            $( $p, $with_p, $arg_p, $type_p, $help_p; )+ $( $s, $with_s, $arg_s, $type_s, $help_s; )+);
+
+        /// Every option of an objective with its help: those of FlowRL, of policy gradients, and of both.
+        pub const OPTIONS: &[(&str, &str)] = &[
+            $( (stringify!($f), concat!("FlowRL: ", $help_f)), )+
+            $( (stringify!($s), $help_s), )+
+            $( (stringify!($p), concat!("policy gradients: ", $help_p)), )+
+        ];
+
+        /// An objective as it is written in a configuration or batch file. What is not set is the preset's.
+        ///
+        /// ```
+        /// use flowrl_core::objective::{Objective, ObjectiveSpec};
+        /// let spec: ObjectiveSpec = serde_json::from_str(r#"{"preset": "verl-recipe", "beta": 5, "length": {"fixed": 32}}"#)?;
+        /// let Objective::FlowRl(options) = spec.resolve()? else { unreachable!() };
+        /// assert_eq!((options.beta, options.clip_low.get(), options.clip_high.get()), (5.0, None, Some(10.0)));
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        #[cfg(feature = "serde")]
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        #[non_exhaustive]
+        pub struct ObjectiveSpec {
+            /// The preset; without one, the FlowRL paper's.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub preset: Option<Preset>,
+            /// Another name of `preset`, which batch files may have beside it if it is `flowrl`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub kind: Option<Preset>,
+            $( #[doc = $help_f] #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "super::spec::given")]
+               pub $f: Option<$type_f>, )+
+            $( #[doc = $help_s] #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "super::spec::given")]
+               pub $s: Option<$type_s>, )+
+            $( #[doc = $help_p] #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "super::spec::given")]
+               pub $p: Option<$type_p>, )+
+        }
+
+        #[cfg(feature = "serde")]
+        impl ObjectiveSpec {
+            /// The options that are set, put into those of a preset.
+            pub(super) fn apply(&self, objective: &mut Objective) {
+                match objective {
+                    Objective::FlowRl(o) => {
+                        $( if let Some(value) = self.$f { o.$f = value; } )+
+                        $( if let Some(value) = self.$s { o.$s = value; } )+
+                    }
+                    Objective::PolicyGradient(o) => {
+                        $( if let Some(value) = self.$p { o.$p = value; } )+
+                        $( if let Some(value) = self.$s { o.$s = value; } )+
+                    }
+                }
+            }
+
+            /// Every option that an objective uses, and no other.
+            pub(super) fn of(objective: &Objective) -> Self {
+                let mut spec = Self::default();
+                match objective {
+                    Objective::FlowRl(o) => {
+                        $( spec.$f = (|$o_f: &FlowRl| $used_f)(o).then_some(o.$f); )+
+                        $( spec.$s = (|$o_s: &FlowRl| $used_s)(o).then_some(o.$s); )+
+                    }
+                    Objective::PolicyGradient(o) => {
+                        $( spec.$p = (|$o_p: &PolicyGradient| $used_p)(o).then_some(o.$p); )+
+                        $( spec.$s = (|$o_s: &PolicyGradient| $used_s)(o).then_some(o.$s); )+
+                    }
+                }
+                spec
+            }
+
+            /// The options that are set here and not in `used`.
+            pub(super) fn beyond(&self, used: &Self) -> alloc::vec::Vec<&'static str> {
+                let all = [
+                    $( (stringify!($f), self.$f.is_some(), used.$f.is_some()), )+
+                    $( (stringify!($s), self.$s.is_some(), used.$s.is_some()), )+
+                    $( (stringify!($p), self.$p.is_some(), used.$p.is_some()), )+
+                ];
+                all.into_iter().filter(|&(_, set, used)| set && !used).map(|(name, ..)| name).collect()
+            }
+        }
+    };
+    (@struct $(#[$meta:meta])* $name:ident $( $field:ident, $with:ident, $arg:ty, $type:ty, $help:literal; )+) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub struct $name {
+            $( #[doc = $help] pub $field: $type, )+
+        }
+
+        impl $name {
+            $(
+                #[doc = concat!("Sets `", stringify!($field), "`: ", $help)]
+                #[must_use]
+                pub fn $with(mut self, value: $arg) -> Self {
+                    self.$field = value.into();
+                    self
+                }
+            )+
+        }
+    };
+}
+
+options! {
+    shared {
+        reward_ddof, with_reward_ddof(usize): usize = "0 or 1: the standard deviation of rewards divides by n − ddof", if |o| o.normalises();
+        reward_eps, with_reward_eps(f64): f64 = "added to that standard deviation", if |o| o.normalises();
+        clip_low, with_clip_low(Option<f64>): Bound = "lower bound of a weight or a ratio; none", if |o| o.weighs();
+        clip_high, with_clip_high(Option<f64>): Bound = "upper bound of a weight or a ratio; none", if |o| o.weighs();
+        mask_truncated, with_mask_truncated(bool): bool = "leave completions that were cut at their greatest length out of the loss", if |_o| true;
+        mask_degenerate, with_mask_degenerate(bool): bool = "leave groups whose rewards are all equal out of the loss", if |_o| true;
+    }
+    /// The options of FlowRL. [`Default`] is the paper: `FlowRl::default().with_beta(5.0)` changes one.
+    FlowRl {
+        beta, with_beta(f64): f64 = "inverse temperature β of the target π_ref·exp(βr)/Z", if |_o| true;
+        balance, with_balance(Balance): Balance = "over which parts of a completion the flows must balance: trajectory, { sub-trajectory = λ } or detailed", if |_o| true;
+        length, with_length(Length): Length = "divisor of log π and log π_ref: mean, sum or { fixed = n }", if |_o| true;
+        reward, with_reward(Reward): Reward = "how r becomes r̂: group, center or raw", if |_o| true;
+        importance, with_importance(Importance): Importance = "weight of a sequence that an older policy sampled: sequence, geometric or none", if |_o| true;
+        token_mask, with_token_mask(TokenMask): TokenMask = "none or cispo: tokens left out", if |_o| true;
+        token_clip_low, with_token_clip_low(f64): f64 = "the mask drops a token with r̂ < 0 and π/π_old below this", if |o| o.token_mask != TokenMask::None;
+        token_clip_high, with_token_clip_high(f64): f64 = "the mask drops a token with r̂ > 0 and π/π_old above this", if |o| o.token_mask != TokenMask::None;
+        log_z, with_log_z(LogZ): LogZ = "where log Z comes from: network, scalar, group-mean, leave-one-out, zero or given", if |_o| true;
+        shape, with_shape(Shape): Shape = "penalty of the residual: squared or huber", if |_o| true;
+        huber_delta, with_huber_delta(f64): f64 = "where Huber's penalty becomes linear", if |o| o.shape == Shape::Huber;
+    }
+    /// The options of a policy gradient: −A times a function of the ratio π/π_old. [`Default`] is GRPO without its KL term.
+    PolicyGradient {
+        advantage, with_advantage(Advantage): Advantage = "how r becomes the advantage A: raw, group, center, leave-one-out, group-batch, mean, token, center-token, batch, batch-center or value", if |_o| true;
+        ratio, with_ratio(Ratio): Ratio = "ratio to the policy that sampled: none, token, sequence, trajectory or detached", if |_o| true;
+        dual_clip, with_dual_clip(Option<f64>): Bound = "upper bound of the ratio if A < 0, above 1; none", if |o| o.has_surrogate();
+        kl, with_kl(f64): f64 = "coefficient of the KL to the reference; 0 needs no reference", if |_o| true;
+        kl_in, with_kl_in(KlIn): KlIn = "where the KL enters: loss, reward or raw-reward", if |o| o.kl != 0.0;
+        kl_estimator, with_kl_estimator(KlEstimator): KlEstimator = "estimate of a token's KL in the loss: k1, k2 or k3", if |o| o.has_kl_loss();
+        kl_max, with_kl_max(Option<f64>): Bound = "k3 is at most this, without gradient above; none", if |o| o.has_kl_loss() && o.kl_estimator == KlEstimator::K3;
+        kl_unbiased, with_kl_unbiased(bool): bool = "multiply the estimate by the ratio, with its gradient", if |o| o.has_kl_loss();
+        aggregate, with_aggregate(Aggregate): Aggregate = "how token terms become one number: sequence-mean, token-mean or { fixed = n }", if |_o| true;
+        mask_off_policy, with_mask_off_policy(Option<f64>): Bound = "leave out a sequence with A < 0 whose mean l_old − l is above this; none", if |_o| true;
+        rollout_correction, with_rollout_correction(RolloutCorrection): RolloutCorrection = "weight for an engine that samples otherwise than the policy: none, token-truncate, token-mask, sequence-truncate or sequence-mask", if |_o| true;
+        rollout_min, with_rollout_min(f64): f64 = "least value of that weight; 0 for no bound", if |o| o.rollout_correction != RolloutCorrection::None;
+        rollout_max, with_rollout_max(f64): f64 = "greatest value of that weight", if |o| o.rollout_correction != RolloutCorrection::None;
+    }
+}
+
+/// What to optimise, with every option known.
 ///
 /// ```
 /// use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
@@ -11,211 +172,31 @@ use super::{Error, Preset};
 /// let paper = Objective::preset(Preset::Paper);
 /// assert!(paper.needs_reference() && paper.needs_old());
 ///
-/// let mine = Objective::FlowRl(FlowRl { beta: 5.0, log_z: LogZ::GroupMean, ..FlowRl::default() });
+/// let mine = Objective::from(FlowRl::default().with_beta(5.0).with_log_z(LogZ::GroupMean));
 /// assert_eq!(mine.log_z(), Some(LogZ::GroupMean));
 ///
 /// let grpo: Objective = "grpo".parse()?;
-/// assert_eq!(grpo.name(), "grpo");
+/// assert_eq!(grpo, Objective::preset(Preset::Grpo));
 /// # Ok::<(), flowrl_core::objective::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Objective {
     /// Trajectory balance: π → π_ref·exp(βr)/Z.
     FlowRl(FlowRl),
-    /// A policy-gradient baseline with the same interface.
-    Baseline(Baseline),
+    /// A policy gradient, with the same interface.
+    PolicyGradient(PolicyGradient),
 }
 
-/// The options of FlowRL. [`Default`] is the paper: `FlowRl { beta: 5.0, ..FlowRl::default() }` changes one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FlowRl {
-    /// β, the inverse temperature of the target. Default 15.
-    pub beta: f64,
-    /// Over which parts of a completion the flows must balance.
-    pub balance: Balance,
-    /// What L = Σ log π and L_ref are divided by.
-    pub length: Length,
-    /// How raw rewards become r̂.
-    pub reward: Reward,
-    /// Delta degrees of freedom of the group's standard deviation, 0 or 1. Default 1.
-    pub reward_ddof: usize,
-    /// Added to the standard deviation. Default 1e-6.
-    pub reward_eps: f64,
-    /// How w corrects for sampling from an older policy.
-    pub importance: Importance,
-    /// Lower bound of w, or none. Default 0.8.
-    pub clip_low: Option<f64>,
-    /// Upper bound of w, or none. Default 1.2.
-    pub clip_high: Option<f64>,
-    /// Which tokens are dropped.
-    pub token_mask: TokenMask,
-    /// [`TokenMask::Cispo`] drops a token with r̂ < 0 and π/π_old below this. Default 0.8.
-    pub token_clip_low: f64,
-    /// [`TokenMask::Cispo`] drops a token with r̂ > 0 and π/π_old above this. Default 1.28.
-    pub token_clip_high: f64,
-    /// Where log Z comes from.
-    pub log_z: LogZ,
-    /// The penalty of the residual.
-    pub shape: Shape,
-    /// h of [`Shape::Huber`]. Default 1.
-    pub huber_delta: f64,
-}
-
-/// The options of a baseline. [`Baseline::new`] gives the defaults of its kind.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Baseline {
-    /// Which one.
-    pub kind: BaselineKind,
-    /// Delta degrees of freedom of the standard deviation, 0 or 1. Default 1.
-    pub reward_ddof: usize,
-    /// Added to the standard deviation. Default 1e-6.
-    pub reward_eps: f64,
-    /// Lower bound of the ratio π/π_old, or none.
-    pub clip_low: Option<f64>,
-    /// Upper bound of the ratio π/π_old, or none.
-    pub clip_high: Option<f64>,
-    /// Coefficient of the KL term. 0 needs no reference.
-    pub kl: f64,
-    /// Where the KL term enters.
-    pub kl_in: KlIn,
-    /// How token terms are averaged.
-    pub aggregate: Aggregate,
-}
-
-/// What the sums of log-probabilities are divided by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
-pub enum Length {
-    /// T, the sequence's own length. The target becomes π_ref·exp(|y|(βr − c)): see [`crate::exact`].
-    Mean,
-    /// 1. The target is π_ref·exp(βr)/Z.
-    Sum,
-    /// n, the same for every sequence.
-    Fixed(usize),
-}
-
-/// Over which parts of a completion the flows must balance: v_i = v_j for some pairs of positions i < j, where
-/// v_t = log F(s_t) − Σ_{k<t} (l_k − l_ref,k), log F(s_0) = log Z and log F at the end is βr̂.
-///
-/// The loss of a completion is Σ λ^{j−i−1} (v_i − v_j)² / Σ λ^{j−i−1}. Anything but [`Balance::Trajectory`] needs the log-flow
-/// log F(s_t) of every state on the way, which the policy learns, sums (`length = "sum"`), no token mask and the squared shape.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
-pub enum Balance {
-    /// From the start to the end: trajectory balance (Malkin and others, arXiv 2201.13259). No flows but log Z.
-    Trajectory,
-    /// Every part, one of m steps with weight λᵐ⁻¹, λ above 0: sub-trajectory balance (Madan and others, arXiv 2209.12782).
-    SubTrajectory(f64),
-    /// Every single step: detailed balance (Bengio and others, arXiv 2111.09266). The limit of λ → 0.
-    Detailed,
-}
-
-impl Balance {
-    /// λ; `None` for trajectory balance.
-    #[must_use]
-    pub fn lambda(self) -> Option<f64> {
-        match self {
-            Self::Trajectory => None,
-            Self::SubTrajectory(lambda) => Some(lambda),
-            Self::Detailed => Some(0.0),
-        }
+impl From<FlowRl> for Objective {
+    fn from(options: FlowRl) -> Self {
+        Self::FlowRl(options)
     }
 }
 
-/// How token terms become one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
-pub enum Aggregate {
-    /// Mean over the tokens of a sequence, then over sequences.
-    SequenceMean,
-    /// Mean over all tokens of the batch.
-    TokenMean,
-    /// Sum over all tokens, divided by B·n.
-    Fixed(usize),
-}
-
-named_enum! {
-    /// How the raw rewards of a prompt's group become r̂. A group of one keeps its raw reward.
-    pub enum Reward ("reward shaping") {
-        Group = "group": "(r − mean) / (std + reward_eps) within the group; 0 where all rewards are equal",
-        Center = "center": "r − mean of the group",
-        Raw = "raw": "r as it is",
-    }
-}
-
-named_enum! {
-    /// The importance weight w of a sequence that an older policy sampled.
-    pub enum Importance ("importance weight") {
-        Sequence = "sequence": "clip(exp(Σ(l − l_old)))",
-        Geometric = "geometric": "clip(exp(mean(l − l_old)))",
-        None = "none": "1",
-    }
-}
-
-named_enum! {
-    /// Which tokens are left out of every mean and sum of their sequence.
-    pub enum TokenMask ("token mask") {
-        None = "none": "keep all",
-        Cispo = "cispo": "drop tokens that already moved too far in the direction of r̂",
-    }
-}
-
-named_enum! {
-    /// Where log Z comes from.
-    ///
-    /// For a fixed policy the best log Z is the w-weighted mean of −u, u the residual without it. Group-normalised rewards sum
-    /// to 0 in every group, so it is then −(mean token log-ratio to the reference): close to 0, and a log Z that "does nothing"
-    /// is what the mathematics asks for.
-    pub enum LogZ ("log Z estimator") {
-        Network = "network": "a network on the prompt's representation",
-        Scalar = "scalar": "one learned number",
-        GroupMean = "group-mean": "the weighted mean of −u over the prompt's group, a constant",
-        LeaveOneOut = "leave-one-out": "the same over the other members; 0 for a group of one",
-        Zero = "zero": "0",
-        Given = "given": "passed with each sequence",
-    }
-}
-
-impl LogZ {
-    /// Whether log Z is an input (learned or given), so that it has a gradient.
-    #[must_use]
-    pub fn is_input(self) -> bool {
-        matches!(self, Self::Network | Self::Scalar | Self::Given)
-    }
-}
-
-named_enum! {
-    /// The penalty of the residual δ.
-    pub enum Shape ("shape") {
-        Squared = "squared": "δ²",
-        Huber = "huber": "δ² where |δ| ≤ huber_delta, else 2·huber_delta·|δ| − huber_delta²",
-    }
-}
-
-named_enum! {
-    /// Where a baseline's KL term enters, d = l_ref − l. On raw rewards the two have **different optima**.
-    ///
-    /// [`KlIn::Reward`] is the penalty of the theory: its gradient is that of kl·KL(π ‖ π_ref), so the optimum of the expected
-    /// reward is π_ref·exp(r/kl)/Z, FlowRL's target at β = 1/kl. [`KlIn::Loss`] differentiates the k3 estimate token by token, as GRPO
-    /// does; on policy that is the gradient of KL(π_ref ‖ π) instead, and the optimum is another one: for answers of
-    /// one token π_ref·kl/(c − r), c the number that normalises it.
-    pub enum KlIn ("KL term") {
-        Loss = "loss": "kl·(eᵈ − d − 1) is added to the loss of each token (k3)",
-        Reward = "reward": "kl·(L − L_ref), a constant, is taken off the advantage of the sequence",
-    }
-}
-
-named_enum! {
-    /// The policy-gradient baselines.
-    pub enum BaselineKind ("baseline") {
-        Reinforce = "reinforce": "REINFORCE with the batch mean as baseline",
-        ReinforcePlusPlus = "reinforce++": "batch-normalised rewards, clipped ratio per token",
-        Ppo = "ppo": "clipped ratio per token, a value network as baseline",
-        Grpo = "grpo": "group-normalised rewards, clipped ratio per token, KL to the reference",
-        DrGrpo = "dr-grpo": "GRPO without the divisions by standard deviation and by length",
-        Dapo = "dapo": "GRPO with asymmetric clipping and a mean over all tokens",
-        Gspo = "gspo": "one length-normalised ratio per sequence, clipped",
-        Cispo = "cispo": "clipped and detached ratio times log-probability",
+impl From<PolicyGradient> for Objective {
+    fn from(options: PolicyGradient) -> Self {
+        Self::PolicyGradient(options)
     }
 }
 
@@ -229,8 +210,10 @@ impl Default for FlowRl {
             reward_ddof: 1,
             reward_eps: 1e-6,
             importance: Importance::Sequence,
-            clip_low: Some(0.8),
-            clip_high: Some(1.2),
+            clip_low: Bound::At(0.8),
+            clip_high: Bound::At(1.2),
+            mask_truncated: false,
+            mask_degenerate: false,
             token_mask: TokenMask::None,
             token_clip_low: 0.8,
             token_clip_high: 1.28,
@@ -241,62 +224,104 @@ impl Default for FlowRl {
     }
 }
 
-impl Baseline {
-    /// The defaults of `kind`. Those of `dr-grpo` divide by a fixed length of 1024: set it to the longest completion.
-    #[must_use]
-    pub fn new(kind: BaselineKind) -> Self {
-        use BaselineKind::{Cispo, Dapo, DrGrpo, Grpo, Gspo, Ppo, Reinforce, ReinforcePlusPlus};
-        let (clip_low, clip_high) = match kind {
-            Dapo => (0.8, 1.28),
-            Gspo => (1.0 - 3e-4, 1.0 + 4e-4),
-            Cispo => (0.0, 1.28),
-            Reinforce | ReinforcePlusPlus | Ppo | Grpo | DrGrpo => (0.8, 1.2),
-        };
+impl Default for PolicyGradient {
+    fn default() -> Self {
         Self {
-            kind,
+            advantage: Advantage::Group,
             reward_ddof: 1,
             reward_eps: 1e-6,
-            clip_low: Some(clip_low),
-            clip_high: Some(clip_high),
-            kl: if kind == Grpo { 0.04 } else { 0.0 },
+            ratio: Ratio::Token,
+            clip_low: Bound::At(0.8),
+            clip_high: Bound::At(1.2),
+            dual_clip: Bound::Absent,
+            kl: 0.0,
             kl_in: KlIn::Loss,
-            aggregate: match kind {
-                Reinforce | Grpo | Gspo => Aggregate::SequenceMean,
-                DrGrpo => Aggregate::Fixed(1024),
-                ReinforcePlusPlus | Ppo | Dapo | Cispo => Aggregate::TokenMean,
-            },
+            kl_estimator: KlEstimator::K3,
+            kl_max: Bound::Absent,
+            kl_unbiased: false,
+            aggregate: Aggregate::SequenceMean,
+            mask_truncated: false,
+            mask_degenerate: false,
+            mask_off_policy: Bound::Absent,
+            rollout_correction: RolloutCorrection::None,
+            rollout_min: 0.0,
+            rollout_max: 2.0,
         }
     }
 }
 
+impl FlowRl {
+    /// Whether a mask may leave sequences out.
+    pub(super) fn masks(&self) -> bool {
+        self.mask_truncated || self.mask_degenerate
+    }
+
+    /// Whether rewards are divided by their standard deviation.
+    #[cfg(feature = "serde")]
+    fn normalises(&self) -> bool {
+        self.reward == Reward::Group
+    }
+
+    /// Whether sequences have a weight.
+    fn weighs(&self) -> bool {
+        self.importance != Importance::None
+    }
+}
+
+impl PolicyGradient {
+    /// Whether a mask may leave sequences out.
+    pub(super) fn masks(&self) -> bool {
+        self.mask_truncated || self.mask_degenerate || self.mask_off_policy.get().is_some()
+    }
+
+    /// Whether rewards are divided by their standard deviation.
+    #[cfg(feature = "serde")]
+    fn normalises(&self) -> bool {
+        !matches!(
+            self.advantage,
+            Advantage::Raw | Advantage::Center | Advantage::LeaveOneOut | Advantage::BatchCenter | Advantage::Value
+        )
+    }
+
+    /// Whether there is a ratio.
+    pub(super) fn weighs(&self) -> bool {
+        self.ratio != Ratio::None
+    }
+
+    /// Whether the ratio is of the whole sequence.
+    pub(super) fn weighs_sequences(&self) -> bool {
+        matches!(self.ratio, Ratio::Sequence | Ratio::Trajectory)
+    }
+
+    /// Whether the term is a clipped surrogate, whose ratio has a gradient.
+    #[cfg(feature = "serde")]
+    pub(super) fn has_surrogate(&self) -> bool {
+        !matches!(self.ratio, Ratio::None | Ratio::Detached)
+    }
+
+    /// Whether a KL term is part of the loss.
+    pub(super) fn has_kl_loss(&self) -> bool {
+        self.kl != 0.0 && self.kl_in == KlIn::Loss
+    }
+
+    /// Whether a KL term is taken off raw rewards.
+    pub(super) fn takes_kl_off_rewards(&self) -> bool {
+        self.kl != 0.0 && self.kl_in == KlIn::RawReward
+    }
+
+    /// Whether advantages depend on the lengths of the sequences.
+    pub(super) fn counts_tokens(&self) -> bool {
+        matches!(self.advantage, Advantage::Token | Advantage::CenterToken)
+    }
+}
+
 impl Objective {
-    /// FlowRL with the options of a preset.
-    #[must_use]
-    pub fn preset(preset: Preset) -> Self {
-        Self::FlowRl(preset.options())
-    }
-
-    /// A baseline with its defaults.
-    #[must_use]
-    pub fn baseline(kind: BaselineKind) -> Self {
-        Self::Baseline(Baseline::new(kind))
-    }
-
-    /// `flowrl`, or the baseline's name.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::FlowRl(_) => "flowrl",
-            Self::Baseline(baseline) => baseline.kind.name(),
-        }
-    }
-
     /// Whether `ref_log_probs` must be given.
     #[must_use]
     pub fn needs_reference(&self) -> bool {
         match self {
             Self::FlowRl(_) => true,
-            Self::Baseline(baseline) => baseline.kl != 0.0,
+            Self::PolicyGradient(o) => o.kl != 0.0,
         }
     }
 
@@ -304,8 +329,13 @@ impl Objective {
     #[must_use]
     pub fn needs_old(&self) -> bool {
         match self {
-            Self::FlowRl(o) => o.importance != Importance::None || o.token_mask != TokenMask::None,
-            Self::Baseline(baseline) => baseline.kind != BaselineKind::Reinforce,
+            Self::FlowRl(o) => o.weighs() || o.token_mask != TokenMask::None,
+            Self::PolicyGradient(o) => {
+                o.weighs()
+                    || o.kl != 0.0 && (o.kl_unbiased || o.kl_in == KlIn::RawReward)
+                    || o.mask_off_policy.get().is_some()
+                    || o.rollout_correction != RolloutCorrection::None
+            }
         }
     }
 
@@ -318,29 +348,37 @@ impl Objective {
     /// Whether only differences between the rewards of a group count: where all are equal there is nothing to learn from them.
     #[must_use]
     pub fn compares_within_group(&self) -> bool {
-        use BaselineKind::{Cispo, Dapo, DrGrpo, Grpo, Gspo, Ppo, Reinforce, ReinforcePlusPlus};
         match self {
             Self::FlowRl(o) => o.reward != Reward::Raw,
-            Self::Baseline(baseline) => match baseline.kind {
-                Cispo | Dapo | DrGrpo | Grpo | Gspo => true,
-                Ppo | Reinforce | ReinforcePlusPlus => false,
-            },
+            Self::PolicyGradient(o) => !matches!(
+                o.advantage,
+                Advantage::Raw | Advantage::Batch | Advantage::BatchCenter | Advantage::Token | Advantage::Value
+            ),
         }
     }
 
-    /// Where log Z comes from; `None` for a baseline, which has none.
+    /// β, the inverse temperature of the target; `None` for a policy gradient, which has none.
+    #[must_use]
+    pub fn beta(&self) -> Option<f64> {
+        match self {
+            Self::FlowRl(o) => Some(o.beta),
+            Self::PolicyGradient(_) => None,
+        }
+    }
+
+    /// Where log Z comes from; `None` for a policy gradient, which has none.
     #[must_use]
     pub fn log_z(&self) -> Option<LogZ> {
         match self {
             Self::FlowRl(o) => Some(o.log_z),
-            Self::Baseline(_) => None,
+            Self::PolicyGradient(_) => None,
         }
     }
 
     /// Whether a value V(x) of each sequence's prompt must be given.
     #[must_use]
     pub fn needs_value(&self) -> bool {
-        matches!(self, Self::Baseline(Baseline { kind: BaselineKind::Ppo, .. }))
+        matches!(self, Self::PolicyGradient(PolicyGradient { advantage: Advantage::Value, .. }))
     }
 
     /// Checks that every option is in its range. The other methods call it.
@@ -351,8 +389,9 @@ impl Objective {
         let ensure = |ok: bool, option, got, want| if ok { Ok(()) } else { Err(Error::Option { option, got, want }) };
         let (ddof, eps, low, high) = match self {
             Self::FlowRl(o) => (o.reward_ddof, o.reward_eps, o.clip_low, o.clip_high),
-            Self::Baseline(o) => (o.reward_ddof, o.reward_eps, o.clip_low, o.clip_high),
+            Self::PolicyGradient(o) => (o.reward_ddof, o.reward_eps, o.clip_low, o.clip_high),
         };
+        let (low, high) = (low.get(), high.get());
         ensure(ddof <= 1, "reward_ddof", ddof as f64, "0 or 1")?;
         ensure(eps.is_finite() && eps >= 0.0, "reward_eps", eps, "finite and at least 0")?;
         if let Some(low) = low {
@@ -384,9 +423,26 @@ impl Objective {
                     None => Ok(()),
                 }
             }
-            Self::Baseline(o) => {
+            Self::PolicyGradient(o) => {
                 ensure(o.kl.is_finite() && o.kl >= 0.0, "kl", o.kl, "finite and at least 0")?;
-                ensure(o.aggregate != Aggregate::Fixed(0), "aggregate", 0.0, "at least 1 where it is fixed")
+                ensure(o.aggregate != Aggregate::Fixed(0), "aggregate", 0.0, "at least 1 where it is fixed")?;
+                if let Some(c) = o.dual_clip.get() {
+                    ensure(c.is_finite() && c > 1.0, "dual_clip", c, "finite and above 1, or absent")?;
+                }
+                if let Some(max) = o.kl_max.get() {
+                    ensure(max.is_finite() && max > 0.0, "kl_max", max, "finite and above 0, or absent")?;
+                }
+                if let Some(delta) = o.mask_off_policy.get() {
+                    ensure(
+                        delta.is_finite() && delta >= 0.0,
+                        "mask_off_policy",
+                        delta,
+                        "finite and at least 0, or absent",
+                    )?;
+                }
+                let (min, max) = (o.rollout_min, o.rollout_max);
+                ensure(max.is_finite() && max > 0.0, "rollout_max", max, "finite and above 0")?;
+                ensure((0.0..=max).contains(&min), "rollout_min", min, "at least 0 and at most `rollout_max`")
             }
         }
     }
@@ -394,6 +450,6 @@ impl Objective {
 
 impl Default for Objective {
     fn default() -> Self {
-        Self::FlowRl(FlowRl::default())
+        Objective::preset(Preset::Paper)
     }
 }

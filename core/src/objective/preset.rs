@@ -1,79 +1,118 @@
-//! Named sets of options.
+//! Named sets of options: a row for each objective that was published, released or reproduced.
 
 use core::str::FromStr;
 
 use super::names::named_enum;
-use super::{BaselineKind, Error, FlowRl, Importance, Length, LogZ, Objective, Reward, TokenMask};
+use super::{
+    Advantage, Aggregate, Error, FlowRl, Importance, KlIn, Length, LogZ, Objective, PolicyGradient, Ratio, Reward,
+    TokenMask,
+};
 
-named_enum! {
-    /// FlowRL as it was published, released and reproduced.
-    pub enum Preset ("preset") {
-        Paper = "paper": "the FlowRL paper, eq. 6–7 (the default)",
-        Official = "official": "the code released with the paper: its clipped weight is computed and never used",
-        VerlRecipe = "verl-recipe": "the maintained recipe for verl: weights bounded by 10 from above only",
-        VerlPr3924 = "verl-pr3924": "the first recipe for verl: weights in [0.8, 1.28] and the CISPO token mask",
-        VarGrad = "vargrad": "log Z from the group: no network to learn",
-        Tba = "tba": "Trajectory Balance with Asynchrony: β 1, sums, raw rewards, log Z from the group",
-        ExactTb = "exact-tb": "plain trajectory balance: converges to π_ref·exp(r)/Z itself",
-    }
+macro_rules! presets {
+    ($( $variant:ident = $name:literal $(or $alias:literal)?: $help:literal, $options:expr; )+) => {
+        named_enum! {
+            /// An objective by its name.
+            pub enum Preset ("objective") { $( $variant = $name $(or $alias)?: $help, )+ }
+        }
+
+        impl Objective {
+            /// The objective with the options of a preset.
+            #[must_use]
+            pub fn preset(preset: Preset) -> Self {
+                match preset { $( Preset::$variant => Self::from($options), )+ }
+            }
+        }
+    };
+}
+
+/// FlowRL as in the paper, which rows below change.
+fn paper() -> FlowRl {
+    FlowRl::default()
+}
+
+/// The policy gradient that the rows below change.
+fn gradient() -> PolicyGradient {
+    PolicyGradient::default()
+}
+
+presets! {
+    Paper = "paper" or "flowrl": "the FlowRL paper, eq. 6–7 (the default)", paper();
+    Official = "official": "the code released with the paper: its clipped weight is computed and never used",
+        paper().with_clip_low(None).with_clip_high(None);
+    VerlRecipe = "verl-recipe": "the maintained recipe for verl: weights bounded by 10 from above only",
+        paper().with_clip_low(None).with_clip_high(Some(10.0));
+    VerlPr3924 = "verl-pr3924": "the first recipe for verl: weights in [0.8, 1.28] and the CISPO token mask",
+        paper().with_clip_high(Some(1.28)).with_token_mask(TokenMask::Cispo);
+    VarGrad = "vargrad": "log Z from the group: no network to learn", paper().with_log_z(LogZ::GroupMean);
+    Tba = "tba": "Trajectory Balance with Asynchrony: β 1, sums, raw rewards, log Z from the group",
+        FlowRl::exact_tb().with_log_z(LogZ::GroupMean);
+    ExactTb = "exact-tb": "plain trajectory balance: converges to π_ref·exp(r)/Z itself", FlowRl::exact_tb();
+    Reinforce = "reinforce": "REINFORCE with the batch mean as baseline",
+        gradient().with_advantage(Advantage::BatchCenter).with_ratio(Ratio::None);
+    ReinforcePlusPlus = "reinforce++": "batch-normalised rewards, clipped ratio per token",
+        gradient().with_advantage(Advantage::Batch).with_aggregate(Aggregate::TokenMean);
+    ReinforcePlusPlusVerl = "reinforce++-verl": "REINFORCE++ as verl and OpenRLHF have it: rewards whitened over tokens, dual clip",
+        gradient().with_advantage(Advantage::Token).with_reward_eps(1e-8).with_dual_clip(Some(3.0))
+            .with_aggregate(Aggregate::TokenMean);
+    ReinforcePlusPlusBaselineVerl = "reinforce++-baseline-verl": "the same after the group's mean is taken off",
+        gradient().with_advantage(Advantage::CenterToken).with_reward_eps(1e-8).with_dual_clip(Some(3.0))
+            .with_aggregate(Aggregate::TokenMean);
+    Rloo = "rloo": "REINFORCE with the mean of the other answers as baseline, KL off the reward, one clipped ratio per answer",
+        gradient().with_advantage(Advantage::LeaveOneOut).with_ratio(Ratio::Trajectory).with_kl(0.05)
+            .with_kl_in(KlIn::RawReward);
+    Ppo = "ppo": "clipped ratio per token, a value network as baseline",
+        gradient().with_advantage(Advantage::Value).with_aggregate(Aggregate::TokenMean);
+    Grpo = "grpo": "group-normalised rewards, clipped ratio per token, KL to the reference",
+        gradient().with_kl(0.04).with_kl_in(KlIn::Loss);
+    GrpoVerl = "grpo-verl": "GRPO as verl's examples have it: dual clip, a mean over all tokens, a small and bounded KL",
+        gradient().with_kl(0.001).with_kl_max(Some(10.0)).with_dual_clip(Some(3.0)).with_aggregate(Aggregate::TokenMean);
+    MaxRl = "maxrl": "rewards relative to their group's mean: maximum likelihood of a right answer",
+        gradient().with_advantage(Advantage::Mean).with_aggregate(Aggregate::TokenMean);
+    DrGrpo = "dr-grpo": "GRPO without the divisions by standard deviation and by length; divides by 1024, set it to the longest completion",
+        gradient().with_advantage(Advantage::Center).with_aggregate(Aggregate::Fixed(1024));
+    Dapo = "dapo": "GRPO with asymmetric clipping and a mean over all tokens",
+        gradient().with_clip_high(Some(1.28)).with_aggregate(Aggregate::TokenMean);
+    Gspo = "gspo": "one length-normalised ratio per sequence, clipped",
+        gradient().with_ratio(Ratio::Sequence).with_clip_low(Some(1.0 - 3e-4)).with_clip_high(Some(1.0 + 4e-4));
+    Cispo = "cispo": "clipped and detached ratio times log-probability",
+        gradient().with_ratio(Ratio::Detached).with_clip_low(Some(0.0)).with_clip_high(Some(1.28))
+            .with_aggregate(Aggregate::TokenMean);
 }
 
 impl Preset {
-    /// The options: the paper's, with this preset's changes.
+    /// The options, if it is a preset of FlowRL.
     #[must_use]
-    pub fn options(self) -> FlowRl {
-        let paper = FlowRl::default();
-        let exact_tb =
-            FlowRl { beta: 1.0, length: Length::Sum, reward: Reward::Raw, importance: Importance::None, ..paper };
-        match self {
-            Self::Paper => paper,
-            Self::Official => FlowRl { clip_low: None, clip_high: None, ..paper },
-            Self::VerlRecipe => FlowRl { clip_low: None, clip_high: Some(10.0), ..paper },
-            Self::VerlPr3924 => FlowRl { clip_high: Some(1.28), token_mask: TokenMask::Cispo, ..paper },
-            Self::VarGrad => FlowRl { log_z: LogZ::GroupMean, ..paper },
-            Self::Tba => FlowRl { log_z: LogZ::GroupMean, ..exact_tb },
-            Self::ExactTb => exact_tb,
+    pub fn flowrl(self) -> Option<FlowRl> {
+        match Objective::preset(self) {
+            Objective::FlowRl(options) => Some(options),
+            Objective::PolicyGradient(_) => None,
+        }
+    }
+
+    /// The options, if it is a policy gradient.
+    #[must_use]
+    pub fn policy_gradient(self) -> Option<PolicyGradient> {
+        match Objective::preset(self) {
+            Objective::FlowRl(_) => None,
+            Objective::PolicyGradient(options) => Some(options),
         }
     }
 }
 
-impl Objective {
-    /// Every name that [`FromStr`] takes, except `flowrl` (= `paper`), with one line of help each.
-    pub fn named() -> impl Iterator<Item = (&'static str, &'static str)> {
-        let presets = Preset::ALL.iter().map(|p| (p.name(), p.description()));
-        presets.chain(BaselineKind::ALL.iter().map(|k| (k.name(), k.description())))
+impl FlowRl {
+    /// Plain trajectory balance, which converges to π_ref·exp(r)/Z itself.
+    #[must_use]
+    pub fn exact_tb() -> Self {
+        let plain = Self::default().with_beta(1.0).with_length(Length::Sum);
+        plain.with_reward(Reward::Raw).with_importance(Importance::None)
     }
 }
 
 impl FromStr for Objective {
     type Err = Error;
 
-    /// Takes the name of a [`Preset`], of a [`BaselineKind`], or `flowrl`.
+    /// Takes the name of a [`Preset`]; `flowrl` is `paper`.
     fn from_str(name: &str) -> Result<Self, Error> {
-        const NAMES: &[&str] = &[
-            "flowrl",
-            "paper",
-            "official",
-            "verl-recipe",
-            "verl-pr3924",
-            "vargrad",
-            "tba",
-            "exact-tb",
-            "reinforce",
-            "reinforce++",
-            "ppo",
-            "grpo",
-            "dr-grpo",
-            "dapo",
-            "gspo",
-            "cispo",
-        ];
-        if name == "flowrl" {
-            return Ok(Self::default());
-        }
-        let preset = name.parse().map(Self::preset);
-        preset
-            .or_else(|_| name.parse().map(Self::baseline))
-            .map_err(|_| Error::UnknownName { what: "objective", want: NAMES })
+        name.parse().map(Self::preset)
     }
 }

@@ -38,13 +38,14 @@ impl LogRatios {
             Some(_) => sums.all(|d| d.sum.is_finite()),
             None => l.iter().all(|x| x.is_finite()),
         };
-        if finite { Ok(ratios) } else { Err(locate(batch, i)) }
+        let rollout = batch.rollout_log_probs.map(|r| difference(l, &r[batch.tokens(i)]));
+        if finite && rollout.is_none_or(|d| d.sum.is_finite()) { Ok(ratios) } else { Err(locate(batch, i)) }
     }
 }
 
 /// Σ (a − b) and max |a − b|. Unrolled over the lanes it is large: one copy for both of its callers.
 #[inline(never)]
-fn difference<T: Real>(a: &[T], b: &[T]) -> Difference {
+pub(super) fn difference<T: Real>(a: &[T], b: &[T]) -> Difference {
     vectorized(
         #[inline(always)]
         || {
@@ -88,6 +89,7 @@ fn locate<T: Real>(batch: &Batch<'_, T>, i: usize) -> Error {
         ("log_probs", Some(batch.log_probs)),
         ("ref_log_probs", batch.ref_log_probs),
         ("old_log_probs", batch.old_log_probs),
+        ("rollout_log_probs", batch.rollout_log_probs),
     ];
     for (argument, slice) in slices {
         let values = slice.map_or(&[][..], |s| &s[batch.tokens(i)]);

@@ -7,7 +7,7 @@ use super::rollouts::Part;
 use super::{LogZModel, Metrics, Rollouts, TrainError, Trainer};
 use crate::Real;
 use crate::backend::Backend;
-use crate::objective::{Batch, Diagnostics, Gradients, Objective, Totals};
+use crate::objective::{Batch, Diagnostics, Gradients, Mask, Objective, Outcomes, Totals};
 use crate::optim::clip_scale;
 use crate::policy::{Model, Policy, RealOf};
 
@@ -15,6 +15,7 @@ use crate::policy::{Model, Policy, RealOf};
 struct Fixed<'a, T> {
     rollouts: &'a Rollouts<T>,
     advantages: Vec<T>,
+    masks: Vec<Mask>,
     ref_log_probs: Option<Vec<T>>,
     on_graph: bool,
 }
@@ -91,13 +92,6 @@ impl<B: Backend> Trainer<B> {
             }
             _ => None,
         };
-        let mut advantages = vec![RealOf::<P>::of(0.0); rollouts.len()];
-        let mut order = vec![0; rollouts.len()];
-        let values = values.as_deref();
-        let backend = policy.backend();
-        backend
-            .advantages(&self.objective, &rollouts.rewards, prompt_of, values, &mut order, &mut advantages)
-            .map_err(TrainError::of_objective)?;
         // On a graph L_ref is learned, and comes with each forward pass. A baseline knows no backward policy.
         let on_graph = matches!(self.objective, Objective::FlowRl(_)) && policy.graph().is_some();
         let ref_log_probs = if self.objective.needs_reference() && !on_graph {
@@ -114,7 +108,20 @@ impl<B: Backend> Trainer<B> {
         } else {
             None
         };
-        Ok(Fixed { rollouts, advantages, ref_log_probs, on_graph })
+        let truncated: Vec<bool> = rollouts.completions.ended.iter().map(|ended| !ended).collect();
+        let outcomes = Outcomes {
+            rewards: &rollouts.rewards,
+            groups: prompt_of,
+            values: values.as_deref(),
+            truncated: Some(&truncated),
+            offsets: Some(&rollouts.completions.offsets),
+            ref_log_probs: ref_log_probs.as_deref(),
+            old_log_probs: Some(&rollouts.completions.log_probs),
+        };
+        let mut advantages = vec![RealOf::<P>::of(0.0); rollouts.len()];
+        let (mut order, mut masks) = (vec![0; rollouts.len()], vec![Mask::In; rollouts.len()]);
+        self.objective.advantages(&outcomes, &mut order, &mut advantages, &mut masks).map_err(TrainError::Objective)?;
+        Ok(Fixed { rollouts, advantages, masks, ref_log_probs, on_graph })
     }
 
     /// One optimiser step over the completions of some prompts.
@@ -127,7 +134,9 @@ impl<B: Backend> Trainer<B> {
     ) -> Result<(), TrainError<P::Error>> {
         let mut totals = Totals { sequences: 0, tokens: 0 };
         fixed.rollouts.parts(prompts.clone(), 0, |part| {
-            totals = Totals { sequences: part.completions.len(), tokens: part.tokens.len() };
+            let Part { completions, .. } = part;
+            let offsets = &fixed.rollouts.completions.offsets[completions.start..=completions.end];
+            totals = Totals::of(offsets, Some(&fixed.masks[completions]));
             Ok::<(), TrainError<P::Error>>(())
         })?;
         if totals.sequences == 0 {
@@ -225,6 +234,8 @@ impl<B: Backend> Trainer<B> {
             old_log_probs: Some(&rollouts.completions.log_probs[tokens.clone()]),
             log_flows: log_flows.as_deref(),
             log_z: log_z.as_deref(),
+            rollout_log_probs: None,
+            masks: Some(&fixed.masks[completions.clone()]),
         };
         let mut gradients = Gradients {
             d_log_probs: &mut d_log_probs,

@@ -104,8 +104,11 @@ impl Tree {
                 ..Sequence::default()
             })
             .collect();
-        let unclipped =
-            FlowRl { importance: Importance::Sequence, clip_low: None, clip_high: None, log_z: LogZ::Given, ..options };
+        let unclipped = options
+            .with_importance(Importance::Sequence)
+            .with_clip_low(None)
+            .with_clip_high(None)
+            .with_log_z(LogZ::Given);
         let evaluation = Objective::FlowRl(unclipped).compute(&sequences).expect("valid input");
         let gradient = self.gradient(theta, |y, t| evaluation.d_log_probs(y)[t]);
         (evaluation, gradient)

@@ -5,7 +5,7 @@ use flowrl_core::lab::{
     Backward, Environment, HeadOptions, Hypergrid, HypergridReward, LabPolicy, LabTask, MlpOptions, Network,
     PolicyError, Strings, StringsOptions, Target, terminal,
 };
-use flowrl_core::objective::{Balance, FlowRl, LogZ, Objective, Preset};
+use flowrl_core::objective::{Balance, FlowRl, LogZ, Objective};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, TrainOptions, Trainer};
@@ -76,7 +76,7 @@ fn a_tree_with_its_reference_and_a_beta() {
     let target = Target::plain(&strings, 3.0).expect("finite rewards");
     for (balance, flows) in [(Balance::Trajectory, false), (Balance::SubTrajectory(0.9), true)] {
         let objective =
-            Objective::FlowRl(FlowRl { beta: 3.0, log_z: LogZ::Scalar, balance, ..Preset::ExactTb.options() });
+            Objective::FlowRl(FlowRl::exact_tb().with_beta(3.0).with_log_z(LogZ::Scalar).with_balance(balance));
         let heads = HeadOptions { flows, ..HeadOptions::default() };
         let mut policy = LabPolicy::table(CpuBackend::new(1), &strings, heads).expect("a policy");
         let (l1, log_z) = train(&mut policy, objective, &target, (800, 32, 0.05), Decay::Linear);

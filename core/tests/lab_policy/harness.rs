@@ -3,7 +3,7 @@
 use flowrl_core::Real;
 use flowrl_core::backend::{Backend, CpuBackend, Sampler};
 use flowrl_core::lab::{Environment, Hypergrid, HypergridReward, LabPolicy, Network, Outcome, Walk, walk};
-use flowrl_core::objective::{Batch, FlowRl, Gradients, Objective, Preset};
+use flowrl_core::objective::{Batch, FlowRl, Gradients, Objective};
 use flowrl_core::policy::{Completions, Policy, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 
@@ -12,7 +12,7 @@ pub(crate) fn grid(side: usize, dim: usize) -> Hypergrid {
 }
 
 pub(crate) fn tb(change: impl FnOnce(&mut FlowRl)) -> Objective {
-    let mut options = Preset::ExactTb.options();
+    let mut options = FlowRl::exact_tb();
     change(&mut options);
     Objective::FlowRl(options)
 }
@@ -84,6 +84,7 @@ pub(crate) fn chain<T: Real, E: Environment, N: Network<T>>(
         old_log_probs: None,
         log_flows: log_flows.as_deref(),
         log_z: Some(&vec![T::of(log_z); b]),
+        ..Batch::default()
     };
     let mut out = Gradients { d_log_probs, d_log_flows, d_log_z, log_z: used, residuals, weights };
     let diagnostics = objective.evaluate(&batch, batch.totals(), &mut vec![0; b], &mut out).expect("good input");

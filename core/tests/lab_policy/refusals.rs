@@ -2,7 +2,7 @@
 
 use flowrl_core::backend::{CpuBackend, Sampler};
 use flowrl_core::lab::{Environment, HeadOptions, LabPolicy, LabTask, MlpOptions, Outcome, PolicyError, Table};
-use flowrl_core::objective::{Balance, Baseline, BaselineKind, LogZ, Objective};
+use flowrl_core::objective::{Balance, LogZ, Objective, Preset};
 use flowrl_core::policy::{Graph, Model, Policy, SampleRequest, Sequences};
 use flowrl_core::train::{TrainOptions, Trainer};
 
@@ -74,7 +74,7 @@ fn a_baseline_with_a_reference_where_there_is_none() {
         let mut trainer = Trainer::new::<PolicyError>(policy.backend(), 1, objective, options).expect("good options");
         trainer.step(&mut policy, &LabTask::new(grid(3, 2))).map(|_| policy.log_pb_table().expect("finite"))
     };
-    let baseline = |kl| Objective::Baseline(Baseline { kl, ..Baseline::new(BaselineKind::Grpo) });
+    let baseline = |kl| Objective::PolicyGradient(Preset::Grpo.policy_gradient().unwrap().with_kl(kl));
     let error = train(baseline(0.04), HeadOptions::default()).expect_err("no reference").to_string();
     assert!(error.contains("`kl` 0"), "{error}");
     let uniform = train(baseline(0.0), HeadOptions::default()).expect("no reference is needed");

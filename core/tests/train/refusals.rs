@@ -1,6 +1,6 @@
 //! What training refuses, and what only looks wrong.
 
-use flowrl_core::objective::{BaselineKind, FlowRl, LogZ, Objective, Preset};
+use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
 use flowrl_core::policy::Completions;
 use flowrl_core::train::{Rollouts, TrainError, TrainOptions, Trainer};
 
@@ -54,7 +54,7 @@ fn a_part_that_is_refused_leaves_no_gradient_of_those_before_it() {
         let learned = |spoilt: bool| {
             let (mut policy, _, mut rollouts) = rollouts();
             let options = TrainOptions { micro_batch: 1, ..options(2, 2, 0.05, 5) };
-            let mut trainer = trainer(&policy, Objective::FlowRl(FlowRl { log_z, ..FlowRl::default() }), options);
+            let mut trainer = trainer(&policy, Objective::FlowRl(FlowRl::default().with_log_z(log_z)), options);
             if spoilt {
                 let last = rollouts.completions.log_probs.len() - 1;
                 let good = core::mem::replace(&mut rollouts.completions.log_probs[last], f64::NAN);
@@ -70,7 +70,7 @@ fn a_part_that_is_refused_leaves_no_gradient_of_those_before_it() {
 
 #[test]
 fn a_prompt_without_completions_is_harmless() {
-    for objective in [Objective::preset(Preset::Paper), Objective::baseline(BaselineKind::Ppo)] {
+    for objective in [Objective::preset(Preset::Paper), Objective::preset(Preset::Ppo)] {
         let (mut policy, _, mut rollouts) = rollouts();
         rollouts.prompts.insert(0, vec![1]);
         rollouts.prompt_numbers.insert(0, 1);

@@ -54,7 +54,9 @@ impl Given {
             log_probs: &self.log_probs,
             ref_log_probs: Some(&self.reference),
             old_log_probs: Some(&self.old),
+            rollout_log_probs: None,
             log_z: Some(&self.log_z),
+            masks: None,
         }
     }
 }

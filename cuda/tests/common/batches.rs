@@ -1,7 +1,7 @@
 //! Batches for objectives, and both phases of an objective on a device.
 
 use flowrl_core::backend::{Backend, ObjectiveError};
-use flowrl_core::objective::{Batch, Diagnostics, Gradients, Objective, Totals};
+use flowrl_core::objective::{Batch, Diagnostics, Gradients, Mask, Objective, Outcomes, Totals};
 
 use super::normals;
 
@@ -16,8 +16,10 @@ pub(crate) struct Owned {
     pub(crate) log_probs: Vec<f32>,
     pub(crate) ref_log_probs: Option<Vec<f32>>,
     pub(crate) old_log_probs: Option<Vec<f32>>,
+    pub(crate) rollout_log_probs: Option<Vec<f32>>,
     pub(crate) log_flows: Option<Vec<f32>>,
     pub(crate) log_z: Option<Vec<f32>>,
+    pub(crate) truncated: Vec<bool>,
 }
 
 impl Owned {
@@ -39,8 +41,10 @@ impl Owned {
             advantages: normals(seed + 3, b),
             ref_log_probs: Some(near(seed + 4, 0.3)),
             old_log_probs: Some(near(seed + 5, 0.2)),
+            rollout_log_probs: None,
             log_flows: None,
             log_z: Some(normals(seed + 6, b)),
+            truncated: (0..b).map(|i| i % 3 == 1).collect(),
             offsets,
             log_probs,
         }
@@ -54,8 +58,10 @@ impl Owned {
             log_probs: &self.log_probs,
             ref_log_probs: self.ref_log_probs.as_deref(),
             old_log_probs: self.old_log_probs.as_deref(),
+            rollout_log_probs: self.rollout_log_probs.as_deref(),
             log_flows: self.log_flows.as_deref(),
             log_z: self.log_z.as_deref(),
+            ..Batch::default()
         }
     }
 }
@@ -74,7 +80,17 @@ pub(crate) fn evaluate<B: Backend<Real = f32>>(
     let mut d_log_probs = vec![f32::NAN; n];
     let mut d_log_flows = vec![f32::NAN; if objective.needs_flows() { n } else { 0 }];
     let mut order = vec![0; b];
-    device.advantages(objective, &owned.rewards, &owned.groups, Some(&owned.values), &mut order, &mut shaped)?;
+    let outcomes = Outcomes {
+        rewards: &owned.rewards,
+        groups: &owned.groups,
+        values: Some(&owned.values),
+        truncated: Some(&owned.truncated),
+        offsets: Some(&owned.offsets),
+        ref_log_probs: owned.ref_log_probs.as_deref(),
+        old_log_probs: Some(owned.old_log_probs.as_ref().unwrap_or(&owned.log_probs)),
+    };
+    let mut masks = vec![Mask::Out; b];
+    objective.advantages(&outcomes, &mut order, &mut shaped, &mut masks)?;
     let mut out = Gradients {
         d_log_probs: &mut d_log_probs,
         d_log_flows: &mut d_log_flows,
@@ -83,7 +99,7 @@ pub(crate) fn evaluate<B: Backend<Real = f32>>(
         residuals: &mut residuals,
         weights: &mut weights,
     };
-    let batch = owned.batch();
+    let batch = Batch { masks: Some(&masks), ..owned.batch() };
     let totals = Totals { sequences: b + 3, tokens: n + 20 };
     let diagnostics = device.evaluate(objective, &batch, totals, &mut order, &mut out)?;
     let named = vec![

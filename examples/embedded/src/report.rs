@@ -3,7 +3,7 @@
 use core::fmt;
 
 use flowrl_core::exact;
-use flowrl_core::objective::{Batch, Error, Gradients, Objective, Preset};
+use flowrl_core::objective::{Batch, Error, Gradients, Mask, Objective, Outcomes, Preset};
 
 /// Four sequences: (5) where each starts and the last ends, and the prompt that each answers.
 const OFFSETS: [usize; 5] = [0, 3, 5, 6, 10];
@@ -41,7 +41,8 @@ fn loss(d_log_probs: &mut [f32], d_log_z: &mut [f32]) -> Result<f64, Error> {
     let objective = Objective::preset(Preset::Paper);
     let mut order = [0; 4];
     let [mut advantages, mut log_z, mut residuals, mut weights] = [[0.0; 4]; 4];
-    objective.advantages(&REWARDS, &GROUPS, None, &mut order, &mut advantages)?;
+    let outcomes = Outcomes { rewards: &REWARDS, groups: &GROUPS, ..Outcomes::default() };
+    objective.advantages(&outcomes, &mut order, &mut advantages, &mut [Mask::In; 4])?;
     let batch = Batch {
         offsets: &OFFSETS,
         groups: &GROUPS,
@@ -51,6 +52,7 @@ fn loss(d_log_probs: &mut [f32], d_log_z: &mut [f32]) -> Result<f64, Error> {
         old_log_probs: Some(&OLD_LOG_PROBS),
         log_flows: None,
         log_z: Some(&LOG_Z),
+        ..Batch::default()
     };
     let mut gradients = Gradients {
         d_log_probs,

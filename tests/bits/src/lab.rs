@@ -32,7 +32,7 @@ pub(crate) fn report(lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     targets("tree", &strings, lines)?;
 
     let (grid, mlp) = (Hypergrid::new(8, 2, HypergridReward::TorchGfn)?, MlpOptions { width: 32, layers: 2 });
-    let balance = Objective::FlowRl(FlowRl { log_z: LogZ::Scalar, ..Preset::ExactTb.options() });
+    let balance = Objective::FlowRl(FlowRl::exact_tb().with_log_z(LogZ::Scalar));
     let policy = LabPolicy::mlp(CpuBackend::<f32>::reference(), grid.clone(), mlp, HeadOptions::default(), 5)?;
     training("hypergrid, mlp", policy, grid, balance, lines)?;
     let policy = LabPolicy::table(CpuBackend::<f32>::reference(), landscape.clone(), HeadOptions::default())?;

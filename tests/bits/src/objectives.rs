@@ -41,15 +41,16 @@ fn of<T: Real>(lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
             log_flows: Some(flows),
             log_z: Some(T::of(stream.normal(9, (s / GROUP) as u32, 1))),
             value: Some(T::of(stream.normal(9, (s / GROUP) as u32, 2))),
+            ..Sequence::default()
         }
     };
     let batch: Vec<Sequence<'_, T>> = rows.iter().enumerate().map(sequence).collect();
     let mut objectives = Vec::new();
-    for (name, _) in Objective::named() {
-        objectives.push((name, name.parse()?));
+    for &preset in Preset::ALL {
+        objectives.push((preset.name(), Objective::preset(preset)));
     }
     for (name, balance) in [("sub-trajectory", Balance::SubTrajectory(0.9)), ("detailed", Balance::Detailed)] {
-        objectives.push((name, Objective::FlowRl(FlowRl { balance, ..Preset::ExactTb.options() })));
+        objectives.push((name, Objective::FlowRl(FlowRl::exact_tb().with_balance(balance))));
     }
     for (name, objective) in objectives {
         let result = objective.compute(&batch)?;

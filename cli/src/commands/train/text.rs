@@ -139,10 +139,7 @@ where
         if prompts == 0 {
             return Ok(None);
         }
-        let beta = match self.trainer.objective() {
-            Objective::FlowRl(flow) => Some(flow.beta),
-            Objective::Baseline(_) => None,
-        };
+        let beta = self.trainer.objective().beta();
         let options = TrainOptions { samples, ..*self.trainer.options() };
         let found = evaluate(&mut self.policy, &self.tasks.held_out, prompts, &options, Target { beta }, true)?;
         for (name, value) in &found.metrics {

@@ -44,7 +44,7 @@ test("pictures, table and configuration can be taken away, and open", async ({ p
   await page.getByRole("dialog").getByLabel("Lane").selectOption({ label: "GRPO" });
   const config = await fetched(page, "Config");
   expect(config.file).toBe("flowrl-grpo.toml");
-  expect(config.bytes.toString()).toMatch(/^\[objective\]\nkind = "grpo"$/m);
+  expect(config.bytes.toString()).toMatch(/^\[objective\]\npreset = "grpo"$/m);
   expect(config.bytes.toString()).toContain('arithmetic = "reference"');
   await expect(page.getByRole("dialog").getByRole("status").filter({ hasText: "flowrl-cli train --config flowrl-grpo.toml" })).toBeVisible();
   await page.getByRole("button", { name: "Close" }).click();
