@@ -5,3 +5,4 @@ mod docs_examples;
 mod docs_task;
 mod hf_golden;
 mod objective_golden;
+mod peers;

@@ -41,12 +41,13 @@ pub(crate) const TRACKERS: Environment = Environment {
 /// What transformers renders chat templates with.
 pub(crate) const JINJA: Environment = Environment { folder: "target/venv-jinja", packages: &["jinja2==3.1.6"] };
 
-const SCRIPT_FOLDERS: [&str; 8] = [
+const SCRIPT_FOLDERS: [&str; 9] = [
     "benches/peers",
     "benches/peers/gfnx",
     "benches/peers/gpu",
     "cli/src/trackers",
     "cli/tests/trackers",
+    "tests/golden",
     "xtask/interop",
     "xtask/templates",
     "xtask/trackers",

@@ -74,7 +74,13 @@ pub(super) const STEPS: &[Step] = &[
         inputs: Some(&["Cargo.lock", "Cargo.toml", "cli", "core", "cuda", "lm", "wasm/www", "xtask/src"]),
         beside: None,
     },
-    Step { name: "scripts", about: "the Python scripts compile", run: scripts, inputs: None, beside: None },
+    Step {
+        name: "scripts",
+        about: "the Python scripts compile, peers.py agrees",
+        run: scripts,
+        inputs: None,
+        beside: None,
+    },
     Step {
         name: "deny",
         about: "licences, advisories and sources of the dependencies",
@@ -159,7 +165,8 @@ fn scripts() -> Result<Done, String> {
     let files = python::scripts()?;
     let mut command = program(python, &["-c", code]);
     command.args(files);
-    run(command).map(|()| Done::Passed)
+    run(command)?;
+    run(program(python, &["-B", "tests/golden/peers.py", "--check"])).map(|()| Done::Passed)
 }
 
 fn deny() -> Result<Done, String> {
