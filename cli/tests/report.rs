@@ -69,7 +69,7 @@ fn axes_stay_within_what_is_possible_and_constants_share_a_line() {
     assert_eq!(html.matches("<figure").count(), 1, "what never changes has no chart");
     assert!(html.contains("<h3>Truncated completions</h3>"));
     for constant in
-        ["Effective sample size 100\u{a0}%", "Clipped weights 0\u{a0}%, Masked tokens 0\u{a0}%", "Gradient norm 1.5<"]
+        ["Effective sample size 100\u{a0}%", "Clipped weights 0\u{a0}%, Masked tokens 0\u{a0}%", "Gradient norm 1.50<"]
     {
         assert!(html.contains(constant), "{constant}");
     }

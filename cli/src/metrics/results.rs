@@ -60,16 +60,18 @@ pub(crate) fn before_and_after(title: &str, records: &[Record]) -> Vec<String> {
     let [before, .., after] = evaluated[..] else { return Vec::new() };
     let shown = |record: &Record, metric: &Metric| quantity_with_error(record, metric.name, metric.unit);
     let rows: Vec<_> = results(|name| after.number(name).is_some()).collect();
-    let width = rows.iter().map(|metric| metric.label.chars().count()).chain([title.len()]).max().unwrap_or(0);
-    let line = |label: &str, [before, after, target]: [String; 3]| {
-        format!("{label:width$} {before:>17} {after:>17} {target:>17}")
-    };
-    let mut lines = vec![line(title, ["before", "after", "target"].map(str::to_owned))];
+    let mut table = vec![[title, "before", "after", "target"].map(str::to_owned)];
     for metric in rows {
         let target = target(metric, |name| after.number(name)).map_or_else(String::new, |x| quantity(x, metric.unit));
-        lines.push(line(metric.label, [shown(before, metric), shown(after, metric), target]));
+        table.push([metric.label.to_owned(), shown(before, metric), shown(after, metric), target]);
     }
-    lines
+    // As narrow as the contents: a terminal may have 60 columns.
+    let widths = [0, 1, 2, 3].map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let line = |[label, before, after, target]: &[String; 4]| {
+        let [a, b, c, d] = widths;
+        format!("{label:a$}  {before:>b$}  {after:>c$}  {target:>d$}")
+    };
+    table.iter().map(line).collect()
 }
 
 /// The table of metrics in Markdown, the one in `docs/metrics.md`.

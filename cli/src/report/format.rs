@@ -39,7 +39,7 @@ pub(crate) fn change(by: f64, unit: &str) -> String {
     format!("{sign}{}", quantity(by, unit))
 }
 
-/// A number to three significant digits, whole from 100 on: `12 345`, `0.421`, `3 × 10⁻⁴`.
+/// A number to three significant digits, so that neighbours in a table have as many: `12 345`, `0.421`, `3.20`, `3 × 10⁻⁴`; what is whole has no point.
 pub(crate) fn number(x: f64) -> String {
     if !x.is_finite() {
         return "not finite".to_owned();
@@ -51,8 +51,8 @@ pub(crate) fn number(x: f64) -> String {
     if !(1e-3..1e7).contains(&size) {
         return scientific(x, 2);
     }
-    let decimals = (2 - size.log10().floor() as i32).clamp(0, 5) as usize;
-    sign_and_groups(&trim(&format!("{x:.decimals$}")))
+    let decimals = if x.fract() == 0.0 { 0 } else { (2 - size.log10().floor() as i32).clamp(0, 5) as usize };
+    sign_and_groups(&format!("{x:.decimals$}"))
 }
 
 /// The label of an axis tick, with the digits that tell it from its neighbour, which is `step` away.
@@ -138,7 +138,9 @@ mod tests {
         for (x, unit, wanted) in [
             (0.0, "", "0"),
             (196.875, "nats", "197\u{a0}nats"),
-            (-0.25, "", "−0.25"),
+            (-0.25, "", "−0.250"),
+            (3.2, "", "3.20"),
+            (3.0, "", "3"),
             (12_345.6, "tokens/s", "12\u{202f}346\u{a0}tokens/s"),
             (3e-4, "", "3\u{202f}×\u{202f}10⁻⁴"),
             (1e-6, "", "10⁻⁶"),

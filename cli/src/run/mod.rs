@@ -251,6 +251,7 @@ impl Run {
             if let Some(best) = &self.best {
                 best.write(&mut summary, step, total);
             }
+            summary.set("warnings", crate::output::warnings() as f64);
             if let Some(signal) = stopped {
                 summary.set("stopped", signal.to_string());
             }
