@@ -199,6 +199,8 @@ __device__ __forceinline__ void for_tokens(const float* l, const float* ref, con
         Wide<float> a = {}, y;
         if (l) a = load_wide(l + t);
         Wide<float> b = ref ? load_wide(ref + t) : a, c = old ? load_wide(old + t) : a;
+        // Indices that are not known would put the arrays into local memory.
+#pragma unroll
         for (int k = 0; k < 4; k++) y.x[k] = f(t + k, a.x[k], b.x[k], c.x[k]);
         if (out) put_wide(out + t, y);
     }
