@@ -1,5 +1,6 @@
 //! Tests that cross crates: golden numbers, the documentation, configurations from the browser.
 
+mod adding;
 mod browser_config;
 mod docs_examples;
 mod docs_task;
