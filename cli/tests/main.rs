@@ -9,6 +9,7 @@ mod doctor;
 mod documented;
 mod durability;
 mod faults;
+mod frontier;
 mod lab;
 mod manners;
 mod program;

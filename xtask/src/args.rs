@@ -51,6 +51,11 @@ impl Args {
         words
     }
 
+    /// Every word that is left, for a program that reads them itself.
+    pub(crate) fn rest(self) -> Vec<String> {
+        self.0
+    }
+
     /// An error if a word is left.
     pub(crate) fn finish(self) -> Outcome {
         match self.0.first() {

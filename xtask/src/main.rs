@@ -12,11 +12,11 @@ mod examples;
 mod faults;
 mod features;
 mod files;
+mod frontier;
 mod interop;
 mod lab_bench;
 mod large;
 mod machine;
-mod objectives;
 mod peers;
 mod python;
 mod stats;
@@ -83,10 +83,11 @@ const CHORES: &[Chore] = &[
         run: lab_bench::run,
     },
     Chore {
-        name: "objectives",
-        options: "[--seeds N] [--steps N]",
-        about: "Train every objective of the README's table over several seeds, and print the table",
-        run: objectives::objectives,
+        name: "frontier",
+        options: "[--minutes N] [--jobs N] [--method NAME]... [--runs N] | --draw",
+        about: "Success against diversity lost, for every objective over its β or its KL: make the runs that are missing, hours for all, or draw \
+                them for README and docs",
+        run: frontier::run,
     },
     Chore {
         name: "examples",

@@ -69,7 +69,8 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
         jobs.push(Job { directory, threads, steps: config.train.steps });
     }
     signals::watch();
-    let failures = jobs::run(&jobs, at_once)?;
+    let program = std::env::current_exe().context("cannot find this program to start it again")?;
+    let failures = jobs::run(&program, &jobs, at_once, || true, |_, _| Ok(()))?;
     if let Some(signal) = signals::stop() {
         progress::tell(&"the same sweep command goes on from here");
         return Ok(ExitCode::from(signal.exit_code()));

@@ -9,7 +9,7 @@ pub(crate) mod link;
 mod origin;
 pub(crate) mod page;
 mod picture;
-mod result;
+pub(crate) mod result;
 pub(crate) mod run;
 mod samples;
 pub(crate) mod sections;

@@ -3,7 +3,7 @@
 use super::Kind;
 use super::format::escape;
 
-const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// A part of the page, reachable from the navigation.
 #[derive(Debug)]

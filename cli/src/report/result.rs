@@ -6,6 +6,7 @@ use super::{
     format::{change, escape, number, push, quantity},
     run::Run,
 };
+use crate::frontier::Frontier;
 use crate::metrics::{error_name, results};
 use crate::run::best::Best;
 
@@ -89,6 +90,8 @@ pub(crate) fn render(run: &Run, best: Option<&Best>) -> String {
         hero(&mut out, &rows);
         in_words(&mut out, &rows);
         table(&mut out, &rows);
+        // A test reads the file that the program holds.
+        out += &on_the_frontier(run, &Frontier::measured().expect("what is built in is whole"));
     }
     if let Some(best) = best {
         by_best(&mut out, run, best);
@@ -191,6 +194,13 @@ fn table(out: &mut String, rows: &[Row]) {
             ),
         );
     }
+}
+
+/// Where the run lies among what other objectives reach on the same task with the same model.
+pub(crate) fn on_the_frontier(run: &Run, frontier: &Frontier) -> String {
+    let last = |name: &str| Some(run.ends(name)?.1.1);
+    let own = last("eval_kl_on_correct").zip(last("eval_success_exact")).filter(|_| frontier.is_of(&run.config));
+    own.map(|own| frontier.figure(own)).unwrap_or_default()
 }
 
 /// Which checkpoint is the best, and whether the run ended because none became better.

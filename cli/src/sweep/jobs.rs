@@ -1,10 +1,10 @@
 //! Runs of a sweep as processes of their own, several at a time.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -33,29 +33,42 @@ pub(crate) struct Failure {
 
 struct Running<'a> {
     job: &'a Job,
+    since: Instant,
     child: Child,
     /// Passes on what the run says, and gives its last error.
     listener: Option<JoinHandle<Option<String>>>,
 }
 
-/// Trains every run, at most `at_once` at a time, until all have ended; after a signal none is begun. One that fails stops no other.
+/// Trains every run with `program`, at most `at_once` at a time, until all have ended; after a signal, or when `may_begin` says no, none is
+/// begun. `ended` hears of each that succeeds, and how long it took. One that fails stops no other.
 ///
 /// # Errors
-/// This program cannot be started again.
-pub(crate) fn run(jobs: &[Job], at_once: usize) -> Result<Vec<Failure>> {
+/// The program cannot be started, or those of `ended`.
+pub(crate) fn run(
+    program: &Path,
+    jobs: &[Job],
+    at_once: usize,
+    may_begin: impl Fn() -> bool,
+    mut ended: impl FnMut(&Job, Duration) -> Result<()>,
+) -> Result<Vec<Failure>> {
     let (mut waiting, mut running, mut failures) = (jobs.iter().enumerate(), Vec::new(), Vec::new());
     loop {
+        let is_open = || signals::stop().is_none() && may_begin();
         while running.len() < at_once
-            && signals::stop().is_none()
+            && is_open()
             && let Some((i, job)) = waiting.next()
         {
             progress::note(&format_args!("{}: run {} of {} begins", job.directory.display(), i + 1, jobs.len()));
-            running.extend(begin(job, at_once > 1)?);
+            running.extend(begin(program, job, at_once > 1)?);
         }
         let mut left = Vec::new();
         for mut run in running {
             match signals::ended(&mut run.child)? {
-                Some(status) if status.success() => end(run)?,
+                Some(status) if status.success() => {
+                    let (job, took) = (run.job, run.since.elapsed());
+                    end(run)?;
+                    ended(job, took)?;
+                }
                 Some(status) => {
                     let said = run.listener.and_then(|listener| listener.join().ok().flatten());
                     let why = said.unwrap_or_else(|| format!("{status}; what it said stands above"));
@@ -65,7 +78,7 @@ pub(crate) fn run(jobs: &[Job], at_once: usize) -> Result<Vec<Failure>> {
             }
         }
         running = left;
-        if running.is_empty() && (waiting.len() == 0 || signals::stop().is_some()) {
+        if running.is_empty() && (waiting.len() == 0 || !is_open()) {
             return Ok(failures);
         }
         std::thread::sleep(LOOK);
@@ -73,9 +86,8 @@ pub(crate) fn run(jobs: &[Job], at_once: usize) -> Result<Vec<Failure>> {
 }
 
 /// Starts a run; none after a signal. One of several says nothing but warnings and errors, each line with its name.
-fn begin(job: &Job, is_one_of_several: bool) -> Result<Option<Running<'_>>> {
-    let program = std::env::current_exe().context("cannot find this program to start it again")?;
-    let mut command = Command::new(&program);
+fn begin<'a>(program: &Path, job: &'a Job, is_one_of_several: bool) -> Result<Option<Running<'a>>> {
+    let mut command = Command::new(program);
     command.arg("train").arg("--out").arg(&job.directory).args(["--resume", "--threads", &job.threads.to_string()]);
     if is_one_of_several || progress::is_quiet() {
         command.arg("--quiet");
@@ -96,7 +108,7 @@ fn begin(job: &Job, is_one_of_several: bool) -> Result<Option<Running<'_>>> {
                 })
             })
         });
-        Running { job, child, listener }
+        Running { job, since: Instant::now(), child, listener }
     }))
 }
 

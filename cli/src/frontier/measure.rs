@@ -1,0 +1,354 @@
+//! Makes the runs that are missing.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use flowrl_lm::fs::atomic_write;
+use toml::{Table, Value};
+
+use super::methods::{CHOOSING, LONG, METHODS, Method, REPORTED, SHOWN, STEPS};
+use super::{Frontier, Measured, Point, grid};
+use crate::config::Config;
+use crate::metrics::{self, Record};
+use crate::run_dir::RunDir;
+use crate::sweep::jobs::{self, Job};
+use crate::{progress, signals};
+
+/// How to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `flowrl-cli`.
+    pub program: PathBuf,
+    /// What has been measured; runs are added as they end.
+    pub results: PathBuf,
+    /// For the directories of runs, each removed once it has been read.
+    pub folder: PathBuf,
+    /// Runs at a time, of one thread each.
+    pub at_once: usize,
+    /// No run begins that would probably end later than this.
+    pub limit: Option<Duration>,
+    /// The methods to measure, by name; all if empty.
+    pub methods: Vec<String>,
+    /// Runs to make at most.
+    pub most: Option<usize>,
+}
+
+/// A run that is to be made.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    method: &'static Method,
+    value: f64,
+    seed: u64,
+    steps: u64,
+}
+
+impl Wanted {
+    fn config(&self) -> Result<Config> {
+        self.method.config(self.value, self.seed, self.steps)
+    }
+
+    fn directory(&self, folder: &Path) -> PathBuf {
+        let Self { method, value, seed, steps } = self;
+        folder.join(format!("{},{value}-seed{seed}-{steps}", method.name.replace(", ", "-")))
+    }
+}
+
+/// Measures what is missing, and returns how many runs still are.
+///
+/// # Errors
+/// Results that were made with other settings; runs that failed; a file that cannot be read or written.
+pub fn measure(options: &Options) -> Result<usize> {
+    for name in &options.methods {
+        let names = || METHODS.iter().map(|method| method.name).collect::<Vec<_>>().join("; ");
+        ensure!(Method::named(name).is_some(), "no method is called `{name}`; there are: {}", names());
+    }
+    let text = match std::fs::read_to_string(&options.results) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", options.results.display())),
+    };
+    let mut frontier = Frontier::parse(&text).with_context(|| options.results.display().to_string())?;
+    check_common(&mut frontier, options)?;
+    let is_asked =
+        |run: &Wanted| options.methods.is_empty() || options.methods.iter().any(|name| name == run.method.name);
+    let clock = Clock { start: Instant::now(), longest: Cell::default(), limit: options.limit };
+    let mut begun = 0;
+    // What is chosen depends on the first stage.
+    for stage in [choosing, reporting] {
+        let mut missing = missing(&frontier, stage(&frontier))?;
+        missing.retain(is_asked);
+        missing.truncate(options.most.map_or(usize::MAX, |most| most.saturating_sub(begun)));
+        begun += missing.len();
+        if !missing.is_empty() {
+            run_all(&mut frontier, &missing, options, &clock)?;
+        }
+    }
+    let mut left = missing(&frontier, choosing(&frontier))?;
+    left.extend(missing(&frontier, reporting(&frontier))?);
+    left.retain(is_asked);
+    Ok(left.len())
+}
+
+/// When to stop.
+struct Clock {
+    start: Instant,
+    longest: Cell<Duration>,
+    limit: Option<Duration>,
+}
+
+impl Clock {
+    fn may_begin(&self) -> bool {
+        self.limit.is_none_or(|limit| self.start.elapsed() + self.longest.get() <= limit)
+    }
+}
+
+/// Every value with the seeds that one is chosen by.
+fn choosing(_: &Frontier) -> Vec<Wanted> {
+    let with = |seed: &u64| {
+        let seed = *seed;
+        grid().map(move |(method, value)| Wanted { method, value, seed, steps: STEPS })
+    };
+    CHOOSING.iter().flat_map(with).collect()
+}
+
+/// The defaults and what has been chosen so far with the seeds that are reported, then every value for longer.
+fn reporting(frontier: &Frontier) -> Vec<Wanted> {
+    let reported = |method: &'static Method| frontier.reported(method).into_iter().map(move |value| (method, value));
+    let of_seed = |(method, value)| REPORTED.iter().map(move |&seed| Wanted { method, value, seed, steps: STEPS });
+    let long = grid().map(|(method, value)| Wanted { method, value, seed: CHOOSING[0], steps: LONG });
+    METHODS.iter().flat_map(reported).flat_map(of_seed).chain(long).collect()
+}
+
+/// Those that are not there, or were made with other options.
+fn missing(frontier: &Frontier, wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
+    let mut missing = Vec::new();
+    for run in wanted {
+        match frontier.find(run.method, run.value, run.seed, run.steps) {
+            Some(found) if differences(&found.options, &objective_of(&run.config()?)?).is_empty() => {}
+            _ => missing.push(run),
+        }
+    }
+    Ok(missing)
+}
+
+fn run_all(frontier: &mut Frontier, missing: &[Wanted], options: &Options, clock: &Clock) -> Result<()> {
+    for run in missing.iter().filter(|run| frontier.find(run.method, run.value, run.seed, run.steps).is_some()) {
+        progress::note(&format_args!(
+            "{}: its options have changed; it is made anew",
+            run.directory("".as_ref()).display()
+        ));
+    }
+    let mut jobs = Vec::new();
+    for run in missing {
+        let directory = run.directory(&options.folder);
+        prepare(&directory, &run.config()?)?;
+        jobs.push(Job { directory, threads: 1, steps: run.steps });
+    }
+    let ended = |job: &Job, took: Duration| {
+        clock.longest.set(clock.longest.get().max(took));
+        let Some(run) = missing.iter().find(|run| run.directory(&options.folder) == job.directory) else {
+            return Ok(());
+        };
+        frontier.insert(collect(run, &job.directory)?);
+        frontier.write(&options.results)?;
+        remove(&job.directory)
+    };
+    let failures = jobs::run(&options.program, &jobs, options.at_once, || clock.may_begin(), ended)?;
+    if let Some(signal) = signals::stop() {
+        bail!("stopped by {signal}; the same command goes on from here");
+    }
+    if let Some(failure) = failures.first() {
+        bail!(
+            "{} of {} runs failed; the first is {}: {}",
+            failures.len(),
+            jobs.len(),
+            failure.directory.display(),
+            failure.why
+        );
+    }
+    Ok(())
+}
+
+/// A directory with nothing but its configuration, unless this very run has begun there.
+fn prepare(directory: &Path, config: &Config) -> Result<()> {
+    let text = config.to_toml()?;
+    if std::fs::read_to_string(directory.join("config.toml")).is_ok_and(|found| found == text) {
+        return Ok(());
+    }
+    remove(directory)?;
+    Ok(atomic_write(&RunDir::create(directory)?.config(), text.as_bytes())?)
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a finished run has recorded.
+fn collect(run: &Wanted, directory: &Path) -> Result<Measured> {
+    let records = metrics::read(&RunDir::open(directory)?.metrics())?;
+    let shown = |record: &&Record| record.step().is_some_and(|step| is_shown(step, run.steps));
+    let number = |record: &Record, name: &str| {
+        // As many decimals as any table shows, and some.
+        let rounded = |x: f64| (x * 1e6).round() / 1e6;
+        record.number(name).map(rounded)
+    };
+    let point = |record: &Record| -> Result<Point> {
+        let step = record.step().unwrap_or(0);
+        let exact = |name: &str| {
+            let missing = || format!("{}: no {name} at step {step}", directory.display());
+            number(record, name).filter(|x| x.is_finite()).with_context(missing)
+        };
+        Ok(Point {
+            step,
+            success: exact("eval_success_exact")?,
+            lost: exact("eval_kl_on_correct")?,
+            kl_ref: number(record, "kl_ref"),
+            pass_at_8: exact("eval_pass_at_8")?,
+            distinct: exact("eval_distinct_correct")?,
+        })
+    };
+    let at: Vec<Point> = records.iter().filter(shown).map(point).collect::<Result<_>>()?;
+    let last = records.last().context("a run without records")?;
+    ensure!(last.step() == Some(run.steps), "{} has not reached step {}", directory.display(), run.steps);
+    Ok(Measured {
+        method: run.method.name.into(),
+        value: run.value,
+        seed: run.seed,
+        steps: run.steps,
+        options: objective_of(&run.config()?)?,
+        version: env!("CARGO_PKG_VERSION").into(),
+        cpu_s: last.number("cpu_s").map_or(0.0, |s| (s * 10.0).round() / 10.0),
+        at,
+    })
+}
+
+fn is_shown(step: u64, steps: u64) -> bool {
+    step == 0 || step == steps || (steps == STEPS && SHOWN.contains(&step))
+}
+
+/// The options of a run's objective. Its name is none: every option stands beside it.
+fn objective_of(config: &Config) -> Result<String> {
+    let table: Table = config.to_toml()?.parse()?;
+    let objective = table.get("objective").and_then(Value::as_table).context("a configuration without an objective")?;
+    Ok(flat(objective, |key| !matches!(key, "kind" | "preset")))
+}
+
+/// What a result depends on besides its objective, steps and seed.
+pub(super) fn common_of(config: &Config) -> Result<String> {
+    let table: Table = config.to_toml()?.parse()?;
+    let sections = ["task", "train", "sampling", "optimizer", "log_z", "eval"];
+    let own = ["train.steps", "train.seed", "train.threads", "eval.every"];
+    let section = |name: &str| Some((name.to_owned(), table.get(name)?.clone()));
+    let kept: Table = sections.into_iter().filter_map(section).collect();
+    Ok(flat(&kept, |key| !own.contains(&key)))
+}
+
+/// `key=value` of every key that is kept, a section before its keys, divided by spaces.
+pub(super) fn flat(table: &Table, keep: impl Fn(&str) -> bool) -> String {
+    fn add(prefix: &str, table: &Table, pairs: &mut Vec<(String, String)>) {
+        for (key, value) in table {
+            match value {
+                // An option such as { fixed = 16 } is a value, a section is not.
+                Value::Table(inner) if inner.len() > 1 => add(&format!("{prefix}{key}."), inner, pairs),
+                value => pairs.push((format!("{prefix}{key}"), value.to_string().replace([' ', '"'], ""))),
+            }
+        }
+    }
+    let mut pairs = Vec::new();
+    add("", table, &mut pairs);
+    let kept = pairs.iter().filter(|(key, _)| keep(key)).map(|(key, value)| format!("{key}={value}"));
+    kept.collect::<Vec<_>>().join(" ")
+}
+
+/// What the present settings no longer have of the former ones. A new option counts for nothing: its default changes no result.
+fn differences(before: &str, now: &str) -> Vec<String> {
+    before.split(' ').filter(|pair| now.split(' ').all(|other| other != *pair)).map(str::to_owned).collect()
+}
+
+/// Refuses results of other settings.
+fn check_common(frontier: &mut Frontier, options: &Options) -> Result<()> {
+    let now = common_of(&METHODS[0].config(METHODS[0].default, 0, STEPS)?)?;
+    if frontier.runs.is_empty() {
+        frontier.settings = now;
+        return Ok(());
+    }
+    let changed = differences(&frontier.settings, &now);
+    ensure!(
+        changed.is_empty(),
+        "the runs of {} were made with {}, which is not so any more: remove the file to measure all of them anew",
+        options.results.display(),
+        changed.join(", ")
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(value: f64) -> String {
+        objective_of(&METHODS[0].config(value, 0, STEPS).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_run_stands_until_an_option_of_it_changes() {
+        let (mut frontier, all) = (Frontier::default(), choosing(&Frontier::default()).len());
+        let run = |value: f64, options: String| Measured {
+            method: METHODS[0].name.into(),
+            value,
+            seed: 0,
+            steps: STEPS,
+            options,
+            version: String::new(),
+            cpu_s: 0.0,
+            at: Vec::new(),
+        };
+        let left = |frontier: &Frontier| missing(frontier, choosing(frontier)).unwrap().len();
+        assert_eq!(left(&frontier), all);
+        frontier.insert(run(8.0, options(8.0)));
+        assert_eq!(left(&frontier), all - 1);
+        // An option that came later, then one that has another value now.
+        frontier.insert(run(8.0, options(8.0).replace(" shape=squared", "")));
+        assert_eq!(left(&frontier), all - 1);
+        frontier.insert(run(8.0, options(8.0).replace("length=sum", "length=mean")));
+        assert_eq!((left(&frontier), frontier.runs.len()), (all, 1));
+    }
+
+    #[test]
+    fn results_of_other_settings_are_refused() {
+        let (folder, now) =
+            (tempfile::tempdir().unwrap(), common_of(&METHODS[0].config(1.0, 0, STEPS).unwrap()).unwrap());
+        assert!(now.contains("train.prompts=16") && now.contains("optimizer.learning_rate=0.0001"), "{now}");
+        assert!(!now.contains("seed=0 train") && !now.contains("steps="), "{now}");
+        let results = folder.path().join("results.jsonl");
+        let one =
+            r#"{"method":"grpo","value":0,"seed":0,"steps":200,"options":"kl=0.0","version":"","cpu_s":1,"at":[]}"#;
+        let head = |settings: &str| format!("{{\"settings\":\"{settings}\"}}\n{one}\n");
+        let options = Options {
+            program: "no-such-program".into(),
+            results: results.clone(),
+            folder: folder.path().join("runs"),
+            at_once: 1,
+            limit: Some(Duration::ZERO),
+            methods: vec!["ppo".into()],
+            most: Some(0),
+        };
+        let answer = |settings: &str| {
+            std::fs::write(&results, head(settings)).unwrap();
+            measure(&options).map_err(|error| error.to_string())
+        };
+        let left = CHOOSING.len() + REPORTED.len() + 1;
+        assert_eq!(answer(&now), Ok(left));
+        let why = answer(&now.replace("train.prompts=16", "train.prompts=8")).unwrap_err();
+        assert!(why.contains("train.prompts=8") && why.contains("remove the file"), "{why}");
+        let unknown = Options { methods: vec!["pppo".into()], ..options };
+        assert!(measure(&unknown).unwrap_err().to_string().contains("ppo"));
+    }
+}

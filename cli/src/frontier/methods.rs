@@ -1,0 +1,156 @@
+//! What is measured: objectives, each over a grid of its β or its KL.
+
+use anyhow::Result;
+
+use crate::args::ConfigArgs;
+use crate::config::Config;
+
+/// Steps of a run, the ones that it is measured at, and those of a longer one.
+pub const STEPS: u64 = 200;
+/// Steps that are shown; all others of a run have another learning rate left.
+pub const SHOWN: [u64; 4] = [25, 50, 100, STEPS];
+/// Steps of the longer run, which is measured at its end alone.
+pub const LONG: u64 = 400;
+/// Seeds that a value is chosen by.
+pub const CHOOSING: [u64; 2] = [0, 1];
+/// Seeds that the chosen values and the defaults are reported by.
+pub const REPORTED: [u64; 5] = [2, 3, 4, 5, 6];
+
+/// The option that moves a method along its curve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knob {
+    /// Inverse temperature.
+    Beta,
+    /// Weight of the KL in the loss.
+    Kl,
+    /// Weight of the KL in the reward.
+    KlInReward,
+    /// None: the defaults alone.
+    Fixed,
+}
+
+/// An objective with the values of its knob.
+#[derive(Debug, PartialEq)]
+pub struct Method {
+    /// As tables and the picture have it.
+    pub name: &'static str,
+    objective: &'static str,
+    settings: &'static [&'static str],
+    /// What is varied.
+    pub knob: Knob,
+    /// In ascending order.
+    pub values: &'static [f64],
+    /// The objective's own value, one of them.
+    pub default: f64,
+}
+
+const fn method(
+    name: &'static str,
+    objective: &'static str,
+    settings: &'static [&'static str],
+    knob: Knob,
+    values: &'static [f64],
+    default: f64,
+) -> Method {
+    Method { name, objective, settings, knob, values, default }
+}
+
+const fn fixed(name: &'static str) -> Method {
+    method(name, name, &[], Knob::Fixed, &[0.0], 0.0)
+}
+
+/// Every method, in the order of tables and of the picture.
+pub const METHODS: &[Method] = &[
+    method("exact-tb", "exact-tb", &[], Knob::Beta, &[1.0, 2.0, 4.0, 8.0, 16.0], 1.0),
+    method("tba", "tba", &[], Knob::Beta, &[1.0, 2.0, 4.0, 8.0, 16.0], 1.0),
+    method("paper, centred", "paper", &["reward=center"], Knob::Beta, &[0.25, 0.5, 1.0, 2.0, 15.0], 15.0),
+    method("paper", "paper", &[], Knob::Beta, &[0.25, 0.5, 1.0, 4.0, 15.0], 15.0),
+    method("grpo", "grpo", &[], Knob::Kl, &[0.0, 0.04, 0.1, 0.2, 0.5], 0.04),
+    method("reinforce", "reinforce", &[], Knob::KlInReward, &[0.0, 0.0625, 0.125, 0.25, 0.5], 0.0),
+    fixed("vargrad"),
+    fixed("reinforce++"),
+    fixed("ppo"),
+];
+
+/// The method whose default is the measure of all others' success.
+pub const STANDARD: &str = "grpo";
+
+impl Method {
+    /// The method of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        METHODS.iter().find(|method| method.name == name)
+    }
+
+    /// Its name in Markdown: the preset as code, what is changed of it after that.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        self.name.replacen(self.objective, &format!("`{}`", self.objective), 1)
+    }
+
+    /// A value as a reader has it, `β = 8`; nothing where there is none.
+    #[must_use]
+    pub fn label(&self, value: f64) -> String {
+        match self.knob {
+            Knob::Beta => format!("β = {value}"),
+            Knob::KlInReward if value != 0.0 => format!("kl = {value} in the reward"),
+            Knob::Kl | Knob::KlInReward => format!("kl = {value}"),
+            Knob::Fixed => String::new(),
+        }
+    }
+
+    /// The flags of `train` for a value.
+    #[must_use]
+    pub fn flags(&self, value: f64) -> Vec<String> {
+        let own = match self.knob {
+            Knob::Beta => vec![format!("beta={value}")],
+            Knob::KlInReward if value != 0.0 => vec![format!("kl={value}"), "kl_in=reward".into()],
+            Knob::Kl | Knob::KlInReward => vec![format!("kl={value}")],
+            Knob::Fixed => Vec::new(),
+        };
+        self.settings.iter().map(|setting| (*setting).to_owned()).chain(own).collect()
+    }
+
+    /// The configuration of a run.
+    ///
+    /// # Errors
+    /// Options that the objective refuses.
+    pub fn config(&self, value: f64, seed: u64, steps: u64) -> Result<Config> {
+        let every = if steps == STEPS { SHOWN[0] } else { 0 };
+        let mut settings = self.flags(value);
+        settings.extend([format!("eval.every={every}"), "run.save_every=0".into()]);
+        let flags = ConfigArgs {
+            objective: Some(self.objective.into()),
+            settings,
+            seed: Some(seed),
+            steps: Some(steps),
+            threads: Some(1),
+            ..ConfigArgs::default()
+        };
+        flags.load(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_makes_a_run_and_the_default_is_the_objectives_own() {
+        for method in METHODS {
+            assert_eq!(Method::named(method.name), Some(method), "two have this name");
+            assert!(method.values.is_sorted_by(|a, b| a < b) && method.values.contains(&method.default), "{method:?}");
+            for &value in method.values {
+                crate::commands::train::check(&method.config(value, 0, STEPS).unwrap()).unwrap();
+            }
+            let flags = ConfigArgs {
+                objective: Some(method.objective.into()),
+                settings: method.settings.iter().map(|setting| (*setting).to_owned()).collect(),
+                ..ConfigArgs::default()
+            };
+            let own = flags.load(None).unwrap().objective().unwrap();
+            assert_eq!(method.config(method.default, 0, STEPS).unwrap().objective().unwrap(), own, "{method:?}");
+        }
+        assert!(Method::named(STANDARD).is_some());
+    }
+}

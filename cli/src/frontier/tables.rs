@@ -1,0 +1,184 @@
+//! The pages that are made of the measurements.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::methods::{CHOOSING, Knob, LONG, METHODS, Method, REPORTED, SHOWN, STANDARD, STEPS};
+use super::{Choice, Frontier, Point, grid};
+use crate::compare::Summary;
+use crate::report::format::push;
+
+/// The ends of the part of the README that is made here.
+const BEGIN: &str = "<!-- made by cargo xtask frontier -->\n";
+const END: &str = "<!-- as far as here -->\n";
+
+impl Frontier {
+    /// Every file of the repository that is made from the measurements, with its text: page, picture, README.
+    ///
+    /// # Errors
+    /// A README that cannot be read, or that has no place for its table.
+    pub fn documents(&self, root: &Path) -> Result<Vec<(PathBuf, String)>> {
+        let readme = root.join("README.md");
+        let text = std::fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
+        let text = text.replace("\r\n", "\n");
+        let parts = text.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?)));
+        let (head, (old, tail)) =
+            parts.with_context(|| format!("{}: no part between `{BEGIN}` and `{END}`", readme.display()))?;
+        // Before anything is measured there is nothing better than what stands there.
+        let block = if self.reported_rows().is_empty() { old.to_owned() } else { self.summary_block() };
+        Ok(vec![
+            (root.join("docs/frontier.svg"), self.picture()),
+            (root.join("docs/frontier.md"), self.page()),
+            (readme, format!("{head}{BEGIN}{block}{END}{tail}")),
+        ])
+    }
+
+    /// The part of the README: picture, table, and what they say.
+    pub(super) fn summary_block(&self) -> String {
+        let mut out = format!(
+            "\n![Success over diversity lost for each objective, over β or its KL](docs/frontier.svg)\n\n{}\n\n",
+            self.caption()
+        );
+        out += &self.reported_table();
+        for said in self.claim().into_iter().chain(self.limit_of_claim()) {
+            push(&mut out, format_args!("\n{said}\n"));
+        }
+        out + "\nAll values, at fewer and at more steps: [the frontier](docs/frontier.md).\n\n"
+    }
+
+    pub(super) fn page(&self) -> String {
+        let mut out = String::from(
+            "# The frontier\n\nEvery objective gives up some of the reference's diversity for success. How much, it decides by its β or its KL, so \
+             objectives are to be compared over all of these and not at their defaults alone.\n\n\
+             ![Success over diversity lost for each objective, over β or its KL](frontier.svg)\n\n",
+        );
+        push(&mut out, format_args!("{}\n", self.caption()));
+        for (title, said) in [("What it shows", self.claim()), ("What it does not show", self.limit_of_claim())] {
+            said.iter().for_each(|said| push(&mut out, format_args!("\n## {title}\n\n{said}\n")));
+        }
+        push(&mut out, format_args!("\n## Defaults and chosen values\n\n{}\n", self.reported_table()));
+        push(
+            &mut out,
+            format_args!(
+                "## Every value\n\nMean success / diversity lost over seeds {}, at steps of runs of {STEPS}, whose learning rate falls to 0 by a cosine. Last \
+                 column: seed {} after {LONG} steps, a run of its own.\n\n",
+                span(&CHOOSING),
+                CHOOSING[0]
+            ),
+        );
+        out += &self.full_table();
+        push(
+            &mut out,
+            format_args!(
+                "\n## How it is measured\n\n`cargo xtask frontier` trains the built-in model on Countdown, once for each line of \
+                 `cli/frontier/results.jsonl`, and goes on where it was stopped. Success and diversity lost are exact, over every correct answer of 128 held-out \
+                 prompts. The table of methods is `cli/src/frontier/methods.rs`: a method is one line of it. `cargo xtask frontier --draw` makes this page, its \
+                 picture and the README's table. {} runs have taken {:.0} minutes of processor time to train.\n",
+                self.runs.len(),
+                self.runs.iter().map(|run| run.cpu_s).sum::<f64>() / 60.0
+            ),
+        );
+        out
+    }
+
+    fn caption(&self) -> String {
+        let open = METHODS.iter().filter(|method| self.choice(method) == Choice::Open).count();
+        let open = if open > 0 {
+            format!(" {open} of {} methods are still to be measured.", METHODS.len())
+        } else {
+            String::new()
+        };
+        format!(
+            "The built-in model on Countdown after {STEPS} steps. A line is an objective over its β or its KL. Filled marks: the default and the chosen value, \
+             seeds {}, with 95 % intervals; hollow: seeds {}. A value is chosen on seeds {}: the one with least diversity lost among those within a point of \
+             `{STANDARD}`'s success at its default. The table gives mean ± standard error over seeds {}.{open}",
+            span(&REPORTED),
+            span(&CHOOSING),
+            span(&CHOOSING),
+            span(&REPORTED),
+        )
+    }
+
+    /// The defaults and the chosen values that all the reported seeds have measured.
+    pub(super) fn reported_rows(&self) -> Vec<(&'static Method, f64)> {
+        let all = METHODS.iter().flat_map(|method| self.reported(method).into_iter().map(move |value| (method, value)));
+        all.filter(|(method, value)| self.seeds_of(method, *value) == REPORTED).collect()
+    }
+
+    fn reported_table(&self) -> String {
+        let mut out = String::from(
+            "| objective | | success π(C) | KL(π_ref(·\\|C) ‖ π(·\\|C)) | pass@8 | distinct correct in 16 |\n|---|---|--:|--:|--:|--:|\n",
+        );
+        let rows = self.reported_rows();
+        if let Some(&(method, value)) = rows.first() {
+            let at = |measure: fn(&Point) -> f64, unit| self.shown((method, value), 0, measure, unit);
+            let (success, found) = (at(|point| point.success, "fraction"), at(|point| point.pass_at_8, "fraction"));
+            push(
+                &mut out,
+                format_args!("| before | | {success} | 0 | {found} | {} |\n", at(|point| point.distinct, "")),
+            );
+        }
+        for (method, value) in rows {
+            let at = |measure: fn(&Point) -> f64, unit| self.shown((method, value), STEPS, measure, unit);
+            let which = match (self.choice(method), value == method.default) {
+                _ if method.knob == Knob::Fixed => "default",
+                (Choice::NoneReaches, _) => "default; none succeeds as often",
+                (Choice::Value(chosen), true) if chosen == value => "default and chosen",
+                (_, true) => "default",
+                (_, false) => "chosen",
+            };
+            let label = method.label(value);
+            let label = if label.is_empty() { which.to_owned() } else { format!("{label}, {which}") };
+            push(
+                &mut out,
+                format_args!(
+                    "| {} | {label} | {} | {} | {} | {} |\n",
+                    method.shown(),
+                    at(|point| point.success, "fraction"),
+                    at(|point| point.lost, ""),
+                    at(|point| point.pass_at_8, "fraction"),
+                    at(|point| point.distinct, "")
+                ),
+            );
+        }
+        out
+    }
+
+    /// Mean ± standard error over the reported seeds.
+    fn shown(&self, at: (&Method, f64), step: u64, measure: fn(&Point) -> f64, unit: &str) -> String {
+        let summary = self.over(at, &REPORTED, (step, STEPS), measure);
+        summary.map_or_else(|| "–".into(), |summary| standard_error(summary).show(unit))
+    }
+
+    fn full_table(&self) -> String {
+        let mut out = String::from("| objective | |");
+        SHOWN.iter().for_each(|step| push(&mut out, format_args!(" {step} |")));
+        push(&mut out, format_args!(" {LONG} |\n|---|---|{}\n", "--:|".repeat(SHOWN.len() + 1)));
+        for (method, value) in grid() {
+            push(&mut out, format_args!("| {} | {} |", method.shown(), method.label(value)));
+            let short = SHOWN.iter().map(|step| (&CHOOSING[..], (*step, STEPS)));
+            for (seeds, step) in short.chain([(&CHOOSING[..1], (LONG, LONG))]) {
+                let mean = |measure: fn(&Point) -> f64| Some(self.over((method, value), seeds, step, measure)?.mean);
+                match mean(|point| point.success).zip(mean(|point| point.lost)) {
+                    Some((success, lost)) => push(&mut out, format_args!(" {:.1} % / {lost:.3} |", 100.0 * success)),
+                    None => out.push_str(" – |"),
+                }
+            }
+            out.push('\n');
+        }
+        out
+    }
+}
+
+pub(super) fn standard_error(summary: Summary) -> Summary {
+    Summary { sd: summary.sd.map(|sd| sd / (summary.n as f64).sqrt()), ..summary }
+}
+
+/// Seeds in a row, `2–6`.
+fn span(seeds: &[u64]) -> String {
+    match seeds {
+        [first, .., last] => format!("{first}–{last}"),
+        _ => seeds.iter().map(u64::to_string).collect(),
+    }
+}
