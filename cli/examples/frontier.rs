@@ -1,6 +1,7 @@
 //! Measures and draws the frontier: `cargo xtask frontier`, which builds the program first.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -31,8 +32,17 @@ struct Args {
     runs: Option<usize>,
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::tell(&format_args!("error: {error:#}"));
+            ExitCode::from(signals::stop().map_or(1, signals::Signal::exit_code))
+        }
+    }
+}
+
+fn run(args: Args) -> Result<()> {
     if args.draw {
         let text = std::fs::read_to_string(RESULTS).with_context(|| format!("cannot read {RESULTS}"))?;
         for (path, text) in Frontier::parse(&text).context(RESULTS)?.documents("".as_ref())? {

@@ -63,7 +63,7 @@ pub struct Point {
     /// KL(π_ref(·|C) ‖ π(·|C)), exact.
     #[serde(rename = "eval_kl_on_correct")]
     pub(crate) lost: f64,
-    /// KL to the reference, from the step's own completions; none before the first step.
+    /// KL to the reference, from the step's own completions; none before the first step, nor where the objective needs no reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kl_ref: Option<f64>,
     #[serde(rename = "eval_pass_at_8")]
