@@ -109,7 +109,11 @@ impl Frontier {
             );
             Ok(run)
         };
-        Ok(Self { settings, runs: lines.map(run).collect::<Result<_>>()? })
+        let mut frontier = Self { settings, runs: Vec::new() };
+        for line in lines {
+            frontier.insert(run(line)?);
+        }
+        Ok(frontier)
     }
 
     /// Whether a configuration is of the same task and the same model.

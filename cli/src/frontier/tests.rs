@@ -89,6 +89,10 @@ fn lines_of_the_file_come_back_in_order() {
     let text = std::fs::read_to_string(&path).unwrap();
     let read = Frontier::parse(&text).unwrap();
     assert_eq!((read.runs.len(), &read.runs), (frontier.runs.len(), &frontier.runs));
+    // As two branches may have left it.
+    let (head, lines) = text.split_once('\n').unwrap();
+    let reversed: Vec<&str> = [head].into_iter().chain(lines.lines().rev()).collect();
+    assert_eq!(Frontier::parse(&reversed.join("\n")).unwrap().runs, frontier.runs);
     let last = text.replace("\"value\":16.0", "\"value\":17.0");
     let why = Frontier::parse(&last).unwrap_err().to_string();
     assert!(why.contains("exact-tb with 17") && why.contains("line "), "{why}");
