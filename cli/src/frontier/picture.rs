@@ -40,15 +40,15 @@ impl Frontier {
         )
     }
 
-    /// The picture as a part of a report, with the run's own diversity lost and success; empty before anything is measured.
-    pub(crate) fn figure(&self, own: (f64, f64)) -> String {
+    /// The picture as a part of a report, with the run's own diversity lost and success at its last evaluation; empty before anything is measured.
+    pub(crate) fn figure(&self, own: (f64, f64), step: u64) -> String {
         if self.marks().all(|(_, marks)| marks.is_empty()) {
             return String::new();
         }
         format!(
             "<figure class='chart wide'><figcaption><h3>Success and diversity lost, beside other objectives</h3></figcaption>\
-             <svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='{} This run: {}.'>{}</svg><p class=about>The star is this run, at its \
-             last evaluation. Lines: the built-in model after {STEPS} steps, over β or the KL. Up and to the left is better.</p></figure>",
+             <svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='{} This run: {}.'>{}</svg><p class=about>The star is \
+             this run after step {step}. Lines: other objectives after {STEPS} steps, over their β or their KL. Up and to the left is better.</p></figure>",
             escape(&self.summary()),
             said(own.1, own.0),
             self.drawn(Some(own))

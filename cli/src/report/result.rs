@@ -198,9 +198,9 @@ fn table(out: &mut String, rows: &[Row]) {
 
 /// Where the run lies among what other objectives reach on the same task with the same model.
 pub(crate) fn on_the_frontier(run: &Run, frontier: &Frontier) -> String {
-    let last = |name: &str| Some(run.ends(name)?.1.1);
+    let last = |name: &str| Some(run.ends(name)?.1);
     let own = last("eval_kl_on_correct").zip(last("eval_success_exact")).filter(|_| frontier.is_of(&run.config));
-    own.map(|own| frontier.figure(own)).unwrap_or_default()
+    own.map(|(lost, success)| frontier.figure((lost.1, success.1), success.0 as u64)).unwrap_or_default()
 }
 
 /// Which checkpoint is the best, and whether the run ended because none became better.
