@@ -67,6 +67,8 @@ pub const METHODS: &[Method] = &[
     method("paper", "paper", &[], Knob::Beta, &[0.25, 0.5, 1.0, 4.0, 15.0], 15.0),
     method("grpo", "grpo", &[], Knob::Kl, &[0.0, 0.04, 0.1, 0.2, 0.5], 0.04),
     method("reinforce", "reinforce", &[], Knob::KlInReward, &[0.0, 0.0625, 0.125, 0.25, 0.5], 0.0),
+    method("rloo", "rloo", &[], Knob::Kl, &[0.0, 0.05, 0.125, 0.25, 0.5], 0.05),
+    method("maxrl", "maxrl", &[], Knob::Kl, &[0.0, 0.04, 0.1, 0.2, 0.5], 0.0),
     fixed("vargrad"),
     fixed("reinforce++"),
     fixed("ppo"),
