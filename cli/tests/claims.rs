@@ -21,6 +21,17 @@ fn assert_near(record: &Value, name: &str, want: &str, flags: &str) {
     assert!((got - want).abs() < 0.01, "{flags}: {name} is {got}, the page says {want}");
 }
 
+/// What `docs/presets.md` says of `kl_max`: a bound without a gradient above it lets a mode go that GRPO's KL would bring back.
+#[test]
+fn a_bounded_k3_does_not_pull_back_what_is_lost() {
+    let entropy = |flags: &str| {
+        let flags = format!("--task bandit --set task.preset=four-peaks --set target_beta=2 --objective grpo {flags}");
+        last_record(&flags)["entropy"].as_f64().expect("an entropy")
+    };
+    let (bounded, free) = (entropy("--set kl_max=10"), entropy(""));
+    assert!(bounded < 1e-3 && free > 0.03, "{bounded} {free}");
+}
+
 #[test]
 fn every_row_of_the_page_is_what_its_command_gives() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/what-flowrl-is.md");
