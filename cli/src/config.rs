@@ -184,6 +184,20 @@ impl Config {
         // The lab has one prompt: the empty trajectory.
         let (prompts, samples) =
             if self.task.kind.is_lab() { (1, train.batch) } else { (train.prompts, train.samples) };
+        if train.dynamic_sampling > 0 && train.rollouts.is_some() {
+            bail!(
+                "train.dynamic_sampling is {}, but must be 0 with train.rollouts: nothing more can be sampled; to leave out groups of equal \
+                 rewards, set objective.mask_degenerate = true",
+                train.dynamic_sampling
+            );
+        }
+        if train.overlong_penalty != 1.0 && train.overlong_buffer == 0 {
+            bail!(
+                "train.overlong_penalty is {}, but train.overlong_buffer is 0, so there is no penalty: set train.overlong_buffer to the \
+                 tokens over which it should grow",
+                train.overlong_penalty
+            );
+        }
         let options = TrainOptions {
             prompts,
             samples,
@@ -214,6 +228,9 @@ impl Config {
             log_z_learning_rate: log_z.learning_rate,
             log_z_optimizer: AdamW { weight_decay: log_z.weight_decay, ..AdamW::default() },
             detach_trunk: log_z.detach_trunk,
+            dynamic_sampling: train.dynamic_sampling,
+            overlong_buffer: train.overlong_buffer,
+            overlong_penalty: train.overlong_penalty,
             seed: train.seed,
         };
         options.validate().map_err(anyhow::Error::msg)?;

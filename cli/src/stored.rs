@@ -103,12 +103,20 @@ impl StoredRollouts {
         self.groups.iter().map(tokens).max().unwrap_or(0)
     }
 
+    /// Completions, and those of them that lack `old_logp`.
+    #[must_use]
+    pub fn without_log_probs(&self) -> (usize, usize) {
+        let rows = || self.groups.iter().flat_map(|group| &group.rows);
+        (rows().count(), rows().filter(|row| row.old_log_probs.is_none()).count())
+    }
+
     /// The groups of a step, in the order of the file, round and round. Completions without `old_logp` count as drawn from the
-    /// present policy.
+    /// present policy. If `corrects`, the log-probabilities of all are those of the present policy, and `old_logp` those of the engine
+    /// that sampled.
     ///
     /// # Errors
     /// A failing policy.
-    pub fn step<P>(&self, policy: &mut P, step: u64, options: &TrainOptions) -> Result<Rollouts<f32>>
+    pub fn step<P>(&self, policy: &mut P, step: u64, options: &TrainOptions, corrects: bool) -> Result<Rollouts<f32>>
     where
         P: Policy<Error: std::error::Error + Send + Sync + 'static, Backend: Backend<Real = f32>>,
     {
@@ -117,7 +125,7 @@ impl StoredRollouts {
         let numbers: Vec<usize> = (first..first + count).map(|i| i % self.groups.len()).collect();
         let mut completions = Completions { offsets: vec![0], ..Completions::default() };
         let mut rewards = Vec::new();
-        let mut complete = true;
+        let mut complete = !corrects;
         for (p, &number) in numbers.iter().enumerate() {
             for row in &self.groups[number].rows {
                 completions.prompt_of.push(p);
@@ -135,27 +143,58 @@ impl StoredRollouts {
             }
         }
         let prompts: Vec<Vec<u32>> = numbers.iter().map(|&n| self.groups[n].prompt.clone()).collect();
+        let mut rollout_log_probs = None;
         if !complete {
-            let slices: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-            let (tokens, prompt_of) = (completions.slices(), &completions.prompt_of);
-            let sequences = Sequences { prompts: &slices, completions: &tokens, prompt_of };
-            let mut present = vec![0.0; sequences.tokens()];
-            let mut entropies = present.clone();
-            let temperature = options.sampler.temperature;
-            policy.score(&sequences, Model::Policy, temperature, &mut present, &mut entropies)?;
+            let present = score(policy, &prompts, &completions, options)?;
             let mut start = 0;
-            let rows = numbers.iter().flat_map(|&n| &self.groups[n].rows);
-            let mut log_probs = completions.log_probs.clone();
-            for row in rows {
+            for row in numbers.iter().flat_map(|&n| &self.groups[n].rows) {
                 let range = start..start + row.tokens.len();
                 start = range.end;
                 if row.old_log_probs.is_none() {
-                    log_probs[range.clone()].copy_from_slice(&present[range]);
+                    completions.log_probs[range.clone()].copy_from_slice(&present[range]);
                 }
             }
-            completions.log_probs = log_probs;
+            if corrects {
+                rollout_log_probs = Some(std::mem::replace(&mut completions.log_probs, present));
+            }
         }
         let verdicts = vec!["stored"; rewards.len()];
-        Ok(Rollouts { prompt_numbers: numbers, prompts, completions, rewards, verdicts })
+        let prompt_numbers = numbers;
+        Ok(Rollouts {
+            prompt_numbers,
+            prompts,
+            completions,
+            rewards,
+            verdicts,
+            rollout_log_probs,
+            ..Rollouts::default()
+        })
     }
+}
+
+/// Log-probabilities of all tokens under the present policy, by micro-batches.
+fn score<P>(
+    policy: &mut P,
+    prompts: &[Vec<u32>],
+    completions: &Completions<f32>,
+    options: &TrainOptions,
+) -> Result<Vec<f32>>
+where
+    P: Policy<Error: std::error::Error + Send + Sync + 'static, Backend: Backend<Real = f32>>,
+{
+    let (slices, prompt_of) = (completions.slices(), &completions.prompt_of);
+    let mut log_probs = Vec::with_capacity(completions.tokens.len());
+    let together = if options.micro_batch == 0 { prompts.len() } else { options.micro_batch };
+    for (part, prompts) in prompts.chunks(together).enumerate() {
+        let first = part * together;
+        let range = prompt_of.partition_point(|&p| p < first)..prompt_of.partition_point(|&p| p < first + together);
+        let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
+        let prompt_of: Vec<usize> = prompt_of[range.clone()].iter().map(|p| p - first).collect();
+        let sequences = Sequences { prompts: &prompts, completions: &slices[range], prompt_of: &prompt_of };
+        let mut present = vec![0.0; sequences.tokens()];
+        let mut entropies = present.clone();
+        policy.score(&sequences, Model::Policy, options.sampler.temperature, &mut present, &mut entropies)?;
+        log_probs.extend(present);
+    }
+    Ok(log_probs)
 }

@@ -1,5 +1,6 @@
 //! The training loop on a policy whose every completion can be enumerated: where it converges, and what it promises on the way.
 
+mod dynamic;
 mod one;
 mod refusals;
 mod tabular;

@@ -91,6 +91,7 @@ fn learn<B: Backend<Real = f32>>(
         completions,
         rewards: vec![1.0, 0.0, 0.5, 0.25],
         verdicts: vec![""; 4],
+        ..Rollouts::default()
     };
     let mut policy = Given { backend, log_probs, gradient: Vec::new() };
     let mut trainer = Trainer::new(&policy.backend, 4, objective, TrainOptions::default())?;

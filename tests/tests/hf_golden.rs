@@ -229,6 +229,7 @@ fn step<B: TransformerBackend<Real = f32>>(golden: &Golden, mut policy: Transfor
         rewards: (0..rows.len()).map(|i| i as f32 / 2.0).collect(),
         verdicts: vec![""; rows.len()],
         completions,
+        ..Rollouts::default()
     };
     let (objective, width) = (Objective::preset(Preset::Paper), policy.width());
     let options = TrainOptions::default();

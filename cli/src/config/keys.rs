@@ -127,6 +127,15 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
             ("samples", "completions of a prompt"),
             ("minibatches", "optimiser steps over the completions of a step"),
             (
+                "dynamic_sampling",
+                "batches that a step may sample beyond its first until the rewards of train.prompts groups differ, see data.md; 0: none",
+            ),
+            (
+                "overlong_buffer",
+                "tokens before sampling.max_tokens over which the overlong penalty grows, see data.md; 0: none",
+            ),
+            ("overlong_penalty", "what it takes off the reward at sampling.max_tokens"),
+            (
                 "micro_batch",
                 "prompts in a forward and backward pass, 0: all of a minibatch; absent: as many as fit memory",
             ),

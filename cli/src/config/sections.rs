@@ -98,6 +98,12 @@ pub struct TrainSection {
     pub precision: Precision,
     /// Lab: `fast`, or the plain `reference`, which gives the same bits on every platform.
     pub arithmetic: Arithmetic,
+    /// Batches of prompts that a step may sample beyond its first until it has `prompts` groups whose rewards differ; 0 means none.
+    pub dynamic_sampling: usize,
+    /// Tokens before `sampling.max_tokens` over which a penalty of the reward grows; 0 means none.
+    pub overlong_buffer: usize,
+    /// That penalty at `sampling.max_tokens`.
+    pub overlong_penalty: f64,
     /// Stored completions to learn from instead of sampling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollouts: Option<PathBuf>,
@@ -229,6 +235,9 @@ impl Default for TrainSection {
             device: DeviceName::Cpu,
             precision: Precision::Auto,
             arithmetic: Arithmetic::Fast,
+            dynamic_sampling: 0,
+            overlong_buffer: 0,
+            overlong_penalty: 1.0,
             rollouts: None,
         }
     }

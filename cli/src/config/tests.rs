@@ -142,3 +142,20 @@ fn the_lab_takes_the_beta_of_its_task_where_the_preset_has_none() {
     assert_eq!(beta(&["task.kind=bandit", "beta=3"]), (3.0, LogZ::Scalar));
     assert_eq!(beta(&["objective=exact-tb"]), (1.0, LogZ::Network));
 }
+
+#[test]
+fn options_that_exclude_each_other_are_refused_by_their_keys() {
+    for (settings, wanted) in [
+        (&["train.dynamic_sampling=2", "train.rollouts=rows.jsonl"][..], "train.dynamic_sampling is 2, but must be 0"),
+        (&["train.overlong_penalty=0.5"], "train.overlong_buffer is 0"),
+        (&["train.overlong_buffer=17"], "overlong_buffer must be at most max_tokens"),
+        (&["train.dynamic_sampling=1", "train.samples=1"], "samples must be at least 2"),
+    ] {
+        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+        let error = Config::load(None, &settings).unwrap().train_options().unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+    let good = ["train.dynamic_sampling=2", "train.overlong_buffer=8", "train.overlong_penalty=0.5"].map(str::to_owned);
+    let options = Config::load(None, &good).unwrap().train_options().unwrap();
+    assert_eq!((options.dynamic_sampling, options.overlong(12), options.overlong(16)), (2, 0.25, 0.5));
+}

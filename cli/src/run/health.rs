@@ -8,7 +8,12 @@ use crate::metrics::Record;
 /// Looks at each step's record.
 #[derive(Debug)]
 pub(super) struct Health {
+    /// Tokens of the step's completions.
+    pub(super) tokens: usize,
     max_tokens: usize,
+    prompts: usize,
+    minibatches: usize,
+    dynamic_sampling: usize,
     group_rewards: bool,
     sequence_weights: bool,
     /// Whether it learns from completions of a file.
@@ -23,7 +28,11 @@ impl Health {
     pub(super) fn new(config: &Config, objective: &Objective) -> Self {
         let sequence_weights = matches!(objective, Objective::FlowRl(o) if o.importance == Importance::Sequence);
         Self {
+            tokens: 0,
             max_tokens: config.sampling.max_tokens.unwrap_or(0),
+            prompts: config.train.prompts,
+            minibatches: config.train.minibatches,
+            dynamic_sampling: config.train.dynamic_sampling,
             group_rewards: objective.compares_within_group(),
             sequence_weights,
             is_stored: config.train.rollouts.is_some(),
@@ -101,15 +110,96 @@ impl Health {
                 )
             }),
         ];
+        let names = ["cut", "degenerate", "gradient", "reward", "weights", "excluded"];
+        let found = names.into_iter().zip(found).chain(self.of_sampling(record)).chain(self.of_tokens(record));
         let mut messages = Vec::new();
-        for (name, message) in ["cut", "degenerate", "gradient", "reward", "weights", "excluded"].into_iter().zip(found)
-        {
+        for (name, message) in found.collect::<Vec<_>>() {
             if let Some(message) = message.filter(|_| !self.said.contains(&name)) {
                 self.said.push(name);
                 messages.push(format!("step {step}: {message}"));
             }
         }
         messages
+    }
+}
+
+impl Health {
+    /// What dynamic sampling and the engine that sampled have come to.
+    fn of_sampling(&self, record: &Record) -> [(&'static str, Option<String>); 2] {
+        let share = |name: &str| record.number(name).unwrap_or(0.0);
+        let groups = record.number("learned_groups").filter(|learned| *learned < self.prompts as f64);
+        let (drift, bounded) = (share("rollout_drift"), share("rollout_clip_fraction"));
+        [
+            (
+                "groups",
+                groups.map(|learned| {
+                    format!(
+                        "only {learned} of {} groups told better from worse, after {} batches more (train.dynamic_sampling) there were not \
+                         {} of them: the step learned from what there was; allow more batches, raise --samples or the temperature, or take \
+                         prompts that are neither trivial nor hopeless",
+                        share("sampled_groups"),
+                        self.dynamic_sampling,
+                        self.prompts
+                    )
+                }),
+            ),
+            (
+                "rollout",
+                (drift > 0.1 || bounded >= 0.5).then(|| {
+                    format!(
+                        "the engine that sampled gave a token another probability than this one, by a factor of e^{drift:.2} in the mean, and \
+                         {:.0} % of the rollout weights are beyond their bounds: do its model, chat template, tokens and temperature agree \
+                         with this run's, and are the completions fresh?",
+                        100.0 * bounded
+                    )
+                }),
+            ),
+        ]
+    }
+
+    /// Tokens that weigh too much, or nothing at all.
+    fn of_tokens(&self, record: &Record) -> [(&'static str, Option<String>); 3] {
+        let share = |name: &str| record.number(name).unwrap_or(0.0);
+        let learned = record.number("learned_groups").map_or(1.0, |learned| learned / share("sampled_groups"));
+        let tokens = self.tokens as f64 * learned / self.minibatches as f64;
+        let (largest, capped) = (share("token_gradient_share"), share("kl_capped"));
+        let fresher = if self.is_stored {
+            "check that the tokens and old_logp of the file belong to this model, and take fresher completions"
+        } else {
+            "take fewer updates of the same completions (train.epochs, train.minibatches) or a lower --learning-rate"
+        };
+        [
+            (
+                "token",
+                (largest > 0.5 && tokens > 64.0).then(|| {
+                    format!(
+                        "one token has {:.0} % of the gradient's weight, of some {tokens:.0} tokens in an update, and decides what it \
+                         teaches: objective.dual_clip = 3 bounds its ratio, objective.kl_max = 10 its KL estimate, where the objective has them",
+                        100.0 * largest
+                    )
+                }),
+            ),
+            (
+                "outliers",
+                (share("outlier_tokens") > 0.0).then(|| {
+                    format!(
+                        "{:.2} % of the tokens have a probability that is more than e^20 away from the one they were sampled with, and no \
+                         gradient: {fresher}",
+                        100.0 * share("outlier_tokens")
+                    )
+                }),
+            ),
+            (
+                "capped",
+                (capped >= 0.05).then(|| {
+                    format!(
+                        "{:.0} % of the tokens have a KL estimate at objective.kl_max, which pulls no further: the policy is far from the \
+                         reference; take a lower --learning-rate or a larger objective.kl",
+                        100.0 * capped
+                    )
+                }),
+            ),
+        ]
     }
 }
 
@@ -142,9 +232,10 @@ mod tests {
         Health::new(&Config::default(), &objective.parse().unwrap())
     }
 
-    /// What is said over some steps that are alike.
+    /// What is said over some steps that are alike, of 65 tokens each.
     fn said(objective: &str, steps: u64, values: &[(&str, f64)]) -> Vec<String> {
         let mut health = health(objective);
+        health.tokens = 65;
         (1..=steps).flat_map(|step| health.look(step, &record(values))).collect()
     }
 
@@ -157,6 +248,12 @@ mod tests {
             ("success", 0.01),
             ("clip_fraction", 0.49),
             ("excluded_mass", 0.009),
+            ("token_gradient_share", 0.5),
+            ("outlier_tokens", 0.0),
+            ("kl_capped", 0.04),
+            ("learned_groups", 16.0),
+            ("rollout_drift", 0.1),
+            ("rollout_clip_fraction", 0.4),
         ];
         assert_eq!(said("paper", 20, &values), Vec::<String>::new());
     }
@@ -171,12 +268,22 @@ mod tests {
             ("paper", 1, "clip_fraction", 0.5, "objective.importance=geometric"),
             ("grpo", 1, "clip_fraction", 0.5, "train.epochs"),
             ("paper", 1, "excluded_mass", 0.02, "tokenizer"),
+            ("grpo", 1, "token_gradient_share", 0.51, "one token has 51 % of the gradient's weight, of some 65 tokens"),
+            ("grpo", 1, "outlier_tokens", 1e-4, "0.01 % of the tokens"),
+            ("grpo", 1, "kl_capped", 0.05, "objective.kl_max"),
+            ("grpo", 1, "learned_groups", 15.0, "train.dynamic_sampling"),
+            ("grpo", 1, "rollout_drift", 0.11, "chat template"),
+            ("grpo", 1, "rollout_clip_fraction", 0.5, "50 % of the rollout weights"),
         ] {
             assert_eq!(said(objective, steps - 1, &[(name, value)]), Vec::<String>::new(), "{name} too early");
             let said = said(objective, 30, &[(name, value)]);
             assert!(said.len() == 1 && said[0].contains(wanted), "{name}: {said:?}");
             assert!(said[0].starts_with(&format!("step {steps}: ")), "{said:?}");
         }
+        // A single token cannot but decide a small update.
+        let mut small = health("grpo");
+        small.tokens = 64;
+        assert_eq!(small.look(1, &record(&[("token_gradient_share", 1.0)])), Vec::<String>::new());
         // Raw rewards teach where all completions of a prompt are alike, too.
         assert_eq!(said("exact-tb", 9, &[("degenerate_groups", 1.0)]), Vec::<String>::new());
     }

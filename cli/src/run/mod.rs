@@ -290,6 +290,9 @@ impl Run {
         let Some(metrics) = unless_interrupted(self.subject.learn(&rollouts))? else { return Ok(Step::GivenUp) };
         let seconds = start.elapsed().as_secs_f64();
         self.clock.stop();
+        if let Some(health) = &mut self.health {
+            health.tokens = rollouts.completions.tokens.len();
+        }
 
         let step = self.subject.progress().step;
         let total = self.config.train.steps;

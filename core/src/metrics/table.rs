@@ -83,6 +83,10 @@ pub const CHAPTERS: &[Chapter] = &[
                 .least(0.0).chart(Chart::Spread("reward_mean")),
             batch("success", "Success in training", "fraction", "Share of the sampled completions with a reward above 0.").within(0.0, 1.0).goal(Up, None).rank(Rank::Compared),
             batch("degenerate_groups", "Groups of equal rewards", "fraction", "Share of the prompts whose completions all got the same reward: under group rewards they say nothing about which answer is better.").within(0.0, 1.0),
+            batch("overlong_penalty", "Soft overlong penalty", "", "Mean of what the soft overlong penalty took off the raw reward before it was learned from.").least(0.0),
+            batch("sampled_groups", "Sampled groups", "groups", "Prompts whose completions this step sampled, over all batches of dynamic sampling.").source(Source::Exact).least(0.0),
+            batch("learned_groups", "Learned groups", "groups", "Prompts among them that the step learned from, at most train.prompts; the others had groups of equal rewards, or came when there were enough.")
+                .source(Source::Exact).least(0.0).on("sampled_groups"),
             batch("advantage_std", "Spread of the shaped reward", "", "Population standard deviation of the shaped reward r̂ (the advantage A of the baselines) over the batch.").least(0.0),
         ],
     },
@@ -121,6 +125,9 @@ pub const CHAPTERS: &[Chapter] = &[
             batch("clip_fraction", "Clipped weights", "fraction", "Share of the importance weights (one per sequence, or per token if the objective has token ratios) that the clip bounds changed.").within(0.0, 1.0),
             batch("token_mask_fraction", "Masked tokens", "fraction", "Share of the tokens that the token mask dropped.").within(0.0, 1.0).on("clip_fraction"),
             batch("masked_sequences", "Masked completions", "fraction", "Share of the completions that the masks of the objective left out of the loss.").within(0.0, 1.0).on("clip_fraction"),
+            batch("rollout_drift", "Drift of the rollout engine", "nats", "Mean |log π_old − log π_rollout| of a token: how far the engine that sampled is from the one that trains.").least(0.0).log(),
+            batch("rollout_clip_fraction", "Bounded rollout weights", "fraction", "Share of the rollout weights π_old/π_rollout (one per token or per sequence, as rollout_correction says) that are beyond their bounds.")
+                .within(0.0, 1.0).on("clip_fraction"),
             batch("outlier_tokens", "Outlier tokens", "fraction", "Share of the tokens whose log-ratio π/π_old is beyond ±20: they have no gradient.").within(0.0, 1.0),
             batch("token_gradient_share", "Largest token's share of the gradient", "fraction", "Largest |∂loss/∂log π| of a token of the update, as a share of the sum over all tokens; near 1 a single token decides the update.").within(0.0, 1.0),
             batch("old_log_ratio_max", "Off-policy drift", "nats", "Largest |log π − log π_old| of a token in the batch: how far off policy the samples are.").least(0.0).log(),

@@ -339,6 +339,12 @@ impl Objective {
         }
     }
 
+    /// Whether `rollout_log_probs` matter.
+    #[must_use]
+    pub fn corrects_rollouts(&self) -> bool {
+        matches!(self, Self::PolicyGradient(o) if o.rollout_correction != RolloutCorrection::None)
+    }
+
     /// Whether `log_flows` must be given.
     #[must_use]
     pub fn needs_flows(&self) -> bool {

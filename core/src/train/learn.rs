@@ -14,6 +14,8 @@ use crate::policy::{Model, Policy, RealOf};
 /// What stays the same over all updates of a step.
 struct Fixed<'a, T> {
     rollouts: &'a Rollouts<T>,
+    /// Those of the rollouts less the overlong penalty.
+    rewards: Vec<T>,
     advantages: Vec<T>,
     masks: Vec<Mask>,
     ref_log_probs: Option<Vec<T>>,
@@ -47,16 +49,25 @@ impl<B: Backend> Trainer<B> {
     ) -> Result<Metrics, TrainError<P::Error>> {
         rollouts.validate()?;
         let mut metrics = rollouts.metrics();
-        let fixed = self.prepare(policy, rollouts)?;
+        metrics.extend(self.overlong_mean(rollouts));
+        let selected = rollouts.selection.as_ref().map(|selection| rollouts.select(&selection.prompts));
+        let learned = selected.as_ref().unwrap_or(rollouts);
         let mut tally = Tally::default();
-        for _ in 0..self.options.epochs {
-            let count = rollouts.prompts.len();
+        // Dynamic sampling may have found nothing to learn from.
+        if !learned.is_empty() {
+            metrics.extend(learned.rollout_metrics(&self.objective));
+            let fixed = self.prepare(policy, learned)?;
+            let count = learned.prompts.len();
             let size = count.div_ceil(self.options.minibatches);
-            for start in (0..count).step_by(size) {
-                self.update(policy, &fixed, start..(start + size).min(count), &mut tally)?;
+            for _ in 0..self.options.epochs {
+                for start in (0..count).step_by(size) {
+                    self.update(policy, &fixed, start..(start + size).min(count), &mut tally)?;
+                }
             }
         }
         self.progress.step += 1;
+        self.progress.extra_batches +=
+            rollouts.selection.as_ref().map_or(0, |selection| selection.batches.saturating_sub(1));
 
         let (updates, applied) = (tally.updates.max(1) as f64, tally.applied.max(1) as f64);
         tally.diagnostics.loss /= updates;
@@ -70,6 +81,12 @@ impl<B: Backend> Trainer<B> {
         metrics.push(("learning_rate", self.options.schedule.at(self.progress.updates.saturating_sub(1))));
         metrics.push(("skipped_updates", self.progress.skipped as f64));
         Ok(metrics)
+    }
+
+    /// The mean of what the overlong penalty takes off, if there is one.
+    fn overlong_mean<T: Real>(&self, rollouts: &Rollouts<T>) -> Option<(&'static str, f64)> {
+        let taken = (0..rollouts.len()).map(|i| self.options.overlong(rollouts.completions.get(i).len())).sum::<f64>();
+        (self.options.overlong_buffer > 0).then(|| ("overlong_penalty", taken / rollouts.len() as f64))
     }
 
     /// Advantages over the whole batch, and the reference's log-probabilities, once.
@@ -109,8 +126,11 @@ impl<B: Backend> Trainer<B> {
             None
         };
         let truncated: Vec<bool> = rollouts.completions.ended.iter().map(|ended| !ended).collect();
+        let rewards: Vec<_> = (0..rollouts.len())
+            .map(|i| rollouts.rewards[i] - RealOf::<P>::of(self.options.overlong(rollouts.completions.get(i).len())))
+            .collect();
         let outcomes = Outcomes {
-            rewards: &rollouts.rewards,
+            rewards: &rewards,
             groups: prompt_of,
             values: values.as_deref(),
             truncated: Some(&truncated),
@@ -121,7 +141,7 @@ impl<B: Backend> Trainer<B> {
         let mut advantages = vec![RealOf::<P>::of(0.0); rollouts.len()];
         let (mut order, mut masks) = (vec![0; rollouts.len()], vec![Mask::In; rollouts.len()]);
         self.objective.advantages(&outcomes, &mut order, &mut advantages, &mut masks).map_err(TrainError::Objective)?;
-        Ok(Fixed { rollouts, advantages, masks, ref_log_probs, on_graph })
+        Ok(Fixed { rollouts, rewards, advantages, masks, ref_log_probs, on_graph })
     }
 
     /// One optimiser step over the completions of some prompts.
@@ -234,7 +254,7 @@ impl<B: Backend> Trainer<B> {
             old_log_probs: Some(&rollouts.completions.log_probs[tokens.clone()]),
             log_flows: log_flows.as_deref(),
             log_z: log_z.as_deref(),
-            rollout_log_probs: None,
+            rollout_log_probs: rollouts.rollout_log_probs.as_ref().map(|x| &x[tokens.clone()]),
             masks: Some(&fixed.masks[completions.clone()]),
         };
         let mut gradients = Gradients {
@@ -276,7 +296,7 @@ impl<B: Backend> Trainer<B> {
             LogZModel::Value(network) => {
                 let values: Vec<_> = sequences.prompt_of.iter().map(|&p| outputs[p]).collect();
                 let mut d_values = vec![zero; b];
-                let rewards = &rollouts.rewards[completions.clone()];
+                let rewards = &fixed.rewards[completions.clone()];
                 let computed = policy.backend().value_loss(rewards, &values, totals.sequences, &mut d_values);
                 loss = computed.map_err(TrainError::of_objective)?;
                 for (&p, &d) in sequences.prompt_of.iter().zip(&d_values) {

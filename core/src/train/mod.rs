@@ -3,6 +3,7 @@
 //! The command line, the browser and a program that links this crate all run this loop. It keeps no random state: every draw is
 //! a function of (seed, step, …), so a run that is resumed goes on to the same bits.
 
+mod dynamic;
 mod learn;
 mod partition;
 mod replay;
@@ -12,6 +13,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use dynamic::Selection;
 pub use partition::{LogZModel, NamedState};
 pub use replay::Replay;
 pub use rollouts::Rollouts;
@@ -55,6 +57,13 @@ pub struct TrainOptions {
     pub log_z_optimizer: AdamW,
     /// Stop the gradient of log Z at the hidden states.
     pub detach_trunk: bool,
+    /// Batches of prompts that a step may sample beyond its first until `prompts` groups have rewards that differ. Only those are learned
+    /// from; if too few are found, the step learns from what there is. 0 learns from every group of one batch.
+    pub dynamic_sampling: usize,
+    /// Tokens before `max_tokens` over which the soft overlong penalty grows, see [`TrainOptions::overlong`]; 0 for none.
+    pub overlong_buffer: usize,
+    /// What it takes off the reward at most.
+    pub overlong_penalty: f64,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -76,6 +85,9 @@ impl Default for TrainOptions {
             log_z_learning_rate: 1e-3,
             log_z_optimizer: AdamW::default(),
             detach_trunk: false,
+            dynamic_sampling: 0,
+            overlong_buffer: 0,
+            overlong_penalty: 1.0,
             seed: 0,
         }
     }
@@ -111,7 +123,31 @@ impl TrainOptions {
         if self.minibatches > self.prompts {
             return Err("minibatches must be at most the number of prompts of a step");
         }
+        if self.dynamic_sampling > 0 && self.samples == 1 {
+            return Err("dynamic_sampling compares the completions of a prompt: samples must be at least 2");
+        }
+        if self.overlong_buffer > self.max_tokens {
+            return Err("overlong_buffer must be at most max_tokens");
+        }
+        if !(self.overlong_penalty.is_finite() && self.overlong_penalty >= 0.0) {
+            return Err("overlong_penalty must be a finite number of at least 0");
+        }
         Ok(())
+    }
+
+    /// Returns what the soft overlong penalty takes off the reward of a completion of `tokens` tokens: nothing up to
+    /// `max_tokens` − `overlong_buffer`, then a part of `overlong_penalty` that grows with every token, and all of it from `max_tokens` on
+    /// (DAPO, Yu and others, arXiv 2503.14476, equation 13).
+    ///
+    /// ```
+    /// use flowrl_core::train::TrainOptions;
+    /// let options = TrainOptions { max_tokens: 8, overlong_buffer: 4, ..TrainOptions::default() };
+    /// assert_eq!([3, 4, 5, 7, 8, 9].map(|tokens| options.overlong(tokens)), [0.0, 0.0, 0.25, 0.75, 1.0, 1.0]);
+    /// ```
+    #[must_use]
+    pub fn overlong(&self, tokens: usize) -> f64 {
+        let beyond = (tokens + self.overlong_buffer).saturating_sub(self.max_tokens).min(self.overlong_buffer);
+        if beyond == 0 { 0.0 } else { beyond as f64 / self.overlong_buffer as f64 * self.overlong_penalty }
     }
 }
 
@@ -224,6 +260,22 @@ pub struct Progress {
     pub updates: u64,
     /// Optimiser steps left out because their gradient was not finite.
     pub skipped: u64,
+    /// Batches of prompts that dynamic sampling has drawn beyond one for each step.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
+    pub extra_batches: u64,
+}
+
+#[cfg(feature = "serde")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Progress {
+    /// Batches of prompts sampled so far, which is the number of the next one.
+    #[must_use]
+    pub const fn batches(&self) -> u64 {
+        self.step + self.extra_batches
+    }
 }
 
 impl<B: Backend> Trainer<B> {
@@ -273,15 +325,19 @@ impl<B: Backend> Trainer<B> {
         self.progress = progress;
     }
 
-    /// The prompts of the next step: every epoch goes through all of `count` prompts in a new order. None where `count` is 0.
+    /// The prompts of the next step's first batch: every epoch goes through all of `count` prompts in a new order. None where `count` is 0.
     #[must_use]
     pub fn next_prompts(&self, count: usize) -> Vec<usize> {
+        self.prompts_of(self.progress.batches(), count)
+    }
+
+    fn prompts_of(&self, batch: u64, count: usize) -> Vec<usize> {
         if count == 0 {
             return Vec::new();
         }
         let stream = Stream::new(self.options.seed, Purpose::Shuffle);
         let mut order: (u64, Vec<usize>) = (u64::MAX, Vec::new());
-        let first = self.progress.step * self.options.prompts as u64;
+        let first = batch * self.options.prompts as u64;
         let mut prompts = vec![0; self.options.prompts];
         for (i, prompt) in prompts.iter_mut().enumerate() {
             let at = first + i as u64;
@@ -293,24 +349,6 @@ impl<B: Backend> Trainer<B> {
             *prompt = order.1[(at % count as u64) as usize];
         }
         prompts
-    }
-
-    /// Samples and judges the completions of the next step.
-    ///
-    /// # Errors
-    /// A failing policy, or a reward that is not finite.
-    pub fn collect<P: Policy<Backend = B>>(
-        &self,
-        policy: &mut P,
-        task: &(impl Task + ?Sized),
-    ) -> Result<Rollouts<RealOf<P>>, TrainError<P::Error>> {
-        if task.prompts() == 0 {
-            return Err(TrainError::NoPrompts);
-        }
-        let options = &self.options;
-        let stream = Stream::new(options.seed, Purpose::Sample);
-        let prompts = self.next_prompts(task.prompts());
-        Rollouts::<RealOf<P>>::sample(policy, task, prompts, options, stream, self.progress.step as u32)
     }
 
     /// One whole step: [`Trainer::collect`], then [`Trainer::learn`].

@@ -103,6 +103,7 @@ impl<T: Real> Replay<T> {
     pub fn extend(&self, rollouts: &mut Rollouts<T>, count: usize, stream: Stream, step: u32) {
         let fresh = core::mem::take(&mut rollouts.completions);
         let (rewards, verdicts) = (core::mem::take(&mut rollouts.rewards), core::mem::take(&mut rollouts.verdicts));
+        let rollout = rollouts.rollout_log_probs.as_mut().map(core::mem::take);
         let out = &mut rollouts.completions;
         out.offsets.push(0);
         let mut next = 0;
@@ -112,7 +113,10 @@ impl<T: Real> Replay<T> {
                 out.prompt_of.push(p);
                 out.tokens.extend_from_slice(&fresh.tokens[range.clone()]);
                 out.log_probs.extend_from_slice(&fresh.log_probs[range.clone()]);
-                out.entropies.extend_from_slice(&fresh.entropies[range]);
+                out.entropies.extend_from_slice(&fresh.entropies[range.clone()]);
+                if let (Some(out), Some(rollout)) = (&mut rollouts.rollout_log_probs, &rollout) {
+                    out.extend_from_slice(&rollout[range]);
+                }
                 out.offsets.push(out.tokens.len());
                 out.ended.push(fresh.ended[next]);
                 rollouts.rewards.push(rewards[next]);
@@ -126,6 +130,9 @@ impl<T: Real> Replay<T> {
                 out.tokens.extend_from_slice(&kept.tokens);
                 out.log_probs.extend_from_slice(&kept.log_probs);
                 out.entropies.extend_from_slice(&kept.entropies);
+                if let Some(out) = &mut rollouts.rollout_log_probs {
+                    out.extend_from_slice(&kept.log_probs);
+                }
                 out.offsets.push(out.tokens.len());
                 out.ended.push(kept.ended);
                 rollouts.rewards.push(kept.reward);
@@ -159,6 +166,7 @@ mod tests {
             },
             rewards: completions.iter().map(|c| c.2).collect(),
             verdicts: vec!["other"; count],
+            ..Rollouts::default()
         }
     }
 

@@ -2,27 +2,33 @@
 
 use alloc::vec::Vec;
 
-use super::{Metrics, TrainError, TrainOptions};
+use super::{Metrics, Selection, TrainError, TrainOptions};
 use crate::Real;
 use crate::backend::Backend;
-use crate::objective;
+use crate::objective::{self, Objective, RolloutCorrection};
 use crate::policy::{Completions, Policy, SampleRequest, Sequences};
 use crate::random::Stream;
 use crate::task::Task;
 
 /// Completions of a few prompts, with their rewards: what one step learns from. Completions of one prompt stand together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Rollouts<T> {
     /// Number of each prompt in its task.
     pub prompt_numbers: Vec<usize>,
     /// Tokens of each prompt.
     pub prompts: Vec<Vec<u32>>,
-    /// The completions; their log-probabilities are those of the policy that sampled them.
+    /// The completions. Their log-probabilities are those of the policy that sampled them, by its own engine or, with
+    /// `rollout_log_probs`, by this one.
     pub completions: Completions<T>,
     /// (B) raw rewards.
     pub rewards: Vec<T>,
     /// (B) why.
     pub verdicts: Vec<&'static str>,
+    /// (N) log-probability of each token by the engine that sampled it, if another one did: `rollout_correction` compares them with those
+    /// of `completions`.
+    pub rollout_log_probs: Option<Vec<T>>,
+    /// The prompts to learn from; `None` for all of them.
+    pub selection: Option<Selection>,
 }
 
 impl<T: Real> Rollouts<T> {
@@ -60,7 +66,7 @@ impl<T: Real> Rollouts<T> {
             rewards.push(T::of(judgement.reward));
             verdicts.push(judgement.verdict);
         }
-        Ok(Self { prompt_numbers, prompts, completions, rewards, verdicts })
+        Ok(Self { prompt_numbers, prompts, completions, rewards, verdicts, ..Self::default() })
     }
 
     /// Number of completions.
@@ -79,13 +85,15 @@ impl<T: Real> Rollouts<T> {
     pub(super) fn validate<E>(&self) -> Result<(), TrainError<E>> {
         let Completions { prompt_of, offsets, tokens, log_probs, ended, .. } = &self.completions;
         let count = prompt_of.len();
-        let prompts = prompt_of.iter().max().map_or(0, |p| p + 1);
+        let selected = self.selection.iter().flat_map(|selection| &selection.prompts);
+        let prompts = prompt_of.iter().chain(selected).max().map_or(0, |p| p + 1);
         for (argument, got, wanted) in [
             ("completions.offsets", offsets.len(), count + 1),
             ("completions.tokens", tokens.len(), offsets.last().copied().unwrap_or(0)),
             ("completions.log_probs", log_probs.len(), tokens.len()),
             ("completions.ended", ended.len(), count),
             ("rewards", self.rewards.len(), count),
+            ("rollout_log_probs", self.rollout_log_probs.as_ref().map_or(tokens.len(), Vec::len), tokens.len()),
         ] {
             if got != wanted {
                 return Err(TrainError::Rollouts { argument, got, wanted });
@@ -141,15 +149,8 @@ impl<T: Real> Rollouts<T> {
         let variance = mean(&|i| libm::pow(self.rewards[i].f64() - reward_mean, 2.0));
         let length = |i: usize| self.completions.get(i).len();
         let tokens = self.completions.tokens.len().max(1) as f64;
-        let prompt_of = &self.completions.prompt_of;
-        let groups = prompt_of.chunk_by(|a, b| a == b).count().max(1) as f64;
-        let mut start = 0;
-        let degenerate = prompt_of.chunk_by(|a, b| a == b).filter(|group| {
-            let rewards = &self.rewards[start..start + group.len()];
-            start += group.len();
-            rewards.iter().all(|r| *r == rewards[0])
-        });
-        let degenerate = degenerate.count() as f64 / groups;
+        let groups = self.groups().count().max(1) as f64;
+        let degenerate = self.groups().filter(|(_, degenerate)| *degenerate).count() as f64 / groups;
         let mut metrics = alloc::vec![
             ("reward_mean", reward_mean),
             ("reward_std", libm::sqrt(variance)),
@@ -165,7 +166,36 @@ impl<T: Real> Rollouts<T> {
         if !self.completions.excluded.is_empty() {
             metrics.push(("excluded_mass", self.completions.excluded.iter().map(|p| p.f64()).sum::<f64>() / tokens));
         }
+        if let Some(selection) = &self.selection {
+            metrics.push(("sampled_groups", groups));
+            metrics.push(("learned_groups", selection.prompts.len() as f64));
+        }
         metrics
+    }
+
+    /// How far the engine that sampled is from the one that trains, if the objective corrects for it.
+    pub(super) fn rollout_metrics(&self, objective: &Objective) -> Metrics {
+        let (Objective::PolicyGradient(options), Some(rollout)) = (objective, &self.rollout_log_probs) else {
+            return Metrics::new();
+        };
+        let log_weight = |t: usize| self.completions.log_probs[t].f64() - rollout[t].f64();
+        let sequence = |i: usize| (self.completions.offsets[i]..self.completions.offsets[i + 1]).map(log_weight).sum();
+        let log_weights: Vec<f64> = match options.rollout_correction {
+            RolloutCorrection::None => return Metrics::new(),
+            RolloutCorrection::TokenTruncate | RolloutCorrection::TokenMask => {
+                (0..rollout.len()).map(log_weight).collect()
+            }
+            RolloutCorrection::SequenceTruncate | RolloutCorrection::SequenceMask => {
+                (0..self.len()).map(sequence).collect()
+            }
+        };
+        let bounds = options.rollout_min..=options.rollout_max;
+        let outside = log_weights.iter().filter(|&&w| !bounds.contains(&libm::exp(w))).count();
+        let drift = (0..rollout.len()).map(|t| log_weight(t).abs()).sum::<f64>();
+        alloc::vec![
+            ("rollout_drift", drift / rollout.len().max(1) as f64),
+            ("rollout_clip_fraction", outside as f64 / log_weights.len().max(1) as f64),
+        ]
     }
 }
 

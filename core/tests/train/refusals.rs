@@ -2,7 +2,7 @@
 
 use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
 use flowrl_core::policy::Completions;
-use flowrl_core::train::{Rollouts, TrainError, TrainOptions, Trainer};
+use flowrl_core::train::{Rollouts, Selection, TrainError, TrainOptions, Trainer};
 
 use super::tabular::{Cpu, Rewards, Tabular};
 use super::{count, options, trainer};
@@ -25,7 +25,7 @@ fn what_cannot_be_trained_on_is_refused() {
     assert!(matches!(none, TrainError::NoPrompts));
 
     type Spoil = fn(&mut Rollouts<f64>);
-    let cases: [(Spoil, &str); 8] = [
+    let cases: [(Spoil, &str); 10] = [
         (|r| r.completions.prompt_of.swap(1, 2), "completion 2 stands apart"),
         (|r| r.rewards.truncate(3), "`rewards` of the rollouts has 3 elements, but the other fields ask for 4"),
         (|r| r.completions.log_probs.truncate(1), "`completions.log_probs`"),
@@ -34,6 +34,8 @@ fn what_cannot_be_trained_on_is_refused() {
         (|r| r.completions.ended.truncate(1), "`completions.ended`"),
         (|r| r.prompts.truncate(1), "`prompts`"),
         (|r| r.rewards[0] = f64::INFINITY, "reward"),
+        (|r| r.rollout_log_probs = Some(vec![0.0]), "`rollout_log_probs`"),
+        (|r| r.selection = Some(Selection { batches: 1, prompts: vec![2] }), "`prompts` of the rollouts has 2"),
     ];
     for (spoil, message) in cases {
         let (mut policy, mut trainer, mut rollouts) = rollouts();
@@ -86,7 +88,7 @@ fn a_prompt_without_completions_is_harmless() {
 #[test]
 fn options_out_of_range_are_refused() {
     type Change = fn(&mut TrainOptions);
-    let cases: [(Change, &str); 9] = [
+    let cases: [(Change, &str); 12] = [
         (|o| o.prompts = 0, "prompts"),
         (|o| o.samples = 0, "samples"),
         (|o| o.max_tokens = 0, "max_tokens"),
@@ -96,6 +98,9 @@ fn options_out_of_range_are_refused() {
         (|o| o.sampler.temperature = 0.0, "temperature"),
         (|o| o.clip_norm = Some(-1.0), "clip_norm"),
         (|o| o.log_z_learning_rate = f64::NAN, "learning rates"),
+        (|o| (o.dynamic_sampling, o.samples) = (1, 1), "dynamic_sampling"),
+        (|o| o.overlong_buffer = 33, "overlong_buffer"),
+        (|o| o.overlong_penalty = f64::INFINITY, "overlong_penalty"),
     ];
     for (change, message) in cases {
         let mut options = TrainOptions::default();

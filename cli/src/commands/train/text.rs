@@ -24,7 +24,7 @@ use crate::run::{NOT_FINITE, State, Subject, duration, restore_trainer};
 use crate::run_dir::RunDir;
 use crate::session::{Session, Tasks};
 use crate::stored::StoredRollouts;
-use crate::{progress, signals};
+use crate::{progress, signals, warn};
 
 /// The model with its trainer, its prompts, and stored completions if it learns from those.
 #[derive(Debug)]
@@ -49,6 +49,9 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         policy.set_wave_listener(first_wave(config)?);
         policy.set_interrupt(Arc::new(|| signals::stop().is_some()));
         let (objective, options) = (config.objective()?, config.train_options()?);
+        if objective.corrects_rollouts() {
+            tell_of_rollout_weights(stored.as_ref());
+        }
         let trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), policy.width(), objective, options)?;
         Ok(Self { origin, tasks, policy, trainer, stored, eval: config.eval.clone() })
     }
@@ -75,6 +78,21 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
     }
 }
 
+/// Says which completions `objective.rollout_correction` has nothing to correct in.
+fn tell_of_rollout_weights(stored: Option<&StoredRollouts>) {
+    match stored.map(StoredRollouts::without_log_probs) {
+        None => warn!(
+            "objective.rollout_correction corrects completions of another engine, but this run samples with the one that trains: all \
+             rollout weights are 1; remove it, or give stored completions by --rollouts"
+        ),
+        Some((_, 0)) => {}
+        Some((rows, without)) => warn!(
+            "{without} of {rows} stored completions have no `old_logp`: their rollout weights are 1; store the log-probabilities of the \
+             engine that sampled them, or remove objective.rollout_correction"
+        ),
+    }
+}
+
 /// Why a completion stopped, in the words of `rollouts.jsonl`.
 fn finish_reason(ended: bool, tokens: &[u32], text: &flowrl_lm::task::Text) -> &'static str {
     match (ended, tokens.last()) {
@@ -88,7 +106,7 @@ fn finish_reason(ended: bool, tokens: &[u32], text: &flowrl_lm::task::Text) -> &
 fn first_wave(config: &Config) -> Result<WaveListener> {
     let (told, tokens) = (Once::new(), config.max_tokens()?);
     let evaluation = config.eval.prompts * config.eval.samples * tokens;
-    let step = config.train.prompts * config.train.samples * tokens;
+    let step = config.train.prompts * (1 + config.train.dynamic_sampling) * config.train.samples * tokens;
     Ok(Arc::new(move |wave: Wave| {
         told.call_once(|| {
             let rate = wave.tokens as f64 / wave.seconds.max(1e-9);
@@ -116,7 +134,10 @@ where
     fn collect(&mut self) -> Result<Rollouts<f32>> {
         match &self.stored {
             None => Ok(self.trainer.collect(&mut self.policy, &self.tasks.train)?),
-            Some(stored) => stored.step(&mut self.policy, self.trainer.progress().step, self.trainer.options()),
+            Some(stored) => {
+                let (step, corrects) = (self.trainer.progress().step, self.trainer.objective().corrects_rollouts());
+                stored.step(&mut self.policy, step, self.trainer.options(), corrects)
+            }
         }
     }
 

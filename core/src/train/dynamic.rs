@@ -1,0 +1,126 @@
+//! Dynamic sampling: batches of prompts until a step has enough groups that tell better from worse.
+//!
+//! From DAPO (Yu and others, arXiv 2503.14476), bounded as in verl.
+
+use alloc::vec::Vec;
+
+use super::{Rollouts, TrainError, Trainer};
+use crate::Real;
+use crate::backend::Backend;
+use crate::policy::{Completions, Policy, RealOf};
+use crate::random::{Purpose, Stream};
+use crate::task::Task;
+
+/// What dynamic sampling kept of the completions of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Batches of prompts that were sampled, at least one.
+    pub batches: u64,
+    /// The prompts whose completions are learned from, as indices into [`Rollouts::prompts`], in order.
+    pub prompts: Vec<usize>,
+}
+
+impl<B: Backend> Trainer<B> {
+    /// Samples and judges the completions of the next step: one batch of prompts, or with `dynamic_sampling` as many as it takes.
+    ///
+    /// Every batch has a number of its own ([`Progress::batches`](super::Progress::batches)), which its prompts and random numbers are a
+    /// function of: no two batches of a run share either.
+    ///
+    /// # Errors
+    /// A failing policy, or a reward that is not finite.
+    pub fn collect<P: Policy<Backend = B>>(
+        &self,
+        policy: &mut P,
+        task: &(impl Task + ?Sized),
+    ) -> Result<Rollouts<RealOf<P>>, TrainError<P::Error>> {
+        if task.prompts() == 0 {
+            return Err(TrainError::NoPrompts);
+        }
+        let (first, extra) = (self.progress.batches(), self.options.dynamic_sampling as u64);
+        let mut rollouts = self.sample_batch(policy, task, first)?;
+        if extra == 0 {
+            return Ok(rollouts);
+        }
+        let (mut prompts, mut batches) = (rollouts.telling(), 1);
+        while prompts.len() < self.options.prompts && batches <= extra {
+            rollouts.append(self.sample_batch(policy, task, first + batches)?);
+            batches += 1;
+            prompts = rollouts.telling();
+        }
+        prompts.truncate(self.options.prompts);
+        rollouts.selection = Some(Selection { batches, prompts });
+        Ok(rollouts)
+    }
+
+    fn sample_batch<P: Policy<Backend = B>>(
+        &self,
+        policy: &mut P,
+        task: &(impl Task + ?Sized),
+        batch: u64,
+    ) -> Result<Rollouts<RealOf<P>>, TrainError<P::Error>> {
+        let stream = Stream::new(self.options.seed, Purpose::Sample);
+        let prompts = self.prompts_of(batch, task.prompts());
+        Rollouts::<RealOf<P>>::sample(policy, task, prompts, &self.options, stream, batch as u32)
+    }
+}
+
+impl<T: Real> Rollouts<T> {
+    /// The groups in order: the prompt of each, and whether all its raw rewards are equal.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (usize, bool)> {
+        let mut start = 0;
+        self.completions.prompt_of.chunk_by(|a, b| a == b).map(move |group| {
+            let rewards = &self.rewards[start..start + group.len()];
+            start += group.len();
+            (group[0], rewards.iter().all(|reward| *reward == rewards[0]))
+        })
+    }
+
+    /// The prompts whose completions differ in reward.
+    fn telling(&self) -> Vec<usize> {
+        self.groups().filter(|(_, degenerate)| !degenerate).map(|(prompt, _)| prompt).collect()
+    }
+
+    /// Adds another batch of sampled completions.
+    fn append(&mut self, other: Self) {
+        let Completions { prompt_of, offsets, tokens, log_probs, entropies, excluded, ended } = other.completions;
+        let (prompts, start) = (self.prompts.len(), self.completions.tokens.len());
+        let own = &mut self.completions;
+        own.prompt_of.extend(prompt_of.into_iter().map(|p| prompts + p));
+        own.offsets.extend(offsets.into_iter().skip(1).map(|offset| start + offset));
+        own.tokens.extend(tokens);
+        own.log_probs.extend(log_probs);
+        own.entropies.extend(entropies);
+        own.excluded.extend(excluded);
+        own.ended.extend(ended);
+        self.prompt_numbers.extend(other.prompt_numbers);
+        self.prompts.extend(other.prompts);
+        self.rewards.extend(other.rewards);
+        self.verdicts.extend(other.verdicts);
+    }
+
+    /// The rollouts of some prompts alone, in order. What only metrics read is left out.
+    pub(super) fn select(&self, prompts: &[usize]) -> Self {
+        let mut chosen =
+            Self { completions: Completions { offsets: Vec::from([0]), ..Completions::default() }, ..Self::default() };
+        chosen.rollout_log_probs = self.rollout_log_probs.as_ref().map(|_| Vec::new());
+        for (p, &prompt) in prompts.iter().enumerate() {
+            chosen.prompt_numbers.extend(self.prompt_numbers.get(prompt));
+            chosen.prompts.push(self.prompts[prompt].clone());
+            let prompt_of = &self.completions.prompt_of;
+            for i in prompt_of.partition_point(|&q| q < prompt)..prompt_of.partition_point(|&q| q <= prompt) {
+                let tokens = self.completions.offsets[i]..self.completions.offsets[i + 1];
+                let out = &mut chosen.completions;
+                out.prompt_of.push(p);
+                out.tokens.extend_from_slice(&self.completions.tokens[tokens.clone()]);
+                out.log_probs.extend_from_slice(&self.completions.log_probs[tokens.clone()]);
+                out.offsets.push(out.tokens.len());
+                out.ended.push(self.completions.ended[i]);
+                chosen.rewards.push(self.rewards[i]);
+                if let (Some(out), Some(own)) = (&mut chosen.rollout_log_probs, &self.rollout_log_probs) {
+                    out.extend_from_slice(&own[tokens]);
+                }
+            }
+        }
+        chosen
+    }
+}
