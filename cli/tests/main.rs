@@ -16,6 +16,7 @@ mod program;
 mod provenance;
 mod reference_pages;
 mod report;
+mod sampling;
 mod strangers;
 mod sweep;
 mod synthetic;

@@ -43,9 +43,10 @@ impl<B: Backend> Trainer<B> {
         }
         let (mut prompts, mut batches) = (rollouts.telling(), 1);
         while prompts.len() < self.options.prompts && batches <= extra {
-            rollouts.append(self.sample_batch(policy, task, first + batches)?);
+            let batch = self.sample_batch(policy, task, first + batches)?;
+            prompts.extend(batch.telling().iter().map(|prompt| rollouts.prompts.len() + prompt));
+            rollouts.append(batch);
             batches += 1;
-            prompts = rollouts.telling();
         }
         prompts.truncate(self.options.prompts);
         rollouts.selection = Some(Selection { batches, prompts });
