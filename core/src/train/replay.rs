@@ -184,6 +184,7 @@ mod tests {
         let mut replay = Replay::new(8);
         replay.keep(&rollouts(&[(0, 1, 1.0), (1, 2, 1.0), (1, 3, 0.5)]));
         let mut batch = rollouts(&[(0, 10, 0.0), (1, 11, 0.0), (1, 12, 0.0)]);
+        batch.rollout_log_probs = Some(vec![-9.0; 3]);
         replay.extend(&mut batch, 40, Stream::new(1, Purpose::Replay), 5);
         batch.validate::<()>().expect("fields belong together");
         assert_eq!(batch.len(), 83);
@@ -194,6 +195,8 @@ mod tests {
         assert!(drawn.contains(&2) && drawn.contains(&3) && drawn.iter().all(|&t| t == 2 || t == 3));
         let three = 43 + drawn.iter().position(|&t| t == 3).expect("drawn");
         assert_eq!((batch.rewards[three], batch.completions.log_probs[three]), (0.5, -3.0));
+        let rollout = batch.rollout_log_probs.expect("kept");
+        assert_eq!([rollout[0], rollout[1], rollout[41], rollout[three]], [-9.0, -1.0, -9.0, -3.0]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{count, get, options, run, trainer};
 /// The rewards of even prompts differ, if completions do; those of odd ones never.
 fn even(prompt: usize, completion: &[u32], _: bool) -> f64 {
     let place = |x: f64, (i, &token): (usize, &u32)| x + f64::from(token + 1) * 4_f64.powi(i as i32);
-    if prompt % 2 == 0 { completion.iter().enumerate().fold(0.0, place) } else { 1.0 }
+    if prompt.is_multiple_of(2) { completion.iter().enumerate().fold(0.0, place) } else { 1.0 }
 }
 
 fn dynamic(extra: usize) -> TrainOptions {
@@ -31,7 +31,8 @@ fn batches_are_sampled_until_enough_groups_differ() {
         let rollouts = trainer.collect(&mut policy, &task).expect("completions");
         let selection = rollouts.selection.clone().expect("a selection");
         assert_eq!(rollouts.prompts.len() as u64, 2 * selection.batches);
-        assert!(selection.prompts.len() == 2 && selection.prompts.iter().all(|&p| rollouts.prompt_numbers[p] % 2 == 0));
+        assert_eq!(selection.prompts.len(), 2);
+        assert!(selection.prompts.iter().all(|&p| rollouts.prompt_numbers[p].is_multiple_of(2)));
         let metrics = trainer.learn(&mut policy, &rollouts).expect("a step");
         let [sampled, learned] = ["sampled_groups", "learned_groups"].map(|name| get(&metrics, name));
         assert_eq!([sampled, learned], [rollouts.prompts.len() as f64, 2.0]);
@@ -177,11 +178,12 @@ fn the_overlong_penalty_is_taken_off_what_is_learned_and_not_off_the_record() {
         assert_ne!(gradient(&rollouts, objective, plain), gradient(&lowered, objective, plain));
         assert_eq!(gradient(&rollouts, objective, overlong), gradient(&lowered, objective, plain), "{objective:?}");
     }
-    let mut learn = |options| {
+    let mut learn = |rollouts, options| {
         let mut trainer = trainer(&policy, Objective::preset(Preset::Ppo), options);
-        trainer.learn(&mut policy, &rollouts).expect("a step")
+        trainer.learn(&mut policy, rollouts).expect("a step")
     };
-    let (with, without) = (learn(overlong), learn(plain));
+    let (with, without) = (learn(&rollouts, overlong), learn(&rollouts, plain));
+    assert_eq!(get(&with, "value_loss"), get(&learn(&lowered, plain), "value_loss"));
     let mean = taken.iter().sum::<f64>() / 32.0;
     assert!(mean > 0.1 && (get(&with, "overlong_penalty") - mean).abs() < 1e-12);
     assert_eq!(get(&with, "reward_mean"), get(&without, "reward_mean"));
