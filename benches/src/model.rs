@@ -169,7 +169,7 @@ impl TrainStep {
 
         let mut d_hidden = policy.backend().zeros(hidden.len())?;
         network.backward(policy.backend(), &hidden, &d_log_z, Some(&mut d_hidden))?;
-        policy.backward(&d_log_probs, Some(&d_hidden))?;
+        policy.backward(&d_log_probs, None, Some(&d_hidden))?;
         self.updates += 1;
         policy.update(&OPTIMIZER.step(LEARNING_RATE, self.updates, 1.0))?;
         network.update(policy.backend(), &OPTIMIZER.step(LOG_Z_LEARNING_RATE, self.updates, 1.0))?;

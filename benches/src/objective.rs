@@ -88,8 +88,9 @@ impl ObjectiveCase {
             ..Batch::default()
         };
         let [d_log_z, log_z, residuals, weights] = &mut self.per_sequence;
-        let whole =
-            Gradients { d_log_probs: &mut self.d_log_probs, d_log_flows: &mut [], d_log_z, log_z, residuals, weights };
+        let d_log_probs = &mut self.d_log_probs;
+        let (d_log_flows, d_entropies) = (&mut [], &mut []);
+        let whole = Gradients { d_log_probs, d_log_flows, d_entropies, d_log_z, log_z, residuals, weights };
         let count = self.groups.len().div_ceil(self.group);
         let parts: Vec<Range<usize>> =
             split(count, cpu.pool().threads()).map(|r| r.start * self.group..r.end * self.group).collect();
@@ -118,6 +119,7 @@ fn jobs<'a>(
         let out = Gradients {
             d_log_probs: take(&mut d_log_probs, n * length),
             d_log_flows: &mut [],
+            d_entropies: &mut [],
             d_log_z: take(&mut d_log_z, n),
             log_z: take(&mut log_z, n),
             residuals: take(&mut residuals, n),

@@ -82,7 +82,7 @@ impl LogProbCase {
         let Self { shape, logits, upstream, out: [log_prob, log_sum_exp, entropy], .. } = self;
         let chosen = cpu.index(&self.chosen)?;
         cpu.log_prob(logits, &chosen, *shape, 1.0, log_prob, log_sum_exp, entropy)?;
-        Ok(cpu.log_prob_backward(logits, &chosen, *shape, 1.0, log_sum_exp, upstream)?)
+        Ok(cpu.log_prob_backward(logits, &chosen, *shape, 1.0, log_sum_exp, upstream, None)?)
     }
 }
 

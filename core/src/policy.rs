@@ -168,14 +168,15 @@ pub trait Policy {
         representation: Option<&mut <Self::Backend as Backend>::Buffer>,
     ) -> Result<(), Self::Error>;
 
-    /// Adds the gradient of the sequences given to the last [`Policy::forward`]: `d_log_probs` (N), and where the loss depends on
-    /// it, the representation's (prompts, d).
+    /// Adds the gradient of the sequences given to the last [`Policy::forward`]: `d_log_probs` (N), and if the loss depends on them,
+    /// that of the entropies (N) and of the representation (prompts, d).
     ///
     /// # Errors
     /// Where a length does not fit, or the device failed.
     fn backward(
         &mut self,
         d_log_probs: &[RealOf<Self>],
+        d_entropies: Option<&[RealOf<Self>]>,
         d_representation: Option<&<Self::Backend as Backend>::Buffer>,
     ) -> Result<(), Self::Error>;
 

@@ -31,6 +31,7 @@ fn evaluate(objective: Objective, change: impl FnOnce(&mut Batch<'_, f64>, &mut 
     let mut out = Gradients {
         d_log_probs: &mut d_log_probs,
         d_log_flows: &mut [],
+        d_entropies: &mut [],
         d_log_z: &mut d_log_z,
         log_z: &mut log_z,
         residuals: &mut residuals,
@@ -118,6 +119,13 @@ fn values_that_are_not_finite_are_located() {
     let rewards = advantages_of(&paper(), &[0.0, nan], &mut [0; 2]).expect_err("must be refused");
     assert!(at("rewards", None)(rewards));
 
+    let bonus = Preset::Dapo.policy_gradient().unwrap().with_entropy(0.1);
+    let sequence =
+        |h| Sequence { log_probs: &[-1.0, -1.0], entropies: Some(h), truncated: false, ..Sequence::default() };
+    let sequences = [sequence(&[0.0, 0.5]), sequence(&[0.0, f64::NAN])];
+    let error = Objective::from(bonus).compute(&sequences).expect_err("must be refused");
+    assert!(at("entropies", Some(1))(error));
+
     // Deep inside a long sequence, and without a reference to compare with.
     let mut log_probs = [-1.0; 100];
     log_probs[77] = nan;
@@ -134,6 +142,11 @@ fn missing_inputs() {
     assert_says(evaluate(Objective::preset(Preset::Grpo), |b, _| b.ref_log_probs = None), &["`ref_log_probs`", "`kl`"]);
     let ppo = Objective::preset(Preset::Ppo);
     assert_says(advantages_of(&ppo, &[1.0, 0.0], &mut [0; 2]), &["`values` is missing"]);
+    let bonus = Preset::Dapo.policy_gradient().expect("one").with_entropy(0.1);
+    assert_says(evaluate(bonus.into(), |_, _| ()), &["`entropies` is missing", "`entropy`", "forward pass"]);
+    let given = |b: &mut Batch<'_, f64>, _: &mut Totals| b.entropies = Some(&[0.1; 3]);
+    assert_says(evaluate(bonus.into(), given), &["`d_entropies`", "0 elements", "3 tokens"]);
+    assert_eq!(evaluate(bonus.with_entropy(0.0).into(), |_, _| ()), Ok(()));
     // On policy, and an estimator that needs no input: nothing is missing.
     assert_eq!(evaluate(paper(), |b, _| b.old_log_probs = None), Ok(()));
     assert_eq!(evaluate(Objective::preset(Preset::VarGrad), |b, _| b.log_z = None), Ok(()));
@@ -205,8 +218,9 @@ fn options_out_of_range() {
         assert!(message.contains(&format!("`{name}`")), "{message}");
         assert!(evaluate(Objective::FlowRl(options), |_, _| ()).is_err(), "evaluate checks too");
     }
-    let kl = Objective::PolicyGradient(Preset::Grpo.policy_gradient().unwrap().with_kl(-1.0));
-    assert_says(kl.validate(), &["`kl`", "-1"]);
+    let grpo = Preset::Grpo.policy_gradient().unwrap();
+    assert_says(Objective::from(grpo.with_kl(-1.0)).validate(), &["`kl`", "-1"]);
+    assert_says(Objective::from(grpo.with_entropy(-1.0)).validate(), &["`entropy`", "-1"]);
 }
 
 #[test]

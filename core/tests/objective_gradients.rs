@@ -12,6 +12,7 @@ struct Data {
     rewards: Vec<f64>,
     log_z: Vec<f64>,
     values: Vec<f64>,
+    entropies: Vec<Vec<f64>>,
     log_probs: Vec<Vec<f64>>,
     ref_log_probs: Vec<Vec<f64>>,
     old_log_probs: Vec<Vec<f64>>,
@@ -32,6 +33,7 @@ impl Data {
             rewards: numbers(seed + 100, 8),
             log_z: numbers(seed + 200, 8),
             values: numbers(seed + 300, 8),
+            entropies: tokens(4000, 0.2),
             log_probs: tokens(1000, 0.0),
             ref_log_probs: tokens(2000, 0.4),
             old_log_probs: tokens(3000, 0.3),
@@ -47,6 +49,8 @@ impl Data {
                 ref_log_probs: Some(&self.ref_log_probs[i]),
                 old_log_probs: Some(&self.old_log_probs[i]),
                 log_flows: None,
+                entropies: Some(&self.entropies[i]),
+                truncated: i == 3,
                 log_z: Some(self.log_z[i]),
                 value: Some(self.values[i]),
                 ..Sequence::default()
@@ -159,6 +163,32 @@ fn check_gradient(options: PolicyGradient) {
                 assert_close(&[*got], &want, 1e-8);
             }
         }
+    }
+}
+
+/// It is linear in the entropies, so that the gradient is the whole of it: a sequence that a mask leaves out has none.
+#[test]
+fn the_entropy_bonus() {
+    let grpo = Preset::Grpo.policy_gradient().expect("one").with_mask_truncated(true);
+    // Of a sequence of n tokens. Eight sequences count, of which the one that is cut has no tokens, and the others 16.
+    let divisors: [(_, fn(f64) -> f64); 3] = [
+        (Aggregate::SequenceMean, |n| 8.0 * n),
+        (Aggregate::TokenMean, |_| 16.0),
+        (Aggregate::Fixed(9), |_| 8.0 * 9.0),
+    ];
+    for (aggregate, divisor) in divisors {
+        let data = Data::new(1);
+        let options = grpo.with_aggregate(aggregate);
+        let (plain, bonus) = (data.compute(options.into()), data.compute(options.with_entropy(0.3).into()));
+        let mut taken_off = 0.0;
+        for (i, entropies) in data.entropies.iter().enumerate() {
+            assert_eq!(bonus.d_log_probs(i), plain.d_log_probs(i));
+            assert!(plain.d_entropies(i).is_empty());
+            let share = if i == 3 { 0.0 } else { -0.3 / divisor(entropies.len() as f64) };
+            assert_close(bonus.d_entropies(i), &vec![share; entropies.len()], 1e-15);
+            taken_off += entropies.iter().map(|h| share * h).sum::<f64>();
+        }
+        assert!((bonus.loss - plain.loss - taken_off).abs() < 1e-14, "{aggregate:?}: {} {taken_off}", bonus.loss);
     }
 }
 

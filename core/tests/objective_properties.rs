@@ -272,6 +272,7 @@ fn evaluate(objective: &Objective, batch: &Batch<'_, f64>, totals: Totals) -> (D
     let mut out = Gradients {
         d_log_probs: &mut d_log_probs,
         d_log_flows: &mut [],
+        d_entropies: &mut [],
         d_log_z: &mut d_log_z,
         log_z: &mut log_z,
         residuals: &mut residuals,

@@ -126,6 +126,24 @@ fn a_kind_is_another_name_of_a_preset() {
 }
 
 #[test]
+fn a_batch_file_gives_entropies() {
+    let batch = |entropy: &str| {
+        let json = format!(
+            r#"{{"objective": {{"preset": "dapo", "entropy": 0.5}}, "sequences": [
+                {{"group": 0, "reward": 1, "logp": [-1, -2]{entropy}}}, {{"group": 0, "reward": 1, "logp": [-1], "entropy": [2]}}]}}"#
+        );
+        serde_json::from_str::<BatchFile>(&json).expect("valid").evaluate::<f64>()
+    };
+    // Equal rewards: the bonus is all there is.
+    let json = serde_json::to_value(batch(r#", "entropy": [0.25, 0.75]"#).expect("valid")).expect("serialises");
+    assert_eq!(json["loss"], -0.5);
+    assert_eq!(json["sequences"][0]["d_logp"], serde_json::json!([0.0, 0.0]));
+    assert_eq!(json["sequences"][0]["d_entropy"], serde_json::json!([-0.5 / 3.0, -0.5 / 3.0]));
+    let error = batch("").expect_err("only one has it").to_string();
+    assert!(error.contains("`entropies` is missing for sequence 0"), "{error}");
+}
+
+#[test]
 fn a_batch_file_reports_metrics_by_name() {
     let file: BatchFile = serde_json::from_str(
         r#"{"objective": {"kind": "flowrl", "log_z": "given", "kl": 1}, "expected": 0,

@@ -168,7 +168,8 @@ fn micro_batches_change_memory_and_nothing_else() {
 fn a_step_applies_the_gradient_of_the_objective() {
     let scalar = flowrl(Preset::ExactTb, |o| o.log_z = LogZ::Scalar);
     let ppo = Objective::preset(Preset::Ppo);
-    for objective in [Objective::preset(Preset::Paper), scalar, ppo, Objective::preset(Preset::Grpo)] {
+    let grpo = Preset::Grpo.policy_gradient().expect("one");
+    for objective in [Objective::preset(Preset::Paper), scalar, ppo, grpo.into(), grpo.with_entropy(0.3).into()] {
         let (mut policy, task) = (Tabular::new(Cpu::reference(), 3), Rewards::new(3, count));
         let options = TrainOptions {
             partition: PartitionOptions { layers: 1, ..PartitionOptions::default() },
@@ -195,8 +196,9 @@ fn a_step_applies_the_gradient_of_the_objective() {
                     reward: rollouts.rewards[i],
                     log_probs: &log_probs[tokens.clone()],
                     ref_log_probs: Some(&ref_log_probs[tokens.clone()]),
-                    old_log_probs: Some(&rollouts.completions.log_probs[tokens]),
+                    old_log_probs: Some(&rollouts.completions.log_probs[tokens.clone()]),
                     log_flows: None,
+                    entropies: Some(&h[tokens]),
                     log_z: Some(0.0),
                     value: Some(0.0),
                     ..Sequence::default()
@@ -205,7 +207,9 @@ fn a_step_applies_the_gradient_of_the_objective() {
             .collect();
         let want = objective.compute(&inputs).expect("good input");
         let d: Vec<f64> = (0..inputs.len()).flat_map(|i| want.d_log_probs(i)).copied().collect();
-        other.backward(&d, None).expect("after a forward pass");
+        let d_entropies: Vec<f64> = (0..inputs.len()).flat_map(|i| want.d_entropies(i)).copied().collect();
+        let d_entropies = objective.needs_entropies().then_some(&d_entropies[..]);
+        other.backward(&d, d_entropies, None).expect("after a forward pass");
         other.update(&AdamW::default().step(0.0, 1, 1.0)).expect("memory");
         assert!(policy.gradients[0].iter().any(|g| *g != 0.0));
         for (got, want) in policy.gradients[0].iter().zip(&other.gradients[0]) {

@@ -17,49 +17,81 @@ extern "C" __global__ void __launch_bounds__(256) log_prob(const store* logits, 
     }
 }
 
-// zⱼ ← c·s·([j = target] − pⱼ) with c = d_log_prob of the row, and zeros where c = 0. logits are (rows, vocab), the rest (rows).
-// 1 − p at the target is the sum of the other probabilities, which is exact to a few roundings however close p is to 1.
-extern "C" __global__ void __launch_bounds__(256) log_prob_backward(store* logits, const u32* targets, const float* log_sum_exp,
-                                                                    const float* d_log_prob, u32 rows, u32 vocab, float scale) {
-    store* row = logits + (u64)blockIdx.x * vocab;
-    u32 target = targets[blockIdx.x];
-    float total = log_sum_exp[blockIdx.x], c = d_log_prob[blockIdx.x] * scale;
-    if (c == 0.0f) {
-        visit_row<true>(row, vocab, [](auto& x, auto) {
-            for (float& z : x) z = 0.0f;
-        });
-        return;
+// What a row of logits becomes: −k·qⱼ, and at the target minus the sum of the others. With c = d_log_prob, e = d_entropy and the row's
+// entropy H, qⱼ = pⱼ and k = c·s give c·s·([j = target] − pⱼ); qⱼ = pⱼ·(c + e·(log pⱼ + H)) and k = s give the entropy's gradient too,
+// −e·s·pⱼ·(log pⱼ + H), which adds up to 0 as well. 1 − p at the target is the sum of the other probabilities, which is exact to a few
+// roundings however close p is to 1.
+struct RowGradient {
+    float total, scale, c, e, entropy;
+
+    // entropies and d_entropies may be null.
+    __device__ __forceinline__ RowGradient(u32 row, const float* log_sum_exp, const float* d_log_prob, const float* entropies,
+                                           const float* d_entropies, float s)
+        : total(log_sum_exp[row]), scale(s), c(d_log_prob[row]), e(d_entropies ? d_entropies[row] : 0.0f),
+          entropy(d_entropies ? entropies[row] : 0.0f) {}
+
+    __device__ __forceinline__ bool is_zero() const { return c * scale == 0.0f && e == 0.0f; }
+    __device__ __forceinline__ float k() const { return e == 0.0f ? c * scale : scale; }
+
+    template <bool ENTROPY> __device__ __forceinline__ float q(float z) const {
+        float log_p = z * scale - total, p = exp2_approx(log_p * LOG2_E);
+        return ENTROPY ? p * (c + e * (fmaxf(log_p, FLOOR) + entropy)) : p;
     }
-    float others = 0.0f;
+};
+
+template <bool ENTROPY>
+__device__ __forceinline__ void replace_row(store* row, u32 vocab, u32 target, const RowGradient& gradient) {
+    float others = 0.0f, k = gradient.k();
     visit_row<true>(row, vocab, [&](auto& x, auto places) {
         const u32 n = sizeof(x) / sizeof(float);
 #pragma unroll
         for (u32 i = 0; i < n; i++) {
-            float p = exp2_approx((x[i] * scale - total) * LOG2_E);
-            if (places.at(i) == target) p = 0.0f;
-            others += p;
-            x[i] = -c * p;
+            float q = gradient.template q<ENTROPY>(x[i]);
+            if (places.at(i) == target) q = 0.0f;
+            others += q;
+            x[i] = -k * q;
         }
     });
     others = block_reduce(others, Add(), 0.0f);
     // The barriers of the reduction stand between this and what the loop put there.
-    if (threadIdx.x == 0) put(&row[target], c * others);
+    if (threadIdx.x == 0) put(&row[target], k * others);
+}
+
+// Logits (rows, vocab) become their gradient, zeros if d_log_prob and d_entropy of the row are 0; the rest is (rows).
+extern "C" __global__ void __launch_bounds__(256) log_prob_backward(store* logits, const u32* targets, const float* log_sum_exp,
+                                                                    const float* d_log_prob, const float* entropies,
+                                                                    const float* d_entropies, u32 rows, u32 vocab, float scale) {
+    store* row = logits + (u64)blockIdx.x * vocab;
+    u32 target = targets[blockIdx.x];
+    RowGradient gradient(blockIdx.x, log_sum_exp, d_log_prob, entropies, d_entropies, scale);
+    if (gradient.is_zero()) {
+        visit_row<true>(row, vocab, [](auto& x, auto) {
+            for (float& z : x) z = 0.0f;
+        });
+    } else if (gradient.e == 0.0f) {
+        replace_row<false>(row, vocab, target, gradient);
+    } else {
+        replace_row<true>(row, vocab, target, gradient);
+    }
 }
 
 // The same from logits that are floats whatever activations are: they stay, and the gradient, d_logits (rows, vocab), lies apart.
 extern "C" __global__ void __launch_bounds__(256) log_prob_gradient(const float* logits, const u32* targets, const float* log_sum_exp,
-                                                                    const float* d_log_prob, store* d_logits, u32 rows, u32 vocab,
+                                                                    const float* d_log_prob, const float* entropies,
+                                                                    const float* d_entropies, store* d_logits, u32 rows, u32 vocab,
                                                                     float scale) {
     const float* row = logits + (u64)blockIdx.x * vocab;
     store* to = d_logits + (u64)blockIdx.x * vocab;
     u32 target = targets[blockIdx.x];
-    float total = log_sum_exp[blockIdx.x], c = d_log_prob[blockIdx.x] * scale, others = 0.0f;
+    RowGradient gradient(blockIdx.x, log_sum_exp, d_log_prob, entropies, d_entropies, scale);
+    bool zero = gradient.is_zero(), plain = gradient.e == 0.0f;
+    float others = 0.0f, k = gradient.k();
     for (u32 i = threadIdx.x; i < vocab; i += blockDim.x) {
-        float p = i == target ? 0.0f : exp2_approx((row[i] * scale - total) * LOG2_E);
-        others += p;
-        put(&to[i], c == 0.0f ? 0.0f : -c * p);
+        float q = i == target ? 0.0f : plain ? gradient.template q<false>(row[i]) : gradient.template q<true>(row[i]);
+        others += q;
+        put(&to[i], zero ? 0.0f : -k * q);
     }
     others = block_reduce(others, Add(), 0.0f);
     // The barriers of the reduction stand between this and what the loop put there.
-    if (threadIdx.x == 0) put(&to[target], c == 0.0f ? 0.0f : c * others);
+    if (threadIdx.x == 0) put(&to[target], zero ? 0.0f : k * others);
 }

@@ -1,6 +1,6 @@
 // Losses and gradients of the policy gradients, token by token: REINFORCE; the clipped surrogate −min(ρA, clip(ρ)A) of PPO
 // (Schulman and others, arXiv 1707.06347), with the ratio of a token or of a sequence (GSPO, Zheng and others, arXiv 2507.18071);
-// −clip(ρ)·A·l with the weight detached (CISPO, MiniMax, arXiv 2506.13585). KL to the reference as k1, k2 or k3 of d = l_ref − l.
+// −clip(ρ)·A·l with the weight detached (CISPO, MiniMax, arXiv 2506.13585). KL to the reference as k1, k2 or k3 of d = l_ref − l; the entropy bonus.
 #include "choices.cuh"
 
 // A ratio whose logarithm is further from 0 has no gradient.
@@ -66,17 +66,17 @@ __device__ __forceinline__ double rollout_weight(double log_weight, double least
     return masks && bounded != weight ? 0.0 : bounded;
 }
 
-// A block for each sequence. log_probs, ref_log_probs, old_log_probs and rollout_log_probs (may be null) and d_log_probs are (tokens),
-// offsets (sequences + 1), the rest (sequences). masks is not 0 for a sequence that is not in the loss, or null. The numbers of options are those of
+// A block for each sequence. log_probs, ref_log_probs, old_log_probs, rollout_log_probs and entropies (may be null) and their gradients are
+// (tokens), offsets (sequences + 1), the rest (sequences). d_entropies is there if `entropy`, the coefficient of the bonus, is not 0. masks is not 0 for a sequence that is not in the loss, or null. The numbers of options are those of
 // choices.cuh. A token's term is divided by `divisor`, and by the length of its sequence where by_length. max_behind is the bound of the
 // mean of l_old − l of a sequence with A < 0.
 extern "C" __global__ void __launch_bounds__(256, 2)
     policy_gradient(const float* log_probs, const float* ref_log_probs, const float* old_log_probs,
-                    const float* rollout_log_probs, const u32* offsets, const float* advantages, const u32* masks,
-                    float* d_log_probs, float* d_log_z, float* used_log_z, float* residuals, float* weights, Measured* measured,
+                    const float* rollout_log_probs, const float* entropies, const u32* offsets, const float* advantages,
+                    const u32* masks, float* d_log_probs, float* d_entropies, float* d_log_z, float* used_log_z, float* residuals, float* weights, Measured* measured,
                     u32 sequences, u32 tokens, u32 ratio, double clip_low, double clip_high, double log_low, double log_high,
                     double dual, double log_dual, double kl, u32 kl_in, u32 kl_estimator, double kl_max, u32 kl_unbiased,
-                    double divisor, u32 by_length, double max_behind, u32 correction, double rollout_min,
+                    double entropy, double divisor, u32 by_length, double max_behind, u32 correction, double rollout_min,
                     double rollout_max) {
     u32 i = blockIdx.x;
     u64 first = offsets[i], last = offsets[i + 1];
@@ -130,6 +130,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         ref_sum += to_ref;
         old_sum += to_old;
         old_max = max(old_max, fabs(to_old));
+        if (entropy != 0.0) d_entropies[t] = kept ? (float)(-share * entropy) : 0.0f;
         if (!kept) return 0.0f;
         Term term = of_sequence ? sequence_term : token_term(ratio, clip, dual, log_dual, l, to_old, advantage);
         double weight = policy_weight;
@@ -144,6 +145,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
             term.slope += kl * penalty.slope;
             capped += penalty.clipped;
         }
+        if (entropy != 0.0) term.loss -= entropy * entropies[t];
         double slope = share * term.slope;
         float gradient = (float)slope;
         loss += term.loss;

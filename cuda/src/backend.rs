@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 use flowrl_core::backend::{
-    Backend, CpuError, Drawn, DropoutMask, LinearShape, ObjectiveError, Role, SampleKeys, Sampler, check_len,
+    Backend, CpuError, Drawn, DropoutMask, EntropyGradient, LinearShape, ObjectiveError, Role, SampleKeys, Sampler,
+    check_len,
 };
 use flowrl_core::objective::{Batch, Diagnostics, Gradients, Objective, Totals};
 use flowrl_core::optim::AdamWStep;
@@ -448,16 +449,18 @@ impl Backend for CudaBackend {
         temperature: f64,
         log_sum_exp: &Buffer,
         d_log_prob: &Buffer,
+        entropy: Option<EntropyGradient<'_, Buffer>>,
     ) -> Result<(), Error> {
         check_index("targets", targets, rows, vocab)?;
         let scale = (1.0 / temperature) as f32;
-        let device = &self.device;
+        let (device, total) = (&self.device, log_sum_exp);
+        let (h, d_h) = entropy.map(|EntropyGradient { entropy, d_entropy }| (entropy, d_entropy)).unzip();
         let Some(mut gradient) = logits.gradient.take() else {
-            return launch::log_prob_backward(device, logits, targets, log_sum_exp, d_log_prob, rows, vocab, scale);
+            return launch::log_prob_backward(device, logits, targets, total, d_log_prob, h, d_h, rows, vocab, scale);
         };
         let to = &mut gradient.buffer;
         let result =
-            launch::log_prob_gradient(device, logits, targets, log_sum_exp, d_log_prob, to, rows, vocab, scale);
+            launch::log_prob_gradient(device, logits, targets, total, d_log_prob, h, d_h, to, rows, vocab, scale);
         gradient.is_current = result.is_ok();
         logits.gradient = Some(gradient);
         result

@@ -769,14 +769,15 @@ kernels! {
         read store logits[rows * vocab], read index targets[rows], write f32 log_prob[rows], write f32 log_sum_exp[rows],
         write f32 entropy[rows]; rows: u32, vocab: u32, scale: f32
     ) on Grid::rows(rows, row_threads(vocab).min(256));
-    /// Logits become the gradient of d_log_prob·log p.
+    /// Logits become the gradient of d_log_prob·log p + d_entropy·entropy.
     "log_prob.cu" log_prob_backward(
-        write store logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows];
-        rows: u32, vocab: u32, scale: f32
+        write store logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows],
+        maybe_read f32 entropy[rows], maybe_read f32 d_entropy[rows]; rows: u32, vocab: u32, scale: f32
     ) on Grid::rows(rows, row_threads(vocab).min(256));
     /// The same from logits in f32, which stay, to a gradient of its own.
     "log_prob.cu" log_prob_gradient(
         read f32 logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows],
+        maybe_read f32 entropy[rows], maybe_read f32 d_entropy[rows],
         write store d_logits[rows * vocab]; rows: u32, vocab: u32, scale: f32
     ) on Grid::rows(rows, row_threads(vocab).min(256));
     /// A token of each row with its (log p, entropy, excluded mass); `places` are (sequence, token).
@@ -815,12 +816,13 @@ kernels! {
     /// Loss and gradients of a policy gradient.
     "policy_gradient.cu" policy_gradient(
         read f32 log_probs[tokens], maybe_read f32 ref_log_probs[tokens], maybe_read f32 old_log_probs[tokens],
-        maybe_read f32 rollout_log_probs[tokens], read index offsets[sequences + 1], read f32 advantages[sequences],
-        maybe_read index masks[sequences], write f32 d_log_probs[tokens], write f32 d_log_z[sequences],
+        maybe_read f32 rollout_log_probs[tokens], maybe_read f32 entropies[tokens], read index offsets[sequences + 1],
+        read f32 advantages[sequences], maybe_read index masks[sequences], write f32 d_log_probs[tokens],
+        maybe_write f32 d_entropies[tokens], write f32 d_log_z[sequences],
         write f32 used_log_z[sequences], write f32 residuals[sequences], write f32 weights[sequences],
         write f64 measured[MEASURES * sequences]; sequences: u32, tokens: u32, ratio: u32, clip_low: f64, clip_high: f64,
         log_low: f64, log_high: f64, dual: f64, log_dual: f64, kl: f64, kl_in: u32, kl_estimator: u32, kl_max: f64,
-        kl_unbiased: u32, divisor: f64, by_length: u32, max_behind: f64, correction: u32, rollout_min: f64, rollout_max: f64
+        kl_unbiased: u32, entropy: f64, divisor: f64, by_length: u32, max_behind: f64, correction: u32, rollout_min: f64, rollout_max: f64
     ) on Grid::rows(sequences, 256);
     /// PPO's value loss and its derivative.
     "policy_gradient.cu" value_loss(

@@ -25,6 +25,7 @@
 //!     ref_log_probs: Some(&ref_log_probs),
 //!     old_log_probs: None,
 //!     rollout_log_probs: None,
+//!     entropies: None,
 //!     log_z: None,
 //!     masks: None,
 //! };
@@ -135,6 +136,8 @@ pub struct DeviceBatch<'a> {
     pub old_log_probs: Option<&'a Buffer>,
     /// (N) the same under the engine that drew the tokens, if it is another one. See [`Batch::rollout_log_probs`].
     pub rollout_log_probs: Option<&'a Buffer>,
+    /// (N) entropy of the policy's distribution before each token. See [`Batch::entropies`].
+    pub entropies: Option<&'a Buffer>,
     /// (B) log Z of each sequence's prompt. Needed where log Z is learned or given.
     pub log_z: Option<&'a Buffer>,
     /// (B) of [`CudaBackend::device_masks`]. `None` means that all sequences are in.
@@ -159,6 +162,8 @@ impl DeviceBatch<'_> {
 pub struct DeviceGradients {
     /// (N) ∂loss/∂log π(y_t).
     pub d_log_probs: Buffer,
+    /// (N) ∂loss/∂entropy; made by the first evaluation with an entropy bonus, and untouched by those without.
+    pub d_entropies: Option<Buffer>,
     /// (B) ∂loss/∂log Z of each sequence; zero for a baseline, and where log Z is a constant.
     pub d_log_z: Buffer,
     /// (B) the log Z that was used; zero for a baseline.
@@ -183,6 +188,7 @@ impl DeviceGradients {
         let zeros = |len| backend.zeros_for(Role::State, len);
         Ok(Self {
             d_log_probs: zeros(tokens)?,
+            d_entropies: None,
             d_log_z: zeros(sequences)?,
             log_z: zeros(sequences)?,
             residuals: zeros(sequences)?,
@@ -251,7 +257,12 @@ impl CudaBackend {
             return Err(objective::Error::Conflict { option, with, want }.into());
         }
         totals.check_part(batch.totals())?;
-        objective.check_given(batch.ref_log_probs.is_some(), batch.log_z.is_some(), false)?;
+        objective.check_given(
+            batch.ref_log_probs.is_some(),
+            batch.log_z.is_some(),
+            false,
+            batch.entropies.is_some(),
+        )?;
         Ok(self.launch_objective(objective, batch, totals, out)?)
     }
 
@@ -285,7 +296,7 @@ impl CudaBackend {
         let (offsets, groups) = (numbers(&batch.sequences.offsets), numbers(&batch.sequences.group_of));
         let (advantages, log_probs) = (self.host(batch.advantages, b)?, self.host(batch.log_probs, n)?);
         let (ref_log_probs, old_log_probs) = (given(batch.ref_log_probs, n)?, given(batch.old_log_probs, n)?);
-        let rollout_log_probs = given(batch.rollout_log_probs, n)?;
+        let (rollout_log_probs, entropies) = (given(batch.rollout_log_probs, n)?, given(batch.entropies, n)?);
         let log_z = given(batch.log_z, b)?;
         let masks = batch.masks();
         let host = Batch {
@@ -298,12 +309,14 @@ impl CudaBackend {
             log_flows: None,
             log_z: log_z.as_deref(),
             rollout_log_probs: rollout_log_probs.as_deref(),
+            entropies: entropies.as_deref(),
             masks: masks.as_deref(),
         };
         let [mut d_log_z, mut used, mut residuals, mut weights] = [(); 4].map(|()| vec![0.0; b]);
         let mut out = Gradients {
             d_log_probs: &mut vec![0.0; n],
             d_log_flows: &mut [],
+            d_entropies: &mut vec![0.0; n],
             d_log_z: &mut d_log_z,
             log_z: &mut used,
             residuals: &mut residuals,
@@ -337,6 +350,7 @@ impl CudaBackend {
         let (advantages, log_probs) = (self.upload(batch.advantages)?, self.upload(batch.log_probs)?);
         let (ref_log_probs, old_log_probs) = (given(batch.ref_log_probs)?, given(batch.old_log_probs)?);
         let (rollout_log_probs, log_z) = (given(batch.rollout_log_probs)?, given(batch.log_z)?);
+        let entropies = given(batch.entropies.filter(|_| objective.needs_entropies()))?;
         let masks = batch.masks.map(|masks| self.device_masks(masks)).transpose()?;
         let there = DeviceBatch {
             sequences: &sequences,
@@ -345,6 +359,7 @@ impl CudaBackend {
             ref_log_probs: ref_log_probs.as_ref(),
             old_log_probs: old_log_probs.as_ref(),
             rollout_log_probs: rollout_log_probs.as_ref(),
+            entropies: entropies.as_ref(),
             log_z: log_z.as_ref(),
             masks: masks.as_ref(),
         };
@@ -355,6 +370,9 @@ impl CudaBackend {
             return Err(ObjectiveError::Device(disagreement()));
         };
         self.read(&gradients.d_log_probs, 0, out.d_log_probs)?;
+        if let Some(d_entropies) = &gradients.d_entropies {
+            self.read(d_entropies, 0, out.d_entropies)?;
+        }
         self.read(&gradients.d_log_z, 0, out.d_log_z)?;
         self.read(&gradients.log_z, 0, out.log_z)?;
         self.read(&gradients.residuals, 0, out.residuals)?;

@@ -61,6 +61,9 @@ fn objectives() -> Vec<(String, Objective)> {
         gspo.with_kl(0.1).with_aggregate(Aggregate::TokenMean),
         cispo.with_kl(0.1).with_clip_low(None).with_aggregate(Aggregate::Fixed(9)),
         grpo.with_clip_low(None).with_clip_high(None).with_kl(0.0),
+        grpo.with_entropy(0.3).with_mask_truncated(true),
+        gspo.with_entropy(0.3).with_kl(0.1).with_aggregate(Aggregate::TokenMean),
+        reinforce.with_entropy(0.3).with_aggregate(Aggregate::Fixed(9)),
     ];
     let of_another_engine = grpo.with_rollout_max(1.02).with_kl(0.0);
     let families = [

@@ -54,6 +54,7 @@ fn buffers_of_ones_own(device: &CudaBackend) {
             ref_log_probs: Some(&reference),
             old_log_probs: Some(&old),
             rollout_log_probs: None,
+            entropies: None,
             log_z: Some(&log_z),
             masks: None,
         };
@@ -89,6 +90,7 @@ fn gradients_before_diagnostics(device: &CudaBackend) {
             ref_log_probs: Some(reference),
             old_log_probs: Some(old),
             rollout_log_probs: None,
+            entropies: None,
             log_z: Some(log_z),
             masks: None,
         }
@@ -138,6 +140,7 @@ fn errors(device: &CudaBackend) {
         ref_log_probs: Some(&log_probs),
         old_log_probs: Some(&old),
         rollout_log_probs: None,
+        entropies: None,
         log_z: None,
         masks: None,
     };

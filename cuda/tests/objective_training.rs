@@ -12,6 +12,7 @@ use flowrl_cuda::{CudaBackend, EmulatorOptions, Error, Precision, Schedule};
 struct Given<B> {
     backend: B,
     log_probs: Vec<f32>,
+    /// Of log-probabilities, then of entropies if the loss has them.
     gradient: Vec<f64>,
 }
 
@@ -51,12 +52,17 @@ impl<B: Backend<Real = f32>> Policy for Given<B> {
         entropies: &mut [f32],
         representation: Option<&mut B::Buffer>,
     ) -> Result<(), B::Error> {
-        entropies.fill(0.0);
+        entropies.copy_from_slice(&self.log_probs.iter().map(|l| -l).collect::<Vec<_>>());
         log_probs.copy_from_slice(&self.log_probs);
         representation.map_or(Ok(()), |out| self.represent(sequences.prompts, out))
     }
-    fn backward(&mut self, d_log_probs: &[f32], _: Option<&B::Buffer>) -> Result<(), B::Error> {
-        self.gradient = d_log_probs.iter().map(|&d| f64::from(d)).collect();
+    fn backward(
+        &mut self,
+        d_log_probs: &[f32],
+        d_entropies: Option<&[f32]>,
+        _: Option<&B::Buffer>,
+    ) -> Result<(), B::Error> {
+        self.gradient = d_log_probs.iter().chain(d_entropies.into_iter().flatten()).map(|&d| f64::from(d)).collect();
         Ok(())
     }
     fn grad_norm(&mut self) -> Result<f64, B::Error> {
@@ -101,7 +107,8 @@ fn learn<B: Backend<Real = f32>>(
 
 #[test]
 fn a_step_is_that_of_the_cpu() {
-    for objective in [Objective::preset(Preset::VarGrad), Objective::preset(Preset::Grpo)] {
+    let grpo = Preset::Grpo.policy_gradient().unwrap();
+    for objective in [Objective::preset(Preset::VarGrad), grpo.into(), grpo.with_entropy(0.3).into()] {
         let (want, wanted) = learn(CpuBackend::<f32>::new(1), objective).unwrap();
         let (got, metrics) = learn(emulated(Precision::F32, Schedule::Forward), objective).unwrap();
         assert_close("gradient", &got, &want, Tolerance::F32);

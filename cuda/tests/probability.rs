@@ -2,7 +2,7 @@
 
 use crate::common::{Tolerance, assert_close, bits, normals, numbers, stored};
 use flowrl_core::backend::{
-    Backend, BackendError, CpuBackend, Drawn, ErrorKind, LinearShape, Role, SampleKeys, Sampler,
+    Backend, BackendError, CpuBackend, Drawn, EntropyGradient, ErrorKind, LinearShape, Role, SampleKeys, Sampler,
 };
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_cuda::{CudaBackend, Precision, Schedule};
@@ -95,6 +95,14 @@ fn assert_rounded_once<B: Backend<Real = f32>>(device: &B, what: &str, got: &[f6
 }
 
 fn backward_matches<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    backward_matches_with(device, false);
+}
+
+fn backward_of_entropies_matches<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
+    backward_matches_with(device, true);
+}
+
+fn backward_matches_with<B: TransformerBackend<Real = f32>>(device: &B, entropies: bool) {
     let cpu = CpuBackend::<f64>::reference();
     for (rows, vocab) in SHAPES {
         let temperature = 1.5;
@@ -102,20 +110,29 @@ fn backward_matches<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance)
         // A coefficient of its own for each row, every fourth of them 0.
         let mut coefficients = normals(4, rows);
         coefficients.iter_mut().skip(3).step_by(4).for_each(|c| *c = 0.0);
-        let total = oracle(&want, &targets, vocab, temperature).log_sum_exp;
-        let total_f32: Vec<f32> = total.iter().map(|x| *x as f32).collect();
+        // Of the entropies likewise: some rows have both gradients, some one, some neither.
+        let mut of_entropy = normals(5, rows);
+        of_entropy.iter_mut().enumerate().filter(|(r, _)| r % 4 > 1 || r % 8 == 7).for_each(|(_, d)| *d = 0.0);
+        let Outcome { log_sum_exp: total, entropy, .. } = oracle(&want, &targets, vocab, temperature);
+        let narrow = |wide: &[f64]| wide.iter().map(|x| *x as f32).collect::<Vec<f32>>();
         let index = device.index(&targets).unwrap();
-        let [total_on, coefficients_on] = [&total_f32, &coefficients].map(|x| device.upload(&padded(x)).unwrap());
-        device.log_prob_backward(&mut logits, &index, (rows, vocab), temperature, &total_on, &coefficients_on).unwrap();
-        let coefficients: Vec<f64> = coefficients.into_iter().map(f64::from).collect();
-        cpu.log_prob_backward(&mut want, &targets, (rows, vocab), temperature, &total, &coefficients).unwrap();
+        let on = [&narrow(&total), &coefficients, &narrow(&entropy), &of_entropy];
+        let [total_on, coefficients_on, entropy_on, of_entropy_on] = on.map(|x| device.upload(&padded(x)).unwrap());
+        let h = entropies.then_some(EntropyGradient { entropy: &entropy_on, d_entropy: &of_entropy_on });
+        let shape = (rows, vocab);
+        device.log_prob_backward(&mut logits, &index, shape, temperature, &total_on, &coefficients_on, h).unwrap();
+        let [coefficients, of_entropy] =
+            [coefficients, of_entropy].map(|x| x.into_iter().map(f64::from).collect::<Vec<f64>>());
+        let h = entropies.then_some(EntropyGradient { entropy: &entropy, d_entropy: &of_entropy });
+        cpu.log_prob_backward(&mut want, &targets, shape, temperature, &total, &coefficients, h).unwrap();
         let mut got = numbers(device, &logits);
         let behind = got.split_off(rows * vocab);
         assert!(behind.iter().all(|x| x.is_nan()), "{behind:?} behind the logits");
         // By row, so that a row of small elements has a tolerance of its own.
         for (r, (got, want)) in got.chunks(vocab).zip(want.chunks(vocab)).enumerate() {
             assert_rounded_once(device, &format!("({rows}, {vocab}) row {r}"), got, want);
-            assert!(coefficients[r] != 0.0 || got.iter().all(|x| *x == 0.0), "row {r} has no gradient");
+            let some = coefficients[r] != 0.0 || entropies && of_entropy[r] != 0.0;
+            assert!(some || got.iter().all(|x| *x == 0.0), "row {r} has no gradient");
         }
     }
 }
@@ -136,7 +153,7 @@ fn confident_targets_keep_their_gradient<B: TransformerBackend<Real = f32>>(devi
         assert!((got.entropy[0] - want.entropy[0]).abs() < 5e-6, "p = {p}: entropy {}", got.entropy[0]);
         let total = device.upload(&[got.log_sum_exp[0] as f32]).unwrap();
         let (index, one) = (device.index(&targets).unwrap(), device.upload(&[1.0]).unwrap());
-        device.log_prob_backward(&mut logits, &index, (1, vocab), 1.0, &total, &one).unwrap();
+        device.log_prob_backward(&mut logits, &index, (1, vocab), 1.0, &total, &one, None).unwrap();
         let (got, want) = (numbers(device, &logits)[target], -want.log_prob[0].exp_m1());
         let error = (got / want - 1.0).abs();
         let allowed = if tolerance.bf16 { 1.0 / 256.0 + 1e-5 } else { 1e-5 };
@@ -217,7 +234,7 @@ fn same_bits_wherever_a_row_is<B: TransformerBackend<Real = f32>>(device: &B, _:
         let total: Vec<f32> = got.log_sum_exp.iter().map(|x| *x as f32).collect();
         let (index, total) = (device.index(&targets).unwrap(), device.upload(&total).unwrap());
         let ones = device.upload(&vec![1.0; copies]).unwrap();
-        device.log_prob_backward(&mut logits, &index, (copies, vocab), 0.8, &total, &ones).unwrap();
+        device.log_prob_backward(&mut logits, &index, (copies, vocab), 0.8, &total, &ones, None).unwrap();
         (got, bits(device, &logits))
     };
     let ((first, first_gradient), (second, second_gradient)) = (run(), run());
@@ -259,9 +276,9 @@ fn last_row_of<B: Backend<Real = f32>>(device: &B, rows: usize) {
     coefficients[rows - 1] = 1.0;
     let (index, total, coefficients) =
         (device.index(&targets).unwrap(), device.upload(&total).unwrap(), device.upload(&coefficients).unwrap());
-    device.log_prob_backward(&mut logits, &index, (rows, vocab), 1.0, &total, &coefficients).unwrap();
+    device.log_prob_backward(&mut logits, &index, (rows, vocab), 1.0, &total, &coefficients, None).unwrap();
     let cpu = CpuBackend::<f64>::reference();
-    cpu.log_prob_backward(&mut want, &targets, (1, vocab), 1.0, &expected.log_sum_exp, &vec![1.0]).unwrap();
+    cpu.log_prob_backward(&mut want, &targets, (1, vocab), 1.0, &expected.log_sum_exp, &vec![1.0], None).unwrap();
     device.read(&logits, start, &mut values).unwrap();
     let gradient: Vec<f64> = values.iter().copied().map(f64::from).collect();
     assert_rounded_once(device, "gradient", &gradient, &want);
@@ -293,13 +310,14 @@ fn errors_of_large_logits(device: &CudaBackend) -> (f64, f64) {
     let index = device.index(&targets).unwrap();
     let [mut log_prob, mut log_sum_exp, mut entropy] = [(); 3].map(|()| device.zeros(rows).unwrap());
     let (mut dh, ones) = (device.zeros_for(Role::Activation, rows * inputs).unwrap(), vec![1.0; rows]);
-    let d_log_prob = device.upload(&ones).unwrap();
+    let (d_log_prob, d_entropy) = (device.upload(&ones).unwrap(), device.upload(&ones).unwrap());
     // Twice: what a backward pass leaves is in nobody's way.
     for _ in 0..2 {
         device.linear(&h, &w, None, &mut logits, shape, false).unwrap();
         let at = (rows, outputs);
         device.log_prob(&logits, &index, at, 1.0, &mut log_prob, &mut log_sum_exp, &mut entropy).unwrap();
-        device.log_prob_backward(&mut logits, &index, at, 1.0, &log_sum_exp, &d_log_prob).unwrap();
+        let h = EntropyGradient { entropy: &entropy, d_entropy: &d_entropy };
+        device.log_prob_backward(&mut logits, &index, at, 1.0, &log_sum_exp, &d_log_prob, Some(h)).unwrap();
         device.linear_backward_input(&logits, &w, &mut dh, shape, false).unwrap();
     }
     let gradient = numbers(device, &logits);
@@ -311,7 +329,8 @@ fn errors_of_large_logits(device: &CudaBackend) -> (f64, f64) {
     assert!(logits.iter().any(|z| z.abs() > 16.0));
     let want = oracle(&logits, &targets, outputs, 1.0);
     let ones = vec![1.0; rows];
-    cpu.log_prob_backward(&mut logits, &targets, (rows, outputs), 1.0, &want.log_sum_exp, &ones).unwrap();
+    let h = EntropyGradient { entropy: &want.entropy, d_entropy: &ones };
+    cpu.log_prob_backward(&mut logits, &targets, (rows, outputs), 1.0, &want.log_sum_exp, &ones, Some(h)).unwrap();
     cpu.linear_backward_input(&logits, &w64, &mut dh64, shape, false).unwrap();
     let largest = |got: &[f64], want: &[f64]| got.iter().zip(want).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
     let scale = dh64.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
@@ -365,6 +384,7 @@ fn errors<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
 on_every_device!(
     forward_matches,
     backward_matches,
+    backward_of_entropies_matches,
     confident_targets_keep_their_gradient,
     extreme_rows,
     what_is_not_a_number_stays_visible,

@@ -447,13 +447,20 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         Ok(())
     }
 
-    fn backward(&mut self, d_log_probs: &[B::Real], d_representation: Option<&B::Buffer>) -> Result<(), Self::Error> {
+    fn backward(
+        &mut self,
+        d_log_probs: &[B::Real],
+        d_entropies: Option<&[B::Real]>,
+        d_representation: Option<&B::Buffer>,
+    ) -> Result<(), Self::Error> {
         self.start_training()?;
         let (packed, temperature) = self.last.take().ok_or(PolicyError::NoForward)?;
         check_length("d_log_probs", d_log_probs.len(), packed.targets.len())?;
+        d_entropies.map_or(Ok(()), |d| check_length("d_entropies", d.len(), packed.targets.len()))?;
         if let Some(training) = &mut self.training {
             let grads = &mut training.grads;
-            self.model.backward(&self.weights, grads, &packed, temperature, d_log_probs, d_representation)?;
+            let weights = &self.weights;
+            self.model.backward(weights, grads, &packed, temperature, d_log_probs, d_entropies, d_representation)?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use flowrl_lm::model::{Keep, Packed, Transformer};
 const SEQUENCES: Sequences<'static> = Sequences { prompts: &PROMPTS, completions: &COMPLETIONS, prompt_of: &PROMPT_OF };
 const TEMPERATURE: f64 = 0.8;
 
-/// Σ c·log p + Σ e·(mean hidden) with fixed coefficients, and its gradient by the hand-written backward pass, for a model whose
+/// Σ c·log p + Σ d·entropy + Σ e·(mean hidden) with fixed coefficients, and its gradient by the hand-written backward pass, for a model whose
 /// every tensor is then nudged.
 fn check_gradient(flags: (bool, bool, bool, bool), backend: CpuBackend<f64>, keep: Keep) {
     let dims = dims(flags);
@@ -21,6 +21,7 @@ fn check_gradient(flags: (bool, bool, bool, bool), backend: CpuBackend<f64>, kee
     let packed = Packed::new(&PROMPTS, &COMPLETIONS, &PROMPT_OF);
     let n = packed.targets.len();
     let c: Vec<f64> = (0..n).map(|i| stream.normal(1, 0, i as u32)).collect();
+    let d: Vec<f64> = (0..n).map(|i| stream.normal(3, 0, i as u32)).collect();
     let e: Vec<f64> = (0..PROMPTS.len() * dims.hidden).map(|i| stream.normal(2, 0, i as u32)).collect();
     let mut w = weights(&backend, &dims);
     let mut model = Transformer::new(backend.clone(), dims.clone()).unwrap();
@@ -28,11 +29,12 @@ fn check_gradient(flags: (bool, bool, bool, bool), backend: CpuBackend<f64>, kee
         let (mut lp, mut h, mut mean) = (vec![0.0; n], vec![0.0; n], vec![0.0; e.len()]);
         model.log_probs(w, &packed, TEMPERATURE, keep, &mut lp, &mut h).unwrap();
         model.mean_hidden(&packed.prompts, &mut mean).unwrap();
-        lp.iter().zip(&c).map(|(l, c)| l * c).sum::<f64>() + mean.iter().zip(&e).map(|(m, e)| m * e).sum::<f64>()
+        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+        dot(&lp, &c) + dot(&h, &d) + dot(&mean, &e)
     };
     loss(&mut model, &w);
     let mut grads = flowrl_lm::model::Weights::zeros(&backend, &dims).unwrap();
-    model.backward(&w, &mut grads, &packed, TEMPERATURE, &c, Some(&e)).unwrap();
+    model.backward(&w, &mut grads, &packed, TEMPERATURE, &c, Some(&d), Some(&e)).unwrap();
     let count = w.tensors().count();
     for tensor in 0..count {
         let len = w.tensors().nth(tensor).unwrap().len();
@@ -98,7 +100,7 @@ fn threads_do_not_change_a_bit() {
         let (mut lp, mut h) = (vec![0.0; 300], vec![0.0; 300]);
         for step in 1..3 {
             policy.forward(&sequences, 1.0, &mut lp, &mut h, None).unwrap();
-            policy.backward(&[-0.01; 300], None).unwrap();
+            policy.backward(&[-0.01; 300], None, None).unwrap();
             policy.update(&AdamW::default().step(1e-3, step, 1.0)).unwrap();
         }
         (lp, h, policy.weights().tensors().cloned().collect::<Vec<_>>())
@@ -233,7 +235,7 @@ fn policy_and_reference_part_at_the_first_update() {
     let n = SEQUENCES.tokens();
     let (mut before, mut after, mut reference, mut h) = (vec![0.0; n], vec![0.0; n], vec![0.0; n], vec![0.0; n]);
     policy.forward(&SEQUENCES, 1.0, &mut before, &mut h, None).unwrap();
-    policy.backward(&vec![-1.0; n], None).unwrap();
+    policy.backward(&vec![-1.0; n], None, None).unwrap();
     assert!(policy.grad_norm().unwrap() > 0.0);
     policy.update(&AdamW::default().step(1e-3, 1, 1.0)).unwrap();
     assert_eq!(policy.grad_norm().unwrap(), 0.0);
@@ -260,9 +262,12 @@ fn bad_tokens_and_empty_prompts_are_errors() {
     let error = policy.forward(&good, 1.0, &mut [], &mut [0.0], None).unwrap_err().to_string();
     assert!(error.contains("`log_probs` has 0 entries, 1 are wanted"), "{error}");
     policy.forward(&good, 1.0, &mut one, &mut [0.0], None).unwrap();
-    let error = policy.backward(&[], None).unwrap_err().to_string();
+    let error = policy.backward(&[], None, None).unwrap_err().to_string();
     assert!(error.contains("d_log_probs"), "{error}");
-    assert!(matches!(policy.backward(&[0.0], None), Err(flowrl_lm::PolicyError::NoForward)));
+    policy.forward(&good, 1.0, &mut one, &mut [0.0], None).unwrap();
+    let error = policy.backward(&[0.0], Some(&[]), None).unwrap_err().to_string();
+    assert!(error.contains("d_entropies"), "{error}");
+    assert!(matches!(policy.backward(&[0.0], None, None), Err(flowrl_lm::PolicyError::NoForward)));
     let error = policy.restore_moments(&[[vec![], vec![]]]).unwrap_err().to_string();
     assert!(error.contains("`moments` has 1 entries"), "{error}");
 }

@@ -180,7 +180,7 @@ fn gradient_norms_and_one_adamw_step<B: TransformerBackend<Real = f32>>(
         rows.iter().flat_map(|r| vec![r.expected["coef"].as_f64().unwrap() as f32; r.completion.len()]).collect();
     let n = d_log_probs.len();
     with_sequences(&rows, |s| policy.forward(s, 1.0, &mut vec![0.0; n], &mut vec![0.0; n], None)).unwrap();
-    policy.backward(&d_log_probs, None).unwrap();
+    policy.backward(&d_log_probs, None, None).unwrap();
     let parts = Weights::parts(policy.dims());
     let norms = golden.expected["grad_norm"].as_object().unwrap();
     assert_eq!(parts.len(), norms.len());

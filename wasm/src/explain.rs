@@ -87,7 +87,7 @@ impl Race {
             LogZModel::Scalar { state } => state[0],
             _ => evaluation.log_z.first().map_or(f64::NAN, |&log_z| f64::from(log_z)),
         };
-        let (log_probs, ref_log_probs) = scores(&mut lane, &rollouts)?;
+        let [log_probs, ref_log_probs, _] = scores(&mut lane, &rollouts)?;
         lane.trainer.learn(&mut lane.policy, &rollouts)?;
         let after = lane.log_probs()?;
 
@@ -126,23 +126,23 @@ fn log_probs_of<'a>(
     log_probs[offsets[i]..offsets[i + 1]].iter().map(|&l| f64::from(l))
 }
 
-/// Token log-probabilities under the policy and under the reference; 0 for the second where there is none.
-fn scores(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<(Vec<f32>, Vec<f32>), Error> {
+/// Token log-probabilities under the policy and under the reference, 0 for the second where there is none; the policy's entropies.
+fn scores(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<[Vec<f32>; 3], Error> {
     let completions = rollouts.completions.slices();
     let sequences =
         Sequences { prompts: &[&[0]], completions: &completions, prompt_of: &rollouts.completions.prompt_of };
     let tokens = rollouts.completions.tokens.len();
-    let (mut log_probs, mut ref_log_probs, mut entropies) = (vec![0.0; tokens], vec![0.0; tokens], vec![0.0; tokens]);
+    let [mut log_probs, mut ref_log_probs, mut entropies, mut unused] = [(); 4].map(|()| vec![0.0; tokens]);
     lane.policy.score(&sequences, Model::Policy, 1.0, &mut log_probs, &mut entropies)?;
-    match lane.policy.score(&sequences, Model::Reference, 1.0, &mut ref_log_probs, &mut entropies) {
-        Ok(()) | Err(PolicyError::NoReference) => Ok((log_probs, ref_log_probs)),
+    match lane.policy.score(&sequences, Model::Reference, 1.0, &mut ref_log_probs, &mut unused) {
+        Ok(()) | Err(PolicyError::NoReference) => Ok([log_probs, ref_log_probs, entropies]),
         Err(error) => Err(error.into()),
     }
 }
 
 /// The objective on this batch, as the update evaluates it first.
 fn evaluate(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<Evaluation<f32>, Error> {
-    let (log_probs, ref_log_probs) = scores(lane, rollouts)?;
+    let [log_probs, ref_log_probs, entropies] = scores(lane, rollouts)?;
     let backend = Backend::reference();
     let mut log_z = None;
     let mut value = None;
@@ -167,6 +167,7 @@ fn evaluate(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<Evaluation<f32>
         ref_log_probs: Some(&ref_log_probs),
         old_log_probs: Some(&completions.log_probs),
         log_flows: None,
+        entropies: Some(&entropies),
         log_z: log_z.as_deref(),
         ..Batch::default()
     };

@@ -145,7 +145,7 @@ impl GradientBench {
         let evaluation = Objective::FlowRl(objective).compute_packed(outcomes, batch)?;
         let mut d_log_probs = Vec::with_capacity(tokens);
         (0..drawn.len()).for_each(|i| d_log_probs.extend_from_slice(evaluation.d_log_probs(i)));
-        self.policy.backward(&d_log_probs, None)?;
+        self.policy.backward(&d_log_probs, None, None)?;
         let gradient = self.policy.parameters()[0].grad.iter().map(|&g| f64::from(g)).collect();
         self.policy.zero_grad()?;
         Ok(gradient)

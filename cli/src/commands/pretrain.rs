@@ -146,7 +146,7 @@ fn train(
         let n = sequences.tokens();
         let (mut log_probs, mut entropies) = (vec![0.0; n], vec![0.0; n]);
         policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
-        policy.backward(&vec![-1.0 / n as f32; n], None)?;
+        policy.backward(&vec![-1.0 / n as f32; n], None, None)?;
         let norm = policy.grad_norm()?;
         policy.update(&optimizer.step(schedule.at(step), step + 1, clip_scale(norm, Some(1.0))))?;
         let loss = -log_probs.iter().map(|l| l.f64()).sum::<f64>() / n as f64;

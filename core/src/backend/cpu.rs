@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 use super::pool::Pool;
-use super::{Backend, CpuError, Drawn, DropoutMask, LinearShape, SampleKeys, Sampler, check_len};
+use super::{Backend, CpuError, Drawn, DropoutMask, EntropyGradient, LinearShape, SampleKeys, Sampler, check_len};
 use crate::Real;
 use crate::kernel::{self, lanes, vectorized};
 use crate::optim::AdamWStep;
@@ -342,21 +342,35 @@ impl<T: Real> Backend for CpuBackend<T> {
         temperature: f64,
         log_sum_exp: &Vec<T>,
         d_log_prob: &Vec<T>,
+        entropy: Option<EntropyGradient<'_, Vec<T>>>,
     ) -> Result<(), CpuError> {
         check_len("logits", logits.len(), rows * vocab)?;
         check_targets(targets, rows, vocab)?;
         check_len("log_sum_exp", log_sum_exp.len(), rows)?;
         check_len("d_log_prob", d_log_prob.len(), rows)?;
+        if let Some(EntropyGradient { entropy, d_entropy }) = entropy {
+            check_len("entropy", entropy.len(), rows)?;
+            check_len("d_entropy", d_entropy.len(), rows)?;
+        }
         let scale = T::of(1.0 / temperature);
         let block = rows.div_ceil(self.pool.jobs(rows * vocab * 4)).max(1);
         let jobs = logits[..rows * vocab]
             .chunks_mut(block * vocab)
             .zip(targets[..rows].chunks(block))
             .zip(log_sum_exp[..rows].chunks(block))
-            .zip(d_log_prob[..rows].chunks(block));
-        self.pool.run(jobs, |(((logits, targets), log_sum_exp), d_log_prob)| {
+            .zip(d_log_prob[..rows].chunks(block))
+            .enumerate();
+        self.pool.run(jobs, |(index, (((logits, targets), log_sum_exp), d_log_prob))| {
+            let Some(EntropyGradient { entropy, d_entropy }) = entropy else {
+                with_math!(self, M => for (r, row) in logits.chunks_exact_mut(vocab).enumerate() {
+                    kernel::softmax::backward::<T, M>(row, targets[r] as usize, log_sum_exp[r], scale, d_log_prob[r]);
+                });
+                return;
+            };
+            let at = (&entropy[index * block..], &d_entropy[index * block..]);
             with_math!(self, M => for (r, row) in logits.chunks_exact_mut(vocab).enumerate() {
-                kernel::softmax::backward::<T, M>(row, targets[r] as usize, log_sum_exp[r], scale, d_log_prob[r]);
+                let (target, at) = (targets[r] as usize, (at.0[r], at.1[r]));
+                kernel::softmax::backward_with_entropy::<T, M>(row, target, log_sum_exp[r], scale, d_log_prob[r], at);
             });
         });
         Ok(())

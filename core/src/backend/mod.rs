@@ -107,6 +107,15 @@ pub struct Drawn<'a, T> {
     pub excluded: &'a mut [T],
 }
 
+/// What [`Backend::log_prob_backward`] needs if a loss depends on the entropies of its rows.
+#[derive(Clone, Copy, Debug)]
+pub struct EntropyGradient<'a, B> {
+    /// (rows) entropies, as [`Backend::log_prob`] wrote them.
+    pub entropy: &'a B,
+    /// (rows) ∂loss/∂entropy.
+    pub d_entropy: &'a B,
+}
+
 /// Marks tokens: bit i mod 32 of element ⌊i/32⌋ stands for token i < `vocab`.
 #[must_use]
 pub fn token_mask(tokens: &[u32], vocab: usize) -> Vec<u32> {
@@ -277,7 +286,7 @@ pub trait Backend {
         log_sum_exp: &mut Self::Buffer,
         entropy: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// Replaces each row of logits by the gradient of `d_log_prob`·log p(target).
+    /// Replaces each row of logits by the gradient of `d_log_prob`·log p(target), and of `d_entropy`·entropy if there is one.
     fn log_prob_backward(
         &self,
         logits: &mut Self::Buffer,
@@ -286,6 +295,7 @@ pub trait Backend {
         temperature: f64,
         log_sum_exp: &Self::Buffer,
         d_log_prob: &Self::Buffer,
+        entropy: Option<EntropyGradient<'_, Self::Buffer>>,
     ) -> Result<(), Self::Error>;
     /// Draws a token for each row of logits (rows, vocab), never one that `excluded` marks: see [`token_mask`].
     ///

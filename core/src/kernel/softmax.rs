@@ -72,21 +72,45 @@ fn finite<T: Real>(z: T) -> T {
 /// 1 − p nor the logarithm of p would be.
 #[inline(always)]
 pub fn backward<T: Real, M: Math>(logits: &mut [T], target: usize, log_sum_exp: T, scale: T, coefficient: T) {
-    let c = coefficient * scale;
+    gradient::<T, M>(logits, target, log_sum_exp, scale, coefficient * scale, |p, _| p);
+}
+
+/// The gradient of c·log p(target) + e·H for the row's entropy H: zⱼ ← c·s·([j = target] − pⱼ) − e·s·pⱼ·(log pⱼ + H).
+///
+/// The entropy's part adds up to 0 over the row as the other does, so that the target's is again minus the sum of the others.
+#[inline(always)]
+pub fn backward_with_entropy<T: Real, M: Math>(
+    logits: &mut [T],
+    target: usize,
+    log_sum_exp: T,
+    scale: T,
+    coefficient: T,
+    (entropy, d_entropy): (T, T),
+) {
+    let at_p = coefficient + d_entropy * entropy;
+    // What is multiplied by p = 0 first cannot overflow.
+    gradient::<T, M>(logits, target, log_sum_exp, scale, scale, |p, log_p| p * at_p + d_entropy * (p * finite(log_p)));
+}
+
+/// zⱼ ← −c·q(pⱼ, log pⱼ), and at the target minus the sum of the others.
+#[inline(always)]
+fn gradient<T: Real, M: Math>(logits: &mut [T], target: usize, log_sum_exp: T, scale: T, c: T, q: impl Fn(T, T) -> T) {
     logits[target] = T::neg_infinity();
     let mut others = [T::zero(); lanes::LANES];
     let mut chunks = logits.chunks_exact_mut(lanes::LANES);
     for chunk in &mut chunks {
         for i in 0..lanes::LANES {
-            let p = M::exp(chunk[i] * scale - log_sum_exp);
-            others[i] += p;
-            chunk[i] = -c * p;
+            let log_p = chunk[i] * scale - log_sum_exp;
+            let q = q(M::exp(log_p), log_p);
+            others[i] += q;
+            chunk[i] = -c * q;
         }
     }
     for (z, sum) in chunks.into_remainder().iter_mut().zip(&mut others) {
-        let p = M::exp(*z * scale - log_sum_exp);
-        *sum += p;
-        *z = -c * p;
+        let log_p = *z * scale - log_sum_exp;
+        let q = q(M::exp(log_p), log_p);
+        *sum += q;
+        *z = -c * q;
     }
     logits[target] = c * lanes::fold(others, |a, b| a + b);
 }

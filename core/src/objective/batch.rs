@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Error, Mask};
+use super::{Error, Mask, Objective};
 use crate::Real;
 
 /// B sequences with N tokens, packed without padding. Sequence i holds tokens `offsets[i] − offsets[0]` up to
@@ -29,6 +29,8 @@ pub struct Batch<'a, T> {
     /// (N) log F(s_t), the log-flow of the state before each token. Needed by sub-trajectory and detailed balance, which take
     /// log Z instead of the first one of a sequence.
     pub log_flows: Option<&'a [T]>,
+    /// (N) entropy, in nats, of the distribution that `log_probs` are of, before each token. Needed by a policy gradient with an entropy bonus.
+    pub entropies: Option<&'a [T]>,
     /// (B) log Z of each sequence's prompt. Needed where log Z is learned or given.
     pub log_z: Option<&'a [T]>,
     /// (B) which sequences are in the loss, from [`Objective::advantages`](super::Objective::advantages); `None` means all. Others have no
@@ -47,6 +49,7 @@ impl<T> Default for Batch<'_, T> {
             old_log_probs: None,
             rollout_log_probs: None,
             log_flows: None,
+            entropies: None,
             log_z: None,
             masks: None,
         }
@@ -61,6 +64,9 @@ pub struct Gradients<'a, T> {
     /// (N) ∂loss/∂log F(s_t); not touched, and may be empty, where the objective takes no flows. See
     /// [`Objective::needs_flows`](super::Objective::needs_flows).
     pub d_log_flows: &'a mut [T],
+    /// (N) ∂loss/∂entropy; not touched, and may be empty, without an entropy bonus. See
+    /// [`Objective::needs_entropies`](super::Objective::needs_entropies).
+    pub d_entropies: &'a mut [T],
     /// (B) ∂loss/∂log Z of each sequence; zero for a baseline, and where log Z is a constant.
     pub d_log_z: &'a mut [T],
     /// (B) the log Z that was used; zero for a baseline.
@@ -122,7 +128,8 @@ impl<'a, T: Real> Batch<'a, T> {
             ref_log_probs: self.ref_log_probs.map(|x| &x[tokens.clone()]),
             old_log_probs: self.old_log_probs.map(|x| &x[tokens.clone()]),
             rollout_log_probs: self.rollout_log_probs.map(|x| &x[tokens.clone()]),
-            log_flows: self.log_flows.map(|x| &x[tokens]),
+            log_flows: self.log_flows.map(|x| &x[tokens.clone()]),
+            entropies: self.entropies.map(|x| &x[tokens]),
             log_z: self.log_z.map(|x| &x[sequences.clone()]),
             masks: self.masks.map(|x| &x[sequences]),
         })
@@ -140,6 +147,7 @@ impl<'a, T: Real> Batch<'a, T> {
             ("old_log_probs", self.old_log_probs),
             ("rollout_log_probs", self.rollout_log_probs),
             ("log_flows", self.log_flows),
+            ("entropies", self.entropies),
         ];
         for (argument, slice) in token_slices {
             slice.map_or(Ok(()), |s| check_length(argument, s.len(), tokens, "tokens"))?;
@@ -166,8 +174,10 @@ impl<T: Real> Gradients<'_, T> {
     pub(super) fn drop_sequence(&mut self, batch: &Batch<'_, T>, i: usize) {
         let tokens = batch.tokens(i);
         self.d_log_probs[tokens.clone()].fill(T::zero());
-        if let Some(d_log_flows) = self.d_log_flows.get_mut(tokens) {
-            d_log_flows.fill(T::zero());
+        for optional in [&mut *self.d_log_flows, &mut *self.d_entropies] {
+            if let Some(d) = optional.get_mut(tokens.clone()) {
+                d.fill(T::zero());
+            }
         }
         self.d_log_z[i] = T::zero();
         self.log_z[i] = T::zero();
@@ -175,10 +185,13 @@ impl<T: Real> Gradients<'_, T> {
         self.weights[i] = T::zero();
     }
 
-    pub(super) fn validate(&self, sequences: usize, tokens: usize, flows: bool) -> Result<(), Error> {
+    pub(super) fn validate(&self, objective: &Objective, sequences: usize, tokens: usize) -> Result<(), Error> {
         check_length("d_log_probs", self.d_log_probs.len(), tokens, "tokens")?;
-        if flows {
+        if objective.needs_flows() {
             check_length("d_log_flows", self.d_log_flows.len(), tokens, "tokens")?;
+        }
+        if objective.needs_entropies() {
+            check_length("d_entropies", self.d_entropies.len(), tokens, "tokens")?;
         }
         check_length("d_log_z", self.d_log_z.len(), sequences, "sequences")?;
         check_length("log_z (output)", self.log_z.len(), sequences, "sequences")?;

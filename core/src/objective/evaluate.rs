@@ -53,16 +53,17 @@ impl Objective {
         let own = batch.totals();
         let sequences = batch.groups.len();
         check_length("order", order.len(), sequences, "sequences")?;
-        out.validate(sequences, batch.offsets[sequences] - batch.offsets[0], self.needs_flows())?;
-        totals.check_part(own)?;
-        self.check_given(batch.ref_log_probs.is_some(), batch.log_z.is_some(), batch.log_flows.is_some())
+        let (log_flows, entropies) = (batch.log_flows.is_some(), batch.entropies.is_some());
+        self.check_given(batch.ref_log_probs.is_some(), batch.log_z.is_some(), log_flows, entropies)?;
+        out.validate(self, sequences, batch.offsets[sequences] - batch.offsets[0])?;
+        totals.check_part(own)
     }
 
     /// Checks that the inputs that this objective needs are given.
     ///
     /// # Errors
     /// [`Error::Missing`] names the first that is not.
-    pub fn check_given(&self, ref_log_probs: bool, log_z: bool, log_flows: bool) -> Result<(), Error> {
+    pub fn check_given(&self, ref_log_probs: bool, log_z: bool, log_flows: bool, entropies: bool) -> Result<(), Error> {
         let missing = |argument, because| Err(Error::Missing { argument, sequence: None, because });
         match self {
             Self::FlowRl(_) if !ref_log_probs => {
@@ -78,6 +79,10 @@ impl Objective {
             Self::PolicyGradient(options) if options.kl != 0.0 && !ref_log_probs => {
                 missing("ref_log_probs", "`kl` is not 0, and its term compares the policy with the reference")
             }
+            Self::PolicyGradient(_) if self.needs_entropies() && !entropies => missing(
+                "entropies",
+                "`entropy` is not 0; give the entropy of the policy's distribution before every token, which its forward pass computes",
+            ),
             _ => Ok(()),
         }
     }

@@ -23,6 +23,8 @@ pub struct Sequence<'a, T> {
     pub old_log_probs: Option<&'a [T]>,
     /// (T) log F(s_t), for sub-trajectory and detailed balance.
     pub log_flows: Option<&'a [T]>,
+    /// (T) entropy of the policy's distribution before each token, for an entropy bonus.
+    pub entropies: Option<&'a [T]>,
     /// log Z of its prompt, where it is learned or given.
     pub log_z: Option<T>,
     /// V(x) of its prompt, for PPO.
@@ -53,6 +55,7 @@ pub struct Evaluation<T> {
     offsets: Vec<usize>,
     d_log_probs: Vec<T>,
     d_log_flows: Vec<T>,
+    d_entropies: Vec<T>,
 }
 
 impl<T> Evaluation<T> {
@@ -74,6 +77,16 @@ impl<T> Evaluation<T> {
     pub fn d_log_flows(&self, i: usize) -> &[T] {
         let tokens: Range<usize> = self.offsets[i]..self.offsets[i + 1];
         self.d_log_flows.get(tokens).unwrap_or_default()
+    }
+
+    /// ∂ℓ/∂entropy before every token of sequence i; empty without an entropy bonus.
+    ///
+    /// # Panics
+    /// As [`d_log_probs`](Self::d_log_probs).
+    #[must_use]
+    pub fn d_entropies(&self, i: usize) -> &[T] {
+        let tokens: Range<usize> = self.offsets[i]..self.offsets[i + 1];
+        self.d_entropies.get(tokens).unwrap_or_default()
     }
 }
 
@@ -139,6 +152,7 @@ impl Objective {
             old_log_probs: packed.old_log_probs.as_deref(),
             rollout_log_probs: packed.rollout_log_probs.as_deref(),
             log_flows: packed.log_flows.as_deref(),
+            entropies: packed.entropies.as_deref(),
             log_z: log_z.as_deref(),
             masks: None,
         };
@@ -176,10 +190,12 @@ impl Objective {
         let totals = batch.totals();
         let mut d_log_probs = zeros(tokens);
         let mut d_log_flows = zeros(if self.needs_flows() { tokens } else { 0 });
+        let mut d_entropies = zeros(if self.needs_entropies() { tokens } else { 0 });
         let [mut d_log_z, mut log_z, mut residuals, mut weights] = [(); 4].map(|()| zeros(sequences));
         let mut out = Gradients {
             d_log_probs: &mut d_log_probs,
             d_log_flows: &mut d_log_flows,
+            d_entropies: &mut d_entropies,
             d_log_z: &mut d_log_z,
             log_z: &mut log_z,
             residuals: &mut residuals,
@@ -198,6 +214,7 @@ impl Objective {
             offsets,
             d_log_probs,
             d_log_flows,
+            d_entropies,
         })
     }
 }
@@ -210,6 +227,7 @@ struct Packed<T> {
     old_log_probs: Option<Vec<T>>,
     rollout_log_probs: Option<Vec<T>>,
     log_flows: Option<Vec<T>>,
+    entropies: Option<Vec<T>>,
 }
 
 impl<T: Real> Packed<T> {
@@ -224,6 +242,7 @@ impl<T: Real> Packed<T> {
                 ("old_log_probs", sequence.old_log_probs),
                 ("rollout_log_probs", sequence.rollout_log_probs),
                 ("log_flows", sequence.log_flows),
+                ("entropies", sequence.entropies),
             ] {
                 let want = sequence.log_probs.len();
                 slice.map_or(Ok(()), |s| {
@@ -239,6 +258,7 @@ impl<T: Real> Packed<T> {
             old_log_probs: concat(per_sequence(sequences, "old_log_probs", |s| s.old_log_probs)?),
             rollout_log_probs: concat(per_sequence(sequences, "rollout_log_probs", |s| s.rollout_log_probs)?),
             log_flows: concat(per_sequence(sequences, "log_flows", |s| s.log_flows)?),
+            entropies: concat(per_sequence(sequences, "entropies", |s| s.entropies)?),
         })
     }
 }

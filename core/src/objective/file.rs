@@ -66,6 +66,9 @@ pub struct SequenceRecord {
     /// log F(s_t) before each token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_flow: Option<Vec<f64>>,
+    /// Entropy of the policy's distribution before each token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entropy: Option<Vec<f64>>,
 }
 
 /// What `flowrl-cli loss` prints.
@@ -97,6 +100,9 @@ pub struct SequenceResult {
     /// ∂ℓ/∂log F(s_t), where the objective takes flows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub d_log_flow: Vec<f64>,
+    /// ∂ℓ/∂entropy before every token, if the objective has an entropy bonus.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub d_entropy: Vec<f64>,
 }
 
 impl BatchFile {
@@ -122,20 +128,20 @@ impl BatchFile {
     ) -> Result<BatchResult, E> {
         let objective = self.objective.resolve()?;
         let convert = |values: &[f64]| values.iter().map(|&v| T::of(v)).collect::<Vec<T>>();
-        let tokens: Vec<[Option<Vec<T>>; 5]> = self
+        let tokens: Vec<[Option<Vec<T>>; 6]> = self
             .sequences
             .iter()
             .map(|s| {
-                let optional = [&s.ref_logp, &s.old_logp, &s.rollout_logp, &s.log_flow];
-                let [ref_logp, old_logp, rollout_logp, log_flow] = optional.map(|x| x.as_deref().map(convert));
-                [Some(convert(&s.logp)), ref_logp, old_logp, rollout_logp, log_flow]
+                let optional = [&s.ref_logp, &s.old_logp, &s.rollout_logp, &s.log_flow, &s.entropy];
+                let [ref_logp, old_logp, rollout_logp, log_flow, entropy] = optional.map(|x| x.as_deref().map(convert));
+                [Some(convert(&s.logp)), ref_logp, old_logp, rollout_logp, log_flow, entropy]
             })
             .collect();
         let sequences: Vec<_> = self
             .sequences
             .iter()
             .zip(&tokens)
-            .map(|(s, [logp, ref_logp, old_logp, rollout_logp, log_flow])| Sequence {
+            .map(|(s, [logp, ref_logp, old_logp, rollout_logp, log_flow, entropy])| Sequence {
                 group: s.group,
                 reward: T::of(s.reward),
                 log_probs: logp.as_deref().unwrap_or_default(),
@@ -143,6 +149,7 @@ impl BatchFile {
                 old_log_probs: old_logp.as_deref(),
                 rollout_log_probs: rollout_logp.as_deref(),
                 log_flows: log_flow.as_deref(),
+                entropies: entropy.as_deref(),
                 log_z: s.log_z.map(T::of),
                 value: s.value.map(T::of),
                 truncated: s.truncated,
@@ -161,6 +168,7 @@ impl BatchFile {
                     d_log_z: evaluation.d_log_z[i].f64(),
                     d_logp: evaluation.d_log_probs(i).iter().map(|d| d.f64()).collect(),
                     d_log_flow: evaluation.d_log_flows(i).iter().map(|d| d.f64()).collect(),
+                    d_entropy: evaluation.d_entropies(i).iter().map(|d| d.f64()).collect(),
                 })
                 .collect(),
         })

@@ -157,6 +157,7 @@ options! {
         kl_max, with_kl_max(Option<f64>): Bound = "k3 is at most this, without gradient above; none", if |o| o.has_kl_loss() && o.kl_estimator == KlEstimator::K3;
         kl_unbiased, with_kl_unbiased(bool): bool = "multiply the estimate by the ratio, with its gradient", if |o| o.has_kl_loss();
         aggregate, with_aggregate(Aggregate): Aggregate = "how token terms become one number: sequence-mean, token-mean or { fixed = n }", if |_o| true;
+        entropy, with_entropy(f64): f64 = "coefficient of the mean entropy, which is taken off the loss", if |_o| true;
         mask_off_policy, with_mask_off_policy(Option<f64>): Bound = "leave out a sequence with A < 0 whose mean l_old − l is above this; none", if |_o| true;
         rollout_correction, with_rollout_correction(RolloutCorrection): RolloutCorrection = "weight for an engine that samples otherwise than the policy: none, token-truncate, token-mask, sequence-truncate or sequence-mask", if |_o| true;
         rollout_min, with_rollout_min(f64): f64 = "least value of that weight; 0 for no bound", if |o| o.rollout_correction != RolloutCorrection::None;
@@ -242,6 +243,7 @@ impl Default for PolicyGradient {
             aggregate: Aggregate::SequenceMean,
             mask_truncated: false,
             mask_degenerate: false,
+            entropy: 0.0,
             mask_off_policy: Bound::Absent,
             rollout_correction: RolloutCorrection::None,
             rollout_min: 0.0,
@@ -351,6 +353,12 @@ impl Objective {
         matches!(self, Self::FlowRl(FlowRl { balance: Balance::SubTrajectory(_) | Balance::Detailed, .. }))
     }
 
+    /// Whether `entropies` must be given, and have a gradient.
+    #[must_use]
+    pub fn needs_entropies(&self) -> bool {
+        matches!(self, Self::PolicyGradient(o) if o.entropy != 0.0)
+    }
+
     /// Whether only differences between the rewards of a group count: where all are equal there is nothing to learn from them.
     #[must_use]
     pub fn compares_within_group(&self) -> bool {
@@ -431,6 +439,7 @@ impl Objective {
             }
             Self::PolicyGradient(o) => {
                 ensure(o.kl.is_finite() && o.kl >= 0.0, "kl", o.kl, "finite and at least 0")?;
+                ensure(o.entropy.is_finite() && o.entropy >= 0.0, "entropy", o.entropy, "finite and at least 0")?;
                 ensure(o.aggregate != Aggregate::Fixed(0), "aggregate", 0.0, "at least 1 where it is fixed")?;
                 if let Some(c) = o.dual_clip.get() {
                     ensure(c.is_finite() && c > 1.0, "dual_clip", c, "finite and above 1, or absent")?;

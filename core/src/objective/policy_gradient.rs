@@ -1,4 +1,4 @@
-//! Losses and gradients of the policy gradients: −A times a function of ρ = π/π_old, and the KL to the reference.
+//! Losses and gradients of the policy gradients: −A times a function of ρ = π/π_old, the KL to the reference, and the entropy bonus.
 
 use super::batch::{Batch, Gradients, Totals};
 use super::clip::{Clip, Clipped};
@@ -66,6 +66,7 @@ fn sequence<T: Real>(
     }
     let advantage = measured.advantage;
     let reference_in_loss = batch.ref_log_probs.filter(|_| options.has_kl_loss());
+    let entropies = batch.entropies.filter(|_| options.entropy != 0.0);
     let share = 1.0 / options.aggregate.divisor(totals, length);
 
     let (mut sequence_term, mut sequence_log_ratio) = (None, None);
@@ -102,7 +103,7 @@ fn sequence<T: Real>(
     }
 
     let mut loss = 0.0;
-    for t in tokens {
+    for t in tokens.clone() {
         let l = batch.log_probs[t].f64();
         let log_ratio = batch.old_log_probs.map_or(0.0, |old| l - old[t].f64());
         let own_term = || token_term(options.ratio, clip, l, log_ratio, advantage);
@@ -121,6 +122,15 @@ fn sequence<T: Real>(
             term.loss += options.kl * kl.loss;
             term.slope += options.kl * kl.slope;
             measured.capped += usize::from(kl.clipped);
+        }
+        if let Some(entropies) = entropies {
+            let entropy = entropies[t].f64();
+            if !entropy.is_finite() {
+                let token = Some(t - tokens.start);
+                return Err(Error::NonFinite { argument: "entropies", sequence: i, token, got: entropy });
+            }
+            term.loss -= options.entropy * entropy;
+            out.d_entropies[t] = T::of(-share * options.entropy);
         }
         measured.clipped += usize::from(term.clipped);
         measured.outliers += usize::from(term.outlier);

@@ -242,6 +242,7 @@ impl<B: Backend> Trainer<B> {
         let log_flows = log_flows.map(<[_]>::to_vec);
         let mut d_log_probs = vec![zero; n];
         let mut d_log_flows = vec![zero; if self.objective.needs_flows() { n } else { 0 }];
+        let mut d_entropies = self.objective.needs_entropies().then(|| vec![zero; n]);
         let mut per_sequence = [vec![zero; b], vec![zero; b], vec![zero; b], vec![zero; b]];
         let [d_log_z, used_log_z, residuals, weights] = &mut per_sequence;
         let rollouts = fixed.rollouts;
@@ -253,6 +254,7 @@ impl<B: Backend> Trainer<B> {
             ref_log_probs: own_reference.as_deref().or(fixed.ref_log_probs.as_ref().map(|x| &x[tokens.clone()])),
             old_log_probs: Some(&rollouts.completions.log_probs[tokens.clone()]),
             log_flows: log_flows.as_deref(),
+            entropies: Some(&entropies),
             log_z: log_z.as_deref(),
             rollout_log_probs: rollouts.rollout_log_probs.as_ref().map(|x| &x[tokens.clone()]),
             masks: Some(&fixed.masks[completions.clone()]),
@@ -260,6 +262,7 @@ impl<B: Backend> Trainer<B> {
         let mut gradients = Gradients {
             d_log_probs: &mut d_log_probs,
             d_log_flows: &mut d_log_flows,
+            d_entropies: d_entropies.as_deref_mut().unwrap_or_default(),
             d_log_z,
             log_z: used_log_z,
             residuals,
@@ -307,7 +310,7 @@ impl<B: Backend> Trainer<B> {
                 }
             }
         }
-        policy.backward(&d_log_probs, d_hidden.as_ref()).map_err(TrainError::Policy)?;
+        policy.backward(&d_log_probs, d_entropies.as_deref(), d_hidden.as_ref()).map_err(TrainError::Policy)?;
         Ok((diagnostics, loss))
     }
 }

@@ -98,7 +98,7 @@ fn another_temperature_between_forward_and_backward_is_harmless() {
             policy.score(&sequences, Model::Policy, 2.0, &mut l, &mut h).expect("legal actions");
             assert_ne!(l, log_probs);
         }
-        policy.backward(&log_probs, None).expect("after a forward pass");
+        policy.backward(&log_probs, None, None).expect("after a forward pass");
         bits(&gradient(&policy))
     };
     assert_eq!(run(true), run(false));
@@ -113,7 +113,7 @@ fn no_row_survives_an_update() {
         let drawn = sample(&mut policy, 8, 1.0);
         let slices = drawn.slices();
         let before = forward(&mut policy, &slices, 1.0);
-        policy.backward(&vec![1.0; before.len()], None).expect("after a forward pass");
+        policy.backward(&vec![1.0; before.len()], None, None).expect("after a forward pass");
         policy.update(&AdamW::default().step(0.01, 1, 1.0)).expect("an update");
         let after = forward(&mut policy, &slices, 1.0);
         assert_ne!(before, after);

@@ -2,10 +2,10 @@
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{
-    Backward, Environment, HeadOptions, Hypergrid, HypergridReward, LabPolicy, LabTask, MlpOptions, Network,
+    Backward, Bits, Environment, HeadOptions, Hypergrid, HypergridReward, LabPolicy, LabTask, MlpOptions, Network,
     PolicyError, Strings, StringsOptions, Target, terminal,
 };
-use flowrl_core::objective::{Balance, FlowRl, LogZ, Objective};
+use flowrl_core::objective::{Advantage, Balance, FlowRl, LogZ, Objective, Preset};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, TrainOptions, Trainer};
@@ -82,6 +82,22 @@ fn a_tree_with_its_reference_and_a_beta() {
         let (l1, log_z) = train(&mut policy, objective, &target, (800, 32, 0.05), Decay::Linear);
         assert!(l1 < 0.01 && log_z < 0.02, "{balance:?}: L1 {l1}, log Z off by {log_z}");
     }
+}
+
+/// Over a single step E[r] + αH is largest at π ∝ exp(r/α), and a baseline without the own reward changes nothing in that.
+#[test]
+fn an_entropy_bonus_ends_at_the_target_of_its_coefficient() {
+    let bits = Bits::new(3, 3, &[0b010, 0b111]).expect("one word");
+    let options = Preset::Reinforce.policy_gradient().expect("one").with_advantage(Advantage::LeaveOneOut);
+    let distance = |entropy: f64| {
+        let target = Target::plain(&bits, 2.0).expect("finite rewards");
+        let heads = HeadOptions::default();
+        let mut policy = LabPolicy::table(CpuBackend::new(1), bits.clone(), heads).expect("a policy");
+        train(&mut policy, options.with_entropy(entropy).into(), &target, (300, 256, 0.03), Decay::Linear).0
+    };
+    let (half, without) = (distance(0.5), distance(0.0));
+    println!("{half} {without}");
+    assert!(half < 0.01 && without > 0.1, "L1 {half} with α = ½, {without} without a bonus");
 }
 
 /// The benchmark's setting on its small grid: 36,000 trajectories. The peer needs 29,000 to 35,000 for the same.

@@ -2,7 +2,7 @@
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{Backward, Environment, HeadOptions, LabPolicy, MlpOptions, Network, Strings, StringsOptions};
-use flowrl_core::objective::{Balance, LogZ, Objective};
+use flowrl_core::objective::{Balance, LogZ, Objective, Preset};
 
 use super::harness::{Padded, chain, gradient, grid, randomise, sample, tb};
 
@@ -49,6 +49,8 @@ fn objectives() -> Vec<(Objective, HeadOptions)> {
             all.push((objective, heads(true)));
         }
     }
+    let heads = HeadOptions { backward: Backward::Learned, flows: true };
+    all.push((Preset::Reinforce.policy_gradient().expect("one").with_entropy(0.7).into(), heads));
     all
 }
 

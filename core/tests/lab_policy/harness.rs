@@ -42,11 +42,19 @@ pub(crate) fn forward<T: Real, E: Environment, N: Network<T>>(
     completions: &[&[u32]],
     temperature: f64,
 ) -> Vec<T> {
+    forward_with_entropies(policy, completions, temperature).0
+}
+
+fn forward_with_entropies<T: Real, E: Environment, N: Network<T>>(
+    policy: &mut LabPolicy<T, E, N>,
+    completions: &[&[u32]],
+    temperature: f64,
+) -> (Vec<T>, Vec<T>) {
     let zeros = vec![0; completions.len()];
     let sequences = Sequences { prompts: &[&[0]], completions, prompt_of: &zeros };
     let (mut l, mut h) = (vec![T::zero(); sequences.tokens()], vec![T::zero(); sequences.tokens()]);
     policy.forward(&sequences, temperature, &mut l, &mut h, None).expect("legal actions");
-    l
+    (l, h)
 }
 
 /// Loss of a batch with this log Z, and ∂loss/∂log Z; the gradient of the weights is added to where `backward`.
@@ -58,7 +66,7 @@ pub(crate) fn chain<T: Real, E: Environment, N: Network<T>>(
     temperature: f64,
     backward: bool,
 ) -> (f64, f64) {
-    let log_probs = forward(policy, completions, temperature);
+    let (log_probs, entropies) = forward_with_entropies(policy, completions, temperature);
     let offsets: Vec<usize> = std::iter::once(0)
         .chain(completions.iter().scan(0, |end, c| {
             *end += c.len();
@@ -73,8 +81,8 @@ pub(crate) fn chain<T: Real, E: Environment, N: Network<T>>(
     let rewards: Vec<T> = completions.iter().map(reward).collect();
     let graph = policy.graph().expect("a graph");
     let (log_backward, log_flows) = (graph.log_backward().to_vec(), graph.log_flows().map(<[T]>::to_vec));
-    let mut outputs = [n, n, b, b, b, b].map(|len| vec![T::zero(); len]);
-    let [d_log_probs, d_log_flows, d_log_z, used, residuals, weights] = &mut outputs;
+    let mut outputs = [n, n, n, b, b, b, b].map(|len| vec![T::zero(); len]);
+    let [d_log_probs, d_log_flows, d_entropies, d_log_z, used, residuals, weights] = &mut outputs;
     let batch = Batch {
         offsets: &offsets,
         groups: &vec![0; b],
@@ -83,17 +91,21 @@ pub(crate) fn chain<T: Real, E: Environment, N: Network<T>>(
         ref_log_probs: Some(&log_backward),
         old_log_probs: None,
         log_flows: log_flows.as_deref(),
+        entropies: Some(&entropies),
         log_z: Some(&vec![T::of(log_z); b]),
         ..Batch::default()
     };
-    let mut out = Gradients { d_log_probs, d_log_flows, d_log_z, log_z: used, residuals, weights };
+    let mut out = Gradients { d_log_probs, d_log_flows, d_entropies, d_log_z, log_z: used, residuals, weights };
     let diagnostics = objective.evaluate(&batch, batch.totals(), &mut vec![0; b], &mut out).expect("good input");
     let d = d_log_z.iter().map(|d| d.f64()).sum();
     if backward {
-        let negated: Vec<T> = d_log_probs.iter().map(|&d| -d).collect();
-        let flows = objective.needs_flows().then_some(&d_log_flows[..]);
-        policy.graph().expect("a graph").set_gradient(&negated, flows);
-        policy.backward(d_log_probs, None).expect("after a forward pass");
+        if objective.beta().is_some() {
+            let negated: Vec<T> = d_log_probs.iter().map(|&d| -d).collect();
+            let flows = objective.needs_flows().then_some(&d_log_flows[..]);
+            policy.graph().expect("a graph").set_gradient(&negated, flows);
+        }
+        let d_entropies = objective.needs_entropies().then_some(&d_entropies[..]);
+        policy.backward(d_log_probs, d_entropies, None).expect("after a forward pass");
     }
     (diagnostics.loss, d)
 }

@@ -56,14 +56,15 @@ fn completions() {
 #[test]
 fn passes_in_the_wrong_order() {
     let mut policy = table();
-    says(policy.backward(&[1.0], None), &["`forward`"]);
+    says(policy.backward(&[1.0], None, None), &["`forward`"]);
     forward(&mut policy, &[&[0, 2]], 1.0);
-    says(policy.backward(&[1.0], None), &["`d_log_probs` has 1", "2"]);
+    says(policy.backward(&[1.0], None, None), &["`d_log_probs` has 1", "2"]);
+    says(policy.backward(&[1.0; 2], Some(&[1.0]), None), &["`d_entropies` has 1", "2"]);
     policy.set_gradient(&[1.0], None);
-    says(policy.backward(&[1.0; 2], None), &["`d_log_backward` has 1", "2"]);
+    says(policy.backward(&[1.0; 2], None, None), &["`d_log_backward` has 1", "2"]);
     forward(&mut policy, &[&[0, 2]], 1.0);
     policy.parameters_mut();
-    says(policy.backward(&[1.0; 2], None), &["`forward`"]);
+    says(policy.backward(&[1.0; 2], None, None), &["`forward`"]);
 }
 
 #[test]

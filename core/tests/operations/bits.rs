@@ -123,6 +123,8 @@ fn rows_are_independent<B: Backend>(b: &B) {
         let (z, t) = (&logits[rows.start * vocab..rows.end * vocab], &targets[rows.clone()]);
         let mut out: Vec<Vec<f64>> = op::log_prob(b, shape, z, t, 0.9).into();
         out.push(op::log_prob_backward(b, shape, z, t, 0.9, &upstream[rows.clone()]));
+        let d = (&upstream[rows.clone()], Some(&upstream[rows.clone()]));
+        out.push(op::log_prob_entropy_backward(b, shape, z, t, 0.9, d.0, d.1));
         out.extend(op::layer_norm(b, shape, z, &gamma, &beta, 1e-5));
         out.push(op::gelu(b, z));
         for sampler in samplers() {

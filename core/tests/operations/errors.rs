@@ -1,7 +1,8 @@
 //! A buffer that is too short, an index out of range: the error names the argument, what it holds and what is needed.
 
 use flowrl_core::backend::{
-    Backend, BackendError, CpuBackend, CpuError, Drawn, DropoutMask, ErrorKind, LinearShape, SampleKeys, Sampler,
+    Backend, BackendError, CpuBackend, CpuError, Drawn, DropoutMask, EntropyGradient, ErrorKind, LinearShape,
+    SampleKeys, Sampler,
 };
 use flowrl_core::optim::AdamW;
 use flowrl_core::random::{Purpose, Stream};
@@ -65,7 +66,11 @@ fn every_length_that_is_too_short_is_named() {
             b.log_prob(&v(logits), &targets, (2, 3), 1.0, &mut v(log_prob), &mut v(lse), &mut v(entropy))
         });
         check([("logits", 6), ("targets", 2), ("log_sum_exp", 2), ("d_log_prob", 2)], |[logits, targets, lse, d]| {
-            b.log_prob_backward(&mut v(logits), &vec![0; targets], (2, 3), 1.0, &v(lse), &v(d))
+            b.log_prob_backward(&mut v(logits), &vec![0; targets], (2, 3), 1.0, &v(lse), &v(d), None)
+        });
+        check([("entropy", 2), ("d_entropy", 2)], |[h, d]| {
+            let of_entropy = Some(EntropyGradient { entropy: &v(h), d_entropy: &v(d) });
+            b.log_prob_backward(&mut v(6), &vec![0; 2], (2, 3), 1.0, &v(2), &v(2), of_entropy)
         });
         let names = [
             ("logits", 6),
@@ -106,7 +111,8 @@ fn targets_outside_the_vocabulary_are_named() {
         let want = CpuError::Index { argument: "targets", got: 3, below: 3 };
         let forward = b.log_prob(&vec![0.0; 6], &targets, (2, 3), 1.0, &mut zeros(), &mut zeros(), &mut zeros());
         assert_eq!(forward, Err(want));
-        assert_eq!(b.log_prob_backward(&mut vec![0.0; 6], &targets, (2, 3), 1.0, &zeros(), &zeros()), Err(want));
+        let backward = b.log_prob_backward(&mut vec![0.0; 6], &targets, (2, 3), 1.0, &zeros(), &zeros(), None);
+        assert_eq!(backward, Err(want));
         assert_eq!(want.kind(), ErrorKind::Index);
         assert_eq!(want.to_string(), "`targets` holds 3, which must be below 3");
     }

@@ -99,6 +99,7 @@ pub(crate) fn log_prob<B: Backend>(b: &B, tolerance: Tolerance) {
         let targets: Vec<u32> = (0..rows).map(|r| (r * 7 % vocab) as u32).collect();
         let mut upstream = numbers(19, rows);
         upstream.iter_mut().step_by(3).for_each(|u| *u = 0.0);
+        let of_entropy = numbers(25, rows);
         for temperature in [0.5, 1.0, 1.7] {
             let forward = |logits: &[f64]| op::log_prob(&reference(), shape, logits, &targets, temperature);
             let got = op::log_prob(b, shape, &logits, &targets, temperature);
@@ -110,6 +111,13 @@ pub(crate) fn log_prob<B: Backend>(b: &B, tolerance: Tolerance) {
             for (row, u) in gradient.chunks(vocab).zip(&upstream) {
                 assert!(*u != 0.0 || row.iter().all(|g| *g == 0.0), "no upstream gradient, no gradient");
             }
+            let of_entropy = Some(&of_entropy[..]);
+            let gradient =
+                op::log_prob_entropy_backward(b, shape, &logits, &targets, temperature, &upstream, of_entropy);
+            assert_gradient("dz of entropies too", &gradient, &logits, tolerance, |z| {
+                let [log_prob, _, entropy] = forward(z);
+                dot(&upstream, &log_prob) + dot(of_entropy.unwrap(), &entropy)
+            });
         }
     }
 }
@@ -130,6 +138,14 @@ pub(crate) fn log_prob_of_confident_targets<B: Backend>(b: &B, _: Tolerance) {
                     assert!(error < 0.01, "q {q:e} around {shift}: {} is off by {error}", gradient[1]);
                     let sum: f64 = gradient.iter().sum();
                     assert!(sum.abs() < 0.01 * want, "the gradient sums to {sum}, not 0");
+                    let gradient =
+                        op::log_prob_entropy_backward(b, (1, vocab), &logits, &[1], temperature, &[0.0], Some(&[2.0]));
+                    // ∂H/∂z of the target is minus the sum of the others': q·(log(q/n) + H).
+                    let log_each = (q / (vocab - 1) as f64).ln();
+                    let entropy = -(1.0 - q) * (-q).ln_1p() - q * log_each;
+                    let want = 2.0 * q * (log_each + entropy) / temperature;
+                    let error = (gradient[1] / want - 1.0).abs();
+                    assert!(error < 0.01, "q {q:e} around {shift}: {} of entropy is off by {error}", gradient[1]);
                 }
             }
         }
@@ -150,6 +166,11 @@ pub(crate) fn log_prob_of_extreme_logits<B: Backend>(b: &B, _: Tolerance) {
     let gradient = op::log_prob_backward(b, (2, 4), &logits, &[1, 0], 1.0, &[1.0, 1.0]);
     let want = [-0.5, 1.0, 0.0, -0.5, 1.0 - p, 0.0, p - 1.0, 0.0];
     assert_close("dz", &gradient, &want, Tolerance(1e-3));
+    let (zeros, ones) = ([0.0; 2], [1.0; 2]);
+    let gradient = op::log_prob_entropy_backward(b, (2, 4), &logits, &[1, 0], 1.0, &zeros, Some(&ones));
+    let rising = p * (1.0 - p) * ((1.0 - p).ln() - p.ln());
+    let want = [0.0, 0.0, 0.0, 0.0, rising, 0.0, -rising, 0.0];
+    assert_close("dz of entropies", &gradient, &want, Tolerance(1e-3));
     // The most probable of two large logits: their difference decides, not the precision of 10⁴.
     let [log_prob, ..] = op::log_prob(b, (1, 2), &[1e4, 1e4 - 5.0], &[0], 1.0);
     assert_close("log_prob", &log_prob, &[-(-5.0_f64).exp().ln_1p()], Tolerance(1e-6));

@@ -1,7 +1,9 @@
 //! Every operation of `Backend` as a function from numbers to numbers.
 
 use flowrl_core::Real;
-use flowrl_core::backend::{Backend, Drawn, DropoutMask, LinearShape, SampleKeys, Sampler, token_mask};
+use flowrl_core::backend::{
+    Backend, Drawn, DropoutMask, EntropyGradient, LinearShape, SampleKeys, Sampler, token_mask,
+};
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::random::{Purpose, Stream};
 
@@ -148,10 +150,26 @@ pub(crate) fn log_prob_backward<B: Backend>(
     temperature: f64,
     d_log_prob: &[f64],
 ) -> Vec<f64> {
-    let [_, lse, _] = log_prob(b, shape, logits, targets, temperature);
+    log_prob_entropy_backward(b, shape, logits, targets, temperature, d_log_prob, None)
+}
+
+/// The same with a gradient of the entropies, which are this backend's own too.
+pub(crate) fn log_prob_entropy_backward<B: Backend>(
+    b: &B,
+    shape: (usize, usize),
+    logits: &[f64],
+    targets: &[u32],
+    temperature: f64,
+    d_log_prob: &[f64],
+    d_entropy: Option<&[f64]>,
+) -> Vec<f64> {
+    let [_, lse, entropy] = log_prob(b, shape, logits, targets, temperature);
     let mut logits = upload(b, logits);
     let (targets, lse) = (b.index(targets).expect("memory"), upload(b, &lse));
-    b.log_prob_backward(&mut logits, &targets, shape, temperature, &lse, &upload(b, d_log_prob)).expect("shapes fit");
+    let (d_log_prob, entropy) = (upload(b, d_log_prob), upload(b, &entropy));
+    let d_entropy = d_entropy.map(|d_entropy| upload(b, d_entropy));
+    let of_entropy = d_entropy.as_ref().map(|d_entropy| EntropyGradient { entropy: &entropy, d_entropy });
+    b.log_prob_backward(&mut logits, &targets, shape, temperature, &lse, &d_log_prob, of_entropy).expect("shapes fit");
     read(b, &logits)
 }
 

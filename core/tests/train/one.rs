@@ -59,7 +59,7 @@ impl Policy for One {
         self.score(sequences, Model::Policy, temperature, log_probs, entropies)
     }
 
-    fn backward(&mut self, _: &[f32], _: Option<&Vec<f32>>) -> Result<(), CpuError> {
+    fn backward(&mut self, _: &[f32], _: Option<&[f32]>, _: Option<&Vec<f32>>) -> Result<(), CpuError> {
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! A softmax policy over strings of 0 and 1 that end with 2 or after three symbols: one logit per prompt, prefix and token. All
 //! fifteen strings can be enumerated, so a run is compared with the truth. And a task of rewards written down.
 
-use flowrl_core::backend::{Backend, CpuBackend, CpuError, Drawn, SampleKeys};
+use flowrl_core::backend::{Backend, CpuBackend, CpuError, Drawn, EntropyGradient, SampleKeys};
 use flowrl_core::exact;
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::parameter::Parameter;
@@ -37,6 +37,7 @@ struct Scored {
     places: Vec<usize>,
     targets: Vec<u32>,
     log_sum_exp: Vec<f64>,
+    entropies: Vec<f64>,
     temperature: f64,
 }
 
@@ -187,7 +188,7 @@ impl Policy for Tabular {
         self.backend.log_prob(&logits, &targets, (n, TOKENS), temperature, &mut l, &mut lse, &mut h)?;
         log_probs.copy_from_slice(&l);
         entropies.copy_from_slice(&h);
-        self.last = Some(Scored { logits, places, targets, log_sum_exp: lse, temperature });
+        self.last = Some(Scored { logits, places, targets, log_sum_exp: lse, entropies: h, temperature });
         Ok(())
     }
 
@@ -205,11 +206,18 @@ impl Policy for Tabular {
         self.score(sequences, Model::Policy, temperature, log_probs, entropies)
     }
 
-    fn backward(&mut self, d_log_probs: &[f64], d_representation: Option<&Vec<f64>>) -> Result<(), CpuError> {
-        let Scored { mut logits, places, targets, log_sum_exp: lse, temperature } =
+    fn backward(
+        &mut self,
+        d_log_probs: &[f64],
+        d_entropies: Option<&[f64]>,
+        d_representation: Option<&Vec<f64>>,
+    ) -> Result<(), CpuError> {
+        let Scored { mut logits, places, targets, log_sum_exp: lse, entropies, temperature } =
             self.last.take().expect("a forward pass");
         let shape = (targets.len(), TOKENS);
-        self.backend.log_prob_backward(&mut logits, &targets, shape, temperature, &lse, &d_log_probs.to_vec())?;
+        let (d_log_probs, d_entropies) = (d_log_probs.to_vec(), d_entropies.map(<[f64]>::to_vec));
+        let h = d_entropies.as_ref().map(|d_entropy| EntropyGradient { entropy: &entropies, d_entropy });
+        self.backend.log_prob_backward(&mut logits, &targets, shape, temperature, &lse, &d_log_probs, h)?;
         for (&place, d) in places.iter().zip(logits.chunks_exact(TOKENS)) {
             self.table.grad[place..place + TOKENS].iter_mut().zip(d).for_each(|(g, d)| *g += d);
         }

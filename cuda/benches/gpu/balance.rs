@@ -55,6 +55,7 @@ impl Given {
             ref_log_probs: Some(&self.reference),
             old_log_probs: Some(&self.old),
             rollout_log_probs: None,
+            entropies: None,
             log_z: Some(&self.log_z),
             masks: None,
         }

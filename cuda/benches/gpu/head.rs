@@ -28,7 +28,7 @@ fn of_width(bench: &mut Bench, width: usize) -> Result<(), Failure> {
         let (products, logits) = &mut *shared.borrow_mut();
         products.forward(&gpu, logits)?;
         gpu.log_prob(logits, &chosen, (rows, vocab), 1.0, &mut log_prob.borrow_mut(), &mut log_sum_exp, &mut entropy)?;
-        gpu.log_prob_backward(logits, &chosen, (rows, vocab), 1.0, &log_sum_exp, &upstream)?;
+        gpu.log_prob_backward(logits, &chosen, (rows, vocab), 1.0, &log_sum_exp, &upstream, None)?;
         products.backward(&gpu, logits)
     };
     pass()?;

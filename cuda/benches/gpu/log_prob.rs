@@ -22,7 +22,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     restore()?;
     gpu.log_prob(&given, &chosen, shape, 1.0, &mut log_prob, &mut log_sum_exp, &mut entropy)?;
     let forward = fingerprint_of(&gpu, &log_prob)?;
-    gpu.log_prob_backward(&mut logits.borrow_mut(), &chosen, shape, 1.0, &log_sum_exp, &upstream)?;
+    gpu.log_prob_backward(&mut logits.borrow_mut(), &chosen, shape, 1.0, &log_sum_exp, &upstream, None)?;
     let backward = fingerprint_of(&gpu, &logits.borrow())?;
 
     let (bytes, dtype) = (bench.width() * elements as f64, bench.dtype());
@@ -60,7 +60,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     }
     .run(bench)?;
     let mut work = Row::new("log-prob, backward in place".to_owned(), Amount::Bytes(2.0 * bytes), || {
-        Ok(gpu.log_prob_backward(&mut logits.borrow_mut(), &chosen, shape, 1.0, &log_sum_exp, &upstream)?)
+        Ok(gpu.log_prob_backward(&mut logits.borrow_mut(), &chosen, shape, 1.0, &log_sum_exp, &upstream, None)?)
     });
     work.prepare = Some(Box::new(restore));
     Group {

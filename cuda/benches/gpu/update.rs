@@ -69,7 +69,7 @@ fn of_sizes(bench: &mut Bench, sizes: &Texts) -> Result<(), Failure> {
     let d_log_probs: Vec<f32> = table("d_log_probs", 2_f64.powi(-9), 0.0).into_iter().cycle().take(n).collect();
 
     policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
-    policy.backward(&d_log_probs, None)?;
+    policy.backward(&d_log_probs, None, None)?;
     let mut check = vec![fingerprint(&log_probs)];
     let compared =
         ["model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight", "model.layers.0.mlp.down_proj.weight"];
@@ -100,7 +100,7 @@ fn of_sizes(bench: &mut Bench, sizes: &Texts) -> Result<(), Failure> {
         ),
         rows: vec![Row::new("ours, a prompt read once".to_owned(), Amount::Tokens(sizes.tokens() as f64), || {
             policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
-            policy.backward(&d_log_probs, None)?;
+            policy.backward(&d_log_probs, None, None)?;
             Ok(policy.update(&step)?)
         })],
         ours: 0,

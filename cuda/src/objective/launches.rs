@@ -1,5 +1,6 @@
 //! From an objective's options to the arguments of its kernels.
 
+use flowrl_core::backend::Backend;
 use flowrl_core::objective::{Aggregate, Bound, FlowRl, Importance, Length, LogZ, PolicyGradient, Shape, TokenMask};
 
 use super::{
@@ -161,16 +162,22 @@ impl CudaBackend {
         let [_, kl_max, ..] = bounds(Bound::Absent, options.kl_max);
         let [_, max_behind, ..] = bounds(Bound::Absent, options.mask_off_policy);
         let by_length = usize::from(options.aggregate == Aggregate::SequenceMean);
+        let has_bonus = options.entropy != 0.0;
+        if has_bonus && out.d_entropies.is_none() {
+            out.d_entropies = Some(self.zeros(self.len(&out.d_log_probs))?);
+        }
         launch::policy_gradient(
             &self.device,
             log_probs,
             ref_log_probs,
             old_log_probs,
             batch.rollout_log_probs,
+            batch.entropies.filter(|_| has_bonus),
             &sequences.offsets,
             advantages,
             masks,
             &mut out.d_log_probs,
+            out.d_entropies.as_mut().filter(|_| has_bonus),
             &mut out.d_log_z,
             &mut out.log_z,
             &mut out.residuals,
@@ -190,6 +197,7 @@ impl CudaBackend {
             options.kl_estimator as usize,
             kl_max,
             usize::from(options.kl_unbiased),
+            options.entropy,
             options.aggregate.divisor(totals, 1),
             by_length,
             max_behind,

@@ -18,6 +18,7 @@ pub(crate) struct Owned {
     pub(crate) old_log_probs: Option<Vec<f32>>,
     pub(crate) rollout_log_probs: Option<Vec<f32>>,
     pub(crate) log_flows: Option<Vec<f32>>,
+    pub(crate) entropies: Option<Vec<f32>>,
     pub(crate) log_z: Option<Vec<f32>>,
     pub(crate) truncated: Vec<bool>,
 }
@@ -43,6 +44,7 @@ impl Owned {
             old_log_probs: Some(near(seed + 5, 0.2)),
             rollout_log_probs: None,
             log_flows: None,
+            entropies: Some(normals(seed + 7, n).iter().map(|x| x.abs()).collect()),
             log_z: Some(normals(seed + 6, b)),
             truncated: (0..b).map(|i| i % 3 == 1).collect(),
             offsets,
@@ -60,6 +62,7 @@ impl Owned {
             old_log_probs: self.old_log_probs.as_deref(),
             rollout_log_probs: self.rollout_log_probs.as_deref(),
             log_flows: self.log_flows.as_deref(),
+            entropies: self.entropies.as_deref(),
             log_z: self.log_z.as_deref(),
             ..Batch::default()
         }
@@ -79,6 +82,7 @@ pub(crate) fn evaluate<B: Backend<Real = f32>>(
     let [mut shaped, mut d_log_z, mut log_z, mut residuals, mut weights] = [(); 5].map(|()| vec![f32::NAN; b]);
     let mut d_log_probs = vec![f32::NAN; n];
     let mut d_log_flows = vec![f32::NAN; if objective.needs_flows() { n } else { 0 }];
+    let mut d_entropies = vec![f32::NAN; if objective.needs_entropies() { n } else { 0 }];
     let mut order = vec![0; b];
     let outcomes = Outcomes {
         rewards: &owned.rewards,
@@ -94,6 +98,7 @@ pub(crate) fn evaluate<B: Backend<Real = f32>>(
     let mut out = Gradients {
         d_log_probs: &mut d_log_probs,
         d_log_flows: &mut d_log_flows,
+        d_entropies: &mut d_entropies,
         d_log_z: &mut d_log_z,
         log_z: &mut log_z,
         residuals: &mut residuals,
@@ -110,6 +115,7 @@ pub(crate) fn evaluate<B: Backend<Real = f32>>(
         ("log_z", log_z),
         ("residuals", residuals),
         ("weights", weights),
+        ("d_entropies", d_entropies),
     ];
     Ok((named, diagnostics))
 }

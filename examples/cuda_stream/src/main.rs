@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut log_prob, mut log_sum_exp, mut entropy) = (gpu.zeros(ROWS)?, gpu.zeros(ROWS)?, gpu.zeros(ROWS)?);
     gpu.log_prob(&logits, &targets, (ROWS, VOCAB), 1.0, &mut log_prob, &mut log_sum_exp, &mut entropy)?;
     let upstream = gpu.upload(&[1.0; ROWS])?;
-    gpu.log_prob_backward(&mut logits, &targets, (ROWS, VOCAB), 1.0, &log_sum_exp, &upstream)?;
+    gpu.log_prob_backward(&mut logits, &targets, (ROWS, VOCAB), 1.0, &log_sum_exp, &upstream, None)?;
 
     // And back: the gradient is the other program's slice again.
     let gradient = stream.clone_dtoh(&gpu.release(logits)?)?;

@@ -57,6 +57,7 @@ fn loss(d_log_probs: &mut [f32], d_log_z: &mut [f32]) -> Result<f64, Error> {
     let mut gradients = Gradients {
         d_log_probs,
         d_log_flows: &mut [],
+        d_entropies: &mut [],
         d_log_z,
         log_z: &mut log_z,
         residuals: &mut residuals,

@@ -1,6 +1,6 @@
 //! The backward pass, derived by hand.
 
-use flowrl_core::backend::LinearShape;
+use flowrl_core::backend::{EntropyGradient, LinearShape};
 
 use super::arena::{Arena, Keep, chunk_rows};
 use super::forward::{Attend, Input, Transformer, layer_forward, real};
@@ -8,8 +8,8 @@ use super::{Packed, Weights};
 use crate::backend::TransformerBackend;
 
 impl<B: TransformerBackend> Transformer<B> {
-    /// Adds to `grads` the gradient of Σ d_log_prob·log p + Σ d_mean_hidden·(mean hidden state of each prompt), for the pass of
-    /// [`Transformer::log_probs`] that came last and kept its activations.
+    /// Adds to `grads` the gradient of Σ d_log_prob·log p + Σ d_entropy·entropy + Σ d_mean_hidden·(mean hidden state of each prompt),
+    /// for the pass of [`Transformer::log_probs`] that came last and kept its activations.
     ///
     /// # Errors
     /// Where a length does not fit, or the device failed.
@@ -20,6 +20,7 @@ impl<B: TransformerBackend> Transformer<B> {
         packed: &Packed,
         temperature: f64,
         d_log_prob: &[B::Real],
+        d_entropy: Option<&[B::Real]>,
         d_mean_hidden: Option<&B::Buffer>,
     ) -> Result<(), B::Error> {
         let (backend, dims) = (&self.backend, &self.dims);
@@ -27,7 +28,7 @@ impl<B: TransformerBackend> Transformer<B> {
         let rows = packed.len();
         let shape = (rows, dims.hidden);
         let input = Input { rows, ids: backend.index(&packed.ids)?, positions: backend.index(&packed.positions)? };
-        head_backward(backend, arena, weights, grads, packed, temperature, d_log_prob, self.dims.vocab)?;
+        head_backward(backend, arena, weights, grads, packed, temperature, d_log_prob, d_entropy, self.dims.vocab)?;
         let Arena { stream, layers, final_inv_rms, keep, deltas: Some(deltas), .. } = arena else { return Ok(()) };
         if let Some(d_mean) = d_mean_hidden {
             backend.mean_rows_backward(d_mean, &packed.prompts, dims.hidden, &mut deltas.normed)?;
@@ -91,6 +92,7 @@ fn head_backward<B: TransformerBackend>(
     packed: &Packed,
     temperature: f64,
     d_log_prob: &[B::Real],
+    d_entropy: Option<&[B::Real]>,
     vocab: usize,
 ) -> Result<(), B::Error> {
     let Arena { hidden, selected, logits, log_prob, log_sum_exp, entropy, deltas: Some(deltas), .. } = arena else {
@@ -113,7 +115,9 @@ fn head_backward<B: TransformerBackend>(
             backend.log_prob(logits, &targets, (rows, vocab), temperature, log_prob, log_sum_exp, entropy)?;
         }
         backend.write(log_prob, 0, &d_log_prob[start..start + rows])?;
-        backend.log_prob_backward(logits, &targets, (rows, vocab), temperature, log_sum_exp, log_prob)?;
+        let d_entropy = d_entropy.map(|d| backend.upload(&d[start..start + rows])).transpose()?;
+        let of_entropy = d_entropy.as_ref().map(|d_entropy| EntropyGradient { entropy, d_entropy });
+        backend.log_prob_backward(logits, &targets, (rows, vocab), temperature, log_sum_exp, log_prob, of_entropy)?;
         backend.linear_backward_weight(logits, selected, d_head, None, shape)?;
         backend.linear_backward_input(logits, head, &mut deltas.selected, shape, false)?;
         backend.scatter_add(&deltas.selected, &at, (rows, d), &mut deltas.normed)?;

@@ -21,21 +21,30 @@ pub(super) struct Scratch<T> {
     rows: Rows<T>,
     /// (visited, outputs) ∂loss/∂logits.
     d_logits: Vec<T>,
+    /// (visited) ∂loss/∂entropy, if the loss depends on entropies.
+    d_entropies: Vec<T>,
 }
 
 impl<T: Real> Scratch<T> {
     pub(super) const fn new() -> Self {
-        Self { slot_of: Vec::new(), visited: Vec::new(), rows: Rows::new(), d_logits: Vec::new() }
+        Self {
+            slot_of: Vec::new(),
+            visited: Vec::new(),
+            rows: Rows::new(),
+            d_logits: Vec::new(),
+            d_entropies: Vec::new(),
+        }
     }
 }
 
 impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
-    pub(super) fn propagate(&mut self, d_log_probs: &[T]) -> Result<(), PolicyError> {
+    pub(super) fn propagate(&mut self, d_log_probs: &[T], d_entropies: Option<&[T]>) -> Result<(), PolicyError> {
         if self.last.steps.is_empty() && !d_log_probs.is_empty() {
             return Err(PolicyError::NoForward);
         }
         let n = self.last.steps.len();
         check_length("d_log_probs", d_log_probs.len(), n)?;
+        d_entropies.map_or(Ok(()), |d| check_length("d_entropies", d.len(), n))?;
         for (argument, slice) in [("d_log_backward", &self.d_log_backward), ("d_log_flows", &self.d_log_flows)] {
             slice.as_ref().map_or(Ok(()), |d| check_length(argument, d.len(), n))?;
         }
@@ -53,7 +62,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         ensured?;
 
         let Self { backend, network, memo, last, scratch, heads, .. } = self;
-        let Scratch { slot_of, visited, rows, d_logits } = scratch;
+        let Scratch { slot_of, visited, rows, d_logits, d_entropies: d_entropy_of } = scratch;
         slot_of.clear();
         slot_of.resize(memo.rows.states.len(), NONE);
         visited.clear();
@@ -86,6 +95,13 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
                 d_logits[place(step.next) + actions + step.parent as usize] += d[i];
             }
         }
+        d_entropy_of.clear();
+        if let Some(d_entropies) = d_entropies {
+            d_entropy_of.resize(visited.len(), T::zero());
+            for (step, &d) in last.steps.iter().zip(d_entropies) {
+                d_entropy_of[slot_of[memo.row(step.state)] as usize] += d;
+            }
+        }
         // Then through the softmax: c_a becomes s·(c_a − p_a·Σc).
         let scale = T::of(1.0 / temperature);
         for (&row, d) in visited.iter().zip(d_logits.chunks_exact_mut(outputs)) {
@@ -95,6 +111,13 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
                 let p = &memo.rows.backward[row * heads.parents..][..heads.parents];
                 softmax_backward(p, T::one(), &mut d[actions..actions + heads.parents]);
             }
+        }
+        let entropies = d_entropy_of.iter().zip(&*visited);
+        for ((&d_entropy, &row), d) in entropies.zip(d_logits.chunks_exact_mut(outputs)) {
+            let row = row as usize;
+            let log_p = &memo.rows.log_forward[row * actions..][..actions];
+            let p = &memo.rows.forward[row * actions..][..actions];
+            entropy_backward(log_p, p, memo.rows.entropy[row], scale * d_entropy, &mut d[..actions]);
         }
 
         rows.gather(&memo.rows, visited, network.hidden_widths(), heads.ones);
@@ -107,6 +130,13 @@ fn softmax_backward<T: Real>(probabilities: &[T], scale: T, d: &mut [T]) {
     let total: T = d.iter().copied().sum();
     for (d, &p) in d.iter_mut().zip(probabilities) {
         *d = scale * (*d - p * total);
+    }
+}
+
+/// Adds ∂H/∂z of c·H, −c·p·(log p + H). An illegal action has p = 0 and no logarithm.
+fn entropy_backward<T: Real>(log_probabilities: &[T], probabilities: &[T], entropy: T, c: T, d: &mut [T]) {
+    for ((d, &log_p), &p) in d.iter_mut().zip(log_probabilities).zip(probabilities).filter(|(_, p)| **p > T::zero()) {
+        *d -= c * p * (log_p + entropy);
     }
 }
 

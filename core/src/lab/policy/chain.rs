@@ -129,8 +129,13 @@ impl<T: Real, E: Environment, N: Network<T>> Policy for LabPolicy<T, E, N> {
     }
 
     /// The representation is a constant: its gradient goes nowhere.
-    fn backward(&mut self, d_log_probs: &[T], _d_representation: Option<&Vec<T>>) -> Result<(), PolicyError> {
-        self.propagate(d_log_probs)
+    fn backward(
+        &mut self,
+        d_log_probs: &[T],
+        d_entropies: Option<&[T]>,
+        _d_representation: Option<&Vec<T>>,
+    ) -> Result<(), PolicyError> {
+        self.propagate(d_log_probs, d_entropies)
     }
 
     fn graph(&mut self) -> Option<&mut dyn Graph<T>> {
