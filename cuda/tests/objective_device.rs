@@ -44,8 +44,10 @@ fn buffers_of_ones_own(device: &CudaBackend) {
     let sequences = DeviceSequences::new(device, &owned.offsets, &owned.groups).unwrap();
     let larger = DeviceSequences::new(device, &[0, 20, 40, 60, 80, 100], &[0; 5]).unwrap();
     let mut gradients = DeviceGradients::new(device, &larger).unwrap();
-    for name in ["paper", "vargrad", "ppo"] {
-        let objective: Objective = name.parse().unwrap();
+    let entropies = padded(owned.entropies.as_ref().unwrap());
+    let bonus = Preset::Grpo.policy_gradient().unwrap().with_entropy(0.3);
+    let presets = ["paper", "vargrad", "ppo"].map(|name| (name, name.parse().unwrap()));
+    for (name, objective) in presets.into_iter().chain([("entropy bonus", bonus.into())]) {
         let advantages = padded(&owned.advantages);
         let batch = DeviceBatch {
             sequences: &sequences,
@@ -54,7 +56,7 @@ fn buffers_of_ones_own(device: &CudaBackend) {
             ref_log_probs: Some(&reference),
             old_log_probs: Some(&old),
             rollout_log_probs: None,
-            entropies: None,
+            entropies: Some(&entropies),
             log_z: Some(&log_z),
             masks: None,
         };
@@ -65,7 +67,9 @@ fn buffers_of_ones_own(device: &CudaBackend) {
         let (want, wanted) = bits_of(device, &objective, &owned);
         assert_eq!(read(&gradients.d_log_probs, 49), want[1], "{name}");
         let got = [&gradients.d_log_z, &gradients.log_z, &gradients.residuals, &gradients.weights];
-        assert_eq!(got.map(|buffer| read(buffer, 4)).to_vec(), want[3..], "{name}");
+        assert_eq!(got.map(|buffer| read(buffer, 4)).to_vec(), want[3..7], "{name}");
+        let made = gradients.d_entropies.as_ref().map_or(Vec::new(), |buffer| read(buffer, 49));
+        assert_eq!(made, want[7], "{name}");
         assert_eq!(diagnostics.metrics().map(|(_, x)| x.to_bits()).collect::<Vec<_>>(), wanted, "{name}");
     }
 }
@@ -163,6 +167,10 @@ fn errors(device: &CudaBackend) {
     let half = device.zeros_for(flowrl_core::backend::Role::Activation, 9).unwrap();
     says(&objective, DeviceBatch { log_probs: &half, ..batch }, totals, "stored as bf16");
     says(&Objective::preset(Preset::Paper), batch, totals, "`log_z` is missing");
+    let bonus = Objective::from(Preset::Dapo.policy_gradient().unwrap().with_entropy(0.3));
+    says(&bonus, DeviceBatch { old_log_probs: None, ..batch }, totals, "`entropies` is missing");
+    let broken = DeviceBatch { old_log_probs: None, entropies: Some(&old), ..batch };
+    says(&bonus, broken, totals, "`entropies` must be finite, but sequence 1, token 1 holds NaN");
     let options = FlowRl::exact_tb().with_balance(Balance::Detailed);
     says(&Objective::FlowRl(options), batch, totals, "`balance` does not go with this `evaluation on the device`");
 

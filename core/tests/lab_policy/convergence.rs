@@ -93,11 +93,10 @@ fn an_entropy_bonus_ends_at_the_target_of_its_coefficient() {
         let target = Target::plain(&bits, 2.0).expect("finite rewards");
         let heads = HeadOptions::default();
         let mut policy = LabPolicy::table(CpuBackend::new(1), bits.clone(), heads).expect("a policy");
-        train(&mut policy, options.with_entropy(entropy).into(), &target, (300, 256, 0.03), Decay::Linear).0
+        train(&mut policy, options.with_entropy(entropy).into(), &target, (300, 256, 0.1), Decay::Linear).0
     };
     let (half, without) = (distance(0.5), distance(0.0));
-    println!("{half} {without}");
-    assert!(half < 0.01 && without > 0.1, "L1 {half} with α = ½, {without} without a bonus");
+    assert!(half < 0.02 && without > 0.4, "L1 {half} with α = ½, {without} without a bonus");
 }
 
 /// The benchmark's setting on its small grid: 36,000 trajectories. The peer needs 29,000 to 35,000 for the same.
