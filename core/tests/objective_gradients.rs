@@ -171,12 +171,12 @@ fn check_gradient(options: PolicyGradient) {
 fn the_entropy_bonus() {
     let grpo = Preset::Grpo.policy_gradient().expect("one").with_mask_truncated(true);
     // Of a sequence of n tokens. Eight sequences count, of which the one that is cut has no tokens, and the others 16.
-    let divisors: [(_, fn(f64) -> f64); 3] = [
-        (Aggregate::SequenceMean, |n| 8.0 * n),
-        (Aggregate::TokenMean, |_| 16.0),
-        (Aggregate::Fixed(9), |_| 8.0 * 9.0),
-    ];
-    for (aggregate, divisor) in divisors {
+    for aggregate in [Aggregate::SequenceMean, Aggregate::TokenMean, Aggregate::Fixed(9)] {
+        let divisor = |n: usize| match aggregate {
+            Aggregate::SequenceMean => 8.0 * n as f64,
+            Aggregate::TokenMean => 16.0,
+            _ => 8.0 * 9.0,
+        };
         let data = Data::new(1);
         let options = grpo.with_aggregate(aggregate);
         let (plain, bonus) = (data.compute(options.into()), data.compute(options.with_entropy(0.3).into()));
@@ -184,7 +184,7 @@ fn the_entropy_bonus() {
         for (i, entropies) in data.entropies.iter().enumerate() {
             assert_eq!(bonus.d_log_probs(i), plain.d_log_probs(i));
             assert!(plain.d_entropies(i).is_empty());
-            let share = if i == 3 { 0.0 } else { -0.3 / divisor(entropies.len() as f64) };
+            let share = if i == 3 { 0.0 } else { -0.3 / divisor(entropies.len()) };
             assert_close(bonus.d_entropies(i), &vec![share; entropies.len()], 1e-15);
             taken_off += entropies.iter().map(|h| share * h).sum::<f64>();
         }

@@ -111,12 +111,11 @@ pub(crate) fn log_prob<B: Backend>(b: &B, tolerance: Tolerance) {
             for (row, u) in gradient.chunks(vocab).zip(&upstream) {
                 assert!(*u != 0.0 || row.iter().all(|g| *g == 0.0), "no upstream gradient, no gradient");
             }
-            let of_entropy = Some(&of_entropy[..]);
-            let gradient =
-                op::log_prob_entropy_backward(b, shape, &logits, &targets, temperature, &upstream, of_entropy);
+            let d = (&upstream, Some(&of_entropy[..]));
+            let gradient = op::log_prob_entropy_backward(b, shape, &logits, &targets, temperature, d.0, d.1);
             assert_gradient("dz of entropies too", &gradient, &logits, tolerance, |z| {
                 let [log_prob, _, entropy] = forward(z);
-                dot(&upstream, &log_prob) + dot(of_entropy.unwrap(), &entropy)
+                dot(&upstream, &log_prob) + dot(&of_entropy, &entropy)
             });
         }
     }
