@@ -298,7 +298,7 @@ fn last_row_beyond_32_bits_on_gpu() {
     }
 }
 
-/// Largest errors of log-probabilities, and of their gradient by the hidden states relative to its largest, on a bf16 device with logits near
+/// Largest errors of log-probabilities, and of their gradient and that of entropies by the hidden states relative to its largest, on a bf16 device with logits near
 /// 20; against the oracle on the same hidden states and weights.
 fn errors_of_large_logits(device: &CudaBackend) -> (f64, f64) {
     let shape @ LinearShape { rows, inputs, outputs } = LinearShape { rows: 8, inputs: 64, outputs: 1001 };
@@ -343,7 +343,7 @@ fn f32_logits_are_nearer(device: &CudaBackend) {
     println!("log-probabilities: {narrow:.1e} with bf16 logits, {wide:.1e} with f32");
     println!("gradient: {narrow_gradient:.1e}, {wide_gradient:.1e}");
     assert!(narrow > 0.02 && wide < 1e-4, "{narrow}, {wide}");
-    assert!(wide_gradient < narrow_gradient, "{narrow_gradient}, {wide_gradient}");
+    assert!(wide_gradient < narrow_gradient && wide_gradient < 0.01, "{narrow_gradient}, {wide_gradient}");
 }
 
 #[test]
