@@ -89,14 +89,54 @@ fn check_flowrl(options: FlowRl) {
             moved.compute(held).loss
         });
         let zero = vec![0.0; d_log_z.len()];
-        let want = if options.log_z.is_input() { &d_log_z } else { &zero };
+        let want = if options.log_z.has_gradient() { &d_log_z } else { &zero };
         assert_close(&evaluation.d_log_z, want, 1e-8);
     }
 }
 
 #[test]
 fn presets() {
-    Preset::ALL.iter().filter_map(|preset| preset.flowrl()).for_each(check_flowrl);
+    for options in Preset::ALL.iter().filter_map(|preset| preset.flowrl()) {
+        let bounded = options.residual_clip_low.get().is_some();
+        if bounded || options.log_z == LogZ::Pairwise { check_unweighted(options) } else { check_flowrl(options) }
+    }
+}
+
+/// Pairs, and residuals whose bounded part is a constant of the policy that sampled: without a weight nothing has to be held.
+fn check_unweighted(options: FlowRl) {
+    let objective = Objective::from(options.with_importance(Importance::None));
+    for seed in [1, 2, 3] {
+        let data = Data::new(seed);
+        let evaluation = data.compute(objective);
+        for i in 0..data.groups.len() {
+            for (t, got) in evaluation.d_log_probs(i).iter().enumerate() {
+                let want = finite_difference(&[0.0], |shift| {
+                    let mut moved = Data::new(seed);
+                    moved.log_probs[i][t] += shift[0];
+                    moved.compute(objective).loss
+                });
+                assert_close(&[*got], &want, 1e-8);
+            }
+        }
+        assert_eq!(evaluation.d_log_z, vec![0.0; data.groups.len()]);
+    }
+}
+
+#[test]
+fn relatives_of_flowrl() {
+    let base = FlowRl::default().with_beta(1.5).with_reward(Reward::Raw);
+    let pairs = base.with_log_z(LogZ::Pairwise);
+    for length in [Length::Mean, Length::Sum, Length::Fixed(7)] {
+        check_unweighted(pairs.with_length(length).with_pair_gap(0.4));
+        check_unweighted(pairs.with_length(length).with_shape(Shape::Huber).with_huber_delta(0.33));
+        let old = base.with_length(length).with_log_z(LogZ::OldGroupMean);
+        check_unweighted(old);
+        check_unweighted(old.with_residual_clip_high(Some(0.3)).with_shape(Shape::Huber).with_huber_delta(0.21));
+        check_flowrl(base.with_length(length).with_reference_power(2.5).with_token_mask(TokenMask::Cispo));
+        check_flowrl(base.with_length(length).with_reference_power(0.0).with_log_z(LogZ::LeaveOneOut));
+    }
+    check_flowrl(base.with_log_z(LogZ::Frozen));
+    check_flowrl(base.with_log_z(LogZ::Table));
 }
 
 #[test]

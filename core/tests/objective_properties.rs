@@ -56,16 +56,18 @@ fn objective() -> impl Strategy<Value = Objective> {
         |(options, log_z, token_mask)| Objective::from(options.with_log_z(log_z).with_token_mask(token_mask)),
     );
     let gradients: Vec<_> = Preset::ALL.iter().filter_map(|preset| preset.policy_gradient()).collect();
+    let flowrl = flowrl.prop_filter("options that exclude each other", |objective| objective.validate().is_ok());
     prop_oneof![3 => flowrl, 1 => prop::sample::select(gradients).prop_map(Objective::from)]
 }
 
 /// FlowRL whose weights are bounded: an unbounded one magnifies the rounding of its inputs.
 fn bounded() -> impl Strategy<Value = FlowRl> {
     let masks = prop::sample::select(TokenMask::ALL);
-    (flowrl(), prop::sample::select(LogZ::ALL), masks).prop_map(|(options, log_z, token_mask)| {
+    let options = (flowrl(), prop::sample::select(LogZ::ALL), masks).prop_map(|(options, log_z, token_mask)| {
         let high = options.clip_high.get().or(Some(10.0));
         options.with_log_z(log_z).with_token_mask(token_mask).with_clip_high(high)
-    })
+    });
+    options.prop_filter("options that exclude each other", |options| Objective::from(*options).validate().is_ok())
 }
 
 fn batch() -> impl Strategy<Value = Vec<Owned>> {
@@ -179,7 +181,7 @@ proptest! {
     fn an_extreme_log_weight_is_finite_where_a_bound_is_set(
         log_weight in prop_oneof![Just(1e4), Just(-1e4), -1e4..1e4_f64],
         importance in prop::sample::select(&[Importance::Sequence, Importance::Geometric][..]),
-        log_z in prop::sample::select(LogZ::ALL),
+        log_z in prop::sample::select(LogZ::ALL).prop_filter("has no weights", |log_z| *log_z != LogZ::Pairwise),
         clip_low in prop::option::of(Just(0.8)),
     ) {
         let options = FlowRl::default().with_importance(importance).with_log_z(log_z).with_clip_low(clip_low).with_clip_high(Some(1.2));
@@ -221,6 +223,7 @@ struct Packed {
     advantages: Vec<f64>,
     log_z: Vec<f64>,
     columns: [Vec<f64>; 3],
+    masks: Vec<Mask>,
 }
 
 impl Packed {
@@ -246,7 +249,7 @@ impl Packed {
         };
         let mut masks = vec![Mask::Out; batch.len()];
         objective.advantages(&outcomes, &mut order, &mut advantages, &mut masks).expect("valid input");
-        Self { offsets, groups, advantages, log_z: batch.iter().map(|s| s.log_z).collect(), columns }
+        Self { offsets, groups, advantages, log_z: batch.iter().map(|s| s.log_z).collect(), columns, masks }
     }
 
     fn batch(&self) -> Batch<'_, f64> {
@@ -259,6 +262,7 @@ impl Packed {
             old_log_probs: Some(&self.columns[2]),
             log_flows: None,
             log_z: Some(&self.log_z),
+            masks: Some(&self.masks),
             ..Batch::default()
         }
     }

@@ -1,11 +1,15 @@
-// FlowRL's loss and gradient: ℓ = (1/B) Σ w δ², δ = log Z + (L − L_ref)/divisor − βr̂, with ∂ℓ/∂l_t = 2wδ / (divisor·B) for every token
+// FlowRL's loss and gradient: ℓ = (1/B) Σ w δ², δ = log Z + (L − αL_ref)/divisor − βr̂, with ∂ℓ/∂l_t = 2wδ / (divisor·B) for every token
 // and ∂ℓ/∂log Z = 2wδ / B (Zhu and others, arXiv 2509.15207; trajectory balance: Malkin and others, arXiv 2201.13259). w is
-// clip(exp(Σ (l − l_old))) or of the mean, without a gradient.
+// clip(exp(Σ (l − l_old))) or of the mean, without a gradient. δ may be bounded by its value under the policy that sampled, or compared in
+// pairs: see the host's objective/flowrl.rs.
 //
 // Two launches, a block for each sequence in both: `trajectory_sums` reads every log-probability once, `trajectory_balance` writes every
-// gradient. Sums are double, in an order that the sequence's place and length fix. u and log w are rounded to float between the two.
+// gradient. Sums are double, in an order that the sequence's place and length fix. What the first leaves is rounded to float between the two.
 
 #include "choices.cuh"
+
+// Numbers of a sequence that the first launch leaves for the second.
+#define PARTS 3
 
 // Which tokens are dropped: those whose ratio went further than the bound in the direction of the advantage.
 struct Mask {
@@ -26,16 +30,17 @@ __device__ __forceinline__ double divisor_of(double length, double tokens) {
 }
 
 // log_probs, ref_log_probs and old_log_probs (may be null: on policy) are (tokens), offsets (sequences + 1), advantages (sequences).
-// Leaves (u, log w) of each sequence in `parts`, u = (L − L_ref)/divisor − βr̂, NaN where an input is not finite; and its part of `measured`.
+// Leaves (u, log w, (L − L_old)/divisor) of each sequence in `parts`, u = (L − αL_ref)/divisor − βr̂, NaN where an input is not finite; and its
+// part of `measured`. α is `power`; ref_log_probs may be null if it is 0.
 // masks is not 0 for a sequence that is not in the loss, or null. The numbers of options are those of choices.cuh.
 extern "C" __global__ void trajectory_sums(const float* log_probs, const float* ref_log_probs, const float* old_log_probs,
                                            const u32* offsets, const float* advantages, const u32* masks, float* parts,
-                                           Measured* measured, u32 sequences, u32 tokens, double beta, double length, u32 importance, u32 masked,
-                                           double mask_log_low, double mask_log_high) {
+                                           Measured* measured, u32 sequences, u32 tokens, double beta, double power, double length, u32 importance,
+                                           u32 masked, double mask_log_low, double mask_log_high) {
     u32 i = blockIdx.x;
     double advantage = advantages[i];
     Mask mask = mask_of(masked && old_log_probs, advantage, mask_log_low, mask_log_high);
-    double ref_sum = 0.0, kept_ref = 0.0, kept_old = 0.0, old_max = 0.0;
+    double ref_sum = 0.0, kept_ref = 0.0, kept_old = 0.0, kept_sum = 0.0, old_max = 0.0;
     u32 kept = 0;
     for_tokens(log_probs, ref_log_probs, old_log_probs, nullptr, offsets[i], offsets[i + 1], [&](u64, float l, float ref, float old) {
         double to_ref = (double)l - ref, to_old = (double)l - old;
@@ -44,6 +49,7 @@ extern "C" __global__ void trajectory_sums(const float* log_probs, const float* 
         if (mask.keeps(l, old)) {
             kept_ref += to_ref;
             kept_old += to_old;
+            kept_sum += l;
             kept++;
         }
         return 0.0f;
@@ -51,18 +57,22 @@ extern "C" __global__ void trajectory_sums(const float* log_probs, const float* 
     ref_sum = block_reduce(ref_sum, Add(), 0.0);
     kept_ref = block_reduce(kept_ref, Add(), 0.0);
     kept_old = block_reduce(kept_old, Add(), 0.0);
+    kept_sum = block_reduce(kept_sum, Add(), 0.0);
     old_max = block_reduce(old_max, Max(), 0.0);
     kept = block_reduce(kept, Add(), 0u);
     if (threadIdx.x != 0) return;
-    double u = kept_ref / divisor_of(length, kept) - beta * advantage;
+    double divisor = divisor_of(length, kept);
+    if (power != 1.0) kept_ref = power * kept_ref + (1.0 - power) * kept_sum;
+    double u = kept_ref / divisor - beta * advantage;
     double log_weight = importance == IMPORTANCE_NONE       ? 0.0
                         : importance == IMPORTANCE_SEQUENCE ? kept_old
                                                             : kept_old / divisor_of(0.0, kept);
 
     // A NaN is never dropped and an infinite one is the largest, so these three tell.
     bool finite = is_finite(ref_sum) && is_finite(kept_old) && is_finite(old_max);
-    parts[2 * i] = finite ? (float)u : NAN_F;
-    parts[2 * i + 1] = (float)log_weight;
+    parts[PARTS * i] = finite ? (float)u : NAN_F;
+    parts[PARTS * i + 1] = (float)log_weight;
+    parts[PARTS * i + 2] = (float)(kept_old / divisor);
     measured[i].advantage = advantage;
     measured[i].kept = kept;
     measured[i].ref_log_ratio = ref_sum;
@@ -81,14 +91,14 @@ __device__ __forceinline__ GroupSum group_sum(const u32* members, u32 first, u32
     GroupSum sum = {-(double)INFINITY_F, 0.0, 0.0};
     for (u32 k = first + threadIdx.x; k < last; k += blockDim.x)
         if (members[k] != without && (!masks || !masks[members[k]]))
-            sum.largest = max(sum.largest, clip.log(parts[2 * members[k] + 1]));
+            sum.largest = max(sum.largest, clip.log(parts[PARTS * members[k] + 1]));
     sum.largest = block_reduce(sum.largest, Max(), -(double)INFINITY_F);
     for (u32 k = first + threadIdx.x; k < last; k += blockDim.x) {
         u32 j = members[k];
         if (j == without || (masks && masks[j])) continue;
-        double w = exp(clip.log(parts[2 * j + 1]) - sum.largest);
+        double w = exp(clip.log(parts[PARTS * j + 1]) - sum.largest);
         sum.weights += w;
-        sum.products += w * parts[2 * j];
+        sum.products += w * parts[PARTS * j];
     }
     sum.weights = block_reduce(sum.weights, Add(), 0.0);
     sum.products = block_reduce(sum.products, Add(), 0.0);
@@ -101,17 +111,67 @@ __device__ __forceinline__ double log_z_of_group(u32 i, const u32* members, u32 
     const u32 nobody = 0xffffffffu;
     GroupSum all = group_sum(members, first, last, nobody, masks, parts, clip);
     if (!leave_one_out) return -all.products / all.weights;
-    double own = exp(clip.log(parts[2 * i + 1]) - all.largest);
+    double own = exp(clip.log(parts[PARTS * i + 1]) - all.largest);
     // Subtracting more than half would cancel.
-    if (own <= 0.5 * all.weights) return -(all.products - own * parts[2 * i]) / (all.weights - own);
+    if (own <= 0.5 * all.weights) return -(all.products - own * parts[PARTS * i]) / (all.weights - own);
     GroupSum others = group_sum(members, first, last, i, masks, parts, clip);
     return others.weights > 0.0 ? -others.products / others.weights : 0.0;
 }
 
+// −mean of u under the policy that sampled over the group.
+__device__ __forceinline__ double log_z_of_old(const u32* members, u32 first, u32 last, const u32* masks, const float* parts) {
+    double sum = 0.0;
+    u32 count = 0;
+    for (u32 k = first + threadIdx.x; k < last; k += blockDim.x) {
+        u32 j = members[k];
+        if (masks && masks[j]) continue;
+        sum += (double)parts[PARTS * j] - parts[PARTS * j + 2];
+        count++;
+    }
+    sum = block_reduce(sum, Add(), 0.0);
+    return -sum / block_reduce(count, Add(), 0u);
+}
+
+// The penalty of a residual: δ², or Huber's beyond `huber`.
+__device__ __forceinline__ double penalty_of(double residual, double huber) {
+    double size = fabs(residual);
+    return size > huber ? 2.0 * huber * size - huber * huber : residual * residual;
+}
+
+// Half its derivative.
+__device__ __forceinline__ double half_slope_of(double residual, double huber) {
+    return fabs(residual) > huber ? copysign(huber, residual) : residual;
+}
+
+// Of sequence i the penalties of its pairs, a half of each, and half their derivatives with respect to u_i, both over the number of others.
+struct Pairs {
+    double penalty, half_slope;
+};
+
+__device__ __forceinline__ Pairs pairs_of(u32 i, const u32* members, u32 first, u32 last, const u32* masks, const float* parts,
+                                          const float* advantages, double beta, double gap, double huber) {
+    Pairs sum = {0.0, 0.0};
+    u32 others = 0;
+    double own = beta * (double)advantages[i];
+    for (u32 k = first + threadIdx.x; k < last; k += blockDim.x) {
+        u32 j = members[k];
+        if (j == i || (masks && masks[j])) continue;
+        others++;
+        if (gap > 0.0 && fabs(own - beta * (double)advantages[j]) <= gap) continue;
+        double difference = (double)parts[PARTS * i] - parts[PARTS * j];
+        sum.penalty += 0.5 * penalty_of(difference, huber);
+        sum.half_slope += half_slope_of(difference, huber);
+    }
+    others = max(block_reduce(others, Add(), 0u), 1u);
+    sum.penalty = block_reduce(sum.penalty, Add(), 0.0) / others;
+    sum.half_slope = block_reduce(sum.half_slope, Add(), 0.0) / others;
+    return sum;
+}
+
 // After `trajectory_sums`, with the same arguments. log_z (sequences) is an input where it is not null; without it, and unless the estimator
 // is of the group, it is 0. Group g has members[starts[g] .. starts[g + 1]], sequence i is in group_of[i]. total is B of the
-// whole batch, huber the bound of the Huber penalty, infinite for δ². d_log_probs is (tokens), d_log_z, used_log_z, residuals and weights
-// are (sequences).
+// whole batch, huber the bound of the Huber penalty, infinite for δ². learned says whether log_z has a gradient; bound_low and bound_high are
+// those of the residual, infinite where there is none. d_log_probs is (tokens), d_log_z, used_log_z, residuals and weights are (sequences).
 extern "C" __global__ void trajectory_balance(const float* log_probs, const float* old_log_probs, const u32* offsets,
                                               const float* advantages, const float* log_z, const u32* masks, const u32* members,
                                               const u32* starts, const u32* group_of, const float* parts, float* d_log_probs,
@@ -119,29 +179,38 @@ extern "C" __global__ void trajectory_balance(const float* log_probs, const floa
                                               Measured* measured, u32 sequences, u32 tokens, u32 groups, double total,
                                               double length, u32 estimator, double clip_low, double clip_high, double log_low,
                                               double log_high, double huber, u32 masked, double mask_log_low,
-                                              double mask_log_high) {
+                                              double mask_log_high, u32 learned, double bound_low, double bound_high,
+                                              double beta, double gap) {
     u32 i = blockIdx.x, group = group_of[i];
     Clip clip = {clip_low, clip_high, log_low, log_high};
+    u32 first = starts[group], last = starts[group + 1];
     bool dropped = masks && masks[i], of_group = estimator == LOGZ_GROUP_MEAN || estimator == LOGZ_LEAVE_ONE_OUT;
     double estimate = dropped    ? 0.0
-                      : of_group ? log_z_of_group(i, members, starts[group], starts[group + 1],
-                                                  estimator == LOGZ_LEAVE_ONE_OUT, masks, parts, clip)
-                      : log_z    ? log_z[i]
-                                 : 0.0f;
+                      : of_group ? log_z_of_group(i, members, first, last, estimator == LOGZ_LEAVE_ONE_OUT, masks, parts, clip)
+                      : estimator == LOGZ_OLD_GROUP_MEAN ? log_z_of_old(members, first, last, masks, parts)
+                      : log_z                            ? log_z[i]
+                                                         : 0.0f;
     float used = (float)estimate;
-    double residual = (double)used + (double)parts[2 * i];
+    double residual = (double)used + (double)parts[PARTS * i], moved = parts[PARTS * i + 2];
+    // A bound must not hide a NaN.
+    bool bounded = is_finite(residual) && (is_finite(bound_low) || is_finite(bound_high));
+    if (bounded) residual = min(max(residual - moved, bound_low), bound_high) + moved;
     bool clipped;
-    double weight = clip.weight(parts[2 * i + 1], clipped), share = weight / total;
-    bool outside = fabs(residual) > huber;
-    double penalty = outside ? 2.0 * huber * fabs(residual) - huber * huber : residual * residual;
-    double slope = share * (outside ? copysign(2.0 * huber, residual) : 2.0 * residual), loss = share * penalty;
+    double weight = clip.weight(parts[PARTS * i + 1], clipped), share = weight / total;
+    double penalty = penalty_of(residual, huber), slope = share * (2.0 * half_slope_of(residual, huber)), loss = share * penalty;
+    if (estimator == LOGZ_PAIRWISE && !dropped) {
+        Pairs pairs = pairs_of(i, members, first, last, masks, parts, advantages, beta, gap, huber);
+        // Not what the first launch found to be no number.
+        residual = is_finite(parts[PARTS * i]) ? pairs.half_slope : (double)NAN_F;
+        slope = 2.0 * residual / total, loss = pairs.penalty / total;
+    }
     float scale = (float)slope;
     if (dropped) {
         for_tokens(nullptr, nullptr, nullptr, d_log_probs, offsets[i], offsets[i + 1],
                    [=](u64, float, float, float) { return 0.0f; });
         if (threadIdx.x != 0) return;
         d_log_z[i] = used_log_z[i] = residuals[i] = weights[i] = 0.0f;
-        measured[i].loss = is_finite(parts[2 * i]) ? 0.0 : (double)NAN_F;
+        measured[i].loss = is_finite(parts[PARTS * i]) ? 0.0 : (double)NAN_F;
         measured[i].residual = measured[i].log_z = measured[i].weight = measured[i].clipped = 0.0;
         return;
     }
@@ -157,7 +226,7 @@ extern "C" __global__ void trajectory_balance(const float* log_probs, const floa
                    [=](u64, float, float, float) { return gradient; });
     }
     if (threadIdx.x != 0) return;
-    d_log_z[i] = log_z ? scale : 0.0f;
+    d_log_z[i] = learned ? scale : 0.0f;
     used_log_z[i] = used;
     residuals[i] = (float)residual;
     weights[i] = (float)weight;

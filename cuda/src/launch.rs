@@ -25,7 +25,7 @@ use crate::emulated::{self, EmulatorOptions, RawOptions};
 use crate::error::Error;
 use crate::libraries::Library;
 use crate::notice;
-use crate::objective::MEASURES;
+use crate::objective::{MEASURES, PARTS};
 use crate::product::{Matrix, Product};
 use crate::tile;
 use crate::unit::{Storage, Unit};
@@ -798,20 +798,21 @@ kernels! {
 
     /// (u, log w) of each sequence.
     "trajectory_balance.cu" trajectory_sums(
-        read f32 log_probs[tokens], read f32 ref_log_probs[tokens], maybe_read f32 old_log_probs[tokens],
+        read f32 log_probs[tokens], maybe_read f32 ref_log_probs[tokens], maybe_read f32 old_log_probs[tokens],
         read index offsets[sequences + 1], read f32 advantages[sequences], maybe_read index masks[sequences],
-        write f32 parts[2 * sequences], write f64 measured[MEASURES * sequences]; sequences: u32, tokens: u32, beta: f64, length: f64, importance: u32, masked: u32,
-        mask_log_low: f64, mask_log_high: f64
+        write f32 parts[PARTS * sequences], write f64 measured[MEASURES * sequences]; sequences: u32, tokens: u32, beta: f64,
+        power: f64, length: f64, importance: u32, masked: u32, mask_log_low: f64, mask_log_high: f64
     ) on Grid::rows(sequences, 256);
     /// Loss and gradients, once log Z is known.
     "trajectory_balance.cu" trajectory_balance(
         read f32 log_probs[tokens], maybe_read f32 old_log_probs[tokens], read index offsets[sequences + 1],
         read f32 advantages[sequences], maybe_read f32 log_z[sequences], maybe_read index masks[sequences],
-        read index members[sequences], read index starts[groups + 1], read index group_of[sequences], read f32 parts[2 * sequences],
+        read index members[sequences], read index starts[groups + 1], read index group_of[sequences], read f32 parts[PARTS * sequences],
         write f32 d_log_probs[tokens], write f32 d_log_z[sequences], write f32 used_log_z[sequences],
         write f32 residuals[sequences], write f32 weights[sequences], write f64 measured[MEASURES * sequences]; sequences: u32,
         tokens: u32, groups: u32, total: f64, length: f64, estimator: u32, clip_low: f64, clip_high: f64, log_low: f64,
-        log_high: f64, huber: f64, masked: u32, mask_log_low: f64, mask_log_high: f64
+        log_high: f64, huber: f64, masked: u32, mask_log_low: f64, mask_log_high: f64, learned: u32, bound_low: f64,
+        bound_high: f64, beta: f64, gap: f64
     ) on Grid::rows(sequences, 256);
     /// Loss and gradients of a policy gradient.
     "policy_gradient.cu" policy_gradient(

@@ -56,6 +56,9 @@ mod launches;
 /// Columns of `Measured` in the kernels.
 pub(crate) const MEASURES: usize = 14;
 
+/// Numbers of a sequence between the two launches of trajectory balance.
+pub(crate) const PARTS: usize = 3;
+
 /// What the operations of this module give.
 pub type Result<T> = core::result::Result<T, ObjectiveError<Error>>;
 
@@ -172,7 +175,7 @@ pub struct DeviceGradients {
     pub residuals: Buffer,
     /// (B) w, the importance weight; for a baseline its sequence ratio where it has one, else 1.
     pub weights: Buffer,
-    /// (B, 2) u and log w.
+    /// (B, [`PARTS`]) u, log w and how far the policy is from the one that sampled.
     parts: Buffer,
     /// (B, [`MEASURES`]).
     measured: Buffer,
@@ -193,7 +196,7 @@ impl DeviceGradients {
             log_z: zeros(sequences)?,
             residuals: zeros(sequences)?,
             weights: zeros(sequences)?,
-            parts: zeros(2 * sequences)?,
+            parts: zeros(PARTS * sequences)?,
             measured: backend.allocate(Storage::F64, MEASURES * sequences)?,
         })
     }

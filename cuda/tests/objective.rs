@@ -8,7 +8,7 @@ use flowrl_core::backend::{Backend, ObjectiveError};
 use flowrl_core::objective::file::BatchFile;
 use flowrl_core::objective::{
     Advantage, Aggregate, Balance, FlowRl, Importance, KlEstimator, KlIn, Length, LogZ, Objective, Preset, Ratio,
-    Reward, RolloutCorrection, Shape, value_loss,
+    Reward, RolloutCorrection, Shape, TokenMask, value_loss,
 };
 use flowrl_lm::backend::TransformerBackend;
 use serde_json::Value;
@@ -37,6 +37,7 @@ fn agrees<B: Backend<Real = f32>>(device: &B, what: &str, objective: &Objective,
 fn objectives() -> Vec<(String, Objective)> {
     let mut all: Vec<_> = Preset::ALL.iter().map(|&preset| (preset.to_string(), Objective::preset(preset))).collect();
     let (paper, masked) = (FlowRl::default(), Preset::VerlPr3924.flowrl().unwrap());
+    let pairs = paper.with_log_z(LogZ::Pairwise).with_importance(Importance::None);
     let flowrl = [
         paper.with_length(Length::Sum).with_beta(1.0),
         masked.with_length(Length::Fixed(7)),
@@ -50,6 +51,13 @@ fn objectives() -> Vec<(String, Objective)> {
         paper.with_mask_truncated(true).with_log_z(LogZ::GroupMean),
         masked.with_mask_truncated(true),
         paper.with_log_z(LogZ::Given).with_shape(Shape::Huber).with_huber_delta(2.0),
+        masked.with_reference_power(0.5),
+        paper.with_log_z(LogZ::Frozen),
+        paper.with_log_z(LogZ::Table).with_residual_clip_high(Some(0.3)),
+        paper.with_log_z(LogZ::LeaveOneOut).with_residual_clip_low(Some(0.1)).with_shape(Shape::Huber),
+        masked.with_log_z(LogZ::OldGroupMean).with_mask_truncated(true),
+        pairs.with_mask_truncated(true).with_pair_gap(0.4),
+        pairs.with_shape(Shape::Huber).with_huber_delta(0.2).with_token_mask(TokenMask::Cispo),
     ];
     all.extend(flowrl.into_iter().map(|options| (format!("{options:?}"), Objective::FlowRl(options))));
     let [grpo, gspo, cispo] =
@@ -94,7 +102,9 @@ fn random_batches<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
         agrees(device, &format!("on policy, {name}"), &objective, &owned);
     }
     owned.ref_log_probs = None;
-    agrees(device, "without a reference", &Objective::preset(Preset::Dapo), &owned);
+    for preset in [Preset::Dapo, Preset::StableGfn] {
+        agrees(device, "without a reference", &Objective::preset(preset), &owned);
+    }
 }
 
 fn short_long_few_and_many_sequences<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
@@ -170,7 +180,20 @@ fn refused<B: Backend<Real = f32>>(device: &B, objective: &Objective, owned: &Ow
 
 fn errors_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let good = Owned::random(6, &[3, 0, 6, 9], 2);
-    let all = ["paper", "vargrad", "verl-pr3924", "tba", "reinforce", "ppo", "grpo", "gspo", "cispo"];
+    let all = [
+        "paper",
+        "vargrad",
+        "verl-pr3924",
+        "tba",
+        "gflowrl",
+        "powerflow",
+        "stable-gfn",
+        "reinforce",
+        "ppo",
+        "grpo",
+        "gspo",
+        "cispo",
+    ];
     let all = all.map(|name| name.parse::<Objective>().unwrap());
     // Token 4 of sequence 2 stands 7th.
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
@@ -239,9 +262,10 @@ fn balance_over_parts<B: TransformerBackend<Real = f32>>(device: &B, _: Toleranc
 /// Every golden file, as on the CPU in single precision: 1e-4 of max(1, |want|).
 fn golden_files<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     // Of where the test runs, which need not be where it was built.
-    let folder = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../tests/golden/objective");
+    let golden = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../tests/golden");
+    let entries = |folder| std::fs::read_dir(golden.join(folder)).expect("the golden directory is in the repository");
     let mut files = 0;
-    for entry in std::fs::read_dir(folder).expect("the golden directory is in the repository") {
+    for entry in ["objective", "family"].into_iter().flat_map(entries) {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         let file: BatchFile = serde_json::from_str(&text).unwrap();
@@ -250,7 +274,7 @@ fn golden_files<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
         assert_near(&path.display().to_string(), &got, want);
         files += 1;
     }
-    assert_eq!(files, 53, "every golden file is checked");
+    assert_eq!(files, 74, "every golden file is checked");
 }
 
 /// Everything that is expected is there, and near.

@@ -166,18 +166,34 @@ named_enum! {
     pub enum LogZ ("log Z estimator") {
         Network = "network": "a network on the prompt's representation",
         Scalar = "scalar": "one learned number",
+        Table = "table": "one learned number for each prompt",
         GroupMean = "group-mean": "the weighted mean of −u over the prompt's group, a constant",
         LeaveOneOut = "leave-one-out": "the same over the other members; 0 for a group of one",
+        OldGroupMean = "old-group-mean": "the mean of −u under the policy that sampled, over the prompt's group, a constant",
+        Pairwise = "pairwise": "none: residuals of a group are compared in pairs, u_i − u_j",
         Zero = "zero": "0",
+        Frozen = "frozen": "a constant of each prompt, passed with each sequence",
         Given = "given": "passed with each sequence",
     }
 }
 
 impl LogZ {
-    /// Whether log Z is an input (learned or given), so that it has a gradient.
+    /// Whether log Z is an input: learned, frozen or given.
     #[must_use]
     pub fn is_input(self) -> bool {
-        matches!(self, Self::Network | Self::Scalar | Self::Given)
+        self.has_gradient() || self == Self::Frozen
+    }
+
+    /// Whether log Z is an input with a gradient.
+    #[must_use]
+    pub fn has_gradient(self) -> bool {
+        matches!(self, Self::Network | Self::Scalar | Self::Table | Self::Given)
+    }
+
+    /// Whether residuals depend on the other members of a group.
+    #[must_use]
+    pub fn is_of_group(self) -> bool {
+        matches!(self, Self::GroupMean | Self::LeaveOneOut | Self::OldGroupMean | Self::Pairwise)
     }
 }
 

@@ -10,7 +10,7 @@ impl Objective {
     /// | gradient (FlowRL, squared) | value |
     /// |---|---|
     /// | ∂ℓ/∂l_t, the same for every token of a sequence | 2wδ / (divisor·B) |
-    /// | ∂ℓ/∂log Z | 2wδ / B; 0 where log Z is not an input |
+    /// | ∂ℓ/∂log Z | 2wδ / B; 0 where log Z is a constant |
     ///
     /// Where `balance` is over parts of a completion, tokens of a sequence differ in their gradient, and the flows have one:
     /// see [`Balance`](super::Balance).
@@ -66,9 +66,10 @@ impl Objective {
     pub fn check_given(&self, ref_log_probs: bool, log_z: bool, log_flows: bool, entropies: bool) -> Result<(), Error> {
         let missing = |argument, because| Err(Error::Missing { argument, sequence: None, because });
         match self {
-            Self::FlowRl(_) if !ref_log_probs => {
-                missing("ref_log_probs", "FlowRL compares the policy with its reference")
-            }
+            Self::FlowRl(_) if self.needs_reference() && !ref_log_probs => missing(
+                "ref_log_probs",
+                "FlowRL compares the policy with its reference; `reference_power = 0` needs none",
+            ),
             Self::FlowRl(options) if options.log_z.is_input() && !log_z => {
                 missing("log_z", "this estimator takes log Z as an input; `log_z = \"group-mean\"` needs none")
             }

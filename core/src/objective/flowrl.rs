@@ -1,11 +1,13 @@
-//! FlowRL's loss and gradient: ℓ = (1/B) Σ wδ², δ = log Z + (L − L_ref)/divisor − βr̂.
+//! FlowRL's loss and gradient: ℓ = (1/B) Σ wδ², δ = log Z + (L − αL_ref)/divisor − βr̂.
+//!
+//! A bounded residual is clip(δ_old) + (L − L_old)/divisor, δ_old that of the policy that sampled: only the second term has a gradient.
 
 use super::balance;
 use super::batch::{Batch, Gradients, Totals};
-use super::clip::Clip;
+use super::clip::{Clip, Clipped};
 use super::diagnostics::Diagnostics;
 use super::groups::{runs, sort_by_group};
-use super::tokens::{LogRatios, masked_sum};
+use super::tokens::{LogRatios, masked_sum, sum};
 use super::{Error, FlowRl, Importance, Length, LogZ, Measured, Shape, TokenMask};
 use crate::Real;
 
@@ -23,11 +25,15 @@ pub(super) fn evaluate<T: Real>(
     let pass = Pass { options, batch, clip, sequences: totals.sequences as f64 };
     let mut diagnostics = Diagnostics { length_normalised: options.length == Length::Mean, ..Diagnostics::default() };
     match options.log_z {
-        LogZ::GroupMean | LogZ::LeaveOneOut => {
+        log_z if log_z.is_of_group() => {
             sort_by_group(batch.groups, order);
             for group in runs(batch.groups, order) {
                 for &i in group {
                     pass.without_log_z(i, out, &mut diagnostics)?;
+                }
+                if log_z == LogZ::Pairwise {
+                    pass.pairs(group, out, &mut diagnostics)?;
+                    continue;
                 }
                 pass.log_z_of_group(group, out);
                 for &i in group {
@@ -35,7 +41,7 @@ pub(super) fn evaluate<T: Real>(
                 }
             }
         }
-        LogZ::Network | LogZ::Scalar | LogZ::Given | LogZ::Zero => {
+        _ => {
             for i in 0..batch.groups.len() {
                 pass.without_log_z(i, out, &mut diagnostics)?;
                 out.log_z[i] = batch.log_z.filter(|_| options.log_z.is_input()).map_or(T::zero(), |z| z[i]);
@@ -56,8 +62,8 @@ struct Pass<'a, T> {
 }
 
 impl<T: Real> Pass<'_, T> {
-    /// Everything of sequence i that does not depend on log Z. Leaves u = (L − L_ref)/divisor − βr̂ in `residuals`, log w
-    /// before clipping in `weights`, and ∂u/∂l_t (1/divisor, or 0 where dropped) in `d_log_probs` if a mask applies.
+    /// Everything of sequence i that does not depend on log Z. Leaves u = (L − αL_ref)/divisor − βr̂ in `residuals`, log w
+    /// before clipping in `weights`, (L − L_old)/divisor in `d_log_z`, and ∂u/∂l_t (1/divisor, or 0 where dropped) in `d_log_probs` if a mask applies.
     fn without_log_z(&self, i: usize, out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
         let ratios = LogRatios::of(self.batch, i)?;
         if !self.batch.keeps(i) {
@@ -73,7 +79,7 @@ impl<T: Real> Pass<'_, T> {
         let measured = Measured {
             advantage,
             tokens: length,
-            ref_log_ratio: Some(sum_ref),
+            ref_log_ratio: ratios.reference.map(|r| r.sum),
             old_log_ratio_max: ratios.old.map(|old| old.max_abs),
             ..Measured::default()
         };
@@ -85,8 +91,13 @@ impl<T: Real> Pass<'_, T> {
                 (sum_ref, length) = masked_sum(l, &reference[tokens.clone()], d);
             }
             if let Some(old) = self.batch.old_log_probs {
-                (sum_old, length) = masked_sum(l, &old[tokens], d);
+                (sum_old, length) = masked_sum(l, &old[tokens.clone()], d);
             }
+        }
+        let power = self.options.reference_power;
+        if power != 1.0 {
+            let sum = sum(&self.batch.log_probs[tokens], masked.then_some(&*d));
+            sum_ref = power * sum_ref + (1.0 - power) * sum;
         }
         diagnostics.push_ratios(self.options, &Measured { kept: length, ..measured });
 
@@ -96,6 +107,7 @@ impl<T: Real> Pass<'_, T> {
             d.iter_mut().for_each(|d| *d *= inverse);
         }
         out.residuals[i] = T::of(sum_ref / divisor - self.options.beta * advantage);
+        out.d_log_z[i] = T::of(sum_old / divisor);
         out.weights[i] = T::of(match self.options.importance {
             Importance::None => 0.0,
             Importance::Sequence => sum_old,
@@ -143,8 +155,11 @@ impl<T: Real> Pass<'_, T> {
         let (largest, sum, product) = mean_without(None);
         let members = || group.iter().copied().filter(|&j| self.batch.keeps(j));
         let alone = members().nth(1).is_none();
+        let old = |i: usize| out.residuals[i].f64() - out.d_log_z[i].f64();
+        let old_mean = members().map(old).sum::<f64>() / members().count() as f64;
         for i in members() {
             let log_z = match self.options.log_z {
+                LogZ::OldGroupMean => -old_mean,
                 LogZ::LeaveOneOut if alone => 0.0,
                 LogZ::LeaveOneOut => {
                     let own = Real::exp(log_weight(i) - largest);
@@ -170,7 +185,7 @@ impl<T: Real> Pass<'_, T> {
         }
         let log_weight = out.weights[i].f64();
         let weight = self.clip.weight(log_weight);
-        let residual = out.log_z[i].f64() + out.residuals[i].f64();
+        let residual = self.bounded(out.log_z[i].f64() + out.residuals[i].f64(), out.d_log_z[i].f64());
         let share = weight.weight / self.sequences;
         let flows = self.options.balance.lambda().zip(self.batch.log_flows);
         let (loss, slope) = match flows {
@@ -185,6 +200,59 @@ impl<T: Real> Pass<'_, T> {
                 (share * loss, share * slope)
             }
         };
+        let log_z = out.log_z[i].f64();
+        self.finish(i, &Term { log_weight, weight, log_z, residual, loss, slope }, out, diagnostics)
+    }
+
+    /// The residual with its value at π_old within the bounds. `moved` is (L − L_old)/divisor.
+    fn bounded(&self, residual: f64, moved: f64) -> f64 {
+        if self.options.residual_clip().is_none() {
+            return residual;
+        }
+        let (low, high) = (self.options.residual_clip_low.get(), self.options.residual_clip_high.get());
+        let old = (residual - moved).max(low.map_or(f64::NEG_INFINITY, |low| -low));
+        old.min(high.unwrap_or(f64::INFINITY)) + moved
+    }
+
+    /// The loss and gradients of a group whose K residuals are compared in pairs: (1/B) Σ_{i<j} φ(u_i − u_j)/(K − 1), a half of each pair
+    /// to either member.
+    fn pairs(&self, group: &[usize], out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
+        let members = || group.iter().copied().filter(|&j| self.batch.keeps(j));
+        let others = members().count().saturating_sub(1).max(1) as f64;
+        let scaled = |i: usize| self.options.beta * self.batch.advantages[i].f64();
+        let apart = |i, j| self.options.pair_gap == 0.0 || (scaled(i) - scaled(j)).abs() > self.options.pair_gap;
+        // u is needed after its place has the residual.
+        members().for_each(|i| out.log_z[i] = out.residuals[i]);
+        for &i in group {
+            if !self.batch.keeps(i) {
+                out.drop_sequence(self.batch, i);
+                continue;
+            }
+            let (mut loss, mut slope) = (0.0, 0.0);
+            for j in members().filter(|&j| j != i && apart(i, j)) {
+                let pair = penalty(self.options, out.log_z[i].f64() - out.log_z[j].f64());
+                loss += 0.5 * pair.0;
+                slope += pair.1;
+            }
+            let share = 1.0 / (others * self.sequences);
+            let weight = self.clip.weight(0.0);
+            let residual = 0.5 * slope / others;
+            let (loss, slope) = (share * loss, share * slope);
+            self.finish(i, &Term { log_weight: 0.0, weight, log_z: 0.0, residual, loss, slope }, out, diagnostics)?;
+        }
+        group.iter().for_each(|&i| out.log_z[i] = T::zero());
+        Ok(())
+    }
+
+    /// Writes what sequence i adds to the loss, and its gradients.
+    fn finish(
+        &self,
+        i: usize,
+        term: &Term,
+        out: &mut Gradients<'_, T>,
+        diagnostics: &mut Diagnostics,
+    ) -> Result<(), Error> {
+        let &Term { log_weight, weight, log_z, residual, loss, slope } = term;
         out.residuals[i] = T::of(residual);
         out.weights[i] = T::of(weight.weight);
         if !out.weights[i].is_finite() {
@@ -196,9 +264,9 @@ impl<T: Real> Pass<'_, T> {
             }
         }
         let scale = T::of(slope);
-        out.d_log_z[i] = if self.options.log_z.is_input() { scale } else { T::zero() };
+        out.d_log_z[i] = if self.options.log_z.has_gradient() { scale } else { T::zero() };
         let d = &mut out.d_log_probs[self.batch.tokens(i)];
-        if flows.is_some() {
+        if self.options.balance.lambda().zip(self.batch.log_flows).is_some() {
             // Already there: every token has its own.
         } else if self.masked_by(self.batch.advantages[i].f64()).is_some() {
             d.iter_mut().for_each(|d| *d *= scale);
@@ -210,7 +278,7 @@ impl<T: Real> Pass<'_, T> {
         let measured = Measured {
             loss,
             residual,
-            log_z: out.log_z[i].f64(),
+            log_z,
             weight: weight.weight,
             clipped: usize::from(weight.clipped),
             ..Measured::default()
@@ -218,6 +286,16 @@ impl<T: Real> Pass<'_, T> {
         diagnostics.push_outcome(self.options, &measured);
         Ok(())
     }
+}
+
+/// What one sequence adds to the loss.
+struct Term {
+    log_weight: f64,
+    weight: Clipped,
+    log_z: f64,
+    residual: f64,
+    loss: f64,
+    slope: f64,
 }
 
 /// The penalty of a residual and its derivative.

@@ -135,6 +135,7 @@ options! {
     /// The options of FlowRL. [`Default`] is the paper: `FlowRl::default().with_beta(5.0)` changes one.
     FlowRl {
         beta, with_beta(f64): f64 = "inverse temperature β of the target π_ref·exp(βr)/Z", if |_o| true;
+        reference_power, with_reference_power(f64): f64 = "power α of the reference in the target π_ref^α·exp(βr)/Z; 0 needs no reference", if |_o| true;
         balance, with_balance(Balance): Balance = "over which parts of a completion the flows must balance: trajectory, { sub-trajectory = λ } or detailed", if |_o| true;
         length, with_length(Length): Length = "divisor of log π and log π_ref: mean, sum or { fixed = n }", if |_o| true;
         reward, with_reward(Reward): Reward = "how r becomes r̂: group, center or raw", if |_o| true;
@@ -142,9 +143,12 @@ options! {
         token_mask, with_token_mask(TokenMask): TokenMask = "none or cispo: tokens left out", if |_o| true;
         token_clip_low, with_token_clip_low(f64): f64 = "the mask drops a token with r̂ < 0 and π/π_old below this", if |o| o.token_mask != TokenMask::None;
         token_clip_high, with_token_clip_high(f64): f64 = "the mask drops a token with r̂ > 0 and π/π_old above this", if |o| o.token_mask != TokenMask::None;
-        log_z, with_log_z(LogZ): LogZ = "where log Z comes from: network, scalar, group-mean, leave-one-out, zero or given", if |_o| true;
+        log_z, with_log_z(LogZ): LogZ = "where log Z comes from: network, scalar, table, group-mean, leave-one-out, old-group-mean, pairwise, zero, frozen or given", if |_o| true;
+        pair_gap, with_pair_gap(f64): f64 = "pairs whose βr̂ differ by at most this are not compared; 0 compares all", if |o| o.log_z == LogZ::Pairwise;
         shape, with_shape(Shape): Shape = "penalty of the residual: squared or huber", if |_o| true;
         huber_delta, with_huber_delta(f64): f64 = "where Huber's penalty becomes linear", if |o| o.shape == Shape::Huber;
+        residual_clip_low, with_residual_clip_low(Option<f64>): Bound = "bounds the residual at π_old from below by −this, above 0; none", if |_o| true;
+        residual_clip_high, with_residual_clip_high(Option<f64>): Bound = "bounds the residual at π_old from above by this, above 0; none", if |_o| true;
     }
     /// The options of a policy gradient: −A times a function of the ratio π/π_old. [`Default`] is GRPO without its KL term.
     PolicyGradient {
@@ -205,6 +209,7 @@ impl Default for FlowRl {
     fn default() -> Self {
         Self {
             beta: 15.0,
+            reference_power: 1.0,
             balance: Balance::Trajectory,
             length: Length::Mean,
             reward: Reward::Group,
@@ -219,8 +224,11 @@ impl Default for FlowRl {
             token_clip_low: 0.8,
             token_clip_high: 1.28,
             log_z: LogZ::Network,
+            pair_gap: 0.0,
             shape: Shape::Squared,
             huber_delta: 1.0,
+            residual_clip_low: Bound::Absent,
+            residual_clip_high: Bound::Absent,
         }
     }
 }
@@ -267,6 +275,45 @@ impl FlowRl {
     /// Whether sequences have a weight.
     fn weighs(&self) -> bool {
         self.importance != Importance::None
+    }
+
+    /// The bound of the residual that is set, by its name.
+    pub(crate) fn residual_clip(&self) -> Option<&'static str> {
+        let bounds = [("residual_clip_low", self.residual_clip_low), ("residual_clip_high", self.residual_clip_high)];
+        bounds.into_iter().find(|(_, bound)| bound.get().is_some()).map(|(name, _)| name)
+    }
+
+    /// Two options that exclude each other.
+    fn conflict(&self) -> Result<(), Error> {
+        let flows = self.balance != Balance::Trajectory;
+        let pairs = self.log_z == LogZ::Pairwise;
+        let clip = self.residual_clip();
+        let bound = clip.unwrap_or_default();
+        let conflicts = [
+            (flows && self.length != Length::Sum, "length", "balance", "`\"sum\"`: flows balance sums, not means"),
+            (
+                flows && self.token_mask != TokenMask::None,
+                "token_mask",
+                "balance",
+                "`\"none\"`: flows balance whole completions",
+            ),
+            (flows && self.shape != Shape::Squared, "shape", "balance", "`\"squared\"`"),
+            (flows && self.reference_power != 1.0, "reference_power", "balance", "1"),
+            (flows && clip.is_some(), bound, "balance", "`\"none\"`: only whole completions have a bounded residual"),
+            (flows && pairs, "log_z", "balance", "another one than `\"pairwise\"`, which compares whole completions"),
+            (pairs && self.weighs(), "importance", "log_z", "`\"none\"`: pairs have no weight"),
+            (pairs && clip.is_some(), bound, "log_z", "`\"none\"`: pairs have no residual of one completion to bound"),
+            (
+                clip.is_some() && self.token_mask != TokenMask::None,
+                "token_mask",
+                bound,
+                "`\"none\"`: the bound is on whole completions",
+            ),
+        ];
+        match conflicts.into_iter().find(|(conflict, ..)| *conflict) {
+            Some((_, option, with, want)) => Err(Error::Conflict { option, with, want }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -322,7 +369,7 @@ impl Objective {
     #[must_use]
     pub fn needs_reference(&self) -> bool {
         match self {
-            Self::FlowRl(_) => true,
+            Self::FlowRl(o) => o.reference_power != 0.0,
             Self::PolicyGradient(o) => o.kl != 0.0,
         }
     }
@@ -331,7 +378,12 @@ impl Objective {
     #[must_use]
     pub fn needs_old(&self) -> bool {
         match self {
-            Self::FlowRl(o) => o.weighs() || o.token_mask != TokenMask::None,
+            Self::FlowRl(o) => {
+                o.weighs()
+                    || o.token_mask != TokenMask::None
+                    || o.residual_clip().is_some()
+                    || o.log_z == LogZ::OldGroupMean
+            }
             Self::PolicyGradient(o) => {
                 o.weighs()
                     || o.kl != 0.0 && (o.kl_unbiased || o.kl_in == KlIn::RawReward)
@@ -427,15 +479,17 @@ impl Objective {
                 if let Balance::SubTrajectory(lambda) = o.balance {
                     ensure(lambda.is_finite() && lambda > 0.0, "balance.sub-trajectory", lambda, "finite and above 0")?;
                 }
-                let conflicts = [
-                    (o.length != Length::Sum, "length", "`\"sum\"`: flows balance sums, not means"),
-                    (o.token_mask != TokenMask::None, "token_mask", "`\"none\"`: flows balance whole completions"),
-                    (o.shape != Shape::Squared, "shape", "`\"squared\"`"),
-                ];
-                match conflicts.into_iter().find(|(conflict, ..)| *conflict && self.needs_flows()) {
-                    Some((_, option, want)) => Err(Error::Conflict { option, with: "balance", want }),
-                    None => Ok(()),
+                let (power, gap) = (o.reference_power, o.pair_gap);
+                ensure(power.is_finite() && power >= 0.0, "reference_power", power, "finite and at least 0")?;
+                ensure(gap.is_finite() && gap >= 0.0, "pair_gap", gap, "finite and at least 0")?;
+                for (option, bound) in
+                    [("residual_clip_low", o.residual_clip_low), ("residual_clip_high", o.residual_clip_high)]
+                {
+                    let above = |x: f64| x.is_finite() && x > 0.0;
+                    let got = bound.get();
+                    ensure(got.is_none_or(above), option, got.unwrap_or_default(), "finite and above 0, or absent")?;
                 }
+                o.conflict()
             }
             Self::PolicyGradient(o) => {
                 ensure(o.kl.is_finite() && o.kl >= 0.0, "kl", o.kl, "finite and at least 0")?;

@@ -5,7 +5,7 @@ use core::str::FromStr;
 use super::names::named_enum;
 use super::{
     Advantage, Aggregate, Error, FlowRl, Importance, KlIn, Length, LogZ, Objective, PolicyGradient, Ratio, Reward,
-    TokenMask,
+    Shape, TokenMask,
 };
 
 macro_rules! presets {
@@ -30,6 +30,12 @@ fn paper() -> FlowRl {
     FlowRl::default()
 }
 
+/// What both forms of GFlowRL have.
+fn gflowrl() -> FlowRl {
+    let constant = paper().with_beta(8.0).with_reward(Reward::Raw).with_log_z(LogZ::OldGroupMean).with_clip_low(None);
+    constant.with_residual_clip_low(Some(0.2)).with_residual_clip_high(Some(0.28))
+}
+
 /// The policy gradient that the rows below change.
 fn gradient() -> PolicyGradient {
     PolicyGradient::default()
@@ -47,6 +53,15 @@ presets! {
     Tba = "tba": "Trajectory Balance with Asynchrony: β 1, sums, raw rewards, log Z from the group",
         FlowRl::exact_tb().with_log_z(LogZ::GroupMean);
     ExactTb = "exact-tb": "plain trajectory balance: converges to π_ref·exp(r)/Z itself", FlowRl::exact_tb();
+    Gflowrl = "gflowrl": "GFlowRL: log Z from the group as it was sampled, residuals bounded by −0.2 and 0.28; log Z and residual both of means",
+        gflowrl().with_length(Length::Mean).with_importance(Importance::Geometric).with_clip_high(Some(2.0))
+            .with_mask_degenerate(true);
+    GflowrlSum = "gflowrl-sum": "the same with sums: its target does not depend on lengths",
+        gflowrl().with_length(Length::Sum).with_importance(Importance::Sequence).with_clip_high(Some(1.2));
+    PowerFlow = "powerflow": "PowerFlow: sharpens the reference itself, π_ref⁴ for each token; its ε was not found, the clip of 0.8 to 1.2 is FlowRL's",
+        paper().with_beta(4.0).with_reward(Reward::Raw).with_reference_power(4.0);
+    StableGfn = "stable-gfn": "Stable-GFlowNet: pairs of answers, those of nearly equal reward left out, no reference",
+        FlowRl::exact_tb().with_log_z(LogZ::Pairwise).with_pair_gap(0.5).with_shape(Shape::Huber).with_reference_power(0.0);
     Reinforce = "reinforce": "REINFORCE with the batch mean as baseline",
         gradient().with_advantage(Advantage::BatchCenter).with_ratio(Ratio::None);
     ReinforcePlusPlus = "reinforce++": "batch-normalised rewards, clipped ratio per token",

@@ -82,6 +82,12 @@ pub(super) fn masked_sum<T: Real>(a: &[T], b: &[T], keep: &[T]) -> (f64, usize) 
     (sum, count)
 }
 
+/// Σ a, over the tokens with a non-zero entry in `keep` if there is one.
+pub(super) fn sum<T: Real>(a: &[T], keep: Option<&[T]>) -> f64 {
+    let kept = |t: usize| keep.is_none_or(|keep| keep[t] != T::zero());
+    a.iter().enumerate().filter(|(t, _)| kept(*t)).map(|(_, a)| a.f64()).sum()
+}
+
 /// The slow path: which value of sequence i is not finite.
 #[cold]
 fn locate<T: Real>(batch: &Batch<'_, T>, i: usize) -> Error {

@@ -7,7 +7,7 @@ use super::rollouts::Part;
 use super::{LogZModel, Metrics, Rollouts, TrainError, Trainer};
 use crate::Real;
 use crate::backend::Backend;
-use crate::objective::{Batch, Diagnostics, Gradients, Mask, Objective, Outcomes, Totals};
+use crate::objective::{self, Batch, Diagnostics, Gradients, Mask, Objective, Outcomes, Totals};
 use crate::optim::clip_scale;
 use crate::policy::{Model, Policy, RealOf};
 
@@ -111,6 +111,14 @@ impl<B: Backend> Trainer<B> {
         };
         // On a graph L_ref is learned, and comes with each forward pass. A baseline knows no backward policy.
         let on_graph = matches!(self.objective, Objective::FlowRl(_)) && policy.graph().is_some();
+        if let (true, Objective::FlowRl(options)) = (on_graph, &self.objective) {
+            let clip = options.residual_clip();
+            let want = if clip.is_some() { "`\"none\"`" } else { "1" };
+            let power = (options.reference_power != 1.0).then_some("reference_power");
+            if let Some(option) = clip.or(power) {
+                return Err(objective::Error::Conflict { option, with: "task", want }.into());
+            }
+        }
         let ref_log_probs = if self.objective.needs_reference() && !on_graph {
             let temperature = self.options.sampler.temperature;
             let mut log_probs = vec![RealOf::<P>::of(0.0); rollouts.completions.tokens.len()];
@@ -224,6 +232,7 @@ impl<B: Backend> Trainer<B> {
             .map_err(TrainError::Policy)?;
 
         // log Z or V of each prompt.
+        let numbers = &fixed.rollouts.prompt_numbers[*first_prompt..first_prompt + p];
         let training = Some((self.progress.updates as u32, *first_prompt as u32));
         let outputs = match (self.log_z.network_mut(), &hidden) {
             (Some(network), Some(hidden)) => network.forward(policy.backend(), hidden, p, training).map_err(device)?,
@@ -232,7 +241,13 @@ impl<B: Backend> Trainer<B> {
         let log_z: Option<Vec<_>> = match &self.log_z {
             LogZModel::Network(_) => Some(sequences.prompt_of.iter().map(|&p| outputs[p]).collect()),
             LogZModel::Scalar { state } => Some(vec![RealOf::<P>::of(state[0]); b]),
-            _ => None,
+            model => match model.of_prompts(numbers) {
+                Some(log_z) => {
+                    let log_z = log_z.map_err(TrainError::Objective)?;
+                    Some(sequences.prompt_of.iter().map(|&p| RealOf::<P>::of(log_z[p])).collect())
+                }
+                None => None,
+            },
         };
 
         // Copied, since the backend is the policy's too.
@@ -283,7 +298,11 @@ impl<B: Backend> Trainer<B> {
         let mut d_outputs = vec![zero; p];
         let mut d_hidden = None;
         match &mut self.log_z {
-            LogZModel::None => {}
+            LogZModel::None | LogZModel::Frozen(_) => {}
+            table @ LogZModel::Table { .. } => {
+                let gradients = sequences.prompt_of.iter().zip(d_log_z.iter());
+                table.add_gradients(gradients.map(|(&p, d)| (numbers[p], d.f64())));
+            }
             LogZModel::Scalar { state } => state[1] += d_log_z.iter().map(|d| d.f64()).sum::<f64>(),
             LogZModel::Network(network) => {
                 for (&p, &d) in sequences.prompt_of.iter().zip(d_log_z.iter()) {

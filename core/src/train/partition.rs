@@ -1,4 +1,4 @@
-//! What is learned beside the policy: log Z(x) or V(x) as a network, log Z as one number, or nothing.
+//! What is learned beside the policy: log Z(x) or V(x) as a network, log Z as one number or as one for each prompt, or nothing.
 
 use alloc::string::String;
 use alloc::vec;
@@ -8,8 +8,8 @@ use super::TrainOptions;
 use crate::Real;
 use crate::backend::Backend;
 use crate::kernel::optim::adamw;
-use crate::objective::{LogZ, Objective};
-use crate::optim::clip_scale;
+use crate::objective::{Error, LogZ, Objective};
+use crate::optim::{AdamWStep, clip_scale};
 use crate::partition::PartitionNetwork;
 
 /// Numbers of a checkpoint by name.
@@ -30,6 +30,26 @@ pub enum LogZModel<B: Backend> {
         /// log Z, its gradient, and AdamW's moments.
         state: [f64; 4],
     },
+    /// One number for each prompt, by its number in the task. A prompt that was not seen yet has 0.
+    Table {
+        /// log Z, its gradient, AdamW's moments, and the updates that the prompt took part in: the time of its AdamW.
+        state: Vec<[f64; 5]>,
+        /// The prompts that have a gradient, in any order.
+        touched: Vec<usize>,
+    },
+    /// A constant for each prompt, by its number in the task. Empty at first: whoever makes the trainer fills it in.
+    Frozen(Vec<f64>),
+}
+
+/// One AdamW step of one number, after which its gradient is 0. All is kept in the precision of a checkpoint, so that a resumed run goes on
+/// to the same bits.
+fn update_number<T: Real>([value, grad, m, v]: [&mut f64; 4], step: &AdamWStep) {
+    let (p, g) = (core::slice::from_mut(value), core::slice::from_ref(grad));
+    adamw(p, g, core::slice::from_mut(m), core::slice::from_mut(v), step);
+    *grad = 0.0;
+    for x in [value, m, v] {
+        *x = T::of(*x).f64();
+    }
 }
 
 impl<B: Backend> LogZModel<B> {
@@ -43,6 +63,8 @@ impl<B: Backend> LogZModel<B> {
         Ok(match objective.log_z() {
             Some(LogZ::Network) => Self::Network(network("log_z")?),
             Some(LogZ::Scalar) => Self::Scalar { state: [0.0; 4] },
+            Some(LogZ::Table) => Self::Table { state: Vec::new(), touched: Vec::new() },
+            Some(LogZ::Frozen) => Self::Frozen(Vec::new()),
             _ if objective.needs_value() => Self::Value(network("value")?),
             _ => Self::None,
         })
@@ -66,26 +88,62 @@ impl<B: Backend> LogZModel<B> {
 
     pub(super) fn grad_norm(&self, backend: &B) -> Result<Option<f64>, B::Error> {
         Ok(match self {
-            Self::None => None,
+            Self::None | Self::Frozen(_) => None,
             Self::Network(network) | Self::Value(network) => Some(network.grad_norm(backend)?),
             Self::Scalar { state } => Some(state[1].abs()),
+            Self::Table { state, .. } => Some(Real::sqrt(state.iter().map(|[_, grad, ..]| grad * grad).sum::<f64>())),
         })
+    }
+
+    /// log Z of prompts, by their numbers in the task, where each has a number of its own.
+    pub(super) fn of_prompts(&self, prompts: &[usize]) -> Option<Result<Vec<f64>, Error>> {
+        let missing = Error::Missing {
+            argument: "log_z",
+            sequence: None,
+            because: "`log_z = \"frozen\"` needs the log Z of every prompt: `LogZModel::Frozen` takes them",
+        };
+        match self {
+            Self::Table { state, .. } => {
+                Some(Ok(prompts.iter().map(|&p| state.get(p).map_or(0.0, |[log_z, ..]| *log_z)).collect()))
+            }
+            Self::Frozen(log_z) => {
+                Some(prompts.iter().map(|&p| log_z.get(p).copied().ok_or_else(|| missing.clone())).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// Adds to the gradients of a table.
+    pub(super) fn add_gradients(&mut self, gradients: impl IntoIterator<Item = (usize, f64)>) {
+        let Self::Table { state, touched } = self else { return };
+        for (prompt, gradient) in gradients {
+            if prompt >= state.len() {
+                state.resize(prompt + 1, [0.0; 5]);
+            }
+            state[prompt][1] += gradient;
+            touched.push(prompt);
+        }
     }
 
     /// One AdamW step, after which the gradient is 0.
     pub(super) fn update(&mut self, backend: &B, norm: f64, options: &TrainOptions, time: u64) -> Result<(), B::Error> {
         let scale = clip_scale(norm, options.clip_norm);
-        let step = options.log_z_optimizer.step(options.log_z_learning_rate, time, scale);
+        let at = |time| options.log_z_optimizer.step(options.log_z_learning_rate, time, scale);
+        let step = at(time);
         match self {
-            Self::None => Ok(()),
+            Self::None | Self::Frozen(_) => Ok(()),
             Self::Network(network) | Self::Value(network) => network.update(backend, &step),
-            Self::Scalar { state: [value, grad, m, v] } => {
-                let (p, g) = (core::slice::from_mut(value), core::slice::from_ref(grad));
-                adamw(p, g, core::slice::from_mut(m), core::slice::from_mut(v), &step);
-                *grad = 0.0;
-                // In the precision of a checkpoint, so that a resumed run goes on to the same bits.
-                for x in [value, m, v] {
-                    *x = B::Real::of(*x).f64();
+            Self::Scalar { state } => {
+                update_number::<B::Real>(state.each_mut(), &step);
+                Ok(())
+            }
+            Self::Table { state, touched } => {
+                touched.sort_unstable();
+                touched.dedup();
+                for prompt in touched.drain(..) {
+                    let [value, grad, m, v, updates] = &mut state[prompt];
+                    *updates += 1.0;
+                    update_number::<B::Real>([value, grad, m, v], &at(*updates as u64));
                 }
                 Ok(())
             }
@@ -94,7 +152,11 @@ impl<B: Backend> LogZModel<B> {
 
     pub(super) fn zero_grad(&mut self, backend: &B) -> Result<(), B::Error> {
         match self {
-            Self::None => Ok(()),
+            Self::None | Self::Frozen(_) => Ok(()),
+            Self::Table { state, touched } => {
+                touched.drain(..).for_each(|prompt| state[prompt][1] = 0.0);
+                Ok(())
+            }
             Self::Network(network) | Self::Value(network) => network.zero_grad(backend),
             Self::Scalar { state } => {
                 state[1] = 0.0;
@@ -110,7 +172,10 @@ impl<B: Backend> LogZModel<B> {
     pub fn state(&self, backend: &B) -> Result<NamedState<B::Real>, B::Error> {
         let mut out = Vec::new();
         match self {
-            Self::None => {}
+            Self::None | Self::Frozen(_) => {}
+            Self::Table { state, .. } => {
+                out.push(("log_z".into(), state.as_flattened().iter().map(|&x| B::Real::of(x)).collect()));
+            }
             Self::Scalar { state } => out.push(("log_z".into(), state.iter().map(|&x| B::Real::of(x)).collect())),
             Self::Network(network) | Self::Value(network) => {
                 for parameter in network.parameters() {
@@ -135,7 +200,14 @@ impl<B: Backend> LogZModel<B> {
     ) -> Result<Result<(), String>, B::Error> {
         let mut find = |name: String, len: usize| get(&name).filter(|v| v.len() == len).ok_or(name);
         match self {
-            Self::None => {}
+            Self::None | Self::Frozen(_) => {}
+            Self::Table { state, touched } => {
+                let Some(values) = get("log_z").filter(|values| values.len() % 5 == 0) else {
+                    return Ok(Err("log_z".into()));
+                };
+                *state = values.as_chunks().0.iter().map(|row: &[B::Real; 5]| row.map(Real::f64)).collect();
+                touched.clear();
+            }
             Self::Scalar { state } => match find("log_z".into(), 4) {
                 Ok(values) => *state = core::array::from_fn(|i| values[i].f64()),
                 Err(name) => return Ok(Err(name)),

@@ -94,6 +94,7 @@ impl<T: Real> Rollouts<T> {
             ("completions.ended", ended.len(), count),
             ("rewards", self.rewards.len(), count),
             ("rollout_log_probs", self.rollout_log_probs.as_ref().map_or(tokens.len(), Vec::len), tokens.len()),
+            ("prompt_numbers", self.prompt_numbers.len(), self.prompts.len()),
         ] {
             if got != wanted {
                 return Err(TrainError::Rollouts { argument, got, wanted });

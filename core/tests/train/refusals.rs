@@ -25,14 +25,15 @@ fn what_cannot_be_trained_on_is_refused() {
     assert!(matches!(none, TrainError::NoPrompts));
 
     type Spoil = fn(&mut Rollouts<f64>);
-    let cases: [(Spoil, &str); 10] = [
+    let cases: [(Spoil, &str); 11] = [
         (|r| r.completions.prompt_of.swap(1, 2), "completion 2 stands apart"),
         (|r| r.rewards.truncate(3), "`rewards` of the rollouts has 3 elements, but the other fields ask for 4"),
         (|r| r.completions.log_probs.truncate(1), "`completions.log_probs`"),
         (|r| r.completions.tokens.truncate(1), "`completions.tokens`"),
         (|r| r.completions.offsets.truncate(1), "`completions.offsets`"),
         (|r| r.completions.ended.truncate(1), "`completions.ended`"),
-        (|r| r.prompts.truncate(1), "`prompts`"),
+        (|r| r.prompts.truncate(1), "`prompt_numbers`"),
+        (|r| (r.prompts.truncate(1), r.prompt_numbers.truncate(1)).0, "`prompts`"),
         (|r| r.rewards[0] = f64::INFINITY, "reward"),
         (|r| r.rollout_log_probs = Some(vec![0.0]), "`rollout_log_probs`"),
         (|r| r.selection = Some(Selection { batches: 1, prompts: vec![2] }), "`prompts` of the rollouts has 2"),

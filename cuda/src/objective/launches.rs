@@ -1,7 +1,7 @@
 //! From an objective's options to the arguments of its kernels.
 
 use flowrl_core::backend::Backend;
-use flowrl_core::objective::{Aggregate, Bound, FlowRl, Importance, Length, LogZ, PolicyGradient, Shape, TokenMask};
+use flowrl_core::objective::{Aggregate, Bound, FlowRl, Importance, Length, PolicyGradient, Shape, TokenMask};
 
 use super::{
     Buffer, CudaBackend, DeviceBatch, DeviceGradients, Diagnostics, Error, MEASURES, Measured, Objective, Real,
@@ -67,7 +67,7 @@ impl CudaBackend {
                 old_log_ratio_max: batch.old_log_probs.map(|_| old_log_ratio_max),
             }
         };
-        let of_group = matches!(objective.log_z(), Some(LogZ::GroupMean | LogZ::LeaveOneOut));
+        let of_group = objective.log_z().is_some_and(|log_z| log_z.is_of_group());
         let in_order = |k: usize| if of_group { batch.sequences.members.host[k] as usize } else { k };
         Ok(Some(Diagnostics::of(objective, (0..sequences).map(|k| measured(in_order(k))))))
     }
@@ -79,9 +79,8 @@ impl CudaBackend {
         totals: Totals,
         out: &mut DeviceGradients,
     ) -> Result<(), Error> {
-        let DeviceBatch { sequences, advantages, log_probs, old_log_probs, masks, .. } = *batch;
+        let DeviceBatch { sequences, advantages, log_probs, ref_log_probs, old_log_probs, masks, .. } = *batch;
         let Totals { sequences: count, tokens } = sequences.totals();
-        let ref_log_probs = batch.ref_log_probs.expect("checked: FlowRL has a reference");
         // 0 asks for the sequence's own length.
         let length = if options.length == Length::Mean { 0.0 } else { options.length.divisor(1) };
         let (importance, estimator) = (options.importance as usize, options.log_z as usize);
@@ -93,6 +92,9 @@ impl CudaBackend {
         let [_, _, mask_low, mask_high] = bounds(Bound::At(options.token_clip_low), Bound::At(options.token_clip_high));
         let huber = if options.shape == Shape::Huber { options.huber_delta } else { f64::INFINITY };
         let log_z = batch.log_z.filter(|_| options.log_z.is_input());
+        let learned = usize::from(options.log_z.has_gradient());
+        let [bound_low, bound_high] =
+            [options.residual_clip_low, options.residual_clip_high].map(|bound| bound.get().unwrap_or(f64::INFINITY));
         let device = &self.device;
         launch::trajectory_sums(
             device,
@@ -107,6 +109,7 @@ impl CudaBackend {
             count,
             tokens,
             options.beta,
+            options.reference_power,
             length,
             importance,
             masked,
@@ -145,6 +148,11 @@ impl CudaBackend {
             masked,
             mask_low,
             mask_high,
+            learned,
+            -bound_low,
+            bound_high,
+            options.beta,
+            options.pair_gap,
         )
     }
 

@@ -76,7 +76,7 @@ pub(super) const STEPS: &[Step] = &[
     },
     Step {
         name: "scripts",
-        about: "the Python scripts compile, peers.py agrees",
+        about: "the Python scripts compile, peers.py and family.py agree",
         run: scripts,
         inputs: None,
         beside: None,
@@ -166,7 +166,10 @@ fn scripts() -> Result<Done, String> {
     let mut command = program(python, &["-c", code]);
     command.args(files);
     run(command)?;
-    run(program(python, &["-B", "tests/golden/peers.py", "--check"])).map(|()| Done::Passed)
+    for golden in ["tests/golden/peers.py", "tests/golden/family.py"] {
+        run(program(python, &["-B", golden, "--check"]))?;
+    }
+    Ok(Done::Passed)
 }
 
 fn deny() -> Result<Done, String> {
