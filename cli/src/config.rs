@@ -128,6 +128,11 @@ impl Config {
         if objective.needs_flows() && !self.task.kind.is_lab() {
             bail!("objective.balance needs the flow of every state, which a language model does not learn; remove it");
         }
+        if self.task.kind.is_lab() && objective.log_z() == Some(LogZ::Frozen) {
+            bail!(
+                "objective.log_z = \"frozen\" takes the log Z of each prompt from a file of prompts, which the lab does not have; take \"scalar\""
+            );
+        }
         // The length that Dr. GRPO divides by is the longest completion there can be.
         if let Objective::PolicyGradient(options) = &mut objective
             && spec.base()? == Preset::DrGrpo

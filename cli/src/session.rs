@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use flowrl_core::objective::LogZ;
 use flowrl_core::task::Task;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::countdown::{ProblemSpec, Problems};
@@ -93,7 +94,48 @@ impl Session {
             }
             None => None,
         };
-        Ok(Self { origin, tasks, stored })
+        let session = Self { origin, tasks, stored };
+        session.frozen_log_z(config)?;
+        session.warn_of_table(config)?;
+        Ok(session)
+    }
+
+    /// Says so if most prompts come too seldom for a log Z of their own.
+    fn warn_of_table(&self, config: &Config) -> Result<()> {
+        let prompts = self.stored.as_ref().map_or(self.tasks.train.prompts(), StoredRollouts::prompts);
+        let drawn = config.train.steps as usize * config.train.prompts;
+        if config.objective()?.log_z() == Some(LogZ::Table) && drawn < 2 * prompts {
+            warn!(
+                "objective.log_z = \"table\" learns one number for each of {prompts} prompts, and this run draws {drawn}: few come again; \
+                 \"group-mean\" needs no second time"
+            );
+        }
+        Ok(())
+    }
+
+    /// The log Z of every prompt, if the objective takes constants: those of the rows.
+    ///
+    /// # Errors
+    /// Prompts that no file holds, a row without a number.
+    pub fn frozen_log_z(&self, config: &Config) -> Result<Option<Vec<f64>>> {
+        if config.objective()?.log_z() != Some(LogZ::Frozen) {
+            return Ok(None);
+        }
+        let train = &self.tasks.train;
+        if train.is_generated() || self.stored.is_some() {
+            bail!(
+                "objective.log_z = \"frozen\" takes the log Z of each prompt from its row in the file of task.prompts, and this run has no \
+                 such rows; \"group-mean\" and \"table\" need none"
+            );
+        }
+        let of = |i| {
+            let row = train.row(i);
+            row.log_z.as_f64().with_context(|| {
+                let (line, got) = (row.origin.line, &row.log_z);
+                format!("line {line} of the prompts: `log_z` is {got}, but objective.log_z = \"frozen\" needs a number in every row")
+            })
+        };
+        (0..train.prompts()).map(of).collect::<Result<Vec<_>>>().map(Some)
     }
 }
 

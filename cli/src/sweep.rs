@@ -7,7 +7,7 @@ mod page;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use flowrl_core::lab::{Environment, Target};
+use flowrl_core::lab::Environment;
 use flowrl_core::metrics::{Metric, Rank};
 use flowrl_core::objective::Objective;
 use serde_json::{Value as Json, json};
@@ -160,7 +160,7 @@ impl Sweep {
         const WORK: usize = 1 << 25;
         let Some(mut betas) = self.values().filter(|_| self.is_beta()) else { return Ok(Vec::new()) };
         let lab = Lab::open(&self.config.task)?;
-        let reference = truth::reference_of(&lab)?;
+        let (reference, objective) = (truth::reference_of(&lab)?, self.config.objective()?);
         let points = (WORK / lab.objects().max(1) / betas.len().max(1)).clamp(1, BETWEEN);
         let between: Vec<f64> = betas
             .windows(2)
@@ -175,7 +175,7 @@ impl Sweep {
         betas.extend(between);
         betas.sort_by(f64::total_cmp);
         let at = |beta| {
-            let target = Target::plain(&lab, beta)?;
+            let target = truth::target(&lab, &objective, beta)?;
             Ok(Goals { beta, measures: truth::goals(&target, &reference)? })
         };
         betas.into_iter().map(at).collect()

@@ -5,6 +5,7 @@
 mod balance;
 mod enumerable;
 mod exact;
+mod family;
 mod lab;
 mod lab_contract;
 mod lab_hypergrid;

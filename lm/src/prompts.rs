@@ -1,4 +1,4 @@
-//! Prompts from JSON lines: `{"prompt": "…" | [{"role", "content", …}, …], "answer": …, "id"?, "tools"?, "documents"?, "chat_template_kwargs"?}`.
+//! Prompts from JSON lines: `{"prompt": "…" | [{"role", "content", …}, …], "answer": …, "id"?, "log_z"?, "tools"?, "documents"?, "chat_template_kwargs"?}`.
 
 use std::path::Path;
 
@@ -63,6 +63,9 @@ pub struct PromptRow {
     /// A name for reports, a string or a number.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub id: Value,
+    /// The log Z that an objective with a frozen one takes.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub log_z: Value,
     /// What the chat template gets along with the messages.
     #[serde(flatten)]
     pub chat: ChatInputs,
@@ -105,7 +108,8 @@ impl PromptRow {
     /// A row of a prompt, without answer or id.
     #[must_use]
     pub fn new(prompt: Prompt) -> Self {
-        Self { prompt, answer: Value::Null, id: Value::Null, chat: ChatInputs::default(), origin: Origin::default() }
+        let (chat, origin) = (ChatInputs::default(), Origin::default());
+        Self { prompt, answer: Value::Null, id: Value::Null, log_z: Value::Null, chat, origin }
     }
 
     /// A row of one text, without answer or id.
@@ -156,7 +160,7 @@ pub(crate) fn check_chat(prompt: &Prompt, chat: &ChatInputs) -> Result<(), Strin
     }
 }
 
-/// Reads a file of prompts. Keys other than those of `keys`, `id` and the fields of [`ChatInputs`] are ignored.
+/// Reads a file of prompts. Keys other than those of `keys`, `id`, `log_z` and the fields of [`ChatInputs`] are ignored.
 ///
 /// # Errors
 ///

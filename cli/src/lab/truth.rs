@@ -11,9 +11,9 @@ use super::Lab;
 #[derive(Debug)]
 pub(crate) struct Truth {
     pub(crate) lab: Lab,
-    /// π_ref·exp(βr)/Z.
+    /// π_ref^α·exp(βr)/Z.
     pub(crate) target: Target,
-    /// π_ref·exp(|x|(βr − c)), where that is another one.
+    /// π_ref^α·exp(|x|(βr − c)), where that is another one.
     pub(crate) fixed_point: Option<Target>,
     /// (objects) log π_ref; on a graph the uniform distribution.
     pub(crate) reference: Vec<f64>,
@@ -25,10 +25,11 @@ impl Truth {
     /// The target of `objective` at β: an objective that divides by the length has another fixed point, kept beside it.
     pub(crate) fn new(lab: Lab, objective: &Objective, beta: f64) -> Result<Self> {
         let reference = reference_of(&lab)?;
-        let target = Target::plain(&lab, beta)?;
+        let target = target(&lab, objective, beta)?;
         let divides = matches!(objective, Objective::FlowRl(flow) if flow.length == Length::Mean);
         let differs = lab.max_length() > 1 && (divides || matches!(lab, Lab::Tree(_)));
-        let fixed_point = if differs { Some(Target::length_normalised(&lab, beta)?) } else { None };
+        let normalised = || Target::length_normalised_of_power(&lab, power(objective), beta);
+        let fixed_point = if differs { Some(normalised()?) } else { None };
         let log_z = match objective {
             Objective::FlowRl(flow) if flow.reward != Reward::Raw || flow.beta != beta => None,
             Objective::FlowRl(flow) => match flow.length {
@@ -54,6 +55,19 @@ impl Truth {
         measures.extend(goals(&self.target, &self.reference)?);
         Ok(measures)
     }
+}
+
+/// The power α of the reference in the target.
+fn power(objective: &Objective) -> f64 {
+    match objective {
+        Objective::FlowRl(flow) => flow.reference_power,
+        _ => 1.0,
+    }
+}
+
+/// The target of `objective` at β, that of sums.
+pub(crate) fn target(lab: &Lab, objective: &Objective, beta: f64) -> Result<Target> {
+    Ok(Target::of_power(lab, power(objective), beta)?)
 }
 
 /// log π_ref of every object: on a graph, which has no reference policy, the uniform distribution.

@@ -138,7 +138,15 @@ impl Target {
     /// # Errors
     /// A β or reward that is not finite.
     pub fn plain(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
-        Self::new(environment, &|reference, rewards, _, out| exact::target(reference, rewards, beta, out))
+        Self::of_power(environment, 1.0, beta)
+    }
+
+    /// π_ref^α·exp(βr)/Z: the same with a power of the reference (`reference_power = α`).
+    ///
+    /// # Errors
+    /// A β, power or reward that is not finite.
+    pub fn of_power(environment: &(impl Environment + ?Sized), power: f64, beta: f64) -> Result<Self, Error> {
+        Self::new(environment, power, &|reference, rewards, _, out| exact::target(reference, rewards, beta, out))
     }
 
     /// π = π_ref·exp(|x|(βr − c)), which means (`length = "mean"`) converge to; see [`exact::length_normalised_target`]. On a graph
@@ -147,18 +155,32 @@ impl Target {
     /// # Errors
     /// A β or reward that is not finite.
     pub fn length_normalised(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
-        Self::new(environment, &|reference, rewards, lengths, out| {
+        Self::length_normalised_of_power(environment, 1.0, beta)
+    }
+
+    /// π_ref^α·exp(|x|(βr − c)): the same with a power of the reference.
+    ///
+    /// # Errors
+    /// A β, power or reward that is not finite.
+    pub fn length_normalised_of_power(
+        environment: &(impl Environment + ?Sized),
+        power: f64,
+        beta: f64,
+    ) -> Result<Self, Error> {
+        Self::new(environment, power, &|reference, rewards, lengths, out| {
             exact::length_normalised_target(reference, rewards, lengths, beta, out)
         })
     }
 
-    fn new(environment: &(impl Environment + ?Sized), solve: &Solve<'_>) -> Result<Self, Error> {
+    fn new(environment: &(impl Environment + ?Sized), power: f64, solve: &Solve<'_>) -> Result<Self, Error> {
         let objects = environment.objects();
         let rewards: Vec<f64> = (0..objects).map(|x| environment.reward(x)).collect();
         let lengths = lengths(environment);
         let mut base = vec![0.0; objects];
         if environment.parents() == 0 {
             reference(environment, &mut base)?;
+            // An object that the reference does not give has no power of it either.
+            base.iter_mut().filter(|l| l.is_finite()).for_each(|l| *l *= power);
         }
         let mut log_probs = vec![0.0; objects];
         let log_z = solve(&base, &rewards, &lengths, &mut log_probs)?;

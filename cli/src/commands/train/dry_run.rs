@@ -1,7 +1,7 @@
 //! `--dry-run`: what would be done, and what memory it takes.
 
 use anyhow::Result;
-use flowrl_core::lab::{Environment, Target};
+use flowrl_core::lab::Environment;
 use flowrl_core::task::Task;
 
 use crate::config::Config;
@@ -56,8 +56,9 @@ pub(super) fn print(mut config: Config) -> Result<()> {
 fn lab(config: &Config) -> Result<()> {
     let subject = lab::open(config)?;
     let lab = Lab::open(&config.task)?;
-    let beta = lab::beta(config, &config.objective()?);
-    let target = Target::plain(&lab, beta)?;
+    let objective = config.objective()?;
+    let beta = lab::beta(config, &objective);
+    let target = lab::truth::target(&lab, &objective, beta)?;
     say!("{}", config.to_annotated_toml()?.trim_end());
     say!("\n# policy: {} parameters", subject.parameters());
     say!("# task: {} states, {} objects, {} modes", lab.states(), lab.objects(), target.modes.len());

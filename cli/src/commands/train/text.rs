@@ -39,7 +39,9 @@ pub(super) struct Text<B: TransformerBackend> {
 
 impl<B: TransformerBackend<Real = f32>> Text<B> {
     /// Puts the model on a device.
-    pub(super) fn open(config: &Config, Session { origin, tasks, stored }: Session, device: B) -> Result<Self> {
+    pub(super) fn open(config: &Config, session: Session, device: B) -> Result<Self> {
+        let frozen = session.frozen_log_z(config)?;
+        let Session { origin, tasks, stored } = session;
         let mut policy = load_policy(device, &origin)?;
         policy.set_recompute(config.model.recompute == Some(true));
         policy.set_wave(config.sampling.wave.unwrap_or(0));
@@ -52,7 +54,10 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         if objective.corrects_rollouts() {
             tell_of_rollout_weights(stored.as_ref());
         }
-        let trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), policy.width(), objective, options)?;
+        let mut trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), policy.width(), objective, options)?;
+        if let Some(log_z) = frozen {
+            *trainer.log_z_mut() = LogZModel::Frozen(log_z);
+        }
         Ok(Self { origin, tasks, policy, trainer, stored, eval: config.eval.clone() })
     }
 
