@@ -96,7 +96,7 @@ impl Diagnostics {
 
     /// Every metric that some objective has, in the order of a record.
     fn named(&self) -> [(&'static str, Option<f64>); 23] {
-        let log_z_error = self.weights.weighted_mean().filter(|_| self.residuals.count() > 0);
+        let log_z_error = self.weights.weighted_mean().filter(|_| self.log_z.count() > 0);
         let inverse_length = self.inverse_lengths.mean();
         let length_bias = log_z_error.zip(inverse_length).map(|(error, inverse)| 2.0 * error * inverse);
         let tokens = self.ref_tokens as f64;

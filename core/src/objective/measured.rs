@@ -1,7 +1,7 @@
 //! What an evaluation measures of each sequence, and how that becomes [`Diagnostics`].
 
 use super::clip::Clip;
-use super::{Diagnostics, FlowRl, Importance, KlEstimator, Length, Objective, PolicyGradient, TokenMask};
+use super::{Diagnostics, FlowRl, Importance, KlEstimator, Length, LogZ, Objective, PolicyGradient, TokenMask};
 
 /// What was measured of one sequence, wherever it was computed. For devices: [`Diagnostics::of`] makes of them what the host's
 /// evaluation reports.
@@ -93,7 +93,9 @@ impl Diagnostics {
         let weighted = options.importance != Importance::None;
         self.loss += measured.loss;
         self.residuals.push(measured.residual);
-        self.log_z.push(measured.log_z);
+        if options.log_z != LogZ::Pairwise {
+            self.log_z.push(measured.log_z);
+        }
         self.weights.push(measured.weight, measured.residual, weighted);
         if weighted && Clip::new(options.clip_low.get(), options.clip_high.get()).bounds() {
             self.clipped.add(measured.clipped, 1);
