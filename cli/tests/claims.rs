@@ -62,5 +62,5 @@ fn every_row_of_the_page_is_what_its_command_gives() {
             _ => rows -= 1,
         }
     }
-    assert_eq!(rows, 21);
+    assert_eq!(rows, 19);
 }

@@ -264,6 +264,21 @@ fn prompts_of_a_file_and_a_model_of_a_folder() {
 }
 
 #[test]
+fn a_frozen_log_z_is_that_of_the_row() {
+    let directory = tempfile::tempdir().unwrap();
+    let d = directory.path();
+    let frozen = ["--steps", "1", "--verifier", "exact", "--prompts", "p.jsonl", "--set", "log_z=frozen"];
+    let rows = "{\"prompt\": \"1\", \"answer\": 1, \"log_z\": 0.25}\n".repeat(4);
+    std::fs::write(d.join("p.jsonl"), &rows).unwrap();
+    ok(&train("run", &frozen), d);
+    assert_eq!(timeless(&d.join("run"))[1]["log_z_mean"], 0.25);
+    std::fs::write(d.join("p.jsonl"), rows + "{\"prompt\": \"2\", \"answer\": 2}\n").unwrap();
+    let error = fails(&train("other", &frozen), d);
+    assert!(error.contains("line 5 of the prompts: `log_z` is null"), "{error}");
+    assert!(fails(&["train", "--set", "log_z=frozen"], d).contains("objective.log_z = \"frozen\""));
+}
+
+#[test]
 fn scores_match_the_golden_numbers() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["qwen2-tied", "qwen3-qk-norm", "llama3-rope-scaled"] {
