@@ -21,10 +21,12 @@ pub const REPORTED: [u64; 5] = [2, 3, 4, 5, 6];
 pub enum Knob {
     /// Inverse temperature.
     Beta,
-    /// Weight of the KL in the loss.
+    /// Weight of the KL where the objective has it.
     Kl,
     /// Weight of the KL in the reward.
     KlInReward,
+    /// Power of the reference.
+    Power,
     /// None: the defaults alone.
     Fixed,
 }
@@ -69,6 +71,7 @@ pub const METHODS: &[Method] = &[
     method("reinforce", "reinforce", &[], Knob::KlInReward, &[0.0, 0.0625, 0.125, 0.25, 0.5], 0.0),
     method("rloo", "rloo", &[], Knob::Kl, &[0.0, 0.05, 0.125, 0.25, 0.5], 0.05),
     method("maxrl", "maxrl", &[], Knob::Kl, &[0.0, 0.04, 0.1, 0.2, 0.5], 0.0),
+    method("powerflow, no reward", "powerflow", &["beta=0"], Knob::Power, &[1.25, 1.5, 2.0, 4.0, 8.0], 4.0),
     fixed("vargrad"),
     fixed("reinforce++"),
     fixed("ppo"),
@@ -95,6 +98,7 @@ impl Method {
     pub fn label(&self, value: f64) -> String {
         match self.knob {
             Knob::Beta => format!("β = {value}"),
+            Knob::Power => format!("α = {value}"),
             Knob::KlInReward if value != 0.0 => format!("kl = {value} in the reward"),
             Knob::Kl | Knob::KlInReward => format!("kl = {value}"),
             Knob::Fixed => String::new(),
@@ -106,6 +110,7 @@ impl Method {
     pub fn flags(&self, value: f64) -> Vec<String> {
         let own = match self.knob {
             Knob::Beta => vec![format!("beta={value}")],
+            Knob::Power => vec![format!("reference_power={value}")],
             Knob::KlInReward if value != 0.0 => vec![format!("kl={value}"), "kl_in=reward".into()],
             Knob::Kl | Knob::KlInReward => vec![format!("kl={value}")],
             Knob::Fixed => Vec::new(),

@@ -48,6 +48,7 @@ fn two_curves() -> Frontier {
             methods::Knob::Beta => 8.0 * value,
             methods::Knob::Kl => 1.0 / (value + 0.02),
             methods::Knob::KlInReward => 1.0 / (value + 0.03),
+            methods::Knob::Power => 2.0 * value,
             methods::Knob::Fixed => 40.0,
         };
         let lost = 0.3 * (1.0 - (-pull / 25.0_f64).exp());
