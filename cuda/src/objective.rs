@@ -215,7 +215,7 @@ fn disagreement() -> Error {
 }
 
 impl CudaBackend {
-    /// Masks of [`Objective::advantages`] on the device, for [`DeviceBatch::masks`].
+    /// Masks of [`Objective::advantages`] on the device, for the field `masks` of [`DeviceBatch`].
     ///
     /// # Errors
     /// A device without memory.

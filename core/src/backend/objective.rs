@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::objective;
 
-/// Why [`Backend::advantages`](super::Backend::advantages) or [`Backend::evaluate`](super::Backend::evaluate) gave no result.
+/// Why [`Backend::evaluate`](super::Backend::evaluate) or [`Backend::value_loss`](super::Backend::value_loss) gave no result.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ObjectiveError<E> {
     /// The objective refused its input; the same error on every device.

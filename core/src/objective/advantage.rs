@@ -71,33 +71,33 @@ impl Objective {
         match advantage {
             Advantage::Raw => {}
             Advantage::Group => {
-                by_group(groups, order, advantages, |r, group| group.normalise(r, group.std(ddof) + eps))
+                by_group(groups, order, advantages, &|r, group| group.normalise(r, group.std(ddof) + eps))
             }
-            Advantage::Center => by_group(groups, order, advantages, |r, group| group.normalise(r, 1.0)),
+            Advantage::Center => by_group(groups, order, advantages, &|r, group| group.normalise(r, 1.0)),
             Advantage::LeaveOneOut => {
                 let others = |group: &Statistics| (group.count - 1.0) / group.count;
-                by_group(groups, order, advantages, |r, group| group.normalise(r, others(group)));
+                by_group(groups, order, advantages, &|r, group| group.normalise(r, others(group)));
             }
             Advantage::Mean => {
                 let relative =
                     |r, group: &Statistics| if group.mean > 0.0 { group.normalise(r, group.mean + eps) } else { 0.0 };
-                by_group(groups, order, advantages, relative);
+                by_group(groups, order, advantages, &relative);
                 // Alone a reward is its own mean.
                 runs(groups, order).filter(|group| group.len() == 1).for_each(|group| advantages[group[0]] = T::zero());
             }
             Advantage::GroupBatch => {
-                let scale = Statistics::of(rewards.iter().map(|r| (r.f64(), 1.0))).std(ddof) + eps;
-                by_group(groups, order, advantages, |r, group| group.normalise(r, scale));
+                let scale = Statistics::of(rewards.len(), &|i| (rewards[i].f64(), 1.0)).std(ddof) + eps;
+                by_group(groups, order, advantages, &|r, group| group.normalise(r, scale));
             }
-            Advantage::Batch => whole(advantages, |_| 1.0, |batch| batch.std(ddof) + eps),
-            Advantage::BatchCenter => whole(advantages, |_| 1.0, |_| 1.0),
+            Advantage::Batch => whole(advantages, &|_| 1.0, &|batch| batch.std(ddof) + eps),
+            Advantage::BatchCenter => whole(advantages, &|_| 1.0, &|_| 1.0),
             Advantage::Token | Advantage::CenterToken => {
                 if advantage == Advantage::CenterToken {
-                    by_group(groups, order, advantages, |r, group| group.normalise(r, 1.0));
+                    by_group(groups, order, advantages, &|r, group| group.normalise(r, 1.0));
                 }
                 let offsets = outcomes.offsets.unwrap_or_default();
                 let length = |i: usize| (offsets[i + 1] - offsets[i]) as f64;
-                whole(advantages, length, |batch| Real::sqrt(batch.variance(ddof) + eps));
+                whole(advantages, &length, &|batch| Real::sqrt(batch.variance(ddof) + eps));
             }
             Advantage::Value => {
                 for (advantage, value) in advantages.iter_mut().zip(outcomes.values.unwrap_or_default()) {
@@ -204,9 +204,10 @@ fn take_kl_off<T: Real>(kl: f64, outcomes: &Outcomes<'_, T>, masks: &[Mask], rew
 }
 
 /// Replaces each reward by `shape` of it and of its group's statistics; that of a group of one stays.
-fn by_group<T: Real>(groups: &[usize], order: &[usize], rewards: &mut [T], shape: impl Fn(f64, &Statistics) -> f64) {
+#[inline(never)]
+fn by_group<T: Real>(groups: &[usize], order: &[usize], rewards: &mut [T], shape: &dyn Fn(f64, &Statistics) -> f64) {
     for group in runs(groups, order).filter(|group| group.len() > 1) {
-        let statistics = Statistics::of(group.iter().map(|&i| (rewards[i].f64(), 1.0)));
+        let statistics = Statistics::of(group.len(), &|k| (rewards[group[k]].f64(), 1.0));
         for &i in group {
             rewards[i] = T::of(shape(rewards[i].f64(), &statistics));
         }
@@ -214,8 +215,9 @@ fn by_group<T: Real>(groups: &[usize], order: &[usize], rewards: &mut [T], shape
 }
 
 /// (r − mean) / `scale` over the batch, in which sequence i counts `times(i)`.
-fn whole<T: Real>(rewards: &mut [T], times: impl Fn(usize) -> f64, scale: impl Fn(&Statistics) -> f64) {
-    let statistics = Statistics::of(rewards.iter().enumerate().map(|(i, r)| (r.f64(), times(i))));
+#[inline(never)]
+fn whole<T: Real>(rewards: &mut [T], times: &dyn Fn(usize) -> f64, scale: &dyn Fn(&Statistics) -> f64) {
+    let statistics = Statistics::of(rewards.len(), &|i| (rewards[i].f64(), times(i)));
     let scale = scale(&statistics);
     for reward in rewards {
         *reward = T::of(statistics.normalise(reward.f64(), scale));
@@ -232,11 +234,14 @@ struct Statistics {
 }
 
 impl Statistics {
-    fn of(rewards: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
-        let count = rewards.clone().map(|(_, times)| times).sum::<f64>();
-        let mean = rewards.clone().map(|(r, times)| times * r).sum::<f64>() / count;
-        let squares = rewards.clone().map(|(r, times)| times * ((r - mean) * (r - mean))).sum::<f64>();
-        let all_equal = rewards.clone().zip(rewards.skip(1)).all(|((a, _), (b, _))| a == b);
+    /// Of `len` rewards. Called through a pointer: one copy of this for every use, where a copy for each would be most of the function.
+    #[inline(never)]
+    fn of(len: usize, reward: &dyn Fn(usize) -> (f64, f64)) -> Self {
+        let rewards = || (0..len).map(reward);
+        let count = rewards().map(|(_, times)| times).sum::<f64>();
+        let mean = rewards().map(|(r, times)| times * r).sum::<f64>() / count;
+        let squares = rewards().map(|(r, times)| times * ((r - mean) * (r - mean))).sum::<f64>();
+        let all_equal = (1..len).all(|i| reward(i - 1).0 == reward(i).0);
         Self { count, mean, squares, all_equal }
     }
 

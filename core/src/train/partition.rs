@@ -121,7 +121,9 @@ impl<B: Backend> LogZModel<B> {
                 state.resize(prompt + 1, [0.0; 5]);
             }
             state[prompt][1] += gradient;
-            touched.push(prompt);
+            if !touched.contains(&prompt) {
+                touched.push(prompt);
+            }
         }
     }
 
@@ -138,8 +140,6 @@ impl<B: Backend> LogZModel<B> {
                 Ok(())
             }
             Self::Table { state, touched } => {
-                touched.sort_unstable();
-                touched.dedup();
                 for prompt in touched.drain(..) {
                     let [value, grad, m, v, updates] = &mut state[prompt];
                     *updates += 1.0;

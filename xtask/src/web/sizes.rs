@@ -4,9 +4,9 @@ use crate::Outcome;
 use crate::command::tell;
 use std::fmt::Write;
 
-/// Kinds of file by extension, with the most that all files of the kind may weigh together, gzipped. Wished for were 60 kB of module: one that
+/// Kinds of file by extension, with the most that all files of the kind may weigh together, gzipped. Wished for were 90 kB of module: one that
 /// holds the whole engine (every objective, four tasks, networks) does not get there.
-const BUDGETS: [(&str, usize); 3] = [("js", 45_000), ("css", 12_000), ("wasm", 106_000)];
+const BUDGETS: [(&str, usize); 3] = [("js", 45_000), ("css", 12_000), ("wasm", 120_000)];
 
 /// A file with its sizes in bytes.
 struct File<'a> {
@@ -67,9 +67,9 @@ mod tests {
 
     #[test]
     fn kinds_are_added_and_held_to_their_budget() {
-        judge("90000 40000 assets/a.js\n9 5000 b.js\n9 106000 c.wasm\n9 999999 index.html").unwrap();
-        let why = judge("90000 40000 assets/a.js\n9 5001 b.js\n9 106001 c.wasm").unwrap_err();
-        assert!(why.contains(".js files weigh 45001") && why.contains(".wasm files weigh 106001"), "{why}");
+        judge("90000 40000 assets/a.js\n9 5000 b.js\n9 120000 c.wasm\n9 999999 index.html").unwrap();
+        let why = judge("90000 40000 assets/a.js\n9 5001 b.js\n9 120001 c.wasm").unwrap_err();
+        assert!(why.contains(".js files weigh 45001") && why.contains(".wasm files weigh 120001"), "{why}");
     }
 
     #[test]
