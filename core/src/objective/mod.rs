@@ -43,6 +43,7 @@ pub(crate) mod names;
 mod options;
 mod policy_gradient;
 mod preset;
+mod requirements;
 #[cfg(feature = "serde")]
 mod spec;
 mod tokens;
