@@ -58,12 +58,19 @@ pub(crate) fn before_and_after(title: &str, records: &[Record]) -> Vec<String> {
     let has_result = |record: &&Record| results(|name| record.number(name).is_some()).next().is_some();
     let evaluated: Vec<_> = records.iter().filter(has_result).collect();
     let [before, .., after] = evaluated[..] else { return Vec::new() };
-    let shown = |record: &Record, metric: &Metric| quantity_with_error(record, metric.name, metric.unit);
+    // The unit stands once, with the name.
+    let of_cells = |metric: &Metric| if metric.unit == "fraction" { metric.unit } else { "" };
+    let label = |metric: &Metric| match metric.unit {
+        "" | "fraction" => metric.label.to_owned(),
+        unit => format!("{}, {unit}", metric.label),
+    };
+    let shown = |record: &Record, metric: &Metric| quantity_with_error(record, metric.name, of_cells(metric));
     let rows: Vec<_> = results(|name| after.number(name).is_some()).collect();
     let mut table = vec![[title, "before", "after", "target"].map(str::to_owned)];
     for metric in rows {
-        let target = target(metric, |name| after.number(name)).map_or_else(String::new, |x| quantity(x, metric.unit));
-        table.push([metric.label.to_owned(), shown(before, metric), shown(after, metric), target]);
+        let target =
+            target(metric, |name| after.number(name)).map_or_else(String::new, |x| quantity(x, of_cells(metric)));
+        table.push([label(metric), shown(before, metric), shown(after, metric), target]);
     }
     // As narrow as the contents: a terminal may have 60 columns.
     let widths = [0, 1, 2, 3].map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));

@@ -51,7 +51,9 @@ pub(crate) fn number(x: f64) -> String {
     if !(1e-3..1e7).contains(&size) {
         return scientific(x, 2);
     }
-    let decimals = if x.fract() == 0.0 { 0 } else { (2 - size.log10().floor() as i32).clamp(0, 5) as usize };
+    // The place of the first digit is that after rounding: 0.9999 is 1.00.
+    let first = format!("{x:.2e}").parse::<f64>().unwrap_or(x).abs().log10().floor() as i32;
+    let decimals = if x.fract() == 0.0 { 0 } else { (2 - first).clamp(0, 5) as usize };
     sign_and_groups(&format!("{x:.decimals$}"))
 }
 
@@ -141,6 +143,7 @@ mod tests {
             (-0.25, "", "−0.250"),
             (3.2, "", "3.20"),
             (3.0, "", "3"),
+            (0.9999, "", "1.00"),
             (12_345.6, "tokens/s", "12\u{202f}346\u{a0}tokens/s"),
             (3e-4, "", "3\u{202f}×\u{202f}10⁻⁴"),
             (1e-6, "", "10⁻⁶"),

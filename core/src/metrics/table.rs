@@ -15,7 +15,7 @@ pub const CHAPTERS: &[Chapter] = &[
         metrics: &[
             exact("tv", "Total variation", "", "Total variation ½ Σ |π − π*| between policy and target: the share of probability in the wrong place.")
                 .within(0.0, 1.0).goal(Down, ZERO).log().rank(Rank::Headline),
-            exact("tv_fixed_point", "Total variation to the length-normalised target", "", "Total variation to π_ref·exp(|x|(βr − c)), the distribution that a length-normalised loss converges to.")
+            exact("tv_fixed_point", "Total variation, length-normalised", "", "Total variation to π_ref·exp(|x|(βr − c)), the distribution that a length-normalised loss converges to.")
                 .within(0.0, 1.0).on("tv"),
             exact("kl", "KL(π ‖ π*)", "nats", "KL divergence of the policy from the target, weighted by the policy's probabilities, which on-policy training minimises.")
                 .least(0.0).goal(Down, ZERO).log().rank(Rank::Compared),
