@@ -1,8 +1,8 @@
 //! Each bad input gives its own error, and the message says where.
 
 use flowrl_core::objective::{
-    Batch, Error, Evaluation, FlowRl, Gradients, Length, LogZ, Mask, Objective, Outcomes, Preset, Sequence, Totals,
-    value_loss,
+    Balance, Batch, Error, Evaluation, FlowRl, Gradients, Length, LogZ, Mask, Objective, Outcomes, PolicyGradient,
+    Preset, Sequence, Shape, TokenMask, Totals, value_loss,
 };
 
 /// Evaluates two sequences of lengths 2 and 1 after `change`.
@@ -234,4 +234,47 @@ fn names() {
     assert_eq!("vargrad".parse::<Objective>().map(|o| o.log_z()), Ok(Some(LogZ::GroupMean)));
     let Err(Error::UnknownName { want, .. }) = "papper".parse::<Objective>() else { panic!("must be refused") };
     assert_eq!(want, Preset::NAMES, "the error lists what parses");
+}
+
+#[test]
+fn options_that_exclude_each_other() {
+    let flows = FlowRl::exact_tb().with_balance(Balance::Detailed);
+    let pairs = FlowRl::exact_tb().with_log_z(LogZ::Pairwise);
+    let masked = FlowRl::default().with_token_mask(TokenMask::Cispo);
+    for (options, option, with) in [
+        (flows.with_length(Length::Mean), "length", "balance"),
+        (flows.with_token_mask(TokenMask::Cispo), "token_mask", "balance"),
+        (flows.with_shape(Shape::Huber), "shape", "balance"),
+        (flows.with_reference_power(2.0), "reference_power", "balance"),
+        (flows.with_residual_clip_low(Some(0.2)), "residual_clip_low", "balance"),
+        (flows.with_log_z(LogZ::Pairwise), "log_z", "balance"),
+        (FlowRl::default().with_log_z(LogZ::Pairwise), "importance", "log_z"),
+        (pairs.with_residual_clip_high(Some(0.2)), "residual_clip_high", "log_z"),
+        (masked.with_residual_clip_low(Some(0.2)), "token_mask", "residual_clip_low"),
+    ] {
+        match Objective::from(options).validate() {
+            Err(Error::Conflict { option: got, with: beside, .. }) => assert_eq!((got, beside), (option, with)),
+            other => panic!("{option} with {with}: {other:?}"),
+        }
+    }
+    assert!([flows, pairs, masked].iter().all(|options| Objective::from(*options).validate().is_ok()));
+}
+
+#[test]
+fn options_of_policy_gradients_out_of_range() {
+    let good = PolicyGradient::default();
+    for (options, option) in [
+        (good.with_dual_clip(Some(1.0)), "dual_clip"),
+        (good.with_kl_max(Some(0.0)), "kl_max"),
+        (good.with_mask_off_policy(Some(-1.0)), "mask_off_policy"),
+        (good.with_rollout_max(f64::INFINITY), "rollout_max"),
+        (good.with_rollout_min(3.0), "rollout_min"),
+        (good.with_entropy(-1.0), "entropy"),
+    ] {
+        match Objective::from(options).validate() {
+            Err(Error::Option { option: got, .. }) => assert_eq!(got, option),
+            other => panic!("{option}: {other:?}"),
+        }
+    }
+    assert!(Objective::from(good).validate().is_ok());
 }
