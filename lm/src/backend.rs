@@ -1,30 +1,30 @@
-//! What a transformer needs of a device, beyond `flowrl_core`'s operations.
+//! The operations that a transformer needs of a device, in addition to those of `flowrl_core`.
 
 use flowrl_core::backend::{Backend, CpuError};
 
 /// Rows of tokens packed without padding, as spans that attend to themselves and to one earlier span.
 ///
-/// A group is its prompt's span followed by the spans of its completions, which all attend to that one prompt: the prompt is
-/// computed once, however many completions it has.
+/// A group is the span of a prompt followed by the spans of its completions, which all attend to that prompt.
+/// This way the prompt is computed once, however many completions it has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// In ascending order of rows, covering every row once.
+    /// Spans in ascending order of rows, which together cover every row once.
     pub spans: Vec<Span>,
-    /// Where a group starts, as an index into `spans`, with `spans.len()` at the end. Gradients never cross groups.
+    /// First span of each group, as an index into `spans`, with `spans.len()` at the end. Gradients never cross
+    /// groups.
     pub groups: Vec<usize>,
 }
 
 impl Layout {
-    /// Rows of all spans.
-    #[must_use]
+    /// Returns the number of rows of all spans.
     pub fn rows(&self) -> usize {
         self.spans.last().map_or(0, |s| s.start + s.len)
     }
 
-    /// Checks what a layout promises: spans one after another, each prefix earlier in the same group.
+    /// Checks that spans follow one another and that each prefix lies earlier in the same group.
     ///
     /// # Errors
-    /// [`CpuError::Rule`] with the span or group that breaks it, and the rule.
+    /// Returns [`CpuError::Rule`] with the offending span or group and the rule it breaks.
     pub fn check(&self) -> Result<(), CpuError> {
         let broken = |argument, index, rule| Err(CpuError::Rule { argument, index, rule });
         let Self { spans, groups } = self;
@@ -57,77 +57,81 @@ impl Layout {
     }
 }
 
-/// Consecutive rows of one sequence.
+/// Consecutive rows of one sequence, and the earlier span that they continue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// First row.
     pub start: usize,
     /// Number of rows.
     pub len: usize,
-    /// First row of the span that comes before it in its sequence.
+    /// First row of the span that precedes this one in its sequence.
     pub prefix_start: usize,
-    /// Rows of that span, 0 for none.
+    /// Number of rows of the preceding span; 0 if there is none.
     pub prefix_len: usize,
 }
 
-/// Heads of an attention layer. A row of `qkv` is (heads + 2·kv_heads)·head_dim: queries, keys, values.
+/// The head counts of an attention layer. A row of `qkv` has (heads + 2·kv_heads)·head_dim elements: queries,
+/// keys, values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
-    /// Query heads.
+    /// Number of query heads.
     pub heads: usize,
-    /// Key and value heads, a divisor of `heads`.
+    /// Number of key and value heads; divides `heads`.
     pub kv_heads: usize,
-    /// Elements of a head, even.
+    /// Elements of a head; even.
     pub head_dim: usize,
 }
 
 impl Heads {
-    /// Elements of all queries of a row.
-    #[must_use]
+    /// Returns the number of elements of all queries in a row.
     pub const fn q_width(&self) -> usize {
         self.heads * self.head_dim
     }
 
-    /// Elements of all keys of a row.
-    #[must_use]
+    /// Returns the number of elements of all keys in a row, which is also that of all values.
     pub const fn kv_width(&self) -> usize {
         self.kv_heads * self.head_dim
     }
 
-    /// Elements of a row of queries, keys and values.
-    #[must_use]
+    /// Returns the number of elements of a row of queries, keys and values.
     pub const fn qkv_width(&self) -> usize {
         self.q_width() + 2 * self.kv_width()
     }
 }
 
-/// Logits held at once unless a device says otherwise: 64 MiB in f32.
+/// Default limit of logits held at once: 64 MiB in f32.
 pub const LOGITS: usize = 16 << 20;
-/// Keys and values cached at once, over all layers, unless a device says otherwise: 1 GiB in f32.
+/// Default limit of keys and values cached at once, over all layers: 1 GiB in f32.
 pub const CACHE: usize = 256 << 20;
 
-/// A device that can run a transformer. The rules of [`Backend`] hold: row-major, no result depends on the batch. A clone is the
-/// same device.
+/// A device that can run a transformer.
+///
+/// The rules of [`Backend`] hold here too: buffers are row-major, and no result depends on the batch around it.
+/// A clone addresses the same device. Every operation returns an error if the device fails or a buffer is too
+/// short.
 pub trait TransformerBackend: Backend + Clone {
-    /// How many parts of a batch can be computed side by side, each by a worker of its own.
+    /// Returns how many parts of a batch can be computed side by side, each by its own worker.
     fn workers(&self) -> usize {
         1
     }
-    /// Calls `work` with every part and a worker to compute it on, which it may keep to itself; results in the order of the parts.
+    /// Calls `work` with every part and a worker that only this part uses, and returns the results in the order
+    /// of the parts.
     fn side_by_side<P: Send, R: Send>(&self, parts: Vec<P>, work: impl Fn(Self, P) -> R + Send + Sync) -> Vec<R> {
         parts.into_iter().map(|part| work(self.clone(), part)).collect()
     }
 
-    /// Elements of logits held at once. Where those of a whole micro-batch fit, its backward pass computes none of them again.
+    /// Returns the limit of logits held at once. If all logits of a micro-batch fit, its backward pass
+    /// recomputes none of them.
     fn logits_limit(&self) -> usize {
         LOGITS
     }
-    /// Elements of keys and values cached at once while text is generated. More sequences than fit are sampled in waves.
+    /// Returns the limit of keys and values cached at once during generation. If more sequences are asked for
+    /// than fit, they are sampled in waves.
     fn cache_limit(&self) -> usize {
         CACHE
     }
 
-    /// out (rows, d) = rows `ids` of the table.
+    /// Copies the rows `ids` of `table` to `out` (rows, d).
     fn embed(
         &self,
         table: &Self::Buffer,
@@ -135,7 +139,8 @@ pub trait TransformerBackend: Backend + Clone {
         shape: (usize, usize),
         out: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// Rows `ids` of d_table += d_out (rows, d), in ascending order. Also the backward pass of [`TransformerBackend::gather`].
+    /// Adds row r of `d_out` (rows, d) to row `ids[r]` of `d_table`, in ascending order of r. This is also the
+    /// backward pass of [`TransformerBackend::gather`].
     fn scatter_add(
         &self,
         d_out: &Self::Buffer,
@@ -144,7 +149,8 @@ pub trait TransformerBackend: Backend + Clone {
         d_table: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// y = x/√(mean(x²) + ε)·w for `shape` = (rows, d); `inv_rms` (rows) is kept for the backward pass.
+    /// Computes y = x/√(mean(x²) + ε)·w for `shape` = (rows, d), and stores 1/√(…) of each row in `inv_rms`
+    /// (rows) for the backward pass.
     fn rms_norm(
         &self,
         x: &Self::Buffer,
@@ -154,7 +160,7 @@ pub trait TransformerBackend: Backend + Clone {
         y: &mut Self::Buffer,
         inv_rms: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// dx += …, dw += ….
+    /// Adds the gradients of [`TransformerBackend::rms_norm`] to `dx` and `dw`.
     fn rms_norm_backward(
         &self,
         dy: &Self::Buffer,
@@ -166,8 +172,8 @@ pub trait TransformerBackend: Backend + Clone {
         dw: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// RMS norm of every query and key head of `qkv` (rows) with weights (head_dim), values copied: Qwen3's QK norm.
-    /// `inv_rms` is (rows, heads + kv_heads).
+    /// Applies an RMS norm with weights (head_dim) to every query and key head of `qkv` (rows) and copies the
+    /// values: the QK norm of Qwen3. `inv_rms` is (rows, heads + kv_heads).
     fn qk_norm(
         &self,
         qkv: &Self::Buffer,
@@ -179,7 +185,7 @@ pub trait TransformerBackend: Backend + Clone {
         out: &mut Self::Buffer,
         inv_rms: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// d_qkv becomes the gradient of the input; dw_q and dw_k are added to.
+    /// Replaces `d_qkv` by the gradient of the input, and adds to `dw_q` and `dw_k`.
     fn qk_norm_backward(
         &self,
         qkv: &Self::Buffer,
@@ -193,8 +199,9 @@ pub trait TransformerBackend: Backend + Clone {
         dw_k: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// Rotates queries and keys of `qkv` in place by their positions (halves convention of Hugging Face). `cos` and `sin` are
-    /// (positions, head_dim/2). `backward` rotates the other way, which is the gradient.
+    /// Rotates the queries and keys of `qkv` in place by their positions, in the halves convention of Hugging
+    /// Face. `cos` and `sin` are (positions, head_dim/2). With `backward` it rotates the other way, which is
+    /// the gradient.
     fn rope(
         &self,
         qkv: &mut Self::Buffer,
@@ -206,7 +213,8 @@ pub trait TransformerBackend: Backend + Clone {
         backward: bool,
     ) -> Result<(), Self::Error>;
 
-    /// Causal attention over packed spans: out (rows, heads·head_dim), log Σ exp of the scores (rows, heads).
+    /// Computes causal attention over packed spans: `out` is (rows, heads·head_dim), `log_sum_exp` is log Σ exp
+    /// of the scores, (rows, heads).
     fn attention(
         &self,
         qkv: &Self::Buffer,
@@ -215,7 +223,7 @@ pub trait TransformerBackend: Backend + Clone {
         out: &mut Self::Buffer,
         log_sum_exp: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// d_qkv (rows), overwritten, from d_out.
+    /// Computes `d_qkv` (rows) from `d_out`, overwriting it.
     fn attention_backward(
         &self,
         qkv: &Self::Buffer,
@@ -227,7 +235,8 @@ pub trait TransformerBackend: Backend + Clone {
         d_qkv: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// Copies keys and values of each row of `qkv` to row `slots[r]` of the cache, (capacity, 2·kv_heads·head_dim).
+    /// Copies the keys and values of row r of `qkv` to row `slots[r]` of the cache, (capacity,
+    /// 2·kv_heads·head_dim).
     fn cache_store(
         &self,
         qkv: &Self::Buffer,
@@ -235,8 +244,9 @@ pub trait TransformerBackend: Backend + Clone {
         heads: Heads,
         cache: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// Attention of one new row per span, whose last row is that new one: `spans` address rows of the cache. Gives what
-    /// [`TransformerBackend::attention`] gives over the whole sequence: on the CPU the same bits.
+    /// Computes the attention of one new row per span. `spans` address rows of the cache, and the last row of
+    /// each span is the new one. The result is that of [`TransformerBackend::attention`] over the whole
+    /// sequence, on the CPU bit for bit.
     fn cached_attention(
         &self,
         qkv: &Self::Buffer,
@@ -246,9 +256,9 @@ pub trait TransformerBackend: Backend + Clone {
         out: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// out (rows, ff) = silu(gate)·up, where a row of `gate_up` is (gate, up).
+    /// Computes `out` (rows, ff) = silu(gate)·up; a row of `gate_up` is (gate, up).
     fn swiglu(&self, gate_up: &Self::Buffer, shape: (usize, usize), out: &mut Self::Buffer) -> Result<(), Self::Error>;
-    /// d_gate_up (rows, 2·ff), overwritten, from d_out (rows, ff).
+    /// Computes `d_gate_up` (rows, 2·ff) from `d_out` (rows, ff), overwriting it.
     fn swiglu_backward(
         &self,
         gate_up: &Self::Buffer,
@@ -257,7 +267,7 @@ pub trait TransformerBackend: Backend + Clone {
         d_gate_up: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// out (indices, d) = rows `indices` of x.
+    /// Copies the rows `indices` of `x` to `out` (indices, d).
     fn gather(
         &self,
         x: &Self::Buffer,
@@ -267,7 +277,7 @@ pub trait TransformerBackend: Backend + Clone {
     ) -> Result<(), Self::Error> {
         self.embed(x, indices, shape, out)
     }
-    /// out (spans, d) = mean of the rows of x in each (start, len).
+    /// Computes `out` (spans, d), the mean of the rows of `x` in each span (start, len).
     fn mean_rows(
         &self,
         x: &Self::Buffer,
@@ -275,7 +285,7 @@ pub trait TransformerBackend: Backend + Clone {
         d: usize,
         out: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// Every row of dx in a span += the span's row of d_out / len.
+    /// Adds the row of `d_out` of each span (start, len), divided by len, to every row of `dx` in that span.
     fn mean_rows_backward(
         &self,
         d_out: &Self::Buffer,

@@ -210,7 +210,6 @@ pub struct TemplateFiles<'a> {
 
 impl ChatTemplate {
     /// A template without special tokens.
-    #[must_use]
     pub fn new(source: &str) -> Self {
         let sources = Ok(BTreeMap::from([("default".to_owned(), Source::new(source))]));
         Self { sources, tokens: Map::new(), options: TemplateOptions::default(), limits: LIMITS }
@@ -245,25 +244,21 @@ impl ChatTemplate {
     }
 
     /// What the user gave.
-    #[must_use]
     pub const fn options(&self) -> &TemplateOptions {
         &self.options
     }
 
     /// The date that templates get: the one that was given, or today's.
-    #[must_use]
     pub fn date(&self) -> Date {
         self.options.date.unwrap_or_else(Date::today)
     }
 
     /// Whether prompts may depend on the date.
-    #[must_use]
     pub fn uses_date(&self) -> bool {
         self.sources.iter().flatten().any(|(_, source)| source.text.contains("strftime_now"))
     }
 
     /// Special tokens that the template names and that are not known: they print as nothing, as in `transformers`.
-    #[must_use]
     pub fn unknown_tokens(&self) -> Vec<&'static str> {
         let named = self.sources.iter().flatten().flat_map(|(_, source)| source.named_tokens(self.limits));
         let is_known = |name: &str| self.tokens.contains_key(name) || self.options.variables.contains_key(name);
@@ -273,7 +268,6 @@ impl ChatTemplate {
 
     /// What is given for a conversation and no template names, so that it changes nothing: variables, tools, calls of tools,
     /// documents.
-    #[must_use]
     pub fn unused<'a>(&'a self, messages: &[Message], inputs: &'a ChatInputs) -> Vec<&'a str> {
         let variables = inputs.chat_template_kwargs.as_object().into_iter().flatten().chain(&self.options.variables);
         let calls = messages.iter().any(Message::calls_tools).then_some("tool_calls");

@@ -12,19 +12,19 @@ use keys::Keys;
 pub(crate) use keys::add_new;
 pub use rope::RopeScaling;
 
-/// The families of decoder that are covered.
+/// The supported families of decoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Architecture {
-    /// Qwen2 and Qwen2.5: biases on q, k and v.
+    /// Qwen2 and Qwen2.5, with biases on q, k and v.
     Qwen2,
-    /// Qwen3: RMS norm on every head of q and k.
+    /// Qwen3, with an RMS norm on every head of q and k.
     Qwen3,
     /// Llama 2 and 3.
     Llama,
 }
 
-/// The type of numbers in a checkpoint on disk. Computation is in f32 whatever it is.
+/// The type of the numbers in a checkpoint on disk. Computation is in f32 in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dtype {
     /// IEEE single precision.
@@ -32,13 +32,12 @@ pub enum Dtype {
     F32,
     /// IEEE half precision.
     F16,
-    /// The upper half of an f32.
+    /// bfloat16: the upper half of an f32.
     Bf16,
 }
 
 impl Dtype {
-    /// The name in `config.json`: `float32`, `float16` or `bfloat16`.
-    #[must_use]
+    /// Returns the name in `config.json`: `float32`, `float16` or `bfloat16`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "float32",
@@ -48,7 +47,7 @@ impl Dtype {
     }
 }
 
-/// What the engine needs to know of a model, parsed and checked.
+/// The parsed and checked configuration of a model.
 ///
 /// ```
 /// use flowrl_lm::config::ModelConfig;
@@ -59,58 +58,58 @@ impl Dtype {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// The family.
+    /// Family of the model.
     pub architecture: Architecture,
-    /// Rows of the embedding, V.
+    /// Number of rows of the embedding, V.
     pub vocab_size: usize,
     /// Width of the residual stream, C.
     pub hidden_size: usize,
-    /// Width of the SwiGLU, F.
+    /// Width of the SwiGLU layer, F.
     pub intermediate_size: usize,
     /// Number of blocks.
     pub layers: usize,
-    /// Query heads, H.
+    /// Number of query heads, H.
     pub heads: usize,
-    /// Key and value heads; divides `heads`.
+    /// Number of key and value heads; divides `heads`.
     pub kv_heads: usize,
     /// Width of a head, D; even. H·D may differ from C.
     pub head_dim: usize,
-    /// ε of RMS norm: x / √(mean x² + ε).
+    /// The ε of the RMS norm x / √(mean x² + ε).
     pub rms_norm_eps: f64,
-    /// Base θ of the rotary embedding.
+    /// The base θ of the rotary embedding.
     pub rope_theta: f64,
-    /// Stretching of the rotary embedding.
+    /// How the rotary embedding is stretched to longer contexts.
     pub rope_scaling: RopeScaling,
-    /// Whether q, k and v projections have biases.
+    /// Whether the q, k and v projections have biases.
     pub qkv_bias: bool,
     /// Whether the output projection of attention has a bias.
     pub o_bias: bool,
     /// Whether each head of q and k is RMS-normalised before rotation.
     pub qk_norm: bool,
-    /// Whether the embedding is the output matrix too.
+    /// Whether the embedding is also the output matrix.
     pub tie_word_embeddings: bool,
-    /// Longest sequence the model was made for.
+    /// Longest sequence the model was trained for.
     pub max_position_embeddings: usize,
-    /// Tokens that end a completion, in the order of the files: those of `config.json`, then the others of
+    /// Tokens that end a completion, in the order of the files: those of `config.json`, then any others of
     /// `generation_config.json`.
     pub eos_token_ids: Vec<u32>,
-    /// Token that begins a text, if there is one.
+    /// Token that begins a text, if the model has one.
     pub bos_token_id: Option<u32>,
     /// The whole `config.json`, kept so that saving writes it back.
     raw: Map<String, Value>,
 }
 
 impl ModelConfig {
-    /// Parses the text of a `config.json`; `path` is for messages.
+    /// Parses the text of a `config.json`; `path` is for error messages.
     ///
-    /// Both spellings in the wild are read: `rope_parameters`, or `rope_theta` with `rope_scaling`. With both, `rope_scaling` wins, as
-    /// in `transformers`.
+    /// Reads both spellings in use: `rope_parameters`, or `rope_theta` with `rope_scaling`. If a file has both,
+    /// `rope_scaling` wins, as in `transformers`.
     ///
     /// # Errors
     ///
-    /// [`Error::Json`] for bad JSON; [`Error::Config`] for a missing key, a value out of range, and anything that would
-    /// change the computation and is not covered (other model types, activations or rope scalings, biases in the MLP, sliding windows,
-    /// quantised weights).
+    /// Returns [`Error::Json`] for bad JSON, and [`Error::Config`] if a key is missing, a value is out of
+    /// range, or the file asks for a computation that is not supported (other model types, activations or rope
+    /// scalings, biases in the MLP, sliding windows, quantised weights).
     pub fn from_json(json: &str, path: &Path) -> Result<Self> {
         let raw: Map<String, Value> = serde_json::from_str(json).map_err(Error::json(path))?;
         let keys = Keys::new(&raw, path);
@@ -128,7 +127,7 @@ impl ModelConfig {
             Architecture::Qwen3 => Some(128),
             _ => hidden_size.is_multiple_of(heads).then_some(hidden_size / heads),
         };
-        // Those of transformers.
+        // The defaults of transformers.
         let default_context = if architecture == Architecture::Llama { 2048 } else { 32_768 };
         let bias = keys.flag("attention_bias")?;
         let (rope_theta, rope_scaling) = rope::parse(&keys)?;
@@ -163,11 +162,12 @@ impl ModelConfig {
         Ok(Self { raw, ..config })
     }
 
-    /// Adds the end tokens of a `generation_config.json` to those known already.
+    /// Adds the end tokens of a `generation_config.json` to the known ones.
     ///
     /// # Errors
     ///
-    /// [`Error::Json`] for bad JSON, [`Error::Config`] for an `eos_token_id` that is no number or list of numbers.
+    /// Returns [`Error::Json`] for bad JSON, and [`Error::Config`] if `eos_token_id` is neither a token id nor
+    /// a list of them.
     pub fn add_generation_config(&mut self, json: &str, path: &Path) -> Result<()> {
         let map: Map<String, Value> = serde_json::from_str(json).map_err(Error::json(path))?;
         let keys = Keys::new(&map, path);
@@ -175,18 +175,18 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// Gives the model an output matrix of its own, here and in what [`Self::to_json`] writes.
+    /// Gives the model its own output matrix, here and in the text that [`Self::to_json`] returns.
     pub(crate) fn untie(&mut self) {
         self.tie_word_embeddings = false;
         self.raw.insert("tie_word_embeddings".to_owned(), false.into());
     }
 
-    /// The configuration of a new Qwen2 with tied embeddings, rope base 10⁴ and ε = 10⁻⁶.
+    /// Returns the configuration of a new Qwen2 with tied embeddings, rope base 10⁴ and ε = 10⁻⁶.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when a size is 0 or above 2²⁴, `kv_heads` does not divide `heads`, or `hidden_size / heads` is not
-    /// an even whole number.
+    /// Returns [`Error::Config`] if a size is 0 or above 2²⁴, `kv_heads` does not divide `heads`, or
+    /// `hidden_size / heads` is not an even whole number.
     pub fn qwen2(
         vocab_size: usize,
         hidden_size: usize,
@@ -221,8 +221,7 @@ impl ModelConfig {
         Self::from_json(&raw.to_string(), Path::new("(new model)"))
     }
 
-    /// The text of a `config.json` for weights of type `dtype`: the one that was read, apart from the type.
-    #[must_use]
+    /// Returns the `config.json` that was read, with the type of the weights changed to `dtype`.
     pub fn to_json(&self, dtype: Dtype) -> String {
         let mut raw = self.raw.clone();
         let key = if raw.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
@@ -230,17 +229,16 @@ impl ModelConfig {
         format!("{:#}\n", Value::Object(raw))
     }
 
-    /// The inverse frequencies of the rotary embedding, D/2 of them: θ^(−2i/D), stretched by [`Self::rope_scaling`].
-    #[must_use]
+    /// Returns the D/2 inverse frequencies of the rotary embedding, θ^(−2i/D), stretched by
+    /// [`Self::rope_scaling`].
     pub fn inv_frequencies(&self) -> Vec<f64> {
         let dim = self.head_dim as f64;
         (0..self.head_dim / 2).map(|i| self.rope_scaling.apply(self.rope_theta.powf(-2.0 * i as f64 / dim))).collect()
     }
 
-    /// Name and shape of every tensor of the model, in the order of the computation.
+    /// Returns the name and shape of every tensor of the model, in the order of the computation.
     ///
-    /// Matrices are (rows out, columns in). With tied embeddings there is no `lm_head.weight`.
-    #[must_use]
+    /// Matrices are (rows out, columns in). If embeddings are tied, there is no `lm_head.weight`.
     pub fn tensor_shapes(&self) -> Vec<(String, Vec<usize>)> {
         let (c, f, d) = (self.hidden_size, self.intermediate_size, self.head_dim);
         let (q, kv) = (self.heads * d, self.kv_heads * d);
@@ -276,14 +274,13 @@ impl ModelConfig {
         tensors
     }
 
-    /// Number of weights, a tied embedding counted once.
-    #[must_use]
+    /// Returns the number of weights; a tied embedding counts once.
     pub fn parameter_count(&self) -> u64 {
         self.tensor_shapes().iter().map(|(_, shape)| shape.iter().map(|&n| n as u64).product::<u64>()).sum()
     }
 }
 
-/// Refuses what would change the computation and is not implemented.
+/// Returns an error if the file asks for something that changes the computation and is not implemented.
 fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
     type Rule = (&'static str, &'static str, fn(&Value) -> bool);
     let supported: [Rule; 5] = [
@@ -295,7 +292,7 @@ fn refuse_unsupported(keys: &Keys<'_>) -> Result<()> {
         ("partial_rotary_factor", "1: the rotary embedding covers the whole head", |v| v.as_f64() == Some(1.0)),
         ("quantization_config", "absent: use the checkpoint that is not quantised", |_| false),
     ];
-    // The window begins at this layer: one that there is not means full attention throughout.
+    // The sliding window starts at this layer: if the model has no such layer, attention is full throughout.
     let windowless =
         keys.get("max_window_layers").and_then(Value::as_u64) >= keys.get("num_hidden_layers").and_then(Value::as_u64);
     if keys.flag("use_sliding_window")? && !(windowless && keys.get("max_window_layers").is_some()) {

@@ -1,4 +1,4 @@
-//! The transformer's operations on the CPU.
+//! The transformer operations on the CPU.
 
 mod attention;
 mod check;
@@ -12,7 +12,8 @@ use crate::backend::{Heads, Layout, Span, TransformerBackend};
 use crate::kernel::{norm, rope, swiglu};
 use check::{check_rows, check_spans};
 
-/// Rows per job, so that `rows` of this many operations each keep every thread busy.
+/// Returns the number of rows per job with which `rows` rows of this many operations each keep every thread
+/// busy.
 fn block<T: Real>(backend: &CpuBackend<T>, rows: usize, operations: usize) -> usize {
     rows.div_ceil(backend.pool().jobs(rows * operations)).max(1)
 }

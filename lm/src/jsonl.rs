@@ -128,7 +128,6 @@ fn describe(error: &serde_json::Error) -> String {
 }
 
 /// The keys of an object, quoted, for a message.
-#[must_use]
 pub fn keys(object: &Map<String, Value>) -> String {
     let keys: Vec<_> = object.keys().map(|key| format!("`{key}`")).collect();
     keys.join(", ")

@@ -1,4 +1,4 @@
-//! From a checkpoint to weights on a device, and back.
+//! Transfers between checkpoints and devices.
 
 use flowrl_core::Real;
 use flowrl_core::backend::{Backend, BackendError, Role};
@@ -9,17 +9,17 @@ use crate::config::{Dtype, ModelConfig};
 use crate::model::{Dimensions, Weights};
 use crate::{Error, PolicyError, TransformerPolicy};
 
-/// What can go wrong between a checkpoint and a device.
+/// An error of loading a checkpoint onto a device, or of saving it from one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError<E: BackendError> {
-    /// The checkpoint.
+    /// The checkpoint could not be read or written.
     #[error(transparent)]
     Checkpoint(#[from] Error),
-    /// The device.
+    /// The device failed.
     #[error(transparent)]
     Device(E),
-    /// The policy.
+    /// The policy could not be created or read.
     #[error(transparent)]
     Policy(#[from] PolicyError<E>),
 }
@@ -45,7 +45,8 @@ impl From<&ModelConfig> for Dimensions {
 /// Copies the weights of a checkpoint to a device, tensor by tensor.
 ///
 /// # Errors
-/// A tensor that is missing, has another shape or a value that is not finite; a device without memory.
+/// Returns an error if a tensor is missing, has another shape or a value that is not finite, or if the device
+/// has not enough memory.
 pub fn load_weights<B: Backend>(
     backend: &B,
     checkpoint: &Checkpoint,
@@ -74,28 +75,23 @@ pub fn load_weights<B: Backend>(
     })
 }
 
-/// A policy from a checkpoint; completions end with any of the checkpoint's end tokens, and no token is drawn that the tokenizer does
-/// not have.
-///
-/// # Errors
-/// As for [`load_weights`].
+/// Loads a policy from a checkpoint. Completions end with any of the checkpoint's end tokens, and tokens that
+/// the tokenizer does not have are never drawn.
 pub fn load_policy<B: TransformerBackend>(
     backend: B,
     checkpoint: &Checkpoint,
 ) -> Result<TransformerPolicy<B>, LoadError<B::Error>> {
     let weights = load_weights(&backend, checkpoint)?;
     let end = checkpoint.end_tokens()?;
-    // An end token ends a completion whatever the tokenizer says of it.
+    // An end token ends a completion even if the tokenizer does not know it.
     let unknown: Vec<u32> = checkpoint.unknown_tokens()?.into_iter().filter(|id| !end.contains(id)).collect();
     let mut policy = TransformerPolicy::new(backend, Dimensions::from(checkpoint.config()), weights, end)?;
     policy.exclude(&unknown)?;
     Ok(policy)
 }
 
-/// Writes a policy as a Hugging Face folder, with the configuration and the tokenizer of the checkpoint it came from.
-///
-/// # Errors
-/// A failing device or disk.
+/// Writes a policy as a Hugging Face folder, with the configuration and the tokenizer of the checkpoint it came
+/// from.
 pub fn save_policy<B: TransformerBackend>(
     path: &std::path::Path,
     policy: &TransformerPolicy<B>,

@@ -1,15 +1,16 @@
-//! pass@k without bias.
+//! The unbiased estimator of pass@k.
 
 use crate::error::{Error, Result};
 
-/// The chance that at least one of `k` completions is correct, estimated from `n` samples of which `correct` are.
+/// Estimates the probability that at least one of `k` completions is correct, from `n` samples of which
+/// `correct` are.
 ///
-/// 1 − C(n−c, k) / C(n, k), from Chen et al., *Evaluating large language models trained on code* (2021), as the product
-/// 1 − Π_{i=n−c+1}^{n} (1 − k/i), in which nothing overflows.
+/// This is 1 − C(n−c, k) / C(n, k) from Chen et al., *Evaluating large language models trained on code* (2021),
+/// computed as the product 1 − Π_{i=n−c+1}^{n} (1 − k/i), in which nothing overflows.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] unless 1 ≤ k ≤ n and c ≤ n.
+/// Returns [`Error::Argument`] unless 1 ≤ k ≤ n and c ≤ n.
 ///
 /// ```
 /// use flowrl_lm::pass_at_k::pass_at_k;
@@ -34,7 +35,7 @@ pub fn pass_at_k(n: usize, correct: usize, k: usize) -> Result<f64> {
 mod tests {
     use super::*;
 
-    /// Of all subsets of k samples, the share with a correct one.
+    /// Returns the fraction of all subsets of k samples that contain a correct one.
     fn by_counting(n: usize, correct: usize, k: usize) -> f64 {
         let subsets = (0_u32..1 << n).filter(|set| set.count_ones() as usize == k);
         let (all, passed) = subsets

@@ -223,13 +223,11 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     }
 
     /// The weights of the policy.
-    #[must_use]
     pub fn weights(&self) -> &Weights<B::Buffer> {
         &self.weights
     }
 
     /// The gradient accumulated since the last update, where there is one.
-    #[must_use]
     pub fn grads(&self) -> Option<&Weights<B::Buffer>> {
         self.training.as_ref().map(|t| &t.grads)
     }

@@ -21,7 +21,6 @@ pub enum Prompt {
 
 impl Prompt {
     /// What was asked: the text, or what the user said last; of a conversation without a user the last message.
-    #[must_use]
     pub fn question(&self) -> &str {
         match self {
             Self::Text(text) => text,
@@ -106,14 +105,12 @@ impl Default for RowKeys {
 
 impl PromptRow {
     /// A row of a prompt, without answer or id.
-    #[must_use]
     pub fn new(prompt: Prompt) -> Self {
         let (chat, origin) = (ChatInputs::default(), Origin::default());
         Self { prompt, answer: Value::Null, id: Value::Null, log_z: Value::Null, chat, origin }
     }
 
     /// A row of one text, without answer or id.
-    #[must_use]
     pub fn text(prompt: impl Into<String>) -> Self {
         Self::new(Prompt::Text(prompt.into()))
     }

@@ -64,13 +64,11 @@ const ROUNDING: f64 = 1e-3;
 
 impl RolloutRow {
     /// Whether the completion ended by itself rather than being cut off; [`None`] where `finish_reason` does not say.
-    #[must_use]
     pub fn ended(&self) -> Option<bool> {
         self.finish_reason.as_deref().map(|reason| FINISHED.contains(&reason))
     }
 
     /// Whether a stop string ended the completion, so that no end token belongs to it.
-    #[must_use]
     pub fn ended_by_string(&self) -> bool {
         self.stop_reason.is_string() || self.finish_reason.as_deref() == Some("stop_sequence")
     }

@@ -1,4 +1,5 @@
-//! Instances of generic code that crates and tests behind this one use, compiled here once: see `flowrl_core`'s.
+//! Instances of generic code that dependent crates and tests use, compiled here once: see the module of the
+//! same name in `flowrl_core`.
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::task::Task;
@@ -8,7 +9,7 @@ use crate::TransformerPolicy;
 
 type Policy = TransformerPolicy<CpuBackend<f32>>;
 
-/// All of a step on the CPU.
+/// Runs a whole training step on the CPU.
 pub fn step(trainer: &mut Trainer<CpuBackend<f32>>, policy: &mut Policy, task: &dyn Task) -> StepResult<Policy> {
     trainer.step(policy, task)
 }

@@ -1,4 +1,5 @@
-//! Named lists of numbers in a safetensors file: optimiser state and whatever else a trainer keeps beside a checkpoint.
+//! Named lists of numbers in a safetensors file: optimiser state, and anything else a trainer keeps next to a
+//! checkpoint.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,10 +11,10 @@ use crate::config::Dtype;
 use crate::error::{Error, Result};
 use crate::fs::atomic_write_by;
 
-/// Writes lists of numbers, by name, atomically, and makes no copy of them.
+/// Writes named lists of numbers atomically, without copying them.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Argument`] for a name that comes twice.
+/// Returns [`Error::Io`], or [`Error::Argument`] if a name comes twice.
 pub fn write_state(path: &Path, lists: &[(String, Vec<f32>)]) -> Result<()> {
     let tensors: Vec<_> =
         lists.iter().map(|(name, values)| NamedTensor { name, shape: vec![values.len()], values }).collect();
@@ -21,10 +22,10 @@ pub fn write_state(path: &Path, lists: &[(String, Vec<f32>)]) -> Result<()> {
     atomic_write_by(path, |file| save::write_weights(file, &header, &tensors, Dtype::F32))
 }
 
-/// Reads what [`write_state`] wrote.
+/// Reads the lists that [`write_state`] wrote.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Safetensors`] for a file that is not whole.
+/// Returns [`Error::Io`], or [`Error::Safetensors`] if the file is incomplete.
 pub fn read_state(path: &Path) -> Result<HashMap<String, Vec<f32>>> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let file = SafeTensors::deserialize(&bytes)

@@ -49,7 +49,6 @@ impl Text {
     }
 
     /// Tokens that end a completion; the first is the one that a finished text gets.
-    #[must_use]
     pub fn end_tokens(&self) -> &[u32] {
         &self.end
     }
@@ -62,13 +61,11 @@ impl Text {
     }
 
     /// The chat template, if the model has one.
-    #[must_use]
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_deref()
     }
 
     /// The tokenizer.
-    #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
@@ -124,7 +121,6 @@ impl Text {
     }
 
     /// The text of a completion, without its end token and from its stop text on. Ids that the tokenizer does not have are left out.
-    #[must_use]
     pub fn decode(&self, completion: &[u32]) -> String {
         let tokens = match completion.split_last() {
             Some((last, rest)) if self.end.contains(last) => rest,
@@ -210,25 +206,21 @@ impl TextTask {
     }
 
     /// The row of prompt `index`.
-    #[must_use]
     pub fn row(&self, index: usize) -> &PromptRow {
         &self.entry(index).0
     }
 
     /// Whether prompts are generated as they are asked for, rather than given.
-    #[must_use]
     pub const fn is_generated(&self) -> bool {
         matches!(self.rows, Rows::Countdown { .. })
     }
 
     /// How text becomes tokens.
-    #[must_use]
     pub const fn text(&self) -> &Text {
         &self.text
     }
 
     /// The Countdown problem of prompt `index`, whose correct completions can be enumerated.
-    #[must_use]
     pub fn problem(&self, index: usize) -> Option<Problem> {
         if self.verifier.name() == verify::Countdown.name() {
             Problem::parse(self.row(index).prompt.question())

@@ -140,25 +140,21 @@ impl Tokenizer {
     }
 
     /// Number of tokens, added ones included. A model's embedding may have more rows.
-    #[must_use]
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 
     /// The token of `id` as the vocabulary spells it (byte-level tokenizers write a space as `Ġ`).
-    #[must_use]
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
     /// Whether `id` is in the vocabulary.
-    #[must_use]
     pub fn knows(&self, id: u32) -> bool {
         self.inner.id_to_token(id).is_some()
     }
 
     /// The id of a token as the vocabulary spells it.
-    #[must_use]
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
@@ -229,7 +225,6 @@ fn byte_symbol(c: char) -> Option<char> {
 }
 
 /// The text of a `tokenizer_config.json` to go with [`char_level`], so that `transformers` decodes without tidying spaces.
-#[must_use]
 pub fn char_level_config(eos: &str) -> String {
     let config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",

@@ -40,7 +40,6 @@ pub struct Date {
 
 impl Date {
     /// The day in UTC on which this was first called: a program that runs past midnight keeps its date.
-    #[must_use]
     pub fn today() -> Self {
         static TODAY: OnceLock<Date> = OnceLock::new();
         *TODAY.get_or_init(|| {
@@ -50,7 +49,6 @@ impl Date {
     }
 
     /// The date this many days after 1970-01-01.
-    #[must_use]
     pub fn from_days(days: i64) -> Self {
         let mut date = Self { year: 1970 + days / 366, month: 1, day: 1 };
         while (Self { year: date.year + 1, ..date }).days() <= days {

@@ -24,7 +24,6 @@ pub struct Message {
 
 impl Message {
     /// A message of the user.
-    #[must_use]
     pub fn user(content: impl Into<String>) -> Self {
         let text = content.into();
         let fields = [("role", "user"), ("content", &text)].map(|(key, value)| (key.to_owned(), value.into()));
@@ -32,13 +31,11 @@ impl Message {
     }
 
     /// Who speaks: `system`, `user`, `assistant`, `tool`, ….
-    #[must_use]
     pub fn role(&self) -> &str {
         self.fields["role"].as_str().unwrap_or_default()
     }
 
     /// The text of `content`; of a list the texts of its parts, one after the other; empty without `content`.
-    #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -116,7 +116,6 @@ impl Checkpoint {
     }
 
     /// A configuration and side files (the tokenizer's) without weights, to save a new model with.
-    #[must_use]
     pub fn new(config: ModelConfig, side_files: Vec<(String, Cow<'static, [u8]>)>) -> Self {
         Self {
             path: PathBuf::new(),
@@ -180,19 +179,16 @@ impl Checkpoint {
     }
 
     /// What was guessed or left out on opening, a sentence each, for the user to see.
-    #[must_use]
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
 
     /// The folder, or a name in brackets for a checkpoint in memory.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The architecture.
-    #[must_use]
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
@@ -203,7 +199,6 @@ impl Checkpoint {
     }
 
     /// Whether there is a tensor of this name.
-    #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.index.contains_key(name)
     }
@@ -298,7 +293,6 @@ impl Checkpoint {
     }
 
     /// Name and bytes of the files that travel with the weights, for [`save`].
-    #[must_use]
     pub fn side_files(&self) -> &[(String, Cow<'static, [u8]>)] {
         &self.side_files
     }

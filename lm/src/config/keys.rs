@@ -1,4 +1,4 @@
-//! Reading single values out of a JSON object.
+//! Typed access to single values of a JSON object.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// Typed access to the keys of a JSON object, with errors that name file and key.
+/// The keys of a JSON object, with errors that name file and key.
 pub(super) struct Keys<'a> {
     map: &'a Map<String, Value>,
     path: &'a Path,
@@ -14,20 +14,20 @@ pub(super) struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// The largest size believed; it keeps every product of sizes within 64 bits.
+    /// The largest size accepted, which keeps every product of sizes within 64 bits.
     const MAX_SIZE: usize = 1 << 24;
 
-    /// The keys of a whole file.
+    /// Wraps the top-level object of a file.
     pub(super) fn new(map: &'a Map<String, Value>, path: &'a Path) -> Self {
         Self { map, path, prefix: "" }
     }
 
-    /// The keys of an object within the file; `prefix` is its name with a dot.
+    /// Wraps an object within the file; `prefix` is its name followed by a dot.
     pub(super) fn within(&self, map: &'a Map<String, Value>, prefix: &'static str) -> Self {
         Self { map, prefix, ..*self }
     }
 
-    /// The value of `key`; `null` counts as absent.
+    /// Returns the value of `key`; `null` counts as absent.
     pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|value| !value.is_null())
     }
@@ -62,7 +62,7 @@ impl<'a> Keys<'a> {
         number.filter(|x| *x > 0.0 && x.is_finite()).ok_or_else(|| self.error(key, "a number above 0"))
     }
 
-    /// A number or a list of numbers, each once, in the order of the file.
+    /// Reads a token id or a list of them, without repetitions, in the order of the file.
     pub(super) fn token_ids(&self, key: &str) -> Result<Vec<u32>> {
         let id = |value: &Value| {
             let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
@@ -78,7 +78,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// Appends those of `more` that are not in `ids` yet.
+/// Appends the elements of `more` that are not in `ids` yet.
 pub(crate) fn add_new(ids: &mut Vec<u32>, more: impl IntoIterator<Item = u32>) {
     for id in more {
         if !ids.contains(&id) {

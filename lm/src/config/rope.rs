@@ -9,31 +9,30 @@ use crate::error::Result;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum RopeScaling {
-    /// Not at all.
+    /// f is left as it is.
     #[default]
     Default,
-    /// f / factor.
+    /// f / factor for all frequencies.
     Linear {
-        /// The stretch.
+        /// The factor by which every wavelength is stretched.
         factor: f64,
     },
-    /// Llama 3.1: f / factor for wavelengths above `original / low`, f below `original / high`, and a linear blend in
-    /// the number of turns between them.
+    /// Llama 3.1: f / factor for wavelengths above `original / low`, f below `original / high`, and a linear
+    /// blend in the number of turns between them.
     Llama3 {
-        /// The stretch of long wavelengths.
+        /// The factor by which long wavelengths are stretched.
         factor: f64,
         /// Turns within the original context below which a frequency is stretched in full.
         low_freq_factor: f64,
-        /// Turns above which it is left alone.
+        /// Turns within the original context above which a frequency is left as it is.
         high_freq_factor: f64,
-        /// The context the model was first trained on.
+        /// The context length that the model was first trained on.
         original_max_position_embeddings: f64,
     },
 }
 
 impl RopeScaling {
-    /// The changed inverse frequency.
-    #[must_use]
+    /// Returns the changed inverse frequency.
     pub fn apply(self, frequency: f64) -> f64 {
         match self {
             Self::Default => frequency,
@@ -51,8 +50,9 @@ impl RopeScaling {
     }
 }
 
-/// Base and scaling, from `rope_parameters` or from `rope_theta` and `rope_scaling`. A `rope_scaling` replaces `rope_parameters`:
-/// people add it by hand, as model cards tell them to, to files that have the other already.
+/// Reads base and scaling from `rope_parameters`, or from `rope_theta` and `rope_scaling`. A `rope_scaling`
+/// replaces `rope_parameters`, because model cards tell people to add it by hand to files that already have the
+/// other.
 pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
     let default_theta = keys.positive("rope_theta", Some(10_000.0))?;
     let scaling = keys.get("rope_scaling").filter(|value| value.as_object().is_none_or(|map| !map.is_empty()));
@@ -60,7 +60,8 @@ pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
         Some(_) => ("rope_scaling", "rope_scaling."),
         None => ("rope_parameters", "rope_parameters."),
     };
-    // With the object that it replaces, transformers forgets the base that stands there: numbers of another model.
+    // transformers forgets the base in the object that is replaced, which would give the numbers of another
+    // model.
     if let (Some(scaling), Some(replaced)) = (scaling, keys.get("rope_parameters")) {
         let forgotten = replaced["rope_theta"].as_f64().filter(|theta| *theta != default_theta);
         if let (Some(theta), None) = (forgotten, scaling["rope_theta"].as_f64()) {
@@ -71,7 +72,8 @@ pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
     }
     let Some(value) = keys.get(name) else { return Ok((default_theta, RopeScaling::Default)) };
     let map = value.as_object().ok_or_else(|| keys.error(name, "an object"))?;
-    // One beside the object goes before the one in it, as in transformers, and the context is what it is without either.
+    // As in transformers, a value outside the object takes precedence over one inside it, and the context
+    // length is the default.
     let number = |key: &str| keys.get(key).and_then(Value::as_f64);
     let (beside, context) = (number("original_max_position_embeddings"), number("max_position_embeddings"));
     let keys = &keys.within(map, prefix);

@@ -87,7 +87,7 @@ fn both_spellings_of_rope_agree() {
     assert_eq!(old.unwrap().inv_frequencies(), new.unwrap().inv_frequencies());
 }
 
-/// What transformers 5.24 loads, too, and what it makes of it.
+/// Configurations that transformers 5.24 loads too, with the values that it derives from them.
 #[test]
 fn unusual_configurations_are_read() {
     let scaling = |low: f64, high: f64| {
@@ -128,7 +128,7 @@ fn unusual_configurations_are_read() {
     assert!(window(1.into()).is_err() && window(Value::Null).is_err());
 }
 
-/// As transformers does, but for a base that it would forget.
+/// Follows transformers, except that this crate refuses to forget a base as transformers would.
 #[test]
 fn rope_scaling_wins_over_rope_parameters() {
     let both = |theta: f64, scaling: Value| {
@@ -149,7 +149,7 @@ fn rope_scaling_wins_over_rope_parameters() {
     assert_eq!(both(1e6, Value::Null).unwrap().rope_theta, 1e6);
 }
 
-/// Numbers from the formula as transformers writes it, in wavelengths.
+/// Compares with numbers from the formula of transformers, which is written in wavelengths.
 #[test]
 fn llama3_scaling_matches_transformers() {
     let config = edit(|map| {
@@ -202,7 +202,7 @@ fn the_original_is_written_back() {
     assert_eq!(again.to_json(Dtype::F32), config.to_json(Dtype::F32));
 }
 
-/// The published size of Qwen2.5-0.5B.
+/// Compares with the published size of Qwen2.5-0.5B.
 #[test]
 fn counts_the_parameters_of_qwen2_5() {
     assert_eq!(ModelConfig::qwen2(151_936, 896, 4864, 24, 14, 2, 32_768, 0).unwrap().parameter_count(), 494_032_768);

@@ -41,7 +41,6 @@ pub struct Problem {
 
 impl Problem {
     /// The prompt, `3 5 7 = 22 : `; the space at the end belongs to it.
-    #[must_use]
     pub fn prompt(&self) -> String {
         let mut prompt: String = self.numbers.iter().map(|n| format!("{n} ")).collect();
         prompt.push_str(&format!("= {} : ", self.target));
@@ -51,7 +50,6 @@ impl Problem {
     /// The problem of a prompt, read from its last line; [`None`] when that is not of the form of [`Self::prompt`].
     ///
     /// Spaces at either end are ignored, so that the line may stand at the end of a longer text.
-    #[must_use]
     pub fn parse(prompt: &str) -> Option<Self> {
         let line = prompt.trim().lines().last()?;
         let (numbers, target) = line.strip_suffix(':')?.split_once('=')?;
@@ -74,7 +72,6 @@ impl Problem {
     /// | `division-by-zero` | has no value |
     /// | `wrong` | has another value (or one whose fractions overflow 128 bits) |
     /// | `correct` | has exactly the target as its value |
-    #[must_use]
     pub fn judge(&self, completion: &str, ended: bool) -> Judgement {
         let verdict = if ended { self.verdict(completion) } else { "unfinished" };
         Judgement { reward: f64::from(u8::from(verdict == "correct")), verdict }

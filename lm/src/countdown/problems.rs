@@ -105,25 +105,21 @@ impl Problems {
     }
 
     /// Number of training problems, at least 1.
-    #[must_use]
     pub fn train_len(&self) -> usize {
         self.train.len()
     }
 
     /// Number of held-out problems, at least 1.
-    #[must_use]
     pub fn held_out_len(&self) -> usize {
         self.held_out.len()
     }
 
     /// Training problem `i`; after the last one comes the first again.
-    #[must_use]
     pub fn train(&self, i: usize) -> Problem {
         self.problem(&self.train, i, SHUFFLE_TRAIN)
     }
 
     /// Held-out problem `i`; after the last one comes the first again.
-    #[must_use]
     pub fn held_out(&self, i: usize) -> Problem {
         self.problem(&self.held_out, i, SHUFFLE_HELD_OUT)
     }

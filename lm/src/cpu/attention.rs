@@ -1,4 +1,4 @@
-//! Attention on the CPU: rows, or groups of rows, over threads.
+//! Attention on the CPU, with rows or groups of rows distributed over threads.
 
 use flowrl_core::Real;
 use flowrl_core::backend::{CpuBackend, CpuError, check_len};
@@ -8,7 +8,7 @@ use flowrl_core::with_math;
 use crate::backend::{Heads, Layout, Span};
 use crate::kernel::attention::{self as kernel, KeyValues};
 
-/// out = softmax(q·kᵀ/√d)·v, rows over threads.
+/// Computes out = softmax(q·kᵀ/√d)·v, rows over threads.
 pub(super) fn forward<T: Real>(
     backend: &CpuBackend<T>,
     qkv: &[T],
@@ -24,7 +24,7 @@ pub(super) fn forward<T: Real>(
     check_len("out", out.len(), rows * q_width)?;
     check_len("log_sum_exp", log_sum_exp.len(), rows * heads.heads)?;
     let row_span: Vec<Span> = layout.spans.iter().flat_map(|s| std::iter::repeat_n(*s, s.len)).collect();
-    // Blocks of rows of about equal work: many more than threads, since later rows see more keys.
+    // Later rows see more keys, so there are many more blocks of rows than threads to balance the work.
     let operations = layout.spans.iter().map(|s| s.len * (s.prefix_len + s.len) * q_width).sum::<usize>();
     let block = rows.div_ceil(backend.pool().jobs(operations) * 4).max(1);
     let jobs: Vec<_> = out[..rows * q_width]
@@ -49,7 +49,7 @@ pub(super) fn forward<T: Real>(
     Ok(())
 }
 
-/// d_qkv, groups over threads.
+/// Computes d_qkv, groups over threads.
 pub(super) fn backward<T: Real>(
     backend: &CpuBackend<T>,
     qkv: &[T],
@@ -68,7 +68,7 @@ pub(super) fn backward<T: Real>(
     check_len("d_out", d_out.len(), rows * q_width)?;
     check_len("log_sum_exp", log_sum_exp.len(), rows * heads.heads)?;
     check_len("d_qkv", d_qkv.len(), rows * width)?;
-    // A group owns its rows of d_qkv, so groups run on different threads and sums stay in order.
+    // A group owns its rows of d_qkv, so groups can run on different threads while sums keep their order.
     let mut jobs = Vec::with_capacity(layout.groups.len());
     let mut rest = &mut d_qkv[..rows * width];
     for group in layout.groups.windows(2) {
@@ -106,7 +106,7 @@ pub(super) fn backward<T: Real>(
     Ok(())
 }
 
-/// One new row of each span against the cache.
+/// Computes the attention of one new row per span to the cache.
 pub(super) fn cached<T: Real>(
     backend: &CpuBackend<T>,
     qkv: &[T],
@@ -135,8 +135,10 @@ pub(super) fn cached<T: Real>(
     Ok(())
 }
 
-/// The two parts that a row of a span attends to: its prefix, and `own` rows of the span itself. `origin` is the offset of the
-/// keys in a packed row of queries, keys and values that the stored rows leave out.
+/// Returns the two parts that a row of a span attends to: its prefix, and `own` rows of the span itself.
+///
+/// Stored rows may lack the beginning of a packed row of queries, keys and values: `origin` is the number of
+/// elements they lack.
 #[inline(always)]
 fn key_values<T: Real>(
     rows: &[T],

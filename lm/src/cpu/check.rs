@@ -1,8 +1,8 @@
-//! Checks of arguments: every error names the argument.
+//! Checks of arguments, with errors that name the argument.
 
 use flowrl_core::backend::{CpuError, check_len};
 
-/// Checks that there are `rows` indices, each of a whole row of `table`.
+/// Checks that there are `rows` indices and that each is a row of `table`.
 pub(super) fn check_rows<T>(
     name: &'static str,
     ids: &[u32],
@@ -22,7 +22,7 @@ pub(super) fn check_rows<T>(
     }
 }
 
-/// Checks that every (start, len) is inside of `x` (rows, d).
+/// Checks that every span (start, len) lies within `x` (rows, d).
 pub(super) fn check_spans<T>(name: &'static str, x: &[T], spans: &[(usize, usize)], d: usize) -> Result<(), CpuError> {
     let end = spans.iter().map(|&(start, len)| start + len).max().unwrap_or(0);
     check_len(name, x.len(), end * d)

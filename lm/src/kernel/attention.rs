@@ -1,19 +1,21 @@
-//! Causal attention with an exact softmax, one query at a time: the same sums in the same order whether the keys come from a
-//! packed batch or from a cache, so sampling and scoring agree bit for bit. Scores of one query only are ever held.
+//! Causal attention with an exact softmax, one query at a time.
+//!
+//! Sums are the same and in the same order whether the keys come from a packed batch or from a cache, so
+//! sampling and scoring agree bit for bit. Only the scores of one query are held in memory.
 
 use flowrl_core::Real;
 use flowrl_core::kernel::{Math, lanes};
 
-/// Keys and values of consecutive rows: row j's key of head h is `rows[j·stride + key + h·head_dim ..]`.
+/// Keys and values of one head in consecutive rows: the key of row j is `rows[j·stride + key ..]`.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyValues<'a, T> {
-    /// The first row starts here.
+    /// The elements of the rows, from the first row on.
     pub rows: &'a [T],
-    /// Elements from row to row.
+    /// Number of elements from one row to the next.
     pub stride: usize,
-    /// Offset of this head's key in a row.
+    /// Offset of the head's key in a row.
     pub key: usize,
-    /// Offset of this head's value in a row.
+    /// Offset of the head's value in a row.
     pub value: usize,
     /// Number of rows.
     pub len: usize,
@@ -33,11 +35,11 @@ impl<'a, T: Real> KeyValues<'a, T> {
     }
 }
 
-/// out = softmax(q·kᵀ/√d)·v over the keys of `parts` in order; returns the largest score m and Σ exp(score − m).
-/// `scores` is scratch.
+/// Computes out = softmax(q·kᵀ/√d)·v over the keys of `parts` in order. Returns the largest score m and Σ
+/// exp(score − m). `scores` is scratch space.
 #[inline(always)]
 pub fn query<T: Real, M: Math>(q: &[T], parts: [KeyValues<'_, T>; 2], out: &mut [T], scores: &mut Vec<T>) -> (T, T) {
-    // A length that the compiler knows halves the time of these short sums.
+    // A length known at compile time halves the time of these short sums.
     let scale = T::one() / T::of_usize(q.len()).sqrt();
     macro_rules! attend {
         ($products:expr) => {
@@ -76,7 +78,7 @@ fn attend<T: Real, M: Math>(
     }
     let scores = &mut scores[..padded];
     let mut at = 0;
-    // Products and their sums in two loops: compilers vectorise each, but not both in one.
+    // Products and their sums are in two loops, because compilers vectorise each but not both in one.
     let mut partial = [[T::zero(); lanes::LANES]; lanes::LANES];
     for part in parts {
         for first in (0..part.len).step_by(partial.len()) {
@@ -90,7 +92,7 @@ fn attend<T: Real, M: Math>(
             at += count;
         }
     }
-    // Whole vectors: what fills the last one has probability 0.
+    // The last vector is filled up with scores of probability 0.
     scores[keys..].fill(T::neg_infinity());
     let max = lanes::max(scores);
     for score in scores.as_chunks_mut::<{ lanes::LANES }>().0 {
@@ -115,7 +117,7 @@ fn attend<T: Real, M: Math>(
     (max, total)
 }
 
-/// out += the elements of the values from `offset` on, weighed by `weights`, in order.
+/// Adds to `out` the elements of the values from `offset` on, weighted by `weights`, in order.
 #[inline(always)]
 fn weigh<T: Real>(parts: [KeyValues<'_, T>; 2], weights: &[T], d: usize, offset: usize, out: &mut [T]) {
     let mut at = 0;
@@ -127,8 +129,8 @@ fn weigh<T: Real>(parts: [KeyValues<'_, T>; 2], weights: &[T], d: usize, offset:
     }
 }
 
-/// Gradients of one query: adds to `dq` (d), and gives (part, row, ds, p) of every key to `d_key_value`,
-/// which adds dk += ds·q and dv += p·d_out where those gradients are.
+/// Computes the gradients of one query: adds to `dq` (d), and calls `d_key_value` with (part, row, ds, p) of
+/// every key, so that the caller can add dk += ds·q and dv += p·d_out.
 ///
 /// With p = exp(s − lse) and D = d_out·out: ds = p·(d_out·v − D)/√d, dq += ds·k.
 #[inline(always)]

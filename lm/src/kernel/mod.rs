@@ -1,4 +1,4 @@
-//! The transformer's kernels on the CPU: plain functions over slices, each beside its backward.
+//! The CPU kernels of the transformer: plain functions over slices, each followed by its backward pass.
 
 pub mod attention;
 pub mod norm;

@@ -3,7 +3,7 @@
 use flowrl_core::Real;
 use flowrl_core::kernel::lanes;
 
-/// One row; returns s.
+/// Normalises one row and returns s.
 #[inline(always)]
 pub fn row<T: Real>(x: &[T], w: &[T], eps: T, y: &mut [T]) -> T {
     let s = T::one() / (lanes::dot(x, x) / T::of_usize(x.len()) + eps).sqrt();
@@ -13,7 +13,7 @@ pub fn row<T: Real>(x: &[T], w: &[T], eps: T, y: &mut [T]) -> T {
     s
 }
 
-/// dx += s·(dy·w − x·s²·mean(dy·w·x)), and the row's part of dw += dy·x·s.
+/// Adds the gradient of one row to dx: dx += s·(dy·w − x·s²·mean(dy·w·x)).
 #[inline(always)]
 pub fn row_backward_input<T: Real>(dy: &[T], x: &[T], w: &[T], s: T, dx: &mut [T]) {
     let c = inner(dy, x, w) * s * s / T::of_usize(x.len());
@@ -22,7 +22,7 @@ pub fn row_backward_input<T: Real>(dy: &[T], x: &[T], w: &[T], s: T, dx: &mut [T
     }
 }
 
-/// The same in place of dy.
+/// Replaces dy by the gradient that [`row_backward_input`] would add.
 #[inline(always)]
 pub fn row_backward_in_place<T: Real>(dy: &mut [T], x: &[T], w: &[T], s: T) {
     let c = inner(dy, x, w) * s * s / T::of_usize(x.len());
@@ -31,7 +31,7 @@ pub fn row_backward_in_place<T: Real>(dy: &mut [T], x: &[T], w: &[T], s: T) {
     }
 }
 
-/// dw += dy·x·s.
+/// Adds the part of one row to the gradient of w: dw += dy·x·s.
 #[inline(always)]
 pub fn row_backward_weight<T: Real>(dy: &[T], x: &[T], s: T, dw: &mut [T]) {
     for ((dw, &dy), &x) in dw.iter_mut().zip(dy).zip(x) {
@@ -39,7 +39,7 @@ pub fn row_backward_weight<T: Real>(dy: &[T], x: &[T], s: T, dw: &mut [T]) {
     }
 }
 
-/// Σ dy·w·x.
+/// Returns Σ dy·w·x.
 #[inline(always)]
 fn inner<T: Real>(dy: &[T], x: &[T], w: &[T]) -> T {
     let n = dy.len();

@@ -3,7 +3,7 @@
 use flowrl_core::Real;
 use flowrl_core::kernel::Math;
 
-/// One row: `gate_up` is (gate, up), `out` is (ff).
+/// Computes one row: `gate_up` is (gate, up), `out` is (ff).
 #[inline(always)]
 pub fn row<T: Real, M: Math>(gate_up: &[T], out: &mut [T]) {
     let (gate, up) = gate_up.split_at(out.len());
@@ -12,7 +12,7 @@ pub fn row<T: Real, M: Math>(gate_up: &[T], out: &mut [T]) {
     }
 }
 
-/// d_gate = d·up·σ(g)·(1 + g·(1 − σ(g))), d_up = d·silu(g).
+/// Computes the gradient of one row: d_gate = d·up·σ(g)·(1 + g·(1 − σ(g))), d_up = d·silu(g).
 #[inline(always)]
 pub fn row_backward<T: Real, M: Math>(gate_up: &[T], d_out: &[T], d_gate_up: &mut [T]) {
     let (gate, up) = gate_up.split_at(d_out.len());

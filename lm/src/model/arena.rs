@@ -1,16 +1,17 @@
-//! Activations, planned once and reused.
+//! Buffers for activations, planned once and reused by every pass.
 
 use flowrl_core::backend::{Backend, Role};
 
 use super::Dimensions;
-/// Which activations a forward pass leaves for a backward pass.
+/// The activations that a forward pass keeps for a backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Keep {
-    /// None: scoring and generation.
+    /// No activations, for scoring and generation.
     Nothing,
-    /// The input of every layer; the rest is computed again. About d + 1/layers of the full memory, a third more time.
+    /// The input of every layer. The backward pass recomputes the rest, which takes about a third more time but
+    /// only the memory of one layer's other activations.
     Inputs,
-    /// Everything.
+    /// All activations.
     Everything,
 }
 
@@ -19,7 +20,7 @@ pub enum Keep {
 pub(super) struct LayerActivations<T> {
     pub attention_inv_rms: T,
     pub attention_in: T,
-    /// Before the norm of heads, where there is one.
+    /// Queries, keys and values before the norm of heads; empty if the model has none.
     pub qkv_raw: T,
     pub qk_inv_rms: T,
     pub qkv: T,
@@ -51,7 +52,7 @@ pub(super) struct Arena<T> {
     pub predictions: usize,
     pub chunk: usize,
     pub keep: Keep,
-    /// The residual stream before each layer and after the last, or two to swap.
+    /// The residual stream before each layer and after the last one; two buffers to swap if nothing is kept.
     pub stream: Vec<T>,
     pub layers: Vec<LayerActivations<T>>,
     pub final_inv_rms: T,
@@ -64,11 +65,11 @@ pub(super) struct Arena<T> {
     pub deltas: Option<Deltas<T>>,
 }
 
-/// Elements of a buffer a plan asks for, by what it holds and by name.
+/// Provides a plan with a buffer of a role, a name and a number of elements.
 type Request<'a, T, E> = &'a mut dyn FnMut(Role, &'static str, usize) -> Result<T, E>;
 
 impl<T> Arena<T> {
-    /// Asks `request` for every buffer; the one place that knows their sizes.
+    /// Asks `request` for every buffer. This is the only place that knows their sizes.
     pub(super) fn plan<E>(
         dims: &Dimensions,
         (rows, predictions, chunk): (usize, usize, usize),
@@ -135,7 +136,7 @@ impl<T> Arena<T> {
         })
     }
 
-    /// Whether a pass of this size fits.
+    /// Returns whether a pass of this size fits.
     pub(super) fn fits(&self, (rows, predictions, chunk): (usize, usize, usize), keep: Keep) -> bool {
         self.rows >= rows && self.predictions >= predictions && self.chunk >= chunk && self.keep >= keep
     }
@@ -150,20 +151,20 @@ impl<T> Arena<T> {
     }
 }
 
-/// Activations of one kind.
+/// The activations of one kind in a [`memory_plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// What they are.
+    /// Name of the activations.
     pub what: &'static str,
-    /// How a device stores them.
+    /// Role by which a device chooses their type.
     pub role: Role,
-    /// How many there are at once.
+    /// Number of elements held at once.
     pub elements: usize,
 }
 
-/// The activations of a pass of `rows` rows and `predictions` predictions, in order of first use, on a device that holds `logits`
-/// logits at once ([`TransformerBackend::logits_limit`](crate::backend::TransformerBackend::logits_limit)).
-#[must_use]
+/// Returns the activations of a pass of `rows` rows and `predictions` predictions, in order of first use, on a
+/// device that holds `logits` logits at once
+/// ([`TransformerBackend::logits_limit`](crate::backend::TransformerBackend::logits_limit)).
 pub fn memory_plan(dims: &Dimensions, rows: usize, predictions: usize, logits: usize, keep: Keep) -> Vec<Planned> {
     let mut plan: Vec<Planned> = Vec::new();
     let size = (rows, predictions, chunk_rows(logits, dims.vocab, predictions));
@@ -178,7 +179,7 @@ pub fn memory_plan(dims: &Dimensions, rows: usize, predictions: usize, logits: u
     plan
 }
 
-/// Rows of logits held at once: all of them up to `limit` elements.
+/// Returns how many rows of logits are held at once: all of them, or as many as have at most `limit` elements.
 pub(super) fn chunk_rows(limit: usize, vocab: usize, predictions: usize) -> usize {
     (limit / vocab.max(1)).clamp(1, predictions.max(1))
 }

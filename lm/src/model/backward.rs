@@ -8,11 +8,11 @@ use super::{Packed, Weights};
 use crate::backend::TransformerBackend;
 
 impl<B: TransformerBackend> Transformer<B> {
-    /// Adds to `grads` the gradient of Σ d_log_prob·log p + Σ d_entropy·entropy + Σ d_mean_hidden·(mean hidden state of each prompt),
-    /// for the pass of [`Transformer::log_probs`] that came last and kept its activations.
+    /// Adds to `grads` the gradient of Σ d_log_prob·log p + Σ d_entropy·entropy + Σ d_mean_hidden·(mean hidden
+    /// state of each prompt).
     ///
-    /// # Errors
-    /// Where a length does not fit, or the device failed.
+    /// The gradient is that of the last pass of [`Transformer::log_probs`], which must have kept its
+    /// activations: otherwise this function adds nothing.
     pub fn backward(
         &mut self,
         weights: &Weights<B::Buffer>,
@@ -82,8 +82,10 @@ impl<B: TransformerBackend> Transformer<B> {
     }
 }
 
-/// From log-probabilities to the normed hidden states, left in `deltas.normed`. Logits of a single chunk are still there from
-/// the forward pass; of several chunks they are computed again, one at a time.
+/// Computes the gradient of the normed hidden states, in `deltas.normed`, from that of the log-probabilities.
+///
+/// If all logits fit one chunk, they are still there from the forward pass; otherwise they are recomputed one
+/// chunk at a time.
 fn head_backward<B: TransformerBackend>(
     backend: &B,
     arena: &mut Arena<B::Buffer>,

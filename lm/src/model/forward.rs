@@ -9,7 +9,7 @@ use super::{Dimensions, LayerWeights, Packed, Prepared, Weights};
 use crate::backend::{Layout, Span, TransformerBackend};
 use crate::kernel::rope;
 
-/// Where keys and values come from.
+/// The source of keys and values.
 #[derive(Debug)]
 pub enum Attend<'a, T> {
     /// The packed rows themselves.
@@ -20,7 +20,10 @@ pub enum Attend<'a, T> {
     Decode(&'a mut [T], &'a [u32], &'a [Span]),
 }
 
-/// A model's dimensions on a device, with its arena of activations. Weights are passed in: a policy and its reference share one.
+/// A model of some dimensions on a device, with its arena of activations.
+///
+/// Weights are passed to every call, so that a policy and its reference can share one model. Every function
+/// returns an error if the device fails or a token is outside the vocabulary.
 #[derive(Debug)]
 pub struct Transformer<B: Backend> {
     pub(super) backend: B,
@@ -29,7 +32,7 @@ pub struct Transformer<B: Backend> {
     pub(super) arena: Option<Arena<B::Buffer>>,
 }
 
-/// cos and sin of every position so far, (positions, head_dim/2).
+/// Tables of cos and sin for the positions so far, (positions, head_dim/2).
 #[derive(Debug)]
 pub(super) struct Rotary<B: Backend> {
     pub positions: usize,
@@ -46,29 +49,24 @@ pub(super) struct Input<I> {
 }
 
 impl<B: TransformerBackend> Transformer<B> {
-    /// A model of these dimensions on a device.
-    ///
-    /// # Errors
-    /// Where the device has no memory left.
+    /// Creates a model of these dimensions on a device.
     pub fn new(backend: B, dims: Dimensions) -> Result<Self, B::Error> {
         let rotary = Rotary { positions: 0, cos: backend.zeros(0)?, sin: backend.zeros(0)? };
         Ok(Self { backend, dims, rotary, arena: None })
     }
 
-    /// The device.
+    /// Returns the device.
     pub const fn backend(&self) -> &B {
         &self.backend
     }
 
-    /// Dimensions and flags.
+    /// Returns the dimensions and flags of the model.
     pub const fn dims(&self) -> &Dimensions {
         &self.dims
     }
 
-    /// Log-probabilities and entropies (N each) of the predictions of `packed`, keeping activations as asked.
-    ///
-    /// # Errors
-    /// Where a token is outside the vocabulary, or the device failed.
+    /// Computes log-probabilities and entropies (N each) of the predictions of `packed`, and keeps the
+    /// activations that `keep` asks for.
     pub fn log_probs(
         &mut self,
         weights: &Weights<B::Buffer>,
@@ -98,10 +96,7 @@ impl<B: TransformerBackend> Transformer<B> {
         Ok(())
     }
 
-    /// The mean hidden state of each prompt of the last pass: `out` is (prompts, d).
-    ///
-    /// # Errors
-    /// Where `out` is too short, or the device failed.
+    /// Computes the mean hidden state of each prompt of the last pass; `out` is (prompts, d).
     pub fn mean_hidden(&self, prompts: &[(usize, usize)], out: &mut B::Buffer) -> Result<(), B::Error> {
         match &self.arena {
             Some(arena) => self.backend.mean_rows(&arena.hidden, prompts, self.dims.hidden, out),
@@ -109,11 +104,9 @@ impl<B: TransformerBackend> Transformer<B> {
         }
     }
 
-    /// Runs rows through the model and computes the logits of `rows` (indices of rows), for [`Transformer::last_logits`].
-    /// `prepared` are the matrices of `weights` once more, and change no bit.
-    ///
-    /// # Errors
-    /// Where a token is outside the vocabulary, or the device failed.
+    /// Runs rows through the model and computes the logits of `rows` (indices of rows), for
+    /// [`Transformer::last_logits`]. `prepared` holds the matrices of `weights` in another arrangement, which
+    /// changes no bit of the result.
     pub fn logits(
         &mut self,
         weights: &Weights<B::Buffer>,
@@ -133,15 +126,15 @@ impl<B: TransformerBackend> Transformer<B> {
         linear(backend, &arena.selected, head, None, &mut arena.logits, dims.logits(rows.len()), false)
     }
 
-    /// The logits of the last [`Transformer::logits`], (rows, vocab).
+    /// Returns the logits of the last call of [`Transformer::logits`], (rows, vocab).
     ///
     /// # Panics
-    /// Before the first pass.
+    /// Panics if there was no pass before.
     pub fn last_logits(&self) -> &B::Buffer {
         &self.arena.as_ref().expect("a pass came before").logits
     }
 
-    /// Makes the arena large enough.
+    /// Grows the arena to hold a pass of this size.
     fn reserve(&mut self, size: (usize, usize, usize), keep: Keep) -> Result<(), B::Error> {
         if let Some(arena) = &self.arena {
             if arena.fits(size, keep) {
@@ -157,7 +150,7 @@ impl<B: TransformerBackend> Transformer<B> {
         Ok(())
     }
 
-    /// Embedding, layers and the last norm.
+    /// Runs embedding, layers and the last norm.
     fn run(
         &mut self,
         weights: &Weights<B::Buffer>,
@@ -191,7 +184,7 @@ impl<B: TransformerBackend> Transformer<B> {
 }
 
 impl<B: TransformerBackend> Rotary<B> {
-    /// Makes the tables cover every position.
+    /// Extends the tables to cover every position.
     fn grow(&mut self, backend: &B, dims: &Dimensions, positions: &[u32]) -> Result<(), B::Error> {
         let wanted = positions.iter().max().map_or(0, |&p| p as usize + 1);
         if wanted > self.positions {
@@ -203,7 +196,8 @@ impl<B: TransformerBackend> Rotary<B> {
     }
 }
 
-/// One layer up to the hidden part of its feed-forward: everything but the last product, which ends in the next stream.
+/// Runs one layer up to the hidden part of its feed-forward network: everything but the last product, whose
+/// result is the next residual stream.
 pub(super) fn layer_forward<B: TransformerBackend>(
     backend: &B,
     dims: &Dimensions,
@@ -248,7 +242,7 @@ pub(super) fn layer_forward<B: TransformerBackend>(
     backend.swiglu(&a.gate_up, (rows, dims.intermediate), &mut a.mlp_hidden)
 }
 
-/// `x` as the device's precision, for hosts that think in doubles.
+/// Converts `x` to the precision of the device.
 pub(super) fn real<T: Real>(x: f64) -> T {
     T::of(x)
 }

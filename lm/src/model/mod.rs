@@ -1,4 +1,5 @@
-//! One decoder-only transformer over a [`TransformerBackend`](crate::backend::TransformerBackend): Qwen2, Qwen3 and Llama, by flags.
+//! A decoder-only transformer over a [`TransformerBackend`](crate::backend::TransformerBackend), which flags
+//! make a Qwen2, Qwen3 or Llama.
 
 mod arena;
 mod backward;
@@ -19,27 +20,27 @@ use flowrl_core::backend::LinearShape;
 /// The dimensions and flags of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dimensions {
-    /// Tokens.
+    /// Size of the vocabulary.
     pub vocab: usize,
     /// Elements of a hidden state, d.
     pub hidden: usize,
-    /// Layers.
+    /// Number of layers.
     pub layers: usize,
-    /// Attention heads.
+    /// Head counts and head size of the attention.
     pub heads: Heads,
-    /// Elements between the two products of the feed-forward part.
+    /// Elements between the two products of the feed-forward network, ff.
     pub intermediate: usize,
-    /// ε of the RMS norms.
+    /// The ε of the RMS norms.
     pub rms_eps: f64,
-    /// Bias on queries, keys and values.
+    /// Whether queries, keys and values have a bias.
     pub qkv_bias: bool,
-    /// Bias on the attention's output.
+    /// Whether the output of the attention has a bias.
     pub o_bias: bool,
-    /// RMS norm of every query and key head.
+    /// Whether every query and key head has an RMS norm.
     pub qk_norm: bool,
-    /// The output layer is the embedding.
+    /// Whether the output layer shares the matrix of the embedding.
     pub tied: bool,
-    /// Rotary frequencies (head_dim/2), radians per position.
+    /// Rotary frequencies (head_dim/2), in radians per position.
     pub frequencies: Vec<f64>,
 }
 

@@ -2,29 +2,30 @@
 
 use crate::backend::{Layout, Span};
 
-/// Rows of tokens ready for the model, and where the log-probabilities of the completions come from.
+/// Rows of tokens ready for the model, and the rows that predict the tokens of the completions.
 ///
-/// Rows are ordered by prompt: its own rows, then each of its completions without the last token, which predicts nothing.
-/// Predictions are in the order of the completions as given, tokens packed.
+/// Rows are ordered by prompt: first the rows of the prompt, then those of each of its completions without the
+/// last token, which predicts nothing. Predictions are in the order in which the completions were given, tokens
+/// packed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packed {
-    /// (rows) tokens.
+    /// Token of each row.
     pub ids: Vec<u32>,
-    /// (rows) position of each token in its sequence.
+    /// Position of each row's token in its sequence.
     pub positions: Vec<u32>,
-    /// Who attends to whom.
+    /// Which rows attend to which.
     pub layout: Layout,
-    /// (prompts) first row and number of rows of each prompt.
+    /// First row and number of rows of each prompt.
     pub prompts: Vec<(usize, usize)>,
-    /// (N) the row whose logits predict each completion token.
+    /// Row whose logits predict each of the N completion tokens.
     pub rows: Vec<u32>,
-    /// (N) the completion tokens.
+    /// The N completion tokens.
     pub targets: Vec<u32>,
 }
 
 impl Packed {
-    /// Packs `completions`, the i-th of which answers prompt `prompt_of[i]`. Every prompt has at least one token.
-    #[must_use]
+    /// Packs `completions`, the i-th of which answers prompt `prompt_of[i]`. Every prompt must have at least
+    /// one token.
     pub fn new(prompts: &[&[u32]], completions: &[&[u32]], prompt_of: &[usize]) -> Self {
         let mut packed = Self::default();
         let mut members = vec![Vec::new(); prompts.len()];
@@ -55,14 +56,12 @@ impl Packed {
         packed
     }
 
-    /// Number of rows.
-    #[must_use]
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Whether there are no rows.
-    #[must_use]
+    /// Returns whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }

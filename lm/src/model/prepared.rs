@@ -1,10 +1,11 @@
-//! The matrices of a model in the arrangement that a device multiplies by fastest: for generation, which meets them at every token.
+//! The matrices of a model in the arrangement that a device multiplies fastest, for generation, which reads
+//! them at every token.
 
 use flowrl_core::backend::{Backend, LinearShape};
 
 use super::{Dimensions, Weights};
 
-/// The matrices of a model, as [`Backend::prepare`] made them.
+/// The matrices of a model, prepared by [`Backend::prepare`].
 #[derive(Debug)]
 pub struct Prepared<T> {
     pub(super) layers: Vec<PreparedLayer<T>>,
@@ -20,10 +21,7 @@ pub(super) struct PreparedLayer<T> {
 }
 
 impl<T> Prepared<T> {
-    /// Prepares the matrices; `None` where the device reads them as they are.
-    ///
-    /// # Errors
-    /// Where the device has no memory left.
+    /// Prepares the matrices, or returns [`None`] if the device reads them as they are.
     pub fn new<B: Backend<Buffer = T>>(
         backend: &B,
         dims: &Dimensions,
@@ -44,7 +42,7 @@ impl<T> Prepared<T> {
     }
 }
 
-/// A linear layer by its prepared matrix, where there is one: the same bits.
+/// Applies a linear layer by its prepared matrix if there is one; the result has the same bits either way.
 pub(super) fn linear<B: Backend>(
     backend: &B,
     x: &B::Buffer,

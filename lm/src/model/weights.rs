@@ -4,64 +4,62 @@ use flowrl_core::backend::Backend;
 
 use super::Dimensions;
 
-/// The tensors of one layer: queries, keys and values are one matrix, gate and up another.
+/// The tensors of one layer. Queries, keys and values share one matrix, gate and up another.
 #[derive(Debug)]
 pub struct LayerWeights<T> {
-    /// (d) norm before the attention.
+    /// Weights (d) of the norm before the attention.
     pub attention_norm: T,
-    /// (q + 2·kv, d).
+    /// Matrix (q + 2·kv, d) of queries, keys and values.
     pub qkv: T,
-    /// (q + 2·kv).
+    /// Bias (q + 2·kv) of queries, keys and values.
     pub qkv_bias: Option<T>,
-    /// (head_dim) twice: norms of query and key heads.
+    /// Weights (head_dim) of the norms of query and key heads.
     pub qk_norm: Option<(T, T)>,
-    /// (d, q).
+    /// Matrix (d, q) of the attention's output.
     pub o: T,
-    /// (d).
+    /// Bias (d) of the attention's output.
     pub o_bias: Option<T>,
-    /// (d) norm before the feed-forward part.
+    /// Weights (d) of the norm before the feed-forward network.
     pub mlp_norm: T,
-    /// (2·ff, d).
+    /// Matrix (2·ff, d) of gate and up.
     pub gate_up: T,
-    /// (d, ff).
+    /// Matrix (d, ff) of the second feed-forward product.
     pub down: T,
 }
 
 /// All tensors of a model: its weights, or gradients and moments of the same shapes.
 #[derive(Debug)]
 pub struct Weights<T> {
-    /// (vocab, d).
+    /// Embedding (vocab, d).
     pub embed: T,
-    /// In order.
+    /// Layers, from the first to the last.
     pub layers: Vec<LayerWeights<T>>,
-    /// (d) the last norm.
+    /// Weights (d) of the last norm.
     pub norm: T,
-    /// (vocab, d), where it is not the embedding.
+    /// Output matrix (vocab, d); [`None`] if it is the embedding.
     pub head: Option<T>,
 }
 
 /// A tensor of a checkpoint as a slice of a fused one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Its name in a Hugging Face checkpoint.
+    /// Name in a Hugging Face checkpoint.
     pub name: String,
-    /// Its shape.
+    /// Shape in the checkpoint.
     pub shape: Vec<usize>,
-    /// Which tensor of [`Weights::tensors`] holds it.
+    /// Index, in [`Weights::tensors`], of the tensor that holds it.
     pub tensor: usize,
-    /// From which element on.
+    /// First element within that tensor.
     pub offset: usize,
 }
 
 impl Part {
-    /// Elements.
-    #[must_use]
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Whether it has no elements.
-    #[must_use]
+    /// Returns whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -92,18 +90,18 @@ impl<T> LayerWeights<T> {
 }
 
 impl<T> Weights<T> {
-    /// The output layer.
+    /// Returns the matrix of the output layer, which may be the embedding.
     pub fn head(&self) -> &T {
         self.head.as_ref().unwrap_or(&self.embed)
     }
 
-    /// Every tensor, in the order of [`Weights::sizes`].
+    /// Returns every tensor, in the order of [`Weights::sizes`].
     pub fn tensors(&self) -> impl Iterator<Item = &T> {
         let layers = self.layers.iter().flat_map(LayerWeights::tensors);
         [&self.embed].into_iter().chain(layers).chain([&self.norm]).chain(&self.head)
     }
 
-    /// The same, mutable.
+    /// Returns mutable access to the tensors of [`Weights::tensors`].
     pub fn tensors_mut(&mut self) -> impl Iterator<Item = &mut T> {
         let layers = self.layers.iter_mut().flat_map(LayerWeights::tensors_mut);
         [&mut self.embed].into_iter().chain(layers).chain([&mut self.norm]).chain(&mut self.head)
@@ -111,8 +109,8 @@ impl<T> Weights<T> {
 }
 
 impl Weights<()> {
-    /// The parts of each tensor as a checkpoint names them, tensors in the order of [`Weights::tensors`].
-    #[must_use]
+    /// Returns the parts of all tensors under the names of a checkpoint, tensors in the order of
+    /// [`Weights::tensors`].
     pub fn parts(dims: &Dimensions) -> Vec<Part> {
         let (d, ff, heads) = (dims.hidden, dims.intermediate, dims.heads);
         let (q, kv) = (heads.q_width(), heads.kv_width());
@@ -156,8 +154,7 @@ impl Weights<()> {
         parts
     }
 
-    /// Elements of each fused tensor.
-    #[must_use]
+    /// Returns the number of elements of each fused tensor.
     pub fn sizes(dims: &Dimensions) -> Vec<usize> {
         let mut sizes = Vec::new();
         for part in Self::parts(dims) {
@@ -171,10 +168,8 @@ impl Weights<()> {
 }
 
 impl<T> Weights<T> {
-    /// Builds the structure of a model from its fused tensors in order.
-    ///
-    /// # Errors
-    /// The first error of `next`.
+    /// Builds the structure of a model from its fused tensors, which `next` returns in order, given their
+    /// numbers of elements.
     pub fn build<E>(dims: &Dimensions, mut next: impl FnMut(usize) -> Result<T, E>) -> Result<Self, E> {
         let sizes = Weights::sizes(dims);
         let mut sizes = sizes.into_iter();
@@ -199,10 +194,7 @@ impl<T> Weights<T> {
         Ok(Self { embed, layers, norm, head })
     }
 
-    /// Tensors of zeros on a device.
-    ///
-    /// # Errors
-    /// Where the device has no memory left.
+    /// Allocates tensors of zeros on a device.
     pub fn zeros<B: Backend<Buffer = T>>(backend: &B, dims: &Dimensions) -> Result<Self, B::Error> {
         Self::build(dims, |len| backend.zeros(len))
     }
