@@ -160,7 +160,7 @@ fn a_run_that_goes_on_has_a_report_that_loads_itself_again() {
     let words = train("run", &["--steps", "100000", "--set", "eval.every=2"]);
     let mut child = begun(&words, &out, || lines(&out.join("metrics.jsonl")) > 3);
     let page = || std::fs::read_to_string(out.join("report.html")).unwrap();
-    assert!(page().contains("http-equiv=refresh") && page().contains(" · goes on"));
+    assert!(page().contains("http-equiv=refresh") && page().contains(" · still running"));
     ok(&["report", "run"], directory.path());
     assert!(page().contains("http-equiv=refresh"));
     child.kill().unwrap();

@@ -114,7 +114,7 @@ fn values_that_are_not_finite_break_the_line_and_not_the_page() {
     Synthetic { gaps: true, ..Synthetic::default() }.write(&run);
     let html = page(&run);
     balanced(&html);
-    assert!(html.contains("loss was not finite in 20 of 500 records; its line has gaps."));
+    assert!(html.contains("loss was not finite in 20 of 500 records; its curve has gaps."));
     assert!(!html.contains("NaN") && !html.contains("inf"), "no path or text holds a broken number");
     let loss = html.split("<h3>Loss</h3>").nth(1).unwrap();
     let line = loss.split("<path class='line accent' d='").nth(1).unwrap().split('\'').next().unwrap();

@@ -1,4 +1,4 @@
-//! Axes: the range to show and the places of their ticks.
+//! Axes: the range to show and the positions of the ticks.
 
 /// A linear or logarithmic axis over `low..=high`.
 #[derive(Clone, Debug, PartialEq)]
@@ -7,13 +7,14 @@ pub(crate) struct Axis {
     pub(crate) high: f64,
     pub(crate) log: bool,
     pub(crate) ticks: Vec<f64>,
-    /// Distance of neighbouring ticks, which says how many decimals their labels need.
+    /// Distance between neighbouring ticks, which determines how many decimals their labels need. It is 0 on a
+    /// logarithmic axis.
     pub(crate) step: f64,
 }
 
 impl Axis {
-    /// An axis over finite `values` that ends on ticks or at the ends of `range`, outside of which no value is possible. With
-    /// `may_log` and positive values over more than three decades it is logarithmic.
+    /// Fits an axis to the finite `values`. It ends on ticks, or at the ends of `range`, the interval of possible
+    /// values. It is logarithmic if `may_log` is set and the values are positive and span more than three decades.
     pub(crate) fn fit(values: impl Iterator<Item = f64>, may_log: bool, range: (f64, f64)) -> Self {
         let (low, high) = values
             .filter(|x| shown(*x))
@@ -23,11 +24,11 @@ impl Axis {
         }
         let logarithmic = may_log && low > 0.0 && high > 1e3 * low;
         let axis = if logarithmic { Self::logarithmic(low, high) } else { Self::linear(low, high) };
-        // Rounding may leave a value just outside.
+        // Rounding may leave a value just outside the range.
         axis.within(range.0.min(low), range.1.max(high))
     }
 
-    /// The part of the axis from `least` to `largest`, which encloses the data.
+    /// Cuts the axis to `least..=largest`, which must enclose the data.
     fn within(mut self, least: f64, largest: f64) -> Self {
         (self.low, self.high) = (self.low.max(least), self.high.min(largest));
         let slack = 1e-9 * (self.high - self.low);
@@ -35,7 +36,8 @@ impl Axis {
         self
     }
 
-    /// The axis of steps: exactly `low..=high`, from 0 if it starts near there, with the ticks inside.
+    /// Returns the axis of the training steps: exactly `low..=high`, or from 0 if `low` is close to it, with all ticks
+    /// inside.
     pub(crate) fn steps(low: f64, high: f64) -> Self {
         let low = if (0.0..0.1 * high).contains(&low) { 0.0 } else { low };
         let high = if high > low { high } else { low + 1.0 };
@@ -45,12 +47,13 @@ impl Axis {
         Self { low, high, log: false, ticks: (first..=last).map(|i| i as f64 * step).collect(), step }
     }
 
-    /// The axis of some ascending values, which are its ticks: logarithmic where they grow twentyfold.
+    /// Returns an axis with a tick at each of some ascending values. It is logarithmic if the largest is at least 20
+    /// times the smallest.
     pub(crate) fn values(at: &[f64]) -> Self {
         let (low, high) = (at.first().copied().unwrap_or(0.0), at.last().copied().unwrap_or(1.0));
         let log = low > 0.0 && high >= 20.0 * low;
         let axis = Self { low, high: if high > low { high } else { low + 1.0 }, log, ticks: Vec::new(), step: 0.0 };
-        // Ticks whose labels would touch are left out.
+        // Leave out ticks whose labels would touch.
         let mut ticks: Vec<f64> = Vec::new();
         for &x in at {
             if ticks.last().is_none_or(|last| axis.place(x) - axis.place(*last) > 0.11) {
@@ -85,7 +88,7 @@ impl Axis {
         Self { low: 10f64.powi(first), high: 10f64.powi(last), log: true, ticks, step: 0.0 }
     }
 
-    /// Where `x` lies between the ends, 0 to 1; NaN for what the axis cannot show.
+    /// Returns the position of `x` between the ends, from 0 to 1, or NaN if the axis cannot show it.
     pub(crate) fn place(&self, x: f64) -> f64 {
         if !shown(x) {
             f64::NAN
@@ -97,12 +100,13 @@ impl Axis {
     }
 }
 
-/// Whether an axis can hold `x`: finite, and so far from the largest number that differences do not overflow.
+/// Returns whether an axis can hold `x`: finite, and far enough below the largest float that differences do not
+/// overflow.
 fn shown(x: f64) -> bool {
     x.abs() <= 1e300
 }
 
-/// The least of 1, 2, 5 times a power of ten that is at least `rough`.
+/// Returns the smallest number of the form 1, 2 or 5 times a power of ten that is at least `rough`.
 fn nice_step(rough: f64) -> f64 {
     let power = 10f64.powf(rough.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
@@ -149,7 +153,7 @@ mod tests {
             (&[0.62, 0.97], (0.0, 1.0), 0.6, 1.0),
             (&[0.1, 0.69], (0.0, std::f64::consts::LN_2), 0.0, std::f64::consts::LN_2),
             (&[1e-6, 1.9], (0.0, 2.0), 1e-6, 2.0),
-            // What should not be is shown all the same.
+            // A value outside the possible range is still shown.
             (&[0.0, 1.0 + 1e-9], (0.0, 1.0), 0.0, 1.0 + 1e-9),
         ] {
             let axis = within(values, range);

@@ -1,4 +1,5 @@
-//! Line charts as inline SVG, readable without script: a title on every step, a summary for screen readers and a table.
+//! Line charts as inline SVG that work without JavaScript: tooltips along the chart, a summary for screen readers and a
+//! table.
 
 use super::{
     axis::Axis,
@@ -12,20 +13,21 @@ const LEFT: f64 = 46.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 22.0;
-/// Number of places along a chart that answer to the pointer, and rows of its table.
+/// Number of positions along a chart that have a tooltip.
 const STOPS: usize = 48;
+/// Number of rows of a chart's table.
 const ROWS: usize = 20;
 
-/// What runs along the horizontal axis.
+/// The quantity on the horizontal axis.
 #[derive(Clone, Debug)]
 pub(crate) enum Along {
     /// Training steps.
     Steps,
     /// The values of an option.
     Values {
-        /// Its name.
+        /// Name of the option.
         name: String,
-        /// In ascending order; the ticks, and the rows of the table.
+        /// The values in ascending order; they are the ticks and the rows of the table.
         at: Vec<f64>,
     },
 }
@@ -39,18 +41,18 @@ impl Along {
     }
 }
 
-/// Series on common axes.
+/// A chart of one or more series on common axes.
 #[derive(Debug)]
 pub(crate) struct Chart {
     pub(crate) title: String,
     pub(crate) unit: &'static str,
-    /// What the chart shows, in a sentence or two.
+    /// A description of the chart in a sentence or two.
     pub(crate) about: String,
     pub(crate) series: Vec<Series>,
-    /// A dashed horizontal line and its name.
+    /// Name and value of a dashed horizontal line.
     pub(crate) target: Option<(&'static str, f64)>,
     pub(crate) may_log: bool,
-    /// The least and the largest possible value.
+    /// The smallest and the largest possible value.
     pub(crate) range: (f64, f64),
     pub(crate) along: Along,
 }
@@ -84,7 +86,7 @@ impl Chart {
         out.push_str("</figure>\n");
     }
 
-    /// The value of each line if none of them ever changes over two points or more.
+    /// Returns the value of each line as text if every line has two points or more and never changes.
     pub(crate) fn constant(&self) -> Option<String> {
         let still = |series: &Series| match &series.points[..] {
             [first, .., _] => series.points.iter().flat_map(Point::extent).all(|y| y == first.y),
@@ -113,7 +115,8 @@ impl Chart {
         (x, Axis::fit(values.chain(self.target.map(|(_, target)| target)), self.may_log, self.range))
     }
 
-    /// The names of the lines. A lone one is named by the title; its empty legend keeps the charts of a row level.
+    /// Appends the names of the lines. A single line is named by the title; its empty legend keeps the charts of a row
+    /// aligned.
     fn legend(&self, out: &mut String, y: &Axis) {
         out.push_str("<p class=legend>");
         for series in self.series.iter().filter(|_| self.series.len() > 1) {
@@ -129,7 +132,7 @@ impl Chart {
         out.push_str("</p>");
     }
 
-    /// The chart in words.
+    /// Describes the chart in words.
     fn summary(&self) -> String {
         let mut words = format!("Line chart: {}.", self.title);
         for series in &self.series {
@@ -160,7 +163,7 @@ impl Chart {
         words
     }
 
-    /// Invisible columns that show a rule and the values where the pointer is.
+    /// Appends invisible columns that show a vertical rule and the values under the pointer.
     fn stops(&self, out: &mut String, x: &Axis, y: &Axis) {
         let steps = self.sampled_steps(STOPS);
         let places: Vec<f64> = steps.iter().map(|step| across(x, *step)).collect();
@@ -209,7 +212,8 @@ impl Chart {
         out.push_str("</tbody></table></div></details>");
     }
 
-    /// At most `count` + 1 of the steps at which anything was recorded, the first and last among them.
+    /// Returns at most `count` + 1 of the recorded steps, including the first and the last. For an option, returns all
+    /// its values.
     fn sampled_steps(&self, count: usize) -> Vec<f64> {
         if let Along::Values { at, .. } = &self.along {
             return at.clone();
@@ -261,7 +265,7 @@ fn grid(out: &mut String, x: &Axis, y: &Axis, unit: &str, name: &str) {
     }
     for (index, step) in x.ticks.iter().enumerate() {
         let label = if index == 0 { format!("{} {}", escape(name), number(*step)) } else { number(*step) };
-        // The outermost labels lean inwards, so that none leaves the picture.
+        // The outermost labels are aligned inwards, so that none is cut off.
         let at = across(x, *step);
         let anchor = if at < LEFT + 12.0 {
             "start"
@@ -298,7 +302,8 @@ fn draw(out: &mut String, series: &Series, x: &Axis, y: &Axis) {
     }
 }
 
-/// A path through the points; one that is not finite breaks the line. Relative moves keep it short.
+/// Returns the data of a path through the points. A point that is not finite breaks the line. Relative moves keep the
+/// text short.
 fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
     let (mut d, mut pen) = (String::new(), None::<(i64, i64)>);
     for (x, y) in points {
@@ -318,7 +323,7 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
     d
 }
 
-/// One closed area per unbroken stretch of the band.
+/// Returns the data of a path with one closed area per unbroken stretch of the band.
 fn band(series: &Series, x: &Axis, y: &Axis) -> String {
     let thinned = series.band_points();
     let mut d = String::new();

@@ -1,9 +1,9 @@
-//! Numbers and text as a reader wants them.
+//! Formatting of numbers and text for readers.
 
 use std::fmt::Write;
 
-/// `text` safe inside HTML elements and quoted attributes. Control characters, which could hide or reorder what follows,
-/// become visible.
+/// Escapes `text` for HTML elements and quoted attributes. Control characters, which could hide or reorder the text
+/// after them, are replaced by a visible character.
 pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -22,7 +22,7 @@ pub(crate) fn escape(text: &str) -> String {
     safe
 }
 
-/// A quantity with its unit: `fraction` as a percentage, everything else to three significant digits.
+/// Formats a quantity with its unit: a `fraction` as a percentage, everything else to three significant digits.
 pub(crate) fn quantity(x: f64, unit: &str) -> String {
     match unit {
         _ if !x.is_finite() => "not finite".to_owned(),
@@ -32,14 +32,15 @@ pub(crate) fn quantity(x: f64, unit: &str) -> String {
     }
 }
 
-/// A change from one value to another, with its sign; a fraction changes by percentage points.
+/// Formats a difference with its sign. Differences of fractions are in percentage points.
 pub(crate) fn change(by: f64, unit: &str) -> String {
     let (by, unit) = if unit == "fraction" { ((by * 1000.0).round() / 10.0, "points") } else { (by, unit) };
     let sign = if by > 0.0 { "+" } else { "" };
     format!("{sign}{}", quantity(by, unit))
 }
 
-/// A number to three significant digits, so that neighbours in a table have as many: `12 345`, `0.421`, `3.20`, `3 × 10⁻⁴`; what is whole has no point.
+/// Formats a number to three significant digits, trailing zeros included, so that the numbers of a table line up: `12
+/// 345`, `0.421`, `3.20`, `3 × 10⁻⁴`. Whole numbers have no decimals.
 pub(crate) fn number(x: f64) -> String {
     if !x.is_finite() {
         return "not finite".to_owned();
@@ -51,20 +52,20 @@ pub(crate) fn number(x: f64) -> String {
     if !(1e-3..1e7).contains(&size) {
         return scientific(x, 2);
     }
-    // The place of the first digit is that after rounding: 0.9999 is 1.00.
+    // The position of the first digit is taken after rounding: 0.9999 becomes 1.00.
     let first = format!("{x:.2e}").parse::<f64>().unwrap_or(x).abs().log10().floor() as i32;
     let decimals = if x.fract() == 0.0 { 0 } else { (2 - first).clamp(0, 5) as usize };
     sign_and_groups(&format!("{x:.decimals$}"))
 }
 
-/// The label of an axis tick, with the digits that tell it from its neighbour, which is `step` away.
+/// Formats the label of an axis tick with enough digits to tell it from its neighbour, which is `step` away.
 pub(crate) fn tick(x: f64, step: f64, unit: &str) -> String {
     let (x, step, sign) = if unit == "fraction" { (x * 100.0, step * 100.0, "%") } else { (x, step, "") };
     if x.abs() < step * 1e-9 {
         return format!("0{sign}");
     }
     let size = x.abs();
-    // Neighbours on a logarithmic axis, whose step is 0, differ in their exponents.
+    // On a logarithmic axis, which has step 0, neighbours differ in their exponents.
     if size >= 1e6 || size < 1e-3 && step < 1e-4 || step == 0.0 {
         let digits = if step == 0.0 { 2.0 } else { (size.log10().floor() - step.log10().floor()).clamp(2.0, 15.0) };
         return scientific(x, digits as usize);
@@ -73,7 +74,7 @@ pub(crate) fn tick(x: f64, step: f64, unit: &str) -> String {
     sign_and_groups(&trim(&format!("{x:.decimals$}"))) + sign
 }
 
-/// One decimal, two below one percent; nothing and everything are whole.
+/// Formats a fraction as a percentage with one decimal, or two below 1 %. 0 % and 100 % have no decimals.
 fn percent(x: f64) -> String {
     let points = 100.0 * x;
     let digits = match points.abs() {
@@ -84,7 +85,7 @@ fn percent(x: f64) -> String {
     sign_and_groups(&digits) + "\u{a0}%"
 }
 
-/// With as many decimals at most.
+/// Formats a number in scientific notation with at most `decimals` decimals.
 fn scientific(x: f64, decimals: usize) -> String {
     let text = format!("{x:.decimals$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -106,12 +107,12 @@ fn scientific(x: f64, decimals: usize) -> String {
     shown
 }
 
-/// Without the zeros, and the point, that end a decimal fraction.
+/// Removes trailing zeros of a decimal fraction, and a trailing point.
 fn trim(text: &str) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
 }
 
-/// A true minus sign, and narrow spaces between groups of three from 10 000 on.
+/// Replaces the hyphen by a minus sign, and puts narrow spaces between groups of three digits from 10 000 on.
 fn sign_and_groups(text: &str) -> String {
     let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("−", digits));
     let whole = digits.find('.').unwrap_or(digits.len());

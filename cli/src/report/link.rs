@@ -1,16 +1,16 @@
-//! Links from one page to the report of a run.
+//! Links from a page to the reports of runs.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::format::{escape, push};
 use super::run::Run;
 
-/// The name of a run, a link to its report from the page at `page` if it has one.
+/// Returns the name of a run; if the run has a report, the name links to it from the page at `page`.
 pub(crate) fn to_run(run: &Run, page: &Path) -> String {
     linked(run, page, &format!("<code>{}</code>", escape(&run.name)))
 }
 
-/// The seeds of runs, each a link to its report.
+/// Returns the seeds of runs, each linked to the report of its run.
 pub(crate) fn seeds<'a>(runs: impl Iterator<Item = &'a Run>, page: &Path) -> String {
     let seed = |run: &Run| run.seed().map_or_else(|| escape(&run.name), |seed| seed.to_string());
     runs.map(|run| linked(run, page, &seed(run))).collect::<Vec<_>>().join(", ")
@@ -21,7 +21,7 @@ fn linked(run: &Run, page: &Path, shown: &str) -> String {
     href.map_or_else(|| shown.to_owned(), |href| format!("<a href='{href}' title='{}'>{shown}</a>", escape(&run.name)))
 }
 
-/// A file as a relative address from a page; none if there is no way between them, as between two drives.
+/// Returns the URL of a file relative to a page, or `None` if there is none, for example between two drives.
 fn relative(page: &Path, file: &Path) -> Option<String> {
     let parent = page.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let whole = |path: &Path| -> Option<PathBuf> { path.canonicalize().ok() };
@@ -35,7 +35,7 @@ fn relative(page: &Path, file: &Path) -> Option<String> {
     Some(up.chain(down).collect::<Vec<_>>().join("/"))
 }
 
-/// Percent-encoded, but for the characters that mean nothing in an address (RFC 3986, section 2.3).
+/// Percent-encodes a name, except for the unreserved characters of RFC 3986, section 2.3.
 fn encoded(name: &[u8]) -> String {
     let mut out = String::new();
     for byte in name {

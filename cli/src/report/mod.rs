@@ -1,6 +1,6 @@
-//! `report.html`: a run as one page that works offline, without script, on paper and on a phone.
+//! `report.html`: one page about a run that works offline, without JavaScript, on paper and on a phone.
 //!
-//! The page is made from the files of the run directory alone, so it can be written again at any time.
+//! The page depends only on the files of the run directory, so it can be written again at any time.
 
 pub(crate) mod axis;
 pub(crate) mod chart;
@@ -32,34 +32,33 @@ use crate::{
     run_dir::RunDir,
 };
 
-/// Where a page is read, and whether its run goes on.
+/// How a page is read, and whether its run is still going.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A file about a run that has ended.
     Ended,
-    /// A file about a run that goes on: it loads itself again every half minute.
+    /// A file about a run that is still going; it reloads itself every half minute.
     GoesOn,
-    /// Served by `flowrl-cli watch`, which tells it when to draw itself anew.
+    /// A page served by `flowrl-cli watch`, which tells it when to redraw.
     Served,
 }
 
 /// Writes `report.html` into a run directory and returns its path.
-///
-/// # Errors
-/// As for [`html`], and a report that cannot be written.
 pub fn write(run_dir: &Path, kind: Kind) -> Result<PathBuf> {
     let path = RunDir::open(run_dir)?.report();
     atomic_write(&path, html(run_dir, kind)?.as_bytes())?;
     Ok(path)
 }
 
-/// The report of a run.
+/// Returns the report of a run as HTML.
 ///
-/// It is read from `config.toml`, `metrics.jsonl`, `distribution.json`, `run.json` and the end of `rollouts.jsonl`; any but one of the first
-/// two may be missing. A chart appears when its metrics do.
+/// The sources are `config.toml`, `metrics.jsonl`, `distribution.json`, `run.json` and the end of `rollouts.jsonl`. All
+/// of them may be missing except that `config.toml` or `metrics.jsonl` must exist. A chart appears if its metrics were
+/// recorded.
 ///
 /// # Errors
-/// `run_dir` holds no run, one of its files cannot be read or is damaged (the error names file and line).
+/// Returns an error if `run_dir` holds no run or if one of its files is damaged; the message names the file and the
+/// line.
 pub fn html(run_dir: &Path, kind: Kind) -> Result<String> {
     let dir = RunDir::open(run_dir)?;
     let distribution = Picture::read(&dir)?.map(|picture| picture::render(&picture)).unwrap_or_default();
@@ -113,7 +112,7 @@ fn configuration(run: &Run) -> String {
     )
 }
 
-/// The metrics that this run recorded, explained.
+/// Returns a table that explains the metrics this run recorded.
 fn glossary(run: &Run) -> String {
     let recorded = run.metrics();
     let mut out = String::new();

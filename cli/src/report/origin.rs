@@ -1,11 +1,12 @@
-//! What a run was made by and of, from `run.json`.
+//! The provenance of a run, from `run.json`: programs, machines, commands and input files.
 
 use std::collections::BTreeMap;
 
 use super::format::{escape, push};
 use crate::run::provenance::{Provenance, Stretch};
 
-/// A row for each time that the run was begun or resumed, and the checksums of what it read; empty where nothing is known.
+/// Returns a table with a row for each time the run was started or resumed, and the checksums of its input files. The
+/// result is empty if nothing is known.
 pub(super) fn render(story: &Provenance) -> String {
     let mut out = String::new();
     let Some(last) = story.stretches.last() else { return out };
@@ -33,12 +34,12 @@ pub(super) fn render(story: &Provenance) -> String {
         );
     }
     out.push_str("</tbody></table></div>");
-    details(&mut out, "GPU and libraries of CUDA", &last.cuda, |(name, what)| format!("{name}: {what}\n"));
-    details(&mut out, "SHA-256 of what it read", &last.files, |(path, sum)| format!("{sum}  {path}\n"));
+    details(&mut out, "GPU and CUDA libraries", &last.cuda, |(name, what)| format!("{name}: {what}\n"));
+    details(&mut out, "SHA-256 of the input files", &last.files, |(path, sum)| format!("{sum}  {path}\n"));
     out
 }
 
-/// A line for each entry, behind a summary; nothing where there are none.
+/// Appends a collapsed block with a line for each entry; without entries it appends nothing.
 fn details(
     out: &mut String,
     summary: &str,

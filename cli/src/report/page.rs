@@ -1,18 +1,18 @@
-//! The page around the content: one file, no script, nothing loaded from anywhere.
+//! The page around the content: a single file that loads no other. Only a served page has a script.
 
 use super::Kind;
 use super::format::escape;
 
 pub(crate) const STYLE: &str = include_str!("style.css");
 
-/// A part of the page, reachable from the navigation.
+/// A part of the page with a link in the navigation.
 #[derive(Debug)]
 pub(crate) struct Section {
     pub(crate) title: &'static str,
     pub(crate) body: String,
 }
 
-/// The whole document. Sections without a body are left out.
+/// Returns the whole document. Sections with an empty body are left out.
 pub(crate) fn page(title: &str, subtitle: &str, kind: Kind, sections: &[Section]) -> String {
     let (mut links, mut body) = (String::new(), String::new());
     for (index, Section { title, body: content }) in sections.iter().enumerate() {
@@ -34,7 +34,7 @@ pub(crate) fn page(title: &str, subtitle: &str, kind: Kind, sections: &[Section]
         ),
     };
     if kind == Kind::GoesOn {
-        subtitle += " · goes on";
+        subtitle += " · still running";
     }
     format!(
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>\

@@ -1,4 +1,4 @@
-//! The learned distribution beside the target: heat maps, bars, or objects by rank.
+//! The learned distribution next to the target, as heat maps, as bars, or as objects by rank.
 
 use super::{
     axis::Axis,
@@ -12,10 +12,10 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
-/// Cells, bars or dots that answer to the pointer at most.
+/// Largest number of cells in a heat map whose cells have tooltips.
 const MOST_TITLES: usize = 1600;
 
-/// The section's content.
+/// Returns the section's content.
 pub(crate) fn render(picture: &Picture) -> String {
     match picture {
         Picture::Heat { what, columns, rows, target, learned } => heat(what, *columns, *rows, target, learned),
@@ -109,13 +109,13 @@ fn ranked(
     learned: &[f64],
     fixed_point: Option<&[f64]>,
 ) -> String {
-    // What the policy all but excludes lies on the bottom line, not decades below it.
+    // Objects of near-zero probability are drawn at the bottom line, not decades below it.
     let least = target.iter().chain(fixed_point.unwrap_or_default()).copied().filter(|p| *p > 0.0);
     let floor = 0.1 * least.fold(f64::INFINITY, f64::min);
     let all = target.iter().chain(learned).chain(fixed_point.unwrap_or_default());
     let y = Axis::fit(all.map(|p| p.max(floor)), true, (0.0, 1.0));
     let last = ranks.last().copied().unwrap_or(1);
-    // Thinned ranks stand ever further apart: their axis is logarithmic.
+    // The gaps between thinned ranks grow with the rank, so their axis is logarithmic.
     let thinned = last > ranks.len();
     let across = |rank: usize| {
         let share =
@@ -162,7 +162,7 @@ fn ranked(
     close(out, names, &columns)
 }
 
-/// The legend and the axes of a wide chart of probabilities.
+/// Opens a wide chart of probabilities: the legend and the axes.
 fn open(what: &str, keys: &[(&str, &str)], y: &Axis) -> String {
     let mut out = format!("<p class=lead>{}</p><figure class='chart wide'><p class=legend>", escape(what));
     for (class, name) in keys {
@@ -205,7 +205,7 @@ fn open(what: &str, keys: &[(&str, &str)], y: &Axis) -> String {
     out + "</g>"
 }
 
-/// Ends a chart with the numbers of the objects most probable under the target.
+/// Closes a chart with a table of the objects that are most probable under the target.
 fn close(mut out: String, names: &[String], columns: &[(&str, &[f64])]) -> String {
     const ROWS: usize = 20;
     out.push_str("</svg><details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>object");
@@ -234,7 +234,7 @@ fn largest(lists: &[&[f64]]) -> f64 {
     lists.iter().flat_map(|list| list.iter()).copied().fold(0.0, f64::max)
 }
 
-/// A probability, small ones in powers of ten.
+/// Formats a probability as a percentage, or below 10⁻⁴ in scientific notation.
 fn percent(p: f64) -> String {
     if p < 1e-4 { number(p) } else { format!("{}\u{a0}%", number(100.0 * p)) }
 }

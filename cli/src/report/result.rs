@@ -1,4 +1,4 @@
-//! The result: held-out numbers before and after, in large type, in a table and in plain words.
+//! The result: evaluations before and after training, in large type, in words and in a table.
 
 use flowrl_core::metrics::{self, Better, Chart, Metric, Rank, Source};
 
@@ -10,14 +10,14 @@ use crate::frontier::Frontier;
 use crate::metrics::{error_name, results};
 use crate::run::best::Best;
 
-/// A metric with its values in one run.
+/// A metric with its first and last value in a run.
 #[derive(Debug)]
 struct Row {
     metric: &'static Metric,
     before: f64,
-    /// Absent when there was only one evaluation.
+    /// `None` if there was only one evaluation.
     after: Option<f64>,
-    /// Standard errors of the two, of what is sampled.
+    /// Standard errors of `before` and `after`, if the metric is sampled.
     errors: Option<(f64, f64)>,
     target: Option<f64>,
 }
@@ -50,14 +50,14 @@ impl Row {
         self.show(x) + &error.map(|error| format!(" ± {}", self.show(error))).unwrap_or_default()
     }
 
-    /// Whether samples leave it open if there is a change: it is within two standard errors of the difference, as if the two evaluations had
-    /// been of different prompts.
+    /// Returns whether the change is within sampling noise: at most two standard errors of the difference, computed as
+    /// if the two evaluations were independent.
     fn is_noise(&self) -> bool {
         let change = self.after.map_or(0.0, |after| (after - self.before).abs());
         self.errors.is_some_and(|(before, after)| change <= 2.0 * before.hypot(after))
     }
 
-    /// `Some(true)` if it got better, `Some(false)` if worse.
+    /// Returns `Some(true)` if the metric got better, `Some(false)` if it got worse, and `None` if neither can be said.
     fn improved(&self) -> Option<bool> {
         let (before, after) = (self.before, self.after?);
         match self.metric.better {
@@ -79,7 +79,7 @@ impl Row {
     }
 }
 
-/// The section's content.
+/// Returns the section's content.
 pub(crate) fn render(run: &Run, best: Option<&Best>) -> String {
     let rows = Row::all(run);
     let mut out = String::new();
@@ -90,8 +90,8 @@ pub(crate) fn render(run: &Run, best: Option<&Best>) -> String {
         hero(&mut out, &rows);
         in_words(&mut out, &rows);
         table(&mut out, &rows);
-        // A test reads the file that the program holds.
-        out += &on_the_frontier(run, &Frontier::measured().expect("what is built in is whole"));
+        // A test parses the embedded file.
+        out += &on_the_frontier(run, &Frontier::measured().expect("the embedded measurements parse"));
     }
     if let Some(best) = best {
         by_best(&mut out, run, best);
@@ -118,7 +118,7 @@ fn lead(out: &mut String, run: &Run) {
 
 fn hero(out: &mut String, rows: &[Row]) {
     out.push_str("<div class=hero>");
-    // Of what is known exactly, no estimate.
+    // An estimate is left out if it is drawn on the chart of its exact value.
     let is_exact = |row: &Row| row.metric.source == Source::Exact;
     let is_known = |row: &Row| {
         !is_exact(row) && rows.iter().any(|host| is_exact(host) && row.metric.chart == Chart::On(host.metric.name))
@@ -134,7 +134,7 @@ fn hero(out: &mut String, rows: &[Row]) {
     out.push_str("</div>");
 }
 
-/// What got better and, no smaller, what got worse.
+/// Appends what got better and, in the same size, what got worse.
 fn in_words(out: &mut String, rows: &[Row]) {
     if rows.iter().all(|row| row.after.is_none()) {
         return;
@@ -145,7 +145,7 @@ fn in_words(out: &mut String, rows: &[Row]) {
         let changed = rows.iter().filter(|row| row.improved() == Some(good));
         let sentences: Vec<String> = changed.filter_map(Row::sentence).collect();
         if sentences.is_empty() {
-            out.push_str("<li>Nothing that was measured.</li>");
+            out.push_str("<li>No measured metric.</li>");
         }
         sentences.iter().for_each(|sentence| push(out, format_args!("<li>{}</li>", escape(sentence))));
         out.push_str("</ul></div>");
@@ -188,22 +188,23 @@ fn table(out: &mut String, rows: &[Row]) {
         push(
             out,
             format_args!(
-                "<p class=about>Estimated from samples: {}. ± is the standard error over prompts; a change within two of them counts neither as \
-                 better nor as worse.</p>",
+                "<p class=about>Estimated from samples: {}. ± is the standard error over prompts; a change within two of them counts as neither \
+                 better nor worse.</p>",
                 sampled.join("; ")
             ),
         );
     }
 }
 
-/// Where the run lies among what other objectives reach on the same task with the same model.
+/// Returns a chart of the run among the measured objectives; it is empty if they have another task or model, or if the
+/// run has no exact evaluation.
 pub(crate) fn on_the_frontier(run: &Run, frontier: &Frontier) -> String {
     let last = |name: &str| Some(run.ends(name)?.1);
     let own = last("eval_kl_on_correct").zip(last("eval_success_exact")).filter(|_| frontier.is_of(&run.config));
     own.map(|(lost, success)| frontier.figure((lost.1, success.1), success.0 as u64)).unwrap_or_default()
 }
 
-/// Which checkpoint is the best, and whether the run ended because none became better.
+/// Says which checkpoint is the best, and whether the run stopped early because the metric no longer improved.
 fn by_best(out: &mut String, run: &Run, best: &Best) {
     let step = run.records.iter().filter_map(|record| record.step()).max().unwrap_or(0);
     let steps = run.config.get("train").and_then(|train| train.get("steps")?.as_integer());
@@ -233,8 +234,7 @@ fn without_evaluation(out: &mut String, run: &Run) {
     }
 }
 
-/// What a reader must know before trusting the curves.
-/// Whether the targets shown are not where this objective settles.
+/// Returns a note if the objective does not converge to the targets shown.
 fn other_fixed_point(run: &Run) -> Option<String> {
     run.ends("eval_success_target")?;
     let objective = run.config.get("objective")?.as_table()?;
@@ -252,6 +252,7 @@ fn other_fixed_point(run: &Run) -> Option<String> {
     })
 }
 
+/// Appends the caveats that a reader needs before trusting the curves.
 fn notes(out: &mut String, run: &Run) {
     let mut notes: Vec<String> = other_fixed_point(run).into_iter().collect();
     if let Some((_, (_, skipped))) = run.ends("skipped_updates").filter(|(_, last)| last.1 > 0.0) {
@@ -261,13 +262,13 @@ fn notes(out: &mut String, run: &Run) {
         let values = run.series(name);
         let broken = values.iter().filter(|(_, y)| !y.is_finite()).count();
         if broken > 0 {
-            notes.push(format!("{name} was not finite in {broken} of {} records; its line has gaps.", values.len()));
+            notes.push(format!("{name} was not finite in {broken} of {} records; its curve has gaps.", values.len()));
         }
     }
     let deviation = run.series("first_ratio_deviation").into_iter().map(|(_, y)| y).fold(0.0, f64::max);
     if deviation > 0.0 {
         notes.push(format!(
-            "The first log-ratio after sampling was up to {} instead of 0: sampler and trainer disagree by that much.",
+            "The first log-ratio after sampling was up to {} instead of 0: the sampler and the trainer disagree by that much.",
             number(deviation)
         ));
     }

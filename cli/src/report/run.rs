@@ -1,4 +1,4 @@
-//! What the files of a run directory say.
+//! Reading a run back from its directory.
 
 use std::{
     fs,
@@ -13,11 +13,11 @@ use crate::{
     run_dir::RunDir,
 };
 
-/// A run as read from its directory.
+/// The configuration and the metrics of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(crate) name: String,
-    /// `report.html`, if it is there.
+    /// Path of `report.html`, if it exists.
     pub(crate) report: Option<PathBuf>,
     pub(crate) config: toml::Table,
     pub(crate) config_text: String,
@@ -25,7 +25,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Reads the configuration and the metrics; each may be missing.
+    /// Reads the configuration and the metrics, either of which may be missing.
     pub(crate) fn read(dir: &RunDir) -> Result<Self> {
         let config_text = read_if_there(&dir.config())?.unwrap_or_default();
         let config = config_text.parse().with_context(|| format!("{}", dir.config().display()))?;
@@ -36,7 +36,8 @@ impl Run {
         Ok(Self { name, report, config, config_text, records })
     }
 
-    /// The values of a metric as `(step, value)` in the order of the steps; of several at one step the last counts.
+    /// Returns the values of a metric as `(step, value)` in the order of the steps. If a step has several values, the
+    /// last counts.
     pub(crate) fn series(&self, metric: &str) -> Vec<(f64, f64)> {
         let pairs = self.records.iter().filter_map(|record| Some((record.step()? as f64, record.number(metric)?)));
         let mut pairs: Vec<_> = pairs.collect();
@@ -51,18 +52,19 @@ impl Run {
         pairs
     }
 
-    /// The first and the last finite value of a metric with their steps; both are the same if there is only one.
+    /// Returns the first and the last finite value of a metric, each as `(step, value)`. They are the same if there is
+    /// only one.
     pub(crate) fn ends(&self, metric: &str) -> Option<((f64, f64), (f64, f64))> {
         let finite: Vec<_> = self.series(metric).into_iter().filter(|(_, value)| value.is_finite()).collect();
         Some((*finite.first()?, *finite.last()?))
     }
 
-    /// The last value of what a metric should reach.
+    /// Returns the last target value of a metric.
     pub(crate) fn target(&self, metric: &Metric) -> Option<f64> {
         metrics::target(metric, |name| self.ends(name).map(|(_, last)| last.1))
     }
 
-    /// Names of all numeric metrics, in order of appearance.
+    /// Returns the names of all numeric metrics, in order of appearance.
     pub(crate) fn metrics(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for (name, value) in self.records.iter().flat_map(Record::iter) {
@@ -73,18 +75,18 @@ impl Run {
         names
     }
 
-    /// Text at `[table] key` of the configuration.
+    /// Returns the string at `[table] key` of the configuration.
     pub(crate) fn setting(&self, table: &str, key: &str) -> Option<&str> {
         self.config.get(table)?.get(key)?.as_str()
     }
 
-    /// The seed of everything random.
+    /// Returns the run's seed, `train.seed`, or `seed` at the top level.
     pub(crate) fn seed(&self) -> Option<i64> {
         let seed = self.config.get("train").and_then(|train| train.get("seed")).or_else(|| self.config.get("seed"));
         seed?.as_integer()
     }
 
-    /// The objective's name: its preset, else its kind, else the directory's name without the seed.
+    /// Returns the objective's name: its preset, else its kind, else the directory's name without the seed.
     pub(crate) fn objective(&self) -> &str {
         let configured = self.setting("objective", "preset").or_else(|| self.setting("objective", "kind"));
         configured.unwrap_or_else(|| self.name.split_once("-seed").map_or(self.name.as_str(), |(name, _)| name))

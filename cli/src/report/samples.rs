@@ -1,4 +1,4 @@
-//! Sample completions: what the policy says, prompt by prompt, from the end of `rollouts.jsonl`.
+//! Sample completions, grouped by prompt, from the end of `rollouts.jsonl`.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::format::{escape, number, push};
 use crate::run_dir::warn_of_damage;
 
-/// Bytes read from the end of the file, which may be large.
+/// Number of bytes read from the end of the file, which may be large.
 const TAIL: u64 = 4 << 20;
 const GROUPS: usize = 6;
 const LONGEST: usize = 2000;
@@ -35,7 +35,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// Correct; in the lab, whose rewards may be negative, a mode.
+    /// Returns whether the answer is correct or, in the lab, a mode: rewards there may be negative.
     fn is_good(&self) -> bool {
         if self.is_lab() { self.verdict == "mode" } else { self.reward > 0.0 }
     }
@@ -51,9 +51,10 @@ impl Group {
     }
 }
 
-/// The section's content, empty if there is no file or nothing in it.
+/// Returns the section's content; it is empty if the file is missing or has no rollouts.
 ///
-/// Shown are the groups of the last step in the file, held-out ones (`"held_out": true`) if there are any.
+/// It shows the groups of the last step in the file. If any group is held out (`"held_out": true`), only these are
+/// considered.
 pub(crate) fn render(path: &Path) -> Result<String> {
     let mut groups = if path.exists() { read(path)? } else { Vec::new() };
     if groups.iter().any(|group| group.held_out) {
@@ -119,7 +120,8 @@ fn render_group(out: &mut String, group: &Group) {
     out.push_str("</tbody></table></div></div>");
 }
 
-/// The groups in the last [`TAIL`] bytes. The last line may still be being written; others that are not rollouts are told of.
+/// Reads the groups in the last [`TAIL`] bytes. The last line may be incomplete while the run is writing it; any other
+/// line that is not a rollout causes a warning.
 fn read(path: &Path) -> Result<Vec<Group>> {
     let failed = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(failed)?;
@@ -128,7 +130,7 @@ fn read(path: &Path) -> Result<Vec<Group>> {
     let mut bytes = Vec::new();
     file.take(TAIL).read_to_end(&mut bytes).with_context(failed)?;
 
-    // The first line of a tail is cut, and with it perhaps the first group.
+    // The first line of a tail is incomplete, and the first group may be too.
     let lines = bytes.split_inclusive(|byte| *byte == b'\n').skip(usize::from(start > 0));
     let (mut groups, mut damaged): (Vec<Group>, bool) = (Vec::new(), false);
     for line in lines {
@@ -170,7 +172,7 @@ fn start_group(rollout: &Json) -> Group {
     }
 }
 
-/// Plain text, or the messages of a chat one below the other.
+/// Returns plain text as it is, and the messages of a chat one per line.
 fn text(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),

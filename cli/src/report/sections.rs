@@ -11,7 +11,8 @@ use super::{
 };
 use crate::metrics::{error_name, of_error};
 
-/// One section per chapter with the charts whose metrics exist; metrics without a row in the table come last.
+/// Returns one section per chapter with the charts of the recorded metrics. Metrics that the table does not list come
+/// last.
 pub(crate) fn render(run: &Run) -> Vec<Section> {
     let mut sections: Vec<Section> = CHAPTERS
         .iter()
@@ -38,7 +39,8 @@ pub(crate) fn render(run: &Run) -> Vec<Section> {
     sections
 }
 
-/// A lead and a grid of charts, with a line for those that never change; empty without charts.
+/// Returns a lead and a grid of charts, with one line for all those that never change. The result is empty without
+/// charts.
 pub(crate) fn charts_with(lead: &str, charts: &[Chart]) -> String {
     if charts.is_empty() {
         return String::new();
@@ -56,7 +58,7 @@ pub(crate) fn charts_with(lead: &str, charts: &[Chart]) -> String {
     body
 }
 
-/// The chart of a metric and those drawn on it, unless none of them was ever finite.
+/// Returns the chart of a metric and of those drawn on it, or `None` if none of them was ever finite.
 fn chart(run: &Run, own: &'static Metric) -> Option<Chart> {
     if own.chart != Place::Own {
         return None;
@@ -79,7 +81,7 @@ fn chart(run: &Run, own: &'static Metric) -> Option<Chart> {
     if first.reach() > 0 {
         about += &format!(" Bold: trend over {} records.", 2 * first.reach() + 1);
     }
-    // A logarithmic axis has no place for 0.
+    // A logarithmic axis cannot show 0.
     let target = run.target(lines[0]).filter(|target| *target != 0.0 || !own.log);
     Some(Chart {
         title: lines.iter().map(|metric| metric.label).collect::<Vec<_>>().join(" · "),
@@ -93,7 +95,7 @@ fn chart(run: &Run, own: &'static Metric) -> Option<Chart> {
     })
 }
 
-/// Whether a long curve of a metric gets a trend: it has the noise of a batch.
+/// Returns whether a long curve of a metric gets a trend line. This is so if the metric has the noise of a batch.
 pub(crate) fn is_smoothed(metric: &Metric) -> bool {
     !metric.evaluated && metric.source != Source::Exact
 }
@@ -102,7 +104,7 @@ fn points(run: &Run, metric: &str) -> Vec<Point> {
     run.series(metric).into_iter().map(|(x, y)| Point { x, y, band: None }).collect()
 }
 
-/// Gives a line the band of the metrics drawn around it, within the possible range.
+/// Gives a line the band of the metrics drawn around it, clamped to the possible range, and describes it in `about`.
 fn add_band(run: &Run, metric: &Metric, series: &mut Series, about: &mut String) {
     let values = |place| {
         let drawn = metrics::all().find(|other| other.chart == place);

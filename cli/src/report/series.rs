@@ -1,48 +1,48 @@
-//! A named series of values over the training steps, with smoothing and thinning for the eye.
+//! A named series of values over the training steps, with smoothing and thinning for display.
 
-/// Longest path drawn raw; more points than this cannot be told apart on the page.
+/// Number of points from which a path is thinned: more than this cannot be told apart on the page.
 const MOST_POINTS: usize = 600;
 const MOST_BAND_POINTS: usize = 120;
-/// Shortest series worth smoothing.
+/// Length from which a series is worth smoothing.
 const SMOOTH_FROM: usize = 30;
 
-/// A value at a step, with the band around it if there is one.
+/// A value at a step, with an optional band around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Point {
     pub(crate) x: f64,
     pub(crate) y: f64,
-    /// Lower and upper end, finite.
+    /// Lower and upper end of the band, both finite.
     pub(crate) band: Option<(f64, f64)>,
 }
 
 impl Point {
-    /// Every value that the axis has to reach.
+    /// Returns the values that the axis has to include.
     pub(crate) fn extent(&self) -> [f64; 3] {
         let (low, high) = self.band.unwrap_or((self.y, self.y));
         [self.y, low, high]
     }
 }
 
-/// Values over the steps.
+/// A line of a chart.
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) label: String,
-    /// Class of the style sheet that gives colour and dashes: `accent`, `second`, or `c0` … `c7`.
+    /// The style sheet's class for colour and dashes: `accent`, `second`, or `c0` … `c7`.
     pub(crate) ink: &'static str,
-    /// In the order of the steps.
+    /// The points in ascending order of their steps.
     pub(crate) points: Vec<Point>,
-    /// Whether a long series gets a smoothed line.
+    /// Whether to draw a smoothed line if the series is long enough.
     pub(crate) smooth: bool,
 }
 
 impl Series {
-    /// The point at exactly this step.
+    /// Returns the point at exactly this step.
     pub(crate) fn at(&self, step: f64) -> Option<&Point> {
         let index = self.points.binary_search_by(|point| point.x.total_cmp(&step)).ok()?;
         self.points.get(index)
     }
 
-    /// The last point with a finite value.
+    /// Returns the last point with a finite value.
     pub(crate) fn last_finite(&self) -> Option<&Point> {
         self.points.iter().rev().find(|point| point.y.is_finite())
     }
@@ -51,25 +51,25 @@ impl Series {
         self.points.iter().any(|point| point.band.is_some())
     }
 
-    /// Number of neighbours on either side that the trend line is fitted to.
+    /// Returns how many neighbours on either side the trend line is fitted to, or 0 if there is no trend.
     pub(crate) fn reach(&self) -> usize {
         if self.smooth && self.points.len() >= SMOOTH_FROM { (self.points.len() / 40).clamp(2, 150) } else { 0 }
     }
 
-    /// The trend at every point. `None` where the series is too short for one.
+    /// Returns the trend at every point, or `None` if the series is too short for one.
     pub(crate) fn trend(&self) -> Option<Vec<Point>> {
         (self.reach() > 0).then(|| (0..self.points.len()).map(|index| self.trend_at(index)).collect())
     }
 
-    /// The trend at about 240 points, and at every gap.
+    /// Returns the trend at about 240 points, and at every gap.
     pub(crate) fn smoothed(&self) -> Option<Vec<Point>> {
         let (every, last) = (self.points.len().div_ceil(240).max(1), self.points.len().saturating_sub(1));
         let kept = (0..=last).filter(|i| i.is_multiple_of(every) || *i == last || !self.points[*i].y.is_finite());
         (self.reach() > 0).then(|| kept.map(|index| self.trend_at(index)).collect())
     }
 
-    /// A straight line fitted to the neighbours, so that the ends do not bend. A value that is not finite is left out of
-    /// the fit and stays a gap.
+    /// A straight line fitted to the neighbours, so that the ends do not bend. A value that is not finite is left out
+    /// of the fit and stays a gap.
     fn trend_at(&self, index: usize) -> Point {
         let here = Point { band: None, ..self.points[index] };
         if !here.y.is_finite() {
@@ -86,12 +86,13 @@ impl Series {
             (along + dx * dx, both + dx * (point.y - mean_y))
         });
         let slope = if along > 0.0 { both / along } else { 0.0 };
-        // Never beyond the data: a fraction stays one, and what is positive has a logarithm.
+        // The trend never leaves the range of the data, so fractions stay fractions and positive values keep a
+        // logarithm.
         let ends = finite().fold((here.y, here.y), |(low, high), point| (low.min(point.y), high.max(point.y)));
         Point { y: (mean_y + slope * (here.x - mean_x)).clamp(ends.0, ends.1), ..here }
     }
 
-    /// At most about [`MOST_POINTS`] points: of each bucket the lowest, the highest and any gap.
+    /// Returns at most about [`MOST_POINTS`] points: the lowest, the highest and the first gap of each bucket.
     pub(crate) fn thinned(&self) -> Vec<Point> {
         if self.points.len() <= MOST_POINTS {
             return self.points.clone();
@@ -112,7 +113,8 @@ impl Series {
         kept
     }
 
-    /// At most about [`MOST_BAND_POINTS`] points; each spans the bands of its bucket, so that no extreme is hidden.
+    /// Returns at most about [`MOST_BAND_POINTS`] points. Each spans the bands of its bucket, so that no extreme is
+    /// hidden.
     pub(crate) fn band_points(&self) -> Vec<Point> {
         let size = self.points.len().div_ceil(MOST_BAND_POINTS).max(1);
         let join = |bucket: &[Point]| {
@@ -121,7 +123,7 @@ impl Series {
             Point { band, ..bucket[bucket.len() / 2] }
         };
         let mut points: Vec<Point> = self.points.chunks(size).map(join).collect();
-        // The band reaches as far as the line.
+        // Extend the band to both ends of the line.
         if let (Some(first), Some(point)) = (self.points.first(), points.first_mut()) {
             point.x = first.x;
         }
