@@ -262,8 +262,8 @@ fn a_sweep_takes_any_number_and_names_mistakes() {
     assert!(text.contains("Success, exact"), "{text}");
     for (settings, wanted) in [
         (&["--set", "beta=3"][..], "nothing to sweep over"),
-        (&["--set", "beta=1,2", "--set", "beta=1,2"], "several values twice"),
-        (&["--set", "beta=1,2", "--set", "objective.beta=1,3"], "are one run"),
+        (&["--set", "beta=1,2", "--set", "beta=1,2"], "given several values twice"),
+        (&["--set", "beta=1,2", "--set", "objective.beta=1,3"], "are the same run"),
         (&["--objective", "exact-tb,gppo"], "gppo"),
         (&["--objective", "exact-tb,grpo", "--set", "beta=1,2"], "does not use beta"),
         (&["--set", "beta=1,1"], "twice"),

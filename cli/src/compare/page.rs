@@ -18,27 +18,24 @@ use crate::report::{
     series::{Point, Series},
 };
 
-/// Colours with dash patterns that the style sheet knows.
+/// Style sheet classes for colours with dash patterns.
 const INKS: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];
 
 impl Comparison {
     /// Writes the page with the table and the charts.
-    ///
-    /// # Errors
-    /// Those of the file system.
     pub fn write_html(&self, path: &Path) -> Result<()> {
         let runs: usize = self.groups.iter().map(|group| group.runs.len()).sum();
         let subtitle = format!("{} settings · {runs} runs", self.groups.len());
         Ok(atomic_write(path, page("Comparison", &subtitle, Kind::Ended, &self.sections(path)).as_bytes())?)
     }
 
-    /// What the page at `path` shows: the table, the charts, and the runs.
+    /// Returns the sections of the page at `path`: the table, the charts and the list of runs.
     pub(crate) fn sections(&self, path: &Path) -> Vec<Section> {
         let charts: Vec<Chart> = metrics::all()
             .filter(|metric| metric.rank >= Rank::Compared)
             .filter_map(|metric| self.chart(metric))
             .collect();
-        let lead = "Mean over the seeds of a setting; the band goes from the lowest to the highest seed. What is recorded at every step is smoothed within each run.";
+        let lead = "Mean over the seeds of a setting; the band goes from the lowest to the highest seed. Metrics recorded at every step are smoothed within each run.";
         vec![
             Section { title: "Result", body: self.table(path) },
             Section { title: "Over the steps", body: charts_with(lead, &charts) },
@@ -132,8 +129,9 @@ impl Group {
         if fewest == self.steps.1 { most } else { format!("{}–{most}", number(fewest as f64)) }
     }
 
-    /// The mean over the runs at every step that one of them has, with the lowest and the highest as its band. What is
-    /// recorded at every step is smoothed first, run by run: noise within a run is no difference between seeds.
+    /// Returns the mean over the runs at every recorded step, with the lowest and the highest value as its band.
+    /// Metrics that are recorded at every step are smoothed first, run by run, because noise within a run is not a
+    /// difference between seeds.
     fn points(&self, metric: &Metric) -> Vec<Point> {
         let curve = |run: &Run| {
             let points = run.series(metric.name).into_iter().map(|(x, y)| Point { x, y, band: None }).collect();

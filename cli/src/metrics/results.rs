@@ -1,32 +1,34 @@
-//! The table of metrics as a run shows it: its result, in a terminal and elsewhere, and the table itself in Markdown.
+//! Uses of the table of metrics: the result of a run, for the terminal and for the pages, and the table itself in
+//! Markdown.
 
 use flowrl_core::metrics::{self, Better, CHAPTERS, Chart, Metric, Rank, Source, Target, all};
 
 use super::Record;
 use crate::report::format::{number, push, quantity};
 
-/// The metrics whose first and last values are the result of a run, of those that it `has`: those of evaluations, and in the lab the error
-/// of log Z, which is exact there and elsewhere an estimate from each batch.
+/// Returns the metrics, among those that a run `has`, that make up its result by their first and last values. These are
+/// the metrics of evaluations and, in the lab, the error of log Z: it is exact there, but elsewhere an estimate from
+/// each batch.
 pub(crate) fn results(has: impl Fn(&str) -> bool) -> impl Iterator<Item = &'static Metric> {
     let is_lab = has("tv");
     let is_result = move |metric: &Metric| metric.evaluated || (is_lab && metric.name == "log_z_error");
     all().filter(move |metric| is_result(metric) && metric.chart != Chart::Hidden && has(metric.name))
 }
 
-/// Ends the name of the standard error, over prompts, of a metric of held-out samples.
+/// Suffix for the standard error, over prompts, of a metric of held-out samples.
 const ERROR: &str = "_se";
 
-/// The name that the standard error of a metric is recorded by.
+/// Returns the name under which the standard error of a metric is recorded.
 pub(crate) fn error_name(metric: &str) -> String {
     format!("{metric}{ERROR}")
 }
 
-/// The metric whose standard error is recorded by this name.
+/// Returns the metric whose standard error has this name, if there is one.
 pub(crate) fn of_error(name: &str) -> Option<&'static Metric> {
     metrics::get(name.strip_suffix(ERROR)?).filter(|metric| metric.evaluated && metric.source == Source::Sampled)
 }
 
-/// A recorded value with its unit, and its standard error where there is one.
+/// Formats a recorded value with its unit and, if it was recorded, its standard error.
 pub(crate) fn quantity_with_error(record: &Record, metric: &str, unit: &str) -> String {
     let Some(x) = record.number(metric) else { return "–".to_owned() };
     match record.number(&error_name(metric)) {
@@ -35,7 +37,7 @@ pub(crate) fn quantity_with_error(record: &Record, metric: &str, unit: &str) -> 
     }
 }
 
-/// The metrics that stand at the head of a report, as a record has them, in a line; none without any.
+/// Returns a line with the headline metrics of a record, or `None` if it has none.
 pub(crate) fn headlines(record: &Record) -> Option<String> {
     let measured = results(|name| record.number(name).is_some()).filter(|metric| metric.rank == Rank::Headline);
     let parts = measured.map(|metric| {
@@ -45,7 +47,7 @@ pub(crate) fn headlines(record: &Record) -> Option<String> {
     Some(parts.collect::<Vec<_>>().join("; ")).filter(|line| !line.is_empty())
 }
 
-/// The value that a metric should reach, if it has one that is known; `value` gives that of another metric.
+/// Returns the target of a metric, if this is known. The target may be another metric, which is looked up with `value`.
 pub(crate) fn target(metric: &Metric, value: impl FnOnce(&str) -> Option<f64>) -> Option<f64> {
     match metric.target? {
         Target::Zero => Some(0.0),
@@ -53,12 +55,13 @@ pub(crate) fn target(metric: &Metric, value: impl FnOnce(&str) -> Option<f64>) -
     }
 }
 
-/// The first and the last evaluation next to each other, as lines for a terminal; none with fewer than two evaluations.
+/// Returns the first and the last evaluation next to each other, as lines for a terminal. There are none with fewer
+/// than two evaluations.
 pub(crate) fn before_and_after(title: &str, records: &[Record]) -> Vec<String> {
     let has_result = |record: &&Record| results(|name| record.number(name).is_some()).next().is_some();
     let evaluated: Vec<_> = records.iter().filter(has_result).collect();
     let [before, .., after] = evaluated[..] else { return Vec::new() };
-    // The unit stands once, with the name.
+    // The unit appears once, after the label; only percentages keep it in the cells.
     let of_cells = |metric: &Metric| if metric.unit == "fraction" { metric.unit } else { "" };
     let label = |metric: &Metric| match metric.unit {
         "" | "fraction" => metric.label.to_owned(),
@@ -72,7 +75,7 @@ pub(crate) fn before_and_after(title: &str, records: &[Record]) -> Vec<String> {
             target(metric, |name| after.number(name)).map_or_else(String::new, |x| quantity(x, of_cells(metric)));
         table.push([label(metric), shown(before, metric), shown(after, metric), target]);
     }
-    // As narrow as the contents: a terminal may have 60 columns.
+    // The columns are as narrow as their contents: a terminal may have only 60 characters per line.
     let widths = [0, 1, 2, 3].map(|column| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     let line = |[label, before, after, target]: &[String; 4]| {
         let [a, b, c, d] = widths;
@@ -81,7 +84,7 @@ pub(crate) fn before_and_after(title: &str, records: &[Record]) -> Vec<String> {
     table.iter().map(line).collect()
 }
 
-/// The table of metrics in Markdown, the one in `docs/metrics.md`.
+/// Returns the table of metrics in Markdown, as it is in `docs/metrics.md`.
 pub fn markdown_tables() -> String {
     let mut out = String::new();
     for chapter in CHAPTERS {

@@ -39,8 +39,8 @@ pub(crate) fn change(by: f64, unit: &str) -> String {
     format!("{sign}{}", quantity(by, unit))
 }
 
-/// Formats a number to three significant digits, trailing zeros included, so that the numbers of a table line up: `12
-/// 345`, `0.421`, `3.20`, `3 × 10⁻⁴`. Whole numbers have no decimals.
+/// Formats a number to three significant digits, trailing zeros included, so that the numbers of a table line up:
+/// `12 345`, `0.421`, `3.20`, `3 × 10⁻⁴`. Whole numbers have no decimals.
 pub(crate) fn number(x: f64) -> String {
     if !x.is_finite() {
         return "not finite".to_owned();

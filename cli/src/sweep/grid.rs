@@ -1,4 +1,4 @@
-//! What a sweep goes over: every combination of the values that some options are given.
+//! The grid of a sweep: every combination of the values of its options.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use super::Place;
 use crate::args::ConfigArgs;
 use crate::config::Config;
 
-/// An option with its values, as they were typed.
+/// An option with its values as the user typed them.
 #[derive(Clone, Debug)]
 struct Axis {
     key: String,
     values: Vec<String>,
 }
 
-/// The options with several values, and the flags without them.
+/// The options with several values, and the remaining flags.
 #[derive(Debug)]
 pub(crate) struct Grid {
     axes: Vec<Axis>,
@@ -27,7 +27,7 @@ impl Grid {
     /// Finds the options with several values.
     ///
     /// # Errors
-    /// None, or one that is given twice.
+    /// Returns an error if no option has several values, or if an option or one of its values is given twice.
     pub(crate) fn of(flags: &ConfigArgs) -> Result<Self> {
         let (mut axes, mut rest) = (Vec::new(), ConfigArgs { settings: Vec::new(), ..flags.clone() });
         if let Some(values) = flags.objective.as_deref().and_then(list) {
@@ -35,7 +35,7 @@ impl Grid {
             axes.push(Axis { key: "objective".into(), values });
         }
         for setting in &flags.settings {
-            // A variable of a chat template may be a text with a comma.
+            // A variable of a chat template may contain a comma.
             let pair = setting.split_once('=').filter(|(key, _)| !key.trim().starts_with("model.template."));
             match pair.and_then(|(key, text)| Some((key, list(text)?))) {
                 Some((key, values)) => axes.push(Axis { key: key.trim().to_owned(), values }),
@@ -48,7 +48,7 @@ impl Grid {
             );
         }
         for (i, Axis { key, values }) in axes.iter().enumerate() {
-            ensure!(axes[..i].iter().all(|other| other.key != *key), "`{key}` has several values twice");
+            ensure!(axes[..i].iter().all(|other| other.key != *key), "`{key}` is given several values twice");
             for (j, value) in values.iter().enumerate() {
                 ensure!(!values[..j].contains(value), "`{key}` has the value {value} twice");
             }
@@ -56,27 +56,28 @@ impl Grid {
         Ok(Self { axes, rest })
     }
 
-    /// The options.
+    /// Returns the keys of the swept options.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.axes.iter().map(|axis| axis.key.clone()).collect()
     }
 
-    /// The options' names in those of files.
+    /// Returns the options' names, joined for the name of a file.
     pub(crate) fn name(&self) -> String {
         self.axes.iter().map(|axis| self.short(&axis.key)).collect::<Vec<_>>().join("-")
     }
 
-    /// The last part of a key, or the whole where another key has the same.
+    /// Returns the last part of a key, or the whole key if another one has the same last part.
     fn short<'a>(&self, key: &'a str) -> &'a str {
         let last = |key: &'a str| key.rsplit('.').next().unwrap_or(key);
         let is_last = |axis: &&Axis| axis.key.rsplit('.').next() == Some(last(key));
         if self.axes.iter().filter(is_last).count() > 1 { key } else { last(key) }
     }
 
-    /// Every run: each combination of values with each seed, in `out` or in a folder named by the first configuration.
+    /// Returns every run, that is each combination of values with each seed. The runs are in `out`, or by default in a
+    /// folder named after the first configuration.
     ///
     /// # Errors
-    /// A combination that makes no configuration, two that make the same.
+    /// Returns an error if a combination is not a valid configuration, or if two combinations give the same one.
     pub(crate) fn places(&self, seeds: u64, out: Option<&Path>) -> Result<Vec<(Place, Config)>> {
         let mut out = out.map(Path::to_owned);
         let mut places: Vec<(Place, Config)> = Vec::new();
@@ -95,7 +96,7 @@ impl Grid {
                 let directory = out.join(format!("{name}-seed{seed}"));
                 if let Some((twin, _)) = places.iter().find(|(_, other)| *other == config) {
                     bail!(
-                        "{} and {} are one run: does one option set the other?",
+                        "{} and {} are the same run: does one option set the other?",
                         twin.directory.display(),
                         directory.display()
                     );
@@ -106,7 +107,7 @@ impl Grid {
         Ok(places)
     }
 
-    /// Every choice of one value for each option; the first option changes last.
+    /// Returns every choice of one value for each option; the first option varies slowest.
     fn combinations(&self) -> Vec<Vec<(String, String)>> {
         self.axes.iter().fold(vec![Vec::new()], |all, Axis { key, values }| {
             let with = |chosen: &Vec<(String, String)>, value: &String| {
@@ -117,7 +118,8 @@ impl Grid {
     }
 }
 
-/// The parts of `a,b,c`, divided at commas outside of brackets and quotes; `None` for what is one value, such as `[3, 4]`.
+/// Splits `a,b,c` at the commas outside of brackets and quotes. Returns `None` for a single value, for example `[3,
+/// 4]`.
 fn list(text: &str) -> Option<Vec<String>> {
     let (mut parts, mut depth, mut quote) = (vec![String::new()], 0_usize, None);
     for c in text.chars() {
@@ -139,8 +141,8 @@ fn list(text: &str) -> Option<Vec<String>> {
     (parts.len() > 1).then(|| parts.iter().map(|part| part.trim().to_owned()).collect())
 }
 
-/// A value as a part of a file's name: itself if every system takes it, else what can be kept of it and a checksum, so that no two
-/// values share one.
+/// Returns a value as part of a file name. This is the value itself if every system accepts it, and otherwise its legal
+/// characters with a checksum, so that no two values share a name.
 fn safe(value: &str) -> String {
     const LONGEST: usize = 40;
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);
@@ -150,7 +152,7 @@ fn safe(value: &str) -> String {
     let words: Vec<&str> = value.split(|c| !is_plain(c)).filter(|word| !word.is_empty()).collect();
     let (words, sum) = (words.join("_"), Sha256::digest(value));
     let sum: String = sum.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    // The end of a path says more than its beginning.
+    // The end of a path is more telling than its beginning.
     format!("{}-{sum}", &words[words.len().saturating_sub(LONGEST)..])
 }
 
@@ -187,7 +189,7 @@ mod tests {
         assert!(places.iter().all(|(_, config)| config.task.kind.is_lab()));
         assert_eq!(found.keys(), ["beta", "optimizer.learning_rate", "log_z.learning_rate"]);
         let error = grid(&["beta=1,2", "objective.beta=3,4"]).unwrap().places(1, None).unwrap_err().to_string();
-        assert!(error.contains("are one run"), "{error}");
+        assert!(error.contains("are the same run"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Runs of a sweep as processes of their own, several at a time.
+//! Executes the runs of a sweep as separate processes, several at a time.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use crate::run::best::Best;
 use crate::run_dir::RunDir;
 use crate::{progress, signals};
 
-/// Between two looks at which runs have ended.
+/// Polling interval for the end of a run.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A run whose directory holds its configuration, and perhaps more.
+/// A run to start or to resume: its directory holds at least the configuration.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) directory: PathBuf,
@@ -24,7 +24,7 @@ pub(crate) struct Job {
     pub(crate) steps: u64,
 }
 
-/// A run that failed, and why.
+/// A failed run with the reason.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) directory: PathBuf,
@@ -35,15 +35,17 @@ struct Running<'a> {
     job: &'a Job,
     since: Instant,
     child: Child,
-    /// Passes on what the run says, and gives its last error.
+    /// Forwards the run's messages, and returns its last error.
     listener: Option<JoinHandle<Option<String>>>,
 }
 
-/// Trains every run with `program`, at most `at_once` at a time, until all have ended; after a signal, or when `may_begin` says no, none is
-/// begun. `ended` hears of each that succeeds, and how long it took. One that fails stops no other.
+/// Trains every run with `program`, at most `at_once` at a time, until all have ended, and returns the failed ones.
+///
+/// No further run starts after a signal or once `may_begin` returns `false`. `ended` is called for each run that
+/// succeeds, with its duration. A failed run does not stop the others.
 ///
 /// # Errors
-/// The program cannot be started, or those of `ended`.
+/// Returns an error if the program cannot be started or if `ended` fails.
 pub(crate) fn run(
     program: &Path,
     jobs: &[Job],
@@ -71,7 +73,7 @@ pub(crate) fn run(
                 }
                 Some(status) => {
                     let said = run.listener.and_then(|listener| listener.join().ok().flatten());
-                    let why = said.unwrap_or_else(|| format!("{status}; what it said stands above"));
+                    let why = said.unwrap_or_else(|| format!("{status}; see its output above"));
                     failures.push(Failure { directory: run.job.directory.clone(), why });
                 }
                 None => left.push(run),
@@ -85,7 +87,8 @@ pub(crate) fn run(
     }
 }
 
-/// Starts a run; none after a signal. One of several says nothing but warnings and errors, each line with its name.
+/// Starts a run, unless a signal has arrived. One of several runs prints only warnings and errors, each line prefixed
+/// with its directory.
 fn begin<'a>(program: &Path, job: &'a Job, is_one_of_several: bool) -> Result<Option<Running<'a>>> {
     let mut command = Command::new(program);
     command.arg("train").arg("--out").arg(&job.directory).args(["--resume", "--threads", &job.threads.to_string()]);
@@ -112,7 +115,7 @@ fn begin<'a>(program: &Path, job: &'a Job, is_one_of_several: bool) -> Result<Op
     }))
 }
 
-/// Says in a line what a run has come to.
+/// Prints a line with the result of a run.
 fn end(run: Running<'_>) -> Result<()> {
     if let Some(listener) = run.listener {
         let _ = listener.join();

@@ -1,5 +1,8 @@
-//! The page of a sweep. Over the numbers of one option: every measure over these, the exact target's curve beside the learned points.
-//! Otherwise a table of all settings and their curves over the steps, as in a comparison.
+//! The page of a sweep.
+//!
+//! If a single option was swept over numbers, the page plots every measure against them, with the exact target's curve
+//! next to the learned points. Otherwise it shows a table of all settings and their curves over the steps, as a
+//! comparison does.
 
 use std::path::Path;
 
@@ -24,9 +27,6 @@ use crate::{
 
 impl Sweep {
     /// Writes the page.
-    ///
-    /// # Errors
-    /// Those of the file system.
     pub fn write_html(&self, path: &Path) -> Result<()> {
         let title = format!("Sweep over {}", self.keys.join(", "));
         let (sections, count) = match self.values() {
@@ -41,7 +41,7 @@ impl Sweep {
         Ok(atomic_write(path, page(&title, &subtitle, Kind::Ended, &sections).as_bytes())?)
     }
 
-    /// Every measure over the values of the one option.
+    /// Returns the sections for a single option: every measure over its values, and the list of runs.
     fn diagram(&self, values: &[f64], path: &Path) -> Result<[Section; 2]> {
         let curve = self.curve()?;
         let charts: Vec<Chart> = self.measures().map(|metric| self.chart(metric, values, &curve)).collect();
@@ -59,7 +59,7 @@ impl Sweep {
         ])
     }
 
-    /// The runs, those of each choice of values together.
+    /// Returns a comparison whose groups are the runs with the same values.
     fn comparison(&self) -> Comparison {
         let group = |row: &[(Place, Run)]| {
             let settings = row[0].0.settings.iter().map(|(key, value)| format!("{key} = {value}"));
@@ -95,7 +95,7 @@ impl Sweep {
         }
     }
 
-    /// The last value at each value of the option.
+    /// Returns the last value of a metric at each value of the option, as the mean over seeds with its range.
     fn points(&self, metric: &str) -> Vec<Point> {
         let at = |row: &[(Place, Run)]| {
             let last = last(row, metric);
