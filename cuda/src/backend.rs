@@ -1,4 +1,4 @@
-//! The operations of [`flowrl_core::backend::Backend`] on a GPU or in the emulator.
+//! Implements [`flowrl_core::backend::Backend`] on a GPU and in the emulator.
 
 use std::sync::Arc;
 
@@ -19,18 +19,18 @@ use crate::product::Product;
 use crate::transformer::AttentionLists;
 use crate::unit::Storage;
 
-/// How activations and weights are stored. Sums are f32 in either case, and so are statistics, gradients of weights, the
-/// optimiser's moments and its copy of the weights.
+/// Storage type of activations and weights. In either case, sums, statistics, weight gradients, the optimiser's moments
+/// and its copy of the weights are f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// bfloat16: half the memory, and the tensor cores' full speed.
+    /// bfloat16, which halves memory use and reaches the tensor cores' full speed.
     #[default]
     Bf16,
-    /// f32 throughout, products included: what the CPU computes, to rounding.
+    /// f32 throughout, including matrix products; results agree with the CPU's to within rounding.
     F32,
 }
 
-/// A GPU, or the emulator, as a device. A clone is the same device.
+/// A GPU or the emulator as a device. Clones share the same device.
 ///
 /// ```no_run
 /// use flowrl_core::backend::Backend;
@@ -45,17 +45,18 @@ pub enum Precision {
 pub struct CudaBackend {
     pub(crate) device: Arc<Device>,
     pub(crate) precision: Precision,
-    /// Whether logits are f32 beside activations in bf16.
+    /// Whether logits are f32 although activations are bf16.
     pub(crate) wide_logits: bool,
     pub(crate) limits: Limits,
     pub(crate) lists: Arc<AttentionLists>,
 }
 
-/// Elements held at once.
+/// Upper limits on the number of elements in memory at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    /// Elements of logits.
     pub(crate) logits: usize,
-    /// Of keys and values.
+    /// Elements of cached keys and values.
     pub(crate) cache: usize,
 }
 
@@ -66,24 +67,24 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Of a device with so many bytes of memory: an eighth for logits, of a whole micro-batch if it is no larger, and an eighth for keys and
-    /// values, which take so many bytes each.
+    /// Returns the limits for a device with `memory` free bytes: an eighth for logits and an eighth for cached keys and
+    /// values. An element takes `of_logit` or `of_key` bytes. Neither limit falls below its default.
     fn of(memory: usize, of_logit: usize, of_key: usize) -> Self {
         let (eighth, least) = (memory / 8, Self::default());
-        // A matrix of more than 2³¹ elements is beyond what libraries are tested with.
+        // Libraries are not tested on matrices of more than 2³¹ elements.
         let logits = (eighth / of_logit).clamp(least.logits, i32::MAX as usize);
         Self { logits, cache: (eighth / of_key).max(least.cache) }
     }
 }
 
-/// The first compute capability with bf16 in its tensor cores and with asynchronous copies.
+/// The first compute capability with bf16 tensor cores and asynchronous copies.
 const OLDEST: (i32, i32) = (8, 0);
 
 impl CudaBackend {
-    /// The GPU of this number, from 0, with a stream of its own.
+    /// Opens the GPU with this number, counted from 0, on a stream of its own.
     ///
     /// # Errors
-    /// [`Error::NoCuda`] where a library is missing, [`Error::Driver`] where there is no such device.
+    /// Returns [`Error::NoCuda`] if a library is missing and [`Error::Driver`] if there is no such device.
     pub fn new(ordinal: usize, precision: Precision) -> Result<Self, Error> {
         probe()?;
         let open = |error| Error::Driver { operation: format!("open GPU {ordinal}"), message: format!("{error:?}") };
@@ -92,14 +93,14 @@ impl CudaBackend {
         Self::with_stream(context.new_stream().map_err(open)?, precision)
     }
 
-    /// A GPU through a stream that the caller owns: what is asked of the backend runs after what the caller asked of the stream
-    /// before, and the other way round.
+    /// Uses a GPU through a stream that the caller owns. The backend's operations and the caller's run in the order in
+    /// which they were put on that stream.
     ///
-    /// Switches off `cudarc`'s event tracking for the stream's context, as one stream needs none: a caller with several streams
-    /// orders them by events of its own.
+    /// This disables `cudarc`'s event tracking for the stream's context because a single stream needs none. A caller
+    /// with several streams must order them with its own events.
     ///
     /// # Errors
-    /// As for [`CudaBackend::new`].
+    /// Returns [`Error::NoCuda`] if a library is missing and [`Error::Driver`] if the GPU is older than Ampere.
     pub fn with_stream(stream: Arc<CudaStream>, precision: Precision) -> Result<Self, Error> {
         probe()?;
         let capability = stream.context().compute_capability().unwrap_or_default();
@@ -114,18 +115,17 @@ impl CudaBackend {
         Ok(Self { device, precision, wide_logits: false, limits, lists: Arc::default() })
     }
 
-    /// The emulator, which runs the same kernels on the CPU, slowly, and checks what a GPU does not. It compiles them with the
-    /// system's C++ compiler when they are first used.
-    #[must_use]
+    /// Creates the emulator, which runs the same kernels on the CPU, slowly, and checks for errors that a GPU does not
+    /// report. It compiles kernels on first use with the system's C++ compiler.
     pub fn emulated(options: EmulatorOptions, precision: Precision) -> Self {
         let device = Arc::new(Device::emulated(options));
         Self { device, precision, wide_logits: false, limits: Limits::default(), lists: Arc::default() }
     }
 
-    /// Holds logits as f32 beside activations in bf16, and their gradient beside them: six bytes for each in place of two. bf16 rounds a
-    /// logit near 20 to a multiple of 0.125, which is noise in every log-probability; sums of it over long completions make
-    /// importance weights noisy. For buffers that are made from now on.
-    #[must_use]
+    /// Stores logits as f32 although activations are bf16, together with a separate bf16 gradient, so that each logit
+    /// takes six bytes instead of two. bf16 rounds a logit near 20 to a multiple of 0.125. This noise enters every
+    /// log-probability, and its sum over a long completion makes importance weights noisy. The setting applies to
+    /// buffers allocated after this call.
     pub fn with_f32_logits(mut self) -> Self {
         if let Precision::Bf16 = self.precision {
             self.wide_logits = true;
@@ -135,19 +135,18 @@ impl CudaBackend {
         self
     }
 
-    /// How activations and weights are stored.
-    #[must_use]
+    /// Returns the storage type of activations and weights.
     pub const fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Bytes of the GPU's memory, in use and free; `None` for the emulator.
-    #[must_use]
+    /// Returns the number of free bytes of GPU memory, or `None` for the emulator.
     pub fn memory(&self) -> Option<usize> {
         self.device.memory()
     }
 
-    /// A buffer of f32 out of another program's numbers on the same GPU, without a copy. What its stream was asked for before is done first.
+    /// Wraps another program's f32 numbers on the same GPU as a buffer, without a copy. Work already queued on the
+    /// slice's stream finishes first.
     ///
     /// ```no_run
     /// use cudarc::driver::CudaContext;
@@ -162,16 +161,18 @@ impl CudaBackend {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Driver`] on the emulator, or where the slice is of another context.
+    /// Returns [`Error::Driver`] on the emulator, if the slice belongs to another context, or if it does not start on a
+    /// 256-byte boundary.
     pub fn adopt(&self, slice: CudaSlice<f32>) -> Result<Buffer, Error> {
         let len = slice.len();
         Ok(Buffer { memory: self.device.adopt(slice)?, storage: Storage::F32, len, master: None, gradient: None })
     }
 
-    /// The way back: a buffer of f32 as a slice of [`cudarc`], without a copy.
+    /// Converts an f32 buffer back to a [`cudarc`] slice, without a copy. This is the inverse of
+    /// [`CudaBackend::adopt`].
     ///
     /// # Errors
-    /// [`Error::Driver`] on the emulator; [`Error::Storage`] where the buffer is not f32.
+    /// Returns [`Error::Driver`] on the emulator and [`Error::Storage`] if the buffer is not f32.
     pub fn release(&self, buffer: Buffer) -> Result<CudaSlice<f32>, Error> {
         if buffer.storage != Storage::F32 {
             return Err(Error::Storage { argument: "buffer", got: buffer.storage.name(), wanted: "f32" });
@@ -179,10 +180,10 @@ impl CudaBackend {
         self.device.release(buffer.memory, buffer.len)
     }
 
-    /// Waits until everything asked for so far is done.
+    /// Waits until all queued work is done.
     ///
     /// # Errors
-    /// Where an earlier operation failed on the device.
+    /// Returns an error if an earlier operation failed on the device.
     pub fn synchronize(&self) -> Result<(), Error> {
         self.device.synchronize()
     }
@@ -192,14 +193,14 @@ impl CudaBackend {
         Ok(Buffer { memory, storage, len, master: None, gradient: None })
     }
 
-    /// f32 numbers that a kernel writes before another reads them.
+    /// Allocates f32 scratch memory that a kernel must write before another reads it.
     pub(crate) fn scratch(&self, len: usize) -> Result<Buffer, Error> {
         let storage = Storage::F32;
         let memory = self.device.scratch(len * storage.bytes())?;
         Ok(Buffer { memory, storage, len, master: None, gradient: None })
     }
 
-    /// Where the lengths are those of the kernels' tables, a result on the device as numbers on the host.
+    /// Reads an f64 result buffer back to the host.
     pub(crate) fn read_f64(&self, buffer: &Buffer) -> Result<Vec<f64>, Error> {
         let mut bytes = vec![0; buffer.len * 8];
         self.device.read(&buffer.memory, 0, &mut bytes)?;
@@ -217,15 +218,15 @@ impl Precision {
     }
 }
 
-/// Whether the libraries of CUDA are there that [`CudaBackend::new`] needs. Asking is safe where there are none.
+/// Checks that the CUDA libraries [`CudaBackend::new`] needs are present. It is safe to call without CUDA.
 ///
 /// # Errors
-/// [`Error::NoCuda`] with the first that is missing, and where to get it.
+/// Returns [`Error::NoCuda`] with the first missing library and where to get it.
 pub fn probe() -> Result<(), Error> {
     Library::ALL.into_iter().try_for_each(Library::require)
 }
 
-/// Checks that every index is below `below`.
+/// Checks that the first `len` indices exist and are below `below`.
 pub(crate) fn check_index(name: &'static str, index: &Index, len: usize, below: usize) -> Result<(), Error> {
     check_len(name, index.host.len(), len)?;
     match index.host[..len].iter().find(|&&i| i as usize >= below) {
@@ -234,7 +235,7 @@ pub(crate) fn check_index(name: &'static str, index: &Index, len: usize, below: 
     }
 }
 
-/// Threads of a block that works on one row of this many elements.
+/// Returns the number of threads for a block that works on one row of this many elements.
 pub(crate) fn row_threads(columns: usize) -> u32 {
     match columns {
         0..=64 => 32,
@@ -482,11 +483,11 @@ impl Backend for CudaBackend {
         for (name, len) in ["tokens", "log_prob", "entropy", "drawn.excluded"].into_iter().zip(written) {
             check_len(name, len, rows)?;
         }
-        // Sequence and token number of each row.
+        // (sequence number, token number) of each row.
         let places: Vec<u32> = keys.sequence.iter().zip(keys.token).flat_map(|(&s, &t)| [s, t]).collect();
         let places = self.index(&places)?;
         let mut drawn = self.index(&vec![0; rows])?;
-        // Log-probability, entropy and excluded mass of each row.
+        // (log-probability, entropy, excluded mass) of each row.
         let mut values = self.zeros(3 * rows)?;
         let ([low, high], purpose) = keys.stream.words();
         let [low, high, purpose, step] = [low, high, purpose, keys.step].map(|word| word as usize);
@@ -549,7 +550,7 @@ impl Backend for CudaBackend {
     }
 
     fn sum_squares(&self, x: &Buffer, len: usize) -> Result<f64, Error> {
-        /// Elements of a block's part, so that the order of the sum depends on the length alone.
+        /// Elements that one block sums. A constant, so that the order of the sum depends on the length alone.
         const PART: usize = 1 << 14;
         let parts = len.div_ceil(PART).max(1);
         let mut partial = self.allocate(Storage::F64, parts)?;

@@ -1,11 +1,12 @@
-//! Numbers and indices on a device.
+//! Buffers of numbers and of indices on a device.
 
 use crate::launch::Memory;
 use crate::unit::Storage;
 
-/// Numbers on a device: f32, or bf16 with, for weights, an f32 master copy that the optimiser keeps.
+/// Numbers on a device, either f32 or bf16. A bf16 weight also has an f32 master copy, which the optimiser updates.
 #[derive(Debug)]
 pub struct Buffer {
+    /// Storage type of `memory`.
     pub(crate) memory: Memory,
     pub(crate) storage: Storage,
     pub(crate) len: usize,
@@ -13,21 +14,21 @@ pub struct Buffer {
     pub(crate) gradient: Option<Box<Gradient>>,
 }
 
-/// A place of its own for the gradient of logits in f32, stored as the activations are that products take it with.
+/// A separate buffer for the gradient of f32 logits, stored as activations are because products read it with them.
 #[derive(Debug)]
 pub(crate) struct Gradient {
     pub(crate) buffer: Buffer,
-    /// Whether it has taken the place of the logits.
+    /// Whether the gradient has replaced the logits.
     pub(crate) is_current: bool,
 }
 
 impl Buffer {
-    /// What the buffer holds now: its gradient if that has taken its place.
+    /// Returns the buffer's present contents: the gradient if it has replaced the logits, otherwise the buffer itself.
     pub(crate) fn current(&self) -> &Self {
         self.gradient.as_ref().filter(|gradient| gradient.is_current).map_or(self, |gradient| &gradient.buffer)
     }
 
-    /// The buffer, to be overwritten.
+    /// Returns the buffer for overwriting, which discards a gradient in its place.
     pub(crate) fn renewed(&mut self) -> &mut Self {
         if let Some(gradient) = &mut self.gradient {
             gradient.is_current = false;
@@ -36,7 +37,7 @@ impl Buffer {
     }
 }
 
-/// Indices on a device, and a copy on the host, which is checked before a kernel may follow them.
+/// Indices on a device, with a host copy for range checks before a kernel uses them.
 #[derive(Debug)]
 pub struct Index {
     pub(crate) memory: Memory,

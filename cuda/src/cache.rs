@@ -1,7 +1,8 @@
-//! Compiled kernels on disk, so that each is compiled once on a machine.
+//! An on-disk cache of compiled kernels, so that each is compiled once per machine.
 //!
-//! What is loaded from here runs with the user's rights, so nobody else may be able to write it: there is no folder that users share, folders
-//! are private, and a file is loaded only if its owner and its mode say that it is the user's own.
+//! Files loaded from the cache run with the user's rights, so no other user may be able to write them. Users therefore
+//! share no folder, folders are private, and a file is loaded only if its owner and mode show that it is the user's
+//! own.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use crate::notice;
 
-/// The folder: `FLOWRL_CACHE_DIR`, or `flowrl` in the user's cache folder.
+/// Returns the cache folder: `FLOWRL_CACHE_DIR`, or `flowrl` in the user's cache folder.
 ///
 /// # Errors
-/// What to set if the environment names neither.
+/// Returns advice on which variable to set if the environment names neither.
 pub(crate) fn folder() -> Result<PathBuf, String> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("FLOWRL_CACHE_DIR")
@@ -25,10 +26,10 @@ pub(crate) fn folder() -> Result<PathBuf, String> {
         })
 }
 
-/// The folder for compiled files of one kind, made if need be. Nobody but the user can write to it.
+/// Returns the folder for one kind of compiled files, which only the user can write to. Creates it if necessary.
 ///
 /// # Errors
-/// Why there is none that may be used, and what to do.
+/// Returns the reason and a remedy if no folder is usable.
 pub(crate) fn private(kind: &str) -> Result<PathBuf, String> {
     private_in(&folder()?, kind)
 }
@@ -42,7 +43,7 @@ pub(crate) fn private_in(root: &Path, kind: &str) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Makes a folder, and those above it that are missing, for this user alone.
+/// Creates a folder and its missing parents, accessible to this user only.
 fn create(folder: &Path) -> std::io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
@@ -50,11 +51,11 @@ fn create(folder: &Path) -> std::io::Result<()> {
     builder.recursive(true).create(folder)
 }
 
-/// Closes `folder` to other users. An error if it is another user's, or if another could put one of his in its place.
+/// Closes `folder` to other users. Returns an error if another user owns it or could replace it.
 #[cfg(unix)]
 fn keep_private(root: &Path, folder: &Path) -> Result<(), String> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    /// In such a folder only an entry's owner can replace it.
+    /// The mode bit of a folder in which only an entry's owner can replace that entry.
     const STICKY: u32 = 0o1000;
     for path in [root, folder] {
         let metadata = path.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
@@ -74,13 +75,14 @@ fn keep_private(root: &Path, folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Elsewhere a user's folder is closed to others by the system.
+/// Does nothing: on other systems a user's folder is already closed to other users.
 #[cfg(not(unix))]
 fn keep_private(_: &Path, _: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Why something with this owner and mode may be the work of another user than `own`. The superuser can do anything as it is.
+/// Returns why a file with this owner and mode may come from a user other than `own`, if so. Files of the superuser are
+/// trusted because the superuser can do anything anyway.
 #[cfg(unix)]
 fn distrust(owner: u32, mode: u32, own: u32) -> Option<String> {
     if owner != own && owner != 0 {
@@ -89,10 +91,10 @@ fn distrust(owner: u32, mode: u32, own: u32) -> Option<String> {
     (mode & 0o022 != 0).then(|| format!("can be written by other users (mode {:o})", mode & 0o7777))
 }
 
-/// Opens a file to load what it holds. `None` if it is not there; if it may be another user's work, that is said.
+/// Opens a cached file. Returns `None` if the file is missing, or with a notice if it may come from another user.
 pub(crate) fn open(path: &Path) -> Option<File> {
     let file = File::open(path).ok()?;
-    // Of the file that is open, whatever has its name by now.
+    // Checks the open file itself, because its name may since refer to another file.
     let metadata = file.metadata().ok()?;
     #[cfg(unix)]
     let why = {
@@ -114,17 +116,16 @@ pub(crate) fn open(path: &Path) -> Option<File> {
     metadata.is_file().then_some(file)
 }
 
-/// A file name for what these parts describe, and for this version of the program.
+/// Returns a file name derived from these parts and the program's version.
 pub(crate) fn key(parts: &[&str]) -> String {
     let mut hasher = DefaultHasher::new();
     (env!("CARGO_PKG_VERSION"), parts).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
-/// The bytes at `path`; made, and kept there, if they are not there whole.
+/// Returns the bytes cached at `path`. If the file is missing or damaged, calls `make` and caches its result.
 ///
-/// # Errors
-/// Those of `make`. A cache that cannot be written is none: the next process makes the bytes again.
+/// An unwritable cache is no error: the next process makes the bytes again.
 pub(crate) fn bytes<E>(path: &Path, make: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Vec<u8>, E> {
     if let Some(bytes) = load(path) {
         return Ok(bytes);
@@ -142,7 +143,7 @@ fn load(path: &Path) -> Option<Vec<u8>> {
     (file == check(&bytes).as_bytes()).then_some(bytes)
 }
 
-/// What a file holds: a line that fits its bytes alone, and the bytes.
+/// Returns the contents of a cache file: a checksum line followed by the bytes.
 fn checked(bytes: &[u8]) -> Vec<u8> {
     [check(bytes).as_bytes(), bytes].concat()
 }
@@ -153,7 +154,7 @@ fn check(bytes: &[u8]) -> String {
     format!("{} bytes, {:016x}\n", bytes.len(), hasher.finish())
 }
 
-/// Puts `bytes` at `path` as a whole or not at all.
+/// Stores `bytes` at `path` atomically.
 pub(crate) fn store(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     create(path.parent().unwrap_or(Path::new(".")))?;
     let temporary = temporary(path);
@@ -167,7 +168,7 @@ pub(crate) fn store(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     })
 }
 
-/// Takes from others what another program made, before it gets the name that it is loaded by.
+/// Removes other users' access to a file that another program created, before the file gets its final name.
 pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
@@ -176,7 +177,7 @@ pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A name beside `path` that no other process or thread uses.
+/// Returns a name next to `path` that no other process or thread uses.
 pub(crate) fn temporary(path: &Path) -> PathBuf {
     use std::sync::atomic::{AtomicU64, Ordering};
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -238,7 +239,7 @@ mod tests {
         assert_eq!(made(&path, "two"), ("two".to_owned(), true));
     }
 
-    /// What another user may have written is made again, and said.
+    /// A file that another user may have written is made again, with a notice.
     #[cfg(unix)]
     #[test]
     fn a_file_that_others_can_write_is_not_used() {
@@ -277,7 +278,7 @@ mod tests {
         let root = folder.path().join("new");
         let kernels = private_in(&root, "kernels").unwrap();
         assert_eq!((mode(&root), mode(&kernels)), (0o700, 0o700));
-        // One of before, open to all, is closed; the folder above it is the user's affair unless others can write to it.
+        // An existing folder that is open to all is closed. Its parent may stay open unless others can write to it.
         set(&kernels, 0o777);
         set(&root, 0o755);
         assert_eq!(private_in(&root, "kernels"), Ok(kernels.clone()));
@@ -287,7 +288,7 @@ mod tests {
         for words in ["can be written by other users", "`chmod go-w /", "FLOWRL_CACHE_DIR"] {
             assert!(why.contains(words), "{why}");
         }
-        // As in /tmp, nobody can replace what is another's.
+        // In a sticky folder such as /tmp, users cannot replace each other's files.
         set(&root, 0o1777);
         assert_eq!(private_in(&root, "kernels"), Ok(kernels));
     }
@@ -301,7 +302,7 @@ mod tests {
         assert_eq!(key(&["ab", "c"]), keys[0]);
     }
 
-    /// What a process of the next test does: replaces a file and reads it, many times.
+    /// The body of each process in the next test: replaces a file and reads it, many times.
     #[test]
     fn a_process_writes_and_reads() {
         const TIMES: usize = 100;

@@ -1,4 +1,4 @@
-//! From a unit's text to what a GPU loads, by NVRTC.
+//! Compiles units with NVRTC and loads the result on a GPU.
 
 use std::sync::Arc;
 
@@ -13,30 +13,30 @@ use crate::libraries::Library;
 use crate::notice;
 use crate::unit::{Storage, Unit};
 
-/// A kernel file, compiled.
+/// A compiled kernel file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompiledKernels {
-    /// The file, such as `gelu.cu`.
+    /// Name of the file, such as `gelu.cu`.
     pub file: &'static str,
-    /// The precision it was compiled for.
+    /// Precision that the file was compiled for.
     pub precision: Precision,
-    /// Its machine code (a cubin), which is what a GPU loads; `None` if NVRTC does not know GPUs of this compute capability.
+    /// Machine code (a cubin) for a GPU to load, or `None` if NVRTC does not know GPUs of this compute capability.
     pub cubin: Option<Vec<u8>>,
-    /// Its PTX, which a driver compiles itself if it cannot load the machine code. What NVRTC and its assembler said stands at the end, in
-    /// comments that start with [`CompiledKernels::SAID`].
+    /// PTX, which a driver compiles itself if it cannot load the machine code. It ends with the messages of NVRTC and
+    /// its assembler, as comments that start with [`CompiledKernels::SAID`].
     pub ptx: String,
 }
 
 impl CompiledKernels {
-    /// The start of a line of what the compilers said: warnings, and the registers and the memory of each kernel.
+    /// The start of each line of compiler messages, which hold warnings and the registers and memory of each kernel.
     pub const SAID: &str = "// NVRTC: ";
 }
 
-/// Every kernel for GPUs of one compute capability, such as (9, 0) for Hopper, as training on such a GPU compiles it. This fills
-/// the cache, for example in an image of a container. It needs NVRTC, and neither a GPU nor a driver.
+/// Compiles every kernel for GPUs of one compute capability, such as (9, 0) for Hopper, exactly as training on such a
+/// GPU does. This fills the cache, for example in a container image. It needs NVRTC but neither a GPU nor a driver.
 ///
 /// # Errors
-/// [`Error::NoCuda`] if NVRTC is missing, [`Error::Compile`] with what it said if it refuses a kernel.
+/// Returns [`Error::NoCuda`] if NVRTC is missing and [`Error::Compile`] with its log if it rejects a kernel.
 ///
 /// ```no_run
 /// for kernels in flowrl_cuda::compile_kernels((9, 0))? {
@@ -54,19 +54,19 @@ pub fn compile_kernels(capability: (i32, i32)) -> Result<Vec<CompiledKernels>, E
     Unit::all().map(compile).collect()
 }
 
-/// What a module was loaded from, found again: the shared library in which the emulator has its kernels, and the PTX that its machine
-/// code was made of. `None` if `loaded`, machine code or PTX, is of no kernel file for GPUs of this compute capability. For the stand-in
-/// of NVIDIA's driver.
+/// Maps a loaded module back to its source: returns the emulator's shared library with the same kernels, and the PTX of
+/// the machine code. Returns `None` if `loaded`, which is machine code or PTX, matches no kernel file for this compute
+/// capability. The stand-in for NVIDIA's driver uses this function.
 ///
 /// # Errors
-/// Those of [`compile_kernels`], and [`Error::NoCompiler`] if there is no C++ compiler.
+/// Returns the errors of [`compile_kernels`], and [`Error::NoCompiler`] if there is no C++ compiler.
 #[cfg(feature = "stand-in")]
 pub fn emulated_library(loaded: &[u8], capability: (i32, i32)) -> Result<Option<(std::path::PathBuf, String)>, Error> {
     Library::Nvrtc.require()?;
-    // Machine code has a section for each kernel, PTX an entry.
+    // Machine code has a section for each kernel, and PTX has an entry.
     let text = String::from_utf8_lossy(loaded);
     let has = |name: &String| text.contains(&format!(".text.{name}\0")) || text.contains(&format!(".entry {name}("));
-    // Names tell the file, all but its storage: no other file has to be compiled.
+    // Kernel names determine the file but not its storage type, so no other file needs compiling.
     for unit in Unit::all_and_of_tests().filter(|unit| unit.kernels().iter().all(has)) {
         let Image { cubin, ptx } = image(unit, capability)?;
         if ptx.as_bytes() == loaded || cubin.as_deref() == Some(loaded) {
@@ -77,14 +77,14 @@ pub fn emulated_library(loaded: &[u8], capability: (i32, i32)) -> Result<Option<
     Ok(None)
 }
 
-/// What NVRTC makes of a unit: machine code if it knows the GPU, and PTX, the text that a driver compiles.
+/// The output of NVRTC for a unit: PTX, and machine code if NVRTC knows the GPU.
 pub(crate) struct Image {
     pub(crate) cubin: Option<Vec<u8>>,
     pub(crate) ptx: String,
 }
 
 impl Image {
-    /// As a file holds it. PTX is a text, so the first NUL ends it.
+    /// Serialises the image for the cache. PTX is text, so the first NUL ends it.
     fn to_bytes(&self) -> Vec<u8> {
         [self.ptx.as_bytes(), &[0], self.cubin.as_deref().unwrap_or_default()].concat()
     }
@@ -96,10 +96,10 @@ impl Image {
     }
 }
 
-/// The folder of the cache for these.
+/// The cache subfolder for compiled units.
 pub(crate) const FOLDER: &str = "kernels";
 
-/// A unit compiled, from the cache if it is there. NVRTC was found before.
+/// Compiles a unit or reads it from the cache. The caller has checked that NVRTC is present.
 fn image(unit: Unit, capability: (i32, i32)) -> Result<Image, Error> {
     let options = options(unit, Target::of(capability, &launch::nvrtc_architectures()));
     let source = unit.source();
@@ -122,7 +122,7 @@ fn image(unit: Unit, capability: (i32, i32)) -> Result<Image, Error> {
     }
 }
 
-/// With the log as comments, in ASCII: drivers refuse other characters even there.
+/// Appends the log to the PTX as ASCII comments, because drivers reject other characters even in comments.
 fn with_log(ptx: String, log: &str) -> String {
     let log = log.replace(|c: char| !c.is_ascii(), "?");
     log.lines().filter(|line| !line.trim().is_empty()).fold(ptx, |text, line| {
@@ -131,17 +131,18 @@ fn with_log(ptx: String, log: &str) -> String {
     })
 }
 
-/// What NVRTC compiles for, 90 for compute capability 9.0.
+/// NVRTC's target architecture, where 90 stands for compute capability 9.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
-    /// Machine code for GPUs of this architecture, which needs no compiler in the driver: one of an older minor version loads it, too.
+    /// Machine code for GPUs of this architecture. The driver needs no compiler for it, so a driver of an older minor
+    /// version can load it too.
     Machine(i32),
-    /// PTX alone, of an architecture that is older than the device: it runs on every newer one.
+    /// PTX alone, for an architecture older than the device. It runs on every newer one.
     Text(i32),
 }
 
 impl Target {
-    /// That for a device of this compute capability, of the architectures that NVRTC knows.
+    /// Returns the target for a device of this compute capability, given the architectures NVRTC knows.
     fn of((major, minor): (i32, i32), known: &[i32]) -> Self {
         let device = 10 * major + minor;
         if known.contains(&device) {
@@ -151,17 +152,18 @@ impl Target {
     }
 }
 
-/// NVRTC's command line. Products and sums are contracted only where bf16 rounds much more than that.
+/// Returns NVRTC's command line. Multiplications and additions are fused only for bf16, whose rounding error is much
+/// larger than that of fusing.
 fn options(unit: Unit, target: Target) -> Vec<String> {
     let mut options = vec![
         format!("--fmad={}", unit.storage == Storage::Bf16),
         "--std=c++17".to_owned(),
-        // A lambda whose parameters are `auto` says nowhere else that it is of the device.
+        // Nothing else marks a lambda with `auto` parameters as device code.
         "--device-as-default-execution-space".to_owned(),
         "--extra-device-vectorization".to_owned(),
     ];
     match target {
-        // The assembler tells the registers of each kernel, which `cargo xtask kernels` checks.
+        // The assembler reports each kernel's registers, which `cargo xtask kernels` checks.
         Target::Machine(architecture) => {
             options.extend([format!("--gpu-architecture=sm_{architecture}"), "--ptxas-options=-v".to_owned()])
         }
@@ -170,7 +172,7 @@ fn options(unit: Unit, target: Target) -> Vec<String> {
     options
 }
 
-/// Loads what was compiled: the machine code, or if the driver refuses that, the PTX.
+/// Loads a unit on a GPU, from machine code or, if the driver rejects that, from PTX.
 pub(crate) fn load(unit: Unit, context: &Arc<CudaContext>) -> Result<Arc<CudaModule>, Error> {
     let capability = context.compute_capability().map_err(|error| Error::Driver {
         operation: "ask the device for its architecture".to_owned(),
@@ -195,7 +197,7 @@ pub(crate) fn load(unit: Unit, context: &Arc<CudaContext>) -> Result<Arc<CudaMod
     context.load_module(Ptx::from_src(ptx)).map_err(|error| refused(unit, error))
 }
 
-/// The driver refused what NVRTC made: mostly a driver older than NVRTC.
+/// Returns the error for PTX that the driver rejects, usually because the driver is older than NVRTC.
 fn refused(unit: Unit, error: DriverError) -> Error {
     let (major, minor) = launch::nvrtc_version();
     let advice = match launch::driver_version() {
@@ -205,7 +207,7 @@ fn refused(unit: Unit, error: DriverError) -> Error {
     Error::Driver { operation: format!("load {}", unit.name()), message: format!("{error:?}; {advice}") }
 }
 
-/// What to do if NVRTC may make what the driver does not know.
+/// Returns advice for an NVRTC that is newer than the driver and may produce code the driver rejects.
 pub(crate) fn newer_than_driver((major, minor): (i32, i32), driver: (i32, i32)) -> String {
     let (driver_major, driver_minor) = driver;
     let suffix = if driver_major < 13 { format!("-cu{driver_major}") } else { String::new() };

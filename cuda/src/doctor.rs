@@ -1,4 +1,4 @@
-//! What training on a GPU needs, what of it is here, and how to get the rest.
+//! Checks the requirements for training on a GPU and advises on how to get missing ones.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,44 +15,44 @@ use crate::launch::{self, DeviceFacts};
 use crate::libraries::Library;
 use crate::{cache, compile, emulated, notice};
 
-/// What [`doctor`] found. Serialises to JSON.
+/// The findings of [`doctor`], which serialise to JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The version of NVIDIA's driver, such as 550.54.15, where the system tells (Linux).
+    /// Version of NVIDIA's driver, such as 550.54.15, if the system reports it (Linux).
     pub driver: Option<String>,
-    /// The version of CUDA up to which the driver runs everything, such as 12.4.
+    /// Highest version of CUDA that the driver fully supports, such as 12.4.
     pub driver_cuda: Option<String>,
-    /// The driver's library, NVRTC and cuBLASLt.
+    /// The driver's library, NVRTC and cuBLASLt, in this order.
     pub libraries: Vec<LibraryReport>,
     /// The GPUs, in the order of `--device cuda:N`.
     pub devices: Vec<DeviceReport>,
-    /// The C++ compiler's command, for the emulator.
+    /// Command of the C++ compiler for the emulator.
     pub compiler: String,
-    /// What it says of its version; `None` if it does not start.
+    /// First line of the compiler's version, or `None` if the compiler does not start.
     pub compiler_version: Option<String>,
-    /// The folder of compiled kernels, or `none`.
+    /// Folder of compiled kernels, or `none`.
     pub cache: String,
-    /// Why it cannot be used, if so. Kernels are then compiled in every process.
+    /// Why the folder cannot be used, if so. Every process then compiles its own kernels.
     pub cache_problem: Option<String>,
-    /// What keeps a GPU from training, or may, each with what to do about it.
+    /// Problems that prevent training on a GPU, or may, each with a remedy.
     pub problems: Vec<String>,
 }
 
-/// A library of CUDA.
+/// A CUDA library.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LibraryReport {
-    /// The start of its file's name.
+    /// Start of the library's file name.
     pub name: &'static str,
-    /// Whether it can be loaded.
+    /// Whether the library can be loaded.
     pub found: bool,
-    /// Its file, where the system tells (Linux).
+    /// File of the library, if the system reports it (Linux).
     pub path: Option<String>,
-    /// Its version, where it tells.
+    /// Version of the library, if it reports one.
     pub version: Option<String>,
 }
 
 impl LibraryReport {
-    /// Its version and its file, as far as known, or `not found`.
+    /// Returns the library's version and file, as far as they are known, or `not found`.
     fn place(&self) -> String {
         let place = if self.found { self.path.as_deref().unwrap_or("found") } else { "not found" };
         self.version.iter().map(String::as_str).chain([place]).collect::<Vec<_>>().join(", ")
@@ -62,23 +62,22 @@ impl LibraryReport {
 /// A GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceReport {
-    /// As the driver names it.
+    /// Name of the GPU, as the driver reports it.
     pub name: String,
     /// Compute capability, such as 9.0.
     pub capability: String,
-    /// Bytes of memory.
+    /// Total memory in bytes.
     pub memory_total: usize,
-    /// Bytes of memory that nothing uses; `None` where the device could not be opened.
+    /// Free memory in bytes, or `None` if the device could not be opened.
     pub memory_free: Option<usize>,
-    /// What failed when a kernel and matrix products were tried on it; `None` if all gave the right numbers.
+    /// Why a trial kernel and trial matrix products failed on this GPU, or `None` if all gave the right numbers.
     pub problem: Option<String>,
-    /// What worked in another way than at first tried.
+    /// Notices about operations that worked only by a fallback.
     pub notes: Vec<String>,
 }
 
 impl Report {
-    /// Whether one of the GPUs ran a kernel and matrix products.
-    #[must_use]
+    /// Returns whether at least one GPU ran a kernel and matrix products correctly.
     pub fn can_train(&self) -> bool {
         self.devices.iter().any(|device| device.problem.is_none())
     }
@@ -91,7 +90,6 @@ impl Report {
 /// println!("{report}");
 /// assert!(report.can_train() || !report.problems.is_empty());
 /// ```
-#[must_use]
 pub fn doctor() -> Report {
     let mut problems = Vec::new();
     let libraries: Vec<LibraryReport> = Library::ALL.map(|library| library_report(library, &mut problems)).into();
@@ -110,7 +108,7 @@ pub fn doctor() -> Report {
     for (i, device) in devices.iter().enumerate() {
         problems.extend(device.problem.iter().chain(&device.notes).map(|text| format!("GPU {i}: {text}")));
     }
-    // Machine code of a newer minor version mostly loads, so what runs is proof.
+    // Machine code of a newer minor version usually loads, so a GPU that computes is proof.
     let runs = devices.iter().any(|device| device.problem.is_none());
     if let Some(driver) = driver_cuda.filter(|_| libraries[1].found && !runs) {
         let nvrtc = launch::nvrtc_version();
@@ -134,14 +132,14 @@ pub fn doctor() -> Report {
     }
 }
 
-/// What computes on the GPU of this number: its name, the driver and the libraries, by name. What does not tell is left out.
+/// Returns the name of the GPU with this number and the versions of the driver and libraries, keyed by name. It omits
+/// anything that does not report itself.
 ///
 /// ```
 /// for (name, what) in flowrl_cuda::software(0) {
 ///     println!("{name}: {what}");
 /// }
 /// ```
-#[must_use]
 pub fn software(number: usize) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let mut put = |name: &str, what: Option<String>| _ = what.map(|what| all.insert(name.to_owned(), what));
@@ -156,7 +154,7 @@ pub fn software(number: usize) -> BTreeMap<String, String> {
     all
 }
 
-/// The version of NVIDIA's driver, where the system tells (Linux).
+/// Returns the version of NVIDIA's driver, if the system reports it (Linux).
 fn driver_version() -> Option<String> {
     driver_of(&std::fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default())
 }
@@ -174,7 +172,7 @@ fn library_report(library: Library, problems: &mut Vec<String>) -> LibraryReport
     let version = match library {
         Library::Nvrtc if found => {
             let (major, minor) = launch::nvrtc_version();
-            // NVRTC loads it from its own folder when it compiles.
+            // NVRTC loads this library from its own folder when it compiles.
             let folder = path.as_deref().and_then(Path::parent);
             if folder.is_some_and(|folder| !holds(folder, "libnvrtc-builtins.so")) {
                 problems.push(format!(
@@ -215,7 +213,7 @@ fn device_report(number: usize, facts: DeviceFacts) -> DeviceReport {
     }
 }
 
-/// Whether a kernel and matrix products give the right numbers on a GPU; if not, why.
+/// Checks that a kernel and matrix products give the right numbers on a GPU. Returns the reason if they do not.
 fn try_out(number: usize) -> Result<(), String> {
     let got =
         CudaBackend::new(number, Precision::Bf16).and_then(|gpu| compute(&gpu)).map_err(|error| error.to_string())?;
@@ -223,11 +221,12 @@ fn try_out(number: usize) -> Result<(), String> {
     if right { Ok(()) } else { Err(format!("it computes {got:?}, but {RESULTS:?} is right")) }
 }
 
-/// GELU of 1 and 2; (1, 2)·(3, 4) + 1.5, and that product for each of three outputs, added to 1, 2 and 3.
+/// GELU of 1 and 2, then (1, 2)·(3, 4) + 1.5, then that product without its bias for each of three outputs, added to 1,
+/// 2 and 3.
 const RESULTS: [f32; 6] = [0.841_344_7, 1.954_499_7, 12.5, 12.0, 13.0, 14.0];
 
-/// A kernel, and the products that cuBLASLt is likeliest to refuse: one output with a bias, as the last layer of log Z's network is, and
-/// rows of an odd length in bf16, as the logits of a small vocabulary are.
+/// Computes a kernel and the products that cuBLASLt is most likely to refuse: one output with a bias, as in the last
+/// layer of log Z's network, and bf16 rows of odd length, as for the logits of a small vocabulary.
 fn compute(gpu: &CudaBackend) -> Result<[f32; 6], Error> {
     let (x, w, bias) = (gpu.upload(&[1.0, 2.0])?, gpu.upload(&[3.0, 4.0])?, gpu.upload(&[1.5])?);
     let (mut gelu, mut product) = (gpu.zeros(2)?, gpu.zeros(1)?);
@@ -246,7 +245,7 @@ fn compute(gpu: &CudaBackend) -> Result<[f32; 6], Error> {
     Ok(out)
 }
 
-/// The version in the first line of /proc/driver/nvidia/version: the first word that is numbers and dots.
+/// Parses the version from the first line of /proc/driver/nvidia/version: the first word of digits and dots.
 fn driver_of(text: &str) -> Option<String> {
     let is_version = |word: &&str| word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.');
     text.lines().next()?.split_whitespace().find(is_version).map(str::to_owned)
@@ -257,7 +256,7 @@ fn first_line(command: &mut Command) -> Option<String> {
     String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }
 
-/// Why no compiled kernels can be kept there, if so.
+/// Returns why compiled kernels cannot be stored in this folder, if so.
 fn unwritable(folder: &Path) -> Option<String> {
     let kernels = match cache::private_in(folder, compile::FOLDER) {
         Ok(kernels) => kernels,

@@ -1,4 +1,4 @@
-//! The emulator: kernels compiled by the system's C++ compiler, run on the CPU.
+//! The emulator, which compiles kernels with the system's C++ compiler and runs them on the CPU.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,30 +27,32 @@ files! {
     "warp.hpp",
 }
 
-/// In which order the emulator runs the threads of a block, and the blocks of a grid. A kernel whose result depends on it has a race.
+/// The order in which the emulator runs the threads of a block and the blocks of a grid. A kernel with a result that
+/// depends on this order has a race.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Schedule {
-    /// Ascending.
+    /// Ascending order.
     #[default]
     Forward,
-    /// Descending.
+    /// Descending order.
     Reverse,
-    /// A new permutation after every barrier, from this seed.
+    /// A new permutation after every barrier, derived from this seed.
     Random(u64),
 }
 
-/// How the emulator runs kernels.
+/// Options of the emulator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EmulatorOptions {
     /// Order of threads and blocks.
     pub schedule: Schedule,
-    /// Processor threads over blocks, 0 for one for each processor.
+    /// Number of host threads that run blocks in parallel, or 0 for one per processor.
     pub threads: usize,
-    /// What is added to the compiler's command line, such as `-fsanitize=address`.
+    /// Extra compiler flags, such as `-fsanitize=address`.
     pub flags: Vec<String>,
 }
 
-/// What `emulated_…` functions of compiled kernels take; the layout is that of `EmulatorOptions` in the shim.
+/// Options passed to the `emulated_…` entry points of compiled kernels. The layout matches `EmulatorOptions` in the
+/// shim.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawOptions {
@@ -72,7 +74,7 @@ impl EmulatorOptions {
     }
 }
 
-/// Compiles a unit, or finds it compiled; the path of a shared library.
+/// Compiles a unit or finds it in the cache. Returns the path of the shared library.
 pub(crate) fn compile(unit: Unit, options: &EmulatorOptions) -> Result<PathBuf, Error> {
     let runtime = build("the emulator", "#include \"runtime.cpp\"\n", &["-pthread"], options)?;
     let entries: String = unit.kernels().iter().map(|name| format!("EMULATED_KERNEL({name})\n")).collect();
@@ -80,12 +82,12 @@ pub(crate) fn compile(unit: Unit, options: &EmulatorOptions) -> Result<PathBuf, 
     build(&unit.name(), &text, &[path_str(&runtime)?], options)
 }
 
-/// The command of the system's C++ compiler.
+/// Returns the command of the system's C++ compiler.
 pub(crate) fn compiler() -> String {
     std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned())
 }
 
-/// Compiles a text to a shared library in the cache.
+/// Compiles C++ text to a shared library in the cache.
 fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> Result<PathBuf, Error> {
     const FLAGS: [&str; 7] =
         ["-std=c++17", "-O2", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing"];
@@ -95,7 +97,7 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
     let folder = cache::private("emulator").map_err(|message| Error::Driver { operation: operation(), message })?;
     let emulator: Vec<&str> = FILES.iter().flat_map(|(name, text)| [*name, *text]).collect();
     let emulator = cache::key(&emulator);
-    // Not in `extra`: the runtime's path follows from its text.
+    // The key omits `extra`, because the runtime's path follows from its text.
     let key = cache::key(&[&emulator, text, &compiler, &added, &FLAGS.concat()]);
     let library = folder.join(format!("{key}{}", std::env::consts::DLL_SUFFIX));
     if cache::open(&library).is_some() {
@@ -105,7 +107,7 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
         operation: format!("write compiled kernels to {}", folder.display()),
         message: format!("{error}; set FLOWRL_CACHE_DIR to a folder that can be written"),
     };
-    // The folder's name follows from the files' text: versions do not meet.
+    // The folder name is derived from the files' text, so different versions do not collide.
     let headers = folder.join(emulator);
     for (name, text) in FILES {
         let path = headers.join(name);
@@ -118,7 +120,7 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
     let output = cache::temporary(&library);
     let mut command = Command::new(&compiler);
     command.args(FLAGS).args(&options.flags).arg("-I").arg(&headers).arg(&source).args(extra).arg("-o").arg(&output);
-    // The runtime of a sanitizer, which is for this process: it would slow the compiler down.
+    // A preloaded sanitizer runtime is meant for this process and would slow the compiler down.
     command.env_remove("LD_PRELOAD");
     let result = command
         .output()

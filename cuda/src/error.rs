@@ -1,4 +1,4 @@
-//! What can go wrong on a GPU, and what to do about it.
+//! Errors of the CUDA backend, with their remedies.
 
 use flowrl_core::backend::{BackendError, CpuError, ErrorKind};
 
@@ -6,61 +6,61 @@ use flowrl_core::backend::{BackendError, CpuError, ErrorKind};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A library of CUDA is not there.
+    /// A CUDA library is missing.
     #[error("CUDA's library {library} was not found; {advice}. `flowrl-cli doctor` shows what was looked for")]
     NoCuda {
-        /// Its name.
+        /// Name of the library.
         library: &'static str,
-        /// Where to get it.
+        /// How to get the library.
         advice: String,
     },
-    /// The emulator needs a C++ compiler.
+    /// The C++ compiler that the emulator needs did not start.
     #[error(
         "the emulator compiles kernels with `{command}`, which failed to start: {message}; install g++ or clang, or name a compiler in CXX"
     )]
     NoCompiler {
-        /// The command.
+        /// Command of the compiler.
         command: String,
-        /// What the system said.
+        /// Message from the system.
         message: String,
     },
     /// A kernel did not compile.
     #[error("{kernel} did not compile:\n{log}")]
     Compile {
-        /// Its file and storage type.
+        /// File and storage type of the kernel.
         kernel: String,
-        /// What the compiler said.
+        /// Messages of the compiler.
         log: String,
     },
     /// The driver, a library or the emulator refused an operation.
     #[error("{operation}: {message}")]
     Driver {
-        /// What was asked of it.
+        /// The operation that failed.
         operation: String,
-        /// What it said.
+        /// Message of the driver, library or emulator.
         message: String,
     },
-    /// The device has no memory left.
+    /// The device is out of memory.
     #[error(
         "the device has {free} bytes of memory left, {wanted} are needed; a smaller train.micro_batch, or model.recompute = true, needs less"
     )]
     OutOfMemory {
-        /// Bytes asked for.
+        /// Bytes requested.
         wanted: usize,
-        /// Bytes that were free.
+        /// Bytes free at the time.
         free: usize,
     },
-    /// An argument does not fit; checked as on the CPU.
+    /// An argument is invalid. The checks are those of the CPU backend.
     #[error(transparent)]
     Argument(#[from] CpuError),
-    /// Buffers of different precision in one operation.
+    /// The storage types of an operation's buffers do not match.
     #[error("`{argument}` is stored as {got}, this operation needs {wanted}")]
     Storage {
-        /// The argument.
+        /// Name of the argument.
         argument: &'static str,
-        /// Its precision.
+        /// Storage type of the argument.
         got: &'static str,
-        /// What is needed.
+        /// Storage type that the operation needs.
         wanted: &'static str,
     },
 }

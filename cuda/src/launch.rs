@@ -1,9 +1,10 @@
-//! Everything unsafe of this crate, with the modules below: memory of devices, launches of kernels, matrix products. What to read for
-//! soundness.
+//! All unsafe code of this crate, together with the modules below: device memory, kernel launches and matrix products.
+//! Review these files for soundness.
 //!
-//! What is exported is safe. A kernel is declared by `kernels!`, below, with the length of each argument: the function that the
-//! macro makes checks every buffer against it before the launch. That a kernel keeps to what is declared is the one thing
-//! that Rust cannot check; the emulator does, under AddressSanitizer (`cargo xtask sanitize`).
+//! The exported functions are safe. `kernels!` below declares each kernel with the length of each argument, and the
+//! generated function checks every buffer against these lengths before the launch. The one fact Rust cannot check is
+//! that a kernel stays within its declared lengths. The emulator checks this under AddressSanitizer (`cargo xtask
+//! sanitize`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -36,28 +37,28 @@ mod staging;
 use blas::{Blas, Storages, Way};
 use staging::Staging;
 
-/// Where kernels run, with what was compiled for it so far.
+/// A device that runs kernels, with a table of those compiled for it so far.
 pub(crate) enum Device {
     Nvidia(Nvidia),
     Emulated(Emulated),
 }
 
-/// A GPU, through one stream: operations run in the order in which they were asked for.
+/// A GPU used through one stream, so that operations run in the order of the calls.
 pub(crate) struct Nvidia {
     pub(crate) stream: Arc<CudaStream>,
     modules: Mutex<HashMap<Unit, Module>>,
     blas: Blas,
-    /// `None` if the system has no memory to pin.
+    /// Pinned memory for uploads, or `None` if the driver cannot pin any.
     staging: Option<Mutex<Staging>>,
 }
 
-/// A unit on a GPU, with those of its kernels that were used so far and the dynamic shared memory that each may have.
+/// A unit loaded on a GPU, with the kernels used so far and the dynamic shared memory that each of them may have.
 struct Module {
     module: Arc<CudaModule>,
     kernels: HashMap<String, (CudaFunction, u32)>,
 }
 
-/// The emulator.
+/// The emulator, with the units loaded so far.
 pub(crate) struct Emulated {
     pub(crate) options: EmulatorOptions,
     libraries: Mutex<HashMap<Unit, Arc<libloading::Library>>>,
@@ -72,14 +73,14 @@ impl fmt::Debug for Device {
     }
 }
 
-/// Bytes on a device, aligned to 16 or more.
+/// Device memory, aligned to at least 16 bytes.
 #[derive(Debug)]
 pub(crate) enum Memory {
     Nvidia(Owned),
     Emulated(Block),
 }
 
-/// Memory of a GPU, which any thread can drop. Fields are dropped in this order.
+/// GPU memory that any thread can drop. The order of the fields matters: they are dropped in this order.
 #[derive(Debug)]
 pub(crate) struct Owned {
     _current: Current,
@@ -92,27 +93,28 @@ impl Owned {
     }
 }
 
-/// Makes its context the thread's when it is dropped: what frees something after it may need one, and the bindings do not see to it.
+/// On drop, makes this context current for the thread. The memory dropped after it may need that, and the bindings do
+/// not ensure it.
 #[derive(Debug)]
 struct Current(Arc<CudaContext>);
 
 impl Drop for Current {
     fn drop(&mut self) {
-        // SAFETY: the context lives. Not by the bindings' own function, which stops at an error of before.
+        // SAFETY: the context is alive. The bindings' own function would stop at an earlier error.
         let _ = unsafe { cudarc::driver::result::ctx::set_current(self.0.cu_ctx()) };
     }
 }
 
-/// Bytes of the emulator: of the system's allocator, so that AddressSanitizer sees where they end.
+/// Memory of the emulator, from the system's allocator so that AddressSanitizer knows its bounds.
 #[derive(Debug)]
 pub(crate) struct Block {
     start: NonNull<u8>,
     bytes: usize,
 }
 
-// SAFETY: a block owns its bytes, and gives them out by the rules of references.
+// SAFETY: a block owns its bytes and lends them by the rules of references.
 unsafe impl Send for Block {}
-// SAFETY: as above; shared access only reads.
+// SAFETY: as for `Send`, and shared access only reads.
 unsafe impl Sync for Block {}
 
 impl Block {
@@ -134,39 +136,39 @@ impl Block {
     }
 
     fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: as in `as_slice`, and `self` is borrowed mutably.
+        // SAFETY: as in `as_slice`; `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: allocated with the same layout.
+        // SAFETY: the block was allocated with the same layout.
         unsafe { std::alloc::dealloc(self.start.as_ptr(), Self::layout(self.bytes)) }
     }
 }
 
-/// What the driver promises of the address of an allocation, and what cuBLASLt takes for granted.
+/// The alignment that the driver guarantees for allocations and cuBLASLt assumes.
 const ALIGNMENT: u64 = 256;
 
 fn driver(operation: &str) -> impl Fn(DriverError) -> Error {
     move |error| Error::Driver { operation: operation.to_owned(), message: format!("{error:?}") }
 }
 
-/// Lets the driver keep what is freed for the next allocation, instead of giving it back to the system whenever the stream is waited for.
-/// Where a GPU has no such pool there is nothing to keep.
+/// Lets the driver keep freed memory for the next allocation instead of returning it to the system at each
+/// synchronisation. A GPU without a memory pool keeps none.
 pub(crate) fn keep_freed_memory(context: &CudaContext) {
     use cudarc::driver::result::{device, mem_pool};
     use cudarc::driver::sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD as THRESHOLD;
     let mut everything = u64::MAX;
-    // SAFETY: the device is that of a live context, its pool lives as long, and the attribute is a number of 64 bits.
+    // SAFETY: the context is alive, its device's pool lives as long, and the attribute is a 64-bit number.
     let _ = unsafe {
         device::get_default_mem_pool(context.cu_device())
             .and_then(|pool| mem_pool::set_attribute(pool, THRESHOLD, (&raw mut everything).cast()))
     };
 }
 
-/// Bytes that an allocation can still get: what nothing uses, and what the driver keeps of what was freed.
+/// Returns the bytes that allocations can still use: unused memory, and freed memory that the driver keeps.
 fn free_memory(context: &CudaContext) -> usize {
     use cudarc::driver::result::{device, mem_pool};
     use cudarc::driver::sys::CUmemPool_attribute_enum::{
@@ -185,7 +187,7 @@ fn free_memory(context: &CudaContext) -> usize {
 
 impl Device {
     pub(crate) fn nvidia(stream: Arc<CudaStream>) -> Result<Self, Error> {
-        // SAFETY: every slice of this crate is used on its one stream, so no event has to order what happens to it.
+        // SAFETY: every slice of this crate is used only on its one stream, so no events are needed for ordering.
         unsafe { stream.context().disable_event_tracking() };
         let blas = Blas::new(&stream)?;
         let staging = Staging::new(&stream).map(Mutex::new).inspect_err(|error| {
@@ -199,10 +201,10 @@ impl Device {
         Self::Emulated(Emulated { options, libraries: Mutex::default() })
     }
 
-    /// `bytes` zeros.
+    /// Allocates `bytes` zero bytes.
     pub(crate) fn zeros(&self, bytes: usize) -> Result<Memory, Error> {
         if let Self::Emulated(_) = self {
-            // The system has zeros at hand.
+            // `alloc_zeroed` is cheaper than a separate fill.
             return Block::zeros(bytes).map(Memory::Emulated);
         }
         let mut memory = self.scratch(bytes)?;
@@ -210,7 +212,7 @@ impl Device {
         Ok(memory)
     }
 
-    /// `bytes` bytes that are written before they are read. The emulator makes them NaN.
+    /// Allocates `bytes` bytes that must be written before they are read. The emulator fills them with NaN.
     pub(crate) fn scratch(&self, bytes: usize) -> Result<Memory, Error> {
         match self {
             Self::Emulated(_) => {
@@ -219,7 +221,7 @@ impl Device {
                 Ok(Memory::Emulated(block))
             }
             Self::Nvidia(gpu) => {
-                // SAFETY: bytes have no invalid values, and those that nobody wrote are never read.
+                // SAFETY: every bit pattern is a valid byte, and unwritten bytes are never read.
                 let allocated = unsafe { gpu.stream.alloc(bytes.max(16)) };
                 allocated.map(|slice| Memory::Nvidia(Owned::new(slice))).map_err(|error| {
                     use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
@@ -234,7 +236,7 @@ impl Device {
         }
     }
 
-    /// Copies `source` to `target[offset..]`, which is long enough.
+    /// Copies `source` to `target[offset..]`, which the caller has checked to be long enough.
     pub(crate) fn write(&self, target: &mut Memory, offset: usize, source: &[u8]) -> Result<(), Error> {
         match (self, target) {
             _ if source.is_empty() => Ok(()),
@@ -245,7 +247,7 @@ impl Device {
                         let mut staging = staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                         staging.upload(source, &mut target)
                     }
-                    // The caller may free `source` as soon as this returns.
+                    // The caller may free `source` as soon as this function returns.
                     None => gpu.stream.memcpy_htod(source, &mut target).and_then(|()| gpu.stream.synchronize()),
                 };
                 copied.map_err(driver("copy to the device"))
@@ -258,7 +260,7 @@ impl Device {
         }
     }
 
-    /// Copies `source[offset..]` to all of `target`.
+    /// Copies from `source[offset..]` until `target` is full.
     pub(crate) fn read(&self, source: &Memory, offset: usize, target: &mut [u8]) -> Result<(), Error> {
         match (self, source) {
             _ if target.is_empty() => Ok(()),
@@ -310,7 +312,8 @@ impl Device {
         }
     }
 
-    /// Numbers of another program, without a copy. Its context is the stream's: an address means nothing elsewhere.
+    /// Takes over another program's numbers without a copy. They must belong to the stream's context because addresses
+    /// are not valid in another one.
     pub(crate) fn adopt(&self, slice: CudaSlice<f32>) -> Result<Memory, Error> {
         let Self::Nvidia(gpu) = self else { return Err(elsewhere()) };
         if slice.context().cu_ctx() != gpu.stream.context().cu_ctx() {
@@ -318,7 +321,7 @@ impl Device {
         }
         let (address, _) = slice.device_ptr(slice.stream());
         if address % ALIGNMENT != 0 {
-            // Where no allocation starts, nothing can be freed.
+            // The driver cannot free memory from an address inside an allocation.
             let address = slice.leak();
             return Err(Error::Driver {
                 operation: "take over memory".to_owned(),
@@ -329,22 +332,22 @@ impl Device {
             });
         }
         let bytes = slice.len() * size_of::<f32>();
-        // What its own stream was asked for comes first.
+        // Work already queued on the slice's own stream comes first.
         gpu.stream.join(slice.stream()).map_err(driver("wait for another stream"))?;
-        // SAFETY: `leak` gives up the slice's memory, which is this long, to the slice that is made of it here.
+        // SAFETY: `leak` hands the slice's memory, which has this length, over to the new slice.
         Ok(Memory::Nvidia(Owned::new(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), bytes) })))
     }
 
-    /// The way back.
+    /// Hands memory over as a `cudarc` slice, without a copy.
     pub(crate) fn release(&self, memory: Memory, len: usize) -> Result<CudaSlice<f32>, Error> {
         let (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice, .. })) = (self, memory) else {
             return Err(elsewhere());
         };
-        // SAFETY: as in `adopt`; a buffer of f32 has at least `len` of them, on an address aligned to 16.
+        // SAFETY: as in `adopt`; the caller has checked that the memory holds at least `len` aligned f32 numbers.
         Ok(unsafe { gpu.stream.upgrade_device_ptr(slice.leak(), len) })
     }
 
-    /// Bytes of a GPU's memory.
+    /// Returns the free bytes of a GPU's memory, or `None` for the emulator.
     pub(crate) fn memory(&self) -> Option<usize> {
         match self {
             Self::Nvidia(gpu) => gpu.stream.context().mem_get_info().ok().map(|(free, _)| free),
@@ -352,7 +355,7 @@ impl Device {
         }
     }
 
-    /// Waits until everything asked for so far is done.
+    /// Waits until all queued work is done.
     pub(crate) fn synchronize(&self) -> Result<(), Error> {
         match self {
             Self::Nvidia(gpu) => gpu.stream.synchronize().map_err(driver("wait for the device")),
@@ -363,7 +366,8 @@ impl Device {
     /// Runs a kernel.
     ///
     /// # Safety
-    /// `arguments` are those of the kernel, in number and type, and its pointers are valid for all that it reads and writes.
+    /// `arguments` must match the kernel's in number and type, and its pointers must be valid for everything the kernel
+    /// reads and writes.
     unsafe fn launch(&self, unit: Unit, kernel: &str, grid: Grid, arguments: &Arguments<'_>) -> Result<(), Error> {
         let mut slots: Vec<*mut c_void> =
             arguments.slots.iter().map(|slot| std::ptr::from_ref(slot).cast_mut().cast()).collect();
@@ -372,7 +376,7 @@ impl Device {
                 gpu.stream.context().bind_to_thread().map_err(driver("use the device"))?;
                 let function = gpu.function(unit, kernel, grid.shared)?;
                 let [x, y] = grid.blocks;
-                // SAFETY: the caller vouches for the arguments; the function and the stream are of this context.
+                // SAFETY: the caller vouches for the arguments, and the function and the stream belong to this context.
                 unsafe {
                     cudarc::driver::result::launch_kernel(
                         function,
@@ -405,7 +409,8 @@ impl Device {
                 let mut message = [0_u8; 4096];
                 let (options, [x, y]) = (emulator.options.raw(), grid.blocks);
                 let (blocks, threads) = ([x, y, 1], [grid.threads, 1, 1]);
-                // SAFETY: the caller vouches for the arguments; `message` has the capacity that is told.
+                // SAFETY: the caller vouches for the arguments, and `message.len()` is passed as the capacity of
+                // `message`.
                 let failed = unsafe {
                     entry(
                         &raw const options,
@@ -434,13 +439,14 @@ fn elsewhere() -> Error {
 }
 
 impl Nvidia {
-    /// Whether memory is used in the order of this stream. That of another has nothing that orders its use.
+    /// Returns whether `slice` belongs to this stream. Nothing would order its use with work on another stream.
     fn owns(&self, slice: &CudaSlice<u8>) -> bool {
         let of = |stream: &CudaStream| (stream.cu_stream(), stream.context().cu_ctx());
         of(slice.stream()) == of(&self.stream)
     }
 
-    /// A kernel that may have `shared` bytes of shared memory. It is valid as long as `self` lives.
+    /// Returns a kernel that may use `shared` bytes of dynamic shared memory. The handle is valid as long as `self`
+    /// lives.
     fn function(&self, unit: Unit, kernel: &str, shared: u32) -> Result<CUfunction, Error> {
         let mut modules = self.modules.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let module = match modules.entry(unit) {
@@ -454,8 +460,8 @@ impl Nvidia {
             return Ok(function.cu_function());
         }
         let function = module.module.load_function(kernel).map_err(driver(kernel))?;
-        // A kernel has to ask for dynamic shared memory above 48 KiB less what it declares itself. What is allowed only grows:
-        // another thread may be about to launch with it.
+        // A kernel must request dynamic shared memory above 48 KiB minus its static part. The limit only grows, because
+        // another thread may be about to launch with the larger one.
         if shared > 0 {
             use cudarc::driver::sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as LIMIT;
             function.set_attribute(LIMIT, shared as i32).map_err(|error| Error::Driver {
@@ -479,7 +485,7 @@ impl Emulated {
             return Ok(Arc::clone(library));
         }
         let path = emulated::compile(unit, &self.options)?;
-        // SAFETY: the library is compiled from this crate's own text, and has no initialisers but the C++ runtime's.
+        // SAFETY: the library is compiled from this crate's own text and has no initialisers except the C++ runtime's.
         let library = unsafe { libloading::Library::new(&path) }.map_err(|error| Error::Driver {
             operation: format!("load {}", path.display()),
             message: error.to_string(),
@@ -488,7 +494,7 @@ impl Emulated {
     }
 }
 
-/// Blocks and threads of a launch.
+/// Blocks, threads and dynamic shared memory of a launch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grid {
     blocks: [u32; 2],
@@ -497,50 +503,52 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// Threads of a block where each thread has an element of its own.
+    /// Threads of a block in which each thread has one element.
     const FLAT: u32 = 256;
 
-    /// One thread for each of `len` elements.
+    /// Returns a grid with one thread for each of `len` elements.
     pub(crate) fn flat(len: usize) -> Self {
         Self::rows(len.div_ceil(Self::FLAT as usize), Self::FLAT)
     }
 
-    /// One block of `threads` threads for each row.
+    /// Returns a grid with one block of `threads` threads for each row.
     pub(crate) fn rows(rows: usize, threads: u32) -> Self {
         Self::table(rows, 1, threads)
     }
 
-    /// One block of `threads` threads for each (row, column).
+    /// Returns a grid with one block of `threads` threads for each (row, column).
     pub(crate) fn table(rows: usize, columns: usize, threads: u32) -> Self {
-        // Above, the driver refuses the launch.
+        // The driver refuses launches with more blocks than that.
         let narrow = |n| u32::try_from(n).unwrap_or(u32::MAX);
         Self { blocks: [narrow(rows), narrow(columns)], threads, shared: 0 }
     }
 
-    /// One block for each row of `columns` elements, each thread with up to sixteen of them, as far as 512 threads reach.
+    /// Returns a grid with one block for each row of `columns` elements. Each thread has up to sixteen elements, or
+    /// more once the block has reached 512 threads.
     pub(crate) fn wide_rows(rows: usize, columns: usize) -> Self {
         let warps = columns.div_ceil(16 * 32).clamp(1, 16);
         Self::rows(rows, 32 * warps as u32)
     }
 
-    /// Blocks of 256 threads that sum rows: one for each part of the rows and `width` columns.
+    /// Returns a grid of 256-thread blocks that sum rows, one block for each part of the rows and `width` columns.
     pub(crate) fn sums(parts: usize, columns: usize, width: usize) -> Self {
         Self::table(parts, columns.div_ceil(width), 256)
     }
 
-    /// One block for each 32 rows and 32 columns of a product.
+    /// Returns a grid with one block for each 32 rows and 32 columns of a product.
     pub(crate) fn products(rows: usize, columns: usize) -> Self {
         Self::table(rows.div_ceil(32), columns.div_ceil(32), 256)
     }
 
-    /// Blocks for `heads` heads of each row, whose `head_dim` elements lie in as many lanes of a warp as hold eight each.
+    /// Returns a grid for `heads` heads of each row. A head takes a power of two of lanes in a warp, up to 32, with
+    /// eight of its `head_dim` elements per lane.
     pub(crate) fn heads(rows: usize, heads: usize, head_dim: usize) -> Self {
         let lanes = heads * head_dim.div_ceil(8).next_power_of_two().min(32);
         let threads = lanes.next_multiple_of(32).min(256);
         Self::table(rows, lanes.div_ceil(threads.max(1)), threads as u32)
     }
 
-    /// With `bytes` of shared memory, whose size the kernel does not know at compile time.
+    /// Sets the dynamic shared memory to `bytes`, for a size that the kernel does not know at compile time.
     pub(crate) const fn with_shared(self, bytes: usize) -> Self {
         Self { shared: bytes as u32, ..self }
     }
@@ -550,15 +558,15 @@ impl Grid {
     }
 }
 
-/// Arguments of a launch, each in eight bytes of its own. They borrow the buffers they point to.
+/// Arguments of a launch, eight bytes each. They borrow the buffers that they point to.
 pub(crate) struct Arguments<'a> {
     device: &'a Device,
     slots: Vec<[u8; 8]>,
-    /// Of the arguments that are stored as activations are.
+    /// Storage type of the arguments that are stored as activations are, once the first of them is known.
     storage: Option<Storage>,
 }
 
-/// How an argument's elements are stored: as activations are, or always in one way.
+/// Storage of an argument's elements: that of activations, or a fixed type.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(non_camel_case_types)]
 enum Kind {
@@ -606,7 +614,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// What an argument of a kernel can be in Rust.
+/// A Rust value that can be passed as an argument of a kernel.
 trait Argument<'a> {
     fn pass(self, name: &'static str, kind: Kind, wanted: usize, to: &mut Arguments<'a>) -> Result<(), Error>;
 }
@@ -638,7 +646,7 @@ impl<'a> Argument<'a> for &'a mut Index {
     }
 }
 
-/// `None` is a null pointer.
+/// `None` becomes a null pointer.
 impl<'a, A: Argument<'a>> Argument<'a> for Option<A> {
     fn pass(self, name: &'static str, kind: Kind, wanted: usize, to: &mut Arguments<'a>) -> Result<(), Error> {
         match self {
@@ -651,7 +659,7 @@ impl<'a, A: Argument<'a>> Argument<'a> for Option<A> {
     }
 }
 
-/// A number that a kernel takes. Sizes are `usize` in Rust and narrower in a kernel.
+/// A number passed to a kernel. Sizes are `usize` in Rust and narrower in the kernel.
 pub(crate) trait Scalar: Sized {
     type Given: Copy;
     fn pass(name: &'static str, given: Self::Given, to: &mut Arguments<'_>) -> Result<(), Error>;
@@ -675,8 +683,9 @@ scalars!(u32, usize; u64, usize; f32, f32; f64, f64);
 
 /// Declares kernels: `"file.cu" name(access kind argument[length], …; size: type, …) on grid;`.
 ///
-/// access: `read`, `write` (or change), `maybe_read` and `maybe_write` (may be absent), `change` (an index). kind: `store`, `f32`, `index`. Lengths and grids may name the sizes.
-/// Arguments reach the kernel in this order, pointers first. With `, variant suffix`, the kernel is `name_suffix`.
+/// The access is `read`, `write` (or read and write), `maybe_read` or `maybe_write` (for optional buffers), or `change`
+/// (for an index). The kind is `store`, `f32`, `f64` or `index`. Lengths and grids may refer to the sizes. Arguments
+/// reach the kernel in this order, pointers first. With `, variant suffix` the kernel's symbol is `name_suffix`.
 macro_rules! kernels {
     ($($(#[$doc:meta])* $file:literal $name:ident(
         $($access:ident $kind:ident $argument:ident[$len:expr]),* ; $($scalar:ident: $type:ty),*
@@ -696,7 +705,7 @@ macro_rules! kernels {
                 return Ok(());
             }
             let unit = Unit { file: $file, storage: arguments.storage.unwrap_or(Storage::F32) };
-            // SAFETY: the arguments are those declared, each checked to hold what the kernel touches of it, and borrowed.
+            // SAFETY: the arguments are those declared; each is borrowed and checked to be as long as the kernel needs.
             unsafe { device.launch(unit, &kernels!(@symbol $name $($variant)?), grid, &arguments) }
         })*
     };
@@ -712,98 +721,98 @@ macro_rules! kernels {
 }
 
 kernels! {
-    /// x[..len] = value.
+    /// Sets x[..len] = value.
     "fill.cu" fill(write store x[len]; len: u64, value: f32) on Grid::flat(len);
 
-    /// y = GELU(x).
+    /// Computes y = GELU(x).
     "gelu.cu" gelu(read store x[len], write store y[len]; len: u64) on Grid::flat(len);
-    /// dy becomes dx.
+    /// Replaces dy by dx.
     "gelu.cu" gelu_backward(read store x[len], write store dy[len]; len: u64) on Grid::flat(len);
 
-    /// sums += the sum of the rows of x.
+    /// Adds the sum of the rows of x to `sums`.
     "column_sum.cu" column_sum(read store x[rows * columns], write f32 sums[columns]; rows: u32, columns: u32)
         on Grid::sums(1, columns, 64);
-    /// Row p of `partial` becomes the sum of part p of the rows of x.
+    /// Sets row p of `partial` to the sum of part p of the rows of x.
     "column_sum.cu" column_sum_parts(
         read store x[rows * columns], write f32 partial[parts * columns]; rows: u32, columns: u32, parts: u32
     ) on Grid::sums(parts, columns, 256);
 
-    /// y = (x − mean)·inv_std·γ + β.
+    /// Computes y = (x − mean)·inv_std·γ + β.
     "layer_norm.cu" layer_norm(
         read f32 x[rows * columns], read f32 gamma[columns], read f32 beta[columns], write f32 y[rows * columns],
         write f32 mean[rows], write f32 inv_std[rows]; rows: u32, columns: u32, eps: f32
     ) on Grid::rows(rows, row_threads(columns));
-    /// dy becomes dx.
+    /// Replaces dy by dx.
     "layer_norm.cu" layer_norm_backward_input(
         read f32 x[rows * columns], read f32 gamma[columns], read f32 mean[rows], read f32 inv_std[rows],
         write f32 dy[rows * columns]; rows: u32, columns: u32
     ) on Grid::rows(rows, row_threads(columns));
-    /// dγ and dβ are added to.
+    /// Adds to dγ and dβ.
     "layer_norm.cu" layer_norm_backward_weight(
         read f32 x[rows * columns], read f32 mean[rows], read f32 inv_std[rows], read f32 dy[rows * columns],
         write f32 d_gamma[columns], write f32 d_beta[columns]; rows: u32, columns: u32
     ) on Grid::rows(columns.div_ceil(32), 256);
 
-    /// Each row of y = bias.
+    /// Sets each row of y to `bias`.
     "product.cu" put_bias(read store bias[columns], write store y[rows * columns]; rows: u32, columns: u32)
         on Grid::wide_rows(rows, columns);
-    /// c = op(a)·op(b) (+ bias) (+ c), as [`Product`] describes it.
+    /// Computes c = op(a)·op(b) (+ bias) (+ c), as [`Product`] describes it.
     "product.cu" multiply(
         read store a[rows * inner], read store b[inner * columns], maybe_read store bias[rows], write store c[rows * columns];
         rows: u32, inner: u32, columns: u32, a_transposed: u32, b_transposed: u32, accumulate: u32
     ) on Grid::products(rows, columns);
-    /// The same to floats, whatever a and b are stored as.
+    /// As [`multiply`], but with an f32 result for any storage type of a and b.
     "product.cu" multiply_to_f32(
         read store a[rows * inner], read store b[inner * columns], maybe_read f32 bias[rows], write f32 c[rows * columns];
         rows: u32, inner: u32, columns: u32, a_transposed: u32, b_transposed: u32, accumulate: u32
     ) on Grid::products(rows, columns);
 
-    /// Each element times 0 or `keep`.
+    /// Multiplies each element by 0 or `keep`.
     "dropout.cu" dropout(
         write f32 x[rows * columns]; rows: u32, columns: u32, rate: f64, keep: f32, key_low: u32, key_high: u32, purpose: u32,
         step: u32, first_row: u32
     ) on Grid::flat(rows * columns);
 
-    /// log p, log Σ exp and entropy of each row.
+    /// Computes log p, log Σ exp and the entropy of each row.
     "log_prob.cu" log_prob(
         read store logits[rows * vocab], read index targets[rows], write f32 log_prob[rows], write f32 log_sum_exp[rows],
         write f32 entropy[rows]; rows: u32, vocab: u32, scale: f32
     ) on Grid::rows(rows, row_threads(vocab).min(256));
-    /// Logits become the gradient of d_log_prob·log p + d_entropy·entropy.
+    /// Replaces logits by the gradient of d_log_prob·log p + d_entropy·entropy.
     "log_prob.cu" log_prob_backward(
         write store logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows],
         maybe_read f32 entropy[rows], maybe_read f32 d_entropy[rows]; rows: u32, vocab: u32, scale: f32
     ) on Grid::rows(rows, row_threads(vocab).min(256));
-    /// The same from logits in f32, which stay, to a gradient of its own.
+    /// As [`log_prob_backward`], but keeps the logits, which are f32, and writes the gradient to `d_logits`.
     "log_prob.cu" log_prob_gradient(
         read f32 logits[rows * vocab], read index targets[rows], read f32 log_sum_exp[rows], read f32 d_log_prob[rows],
         maybe_read f32 entropy[rows], maybe_read f32 d_entropy[rows],
         write store d_logits[rows * vocab]; rows: u32, vocab: u32, scale: f32
     ) on Grid::rows(rows, row_threads(vocab).min(256));
-    /// A token of each row with its (log p, entropy, excluded mass); `places` are (sequence, token).
+    /// Draws a token from each row and returns its (log p, entropy, excluded mass). `places` are (sequence, token).
     "sample.cu" sample(
         read store logits[rows * vocab], maybe_read index excluded[vocab.div_ceil(32)], read index places[2 * rows],
         change index tokens[rows], write f32 values[3 * rows]; rows: u32, vocab: u32, scale: f32, greedy: u32, top_k: u32, top_p: f64, key_low: u32, key_high: u32, purpose: u32,
         step: u32
     ) on Grid::rows(rows, row_threads(vocab).min(512));
 
-    /// One step; `copy` gets p as it is stored for products.
+    /// Takes one AdamW step. `copy` receives p in the storage type of products.
     "adamw.cu" adamw(
         write f32 p[len], maybe_write store copy[len], read f32 g[len], write f32 m[len], write f32 v[len]; len: u64, b1: f32,
         b2: f32, keep: f32, rate: f32, root: f32, eps: f32, grad_scale: f32
     ) on Grid::flat(len);
-    /// The sum of squares of each part of x.
+    /// Computes the sum of squares of each part of x.
     "sum_squares.cu" sum_squares(read store x[len], write f64 partial[parts]; len: u64, parts: u32, part: u32)
         on Grid::rows(parts, 256);
 
-    /// (u, log w) of each sequence.
+    /// Computes (u, log w, shift of the old policy) of each sequence, the inputs of `trajectory_balance`.
     "trajectory_balance.cu" trajectory_sums(
         read f32 log_probs[tokens], maybe_read f32 ref_log_probs[tokens], maybe_read f32 old_log_probs[tokens],
         read index offsets[sequences + 1], read f32 advantages[sequences], maybe_read index masks[sequences],
         write f32 parts[PARTS * sequences], write f64 measured[MEASURES * sequences]; sequences: u32, tokens: u32, beta: f64,
         power: f64, length: f64, importance: u32, masked: u32, mask_log_low: f64, mask_log_high: f64
     ) on Grid::rows(sequences, 256);
-    /// Loss and gradients, once log Z is known.
+    /// Computes the loss and gradients of trajectory balance, after `trajectory_sums`.
     "trajectory_balance.cu" trajectory_balance(
         read f32 log_probs[tokens], maybe_read f32 old_log_probs[tokens], read index offsets[sequences + 1],
         read f32 advantages[sequences], maybe_read f32 log_z[sequences], maybe_read index masks[sequences],
@@ -814,7 +823,7 @@ kernels! {
         log_high: f64, huber: f64, masked: u32, mask_log_low: f64, mask_log_high: f64, learned: u32, bound_low: f64,
         bound_high: f64, beta: f64, gap: f64
     ) on Grid::rows(sequences, 256);
-    /// Loss and gradients of a policy gradient.
+    /// Computes the loss and gradients of a policy gradient.
     "policy_gradient.cu" policy_gradient(
         read f32 log_probs[tokens], maybe_read f32 ref_log_probs[tokens], maybe_read f32 old_log_probs[tokens],
         maybe_read f32 rollout_log_probs[tokens], maybe_read f32 entropies[tokens], read index offsets[sequences + 1],
@@ -825,78 +834,79 @@ kernels! {
         log_low: f64, log_high: f64, dual: f64, log_dual: f64, kl: f64, kl_in: u32, kl_estimator: u32, kl_max: f64,
         kl_unbiased: u32, entropy: f64, divisor: f64, by_length: u32, max_behind: f64, correction: u32, rollout_min: f64, rollout_max: f64
     ) on Grid::rows(sequences, 256);
-    /// PPO's value loss and its derivative.
+    /// Computes PPO's value loss and its derivative.
     "policy_gradient.cu" value_loss(
         read f32 rewards[count], read f32 values[count], write f32 d_values[count], write f64 loss[1]; count: u32, sequences: f64
     ) on Grid::rows(1, 256);
 
-    /// out = rows `ids` of the table.
+    /// Copies rows `ids` of the table to `out`.
     "embed.cu" embed(
         read store table[table_rows * d], read index ids[rows], write store out[rows * d]; rows: u32, d: u32, table_rows: u32
     ) on Grid::wide_rows(rows, d);
-    /// Rows of d_table += rows of d_out, group by group: those at order[starts[g] .. starts[g + 1]] go to one place.
+    /// Adds rows of d_out to rows of d_table, group by group. The rows at order[starts[g] .. starts[g + 1]] go to the
+    /// same table row.
     "embed.cu" scatter_add(
         read store d_out[rows * d], read index ids[rows], read index order[rows], read index starts[groups + 1],
         write f32 d_table[table_rows * d]; groups: u32, rows: u32, d: u32, table_rows: u32
     ) on Grid::sums(groups, d, 256);
-    /// The same into a table that is stored as activations are.
+    /// As [`scatter_add`], for a table that is stored as activations are.
     "embed.cu" scatter_add_store(
         read store d_out[rows * d], read index ids[rows], read index order[rows], read index starts[groups + 1],
         write store d_table[table_rows * d]; groups: u32, rows: u32, d: u32, table_rows: u32
     ) on Grid::sums(groups, d, 256);
 
-    /// y = x·inv_rms·w.
+    /// Computes y = x·inv_rms·w.
     "rms_norm.cu" rms_norm(
         read store x[rows * d], read store w[d], write store y[rows * d], write f32 inv_rms[rows]; rows: u32, d: u32, eps: f32
     ) on Grid::wide_rows(rows, d);
-    /// dx is added to.
+    /// Adds to dx.
     "rms_norm.cu" rms_norm_backward_input(
         read store dy[rows * d], read store x[rows * d], read store w[d], read f32 inv_rms[rows], write store dx[rows * d];
         rows: u32, d: u32
     ) on Grid::wide_rows(rows, d);
-    /// Row p of `partial` becomes the sum over part p of the rows of dy·x·inv_rms.
+    /// Sets row p of `partial` to the sum of dy·x·inv_rms over part p of the rows.
     "rms_norm.cu" rms_norm_backward_weight(
         read store dy[rows * d], read store x[rows * d], read f32 inv_rms[rows], write f32 partial[parts * d]; rows: u32, d: u32,
         parts: u32
     ) on Grid::sums(parts, d, 256);
 
-    /// RMS norm of every query and key head, values copied.
+    /// Applies RMS normalisation to every query and key head, and copies the values.
     "qk_norm.cu" qk_norm(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store w_q[head_dim], read store w_k[head_dim],
         write store out[rows * (heads + 2 * kv_heads) * head_dim], write f32 inv_rms[rows * (heads + kv_heads)]; rows: u32,
         heads: u32, kv_heads: u32, head_dim: u32, eps: f32
     ) on Grid::heads(rows, heads + 2 * kv_heads, head_dim);
-    /// d_qkv becomes the gradient of the input.
+    /// Replaces d_qkv by the gradient of the input.
     "qk_norm.cu" qk_norm_backward_input(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store w_q[head_dim], read store w_k[head_dim],
         read f32 inv_rms[rows * (heads + kv_heads)], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32,
         heads: u32, kv_heads: u32, head_dim: u32
     ) on Grid::heads(rows, heads + kv_heads, head_dim);
-    /// Row p of each `partial` becomes the sum over part p of the rows.
+    /// Sets row p of each `partial` to the sum over part p of the rows.
     "qk_norm.cu" qk_norm_backward_weight(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store d_qkv[rows * (heads + 2 * kv_heads) * head_dim],
         read f32 inv_rms[rows * (heads + kv_heads)], write f32 partial_q[parts * head_dim], write f32 partial_k[parts * head_dim];
         rows: u32, heads: u32, kv_heads: u32, head_dim: u32, parts: u32
     ) on Grid::table(parts, 2 * head_dim.div_ceil(256), 256);
 
-    /// Queries and keys turned by their positions; `sign` −1 turns back.
+    /// Rotates queries and keys by their positions. A `sign` of −1 rotates them back.
     "rope.cu" rope(
         write store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index positions[rows], read f32 cos[table_rows * (head_dim / 2)],
         read f32 sin[table_rows * (head_dim / 2)]; rows: u32, heads: u32, kv_heads: u32, head_dim: u32, table_rows: u32, sign: f32
     ) on Grid::wide_rows(rows, (heads + kv_heads) * head_dim);
 
-    /// Causal attention; `spans` are (start, len, prefix_start, prefix_len), `tiles` (span, first row in it).
+    /// Causal attention. `spans` are (start, len, prefix_start, prefix_len) and `tiles` are (span, first row in it).
     "attention.cu" attention(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index spans[4 * count], read index tiles[2 * blocks],
         write store out[rows * heads * head_dim], write f32 log_sum_exp[rows * heads]; rows: u32, count: u32, blocks: u32,
         heads: u32, kv_heads: u32, head_dim: u32
     ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::attention(head_dim, qkv)),
         variant tile::columns(head_dim);
-    /// inner = d_out·out of each of `pairs` rows and heads.
+    /// Computes inner = d_out·out for each of `pairs` rows and heads.
     "attention_backward.cu" attention_inner(
         read store out[pairs * head_dim], read store d_out[pairs * head_dim], write f32 inner[pairs]; pairs: u64, head_dim: u32
     ) on Grid::rows(pairs.div_ceil(8), 256);
-    /// The queries' part of d_qkv, overwritten.
+    /// Overwrites the queries' part of d_qkv.
     "attention_backward.cu" attention_backward_query(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
         read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
@@ -904,8 +914,8 @@ kernels! {
         blocks: u32, heads: u32, kv_heads: u32, head_dim: u32
     ) on Grid::table(blocks, heads, tile::THREADS).with_shared(tile::query_gradient(head_dim, qkv)),
         variant tile::columns(head_dim);
-    /// The keys' and values' part of d_qkv, overwritten, or parts of it: `parts` as in [`tile::KeyParts`].
-    /// followers[starts[s] .. starts[s + 1]] are the spans whose prefix is in span s.
+    /// Overwrites the keys' and values' part of d_qkv, or writes partial sums of it. `parts` are those of
+    /// [`tile::KeyParts`], and followers[starts[s] .. starts[s + 1]] are the spans with a prefix in span s.
     "attention_backward.cu" attention_backward_key_value(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read f32 log_sum_exp[rows * heads],
         read store d_out[rows * heads * head_dim], read f32 inner[rows * heads], read index spans[4 * count],
@@ -914,26 +924,26 @@ kernels! {
         rows: u32, count: u32, blocks: u32, slots: u32, heads: u32, kv_heads: u32, head_dim: u32
     ) on Grid::table(blocks, kv_heads, tile::THREADS)
         .with_shared(tile::key_value_gradient(head_dim, qkv)), variant tile::columns(head_dim);
-    /// The sums of those parts.
+    /// Sums the partial sums of `attention_backward_key_value` into d_qkv.
     "attention_backward.cu" merge_gradients(
         read f32 partial[slots * kv_heads * tile::ROWS * 2 * head_dim], read index spans[4 * span_count],
         read index merges[4 * count], write store d_qkv[rows * (heads + 2 * kv_heads) * head_dim]; rows: u32, span_count: u32,
         count: u32, slots: u32, heads: u32, kv_heads: u32, head_dim: u32
     ) on Grid::table(count * 16, kv_heads, 128);
 
-    /// a·bᵀ, and that times b.
+    /// Computes by_rows = a·bᵀ and product = by_rows·b.
     #[cfg(test)]
     "tile_products.cu" tile_products(
         read store a[64 * 48], read store b[32 * 48], write f32 by_rows[64 * 32], write f32 product[64 * 48];
     ) on Grid::rows(1, tile::THREADS);
 
-    /// Keys and values of each row to its slot of the cache.
+    /// Copies the keys and values of each row to its slot of the cache.
     "decode_attention.cu" cache_store(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read index slots[rows],
         write store cache[capacity * 2 * kv_heads * head_dim]; rows: u32, heads: u32, kv_heads: u32, head_dim: u32, capacity: u32
     ) on Grid::rows(rows, 128);
-    /// Attention of one query row per span over the rows of the cache, one part of the keys for a block. `parts` are (row, first key,
-    /// 0 or 1 + slot of `partial`).
+    /// Attention of one query row per span over the rows of the cache. A block takes one part of the keys. `parts` are
+    /// (row, first key, 0 or 1 + slot of `partial`).
     "decode_attention.cu" cached_attention(
         read store qkv[rows * (heads + 2 * kv_heads) * head_dim], read store cache[capacity * 2 * kv_heads * head_dim],
         read index spans[4 * rows], read index parts[3 * blocks], write store out[rows * heads * head_dim],
@@ -941,83 +951,88 @@ kernels! {
         head_dim: u32, capacity: u32
     ) on Grid::table(blocks, kv_heads * (heads / kv_heads).div_ceil(16), tile::THREADS)
         .with_shared(tile::cached(head_dim, qkv)), variant tile::columns(head_dim);
-    /// The parts of rows that have several: `merges` are (row, first slot, slots).
+    /// Merges the parts of each row that has several. `merges` are (row, first slot, slots).
     "decode_attention.cu" merge_parts(
         read f32 partial[slots * heads * (2 + head_dim)], read index merges[3 * count], write store out[rows * heads * head_dim];
         rows: u32, count: u32, slots: u32, heads: u32, head_dim: u32
     ) on Grid::table(count, heads, 64);
 
-    /// out = silu(gate)·up.
+    /// Computes out = silu(gate)·up.
     "swiglu.cu" swiglu(read store gate_up[rows * 2 * ff], write store out[rows * ff]; rows: u32, ff: u32)
         on Grid::table(rows, ff.div_ceil(8 * 128), 128);
-    /// d_gate_up from d_out.
+    /// Computes d_gate_up from d_out.
     "swiglu.cu" swiglu_backward(
         read store gate_up[rows * 2 * ff], read store d_out[rows * ff], write store d_gate_up[rows * 2 * ff]; rows: u32, ff: u32
     ) on Grid::table(rows, ff.div_ceil(8 * 128), 128);
 
-    /// out = the mean of the rows of each (start, len).
+    /// Computes the mean of the rows of each (start, len).
     "mean_rows.cu" mean_rows(
         read store x[rows * d], read index spans[2 * count], write f32 out[count * d]; count: u32, d: u32, rows: u32
     ) on Grid::sums(count, d, 256);
-    /// Every row of dx in span s += row first + s of d_out / len. No two spans share a row.
+    /// Adds row first + s of d_out, divided by len, to every row of dx in span s. No two spans may share a row.
     "mean_rows.cu" mean_rows_backward(
         read f32 d_out[all * d], read index spans[2 * count], write store dx[rows * d]; count: u32, d: u32, rows: u32, all: u32,
         first: u32
     ) on Grid::sums(count, d, 256);
 }
 
-/// Whether a library is there, loaded from where toolkits and wheels put it if the loader does not find it.
+/// Loads a library, searching the folders of toolkits and wheels if the loader does not find it. Returns whether it is
+/// there.
 pub(crate) fn load(library: Library) -> bool {
     if on_loaders_path(library) {
         return true;
     }
     library.candidates().iter().any(|path| {
-        // SAFETY: a library of NVIDIA's; what it does when it is loaded has no precondition.
+        // SAFETY: loading one of NVIDIA's libraries has no precondition.
         let Ok(loaded) = (unsafe { libloading::Library::new(path) }) else { return false };
-        // It stays, so that the loader finds it when the bindings ask for its name.
+        // The library must stay loaded, so that the loader finds it when the bindings ask for its name.
         std::mem::forget(loaded);
         on_loaders_path(library)
     })
 }
 
-/// The bindings panic where they do not find a library, so this comes before their first use. They have a function for it only where they
-/// load libraries: another crate of the program may have them linked. What is found stays loaded, and can be told by its path.
+/// Returns whether the loader finds a library by name, and keeps it loaded so that its path can be reported.
+///
+/// This check comes before the bindings' first use because they panic if a library is missing. Their own check exists
+/// only if they load libraries at run time, but another crate of the program may have linked them.
 fn on_loaders_path(library: Library) -> bool {
     // SAFETY: loading these libraries has no precondition.
     library.names().iter().any(|name| unsafe { libloading::Library::new(name) }.map(std::mem::forget).is_ok())
 }
 
-/// The version of CUDA up to which the driver runs everything, as (major, minor).
+/// Returns the highest version of CUDA that the driver fully supports, as (major, minor).
 pub(crate) fn driver_version() -> Option<(i32, i32)> {
     let mut version = 0;
     if !load(Library::Driver) {
         return None;
     }
-    // SAFETY: a valid place for an integer, and the library is there.
+    // SAFETY: the integer is a valid destination, and the library is loaded.
     let result = unsafe { cudarc::driver::sys::cuDriverGetVersion(&raw mut version) };
     result.result().ok().map(|()| (version / 1000, version % 1000 / 10))
 }
 
-/// NVRTC's version, as (major, minor); (0, 0) where it does not say. The library was found before.
+/// Returns NVRTC's version as (major, minor), or (0, 0) if it reports none. The caller has loaded the library.
 pub(crate) fn nvrtc_version() -> (i32, i32) {
     let (mut major, mut minor) = (0, 0);
-    // SAFETY: two valid places for two integers.
+    // SAFETY: both integers are valid destinations.
     let _ = unsafe { cudarc::nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) };
     (major, minor)
 }
 
-/// The architectures that NVRTC compiles for, 90 for compute capability 9.0. The library was found before.
+/// Returns the architectures that NVRTC compiles for, with 90 for compute capability 9.0. The caller has loaded the
+/// library.
 pub(crate) fn nvrtc_architectures() -> Vec<i32> {
     let mut count = 0;
-    // SAFETY: a valid place for an integer.
+    // SAFETY: the integer is a valid destination.
     let _ = unsafe { cudarc::nvrtc::sys::nvrtcGetNumSupportedArchs(&raw mut count) };
     let mut known = vec![0; usize::try_from(count).unwrap_or(0)];
-    // SAFETY: a place for as many integers as there are.
+    // SAFETY: the vector has room for the reported number of integers.
     let _ = unsafe { cudarc::nvrtc::sys::nvrtcGetSupportedArchs(known.as_mut_ptr()) };
     known
 }
 
-/// NVRTC: PTX, machine code if the options ask for it, and the compilers' log; or the log alone. The library was found before.
+/// Compiles with NVRTC. Returns the PTX, the machine code if the options ask for it, and the log, or only the log on
+/// failure. The caller has loaded the library.
 pub(crate) fn nvrtc(file: &str, source: &str, options: &[String]) -> Result<(String, Option<Vec<u8>>, String), String> {
     let text = |text: &str| CString::new(text).map_err(|error| error.to_string());
     let (file, source) = (text(file)?, text(source)?);
@@ -1027,7 +1042,7 @@ pub(crate) fn nvrtc(file: &str, source: &str, options: &[String]) -> Result<(Str
         let bytes: Vec<u8> = bytes.into_iter().map(|byte| byte as u8).take_while(|byte| *byte != 0).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    // SAFETY: the program is live until it is destroyed, once, after its last use.
+    // SAFETY: the program stays alive until it is destroyed, once, after its last use.
     unsafe {
         let compiled = nvrtc::result::compile_program(program, options);
         let log = nvrtc::result::get_program_log(program).map(string).unwrap_or_default();
@@ -1040,38 +1055,38 @@ pub(crate) fn nvrtc(file: &str, source: &str, options: &[String]) -> Result<(Str
     }
 }
 
-/// The machine code of a compiled program; `None` if it was compiled to PTX alone.
+/// Returns the machine code of a compiled program, or `None` if it was compiled to PTX alone.
 ///
 /// # Safety
-/// The program is live, and compiled.
+/// The program must be alive and compiled.
 unsafe fn machine_code(program: nvrtc::sys::nvrtcProgram) -> Result<Option<Vec<u8>>, nvrtc::result::NvrtcError> {
     let mut bytes = 0;
-    // SAFETY: the caller's program, and a valid place for a size.
+    // SAFETY: the caller vouches for the program, and the size is a valid destination.
     unsafe { nvrtc::sys::nvrtcGetCUBINSize(program, &raw mut bytes) }.result()?;
     let mut cubin = vec![0_u8; bytes];
     if cubin.is_empty() {
         return Ok(None);
     }
-    // SAFETY: the caller's program, and a place for as many bytes as it says.
+    // SAFETY: the caller vouches for the program, and the vector has room for its machine code.
     unsafe { nvrtc::sys::nvrtcGetCUBIN(program, cubin.as_mut_ptr().cast::<c_char>()) }.result()?;
     Ok(Some(cubin))
 }
 
-/// cuBLASLt's version, as (major, minor, patch). The library was found before.
+/// Returns cuBLASLt's version as (major, minor, patch). The caller has loaded the library.
 pub(crate) fn cublaslt_version() -> (usize, usize, usize) {
-    // SAFETY: no precondition.
+    // SAFETY: the function has no precondition.
     let version = unsafe { lt::cublasLtGetVersion() };
     (version / 10_000, version / 100 % 100, version % 100)
 }
 
-/// What the driver says of a device before anything runs on it.
+/// Facts that the driver reports about a device before anything runs on it.
 pub(crate) struct DeviceFacts {
     pub(crate) name: String,
     pub(crate) capability: (i32, i32),
     pub(crate) total: usize,
 }
 
-/// The driver's devices. The library was found before.
+/// Returns the driver's devices. The caller has loaded the driver's library.
 pub(crate) fn devices() -> Result<Vec<DeviceFacts>, Error> {
     use cudarc::driver::result::{device, init};
     use cudarc::driver::sys::CUdevice_attribute::{
@@ -1079,7 +1094,7 @@ pub(crate) fn devices() -> Result<Vec<DeviceFacts>, Error> {
     };
     let facts = |ordinal| {
         let device = device::get(ordinal)?;
-        // SAFETY: a device that the driver gave.
+        // SAFETY: the device comes from the driver.
         unsafe {
             let capability = (device::get_attribute(device, MAJOR)?, device::get_attribute(device, MINOR)?);
             Ok(DeviceFacts { name: device::get_name(device)?, capability, total: device::total_mem(device)? })
@@ -1090,7 +1105,7 @@ pub(crate) fn devices() -> Result<Vec<DeviceFacts>, Error> {
 }
 
 impl Device {
-    /// C = A·B (+ bias) (+ C), as `product` says.
+    /// Computes C = A·B (+ bias) (+ C), as `product` describes.
     pub(crate) fn multiply(
         &self,
         product: &Product,
@@ -1103,7 +1118,7 @@ impl Device {
         let mut arguments = Arguments::new(self);
         arguments.check(product.a.name, Kind::store, a, 0)?;
         arguments.check(product.b.name, Kind::store, b, 0)?;
-        // Products of f32 are f32, those of bf16 either; cuBLASLt reads a bias as it writes the result.
+        // A product of f32 matrices is f32, one of bf16 either type. cuBLASLt needs the bias in the type of the result.
         if a.storage == Storage::F32 {
             arguments.check(product.c, Kind::f32, c, 0)?;
         }
@@ -1118,7 +1133,7 @@ impl Device {
         }
         let [a_at, b_at, bias_at, c_at] = [0, 1, 2, 3].map(|i| u64::from_ne_bytes(arguments.slots[i]));
         if product.is_empty() {
-            // Sums of no products; where there is no sum, nothing is cleared.
+            // Empty sums are zero. An accumulating product adds them, which changes nothing.
             return match product.accumulate {
                 true => Ok(()),
                 false => self.clear(&mut c.memory, product.rows * product.columns * c.storage.bytes()),
@@ -1140,7 +1155,8 @@ impl Device {
                             if let Some(bias) = bias.filter(|_| bias_before) {
                                 put_bias(self, bias, c, product.columns, product.rows)?;
                             }
-                            // SAFETY: lengths are checked, the buffers are borrowed, and the context is the thread's.
+                            // SAFETY: the lengths are checked, the buffers are borrowed, and the context is current on
+                            // this thread.
                             unsafe { gpu.blas.multiply(&gpu.stream, product, storages, way, addresses) }
                         }
                     };
@@ -1158,7 +1174,7 @@ impl Device {
                 let a = widened(&a.memory, a.storage, product.a);
                 let b = widened(&b.memory, b.storage, product.b);
                 let mut sums = vec![0.0_f32; product.rows * product.columns];
-                // SAFETY: `a` and `b` hold their whole matrices, `sums` rows × columns elements.
+                // SAFETY: `a` and `b` hold their whole matrices and `sums` has rows × columns elements.
                 unsafe {
                     matrixmultiply::sgemm(
                         product.rows,
@@ -1191,7 +1207,7 @@ impl Device {
     }
 }
 
-/// The same by a kernel of this crate. Slow, and of any shape.
+/// Computes a product with a kernel of this crate, which is slow but takes every shape.
 pub(crate) fn multiply_by_own_kernel(
     device: &Device,
     product: &Product,
@@ -1207,7 +1223,7 @@ pub(crate) fn multiply_by_own_kernel(
     multiply(device, a, b, bias, c, rows, inner, columns, a_transposed, b_transposed, add)
 }
 
-/// The first `len` elements of memory of the emulator, as f32.
+/// Returns the first `len` elements of emulator memory as f32.
 fn elements(memory: &Memory, storage: Storage, len: usize) -> Vec<f32> {
     let Memory::Emulated(block) = memory else { return Vec::new() };
     block.as_slice().chunks_exact(storage.bytes()).take(len).map(|bytes| storage.decode(bytes)).collect()

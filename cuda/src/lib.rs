@@ -1,7 +1,9 @@
-//! FlowRL on a GPU: hand-written CUDA kernels behind [`flowrl_core::backend::Backend`] and [`flowrl_lm::backend::TransformerBackend`].
+//! FlowRL on a GPU: hand-written CUDA kernels behind [`flowrl_core::backend::Backend`] and
+//! [`flowrl_lm::backend::TransformerBackend`].
 //!
-//! Kernels are CUDA C++ in `kernels/`, compiled when they are first used: by NVRTC for a GPU, or by the system's C++ compiler for
-//! the emulator, which runs the same files on the CPU and checks what a GPU would not. Nothing of CUDA is needed to build.
+//! The kernels in `kernels/` are CUDA C++ and are compiled on first use, either by NVRTC for a GPU or by the system's
+//! C++ compiler for the emulator, which runs the same files on the CPU and checks for errors that a GPU would not
+//! report. Building this crate requires no part of CUDA.
 //!
 //! ```no_run
 //! use flowrl_core::backend::Backend;

@@ -1,7 +1,8 @@
-//! Products by cuBLASLt, and what is done when it refuses one.
+//! Matrix products by cuBLASLt, with fallbacks for products that it refuses.
 //!
-//! Which shapes the library computes is not all documented, and differs between its versions and between GPUs. So there are several ways to
-//! compute a product: what one refuses, the next one gets, and the last is a kernel of this crate, which takes everything.
+//! The documentation does not fully state the shapes that the library supports, and they differ between its versions
+//! and between GPUs. There are therefore several ways to compute a product. A product that one way refuses moves on to
+//! the next, and the last way is a kernel of this crate that takes everything.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -24,19 +25,19 @@ use crate::unit::Storage;
 /// A way to compute a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// By cuBLASLt.
+    /// Computed by cuBLASLt.
     Library {
-        /// The bias is put into C first, and the product is added to it: no epilogue.
+        /// Whether a kernel first writes the bias into C, and the library adds the product to it without an epilogue.
         bias_before: bool,
-        /// The library may put sums in parts together as it likes, in the result's type too.
+        /// Whether the library may choose any reduction of partial sums, even one in the result's type.
         any_reduction: bool,
     },
-    /// By a kernel of this crate.
+    /// Computed by a kernel of this crate.
     OwnKernel,
 }
 
 impl Way {
-    /// What is tried, in this order.
+    /// All ways, in the order in which they are tried.
     const ALL: [Self; 5] = [
         Self::Library { bias_before: false, any_reduction: false },
         Self::Library { bias_before: false, any_reduction: true },
@@ -45,7 +46,7 @@ impl Way {
         Self::OwnKernel,
     ];
 
-    /// Whether it makes sense for a product. What C held would be lost under a bias.
+    /// Returns whether this way suits a product. Writing a bias into C first would lose the contents of C.
     const fn fits(self, product: &Product) -> bool {
         match self {
             Self::Library { bias_before: true, .. } => product.bias && !product.accumulate,
@@ -53,13 +54,13 @@ impl Way {
         }
     }
 
-    /// The way that is tried after this one. The last takes everything.
+    /// Returns the way to try after this one. The last way takes everything.
     fn next(self, product: &Product) -> Self {
         let mut later = Self::ALL.into_iter().skip_while(|way| *way != self).skip(1);
         later.find(|way| way.fits(product)).unwrap_or(Self::OwnKernel)
     }
 
-    /// What it does with a product, for people.
+    /// Describes to the user how this way computes a product.
     const fn describe(self) -> &'static str {
         match self {
             Self::Library { bias_before: false, any_reduction: false } => "as described",
@@ -74,7 +75,7 @@ impl Way {
         }
     }
 
-    /// Says, once for each way, that a product went this one because the library refused others.
+    /// Reports, once for each way, that a product is computed this way because the library refused others.
     pub(super) fn tell(self, product: &Product, storages: Storages, refusal: lt::cublasStatus_t) {
         let Product { rows, inner, columns, bias, accumulate, .. } = *product;
         let Storages { inputs, output } = storages;
@@ -90,7 +91,7 @@ impl Way {
         notice::say(self.describe(), &text);
     }
 
-    /// The product that the library gets.
+    /// Returns the product to request from the library.
     const fn apply(self, product: &Product) -> Product {
         match self {
             Self::Library { bias_before: true, .. } => Product { bias: false, accumulate: true, ..*product },
@@ -99,32 +100,32 @@ impl Way {
     }
 }
 
-/// How the matrices of a product are stored.
+/// Storage types of a product's matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Storages {
     pub(super) inputs: Storage,
     pub(super) output: Storage,
 }
 
-/// cuBLASLt, with the way and the algorithm of each shape so far.
+/// A cuBLASLt handle, with the way and the algorithm chosen for each shape so far.
 pub(super) struct Blas {
     handle: lt::cublasLtHandle_t,
     workspace: Mutex<CudaSlice<u8>>,
     plans: Mutex<HashMap<(Product, Storages), Plan>>,
 }
 
-// SAFETY: the handle may be used by several threads (cuBLASLt's documentation); plans are behind a lock.
+// SAFETY: several threads may use the handle, by cuBLASLt's documentation, and the plans are behind a lock.
 unsafe impl Send for Blas {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for Blas {}
 
-/// How products of a shape are computed, and what the library keeps of it once it was asked.
+/// The way to compute products of one shape, and the library's description of them once there is one.
 struct Plan {
     way: Way,
     described: Option<Described>,
 }
 
-/// What cuBLASLt keeps of a product's shape.
+/// cuBLASLt's descriptors and algorithm for products of one shape.
 struct Described {
     description: lt::cublasLtMatmulDesc_t,
     layouts: [lt::cublasLtMatrixLayout_t; 3],
@@ -136,9 +137,9 @@ fn failed(operation: &'static str) -> impl Fn(CublasError) -> Error {
 }
 
 impl Blas {
-    /// What cuBLASLt recommends for Hopper.
+    /// Workspace size in bytes that cuBLASLt recommends for Hopper.
     const WORKSPACE: usize = 32 << 20;
-    /// Shapes that are remembered.
+    /// Number of shapes to remember.
     const PLANS: usize = 1024;
 
     pub(super) fn new(stream: &Arc<CudaStream>) -> Result<Self, Error> {
@@ -151,15 +152,15 @@ impl Blas {
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How products of this shape are computed.
+    /// Returns the present way to compute products of this shape.
     pub(super) fn way(&self, product: &Product, storages: Storages) -> Way {
         self.plans().get(&(*product, storages)).map_or(Way::ALL[0], |plan| plan.way)
     }
 
-    /// How products of this shape are computed from now on, after `way` was refused.
+    /// Chooses the way to compute products of this shape from now on, after `way` was refused.
     ///
     /// # Errors
-    /// The library's, unless it is about the shape.
+    /// Returns the library's error unless it concerns the shape.
     pub(super) fn next(
         &self,
         product: &Product,
@@ -180,10 +181,12 @@ impl Blas {
         Ok(way)
     }
 
-    /// Asks the library for a product, computed in this way. An error is a refusal, and nothing was computed.
+    /// Requests a product from the library, computed in this way. An error is a refusal; nothing has then been
+    /// computed.
     ///
     /// # Safety
-    /// The addresses of a, b, the bias (or 0) and c are valid for what `product` touches, and the thread has the stream's context.
+    /// The addresses of a, b, the bias (or 0) and c must be valid for all elements of `product`, and the stream's
+    /// context must be current on this thread.
     pub(super) unsafe fn multiply(
         &self,
         stream: &Arc<CudaStream>,
@@ -205,7 +208,8 @@ impl Blas {
         let (one, beta) = (1.0_f32, if asked.accumulate { 1.0_f32 } else { 0.0 });
         let mut workspace = self.workspace.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, _guard) = workspace.device_ptr_mut(stream);
-        // SAFETY: the caller vouches for the matrices; descriptions and workspace live, and scales are on the host as described.
+        // SAFETY: the caller vouches for the matrices; the descriptors and the workspace are alive, and the scales are
+        // on the host.
         unsafe {
             cublaslt::result::matmul(
                 self.handle,
@@ -229,9 +233,8 @@ impl Blas {
     }
 }
 
-/// Keeps a plan.
 fn remember(plans: &mut HashMap<(Product, Storages), Plan>, key: (Product, Storages), plan: Plan) {
-    // Batches differ in their number of tokens, so that a long run sees any number of shapes.
+    // The number of tokens varies between batches, so a long run would otherwise store an unbounded number of shapes.
     if plans.len() >= Blas::PLANS {
         plans.clear();
     }
@@ -241,10 +244,10 @@ fn remember(plans: &mut HashMap<(Product, Storages), Plan>, key: (Product, Stora
 impl Drop for Blas {
     fn drop(&mut self) {
         let workspace = self.workspace.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // The library works on the thread's context; this one may have none.
+        // The library works on the thread's current context, which may not be this one.
         drop(Current(Arc::clone(workspace.context())));
         self.plans.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
-        // SAFETY: made by `create_handle`, and not used again.
+        // SAFETY: `create_handle` made the handle, and it is not used again.
         let _ = unsafe { cublaslt::result::destroy_handle(self.handle) };
     }
 }
@@ -266,19 +269,19 @@ impl Described {
         let layout = |rows: usize, columns: usize, leading: usize, storage| {
             cublaslt::result::create_matrix_layout(element(storage), rows as u64, columns as u64, leading as i64)
         };
-        // Full f32 multiplies in f32: TensorFloat-32 would keep ten bits.
+        // f32 products are computed in full f32, because TensorFloat-32 keeps only ten bits.
         let compute = lt::cublasComputeType_t::CUBLAS_COMPUTE_32F;
         let mut described = Self {
             description: cublaslt::result::create_matmul_desc(compute, float)?,
             layouts: [std::ptr::null_mut(); 3],
-            // SAFETY: plain numbers, of which zeros are a valid choice.
+            // SAFETY: the algorithm consists of plain numbers, for which zeros are valid.
             algorithm: unsafe { std::mem::zeroed() },
         };
         let (a, b) = (product.a, product.b);
         described.layouts[0] = layout(a.stored_rows, a.stored_columns, a.stored_rows, storages.inputs)?;
         described.layouts[1] = layout(b.stored_rows, b.stored_columns, b.stored_rows, storages.inputs)?;
         described.layouts[2] = layout(product.rows, product.columns, product.rows, storages.output)?;
-        // CUBLAS_OP_N and CUBLAS_OP_T.
+        // The values are CUBLAS_OP_N and CUBLAS_OP_T.
         let operation = |transposed| i32::from(transposed);
         described.set(TRANSPOSE_A, &operation(a.transposed))?;
         described.set(TRANSPOSE_B, &operation(b.transposed))?;
@@ -287,14 +290,15 @@ impl Described {
             described.set(BIAS_POINTER, &bias)?;
         }
         let preference = cublaslt::result::create_matmul_pref()?;
-        // SAFETY: all descriptions are live, and the preference is destroyed once. cuBLASLt copies its attributes, whose types these are.
+        // SAFETY: all descriptors are alive, and the preference is destroyed once. cuBLASLt copies the attributes,
+        // which have the documented types.
         unsafe {
             use lt::cublasLtMatmulPreferenceAttributes_t::{
                 CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES as WORKSPACE,
                 CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK as REDUCTIONS,
             };
             let bytes = Blas::WORKSPACE;
-            // Sums in parts are put together in f32, not in the type of the result.
+            // Partial sums are combined in f32, not in the type of the result.
             let reductions = lt::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
             let set = cublaslt::result::set_matmul_pref_attribute;
             let mut all_set = set(preference, WORKSPACE, (&raw const bytes).cast(), size_of_val(&bytes));
@@ -313,7 +317,7 @@ impl Described {
     }
 
     fn set<T>(&self, attribute: lt::cublasLtMatmulDescAttributes_t, value: &T) -> Result<(), CublasError> {
-        // SAFETY: the description lives, and cuBLASLt copies the value, whose type each attribute is documented with.
+        // SAFETY: the descriptor is alive, and cuBLASLt copies the value, which has the attribute's documented type.
         unsafe {
             cublaslt::result::set_matmul_desc_attribute(
                 self.description,
@@ -327,7 +331,7 @@ impl Described {
 
 impl Drop for Described {
     fn drop(&mut self) {
-        // SAFETY: made by cuBLASLt or null, and not used again.
+        // SAFETY: each pointer comes from cuBLASLt or is null, and is not used again.
         unsafe {
             let _ = cublaslt::result::destroy_matmul_desc(self.description);
             for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
@@ -353,7 +357,7 @@ mod tests {
             ways
         };
         assert_eq!(ways(&Product::forward(shape, true, false)), Way::ALL);
-        // A bias that is put into C first would overwrite what is added to.
+        // Writing the bias into C first would overwrite the C that the product is added to.
         let short = [Way::ALL[0], Way::ALL[1], Way::OwnKernel];
         assert_eq!(ways(&Product::forward(shape, true, true)), short);
         assert_eq!(ways(&Product::backward_weight(shape)), short);
