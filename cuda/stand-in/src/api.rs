@@ -1,6 +1,6 @@
 //! The driver's functions, as C declares them: <https://docs.nvidia.com/cuda/cuda-driver-api>.
 //!
-//! Places that a caller names to be written to, and memory of the host, are the caller's word; all that is on the device is checked.
+//! The stand-in checks every device address, but trusts the caller's output pointers and host memory.
 
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
@@ -22,15 +22,15 @@ use crate::limits::Limits;
 use crate::refusal::{Refusal, invalid, limit, misuse};
 use crate::report;
 
-/// The handle of the primary context, which stays the same when the context ends and begins anew.
+/// The handle of the primary context. It stays the same if the context is released and retained again.
 const CONTEXT: u64 = 0x4000_0000;
-/// The handle of the device's pool of memory.
+/// The handle of the device's default memory pool.
 const POOL: u64 = 0x4000_1000;
 
 static DRIVER: Mutex<Option<Driver>> = Mutex::new(None);
 
 thread_local! {
-    /// The calling thread's context.
+    /// The calling thread's current context, or 0 if it has none.
     static CURRENT: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -38,7 +38,7 @@ fn lock() -> MutexGuard<'static, Option<Driver>> {
     DRIVER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A call that needs no context.
+/// Runs a call that needs no context, and reports its finding if it has one.
 pub(crate) fn call(name: &str, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> CUresult {
     let outcome = match &mut *lock() {
         Some(driver) => body(driver),
@@ -51,7 +51,7 @@ pub(crate) fn call(name: &str, body: impl FnOnce(&mut Driver) -> Result<(), Refu
     code
 }
 
-/// A call in the calling thread's context.
+/// Runs a call in the calling thread's context. The call fails if that context is missing, released or lost.
 pub(crate) fn in_context(name: &str, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> CUresult {
     call(name, |driver| {
         if CURRENT.get() == 0 {
@@ -67,12 +67,12 @@ pub(crate) fn in_context(name: &str, body: impl FnOnce(&mut Driver) -> Result<()
     })
 }
 
-/// Writes a result.
+/// Writes a result to an output pointer of the caller, which must not be null.
 pub(crate) fn put<T>(place: *mut T, value: T) -> Result<(), Refusal> {
     if place.is_null() {
         return Err(invalid("a null pointer for a result"));
     }
-    // SAFETY: the caller of the exported function vouches for a place that is not null.
+    // SAFETY: the caller of the exported function guarantees that a pointer that is not null is valid for this write.
     unsafe { place.write(value) };
     Ok(())
 }
@@ -86,7 +86,7 @@ unsafe extern "C" {
     safe fn _exit(status: c_int) -> !;
 }
 
-/// Findings make the process fail; what it leaves on the device is one.
+/// Makes the process fail at exit if it had findings. Anything that it leaves on the device is one.
 extern "C" fn conclude() {
     const FAILED: c_int = 70;
     if let Some(left) = lock().as_ref().and_then(Driver::left) {
@@ -108,7 +108,7 @@ pub(crate) fn initialize(flags: c_uint) -> CUresult {
     }
     let driver = &mut *lock();
     if driver.is_none() {
-        // Tests of this crate make findings on purpose.
+        // This crate's own tests produce findings on purpose.
         if !cfg!(test) {
             atexit(conclude);
         }
@@ -117,7 +117,7 @@ pub(crate) fn initialize(flags: c_uint) -> CUresult {
     CUDA_SUCCESS
 }
 
-/// Needs no initialisation.
+/// Works before `cuInit`, unlike the other functions.
 #[unsafe(no_mangle)]
 extern "C" fn cuDriverGetVersion(version: *mut c_int) -> CUresult {
     let (major, minor) = Limits::from_environment().driver;
@@ -127,15 +127,16 @@ extern "C" fn cuDriverGetVersion(version: *mut c_int) -> CUresult {
     }
 }
 
-/// Tables of functions that NVIDIA does not document. NVRTC asks for one, that of the driver's cache of compiled programs, and goes without.
+/// Refuses every table of undocumented functions. NVRTC asks for the one that gives access to the driver's cache of
+/// compiled programs, and does without it.
 #[unsafe(no_mangle)]
 extern "C" fn cuGetExportTable(_table: *mut *const c_void, _id: *const c_void) -> CUresult {
     CUDA_ERROR_NOT_FOUND
 }
 
-/// Names and explains errors, with one text for both.
+/// Writes the text that serves as both name and explanation of an error code.
 fn describe(error: CUresult, place: *mut *const c_char) -> CUresult {
-    // Texts live as long as the process: each code has one.
+    // The caller may keep the pointer, so the text of each code lives as long as the process.
     static TEXTS: Mutex<Vec<(CUresult, CString)>> = Mutex::new(Vec::new());
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
     if !texts.iter().any(|(code, _)| *code == error) {
@@ -190,7 +191,7 @@ extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: CUdevice_attrib
             MAJOR => driver.limits.capability.0,
             MINOR => driver.limits.capability.1,
             POOLS => driver.limits.pools.into(),
-            _ => return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in has no {attribute:?}"))),
+            _ => return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in does not support {attribute:?}"))),
         };
         put(value, answer)
     })
@@ -204,20 +205,23 @@ extern "C" fn cuDeviceGetDefaultMemPool(pool: *mut u64, device: c_int) -> CUresu
     })
 }
 
-/// The threshold above which freed memory goes back, and how much the pool has.
+/// Reads or writes an attribute of the device's memory pool, after checking the handle.
 fn pool_attribute(name: &str, pool: u64, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> CUresult {
-    call(name, |driver| if pool == POOL { body(driver) } else { Err(invalid(format!("{pool:#x} is no pool"))) })
+    call(
+        name,
+        |driver| if pool == POOL { body(driver) } else { Err(invalid(format!("{pool:#x} is not a memory pool"))) },
+    )
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemPoolSetAttribute(pool: u64, attribute: CUmemPool_attribute, value: *mut c_void) -> CUresult {
     pool_attribute("cuMemPoolSetAttribute", pool, |driver| match attribute {
         CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD if !value.is_null() => {
-            // SAFETY: this attribute is documented as a number of 64 bits.
+            // SAFETY: the caller passes a pointer to this attribute, which is documented as a 64-bit number.
             driver.memory.threshold = unsafe { value.cast::<u64>().read_unaligned() };
             Ok(())
         }
-        _ => Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in has no {attribute:?}"))),
+        _ => Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in does not support {attribute:?}"))),
     })
 }
 
@@ -229,7 +233,7 @@ extern "C" fn cuMemPoolGetAttribute(pool: u64, attribute: CUmemPool_attribute, v
             CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD => driver.memory.threshold,
             CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT => reserved as u64,
             CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT => used as u64,
-            _ => return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in has no {attribute:?}"))),
+            _ => return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in does not support {attribute:?}"))),
         };
         put(value.cast::<u64>(), answer)
     })
@@ -258,7 +262,7 @@ extern "C" fn cuCtxGetCurrent(context: *mut u64) -> CUresult {
 extern "C" fn cuCtxSetCurrent(context: u64) -> CUresult {
     call("cuCtxSetCurrent", |driver| {
         if context != 0 && (context != CONTEXT || !driver.is_retained()) {
-            return Err(misuse(CUDA_ERROR_INVALID_CONTEXT, format!("{context:#x} is no context")));
+            return Err(misuse(CUDA_ERROR_INVALID_CONTEXT, format!("{context:#x} is not a live context")));
         }
         CURRENT.set(context);
         Ok(())
@@ -275,7 +279,7 @@ extern "C" fn cuStreamCreate(stream: *mut u64, flags: c_uint) -> CUresult {
     const NON_BLOCKING: c_uint = 1;
     in_context("cuStreamCreate", |driver| {
         if flags != NON_BLOCKING {
-            let why = "the stand-in has no streams that order themselves with the default one";
+            let why = "the stand-in only has non-blocking streams, which do not synchronise with the default stream";
             return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, why));
         }
         put(stream, driver.create_stream())

@@ -1,7 +1,8 @@
-//! cuBLASLt's matrix products as its documentation describes them: <https://docs.nvidia.com/cuda/cublas>, "Using the cuBLASLt API".
+//! cuBLASLt's matrix products as its documentation describes them: <https://docs.nvidia.com/cuda/cublas>, "Using the
+//! cuBLASLt API".
 //!
-//! D = α·op(A)·op(B) + β·C, then the epilogue. Sums are f32, and rounded once to the type of D, or more often where the program's
-//! preference lets them.
+//! A product computes D = α·op(A)·op(B) + β·C and then the epilogue. Sums are in f32 and are rounded to the type of D once,
+//! or more often if the program's preference allows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,32 +15,34 @@ use cudarc::cublaslt::sys::cudaDataType_t::{self, CUDA_R_16BF, CUDA_R_32F};
 use crate::limits::Refused;
 use crate::matrix::Layout;
 
-/// What a product does. A null bias is none.
+/// The description of a product apart from its shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Description {
     pub(crate) transpose_a: bool,
     pub(crate) transpose_b: bool,
-    /// Whether a bias, one number for each row of D, is added to each column.
+    /// Whether the epilogue adds a bias, one number for each row of D, to each column.
     pub(crate) has_bias: bool,
+    /// Address of the bias.
     pub(crate) bias: u64,
 }
 
 impl Description {
     pub(crate) fn new(compute: cublasComputeType_t, scale: cudaDataType_t) -> Result<Self, String> {
         if compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F {
-            return Err(format!("the stand-in has no {compute:?} with scales of {scale:?}"));
+            return Err(format!("the stand-in does not support {compute:?} with scales of {scale:?}"));
         }
         Ok(Self { transpose_a: false, transpose_b: false, has_bias: false, bias: 0 })
     }
 }
 
-/// What to choose algorithms by.
+/// The program's requirements on an algorithm.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Preference {
+    /// Largest workspace in bytes.
     pub(crate) workspace: usize,
-    /// What the addresses of A, B, C and D are at least aligned to.
+    /// Smallest alignments in bytes of the addresses of A, B, C and D.
     pub(crate) alignment: [u32; 4],
-    /// How sums may be put together that were computed in parts: a set of `cublasLtReductionScheme_t`, all by default.
+    /// The schemes by which partial sums may be reduced: a set of `cublasLtReductionScheme_t`, all by default.
     pub(crate) reductions: u32,
 }
 
@@ -49,11 +52,11 @@ impl Default for Preference {
     }
 }
 
-/// A product's shape, checked.
+/// The checked description and layouts of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) description: Description,
-    /// A, B, C, D.
+    /// The layouts of A, B, C and D.
     pub(crate) layouts: [Layout; 4],
 }
 
@@ -65,7 +68,7 @@ impl Shape {
             let (c, d) = ((c.rows, c.columns), (d.rows, d.columns));
             return Err(format!("op(A) is {m}×{k}, op(B) {inner}×{n}, C {}×{}, D {}×{}", c.0, c.1, d.0, d.1));
         }
-        // The table of supported types, for sums in f32.
+        // The types that cuBLASLt's documentation lists for sums in f32, as far as FlowRL uses them.
         let types = [a, b, c, d].map(|layout| layout.element);
         match types {
             [CUDA_R_32F, CUDA_R_32F, CUDA_R_32F, CUDA_R_32F]
@@ -75,12 +78,12 @@ impl Shape {
         }
     }
 
-    /// One row of D, to which a bias is added.
+    /// Returns whether D has one row, to which a bias is added.
     pub(crate) const fn is_one_row_with_bias(&self) -> bool {
         self.description.has_bias && self.layouts[3].rows == 1
     }
 
-    /// Whether no algorithm is found for it.
+    /// Returns whether the library should find no algorithm for the product.
     pub(crate) fn is_refused(&self, preference: Preference, refused: Refused) -> bool {
         let is_odd = |layout: &Layout| layout.element == CUDA_R_16BF && layout.leading % 2 == 1;
         refused.everything
@@ -89,7 +92,8 @@ impl Shape {
             || (refused.reductions && preference.reductions != Preference::default().reductions)
     }
 
-    /// The (address, bytes) that a product uses. D shares memory with C alone, and then they have one layout.
+    /// Returns the (address, bytes) of each argument that the product uses. Fails if D shares memory with anything but C,
+    /// or with C in another layout.
     pub(crate) fn uses(&self, [a, b, c, d]: [u64; 4], beta: f32) -> Result<Vec<(u64, usize)>, String> {
         let [of_a, of_b, of_c, of_d] = self.layouts;
         let mut read = vec![(a, of_a.bytes()), (b, of_b.bytes())];
@@ -100,9 +104,9 @@ impl Shape {
             return Err("C and D at one address with two layouts".to_owned());
         }
         if self.description.has_bias {
-            // Vector loads of the epilogue need as much.
+            // The epilogue loads the bias as vectors of 16 bytes.
             if !self.description.bias.is_multiple_of(16) {
-                return Err(format!("a bias at {:#x}, which is no multiple of 16", self.description.bias));
+                return Err(format!("a bias at {:#x}, which is not a multiple of 16", self.description.bias));
             }
             read.push((self.description.bias, of_d.rows * of_d.width()));
         }
@@ -114,16 +118,16 @@ impl Shape {
         Ok(read)
     }
 
-    /// A product at these addresses. C is read where β is not 0, so that its NaN stays out otherwise.
+    /// Computes the product at these addresses. C is not read if β is 0, so its NaN cannot reach D then.
     ///
     /// # Safety
-    /// The matrices, and the bias if there is one, lie at the addresses; D shares memory with C alone.
+    /// The matrices must lie at these addresses, and the bias at its own if there is one. D may share memory with C only.
     pub(crate) unsafe fn multiply(&self, [a, b, c, d]: [u64; 4], alpha: f32, beta: f32, in_parts: bool) {
         let [of_a, of_b, of_c, of_d] = self.layouts;
         let Description { transpose_a, transpose_b, has_bias, bias } = self.description;
         let (m, k) = of_a.shape(transpose_a);
         let n = of_d.columns;
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that A and B lie at these addresses.
         let (left, right) = unsafe { (of_a.dense(a), of_b.dense(b)) };
         let strides = |layout: Layout, transposed| {
             let rows = layout.rows as isize;
@@ -134,7 +138,7 @@ impl Shape {
         let (left, right) = (left.as_ptr(), right.as_ptr());
         let first = if in_parts { k / 2 } else { k };
         for (start, end) in [(0, first), (first, k)] {
-            // SAFETY: op(A) is m×k, op(B) k×n with these strides, and `sums` m×n.
+            // SAFETY: with these strides op(A) is m×k and op(B) is k×n, and `sums` is m×n.
             unsafe {
                 matrixmultiply::sgemm(
                     m,
@@ -157,11 +161,11 @@ impl Shape {
                 sums.iter_mut().for_each(|sum| *sum = half::bf16::from_f32(*sum).to_f32());
             }
         }
-        // A bias is of D's type.
+        // The bias has the type of D.
         let of_bias = Layout { rows: m, columns: 1, leading: m, ..of_d };
         for (i, sum) in sums.iter().enumerate() {
             let (row, column) = (i % m, i / m);
-            // SAFETY: the caller's; every (row, column) is in the matrices.
+            // SAFETY: the caller guarantees the addresses, and every (row, column) lies within the matrices.
             unsafe {
                 let before = if beta == 0.0 { 0.0 } else { beta * of_c.read(c, row, column) };
                 let bias = if has_bias { of_bias.read(bias, row, 0) } else { 0.0 };
@@ -171,17 +175,19 @@ impl Shape {
     }
 }
 
-/// An algorithm that was chosen: for a shape, whatever the bias's address, and for addresses that are aligned so.
+/// An algorithm that was chosen for a shape, for any address of the bias.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice {
     pub(crate) shape: Shape,
+    /// Bytes of workspace that the algorithm needs.
     pub(crate) workspace: usize,
+    /// Alignments in bytes that the algorithm needs of the addresses of A, B, C and D.
     pub(crate) alignment: [u32; 4],
-    /// Whether sums are computed in two parts, of which the first is rounded to D's type.
+    /// Whether the inner dimension is summed in two parts, with the sums rounded to D's type after each.
     pub(crate) in_parts: bool,
 }
 
-/// What a program has of cuBLASLt.
+/// The cuBLASLt objects that a program has created, by handle.
 #[derive(Default)]
 pub(crate) struct Blas {
     pub(crate) opened: BTreeSet<u64>,
@@ -200,7 +206,8 @@ impl Blas {
         self.layouts.len() + self.products.len() + self.preferences.len()
     }
 
-    /// The best algorithm for a shape, which uses some of the workspace that it may.
+    /// Chooses an algorithm for a shape and returns its number. It needs up to 1 MiB of the allowed workspace, and sums
+    /// in parts if the preference allows it, so that tests notice both.
     pub(crate) fn choose(&mut self, shape: Shape, preference: Preference) -> (usize, Choice) {
         const WORKSPACE: usize = 1 << 20;
         let description = Description { bias: 0, ..shape.description };
@@ -215,7 +222,7 @@ impl Blas {
         (self.choices.len() - 1, choice)
     }
 
-    /// Checks that a chosen algorithm is used as it was chosen.
+    /// Checks that an algorithm is used for the shape, alignments and workspace that it was chosen for.
     pub(crate) fn check(
         &self,
         number: usize,
@@ -226,7 +233,7 @@ impl Blas {
         let choice = self.choices.get(number).ok_or("an algorithm that was never chosen")?;
         let description = Description { bias: 0, ..shape.description };
         if (Shape { description, ..shape }) != choice.shape {
-            return Err("an algorithm that was chosen for another shape".to_owned());
+            return Err("the algorithm was chosen for another shape".to_owned());
         }
         let names = ["A", "B", "C", "D"];
         let rows = names.iter().zip(addresses).zip(choice.alignment);
@@ -263,7 +270,7 @@ mod tests {
         Description { transpose_a, transpose_b, has_bias, bias: 0 }
     }
 
-    /// 2×3 by 3×4, stored as these types.
+    /// Returns a product of 2×3 by 3×4, with operands of type `element` and a result of type `result`.
     fn shape(element: cudaDataType_t, result: cudaDataType_t, description: Description) -> Result<Shape, String> {
         let of_a = if description.transpose_a { layout(element, 3, 2, 3) } else { layout(element, 2, 3, 2) };
         let of_b = if description.transpose_b { layout(element, 4, 3, 4) } else { layout(element, 3, 4, 3) };
@@ -322,7 +329,7 @@ mod tests {
         assert!(check(plain, [A, B + 16, C, D], (0x50_0000, 1000)).unwrap_err().contains("B at 0x200010"));
         let other = shape(CUDA_R_16BF, CUDA_R_32F, description(false, false, false)).unwrap();
         assert!(check(other, ADDRESSES, (0x50_0000, 1000)).unwrap_err().contains("another shape"));
-        // The bias may be another one at each call.
+        // Each call may have its own bias.
         let biased = shape(CUDA_R_32F, CUDA_R_32F, description(false, false, true)).unwrap();
         let (number, choice) = blas.choose(biased, Preference::default());
         let bias = Description { bias: 0x60_0000, ..biased.description };
@@ -338,16 +345,18 @@ mod tests {
         assert_eq!(plain.uses([A, B, D, D], 1.0).unwrap(), [(A, 24), (B, 48), (D, 32)]);
         assert!(plain.uses([A, D + 16, C, D], 0.0).unwrap_err().contains("shares memory"));
         assert!(plain.uses([A, B, D + 16, D], 1.0).unwrap_err().contains("shares memory"));
-        // What is not read is no matter.
+        // With β = 0, C is not read, so its address does not matter.
         plain.uses([A, B, 1, D], 0.0).unwrap();
         let [of_a, of_b, of_c, _] = plain.layouts;
         let apart = Shape::new(plain.description, [of_a, of_b, of_c, layout(CUDA_R_32F, 2, 4, 3)]).unwrap();
         assert!(apart.uses([A, B, D, D], 0.0).unwrap_err().contains("two layouts"));
         let bias = Description { bias: 0x60_0004, ..description(false, false, true) };
-        assert!(Shape { description: bias, ..plain }.uses(ADDRESSES, 0.0).unwrap_err().contains("no multiple of 16"));
+        assert!(
+            Shape { description: bias, ..plain }.uses(ADDRESSES, 0.0).unwrap_err().contains("not a multiple of 16")
+        );
     }
 
-    /// By hand: A = [1 3 5; 2 4 6] in columns, B = [1 0 2 1; 0 1 1 1; 1 1 0 1].
+    /// The expected sums are computed by hand for A = [1 3 5; 2 4 6] and B = [1 0 2 1; 0 1 1 1; 1 1 0 1].
     #[test]
     fn products_are_those_of_the_documentation() {
         let (a, a_transposed) = ([1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0_f32, 3.0, 5.0, 2.0, 4.0, 6.0]);
@@ -363,11 +372,11 @@ mod tests {
             let right = at(if transpose_b { &b_transposed } else { &b });
             let mut d = [f32::NAN; 8];
             let to = d.as_mut_ptr() as u64;
-            // SAFETY: matrices of these shapes; D is C.
+            // SAFETY: the matrices have these shapes, and D is C.
             unsafe { shape.multiply([left, right, to, to], 1.0, 0.0, false) };
             let want = |i: usize| sums[i] + bias[i % 2];
             assert!((0..8).all(|i| d[i] == want(i)), "NaN of C stays out where β is 0: {d:?}");
-            // SAFETY: as above.
+            // SAFETY: the matrices have these shapes, and D is C.
             unsafe { shape.multiply([left, right, to, to], 2.0, 1.0, false) };
             assert!((0..8).all(|i| d[i] == 2.0 * sums[i] + want(i) + bias[i % 2]), "{d:?}");
         }
@@ -376,7 +385,8 @@ mod tests {
     #[test]
     fn sums_are_f32_and_rounded_once() {
         let number = |x: f32| half::bf16::from_f32(x).to_bits();
-        // 256 + 1 needs nine bits, and bf16 has eight: half of the sum, rounded, loses the 1, and so does the whole.
+        // 256 + 1 needs nine bits and bf16 has eight, so the rounded first part (256 + 1) loses its 1. The second part
+        // (1 + 0) is then lost as well.
         let (a, b) = ([256.0, 1.0, 1.0, 0.0].map(number), [number(1.0); 4]);
         let [of_a, of_b] = [layout(CUDA_R_16BF, 1, 4, 1), layout(CUDA_R_16BF, 4, 1, 4)];
         let of_d = layout(CUDA_R_16BF, 1, 1, 1);
@@ -384,7 +394,7 @@ mod tests {
         let product = |in_parts| {
             let mut d = [0_u16];
             let to = d.as_mut_ptr() as u64;
-            // SAFETY: matrices of these shapes.
+            // SAFETY: the matrices have these shapes.
             unsafe { shape.multiply([a.as_ptr() as u64, b.as_ptr() as u64, to, to], 1.0, 0.0, in_parts) };
             half::bf16::from_bits(d[0]).to_f32()
         };
@@ -403,7 +413,7 @@ mod tests {
         let b = [1.0_f32, 1.0, 0.0, 1.0];
         let mut d = [7.0_f32; 4];
         let to = d.as_mut_ptr() as u64;
-        // SAFETY: matrices of these shapes.
+        // SAFETY: the matrices have these shapes.
         unsafe { shape(3).multiply([a.as_ptr() as u64, b.as_ptr() as u64, to, to], 1.0, 0.0, false) };
         assert_eq!(d, [3.0, 7.0, 7.0, 2.0]);
     }

@@ -20,12 +20,13 @@ use crate::matrix::Layout;
 use crate::refusal::{Refusal, invalid, limit};
 use crate::report;
 
-/// Marks an algorithm that was chosen here.
+/// Marks an algorithm that this library chose.
 const CHOSEN: u64 = 0x666c_6f77_726c;
-/// Set all over the workspace: as numbers of any width, NaN.
+/// Overwrites the workspace in each product, as an algorithm's scratch data would. It is NaN at every width.
 const SCRATCH: u8 = 0xff;
 
-/// A call on the calling thread's context: cuBLASLt takes the current one, and opens that of the first device where there is none.
+/// Runs a call in the calling thread's context. The real cuBLASLt opens the first device's context if there is none;
+/// this library refuses the call instead.
 fn blas(name: &str, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> cublasStatus_t {
     match in_context(name, body) {
         CUDA_SUCCESS => CUBLAS_STATUS_SUCCESS,
@@ -37,7 +38,7 @@ fn blas(name: &str, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> cu
 }
 
 fn unknown(what: &str, handle: u64) -> Refusal {
-    invalid(format!("{handle:#x} is no {what} (any more)"))
+    invalid(format!("{handle:#x} is not a live {what}"))
 }
 
 #[unsafe(no_mangle)]
@@ -106,21 +107,21 @@ extern "C" fn cublasLtMatmulDescDestroy(product: u64) -> cublasStatus_t {
     })
 }
 
-/// An attribute's value, which has the size that it is documented with.
+/// Reads an attribute's value, which must have its documented size.
 fn value<T: Copy>(at: *const c_void, bytes: usize) -> Result<T, Refusal> {
     if at.is_null() || bytes != size_of::<T>() {
         return Err(invalid(format!("{bytes} bytes of an attribute of {}", size_of::<T>())));
     }
-    // SAFETY: the caller vouches for this many bytes; all types that are asked for are plain numbers.
+    // SAFETY: the caller guarantees this many bytes, and every type read here is a plain number.
     Ok(unsafe { at.cast::<T>().read_unaligned() })
 }
 
-/// CUBLAS_OP_N or CUBLAS_OP_T.
+/// Reads an operation and returns whether it transposes: `CUBLAS_OP_N` does not, `CUBLAS_OP_T` does.
 fn operation(at: *const c_void, bytes: usize) -> Result<bool, Refusal> {
     match value::<i32>(at, bytes)? {
         0 => Ok(false),
         1 => Ok(true),
-        other => Err(invalid(format!("the stand-in has no operation {other}"))),
+        other => Err(invalid(format!("the stand-in does not support operation {other}"))),
     }
 }
 
@@ -141,10 +142,10 @@ extern "C" fn cublasLtMatmulDescSetAttribute(
                 let epilogue: u32 = value(at, bytes)?;
                 product.has_bias = epilogue == cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS as u32;
                 if !product.has_bias && epilogue != cublasLtEpilogue_t::CUBLASLT_EPILOGUE_DEFAULT as u32 {
-                    return Err(invalid(format!("the stand-in has no epilogue {epilogue}")));
+                    return Err(invalid(format!("the stand-in does not support epilogue {epilogue}")));
                 }
             }
-            _ => return Err(invalid(format!("the stand-in has no {attribute:?}"))),
+            _ => return Err(invalid(format!("the stand-in does not support {attribute:?}"))),
         }
         Ok(())
     })
@@ -183,13 +184,13 @@ extern "C" fn cublasLtMatmulPreferenceSetAttribute(
             Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES => preference.alignment[2] = value(at, bytes)?,
             Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES => preference.alignment[3] = value(at, bytes)?,
             Wish::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK => preference.reductions = value(at, bytes)?,
-            _ => return Err(invalid(format!("the stand-in has no {attribute:?}"))),
+            _ => return Err(invalid(format!("the stand-in does not support {attribute:?}"))),
         }
         Ok(())
     })
 }
 
-/// The shape that these handles describe.
+/// Returns the product that these handles describe.
 fn shape(blas: &Blas, handle: u64, product: u64, layouts: [u64; 4]) -> Result<Shape, Refusal> {
     if !blas.opened.contains(&handle) {
         return Err(unknown("handle", handle));
@@ -216,7 +217,7 @@ extern "C" fn cublasLtMatmulAlgoGetHeuristic(
     blas("cublasLtMatmulAlgoGetHeuristic", |driver| {
         let shape = shape(&driver.blas, handle, product, [a, b, c, d])?;
         if requested < 1 {
-            return Err(invalid(format!("{requested} algorithms are asked for")));
+            return Err(invalid(format!("{requested} algorithms are requested, expected at least 1")));
         }
         let found = driver.blas.preferences.get(&preference).copied();
         let preference = found.ok_or_else(|| unknown("preference", preference))?;
@@ -262,9 +263,9 @@ extern "C" fn cublasLtMatmul(
     blas("cublasLtMatmul", |driver| {
         let shape = shape(&driver.blas, handle, product, [a_layout, b_layout, c_layout, d_layout])?;
         if alpha.is_null() || beta.is_null() || algorithm.is_null() {
-            return Err(invalid("a scale or an algorithm that is null"));
+            return Err(invalid("a scale or the algorithm is null"));
         }
-        // SAFETY: the caller vouches for scales on the host, and for an algorithm.
+        // SAFETY: the caller guarantees that the scales lie on the host, and that the algorithm is valid.
         let (alpha, beta, algorithm) = unsafe { (alpha.read(), beta.read(), algorithm.read()) };
         let [CHOSEN, number, ..] = algorithm.data else { return Err(invalid("an algorithm that was never chosen")) };
         let addresses = [a, b, c, d];
@@ -279,8 +280,8 @@ extern "C" fn cublasLtMatmul(
         }
         report::PRODUCTS.add();
         driver.enqueue(stream, &uses, move || {
-            // SAFETY: memory of the device is the host's, these parts of it are allocated until after this operation, and D shares
-            // none but with C.
+            // SAFETY: device memory is host memory here, these parts of it stay allocated until this operation has
+            // run, and D shares memory with nothing but C.
             unsafe {
                 (workspace as *mut u8).write_bytes(SCRATCH, choice.workspace);
                 shape.multiply(addresses, alpha, beta, choice.in_parts);

@@ -1,18 +1,19 @@
-//! What comes before what: for each stream, how many of its operations.
+//! Vector clocks, which tell whether one operation comes before another.
 
 use std::collections::BTreeMap;
 
-/// A stream, as the driver's callers name it.
+/// The handle by which callers of the driver name a stream.
 pub(crate) type StreamId = u64;
 
-/// An operation of a stream: the number of operations up to it.
+/// A point in the work of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Point {
     pub(crate) stream: StreamId,
+    /// Number of the stream's operations up to this point.
     pub(crate) count: u64,
 }
 
-/// A vector clock.
+/// A vector clock: for each stream, the number of its operations that have happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clock(BTreeMap<StreamId, u64>);
 

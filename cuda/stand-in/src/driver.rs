@@ -1,4 +1,4 @@
-//! The driver behind the exported functions: everything is one structure, which a test can have several of.
+//! The driver behind the exported functions. All of its state is in one structure, so that each test can have its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,14 +25,15 @@ pub(crate) struct Driver {
     pub(crate) pinned: Pinned,
     pub(crate) blas: Blas,
     streams: Streams,
-    /// Events, with what they recorded last.
+    /// Events, each with the point that it recorded last.
     events: BTreeMap<u64, Option<Recorded>>,
     modules: BTreeMap<u64, Module>,
     functions: BTreeMap<u64, Function>,
-    /// How often the context was retained.
+    /// Number of times the context was retained and not yet released.
     retained: usize,
-    /// Whether an operation failed, which no context survives.
+    /// Whether an operation failed. As on a GPU, the context then stays unusable.
     lost: bool,
+    /// The handle given out last.
     last: u64,
 }
 
@@ -53,7 +54,7 @@ impl Driver {
         }
     }
 
-    /// A name that was never given.
+    /// Returns a handle that was never used before.
     pub(crate) fn name(&mut self) -> u64 {
         self.last += 16;
         self.last
@@ -71,7 +72,8 @@ impl Driver {
         self.lost
     }
 
-    /// Gives the context up. The last to do so ends it, and everything in it.
+    /// Releases the context. The last release destroys it with everything in it, and is a finding if the program left
+    /// something behind.
     pub(crate) fn release(&mut self) -> Result<(), Refusal> {
         if self.retained == 0 {
             return Err(misuse(CUDA_ERROR_INVALID_HANDLE, "the context is released more often than retained"));
@@ -93,7 +95,7 @@ impl Driver {
         left.map_or(Ok(()), |left| Err(misuse(CUDA_ERROR_INVALID_HANDLE, format!("the context ends with {left}"))))
     }
 
-    /// What a program leaves behind.
+    /// Describes the resources that are still live, if there are any.
     pub(crate) fn left(&self) -> Option<String> {
         let (allocations, bytes) = self.memory.live();
         let counts = [
@@ -116,7 +118,7 @@ impl Driver {
         id
     }
 
-    /// Its work runs to the end first, but the host does not wait for it.
+    /// Destroys a stream after running its work to the end. This does not count as a wait of the host.
     pub(crate) fn destroy_stream(&mut self, id: StreamId) -> Result<(), Refusal> {
         if id == crate::streams::DEFAULT {
             return Err(misuse(CUDA_ERROR_INVALID_HANDLE, "the default stream is destroyed"));
@@ -140,7 +142,7 @@ impl Driver {
         self.outcome(finished)
     }
 
-    /// An operation that fails takes the context with it.
+    /// Turns the failure of an operation into a refusal, and marks the context as lost.
     fn outcome(&mut self, finished: Result<(), String>) -> Result<(), Refusal> {
         finished.map_err(|why| {
             self.lost = true;
@@ -156,7 +158,7 @@ impl Driver {
     }
 
     fn event(&mut self, id: u64) -> Result<&mut Option<Recorded>, Refusal> {
-        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is no event (any more)"));
+        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is not a live event"));
         self.events.get_mut(&id).ok_or_else(unknown)
     }
 
@@ -172,7 +174,7 @@ impl Driver {
         Ok(())
     }
 
-    /// An event that recorded nothing holds nothing up.
+    /// Makes a stream wait for an event. The wait has no effect if the event recorded nothing.
     pub(crate) fn wait(&mut self, stream: StreamId, event: u64) -> Result<(), Refusal> {
         match self.event(event)?.clone() {
             Some(recorded) => self.streams.wait(stream, &recorded),
@@ -193,7 +195,7 @@ impl Driver {
         }
     }
 
-    /// Memory for what a stream is asked for from now on.
+    /// Allocates memory that the stream's later operations may use.
     pub(crate) fn allocate(&mut self, stream: StreamId, bytes: usize) -> Result<u64, Refusal> {
         let (point, _) = self.streams.next(stream)?;
         let address = self.memory.allocate(bytes, point)?;
@@ -208,7 +210,7 @@ impl Driver {
         self.streams.push(stream, Work::Run(Box::new(move || block.check())))
     }
 
-    /// The next operation of the stream reads pinned memory.
+    /// Notes that the stream's next operation reads this pinned memory.
     pub(crate) fn read_pinned(&mut self, address: u64, stream: StreamId) -> Result<(), Refusal> {
         let (point, _) = self.streams.next(stream)?;
         self.pinned.read(address, point);
@@ -219,7 +221,7 @@ impl Driver {
         self.pinned.free(address, self.streams.host())
     }
 
-    /// Appends work that uses these (address, bytes).
+    /// Appends work to a stream, after checking that it may use each (address, bytes) in `uses`.
     pub(crate) fn enqueue(
         &mut self,
         stream: StreamId,
@@ -238,7 +240,7 @@ impl Driver {
     }
 
     fn module(&self, id: u64) -> Result<&Module, Refusal> {
-        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is no module (any more)"));
+        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is not a live module"));
         self.modules.get(&id).ok_or_else(unknown)
     }
 
@@ -249,7 +251,7 @@ impl Driver {
         Ok(())
     }
 
-    /// The kernel of this name; each has one handle.
+    /// Returns the handle of the module's kernel with this name. Repeated calls return the same handle.
     pub(crate) fn find(&mut self, module: u64, name: &str) -> Result<u64, Refusal> {
         let Module { entries, kernels } = self.module(module)?;
         let entry = entries.iter().find(|entry| entry.name == name).ok_or_else(|| limit(CUDA_ERROR_NOT_FOUND))?;
@@ -264,7 +266,7 @@ impl Driver {
     }
 
     pub(crate) fn function(&mut self, id: u64) -> Result<&mut Function, Refusal> {
-        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is no kernel (any more)"));
+        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is not a live kernel"));
         self.functions.get_mut(&id).ok_or_else(unknown)
     }
 

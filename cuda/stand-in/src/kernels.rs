@@ -1,4 +1,4 @@
-//! FlowRL's kernels in the emulator.
+//! Runs FlowRL's kernels in the emulator.
 
 use std::ffi::c_void;
 use std::path::Path;
@@ -10,7 +10,7 @@ use cudarc::driver::sys::CUresult::CUDA_ERROR_INVALID_IMAGE;
 use crate::modules::{Kernels, Launch};
 use crate::refusal::{Refusal, misuse};
 
-/// What the emulator takes: `EmulatorOptions` of `cuda/emulator/interface.hpp`.
+/// The layout of `EmulatorOptions` in `cuda/emulator/interface.hpp`.
 #[repr(C)]
 struct Options {
     schedule: u32,
@@ -18,10 +18,10 @@ struct Options {
     seed: u64,
 }
 
-/// A random order of threads, which no result may depend on.
+/// The schedule that runs threads in random order, to expose results that depend on the order.
 const RANDOM: u32 = 2;
 
-/// `emulated_NAME` of a compiled kernel file.
+/// The type of the function `emulated_NAME` in a compiled kernel file.
 type Run = unsafe extern "C" fn(
     options: *const Options,
     grid: *const u32,
@@ -34,17 +34,19 @@ type Run = unsafe extern "C" fn(
 
 struct Emulated(libloading::Library);
 
-/// The kernels of the file that this was compiled from, machine code or PTX; and its PTX.
+/// Finds the kernel file that an image (machine code or PTX) was compiled from, and returns its emulated kernels and its
+/// PTX.
 pub(crate) fn load(image: &[u8], capability: (i32, i32)) -> Result<(Arc<dyn Kernels>, String), Refusal> {
     let refused = |why: String| misuse(CUDA_ERROR_INVALID_IMAGE, why);
     let found = flowrl_cuda::emulated_library(image, capability).map_err(|error| refused(error.to_string()))?;
-    let (path, ptx) = found.ok_or_else(|| refused("a module of none of FlowRL's kernel files".to_owned()))?;
+    let (path, ptx) =
+        found.ok_or_else(|| refused("the module was compiled from none of FlowRL's kernel files".to_owned()))?;
     let kernels = open(&path).map_err(|error| refused(format!("{}: {error}", path.display())))?;
     Ok((kernels, ptx))
 }
 
 fn open(path: &Path) -> Result<Arc<dyn Kernels>, libloading::Error> {
-    // SAFETY: compiled from FlowRL's own text; it has no initialisers but the C++ runtime's.
+    // SAFETY: the library is compiled from FlowRL's own sources, and only the C++ runtime runs code when it loads.
     Ok(Arc::new(Emulated(unsafe { libloading::Library::new(path) }?)))
 }
 
@@ -55,8 +57,8 @@ impl Kernels for Emulated {
         let options = Options { schedule: RANDOM, threads, seed: LAUNCHES.fetch_add(1, Ordering::Relaxed) };
         let arguments: Vec<*const c_void> = launch.arguments.iter().map(|value| value.as_ptr().cast()).collect();
         let mut message = [0_u8; 4096];
-        // SAFETY: the file defines this function with this signature, `message` has the capacity that is told, and the
-        // arguments are as many as the kernel's PTX declares, their addresses checked.
+        // SAFETY: the file defines this function with this signature, `message.len()` is passed as its capacity, there
+        // are as many arguments as the kernel's PTX declares, and their addresses were checked.
         let failed = unsafe {
             let run = self.0.get::<Run>(format!("emulated_{kernel}")).map_err(|error| error.to_string())?;
             run(

@@ -1,17 +1,26 @@
-//! A stand-in for NVIDIA's driver and cuBLASLt, for tests of `flowrl-cuda` on machines without a GPU.
+//! A stand-in for NVIDIA's driver and cuBLASLt that tests `flowrl-cuda` on machines without a GPU.
 //!
-//! The library exports the functions of both that `flowrl-cuda` calls through `cudarc`; one that is missing here fails with its name. What
-//! a module is loaded from comes from NVIDIA's own compiler, and is found again among what it makes of FlowRL's kernel files: what runs is
-//! the same file in the emulator. Matrix products are computed as cuBLASLt's documentation describes them.
+//! The library exports the driver and cuBLASLt functions that `flowrl-cuda` calls through `cudarc`; a call to any other
+//! function fails with that function's name. Modules come from NVIDIA's own compiler. The stand-in finds out which of
+//! FlowRL's kernel files a module was compiled from, and runs that same file in the emulator. It computes matrix
+//! products as cuBLASLt's documentation describes them.
 //!
-//! It is stricter than a GPU, since it exists to find mistakes: streams put off all work, copies to the host included, until something
-//! waits for it; memory starts as NaN; every address must lie in memory that the stream may use at that point; what a correct program
-//! never does is a *finding*, told on stderr, and makes the process fail. It shows nothing about speed, nor about races between warps.
+//! This library exists to find mistakes, so it is stricter than a GPU. Streams defer all work, even copies to the host,
+//! until something waits for it. New memory holds NaN. Every address must lie in memory that the stream may use at that
+//! point. A call that no correct program makes is a *finding*: the stand-in prints it to stderr and makes the process
+//! fail. It says nothing about speed or about races between warps.
 //!
-//! Environment: `FLOWRL_STAND_IN_CAPABILITY` (such as 8.9), `FLOWRL_STAND_IN_MEMORY` (bytes), `FLOWRL_STAND_IN_DRIVER` (the version of CUDA,
-//! such as 12.4), `FLOWRL_STAND_IN_POOLS=0` (a GPU without memory pools), `FLOWRL_STAND_IN_CUBINS=0` (a driver that loads PTX alone),
-//! `FLOWRL_STAND_IN_PINNED=0` (a system without memory to pin), `FLOWRL_STAND_IN_REFUSED` (products that cuBLASLt refuses: any of bias, execution,
-//! odd, reductions, everything, with commas between; `Refused` says which those are), `FLOWRL_STAND_IN_REPORT` (a file for a line of counts at exit).
+//! These environment variables change the simulated device:
+//!
+//! - `FLOWRL_STAND_IN_CAPABILITY`: the compute capability, for example 8.9.
+//! - `FLOWRL_STAND_IN_MEMORY`: the device's memory in bytes.
+//! - `FLOWRL_STAND_IN_DRIVER`: the CUDA version of the driver, for example 12.4.
+//! - `FLOWRL_STAND_IN_POOLS=0`: a GPU without memory pools.
+//! - `FLOWRL_STAND_IN_CUBINS=0`: a driver that loads PTX only.
+//! - `FLOWRL_STAND_IN_PINNED=0`: a host that cannot pin memory.
+//! - `FLOWRL_STAND_IN_REFUSED`: the products that cuBLASLt refuses, a comma-separated list of `bias`, `execution`, `odd`,
+//!   `reductions` and `everything`. `Refused` documents each.
+//! - `FLOWRL_STAND_IN_REPORT`: a file to which each process appends a line of counts at exit.
 
 mod api;
 mod blas;

@@ -1,41 +1,43 @@
-//! The device that is pretended.
+//! The properties of the simulated device.
 
 use std::str::FromStr;
 
-/// What the device and the driver say of themselves.
+/// The properties that the device and the driver report, and the limits that they enforce.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    /// Compute capability, as (major, minor).
     pub(crate) capability: (i32, i32),
-    /// Bytes of memory.
+    /// Device memory in bytes.
     pub(crate) memory: usize,
-    /// The version of CUDA that the driver is of.
+    /// CUDA version of the driver, as (major, minor).
     pub(crate) driver: (i32, i32),
-    /// Whether memory is allocated in the order of streams.
+    /// Whether the GPU has memory pools, which stream-ordered allocation needs.
     pub(crate) pools: bool,
-    /// Whether the driver loads machine code; if not, PTX alone.
+    /// Whether the driver loads machine code as well as PTX.
     pub(crate) cubins: bool,
-    /// Whether the system has memory of the host to pin.
+    /// Whether the host can pin memory.
     pub(crate) pinned: bool,
-    /// What cuBLASLt refuses.
+    /// The products that cuBLASLt refuses.
     pub(crate) refused: Refused,
 }
 
-/// Products that cuBLASLt refuses, as versions of it do on some GPUs.
+/// Kinds of products that cuBLASLt refuses, as some of its versions do on some GPUs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refused {
-    /// One row of C with a bias.
+    /// A product with a bias whose result has one row.
     pub(crate) bias: bool,
-    /// The same, and not before it is asked to run.
+    /// The products of `bias`, but refused only when they run: an algorithm is found.
     pub(crate) execution: bool,
-    /// bf16 with an odd number of elements from column to column.
+    /// bf16 matrices with an odd leading dimension.
     pub(crate) odd: bool,
-    /// A limited choice of how sums in parts are put together.
+    /// Products for which the program restricts the reduction schemes.
     pub(crate) reductions: bool,
+    /// Every product.
     pub(crate) everything: bool,
 }
 
 impl Refused {
-    /// Names as in `bias,odd`.
+    /// Parses a comma-separated list of names, for example `bias,odd`.
     fn of(names: &str) -> Self {
         let mut refused = Self::default();
         for name in names.split(',') {
@@ -46,7 +48,7 @@ impl Refused {
                 "reductions" => &mut refused.reductions,
                 "everything" => &mut refused.everything,
                 _ => panic!(
-                    "the stand-in's environment: `{name}` is none of bias, execution, odd, reductions, everything"
+                    "the stand-in's environment: got `{name}`, wanted bias, execution, odd, reductions or everything"
                 ),
             };
             *place = true;
@@ -70,12 +72,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Dynamic shared memory of a block unless the kernel asks for more.
+    /// Bytes of shared memory, static and dynamic, that a block may have unless the kernel is allowed more.
     pub(crate) const SHARED: usize = 48 << 10;
+    /// Largest number of threads in a block.
     pub(crate) const THREADS: u32 = 1024;
-    /// Blocks in each direction.
+    /// Largest number of blocks along each axis.
     pub(crate) const GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
-    /// Threads of a block in each direction.
+    /// Largest number of threads in a block along each axis.
     pub(crate) const BLOCK: [u32; 3] = [1024, 1024, 64];
 
     pub(crate) fn from_environment() -> Self {
@@ -91,7 +94,8 @@ impl Limits {
         }
     }
 
-    /// Shared memory that a block can ask for: the table of technical specifications in the CUDA C++ Programming Guide.
+    /// Returns the bytes of shared memory that a block can request. The numbers are those of the table "Technical
+    /// Specifications per Compute Capability" in the CUDA C++ Programming Guide.
     pub(crate) const fn shared(&self) -> usize {
         match self.capability {
             (7, _) => 64 << 10,
@@ -101,7 +105,7 @@ impl Limits {
         }
     }
 
-    /// The newest PTX that the driver reads: the release notes of the PTX ISA.
+    /// Returns the newest PTX version that the driver reads, according to the release notes of the PTX ISA.
     pub(crate) const fn ptx(&self) -> (i32, i32) {
         match self.driver {
             (12, minor @ 0..=5) => (8, minor),
@@ -112,20 +116,21 @@ impl Limits {
     }
 }
 
+/// Returns the environment variable `FLOWRL_STAND_IN_{name}`. An empty one counts as unset.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(format!("FLOWRL_STAND_IN_{name}")).ok().filter(|text| !text.is_empty())
 }
 
-/// Whether a variable does not switch something off.
+/// Returns false only if the variable is 0.
 fn is_on(name: &str) -> bool {
     variable(name).is_none_or(|text| text != "0")
 }
 
 fn number<T: FromStr>(text: &str) -> T {
-    text.parse().unwrap_or_else(|_| panic!("the stand-in's environment: `{text}` is no number"))
+    text.parse().unwrap_or_else(|_| panic!("the stand-in's environment: got `{text}`, wanted a number"))
 }
 
-/// (8, 9) of "8.9".
+/// Parses a version, for example (8, 9) from "8.9".
 fn version(text: String) -> (i32, i32) {
     let (major, minor) = text.split_once('.').unwrap_or((&text, "0"));
     (number(major), number(minor))

@@ -1,21 +1,21 @@
-//! Matrices of cuBLASLt: in columns, a column `ld` elements after the one before it.
+//! cuBLASLt's matrices: column-major, with consecutive columns `ld` elements apart.
 
 use cudarc::cublaslt::sys::cudaDataType_t::{self, CUDA_R_16BF, CUDA_R_32F};
 
-/// A matrix's type and place of elements.
+/// The element type of a matrix and its layout in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) element: cudaDataType_t,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// From a column to the next.
+    /// The leading dimension: elements from the start of one column to the start of the next.
     pub(crate) leading: usize,
 }
 
 impl Layout {
     pub(crate) fn new(element: cudaDataType_t, rows: u64, columns: u64, leading: i64) -> Result<Self, String> {
         if element != CUDA_R_32F && element != CUDA_R_16BF {
-            return Err(format!("the stand-in has no matrices of {element:?}"));
+            return Err(format!("the stand-in does not support matrices of {element:?}"));
         }
         let narrow = |n: u64| usize::try_from(n).map_err(|error| error.to_string());
         let layout = Self {
@@ -37,26 +37,28 @@ impl Layout {
         if self.element == CUDA_R_16BF { 2 } else { 4 }
     }
 
-    /// Bytes from the first element to the end of the last.
+    /// Returns the number of bytes from the first element to the end of the last.
     pub(crate) fn bytes(&self) -> usize {
         ((self.columns - 1) * self.leading + self.rows) * self.width()
     }
 
-    /// Rows and columns of op(·).
+    /// Returns the (rows, columns) of op(matrix).
     pub(crate) fn shape(&self, transposed: bool) -> (usize, usize) {
         if transposed { (self.columns, self.rows) } else { (self.rows, self.columns) }
     }
 
-    /// The address of an element.
+    /// Returns the address of an element.
     fn place(&self, matrix: u64, row: usize, column: usize) -> u64 {
         matrix + ((column * self.leading + row) * self.width()) as u64
     }
 
+    /// Reads an element as f32.
+    ///
     /// # Safety
-    /// The matrix lies at the address, and the element in it.
+    /// The address must be that of a matrix with this layout, and the element must lie within it.
     pub(crate) unsafe fn read(&self, matrix: u64, row: usize, column: usize) -> f32 {
         let place = self.place(matrix, row, column);
-        // SAFETY: the caller's.
+        // SAFETY: this function has the same requirements.
         unsafe {
             if self.element == CUDA_R_16BF {
                 half::bf16::from_bits((place as *const u16).read()).to_f32()
@@ -66,11 +68,13 @@ impl Layout {
         }
     }
 
+    /// Writes an element, rounded to the matrix's type.
+    ///
     /// # Safety
-    /// As for `read`.
+    /// The requirements are those of `read`.
     pub(crate) unsafe fn write(&self, matrix: u64, row: usize, column: usize, value: f32) {
         let place = self.place(matrix, row, column);
-        // SAFETY: the caller's.
+        // SAFETY: this function has the same requirements.
         unsafe {
             if self.element == CUDA_R_16BF {
                 (place as *mut u16).write(half::bf16::from_f32(value).to_bits());
@@ -80,13 +84,13 @@ impl Layout {
         }
     }
 
-    /// All elements in columns without gaps, as f32.
+    /// Returns all elements as f32, column by column without gaps.
     ///
     /// # Safety
-    /// The matrix lies at the address.
+    /// The address must be that of a matrix with this layout.
     pub(crate) unsafe fn dense(&self, matrix: u64) -> Vec<f32> {
         let places = (0..self.columns).flat_map(|column| (0..self.rows).map(move |row| (row, column)));
-        // SAFETY: all of these are in the matrix.
+        // SAFETY: all of these elements lie within the matrix.
         places.map(|(row, column)| unsafe { self.read(matrix, row, column) }).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The device's memory: where every allocation is, and from when on a stream may use it.
+//! The device's memory: the allocations, and the point from which each stream may use them.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
 use crate::clock::{Clock, Point};
 use crate::refusal::{Refusal, invalid, limit};
 
-/// Bytes with a margin on both sides, all of them set: as numbers of any width they are NaN.
+/// A block of bytes with a margin on both sides. All of it starts as 0xFF, which is NaN at every width.
 #[derive(Debug)]
 pub(crate) struct Block {
     base: NonNull<u8>,
@@ -20,7 +20,7 @@ pub(crate) struct Block {
 unsafe impl Send for Block {}
 
 impl Block {
-    /// What the driver promises of an address, and the least margin.
+    /// The alignment that the driver guarantees for an address, and the smallest margin.
     const ALIGNMENT: usize = 256;
     const UNTOUCHED: u8 = 0xff;
 
@@ -31,7 +31,7 @@ impl Block {
 
     pub(crate) fn new(bytes: usize) -> Option<Self> {
         let layout = Self::layout(bytes)?;
-        // SAFETY: the layout is that of margins, so not empty; what was allocated is filled as a whole.
+        // SAFETY: the layout is not empty, since it includes the margins, and exactly the allocated bytes are written.
         let base = unsafe {
             let base = NonNull::new(alloc(layout))?;
             base.write_bytes(Self::UNTOUCHED, layout.size());
@@ -48,10 +48,10 @@ impl Block {
         self.bytes
     }
 
-    /// An error if a margin was written to.
+    /// Returns an error if a margin was written to.
     pub(crate) fn check(&self) -> Result<(), String> {
         let size = Self::layout(self.bytes).map_or(0, |layout| layout.size());
-        // SAFETY: all of the block, which was filled when it was made.
+        // SAFETY: these are the block's bytes, all of which were initialised when it was allocated.
         let all = unsafe { std::slice::from_raw_parts(self.base.as_ptr(), size) };
         let (before, rest) = all.split_at(Self::ALIGNMENT);
         let is_written = |margin: &[u8]| margin.iter().any(|byte| *byte != Self::UNTOUCHED);
@@ -67,26 +67,27 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let layout = Self::layout(self.bytes).expect("it was allocated with this layout");
-        // SAFETY: allocated so.
+        // SAFETY: the block was allocated with this layout.
         unsafe { dealloc(self.base.as_ptr(), layout) }
     }
 }
 
 struct Allocation {
     block: Block,
-    /// When it came to be.
+    /// The operation that allocated it.
     since: Point,
     /// The last use on each stream.
     uses: Clock,
 }
 
-/// All that is allocated, in the order of calls: what was freed by an operation that has not run yet is not here any more.
+/// The live allocations, as of the calls made so far. Memory that a pending operation frees is no longer among them.
 pub(crate) struct Memory {
     live: BTreeMap<u64, Allocation>,
     total: usize,
     used: usize,
-    /// What the pool has of the device; it keeps what is freed up to a threshold.
+    /// Bytes of the device that the pool holds, whether they are in use or freed and kept.
     reserved: usize,
+    /// Bytes that the pool keeps when it trims.
     pub(crate) threshold: u64,
 }
 
@@ -95,7 +96,7 @@ impl Memory {
         Self { live: BTreeMap::new(), total, used: 0, reserved: 0, threshold: 0 }
     }
 
-    /// Memory for what comes after `since`.
+    /// Allocates memory for operations that come after `since`.
     pub(crate) fn allocate(&mut self, bytes: usize, since: Point) -> Result<u64, Refusal> {
         if bytes == 0 {
             return Err(invalid("an allocation of 0 bytes"));
@@ -109,11 +110,13 @@ impl Memory {
         Ok(address)
     }
 
-    /// Takes an allocation from what is live; `at` with all that comes before it.
+    /// Removes an allocation from the live ones. The operation `at` frees it, and `before` holds all that comes before.
     pub(crate) fn free(&mut self, address: u64, at: Point, before: &Clock) -> Result<Block, Refusal> {
         self.check_order(address, 1, before)?;
         let Some(allocation) = self.live.get(&address) else {
-            return Err(invalid(format!("{address:#x} is freed, which lies inside of an allocation")));
+            return Err(invalid(format!(
+                "{address:#x} is freed, which lies inside an allocation and is not its start"
+            )));
         };
         let unordered = allocation.uses.points().find(|point| point.stream != at.stream && !before.includes(*point));
         if let Some(point) = unordered {
@@ -127,14 +130,15 @@ impl Memory {
         Ok(block)
     }
 
-    /// Checks that an operation may use these bytes, and remembers it.
+    /// Checks that an operation may use these bytes, and remembers the use.
     pub(crate) fn touch(&mut self, address: u64, bytes: usize, at: Point, before: &Clock) -> Result<(), Refusal> {
         let start = self.check_order(address, bytes, before)?;
         self.live.get_mut(&start).expect("it was just found").uses.add(at);
         Ok(())
     }
 
-    /// The start of the allocation that all these bytes lie in, if an operation with this before it may use it.
+    /// Returns the start of the allocation that holds all these bytes. Fails if there is none, or if its allocation is
+    /// not among the operations `before` the use.
     fn check_order(&self, address: u64, bytes: usize, before: &Clock) -> Result<u64, Refusal> {
         let holds = |start: u64, allocation: &Allocation| {
             let offset = (address - start) as usize;
@@ -156,27 +160,27 @@ impl Memory {
                 address - start,
                 allocation.block.bytes
             ))),
-            _ => Err(invalid(format!("{bytes} bytes at {address:#x}, where no memory is allocated (any more)"))),
+            _ => Err(invalid(format!("{bytes} bytes at {address:#x}, which lies in no live allocation"))),
         }
     }
 
-    /// The pool gives back what it keeps above the threshold: when something is waited for.
+    /// Returns unused memory above the threshold to the device, as pools do when the host waits.
     pub(crate) fn trim(&mut self) {
         let kept = usize::try_from(self.threshold).unwrap_or(usize::MAX);
         self.reserved = self.reserved.min(kept).max(self.used);
     }
 
-    /// Bytes that no pool has, and all bytes.
+    /// Returns the bytes that are outside the pool, and the device's total.
     pub(crate) fn info(&self) -> (usize, usize) {
         (self.total - self.reserved, self.total)
     }
 
-    /// Bytes that the pool has of the device, and those that are in use.
+    /// Returns the bytes that the pool holds, and those of them that are in use.
     pub(crate) fn pool(&self) -> (usize, usize) {
         (self.reserved, self.used)
     }
 
-    /// How many allocations there are, and their bytes.
+    /// Returns the number of live allocations and their bytes.
     pub(crate) fn live(&self) -> (usize, usize) {
         (self.live.len(), self.used)
     }

@@ -31,7 +31,7 @@ extern "C" fn cuMemFreeAsync(address: u64, stream: u64) -> CUresult {
     })
 }
 
-/// Every stream may use what this allocates.
+/// Waits for the device, so that every stream may use the allocation.
 #[unsafe(no_mangle)]
 extern "C" fn cuMemAlloc_v2(address: *mut u64, bytes: usize) -> CUresult {
     in_context("cuMemAlloc_v2", |driver| {
@@ -41,7 +41,7 @@ extern "C" fn cuMemAlloc_v2(address: *mut u64, bytes: usize) -> CUresult {
     })
 }
 
-/// Waits for the device.
+/// Waits for the device before it frees the allocation.
 #[unsafe(no_mangle)]
 extern "C" fn cuMemFree_v2(address: u64) -> CUresult {
     in_context("cuMemFree_v2", |driver| {
@@ -59,7 +59,7 @@ extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> CUresult {
     })
 }
 
-/// Memory of the host that the driver has pinned.
+/// Allocates pinned host memory.
 #[unsafe(no_mangle)]
 extern "C" fn cuMemHostAlloc(place: *mut *mut c_void, bytes: usize, _flags: c_uint) -> CUresult {
     in_context("cuMemHostAlloc", |driver| {
@@ -75,8 +75,9 @@ extern "C" fn cuMemFreeHost(address: *mut c_void) -> CUresult {
     in_context("cuMemFreeHost", |driver| driver.free_pinned(address as u64))
 }
 
-/// Reads pinned memory when something waits for the stream, as late as a GPU may. Other memory is taken at the call, and is a finding:
-/// no promise says that a GPU has read it by then. Where nothing can be pinned, the program has no choice.
+/// Copies to the device. Pinned memory is read when something waits for the stream, as late as a GPU may read it. A copy
+/// from other memory is a finding, since nothing guarantees that a GPU has read it when the call returns. If nothing can
+/// be pinned, the program has no choice: its memory is read at the call.
 #[unsafe(no_mangle)]
 extern "C" fn cuMemcpyHtoDAsync_v2(target: u64, source: *const c_void, bytes: usize, stream: u64) -> CUresult {
     in_context("cuMemcpyHtoDAsync_v2", |driver| {
@@ -85,34 +86,36 @@ extern "C" fn cuMemcpyHtoDAsync_v2(target: u64, source: *const c_void, bytes: us
         if driver.pinned.holds(from, bytes) {
             driver.read_pinned(from, stream)?;
             return driver.enqueue(stream, &[(target, bytes)], move || {
-                // SAFETY: both are allocated until after this operation.
+                // SAFETY: both ranges stay allocated until this operation has run.
                 unsafe { (from as *const u8).copy_to_nonoverlapping(target as *mut u8, bytes) };
                 Ok(())
             });
         }
         if driver.limits.pinned {
             return Err(invalid(format!(
-                "{bytes} bytes are copied from memory that is not pinned, which the GPU may read after the call has returned"
+                "{bytes} bytes are copied from memory that is not pinned, which the GPU may read after the call returns"
             )));
         }
-        // SAFETY: the caller vouches for the host's memory.
+        // SAFETY: the caller guarantees that the host memory is readable.
         let staged = unsafe { std::slice::from_raw_parts(source.cast::<u8>(), bytes) }.to_vec();
         driver.enqueue(stream, &[(target, bytes)], move || {
-            // SAFETY: memory of the device is the host's, and this part of it is allocated until after this operation.
+            // SAFETY: device memory is host memory here, and this part of it stays allocated until this operation has run.
             unsafe { staged.as_ptr().copy_to_nonoverlapping(target as *mut u8, bytes) };
             Ok(())
         })
     })
 }
 
-/// Copies when something waits for the stream: later than a GPU may, with memory that is not pinned.
+/// Copies to the host when something waits for the stream. For memory that is not pinned, that is later than on a GPU,
+/// which copies it before the call returns.
 #[unsafe(no_mangle)]
 extern "C" fn cuMemcpyDtoHAsync_v2(target: *mut c_void, source: u64, bytes: usize, stream: u64) -> CUresult {
     let target = target as usize;
     in_context("cuMemcpyDtoHAsync_v2", |driver| {
         report::COPIES.add();
         driver.enqueue(stream, &[(source, bytes)], move || {
-            // SAFETY: as above; the caller keeps the host's memory until it has waited for the stream.
+            // SAFETY: the device memory stays allocated until this operation has run, and the caller keeps the host
+            // memory until it has waited for the stream.
             unsafe { (source as *const u8).copy_to_nonoverlapping(target as *mut u8, bytes) };
             Ok(())
         })
@@ -125,9 +128,9 @@ extern "C" fn cuMemcpyDtoDAsync_v2(target: u64, source: u64, bytes: usize, strea
         report::COPIES.add();
         driver.enqueue(stream, &[(source, bytes), (target, bytes)], move || {
             if source.abs_diff(target) < bytes as u64 {
-                return Err("a copy onto itself".to_owned());
+                return Err("source and target of a copy overlap".to_owned());
             }
-            // SAFETY: as above, and the two do not overlap.
+            // SAFETY: both ranges stay allocated until this operation has run, and they do not overlap.
             unsafe { (source as *const u8).copy_to_nonoverlapping(target as *mut u8, bytes) };
             Ok(())
         })
@@ -138,7 +141,7 @@ extern "C" fn cuMemcpyDtoDAsync_v2(target: u64, source: u64, bytes: usize, strea
 extern "C" fn cuMemsetD8Async(target: u64, value: c_uchar, bytes: usize, stream: u64) -> CUresult {
     in_context("cuMemsetD8Async", |driver| {
         driver.enqueue(stream, &[(target, bytes)], move || {
-            // SAFETY: as above.
+            // SAFETY: this memory stays allocated until this operation has run.
             unsafe { (target as *mut u8).write_bytes(value, bytes) };
             Ok(())
         })

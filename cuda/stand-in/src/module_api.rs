@@ -12,27 +12,29 @@ use crate::modules::Launch;
 use crate::refusal::{Refusal, invalid, limit, misuse};
 use crate::{kernels, ptx};
 
-/// A text of the caller's.
+/// Reads a NUL-terminated string of the caller.
 fn text<'a>(at: *const c_char) -> Result<&'a str, Refusal> {
     if at.is_null() {
-        return Err(invalid("a null pointer for a text"));
+        return Err(invalid("a null pointer for a string"));
     }
-    // SAFETY: the caller vouches for a text that ends with NUL, and that lives until the call returns.
+    // SAFETY: the caller guarantees a string that ends with NUL and lives until the call returns.
     let text = unsafe { CStr::from_ptr(at) };
-    text.to_str().map_err(|_| invalid("a text that is not UTF-8"))
+    text.to_str().map_err(|_| invalid("a string that is not UTF-8"))
 }
 
 /// The first bytes of machine code, which is an ELF file.
 const ELF: [u8; 4] = *b"\x7fELF";
 
-/// What a module is loaded from: a file of machine code, whose header tells its length, or a text that ends with NUL.
+/// Returns the image that a module is loaded from. It is an ELF file of machine code, which tells its own length, or a
+/// NUL-terminated PTX text.
 fn image<'a>(at: *const u8) -> Result<&'a [u8], Refusal> {
     if at.is_null() {
         return Err(invalid("a null pointer for a module"));
     }
     let mut header = [0_u8; 64];
     for (i, byte) in header.iter_mut().enumerate() {
-        // SAFETY: the caller vouches for a whole file or text, which has at least as many bytes as are read here.
+        // SAFETY: the caller guarantees a whole file or text. A text is left at its first byte that differs from the ELF
+        // magic, and its NUL differs; a file is longer than its header.
         *byte = unsafe { at.add(i).read() };
         if *byte != *ELF.get(i).unwrap_or(byte) {
             return Ok(text(at.cast())?.as_bytes());
@@ -41,12 +43,12 @@ fn image<'a>(at: *const u8) -> Result<&'a [u8], Refusal> {
     let number = |offset: usize, bytes: usize| {
         header[offset..offset + bytes].iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte))
     };
-    // Where the tables of segments and of sections end; one of them is the last of the file.
+    // The ends of the tables of segments and of sections, one of which ends the file.
     let [segments, sections] = [(0x20, 0x36), (0x28, 0x3a)].map(|(start, size)| {
         let (start, size, count) = (number(start, 8), number(size, 2), number(size + 2, 2));
         start + size * count
     });
-    // SAFETY: as above.
+    // SAFETY: the caller guarantees a whole file, and this is its length.
     Ok(unsafe { std::slice::from_raw_parts(at, segments.max(sections)) })
 }
 
@@ -62,7 +64,7 @@ extern "C" fn cuModuleLoadData(module: *mut u64, data: *const c_void) -> CUresul
         Ok(())
     });
     let Some((image, capability)) = read else { return checked };
-    // What finds the file asks this driver for its version: not under the lock.
+    // Loading the kernels asks this driver for its version, so the driver must not be locked here.
     let found = kernels::load(image, capability);
     in_context("cuModuleLoadData", |driver| {
         let (kernels, text) = found?;
@@ -97,7 +99,7 @@ extern "C" fn cuFuncSetAttribute(function: u64, attribute: CUfunction_attribute,
             CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES => {
                 driver.function(function)?.allow(value, &limits)
             }
-            _ => Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in has no {attribute:?}"))),
+            _ => Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in does not support {attribute:?}"))),
         }
     })
 }
@@ -123,7 +125,7 @@ extern "C" fn cuLaunchKernel(
         }
         let argument = |(i, bytes): (usize, usize)| {
             let mut value = [0; 8];
-            // SAFETY: the caller vouches for as many arguments as the kernel has, each of its size.
+            // SAFETY: the caller guarantees as many arguments as the kernel has parameters, each of its parameter's size.
             unsafe {
                 let at = parameters.add(i).read().cast::<u8>();
                 at.copy_to_nonoverlapping(value.as_mut_ptr(), bytes);

@@ -1,4 +1,4 @@
-//! Modules and their kernels: what a launch must keep to.
+//! Modules, their kernels, and the limits that a launch must respect.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::refusal::{Refusal, limit};
 
 /// Runs the kernels of a module.
 pub(crate) trait Kernels: Send + Sync {
-    /// An error is what the kernel did wrong.
+    /// Runs one launch of a kernel. An error describes the fault of the kernel.
     fn run(&self, kernel: &str, launch: &Launch) -> Result<(), String>;
 }
 
-/// A module that was loaded.
+/// A loaded module.
 pub(crate) struct Module {
     pub(crate) entries: Vec<Entry>,
     pub(crate) kernels: Arc<dyn Kernels>,
@@ -26,26 +26,27 @@ pub(crate) struct Function {
     pub(crate) module: u64,
     pub(crate) entry: Entry,
     pub(crate) kernels: Arc<dyn Kernels>,
-    /// Dynamic shared memory that a launch may ask for, once it was set.
+    /// Bytes of dynamic shared memory that a launch may request, if the program has set this limit.
     pub(crate) dynamic: Option<usize>,
 }
 
-/// A launch, with its arguments as they were at the call.
+/// The sizes of a launch, and its arguments as they were at the call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Launch {
     pub(crate) grid: [u32; 3],
     pub(crate) block: [u32; 3],
     pub(crate) shared: u32,
-    /// Each in the first of eight bytes.
+    /// The bytes of each argument, at the start of eight.
     pub(crate) arguments: Vec<[u8; 8]>,
 }
 
 impl Function {
-    /// What an unchanged kernel may have of dynamic shared memory.
+    /// Returns the bytes of dynamic shared memory that a launch may request.
     pub(crate) fn dynamic(&self) -> usize {
         self.dynamic.unwrap_or(Limits::SHARED.saturating_sub(self.entry.shared))
     }
 
+    /// Sets the limit of dynamic shared memory, if the device has that much.
     pub(crate) fn allow(&mut self, dynamic: i32, limits: &Limits) -> Result<(), Refusal> {
         let refused = || limit(CUDA_ERROR_INVALID_VALUE);
         let bytes = usize::try_from(dynamic).map_err(|_| refused())?;
@@ -56,7 +57,7 @@ impl Function {
         Ok(())
     }
 
-    /// Grid and block against the device's limits: the programming guide's table, and what the kernel declares.
+    /// Checks a launch against the limits of the device and those that the kernel declares.
     pub(crate) fn check(&self, launch: &Launch) -> Result<(), Refusal> {
         let fits =
             |sizes: [u32; 3], most: [u32; 3]| sizes.iter().zip(most).all(|(size, most)| (1..=most).contains(size));

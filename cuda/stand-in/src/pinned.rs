@@ -1,4 +1,4 @@
-//! Memory of the host that is pinned: which copies read it, until when.
+//! Pinned host memory, and the pending copies that read it.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::refusal::{Refusal, invalid, limit};
 
 struct Allocation {
     block: Block,
-    /// The last copy of each stream that reads it.
+    /// The last copy on each stream that reads it.
     reads: Clock,
 }
 
-/// All that is pinned, by address.
+/// All pinned allocations by address.
 #[derive(Default)]
 pub(crate) struct Pinned(BTreeMap<u64, Allocation>);
 
@@ -35,22 +35,22 @@ impl Pinned {
         (address - start + bytes as u64 <= allocation.block.bytes() as u64).then_some(allocation)
     }
 
-    /// Whether all these bytes are pinned, in one piece.
+    /// Returns whether one pinned allocation holds all these bytes.
     pub(crate) fn holds(&mut self, address: u64, bytes: usize) -> bool {
         self.find(address, bytes).is_some()
     }
 
-    /// Remembers a copy that reads it.
+    /// Remembers that the copy `at` reads the allocation at `address`.
     pub(crate) fn read(&mut self, address: u64, at: Point) {
         if let Some(allocation) = self.find(address, 0) {
             allocation.reads.add(at);
         }
     }
 
-    /// Frees a piece; the host has waited for `before`.
+    /// Frees an allocation. `before` holds the operations that the host has waited for.
     pub(crate) fn free(&mut self, address: u64, before: &Clock) -> Result<(), Refusal> {
         let Some(allocation) = self.0.get(&address) else {
-            return Err(invalid(format!("{address:#x} is freed, where no pinned memory starts (any more)")));
+            return Err(invalid(format!("{address:#x} is freed, but no live pinned allocation starts there")));
         };
         if let Some(read) = allocation.reads.points().find(|read| !before.includes(*read)) {
             return Err(invalid(format!(

@@ -1,4 +1,4 @@
-//! What a driver reads of PTX before anything runs: the PTX ISA's manual, "Directives".
+//! The parts of PTX that a driver reads before anything runs. The PTX ISA's manual describes them under "Directives".
 
 use cudarc::driver::sys::CUresult::{
     CUDA_ERROR_INVALID_PTX, CUDA_ERROR_NO_BINARY_FOR_GPU, CUDA_ERROR_UNSUPPORTED_PTX_VERSION,
@@ -7,31 +7,31 @@ use cudarc::driver::sys::CUresult::{
 use crate::limits::Limits;
 use crate::refusal::{Refusal, limit, misuse};
 
-/// A kernel's argument.
+/// The declaration of a kernel's parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parameter {
     pub(crate) bytes: usize,
     pub(crate) is_pointer: bool,
 }
 
-/// A kernel.
+/// The declaration of a kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) parameters: Vec<Parameter>,
-    /// Bytes of shared memory that it declares.
+    /// Bytes of static shared memory.
     pub(crate) shared: usize,
-    /// Threads of a block, where it declares the most.
+    /// Largest number of threads in a block, if the kernel declares one.
     pub(crate) threads: Option<u32>,
 }
 
-/// The kernels of a module that is loaded as PTX, if this driver and this device take it.
+/// Reads the kernels of a module that is loaded as PTX. Fails if the PTX is too new for the driver or the device.
 pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
     read(text, limits, limits.ptx())
 }
 
-/// The kernels of a module that is loaded as machine code, by the PTX that it was made of. A driver loads that of any compiler of its own
-/// major version or an older one, and a device that of its own architecture alone.
+/// Reads the kernels of a module that is loaded as machine code, given the PTX that it was compiled from. A driver loads
+/// machine code from any compiler that is not of a newer major version than its own.
 pub(crate) fn parse_for_machine_code(text: &str, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
     read(text, limits, (limits.ptx().0, i32::MAX))
 }
@@ -40,7 +40,7 @@ fn read(text: &str, limits: &Limits, newest: (i32, i32)) -> Result<Vec<Entry>, R
     if !text.is_ascii() {
         return Err(misuse(CUDA_ERROR_INVALID_PTX, "PTX with a character that is not ASCII"));
     }
-    let broken = |what: &str| misuse(CUDA_ERROR_INVALID_PTX, format!("PTX without {what}"));
+    let broken = |missing: &str| misuse(CUDA_ERROR_INVALID_PTX, format!("PTX without {missing}"));
     let version = directive(text, ".version ").and_then(|word| word.split_once('.'));
     let (major, minor) = version.ok_or_else(|| broken("a version"))?;
     let numbers = major.parse().ok().zip(minor.parse().ok());
@@ -57,13 +57,13 @@ fn read(text: &str, limits: &Limits, newest: (i32, i32)) -> Result<Vec<Entry>, R
     text.split(".entry ").skip(1).map(|rest| entry(rest, common)).collect()
 }
 
-/// The word behind a directive.
+/// Returns the word after a directive.
 fn directive<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let line = text.lines().find_map(|line| line.trim().strip_prefix(name))?;
     line.split([' ', ',']).next()
 }
 
-/// What follows `.entry`, up to the next.
+/// Reads a kernel from the text after its `.entry`. `common` is the shared memory that the whole module declares.
 fn entry(text: &str, common: usize) -> Result<Entry, Refusal> {
     let broken = || misuse(CUDA_ERROR_INVALID_PTX, "PTX with a kernel that cannot be read");
     let (head, body) = text.split_once('{').ok_or_else(broken)?;
@@ -82,17 +82,17 @@ fn entry(text: &str, common: usize) -> Result<Entry, Refusal> {
     })
 }
 
-/// `.param .u64 .ptr .align 1 name`
+/// Reads a parameter such as `.param .u64 .ptr .align 1 name`.
 fn parameter(text: &str) -> Option<Parameter> {
     let mut words = text.split_whitespace();
     let kind = words.find(|word| *word == ".param").and(words.next())?;
-    // Structures by value are `.b8 name[…]`, which no kernel here has.
+    // A structure by value would be `.b8 name[…]`. No kernel of FlowRL takes one, so it is an error.
     let bits: usize = kind.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok()?;
     (!text.contains('[') && bits <= 64)
         .then(|| Parameter { bytes: bits / 8, is_pointer: words.any(|word| word == ".ptr") })
 }
 
-/// Bytes of the shared memory that is declared in a text, each piece with the room that its alignment may take.
+/// Returns the bytes of shared memory that a text declares, with padding for the alignment of each array.
 fn shared(text: &str) -> usize {
     let pieces = text.lines().filter_map(|line| line.trim().strip_prefix(".shared "));
     pieces.fold(0, |sum: usize, piece| {
@@ -103,7 +103,7 @@ fn shared(text: &str) -> usize {
     })
 }
 
-/// A module of two kernels, for tests.
+/// A module with two kernels, for tests.
 #[cfg(test)]
 pub(crate) const TEXT: &str = "\
 // a comment with an .entry-like word
@@ -152,7 +152,7 @@ mod tests {
         let usual = Limits::default();
         assert_eq!(code(TEXT, Limits { driver: (12, 8), ..usual }), CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
         assert_eq!(code(TEXT, Limits { capability: (8, 9), ..usual }), CUDA_ERROR_NO_BINARY_FOR_GPU);
-        // Machine code needs a driver of the same major version.
+        // Machine code does not need the PTX version, only a driver of the same major version.
         assert!(parse_for_machine_code(TEXT, &Limits { driver: (12, 0), ..usual }).is_ok());
         let older = parse_for_machine_code(TEXT, &Limits { driver: (11, 8), ..usual });
         assert_eq!(older.unwrap_err().code, CUDA_ERROR_UNSUPPORTED_PTX_VERSION);

@@ -1,11 +1,11 @@
-//! What is told: findings as they come, and counts when the process ends.
+//! Reporting: findings as they occur, and totals at exit.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::limits::variable;
 
-/// A number of operations of one kind.
+/// A counter of operations of one kind.
 pub(crate) struct Count(AtomicU64);
 
 impl Count {
@@ -24,13 +24,13 @@ pub(crate) static COPIES: Count = Count::new();
 pub(crate) static ALLOCATIONS: Count = Count::new();
 static FINDINGS: Count = Count::new();
 
-/// Tells of a mistake.
+/// Reports a mistake of the program in a call.
 pub(crate) fn finding(call: &str, text: &str) {
     FINDINGS.add();
     eprintln!("stand-in for the GPU: {call}: {text}");
 }
 
-/// Tells the counts; whether there were no findings.
+/// Writes the counts if a report file is set, and returns whether there were no findings.
 pub(crate) fn conclude() -> bool {
     let [launches, products, copies, allocations, findings] =
         [&LAUNCHES, &PRODUCTS, &COPIES, &ALLOCATIONS, &FINDINGS].map(|count| count.0.load(Relaxed));
@@ -38,7 +38,7 @@ pub(crate) fn conclude() -> bool {
         let line = format!(
             "{launches} launches, {products} products, {copies} copies, {allocations} allocations, {findings} findings\n"
         );
-        // One write of one line: processes share the file.
+        // Processes share the file, so the line is appended in one write.
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
         let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
         if let Err(error) = written {

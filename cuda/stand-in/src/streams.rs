@@ -1,4 +1,4 @@
-//! Streams: queues of work that nothing runs until something waits for it.
+//! Streams: queues of work, which runs only when something waits for it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,36 +7,39 @@ use cudarc::driver::sys::CUresult::CUDA_ERROR_INVALID_HANDLE;
 use crate::clock::{Clock, Point, StreamId};
 use crate::refusal::{Refusal, misuse};
 
-/// The stream that every context has.
+/// The default stream, which every context has.
 pub(crate) const DEFAULT: StreamId = 0;
 
 /// One operation of a stream.
 pub(crate) enum Work {
     /// Waits for an operation of another stream.
     After(Point),
-    /// Does something; if that fails, the context is lost.
+    /// Runs an operation. The context is lost if it fails.
     Run(Box<dyn FnOnce() -> Result<(), String> + Send>),
 }
 
 #[derive(Default)]
 struct Stream {
     queue: VecDeque<Work>,
+    /// Number of operations that were queued so far.
     issued: u64,
+    /// Number of operations that have run.
     done: u64,
-    /// All that comes before its next operation.
+    /// All operations that come before its next one.
     clock: Clock,
 }
 
-/// What an event holds: an operation, and what comes before it.
+/// The point that an event recorded: an operation and all that comes before it.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
     point: Point,
     clock: Clock,
 }
 
-/// The streams of the context, and what the host has waited for.
+/// The streams of the context.
 pub(crate) struct Streams {
     all: BTreeMap<StreamId, Stream>,
+    /// All operations that the host has waited for.
     host: Clock,
 }
 
@@ -49,22 +52,22 @@ impl Streams {
         self.all.insert(id, Stream::default());
     }
 
-    /// How many streams the program made.
+    /// Returns the number of streams that the program created.
     pub(crate) fn count(&self) -> usize {
         self.all.len() - 1
     }
 
-    /// All that the host has waited for.
+    /// Returns the operations that the host has waited for.
     pub(crate) const fn host(&self) -> &Clock {
         &self.host
     }
 
     fn get(&mut self, id: StreamId) -> Result<&mut Stream, Refusal> {
-        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is no stream (any more)"));
+        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is not a live stream"));
         self.all.get_mut(&id).ok_or_else(unknown)
     }
 
-    /// The operation that is asked for next, and all that comes before it.
+    /// Returns the stream's next operation and all that comes before it.
     pub(crate) fn next(&mut self, id: StreamId) -> Result<(Point, Clock), Refusal> {
         let host = self.host.clone();
         let stream = self.get(id)?;
@@ -87,31 +90,31 @@ impl Streams {
         Ok(Recorded { point: Point { stream: id, count: self.get(id)?.issued }, clock })
     }
 
-    /// Lets a stream go on only after what was recorded.
+    /// Makes the later work of a stream wait for a recorded point.
     pub(crate) fn wait(&mut self, id: StreamId, recorded: &Recorded) -> Result<(), Refusal> {
         self.push(id, Work::After(recorded.point))?;
         self.get(id)?.clock.merge(&recorded.clock);
         Ok(())
     }
 
-    /// Whether what was recorded has run. What a stream that is gone was asked for has run.
+    /// Returns whether the recorded work has completed. Work on a destroyed stream counts as completed.
     pub(crate) fn is_done(&self, recorded: &Recorded) -> bool {
         self.all.get(&recorded.point.stream).is_none_or(|stream| stream.done >= recorded.point.count)
     }
 
-    /// Runs what was recorded. The host does not know of it.
+    /// Runs the recorded work without recording a wait of the host.
     pub(crate) fn run_to(&mut self, recorded: &Recorded) -> Result<(), String> {
         self.run(recorded.point)
     }
 
-    /// The host waits for what was recorded.
+    /// Runs the recorded work and notes that the host has waited for it.
     pub(crate) fn finish(&mut self, recorded: &Recorded) -> Result<(), String> {
         self.run(recorded.point)?;
         self.host.merge(&recorded.clock);
         Ok(())
     }
 
-    /// Runs a stream up to a point, and before it what it waits for.
+    /// Runs a stream up to a point, together with all work of other streams that it waits for.
     fn run(&mut self, to: Point) -> Result<(), String> {
         while let Some(stream) = self.all.get_mut(&to.stream).filter(|stream| stream.done < to.count) {
             stream.done += 1;
@@ -124,7 +127,7 @@ impl Streams {
         Ok(())
     }
 
-    /// The host waits for everything.
+    /// Runs all work of all streams and notes that the host has waited for it.
     pub(crate) fn finish_all(&mut self) -> Result<(), String> {
         let ids: Vec<StreamId> = self.all.keys().copied().collect();
         for id in ids {
@@ -134,12 +137,12 @@ impl Streams {
         Ok(())
     }
 
-    /// Forgets a stream whose work has run.
+    /// Removes a stream, whose work must have run.
     pub(crate) fn remove(&mut self, id: StreamId) {
         self.all.remove(&id);
     }
 
-    /// Forgets all work: the context is lost.
+    /// Drops all pending work, because the context is lost.
     pub(crate) fn abandon(&mut self) {
         self.all.values_mut().for_each(|stream| stream.queue.clear());
     }

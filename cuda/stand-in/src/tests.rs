@@ -1,4 +1,4 @@
-//! A planted mistake for each check: what must not go unnoticed.
+//! Tests of the checks, each with a planted mistake that must not go unnoticed.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::modules::{Kernels, Launch};
 use crate::ptx;
 use crate::refusal::Refusal;
 
-/// A driver with its context and a stream.
+/// Returns a driver with a context, and a stream of it.
 fn driver() -> (Driver, StreamId) {
     let mut driver = Driver::new(Limits { memory: 1 << 20, ..Limits::default() });
     driver.retain();
@@ -22,7 +22,7 @@ fn driver() -> (Driver, StreamId) {
     (driver, stream)
 }
 
-/// The code and the finding of a call that must fail.
+/// Returns the code and the finding of a call that must fail.
 #[track_caller]
 fn refused<T>(outcome: Result<T, Refusal>) -> (CUresult, String) {
     match outcome {
@@ -37,16 +37,16 @@ fn assert_found<T>(outcome: Result<T, Refusal>, code: CUresult, text: &str) {
     assert!(got == code && !text.is_empty() && finding.contains(text), "{got:?}: {finding}");
 }
 
-/// The number at an address.
+/// Reads the number at an address.
 fn peek(address: u64) -> f32 {
-    // SAFETY: tests ask for memory that is allocated.
+    // SAFETY: the tests pass addresses of live allocations.
     unsafe { (address as *const f32).read() }
 }
 
-/// Writes a number at an address when the stream comes to it.
+/// Appends work to the stream that writes a number at an address.
 fn poke(driver: &mut Driver, stream: StreamId, address: u64, value: f32) -> Result<(), Refusal> {
     driver.enqueue(stream, &[(address, 4)], move || {
-        // SAFETY: as above.
+        // SAFETY: `enqueue` has checked that the address is allocated.
         unsafe { (address as *mut f32).write(value) };
         Ok(())
     })
@@ -86,23 +86,19 @@ fn memory_is_used_where_it_is() {
     use_of(address + 99, 1).unwrap();
     assert_found(use_of(address, 101), CUDA_ERROR_INVALID_VALUE, "101 bytes from byte 0 of an allocation of 100");
     assert_found(use_of(address + 96, 8), CUDA_ERROR_INVALID_VALUE, "8 bytes from byte 96");
-    assert_found(use_of(address + 100, 1), CUDA_ERROR_INVALID_VALUE, "no memory is allocated");
-    assert_found(use_of(16, 1), CUDA_ERROR_INVALID_VALUE, "no memory is allocated");
+    assert_found(use_of(address + 100, 1), CUDA_ERROR_INVALID_VALUE, "in no live allocation");
+    assert_found(use_of(16, 1), CUDA_ERROR_INVALID_VALUE, "in no live allocation");
     driver.free(stream, address).unwrap();
-    assert_found(
-        poke(&mut driver, stream, address, 0.0),
-        CUDA_ERROR_INVALID_VALUE,
-        "no memory is allocated (any more)",
-    );
+    assert_found(poke(&mut driver, stream, address, 0.0), CUDA_ERROR_INVALID_VALUE, "in no live allocation");
 }
 
 #[test]
 fn memory_is_freed_once_and_whole() {
     let (mut driver, stream) = driver();
     let address = driver.allocate(stream, 100).unwrap();
-    assert_found(driver.free(stream, address + 16), CUDA_ERROR_INVALID_VALUE, "inside of an allocation");
+    assert_found(driver.free(stream, address + 16), CUDA_ERROR_INVALID_VALUE, "inside an allocation");
     driver.free(stream, address).unwrap();
-    assert_found(driver.free(stream, address), CUDA_ERROR_INVALID_VALUE, "no memory is allocated (any more)");
+    assert_found(driver.free(stream, address), CUDA_ERROR_INVALID_VALUE, "in no live allocation");
 }
 
 #[test]
@@ -112,7 +108,7 @@ fn a_write_beside_an_allocation_is_found_when_it_is_freed() {
         let address = driver.allocate(stream, 100).unwrap();
         let outside = address.wrapping_add_signed(offset);
         let write = move || {
-            // SAFETY: margins are the allocation's.
+            // SAFETY: the margins belong to the allocation.
             unsafe { (outside as *mut u8).write(0) };
             Ok(())
         };
@@ -131,7 +127,7 @@ fn streams_wait_for_each_others_memory() {
     driver.record(event, one).unwrap();
     driver.wait(two, event).unwrap();
     poke(&mut driver, two, address, 1.0).unwrap();
-    // The other way round it needs an event, too.
+    // Freeing it on the first stream needs an event of the second.
     assert_found(driver.free(one, address), CUDA_ERROR_INVALID_VALUE, "does not wait for its use");
     driver.record(event, two).unwrap();
     driver.wait(one, event).unwrap();
@@ -176,9 +172,9 @@ fn pinned_memory_stays_until_it_was_read() {
     driver.enqueue(stream, &[], || Ok(())).unwrap();
     assert_found(driver.free_pinned(from), CUDA_ERROR_INVALID_VALUE, "before the host has waited");
     driver.synchronize_stream(stream).unwrap();
-    assert_found(driver.free_pinned(from + 8), CUDA_ERROR_INVALID_VALUE, "no pinned memory starts");
+    assert_found(driver.free_pinned(from + 8), CUDA_ERROR_INVALID_VALUE, "no live pinned allocation starts");
     driver.free_pinned(from).unwrap();
-    assert_found(driver.free_pinned(from), CUDA_ERROR_INVALID_VALUE, "no pinned memory starts");
+    assert_found(driver.free_pinned(from), CUDA_ERROR_INVALID_VALUE, "no live pinned allocation starts");
 }
 
 #[test]
@@ -193,7 +189,7 @@ fn what_is_left_is_told() {
     assert_found(driver.release(), CUDA_ERROR_INVALID_HANDLE, "more often than retained");
 }
 
-/// Kernels in Rust: `first` writes its number through its pointer.
+/// The kernels of [`ptx::TEXT`] in Rust: `first` writes its number through its pointer, and `second` fails.
 struct Written;
 
 impl Kernels for Written {
@@ -201,15 +197,15 @@ impl Kernels for Written {
         if kernel == "second" {
             return Err("a barrier that not all threads reach".to_owned());
         }
-        let [pointer, _, value] = launch.arguments[..] else { panic!("as many arguments as its PTX declares") };
+        let [pointer, _, value] = launch.arguments[..] else { panic!("the kernel has three parameters") };
         let [a, b, c, d, ..] = value;
-        // SAFETY: tests pass memory that is allocated.
+        // SAFETY: the tests pass addresses of live allocations.
         unsafe { (u64::from_ne_bytes(pointer) as *mut f32).write(f32::from_ne_bytes([a, b, c, d])) };
         Ok(())
     }
 }
 
-/// A driver with a module; `first` takes 128 threads and has 48 bytes of shared memory.
+/// Returns a driver, a stream and a module. Its kernel `first` takes up to 128 threads and has 48 bytes of shared memory.
 fn with_kernels() -> (Driver, StreamId, u64) {
     let (mut driver, stream) = driver();
     let entries = ptx::parse(ptx::TEXT, &driver.limits).unwrap();
@@ -228,7 +224,7 @@ fn launch(address: u64) -> Launch {
 fn kernels_are_found_and_run_in_order() {
     let (mut driver, stream, module) = with_kernels();
     assert_eq!(refused(driver.find(module, "third")), (CUDA_ERROR_NOT_FOUND, String::new()));
-    assert_found(driver.find(module + 1, "first"), CUDA_ERROR_INVALID_HANDLE, "no module");
+    assert_found(driver.find(module + 1, "first"), CUDA_ERROR_INVALID_HANDLE, "not a live module");
     let first = driver.find(module, "first").unwrap();
     let address = driver.allocate(stream, 4).unwrap();
     driver.launch(first, stream, launch(address)).unwrap();
@@ -236,7 +232,7 @@ fn kernels_are_found_and_run_in_order() {
     driver.synchronize().unwrap();
     assert_eq!(peek(address), 5.0);
     driver.unload(module).unwrap();
-    assert_found(driver.launch(first, stream, launch(address)), CUDA_ERROR_INVALID_HANDLE, "no kernel");
+    assert_found(driver.launch(first, stream, launch(address)), CUDA_ERROR_INVALID_HANDLE, "not a live kernel");
 }
 
 #[test]
@@ -257,9 +253,9 @@ fn a_launch_keeps_to_the_devices_limits() {
         Launch { grid: [1 << 31, 1, 1], ..usual.clone() },
         Launch { grid: [1, 65_536, 1], ..usual.clone() },
         Launch { block: [1, 0, 1], ..usual.clone() },
-        // More than its bound.
+        // More threads than the kernel's own bound.
         Launch { block: [129, 1, 1], ..usual.clone() },
-        // With its own 48 bytes more than 48 KiB.
+        // More than 48 KiB together with the kernel's own 48 bytes.
         Launch { shared: (48 << 10) - 47, ..usual.clone() },
     ];
     for wrong in wrong {
