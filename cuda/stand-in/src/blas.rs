@@ -1,8 +1,8 @@
 //! cuBLASLt's matrix products as its documentation describes them: <https://docs.nvidia.com/cuda/cublas>, "Using the
 //! cuBLASLt API".
 //!
-//! A product computes D = α·op(A)·op(B) + β·C and then the epilogue. Sums are in f32 and are rounded to the type of D once,
-//! or more often if the program's preference allows it.
+//! A product computes D = α·op(A)·op(B) + β·C and then the epilogue. Sums are in f32 and are rounded to the type of D
+//! once, or more often if the program's preference allows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,8 +92,8 @@ impl Shape {
             || (refused.reductions && preference.reductions != Preference::default().reductions)
     }
 
-    /// Returns the (address, bytes) of each argument that the product uses. Fails if D shares memory with anything but C,
-    /// or with C in another layout.
+    /// Returns the (address, bytes) of each argument that the product uses. Fails if D shares memory with anything but
+    /// C, or with C in another layout.
     pub(crate) fn uses(&self, [a, b, c, d]: [u64; 4], beta: f32) -> Result<Vec<(u64, usize)>, String> {
         let [of_a, of_b, of_c, of_d] = self.layouts;
         let mut read = vec![(a, of_a.bytes()), (b, of_b.bytes())];
@@ -121,7 +121,8 @@ impl Shape {
     /// Computes the product at these addresses. C is not read if β is 0, so its NaN cannot reach D then.
     ///
     /// # Safety
-    /// The matrices must lie at these addresses, and the bias at its own if there is one. D may share memory with C only.
+    /// The matrices must lie at these addresses, and the bias at its own if there is one. D may share memory with C
+    /// only.
     pub(crate) unsafe fn multiply(&self, [a, b, c, d]: [u64; 4], alpha: f32, beta: f32, in_parts: bool) {
         let [of_a, of_b, of_c, of_d] = self.layouts;
         let Description { transpose_a, transpose_b, has_bias, bias } = self.description;

@@ -34,8 +34,8 @@ type Run = unsafe extern "C" fn(
 
 struct Emulated(libloading::Library);
 
-/// Finds the kernel file that an image (machine code or PTX) was compiled from, and returns its emulated kernels and its
-/// PTX.
+/// Finds the kernel file that an image (machine code or PTX) was compiled from, and returns its emulated kernels and
+/// its PTX.
 pub(crate) fn load(image: &[u8], capability: (i32, i32)) -> Result<(Arc<dyn Kernels>, String), Refusal> {
     let refused = |why: String| misuse(CUDA_ERROR_INVALID_IMAGE, why);
     let found = flowrl_cuda::emulated_library(image, capability).map_err(|error| refused(error.to_string()))?;

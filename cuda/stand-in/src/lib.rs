@@ -18,8 +18,8 @@
 //! - `FLOWRL_STAND_IN_POOLS=0`: a GPU without memory pools.
 //! - `FLOWRL_STAND_IN_CUBINS=0`: a driver that loads PTX only.
 //! - `FLOWRL_STAND_IN_PINNED=0`: a host that cannot pin memory.
-//! - `FLOWRL_STAND_IN_REFUSED`: the products that cuBLASLt refuses, a comma-separated list of `bias`, `execution`, `odd`,
-//!   `reductions` and `everything`. `Refused` documents each.
+//! - `FLOWRL_STAND_IN_REFUSED`: the products that cuBLASLt refuses, a comma-separated list of `bias`, `execution`,
+//!   `odd`, `reductions` and `everything`. `Refused` documents each.
 //! - `FLOWRL_STAND_IN_REPORT`: a file to which each process appends a line of counts at exit.
 
 mod api;

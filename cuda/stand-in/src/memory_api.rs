@@ -75,9 +75,9 @@ extern "C" fn cuMemFreeHost(address: *mut c_void) -> CUresult {
     in_context("cuMemFreeHost", |driver| driver.free_pinned(address as u64))
 }
 
-/// Copies to the device. Pinned memory is read when something waits for the stream, as late as a GPU may read it. A copy
-/// from other memory is a finding, since nothing guarantees that a GPU has read it when the call returns. If nothing can
-/// be pinned, the program has no choice: its memory is read at the call.
+/// Copies to the device. Pinned memory is read when something waits for the stream, as late as a GPU may read it. A
+/// copy from other memory is a finding, since nothing guarantees that a GPU has read it when the call returns. If
+/// nothing can be pinned, the program has no choice: its memory is read at the call.
 #[unsafe(no_mangle)]
 extern "C" fn cuMemcpyHtoDAsync_v2(target: u64, source: *const c_void, bytes: usize, stream: u64) -> CUresult {
     in_context("cuMemcpyHtoDAsync_v2", |driver| {
@@ -99,7 +99,8 @@ extern "C" fn cuMemcpyHtoDAsync_v2(target: u64, source: *const c_void, bytes: us
         // SAFETY: the caller guarantees that the host memory is readable.
         let staged = unsafe { std::slice::from_raw_parts(source.cast::<u8>(), bytes) }.to_vec();
         driver.enqueue(stream, &[(target, bytes)], move || {
-            // SAFETY: device memory is host memory here, and this part of it stays allocated until this operation has run.
+            // SAFETY: device memory is host memory here, and this part of it stays allocated until this operation has
+            // run.
             unsafe { staged.as_ptr().copy_to_nonoverlapping(target as *mut u8, bytes) };
             Ok(())
         })

@@ -33,8 +33,8 @@ fn image<'a>(at: *const u8) -> Result<&'a [u8], Refusal> {
     }
     let mut header = [0_u8; 64];
     for (i, byte) in header.iter_mut().enumerate() {
-        // SAFETY: the caller guarantees a whole file or text. A text is left at its first byte that differs from the ELF
-        // magic, and its NUL differs; a file is longer than its header.
+        // SAFETY: the caller guarantees a whole file or text. A text is left at its first byte that differs from the
+        // ELF magic, and its NUL differs; a file is longer than its header.
         *byte = unsafe { at.add(i).read() };
         if *byte != *ELF.get(i).unwrap_or(byte) {
             return Ok(text(at.cast())?.as_bytes());
@@ -125,7 +125,8 @@ extern "C" fn cuLaunchKernel(
         }
         let argument = |(i, bytes): (usize, usize)| {
             let mut value = [0; 8];
-            // SAFETY: the caller guarantees as many arguments as the kernel has parameters, each of its parameter's size.
+            // SAFETY: the caller guarantees as many arguments as the kernel has parameters, each of its parameter's
+            // size.
             unsafe {
                 let at = parameters.add(i).read().cast::<u8>();
                 at.copy_to_nonoverlapping(value.as_mut_ptr(), bytes);

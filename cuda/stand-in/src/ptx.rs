@@ -30,8 +30,8 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Vec<Entry>, Refusal> 
     read(text, limits, limits.ptx())
 }
 
-/// Reads the kernels of a module that is loaded as machine code, given the PTX that it was compiled from. A driver loads
-/// machine code from any compiler that is not of a newer major version than its own.
+/// Reads the kernels of a module that is loaded as machine code, given the PTX that it was compiled from. A driver
+/// loads machine code from any compiler that is not of a newer major version than its own.
 pub(crate) fn parse_for_machine_code(text: &str, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
     read(text, limits, (limits.ptx().0, i32::MAX))
 }

@@ -205,7 +205,8 @@ impl Kernels for Written {
     }
 }
 
-/// Returns a driver, a stream and a module. Its kernel `first` takes up to 128 threads and has 48 bytes of shared memory.
+/// Returns a driver, a stream and a module. Its kernel `first` takes up to 128 threads and has 48 bytes of shared
+/// memory.
 fn with_kernels() -> (Driver, StreamId, u64) {
     let (mut driver, stream) = driver();
     let entries = ptx::parse(ptx::TEXT, &driver.limits).unwrap();
