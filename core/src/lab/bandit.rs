@@ -1,4 +1,4 @@
-//! A finite set of answers: one state, one action for each.
+//! A finite set of answers: one state, with one action per answer.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,7 +9,8 @@ use crate::objective::names::named_enum;
 use crate::random::{Purpose, Stream};
 
 named_enum! {
-    /// Rewards of a [`Bandit`], between 0 and 1. Answers lie on a line, those of `ring` on a square.
+    /// Rewards of a [`Bandit`], between 0 and 1. The answers lie on a line, except those of `ring`, which fill a
+    /// square.
     pub enum BanditPreset ("bandit preset") {
         TwoPeaks = "two-peaks": "two equal peaks: a maximiser keeps one",
         FourPeaks = "four-peaks": "four peaks of reward 1, 0.9, 0.75 and 0.5",
@@ -24,7 +25,7 @@ named_enum! {
 named_enum! {
     /// The reference policy of a preset [`Bandit`].
     pub enum BanditReference ("bandit reference") {
-        Uniform = "uniform": "every answer alike",
+        Uniform = "uniform": "every answer is equally likely",
         Random = "random": "logits drawn from a standard normal by the seed",
     }
 }
@@ -35,11 +36,11 @@ named_enum! {
 pub struct BanditOptions {
     /// The rewards. Default two peaks.
     pub preset: BanditPreset,
-    /// Answers, N. Default 64.
+    /// Number of answers, N. Default 64.
     pub size: usize,
-    /// π_ref. Default uniform.
+    /// The reference policy π_ref. Default uniform.
     pub reference: BanditReference,
-    /// What is drawn depends on it.
+    /// The needle, random rewards and a random reference depend on this seed.
     pub seed: u64,
 }
 
@@ -49,8 +50,8 @@ impl Default for BanditOptions {
     }
 }
 
-/// Any finite set of answers with rewards r and a reference π_ref: the smallest task there is. One state, and action i gives
-/// object i.
+/// Any finite set of answers with rewards r and a reference π_ref: the smallest possible task. It has one state, in
+/// which action i gives object i.
 ///
 /// ```
 /// use flowrl_core::lab::{Bandit, BanditOptions, BanditPreset, Target};
@@ -70,12 +71,13 @@ pub struct Bandit {
 }
 
 impl Bandit {
-    /// A bandit of these rewards and natural log-probabilities of the reference, one each for every answer. The modes are the
-    /// answers of the largest reward, see [`with_modes`](Self::with_modes).
+    /// Creates a bandit from rewards and natural log-probabilities of the reference, one of each per answer. The
+    /// modes are the answers with the largest reward, unless set by [`with_modes`](Self::with_modes).
     ///
     /// # Errors
-    /// No answer or more than [`MAX_STATES`]; lists that differ in length; a value that is not finite; a reference whose
-    /// probabilities do not sum to 1 within 10⁻⁶ (what is left of the difference is normalised away).
+    /// Returns an error if there is no answer or more than [`MAX_STATES`], if the lists differ in length, if a
+    /// value is not finite, or if the probabilities of the reference do not sum to 1 within 10⁻⁶ (a smaller
+    /// difference is normalised away).
     pub fn new(rewards: &[f64], ref_log_probs: &[f64]) -> Result<Self, Error> {
         let size = rewards.len();
         check_most(size)?;
@@ -102,10 +104,10 @@ impl Bandit {
         })
     }
 
-    /// With these answers as modes instead.
+    /// Returns the bandit with these answers as its modes.
     ///
     /// # Errors
-    /// A number that is no answer.
+    /// Returns an error if a mode is not below the number of answers.
     pub fn with_modes(mut self, modes: &[usize]) -> Result<Self, Error> {
         self.is_mode.fill(false);
         for &mode in modes {
@@ -117,11 +119,12 @@ impl Bandit {
         Ok(self)
     }
 
-    /// One of the presets. Their modes: the tops of the peaks; for `ring` the answers within a tenth of the largest reward; for
-    /// the others those of the largest reward.
+    /// Creates one of the presets. Its modes are the tops of the peaks for `two-peaks`, `four-peaks` and
+    /// `deceptive` (only the narrow peak), the answers within a tenth of the largest reward for `ring`, and the
+    /// answers with the largest reward for the others.
     ///
     /// # Errors
-    /// A size below 8 or above [`MAX_STATES`].
+    /// Returns an error if the size is below 8 or above [`MAX_STATES`].
     pub fn preset(options: BanditOptions) -> Result<Self, Error> {
         let BanditOptions { preset, size, reference, seed } = options;
         check_most(size)?;
@@ -176,14 +179,13 @@ impl Bandit {
         Self::new(&rewards, &ref_log_probs)?.with_modes(&modes)
     }
 
-    /// (N) r of every answer.
-    #[must_use]
+    /// Returns the reward r of every answer, (N).
     pub fn rewards(&self) -> &[f64] {
         &self.rewards
     }
 }
 
-/// Reward of answer `i` of `ring`: a Gaussian around a circle of radius 0.6 in the square \[−1, 1\]².
+/// Returns the reward of answer `i` of `ring`: a Gaussian around a circle of radius 0.6 in the square \[−1, 1\]².
 fn ring(i: usize, size: usize) -> f64 {
     let side = libm::ceil(libm::sqrt(size as f64)) as usize;
     let place = |k: usize| 2.0 * k as f64 / (side - 1) as f64 - 1.0;
@@ -253,7 +255,7 @@ mod tests {
         (0..bandit.objects()).filter(|&x| bandit.is_mode(x)).collect()
     }
 
-    /// Answers above both of their neighbours.
+    /// Returns the answers with a larger reward than both of their neighbours.
     fn tops(bandit: &Bandit) -> Vec<usize> {
         let r = bandit.rewards();
         (1..r.len() - 1).filter(|&i| r[i] > r[i - 1] && r[i] > r[i + 1]).collect()

@@ -1,4 +1,5 @@
-//! Bit sequences with planted modes (Malkin and others, *Trajectory balance: improved credit assignment in GFlowNets*, 2022).
+//! Bit sequences with planted modes (Malkin and others, *Trajectory balance: improved credit assignment in
+//! GFlowNets*, 2022).
 
 use alloc::vec::Vec;
 
@@ -10,13 +11,13 @@ use crate::random::{Purpose, Stream};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
 pub struct BitsOptions {
-    /// n, bits of a sequence. Default 8, at most 24.
+    /// Number n of bits in a sequence. Default 8, at most 24.
     pub bits: usize,
-    /// k, bits written by one action: a divisor of n. Default 1.
+    /// Number k of bits that one action writes, a divisor of n. Default 1.
     pub word: usize,
-    /// Planted modes, drawn by the seed. Default 4.
+    /// Number of planted modes. Default 4.
     pub modes: usize,
-    /// Where the modes are.
+    /// The modes depend on this seed.
     pub seed: u64,
 }
 
@@ -26,10 +27,11 @@ impl Default for BitsOptions {
     }
 }
 
-/// Sequences of n bits, written from the highest bit down in words of k bits: 2ᵏ actions, n/k steps, one trajectory for each
-/// sequence. An object's number is the sequence read as a binary number.
+/// Sequences of n bits, written from the highest bit down in words of k bits: 2ᵏ actions, n/k steps, and one
+/// trajectory per sequence. The number of an object is its sequence read as a binary number.
 ///
-/// r(x) = −min Hamming distance of x to a mode, so that β = 1 gives the GFlowNet papers' R = exp(−d). The reference is uniform.
+/// r(x) is minus the smallest Hamming distance of x to a mode, so β = 1 gives R = exp(−d) of the GFlowNet papers.
+/// The reference is uniform.
 ///
 /// ```
 /// use flowrl_core::lab::{Bits, Environment};
@@ -47,10 +49,11 @@ pub struct Bits {
 }
 
 impl Bits {
-    /// Sequences of `bits` bits in words of `word` bits, with these modes.
+    /// Creates the task of sequences of `bits` bits in words of `word` bits, with these modes.
     ///
     /// # Errors
-    /// `bits` 0 or above 24, a `word` that does not divide it, no mode, a mode that has more bits or comes twice.
+    /// Returns an error if `bits` is 0 or above 24, if `word` does not divide it, if there is no mode or more than
+    /// 1024, or if a mode has more bits or occurs twice.
     pub fn new(bits: usize, word: usize, modes: &[u32]) -> Result<Self, Error> {
         let objects = check(bits, word)?;
         planted(modes.len(), objects)?;
@@ -62,14 +65,15 @@ impl Bits {
                 return Err(Error::Duplicate { argument: "modes", indices: [first, i] });
             }
         }
-        // Prefixes of whole words, level after level: 1 + 2ᵏ + 2²ᵏ + … without the last level.
+        // The states are the prefixes of whole words, without the last level: 1 + 2ᵏ + 2²ᵏ + …
         Ok(Self { bits, word, states: (objects - 1) / ((1 << word) - 1), modes: modes.to_vec() })
     }
 
-    /// From options: distinct modes, drawn uniformly.
+    /// Creates the task from options, with distinct modes that the seed draws uniformly.
     ///
     /// # Errors
-    /// As [`Bits::new`]; more than 1024 modes, or more than sequences.
+    /// Returns an error if an option is out of range (see [`Bits::new`]), or if there are more modes than 1024 or
+    /// than sequences.
     pub fn from_options(options: BitsOptions) -> Result<Self, Error> {
         let BitsOptions { bits, word, modes, seed } = options;
         let objects = check(bits, word)?;
@@ -86,14 +90,13 @@ impl Bits {
         Self::new(bits, word, &drawn)
     }
 
-    /// The planted modes.
-    #[must_use]
+    /// Returns the planted modes.
     pub fn modes(&self) -> &[u32] {
         &self.modes
     }
 }
 
-/// 2ⁿ, where n and k are in order.
+/// Returns 2ⁿ, the number of sequences, if n and k are valid.
 fn check(bits: usize, word: usize) -> Result<usize, Error> {
     if bits == 0 {
         return Err(Error::Option { option: "bits", got: 0.0, want: "at least 1" });
@@ -126,7 +129,8 @@ impl Environment for Bits {
         if action >= self.actions() {
             return None;
         }
-        // Level after level, the children of s in a tree of arity b are b·s + 1, …, b·s + b. The last level are the objects.
+        // In a tree of arity b numbered level by level, the children of s are b·s + 1, …, b·s + b. The objects are
+        // the last level.
         let child = (state << self.word) + 1 + action;
         Some(child.checked_sub(self.states).map_or(Outcome::State(child), Outcome::Object))
     }
@@ -144,7 +148,7 @@ impl Environment for Bits {
         -(self.word as f64) * core::f64::consts::LN_2
     }
 
-    /// For each bit: not yet written, 0, 1.
+    /// Each bit has three: not yet written, 0 and 1.
     fn features(&self) -> usize {
         3 * self.bits
     }

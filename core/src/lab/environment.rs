@@ -1,67 +1,69 @@
-//! What a task of the lab is made of: a finite graph without cycles, along which an object is built step by step.
+//! Defines the tasks of the lab: a finite graph without cycles, in which an object is built step by step.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-/// What an action leads to.
+/// The result of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Another state.
+    /// The action leads to this state.
     State(usize),
-    /// The end: a finished object.
+    /// The action ends the trajectory with this object.
     Object(usize),
 }
 
-/// A finite graph of states without cycles. A trajectory starts at state 0 and takes actions until one of them ends it with an
-/// object. Trajectories are completions: their actions are the tokens, the last one included.
+/// A finite graph of states without cycles. A trajectory starts at state 0 and takes actions until one of them ends
+/// it with an object. Trajectories are completions: their actions are the tokens, including the last one.
 ///
-/// States are numbered in topological order: an action leads to a state with a **larger** number. So exact distributions are
-/// one pass over the states, never samples.
+/// States are numbered in topological order: an action leads to a state with a **larger** number. This makes exact
+/// distributions a single pass over the states, without samples.
 ///
-/// Where every state has one parent the graph is a tree, an object has one trajectory, and L_ref is the log-probability of a
-/// reference policy π_ref. Otherwise several trajectories give the same object; trajectory balance then compares with
-/// the backward policy P_B (a distribution over the parents of each state), and L_ref = Σ log P_B:
-/// δ = log Z + Σ log P_F − βr − Σ log P_B (SPEC §10; Malkin and others, *Trajectory balance*, 2022).
+/// If every state has one parent, the graph is a tree, an object has one trajectory, and L_ref is the
+/// log-probability of a reference policy π_ref. Otherwise several trajectories give the same object. Trajectory
+/// balance then compares with the backward policy P_B (a distribution over the parents of each state), and L_ref =
+/// Σ log P_B: δ = log Z + Σ log P_F − βr − Σ log P_B (Malkin and others, *Trajectory balance*, 2022).
 pub trait Environment {
-    /// Number of states.
+    /// Returns the number of states.
     fn states(&self) -> usize;
-    /// Number of objects.
+    /// Returns the number of objects.
     fn objects(&self) -> usize;
-    /// Actions of a state at most, A. Some may be illegal in some states; every state has a legal one.
+    /// Returns A, the number of actions. Some may be illegal in some states, but every state has a legal one.
     fn actions(&self) -> usize;
-    /// Actions of a trajectory at most.
+    /// Returns the number of actions in the longest trajectory.
     fn max_length(&self) -> usize;
 
-    /// Where `action` leads from `state`; `None` where it is illegal.
+    /// Returns the result of `action` in `state`, or `None` if the action is illegal there.
     fn step(&self, state: usize, action: usize) -> Option<Outcome>;
 
-    /// r of an object: the target is π_ref·exp(βr)/Z over objects, π_ref(x) ∝ 1 on a graph that is no tree.
+    /// Returns the reward r of an object. The target is π_ref·exp(βr)/Z over objects, with π_ref(x) ∝ 1 if the
+    /// graph is not a tree.
     fn reward(&self, object: usize) -> f64;
-    /// Whether an object is one of those to be found.
+    /// Returns whether the object is a mode, one of the objects that a policy is meant to find.
     fn is_mode(&self, object: usize) -> bool;
 
-    /// log π_ref(action | state) of a legal action. Not used where [`Environment::parents`] is above 0.
+    /// Returns log π_ref(action | state) of a legal action. This is not used if [`Environment::parents`] is above 0.
     fn log_reference(&self, state: usize, action: usize) -> f64;
 
-    /// Parents of a state at most; 0 for a tree, where P_B is 1.
+    /// Returns the largest number of parents of a state, or 0 for a tree, where P_B is 1.
     fn parents(&self) -> usize {
         0
     }
-    /// The k-th parent of a state and the action that leads from there to `state`; `None` where it has none. k is below
-    /// [`Environment::parents`]; backward log-probabilities are indexed by it.
+    /// Returns the k-th parent of a state and the action that leads from there to `state`, or `None` if there is no
+    /// such parent. k is below [`Environment::parents`] and indexes the backward log-probabilities.
     fn parent(&self, state: usize, k: usize) -> Option<(usize, usize)> {
         let _ = (state, k);
         None
     }
 
-    /// Length of a state's description: a vector of zeros and ones.
+    /// Returns the length of a state's description, which is a vector of zeros and ones.
     fn features(&self) -> usize;
-    /// Appends the places of the ones, the same number for every state.
+    /// Appends the indices of the ones in the description of a state. Every state has the same number of them.
     fn describe(&self, state: usize, ones: &mut Vec<u32>);
 }
 
-/// A pointer to an environment is one too: a task and a policy can share it, and its type can be chosen at run time.
+/// Implements [`Environment`] for pointers, so that a task and a policy can share one environment, or choose its
+/// type at run time.
 macro_rules! pointer {
     ($($pointer:ty),+) => {$(
         impl<E: Environment + ?Sized> Environment for $pointer {

@@ -1,73 +1,73 @@
-//! What can be wrong with a task of the lab.
+//! Errors of the tasks of the lab.
 
 use core::fmt;
 
-/// States or objects of a task at most: beyond, nothing is enumerated and the task is refused.
+/// Largest number of states or objects of a task. A task with more is refused, since it could not be enumerated.
 pub const MAX_STATES: usize = 1 << 24;
 
-/// Why a task was refused. The message says which option, what it is, what it should be and what to do.
+/// The reason why a task was refused. The message names the option, its value, the values it may have and the remedy.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
     /// An option is outside its range.
     Option {
-        /// The option as it is spelled in a file, e.g. `side`.
+        /// The option as it is spelled in a file, for example `side`.
         option: &'static str,
         /// Its value.
         got: f64,
-        /// The range.
+        /// The range that this option must lie in.
         want: &'static str,
     },
     /// The task has more states or objects than can be enumerated.
     TooMany {
-        /// `states` or `objects`.
+        /// The things counted: `states`, `objects`, or `pairs of state and action`.
         of: &'static str,
-        /// How many (rounded; infinite where there is no number for it).
+        /// The count, rounded. It is infinite if it overflows an f64.
         got: f64,
-        /// The bound.
+        /// The largest count that this module allows.
         limit: usize,
-        /// The options that make it smaller.
+        /// The options to lower.
         lower: &'static str,
     },
     /// A list has the wrong number of elements.
     Length {
-        /// The list.
+        /// The list with the wrong length.
         argument: &'static str,
         /// Its length.
         got: usize,
-        /// The length it should have.
+        /// The length that this list should have.
         want: usize,
     },
     /// An element of a list is NaN or infinite.
     NonFinite {
-        /// The list.
+        /// The list that holds the value.
         argument: &'static str,
-        /// Position in it.
+        /// Index of the value.
         index: usize,
         /// The value.
         got: f64,
     },
-    /// A weight that is 0, negative, NaN or infinite.
+    /// A weight is 0, negative, NaN or infinite.
     Weight {
-        /// The list.
+        /// The list that holds the weight.
         argument: &'static str,
-        /// Position in it.
+        /// Index of the weight.
         index: usize,
         /// The value.
         got: f64,
     },
-    /// Log-probabilities that do not sum to probability 1.
+    /// Log-probabilities do not sum to probability 1.
     Mass {
-        /// The list.
+        /// The list of log-probabilities.
         argument: &'static str,
         /// Their total probability.
         got: f64,
     },
     /// Two elements that should differ are equal.
     Duplicate {
-        /// The list.
+        /// The list that holds the two.
         argument: &'static str,
-        /// Positions of the two.
+        /// Indices of the two elements.
         indices: [usize; 2],
     },
 }
@@ -83,7 +83,7 @@ impl fmt::Display for Error {
                 write!(f, "`{argument}` has {got} elements, but must have {want}")
             }
             Self::NonFinite { argument, index, got } => {
-                write!(f, "`{argument}[{index}]` is {got}, but must be finite: leave out what is impossible")
+                write!(f, "`{argument}[{index}]` is {got}, but must be finite: leave out impossible answers")
             }
             Self::Weight { argument, index, got } => {
                 write!(f, "`{argument}[{index}]` is {got}, but must be above 0 and finite")
@@ -100,14 +100,14 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// base^exponent where it can be enumerated.
+/// Returns base^exponent, or an error if that is above [`MAX_STATES`].
 pub(super) fn power(of: &'static str, base: usize, exponent: usize, lower: &'static str) -> Result<usize, Error> {
     let count = u32::try_from(exponent).ok().and_then(|e| base.checked_pow(e)).filter(|&n| n <= MAX_STATES);
     let got = libm::pow(base as f64, exponent as f64);
     count.ok_or(Error::TooMany { of, got, limit: MAX_STATES, lower })
 }
 
-/// Checks a number of planted modes among `objects`.
+/// Checks the number of planted modes against the number of `objects`.
 pub(super) fn planted(modes: usize, objects: usize) -> Result<(), Error> {
     if (1..=objects.min(1024)).contains(&modes) {
         return Ok(());

@@ -1,5 +1,6 @@
-//! Exact distributions over the objects of an [`Environment`]: what a policy gives, what it should give, and how far apart they
-//! are. Never an estimate from samples, whose error of about √(objects/samples) hides convergence.
+//! Exact distributions over the objects of an [`Environment`]: the distribution of a policy, its target, and the
+//! distance between them. An estimate from samples would have an error of about √(objects/samples), which hides
+//! convergence.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -8,14 +9,14 @@ use super::{Environment, Outcome};
 use crate::Real;
 use crate::exact::{self, Error};
 
-/// log p of every object into `out` (objects), for a policy whose log-probabilities of action a in state s are `log_pf[s·A + a]`
-/// (states, A); what stands at illegal actions does not matter.
+/// Writes log p of every object into `out` (objects), for a policy with log-probability `log_pf[s·A + a]` of action a
+/// in state s (states, A). The values at illegal actions do not matter.
 ///
-/// One ascending pass: the mass of a state is complete before it is passed on, since actions lead to larger numbers. Everything
-/// stays in log space, so nothing underflows. A policy that puts mass on illegal actions has lost it here.
+/// This is one ascending pass. Actions lead to larger numbers, so the mass of a state is complete before it is passed
+/// on. All sums are in log space, so they cannot underflow. Mass that a policy puts on illegal actions is lost.
 ///
 /// # Errors
-/// A length that differs; NaN or +∞ for a legal action.
+/// Returns an error if a slice has the wrong length, or if a legal action has NaN or +∞.
 pub fn terminal<T: Real>(
     environment: &(impl Environment + ?Sized),
     log_pf: &[T],
@@ -31,10 +32,10 @@ pub fn terminal<T: Real>(
     spread("log_pf", environment, |state, action| log_pf[state * actions + action].f64(), out)
 }
 
-/// log π_ref of every object into `out` (objects), by the same pass.
+/// Writes log π_ref of every object into `out` (objects), by the same pass as [`terminal`].
 ///
 /// # Errors
-/// A length that differs; a reference that gives NaN or +∞.
+/// Returns an error if `out` has the wrong length, or if the reference returns NaN or +∞.
 pub fn reference(environment: &(impl Environment + ?Sized), out: &mut [f64]) -> Result<(), Error> {
     if out.len() != environment.objects() {
         return Err(Error::Length { argument: "out", got: out.len(), want: environment.objects() });
@@ -42,7 +43,7 @@ pub fn reference(environment: &(impl Environment + ?Sized), out: &mut [f64]) -> 
     spread("log_reference", environment, |state, action| environment.log_reference(state, action), out)
 }
 
-/// Passes the mass of every state on to where its actions lead.
+/// Adds the mass of every state to the outcomes of its actions.
 fn spread(
     argument: &'static str,
     environment: &(impl Environment + ?Sized),
@@ -71,14 +72,14 @@ fn spread(
     Ok(())
 }
 
-/// log(eᵃ + eᵇ).
+/// Returns log(eᵃ + eᵇ).
 fn log_add(a: f64, b: f64) -> f64 {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
     if low == f64::NEG_INFINITY { high } else { high + Real::ln_1p(Real::exp(low - high)) }
 }
 
-/// Actions on the way to every object, the last one included (the longest way, where ways differ; in the tasks here none do).
-#[must_use]
+/// Returns the number of actions that lead to each object, including the last one. If the trajectories of an object
+/// differ in length, this is the longest; in the tasks of this module they do not differ.
 pub fn lengths(environment: &(impl Environment + ?Sized)) -> Vec<usize> {
     let mut taken = vec![0; environment.states()];
     let mut lengths = vec![0; environment.objects()];
@@ -96,10 +97,11 @@ pub fn lengths(environment: &(impl Environment + ?Sized)) -> Vec<usize> {
     lengths
 }
 
-/// (log π_ref, r, lengths, out): writes log π* of every object and gives log Z.
+/// A function of (log π_ref, r, lengths, out) that writes log π* of every object into `out` and returns log Z.
 type Solve<'a> = dyn Fn(&[f64], &[f64], &[usize], &mut [f64]) -> Result<f64, Error> + 'a;
 
-/// What a policy should become, over all objects: compute it once per run, [`measure`](Self::measure) in every step.
+/// The distribution over all objects that a policy should converge to. Compute it once per run, and call
+/// [`measure`](Self::measure) in every step.
 ///
 /// ```
 /// use flowrl_core::lab::{Environment, Hypergrid, HypergridReward, Target, terminal};
@@ -116,52 +118,53 @@ type Solve<'a> = dyn Fn(&[f64], &[f64], &[usize], &mut [f64]) -> Result<f64, Err
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// (objects) log π*.
+    /// log π* of every object, (objects).
     pub log_probs: Vec<f64>,
-    /// What a learned log Z converges to: log Z, or c where the target is length-normalised.
+    /// The limit of a learned log Z: log Z, or c if the target is length-normalised.
     pub log_z: f64,
-    /// (objects) r.
+    /// Reward r of every object, (objects).
     pub rewards: Vec<f64>,
-    /// (objects) actions on the way to each.
+    /// Number of actions that lead to each object, (objects).
     pub lengths: Vec<usize>,
-    /// The objects to be found.
+    /// The modes, in ascending order.
     pub modes: Vec<usize>,
 }
 
 impl Target {
-    /// A mode is found when it has this share of its probability under the target.
+    /// A mode counts as found if it has at least this share of its probability under the target.
     pub const FOUND: f64 = 0.5;
 
-    /// π* = π_ref·exp(βr)/Z, which sums (`length = "sum"`) converge to. On a graph that is no tree π_ref is 1 for every object:
-    /// log Z = log Σ exp(βr).
+    /// Computes π* = π_ref·exp(βr)/Z, the limit of training with sums (`length = "sum"`). On a graph that is not a
+    /// tree, π_ref is 1 for every object and log Z = log Σ exp(βr).
     ///
     /// # Errors
-    /// A β or reward that is not finite.
+    /// Returns an error if β or a reward is not finite.
     pub fn plain(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
         Self::of_power(environment, 1.0, beta)
     }
 
-    /// π_ref^α·exp(βr)/Z: the same with a power of the reference (`reference_power = α`).
+    /// Computes π_ref^α·exp(βr)/Z, the plain target with a power of the reference (`reference_power = α`).
     ///
     /// # Errors
-    /// A β, power or reward that is not finite.
+    /// Returns an error if β, the power or a reward is not finite.
     pub fn of_power(environment: &(impl Environment + ?Sized), power: f64, beta: f64) -> Result<Self, Error> {
         Self::new(environment, power, &|reference, rewards, _, out| exact::target(reference, rewards, beta, out))
     }
 
-    /// π = π_ref·exp(|x|(βr − c)), which means (`length = "mean"`) converge to; see [`exact::length_normalised_target`]. On a graph
-    /// that is no tree π_ref is again 1, and all ways to an object must be of one length.
+    /// Computes π = π_ref·exp(|x|(βr − c)), the limit of training with means (`length = "mean"`); see
+    /// [`exact::length_normalised_target`]. On a graph that is not a tree, π_ref is again 1 for every object, and all
+    /// trajectories of an object must have the same length.
     ///
     /// # Errors
-    /// A β or reward that is not finite.
+    /// Returns an error if β or a reward is not finite.
     pub fn length_normalised(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
         Self::length_normalised_of_power(environment, 1.0, beta)
     }
 
-    /// π_ref^α·exp(|x|(βr − c)): the same with a power of the reference.
+    /// Computes π_ref^α·exp(|x|(βr − c)), the length-normalised target with a power of the reference.
     ///
     /// # Errors
-    /// A β, power or reward that is not finite.
+    /// Returns an error if β, the power or a reward is not finite.
     pub fn length_normalised_of_power(
         environment: &(impl Environment + ?Sized),
         power: f64,
@@ -179,7 +182,7 @@ impl Target {
         let mut base = vec![0.0; objects];
         if environment.parents() == 0 {
             reference(environment, &mut base)?;
-            // An object that the reference does not give has no power of it either.
+            // log π_ref stays −∞ for an object that the reference cannot produce, even if the power is 0.
             base.iter_mut().filter(|l| l.is_finite()).for_each(|l| *l *= power);
         }
         let mut log_probs = vec![0.0; objects];
@@ -188,10 +191,11 @@ impl Target {
         Ok(Self { log_probs, log_z, rewards, lengths, modes })
     }
 
-    /// Where a policy with these log-probabilities of the objects stands, see [`terminal`].
+    /// Computes the distance from this target of a policy with these log-probabilities of the objects, see
+    /// [`terminal`].
     ///
     /// # Errors
-    /// A length that differs, NaN or +∞.
+    /// Returns an error if the slice has the wrong length or contains NaN or +∞.
     pub fn measure(&self, log_probs: &[f64]) -> Result<Measures, Error> {
         let target = &self.log_probs;
         let l1 = exact::l1(log_probs, target)?;
@@ -212,36 +216,35 @@ impl Target {
     }
 }
 
-/// Distances of a policy π from its [`Target`] π*, and what it gives; all exact, in nats.
+/// Distances of a policy π from its [`Target`] π*, and statistics of π. All are exact and in nats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measures {
     /// Σ |π − π*|, between 0 and 2.
     pub l1: f64,
-    /// Total variation, half of it.
+    /// Total variation, half of `l1`.
     pub tv: f64,
-    /// KL(π ‖ π*), what training on policy descends.
+    /// KL(π ‖ π*), which training on policy descends.
     pub kl: f64,
-    /// KL(π* ‖ π): ∞ where π lacks an object.
+    /// KL(π* ‖ π), which is ∞ if π lacks an object of the target.
     pub reverse_kl: f64,
     /// Jensen–Shannon divergence, at most ln 2.
     pub jsd: f64,
     /// Entropy of π.
     pub entropy: f64,
-    /// E_π\[r\].
+    /// Expected reward E_π\[r\].
     pub expected_reward: f64,
-    /// E_π\[actions of a trajectory\].
+    /// Expected number of actions in a trajectory under π.
     pub expected_length: f64,
-    /// π(modes).
+    /// Probability π(modes) of all modes together.
     pub mode_mass: f64,
-    /// Modes with at least half of their probability under the target, [`Target::FOUND`].
+    /// Number of modes with at least [`Target::FOUND`] (half) of their probability under the target.
     pub modes_found: usize,
-    /// How many there are.
+    /// Number of modes.
     pub modes: usize,
 }
 
 impl Measures {
-    /// Each measure with the name it is recorded under.
-    #[must_use]
+    /// Returns each measure with the name under which it is recorded.
     pub fn named(&self) -> [(&'static str, f64); 11] {
         [
             ("l1", self.l1),

@@ -1,4 +1,4 @@
-//! The two sides of FlowRL's theorem, each by its own road: the expected gradient of trajectory balance, and that of the divergence.
+//! Both sides of FlowRL's theorem E\[∇TB\] = 2∇KL, computed independently.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -7,14 +7,15 @@ use super::{Environment, Outcome};
 use crate::Real;
 use crate::exact::Error;
 
-/// E_π\[∇δ²\] with the samples held fixed, the gradient that trajectory balance follows on average, for a table of logits (states, A)
-/// into `out` of the same shape: Σ_x π(x)·2δ(x)·∇log π(x), δ = log Z + log π(x) − log π_ref(x) − βr(x).
+/// Writes E_π\[∇δ²\] with the samples held fixed into `out`, for a table of logits (states, A) of the same shape. This
+/// is the gradient that trajectory balance follows on average: Σ_x π(x)·2δ(x)·∇log π(x), with δ = log Z + log
+/// π(x) − log π_ref(x) − βr(x).
 ///
-/// Every trajectory is walked, one after the other. It is 2·∇KL(π ‖ π*), whatever log Z is ([`divergence_gradient`]): a wrong log Z adds a constant to δ, and
-/// E\[∇log π\] = 0. Samples feel it, expectations do not.
+/// The function visits every trajectory in turn. The result is 2·∇KL(π ‖ π*) for any log Z ([`divergence_gradient`]): a
+/// wrong log Z adds a constant to δ, and E\[∇log π\] = 0. It changes the gradient of a sample, but not the expectation.
 ///
 /// # Errors
-/// A length that differs; NaN or +∞ for a legal action.
+/// Returns an error if a slice has the wrong length, or if a legal action has NaN or +∞.
 ///
 /// ```
 /// use flowrl_core::lab::{Bandit, balance_gradient, divergence_gradient};
@@ -48,7 +49,7 @@ struct Walker<'a, E: ?Sized> {
     log_pf: &'a [f64],
     beta: f64,
     log_z: f64,
-    /// (state, action) of the way so far.
+    /// The (state, action) pairs taken so far.
     taken: Vec<(usize, usize)>,
     out: &'a mut [f64],
 }
@@ -73,7 +74,8 @@ impl<E: Environment + ?Sized> Walker<'_, E> {
         }
     }
 
-    /// Adds `weight`·∇log π of the way so far: in each of its states 1 at the action taken, minus the probabilities.
+    /// Adds `weight`·∇log π of the path so far. In each of its states, the derivative by a logit is 1 for the action
+    /// taken and 0 for the others, minus the probability of the action.
     fn add(&mut self, weight: f64) {
         let actions = self.environment.actions();
         for &(state, taken) in &self.taken {
@@ -86,13 +88,15 @@ impl<E: Environment + ?Sized> Walker<'_, E> {
     }
 }
 
-/// ∇KL(π ‖ π*), π* = π_ref·exp(βr)/Z, for a table of logits (states, A) of a tree, into `out` of the same shape.
+/// Writes ∇KL(π ‖ π*), with π* = π_ref·exp(βr)/Z, into `out`, for a table of logits (states, A) of a tree of the same
+/// shape.
 ///
-/// One descending pass over the states, without a trajectory and without Z. With Q(s, a) = log π(a|s) − log π_ref(a|s) − βr + what follows, and
-/// V(s) = Σ_a π(a|s)·Q(s, a), the derivative by a logit is π(s)·π(a|s)·(Q(s, a) − V(s)).
+/// This is one descending pass over the states, which needs neither trajectories nor Z. Let Q(s, a) = log π(a|s) − log
+/// π_ref(a|s) plus V of the next state, or −βr of the object, and let V(s) = Σ_a π(a|s)·Q(s, a). The derivative by a
+/// logit is then π(s)·π(a|s)·(Q(s, a) − V(s)).
 ///
 /// # Errors
-/// A length that differs; NaN or +∞ for a legal action.
+/// Returns an error if a slice has the wrong length, or if a legal action has NaN or +∞.
 pub fn divergence_gradient(
     environment: &(impl Environment + ?Sized),
     log_pf: &[f64],

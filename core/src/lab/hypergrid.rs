@@ -1,13 +1,15 @@
-//! The hypergrid, the benchmark of the GFlowNet papers (Bengio and others, *Flow network based generative models*, 2021).
+//! The hypergrid, the benchmark of the GFlowNet papers (Bengio and others, *Flow network based generative models*,
+//! 2021).
 
 use alloc::vec::Vec;
 
 use super::error::power;
 use super::{Environment, Error, Outcome};
 
-/// R0, R1 and R2 of a hypergrid: R = R0 + R1·\[all outer\] + R2·\[all band\] (SPEC §10).
+/// The terms R0, R1 and R2 of the reward of a hypergrid: R = R0 + R1·\[every coordinate outer\] + R2·\[every
+/// coordinate in a band\], see [`Hypergrid`].
 ///
-/// In a file: `"easy"`, `"hard"`, `"torchgfn"` or `{ r0 = 0.1, r1 = 0.5, r2 = 2.0 }`.
+/// A file spells it `"easy"`, `"hard"`, `"torchgfn"` or `{ r0 = 0.1, r1 = 0.5, r2 = 2.0 }`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -19,28 +21,27 @@ use super::{Environment, Error, Outcome};
     )
 )]
 pub enum HypergridReward {
-    /// (10⁻³, 0.5, 2).
+    /// (10⁻³, 0.5, 2), the default.
     #[default]
     Easy,
     /// (10⁻⁴, 1, 3): less reward between the modes.
     Hard,
-    /// (0.1, 0.5, 2): what torchgfn's golden values are measured on.
+    /// (0.1, 0.5, 2), the rewards behind the golden values of torchgfn.
     TorchGfn,
-    /// Any other.
+    /// Any other rewards.
     #[cfg_attr(feature = "serde", serde(untagged))]
     Custom {
         /// R0 > 0, the reward of every object.
         r0: f64,
-        /// R1 ≥ 0, added where every coordinate is in the outer half.
+        /// R1 ≥ 0, added if every coordinate is in the outer half.
         r1: f64,
-        /// R2 ≥ 0, added where every coordinate is in a band.
+        /// R2 ≥ 0, added if every coordinate is in a band.
         r2: f64,
     },
 }
 
 impl HypergridReward {
-    /// \[R0, R1, R2\].
-    #[must_use]
+    /// Returns \[R0, R1, R2\].
     pub const fn levels(self) -> [f64; 3] {
         match self {
             Self::Easy => [1e-3, 0.5, 2.0],
@@ -55,11 +56,11 @@ impl HypergridReward {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
 pub struct HypergridOptions {
-    /// H, points in each dimension. Default 8.
+    /// Number of points in each dimension, H. Default 8.
     pub side: usize,
-    /// D, dimensions. Default 2.
+    /// Number of dimensions, D. Default 2.
     pub dim: usize,
-    /// R0, R1 and R2.
+    /// The rewards R0, R1 and R2. Default easy.
     pub reward: HypergridReward,
 }
 
@@ -69,14 +70,17 @@ impl Default for HypergridOptions {
     }
 }
 
-/// The grid {0..H−1}^D. A trajectory starts at the origin; action i < D adds 1 in dimension i, action D stops, and the object is
-/// where it stopped. Many trajectories give one object: the graph is no tree, and P_B is learned or uniform over the parents.
+/// The grid {0..H−1}^D. A trajectory starts at the origin; action i < D adds 1 in dimension i, and action D stops,
+/// with the current point as the object. Many trajectories give the same object, so the graph is not a tree, and
+/// P_B is learned or uniform over the parents.
 ///
-/// The state with coordinates k has the number Σ kᵢ·H^(D−1−i), as has the object. r = ln R, so that β = 1 gives R/Z.
+/// The state with coordinates k has the number Σ kᵢ·H^(D−1−i), as does its object. r = ln R, so β = 1 gives the
+/// target R/Z.
 ///
-/// A coordinate k is *outer* iff 2u > H−1 and in a *band* iff 6(H−1) < 10u < 8(H−1), u = |2k − (H−1)|. These are integers: the
-/// edges of the bands fall on grid points for H = 6, 11, 16, 21 …, where floating point decides by rounding error. An object is a
-/// mode where every coordinate is in a band; a grid may have none (H = 6).
+/// With u = |2k − (H−1)|, a coordinate k is *outer* if 2u > H−1, and in a *band* if 6(H−1) < 10u < 8(H−1). This is
+/// integer arithmetic because the edges of the bands fall on grid points for H = 6, 11, 16, 21 …, and in floating
+/// point the rounding error would decide. An object is a mode if every coordinate is in a band; a grid may have
+/// none (H = 6).
 ///
 /// ```
 /// use flowrl_core::lab::{Environment, Hypergrid, HypergridReward, Outcome};
@@ -90,21 +94,21 @@ impl Default for HypergridOptions {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hypergrid {
     side: usize,
-    /// H^(D−1−i) of each dimension.
+    /// H^(D−1−i) for each dimension i.
     strides: Vec<usize>,
     states: usize,
-    /// Of each k: 0, 1 where it is outer, 2 where it is in a band, which is always outer.
+    /// Level of each coordinate k: 2 if it is in a band (and so outer), 1 if it is only outer, otherwise 0.
     level: Vec<usize>,
-    /// ln R of each level of an object: the lowest of its coordinates.
+    /// ln R of an object of each level. Its level is the lowest of its coordinates' levels.
     log_rewards: [f64; 3],
 }
 
 impl Hypergrid {
-    /// A grid of `dim` dimensions with `side` points in each.
+    /// Creates a grid of `dim` dimensions with `side` points in each.
     ///
     /// # Errors
-    /// `side` below 2, `dim` 0, more than [`MAX_STATES`](super::MAX_STATES) states; R0 not above 0, R1 or R2 below 0, a sum that
-    /// is not finite.
+    /// Returns an error if `side` is below 2, `dim` is 0, there are more than [`MAX_STATES`](super::MAX_STATES)
+    /// states, R0 is not above 0, R1 or R2 is below 0, or their sum is not finite.
     pub fn new(side: usize, dim: usize, reward: HypergridReward) -> Result<Self, Error> {
         if side < 2 {
             return Err(Error::Option { option: "side", got: side as f64, want: "at least 2" });
@@ -137,33 +141,27 @@ impl Hypergrid {
         })
     }
 
-    /// From options.
-    ///
-    /// # Errors
-    /// As [`Hypergrid::new`].
+    /// Creates the grid from options, with the errors of [`Hypergrid::new`].
     pub fn from_options(options: HypergridOptions) -> Result<Self, Error> {
         Self::new(options.side, options.dim, options.reward)
     }
 
-    /// H.
-    #[must_use]
+    /// Returns the number H of points in each dimension.
     pub const fn side(&self) -> usize {
         self.side
     }
 
-    /// D.
-    #[must_use]
+    /// Returns the number D of dimensions.
     pub fn dim(&self) -> usize {
         self.strides.len()
     }
 
-    /// The coordinates of a state or object, D of them.
+    /// Returns the D coordinates of a state or object.
     pub fn coordinates(&self, state: usize) -> impl Iterator<Item = usize> {
         self.strides.iter().map(move |stride| state / stride % self.side)
     }
 
-    /// The number of the state and object at these coordinates; `None` where they are not on the grid.
-    #[must_use]
+    /// Returns the number of the state and object at these coordinates, or `None` if they are not on the grid.
     pub fn index(&self, coordinates: &[usize]) -> Option<usize> {
         let on_grid = coordinates.len() == self.dim() && coordinates.iter().all(|&k| k < self.side);
         on_grid.then(|| coordinates.iter().fold(0, |index, k| index * self.side + k))
@@ -206,7 +204,7 @@ impl Environment for Hypergrid {
         self.level(object) == 2
     }
 
-    /// Uniform over the legal actions.
+    /// Returns the log-probability of a uniform policy over the legal actions.
     fn log_reference(&self, state: usize, _action: usize) -> f64 {
         let steps = self.coordinates(state).filter(|k| k + 1 < self.side).count();
         -libm::log((steps + 1) as f64)

@@ -1,4 +1,5 @@
-//! A square of answers with hills of reward: two tokens an answer, and a picture of every distribution over it.
+//! A square of answers with hills of reward. An answer takes two tokens, and every distribution over the square is a
+//! picture.
 
 mod hills;
 
@@ -11,15 +12,15 @@ use crate::objective::names::named_enum;
 use crate::random::{Purpose, Stream};
 
 named_enum! {
-    /// Rewards of a [`Landscape`], between 0 and 1, under a uniform reference unless said otherwise.
+    /// Rewards of a [`Landscape`], between 0 and 1. The reference is uniform unless the description says otherwise.
     pub enum LandscapePreset ("landscape preset") {
         FourPeaks = "four-peaks": "four hills of reward 1, 0.95, 0.9 and 0.85: a maximiser keeps one",
         TwoPeaks = "two-peaks": "two equal hills",
         Needle = "needle": "one answer, drawn by the seed, has reward 1 and every other 0",
         Ring = "ring": "reward is high on a circle",
-        Banana = "banana": "reward is high on a bow",
+        Banana = "banana": "reward is high on a bent strip",
         BroadAndSharp = "broad-and-sharp": "a broad hill of reward 0.8 and a sharp one of reward 1",
-        Plateau = "plateau": "reward 1 in two squares and 0 elsewhere, as a verifier gives it",
+        Plateau = "plateau": "reward 1 in two squares and 0 elsewhere, like the verdict of a verifier",
         Deceptive = "deceptive": "reward rises slowly towards one corner, and steeply at the other, where it is higher",
         Random = "random": "six hills whose places, heights and widths the seed draws",
         BlindSpot = "blind-spot": "four-peaks, and a reference that gives the highest hill a ten-thousandth of its share",
@@ -32,9 +33,9 @@ named_enum! {
 pub struct LandscapeOptions {
     /// The rewards. Default four peaks.
     pub preset: LandscapePreset,
-    /// Rows, and columns, of the square. Default 16.
+    /// Number of rows and of columns of the square. Default 16.
     pub side: usize,
-    /// What is drawn depends on it.
+    /// The presets `needle` and `random` depend on this seed.
     pub seed: u64,
 }
 
@@ -44,10 +45,10 @@ impl Default for LandscapeOptions {
     }
 }
 
-/// A square of answers, of rewards r and a reference π_ref that anyone may draw. An answer is two tokens: first its row, then its
-/// column; answer i stands in row i / side and column i mod side.
+/// A square of answers with any rewards r and any reference π_ref. An answer takes two tokens, first its row and then
+/// its column: answer i is in row i / side and column i mod side.
 ///
-/// Its modes are its [peaks](Landscape::peaks). Length normalisation divides by 2, and so doubles β.
+/// Its modes are its [peaks](Landscape::peaks). Length normalisation divides by 2, and so has the effect of doubling β.
 ///
 /// ```
 /// use flowrl_core::lab::{Environment, Landscape, LandscapeOptions, Target};
@@ -61,7 +62,7 @@ impl Default for LandscapeOptions {
 pub struct Landscape {
     side: usize,
     rewards: Vec<f64>,
-    /// (side) log π_ref(row), and (side, side) log π_ref(column | row).
+    /// (side) log π_ref(row); `columns` holds (side, side) log π_ref(column | row).
     rows: Vec<f64>,
     columns: Vec<f64>,
     peaks: Vec<usize>,
@@ -69,11 +70,11 @@ pub struct Landscape {
 }
 
 impl Landscape {
-    /// A landscape of these rewards and natural log-probabilities of the reference, (side, side) each.
+    /// Creates a landscape from rewards and natural log-probabilities of the reference, (side, side) each.
     ///
     /// # Errors
-    /// A side below 2 or too large; a list of another length; a value that is not finite; a reference whose probabilities do not
-    /// sum to 1 within 10⁻⁶ (what is left of the difference is normalised away).
+    /// Returns an error if the side is below 2 or too large, if a list has another length, if a value is not finite, or
+    /// if the probabilities of the reference do not sum to 1 within 10⁻⁶ (a smaller difference is normalised away).
     pub fn new(side: usize, rewards: &[f64], ref_log_probs: &[f64]) -> Result<Self, Error> {
         let answers = check_side(side)?;
         for (argument, values) in [("rewards", rewards), ("ref_log_probs", ref_log_probs)] {
@@ -98,11 +99,11 @@ impl Landscape {
         Ok(Self { side, rewards: rewards.to_vec(), rows, columns, peaks, hills })
     }
 
-    /// A landscape of these rewards and weights of the reference, (side, side) each: π_ref of an answer is its share of the sum of all
-    /// weights.
+    /// Creates a landscape from rewards and weights of the reference, (side, side) each. π_ref of an answer is its
+    /// share of the sum of all weights.
     ///
     /// # Errors
-    /// As for [`new`](Self::new); a weight that is not above 0 and finite.
+    /// Returns an error in the cases of [`new`](Self::new), or if a weight is not above 0 and finite.
     pub fn weighted(side: usize, rewards: &[f64], reference_weights: &[f64]) -> Result<Self, Error> {
         let answers = check_side(side)?;
         check_length("rewards", rewards, answers)?;
@@ -116,10 +117,10 @@ impl Landscape {
         Self::new(side, rewards, &reference)
     }
 
-    /// One of the presets.
+    /// Creates one of the presets.
     ///
     /// # Errors
-    /// A side below 8 or too large.
+    /// Returns an error if the side is below 8 or too large.
     pub fn preset(options: LandscapeOptions) -> Result<Self, Error> {
         let LandscapeOptions { preset, side, seed } = options;
         let answers = check_side(side)?;
@@ -127,7 +128,7 @@ impl Landscape {
             return Err(Error::Option { option: "side", got: side as f64, want: "at least 8 for a preset" });
         }
         let stream = Stream::new(seed, Purpose::Task);
-        // Places in the unit square, the middle of each cell.
+        // Each place in the unit square is the middle of a cell.
         let place = |i: usize| {
             let at = |k: usize| (k as f64 + 0.5) / side as f64;
             [at(i / side), at(i % side)]
@@ -194,28 +195,25 @@ impl Landscape {
         Self::new(side, &rewards, &reference)
     }
 
-    /// Rows, and columns, of the square.
-    #[must_use]
+    /// Returns the number of rows and of columns of the square.
     pub const fn side(&self) -> usize {
         self.side
     }
 
-    /// (side, side) r of every answer.
-    #[must_use]
+    /// Returns the reward r of every answer, (side, side).
     pub fn rewards(&self) -> &[f64] {
         &self.rewards
     }
 
-    /// The answers that count as modes, in ascending order: tops of hills that reach at least half-way from the lowest reward to the
-    /// highest. The top of a flat hill is the answer closest to its middle.
-    #[must_use]
+    /// Returns the answers that count as modes, in ascending order: the tops of hills that reach at least half-way from
+    /// the lowest reward to the highest. The top of a flat hill is the answer closest to its middle.
     pub fn peaks(&self) -> &[usize] {
         &self.peaks
     }
 
-    /// (side, side) the peak, as a place in [`peaks`](Self::peaks), that an answer leads up to, by steps to the best of its eight
-    /// neighbours; `None` below half of that peak's height.
-    #[must_use]
+    /// Returns the hill of every answer, (side, side): the index in [`peaks`](Self::peaks) of the peak reached by
+    /// repeated steps to the best of the eight neighbours, or `None` for an answer with less than half of that peak's
+    /// reward.
     pub fn hills(&self) -> &[Option<usize>] {
         &self.hills
     }
@@ -232,7 +230,7 @@ fn gauss(z: f64) -> f64 {
     libm::exp(-0.5 * z * z)
 }
 
-/// The highest of some hills at a place; tops are moved to the middle of the nearest cell.
+/// Returns the height of the highest of some hills at a place. Tops are moved to the middle of the nearest cell.
 fn highest(hills: &[Hill], side: usize, place: [f64; 2]) -> f64 {
     let middle = |k: f64| (libm::floor(k * side as f64).min(side as f64 - 1.0) + 0.5) / side as f64;
     let height = |hill: &Hill| {
@@ -296,7 +294,7 @@ impl Environment for Landscape {
         }
     }
 
-    /// Not yet a row, or the row.
+    /// One for the empty answer, and one per row.
     fn features(&self) -> usize {
         1 + self.side
     }

@@ -1,15 +1,16 @@
-//! The exact lab: tasks whose target is known, small policies, and the exact distance between the two.
+//! The exact lab: tasks with a known target, small policies, and the exact distance between a policy and its target.
 //!
 //! | task | graph | objects | shows |
 //! |---|---|---|---|
-//! | [`Bandit`] | one state | a list of answers | the target itself: two peaks, needle, plateau … |
+//! | [`Bandit`] | one state | a list of answers | the target itself: two peaks, a needle, a plateau … |
 //! | [`Landscape`] | tree | cells of a square, two tokens each | a target that can be drawn and seen |
-//! | [`Hypergrid`] | no tree | points of a grid | the GFlowNet benchmark, with a backward policy |
+//! | [`Hypergrid`] | DAG | points of a grid | the GFlowNet benchmark, with a backward policy |
 //! | [`Bits`] | tree | bit sequences | planted modes among 2ⁿ |
 //! | [`Strings`] | tree | strings of varying length | what length normalisation changes |
 //!
-//! Each is an [`Environment`]; so is anything else that implements it. A [`Target`] is what a policy should become,
-//! [`terminal`] what it is, [`Target::measure`] how far the one is from the other.
+//! Each task implements [`Environment`], and any other implementation can take its place. A [`Target`] is the
+//! distribution that a policy should converge to. [`terminal`] computes the distribution that a policy has, and
+//! [`Target::measure`] compares the two.
 //!
 //! ```
 //! use flowrl_core::lab::{Environment, Strings, StringsOptions, Target, terminal};

@@ -1,12 +1,13 @@
-//! A task of the lab as a [`Task`]: one prompt that says nothing, and actions for tokens.
+//! Implements [`Task`] for the environments of the lab: a single prompt without content, and actions as tokens.
 
 use super::{Environment, Outcome};
 use crate::task::{Judgement, Task};
 
-/// Completions of the single prompt `[0]` are trajectories of an [`Environment`]: token t is the action taken in state t.
+/// A [`Task`] whose completions are the trajectories of an [`Environment`]. Its only prompt is `[0]`, and token t
+/// of a completion is the action taken in state t.
 ///
-/// A trajectory that ends is judged by its object: verdict `mode` or `other`. One that does not, because it was cut off or takes
-/// an action that is illegal, has the smallest reward there is and verdict `unfinished` or `illegal`.
+/// A trajectory that ends is judged by its object, with verdict `mode` or `other`. A trajectory that is cut off or
+/// takes an illegal action gets the smallest reward of the environment, and verdict `unfinished` or `illegal`.
 ///
 /// ```
 /// use flowrl_core::lab::{Hypergrid, HypergridReward, LabTask};
@@ -22,22 +23,21 @@ pub struct LabTask<E> {
     least_reward: f64,
 }
 
-/// Where a completion leads.
+/// The result of following a completion through an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Walk {
-    /// To an object, with its last action.
+    /// The last action produced this object.
     Finished(usize),
-    /// Only so far.
+    /// The completion stopped at this state, before an object.
     Unfinished(usize),
-    /// Nowhere: this action is illegal, or comes after the end.
+    /// An action is illegal, or comes after the end.
     Illegal {
-        /// Its position in the completion.
+        /// Position of the action in the completion.
         token: usize,
     },
 }
 
-/// Takes `actions` one after the other from state 0.
-#[must_use]
+/// Follows `actions` from state 0 and returns where they lead.
 pub fn walk(environment: &(impl Environment + ?Sized), actions: &[u32]) -> Walk {
     let mut at = Walk::Unfinished(0);
     for (token, &action) in actions.iter().enumerate() {
@@ -52,16 +52,14 @@ pub fn walk(environment: &(impl Environment + ?Sized), actions: &[u32]) -> Walk 
 }
 
 impl<E: Environment> LabTask<E> {
-    /// The task of this environment.
-    #[must_use]
+    /// Creates the task of this environment. It visits every object once to find the smallest reward.
     pub fn new(environment: E) -> Self {
         let rewards = (0..environment.objects()).map(|x| environment.reward(x));
         let least_reward = rewards.fold(f64::INFINITY, f64::min);
         Self { environment, least_reward }
     }
 
-    /// The environment.
-    #[must_use]
+    /// Returns the environment.
     pub const fn environment(&self) -> &E {
         &self.environment
     }

@@ -1,4 +1,4 @@
-//! Autoregressive strings of varying length: a language model small enough to enumerate.
+//! Autoregressive strings of varying length: a language model small enough to be enumerated.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -8,20 +8,20 @@ use super::{Environment, Error, MAX_STATES, Outcome};
 use crate::exact::log_sum_exp;
 use crate::random::{Purpose, Stream};
 
-/// Pairs of state and action at most: an alphabet of thousands has few states but a large table.
+/// Largest number of pairs of state and action. A large alphabet has few states but a large table.
 const MAX_PAIRS: usize = 1 << 29;
 
 /// The options of [`Strings`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
 pub struct StringsOptions {
-    /// L, symbols of a string at most. Default 5.
+    /// Length L of the longest string, in symbols. Default 5.
     pub length: usize,
-    /// V, the alphabet. Default 3.
+    /// Size V of the alphabet. Default 3.
     pub symbols: usize,
-    /// Planted modes, of lengths spread evenly from 1 to L. Default 3.
+    /// Number of planted modes, whose lengths are spread evenly from 1 to L. Default 3.
     pub modes: usize,
-    /// Draws the modes and the reference.
+    /// The modes and the reference depend on this seed.
     pub seed: u64,
 }
 
@@ -31,15 +31,18 @@ impl Default for StringsOptions {
     }
 }
 
-/// Strings of at most L symbols out of V, each followed by an end token, which after L symbols is certain. Actions 0..V write a
-/// symbol and action V ends, so a string of s symbols is a completion of s + 1 tokens. A state is what has been written, and the
-/// object that ends there has the same number: shorter strings first, then in alphabetical order.
+/// Strings of at most L symbols out of V, each followed by an end token, which is certain after L symbols. Actions
+/// 0..V write a symbol and action V ends, so a string of s symbols is a completion of s + 1 tokens. A state is the
+/// string written so far, and the object that ends there has the same number. Shorter strings come first, and
+/// strings of the same length are in alphabetical order.
 ///
-/// π_ref is a bigram model whose logits are drawn from a standard normal. r(y) is the largest agreement with a planted mode m: the
-/// share of places, out of max(|y|, |m|), where the two have the same symbol; so r = 1 for the modes alone.
+/// π_ref is a bigram model with logits drawn from a standard normal. r(y) is the largest agreement with a planted
+/// mode m: the share of places, out of max(|y|, |m|), in which the two have the same symbol. Only the modes have
+/// r = 1.
 ///
-/// Lengths vary, so length normalisation shows: π_ref·exp(βr)/Z favours modes of all lengths alike over the reference, whereas
-/// π_ref·exp(|y|(βr − c)) favours them by a factor exp(β − c) for every token, the long ones most.
+/// Since lengths vary, this task shows the effect of length normalisation: π_ref·exp(βr)/Z favours modes of all
+/// lengths equally over the reference, whereas π_ref·exp(|y|(βr − c)) favours them by a factor exp(β − c) per
+/// token, the long ones most.
 ///
 /// ```
 /// use flowrl_core::lab::{Strings, StringsOptions, Target};
@@ -55,18 +58,19 @@ pub struct Strings {
     length: usize,
     symbols: usize,
     states: usize,
-    /// States that a symbol can follow: all but the last level.
+    /// Number of states that a symbol can follow: all but the last level.
     open: usize,
     modes: Vec<usize>,
-    /// (V + 1, V + 1) log-probabilities of symbol or end after the start (row 0) or symbol a (row a + 1).
+    /// (V + 1, V + 1) log-probabilities of each symbol and the end, after the start (row 0) or symbol a (row a + 1).
     bigrams: Vec<f64>,
 }
 
 impl Strings {
-    /// The strings, the modes and the reference that the options describe.
+    /// Creates the strings, the modes and the reference from options.
     ///
     /// # Errors
-    /// `length` or `symbols` 0, more than [`MAX_STATES`] strings or 2²⁹ pairs of state and action, no mode, more than 1024 or more than there are strings.
+    /// Returns an error if `length` or `symbols` is 0, if there are more than [`MAX_STATES`] strings or 2²⁹ pairs
+    /// of state and action, or if there is no mode, more than 1024, or more than there are non-empty strings.
     pub fn new(options: StringsOptions) -> Result<Self, Error> {
         let StringsOptions { length, symbols, modes: count, seed } = options;
         for (option, got) in [("length", length), ("symbols", symbols)] {
@@ -101,21 +105,19 @@ impl Strings {
             let log_mass = log_sum_exp(row);
             row.iter_mut().for_each(|l| *l -= log_mass);
         }
-        // Every state but the first follows one of these by one of V symbols.
+        // Every state but the first adds one of V symbols to an open state.
         let open = (states - 1) / symbols;
         Ok(Self { length, symbols, states, open, modes, bigrams })
     }
 
-    /// The planted modes.
-    #[must_use]
+    /// Returns the planted modes.
     pub fn modes(&self) -> &[usize] {
         &self.modes
     }
 
-    /// The symbols of a state or object, each below V.
-    #[must_use]
+    /// Returns the symbols of a state or object, each below V.
     pub fn symbols_of(&self, mut state: usize) -> Vec<usize> {
-        // Level after level, the children of s in a tree of arity V are V·s + 1, …, V·s + V.
+        // In a tree of arity V numbered level by level, the children of s are V·s + 1, …, V·s + V.
         let mut symbols = vec![];
         while state > 0 {
             symbols.push((state - 1) % self.symbols);
@@ -125,13 +127,13 @@ impl Strings {
         symbols
     }
 
-    /// Whether nothing but the end can follow.
+    /// Returns whether only the end can follow.
     const fn is_full(&self, state: usize) -> bool {
         state >= self.open
     }
 }
 
-/// 1 + V + V² + … + V^L.
+/// Returns 1 + V + V² + … + V^L, the number of strings.
 fn strings_up_to(length: usize, symbols: usize) -> Result<usize, Error> {
     let (mut total, mut level) = (1_usize, 1_usize);
     for _ in 0..length {
@@ -193,7 +195,7 @@ impl Environment for Strings {
         self.bigrams[last * (self.symbols + 1) + action]
     }
 
-    /// For each place: not yet written, or its symbol.
+    /// Each place has V + 1: not yet written, or its symbol.
     fn features(&self) -> usize {
         self.length * (self.symbols + 1)
     }

@@ -1,10 +1,10 @@
-//! Which cells of a square are tops of hills, and which hill a cell belongs to.
+//! Finds the tops of hills in a square, and the hill that each cell belongs to.
 
 use alloc::vec;
 use alloc::vec::Vec;
 use core::{array, iter};
 
-/// The answers beside one, eight at most, in ascending order.
+/// Returns the neighbours of an answer, at most eight, in ascending order.
 #[inline(never)]
 fn neighbours(side: usize, i: usize) -> iter::Take<array::IntoIter<usize, 8>> {
     let around = |k: usize| k.saturating_sub(1)..(k + 2).min(side);
@@ -18,7 +18,7 @@ fn neighbours(side: usize, i: usize) -> iter::Take<array::IntoIter<usize, 8>> {
     found.into_iter().take(count)
 }
 
-/// The tops of hills that reach at least half-way from the lowest reward to the highest, in ascending order.
+/// Returns the tops of hills that reach at least half-way from the lowest reward to the highest, in ascending order.
 pub(super) fn peaks(side: usize, rewards: &[f64]) -> Vec<usize> {
     let (low, high) = rewards.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &r| (l.min(r), h.max(r)));
     let enough = low + 0.5 * (high - low);
@@ -28,7 +28,7 @@ pub(super) fn peaks(side: usize, rewards: &[f64]) -> Vec<usize> {
         if seen[start] || rewards[start] < enough {
             continue;
         }
-        // The flat piece that `start` lies in; a peak if nothing beside it is higher.
+        // `flat` is the region of equal reward around `start`. It is a peak if no neighbour of it is higher.
         let mut flat = vec![start];
         let mut is_peak = true;
         seen[start] = true;
@@ -51,7 +51,7 @@ pub(super) fn peaks(side: usize, rewards: &[f64]) -> Vec<usize> {
     (0..rewards.len()).filter(|&i| tops[i]).collect()
 }
 
-/// The member closest to the centroid, the first of several.
+/// Returns the cell closest to the centroid, or the first if several are equally close.
 fn middle_of(side: usize, cells: &[usize]) -> usize {
     let mean =
         |f: fn(usize, usize) -> usize| cells.iter().map(|&i| f(i, side) as f64).sum::<f64>() / cells.len() as f64;
@@ -60,13 +60,13 @@ fn middle_of(side: usize, cells: &[usize]) -> usize {
     cells.iter().copied().fold(cells[0], |best, i| if (distance(i), i) < (distance(best), best) { i } else { best })
 }
 
-/// The hill of every answer. Flat tops lead to the peak that stands for them.
+/// Returns the hill of every answer. The cells of a flat top belong to the peak that stands for it.
 pub(super) fn hills(side: usize, rewards: &[f64], peaks: &[usize]) -> Vec<Option<usize>> {
     let mut hills: Vec<Option<usize>> = vec![None; rewards.len()];
     let mut settled = vec![false; rewards.len()];
     let mut path = Vec::new();
     for (place, &peak) in peaks.iter().enumerate() {
-        // The flat piece around a peak, which may be the peak alone.
+        // A flat top belongs to its peak as a whole.
         path.push(peak);
         while let Some(i) = path.pop() {
             if !settled[i] {
@@ -76,7 +76,7 @@ pub(super) fn hills(side: usize, rewards: &[f64], peaks: &[usize]) -> Vec<Option
         }
     }
     for start in 0..rewards.len() {
-        // Up to the best neighbour, until the hill is known or no step leads up.
+        // Step to the best neighbour until the hill is known or no step leads up.
         let mut i = start;
         while !settled[i] {
             settled[i] = true;

@@ -1,5 +1,6 @@
-//! From ∂loss/∂log-probabilities to the network: over the distinct states of the last forward pass, in the order in which it
-//! visits them, so that a gradient does not depend on when or in what company a state was evaluated.
+//! The backward pass, from ∂loss/∂log-probabilities to the network. It runs over the distinct states of the last
+//! forward pass in the order of their first visit, so that a gradient does not depend on when, or together with which
+//! others, a state was evaluated.
 
 use alloc::vec::Vec;
 
@@ -10,18 +11,18 @@ use super::{Backward, LabPolicy};
 use crate::Real;
 use crate::lab::Environment;
 
-/// Buffers of the backward pass.
+/// Buffers of the backward pass, kept for their allocations.
 #[derive(Debug)]
 pub(super) struct Scratch<T> {
-    /// The place of each row of the memo among the visited ones, or `NONE`.
+    /// Position of each row of the memo among the visited rows, or `NONE`.
     slot_of: Vec<u32>,
     /// The visited rows, in the order of the batch.
     visited: Vec<u32>,
-    /// Their states, ones and hidden matrices.
+    /// States, ones and hidden matrices of the visited rows.
     rows: Rows<T>,
-    /// (visited, outputs) ∂loss/∂logits.
+    /// ∂loss/∂logits, (visited, outputs).
     d_logits: Vec<T>,
-    /// (visited) ∂loss/∂entropy, if the loss depends on entropies.
+    /// ∂loss/∂entropy, (visited); empty if the loss does not depend on entropies.
     d_entropies: Vec<T>,
 }
 
@@ -53,7 +54,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
             d_log_backward.filter(|_| self.heads.backward == Backward::Learned && self.heads.parents > 0);
         let d_log_flows = d_log_flows.filter(|_| self.heads.flows);
 
-        // The rows are still there, unless something was scored at another temperature.
+        // This evaluates states again only if something was scored at another temperature in the meantime.
         let temperature = self.last.temperature;
         let last = core::mem::take(&mut self.last);
         let (memo, evaluator) = self.parts();
@@ -80,7 +81,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
             }
         }
 
-        // First the sum of what every log-probability asks for, in the order of the batch.
+        // Sum the gradients of all log-probabilities per logit, in the order of the batch.
         let (actions, outputs) = (heads.actions, heads.outputs());
         reserve(d_logits, visited.len() * outputs);
         d_logits[..visited.len() * outputs].fill(T::zero());
@@ -102,7 +103,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
                 d_entropy_of[slot_of[memo.row(step.state)] as usize] += d;
             }
         }
-        // Then through the softmax: c_a becomes s·(c_a − p_a·Σc).
+        // The backward pass of the softmax turns c_a into s·(c_a − p_a·Σc).
         let scale = T::of(1.0 / temperature);
         for (&row, d) in visited.iter().zip(d_logits.chunks_exact_mut(outputs)) {
             let row = row as usize;
@@ -133,7 +134,7 @@ fn softmax_backward<T: Real>(probabilities: &[T], scale: T, d: &mut [T]) {
     }
 }
 
-/// Adds ∂H/∂z of c·H, −c·p·(log p + H). An illegal action has p = 0 and no logarithm.
+/// Adds ∂(c·H)/∂z = −c·p·(log p + H). An illegal action is skipped: it has p = 0 and log p = −∞.
 fn entropy_backward<T: Real>(log_probabilities: &[T], probabilities: &[T], entropy: T, c: T, d: &mut [T]) {
     for ((d, &log_p), &p) in d.iter_mut().zip(log_probabilities).zip(probabilities).filter(|(_, p)| **p > T::zero()) {
         *d -= c * p * (log_p + entropy);
@@ -141,7 +142,7 @@ fn entropy_backward<T: Real>(log_probabilities: &[T], probabilities: &[T], entro
 }
 
 impl<T: Real> Rows<T> {
-    /// What a network's backward pass needs of some rows of another.
+    /// Copies the parts of some rows of `other` that the network's backward pass needs.
     fn gather(&mut self, other: &Self, rows: &[u32], widths: &[usize], ones: usize) {
         self.states.clear();
         self.states.extend(rows.iter().map(|&row| other.states[row as usize]));

@@ -1,4 +1,4 @@
-//! Scoring, and the [`Policy`] as the training loop sees it.
+//! Scoring, and the [`Policy`] implementation for the training loop.
 
 use alloc::vec::Vec;
 
@@ -12,7 +12,7 @@ use crate::optim::AdamWStep;
 use crate::policy::{Completions, Graph, Model, Policy, SampleRequest, Sequences};
 
 impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
-    /// Log-probabilities and entropies along a path whose states have rows.
+    /// Reads log-probabilities and entropies along a path. All its states must have rows.
     fn read(&self, path: &Path, log_probs: &mut [T], entropies: &mut [T]) -> Result<(), PolicyError> {
         check_len("log_probs", log_probs.len(), path.steps.len())?;
         check_len("entropies", entropies.len(), path.steps.len())?;
@@ -24,7 +24,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         Ok(())
     }
 
-    /// Walks, and evaluates every state on the way.
+    /// Follows the completions and evaluates every state on the way.
     fn visit(&mut self, mut path: Path, sequences: &Sequences<'_>, temperature: f64) -> Result<Path, PolicyError> {
         check_temperature(temperature, temperature > 0.0)?;
         path.temperature = temperature;
@@ -34,7 +34,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         Ok(path)
     }
 
-    /// log π_ref and the reference's entropy along a path.
+    /// Computes log π_ref and the entropy of the reference along a path.
     fn reference(&self, path: &Path, log_probs: &mut [T], entropies: &mut [T]) -> Result<(), PolicyError> {
         if self.heads.parents > 0 {
             return Err(PolicyError::NoReference);
@@ -64,7 +64,7 @@ impl<T: Real, E: Environment, N: Network<T>> Policy for LabPolicy<T, E, N> {
         1
     }
 
-    /// There is one prompt: 1.
+    /// The representation of the only prompt is the constant 1.
     fn represent(&mut self, prompts: &[&[u32]], out: &mut Vec<T>) -> Result<(), PolicyError> {
         check_prompts(prompts)?;
         check_len("out", out.len(), prompts.len())?;
@@ -128,7 +128,7 @@ impl<T: Real, E: Environment, N: Network<T>> Policy for LabPolicy<T, E, N> {
         Ok(())
     }
 
-    /// The representation is a constant: its gradient goes nowhere.
+    /// The representation is a constant, so its gradient is dropped.
     fn backward(
         &mut self,
         d_log_probs: &[T],

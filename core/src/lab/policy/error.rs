@@ -1,10 +1,11 @@
-//! What a policy of the lab refuses.
+//! Errors of the policies of the lab.
 
 use core::fmt;
 
 use crate::backend::CpuError;
 
-/// Why a policy of the lab refused its input. The message says which argument, what it got, what it wanted and what to do.
+/// The reason why a policy of the lab refused its input. The message names the argument, the value it got, the value it
+/// wanted and the remedy.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum PolicyError {
@@ -12,61 +13,61 @@ pub enum PolicyError {
     Backend(CpuError),
     /// An option is outside its range.
     Option {
-        /// The option as it is spelled in a file, e.g. `width`.
+        /// The option as it is spelled in a file, for example `width`.
         option: &'static str,
         /// Its value.
         got: f64,
-        /// The range.
+        /// The range that this option must lie in.
         want: &'static str,
     },
-    /// A prompt is not the only one that a task of the lab has, the single token 0.
+    /// A prompt is not `[0]`, the only prompt of the lab's tasks.
     Prompt {
-        /// The prompt, counted in the request.
+        /// Index of this prompt in the request.
         index: usize,
     },
     /// Fewer tokens are allowed than a trajectory may need.
     MaxTokens {
-        /// `max_tokens`.
+        /// The value of `max_tokens`.
         got: usize,
-        /// Actions of the longest trajectory.
+        /// Number of actions in the longest trajectory.
         want: usize,
     },
-    /// A completion takes an action that its state does not have, or goes on after its end.
+    /// A completion takes an action that its state does not have, or continues after its end.
     Action {
-        /// The completion, counted in the batch that was passed.
+        /// Index of the completion in the batch.
         sequence: usize,
-        /// The position in it.
+        /// Position of the action in the completion.
         token: usize,
         /// The action.
         got: u32,
-        /// The state; `None` after the end.
+        /// The state, or `None` after the end.
         state: Option<usize>,
     },
-    /// A reference policy was asked for where objects are reached in several ways.
+    /// A reference policy was requested on a graph that is not a tree.
     NoReference,
-    /// An environment breaks its contract.
+    /// The environment breaks its contract.
     Environment {
-        /// The state at which it shows.
+        /// The state at which the fault was found.
         state: usize,
-        /// What must hold there.
+        /// The rule that this state breaks.
         rule: &'static str,
     },
-    /// A backward pass without a forward pass since the last update.
+    /// A backward pass was requested without a forward pass since the last update.
     NoForward,
     /// A slice has the wrong number of elements.
     Length {
-        /// The slice.
+        /// Name of the slice.
         argument: &'static str,
         /// Its length.
         got: usize,
-        /// The length it should have.
+        /// The length that this slice should have.
         want: usize,
     },
-    /// A checkpoint lacks a list of numbers, or has one of another length.
+    /// A checkpoint lacks a list of numbers, or has it with another length.
     State {
-        /// The list, e.g. `layers.0.weight.value`.
+        /// Name of the list, for example `layers.0.weight.value`.
         name: alloc::string::String,
-        /// Elements that it should have.
+        /// Number of elements that this list should have.
         want: usize,
     },
 }
@@ -84,14 +85,14 @@ impl fmt::Display for PolicyError {
                 "`max_tokens` is {got}, but a trajectory may take {want} actions and cannot be cut: set it to {want} or more"
             ),
             Self::Action { sequence, token, got, state: Some(state) } => {
-                write!(f, "token {token} of completion {sequence} is {got}, no action of state {state}")
+                write!(f, "token {token} of completion {sequence} is {got}, which is not an action of state {state}")
             }
             Self::Action { sequence, token, got, state: None } => {
-                write!(f, "token {token} of completion {sequence} is {got}, but the completion has ended before")
+                write!(f, "token {token} of completion {sequence} is {got}, but the completion has already ended")
             }
             Self::NoReference => f.write_str(
-                "there is no reference policy where objects are reached in several ways, only a backward policy: use FlowRL, or \
-                 a baseline with `kl` 0",
+                "there is no reference policy if objects can be reached in several ways, only a backward policy: use FlowRL, \
+                 or a baseline with `kl` 0",
             ),
             Self::Environment { state, rule } => {
                 write!(f, "the environment breaks its contract at state {state}: {rule}")
@@ -103,7 +104,7 @@ impl fmt::Display for PolicyError {
                 write!(f, "`{argument}` has {got} elements, but must have {want}")
             }
             Self::State { name, want } => {
-                write!(f, "the checkpoint has no `{name}` of {want} numbers: it is of another policy or task")
+                write!(f, "the checkpoint has no `{name}` of {want} numbers: it belongs to another policy or task")
             }
         }
     }
@@ -124,7 +125,6 @@ impl From<CpuError> for PolicyError {
     }
 }
 
-/// Checks the length of a slice.
 pub(super) fn check_length(argument: &'static str, got: usize, want: usize) -> Result<(), PolicyError> {
     if got == want { Ok(()) } else { Err(PolicyError::Length { argument, got, want }) }
 }

@@ -1,4 +1,4 @@
-//! Every distinct state once per weights: what the network gave at the states visited since the last update.
+//! Memoises the outputs of the network, so that each distinct state is evaluated once per set of weights.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,13 +12,13 @@ use crate::kernel::Math;
 use crate::kernel::softmax::summarize;
 use crate::lab::{Environment, Outcome};
 
-/// No row, no parent, no state.
+/// Stands for a missing row, parent or state.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Environments of at most this many states are evaluated whole, in one product.
+/// Environments of at most this many states are evaluated as a whole, in one product.
 const WHOLE: usize = 256;
 
-/// What evaluates states.
+/// The parts of a policy that evaluate states.
 pub(super) struct Evaluator<'a, T: Real, E: ?Sized, N> {
     pub(super) backend: &'a CpuBackend<T>,
     pub(super) environment: &'a E,
@@ -29,33 +29,33 @@ pub(super) struct Evaluator<'a, T: Real, E: ?Sized, N> {
 /// Rows of distinct states, for one set of weights and one temperature.
 #[derive(Debug)]
 pub(super) struct Memo<T> {
-    /// (states) the row of each, or `NONE`.
+    /// The row of each state, or `NONE`, (states).
     row_of: Vec<u32>,
     pub(super) rows: Rows<T>,
-    /// The rows of one evaluation, before they are appended.
+    /// The rows of one evaluation, before they are appended to `rows`.
     block: Rows<T>,
     logits: Vec<T>,
     temperature: f64,
 }
 
-/// What is known of n states.
+/// The inputs and outputs of the network for n states.
 #[derive(Debug)]
 pub(super) struct Rows<T> {
-    /// (n).
+    /// Numbers of the states, (n).
     pub(super) states: Vec<u32>,
-    /// (n, ones of a state).
+    /// Indices of the ones in their descriptions, (n, ones of a state).
     pub(super) ones: Vec<u32>,
-    /// What the network's backward pass needs: matrices of n rows.
+    /// Matrices of n rows for the network's backward pass.
     pub(super) hidden: Vec<Vec<T>>,
-    /// (n, A) log P_F and P_F; −∞ and 0 where an action is illegal.
+    /// log P_F, (n, A). An illegal action has −∞, and probability 0 in `forward`.
     pub(super) log_forward: Vec<T>,
     pub(super) forward: Vec<T>,
-    /// (n, parents) log P_B and P_B; −∞ and 0 where there is no such parent.
+    /// log P_B, (n, parents). A missing parent has −∞, and probability 0 in `backward`.
     pub(super) log_backward: Vec<T>,
     pub(super) backward: Vec<T>,
-    /// (n) log F, where flows are learned.
+    /// log F, (n); empty unless flows are learned.
     pub(super) log_flow: Vec<T>,
-    /// (n) entropy of P_F.
+    /// Entropy of P_F, (n).
     pub(super) entropy: Vec<T>,
 }
 
@@ -90,7 +90,7 @@ impl<T: Real> Rows<T> {
         }
     }
 
-    /// Appends the first rows of another, whose hidden matrices may be longer.
+    /// Appends the rows of `other`. Its hidden matrices may be longer, and are cut to its number of states.
     fn append(&mut self, other: &Self, widths: &[usize]) {
         let n = other.states.len();
         self.states.extend_from_slice(&other.states);
@@ -107,7 +107,7 @@ impl<T: Real> Rows<T> {
         self.entropy.extend_from_slice(&other.entropy);
     }
 
-    /// Evaluates `self.states` and fills in the rest.
+    /// Evaluates `self.states` and fills in the other fields.
     pub(super) fn evaluate<E: Environment + ?Sized, N: Network<T>>(
         &mut self,
         evaluator: &Evaluator<'_, T, E, N>,
@@ -121,7 +121,7 @@ impl<T: Real> Rows<T> {
             environment.describe(state as usize, &mut self.ones);
             let mine = self.ones.get(i * heads.ones..).unwrap_or_default();
             if mine.len() != heads.ones || mine.iter().any(|&one| one as usize >= heads.features) {
-                let rule = "`describe` must append as many places as for state 0, below `features()`";
+                let rule = "`describe` must append as many indices as for state 0, all below `features()`";
                 return Err(PolicyError::Environment { state: state as usize, rule });
             }
         }
@@ -145,7 +145,7 @@ impl<T: Real> Rows<T> {
                 self.log_forward.push(if outcome.is_some() { logit } else { T::neg_infinity() });
             }
             if !legal {
-                return Err(PolicyError::Environment { state, rule: "some action must be legal" });
+                return Err(PolicyError::Environment { state, rule: "at least one action must be legal" });
             }
             for k in 0..heads.parents {
                 let logit = if heads.backward == Backward::Learned { logits[actions + k] } else { T::zero() };
@@ -183,7 +183,8 @@ impl<T: Real> Rows<T> {
     }
 }
 
-/// log softmax of a row in place, the probabilities beside it; gives the entropy. −∞ stays, with probability 0.
+/// Replaces `logits` by their log-softmax at `scale`, writes the probabilities and returns the entropy. A logit of −∞
+/// stays −∞, with probability 0.
 #[inline(always)]
 fn log_softmax<T: Real, M: Math>(logits: &mut [T], probabilities: &mut [T], scale: T) -> T {
     let summary = summarize::<T, M>(logits, scale);
@@ -199,7 +200,7 @@ impl<T: Real> Memo<T> {
         Self { row_of: vec![NONE; states], rows: Rows::new(), block: Rows::new(), logits: Vec::new(), temperature: 1.0 }
     }
 
-    /// Forgets every row: the weights have changed.
+    /// Discards every row. This must be called whenever the weights change.
     pub(super) fn clear(&mut self) {
         for &state in self.rows.states.iter().chain(&self.block.states) {
             self.row_of[state as usize] = NONE;
@@ -208,12 +209,12 @@ impl<T: Real> Memo<T> {
         self.block.clear();
     }
 
-    /// The row of a state that [`Memo::ensure`] has seen.
+    /// Returns the row of a state that [`Memo::ensure`] was called with.
     pub(super) fn row(&self, state: u32) -> usize {
         self.row_of[state as usize] as usize
     }
 
-    /// Evaluates those of some states (or `NONE`) that have no row yet.
+    /// Evaluates the given states that have no row yet, and skips `NONE`.
     pub(super) fn ensure<E: Environment + ?Sized, N: Network<T>>(
         &mut self,
         evaluator: &Evaluator<'_, T, E, N>,

@@ -12,13 +12,13 @@ use crate::kernel::{lanes, matmul, vectorized};
 use crate::parameter::Parameter;
 use crate::random::{Purpose, Stream};
 
-/// Shape of an [`Mlp`].
+/// The shape of an [`Mlp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
 pub struct MlpOptions {
-    /// Elements of a hidden layer. Default 256.
+    /// Width of a hidden layer. Default 256.
     pub width: usize,
-    /// Hidden layers; 0 is a linear policy. Default 2.
+    /// Number of hidden layers; with 0 the policy is linear. Default 2.
     pub layers: usize,
 }
 
@@ -28,27 +28,28 @@ impl Default for MlpOptions {
     }
 }
 
-/// Linear layers with ReLU between them, drawn as PyTorch's `Linear`: uniform in ±1/√inputs.
+/// Linear layers with ReLU between them. Weights and biases are drawn as in PyTorch's `Linear`, uniformly in
+/// ±1/√inputs.
 ///
-/// Weights are stored (inputs, outputs): the first layer, on a description of ones and zeros, adds a few contiguous rows, and the
-/// products of the others read their weights in the order in which they are stored.
+/// Weights are stored as (inputs, outputs). With this layout the first layer, whose input is a description of ones and
+/// zeros, adds a few contiguous rows, and the products of the other layers read their weights in the order of storage.
 #[derive(Debug)]
 pub struct Mlp<T: Real> {
-    /// Inputs and outputs of each linear layer.
+    /// Number of inputs and outputs of each linear layer.
     shapes: Vec<(usize, usize)>,
     /// Width of each hidden layer.
     widths: Vec<usize>,
-    /// Weight (inputs, outputs) and bias (outputs) of each linear layer, in turn.
+    /// Weight (inputs, outputs) and bias (outputs) of each linear layer, alternating.
     parameters: Vec<Parameter<CpuBackend<T>>>,
-    /// ∂loss/∂ the output of a layer, and of the layer below.
+    /// ∂loss/∂output of a layer, and of the layer below it.
     deltas: [Vec<T>; 2],
 }
 
 impl<T: Real> Mlp<T> {
-    /// A network from `features` inputs to `outputs`, drawn from `seed`.
+    /// Creates a network from `features` inputs to `outputs`, with weights drawn from `seed`.
     ///
     /// # Errors
-    /// [`PolicyError::Option`] for a width of 0.
+    /// Returns [`PolicyError::Option`] if the width is 0.
     pub fn new(
         backend: &CpuBackend<T>,
         features: usize,
@@ -76,7 +77,7 @@ impl<T: Real> Mlp<T> {
         Ok(Self { shapes, widths, parameters, deltas: [Vec::new(), Vec::new()] })
     }
 
-    /// The first layer: bias + the weights of the ones, in their order.
+    /// Computes the first layer: the bias plus the weights of the ones, in their order.
     fn first_layer(&self, inputs: &Inputs<'_>, out: &mut Vec<T>) {
         let width = self.shapes[0].1;
         reserve(out, inputs.len() * width);
@@ -115,7 +116,8 @@ impl<T: Real> Network<T> for Mlp<T> {
                     reserve(out, rows * outputs);
                     let (weight, bias) = (&self.parameters[2 * i].value, &self.parameters[2 * i + 1].value);
                     out[..rows * outputs].chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-                    // x·W with W as it is stored: the product that `linear_backward_input` makes.
+                    // This is x·W with W as stored, which `linear_backward_input` computes with inputs and outputs
+                    // exchanged.
                     let shape = LinearShape { rows, inputs: outputs, outputs: width };
                     backend.linear_backward_input(x, weight, out, shape, true)?;
                 }
@@ -159,7 +161,7 @@ impl<T: Real> Network<T> for Mlp<T> {
                 );
                 break;
             };
-            // dW += xᵀ·delta and dx = delta·Wᵀ, for a W stored (inputs, outputs).
+            // dW += xᵀ·delta and dx = delta·Wᵀ, for a W stored as (inputs, outputs).
             let shape = LinearShape { rows, inputs: outputs, outputs: width };
             backend.linear_backward_weight(x, delta, &mut weight.grad, None, shape)?;
             reserve(downstream, rows * width);
@@ -183,7 +185,7 @@ impl<T: Real> Network<T> for Mlp<T> {
     }
 }
 
-/// max(x, 0); a NaN stays.
+/// Replaces x by max(x, 0). NaN stays NaN, so that a broken network is noticed.
 fn relu<T: Real>(x: &mut [T]) {
     vectorized(
         #[inline(always)]
@@ -191,7 +193,7 @@ fn relu<T: Real>(x: &mut [T]) {
     );
 }
 
-/// The gradient passes where the output is above 0.
+/// Zeroes the gradient of elements with an output that is not above 0.
 fn relu_backward<T: Real>(out: &[T], delta: &mut [T]) {
     vectorized(
         #[inline(always)]

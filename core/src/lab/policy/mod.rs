@@ -1,4 +1,5 @@
-//! Small policies on an [`Environment`]: a table, or a multilayer perceptron, with forward policy, backward policy and flows.
+//! Small policies on an [`Environment`]: a table or a multilayer perceptron, with forward policy, backward policy and
+//! flows.
 
 mod backward;
 mod chain;
@@ -26,28 +27,28 @@ use backward::Scratch;
 use memo::{Evaluator, Memo, NONE};
 use path::Path;
 
-/// The backward policy P_B where a state has several parents.
+/// The backward policy P_B, used if a state has several parents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Backward {
-    /// Learned, from the same network as the forward policy.
+    /// Learned, by the network that also gives the forward policy.
     #[default]
     Learned,
-    /// 1/parents.
+    /// Uniform over the parents of a state.
     Uniform,
 }
 
-/// What a policy learns beside P_F.
+/// The quantities that a policy learns in addition to P_F.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
 pub struct HeadOptions {
-    /// P_B. Of no consequence on a tree, where it is 1.
+    /// The backward policy P_B. It has no effect on a tree, where P_B is 1.
     pub backward: Backward,
-    /// The flow of every state, which sub-trajectory and detailed balance need.
+    /// Whether to learn the flow of every state, which sub-trajectory and detailed balance need.
     pub flows: bool,
 }
 
-/// The outputs of a network, and what an environment says of its states.
+/// The sizes of a network's outputs and of its inputs.
 #[derive(Clone, Copy, Debug)]
 struct Heads {
     actions: usize,
@@ -65,11 +66,11 @@ impl Heads {
     }
 }
 
-/// A policy over the trajectories of an environment, which are its completions; the only prompt is `[0]`.
+/// A policy over the trajectories of an environment. A trajectory is a completion, and `[0]` is the only prompt.
 ///
-/// A state is evaluated once per set of weights, whoever asks for it: the rows that sampling needs are there for the forward and
-/// the backward pass. Small environments are evaluated whole. Either way every number has the same bits, as with any number of
-/// threads.
+/// Each state is evaluated at most once per set of weights: the rows computed while sampling serve the forward and the
+/// backward pass too. Small environments are evaluated as a whole. Neither this nor the number of threads changes a bit
+/// of any result.
 ///
 /// ```
 /// use flowrl_core::backend::{Backend, CpuBackend};
@@ -89,23 +90,23 @@ pub struct LabPolicy<T: Real, E, N> {
     heads: Heads,
     exploration: f64,
     memo: Memo<T>,
-    /// The last forward pass, its log P_B or log π_ref, and its log-flows.
+    /// The paths of the last forward pass. `log_backward` holds its log P_B, or log π_ref on a tree.
     last: Path,
     log_backward: Vec<T>,
     log_flows: Vec<T>,
-    /// What [`Graph::set_gradient`] left for the next backward pass.
+    /// Gradients that [`Graph::set_gradient`] left for the next backward pass.
     d_log_backward: Option<Vec<T>>,
     d_log_flows: Option<Vec<T>>,
-    /// Walks that are only scored.
+    /// The paths of the last call of [`Policy::score`], kept for its allocation.
     scored: Path,
     scratch: Scratch<T>,
 }
 
 impl<T: Real, E: Environment> LabPolicy<T, E, Mlp<T>> {
-    /// A multilayer perceptron on the description of a state, drawn from `seed`.
+    /// Creates a policy with a multilayer perceptron on the description of a state, with weights drawn from `seed`.
     ///
     /// # Errors
-    /// An option out of range, or an environment that breaks its contract.
+    /// Returns an error if an option is out of range or the environment breaks its contract.
     pub fn mlp(
         backend: CpuBackend<T>,
         environment: E,
@@ -120,20 +121,21 @@ impl<T: Real, E: Environment> LabPolicy<T, E, Mlp<T>> {
 }
 
 impl<T: Real, E: Environment> LabPolicy<T, E, Table<T>> {
-    /// One logit for every state and action, all 0.
+    /// Creates a policy with one logit per state and output, all 0.
     ///
     /// # Errors
-    /// An environment that breaks its contract.
+    /// Returns an error if the environment breaks its contract.
     pub fn table(backend: CpuBackend<T>, environment: E, heads: HeadOptions) -> Result<Self, PolicyError> {
         Self::with(backend, environment, heads, |backend, _, outputs, states| Ok(Table::new(backend, states, outputs)?))
     }
 }
 
 impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
-    /// Any network: `network` makes it from the backend, the length of a description, the number of outputs and of states.
+    /// Creates a policy with any network. The function `network` creates it from the backend, the length of a
+    /// description, the number of outputs and the number of states.
     ///
     /// # Errors
-    /// Those of `network`, or an environment that breaks its contract.
+    /// Returns the errors of `network`, or an error if the environment breaks its contract.
     pub fn with(
         backend: CpuBackend<T>,
         environment: E,
@@ -142,7 +144,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
     ) -> Result<Self, PolicyError> {
         let (states, actions) = (environment.states(), environment.actions());
         for (empty, rule) in [
-            (states == 0 || actions == 0, "there must be a state and an action"),
+            (states == 0 || actions == 0, "there must be at least one state and one action"),
             (states >= NONE as usize, "states must be fewer than 2^32 - 1"),
             (environment.max_length() == 0, "`max_length()` must be at least 1"),
         ] {
@@ -178,21 +180,21 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         })
     }
 
-    /// The environment.
+    /// Returns the environment.
     pub const fn environment(&self) -> &E {
         &self.environment
     }
 
-    /// The network.
+    /// Returns the network.
     pub const fn network(&self) -> &N {
         &self.network
     }
 
-    /// Draw from (1 − ε)·P_F + ε·uniform over the legal actions. Scores stay those of P_F; the log-probabilities that come with
-    /// samples are those of the mixture they were drawn from. Default 0.
+    /// Sets ε, so that samples are drawn from (1 − ε)·P_F + ε·uniform over the legal actions. Scores remain those of
+    /// P_F, but the log-probabilities returned with samples are those of the mixture. Default 0.
     ///
     /// # Errors
-    /// ε outside \[0, 1\].
+    /// Returns an error if ε is outside \[0, 1\].
     pub fn set_exploration(&mut self, epsilon: f64) -> Result<(), PolicyError> {
         if !(0.0..=1.0).contains(&epsilon) {
             return Err(PolicyError::Option { option: "exploration", got: epsilon, want: "at least 0 and at most 1" });
@@ -201,18 +203,18 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         Ok(())
     }
 
-    /// The trained tensors.
+    /// Returns the trained tensors.
     pub fn parameters(&self) -> &[Parameter<CpuBackend<T>>] {
         self.network.parameters()
     }
 
-    /// The same, mutable; what was computed with the old weights is forgotten.
+    /// Returns mutable access to the trained tensors, and discards all results of the old weights.
     pub fn parameters_mut(&mut self) -> &mut [Parameter<CpuBackend<T>>] {
         self.forget();
         self.network.parameters_mut()
     }
 
-    /// Number of trained numbers.
+    /// Returns the number of trained weights.
     pub fn weights(&self) -> usize {
         self.parameters().iter().map(|parameter| parameter.len).sum()
     }
@@ -222,13 +224,13 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         Evaluator { backend, environment, network, heads: *heads }
     }
 
-    /// The memo, and what fills it.
+    /// Returns the memo and the evaluator that fills it.
     fn parts(&mut self) -> (&mut Memo<T>, Evaluator<'_, T, E, N>) {
         let Self { backend, environment, network, heads, memo, .. } = self;
         (memo, Evaluator { backend, environment, network, heads: *heads })
     }
 
-    /// The weights change: no row survives, and the last forward pass has no backward pass any more.
+    /// Discards all results of the old weights. After this, a backward pass needs a new forward pass.
     fn forget(&mut self) {
         self.memo.clear();
         self.last.steps.clear();

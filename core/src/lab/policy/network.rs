@@ -1,4 +1,4 @@
-//! What turns a state into logits.
+//! Networks that turn states into logits.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -7,46 +7,44 @@ use crate::Real;
 use crate::backend::{CpuBackend, CpuError};
 use crate::parameter::Parameter;
 
-/// Some states, as a network sees them.
+/// A batch of n states, as the input of a network.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// (n) their numbers.
+    /// Numbers of the states, (n).
     pub states: &'a [u32],
-    /// (n, `ones_each`) the places of the ones in their descriptions.
+    /// Indices of the ones in their descriptions, (n, `ones_each`).
     pub ones: &'a [u32],
-    /// Ones of a state.
+    /// Number of ones per state.
     pub ones_each: usize,
 }
 
 impl<'a> Inputs<'a> {
-    /// Number of states.
-    #[must_use]
+    /// Returns the number of states.
     pub fn len(&self) -> usize {
         self.states.len()
     }
 
-    /// Whether there are none.
-    #[must_use]
+    /// Returns whether there are no states.
     pub fn is_empty(&self) -> bool {
         self.states.is_empty()
     }
 
-    /// The ones of each state.
+    /// Iterates over the indices of the ones of each state.
     pub fn ones(&self) -> impl Iterator<Item = &'a [u32]> + use<'a> {
         let Inputs { ones, ones_each, states } = *self;
         (0..states.len()).map(move |i| &ones[i * ones_each..(i + 1) * ones_each])
     }
 }
 
-/// A function from states to logits that can be trained. Row i of every output depends on state i alone.
+/// A trainable function from states to logits. Row i of every output depends on state i alone.
 ///
-/// The first outputs are the logits of the actions, then those of the parents where P_B is learned, then the log-flow.
+/// The outputs are the logits of the actions, then those of the parents if P_B is learned, then the log-flow if flows
+/// are learned.
+///
+/// The methods return an error if the device fails.
 pub trait Network<T: Real> {
-    /// Logits (n, outputs) of some states, and in `hidden` what the backward pass needs of each: matrices of n rows. Both are
-    /// written from the start and may be longer.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Computes the logits (n, outputs) of some states, and writes into `hidden` the matrices of n rows that the
+    /// backward pass needs. Both are written from the start and may be longer.
     fn forward(
         &self,
         backend: &CpuBackend<T>,
@@ -55,10 +53,8 @@ pub trait Network<T: Real> {
         logits: &mut Vec<T>,
     ) -> Result<(), CpuError>;
 
-    /// Adds to the gradients, from ∂loss/∂logits (n, outputs), for the states and the `hidden` of a forward pass. Both may be longer.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Adds to the gradients, from ∂loss/∂logits (n, outputs), the same inputs and the `hidden` of their forward pass.
+    /// `hidden` and `d_logits` may be longer.
     #[allow(clippy::ptr_arg, reason = "the backend's buffers are vectors")]
     fn backward(
         &mut self,
@@ -68,22 +64,22 @@ pub trait Network<T: Real> {
         d_logits: &Vec<T>,
     ) -> Result<(), CpuError>;
 
-    /// Columns of each matrix in `hidden`.
+    /// Returns the number of columns of each matrix in `hidden`.
     fn hidden_widths(&self) -> &[usize];
-    /// The trained tensors.
+    /// Returns the trained tensors.
     fn parameters(&self) -> &[Parameter<CpuBackend<T>>];
-    /// The same, mutable.
+    /// Returns mutable access to the trained tensors.
     fn parameters_mut(&mut self) -> &mut [Parameter<CpuBackend<T>>];
 }
 
-/// Makes a buffer at least `len` long.
+/// Extends a buffer to at least `len` elements.
 pub(super) fn reserve<T: Real>(buffer: &mut Vec<T>, len: usize) {
     if buffer.len() < len {
         buffer.resize(len, T::zero());
     }
 }
 
-/// A boxed network is one too, so that its kind can be chosen at run time.
+/// Implements [`Network`] for boxes, so that the kind of network can be chosen at run time.
 impl<T: Real, N: Network<T> + ?Sized> Network<T> for Box<N> {
     fn forward(
         &self,

@@ -1,4 +1,4 @@
-//! Completions as walks through an environment.
+//! Completions as paths through an environment.
 
 use alloc::vec::Vec;
 
@@ -7,27 +7,27 @@ use super::memo::NONE;
 use crate::lab::{Environment, Outcome};
 use crate::policy::Sequences;
 
-/// The steps of all completions of a batch, N of them.
+/// The steps of all completions of a batch, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Path {
     pub(super) steps: Vec<Step>,
     pub(super) temperature: f64,
 }
 
-/// One step.
+/// One step of a trajectory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
-    /// The state that it leaves.
+    /// The state that the step leaves.
     pub(super) state: u32,
     pub(super) action: u32,
-    /// The state that it reaches; `NONE` where it ends.
+    /// The state that the step reaches, or `NONE` if it ends the trajectory.
     pub(super) next: u32,
-    /// Which parent of `next` it came from, where there are several ways.
+    /// Index of `state` among the parents of `next`, or `NONE` on a tree and at the end.
     pub(super) parent: u32,
 }
 
 impl Path {
-    /// Walks every completion; an unfinished one may stop anywhere.
+    /// Follows every completion. A completion may stop before it ends.
     pub(super) fn walk(
         &mut self,
         environment: &(impl Environment + ?Sized),
@@ -58,7 +58,7 @@ impl Path {
         Ok(())
     }
 
-    /// Every state that is left or reached, with repetitions; `NONE` for the ends.
+    /// Iterates over both states of every step, with repetitions and with `NONE` for the ends.
     pub(super) fn states(&self) -> impl Iterator<Item = u32> {
         self.steps.iter().flat_map(|step| [step.state, step.next])
     }
@@ -75,7 +75,7 @@ fn parent(
     k.map(|k| k as u32).ok_or(PolicyError::Environment { state: next, rule })
 }
 
-/// The one prompt there is: the single token 0.
+/// Checks that every prompt is the only one of the lab, the single token 0.
 pub(super) fn check_prompts(prompts: &[&[u32]]) -> Result<(), PolicyError> {
     match prompts.iter().position(|prompt| *prompt != [0]) {
         None => Ok(()),
@@ -83,7 +83,7 @@ pub(super) fn check_prompts(prompts: &[&[u32]]) -> Result<(), PolicyError> {
     }
 }
 
-/// Checks what logits are divided by.
+/// Checks that the temperature is finite and in the range that the caller tested as `good`.
 pub(super) fn check_temperature(got: f64, good: bool) -> Result<(), PolicyError> {
     if good && got.is_finite() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Drawing trajectories, all of a request in step with each other.
+//! Draws trajectories, all of a request in lockstep.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -13,7 +13,7 @@ use crate::kernel::softmax::argmax;
 use crate::lab::{Environment, Outcome};
 use crate::policy::{Completions, SampleRequest};
 
-/// A drawn action with its log-probability and the entropy, both of the distribution it was drawn from.
+/// A drawn action, with the log-probability and the entropy of the distribution that it was drawn from.
 #[derive(Clone, Copy)]
 struct Draw<T> {
     trajectory: u32,
@@ -31,7 +31,8 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         let count = prompts.len() * samples;
         let longest = self.environment.max_length();
 
-        // (trajectory, state) of those still under way, and every draw in the order of steps.
+        // `active` holds (trajectory, state) of the unfinished trajectories, and `draws` every draw in the order of
+        // steps.
         let mut active: Vec<(u32, u32)> = (0..count as u32).map(|i| (i, 0)).collect();
         let mut draws: Vec<Draw<T>> = Vec::new();
         let mut lengths = vec![0; count];
@@ -66,7 +67,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
                 true
             });
             if let Some(state) = broken {
-                // Logits that are not numbers: no action has a probability.
+                // This happens if the logits are NaN, so that no action has a probability.
                 return Err(PolicyError::Environment { state, rule: "the network's logits must be finite there" });
             }
         }
@@ -88,21 +89,21 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
             return Err(PolicyError::Option {
                 option: "top_k",
                 got: top_k as f64,
-                want: "0: all legal actions are drawn from",
+                want: "0: the lab samples from all legal actions",
             });
         }
         if top_p != 1.0 {
             return Err(PolicyError::Option {
                 option: "top_p",
                 got: top_p,
-                want: "1: all legal actions are drawn from",
+                want: "1: the lab samples from all legal actions",
             });
         }
         Ok(())
     }
 }
 
-/// Draws by trajectory instead of by step.
+/// Reorders draws from the order of steps to the order of trajectories.
 fn pack<T: Real>(prompts: usize, samples: usize, lengths: &[usize], draws: &[Draw<T>]) -> Completions<T> {
     let mut offsets = Vec::with_capacity(lengths.len() + 1);
     offsets.push(0);
@@ -123,7 +124,8 @@ fn pack<T: Real>(prompts: usize, samples: usize, lengths: &[usize], draws: &[Dra
     Completions { prompt_of, offsets, tokens, log_probs, entropies, ended, excluded: Vec::new() }
 }
 
-/// The first index at which the running sum exceeds u, and the last possible one if rounding leaves the sum short.
+/// Returns the first index at which the running sum exceeds u, or the last one with a probability above 0 if rounding
+/// leaves the sum short.
 fn pick<T: Real>(probabilities: impl Iterator<Item = T>, u: T) -> usize {
     let (mut sum, mut last) = (T::zero(), 0);
     for (i, p) in probabilities.enumerate() {
@@ -138,7 +140,7 @@ fn pick<T: Real>(probabilities: impl Iterator<Item = T>, u: T) -> usize {
     last
 }
 
-/// Draws from (1 − ε)·P_F + ε·uniform over the legal actions.
+/// Draws from (1 − ε)·P_F + ε·uniform over the legal actions. Returns the action, its log-probability and the entropy.
 fn explore<T: Real>(p: &[T], l: &[T], epsilon: f64, u: T) -> (usize, T, T) {
     let legal = |i: usize| l[i] > T::neg_infinity();
     let uniform = T::of(epsilon / (0..l.len()).filter(|&i| legal(i)).count().max(1) as f64);

@@ -1,4 +1,4 @@
-//! What can be read from a policy: its tables, and the numbers of a checkpoint.
+//! Access to the tables of a policy and to the numbers of a checkpoint.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -11,31 +11,31 @@ use crate::parameter::STATE;
 use crate::train::NamedState;
 
 impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
-    /// log P_F of every state and action, (states, A), at temperature 1; −∞ where an action is illegal.
+    /// Returns log P_F of every state and action, (states, A), at temperature 1. Illegal actions have −∞ in this table.
     ///
     /// # Errors
-    /// An environment that breaks its contract.
+    /// Returns an error if the environment breaks its contract.
     pub fn log_pf_table(&mut self) -> Result<Vec<T>, PolicyError> {
         self.table_of(|rows| &rows.log_forward)
     }
 
-    /// log P_B of every state and parent, (states, parents); −∞ where there is no such parent.
+    /// Returns log P_B of every state and parent, (states, parents). Missing parents have −∞ in this table.
     ///
     /// # Errors
-    /// An environment that breaks its contract.
+    /// Returns an error if the environment breaks its contract.
     pub fn log_pb_table(&mut self) -> Result<Vec<T>, PolicyError> {
         self.table_of(|rows| &rows.log_backward)
     }
 
-    /// log F of every state, (states); empty where no flows are learned.
+    /// Returns log F of every state, (states); empty if no flows are learned.
     ///
     /// # Errors
-    /// An environment that breaks its contract.
+    /// Returns an error if the environment breaks its contract.
     pub fn log_flow_table(&mut self) -> Result<Vec<T>, PolicyError> {
         self.table_of(|rows| &rows.log_flow)
     }
 
-    /// In chunks, beside the memoised rows: those stay few.
+    /// Evaluates all states in chunks, without the memo, so that the memory used stays small.
     fn table_of(&self, column: impl Fn(&Rows<T>) -> &Vec<T>) -> Result<Vec<T>, PolicyError> {
         const CHUNK: usize = 2048;
         let states = self.environment.states();
@@ -49,10 +49,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         Ok(out)
     }
 
-    /// Every number that a checkpoint needs, by name.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Returns every number that a checkpoint needs, by name.
     pub fn state(&self) -> Result<NamedState<T>, PolicyError> {
         let mut out = Vec::new();
         for parameter in self.parameters() {
@@ -63,10 +60,11 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         Ok(out)
     }
 
-    /// Restores what [`LabPolicy::state`] gave; `get` finds values by name. Nothing changes where one is missing.
+    /// Restores the numbers of [`LabPolicy::state`]. `get` returns the values of a name. If one is missing, nothing
+    /// changes.
     ///
     /// # Errors
-    /// [`PolicyError::State`] for a name that is missing or of a wrong length.
+    /// Returns [`PolicyError::State`] if a name is missing or has the wrong number of values.
     pub fn restore(&mut self, mut get: impl FnMut(&str) -> Option<Vec<T>>) -> Result<(), PolicyError> {
         let mut all = Vec::new();
         for parameter in self.parameters() {

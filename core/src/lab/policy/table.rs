@@ -1,4 +1,4 @@
-//! One logit for every state and output.
+//! A policy with one logit per state and output.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use crate::backend::{CpuBackend, CpuError};
 use crate::kernel::lanes;
 use crate::parameter::Parameter;
 
-/// A table of logits (states, outputs). It starts at 0: every legal action is equally likely.
+/// A table of logits (states, outputs). This table starts at 0, so every legal action is equally likely.
 #[derive(Debug)]
 pub struct Table<T: Real> {
     outputs: usize,
@@ -17,10 +17,7 @@ pub struct Table<T: Real> {
 }
 
 impl<T: Real> Table<T> {
-    /// A table of zeros.
-    ///
-    /// # Errors
-    /// Where there is no memory left.
+    /// Creates a table of zeros.
     pub fn new(backend: &CpuBackend<T>, states: usize, outputs: usize) -> Result<Self, CpuError> {
         let zeros = vec![T::zero(); states * outputs];
         Ok(Self { outputs, logits: [Parameter::new(backend, "table".into(), &zeros)?] })
