@@ -805,7 +805,7 @@ kernels! {
     "sum_squares.cu" sum_squares(read store x[len], write f64 partial[parts]; len: u64, parts: u32, part: u32)
         on Grid::rows(parts, 256);
 
-    /// Computes (u, log w, shift of the old policy) of each sequence, the inputs of `trajectory_balance`.
+    /// Computes (u, log w, (L − L_old)/divisor) of each sequence, for `trajectory_balance`.
     "trajectory_balance.cu" trajectory_sums(
         read f32 log_probs[tokens], maybe_read f32 ref_log_probs[tokens], maybe_read f32 old_log_probs[tokens],
         read index offsets[sequences + 1], read f32 advantages[sequences], maybe_read index masks[sequences],

@@ -1,7 +1,7 @@
-//! Where CUDA's libraries are on this machine, and where to get those that are missing.
+//! Finds CUDA's libraries on this machine, and advises on how to get missing ones.
 //!
-//! The loader's own path comes first. What it lacks is looked for where toolkits and Python wheels put it, and loaded by its full
-//! path: from then on the name alone finds it.
+//! The loader's own path comes first. A library that the loader does not find is searched for in the folders of
+//! toolkits and Python wheels and loaded by its full path. From then on its name alone is enough.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,21 +12,21 @@ use crate::launch;
 /// A library that training on a GPU needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Library {
-    /// The driver.
+    /// The driver's library.
     Driver,
-    /// The compiler of kernels.
+    /// NVRTC, the compiler of kernels.
     Nvrtc,
-    /// Matrix products.
+    /// cuBLASLt, for matrix products.
     CublasLt,
 }
 
-/// Majors of CUDA whose libraries the bindings find by name, newest first.
+/// Major versions of CUDA for which the bindings find libraries by name, newest first.
 const MAJORS: [i32; 2] = [13, 12];
 
 impl Library {
     pub(crate) const ALL: [Self; 3] = [Self::Driver, Self::Nvrtc, Self::CublasLt];
 
-    /// The start of its file's name.
+    /// Returns the start of the library's file name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Driver => "libcuda",
@@ -35,7 +35,7 @@ impl Library {
         }
     }
 
-    /// What the loader may know it as: of the names that the bindings try, those that NVIDIA gives.
+    /// Returns the names to ask the loader for: of the names that the bindings try, those that NVIDIA uses.
     pub(crate) fn names(self) -> Vec<String> {
         let name = self.name();
         if cfg!(windows) {
@@ -51,7 +51,7 @@ impl Library {
         [format!("{name}.so")].into_iter().chain(versioned).collect()
     }
 
-    /// An error unless it is there, wherever it was found.
+    /// Returns an error if the library cannot be loaded from anywhere.
     pub(crate) fn require(self) -> Result<(), Error> {
         if launch::load(self) {
             return Ok(());
@@ -59,24 +59,24 @@ impl Library {
         Err(Error::NoCuda { library: self.name(), advice: self.advice() })
     }
 
-    /// Files that may be it, the best first.
+    /// Returns files that may be this library, best candidates first.
     pub(crate) fn candidates(self) -> Vec<PathBuf> {
         match self {
-            // The Windows subsystem for Linux keeps it outside of the loader's path.
+            // The Windows Subsystem for Linux keeps the driver outside the loader's path.
             Self::Driver => vec![PathBuf::from("/usr/lib/wsl/lib/libcuda.so.1")],
             _ => files(self.name(), &folders(), launch::driver_version().map(|(major, _)| major)),
         }
     }
 
-    /// What to do where it is missing.
+    /// Returns advice on how to get the library if it is missing.
     pub(crate) fn advice(self) -> String {
-        // A kernel module without its library is what a container sees that was started without GPUs.
+        // A container started without GPUs sees the kernel module but not the library.
         let in_container = Path::new("/proc/driver/nvidia/version").exists();
         let wheel = |name: &str| {
             let version = launch::driver_version();
             let (major, minor) = version.unwrap_or((12, 0));
             let suffix = if major < 13 { format!("-cu{major}") } else { String::new() };
-            // The compiler must not be newer than the driver; of products, any minor version runs.
+            // The compiler must not be newer than the driver. For cuBLASLt any minor version runs.
             let pin = match (self, version) {
                 (Self::Nvrtc, Some(_)) => format!("=={major}.{minor}.*"),
                 (_, Some(_)) if major >= 13 => format!("=={major}.*"),
@@ -98,7 +98,7 @@ impl Library {
         }
     }
 
-    /// The file that this process has loaded, where the system tells (Linux).
+    /// Returns the file that this process has loaded, if the system reports it (Linux).
     pub(crate) fn loaded_from(self) -> Option<PathBuf> {
         let start = format!("{}.so", self.name());
         let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
@@ -107,7 +107,8 @@ impl Library {
     }
 }
 
-/// Files of this library in the folders, in their order; within a folder the newest major that is no newer than the driver's.
+/// Returns the files of this library in the folders, in the order of the folders. Within a folder the newest major
+/// version comes first. Versions newer than the driver's are left out.
 fn files(name: &str, folders: &[PathBuf], driver: Option<i32>) -> Vec<PathBuf> {
     let fits = |major: &i32| driver.is_none_or(|driver| *major <= driver);
     let paths = folders
@@ -116,7 +117,8 @@ fn files(name: &str, folders: &[PathBuf], driver: Option<i32>) -> Vec<PathBuf> {
     paths.filter(|path| path.is_file()).collect()
 }
 
-/// Where toolkits and wheels put libraries: what the environment names, then the usual places.
+/// Returns the folders in which toolkits and wheels put libraries: those named by the environment, then the usual
+/// places.
 fn folders() -> Vec<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut found = Vec::new();
@@ -129,7 +131,7 @@ fn folders() -> Vec<PathBuf> {
     let mut versions = list(Path::new("/usr/local"), "cuda-");
     versions.sort_by_key(|path| std::cmp::Reverse(version(path)));
     versions.iter().for_each(|root| toolkit(root, &mut found));
-    // The Python that `python3` starts: in a virtual environment as it is called, elsewhere where it really is.
+    // The Python that `python3` starts: its path as called finds a virtual environment, and its real path any other.
     let python = set("PATH").and_then(|path| {
         std::env::split_paths(&path).map(|folder| folder.join("python3")).find(|python| python.is_file())
     });
@@ -144,31 +146,32 @@ fn folders() -> Vec<PathBuf> {
     found
 }
 
-/// The folders of a toolkit. Not its `stubs`, which are no libraries.
+/// Adds the library folders of a toolkit. Its `stubs` folder is omitted because it has no real libraries.
 fn toolkit(root: &Path, found: &mut Vec<PathBuf>) {
     let target = format!("targets/{}-linux/lib", std::env::consts::ARCH);
     found.extend(["lib64", "lib", &target].map(|folder| root.join(folder)));
 }
 
-/// The folders of NVIDIA's wheels below a Python's root: `lib/python3.12/site-packages/nvidia/cuda_nvrtc/lib`.
+/// Adds the folders of NVIDIA's wheels under a Python's root, such as
+/// `lib/python3.12/site-packages/nvidia/cuda_nvrtc/lib`.
 fn wheels(root: &Path, found: &mut Vec<PathBuf>) {
     for python in list(&root.join("lib"), "python3") {
         for packages in ["site-packages", "dist-packages"] {
             let mut wheels = list(&python.join(packages).join("nvidia"), "");
-            // The order of a folder's entries is the file system's.
+            // Sorted, because the order of directory entries depends on the file system.
             wheels.sort_by(|a, b| b.cmp(a));
             found.extend(wheels.iter().map(|wheel| wheel.join("lib")));
         }
     }
 }
 
-/// What a folder holds whose name starts so; nothing where there is no folder.
+/// Returns the entries of a folder with names that begin with `start`, or none if there is no such folder.
 fn list(folder: &Path, start: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| file_name(path).starts_with(start)).collect()
 }
 
-/// (12, 9) of `cuda-12.9`.
+/// Parses the version from a path: (12, 9) for `cuda-12.9`.
 fn version(path: &Path) -> (u32, u32) {
     let name = file_name(path);
     let mut numbers = name.trim_start_matches("cuda-").split('.').map(|number| number.parse().unwrap_or(0));
@@ -202,7 +205,7 @@ mod tests {
         toolkit(&root.path().join("cuda"), &mut folders);
         assert_eq!(files("libnvrtc", &folders, None), [nvrtc.clone(), both.clone(), system.clone()]);
         assert_eq!(files("libnvrtc", &folders, Some(13)), [nvrtc.clone(), both, system.clone()]);
-        // A driver of CUDA 12 runs nothing of CUDA 13.
+        // A driver for CUDA 12 cannot run libraries of CUDA 13.
         assert_eq!(files("libnvrtc", &folders, Some(12)), [nvrtc, system]);
         assert!(files("libcublasLt", &folders, None).is_empty());
     }

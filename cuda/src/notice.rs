@@ -1,15 +1,15 @@
-//! What a user should know although nothing failed: on stderr, and each once in a process.
+//! Notices to the user about conditions that are not errors. Each is printed to stderr, once per process.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 thread_local! {
-    /// Where this thread's notices go in place of stderr.
+    /// Collects this thread's notices in place of printing them, if set.
     static COLLECTED: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
-/// Says `text`, unless something was said about `topic` before.
+/// Prints `text` unless there was a notice about `topic` before.
 pub(crate) fn say(topic: &str, text: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let collected = COLLECTED.with_borrow_mut(|collected| collected.as_mut().map(|texts| texts.push(text.to_owned())));
@@ -18,7 +18,7 @@ pub(crate) fn say(topic: &str, text: &str) {
     }
 }
 
-/// Runs `work`, and returns its result with what it said on this thread.
+/// Runs `work` and returns its result together with the notices it gave on this thread.
 pub(crate) fn collect<R>(work: impl FnOnce() -> R) -> (R, Vec<String>) {
     let before = COLLECTED.replace(Some(Vec::new()));
     let result = work();

@@ -1,5 +1,5 @@
-//! Objectives on the device, for a trainer of one's own: rewards, log-probabilities and gradients stay where they are, and what comes
-//! back to the host is 112 bytes of a sequence. What is computed is that of [`flowrl_core::objective`], which has the equations.
+//! Objectives on the device, for custom trainers. Rewards, log-probabilities and gradients stay on the device, and only
+//! 112 bytes per sequence come back to the host. The equations are those of [`flowrl_core::objective`].
 //!
 //! ```no_run
 //! use flowrl_core::backend::Backend;
@@ -11,7 +11,7 @@
 //! let objective = Objective::preset(Preset::VarGrad);
 //! // Two answers to one prompt, of two tokens and of one.
 //! let sequences = DeviceSequences::new(&gpu, &[0, 2, 3], &[0, 0])?;
-//! // The policy's forward pass and that of its reference leave theirs on the device.
+//! // The forward passes of the policy and its reference leave their log-probabilities on the device.
 //! let (log_probs, ref_log_probs) = (gpu.upload(&[-0.7, -1.2, -0.4])?, gpu.upload(&[-0.8, -1.1, -0.5])?);
 //!
 //! let outcomes = Outcomes { rewards: &[1.0, 0.0], groups: &[0, 0], ..Outcomes::default() };
@@ -36,11 +36,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Log-probabilities and gradients are f32, sums double-precision in a fixed order: the same bits in every run, and the host's to
-//! rounding. Trajectory balance, in every variant, and all policy gradients run here. Sub-trajectory and detailed balance do not: their sums are
-//! recurrences from token to token, which leave a GPU idle; [`Backend::evaluate`] computes them on the host.
+//! Log-probabilities and gradients are f32. Sums are double-precision in a fixed order, so every run gives the same
+//! bits, which agree with the host's results to within rounding. All variants of trajectory balance and all policy
+//! gradients run here. Sub-trajectory and detailed balance do not, because their sums are recurrences from token to
+//! token, which leave a GPU idle. [`Backend::evaluate`] computes those on the host.
 //!
-//! A number that is not finite is found on the device. Only then are the inputs read back, for the host to say which number it was.
+//! The device detects non-finite numbers. Only then does the host read the inputs back, to report the number at fault.
 
 use flowrl_core::Real;
 use flowrl_core::backend::{Backend, CpuError, ObjectiveError, Role};
@@ -53,33 +54,36 @@ use crate::unit::Storage;
 
 mod launches;
 
-/// Columns of `Measured` in the kernels.
+/// Number of columns of `Measured` in the kernels.
 pub(crate) const MEASURES: usize = 14;
 
-/// Numbers of a sequence between the two launches of trajectory balance.
+/// Numbers per sequence that the first launch of trajectory balance leaves for the second.
 pub(crate) const PARTS: usize = 3;
 
-/// What the operations of this module give.
+/// The result of an operation of this module.
 pub type Result<T> = core::result::Result<T, ObjectiveError<Error>>;
 
-/// Which tokens are of which sequence, and which sequences answer the same prompt: B sequences with N tokens, packed without padding.
+/// The division of N tokens into B sequences, packed without padding, and of the sequences into groups that answer the
+/// same prompt.
 #[derive(Debug)]
 pub struct DeviceSequences {
-    /// (B + 1) from 0.
+    /// (B + 1) Start of each sequence, counted from 0, and the end of the last.
     offsets: Index,
-    /// (B) sequences sorted by group, then by place.
+    /// (B) Sequences sorted by group, then by position.
     members: Index,
-    /// (groups + 1) where each group starts in `members`.
+    /// (groups + 1) Start of each group in `members`.
     starts: Index,
-    /// (B) the number of each sequence's group, in the order of the caller's numbers.
+    /// (B) Group of each sequence, numbered in ascending order of the caller's numbers.
     group_of: Index,
 }
 
 impl DeviceSequences {
-    /// Sequence i has tokens `offsets[i] − offsets[0]` up to `offsets[i + 1] − offsets[0]`, and group `groups[i]`; groups may be interleaved.
+    /// Uploads the division into sequences. Sequence i has tokens `offsets[i] − offsets[0]` to `offsets[i + 1] −
+    /// offsets[0]` and group `groups[i]`. Groups may be interleaved.
     ///
     /// # Errors
-    /// Offsets that are not one more than groups or do not ascend, more than 2³² tokens, a device without memory.
+    /// Returns an error if `offsets` is not one longer than `groups` or does not ascend, if there are 2³² tokens or
+    /// more, or if the device is out of memory.
     pub fn new(backend: &CudaBackend, offsets: &[usize], groups: &[usize]) -> Result<Self> {
         let sequences = groups.len();
         if offsets.len() != sequences + 1 {
@@ -113,8 +117,7 @@ impl DeviceSequences {
         })
     }
 
-    /// B and N.
-    #[must_use]
+    /// Returns B and N.
     pub fn totals(&self) -> Totals {
         Totals { sequences: self.group_of.host.len(), tokens: *self.offsets.host.last().unwrap_or(&0) as usize }
     }
@@ -124,32 +127,32 @@ impl DeviceSequences {
     }
 }
 
-/// What an objective reads, on the device: as [`Batch`], of f32.
+/// The inputs of an objective on the device, as in [`Batch`] but with f32 numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceBatch<'a> {
-    /// Where each sequence is.
+    /// The division into sequences and groups.
     pub sequences: &'a DeviceSequences,
-    /// (B) r̂ or A, of [`Objective::advantages`], which is B numbers and stays on the host.
+    /// (B) r̂ or A from [`Objective::advantages`], which runs on the host because there are only B numbers.
     pub advantages: &'a Buffer,
-    /// (N) log π(y_t | x, y_<t), the policy being trained.
+    /// (N) log π(y_t | x, y_<t) under the policy being trained.
     pub log_probs: &'a Buffer,
-    /// (N) the same under the frozen reference. Needed by FlowRL, and by a baseline with a KL term.
+    /// (N) Log-probabilities under the frozen reference. Needed by FlowRL, and by a baseline with a KL term.
     pub ref_log_probs: Option<&'a Buffer>,
-    /// (N) the same under the policy that sampled. `None` means on policy.
+    /// (N) Log-probabilities under the policy that sampled. `None` means on policy.
     pub old_log_probs: Option<&'a Buffer>,
-    /// (N) the same under the engine that drew the tokens, if it is another one. See [`Batch::rollout_log_probs`].
+    /// (N) Log-probabilities under the engine that drew the tokens, if it is another one. See
+    /// [`Batch::rollout_log_probs`].
     pub rollout_log_probs: Option<&'a Buffer>,
-    /// (N) entropy of the policy's distribution before each token. See [`Batch::entropies`].
+    /// (N) Entropy of the policy's distribution before each token. See [`Batch::entropies`].
     pub entropies: Option<&'a Buffer>,
-    /// (B) log Z of each sequence's prompt. Needed where log Z is learned or given.
+    /// (B) log Z of each sequence's prompt. Needed if log Z is learned or given.
     pub log_z: Option<&'a Buffer>,
-    /// (B) of [`CudaBackend::device_masks`]. `None` means that all sequences are in.
+    /// (B) Masks from [`CudaBackend::device_masks`]. `None` means that all sequences are in.
     pub masks: Option<&'a Index>,
 }
 
 impl DeviceBatch<'_> {
-    /// [`Batch::totals`], to evaluate it in one piece.
-    #[must_use]
+    /// Returns the totals of this batch, for evaluating it in one piece. See [`Batch::totals`].
     pub fn totals(&self) -> Totals {
         Totals::of(&numbers(&self.sequences.offsets), self.masks().as_deref())
     }
@@ -160,32 +163,31 @@ impl DeviceBatch<'_> {
     }
 }
 
-/// Where an objective writes, on the device: as [`Gradients`], of f32, overwritten by each evaluation.
+/// The outputs of an objective on the device, as in [`Gradients`] but with f32 numbers. Each evaluation overwrites
+/// them.
 #[derive(Debug)]
 pub struct DeviceGradients {
-    /// (N) ∂loss/∂log π(y_t).
+    /// (N) ∂loss/∂log π(y_t) of each token.
     pub d_log_probs: Buffer,
-    /// (N) ∂loss/∂entropy; made by the first evaluation with an entropy bonus, and untouched by those without.
+    /// (N) ∂loss/∂entropy of each token. The first evaluation with an entropy bonus allocates it; those without leave
+    /// it alone.
     pub d_entropies: Option<Buffer>,
-    /// (B) ∂loss/∂log Z of each sequence; zero for a baseline, and where log Z is a constant.
+    /// (B) ∂loss/∂log Z of each sequence. Zero for a baseline and if log Z is a constant.
     pub d_log_z: Buffer,
-    /// (B) the log Z that was used; zero for a baseline.
+    /// (B) The log Z that was used. Zero for a baseline.
     pub log_z: Buffer,
-    /// (B) δ, the residual; zero for a baseline.
+    /// (B) The residual δ. Zero for a baseline.
     pub residuals: Buffer,
-    /// (B) w, the importance weight; for a baseline its sequence ratio where it has one, else 1.
+    /// (B) The importance weight w. For a baseline this is the sequence ratio if there is one, otherwise 1.
     pub weights: Buffer,
-    /// (B, [`PARTS`]) u, log w and how far the policy is from the one that sampled.
+    /// (B, [`PARTS`]) u, log w and (L − L_old)/divisor of each sequence.
     parts: Buffer,
-    /// (B, [`MEASURES`]).
+    /// (B, [`MEASURES`]) The measurements that the diagnostics are computed from.
     measured: Buffer,
 }
 
 impl DeviceGradients {
-    /// Buffers for these sequences, and for any that are no more and have no more tokens.
-    ///
-    /// # Errors
-    /// A device without memory.
+    /// Allocates buffers for these sequences, or for any others with at most as many sequences and tokens.
     pub fn new(backend: &CudaBackend, sequences: &DeviceSequences) -> core::result::Result<Self, Error> {
         let Totals { sequences, tokens } = sequences.totals();
         let zeros = |len| backend.zeros_for(Role::State, len);
@@ -208,28 +210,29 @@ impl From<Error> for ObjectiveError<Error> {
     }
 }
 
-/// Device and host disagree about whether a result is finite.
+/// Returns the error for a device and a host that disagree about whether a result is finite.
 fn disagreement() -> Error {
     let message = "the device found a number that is not finite where the host finds none: look for failing hardware";
     Error::Driver { operation: "evaluate the objective".to_owned(), message: message.to_owned() }
 }
 
 impl CudaBackend {
-    /// Masks of [`Objective::advantages`] on the device, for the field `masks` of [`DeviceBatch`].
-    ///
-    /// # Errors
-    /// A device without memory.
+    /// Uploads the masks of [`Objective::advantages`], for the field `masks` of [`DeviceBatch`].
     pub fn device_masks(&self, masks: &[Mask]) -> core::result::Result<Index, Error> {
         self.index(&masks.iter().map(|&mask| mask as u32).collect::<Vec<_>>())
     }
 
-    /// [`Objective::evaluate`]: the loss's share of `batch` and its metrics; gradients stay on the device. `totals` are those of the
-    /// whole batch, [`DeviceSequences::totals`] where it is evaluated in one piece. Waits for the device: it is
-    /// [`CudaBackend::device_gradients`], and then [`CudaBackend::device_diagnostics`].
+    /// Evaluates the objective, as [`Objective::evaluate`] does. Returns the loss's share of `batch` and its metrics,
+    /// and leaves the gradients on the device. `totals` describes the whole batch; pass [`DeviceSequences::totals`] if
+    /// it is evaluated in one piece.
+    ///
+    /// This method calls [`CudaBackend::device_gradients`] and then [`CudaBackend::device_diagnostics`], which waits
+    /// for the device.
     ///
     /// # Errors
-    /// A buffer that is too short or not f32, a missing or non-finite input, an option out of range, a weight that overflows without a
-    /// bound, a balance over parts of a trajectory. `out` is then only partly written.
+    /// Returns an error if a buffer is too short or not f32, an input is missing or not finite, an option is out of
+    /// range, an unbounded weight overflows, or the balance is not over whole trajectories. `out` is then only partly
+    /// written.
     pub fn device_evaluate(
         &self,
         objective: &Objective,
@@ -241,11 +244,13 @@ impl CudaBackend {
         self.device_diagnostics(objective, batch, totals, out)
     }
 
-    /// The first half of [`CudaBackend::device_evaluate`]: asks for the gradients and does not wait. What the device is asked for next
-    /// can read them; the loss and the metrics wait in `out` for [`CudaBackend::device_diagnostics`].
+    /// Queues the computation of the gradients without waiting: the first half of [`CudaBackend::device_evaluate`].
+    /// Operations queued afterwards can read the gradients. The loss and metrics stay in `out` for
+    /// [`CudaBackend::device_diagnostics`].
     ///
     /// # Errors
-    /// As for [`CudaBackend::device_evaluate`], but for numbers that are not finite: only the second half finds those.
+    /// Returns the errors of [`CudaBackend::device_evaluate`] except those about non-finite numbers, which only the
+    /// second half detects.
     pub fn device_gradients(
         &self,
         objective: &Objective,
@@ -269,11 +274,12 @@ impl CudaBackend {
         Ok(self.launch_objective(objective, batch, totals, out)?)
     }
 
-    /// The second half of [`CudaBackend::device_evaluate`], with the same arguments: waits for the gradients' measures, and makes the
-    /// loss's share and the metrics of them.
+    /// Waits for the measurements of [`CudaBackend::device_gradients`], called with the same arguments, and computes
+    /// the loss's share and the metrics from them: the second half of [`CudaBackend::device_evaluate`].
     ///
     /// # Errors
-    /// A non-finite input, a weight that overflows without a bound: the gradients are then not to be used.
+    /// Returns an error if an input is not finite or an unbounded weight overflows. The gradients must then not be
+    /// used.
     pub fn device_diagnostics(
         &self,
         objective: &Objective,
@@ -287,7 +293,7 @@ impl CudaBackend {
         }
     }
 
-    /// The host's error for a batch in which the device found a number that is not finite.
+    /// Returns the host's error for a batch in which the device found a non-finite number.
     fn explain(
         &self,
         objective: &Objective,
@@ -335,7 +341,7 @@ impl CudaBackend {
         Ok(numbers)
     }
 
-    /// [`Backend::evaluate`] of host slices.
+    /// Implements [`Backend::evaluate`] for host slices.
     pub(crate) fn host_evaluate(
         &self,
         objective: &Objective,
@@ -383,7 +389,7 @@ impl CudaBackend {
         Ok(diagnostics)
     }
 
-    /// [`Backend::value_loss`] of host slices.
+    /// Implements [`Backend::value_loss`] for host slices.
     pub(crate) fn host_value_loss(
         &self,
         rewards: &[f32],
@@ -406,7 +412,7 @@ impl CudaBackend {
     }
 }
 
-/// Indices as the host counts.
+/// Converts indices to the host's `usize`.
 fn numbers(index: &Index) -> Vec<usize> {
     index.host.iter().map(|&i| i as usize).collect()
 }

@@ -1,16 +1,16 @@
-//! Matrix products as cuBLASLt sees them: in columns. The emulator multiplies what is described here, so a wrong description
-//! shows without a GPU.
+//! Descriptions of matrix products in cuBLASLt's column-major terms. The emulator multiplies by the same descriptions,
+//! so a wrong one shows without a GPU.
 
 use flowrl_core::backend::{CpuError, LinearShape, check_len};
 
-/// A matrix of a product. A row-major matrix (r, c) is a column-major one (c, r), which is what is stored here.
+/// A matrix operand in column-major storage. A row-major (r, c) matrix is stored as a column-major (c, r) one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Matrix {
-    /// The argument it is.
+    /// Name of the argument, for errors.
     pub(crate) name: &'static str,
     pub(crate) stored_rows: usize,
     pub(crate) stored_columns: usize,
-    /// Whether the product takes its transpose.
+    /// Whether the product uses the transpose of the matrix.
     pub(crate) transposed: bool,
 }
 
@@ -19,18 +19,19 @@ impl Matrix {
         self.stored_rows * self.stored_columns
     }
 
-    /// From a row to the next, after transposition.
+    /// Returns the distance from one row to the next, after transposition.
     pub(crate) const fn row_stride(self) -> isize {
         if self.transposed { self.stored_rows as isize } else { 1 }
     }
 
-    /// From a column to the next, after transposition.
+    /// Returns the distance from one column to the next, after transposition.
     pub(crate) const fn column_stride(self) -> isize {
         if self.transposed { 1 } else { self.stored_rows as isize }
     }
 }
 
-/// C (rows, columns) = A (rows, inner)·B (inner, columns), column-major; with a bias (rows) on every column, or C added.
+/// The product C (rows, columns) = A (rows, inner)·B (inner, columns), column-major, optionally with a bias (rows)
+/// added to every column or with C added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Product {
     pub(crate) rows: usize,
@@ -44,7 +45,7 @@ pub(crate) struct Product {
 }
 
 impl Product {
-    /// y = x·Wᵀ + b, so yᵀ = W·xᵀ in columns.
+    /// Describes y = x·Wᵀ + b, which is yᵀ = W·xᵀ in columns.
     pub(crate) const fn forward(shape: LinearShape, bias: bool, accumulate: bool) -> Self {
         let LinearShape { rows, inputs, outputs } = shape;
         Self {
@@ -59,7 +60,7 @@ impl Product {
         }
     }
 
-    /// dx = dy·W, so dxᵀ = Wᵀ·dyᵀ in columns.
+    /// Describes dx = dy·W, which is dxᵀ = Wᵀ·dyᵀ in columns.
     pub(crate) const fn backward_input(shape: LinearShape, accumulate: bool) -> Self {
         let LinearShape { rows, inputs, outputs } = shape;
         Self {
@@ -74,7 +75,7 @@ impl Product {
         }
     }
 
-    /// dW += dyᵀ·x, so dWᵀ += xᵀ·dy in columns.
+    /// Describes dW += dyᵀ·x, which is dWᵀ += xᵀ·dy in columns.
     pub(crate) const fn backward_weight(shape: LinearShape) -> Self {
         let LinearShape { rows, inputs, outputs } = shape;
         Self {
@@ -118,7 +119,7 @@ mod tests {
     use crate::launch;
     use crate::{CudaBackend, EmulatorOptions, Precision, Schedule};
 
-    /// Whole numbers so small that every order of summation gives the same sum.
+    /// Fills a buffer with integers small enough that every order of summation gives the same sum.
     fn whole(device: &CudaBackend, role: Role, len: usize, seed: usize) -> Buffer {
         let values: Vec<f32> = (0..len).map(|i| ((i * i * 7 + i * seed + i / 5) % 5) as f32 - 2.0).collect();
         let mut buffer = device.zeros_for(role, len).unwrap();
@@ -132,7 +133,8 @@ mod tests {
         numbers
     }
 
-    /// What takes the place of cuBLASLt gives the same numbers: within a tile, at its borders, over several, with one row or column.
+    /// The fallback for cuBLASLt gives the same numbers within a tile, at its borders, over several tiles, and with one
+    /// row or column.
     #[test]
     fn the_own_kernel_multiplies_as_described() {
         for (precision, schedule) in [(Precision::F32, Schedule::Random(1)), (Precision::Bf16, Schedule::Reverse)] {
@@ -144,7 +146,7 @@ mod tests {
                     (Product::forward(shape, true, false), Role::Activation),
                     (Product::forward(shape, true, true), Role::Activation),
                     (Product::backward_input(shape, true), Role::Activation),
-                    // To floats, as gradients of weights are.
+                    // The result is f32, as for gradients of weights.
                     (Product::backward_weight(shape), Role::State),
                 ];
                 for (product, role) in products {

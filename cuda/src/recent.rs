@@ -1,8 +1,8 @@
-//! What was made last, kept for whoever asks for the same next.
+//! A one-entry cache.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A value with the key it was made for.
+/// The last value, with the key it was made for.
 pub(crate) struct Recent<K, V>(Mutex<Option<(K, Arc<V>)>>);
 
 impl<K, V> Default for Recent<K, V> {
@@ -12,7 +12,7 @@ impl<K, V> Default for Recent<K, V> {
 }
 
 impl<K: PartialEq, V> Recent<K, V> {
-    /// The value for `key`: the last one if it was for the same, else what `make` makes.
+    /// Returns the last value if its key equals `key`. Otherwise makes a value with `make` and keeps it instead.
     pub(crate) fn get<E>(&self, key: K, make: impl FnOnce(&K) -> Result<V, E>) -> Result<Arc<V>, E> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, value)) = last.as_ref().filter(|(of, _)| *of == key) {

@@ -1,4 +1,5 @@
-//! Shapes of the tiles of attention: what `tile.cuh` and the kernels that include it decide at compile time.
+//! Tile shapes of the attention kernels, which must match the compile-time constants of `tile.cuh` and of the kernels
+//! that include it.
 
 use flowrl_core::backend::CpuError;
 use flowrl_lm::backend::{Heads, Layout, Span};
@@ -8,12 +9,12 @@ use crate::error::Error;
 
 /// Threads of a block.
 pub(crate) const THREADS: u32 = 128;
-/// Rows of the tile that a block's result belongs to.
+/// Rows of the tile for which a block computes the result.
 pub(crate) const ROWS: usize = 64;
-/// The widest head.
+/// The greatest width of a head.
 const MOST_COLUMNS: usize = 256;
 
-/// Checks that the kernels can take such heads.
+/// Checks that the kernels support heads of this shape.
 pub(crate) fn check(heads: Heads) -> Result<(), Error> {
     let Heads { heads, kv_heads, head_dim } = heads;
     let broken = |argument, rule| Err(CpuError::Rule { argument, index: 0, rule }.into());
@@ -26,7 +27,7 @@ pub(crate) fn check(heads: Heads) -> Result<(), Error> {
     Ok(())
 }
 
-/// Which of a kernel's variants takes heads of this width: the most that it can take.
+/// Returns the kernel variant for heads of this width, named after the greatest width it supports.
 pub(crate) const fn columns(head_dim: usize) -> usize {
     match head_dim {
         0..=64 => 64,
@@ -35,18 +36,20 @@ pub(crate) const fn columns(head_dim: usize) -> usize {
     }
 }
 
-/// Bytes of `rows` rows of tiles, stored as `like` is.
+/// Returns the bytes of shared memory for `rows` tile rows, stored as `like` is.
 const fn bytes(rows: usize, head_dim: usize, like: &Buffer) -> usize {
     let columns = if head_dim <= 16 { 16 } else { columns(head_dim) };
     rows * (columns * like.storage.bytes() + 16)
 }
 
-/// Rows, in bytes of a column, of the other tiles where heads are wide.
+/// Sizes of the other tiles for wide heads, as the bytes of one column. The number of rows is this size divided by the
+/// size of an element.
 const MANY: usize = 128;
 const SOME: usize = 64;
 const FEW: usize = 32;
 
-/// Rows of the other tiles: a number for heads of up to 64, then bytes of a column for heads of up to 128 and of up to 256.
+/// Returns the number of rows of the other tiles: `narrow` itself for heads of up to 64, and otherwise `wide` (up to
+/// 128) or `widest` (up to 256) divided by the size of an element.
 const fn rows(head_dim: usize, like: &Buffer, [narrow, wide, widest]: [usize; 3]) -> usize {
     match columns(head_dim) {
         64 => narrow,
@@ -55,38 +58,39 @@ const fn rows(head_dim: usize, like: &Buffer, [narrow, wide, widest]: [usize; 3]
     }
 }
 
-/// Bytes of a block of `attention`: queries, keys, values.
+/// Returns the shared memory of a block of `attention`: queries, keys and values.
 pub(crate) const fn attention(head_dim: usize, like: &Buffer) -> usize {
     bytes(ROWS + 2 * rows(head_dim, like, [64, MANY, SOME]), head_dim, like)
 }
 
-/// Bytes of a block of `attention_backward_query`: queries, their d_out, keys, values.
+/// Returns the shared memory of a block of `attention_backward_query`: queries, their d_out, keys and values.
 pub(crate) const fn query_gradient(head_dim: usize, like: &Buffer) -> usize {
     bytes(2 * ROWS + 2 * rows(head_dim, like, [64, SOME, FEW]), head_dim, like)
 }
 
-/// Bytes of a block of `attention_backward_key_value`: keys, values, queries, their d_out.
+/// Returns the shared memory of a block of `attention_backward_key_value`: keys, values, queries and their d_out.
 pub(crate) const fn key_value_gradient(head_dim: usize, like: &Buffer) -> usize {
     bytes(2 * ROWS + 2 * rows(head_dim, like, [32, SOME, FEW]), head_dim, like)
 }
 
-/// Bytes of a block of `cached_attention`: queries, and keys and values of four warps.
+/// Returns the shared memory of a block of `cached_attention`: queries, and the keys and values of four warps.
 pub(crate) const fn cached(head_dim: usize, like: &Buffer) -> usize {
     bytes(16 + 4 * 2 * rows(head_dim, like, [32, SOME, FEW]), head_dim, like)
 }
 
-/// The work of `cached_attention` over the keys of each row.
+/// The work of `cached_attention`, with the keys of each row divided into parts.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
-    /// (row, first key, 0 if the row has one part, else 1 + its slot) of each block.
+    /// (row, first key, 0 if the row has one part or else 1 + its slot) for each block.
     pub(crate) parts: Vec<u32>,
-    /// (row, first slot, slots) of each row of several parts.
+    /// (row, first slot, number of slots) for each row with several parts.
     pub(crate) merges: Vec<u32>,
+    /// Number of slots for partial results.
     pub(crate) slots: usize,
 }
 
 impl Parts {
-    /// Keys of a part; a row's parts depend on its number of keys alone.
+    /// Keys in a part. The parts of a row depend only on the number of its keys.
     const KEYS: usize = 256;
 
     pub(crate) fn of(spans: &[Span]) -> Self {
@@ -106,30 +110,31 @@ impl Parts {
     }
 }
 
-/// A span as kernels read it.
+/// Returns a span in the kernels' format.
 pub(crate) fn narrow(span: &Span) -> [u32; 4] {
     [span.start, span.len, span.prefix_start, span.prefix_len].map(|x| x as u32)
 }
 
-/// Every [`ROWS`] rows: their span and the first of them in it.
+/// Iterates over all tiles of [`ROWS`] rows, as (span, first row in the span).
 fn tiles(layout: &Layout) -> impl Iterator<Item = (usize, usize)> {
     let of_span = |(i, span): (usize, &Span)| (0..span.len).step_by(ROWS).map(move |first| (i, first));
     layout.spans.iter().enumerate().flat_map(of_span)
 }
 
-/// (span, first row in it) of every tile, those that attend to the most rows first: the longest work starts earliest.
+/// Returns (span, first row in it) for each tile. Tiles that attend to the most rows come first, so that the longest
+/// work starts earliest.
 pub(crate) fn of_queries(layout: &Layout) -> Vec<u32> {
     let mut tiles: Vec<(usize, usize)> = tiles(layout).collect();
     tiles.sort_by_key(|&(i, first)| std::cmp::Reverse(layout.spans[i].prefix_len + first));
     tiles.iter().flat_map(|&(i, first)| [i as u32, first as u32]).collect()
 }
 
-/// For each span those that have it, or a part of it, as their prefix.
+/// Returns for each span the spans with a prefix that overlaps it.
 pub(crate) fn followers(layout: &Layout) -> Vec<Vec<u32>> {
     let mut lists = vec![Vec::new(); layout.spans.len()];
     for (i, span) in layout.spans.iter().enumerate().filter(|(_, span)| span.prefix_len > 0) {
         let (from, to) = (span.prefix_start, span.prefix_start + span.prefix_len);
-        // Spans are in ascending order of rows.
+        // Spans are in ascending order of their rows.
         let first = layout.spans.partition_point(|other| other.start + other.len <= from);
         let count = layout.spans[first..].partition_point(|other| other.start < to);
         lists[first..first + count].iter_mut().for_each(|list| list.push(i as u32));
@@ -137,23 +142,25 @@ pub(crate) fn followers(layout: &Layout) -> Vec<Vec<u32>> {
     lists
 }
 
-/// The work of `attention_backward_key_value`: each tile of keys is one part, or where too many queries see it one for each head of
-/// the group and each stretch of sources, which are the tile's own span and its followers. What is a part depends on a group's spans
-/// alone, and so do its bits.
+/// The work of `attention_backward_key_value`. Each tile of keys is one part. A tile that too many queries see is
+/// divided further, into one part for each head of the group and each range of sources. The sources are the tile's own
+/// span and its followers. The division, and therefore the bits of the sums, depends only on the spans of the same
+/// group.
 #[derive(Debug, Default)]
 pub(crate) struct KeyParts {
-    /// Span, first row in it, first and last head of the group, first and last source, and 0 or 1 + slot, of each block; those with
-    /// the most queries first.
+    /// Seven numbers for each block: the span, the first row in it, the half-open ranges of the group's heads and of the
+    /// sources, and 0 or 1 + slot. Blocks with the most queries come first.
     pub(crate) parts: Vec<u32>,
-    /// (span, first row in it, first slot, slots) of each tile of several parts.
+    /// (span, first row in it, first slot, number of slots) for each tile with several parts.
     pub(crate) merges: Vec<u32>,
+    /// Number of slots for partial sums.
     pub(crate) slots: usize,
 }
 
 impl KeyParts {
-    /// Queries of all heads that one block takes without help.
+    /// Greatest number of queries, over all heads, that a single block processes.
     const WHOLE: usize = 8192;
-    /// Queries of one head at which a part of a tile ends.
+    /// Number of queries of one head at which a part ends.
     const ENOUGH: usize = 1024;
 
     pub(crate) fn of(layout: &Layout, followers: &[Vec<u32>], heads: Heads) -> Self {
@@ -198,7 +205,7 @@ mod tests {
     use crate::launch::tile_products;
     use crate::{CudaBackend, EmulatorOptions, Precision, Schedule};
 
-    /// Whole numbers so small that every precision holds them, in an order without symmetries.
+    /// Returns integers that are small enough for every precision to hold, in an order without symmetries.
     fn whole(len: usize, seed: usize) -> Vec<f32> {
         (0..len).map(|i| ((i * i * 7 + i * seed + i / 5) % 5) as f32 - 2.0).collect()
     }
@@ -236,8 +243,9 @@ mod tests {
 
     #[test]
     fn blocks_fit_the_shared_memory_of_gpus() {
-        // What a block may have on sm_86 and sm_89, and on sm_80; the kernels have up to 10 KiB of their own in f32, where products of
-        // tiles go through shared memory, and less than 1 KiB in bf16, as `cargo xtask kernels` shows.
+        // The shared memory available to a block on sm_86 and sm_89, and on sm_80. The kernels themselves have up to 10
+        // KiB of static shared memory in f32, where products of tiles pass through it, and less than 1 KiB in bf16, as
+        // `cargo xtask kernels` shows.
         const CONSUMER: usize = 99 << 10;
         const DATA_CENTER: usize = 163 << 10;
         for (precision, own, width) in [(Precision::Bf16, 1 << 10, 256), (Precision::F32, 10 << 10, 128)] {

@@ -1,4 +1,4 @@
-//! The operations of [`flowrl_lm::backend::TransformerBackend`] on a GPU or in the emulator.
+//! Implements [`flowrl_lm::backend::TransformerBackend`] on a GPU and in the emulator.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use crate::recent::Recent;
 use crate::tile::{self, KeyParts, Parts};
 use crate::unit::Storage;
 
-/// What attention needs of a layout on the device. Every layer of a pass asks for the same.
+/// Device copies of the lists that attention needs for a layout. They are cached because every layer of a pass asks for
+/// the same lists.
 #[derive(Default)]
 pub(crate) struct AttentionLists {
     packed: Recent<(Layout, Heads), PackedLists>,
@@ -29,19 +30,19 @@ impl fmt::Debug for AttentionLists {
     }
 }
 
-/// Of `attention` and `attention_backward`, with the meaning that [`tile`] gives them.
+/// The lists of `attention` and `attention_backward`, with the meanings given in [`tile`].
 struct PackedLists {
     spans: Index,
     tiles: Index,
     key_parts: Index,
     merges: Index,
-    /// Where each span's followers start in the list of all, and that list.
+    /// Start of each span's followers in `followers`, the concatenated list of all.
     starts: Index,
     followers: Index,
     slots: usize,
 }
 
-/// Of `cached_attention`.
+/// The lists of `cached_attention`.
 struct CachedLists {
     spans: Index,
     parts: Index,
@@ -50,14 +51,14 @@ struct CachedLists {
 }
 
 impl CudaBackend {
-    /// Checks that `ids` name whole rows of `table` (…, d); how many rows it has.
+    /// Checks that `ids` are valid rows of `table` (…, d), and returns the number of its rows.
     fn table_rows(&self, ids: (&'static str, &Index), rows: usize, table: &Buffer, d: usize) -> Result<usize, Error> {
         let table_rows = table.len / d.max(1);
         check_index(ids.0, ids.1, rows, table_rows)?;
         Ok(table_rows)
     }
 
-    /// Four numbers of each span.
+    /// Uploads the four numbers of each span.
     fn spans(&self, spans: &[Span]) -> Result<Index, Error> {
         self.index(&spans.iter().flat_map(tile::narrow).collect::<Vec<_>>())
     }
@@ -120,7 +121,7 @@ impl TransformerBackend for CudaBackend {
         d_table: &mut Buffer,
     ) -> Result<(), Error> {
         let table_rows = self.table_rows(("ids", ids), rows, d_table, d)?;
-        // Rows that go to one place are added by one block, in ascending order.
+        // One block adds all rows that go to the same place, in ascending order.
         let mut order: Vec<u32> = (0..rows as u32).collect();
         order.sort_by_key(|&row| ids.host[row as usize]);
         let id = |&row: &u32| ids.host[row as usize];
@@ -404,7 +405,7 @@ impl TransformerBackend for CudaBackend {
         let share_row = |a: (usize, usize), b: (usize, usize)| a.0 < b.0 + b.1 && b.0 < a.0 + a.1;
         let mut first = 0;
         while first < spans.len() {
-            // Spans that share a row are added to it by one launch after another.
+            // Spans that share a row are added in separate launches.
             let shares = |&end: &usize| spans[first..end].iter().any(|&span| share_row(span, spans[end]));
             let end = (first + 1..spans.len()).find(shares).unwrap_or(spans.len());
             let (index, rows) = self.row_spans(&spans[first..end])?;
@@ -415,16 +416,17 @@ impl TransformerBackend for CudaBackend {
     }
 }
 
-/// The most parts into which a sum over rows is divided.
+/// Greatest number of parts for a sum over rows.
 const PARTS: usize = 256;
 
-/// Parts into which a sum over rows is divided, by the number of rows alone: of 64 rows each until they would be too many.
+/// Returns the number of parts for a sum over rows, which depends only on the number of rows: parts of 64 rows, or
+/// longer ones if those would be too many.
 fn parts(rows: usize) -> usize {
     rows.div_ceil(64).clamp(1, PARTS)
 }
 
 impl CudaBackend {
-    /// sums (columns) += the sum of the rows of x, in parts side by side where rows are many.
+    /// Adds the sum of the rows of x to `sums` (columns), with several parts in parallel if there are many rows.
     pub(crate) fn add_column_sum(
         &self,
         x: &Buffer,
@@ -432,7 +434,7 @@ impl CudaBackend {
         rows: usize,
         columns: usize,
     ) -> Result<(), Error> {
-        // No more rows than a sum of parts would have.
+        // So few rows need no partial sums, which would be as many.
         if rows <= PARTS {
             return launch::column_sum(&self.device, x, sums, rows, columns);
         }
@@ -442,7 +444,7 @@ impl CudaBackend {
         launch::column_sum(&self.device, &partial, sums, parts, columns)
     }
 
-    /// (start, len) of each span, and the rows that they reach to.
+    /// Uploads (start, len) of each span. Also returns the end of the last row that they cover.
     fn row_spans(&self, spans: &[(usize, usize)]) -> Result<(Index, usize), Error> {
         let flat: Vec<u32> = spans.iter().flat_map(|&(start, len)| [start as u32, len as u32]).collect();
         Ok((self.index(&flat)?, spans.iter().map(|&(start, len)| start + len).max().unwrap_or(0)))

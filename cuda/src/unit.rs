@@ -1,13 +1,13 @@
-//! Units of compilation: one kernel file for one storage type.
+//! Units of compilation: a kernel file for one storage type.
 
 use flowrl_core::objective::{Importance, KlEstimator, KlIn, LogZ, Ratio, RolloutCorrection};
 
-/// How a buffer of numbers is stored.
+/// The storage type of a buffer's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Storage {
     F32,
     Bf16,
-    /// Sums that a host reads.
+    /// Double precision, for sums that the host reads.
     F64,
 }
 
@@ -30,7 +30,7 @@ impl Storage {
 }
 
 impl Storage {
-    /// The number that these bytes are.
+    /// Decodes one number, by the number of bytes. Eight bytes give NaN, because f64 buffers are read with `read_f64`.
     pub(crate) fn decode(self, bytes: &[u8]) -> f32 {
         match *bytes {
             [a, b, c, d] => f32::from_ne_bytes([a, b, c, d]),
@@ -39,7 +39,7 @@ impl Storage {
         }
     }
 
-    /// The bytes of a number, rounded to nearest.
+    /// Encodes a number, rounded to nearest.
     pub(crate) fn encode(self, x: f32, bytes: &mut [u8]) {
         match self {
             Self::F32 => bytes.copy_from_slice(&x.to_ne_bytes()),
@@ -49,7 +49,7 @@ impl Storage {
     }
 }
 
-/// What stands before every kernel file.
+/// The text placed before every kernel file.
 const COMMON: &str = include_str!("../kernels/common.cuh");
 
 /// Lists files of the folder `kernels` by name, with their text.
@@ -83,11 +83,11 @@ files! { FILES:
     "trajectory_balance.cu",
 }
 
-// What kernel files include by a line of its own, beside what stands before all of them.
+// Headers that a kernel file includes explicitly, unlike the common text before every file.
 files! { HEADERS: "philox.cuh", "softmax.cuh", "spans.cuh", "tile.cuh" }
 
-/// The header choices.cuh, which no file holds: the values of options by name, numbered as the host's enums are. `Ratio::Token as u32` is
-/// `RATIO_TOKEN` in a kernel.
+/// Generates the header choices.cuh, which is not a file. It declares the values of options by name with the numbers of
+/// the host's enums; for example, `Ratio::Token as u32` is `RATIO_TOKEN` in a kernel.
 fn choices() -> String {
     let declare = |option: &str, values: &[&str]| {
         let name = |value: &&str| format!("{option}_{value}").to_uppercase().replace('-', "_");
@@ -118,12 +118,12 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// Every unit there is.
+    /// Iterates over all units.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         FILES.iter().flat_map(|&(file, _)| Self::of(file))
     }
 
-    /// Every unit there is, those of tests included.
+    /// Iterates over all units, including those of tests.
     #[cfg(feature = "stand-in")]
     pub(crate) fn all_and_of_tests() -> impl Iterator<Item = Self> {
         Self::all().chain(TEST_FILES.iter().flat_map(|&(file, _)| Self::of(file)))
@@ -133,12 +133,12 @@ impl Unit {
         [Storage::F32, Storage::Bf16].map(|storage| Self { file, storage })
     }
 
-    /// Its name for people.
+    /// Returns the unit's name for messages.
     pub(crate) fn name(self) -> String {
         format!("{} for {}", self.file, self.storage.name())
     }
 
-    /// The whole text: storage type, what all files share, the file.
+    /// Returns the complete source: the storage type's definition, the common text and the file.
     pub(crate) fn source(self) -> String {
         let text = FILES
             .iter()
@@ -146,7 +146,7 @@ impl Unit {
             .find(|(name, _)| *name == self.file)
             .expect("a kernel names a listed file")
             .1;
-        // Line numbers are those of the files.
+        // `#line` keeps the line numbers of the original files.
         let choices = choices();
         let headers = || HEADERS.iter().copied().chain([("choices.cuh", choices.as_str())]);
         let with_header = |(i, line): (usize, &str)| {
@@ -160,7 +160,7 @@ impl Unit {
         format!("{define}#line 1 \"common.cuh\"\n{COMMON}\n#line 1 \"{}\"\n{text}", self.file)
     }
 
-    /// The names of its kernels, in the order of the file.
+    /// Returns the names of the unit's kernels, in the order of the file.
     pub(crate) fn kernels(self) -> Vec<String> {
         let source = self.source();
         let starts = source.split("extern \"C\" __global__ void").skip(1);

@@ -22,7 +22,7 @@ struct Segment {
 
 impl Staging {
     const SEGMENTS: usize = 4;
-    /// Bytes of a segment, enough for the indices of many micro-batches or a good piece of a weight.
+    /// Bytes of a segment: enough for the indices of many micro-batches, and for a weight in a few pieces.
     const BYTES: usize = 2 << 20;
 
     pub(super) fn new(stream: &Arc<CudaStream>) -> Result<Self, DriverError> {

@@ -1,4 +1,4 @@
-//! From an objective's options to the arguments of its kernels.
+//! Converts an objective's options to the arguments of its kernels.
 
 use flowrl_core::backend::Backend;
 use flowrl_core::objective::{Aggregate, Bound, FlowRl, Importance, Length, PolicyGradient, Shape, TokenMask};
@@ -9,14 +9,15 @@ use super::{
 };
 use crate::launch;
 
-/// Bounds with their logarithms, which the host takes so that every device compares with the same numbers.
+/// Returns the bounds and their logarithms. The host computes the logarithms, so that every device compares with the
+/// same numbers.
 fn bounds(low: Bound, high: Bound) -> [f64; 4] {
     let (low, high) = (low.get().unwrap_or(0.0), high.get().unwrap_or(f64::INFINITY));
     [low, high, Real::ln(low), Real::ln(high)]
 }
 
 impl CudaBackend {
-    /// Gradients, and beside them what the diagnostics are made of.
+    /// Launches the kernels that compute the gradients and the measurements for the diagnostics.
     pub(super) fn launch_objective(
         &self,
         objective: &Objective,
@@ -31,7 +32,7 @@ impl CudaBackend {
         }
     }
 
-    /// The diagnostics of what was launched, or `None` where an input or a result is not finite.
+    /// Returns the diagnostics of the last launch, or `None` if an input or a result is not finite.
     pub(super) fn read_diagnostics(
         &self,
         objective: &Objective,
@@ -81,7 +82,7 @@ impl CudaBackend {
     ) -> Result<(), Error> {
         let DeviceBatch { sequences, advantages, log_probs, ref_log_probs, old_log_probs, masks, .. } = *batch;
         let Totals { sequences: count, tokens } = sequences.totals();
-        // 0 asks for the sequence's own length.
+        // A length of 0 selects the sequence's own length.
         let length = if options.length == Length::Mean { 0.0 } else { options.length.divisor(1) };
         let (importance, estimator) = (options.importance as usize, options.log_z as usize);
         let [low, high, log_low, log_high] = match options.importance {
