@@ -1,10 +1,11 @@
-//! Exact targets and distances on enumerable sets: what a run is compared with instead of samples.
+//! Exact targets and distances on enumerable sets, with which a run can be compared instead of with samples.
 //!
-//! A distribution is a slice of natural log-probabilities over the same enumeration of all completions; −∞ is an impossible one.
+//! A distribution is a slice of natural log-probabilities over one enumeration of all completions; −∞ stands for an
+//! impossible completion.
 //!
 //! **Length normalisation changes the target.** With sums (`length = "sum"`) FlowRL converges to the plain target
-//! π_ref·exp(βr)/Z. Divided by T (`length = "mean"`) it converges to π_ref·exp(|y|(βr − c)): the inverse temperature becomes
-//! β|y|, see [`length_normalised_target`].
+//! π_ref·exp(βr)/Z. If they are divided by T (`length = "mean"`) it converges to π_ref·exp(|y|(βr − c)), in which the
+//! inverse temperature is β|y|: see [`length_normalised_target`].
 //!
 //! ```
 //! use flowrl_core::exact;
@@ -29,34 +30,35 @@ use core::fmt;
 
 use crate::Real;
 
-/// Why an exact computation refused its input.
+/// The reason why an exact computation refused its input.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
     /// Two slices over the same enumeration differ in length.
     Length {
-        /// The slice.
+        /// Name of the slice.
         argument: &'static str,
         /// Its length.
         got: usize,
         /// The length of the enumeration.
         want: usize,
     },
-    /// A value is NaN, or +∞, or −∞ where a finite one is needed.
+    /// A value is NaN or +∞, or it is −∞ and must be finite.
     NonFinite {
-        /// The slice or number.
+        /// Name of the slice or number.
         argument: &'static str,
-        /// Its position, 0 for a number.
+        /// Position in the slice, or 0 for a number.
         index: usize,
         /// The value.
         got: f64,
     },
-    /// No element of the set has a probability above 0, so nothing can be normalised.
+    /// No element of the set has a probability above 0, so the distribution cannot be normalised.
     Empty {
-        /// The slice.
+        /// Name of the slice.
         argument: &'static str,
     },
-    /// The length-normalised target has no root c: a possible completion has length 0 and nothing else can move.
+    /// The length-normalised target has no root c: a possible completion has length 0, and no other one can make up for
+    /// it.
     NoRoot,
 }
 
@@ -80,22 +82,23 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// log Σ exp(x), by subtracting the largest. −∞ for an empty slice or one of −∞ only.
+/// Returns log Σ exp(x), computed relative to the largest element. The result is −∞ if the slice is empty or holds only
+/// −∞.
 ///
 /// ```
 /// assert_eq!(flowrl_core::exact::log_sum_exp(&[1000.0, 1000.0]), 1000.0 + 2.0_f64.ln());
 /// ```
-#[must_use]
 pub fn log_sum_exp<T: Real>(x: &[T]) -> T {
     T::of(log_sum_exp_of(x.iter().map(|x| x.f64())))
 }
 
-/// The plain target log π*(y) = log π_ref(y) + βr(y) − log Z into `out`; returns log Z = log Σ π_ref·exp(βr).
+/// Writes the plain target log π*(y) = log π_ref(y) + βr(y) − log Z to `out` and returns log Z = log Σ π_ref·exp(βr).
 ///
-/// `ref_log_probs`, `rewards` and `out` are over the same enumeration. π_ref need not sum to 1: log Z is relative to it.
+/// `ref_log_probs`, `rewards` and `out` are over the same enumeration. π_ref need not sum to 1; log Z is relative to
+/// its sum.
 ///
 /// # Errors
-/// A length that differs, a reward that is not finite, a set without mass.
+/// Returns an error if lengths differ, a reward is not finite, or the set has no probability mass.
 pub fn target<T: Real>(ref_log_probs: &[T], rewards: &[T], beta: f64, out: &mut [T]) -> Result<f64, Error> {
     check_log_probs("ref_log_probs", ref_log_probs)?;
     check_same_length("rewards", rewards.len(), ref_log_probs.len())?;
@@ -111,13 +114,15 @@ pub fn target<T: Real>(ref_log_probs: &[T], rewards: &[T], beta: f64, out: &mut 
     Ok(log_z)
 }
 
-/// The fixed point of length-normalised FlowRL: log π(y) = log π_ref(y) + |y|(βr(y) − c) into `out`; returns c.
+/// Writes the fixed point of length-normalised FlowRL, log π(y) = log π_ref(y) + |y|(βr(y) − c), to `out` and returns
+/// c.
 ///
-/// c is the single root of Σ π_ref(y)·exp(|y|(βr − c)) = 1, found by bracketing and bisection down to rounding. It is what a
-/// learned log Z converges to. `lengths` count the end token.
+/// c is the only root of Σ π_ref(y)·exp(|y|(βr − c)) = 1, found by bracketing and bisection down to rounding. A learned
+/// log Z converges to it. `lengths` must count the end token.
 ///
 /// # Errors
-/// A length that differs, a reward that is not finite, a set without mass, [`Error::NoRoot`].
+/// Returns an error if lengths differ, a reward is not finite, the set has no probability mass, or there is no root
+/// ([`Error::NoRoot`]).
 pub fn length_normalised_target<T: Real>(
     ref_log_probs: &[T],
     rewards: &[T],
@@ -135,7 +140,7 @@ pub fn length_normalised_target<T: Real>(
         let tilt = move |(reward, length): (&T, &usize)| *length as f64 * (beta * reward.f64() - c);
         ref_log_probs.iter().zip(rewards.iter().zip(lengths)).map(move |(l, y)| l.f64() + tilt(y))
     };
-    // log Σ falls in c wherever a possible completion is not empty.
+    // The log of the sum falls in c if some possible completion is not empty.
     let excess = |c: f64| log_sum_exp_of(terms(c));
     if excess(0.0) == f64::NEG_INFINITY {
         return Err(Error::Empty { argument: "ref_log_probs" });
@@ -168,7 +173,7 @@ pub fn length_normalised_target<T: Real>(
     Ok(c)
 }
 
-/// log Σ exp over an iterator that can be run twice.
+/// Computes log Σ exp over an iterator, which is run twice.
 pub(crate) fn log_sum_exp_of(x: impl Iterator<Item = f64> + Clone) -> f64 {
     let largest = x.clone().fold(f64::NEG_INFINITY, f64::max);
     if largest.is_infinite() {
@@ -185,7 +190,7 @@ fn check_finite<T: Real>(argument: &'static str, values: &[T]) -> Result<(), Err
     check(argument, values, |v| v.is_finite())
 }
 
-/// Log-probabilities: not NaN, not +∞.
+/// Checks that log-probabilities are neither NaN nor +∞.
 fn check_log_probs<T: Real>(argument: &'static str, values: &[T]) -> Result<(), Error> {
     check(argument, values, |v| v < T::infinity())
 }

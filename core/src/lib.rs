@@ -1,8 +1,9 @@
-//! FlowRL from bare metal up: train a policy to *match* π_ref·exp(βr)/Z instead of collapsing onto one answer.
+//! FlowRL from bare metal up: trains a policy to *match* π_ref·exp(βr)/Z instead of collapsing onto one answer.
 //!
-//! The mathematical layer works on slices that the caller owns, allocates nothing, and always goes through [`libm`], so
-//! native, WebAssembly and bare-metal builds give the same bits. `alloc` adds owners of buffers, the training loop and
-//! small policies; `std` adds threads, SIMD and fast matrix products. A Cargo feature never changes a result.
+//! The mathematical layer works on slices that the caller owns, allocates nothing, and takes every transcendental
+//! function from [`libm`], so that native, WebAssembly and bare-metal builds give the same bits. The feature `alloc`
+//! adds types that own their buffers, the training loop and small policies; `std` adds threads, SIMD and fast matrix
+//! products. A Cargo feature never changes a result.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -38,7 +39,7 @@ pub mod train;
 
 pub use real::Real;
 
-/// The example of the README runs as a test.
+/// Runs the README's example as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

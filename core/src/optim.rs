@@ -1,34 +1,34 @@
-//! AdamW's options, learning-rate schedules, clipping by global norm.
+//! AdamW's options, learning-rate schedules and gradient clipping by global norm.
 
-/// One AdamW step as a kernel needs it.
+/// The parameters of one AdamW step, in the form that a kernel takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWStep {
     /// Learning rate of this step.
     pub learning_rate: f64,
-    /// Decay of the first moment.
+    /// Decay rate β₁ of the first moment.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay rate β₂ of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Constant ε that is added to the root of the second moment.
     pub eps: f64,
-    /// Decoupled weight decay.
+    /// Coefficient of the decoupled weight decay.
     pub weight_decay: f64,
-    /// Number of this step, from 1.
+    /// Number of this step, counted from 1.
     pub time: u64,
-    /// Factor on the gradient: 1, or less where its norm was clipped.
+    /// Factor on the gradient: 1, or less if the norm was clipped.
     pub grad_scale: f64,
 }
 
-/// AdamW's options. The default is PyTorch's, without weight decay.
+/// AdamW's options. The defaults are PyTorch's, but without weight decay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// Decay of the first moment.
+    /// Decay rate β₁ of the first moment.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay rate β₂ of the second moment.
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Constant ε that is added to the root of the second moment.
     pub eps: f64,
-    /// Decoupled weight decay.
+    /// Coefficient of the decoupled weight decay.
     pub weight_decay: f64,
 }
 
@@ -39,25 +39,25 @@ impl Default for AdamW {
 }
 
 impl AdamW {
-    /// The step number `time` (from 1) at `learning_rate`, with gradients multiplied by `grad_scale`.
-    #[must_use]
+    /// Returns the parameters of step `time` (counted from 1) at `learning_rate`, with gradients multiplied by
+    /// `grad_scale`.
     pub fn step(&self, learning_rate: f64, time: u64, grad_scale: f64) -> AdamWStep {
         let Self { beta1, beta2, eps, weight_decay } = *self;
         AdamWStep { learning_rate, beta1, beta2, eps, weight_decay, time, grad_scale }
     }
 }
 
-/// How the learning rate moves after warm-up.
+/// How the learning rate changes after the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Decay {
-    /// Stays at its peak.
+    /// The rate stays at its peak.
     #[default]
     Constant,
-    /// Falls in a straight line, to 0 after the last step.
+    /// The rate falls linearly and reaches 0 after the last step.
     Linear,
-    /// Falls as half a cosine, to 0 after the last step.
+    /// The rate falls as half a cosine and reaches 0 after the last step.
     Cosine,
 }
 
@@ -72,19 +72,18 @@ pub enum Decay {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// The learning rate after warm-up.
+    /// The learning rate at the end of the warm-up.
     pub peak: f64,
-    /// Steps of warm-up: step t < warmup has peak·(t + 1)/warmup.
+    /// Number of warm-up steps: step t < warmup has the rate peak·(t + 1)/warmup.
     pub warmup: u64,
-    /// All steps, warm-up included.
+    /// Number of all steps, including the warm-up.
     pub total: u64,
-    /// What follows the warm-up.
+    /// Shape of the schedule after the warm-up.
     pub decay: Decay,
 }
 
 impl Schedule {
-    /// The learning rate of step `t`, from 0.
-    #[must_use]
+    /// Returns the learning rate of step `t`, counted from 0.
     pub fn at(&self, t: u64) -> f64 {
         if t < self.warmup {
             return self.peak * (t + 1) as f64 / self.warmup as f64;
@@ -99,8 +98,8 @@ impl Schedule {
     }
 }
 
-/// The factor that brings a gradient of this norm down to `max_norm`: min(1, max_norm/(norm + 1e-6)), as PyTorch has it.
-#[must_use]
+/// Returns the factor that scales a gradient of this norm down to `max_norm`: min(1, max_norm/(norm + 1e-6)), as in
+/// PyTorch.
 pub fn clip_scale(norm: f64, max_norm: Option<f64>) -> f64 {
     max_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0))
 }

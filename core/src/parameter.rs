@@ -1,4 +1,4 @@
-//! A trainable tensor with its gradient and its optimiser state.
+//! A trainable tensor with its gradient and its optimiser state. The methods fail only if the device does.
 
 use alloc::string::String;
 use alloc::vec;
@@ -7,13 +7,13 @@ use alloc::vec::Vec;
 use crate::backend::Backend;
 use crate::optim::AdamWStep;
 
-/// A trainable tensor, its gradient, and AdamW's two moments, all on one device.
+/// A trainable tensor, its gradient and AdamW's two moments, all on one device.
 pub struct Parameter<B: Backend> {
-    /// Its name in a checkpoint.
+    /// Name of the tensor in a checkpoint.
     pub name: String,
-    /// Elements.
+    /// Number of elements.
     pub len: usize,
-    /// The value.
+    /// The trainable values.
     pub value: B::Buffer,
     /// ∂loss/∂value, accumulated until [`Parameter::zero_grad`].
     pub grad: B::Buffer,
@@ -27,14 +27,11 @@ impl<B: Backend> core::fmt::Debug for Parameter<B> {
     }
 }
 
-/// What is stored of a parameter, in the order of [`Parameter::state`].
+/// Names of the vectors that a checkpoint stores for each parameter, in the order of [`Parameter::state`].
 pub const STATE: [&str; 3] = ["value", "first_moment", "second_moment"];
 
 impl<B: Backend> Parameter<B> {
-    /// A parameter with this value and a fresh optimiser state.
-    ///
-    /// # Errors
-    /// Where the device has no memory left.
+    /// Creates a parameter with this value and a fresh optimiser state.
     pub fn new(backend: &B, name: String, value: &[B::Real]) -> Result<Self, B::Error> {
         let len = value.len();
         Ok(Self {
@@ -48,33 +45,21 @@ impl<B: Backend> Parameter<B> {
     }
 
     /// Sets the gradient to 0.
-    ///
-    /// # Errors
-    /// Where the device failed.
     pub fn zero_grad(&mut self, backend: &B) -> Result<(), B::Error> {
         backend.fill(&mut self.grad, num_traits::Zero::zero(), self.len)
     }
 
-    /// ‖grad‖².
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Returns ‖grad‖², the squared norm of the gradient.
     pub fn grad_squares(&self, backend: &B) -> Result<f64, B::Error> {
         backend.sum_squares(&self.grad, self.len)
     }
 
-    /// One AdamW step.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Applies one AdamW step.
     pub fn adamw(&mut self, backend: &B, step: &AdamWStep) -> Result<(), B::Error> {
         backend.adamw(&mut self.value, &self.grad, &mut self.first_moment, &mut self.second_moment, self.len, step)
     }
 
-    /// The value and the two moments, for a checkpoint; see [`STATE`].
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Reads the value and the two moments for a checkpoint, in the order of [`STATE`].
     pub fn state(&self, backend: &B) -> Result<[Vec<B::Real>; 3], B::Error> {
         let read = |buffer| {
             let mut out = vec![num_traits::Zero::zero(); self.len];
@@ -83,10 +68,10 @@ impl<B: Backend> Parameter<B> {
         Ok([read(&self.value)?, read(&self.first_moment)?, read(&self.second_moment)?])
     }
 
-    /// Restores what [`Parameter::state`] gave.
+    /// Restores a state that [`Parameter::state`] returned.
     ///
     /// # Errors
-    /// Where a length does not fit.
+    /// Returns an error if a vector is longer than the tensor.
     pub fn restore(&mut self, backend: &B, state: [&[B::Real]; 3]) -> Result<(), B::Error> {
         backend.write(&mut self.value, 0, state[0])?;
         backend.write(&mut self.first_moment, 0, state[1])?;

@@ -1,4 +1,5 @@
-//! The partition network Z_φ: log Z(x), or a value V(x), from the mean hidden state of a prompt (SPEC §6, FlowRL paper §3.2).
+//! The partition network Z_φ: computes log Z(x), or a value V(x), from the mean hidden state of a prompt (FlowRL paper
+//! §3.2).
 
 use alloc::format;
 use alloc::string::String;
@@ -11,17 +12,17 @@ use crate::optim::AdamWStep;
 use crate::parameter::Parameter;
 use crate::random::{Purpose, Stream};
 
-/// Shape of the network: `layers` linear layers, GELU between them.
+/// Shape of the network: `layers` linear layers with GELU between them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
 pub struct PartitionOptions {
-    /// Linear layers, the last of which gives one number.
+    /// Number of linear layers, of which the last has a single output.
     pub layers: usize,
-    /// Layer normalisation after each GELU.
+    /// Whether a layer normalisation follows each GELU.
     pub layer_norm: bool,
-    /// Dropout after each GELU, in [0, 1).
+    /// Dropout rate after each GELU, in [0, 1).
     pub dropout: f64,
-    /// Start the last layer at 0, so that log Z starts at 0.
+    /// Whether the last layer starts at 0, so that log Z starts at 0.
     pub zero_init: bool,
 }
 
@@ -32,13 +33,13 @@ impl Default for PartitionOptions {
 }
 
 impl PartitionOptions {
-    /// What the code released with the paper has.
+    /// The options of the code released with the paper.
     pub const RELEASED: Self = Self { layers: 3, layer_norm: true, dropout: 0.1, zero_init: false };
 
-    /// Says what is wrong with the options, if anything.
+    /// Checks that every option is in range.
     ///
     /// # Errors
-    /// The name of the option, and what it should be.
+    /// Returns a message that names the option and its range.
     pub fn validate(&self) -> Result<(), &'static str> {
         if self.layers == 0 {
             return Err("layers must be at least 1");
@@ -50,17 +51,18 @@ impl PartitionOptions {
     }
 }
 
-/// What the forward pass of one hidden layer leaves for the backward pass.
+/// The results of one hidden layer's forward pass that the backward pass reads.
 struct Activation<B: Backend> {
     pre: B::Buffer,
-    /// GELU's output where a layer normalisation follows it.
+    /// GELU's output, if a layer normalisation follows it; otherwise empty.
     gelu: B::Buffer,
     out: B::Buffer,
     mean: B::Buffer,
     inv_std: B::Buffer,
 }
 
-/// The network, its gradients and its optimiser state on one device. Forward and backward are written by hand.
+/// The network with its gradients and its optimiser state, on one device. Forward and backward passes are written by
+/// hand.
 ///
 /// ```
 /// use flowrl_core::backend::CpuBackend;
@@ -76,13 +78,13 @@ pub struct PartitionNetwork<B: Backend> {
     name: String,
     width: usize,
     options: PartitionOptions,
-    /// Of each layer weight and bias, and γ and β of the normalisation after it.
+    /// Weight and bias of each layer, followed by γ and β of its normalisation if there is one.
     parameters: Vec<Parameter<B>>,
     activations: Vec<Activation<B>>,
     delta: [B::Buffer; 2],
     output: B::Buffer,
     capacity: usize,
-    /// The dropout mask of the last forward pass.
+    /// The dropout mask of the last forward pass, if it had one.
     dropout: Option<DropoutMask>,
     stream: Stream,
 }
@@ -100,10 +102,8 @@ impl<B: Backend> core::fmt::Debug for PartitionNetwork<B> {
 const NORM_EPS: f64 = 1e-5;
 
 impl<B: Backend> PartitionNetwork<B> {
-    /// A network for hidden states of `width` elements, uniform in ±1/√width as PyTorch's `Linear`, drawn from `seed`.
-    ///
-    /// # Errors
-    /// Where the device has no memory left.
+    /// Creates a network for hidden states of `width` elements. Its weights are drawn from `seed`, uniform in ±1/√width
+    /// as in PyTorch's `Linear`.
     pub fn new(backend: &B, name: &str, width: usize, options: PartitionOptions, seed: u64) -> Result<Self, B::Error> {
         let stream = Stream::new(seed, Purpose::Init);
         let bound = 1.0 / libm::sqrt(width as f64);
@@ -144,8 +144,7 @@ impl<B: Backend> PartitionNetwork<B> {
         })
     }
 
-    /// Elements of a hidden state.
-    #[must_use]
+    /// Returns the number of elements of a hidden state.
     pub const fn width(&self) -> usize {
         self.width
     }
@@ -154,7 +153,7 @@ impl<B: Backend> PartitionNetwork<B> {
         self.parameters.len().div_ceil(self.stride())
     }
 
-    /// Tensors of a layer; the last has no normalisation.
+    /// Number of tensors in a layer. The last layer has no normalisation.
     const fn stride(&self) -> usize {
         if self.options.layer_norm { 4 } else { 2 }
     }
@@ -181,11 +180,11 @@ impl<B: Backend> PartitionNetwork<B> {
         Ok(())
     }
 
-    /// log Z (prompts) from `hidden` (prompts, width). `training`, the step and the number of the first prompt in its batch,
-    /// switches dropout on.
+    /// Computes log Z (prompts) from `hidden` (prompts, width). `training` holds the step and the number of the first
+    /// prompt in its batch; if it is given, dropout is on.
     ///
     /// # Errors
-    /// Where `hidden` is too short, or the device failed.
+    /// Returns an error if `hidden` is too short or the device fails.
     pub fn forward(
         &mut self,
         backend: &B,
@@ -228,11 +227,11 @@ impl<B: Backend> PartitionNetwork<B> {
         Ok(log_z)
     }
 
-    /// Adds to the gradients from `d_log_z` (prompts), for the `hidden` of the last forward pass; writes ∂loss/∂hidden
-    /// (prompts, width) where asked.
+    /// Adds to the gradients, given `d_log_z` (prompts) and the `hidden` of the last forward pass. If `d_hidden` is
+    /// given, this also writes ∂loss/∂hidden (prompts, width) to it.
     ///
     /// # Errors
-    /// Where a length does not fit, or the device failed.
+    /// Returns an error if a length does not fit or the device fails.
     pub fn backward(
         &mut self,
         backend: &B,
@@ -275,21 +274,17 @@ impl<B: Backend> PartitionNetwork<B> {
         Ok(())
     }
 
-    /// Every tensor, in a fixed order.
-    #[must_use]
+    /// Returns every tensor, in a fixed order.
     pub fn parameters(&self) -> &[Parameter<B>] {
         &self.parameters
     }
 
-    /// Every tensor, mutable, in the same order.
+    /// Returns mutable access to every tensor, in the order of [`parameters`](Self::parameters).
     pub fn parameters_mut(&mut self) -> &mut [Parameter<B>] {
         &mut self.parameters
     }
 
-    /// ‖gradient‖ over all tensors.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Returns the norm of the gradient over all tensors.
     pub fn grad_norm(&self, backend: &B) -> Result<f64, B::Error> {
         let mut squares = 0.0;
         for parameter in self.parameters() {
@@ -298,10 +293,7 @@ impl<B: Backend> PartitionNetwork<B> {
         Ok(libm::sqrt(squares))
     }
 
-    /// One AdamW step, after which the gradients are 0 again.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Applies one AdamW step and sets the gradients to 0.
     pub fn update(&mut self, backend: &B, step: &AdamWStep) -> Result<(), B::Error> {
         for parameter in self.parameters_mut() {
             parameter.adamw(backend, step)?;
@@ -310,15 +302,12 @@ impl<B: Backend> PartitionNetwork<B> {
     }
 
     /// Sets the gradients to 0.
-    ///
-    /// # Errors
-    /// Where the device failed.
     pub fn zero_grad(&mut self, backend: &B) -> Result<(), B::Error> {
         self.parameters.iter_mut().try_for_each(|parameter| parameter.zero_grad(backend))
     }
 }
 
-/// Masks of different layers differ.
+/// Returns the mask of one layer. Masks of different layers differ.
 const fn of_layer(mask: DropoutMask, layer: usize) -> DropoutMask {
     DropoutMask { step: mask.step.wrapping_mul(64).wrapping_add(layer as u32), ..mask }
 }
@@ -328,7 +317,8 @@ mod tests {
     use super::*;
     use crate::backend::CpuBackend;
 
-    /// Central differences of Σ cᵢ log Zᵢ against the hand-written backward pass: every weight and the input.
+    /// Compares the hand-written backward pass with central differences of Σ cᵢ log Zᵢ, for every weight and for the
+    /// input.
     fn check(options: PartitionOptions, training: Option<(u32, u32)>) {
         let cpu = CpuBackend::<f64>::reference();
         let (width, prompts) = (5, 3);

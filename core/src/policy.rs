@@ -1,4 +1,5 @@
-//! A policy: samples completions, scores them, and takes the gradient of the loss with respect to its log-probabilities.
+//! The interface of a policy, which samples completions, scores them, and takes the gradient of the loss with respect
+//! to its log-probabilities.
 
 use alloc::vec::Vec;
 
@@ -6,23 +7,22 @@ use crate::backend::{Backend, Sampler};
 use crate::optim::AdamWStep;
 use crate::random::Stream;
 
-/// The precision in which a policy speaks.
+/// The floating-point type of a policy's numbers.
 pub type RealOf<P> = <<P as Policy>::Backend as Backend>::Real;
 
-/// Completions of prompts, borrowed: the i-th completion answers prompt `prompt_of[i]`.
+/// Borrowed completions of some prompts: the i-th completion answers prompt `prompt_of[i]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sequences<'a> {
     /// Tokens of each prompt, at least one.
     pub prompts: &'a [&'a [u32]],
-    /// Tokens of each completion; the end token counts.
+    /// Tokens of each completion, including the end token.
     pub completions: &'a [&'a [u32]],
-    /// Which prompt each completion answers.
+    /// Index of the prompt that each completion answers.
     pub prompt_of: &'a [usize],
 }
 
 impl Sequences<'_> {
-    /// Tokens of all completions, N.
-    #[must_use]
+    /// Returns the number of tokens in all completions, N.
     pub fn tokens(&self) -> usize {
         self.completions.iter().map(|c| c.len()).sum()
     }
@@ -31,66 +31,63 @@ impl Sequences<'_> {
 /// Sampled completions, packed: completion i is `tokens[offsets[i]..offsets[i + 1]]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Completions<T> {
-    /// (B) which of the given prompts a completion answers.
+    /// (B) index of the prompt that each completion answers.
     pub prompt_of: Vec<usize>,
-    /// (B + 1).
+    /// (B + 1) token offsets of the completions.
     pub offsets: Vec<usize>,
-    /// (N) tokens, the end token included.
+    /// (N) tokens, including end tokens.
     pub tokens: Vec<u32>,
     /// (N) log-probability of each token under the distribution it was drawn from.
     pub log_probs: Vec<T>,
     /// (N) entropy of that distribution.
     pub entropies: Vec<T>,
-    /// (N) probability of the tokens that could not be drawn, in the softmax that each token came from; empty where every token could.
+    /// (N) total probability of the tokens that could not be drawn, in the softmax behind each token. Empty if every
+    /// token could be drawn.
     pub excluded: Vec<T>,
-    /// (B) whether the completion ended by itself rather than at the limit.
+    /// (B) whether each completion ended by itself, rather than at the length limit.
     pub ended: Vec<bool>,
 }
 
 impl<T> Completions<T> {
-    /// Number of completions, B.
-    #[must_use]
+    /// Returns the number of completions, B.
     pub fn len(&self) -> usize {
         self.prompt_of.len()
     }
 
-    /// Whether there are none.
-    #[must_use]
+    /// Returns whether there are no completions.
     pub fn is_empty(&self) -> bool {
         self.prompt_of.is_empty()
     }
 
-    /// Tokens of completion `i`.
-    #[must_use]
+    /// Returns the tokens of completion `i`.
     pub fn get(&self, i: usize) -> &[u32] {
         &self.tokens[self.offsets[i]..self.offsets[i + 1]]
     }
 
-    /// Tokens of every completion.
-    #[must_use]
+    /// Returns the tokens of every completion.
     pub fn slices(&self) -> Vec<&[u32]> {
         (0..self.len()).map(|i| self.get(i)).collect()
     }
 }
 
-/// What to sample.
+/// A request for [`Policy::sample`].
 #[derive(Clone, Copy, Debug)]
 pub struct SampleRequest<'a> {
     /// Tokens of each prompt, at least one.
     pub prompts: &'a [&'a [u32]],
-    /// Completions of each prompt, K.
+    /// Number of completions of each prompt, K.
     pub samples: usize,
-    /// Tokens of a completion at most.
+    /// Largest number of tokens in a completion.
     pub max_tokens: usize,
-    /// How a token is drawn.
+    /// Temperature and truncation with which tokens are drawn.
     pub sampler: Sampler,
-    /// Random numbers: completion k of prompt p takes its token t from (`step`, p·K + k, t).
+    /// Source of random numbers: token t of completion k of prompt p takes the number at (`step`, p·K + k, t).
     pub stream: Stream,
-    /// First coordinate of the random numbers.
+    /// First coordinate of the random numbers, usually the training step.
     pub step: u32,
 }
 
-/// Which weights score a sequence.
+/// The weights that score a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
     /// The policy being trained.
@@ -99,52 +96,48 @@ pub enum Model {
     Reference,
 }
 
-/// What a policy on a graph of states gives beside the log-probabilities of its last [`Policy::forward`]: everything in a residual
-/// that is learned together with them (N each, packed in the order of the completions).
+/// The terms that a policy on a graph of states adds to the log-probabilities of its last [`Policy::forward`]: the
+/// learned parts of the residual (N each, packed in the order of the completions).
 ///
-/// Where an object can be reached in several ways, trajectory balance compares with a backward policy P_B instead of a frozen
-/// reference: δ = log Z + Σ log P_F − βr − Σ log P_B.
+/// If an object can be reached in several ways, trajectory balance compares with a backward policy P_B instead of a
+/// frozen reference: δ = log Z + Σ log P_F − βr − Σ log P_B.
 pub trait Graph<T> {
-    /// log P_B(s_t | s_{t+1}) of every step, 0 for the step that ends; where every state has one parent, log π_ref.
+    /// Returns log P_B(s_t | s_{t+1}) of every step, and 0 for the step that ends. If every state has one parent, this
+    /// is log π_ref.
     fn log_backward(&self) -> &[T];
-    /// log F(s_t), the log-flow of the state before every step, where the policy learns flows.
+    /// Returns log F(s_t), the log-flow of the state before every step, if the policy learns flows.
     fn log_flows(&self) -> Option<&[T]>;
-    /// ∂loss/∂ of both, for the next [`Policy::backward`], which takes them once. Without this call they have no gradient.
+    /// Sets the derivatives of the loss with respect to both. The next [`Policy::backward`] uses them once; without
+    /// this call they are 0.
     fn set_gradient(&mut self, d_log_backward: &[T], d_log_flows: Option<&[T]>);
 }
 
-/// A distribution over completions that can be trained. See `flowrl-lm` for the transformer.
+/// A trainable distribution over completions. See `flowrl-lm` for the transformer.
+///
+/// Every method returns an error if the device fails, or if a prompt is empty or holds an unknown token.
 pub trait Policy {
-    /// The device it runs on.
+    /// The device on which the policy runs.
     type Backend: Backend;
-    /// What can go wrong.
+    /// The policy's error type.
     type Error: core::error::Error + Send + Sync + 'static + From<<Self::Backend as Backend>::Error>;
 
-    /// The device.
+    /// Returns the device.
     fn backend(&self) -> &Self::Backend;
-    /// Elements of a prompt's representation, d.
+    /// Returns the number of elements in a prompt's representation, d.
     fn width(&self) -> usize;
 
-    /// The representation of each prompt, (prompts, d): for a transformer the mean last-layer hidden state over its tokens.
-    ///
-    /// # Errors
-    /// Where a prompt is empty or holds an unknown token, or the device failed.
+    /// Computes the representation of each prompt, (prompts, d). For a transformer this is the mean last-layer hidden
+    /// state over the prompt's tokens.
     fn represent(
         &mut self,
         prompts: &[&[u32]],
         out: &mut <Self::Backend as Backend>::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// Draws completions, those of one prompt together.
-    ///
-    /// # Errors
-    /// Where a prompt is empty or holds an unknown token, or the device failed.
+    /// Draws completions; those of one prompt are contiguous.
     fn sample(&mut self, request: &SampleRequest<'_>) -> Result<Completions<RealOf<Self>>, Self::Error>;
 
-    /// Log-probabilities and entropies (N each, packed in the order of the completions) at `temperature`.
-    ///
-    /// # Errors
-    /// Where a prompt is empty or holds an unknown token, or the device failed.
+    /// Computes log-probabilities and entropies (N each, packed in the order of the completions) at `temperature`.
     fn score(
         &mut self,
         sequences: &Sequences<'_>,
@@ -154,11 +147,8 @@ pub trait Policy {
         entropies: &mut [RealOf<Self>],
     ) -> Result<(), Self::Error>;
 
-    /// The same for the policy, keeping what [`Policy::backward`] needs; where asked, the representation of each prompt,
-    /// (prompts, d).
-    ///
-    /// # Errors
-    /// As for [`Policy::score`].
+    /// Scores the sequences with the policy and keeps the activations that [`Policy::backward`] needs. If
+    /// `representation` is given, this also writes the representation of each prompt, (prompts, d).
     fn forward(
         &mut self,
         sequences: &Sequences<'_>,
@@ -168,11 +158,9 @@ pub trait Policy {
         representation: Option<&mut <Self::Backend as Backend>::Buffer>,
     ) -> Result<(), Self::Error>;
 
-    /// Adds the gradient of the sequences given to the last [`Policy::forward`]: `d_log_probs` (N), and if the loss depends on them,
-    /// that of the entropies (N) and of the representation (prompts, d).
-    ///
-    /// # Errors
-    /// Where a length does not fit, or the device failed.
+    /// Adds to the gradient, for the sequences of the last [`Policy::forward`]. Takes the derivatives of the loss with
+    /// respect to the log-probabilities (N) and, if the loss depends on them, to the entropies (N) and the
+    /// representation (prompts, d).
     fn backward(
         &mut self,
         d_log_probs: &[RealOf<Self>],
@@ -180,26 +168,18 @@ pub trait Policy {
         d_representation: Option<&<Self::Backend as Backend>::Buffer>,
     ) -> Result<(), Self::Error>;
 
-    /// Backward policy and flows, where it has them. FlowRL then takes L_ref from here instead of [`Model::Reference`].
+    /// Returns the backward policy and the flows, if the policy has them. FlowRL then takes L_ref from here instead of
+    /// from [`Model::Reference`].
     fn graph(&mut self) -> Option<&mut dyn Graph<RealOf<Self>>> {
         None
     }
 
-    /// ‖gradient‖ over all weights.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Returns the norm of the gradient over all weights.
     fn grad_norm(&mut self) -> Result<f64, Self::Error>;
 
-    /// One AdamW step, after which the gradient is 0 again.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Applies one AdamW step and sets the gradient to 0.
     fn update(&mut self, step: &AdamWStep) -> Result<(), Self::Error>;
 
-    /// Drops the gradient.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Sets the gradient to 0.
     fn zero_grad(&mut self) -> Result<(), Self::Error>;
 }

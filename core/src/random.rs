@@ -1,33 +1,34 @@
-//! A counter-based random generator: the same numbers on any device, with any number of threads, and after any resume.
+//! A counter-based random generator. It gives the same numbers on every device, with any number of threads, and after a
+//! run is resumed.
 //!
-//! Philox4x32-10 (Salmon, Moraes, Dror and Shaw, *Parallel random numbers: as easy as 1, 2, 3*, SC 2011). A number is a pure
-//! function of where it is used, so there is no generator state to save.
+//! The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw, *Parallel random numbers: as easy as 1, 2, 3*, SC
+//! 2011). Each number is a pure function of its coordinates, so there is no generator state to save.
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
-/// What a number is for. Numbers of different purposes never meet, whatever the other coordinates are.
+/// The use of a random number. Streams of different purposes never share a number, whatever the other coordinates are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// Drawing a token of a completion.
+    /// Drawing the tokens of completions.
     Sample = 0,
-    /// The order of prompts in an epoch.
+    /// Shuffling the prompts of an epoch.
     Shuffle = 1,
-    /// Initial weights.
+    /// Initialising weights.
     Init = 2,
     /// Generating a task's problems.
     Task = 3,
-    /// Dropout masks.
+    /// Drawing dropout masks.
     Dropout = 4,
     /// Sampling for an evaluation.
     Evaluate = 5,
-    /// Drawing from completions kept to learn from again.
+    /// Drawing from the completions of a replay buffer.
     Replay = 6,
 }
 
-/// The place of a random number: seed, purpose, and three free coordinates, usually (step, sequence, token).
+/// Random numbers of one seed and one purpose, addressed by three free coordinates, usually (step, sequence, token).
 ///
 /// ```
 /// use flowrl_core::random::{Purpose, Stream};
@@ -44,44 +45,37 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The stream of one purpose under one seed.
-    #[must_use]
+    /// Creates the stream of one purpose under one seed.
     pub const fn new(seed: u64, purpose: Purpose) -> Self {
         Self { key: [seed as u32, (seed >> 32) as u32], purpose: purpose as u32 }
     }
 
-    /// The generator's key, and the fourth word of its counter: what a device needs to draw the same numbers.
-    #[must_use]
+    /// Returns the generator's key and the fourth word of its counter, with which a device can draw the same numbers.
     pub const fn words(&self) -> ([u32; 2], u32) {
         (self.key, self.purpose)
     }
 
-    /// 128 random bits at (a, b, c).
-    #[must_use]
+    /// Returns 128 random bits at (a, b, c).
     pub fn bits(&self, a: u32, b: u32, c: u32) -> [u32; 4] {
         philox([c, b, a, self.purpose], self.key)
     }
 
-    /// Uniform in [0, 1) with 53 bits at (a, b, c).
-    #[must_use]
+    /// Returns a uniform number in [0, 1) with 53 bits at (a, b, c).
     pub fn uniform(&self, a: u32, b: u32, c: u32) -> f64 {
         let [low, high, ..] = self.bits(a, b, c);
         let bits = (u64::from(high) << 32 | u64::from(low)) >> 11;
         bits as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
-    /// Uniform in 0..n at (a, b, c), by multiply-shift: the bias is below n / 2⁶⁴.
-    ///
-    /// `n` = 0 gives 0.
-    #[must_use]
+    /// Returns a uniform integer in 0..n at (a, b, c), by multiply-shift with a bias below n / 2⁶⁴. If `n` is 0, this
+    /// returns 0.
     pub fn below(&self, n: u64, a: u32, b: u32, c: u32) -> u64 {
         let [low, high, ..] = self.bits(a, b, c);
         let bits = u64::from(high) << 32 | u64::from(low);
         ((u128::from(bits) * u128::from(n)) >> 64) as u64
     }
 
-    /// Standard normal at (a, b, c), by the Box–Muller transform through [`libm`].
-    #[must_use]
+    /// Returns a standard normal number at (a, b, c), by the Box–Muller transform through [`libm`].
     pub fn normal(&self, a: u32, b: u32, c: u32) -> f64 {
         let [r0, r1, r2, r3] = self.bits(a, b, c);
         let unit = |low: u32, high: u32| {
@@ -92,7 +86,7 @@ impl Stream {
         radius * libm::cos(core::f64::consts::TAU * unit(r2, r3))
     }
 
-    /// Shuffles `items` (Fisher–Yates); the permutation is a function of (a, b).
+    /// Shuffles `items` (Fisher–Yates). The permutation is a function of (a, b).
     pub fn shuffle<V>(&self, items: &mut [V], a: u32, b: u32) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i as u64 + 1, a, b, i as u32) as usize);
@@ -100,7 +94,7 @@ impl Stream {
     }
 }
 
-/// Ten rounds of Philox4x32.
+/// Runs the ten rounds of Philox4x32.
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for round in 0..10 {
         if round > 0 {
@@ -118,7 +112,7 @@ fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 mod tests {
     use super::*;
 
-    /// Known answers published with the Random123 library.
+    /// Compares with the known answers published with the Random123 library.
     #[test]
     fn matches_the_published_vectors() {
         assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);

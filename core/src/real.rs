@@ -14,10 +14,11 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// `f32` or `f64`, with transcendental functions that always come from [`libm`].
+/// The types `f32` and `f64`, with transcendental functions that always come from [`libm`].
 ///
-/// `num_traits::Float` is not used on purpose: whether it calls libm or the platform flips with feature unification, and
-/// the two disagree in the last bit. Here native, WebAssembly and bare-metal builds give the same bits.
+/// This trait does not build on `num_traits::Float`: feature unification decides whether that calls libm or the
+/// platform's functions, and the two disagree in the last bit. Here native, WebAssembly and bare-metal builds give the
+/// same bits.
 ///
 /// ```
 /// use flowrl_core::Real;
@@ -41,48 +42,49 @@ pub trait Real:
     + Sync
     + 'static
 {
-    /// `"f32"` or `"f64"`.
+    /// Name of the type: `"f32"` or `"f64"`.
     const NAME: &'static str;
 
-    /// The nearest value to `x`.
+    /// Returns the value nearest to `x`.
     fn of(x: f64) -> Self;
-    /// The nearest value to the count `n`.
+    /// Returns the value nearest to the count `n`.
     fn of_usize(n: usize) -> Self {
         Self::of(n as f64)
     }
-    /// The same value in double precision (exact for both types).
+    /// Converts this value to double precision, which is exact for both types.
     fn f64(self) -> f64;
-    /// eˣ.
+    /// Returns eˣ.
     fn exp(self) -> Self;
-    /// eˣ − 1 without cancellation near 0.
+    /// Returns eˣ − 1 without cancellation near 0.
     fn exp_m1(self) -> Self;
-    /// Natural logarithm.
+    /// Returns the natural logarithm.
     fn ln(self) -> Self;
-    /// ln(1 + x) without cancellation near 0.
+    /// Returns ln(1 + x) without cancellation near 0.
     fn ln_1p(self) -> Self;
-    /// Square root.
+    /// Returns the square root.
     fn sqrt(self) -> Self;
-    /// Hyperbolic tangent.
+    /// Returns the hyperbolic tangent.
     fn tanh(self) -> Self;
-    /// Error function.
+    /// Returns the error function of this value.
     fn erf(self) -> Self;
-    /// Sine.
+    /// Returns the sine.
     fn sin(self) -> Self;
-    /// Cosine.
+    /// Returns the cosine.
     fn cos(self) -> Self;
-    /// selfᵉ.
+    /// Returns this value raised to the power `exponent`.
     fn pow(self, exponent: Self) -> Self;
-    /// A vectorisable eˣ, see [`kernel::Fast`](crate::kernel::Fast).
+    /// Returns eˣ by arithmetic that vectorises, see [`kernel::Fast`](crate::kernel::Fast).
     #[doc(hidden)]
     fn exp_fast(self) -> Self;
-    /// A vectorisable (Φ(x), φ(x)).
+    /// Returns (Φ(x), φ(x)) by arithmetic that vectorises.
     #[doc(hidden)]
     fn normal_fast(self) -> (Self, Self);
-    /// Outputs in a panel of a packed matrix, where this machine has the instructions.
+    /// Returns the number of outputs in a panel of a packed matrix, or `None` if this machine lacks the instructions
+    /// for packed products.
     #[cfg(feature = "std")]
     #[doc(hidden)]
     fn panel_width() -> Option<usize>;
-    /// A product with a packed matrix.
+    /// Multiplies rows by a packed matrix.
     #[cfg(feature = "std")]
     #[doc(hidden)]
     fn multiply_packed(product: crate::backend::packed::Product<'_, Self>);

@@ -1,5 +1,5 @@
-//! Instances of generic code that crates and tests behind this one use, compiled here once. Development builds share them; a release
-//! build shares none, and has one user of each.
+//! Compiles the generic code that other crates and the tests use, once and here. Development builds share these
+//! instances; a release build shares none, and uses each instance in one place only.
 
 use crate::backend::CpuBackend;
 use crate::lab::{Hypergrid, LabPolicy, Mlp};
@@ -8,7 +8,7 @@ use crate::train::{StepResult, Trainer};
 
 type Policy<T> = LabPolicy<T, Hypergrid, Mlp<T>>;
 
-/// All of a step in single precision.
+/// Runs a whole training step in single precision.
 pub fn step_f32(
     trainer: &mut Trainer<CpuBackend<f32>>,
     policy: &mut Policy<f32>,
@@ -17,7 +17,7 @@ pub fn step_f32(
     trainer.step(policy, task)
 }
 
-/// All of a step in double precision.
+/// Runs a whole training step in double precision.
 pub fn step_f64(
     trainer: &mut Trainer<CpuBackend<f64>>,
     policy: &mut Policy<f64>,

@@ -1,22 +1,23 @@
 //! Prompts and rewards.
 
-/// What a task says of one completion.
+/// A task's verdict on one completion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judgement {
-    /// The raw reward, finite.
+    /// The raw reward, which must be finite.
     pub reward: f64,
-    /// Why, in one hyphenated lower-case word: `correct`, `wrong`, `unparseable`, …
+    /// Reason for the reward in one hyphenated lower-case word, for example `correct`, `wrong` or `unparseable`.
     pub verdict: &'static str,
 }
 
-/// Prompts, and what completions of them are worth.
+/// A set of prompts with a reward for each completion of them.
 pub trait Task {
-    /// Number of prompts.
+    /// Returns the number of prompts.
     fn prompts(&self) -> usize;
 
-    /// Tokens of prompt `index`, at least one.
+    /// Returns the tokens of prompt `index`, at least one.
     fn prompt(&self, index: usize) -> &[u32];
 
-    /// Judges a completion of prompt `index`; `ended` says whether it ended by itself rather than at the limit.
+    /// Judges a completion of prompt `index`. `ended` is true if the completion ended by itself, false if it reached
+    /// the length limit.
     fn judge(&self, index: usize, completion: &[u32], ended: bool) -> Judgement;
 }

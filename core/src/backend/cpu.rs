@@ -1,4 +1,5 @@
-//! The CPU: a plain reference, and a fast path with threads, SIMD and a library's matrix product. Which one is a value, not a feature.
+//! The CPU as a device: a plain reference, and a fast path with threads, SIMD and a library's matrix product. The
+//! choice is a value, not a feature.
 
 mod linear;
 mod sample;
@@ -29,7 +30,7 @@ use linear::Forward;
 pub struct CpuBackend<T> {
     #[cfg(feature = "std")]
     fast: bool,
-    /// Whether packed products give the bits of the others, on this processor.
+    /// Whether packed products have the same bits as the others on this processor.
     #[cfg(feature = "std")]
     packs: bool,
     pool: Pool,
@@ -37,8 +38,8 @@ pub struct CpuBackend<T> {
 }
 
 impl<T: Real> CpuBackend<T> {
-    /// Plain loops on one thread, transcendental functions by libm: the same bits on every platform.
-    #[must_use]
+    /// Creates the reference: plain loops on one thread, with transcendental functions from libm. It gives the same
+    /// bits on every platform.
     pub const fn reference() -> Self {
         Self {
             #[cfg(feature = "std")]
@@ -50,27 +51,24 @@ impl<T: Real> CpuBackend<T> {
         }
     }
 
-    /// Threads (0 means one for each processor), SIMD, vector polynomials: deterministic, and the same bits for any number of threads.
+    /// Creates the fast path: threads (0 means one for each processor), SIMD and vector polynomials. It is
+    /// deterministic and gives the same bits for any number of threads.
     #[cfg(feature = "std")]
-    #[must_use]
     pub fn new(threads: usize) -> Self {
         Self { fast: true, packs: super::packed::agrees::<T>(), pool: Pool::new(threads), precision: PhantomData }
     }
 
-    /// The same arithmetic, and so the same bits, on the calling thread alone.
-    #[must_use]
+    /// Returns a backend with the same arithmetic, and so the same bits, that uses the calling thread alone.
     pub const fn serial(&self) -> Self {
         Self { pool: Pool::serial(), ..*self }
     }
 
-    /// Its threads.
-    #[must_use]
+    /// Returns the threads of this backend.
     pub const fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// Whether it is the fast path: never without `std`, where the compiler then leaves it out.
-    #[must_use]
+    /// Returns whether this is the fast path. Without `std` it never is, and the compiler then removes that path.
     pub const fn is_fast(&self) -> bool {
         #[cfg(feature = "std")]
         return self.fast;
@@ -86,8 +84,8 @@ impl<T: Real> CpuBackend<T> {
     }
 }
 
-/// Calls a kernel generic over [`Math`] with the arithmetic of this backend: vectorised on the fast path, plain on the reference,
-/// which need not be fast and so need not be compiled for every instruction set.
+/// Calls a kernel that is generic over [`Math`] with the arithmetic of this backend: vectorised on the fast path, plain
+/// on the reference. The reference need not be fast, so it is not compiled for every instruction set.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! with_math {

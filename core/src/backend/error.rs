@@ -1,9 +1,9 @@
-//! What can go wrong on a device.
+//! Errors of devices.
 
 use core::error::Error;
 use core::fmt;
 
-/// Which kind of failure, so that generic code can act on it.
+/// The kind of a failure, on which generic code can act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -19,7 +19,7 @@ pub enum ErrorKind {
 
 /// An error of a [`Backend`](super::Backend).
 pub trait BackendError: Error + Send + Sync + 'static {
-    /// Which kind of failure it is.
+    /// Returns the kind of this failure.
     fn kind(&self) -> ErrorKind;
 }
 
@@ -29,29 +29,29 @@ pub trait BackendError: Error + Send + Sync + 'static {
 pub enum CpuError {
     /// A buffer is too short.
     Shape {
-        /// The argument.
+        /// Name of the argument.
         argument: &'static str,
-        /// Its length.
+        /// Number of elements it has.
         got: usize,
-        /// The least that is needed.
+        /// Smallest number of elements that is needed.
         wanted: usize,
     },
     /// An index is out of range.
     Index {
-        /// The argument.
+        /// Name of the argument.
         argument: &'static str,
-        /// The index.
+        /// Value of the index.
         got: usize,
-        /// It must be below this.
+        /// Upper bound that the index must stay below.
         below: usize,
     },
     /// An element breaks a rule of its argument.
     Rule {
-        /// The argument.
+        /// Name of the argument.
         argument: &'static str,
-        /// Which element.
+        /// Position of the element.
         index: usize,
-        /// What it must do.
+        /// Rule for the element, worded to follow "must".
         rule: &'static str,
     },
 }
@@ -79,10 +79,7 @@ impl BackendError for CpuError {
     }
 }
 
-/// Checks that `argument` holds at least `wanted` elements.
-///
-/// # Errors
-/// [`CpuError::Shape`] with the name and both lengths.
+/// Checks that `argument` holds at least `wanted` elements; otherwise returns [`CpuError::Shape`].
 pub fn check_len(argument: &'static str, got: usize, wanted: usize) -> Result<(), CpuError> {
     if got < wanted { Err(CpuError::Shape { argument, got, wanted }) } else { Ok(()) }
 }

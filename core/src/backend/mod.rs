@@ -1,4 +1,4 @@
-//! A device: buffers, and the operations of FlowRL on them, each coarse enough to be one good GPU kernel.
+//! The interface of a device: buffers, and FlowRL's operations on them, each coarse enough to be one good GPU kernel.
 
 mod cpu;
 mod error;
@@ -36,11 +36,12 @@ pub struct LinearShape {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields, default))]
 pub struct Sampler {
-    /// Logits are divided by it. 0 means greedy: the most probable token, recorded with its log-probability at temperature 1.
+    /// Divisor of the logits. 0 selects greedy decoding: the most probable token, recorded with its log-probability at
+    /// temperature 1.
     pub temperature: f64,
-    /// Keep the k most probable tokens; 0 keeps all.
+    /// Number of most probable tokens to keep; 0 keeps all.
     pub top_k: usize,
-    /// Keep the most probable tokens until their probabilities reach this sum; 1 keeps all.
+    /// Probability mass to keep, starting from the most probable token; 1 keeps all.
     pub top_p: f64,
 }
 
@@ -54,22 +55,21 @@ impl Sampler {
     /// Greedy decoding.
     pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0 };
 
-    /// 1/temperature, and 1 for greedy decoding.
-    #[must_use]
+    /// Returns 1/temperature, or 1 for greedy decoding.
     pub fn scale(&self) -> f64 {
         if self.temperature > 0.0 { 1.0 / self.temperature } else { 1.0 }
     }
 
-    /// Whether tokens are drawn from the whole softmax, so that the recorded log-probabilities are the policy's own.
-    #[must_use]
+    /// Returns whether tokens are drawn from the whole softmax, so that the recorded log-probabilities are the policy's
+    /// own.
     pub fn is_exact(&self) -> bool {
         self.temperature > 0.0 && self.top_k == 0 && self.top_p >= 1.0
     }
 
-    /// Says what is wrong with the options, if anything.
+    /// Checks that every option is in range.
     ///
     /// # Errors
-    /// The name of the option, and what it should be.
+    /// Returns a message that names the option and its range.
     pub fn validate(&self) -> Result<(), &'static str> {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err("temperature must be a finite number, 0 (greedy) or more");
@@ -81,43 +81,42 @@ impl Sampler {
     }
 }
 
-/// Where the random number of each row of [`Backend::sample`] comes from.
+/// The coordinates of the random number that each row of [`Backend::sample`] takes.
 #[derive(Clone, Copy, Debug)]
 pub struct SampleKeys<'a> {
-    /// Seed and purpose.
+    /// Seed and purpose of the random numbers.
     pub stream: Stream,
-    /// The training step, or any other first coordinate.
+    /// First coordinate of the random numbers, usually the training step.
     pub step: u32,
-    /// (rows) sequence number of each row.
+    /// (rows) number of each row's sequence.
     pub sequence: &'a [u32],
     /// (rows) position of the drawn token in its completion.
     pub token: &'a [u32],
 }
 
-/// What [`Backend::sample`] writes, an element for each row.
+/// The outputs of [`Backend::sample`], with one element for each row.
 #[derive(Debug)]
 pub struct Drawn<'a, T> {
-    /// (rows) the token.
+    /// (rows) the tokens that were drawn.
     pub tokens: &'a mut [u32],
-    /// (rows) its log-probability.
+    /// (rows) their log-probabilities.
     pub log_prob: &'a mut [T],
-    /// (rows) entropy of the distribution, in nats.
+    /// (rows) entropies of the distributions, in nats.
     pub entropy: &'a mut [T],
-    /// (rows) probability of the excluded tokens together, in the softmax of the whole row at the sampler's temperature.
+    /// (rows) total probability of the excluded tokens, in the softmax of the whole row at the sampler's temperature.
     pub excluded: &'a mut [T],
 }
 
-/// What [`Backend::log_prob_backward`] needs if a loss depends on the entropies of its rows.
+/// The additional inputs of [`Backend::log_prob_backward`] if a loss depends on the entropies of its rows.
 #[derive(Clone, Copy, Debug)]
 pub struct EntropyGradient<'a, B> {
-    /// (rows) entropies, as [`Backend::log_prob`] wrote them.
+    /// (rows) entropies that [`Backend::log_prob`] computed.
     pub entropy: &'a B,
     /// (rows) ∂loss/∂entropy.
     pub d_entropy: &'a B,
 }
 
-/// Marks tokens: bit i mod 32 of element ⌊i/32⌋ stands for token i < `vocab`.
-#[must_use]
+/// Returns a bit mask that marks `tokens`: bit i mod 32 of element ⌊i/32⌋ stands for token i < `vocab`.
 pub fn token_mask(tokens: &[u32], vocab: usize) -> Vec<u32> {
     let mut mask = alloc::vec![0; vocab.div_ceil(32)];
     for token in tokens.iter().filter(|&&token| (token as usize) < vocab) {
@@ -126,77 +125,79 @@ pub fn token_mask(tokens: &[u32], vocab: usize) -> Vec<u32> {
     mask
 }
 
-/// Which elements [`Backend::dropout`] drops: row r of a matrix draws from (`step`, `first_row` + r, column), so that a row has
-/// the same mask whatever part of a batch it is computed in.
+/// The elements that [`Backend::dropout`] drops. Row r of a matrix draws from (`step`, `first_row` + r, column), so a
+/// row has the same mask in every part of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DropoutMask {
     /// Probability of dropping an element, in [0, 1).
     pub rate: f64,
-    /// Seed and purpose.
+    /// Seed and purpose of the random numbers.
     pub stream: Stream,
-    /// The training step, or any other first coordinate.
+    /// First coordinate of the random numbers, usually the training step.
     pub step: u32,
-    /// Number of the matrix's first row.
+    /// Number of the matrix's first row within its batch.
     pub first_row: u32,
 }
 
-/// What a buffer will hold. A device that stores some numbers in fewer bits than others decides by it.
+/// The contents of a buffer. A device that stores some numbers in fewer bits than others uses the role to decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Role {
-    /// Statistics, gradients of weights, moments, log-probabilities: always at the precision of [`Backend::Real`].
+    /// Statistics, gradients of weights, moments and log-probabilities, always in the precision of [`Backend::Real`].
     State,
-    /// What a pass computes from row to row, and weights that are not trained.
+    /// Values that a pass computes row by row, and weights that are not trained.
     Activation,
-    /// Logits. A device may hold them at more bits than other activations, since a softmax takes differences of large numbers.
+    /// Logits. A device may store them in more bits than other activations, since a softmax takes differences of large
+    /// numbers.
     Logits,
-    /// Weights that are trained, of which the optimiser keeps every bit of [`Backend::Real`] whatever the products read.
+    /// Weights that are trained. The optimiser keeps every bit of [`Backend::Real`], whatever precision the products
+    /// read.
     Weight,
 }
 
-/// A device, with the operations that FlowRL itself needs. What a transformer needs is added by `flowrl-lm`.
+/// A device with the operations that FlowRL itself needs; `flowrl-lm` adds those of a transformer.
 ///
-/// Buffers are flat vectors of [`Real`] that may be longer than an operation needs: it uses the first rows × columns elements.
-/// Matrices are row-major. A length that does not fit is an error naming the argument. No result depends on the number of
-/// threads or on what else is in the batch.
+/// Buffers are flat vectors of [`Real`]. If a buffer is longer than an operation needs, the operation uses the first
+/// rows × columns elements. Matrices are row-major. An operation returns an error that names the argument if a length
+/// does not fit. No result depends on the number of threads or on the rest of the batch.
 pub trait Backend {
-    /// Precision of what crosses the border between host and device.
+    /// Floating-point type of the values that move between host and device.
     type Real: Real;
-    /// Numbers on the device, which threads may read at the same time.
+    /// Numbers on the device. Several threads may read them at the same time.
     type Buffer: Debug + Sync;
-    /// Indices (tokens, rows) on the device, which threads may read at the same time.
+    /// Indices (tokens, rows) on the device. Several threads may read them at the same time.
     type Index: Debug + Sync;
-    /// What can go wrong.
+    /// The device's error type.
     type Error: BackendError;
 
-    /// A buffer of `len` zeros for [`Role::State`].
+    /// Allocates `len` zeros for [`Role::State`].
     fn zeros(&self, len: usize) -> Result<Self::Buffer, Self::Error>;
-    /// A buffer of `len` zeros for what it will hold.
+    /// Allocates `len` zeros for this role.
     fn zeros_for(&self, role: Role, len: usize) -> Result<Self::Buffer, Self::Error> {
         let _ = role;
         self.zeros(len)
     }
-    /// Indices on the device.
+    /// Copies indices to the device.
     fn index(&self, indices: &[u32]) -> Result<Self::Index, Self::Error>;
-    /// Elements of a buffer.
+    /// Returns the number of elements in a buffer.
     fn len(&self, buffer: &Self::Buffer) -> usize;
     /// Copies `source` into `target[offset..]`.
     fn write(&self, target: &mut Self::Buffer, offset: usize, source: &[Self::Real]) -> Result<(), Self::Error>;
     /// Copies `source[offset..]` into all of `target`.
     fn read(&self, source: &Self::Buffer, offset: usize, target: &mut [Self::Real]) -> Result<(), Self::Error>;
-    /// Copies the first `len` elements.
+    /// Copies the first `len` elements of `source` to `target`.
     fn copy(&self, target: &mut Self::Buffer, source: &Self::Buffer, len: usize) -> Result<(), Self::Error>;
-    /// Sets the first `len` elements.
+    /// Sets the first `len` elements to `value`.
     fn fill(&self, target: &mut Self::Buffer, value: Self::Real, len: usize) -> Result<(), Self::Error>;
 
-    /// A buffer with these elements.
+    /// Allocates a buffer with these elements.
     fn upload(&self, source: &[Self::Real]) -> Result<Self::Buffer, Self::Error> {
         let mut buffer = self.zeros(source.len())?;
         self.write(&mut buffer, 0, source)?;
         Ok(buffer)
     }
 
-    /// y = x·Wᵀ + b, or y += x·Wᵀ + b where `accumulate`.
+    /// Computes y = x·Wᵀ + b, or adds this to y if `accumulate` is set.
     fn linear(
         &self,
         x: &Self::Buffer,
@@ -206,12 +207,13 @@ pub trait Backend {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<(), Self::Error>;
-    /// W (outputs, inputs) arranged for [`Backend::linear_prepared`], for a W that meets many x; `None` where `linear` is as fast.
+    /// Returns W (outputs, inputs) rearranged for [`Backend::linear_prepared`], which pays if W is multiplied with many
+    /// x. Returns `None` if `linear` is as fast.
     fn prepare(&self, w: &Self::Buffer, inputs: usize, outputs: usize) -> Result<Option<Self::Buffer>, Self::Error> {
         let _ = (w, inputs, outputs);
         Ok(None)
     }
-    /// [`Backend::linear`] with what [`Backend::prepare`] made of W: the same bits.
+    /// Computes [`Backend::linear`] with a W that [`Backend::prepare`] rearranged. The result has the same bits.
     fn linear_prepared(
         &self,
         x: &Self::Buffer,
@@ -223,7 +225,7 @@ pub trait Backend {
     ) -> Result<(), Self::Error> {
         self.linear(x, w, bias, y, shape, accumulate)
     }
-    /// dx = dy·W, or dx += dy·W where `accumulate`.
+    /// Computes dx = dy·W, or adds this to dx if `accumulate` is set.
     fn linear_backward_input(
         &self,
         dy: &Self::Buffer,
@@ -232,7 +234,7 @@ pub trait Backend {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<(), Self::Error>;
-    /// dW += dyᵀ·x and db += Σ over rows of dy.
+    /// Adds dyᵀ·x to dW, and the sum over the rows of dy to db.
     fn linear_backward_weight(
         &self,
         dy: &Self::Buffer,
@@ -242,12 +244,12 @@ pub trait Backend {
         shape: LinearShape,
     ) -> Result<(), Self::Error>;
 
-    /// y = GELU(x), exact form.
+    /// Computes y = GELU(x) in its exact form.
     fn gelu(&self, x: &Self::Buffer, y: &mut Self::Buffer, len: usize) -> Result<(), Self::Error>;
-    /// dy becomes dx.
+    /// Replaces dy by dx, the gradient with respect to the input of GELU.
     fn gelu_backward(&self, x: &Self::Buffer, dy: &mut Self::Buffer, len: usize) -> Result<(), Self::Error>;
 
-    /// Layer normalisation of (rows, columns); `mean` and `inv_std` (rows) are kept for the backward pass.
+    /// Normalises each row of x (rows, columns). `mean` and `inv_std` (rows) are kept for the backward pass.
     fn layer_norm(
         &self,
         x: &Self::Buffer,
@@ -259,7 +261,7 @@ pub trait Backend {
         shape: (usize, usize),
         eps: f64,
     ) -> Result<(), Self::Error>;
-    /// dy becomes dx; dγ and dβ are added to.
+    /// Replaces dy by dx, and adds to dγ and dβ.
     fn layer_norm_backward(
         &self,
         x: &Self::Buffer,
@@ -271,11 +273,12 @@ pub trait Backend {
         d_beta: &mut Self::Buffer,
         shape: (usize, usize),
     ) -> Result<(), Self::Error>;
-    /// Multiplies element i of a (rows, columns) matrix by 0 with probability `mask.rate`, else by 1/(1 − rate). Called with the
-    /// same mask on the gradient, it is the backward pass.
+    /// Multiplies each element of a (rows, columns) matrix by 0 with probability `mask.rate`, otherwise by 1/(1 −
+    /// rate). Called on the gradient with the same mask, this is also the backward pass.
     fn dropout(&self, x: &mut Self::Buffer, shape: (usize, usize), mask: DropoutMask) -> Result<(), Self::Error>;
 
-    /// log softmax(z/temperature) at one target a row, its log Σ exp, and the entropy. Logits are (rows, vocab), the rest (rows).
+    /// Computes log softmax(z/temperature) at one target of each row, the row's log Σ exp, and its entropy. Logits are
+    /// (rows, vocab), everything else is (rows).
     fn log_prob(
         &self,
         logits: &Self::Buffer,
@@ -286,7 +289,8 @@ pub trait Backend {
         log_sum_exp: &mut Self::Buffer,
         entropy: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
-    /// Replaces each row of logits by the gradient of `d_log_prob`·log p(target), and of `d_entropy`·entropy if there is one.
+    /// Replaces each row of logits by the gradient of `d_log_prob`·log p(target), plus that of `d_entropy`·entropy if
+    /// `entropy` is given.
     fn log_prob_backward(
         &self,
         logits: &mut Self::Buffer,
@@ -297,10 +301,11 @@ pub trait Backend {
         d_log_prob: &Self::Buffer,
         entropy: Option<EntropyGradient<'_, Self::Buffer>>,
     ) -> Result<(), Self::Error>;
-    /// Draws a token for each row of logits (rows, vocab), never one that `excluded` marks: see [`token_mask`].
+    /// Draws a token for each row of logits (rows, vocab), but never one that `excluded` marks: see [`token_mask`].
     ///
-    /// Log-probabilities and entropies are those of the softmax after temperature, top-k and top-p. What is excluded counts in the
-    /// softmax of the whole row all the same: a drawn token has the bits that [`Backend::log_prob`] gives it.
+    /// Log-probabilities and entropies refer to the softmax after temperature, top-k and top-p. Excluded tokens still
+    /// count in the softmax of the whole row, so a drawn token's log-probability has the same bits as in
+    /// [`Backend::log_prob`].
     fn sample(
         &self,
         logits: &Self::Buffer,
@@ -311,7 +316,7 @@ pub trait Backend {
         drawn: Drawn<'_, Self::Real>,
     ) -> Result<(), Self::Error>;
 
-    /// One AdamW step of the first `len` elements.
+    /// Applies one AdamW step to the first `len` elements.
     fn adamw(
         &self,
         p: &mut Self::Buffer,
@@ -321,10 +326,11 @@ pub trait Backend {
         len: usize,
         step: &AdamWStep,
     ) -> Result<(), Self::Error>;
-    /// Σ x² over the first `len` elements, accumulated in double precision in a fixed order.
+    /// Returns Σ x² over the first `len` elements, accumulated in double precision in a fixed order.
     fn sum_squares(&self, x: &Self::Buffer, len: usize) -> Result<f64, Self::Error>;
 
-    /// [`Objective::evaluate`], on the device where it has that. Slices are the host's in either case: what comes before is there.
+    /// Computes [`Objective::evaluate`], on the device if it has kernels for that. The slices are on the host in both
+    /// cases.
     fn evaluate(
         &self,
         objective: &Objective,
@@ -335,7 +341,7 @@ pub trait Backend {
     ) -> Result<Diagnostics, ObjectiveError<Self::Error>> {
         Ok(objective.evaluate(batch, totals, order, out)?)
     }
-    /// [`value_loss`], on the device where it has that.
+    /// Computes [`value_loss`], on the device if it has a kernel for that.
     fn value_loss(
         &self,
         rewards: &[Self::Real],

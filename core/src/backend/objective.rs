@@ -1,13 +1,14 @@
-//! What can stop a device from evaluating an objective.
+//! Errors of objectives that are evaluated on a device.
 
 use core::fmt;
 
 use crate::objective;
 
-/// Why [`Backend::evaluate`](super::Backend::evaluate) or [`Backend::value_loss`](super::Backend::value_loss) gave no result.
+/// The reason why [`Backend::evaluate`](super::Backend::evaluate) or
+/// [`Backend::value_loss`](super::Backend::value_loss) returned no result.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ObjectiveError<E> {
-    /// The objective refused its input; the same error on every device.
+    /// The objective refused its input, with the same error on every device.
     Input(objective::Error),
     /// The device failed.
     Device(E),
@@ -31,7 +32,7 @@ impl<E: fmt::Display> fmt::Display for ObjectiveError<E> {
 impl<E: core::error::Error + 'static> core::error::Error for ObjectiveError<E> {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            // Both are shown as they are, so what lies behind them is next.
+            // `Display` shows the inner error itself, so the source is the one behind it.
             Self::Input(error) => error.source(),
             Self::Device(error) => error.source(),
         }

@@ -1,9 +1,10 @@
-//! x·Wᵀ with a W that was packed once for many products.
+//! Products x·Wᵀ with a W that was packed once for many products.
 //!
-//! The outputs are cut into panels of a few vectors. A panel holds, input after input, the weights of its outputs side by side,
-//! which is the order a product reads them in. Each output is a chain of fused multiply-adds over the inputs, in blocks of
-//! [`DEPTH`]: the order of `matrixmultiply`, so both give the same bits, for any number of rows. Whether that holds on a processor is tried once for each
-//! backend ([`agrees`]); where it does not, weights are not packed.
+//! The outputs are split into panels that are two vectors wide. A panel stores the weights input by input, those of all
+//! its outputs next to each other, in the order in which a product reads them. Each output is a chain of fused
+//! multiply-adds over the inputs, in blocks of [`DEPTH`]. This is also the order of `matrixmultiply`, so both give the
+//! same bits for any number of rows. [`agrees`] tests this once for each backend; if the processor gives different
+//! bits, weights are not packed.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,10 +13,11 @@ use super::Pool;
 use super::product::{product, view, view_mut};
 use crate::Real;
 
-/// Inputs summed in registers before they are added to y.
+/// Number of inputs that are summed in registers before the sum is added to y.
 const DEPTH: usize = 256;
 
-/// W (outputs, inputs) as panels, the last one filled up with zeros; `None` on a machine without fused vector instructions.
+/// Packs W (outputs, inputs) into panels, the last of which is padded with zeros. Returns `None` on a machine without
+/// fused vector instructions.
 pub(crate) fn pack<T: Real>(w: &[T], inputs: usize, outputs: usize) -> Option<Vec<T>> {
     let width = T::panel_width()?;
     let mut packed = vec![T::zero(); outputs.next_multiple_of(width) * inputs];
@@ -29,7 +31,8 @@ pub(crate) fn pack<T: Real>(w: &[T], inputs: usize, outputs: usize) -> Option<Ve
     Some(packed)
 }
 
-/// Whether a packed product gives the bits of `matrixmultiply` on this processor: what was sampled with one is scored with the other.
+/// Returns whether a packed product gives the same bits as `matrixmultiply` on this processor. It must, because
+/// completions are sampled with one and scored with the other.
 pub(crate) fn agrees<T: Real>() -> bool {
     let (rows, inputs, outputs) = (3, DEPTH + 5, 33);
     let numbers = |n: usize, salt: usize| (0..n).map(|i| T::one() / T::of_usize(i * 7 % 31 + salt)).collect::<Vec<T>>();
@@ -42,7 +45,7 @@ pub(crate) fn agrees<T: Real>() -> bool {
     y == plain
 }
 
-/// A product of rows with a packed W: y (rows, outputs) = x (rows, inputs)·Wᵀ, or += where `accumulate`.
+/// A product of rows with a packed W: y (rows, outputs) = x (rows, inputs)·Wᵀ, or += if `accumulate` is set.
 #[derive(Debug)]
 pub struct Product<'a, T> {
     pub(crate) x: &'a [T],
@@ -101,7 +104,7 @@ macro_rules! product {
                                     }
                                 };
                             }
-                            // As many sums as there are registers for.
+                            // Use as many sums as there are registers.
                             if S::REGISTER_COUNT > 16 {
                                 tiles!(8);
                             }
@@ -113,7 +116,7 @@ macro_rules! product {
                 }
             }
 
-            /// The sums of some rows with two vectors of outputs.
+            /// Computes the sums of `ROWS` rows with two vectors of outputs.
             #[inline(always)]
             fn tile<S: Simd, const ROWS: usize>(
                 simd: S,

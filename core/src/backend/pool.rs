@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-/// A pool of threads, or none. Work is cut into jobs that own disjoint slices, so results never depend on the number of threads.
+/// A pool of threads, or the calling thread alone. Work is split into jobs that own disjoint slices, so results never
+/// depend on the number of threads.
 #[derive(Clone)]
 pub struct Pool {
     #[cfg(feature = "std")]
@@ -19,15 +20,14 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// Cuts `0..n` into at most `parts` ranges of nearly equal length.
+/// Splits `0..n` into at most `parts` ranges of nearly equal length.
 pub fn split(n: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
     let step = n.div_ceil(parts.max(1)).max(1);
     (0..n).step_by(step).map(move |start| start..(start + step).min(n))
 }
 
 impl Pool {
-    /// Everything on the calling thread.
-    #[must_use]
+    /// Creates a pool that runs everything on the calling thread.
     pub const fn serial() -> Self {
         Self {
             #[cfg(feature = "std")]
@@ -37,9 +37,9 @@ impl Pool {
         }
     }
 
-    /// A pool of `threads` threads; 0 means one for each processor. Where threads cannot be started, it is serial.
+    /// Creates a pool of `threads` threads; 0 means one for each processor. If threads cannot be started, the pool is
+    /// serial.
     #[cfg(feature = "std")]
-    #[must_use]
     pub fn new(threads: usize) -> Self {
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -54,8 +54,7 @@ impl Pool {
         }
     }
 
-    /// Number of threads.
-    #[must_use]
+    /// Returns the number of threads.
     pub const fn threads(&self) -> usize {
         #[cfg(feature = "std")]
         return self.threads;
@@ -63,13 +62,13 @@ impl Pool {
         1
     }
 
-    /// How many jobs to cut work of this many elementary operations into: 1 where starting threads would cost more than it saves.
-    #[must_use]
+    /// Returns the number of jobs to split this many elementary operations into. It is 1 if starting threads would cost
+    /// more than it saves.
     pub const fn jobs(&self, operations: usize) -> usize {
         if operations < 32_768 { 1 } else { self.threads() }
     }
 
-    /// Runs every job, in any order, on the pool.
+    /// Runs every job on the pool, in any order.
     pub fn run<J: Send>(&self, jobs: impl IntoIterator<Item = J>, work: impl Fn(J) + Sync + Send) {
         #[cfg(feature = "std")]
         let jobs: Vec<J> = jobs.into_iter().collect();
@@ -83,7 +82,7 @@ impl Pool {
         jobs.into_iter().for_each(work);
     }
 
-    /// The results of every job in order, the jobs run in any order on the pool.
+    /// Runs every job on the pool, in any order, and returns the results in the order of the jobs.
     pub fn map<J: Send, R: Send>(&self, jobs: Vec<J>, work: impl Fn(J) -> R + Sync + Send) -> Vec<R> {
         #[cfg(feature = "std")]
         if let Some(pool) = &self.pool

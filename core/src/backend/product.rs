@@ -1,5 +1,6 @@
-//! Matrix products of the fast path, through ndarray's safe door to `matrixmultiply`, which sums every element in an order
-//! that does not depend on the number of rows. Work is split over rows or columns of the result, never over the sum.
+//! Matrix products of the fast path, through ndarray's safe interface to `matrixmultiply`, which sums every element in
+//! an order that does not depend on the number of rows. Threads share the rows or the columns of the result, never the
+//! terms of a sum.
 
 #[cfg(feature = "std")]
 mod fast {
@@ -11,7 +12,7 @@ mod fast {
     use crate::Real;
     use crate::backend::Pool;
 
-    /// c (m, n) = a (m, k)·b (k, n) + beta·c.
+    /// Computes c (m, n) = a (m, k)·b (k, n) + beta·c.
     pub(in crate::backend) fn product<T: Real>(
         pool: &Pool,
         a: ArrayView2<'_, T>,
@@ -37,12 +38,12 @@ mod fast {
         }
     }
 
-    /// A row-major (rows, columns) view of the first elements of `x`; the caller has checked its length.
+    /// Returns a row-major (rows, columns) view of the first elements of `x`. The caller has checked its length.
     pub(in crate::backend) fn view<T>(x: &[T], rows: usize, columns: usize) -> ArrayView2<'_, T> {
         ArrayView2::from_shape((rows, columns), &x[..rows * columns]).expect("the slice has rows × columns elements")
     }
 
-    /// The same, mutable.
+    /// Returns a mutable view like that of [`view`].
     pub(in crate::backend) fn view_mut<T>(x: &mut [T], rows: usize, columns: usize) -> ArrayViewMut2<'_, T> {
         ArrayViewMut2::from_shape((rows, columns), &mut x[..rows * columns])
             .expect("the slice has rows × columns elements")

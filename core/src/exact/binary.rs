@@ -1,12 +1,13 @@
-//! Binary rewards with an enumerable set C of correct completions: exact numbers without enumerating the wrong ones.
+//! Exact numbers for binary rewards with an enumerable set C of correct completions. The wrong ones need not be
+//! enumerated.
 
 use super::{Error, check_finite, check_log_probs, check_same_length, log_sum_exp_of};
 use crate::Real;
 
-/// Where a policy stands against the target π* = π_ref·exp(βr)/Z, r = 1 on C and 0 elsewhere.
+/// How a policy compares with the target π* = π_ref·exp(βr)/Z, where r is 1 on C and 0 elsewhere.
 ///
-/// Z = 1 + (e^β − 1)·π_ref(C) exactly, and π*(· | C) = π_ref(· | C): FlowRL raises the probability of being correct and leaves
-/// the distribution among correct answers alone.
+/// Z = 1 + (e^β − 1)·π_ref(C) exactly, and π*(· | C) = π_ref(· | C): FlowRL raises the probability of a correct answer
+/// without changing the distribution among the correct ones.
 ///
 /// ```
 /// use flowrl_core::exact::BinaryExact;
@@ -25,25 +26,28 @@ pub struct BinaryExact {
     pub success: f64,
     /// π*(C) = e^β π_ref(C)/Z, the target's success probability.
     pub target_success: f64,
-    /// log Z.
+    /// log Z, the logarithm of the target's normaliser.
     pub log_z: f64,
-    /// KL(π_ref(· | C) ‖ π(· | C)), nats: diversity lost among correct answers. 0 at the target.
+    /// KL(π_ref(· | C) ‖ π(· | C)) in nats: the diversity lost among correct answers, which is 0 at the target.
     pub kl_on_correct: f64,
-    /// KL(π(· | C) ‖ π_ref(· | C)), nats.
+    /// KL(π(· | C) ‖ π_ref(· | C)) in nats.
     pub reverse_kl_on_correct: f64,
-    /// Entropy of π(· | C), nats.
+    /// Entropy of π(· | C) in nats.
     pub entropy_on_correct: f64,
-    /// exp of that entropy: how many correct answers the policy effectively gives.
+    /// exp of `entropy_on_correct`: the effective number of correct answers that the policy gives.
     pub effective_answers: f64,
 }
 
 impl BinaryExact {
-    /// From the log-probability of every correct completion under the reference and under the policy, and β.
+    /// Computes the numbers from β and the log-probabilities of every correct completion under the reference and under
+    /// the policy.
     ///
-    /// Everything is computed in log space: finite for β = 15 and a π_ref(C) far below the smallest `f64`.
+    /// All arithmetic is in log space, so the results are finite even for β = 15 and a π_ref(C) far below the smallest
+    /// `f64`.
     ///
     /// # Errors
-    /// Slices of different length, NaN or +∞, a β that is not finite, a C without mass under reference or policy.
+    /// Returns an error if the slices differ in length, a value is NaN or +∞, β is not finite, or C has no mass under
+    /// the reference or the policy.
     pub fn new<T: Real>(ref_log_probs: &[T], log_probs: &[T], beta: f64) -> Result<Self, Error> {
         check_same_length("log_probs", log_probs.len(), ref_log_probs.len())?;
         check_log_probs("ref_log_probs", ref_log_probs)?;

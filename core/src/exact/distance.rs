@@ -1,38 +1,28 @@
-//! Distances between two distributions over the same enumeration, in nats.
+//! Distances between two distributions over the same enumeration, in nats. The functions return an error if the slices
+//! differ in length or hold NaN or +∞.
 
 use super::{Error, check_finite, check_log_probs, check_same_length};
 use crate::Real;
 
-/// KL(p ‖ q) = Σ p (log p − log q) from log-probabilities: ∞ where q misses mass of p.
-///
-/// # Errors
-/// Slices of different length, NaN or +∞.
+/// Returns KL(p ‖ q) = Σ p (log p − log q), computed from log-probabilities. It is ∞ if q is 0 at a completion that p
+/// can give.
 pub fn kl<T: Real>(p: &[T], q: &[T]) -> Result<f64, Error> {
     check_pair(p, q)?;
     Ok(pairs(p, q).map(|(p, q)| weighted(p, p - q)).sum())
 }
 
-/// Total variation ½ Σ |p − q|, between 0 and 1.
-///
-/// # Errors
-/// As [`kl`].
+/// Returns the total variation ½ Σ |p − q|, between 0 and 1.
 pub fn total_variation<T: Real>(p: &[T], q: &[T]) -> Result<f64, Error> {
     Ok(0.5 * l1(p, q)?)
 }
 
-/// Σ |p − q|, twice the [`total_variation`].
-///
-/// # Errors
-/// As [`kl`].
+/// Returns Σ |p − q|, which is twice the [`total_variation`].
 pub fn l1<T: Real>(p: &[T], q: &[T]) -> Result<f64, Error> {
     check_pair(p, q)?;
     Ok(pairs(p, q).map(|(p, q)| (Real::exp(p) - Real::exp(q)).abs()).sum())
 }
 
-/// Jensen–Shannon divergence ½KL(p ‖ m) + ½KL(q ‖ m), m = (p + q)/2: between 0 and ln 2.
-///
-/// # Errors
-/// As [`kl`].
+/// Returns the Jensen–Shannon divergence ½KL(p ‖ m) + ½KL(q ‖ m) with m = (p + q)/2, between 0 and ln 2.
 pub fn jensen_shannon<T: Real>(p: &[T], q: &[T]) -> Result<f64, Error> {
     check_pair(p, q)?;
     let term = |(p, q): (f64, f64)| {
@@ -42,19 +32,14 @@ pub fn jensen_shannon<T: Real>(p: &[T], q: &[T]) -> Result<f64, Error> {
     Ok(pairs(p, q).map(term).sum())
 }
 
-/// Entropy −Σ p log p.
-///
-/// # Errors
-/// NaN or +∞.
+/// Returns the entropy −Σ p log p.
 pub fn entropy<T: Real>(p: &[T]) -> Result<f64, Error> {
     check_log_probs("p", p)?;
     Ok(p.iter().map(|p| -weighted(p.f64(), p.f64())).sum())
 }
 
-/// How many of `modes` (indices into the enumeration) p gives at least `fraction` of the target's probability.
-///
-/// # Errors
-/// As [`kl`]; [`Error::Length`] for a mode outside the enumeration.
+/// Counts the `modes` (indices into the enumeration) that p gives at least `fraction` of the target's probability. A
+/// mode outside the enumeration is an [`Error::Length`].
 pub fn modes_covered<T: Real>(p: &[T], target: &[T], modes: &[usize], fraction: f64) -> Result<usize, Error> {
     check_same_length("target", target.len(), p.len())?;
     check_log_probs("p", p)?;
@@ -66,7 +51,7 @@ pub fn modes_covered<T: Real>(p: &[T], target: &[T], modes: &[usize], fraction: 
     Ok(modes.iter().filter(covered).count())
 }
 
-/// eˡ·x with the limit 0 where the probability is 0.
+/// Returns eˡ·x, or its limit 0 if the probability is 0.
 fn weighted(log_prob: f64, x: f64) -> f64 {
     if log_prob == f64::NEG_INFINITY { 0.0 } else { Real::exp(log_prob) * x }
 }

@@ -1,9 +1,9 @@
-//! GELU, exact form: x·Φ(x) (Hendrycks and Gimpel, arXiv 1606.08415).
+//! GELU in its exact form x·Φ(x) (Hendrycks and Gimpel, arXiv 1606.08415).
 
 use super::Math;
 use crate::Real;
 
-/// y = x·Φ(x).
+/// Computes y = x·Φ(x).
 #[inline(always)]
 pub fn forward<T: Real, M: Math>(x: &[T], y: &mut [T]) {
     for (y, &x) in y.iter_mut().zip(x) {
@@ -11,7 +11,7 @@ pub fn forward<T: Real, M: Math>(x: &[T], y: &mut [T]) {
     }
 }
 
-/// dx = dy·(Φ(x) + x·φ(x)), in place of dy.
+/// Computes dx = dy·(Φ(x) + x·φ(x)) in place of dy.
 #[inline(always)]
 pub fn backward<T: Real, M: Math>(x: &[T], dy: &mut [T]) {
     for (dy, &x) in dy.iter_mut().zip(x) {

@@ -1,12 +1,12 @@
-//! Sums, dot products and maxima with sixteen independent partial results, so that they vectorise and yet add up in one fixed
-//! order on every machine.
+//! Sums, dot products and maxima over sixteen independent partial results. They vectorise, and still add up in one
+//! fixed order on every machine.
 
 use crate::Real;
 
-/// How many partial results are kept.
+/// Number of partial results.
 pub const LANES: usize = 16;
 
-/// Adds up the partial results as a balanced tree.
+/// Combines the partial results as a balanced tree.
 #[inline(always)]
 pub fn fold<T: Real>(mut lanes: [T; LANES], combine: impl Fn(T, T) -> T) -> T {
     let mut width = LANES / 2;
@@ -19,7 +19,7 @@ pub fn fold<T: Real>(mut lanes: [T; LANES], combine: impl Fn(T, T) -> T) -> T {
     lanes[0]
 }
 
-/// Folds `term(x[i])` over a slice; element i goes to lane i mod 16.
+/// Folds `term(x[i])` over a slice. Element i goes to lane i mod 16.
 #[inline(always)]
 pub fn reduce<T: Real, V: Copy>(x: &[V], start: T, term: impl Fn(V) -> T, combine: impl Fn(T, T) -> T + Copy) -> T {
     let mut lanes = [start; LANES];
@@ -36,7 +36,7 @@ pub fn reduce<T: Real, V: Copy>(x: &[V], start: T, term: impl Fn(V) -> T, combin
     fold(lanes, combine)
 }
 
-/// Σ term(i) over 0..n, in the order of [`reduce`]; for sums over several slices at once.
+/// Returns Σ term(i) over 0..n, in the order of [`reduce`]. This serves sums over several slices at once.
 #[inline(always)]
 pub fn sum_over<T: Real>(n: usize, term: impl Fn(usize) -> T) -> T {
     let mut lanes = [T::zero(); LANES];
@@ -52,25 +52,25 @@ pub fn sum_over<T: Real>(n: usize, term: impl Fn(usize) -> T) -> T {
     fold(lanes, |a, b| a + b)
 }
 
-/// Σ x.
+/// Returns Σ x.
 #[inline(always)]
 pub fn sum<T: Real>(x: &[T]) -> T {
     reduce(x, T::zero(), |v| v, |a, b| a + b)
 }
 
-/// max x; −∞ for an empty slice. A NaN may be lost: look for those first.
+/// Returns max x, or −∞ for an empty slice. A NaN may be lost, so check for NaNs first.
 #[inline(always)]
 pub fn max<T: Real>(x: &[T]) -> T {
     reduce(x, T::neg_infinity(), |v| v, |a, b| if b > a { b } else { a })
 }
 
-/// Σ aᵢ·bᵢ over the shorter of the two.
+/// Returns Σ aᵢ·bᵢ over the length of the shorter slice.
 #[inline(always)]
 pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     fold(products(a, b), |p, q| p + q)
 }
 
-/// The partial results of [`dot`].
+/// Returns the partial results of [`dot`].
 #[inline(always)]
 pub fn products<T: Real>(a: &[T], b: &[T]) -> [T; LANES] {
     let n = a.len().min(b.len());
@@ -89,7 +89,7 @@ pub fn products<T: Real>(a: &[T], b: &[T]) -> [T; LANES] {
     lanes
 }
 
-/// [`products`] of the first N elements, N a multiple of 16 that the compiler knows. The same bits.
+/// Returns the [`products`] of the first N elements, with the same bits. N is a multiple of 16 that the compiler knows.
 #[inline(always)]
 pub fn products_of<T: Real, const N: usize>(a: &[T], b: &[T]) -> [T; LANES] {
     let (a, b) = (a[..N].as_chunks::<LANES>().0, b[..N].as_chunks::<LANES>().0);
@@ -102,7 +102,7 @@ pub fn products_of<T: Real, const N: usize>(a: &[T], b: &[T]) -> [T; LANES] {
     lanes
 }
 
-/// y += a·x.
+/// Adds a·x to y.
 #[inline(always)]
 pub fn axpy<T: Real>(a: T, x: &[T], y: &mut [T]) {
     for (y, &x) in y.iter_mut().zip(x) {

@@ -1,18 +1,19 @@
-//! The exponential, precise or vectorisable.
+//! The exponential and the normal distribution function, precise or vectorisable.
 
 use crate::Real;
 
-/// How a kernel computes eˣ.
+/// The arithmetic of a kernel's transcendental functions.
 pub trait Math: Copy + Send + Sync + 'static {
-    /// Whether a kernel is worth compiling for special sizes.
+    /// Whether it is worth compiling a kernel for special sizes.
     const FAST: bool;
-    /// eˣ; −∞ gives 0, NaN stays NaN. Past 88 it may saturate instead of becoming infinite.
+    /// Returns eˣ: 0 for −∞, and NaN for NaN. Above 88 the result may saturate instead of becoming infinite.
     fn exp<T: Real>(x: T) -> T;
-    /// The normal distribution function Φ(x) and its density φ(x): GELU(x) = x·Φ(x), GELU′(x) = Φ(x) + x·φ(x).
+    /// Returns the normal distribution function Φ(x) and its density φ(x). With these GELU(x) = x·Φ(x) and GELU′(x) =
+    /// Φ(x) + x·φ(x).
     fn normal<T: Real>(x: T) -> (T, T);
 }
 
-/// Every function through [`libm`]: the same bits on every platform.
+/// Takes every function from [`libm`], with the same bits on every platform.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Precise;
 
@@ -33,8 +34,9 @@ impl Math for Precise {
     }
 }
 
-/// Polynomials without branches, which compilers turn into vector code: relative error of the exponential below 3e-7 in f32 (which is 0 for
-/// x < −86.6, and stays at e⁸⁸ above 88), absolute error of Φ below 2e-7. In f64 it is the same as [`Precise`].
+/// Polynomials without branches, which compilers turn into vector code. In f32 the exponential has a relative error
+/// below 3e-7 (it is 0 for x < −86.6 and stays at e⁸⁸ above 88), and Φ has an absolute error below 2e-7. In f64 this is
+/// the same as [`Precise`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fast;
 
@@ -52,16 +54,17 @@ impl Math for Fast {
     }
 }
 
-/// 1 / √(2π).
+/// 1 / √(2π), the density φ(0).
 pub(crate) const INV_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 
-/// eˣ in f32 by eˣ = 2ⁿ·eʳ, |r| ≤ ½ ln 2, with a polynomial of degree 6 for eʳ (interpolated at Chebyshev points).
+/// Returns eˣ in f32, computed as eˣ = 2ⁿ·eʳ with |r| ≤ ½ ln 2 and a polynomial of degree 6 for eʳ (interpolated at
+/// Chebyshev points).
 #[inline(always)]
 pub(crate) fn exp_f32(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5·2²³: adding it rounds to an integer in the low mantissa bits
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Comparisons are written so that a NaN passes through. Between the bounds 2ⁿ is a normal number.
+    // The comparisons let a NaN pass through. Between the bounds 2ⁿ is a normal number.
     let low = x < -86.6;
     let clamped = if low { -86.6 } else { x };
     let clamped = if clamped > 88.0 { 88.0 } else { clamped };
@@ -80,8 +83,8 @@ pub(crate) fn exp_f32(x: f32) -> f32 {
 
 const EXP_Q: [f32; 5] = [0.5, 0.166_665_77, 0.041_666_554, 0.008_363_203, 0.001_392_621_3];
 
-/// Φ and φ in f32. Φ by formula 7.1.26 of Abramowitz and Stegun, which shares the exponential with φ and keeps relative
-/// accuracy in the lower tail.
+/// Returns Φ and φ in f32. Φ is formula 7.1.26 of Abramowitz and Stegun, which shares the exponential with φ and keeps
+/// its relative accuracy in the lower tail.
 #[inline(always)]
 pub(crate) fn normal_f32(x: f32) -> (f32, f32) {
     let bell = exp_f32(-0.5 * x * x);

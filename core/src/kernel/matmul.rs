@@ -1,12 +1,12 @@
-//! Matrix products as plain loops: the reference. The fast path uses a library instead.
+//! The reference's matrix products, as plain loops. The fast path calls a library instead.
 
 use crate::Real;
 
 use super::lanes;
 
-/// y (rows, outputs) = x (rows, inputs)·Wᵀ + b, or += where `accumulate` (then `bias` is added too).
+/// Computes y (rows, outputs) = x (rows, inputs)·Wᵀ + b. If `accumulate` is set, this is added to y.
 ///
-/// `w` is (outputs, inputs), `bias` is (outputs).
+/// `w` is (outputs, inputs) and `bias` is (outputs).
 pub fn linear<T: Real>(
     x: &[T],
     w: &[T],
@@ -24,7 +24,7 @@ pub fn linear<T: Real>(
     }
 }
 
-/// dx (rows, inputs) = dy (rows, outputs)·W, or += where `accumulate`.
+/// Computes dx (rows, inputs) = dy (rows, outputs)·W. If `accumulate` is set, this is added to dx.
 pub fn linear_backward_input<T: Real>(
     dy: &[T],
     w: &[T],
@@ -43,7 +43,7 @@ pub fn linear_backward_input<T: Real>(
     }
 }
 
-/// dW (outputs, inputs) += dyᵀ·x, db (outputs) += Σ over rows of dy.
+/// Adds dyᵀ·x to dW (outputs, inputs), and the sum over the rows of dy to db (outputs).
 pub fn linear_backward_weight<T: Real>(
     dy: &[T],
     x: &[T],
@@ -62,7 +62,7 @@ pub fn linear_backward_weight<T: Real>(
     }
 }
 
-/// out (columns) += Σ over rows of x (rows, columns), rows in ascending order.
+/// Adds the sum over the rows of x (rows, columns), in ascending order, to `out` (columns).
 pub fn column_sums<T: Real>(x: &[T], out: &mut [T]) {
     for row in x.chunks_exact(out.len()) {
         lanes::axpy(T::one(), row, out);

@@ -1,10 +1,11 @@
-//! The kernels of the CPU: plain functions over slices, the same body for the reference and for the fast path.
+//! The kernels of the CPU: plain functions over slices. The reference and the fast path share their bodies.
 //!
-//! A kernel never depends on how many rows it is given: row r of the result is a function of row r of the input, summed in a
-//! fixed order, so that a sequence scores to the same bits in any batch and on any number of threads. Products are never
-//! contracted to fused multiply-adds here, so vector width and instruction set do not change a bit either.
+//! The result of a kernel never depends on the number of rows: row r of the output is a function of row r of the input,
+//! summed in a fixed order, so a sequence's score has the same bits in any batch and on any number of threads. Products
+//! are never contracted to fused multiply-adds here, so the vector width and the instruction set change no bit either.
 //!
-//! What differs between the two paths is the exponential ([`Math`]), the matrix product, and whether rows are spread over threads.
+//! The two paths differ in the exponential ([`Math`]), in the matrix product, and in whether rows are spread over
+//! threads.
 
 pub mod gelu;
 pub mod lanes;
@@ -17,9 +18,9 @@ pub mod softmax;
 pub use math::{Fast, Math, Precise};
 pub(crate) use math::{exp_f32, normal_f32};
 
-/// Runs `f` with the widest vector instructions of this machine. Without `std` it just runs `f`.
+/// Runs `f` with the widest vector instructions of this machine. Without `std` this just runs `f`.
 ///
-/// `f` and everything that it calls should be `#[inline(always)]`, or it is compiled for the baseline of the target.
+/// `f` and everything that it calls should be `#[inline(always)]`; otherwise it is compiled for the target's baseline.
 #[inline(always)]
 pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(feature = "std")]

@@ -1,9 +1,9 @@
-//! Layer normalisation: y = (x − mean)/√(var + ε)·γ + β, per row.
+//! Layer normalisation of each row: y = (x − mean)/√(var + ε)·γ + β.
 
 use super::lanes;
 use crate::Real;
 
-/// y (rows, d) from x (rows, d); `mean` and `inv_std` (rows) are kept for the backward pass.
+/// Computes y (rows, d) from x (rows, d). `mean` and `inv_std` (rows) are kept for the backward pass.
 #[inline(always)]
 pub fn layer_norm<T: Real>(x: &[T], gamma: &[T], beta: &[T], eps: f64, y: &mut [T], mean: &mut [T], inv_std: &mut [T]) {
     let d = gamma.len();
@@ -19,7 +19,7 @@ pub fn layer_norm<T: Real>(x: &[T], gamma: &[T], beta: &[T], eps: f64, y: &mut [
     }
 }
 
-/// dx in place of dy (rows, d). With x̂ = (x − mean)/std and g = dy·γ: dx = (g − mean(g) − x̂·mean(g·x̂))/std.
+/// Computes dx in place of dy (rows, d). With x̂ = (x − mean)/std and g = dy·γ: dx = (g − mean(g) − x̂·mean(g·x̂))/std.
 #[inline(always)]
 pub fn layer_norm_backward_input<T: Real>(x: &[T], gamma: &[T], mean: &[T], inv_std: &[T], dy: &mut [T]) {
     let d = gamma.len();
@@ -37,7 +37,7 @@ pub fn layer_norm_backward_input<T: Real>(x: &[T], gamma: &[T], mean: &[T], inv_
     }
 }
 
-/// dγ (d) += Σ dy·x̂ and dβ (d) += Σ dy over the rows, in ascending order.
+/// Adds Σ dy·x̂ to dγ (d) and Σ dy to dβ (d), over the rows in ascending order.
 #[inline(always)]
 pub fn layer_norm_backward_weight<T: Real>(
     x: &[T],

@@ -1,18 +1,19 @@
-//! AdamW's update of one tensor (Loshchilov and Hutter, arXiv 1711.05101; the order of operations of PyTorch).
+//! AdamW's update of one tensor (Loshchilov and Hutter, arXiv 1711.05101), with the operations in PyTorch's order.
 
 use crate::Real;
 use crate::optim::AdamWStep;
 
-/// `x`, or 0 where it is closer to 0 than `floor`.
+/// Returns `x`, or 0 if |x| is below `floor`.
 ///
-/// Where gradients stay 0 (a dead unit, a token that no longer occurs) the moments shrink at every step until they are no normal
-/// numbers, and stay there: every operation on them is then a hundred times slower, for a step that changes no parameter.
+/// If the gradients of a weight stay 0 (a dead unit, a token that no longer occurs), its moments shrink at every step
+/// until they are subnormal, and stay so. Every operation on them is then a hundred times slower, for a step that
+/// changes no parameter.
 #[inline(always)]
 fn zero_below<T: Real>(floor: T, x: T) -> T {
     if x.abs() < floor { T::zero() } else { x }
 }
 
-/// p ← p·(1 − lr·decay) − lr/(1−β₁ᵗ)·m/(√v/√(1−β₂ᵗ) + ε), with m and v the moments of `scale`·g.
+/// Computes p ← p·(1 − lr·decay) − lr/(1−β₁ᵗ)·m/(√v/√(1−β₂ᵗ) + ε), where m and v are the moments of `scale`·g.
 #[inline(always)]
 pub fn adamw<T: Real>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: &AdamWStep) {
     let (b1, b2) = (T::of(step.beta1), T::of(step.beta2));
@@ -21,7 +22,7 @@ pub fn adamw<T: Real>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: &Ada
     let rate = T::of(step.learning_rate / (1.0 - libm::pow(step.beta1, step.time as f64)));
     let root = T::of(libm::sqrt(1.0 - libm::pow(step.beta2, step.time as f64)));
     let (eps, scale) = (T::of(step.eps), T::of(step.grad_scale));
-    // The first moment is multiplied by the rate: that product is to be normal too.
+    // The first moment is multiplied by the rate, and that product must be normal too.
     let small = T::min_positive_value() / T::epsilon();
     for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
         let g = g * scale;
@@ -36,7 +37,7 @@ mod tests {
     use super::adamw;
     use crate::optim::AdamW;
 
-    /// Ten gradients, and then none: the moments vanish instead of becoming subnormal for good.
+    /// After ten gradients come only zeros: the moments must vanish instead of staying subnormal.
     #[test]
     fn moments_never_become_subnormal() {
         let (mut p, mut m, mut v) = ([1.0_f32], [0.0], [0.0]);

@@ -3,36 +3,35 @@
 use super::{Math, lanes};
 use crate::Real;
 
-/// What one row of logits z with scale s = 1/temperature is summarised to.
+/// Summary of one row of logits z with scale s = 1/temperature.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RowSummary<T> {
-    /// max z·s.
+    /// max z·s, the largest scaled logit.
     pub max: T,
-    /// log Σ exp(z·s − max), 0 or more.
+    /// log Σ exp(z·s − max), which is 0 or more.
     pub log_total: T,
-    /// −Σ p log p.
+    /// Entropy −Σ p log p of the softmax.
     pub entropy: T,
 }
 
 impl<T: Real> RowSummary<T> {
-    /// log Σ exp(z·s).
+    /// Returns log Σ exp(z·s).
     #[inline(always)]
-    #[must_use]
     pub fn log_sum_exp(&self) -> T {
         self.max + self.log_total
     }
 
-    /// log softmax(z·s) at a logit z·s: the large terms are subtracted first, so that they cancel exactly.
+    /// Returns log softmax(z·s) at a scaled logit z·s. The large terms are subtracted first, so that they cancel
+    /// exactly.
     #[inline(always)]
-    #[must_use]
     pub fn log_prob(&self, scaled: T) -> T {
         (scaled - self.max) - self.log_total
     }
 }
 
-/// Summarises one row of logits: a pass for the maximum, a pass for the sums.
+/// Summarises one row of logits, in one pass for the maximum and one for the sums.
 ///
-/// A NaN or an infinite maximum comes out as a NaN.
+/// If the row holds a NaN or its maximum is infinite, the results are NaN.
 #[inline(always)]
 pub fn summarize<T: Real, M: Math>(logits: &[T], scale: T) -> RowSummary<T> {
     let max = lanes::max(logits) * scale;
@@ -60,24 +59,27 @@ pub fn summarize<T: Real, M: Math>(logits: &[T], scale: T) -> RowSummary<T> {
     RowSummary { max, log_total, entropy: log_total - weighted / total }
 }
 
-/// z, but not −∞: −∞·0 is NaN, and a token that cannot be drawn adds nothing to the entropy.
+/// Replaces −∞ by the smallest finite number: −∞·0 is NaN, but a token that cannot be drawn adds nothing to the
+/// entropy.
 #[inline(always)]
 fn finite<T: Real>(z: T) -> T {
     if z < T::min_value() { T::min_value() } else { z }
 }
 
-/// The gradient of c·log p(target) with respect to one row of logits, in place: zⱼ ← c·s·([j = target] − pⱼ).
+/// Replaces one row of logits by the gradient of c·log p(target) with respect to it: zⱼ ← c·s·([j = target] − pⱼ).
 ///
-/// 1 − p at the target is the sum of the other probabilities: exact to a few roundings however close p is to 1, where neither
-/// 1 − p nor the logarithm of p would be.
+/// At the target, 1 − p is computed as the sum of the other probabilities. This is exact to a few roundings however
+/// close p is to 1, which neither 1 − p nor the logarithm of p would be.
 #[inline(always)]
 pub fn backward<T: Real, M: Math>(logits: &mut [T], target: usize, log_sum_exp: T, scale: T, coefficient: T) {
     gradient::<T, M>(logits, target, log_sum_exp, scale, coefficient * scale, |p, _| p);
 }
 
-/// The gradient of c·log p(target) + e·H for the row's entropy H: zⱼ ← c·s·([j = target] − pⱼ) − e·s·pⱼ·(log pⱼ + H).
+/// Replaces one row of logits by the gradient of c·log p(target) + e·H, with H the row's entropy: zⱼ ← c·s·([j =
+/// target] − pⱼ) − e·s·pⱼ·(log pⱼ + H).
 ///
-/// The entropy's part adds up to 0 over the row as the other does, so that the target's is again minus the sum of the others.
+/// The entropy's part adds up to 0 over the row, as the other part does, so the target's element is again minus the sum
+/// of the others.
 #[inline(always)]
 pub fn backward_with_entropy<T: Real, M: Math>(
     logits: &mut [T],
@@ -88,11 +90,11 @@ pub fn backward_with_entropy<T: Real, M: Math>(
     (entropy, d_entropy): (T, T),
 ) {
     let at_p = coefficient + d_entropy * entropy;
-    // What is multiplied by p = 0 first cannot overflow.
+    // Multiplying by p = 0 first keeps this product from overflowing.
     gradient::<T, M>(logits, target, log_sum_exp, scale, scale, |p, log_p| p * at_p + d_entropy * (p * finite(log_p)));
 }
 
-/// zⱼ ← −c·q(pⱼ, log pⱼ), and at the target minus the sum of the others.
+/// Computes zⱼ ← −c·q(pⱼ, log pⱼ), and at the target minus the sum of the others.
 #[inline(always)]
 fn gradient<T: Real, M: Math>(logits: &mut [T], target: usize, log_sum_exp: T, scale: T, c: T, q: impl Fn(T, T) -> T) {
     logits[target] = T::neg_infinity();
@@ -115,10 +117,11 @@ fn gradient<T: Real, M: Math>(logits: &mut [T], target: usize, log_sum_exp: T, s
     logits[target] = c * lanes::fold(others, |a, b| a + b);
 }
 
-/// The index that inverse-transform sampling picks: the first i with Σ_{j ≤ i} exp(z_j·s − lse) > u, and the last index with
-/// positive probability if rounding leaves the sum short. u in [0, 1).
+/// Returns the index that inverse-transform sampling picks for u in [0, 1): the first i with Σ_{j ≤ i} exp(z_j·s − lse)
+/// > u, or the last index with positive probability if rounding leaves the sum short.
 ///
-/// Whole blocks are summed first, which vectorises; only the block that crosses u is walked.
+/// Whole blocks are summed first, which vectorises. Only the block in which the sum passes u is scanned element by
+/// element.
 #[inline(always)]
 pub fn pick<T: Real, M: Math>(logits: &[T], log_sum_exp: T, scale: T, u: T) -> usize {
     const BLOCK: usize = 256;
@@ -148,7 +151,7 @@ pub fn pick<T: Real, M: Math>(logits: &[T], log_sum_exp: T, scale: T, u: T) -> u
     last
 }
 
-/// The index of the largest logit, the lowest index on a tie.
+/// Returns the index of the largest logit, or the lowest such index on a tie.
 #[inline(always)]
 pub fn argmax<T: Real>(logits: &[T]) -> usize {
     let mut best = 0;

@@ -1,4 +1,5 @@
-//! The products of a linear layer: a library's or those with prepared weights on the fast path, plain loops on the reference.
+//! The products of a linear layer. The fast path calls a library or the kernel for prepared weights; the reference uses
+//! plain loops.
 
 use super::CpuBackend;
 use crate::Real;
@@ -11,7 +12,7 @@ use crate::backend::{CpuError, LinearShape, check_len};
 use crate::kernel::lanes;
 use crate::kernel::matmul;
 
-/// y ← [y +] x·Wᵀ + b.
+/// The operands of y ← [y +] x·Wᵀ + b.
 pub(super) struct Forward<'a, T> {
     pub(super) x: &'a [T],
     pub(super) w: &'a [T],
@@ -22,7 +23,7 @@ pub(super) struct Forward<'a, T> {
 }
 
 impl<T: Real> Forward<'_, T> {
-    /// Checks the lengths, those of W with `rows_of_w` rows, and cuts all but W to what is used.
+    /// Checks the lengths (W has `rows_of_w` rows) and cuts every slice but W to the elements that are used.
     fn check(self, rows_of_w: usize) -> Result<Self, CpuError> {
         let Self { x, w, bias, y, shape, accumulate } = self;
         let LinearShape { rows, inputs, outputs } = shape;
@@ -36,7 +37,7 @@ impl<T: Real> Forward<'_, T> {
         Ok(Self { x: &x[..rows * inputs], w, bias, y: &mut y[..rows * outputs], shape, accumulate })
     }
 
-    /// Puts the bias into every row of y, or adds it; whether the product is then to be added to y.
+    /// Copies the bias into every row of y, or adds it. Returns whether the product must then be added to y.
     #[cfg(feature = "std")]
     fn begin(&mut self) -> bool {
         let Some(bias) = self.bias else { return self.accumulate };
@@ -52,7 +53,7 @@ impl<T: Real> Forward<'_, T> {
 }
 
 impl<T: Real> CpuBackend<T> {
-    /// The product.
+    /// Computes the product.
     pub(super) fn forward(&self, layer: Forward<'_, T>) -> Result<(), CpuError> {
         let LinearShape { inputs, outputs, .. } = layer.shape;
         let layer = layer.check(outputs)?;
@@ -70,7 +71,7 @@ impl<T: Real> CpuBackend<T> {
         Ok(())
     }
 
-    /// The same with weights that [`packed::pack`] prepared in panels of `width` rows.
+    /// Computes the product with weights that [`packed::pack`] prepared in panels of `width` outputs.
     #[cfg(feature = "std")]
     pub(super) fn forward_prepared(&self, width: usize, layer: Forward<'_, T>) -> Result<(), CpuError> {
         let LinearShape { rows, inputs, outputs } = layer.shape;
@@ -85,7 +86,7 @@ impl<T: Real> CpuBackend<T> {
         Ok(())
     }
 
-    /// dx ← [dx +] dy·W.
+    /// Computes dx ← [dx +] dy·W.
     pub(super) fn backward_input(
         &self,
         dy: &[T],
@@ -109,7 +110,7 @@ impl<T: Real> CpuBackend<T> {
         Ok(())
     }
 
-    /// dW += dyᵀ·x, and db += the sum of the rows of dy.
+    /// Adds dyᵀ·x to dW, and the sum over the rows of dy to db.
     pub(super) fn backward_weight(
         &self,
         dy: &[T],

@@ -1,4 +1,4 @@
-//! One token from a row of logits.
+//! Drawing one token from a row of logits.
 
 use alloc::vec::Vec;
 
@@ -7,7 +7,8 @@ use crate::backend::Sampler;
 use crate::kernel::Math;
 use crate::kernel::softmax::{argmax, pick, summarize};
 
-/// Draws one token; its log-probability and the entropy under the distribution that was drawn from.
+/// Draws one token. Returns it with its log-probability and the entropy, both under the distribution that it was drawn
+/// from.
 #[inline(always)]
 pub(super) fn draw<T: Real, M: Math>(logits: &[T], sampler: &Sampler, u: f64) -> (u32, T, T) {
     let scale = T::of(sampler.scale());
@@ -28,7 +29,8 @@ pub(super) fn draw<T: Real, M: Math>(logits: &[T], sampler: &Sampler, u: f64) ->
     (kept[at], summary.log_prob(truncated[at] * scale), summary.entropy)
 }
 
-/// As [`draw`], but never a token that `mask` marks; and the probability of those in the softmax of the whole row.
+/// Draws a token as [`draw`] does, but never one that `mask` marks. Also returns the total probability of the marked
+/// tokens in the softmax of the whole row.
 #[inline(always)]
 pub(super) fn draw_others<T: Real, M: Math>(logits: &[T], mask: &[u32], sampler: &Sampler, u: f64) -> (u32, T, T, T) {
     let scale = T::of(sampler.scale());
@@ -40,17 +42,17 @@ pub(super) fn draw_others<T: Real, M: Math>(logits: &[T], mask: &[u32], sampler:
     let excluded = (T::one() - M::exp(rest.log_sum_exp() - whole.log_sum_exp())).max(T::zero());
     let count = (0..logits.len()).filter(|&i| !is_excluded(i)).count();
     let is_cut = sampler.top_p < 1.0 || (1..count).contains(&sampler.top_k);
-    // What is cut off by top-k or top-p is not in the softmax that a token is drawn from; what is excluded is.
+    // A token's distribution includes the excluded tokens but not those that top-k or top-p cut off.
     if !is_cut || sampler.temperature == 0.0 {
         (log_prob, entropy) = (whole.log_prob(logits[token as usize] * scale), whole.entropy);
     }
     (token, log_prob, entropy, excluded)
 }
 
-/// The tokens that top-k and top-p keep, in ascending order; at least one. Ties go to the lower index.
+/// Returns the tokens that top-k and top-p keep, at least one, in ascending order. Ties go to the lower index.
 fn nucleus<T: Real, M: Math>(logits: &[T], scale: T, log_sum_exp: T, sampler: &Sampler) -> Vec<u32> {
     let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-    // A total order, whatever the logits hold. Adding 0 makes −0 and 0 the tie that they are.
+    // The order must be total whatever the logits hold. Adding 0 makes −0 equal to 0.
     let key = |i: u32| logits[i as usize].f64() + 0.0;
     let descending = |a: &u32, b: &u32| key(*b).total_cmp(&key(*a)).then(a.cmp(b));
     if (1..order.len()).contains(&sampler.top_k) {
