@@ -1,11 +1,11 @@
-//! What can go wrong with files, names and shapes, and what to do about it.
+//! Errors in files, names and shapes, with the remedy for each.
 
 use std::path::PathBuf;
 
-/// The result of everything in this crate that reads or checks something a user supplied.
+/// The result of functions in this crate that read or check something a user supplied.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error that names the file, line, field or tensor, what was found, and what was wanted.
+/// An error that names the file, line, field or tensor, the value found, and the value wanted.
 ///
 /// ```
 /// use flowrl_lm::Error;
@@ -15,55 +15,56 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
+    /// The operating system refused an operation.
     #[error("cannot {action} {path}: {reason}", path = path.display())]
     Io {
-        /// What was being done: `read`, `write`, `rename`, …
+        /// The operation that failed: `read`, `write`, `rename`, …
         action: &'static str,
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The reason that the system gave.
         reason: std::io::Error,
     },
     /// A file that should be JSON is not, or has the wrong structure.
     #[error("{path}: not the expected JSON: {message}", path = path.display())]
     Json {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The parser's reason, with line and column.
         message: String,
     },
-    /// A key of a model's `config.json` has a value that is missing or not supported.
+    /// A key of a model's `config.json` is missing, or has a value that is not supported.
     #[error("{path}: `{key}` is {got}, but this needs {wanted}", path = path.display())]
     Config {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The key, with dots for nested ones: `rope_scaling.factor`.
         key: String,
         /// The value found, as JSON, or `missing`.
         got: String,
-        /// What is supported.
+        /// The supported values.
         wanted: String,
     },
     /// A safetensors file is damaged.
     #[error("{path}: not a complete safetensors file ({message}); copy or download it again", path = path.display())]
     Safetensors {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the format check said.
+        /// The reason that the format check gave.
         message: String,
     },
     /// A tensor that the model needs is not in the checkpoint.
     #[error("{path}: no tensor `{name}`{hint}", path = path.display())]
     MissingTensor {
-        /// The checkpoint.
+        /// Path of the checkpoint.
         path: PathBuf,
-        /// The tensor's name.
+        /// Name of the tensor.
         name: String,
-        /// "; near it are …" with names that are there, or nothing.
+        /// Names that the checkpoint has, as a clause that begins with a semicolon; may be empty.
         hint: String,
     },
-    /// A tensor is in the checkpoint that would change the computation, but the configuration knows of no such part.
+    /// The checkpoint has a tensor that would change the computation, but that the configuration does not
+    /// provide for.
     #[error(
         "{path}: tensor `{name}`{} would be ignored, because {reason}; the numbers would not be the model's: correct \
          config.json, or delete the tensor",
@@ -71,25 +72,25 @@ pub enum Error {
         path = path.display()
     )]
     UnwantedTensor {
-        /// The checkpoint.
+        /// Path of the checkpoint.
         path: PathBuf,
-        /// The first such tensor.
+        /// Name of the first such tensor.
         name: String,
-        /// How many more there are.
+        /// Number of further ones.
         more: usize,
-        /// What the configuration says.
+        /// The setting or property that rules the tensor out.
         reason: String,
     },
-    /// All names of tensors begin with something that is not the model's.
+    /// The names of all tensors begin with a prefix that does not belong to the model.
     #[error(
         "{path}: the names of the tensors begin with `{prefix}`, which a wrapper of the model put there; save the model itself \
          (torch.compile: `model._orig_mod`; PEFT: `merge_and_unload()`), or remove `{prefix}` from the names",
         path = path.display()
     )]
     Prefix {
-        /// The checkpoint.
+        /// Path of the checkpoint.
         path: PathBuf,
-        /// What they begin with.
+        /// The common prefix.
         prefix: String,
     },
     /// A weight is NaN or infinite.
@@ -99,39 +100,39 @@ pub enum Error {
         path = path.display()
     )]
     NotFinite {
-        /// The checkpoint.
+        /// Path of the checkpoint.
         path: PathBuf,
-        /// The tensor's name.
+        /// Name of the tensor.
         name: String,
-        /// Where in it, row-major.
+        /// Index of the element, row-major.
         index: usize,
-        /// The value.
+        /// Value of the element.
         got: f32,
     },
     /// A path that should be a checkpoint is something else.
     #[error("{path}: {message}", path = path.display())]
     NoCheckpoint {
-        /// The path.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What it is, and what to do.
+        /// What the path is instead, and what to do.
         message: String,
     },
     /// Two shards hold a tensor of the same name.
     #[error("tensor `{name}` is in {first} and in {second}: delete the file that does not belong", first = first.display(), second = second.display())]
     DuplicateTensor {
-        /// The tensor's name.
+        /// Name of the tensor.
         name: String,
-        /// The shard read first.
+        /// Path of the shard that was read first.
         first: PathBuf,
-        /// The other shard.
+        /// Path of the other shard.
         second: PathBuf,
     },
-    /// A tensor has another shape than the model's configuration implies.
+    /// The shape of a tensor differs from the one that the model's configuration implies.
     #[error("{path}: tensor `{name}` has shape {got:?}, but the model needs {wanted:?}; do config.json and weights belong together?", path = path.display())]
     Shape {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The tensor's name.
+        /// Name of the tensor.
         name: String,
         /// The shape in the file.
         got: Vec<usize>,
@@ -141,9 +142,9 @@ pub enum Error {
     /// A tensor is stored as something other than f32, f16 or bf16.
     #[error("{path}: tensor `{name}` is stored as {got}; F32, F16 and BF16 can be read, so convert it to one of them", path = path.display())]
     Dtype {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The tensor's name.
+        /// Name of the tensor.
         name: String,
         /// The type in the file.
         got: String,
@@ -151,53 +152,53 @@ pub enum Error {
     /// The tokenizer could not be loaded, or could not encode or decode a text.
     #[error("tokenizer: {message}")]
     Tokenizer {
-        /// The reason.
+        /// The reason, and the remedy if there is one.
         message: String,
     },
     /// A chat template could not be parsed or rendered.
     #[error("chat template: {message}")]
     Template {
-        /// The reason.
+        /// The reason, and the remedy if there is one.
         message: String,
     },
     /// A line of a JSONL file is wrong.
     #[error("{path}:{line}: {message}", path = path.display())]
     Line {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// Number of the line, counted from 1.
         line: usize,
-        /// What is wrong and what to do.
+        /// The mistake and its remedy.
         message: String,
     },
     /// A prompt cannot be used.
     #[error("{}prompt {:?}: {message}", at_line(*line), short(prompt))]
     Prompt {
-        /// The line of its file, counted from 1; 0 where no file held it.
+        /// Line of its file, counted from 1; 0 if the prompt is from no file.
         line: usize,
-        /// What was asked.
+        /// The question that the prompt asks.
         prompt: String,
-        /// What is wrong with its row and what to do.
+        /// The mistake in its row and the remedy.
         message: String,
     },
     /// An argument of a function is out of range.
     #[error("`{name}` is {got}, but must be {wanted}")]
     Argument {
-        /// The argument.
+        /// Name of the argument.
         name: &'static str,
-        /// Its value.
+        /// Value of the argument.
         got: String,
         /// The values allowed.
         wanted: String,
     },
 }
 
-/// "line 3: ", or nothing.
+/// Returns "line 3: ", or an empty text for line 0.
 fn at_line(line: usize) -> String {
     if line == 0 { String::new() } else { format!("line {line}: ") }
 }
 
-/// The first 60 characters of a text.
+/// Returns the first 60 characters of a text.
 pub(crate) fn short(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -205,13 +206,13 @@ pub(crate) fn short(text: &str) -> String {
     }
 }
 
-/// " (and 3 more)", or nothing.
+/// Returns " (and 3 more)", or an empty text for 0.
 fn others(more: usize) -> String {
     if more == 0 { String::new() } else { format!(" (and {more} more)") }
 }
 
 impl Error {
-    /// The same, with the name of the file where it has a line alone.
+    /// Adds the name of the file to an error that has only a line number.
     #[must_use]
     pub fn in_file(self, path: &std::path::Path) -> Self {
         match self {
@@ -224,19 +225,19 @@ impl Error {
         }
     }
 
-    /// Wraps a system error on `path`.
+    /// Returns a function that wraps a system error on `path`.
     pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |reason| Self::Io { action, path, reason }
     }
 
-    /// Wraps a JSON error in `path`.
+    /// Returns a function that wraps a JSON error in `path`.
     pub(crate) fn json(path: &std::path::Path) -> impl FnOnce(serde_json::Error) -> Self + use<> {
         let path = path.to_owned();
         move |error| Self::Json { path, message: error.to_string() }
     }
 
-    /// An argument out of range.
+    /// Creates the error for an argument out of range.
     pub(crate) fn argument(name: &'static str, got: impl ToString, wanted: impl ToString) -> Self {
         Self::Argument { name, got: got.to_string(), wanted: wanted.to_string() }
     }

@@ -1,4 +1,4 @@
-//! Evaluation on held-out prompts: by samples, and where correct completions can be enumerated, exactly.
+//! Evaluation on held-out prompts: by samples, and exactly if correct completions can be enumerated.
 
 use std::collections::HashSet;
 
@@ -14,52 +14,53 @@ use crate::error::Error;
 use crate::pass_at_k::pass_at_k;
 use crate::task::TextTask;
 
-/// What can go wrong in an evaluation.
+/// An error of an evaluation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluateError<E: core::error::Error + 'static> {
-    /// Sampling or judging.
+    /// Sampling or judging failed.
     #[error(transparent)]
     Train(#[from] TrainError<E>),
-    /// The policy.
+    /// The policy failed to score.
     #[error(transparent)]
     Policy(E),
-    /// The task.
+    /// The task could not enumerate or encode its solutions.
     #[error(transparent)]
     Task(#[from] Error),
-    /// The exact measures.
+    /// The exact measures could not be computed.
     #[error(transparent)]
     Exact(#[from] flowrl_core::exact::Error),
 }
 
-/// What an evaluation found.
+/// The result of an evaluation.
 #[derive(Clone, Debug)]
 pub struct Evaluation<T> {
     /// Metrics by name: `eval_success`, `eval_pass_at_8`, …; [`flowrl_core::metrics`] describes them.
     pub metrics: Vec<(String, f64)>,
-    /// Standard errors of those that are means over prompts: √(s²/n), with s² the sample variance of the n prompts' values. None of a
-    /// single prompt.
+    /// Standard errors of the metrics that are means over prompts: √(s²/n), with the sample variance s² of the
+    /// values of the n prompts. Empty for a single prompt.
     pub standard_errors: Vec<(String, f64)>,
     /// The completions, prompt by prompt.
     pub rollouts: Rollouts<T>,
-    /// For each prompt whose correct completions were enumerated: its place among the prompts, and the exact measures.
+    /// Index and exact measures of each prompt whose correct completions were enumerated.
     pub exact: Vec<(usize, BinaryExact)>,
 }
 
-/// What the exact measures compare with.
+/// The target distribution of the exact measures.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Inverse temperature of the target π_ref·exp(βr)/Z; absent for an objective without one.
+    /// Inverse temperature of the target π_ref·exp(βr)/Z; [`None`] for an objective without such a target.
     pub beta: Option<f64>,
 }
 
-/// Samples `options.samples` completions of the first `prompts` prompts of `task` and measures them; where the task can
-/// enumerate correct completions, scores all of those under the policy and its reference.
+/// Samples `options.samples` completions of each of the first `prompts` prompts of `task` and measures them.
+/// With `with_reference`, also scores all correct completions under the policy and its reference if the task
+/// can enumerate them.
 ///
-/// The draws depend on `options.seed` only, so that evaluations of one run are paired.
+/// The draws depend only on `options.seed`, so evaluations of one run are paired.
 ///
 /// # Errors
-/// A failing policy; a completion that cannot be encoded.
+/// Returns an error if the policy fails or a completion cannot be encoded.
 pub fn evaluate<P: Policy>(
     policy: &mut P,
     task: &TextTask,
@@ -74,7 +75,8 @@ pub fn evaluate<P: Policy>(
     let Sampled { mut metrics, standard_errors } = sampled_metrics(&rollouts, options.samples)?;
     metrics.push(("eval_prompts".into(), count as f64));
     metrics.push(("eval_samples".into(), options.samples as f64));
-    // A completion that a stop string ends has no end token to count: what is enumerated would not be what is drawn.
+    // A completion that a stop string ends has no end token, so the enumerated completions would differ from
+    // the sampled ones.
     let with_reference = with_reference && !task.text().has_stop();
     let exact = if with_reference { exact(policy, task, count, options, target)? } else { Vec::new() };
     if !exact.is_empty() {
@@ -92,7 +94,7 @@ pub fn evaluate<P: Policy>(
     Ok(Evaluation { metrics, standard_errors, rollouts, exact })
 }
 
-/// What samples say: means over prompts, and their standard errors.
+/// Means of sampled values over prompts, and their standard errors.
 #[derive(Default)]
 struct Sampled {
     metrics: Vec<(String, f64)>,
@@ -100,7 +102,7 @@ struct Sampled {
 }
 
 impl Sampled {
-    /// Adds the mean of a value that each prompt has.
+    /// Adds the mean of a value over prompts.
     fn push(&mut self, name: &str, values: &[f64]) {
         let n = values.len().max(1) as f64;
         let mean = values.iter().sum::<f64>() / n;
@@ -142,7 +144,7 @@ fn sampled_metrics<T: Real>(rollouts: &Rollouts<T>, samples: usize) -> Result<Sa
     Ok(found)
 }
 
-/// Scores every correct completion of every prompt that can enumerate them.
+/// Scores every correct completion of the prompts for which they can be enumerated.
 fn exact<P: Policy>(
     policy: &mut P,
     task: &TextTask,

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, whatever is interrupted.
+//! Files and folders that are written whole or not at all, even if the program is interrupted.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Writes `bytes` to `path` so that a reader sees the old content or the new, never a part.
+/// Writes `bytes` to `path` so that a reader sees either the old content or the new, never a part.
 ///
 /// The bytes go to a temporary file in the same folder, which is flushed to the disk and renamed over `path`.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] naming the step that failed; the temporary file is then removed and `path` is as it was.
+/// Returns [`Error::Io`], which names the step that failed. If the file could not be written or renamed, the
+/// temporary file is removed and `path` is as it was.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -28,7 +29,7 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
     atomic_write_by(path, |file| file.write_all(bytes))
 }
 
-/// Writes a file by `fill`, as [`atomic_write`] does.
+/// Writes a file with `fill`, as atomically as [`atomic_write`] does.
 pub(crate) fn atomic_write_by(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
     let temporary = sibling(path, "tmp");
     let result = write_synced(&temporary, fill)
@@ -40,14 +41,16 @@ pub(crate) fn atomic_write_by(path: &Path, fill: impl FnOnce(&mut File) -> std::
     sync_folder(parent(path))
 }
 
-/// Fills a new folder by `fill` and puts it at `path`, replacing a folder that is there already.
+/// Fills a new folder with `fill` and puts it at `path`, replacing any folder that is already there.
 ///
-/// `fill` gets a temporary folder beside `path`. When it succeeds, an old folder at `path` is renamed away, the new one
-/// renamed in, and only then is the old one deleted: at every moment a complete version is on the disk.
+/// `fill` gets a temporary folder next to `path`. If it succeeds, an old folder at `path` is renamed away, the
+/// new one is renamed to `path`, and only then is the old one deleted: at every moment a complete version is on
+/// the disk.
 ///
 /// # Errors
 ///
-/// What `fill` returns, or [`Error::Io`]. The folder at `path` is then as it was.
+/// Returns the error of `fill`, or [`Error::Io`]. If the new folder could not be filled or renamed, the folder
+/// at `path` is as it was.
 pub fn atomic_replace_dir(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let path = &without_trailing_slash(path);
     let (new, old) = (sibling(path, "tmp"), sibling(path, "old"));
@@ -65,7 +68,7 @@ pub fn atomic_replace_dir(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -
     }
 }
 
-/// Renames `path`, if it is there, to `old` and `new` to `path`; when the second step fails, the first is undone.
+/// Renames `path`, if it exists, to `old`, and `new` to `path`. If the second step fails, the first is undone.
 fn swap_in(new: &Path, path: &Path, old: &Path) -> Result<()> {
     match fs::rename(path, old) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -77,13 +80,13 @@ fn swap_in(new: &Path, path: &Path, old: &Path) -> Result<()> {
     })
 }
 
-/// Creates `path`, which must not exist, fills it by `fill` and flushes it to the disk.
+/// Creates `path`, which must not exist, fills it with `fill` and flushes it to the disk.
 pub(crate) fn write_synced(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(Error::io("create", path))?;
     fill(&mut file).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
 }
 
-/// A file's bytes, or [`None`] when it does not exist.
+/// Reads the bytes of a file, or returns [`None`] if it does not exist.
 pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -92,7 +95,8 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Makes renames in `folder` durable. Only Unix can open a folder to flush it; elsewhere this does nothing.
+/// Makes renames in `folder` durable. Only Unix can open a folder to flush it; on other systems this function
+/// does nothing.
 fn sync_folder(folder: &Path) -> Result<()> {
     if cfg!(unix) {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("flush", folder))?;
@@ -100,7 +104,7 @@ fn sync_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The folder that holds `path`.
+/// Returns the folder that holds `path`.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -108,7 +112,7 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// A name beside `path` that no other process or thread takes: `.NAME.PROCESS-COUNT.suffix`.
+/// Returns a path in the folder of `path` that no other process or thread uses: `.NAME.PROCESS-COUNT.suffix`.
 fn sibling(path: &Path, suffix: &str) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -118,7 +122,7 @@ fn sibling(path: &Path, suffix: &str) -> PathBuf {
     parent(path).join(name)
 }
 
-/// `a/b` for `a/b/`.
+/// Returns `a/b` for `a/b/`.
 fn without_trailing_slash(path: &Path) -> PathBuf {
     path.components().collect()
 }

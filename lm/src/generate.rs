@@ -1,5 +1,7 @@
-//! Generation: batched, with a cache of keys and values. Completions of one prompt share its prefill and its part of the cache,
-//! and a finished completion leaves the batch. Workers of the device each sample a part of the sequences.
+//! Batched generation with a cache of keys and values.
+//!
+//! Completions of one prompt share its prefill and its part of the cache, and a finished completion leaves the
+//! batch. Each worker of the device samples a part of the sequences.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -12,9 +14,9 @@ use crate::backend::{Span, TransformerBackend};
 use crate::model::{Attend, Packed, Prepared, Transformer, Weights};
 use crate::policy::{Limits, Wave};
 
-/// A completion on its way.
+/// A completion in progress.
 struct Draft<T> {
-    /// Its number in the request, which names its random numbers.
+    /// Number of the completion in the request, which selects its random numbers.
     number: usize,
     prompt: (usize, usize),
     /// First row of its own part of the cache.
@@ -26,16 +28,18 @@ struct Draft<T> {
     ended: bool,
 }
 
-/// Sequences that a lane is worth: a matrix product takes about as many rows at once.
+/// Number of sequences that justify a lane, about as many as a matrix product processes at once.
 const LANE_ROWS: usize = 16;
 
-/// Elements of weights up to which every lane may read them for itself: 64 MiB in f32.
+/// Largest model, in elements of weights, that every lane may read for itself: 64 MiB in f32.
 const SMALL_MODEL: usize = 16 << 20;
 
-/// How many lanes sample side by side, each a part of the sequences from the prompt to the last token, on one worker of the device.
+/// Returns how many lanes sample side by side. A lane runs on one worker of the device and samples a part of
+/// the sequences, from the prompt to the last token.
 ///
-/// A small model goes to lanes as soon as there are rows for two: splitting its short operations costs more than it saves. A large
-/// one is read from memory once per lane, which only many rows on every worker make up for; else each operation is split.
+/// A small model uses lanes as soon as there are rows for two, because splitting its short operations costs
+/// more than it saves. A large model is read from memory once per lane, which pays only if every worker has
+/// many rows; otherwise each operation is split.
 fn lanes(sequences: usize, workers: usize, elements: usize) -> usize {
     let lanes = if elements <= SMALL_MODEL {
         workers.min(sequences / LANE_ROWS)
@@ -47,19 +51,19 @@ fn lanes(sequences: usize, workers: usize, elements: usize) -> usize {
     lanes.max(1)
 }
 
-/// What every lane shares.
+/// The parts of a request that all lanes share.
 struct Job<'a, T, I> {
     weights: &'a Weights<T>,
     prepared: Option<Prepared<T>>,
     limits: &'a Limits<I>,
-    /// Sequences that a lane samples together at most.
+    /// Largest number of sequences that a lane samples together.
     wave: usize,
-    /// How many lanes sample side by side.
+    /// Number of lanes that sample side by side.
     lanes: usize,
     request: &'a SampleRequest<'a>,
 }
 
-/// Samples completions; those of one prompt stand together.
+/// Samples completions; those of one prompt are contiguous.
 pub(crate) fn sample<B: TransformerBackend>(
     model: &mut Transformer<B>,
     weights: &Weights<B::Buffer>,
@@ -69,7 +73,7 @@ pub(crate) fn sample<B: TransformerBackend>(
     let (prompts, samples) = (request.prompts.len(), request.samples);
     let elements = Weights::sizes(model.dims()).iter().sum();
     let lanes = lanes(prompts * samples, model.backend().workers(), elements);
-    // Twice the memory: not for a large model.
+    // A large model is not prepared, because that doubles its memory.
     let prepared = if elements <= SMALL_MODEL { Prepared::new(model.backend(), model.dims(), weights)? } else { None };
     let (lanes, wave) = match limits.wave {
         0 => (lanes, usize::MAX),
@@ -79,7 +83,7 @@ pub(crate) fn sample<B: TransformerBackend>(
     let drafts = if lanes == 1 {
         waves(model, &job, 0..prompts * samples, cache)?
     } else {
-        // Whole prompts where there are enough, so that each is read once.
+        // Lanes get whole prompts if there are enough of them, so that each prompt is read once.
         let unit = if prompts >= lanes { samples } else { 1 };
         let parts: Vec<_> = split(prompts * samples / unit, lanes).map(|r| r.start * unit..r.end * unit).collect();
         let dims = model.dims();
@@ -96,8 +100,9 @@ pub(crate) fn sample<B: TransformerBackend>(
     Ok(collect(drafts, samples))
 }
 
-/// Samples the sequences of these numbers, as many at a time as `elements` of cache hold: waves change no bit of the result, where no
-/// product of the device depends on its number of rows.
+/// Samples the sequences of these numbers, as many at a time as `elements` of cache hold.
+///
+/// If no product of the device depends on its number of rows, waves change no bit of the result.
 fn waves<B: TransformerBackend>(
     model: &mut Transformer<B>,
     job: &Job<'_, B::Buffer, B::Index>,
@@ -108,7 +113,7 @@ fn waves<B: TransformerBackend>(
     let limit = elements / (dims.layers * 2 * dims.heads.kv_width()).max(1);
     let mut drafts = Vec::with_capacity(sequences.len());
     let mut first = sequences.start;
-    // What is left out is noticed by whoever asked for it: see `Policy::sample`.
+    // After an interrupt `Policy::sample` returns an error, so the missing completions are never used.
     while first < sequences.end && !job.limits.is_interrupted() {
         let mut rows = 0;
         let fits = |&number: &usize| {
@@ -124,7 +129,7 @@ fn waves<B: TransformerBackend>(
         let start = Instant::now();
         let drawn = wave(model, job, first..first + count)?;
         if let Some(listener) = &job.limits.listener {
-            // The other lanes are as fast.
+            // The other lanes are assumed to be as fast as this one.
             let tokens = job.lanes * drawn.iter().map(|draft| draft.tokens.len()).sum::<usize>();
             listener(Wave { completions: job.lanes * count, tokens, seconds: start.elapsed().as_secs_f64() });
         }
@@ -192,7 +197,7 @@ fn wave<B: TransformerBackend>(
     Ok(drafts)
 }
 
-/// Draws the next token of every active draft from the logits of the last pass; those that end leave `active`.
+/// Draws the next token of every active draft from the logits of the last pass. Drafts that end leave `active`.
 fn draw<B: TransformerBackend>(
     model: &Transformer<B>,
     job: &Job<'_, B::Buffer, B::Index>,

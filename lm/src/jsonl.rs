@@ -1,4 +1,4 @@
-//! JSON lines: one object a line, with errors that name file and line.
+//! JSON lines: one object per line, with errors that name file and line.
 
 use std::fmt;
 use std::fs::File;
@@ -10,13 +10,13 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// Parses each line of `bytes` as an object, lets `read` change it and make a `T` of it.
+/// Parses each line of `bytes` as an object, from which `read` makes a `T`, given the number of the line.
 ///
-/// A byte-order mark, Windows line ends and blank lines are tolerated. `path` is used in messages only.
+/// A byte-order mark, Windows line ends and blank lines are tolerated. `path` is only used in error messages.
 ///
 /// # Errors
-/// [`Error::Line`] with the number of the first line that is no object, or that `read` refuses; for a file of another format, what it
-/// is and how to make JSON lines of it.
+/// Returns [`Error::Line`] with the number of the first line that is not an object or that `read` refuses. If
+/// the file is of another format, the message says which and how to convert it.
 pub fn parse<T>(
     bytes: &[u8],
     path: &Path,
@@ -40,11 +40,8 @@ pub fn parse<T>(
     Ok(rows)
 }
 
-/// The numbers of the lines of a file that hold no object. A last line without its newline is none of them: it is still being written, or
-/// was torn by a killed writer.
-///
-/// # Errors
-/// [`Error::Io`] for a file that cannot be read.
+/// Returns the numbers of the lines of a file that hold no object. A last line without its newline does not
+/// count: it is still being written, or its writer was killed.
 pub fn damaged_lines(path: &Path) -> Result<Vec<usize>> {
     let mut file = BufReader::new(File::open(path).map_err(Error::io("read", path))?);
     let (mut line, mut damaged) = (Vec::new(), Vec::new());
@@ -64,15 +61,16 @@ pub fn damaged_lines(path: &Path) -> Result<Vec<usize>> {
     Ok(damaged)
 }
 
-/// The `T` of an object.
+/// Deserialises a `T` from an object.
 ///
 /// # Errors
-/// Which key is missing or wrong.
+/// Returns a message that names the missing or wrong key.
 pub fn row<T: DeserializeOwned>(object: Map<String, Value>) -> Result<T, String> {
     serde_json::from_value(Value::Object(object)).map_err(|error| error.to_string())
 }
 
-/// What a file is that is not JSON lines, by its first bytes and its first line, and how to make them of it.
+/// Recognises a file of another format by its first bytes and its first line, and returns how to convert it to
+/// JSON lines.
 fn other_format(bytes: &[u8], line: &[u8]) -> Option<String> {
     let what = match bytes {
         [b'P', b'A', b'R', b'1', ..] => {
@@ -93,7 +91,7 @@ fn other_format(bytes: &[u8], line: &[u8]) -> Option<String> {
     Some(what.to_owned())
 }
 
-/// An object in which no key comes twice: of two values one would be lost.
+/// An object in which no key comes twice; otherwise one of the two values would be lost silently.
 struct Object(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Object {
@@ -120,14 +118,14 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// serde's message without its line number, which is always 1 here.
+/// Returns serde's message without its line number, which is always 1 here.
 fn describe(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let reason = message.rfind(" at line ").map_or(message.as_str(), |at| &message[..at]);
     if error.is_data() { reason.to_owned() } else { format!("not valid JSON: {reason} at column {}", error.column()) }
 }
 
-/// The keys of an object, quoted, for a message.
+/// Returns the keys of an object, quoted, for an error message.
 pub fn keys(object: &Map<String, Value>) -> String {
     let keys: Vec<_> = object.keys().map(|key| format!("`{key}`")).collect();
     keys.join(", ")

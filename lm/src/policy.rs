@@ -10,7 +10,7 @@ use crate::backend::TransformerBackend;
 use crate::generate;
 use crate::model::{Dimensions, Keep, Packed, Part, Transformer, Weights};
 
-/// What can go wrong in a transformer policy.
+/// An error of a transformer policy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError<E: BackendError> {
@@ -20,7 +20,7 @@ pub enum PolicyError<E: BackendError> {
     /// A prompt has no tokens.
     #[error("prompt {index} has no tokens; a prompt needs at least one")]
     EmptyPrompt {
-        /// Which prompt of the batch.
+        /// Index of the prompt in the batch.
         index: usize,
     },
     /// A token is not in the vocabulary.
@@ -30,56 +30,57 @@ pub enum PolicyError<E: BackendError> {
     UnknownToken {
         /// `prompt` or `completion`.
         what: &'static str,
-        /// Which one of the batch.
+        /// Index of the prompt or completion in the batch.
         index: usize,
-        /// The token.
+        /// The token that is out of range.
         token: u32,
         /// Size of the vocabulary.
         vocab: usize,
     },
-    /// The reference was asked for after it was dropped.
+    /// The reference was used after it had been dropped.
     #[error("the reference was not kept: this objective was said not to need it")]
     NoReference,
     /// A list has the wrong length.
     #[error("`{argument}` has {got} entries, {wanted} are wanted")]
     Length {
-        /// The argument.
+        /// Name of the argument.
         argument: &'static str,
-        /// Its length.
+        /// Length of the list.
         got: usize,
         /// The length it should have.
         wanted: usize,
     },
-    /// A completion answers a prompt that is not there.
+    /// A completion refers to a prompt that does not exist.
     #[error("`prompt_of[{completion}]` is {got}, but there are {prompts} prompts")]
     PromptOf {
-        /// Which completion of the batch.
+        /// Index of the completion in the batch.
         completion: usize,
-        /// The prompt it names.
+        /// The prompt it refers to.
         got: usize,
         /// Number of prompts.
         prompts: usize,
     },
-    /// Sampling or scoring was given up, see [`TransformerPolicy::set_interrupt`].
+    /// Sampling or scoring was interrupted, see [`TransformerPolicy::set_interrupt`].
     #[error("the policy was interrupted")]
     Interrupted(#[source] Interrupted),
-    /// A backward pass without its forward pass.
+    /// A backward pass was called without its forward pass.
     #[error("`backward` needs a `forward` pass before it")]
     NoForward,
 }
 
-/// The cause of [`PolicyError::Interrupted`], whatever the device: what a caller looks for among the causes of an error.
+/// The cause of [`PolicyError::Interrupted`], independent of the device, so that callers can find it among the
+/// causes of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it was asked to stop")]
 pub struct Interrupted;
 
-/// Whether what is in progress should be given up; asked often.
+/// Returns whether the operation in progress should be given up. It is called often.
 pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// AdamW's first and second moment of one tensor.
+/// AdamW's first and second moments of one tensor.
 pub type Moments<T> = [Vec<T>; 2];
 
-/// Gradients and AdamW's moments, made when training starts.
+/// Gradients and AdamW's moments, allocated when training starts.
 #[derive(Debug)]
 struct Training<T> {
     grads: Weights<T>,
@@ -87,32 +88,32 @@ struct Training<T> {
     second_moments: Weights<T>,
 }
 
-/// What ends a completion besides an end token, such as a text.
+/// A rule, other than an end token, that ends completions, such as a stop text.
 pub trait StopRule: std::fmt::Debug + Send + Sync {
-    /// Whether a completion ends with its last token.
+    /// Returns whether a completion ends with its last token.
     fn is_met(&self, completion: &[u32]) -> bool;
 }
 
-/// Completions that were sampled together.
+/// A report on completions that were sampled together.
 #[derive(Clone, Copy, Debug)]
 pub struct Wave {
-    /// How many there are.
+    /// Number of completions.
     pub completions: usize,
-    /// Their tokens, all together.
+    /// Number of tokens of all these completions.
     pub tokens: usize,
-    /// How long it took.
+    /// Time taken, in seconds.
     pub seconds: f64,
 }
 
 /// Called after each wave of completions, by the thread that sampled it.
 pub type WaveListener = Arc<dyn Fn(Wave) + Send + Sync>;
 
-/// What a policy samples: where completions end, and the tokens that are never drawn.
+/// The limits of sampling: rules that end completions, and tokens that are never drawn.
 pub(crate) struct Limits<I> {
-    /// Any of these tokens ends a completion.
+    /// Tokens each of which ends a completion.
     pub(crate) end: Vec<u32>,
     pub(crate) rule: Option<Arc<dyn StopRule>>,
-    /// Completions sampled at once at most; 0 means as many as the cache holds.
+    /// Largest number of completions sampled at once; 0 means as many as the cache holds.
     pub(crate) wave: usize,
     pub(crate) excluded: Option<I>,
     pub(crate) listener: Option<WaveListener>,
@@ -120,7 +121,7 @@ pub(crate) struct Limits<I> {
 }
 
 impl<I> Limits<I> {
-    /// Whether sampling should end where it is.
+    /// Returns whether sampling should stop now.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupt.as_ref().is_some_and(|interrupt| interrupt())
     }
@@ -138,9 +139,10 @@ impl<I: std::fmt::Debug> std::fmt::Debug for Limits<I> {
     }
 }
 
-/// A transformer with its weights, its frozen reference, and where it is trained its optimiser state.
+/// A transformer with its weights, its frozen reference and, once it is trained, its optimiser state.
 ///
-/// Policy and reference are the same tensors until the first update.
+/// Policy and reference share their tensors until the first update. Every function that returns a `Result`
+/// returns an error if the device fails or has not enough memory.
 #[derive(Debug)]
 pub struct TransformerPolicy<B: TransformerBackend> {
     model: Transformer<B>,
@@ -153,10 +155,7 @@ pub struct TransformerPolicy<B: TransformerBackend> {
 }
 
 impl<B: TransformerBackend> TransformerPolicy<B> {
-    /// A policy from weights; a completion ends with any of the tokens `end`.
-    ///
-    /// # Errors
-    /// Where the device has no memory left.
+    /// Creates a policy from weights. Each of the tokens `end` ends a completion.
     pub fn new(
         backend: B,
         dims: Dimensions,
@@ -170,32 +169,34 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         Ok(Self { model, weights, reference, training: None, limits, keep: Keep::Everything, last: None })
     }
 
-    /// Ends completions where `rule` says so, too.
+    /// Also ends completions for which `rule` is met.
     pub fn set_stop_rule(&mut self, rule: Arc<dyn StopRule>) {
         self.limits.rule = Some(rule);
     }
 
-    /// Tells of each wave of completions, so that the first says how long all of them will take.
+    /// Sets a listener for each wave of completions. The report on the first wave allows an estimate of the
+    /// total time.
     pub fn set_wave_listener(&mut self, listener: WaveListener) {
         self.limits.listener = Some(listener);
     }
 
-    /// Gives up sampling between two tokens, and scoring between two calls of [`Policy::score`], once `interrupt` says so, with
-    /// [`PolicyError::Interrupted`]. An update is never given up, and nothing of the policy has changed: the same call gives the same bits
-    /// later.
+    /// Makes sampling (between two tokens) and scoring (between two calls of [`Policy::score`]) return
+    /// [`PolicyError::Interrupted`] once `interrupt` returns true.
+    ///
+    /// An update is never interrupted. An interruption leaves the policy as it was, so the same call gives the
+    /// same bits later.
     pub fn set_interrupt(&mut self, interrupt: Interrupt) {
         self.limits.interrupt = Some(interrupt);
     }
 
-    /// Samples at most so many completions at once, 0 for as many as the device's cache holds: less memory, not a bit of difference.
+    /// Sets the largest number of completions sampled at once; 0 means as many as the device's cache holds.
+    /// Smaller waves need less memory and change no bit of the result.
     pub fn set_wave(&mut self, completions: usize) {
         self.limits.wave = completions;
     }
 
-    /// Never draws these tokens: see [`Backend::sample`]. Their scores stay those of the softmax of the whole row.
-    ///
-    /// # Errors
-    /// Where the device has no memory left.
+    /// Excludes these tokens from sampling, see [`Backend::sample`]. Scores remain those of the softmax over
+    /// the whole row.
     pub fn exclude(&mut self, tokens: &[u32]) -> Result<(), PolicyError<B::Error>> {
         let mask = token_mask(tokens, self.model.dims().vocab);
         self.limits.excluded = if tokens.is_empty() { None } else { Some(self.backend().index(&mask)?) };
@@ -207,35 +208,33 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         self.reference = None;
     }
 
-    /// Makes the present weights the reference.
+    /// Uses the current weights as the new reference.
     pub fn reset_reference(&mut self) {
         self.reference = Some(Arc::clone(&self.weights));
     }
 
-    /// Computes the activations of a layer again in the backward pass instead of keeping them: less memory, a third more time.
+    /// Sets whether the backward pass recomputes the activations of a layer. This needs less memory and a third
+    /// more time than keeping them.
     pub fn set_recompute(&mut self, recompute: bool) {
         self.keep = if recompute { Keep::Inputs } else { Keep::Everything };
     }
 
-    /// Dimensions and flags.
+    /// Returns the dimensions and flags of the model.
     pub const fn dims(&self) -> &Dimensions {
         self.model.dims()
     }
 
-    /// The weights of the policy.
+    /// Returns the weights of the policy.
     pub fn weights(&self) -> &Weights<B::Buffer> {
         &self.weights
     }
 
-    /// The gradient accumulated since the last update, where there is one.
+    /// Returns the gradient accumulated since the last update, or [`None`] before training starts.
     pub fn grads(&self) -> Option<&Weights<B::Buffer>> {
         self.training.as_ref().map(|t| &t.grads)
     }
 
-    /// Whether every weight is a finite number, and so is the sum of their squares.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Returns whether every weight, and the sum of squares of every tensor, is finite.
     pub fn is_finite(&self) -> Result<bool, PolicyError<B::Error>> {
         let backend = self.model.backend();
         for tensor in self.weights.tensors() {
@@ -246,10 +245,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         Ok(true)
     }
 
-    /// Copies a part of some tensors of this model's shapes to the host.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Copies a part of tensors that have this model's shapes to the host.
     pub fn read_part(&self, tensors: &Weights<B::Buffer>, part: &Part) -> Result<Vec<B::Real>, PolicyError<B::Error>> {
         let mut out = vec![num_zero::<B>(); part.len()];
         if let Some(tensor) = tensors.tensors().nth(part.tensor) {
@@ -258,10 +254,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         Ok(out)
     }
 
-    /// The optimiser state, tensor by tensor, both moments; empty before the first update.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Returns both moments of the optimiser, tensor by tensor; empty before training starts.
     pub fn moments(&self) -> Result<Vec<Moments<B::Real>>, PolicyError<B::Error>> {
         let Some(training) = &self.training else { return Ok(Vec::new()) };
         let backend = self.model.backend();
@@ -273,10 +266,10 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         pairs.map(|(m, v)| Ok([read(m)?, read(v)?])).collect()
     }
 
-    /// Restores what [`TransformerPolicy::moments`] gave.
+    /// Restores the moments that [`TransformerPolicy::moments`] returned.
     ///
     /// # Errors
-    /// Where a length does not fit, or the device failed.
+    /// Returns [`PolicyError::Length`] if the number of tensors differs from the model's.
     pub fn restore_moments(&mut self, moments: &[Moments<B::Real>]) -> Result<(), PolicyError<B::Error>> {
         if moments.is_empty() {
             return Ok(());
@@ -294,20 +287,17 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         Ok(())
     }
 
-    /// Replaces the weights of the policy, and leaves the reference.
-    ///
-    /// # Errors
-    /// Where the device has no memory left.
+    /// Replaces the weights of the policy, but not those of the reference.
     pub fn set_weights(&mut self, weights: Weights<B::Buffer>) -> Result<(), PolicyError<B::Error>> {
         self.part_from_reference()?;
         self.weights = Arc::new(weights);
         Ok(())
     }
 
-    /// Replaces the weights of the reference, and leaves the policy.
+    /// Replaces the weights of the reference, but not those of the policy.
     ///
     /// # Errors
-    /// Where a tensor has not the length that the model's has.
+    /// Returns [`PolicyError::Length`] if the length of a tensor differs from the model's.
     pub fn set_reference(&mut self, weights: Weights<B::Buffer>) -> Result<(), PolicyError<B::Error>> {
         let backend = self.model.backend();
         for (given, own) in weights.tensors().zip(self.weights.tensors()) {
@@ -317,7 +307,8 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         Ok(())
     }
 
-    /// Gives the reference tensors of its own, where it shares the policy's: as products read them, since it is never trained.
+    /// Copies the weights for the reference if it shares the policy's tensors. The copy has the role of an
+    /// activation, the type that products read, because the reference is never trained.
     fn part_from_reference(&mut self) -> Result<(), PolicyError<B::Error>> {
         if !self.reference.as_ref().is_some_and(|reference| Arc::ptr_eq(reference, &self.weights)) {
             return Ok(());

@@ -1,4 +1,5 @@
-//! Prompts from JSON lines: `{"prompt": "…" | [{"role", "content", …}, …], "answer": …, "id"?, "log_z"?, "tools"?, "documents"?, "chat_template_kwargs"?}`.
+//! Prompts from JSON lines: `{"prompt": …, "answer": …}`, optionally with `id`, `log_z`, `tools`, `documents`
+//! and `chat_template_kwargs`. The prompt is a text or a list of messages `{"role": …, "content": …}`.
 
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use crate::chat::{ChatInputs, ChatTemplate, Message};
 use crate::error::{Error, Result};
 use crate::jsonl;
 
-/// What a completion continues.
+/// The text or conversation that a completion continues.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Prompt {
@@ -20,7 +21,8 @@ pub enum Prompt {
 }
 
 impl Prompt {
-    /// What was asked: the text, or what the user said last; of a conversation without a user the last message.
+    /// Returns the question: the text, or the last message of the user. For a conversation without a user it is
+    /// the last message.
     pub fn question(&self) -> &str {
         match self {
             Self::Text(text) => text,
@@ -51,34 +53,34 @@ impl<'de> Deserialize<'de> for Prompt {
     }
 }
 
-/// One prompt with what is needed to judge its completions.
+/// One prompt with the data needed to judge its completions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PromptRow {
-    /// What a completion continues.
+    /// The text or conversation that a completion continues.
     pub prompt: Prompt,
-    /// What the verifier compares with; its form is the verifier's affair.
+    /// The answer that the verifier compares with; each verifier defines its format.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub answer: Value,
-    /// A name for reports, a string or a number.
+    /// Name of the row in reports, a string or a number.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub id: Value,
-    /// The log Z that an objective with a frozen one takes.
+    /// The log Z of this prompt, for an objective with a frozen log Z.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub log_z: Value,
-    /// What the chat template gets along with the messages.
+    /// Inputs of the chat template other than the messages.
     #[serde(flatten)]
     pub chat: ChatInputs,
-    /// Where the row comes from, for messages.
+    /// Where the row comes from, for error messages.
     #[serde(skip)]
     pub origin: Origin,
 }
 
-/// Where a row was read. No part of what the row says: all are equal.
+/// The place from which a row was read. It is not part of the row's content, so any two of them compare equal.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// The line of its file, counted from 1; 0 for a row that no file held.
+    /// Line of its file, counted from 1; 0 if the row is from no file.
     pub line: usize,
-    /// The keys of the line, where it has no answer.
+    /// Keys of the line, if it has no answer.
     pub keys: String,
 }
 
@@ -88,12 +90,13 @@ impl PartialEq for Origin {
     }
 }
 
-/// Which keys of a line hold the prompt and the answer. A dot leads into an object: `reward_model.ground_truth`.
+/// The keys of a line that hold the prompt and the answer. A dot leads into an object:
+/// `reward_model.ground_truth`.
 #[derive(Clone, Debug)]
 pub struct RowKeys {
-    /// The key of the prompt.
+    /// Key of the prompt.
     pub prompt: String,
-    /// The key of the answer.
+    /// Key of the answer.
     pub answer: String,
 }
 
@@ -104,22 +107,24 @@ impl Default for RowKeys {
 }
 
 impl PromptRow {
-    /// A row of a prompt, without answer or id.
+    /// Creates a row from a prompt, without answer or id.
     pub fn new(prompt: Prompt) -> Self {
         let (chat, origin) = (ChatInputs::default(), Origin::default());
         Self { prompt, answer: Value::Null, id: Value::Null, log_z: Value::Null, chat, origin }
     }
 
-    /// A row of one text, without answer or id.
+    /// Creates a row from a text, without answer or id.
     pub fn text(prompt: impl Into<String>) -> Self {
         Self::new(Prompt::Text(prompt.into()))
     }
 
-    /// The text given to the model: a conversation goes through `template`, see [`ChatTemplate::render`].
+    /// Returns the text given to the model. A conversation is rendered with `template`, see
+    /// [`ChatTemplate::render`].
     ///
     /// # Errors
     ///
-    /// [`Error::Template`] for a conversation without a template, or one that the template cannot render.
+    /// Returns [`Error::Template`] if there is no template for a conversation, or the template cannot render
+    /// it.
     pub fn render(&self, template: Option<&ChatTemplate>) -> Result<String> {
         match (&self.prompt, template) {
             (Prompt::Text(text), _) => Ok(text.clone()),
@@ -132,11 +137,11 @@ impl PromptRow {
         }
     }
 
-    /// Checks what its type does not: `id`, and what the chat template gets.
+    /// Checks the fields whose type allows more than their meaning: `id` and the inputs of the chat template.
     ///
     /// # Errors
     ///
-    /// What is wrong, and what to do.
+    /// Returns a message with the mistake and its remedy.
     pub fn check(&self) -> Result<(), String> {
         check_chat(&self.prompt, &self.chat)?;
         match &self.id {
@@ -146,7 +151,7 @@ impl PromptRow {
     }
 }
 
-/// Refuses inputs of a chat template that are wrong, or that no template would see.
+/// Returns an error if inputs of a chat template are wrong, or if no template would see them.
 pub(crate) fn check_chat(prompt: &Prompt, chat: &ChatInputs) -> Result<(), String> {
     chat.check()?;
     match (prompt, chat.names().next()) {
@@ -157,20 +162,18 @@ pub(crate) fn check_chat(prompt: &Prompt, chat: &ChatInputs) -> Result<(), Strin
     }
 }
 
-/// Reads a file of prompts. Keys other than those of `keys`, `id`, `log_z` and the fields of [`ChatInputs`] are ignored.
+/// Reads a file of prompts. Keys other than those of `keys`, `id`, `log_z` and the fields of [`ChatInputs`] are
+/// ignored.
 ///
 /// # Errors
 ///
-/// [`Error::Io`]; [`Error::Line`] with the number of the first bad line; [`Error::Argument`] when there is no row at all.
+/// Returns [`Error::Io`]; [`Error::Line`] with the number of the first bad line; or [`Error::Argument`] if
+/// there is no row.
 pub fn read_prompts(path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {
     parse_prompts(&std::fs::read(path).map_err(Error::io("read", path))?, path, keys)
 }
 
-/// [`read_prompts`] from memory; `path` is for messages.
-///
-/// # Errors
-///
-/// See [`read_prompts`].
+/// Parses prompts from memory, as [`read_prompts`] does from a file; `path` is for error messages.
 pub fn parse_prompts(bytes: &[u8], path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {
     let rows = jsonl::parse(bytes, path, |line, mut object| {
         let there = jsonl::keys(&object);
@@ -190,7 +193,7 @@ pub fn parse_prompts(bytes: &[u8], path: &Path, keys: &RowKeys) -> Result<Vec<Pr
     Ok(rows)
 }
 
-/// Removes the value at a key, or at keys with dots between them.
+/// Removes and returns the value of a key, or of keys with dots between them.
 fn take(object: &mut Map<String, Value>, key: &str) -> Option<Value> {
     if let Some(value) = object.remove(key) {
         return Some(value);

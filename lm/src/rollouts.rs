@@ -1,4 +1,4 @@
-//! Completions with their rewards as JSON lines, so that any sampler's completions can be trained on.
+//! Completions with their rewards as JSON lines, so that completions of any sampler can be used for training.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,64 +11,68 @@ use crate::error::{Error, Result};
 use crate::jsonl;
 use crate::prompts::{Origin, Prompt, check_chat};
 
-/// One completion. `completion`, `completion_ids` or both are there; with both, the ids count.
+/// One completion with its reward. At least one of `completion` and `completion_ids` is given; if both are, the
+/// ids count.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolloutRow {
-    /// What the completion continues.
+    /// The prompt that the completion continues.
     pub prompt: Prompt,
-    /// What the chat template gets along with the messages.
+    /// Inputs of the chat template other than the messages.
     #[serde(flatten)]
     pub chat: ChatInputs,
-    /// The completion's text, without the end token.
+    /// Text of the completion, without the end token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion: Option<String>,
-    /// The completion's tokens; the end token, where there is one, counts.
+    /// Tokens of the completion, including the end token if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_ids: Option<Vec<u32>>,
-    /// The raw reward, finite.
+    /// Raw reward; finite.
     pub reward: f64,
-    /// log π_old of each token of `completion_ids`, at most 0.
+    /// log π_old of each token of `completion_ids`; at most 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_logp: Option<Vec<f64>>,
-    /// Rows with the same number are samples of one prompt. Without it, rows with equal prompts are.
+    /// Group of the row: rows with the same number are samples of one prompt. Without it, rows with equal
+    /// prompts form a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<u64>,
-    /// Why generation stopped, as inference servers say it: `stop`, `length`, …; see [`Self::ended`].
+    /// Reason for which generation stopped, in the words of inference servers: `stop`, `length`, …; see
+    /// [`Self::ended`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<String>,
-    /// The stop string that ended the completion, where one did; of an end token servers say nothing, or its number.
+    /// Stop string that ended the completion, if one did. After an end token, servers give null or its number.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub stop_reason: Value,
-    /// Why the reward is what it is, in one word.
+    /// Reason for the reward, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
-    /// The training step that sampled the row.
+    /// Training step that sampled the row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u64>,
     /// Whether the row belongs to an evaluation on held-out prompts; such rows are not for training.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held_out: bool,
-    /// Where the row comes from, for messages.
+    /// Where the row comes from, for error messages.
     #[serde(skip)]
     pub origin: Origin,
 }
 
-/// Reasons for which a completion that is a whole one stops: those of OpenAI's interface, vLLM, SGLang and TGI.
+/// Reasons that mark a complete completion, in OpenAI's interface, vLLM, SGLang and TGI.
 const FINISHED: [&str; 5] = ["stop", "eos_token", "stop_sequence", "tool_calls", "function_call"];
 
-/// Reasons for which a completion is cut off.
+/// Reasons that mark a completion that was cut off.
 const CUT: [&str; 4] = ["length", "abort", "content_filter", "error"];
 
-/// How far above 0 a log-probability may be by the rounding of another engine.
+/// Tolerance for log-probabilities above 0 from the rounding of other engines.
 const ROUNDING: f64 = 1e-3;
 
 impl RolloutRow {
-    /// Whether the completion ended by itself rather than being cut off; [`None`] where `finish_reason` does not say.
+    /// Returns whether the completion ended by itself rather than being cut off, or [`None`] if `finish_reason`
+    /// is not given.
     pub fn ended(&self) -> Option<bool> {
         self.finish_reason.as_deref().map(|reason| FINISHED.contains(&reason))
     }
 
-    /// Whether a stop string ended the completion, so that no end token belongs to it.
+    /// Returns whether a stop string ended the completion, in which case it has no end token.
     pub fn ended_by_string(&self) -> bool {
         self.stop_reason.is_string() || self.finish_reason.as_deref() == Some("stop_sequence")
     }
@@ -77,7 +81,8 @@ impl RolloutRow {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a row that could not be read back; [`Error::Io`], with `path` for the message.
+    /// Returns [`Error::Argument`] if the row could not be read back, or [`Error::Io`] with `path` in its
+    /// message.
     pub fn write_line(&self, writer: &mut impl Write, path: &Path) -> Result<()> {
         self.check().map_err(|got| Error::argument("rollout", got, "a row that can be read back"))?;
         let mut line = serde_json::to_vec(self).map_err(Error::json(path))?;
@@ -121,17 +126,14 @@ impl RolloutRow {
 ///
 /// # Errors
 ///
-/// [`Error::Io`]; [`Error::Line`] with the number of the first bad line, for bad JSON, a missing or non-finite number,
-/// or an `old_logp` that does not fit `completion_ids`; [`Error::Argument`] when there is no row at all.
+/// Returns [`Error::Io`]; [`Error::Line`] with the number of the first line that has bad JSON, a missing or
+/// non-finite number or an `old_logp` that does not fit `completion_ids`; or [`Error::Argument`] if there is no
+/// row.
 pub fn read_rollouts(path: &Path) -> Result<Vec<RolloutRow>> {
     parse_rollouts(&std::fs::read(path).map_err(Error::io("read", path))?, path)
 }
 
-/// [`read_rollouts`] from memory; `path` is for messages.
-///
-/// # Errors
-///
-/// See [`read_rollouts`].
+/// Parses rollouts from memory, as [`read_rollouts`] does from a file; `path` is for error messages.
 pub fn parse_rollouts(bytes: &[u8], path: &Path) -> Result<Vec<RolloutRow>> {
     let rows = jsonl::parse(bytes, path, |line, mut object| {
         let origin = Origin { line, ..Origin::default() };
@@ -145,7 +147,8 @@ pub fn parse_rollouts(bytes: &[u8], path: &Path) -> Result<Vec<RolloutRow>> {
     Ok(rows)
 }
 
-/// SGLang gives the reason as an object: `{"type": "stop", "matched": "\n\n"}`, or with a token in place of the string.
+/// Flattens a reason that SGLang gives as an object: `{"type": "stop", "matched": "\n\n"}`, or with a token in
+/// place of the string.
 fn flatten_reason(row: &mut Map<String, Value>) {
     let Some(Value::Object(reason)) = row.get_mut("finish_reason") else { return };
     let Some(kind) = reason.remove("type") else { return };

@@ -1,4 +1,4 @@
-//! Prompts as text, judged by a verifier: the bridge between tokens and people.
+//! Prompts as text, judged by a verifier.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,12 +12,12 @@ use crate::prompts::{Prompt, PromptRow};
 use crate::tokenizer::Tokenizer;
 use crate::verify::{self, Verifier};
 
-/// How text becomes tokens and back, and what ends a completion.
+/// The conversion between text and tokens, and the rules that end a completion.
 #[derive(Clone, Debug)]
 pub struct Text {
     tokenizer: Arc<Tokenizer>,
     template: Option<Arc<ChatTemplate>>,
-    /// End tokens, the one that a finished text gets first.
+    /// End tokens, the first of which closes a finished text.
     end: Vec<u32>,
     /// Texts that end a completion.
     stop: Vec<String>,
@@ -26,10 +26,10 @@ pub struct Text {
 }
 
 impl Text {
-    /// The tokenizer, chat template and end tokens of a checkpoint.
+    /// Reads the tokenizer, chat template and end tokens of a checkpoint.
     ///
     /// # Errors
-    /// A tokenizer that cannot be read.
+    /// Returns an error if the tokenizer or the chat template's files cannot be read.
     pub fn of(checkpoint: &crate::checkpoint::Checkpoint) -> Result<Self> {
         let tokenizer = checkpoint.tokenizer()?;
         let template = checkpoint.chat_template()?.map(Arc::new);
@@ -37,10 +37,11 @@ impl Text {
         Ok(Self { tokenizer, template, end: checkpoint.end_tokens()?, stop: Vec::new(), adds_special })
     }
 
-    /// The same, where each of these texts ends a completion too. Completions are judged by what stands before it.
+    /// Sets texts each of which ends a completion too. Completions are judged by the text before the first of
+    /// them.
     ///
     /// # Errors
-    /// An empty text.
+    /// Returns an error if a text is empty.
     pub fn with_stop(self, stop: Vec<String>) -> Result<Self> {
         if stop.iter().any(String::is_empty) {
             return Err(Error::argument("stop", "\"\"", "texts of at least one character"));
@@ -48,41 +49,43 @@ impl Text {
         Ok(Self { stop, ..self })
     }
 
-    /// Tokens that end a completion; the first is the one that a finished text gets.
+    /// Returns the tokens that end a completion, the first of which closes a finished text.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end
     }
 
-    /// Gives the chat template what the user chose for it.
+    /// Passes the user's options to the chat template.
     #[must_use]
     pub fn with_template_options(mut self, options: TemplateOptions) -> Self {
         self.template = self.template.map(|template| Arc::new(Arc::unwrap_or_clone(template).with_options(options)));
         self
     }
 
-    /// The chat template, if the model has one.
+    /// Returns the chat template, if the model has one.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_deref()
     }
 
-    /// The tokenizer.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
-    /// The text of a prompt, a conversation through the chat template.
+    /// Returns the text of a prompt, rendering a conversation with the chat template.
     ///
     /// # Errors
-    /// A conversation without a template, or one that the template refuses.
+    /// Returns an error if there is no template for a conversation, or the template refuses it.
     pub fn render(&self, row: &PromptRow) -> Result<String> {
         row.render(self.template())
     }
 
-    /// The tokens of a prompt, at least one. A text gets the special tokens that the tokenizer puts before it, such as Llama's begin
-    /// token, unless it begins with them; a conversation has what its template writes.
+    /// Encodes a prompt as at least one token.
+    ///
+    /// A text gets the special tokens that the tokenizer puts before it, such as Llama's begin token, unless it
+    /// already begins with them. A conversation gets only those that its template writes.
     ///
     /// # Errors
-    /// As for [`Text::render`]; a prompt without tokens.
+    /// Returns an error if the prompt cannot be rendered or encoded, or has no tokens.
     pub fn encode_prompt(&self, row: &PromptRow) -> Result<Vec<u32>> {
         let text = self.render(row)?;
         let mut tokens = self.tokenizer.encode(&text, false)?;
@@ -91,7 +94,8 @@ impl Text {
             if tokens.is_empty() && whole.len() == 1 {
                 return Ok(whole);
             }
-            // What stands after the text would end the prompt before its completion.
+            // Special tokens after the text are left out, because they would end the prompt before its
+            // completion.
             let before = (0..=whole.len().saturating_sub(tokens.len()))
                 .find(|&at| whole[at..].starts_with(&tokens))
                 .unwrap_or(0);
@@ -105,22 +109,23 @@ impl Text {
         Ok(tokens)
     }
 
-    /// The tokens of a completion; `ended` adds the end token of one that was not cut off.
+    /// Encodes a completion; `ended` adds the end token, for one that was not cut off.
     ///
     /// # Errors
-    /// A text with characters that the tokenizer does not know.
+    /// Returns an error if the tokenizer does not know a character of the text.
     pub fn encode_completion(&self, text: &str, ended: bool) -> Result<Vec<u32>> {
         let mut tokens = self.tokenizer.encode(text, false)?;
         tokens.extend(self.end.first().filter(|_| ended));
         Ok(tokens)
     }
 
-    /// Whether texts of one's own end a completion.
+    /// Returns whether the user has set texts that end a completion.
     pub(crate) fn has_stop(&self) -> bool {
         !self.stop.is_empty()
     }
 
-    /// The text of a completion, without its end token and from its stop text on. Ids that the tokenizer does not have are left out.
+    /// Returns the text of a completion without its end token, up to the first stop text. Ids that the
+    /// tokenizer does not have are left out.
     pub fn decode(&self, completion: &[u32]) -> String {
         let tokens = match completion.split_last() {
             Some((last, rest)) if self.end.contains(last) => rest,
@@ -140,19 +145,20 @@ impl Text {
 }
 
 impl StopRule for Text {
-    /// Whether the last token completed one of the stop texts, or is one.
+    /// Returns whether the last token completed one of the stop texts, or is one.
     fn is_met(&self, completion: &[u32]) -> bool {
         let Some(longest) = self.stop.iter().map(String::len).max() else { return false };
-        // A token is a byte of text at least, unless it is special; how the first one is written depends on what stands before it.
+        // A token adds at least one byte of text, unless it is special. How the first one is written depends on
+        // the one before it, so the tail is somewhat longer.
         let tail = &completion[completion.len().saturating_sub(longest + 2)..];
         let text = self.decode_known(tail);
-        // A special token, `<|im_end|>` say, is no text.
+        // A special token such as `<|im_end|>` is not part of the decoded text.
         let is_last = |stop: &String| self.tokenizer.token_id(stop).is_some_and(|id| completion.last() == Some(&id));
         self.stop.iter().any(|stop| text.contains(stop) || is_last(stop))
     }
 }
 
-/// Where the rows of a [`TextTask`] come from.
+/// The source of the rows of a [`TextTask`].
 #[derive(Debug)]
 enum Rows {
     Given(Vec<PromptRow>),
@@ -161,7 +167,7 @@ enum Rows {
 
 /// A [`Task`] of prompts as text.
 ///
-/// Prompts are made into tokens when they are first asked for, so that a task of many prompts starts at once.
+/// Prompts are encoded when they are first used, so that a task of many prompts starts at once.
 #[derive(Debug)]
 pub struct TextTask {
     text: Text,
@@ -171,10 +177,11 @@ pub struct TextTask {
 }
 
 impl TextTask {
-    /// Prompts of a file, which are all checked here.
+    /// Creates a task from the prompts of a file, all of which are checked here.
     ///
     /// # Errors
-    /// A row that lacks what the verifier needs, or that cannot be made into tokens.
+    /// Returns an error if there is no verifier of this name, if a row lacks the fields that the verifier
+    /// needs, or if a prompt cannot be encoded.
     pub fn new(text: Text, rows: Vec<PromptRow>, verifier: &str) -> Result<Self> {
         let verifier = verify::by_name(verifier)?;
         for row in &rows {
@@ -194,10 +201,10 @@ impl TextTask {
         Ok(Self { text, rows: Rows::Given(rows), verifier, cache })
     }
 
-    /// Generated Countdown problems, the training or the held-out ones.
+    /// Creates a task of generated Countdown problems, either the training or the held-out ones.
     ///
     /// # Errors
-    /// A tokenizer that does not know the characters of Countdown.
+    /// Returns an error if the tokenizer does not know the characters of Countdown.
     pub fn countdown(text: Text, problems: Arc<Problems>, held_out: bool) -> Result<Self> {
         text.encode_completion(crate::countdown::ALPHABET, true)?;
         let count = if held_out { problems.held_out_len() } else { problems.train_len() };
@@ -205,22 +212,23 @@ impl TextTask {
         Ok(Self { text, rows: Rows::Countdown { problems, held_out }, verifier: Box::new(verify::Countdown), cache })
     }
 
-    /// The row of prompt `index`.
+    /// Returns the row of prompt `index`.
     pub fn row(&self, index: usize) -> &PromptRow {
         &self.entry(index).0
     }
 
-    /// Whether prompts are generated as they are asked for, rather than given.
+    /// Returns whether prompts are generated on demand rather than given.
     pub const fn is_generated(&self) -> bool {
         matches!(self.rows, Rows::Countdown { .. })
     }
 
-    /// How text becomes tokens.
+    /// Returns the conversion between text and tokens.
     pub const fn text(&self) -> &Text {
         &self.text
     }
 
-    /// The Countdown problem of prompt `index`, whose correct completions can be enumerated.
+    /// Returns the Countdown problem of prompt `index`, whose correct completions can be enumerated, or
+    /// [`None`] for another verifier.
     pub fn problem(&self, index: usize) -> Option<Problem> {
         if self.verifier.name() == verify::Countdown.name() {
             Problem::parse(self.row(index).prompt.question())
@@ -236,7 +244,7 @@ impl TextTask {
                 Rows::Countdown { problems, held_out: true } => PromptRow::text(problems.held_out(index).prompt()),
                 Rows::Countdown { problems, held_out: false } => PromptRow::text(problems.train(index).prompt()),
             };
-            // Both constructors made sure that every prompt can be encoded.
+            // Both constructors have checked that prompts can be encoded.
             let tokens = self.text.encode_prompt(&row).unwrap_or_default();
             (row, tokens)
         })

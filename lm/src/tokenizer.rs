@@ -1,4 +1,4 @@
-//! Text to token ids and back.
+//! Conversion of text to token ids and back.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,11 +24,11 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Parses the bytes of a `tokenizer.json`. Truncation and padding that it asks for are switched off.
+    /// Parses the bytes of a `tokenizer.json`, and switches off the truncation and padding that it asks for.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] when the bytes are not a tokenizer.
+    /// Returns [`Error::Tokenizer`] if the bytes are not a tokenizer.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
             .map_err(|e| Error::Tokenizer { message: format!("tokenizer.json cannot be read: {e}") })?;
@@ -41,7 +41,7 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], or [`Error::Tokenizer`] naming the file.
+    /// Returns [`Error::Io`], or [`Error::Tokenizer`] with the name of the file.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
         Self::from_bytes(&bytes).map_err(|error| match error {
@@ -50,13 +50,13 @@ impl Tokenizer {
         })
     }
 
-    /// Adds the tokens that a `tokenizer_config.json` lists by id under `added_tokens_decoder` and that `tokenizer.json` lacks, in the order
-    /// of their ids, as `transformers` does.
+    /// Adds the tokens that a `tokenizer_config.json` lists by id under `added_tokens_decoder` and that
+    /// `tokenizer.json` lacks. They are added in the order of their ids, as in `transformers`.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] for an entry that is no token, or whose id is not the next free one: `transformers` would give it another than
-    /// the file says.
+    /// Returns [`Error::Tokenizer`] if an entry is not a token, or if its id is not the next free one, because
+    /// `transformers` would then give it another id than the file says.
     pub(crate) fn add_listed(&mut self, config: &Value) -> Result<()> {
         let listed = config["added_tokens_decoder"].as_object().into_iter().flatten();
         let mut missing = BTreeMap::new();
@@ -93,14 +93,16 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// The token ids of `text`.
+    /// Encodes `text` as token ids.
     ///
-    /// Special tokens written out in `text`, such as `<|im_end|>`, become one token each. `add_special` also adds what
-    /// the tokenizer puts around every text (Llama's begin token); a rendered chat template has it already.
+    /// Special tokens written out in `text`, such as `<|im_end|>`, become one token each. `add_special` also
+    /// adds the tokens that the tokenizer puts around every text (Llama's begin token); a rendered chat
+    /// template already has them.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] when the text has a character that a tokenizer without an unknown token does not know.
+    /// Returns [`Error::Tokenizer`] if the text has an unknown character and the tokenizer has no token for
+    /// unknown ones.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(text, add_special);
         let encoding = encoding.map_err(|error| match self.unknown_characters(text) {
@@ -110,7 +112,7 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The first few characters that cannot be encoded, quoted; empty where each of them can.
+    /// Returns the first few characters that cannot be encoded, quoted; empty if each of them can.
     fn unknown_characters(&self, text: &str) -> String {
         const MOST: usize = 8;
         let mut unknown: Vec<String> = Vec::new();
@@ -126,11 +128,11 @@ impl Tokenizer {
         format!("{}{more}", unknown.join(" "))
     }
 
-    /// The text of `ids`; `skip_special` leaves special tokens out. Bytes that are not UTF-8 become U+FFFD.
+    /// Decodes `ids`; `skip_special` leaves special tokens out. Bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] when an id is not in the vocabulary.
+    /// Returns [`Error::Tokenizer`] if an id is not in the vocabulary.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
             let size = self.vocab_size();
@@ -139,22 +141,22 @@ impl Tokenizer {
         self.inner.decode(ids, skip_special).map_err(failed("decode"))
     }
 
-    /// Number of tokens, added ones included. A model's embedding may have more rows.
+    /// Returns the number of tokens, including added ones. The embedding of a model may have more rows.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
 
-    /// The token of `id` as the vocabulary spells it (byte-level tokenizers write a space as `Ġ`).
+    /// Returns the token of `id` as the vocabulary spells it (byte-level tokenizers write a space as `Ġ`).
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
-    /// Whether `id` is in the vocabulary.
+    /// Returns whether `id` is in the vocabulary.
     pub fn knows(&self, id: u32) -> bool {
         self.inner.id_to_token(id).is_some()
     }
 
-    /// The id of a token as the vocabulary spells it.
+    /// Returns the id of a token as the vocabulary spells it.
     pub fn token_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
@@ -165,18 +167,19 @@ fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Error {
     move |error| Error::Tokenizer { message: format!("cannot {what}: {error}") }
 }
 
-/// The text of a `tokenizer.json` with one token for each character of `alphabet` (ASCII), and `eos` as token 0.
+/// Returns the text of a `tokenizer.json` with one token for each character of `alphabet` (ASCII), and `eos` as
+/// token 0.
 ///
-/// Token i + 1 is the i-th character. Every text over the alphabet comes back from [`Tokenizer::decode`] unchanged,
-/// spaces included; a character that is not in it is an error.
+/// Token i + 1 is the i-th character. Every text over the alphabet comes back from [`Tokenizer::decode`]
+/// unchanged, spaces included. A character outside the alphabet is an error.
 ///
-/// The form is byte-level BPE without merges, because `transformers` gives the tokenizer of a Qwen2 model that family's own
-/// rules for splitting text: where nothing is ever merged, splitting changes nothing.
+/// The format is byte-level BPE without merges. `transformers` applies the rules of the Qwen2 family for
+/// splitting text to the tokenizer of any Qwen2 model, but without merges splitting changes nothing.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] when `alphabet` is empty, repeats a character or has one that is not ASCII, or `eos` is empty or a single
-/// character of it.
+/// Returns [`Error::Argument`] if `alphabet` is empty, repeats a character or has one that is not ASCII, or if
+/// `eos` is empty or a single character of the alphabet.
 pub fn char_level(alphabet: &str, eos: &str) -> Result<String> {
     let mut vocab = Map::new();
     vocab.insert(eos.to_owned(), 0.into());
@@ -204,7 +207,7 @@ pub fn char_level(alphabet: &str, eos: &str) -> Result<String> {
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
         "post_processor": null,
         "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
-        // The unknown token is deliberately not in the vocabulary: an unknown character is then an error.
+        // The unknown token is deliberately not in the vocabulary, so that an unknown character is an error.
         "model": {
             "type": "BPE", "dropout": null, "unk_token": "[UNK]", "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
@@ -214,7 +217,8 @@ pub fn char_level(alphabet: &str, eos: &str) -> Result<String> {
     Ok(format!("{tokenizer:#}\n"))
 }
 
-/// How byte-level BPE writes an ASCII character: itself if it is printable, else a letter from U+0100 on.
+/// Returns the symbol by which byte-level BPE writes an ASCII character: itself if it is printable, else a
+/// letter from U+0100 on.
 fn byte_symbol(c: char) -> Option<char> {
     match c {
         '!'..='~' => Some(c),
@@ -224,7 +228,8 @@ fn byte_symbol(c: char) -> Option<char> {
     }
 }
 
-/// The text of a `tokenizer_config.json` to go with [`char_level`], so that `transformers` decodes without tidying spaces.
+/// Returns the text of a `tokenizer_config.json` for use with [`char_level`], with which `transformers` decodes
+/// without tidying spaces.
 pub fn char_level_config(eos: &str) -> String {
     let config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
