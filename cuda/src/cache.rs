@@ -39,7 +39,7 @@ pub(crate) fn private_in(root: &Path, kind: &str) -> Result<PathBuf, String> {
     create(&folder)
         .map_err(|error| format!("{}: {error}", folder.display()))
         .and_then(|()| keep_private(root, &folder))
-        .map_err(|why| format!("{why}; set FLOWRL_CACHE_DIR to a folder of your own that can be written"))?;
+        .map_err(|why| format!("{why}; set FLOWRL_CACHE_DIR to a writable folder of your own"))?;
     Ok(folder)
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn open(path: &Path) -> Option<File> {
         notice::say(
             "cache",
             &format!(
-                "{path} {why}, so it is not loaded: its kernels are compiled again; remove what you did not put there"
+                "{path} {why}, so it is not loaded: its kernels are compiled again; remove the file unless you put it there"
             ),
         );
         return None;

@@ -116,7 +116,10 @@ fn image(unit: Unit, capability: (i32, i32)) -> Result<Image, Error> {
             bytes.map(Image::from_bytes)
         }
         Err(why) => {
-            notice::say("cache", &format!("compiled kernels cannot be kept, every process compiles its own: {why}"));
+            notice::say(
+                "cache",
+                &format!("compiled kernels cannot be cached, so every process compiles its own: {why}"),
+            );
             compile()
         }
     }
@@ -190,8 +193,8 @@ pub(crate) fn load(unit: Unit, context: &Arc<CudaContext>) -> Result<Arc<CudaMod
         ),
         None => notice::say(
             "machine code",
-            "this NVRTC does not know the GPU, so the driver compiles the kernels itself, from PTX for older GPUs; a newer NVRTC \
-             makes faster ones",
+            "this NVRTC does not know the GPU, so the driver compiles the kernels itself, from PTX for older GPUs; a newer \
+             NVRTC makes faster kernels",
         ),
     }
     context.load_module(Ptx::from_src(ptx)).map_err(|error| refused(unit, error))
@@ -202,7 +205,7 @@ fn refused(unit: Unit, error: DriverError) -> Error {
     let (major, minor) = launch::nvrtc_version();
     let advice = match launch::driver_version() {
         Some(driver) if driver < (major, minor) => newer_than_driver((major, minor), driver),
-        _ => "`flowrl-cli doctor` shows driver and libraries".to_owned(),
+        _ => "`flowrl-cli doctor` shows the driver and the libraries".to_owned(),
     };
     Error::Driver { operation: format!("load {}", unit.name()), message: format!("{error:?}; {advice}") }
 }
@@ -212,8 +215,8 @@ pub(crate) fn newer_than_driver((major, minor): (i32, i32), driver: (i32, i32)) 
     let (driver_major, driver_minor) = driver;
     let suffix = if driver_major < 13 { format!("-cu{driver_major}") } else { String::new() };
     format!(
-        "NVRTC is of CUDA {major}.{minor}, the driver of CUDA {driver_major}.{driver_minor}, which may refuse what it compiles: update the \
-         driver, or `pip install 'nvidia-cuda-nvrtc{suffix}=={driver_major}.{driver_minor}.*'`"
+        "NVRTC is from CUDA {major}.{minor}, but the driver is for CUDA {driver_major}.{driver_minor} and may reject NVRTC's \
+         output: update the driver, or `pip install 'nvidia-cuda-nvrtc{suffix}=={driver_major}.{driver_minor}.*'`"
     )
 }
 

@@ -103,7 +103,9 @@ pub fn doctor() -> Report {
         }
     };
     if libraries[0].found && devices.is_empty() {
-        problems.push("the driver has no GPU to offer; CUDA_VISIBLE_DEVICES, if it is set, hides others".to_owned());
+        problems.push(
+            "the driver reports no GPU; CUDA_VISIBLE_DEVICES, if set, hides the GPUs it does not list".to_owned(),
+        );
     }
     for (i, device) in devices.iter().enumerate() {
         problems.extend(device.problem.iter().chain(&device.notes).map(|text| format!("GPU {i}: {text}")));
@@ -176,7 +178,7 @@ fn library_report(library: Library, problems: &mut Vec<String>) -> LibraryReport
             let folder = path.as_deref().and_then(Path::parent);
             if folder.is_some_and(|folder| !holds(folder, "libnvrtc-builtins.so")) {
                 problems.push(format!(
-                    "libnvrtc-builtins.so.{major}.{minor}, which belongs beside libnvrtc, is missing; {}",
+                    "libnvrtc-builtins.so.{major}.{minor}, which belongs next to libnvrtc, is missing; {}",
                     library.advice()
                 ));
             }
@@ -218,7 +220,7 @@ fn try_out(number: usize) -> Result<(), String> {
     let got =
         CudaBackend::new(number, Precision::Bf16).and_then(|gpu| compute(&gpu)).map_err(|error| error.to_string())?;
     let right = got.iter().zip(RESULTS).all(|(got, want)| (got - want).abs() < 0.01);
-    if right { Ok(()) } else { Err(format!("it computes {got:?}, but {RESULTS:?} is right")) }
+    if right { Ok(()) } else { Err(format!("it computes {got:?} instead of {RESULTS:?}")) }
 }
 
 /// GELU of 1 and 2, then (1, 2)·(3, 4) + 1.5, then that product without its bias for each of three outputs, added to 1,
@@ -265,7 +267,7 @@ fn unwritable(folder: &Path) -> Option<String> {
     let probe = cache::temporary(&kernels.join("probe"));
     let written = cache::store(&probe, b"");
     let _ = std::fs::remove_file(&probe);
-    written.err().map(|error| format!("{error}; set FLOWRL_CACHE_DIR to a folder that can be written"))
+    written.err().map(|error| format!("{error}; set FLOWRL_CACHE_DIR to a writable folder"))
 }
 
 impl fmt::Display for Report {
@@ -299,7 +301,7 @@ impl fmt::Display for Report {
             "C++ compiler",
             version.unwrap_or("not found; install g++ or clang, or name one in CXX")
         )?;
-        writeln!(f, "{:<14} {}", "kernels' cache", self.cache)?;
+        writeln!(f, "{:<14} {}", "kernel cache", self.cache)?;
         if let Some(problem) = &self.cache_problem {
             writeln!(f, "{:<14} cannot be used: {problem}", "")?;
         }

@@ -105,7 +105,7 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
     }
     let unwritable = |error: std::io::Error| Error::Driver {
         operation: format!("write compiled kernels to {}", folder.display()),
-        message: format!("{error}; set FLOWRL_CACHE_DIR to a folder that can be written"),
+        message: format!("{error}; set FLOWRL_CACHE_DIR to a writable folder"),
     };
     // The folder name is derived from the files' text, so different versions do not collide.
     let headers = folder.join(emulator);

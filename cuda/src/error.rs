@@ -7,7 +7,7 @@ use flowrl_core::backend::{BackendError, CpuError, ErrorKind};
 #[non_exhaustive]
 pub enum Error {
     /// A CUDA library is missing.
-    #[error("CUDA's library {library} was not found; {advice}. `flowrl-cli doctor` shows what was looked for")]
+    #[error("CUDA's library {library} was not found; {advice}. `flowrl-cli doctor` checks every library")]
     NoCuda {
         /// Name of the library.
         library: &'static str,
@@ -42,7 +42,7 @@ pub enum Error {
     },
     /// The device is out of memory.
     #[error(
-        "the device has {free} bytes of memory left, {wanted} are needed; a smaller train.micro_batch, or model.recompute = true, needs less"
+        "the device has {free} bytes of memory left, but {wanted} are needed; a smaller train.micro_batch or model.recompute = true needs less"
     )]
     OutOfMemory {
         /// Bytes requested.
@@ -54,7 +54,7 @@ pub enum Error {
     #[error(transparent)]
     Argument(#[from] CpuError),
     /// The storage types of an operation's buffers do not match.
-    #[error("`{argument}` is stored as {got}, this operation needs {wanted}")]
+    #[error("`{argument}` is stored as {got}, but this operation needs {wanted}")]
     Storage {
         /// Name of the argument.
         argument: &'static str,

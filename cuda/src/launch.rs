@@ -191,7 +191,7 @@ impl Device {
         unsafe { stream.context().disable_event_tracking() };
         let blas = Blas::new(&stream)?;
         let staging = Staging::new(&stream).map(Mutex::new).inspect_err(|error| {
-            let text = format!("the driver pins no memory of the host ({error:?}): every upload waits for the GPU");
+            let text = format!("the driver cannot pin host memory ({error:?}), so every upload waits for the GPU");
             notice::say("pinned memory", &text);
         });
         Ok(Self::Nvidia(Nvidia { stream, modules: Mutex::default(), blas, staging: staging.ok() }))
@@ -326,8 +326,8 @@ impl Device {
             return Err(Error::Driver {
                 operation: "take over memory".to_owned(),
                 message: format!(
-                    "it starts at {address:#x}, which is no multiple of {ALIGNMENT} as kernels and cuBLASLt need it: part of an \
-                     allocation cannot be taken over; copy it to one of its own (`CudaStream::clone_dtod`)"
+                    "it starts at {address:#x}, which is not a multiple of {ALIGNMENT} as kernels and cuBLASLt require; part \
+                     of an allocation cannot be taken over: copy it to a new one with `CudaStream::clone_dtod`"
                 ),
             });
         }
@@ -434,7 +434,7 @@ impl Device {
 }
 
 fn elsewhere() -> Error {
-    let message = "a buffer is of another device; buffers are used by the backend that made them";
+    let message = "the buffer belongs to another device; use each buffer with the backend that created it";
     Error::Driver { operation: "use a buffer".to_owned(), message: message.to_owned() }
 }
 
@@ -467,7 +467,7 @@ impl Nvidia {
             function.set_attribute(LIMIT, shared as i32).map_err(|error| Error::Driver {
                 operation: kernel.to_owned(),
                 message: format!(
-                    "{} KiB of shared memory were refused ({error:?}): for heads this wide only GPUs of data centres have as much; --precision bf16 needs half",
+                    "the driver refused {} KiB of shared memory ({error:?}): only data-centre GPUs have enough for heads this wide; --precision bf16 needs half",
                     shared >> 10
                 ),
             })?;

@@ -83,16 +83,16 @@ impl Library {
                 _ => String::new(),
             };
             format!(
-                "`pip install '{name}{suffix}{pin}'` or the CUDA toolkit brings it; it is looked for in LD_LIBRARY_PATH, CUDA_HOME, \
-                 CUDA_PATH, VIRTUAL_ENV, CONDA_PREFIX, /usr/local/cuda* and the packages of python3"
+                "install it with `pip install '{name}{suffix}{pin}'` or with the CUDA toolkit; the search covers \
+                 LD_LIBRARY_PATH, CUDA_HOME, CUDA_PATH, VIRTUAL_ENV, CONDA_PREFIX, /usr/local/cuda* and the packages of python3"
             )
         };
         match self {
             Self::Driver if in_container => {
-                "the kernel's part of the driver is there: start the container with its GPUs (`docker run --gpus all`)"
+                "the driver's kernel module is present: start the container with its GPUs (`docker run --gpus all`)"
                     .to_owned()
             }
-            Self::Driver => "install NVIDIA's driver, of CUDA 12 or newer".to_owned(),
+            Self::Driver => "install NVIDIA's driver for CUDA 12 or newer".to_owned(),
             Self::Nvrtc => wheel("nvidia-cuda-nvrtc"),
             Self::CublasLt => wheel("nvidia-cublas"),
         }

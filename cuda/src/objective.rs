@@ -212,7 +212,7 @@ impl From<Error> for ObjectiveError<Error> {
 
 /// Returns the error for a device and a host that disagree about whether a result is finite.
 fn disagreement() -> Error {
-    let message = "the device found a number that is not finite where the host finds none: look for failing hardware";
+    let message = "the device found a non-finite number, but the host finds none: check for failing hardware";
     Error::Driver { operation: "evaluate the objective".to_owned(), message: message.to_owned() }
 }
 

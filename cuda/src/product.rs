@@ -100,11 +100,7 @@ impl Product {
         check_len(self.b.name, b, self.b.len())?;
         check_len(self.c, c, self.rows * self.columns)?;
         if self.bias && self.inner == 0 {
-            return Err(CpuError::Rule {
-                argument: "shape.inputs",
-                index: 0,
-                rule: "be above 0 where there is a bias",
-            });
+            return Err(CpuError::Rule { argument: "shape.inputs", index: 0, rule: "be above 0 if there is a bias" });
         }
         bias.map_or(Ok(()), |bias| check_len("bias", bias, self.rows))
     }

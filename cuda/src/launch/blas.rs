@@ -65,11 +65,11 @@ impl Way {
         match self {
             Self::Library { bias_before: false, any_reduction: false } => "as described",
             Self::Library { bias_before: false, any_reduction: true } => {
-                "with partial sums put together as the library likes"
+                "with partial sums combined as the library chooses"
             }
             Self::Library { bias_before: true, any_reduction: false } => "with the bias added by a kernel of FlowRL",
             Self::Library { bias_before: true, any_reduction: true } => {
-                "with the bias added by a kernel of FlowRL and partial sums put together as the library likes"
+                "with the bias added by a kernel of FlowRL and partial sums combined as the library chooses"
             }
             Self::OwnKernel => "by a kernel of FlowRL, slowly",
         }
@@ -83,7 +83,7 @@ impl Way {
         let added = if accumulate { ", added to what is there" } else { "" };
         let text = format!(
             "cuBLASLt refuses a product of {rows}×{inner} by {inner}×{columns}, {} to {}{bias}{added} ({refusal:?}): it is computed \
-             {}, as others will be that are refused so",
+             {}, and so is every later product that is refused this way",
             inputs.name(),
             output.name(),
             self.describe()

@@ -154,10 +154,10 @@ impl StandIn {
             ("bias", "with the bias added by a kernel of FlowRL", &EXACT[..]),
             ("execution", "CUBLAS_STATUS_EXECUTION_FAILED", &EXACT[..]),
             ("odd", "by a kernel of FlowRL, slowly", &EXACT[..]),
-            ("reductions", "with partial sums put together as the library likes", &GOLDEN[..]),
+            ("reductions", "with partial sums combined as the library chooses", &GOLDEN[..]),
             (
                 "bias,reductions",
-                "added by a kernel of FlowRL and partial sums put together as the library likes",
+                "added by a kernel of FlowRL and partial sums combined as the library chooses",
                 &GOLDEN[..],
             ),
             ("everything", "by a kernel of FlowRL, slowly", &EXACT[..]),
