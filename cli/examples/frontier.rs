@@ -12,22 +12,22 @@ use flowrl_cli::{progress, signals};
 
 const RESULTS: &str = "cli/frontier/results.jsonl";
 
-/// Measure what is missing of the frontier, or draw what is there.
+/// Make the missing measurements of the frontier, or draw those that exist
 #[derive(Parser)]
 struct Args {
     /// Write docs/frontier.svg, docs/frontier.md and the README's table instead of measuring
     #[arg(long)]
     draw: bool,
-    /// Begin no run that would probably end later than this; without it, all are made
+    /// Start no run that would probably end after this many minutes [default: no limit]
     #[arg(long, value_name = "N")]
     minutes: Option<f64>,
-    /// Runs at a time; without it, one for each processor
+    /// Number of parallel runs [default: one per processor]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Measure this method alone; may be repeated
+    /// Measure only this method; may be repeated
     #[arg(long = "method", value_name = "NAME")]
     methods: Vec<String>,
-    /// Make so many runs at most
+    /// Make at most this many runs
     #[arg(long, value_name = "N")]
     runs: Option<usize>,
 }
@@ -63,8 +63,8 @@ fn run(args: Args) -> Result<()> {
         most: args.runs,
     };
     match measure(&options)? {
-        0 => progress::note(&"nothing is left to measure: `cargo xtask frontier --draw` draws it"),
-        left => progress::note(&format_args!("{left} runs are left: the same command goes on")),
+        0 => progress::note(&"nothing is left to measure: `cargo xtask frontier --draw` draws the results"),
+        left => progress::note(&format_args!("{left} runs are left: the same command continues")),
     }
     Ok(())
 }

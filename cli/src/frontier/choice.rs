@@ -1,25 +1,26 @@
-//! Which value of a method loses least among those that succeed as often as the standard.
+//! The choice of a method's value: the one with the least diversity lost among those that succeed as often as the
+//! standard.
 
 use super::Frontier;
 use super::methods::{CHOOSING, METHODS, Method, REPORTED, STANDARD, STEPS};
 
-/// Success that a value may be below the standard's.
+/// How far a value's success may be below the standard's.
 pub(super) const WITHIN: f64 = 0.01;
 
-/// The value of a method's knob.
+/// The chosen value of a method's knob.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Choice {
-    /// Some of its values, or the standard, are still to be measured.
+    /// Open because some of the values, or the standard, have not been measured yet.
     Open,
-    /// None comes within a point of the standard's success.
+    /// No value comes within one percentage point of the standard's success.
     NoneReaches,
-    /// This one.
+    /// The value with the least diversity lost.
     Value(f64),
 }
 
 impl Frontier {
-    /// The value with least diversity lost among those within a point of the standard's success at the same steps.
-    #[must_use]
+    /// Returns the value with the least diversity lost among those within one percentage point of the standard's
+    /// success after as many steps.
     pub fn choice(&self, method: &Method) -> Choice {
         let success = |method: &Method, value| self.over((method, value), &CHOOSING, (STEPS, STEPS), |p| p.success);
         let standard = METHODS.iter().find(|method| method.name == STANDARD);
@@ -35,7 +36,7 @@ impl Frontier {
         least.map_or(Choice::NoneReaches, |(value, _)| Choice::Value(value))
     }
 
-    /// The values that a method is reported with: its default, then the chosen one where that is another.
+    /// Returns the values to report for a method: its default, then the chosen one if it differs.
     pub(super) fn reported(&self, method: &Method) -> Vec<f64> {
         match self.choice(method) {
             Choice::Value(value) if value != method.default => vec![method.default, value],
@@ -43,7 +44,7 @@ impl Frontier {
         }
     }
 
-    /// The seeds that a point shows: the reported ones where all are there, else those for choosing.
+    /// Returns the seeds to average over: the reported ones if all of them were measured, else those for choosing.
     pub(super) fn seeds_of(&self, method: &Method, value: f64) -> &'static [u64] {
         let all = REPORTED.iter().all(|seed| self.find(method, value, *seed, STEPS).is_some());
         if all { &REPORTED } else { &CHOOSING }

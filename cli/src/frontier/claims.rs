@@ -1,4 +1,4 @@
-//! The sentence that the measurements support, and the one that they forbid.
+//! The claim that the measurements support, and the limit of this claim, as sentences.
 
 use super::choice::WITHIN;
 use super::methods::{CHOOSING, Method, REPORTED, STANDARD, STEPS};
@@ -6,10 +6,10 @@ use super::tables::standard_error;
 use super::{Choice, Frontier};
 use crate::compare::Summary;
 
-/// Success that two curves may differ by and still be called one.
+/// Largest difference in success at which two curves count as the same.
 const SAME: f64 = 0.01;
 
-/// A reported value: its label, success and diversity lost with standard errors.
+/// A reported value: its label, with success and diversity lost and their standard errors.
 struct Reported {
     label: String,
     success: Summary,
@@ -18,7 +18,7 @@ struct Reported {
 
 impl Reported {
     fn said(&self) -> String {
-        format!("{} success for {} nats", self.success.show("fraction"), self.lost.show(""))
+        format!("{} success at a loss of {} nats", self.success.show("fraction"), self.lost.show(""))
     }
 }
 
@@ -42,22 +42,22 @@ impl Frontier {
         }
     }
 
-    /// Trajectory balance beside the standard; none before both are measured.
+    /// Compares trajectory balance with the standard. Returns `None` until both have been measured.
     pub(super) fn claim(&self) -> Option<String> {
         let (ours, standard) = (self.chosen("exact-tb")?, Method::named(STANDARD)?);
         let theirs = self.at(standard, standard.default)?;
         let share = ours.lost.mean / theirs.lost.mean;
-        // The error of a quotient of independent means.
+        // The standard error of a ratio of independent means.
         let relative = |summary: &Summary| summary.sd.unwrap_or(0.0) / summary.mean;
         let error = share * relative(&ours.lost).hypot(relative(&theirs.lost));
         let holds = share + 2.0 * error < 1.0 && ours.success.mean >= theirs.success.mean - WITHIN;
         let verdict = if holds {
-            "Plain trajectory balance with the right β gives the success of GRPO's default, within a point, for a fraction of the diversity lost"
+            "Plain trajectory balance with the right β reaches the success of GRPO's default, within one percentage point, and loses only a fraction of the diversity"
         } else {
-            "Plain trajectory balance with the chosen β does not give the success of GRPO's default for less of the diversity"
+            "Plain trajectory balance with the chosen β does not reach the success of GRPO's default at a smaller loss of diversity"
         };
         Some(format!(
-            "**{verdict}**: `exact-tb` with {} has {}, `{STANDARD}` with {} has {}; that is {share:.2} ± {error:.2} of the loss.",
+            "**{verdict}**: `exact-tb` with {} has {}, `{STANDARD}` with {} has {}; the ratio of the losses is {share:.2} ± {error:.2}.",
             ours.label,
             ours.said(),
             theirs.label,
@@ -65,17 +65,18 @@ impl Frontier {
         ))
     }
 
-    /// What must not be concluded: the same regularisation makes the same curve of a policy gradient.
+    /// States the limit of the claim: a policy gradient with the same regularisation gives the same curve. Returns
+    /// `None` until both have been measured.
     pub(super) fn limit_of_claim(&self) -> Option<String> {
         let gap = self.gap("exact-tb", "reinforce")?;
         let points = 100.0 * gap;
         let verdict = if gap <= SAME {
             format!(
-                "**This is no advantage over policy gradients**: `reinforce` with a KL of 1/β in the reward lies on the same curve, within {points:.1} points of success"
+                "**This is not an advantage over policy gradients**: `reinforce` with a KL weight of 1/β in the reward lies on the same curve, within {points:.1} percentage points of success"
             )
         } else {
             format!(
-                "`reinforce` with a KL of 1/β in the reward lies up to {points:.1} points of success off that curve"
+                "`reinforce` with a KL weight of 1/β in the reward lies up to {points:.1} percentage points of success off that curve"
             )
         };
         let said =
@@ -83,11 +84,12 @@ impl Frontier {
         let others: Vec<String> = [said("reinforce"), said(STANDARD)].into_iter().flatten().collect();
         let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join("; ")) };
         Some(format!(
-            "{verdict}{others}. Both have π_ref·exp(βr)/Z as their target. The frontier belongs to what is regularised towards the reference, FlowRL among it."
+            "{verdict}{others}. Both have π_ref·exp(βr)/Z as their target. The frontier is due to regularisation towards the reference, of which FlowRL is one form."
         ))
     }
 
-    /// The largest difference in success between two curves, where both have lost as much; straight lines between the values.
+    /// Returns the largest difference in success between two curves at equal loss, with linear interpolation between
+    /// the values.
     fn gap(&self, one: &str, other: &str) -> Option<f64> {
         let (one, other) = (self.curve(one)?, self.curve(other)?);
         let on = |lost: f64| {
@@ -98,7 +100,7 @@ impl Frontier {
         other.iter().filter_map(|(lost, success)| Some((success - on(*lost)?).abs())).reduce(f64::max)
     }
 
-    /// Diversity lost and success of every value of a method, by what is lost.
+    /// Returns diversity lost and success for every value of a method, in ascending order of the loss.
     fn curve(&self, name: &str) -> Option<Vec<(f64, f64)>> {
         let method = Method::named(name)?;
         let point = |value: &f64| {

@@ -1,4 +1,4 @@
-//! Makes the runs that are missing.
+//! Executes the runs that have not been measured yet.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -16,26 +16,26 @@ use crate::run_dir::RunDir;
 use crate::sweep::jobs::{self, Job};
 use crate::{progress, signals};
 
-/// How to measure.
+/// Options of [`measure`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `flowrl-cli`.
+    /// Path of the program `flowrl-cli`.
     pub program: PathBuf,
-    /// What has been measured; runs are added as they end.
+    /// File with the measurements, to which runs are added as they end.
     pub results: PathBuf,
-    /// For the directories of runs, each removed once it has been read.
+    /// Folder for the run directories, each of which is removed once its metrics have been read.
     pub folder: PathBuf,
-    /// Runs at a time, of one thread each.
+    /// Number of parallel runs, with one thread each.
     pub at_once: usize,
-    /// No run begins that would probably end later than this.
+    /// Time limit: no run starts that would probably end later.
     pub limit: Option<Duration>,
-    /// The methods to measure, by name; all if empty.
+    /// Names of the methods to measure, or all if empty.
     pub methods: Vec<String>,
-    /// Runs to make at most.
+    /// Largest number of runs to make.
     pub most: Option<usize>,
 }
 
-/// A run that is to be made.
+/// A run to be made.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     method: &'static Method,
@@ -55,14 +55,15 @@ impl Wanted {
     }
 }
 
-/// Measures what is missing, and returns how many runs still are.
+/// Makes the missing runs, and returns how many are still missing.
 ///
 /// # Errors
-/// Results that were made with other settings; runs that failed; a file that cannot be read or written.
+/// Returns an error if the results were made with other settings, if a run fails, or if a signal stops the measurement.
+/// The results of runs that ended before are kept.
 pub fn measure(options: &Options) -> Result<usize> {
     for name in &options.methods {
         let names = || METHODS.iter().map(|method| method.name).collect::<Vec<_>>().join("; ");
-        ensure!(Method::named(name).is_some(), "no method is called `{name}`; there are: {}", names());
+        ensure!(Method::named(name).is_some(), "unknown method `{name}`: expected one of {}", names());
     }
     let text = match std::fs::read_to_string(&options.results) {
         Ok(text) => text,
@@ -75,7 +76,7 @@ pub fn measure(options: &Options) -> Result<usize> {
         |run: &Wanted| options.methods.is_empty() || options.methods.iter().any(|name| name == run.method.name);
     let clock = Clock { start: Instant::now(), longest: Cell::default(), limit: options.limit };
     let mut begun = 0;
-    // What is chosen depends on the first stage.
+    // The second stage needs the values chosen from the results of the first.
     for stage in [choosing, reporting] {
         let mut missing = missing(&frontier, stage(&frontier))?;
         missing.retain(is_asked);
@@ -91,7 +92,7 @@ pub fn measure(options: &Options) -> Result<usize> {
     Ok(left.len())
 }
 
-/// When to stop.
+/// Decides whether another run may start, by the longest run so far.
 struct Clock {
     start: Instant,
     longest: Cell<Duration>,
@@ -104,7 +105,7 @@ impl Clock {
     }
 }
 
-/// Every value with the seeds that one is chosen by.
+/// Returns the runs of the first stage: every value with the seeds used to choose one.
 fn choosing(_: &Frontier) -> Vec<Wanted> {
     let with = |seed: &u64| {
         let seed = *seed;
@@ -113,7 +114,8 @@ fn choosing(_: &Frontier) -> Vec<Wanted> {
     CHOOSING.iter().flat_map(with).collect()
 }
 
-/// The defaults and what has been chosen so far with the seeds that are reported, then every value for longer.
+/// Returns the runs of the second stage: the defaults and the values chosen so far with the reported seeds, then every
+/// value for longer.
 fn reporting(frontier: &Frontier) -> Vec<Wanted> {
     let reported = |method: &'static Method| frontier.reported(method).into_iter().map(move |value| (method, value));
     let of_seed = |(method, value)| REPORTED.iter().map(move |&seed| Wanted { method, value, seed, steps: STEPS });
@@ -121,7 +123,7 @@ fn reporting(frontier: &Frontier) -> Vec<Wanted> {
     METHODS.iter().flat_map(reported).flat_map(of_seed).chain(long).collect()
 }
 
-/// Those that are not there, or were made with other options.
+/// Returns the wanted runs that have not been measured, or were measured with other options.
 fn missing(frontier: &Frontier, wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
     let mut missing = Vec::new();
     for run in wanted {
@@ -136,7 +138,7 @@ fn missing(frontier: &Frontier, wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
 fn run_all(frontier: &mut Frontier, missing: &[Wanted], options: &Options, clock: &Clock) -> Result<()> {
     for run in missing.iter().filter(|run| frontier.find(run.method, run.value, run.seed, run.steps).is_some()) {
         progress::note(&format_args!(
-            "{}: its options have changed; it is made anew",
+            "{}: its options have changed; measuring it again",
             run.directory("".as_ref()).display()
         ));
     }
@@ -157,7 +159,7 @@ fn run_all(frontier: &mut Frontier, missing: &[Wanted], options: &Options, clock
     };
     let failures = jobs::run(&options.program, &jobs, options.at_once, || clock.may_begin(), ended)?;
     if let Some(signal) = signals::stop() {
-        bail!("stopped by {signal}; the same command goes on from here");
+        bail!("stopped by {signal}; the same command continues from here");
     }
     if let Some(failure) = failures.first() {
         bail!(
@@ -171,7 +173,8 @@ fn run_all(frontier: &mut Frontier, missing: &[Wanted], options: &Options, clock
     Ok(())
 }
 
-/// A directory with nothing but its configuration, unless this very run has begun there.
+/// Makes a run directory that holds only its configuration. If a run with the same configuration has begun there, the
+/// directory stays as it is, and the run will be resumed.
 fn prepare(directory: &Path, config: &Config) -> Result<()> {
     let text = config.to_toml()?;
     if std::fs::read_to_string(directory.join("config.toml")).is_ok_and(|found| found == text) {
@@ -190,12 +193,12 @@ fn remove(directory: &Path) -> Result<()> {
     }
 }
 
-/// What a finished run has recorded.
+/// Reads the measures of a finished run.
 fn collect(run: &Wanted, directory: &Path) -> Result<Measured> {
     let records = metrics::read(&RunDir::open(directory)?.metrics())?;
     let shown = |record: &&Record| record.step().is_some_and(|step| is_shown(step, run.steps));
     let number = |record: &Record, name: &str| {
-        // As many decimals as any table shows, and some.
+        // Six decimals, a few more than any table shows.
         let rounded = |x: f64| (x * 1e6).round() / 1e6;
         record.number(name).map(rounded)
     };
@@ -233,14 +236,14 @@ fn is_shown(step: u64, steps: u64) -> bool {
     step == 0 || step == steps || (steps == STEPS && SHOWN.contains(&step))
 }
 
-/// The options of a run's objective. Its name is none: every option stands beside it.
+/// Returns the resolved options of a run's objective, without its name: the options determine the objective.
 fn objective_of(config: &Config) -> Result<String> {
     let table: Table = config.to_toml()?.parse()?;
     let objective = table.get("objective").and_then(Value::as_table).context("a configuration without an objective")?;
     Ok(flat(objective, |key| !matches!(key, "kind" | "preset")))
 }
 
-/// What a result depends on besides its objective, steps and seed.
+/// Returns the settings that a result depends on, except for the objective, the number of steps and the seed.
 pub(super) fn common_of(config: &Config) -> Result<String> {
     let table: Table = config.to_toml()?.parse()?;
     let sections = ["task", "train", "sampling", "optimizer", "log_z", "eval"];
@@ -250,12 +253,13 @@ pub(super) fn common_of(config: &Config) -> Result<String> {
     Ok(flat(&kept, |key| !own.contains(&key)))
 }
 
-/// `key=value` of every key that is kept, a section before its keys, divided by spaces.
+/// Formats every key that is kept as `key=value`, or `section.key=value` in a section, separated by spaces.
 pub(super) fn flat(table: &Table, keep: impl Fn(&str) -> bool) -> String {
     fn add(prefix: &str, table: &Table, pairs: &mut Vec<(String, String)>) {
         for (key, value) in table {
             match value {
-                // An option such as { fixed = 16 } is a value, a section is not.
+                // A table with one entry, for example { fixed = 16 }, is the value of an option. Larger ones are
+                // sections.
                 Value::Table(inner) if inner.len() > 1 => add(&format!("{prefix}{key}."), inner, pairs),
                 value => pairs.push((format!("{prefix}{key}"), value.to_string().replace([' ', '"'], ""))),
             }
@@ -267,12 +271,14 @@ pub(super) fn flat(table: &Table, keep: impl Fn(&str) -> bool) -> String {
     kept.collect::<Vec<_>>().join(" ")
 }
 
-/// What the present settings no longer have of the former ones. A new option counts for nothing: its default changes no result.
+/// Returns the former settings that the present ones no longer contain. A new option does not count, because its
+/// default changes no result.
 fn differences(before: &str, now: &str) -> Vec<String> {
     before.split(' ').filter(|pair| now.split(' ').all(|other| other != *pair)).map(str::to_owned).collect()
 }
 
-/// Refuses results of other settings.
+/// Returns an error if the results were made with other settings. If there are no results, records the present
+/// settings.
 fn check_common(frontier: &mut Frontier, options: &Options) -> Result<()> {
     let now = common_of(&METHODS[0].config(METHODS[0].default, 0, STEPS)?)?;
     if frontier.runs.is_empty() {
@@ -282,7 +288,7 @@ fn check_common(frontier: &mut Frontier, options: &Options) -> Result<()> {
     let changed = differences(&frontier.settings, &now);
     ensure!(
         changed.is_empty(),
-        "the runs of {} were made with {}, which is not so any more: remove the file to measure all of them anew",
+        "the runs in {} were made with {}, which no longer applies: remove the file to measure all of them again",
         options.results.display(),
         changed.join(", ")
     );

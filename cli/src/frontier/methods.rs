@@ -1,48 +1,48 @@
-//! What is measured: objectives, each over a grid of its β or its KL.
+//! The measured methods: objectives, each with a grid of values for its β or KL weight.
 
 use anyhow::Result;
 
 use crate::args::ConfigArgs;
 use crate::config::Config;
 
-/// Steps of a run, the ones that it is measured at, and those of a longer one.
+/// Number of steps of a run.
 pub const STEPS: u64 = 200;
-/// Steps that are shown; all others of a run have another learning rate left.
+/// Steps at which a run is measured. Before the last one, the learning rate has not decayed to 0 yet.
 pub const SHOWN: [u64; 4] = [25, 50, 100, STEPS];
-/// Steps of the longer run, which is measured at its end alone.
+/// Number of steps of the longer run, which is measured only before the first step and after the last.
 pub const LONG: u64 = 400;
-/// Seeds that a value is chosen by.
+/// Seeds used to choose a value.
 pub const CHOOSING: [u64; 2] = [0, 1];
-/// Seeds that the chosen values and the defaults are reported by.
+/// Seeds used to report the defaults and the chosen values.
 pub const REPORTED: [u64; 5] = [2, 3, 4, 5, 6];
 
 /// The option that moves a method along its curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Knob {
-    /// Inverse temperature.
+    /// The inverse temperature β.
     Beta,
-    /// Weight of the KL where the objective has it.
+    /// The weight of the KL, in the place that is the objective's default.
     Kl,
-    /// Weight of the KL in the reward.
+    /// The weight of the KL in the reward.
     KlInReward,
-    /// Power of the reference.
+    /// The power of the reference.
     Power,
-    /// None: the defaults alone.
+    /// No knob: the method has only its default.
     Fixed,
 }
 
 /// An objective with the values of its knob.
 #[derive(Debug, PartialEq)]
 pub struct Method {
-    /// As tables and the picture have it.
+    /// Name in the tables and in the picture.
     pub name: &'static str,
     objective: &'static str,
     settings: &'static [&'static str],
-    /// What is varied.
+    /// The option that varies.
     pub knob: Knob,
-    /// In ascending order.
+    /// Values of the knob in ascending order.
     pub values: &'static [f64],
-    /// The objective's own value, one of them.
+    /// The objective's default for the knob, which is one of `values`.
     pub default: f64,
 }
 
@@ -61,7 +61,7 @@ const fn fixed(name: &'static str) -> Method {
     method(name, name, &[], Knob::Fixed, &[0.0], 0.0)
 }
 
-/// Every method, in the order of tables and of the picture.
+/// Every method, in the order of the tables and of the picture.
 pub const METHODS: &[Method] = &[
     method("exact-tb", "exact-tb", &[], Knob::Beta, &[1.0, 2.0, 4.0, 8.0, 16.0], 1.0),
     method("tba", "tba", &[], Knob::Beta, &[1.0, 2.0, 4.0, 8.0, 16.0], 1.0),
@@ -77,24 +77,21 @@ pub const METHODS: &[Method] = &[
     fixed("ppo"),
 ];
 
-/// The method whose default is the measure of all others' success.
+/// The standard: the success of every method is compared with that of this method's default.
 pub const STANDARD: &str = "grpo";
 
 impl Method {
-    /// The method of this name.
-    #[must_use]
+    /// Returns the method of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         METHODS.iter().find(|method| method.name == name)
     }
 
-    /// Its name in Markdown: the preset as code, what is changed of it after that.
-    #[must_use]
+    /// Returns the name in Markdown: the preset as code, then the changes to it.
     pub fn shown(&self) -> String {
         self.name.replacen(self.objective, &format!("`{}`", self.objective), 1)
     }
 
-    /// A value as a reader has it, `β = 8`; nothing where there is none.
-    #[must_use]
+    /// Formats a value for readers, for example `β = 8`. The result is empty for a method without a knob.
     pub fn label(&self, value: f64) -> String {
         match self.knob {
             Knob::Beta => format!("β = {value}"),
@@ -105,8 +102,7 @@ impl Method {
         }
     }
 
-    /// The flags of `train` for a value.
-    #[must_use]
+    /// Returns the settings of `train` for a value.
     pub fn flags(&self, value: f64) -> Vec<String> {
         let own = match self.knob {
             Knob::Beta => vec![format!("beta={value}")],
@@ -118,10 +114,10 @@ impl Method {
         self.settings.iter().map(|setting| (*setting).to_owned()).chain(own).collect()
     }
 
-    /// The configuration of a run.
+    /// Returns the configuration of a run.
     ///
     /// # Errors
-    /// Options that the objective refuses.
+    /// Returns an error if the objective rejects the value.
     pub fn config(&self, value: f64, seed: u64, steps: u64) -> Result<Config> {
         let every = if steps == STEPS { SHOWN[0] } else { 0 };
         let mut settings = self.flags(value);

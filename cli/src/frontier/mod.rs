@@ -1,7 +1,7 @@
-//! Success against diversity lost, for every objective over its β or its KL: what `cargo xtask frontier` measures, and what is made of it.
+//! The frontier: success against diversity lost, for every objective and several values of its β or KL weight.
 //!
-//! The measurements are data of the repository, `cli/frontier/results.jsonl`. The tables, the picture and the small chart in the reports
-//! of Countdown runs come from there.
+//! `cargo xtask frontier` makes the measurements and stores them in the repository, in `cli/frontier/results.jsonl`.
+//! The tables, the picture and the chart in the reports of Countdown runs come from this file.
 
 mod choice;
 mod claims;
@@ -23,19 +23,19 @@ use crate::compare::Summary;
 
 pub use self::choice::Choice;
 
-/// What was measured when this program was built.
+/// The measurements at the time this program was built.
 const MEASURED: &str = include_str!("../../frontier/results.jsonl");
 
 /// All measured runs.
 #[derive(Clone, Debug, Default)]
 pub struct Frontier {
-    /// What all runs have in common, `key=value` divided by spaces.
+    /// The settings common to all runs, as `key=value` pairs separated by spaces.
     settings: String,
-    /// In the order of the methods, their values, steps and seeds.
+    /// The runs in the order of the methods, their values, steps and seeds.
     runs: Vec<Measured>,
 }
 
-/// One run.
+/// A measured run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
@@ -43,27 +43,28 @@ pub struct Measured {
     value: f64,
     seed: u64,
     steps: u64,
-    /// The objective's options as they were resolved, `key=value` divided by spaces.
+    /// The objective's resolved options, as `key=value` pairs separated by spaces.
     options: String,
-    /// Of the program.
+    /// Version of the program.
     version: String,
-    /// Processor time of the training steps.
+    /// Processor time of the training steps in seconds.
     cpu_s: f64,
     at: Vec<Point>,
 }
 
-/// The measures at a step.
+/// The measures of a run at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Point {
     pub(crate) step: u64,
-    /// π(C), exact.
+    /// Success π(C), computed exactly.
     #[serde(rename = "eval_success_exact")]
     pub(crate) success: f64,
-    /// KL(π_ref(·|C) ‖ π(·|C)), exact.
+    /// Diversity lost, KL(π_ref(·|C) ‖ π(·|C)) in nats, computed exactly.
     #[serde(rename = "eval_kl_on_correct")]
     pub(crate) lost: f64,
-    /// KL to the reference, from the step's own completions; none before the first step, nor where the objective needs no reference.
+    /// KL to the reference, estimated from the completions of the step. It is absent before the first step, and if the
+    /// objective needs no reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kl_ref: Option<f64>,
     #[serde(rename = "eval_pass_at_8")]
@@ -72,7 +73,7 @@ pub struct Point {
     pub(crate) distinct: f64,
 }
 
-/// The first line of the file.
+/// The first line of the file, before the runs.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
@@ -80,18 +81,15 @@ struct Head {
 }
 
 impl Frontier {
-    /// What was measured when this program was built.
-    ///
-    /// # Errors
-    /// As for [`Frontier::parse`].
+    /// Returns the measurements at the time this program was built.
     pub fn measured() -> Result<Self> {
         Self::parse(MEASURED).context("in the program's own cli/frontier/results.jsonl")
     }
 
-    /// Reads the file's text; an empty one has no runs.
+    /// Parses the text of the file. An empty text has no runs.
     ///
     /// # Errors
-    /// A line that is no run of a method in the table, named.
+    /// Returns an error that names the line if one of them is not a run of a method and value in [`METHODS`].
     pub fn parse(text: &str) -> Result<Self> {
         let mut lines = text.lines().enumerate();
         let Some((_, head)) = lines.next() else { return Ok(Self::default()) };
@@ -116,7 +114,7 @@ impl Frontier {
         Ok(frontier)
     }
 
-    /// Whether a configuration is of the same task and the same model.
+    /// Returns whether a configuration has the task and the model of these measurements.
     pub(crate) fn is_of(&self, config: &toml::Table) -> bool {
         let has_own_model = config.get("model").is_some_and(|model| model.get("path").is_some());
         let task = config.get("task").map(|task| toml::Table::from_iter([("task".to_owned(), task.clone())]));
@@ -139,7 +137,7 @@ impl Frontier {
         self.runs.iter().find(is_it)
     }
 
-    /// Puts a run in its place, where one with the same settings goes.
+    /// Inserts a run in order. It replaces a run of the same method, value, steps and seed.
     fn insert(&mut self, run: Measured) {
         let key = |run: &Measured| {
             let method = METHODS.iter().position(|method| method.name == run.method);
@@ -151,7 +149,8 @@ impl Frontier {
         }
     }
 
-    /// Mean and deviation of a measure over `seeds`, at a step of runs of `steps`; none unless all of them are there.
+    /// Returns the mean and the standard deviation of a measure over `seeds`, at `step` of the runs of `steps` steps.
+    /// Returns `None` unless all these runs exist.
     fn over(
         &self,
         (method, value): (&Method, f64),
@@ -164,13 +163,13 @@ impl Frontier {
         Summary::of(&values?)
     }
 
-    /// Before the first step, where all are the same.
+    /// Returns the measures before the first step, which all runs share.
     fn before(&self) -> Option<&Point> {
         self.runs.iter().flat_map(|run| &run.at).find(|point| point.step == 0)
     }
 }
 
-/// Every choice of a method and a value.
+/// Returns every pair of a method and one of its values.
 fn grid() -> impl Iterator<Item = (&'static Method, f64)> {
     METHODS.iter().flat_map(|method| method.values.iter().map(move |value| (method, *value)))
 }

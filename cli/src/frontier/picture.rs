@@ -1,4 +1,5 @@
-//! Success over diversity lost as SVG: a line for each method, and where there are five seeds, their intervals.
+//! Success over diversity lost as SVG: a line for each method, with intervals for the values measured on all reported
+//! seeds.
 
 use super::Frontier;
 use super::methods::{Knob, METHODS, Method, REPORTED, STEPS};
@@ -13,24 +14,23 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 40.0;
-/// Of the style sheet; the two blues far apart.
+/// Colour classes of the style sheet, ordered so that the two blues are far apart.
 const INKS: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c6", "c7", "c5"];
 /// Student's t for 95 % with four degrees of freedom, one less than the reported seeds.
 const T_95: f64 = 2.776;
 const _: () = assert!(REPORTED.len() == 5);
 
-/// A value of a method, measured.
+/// A measured value of a method.
 struct Mark {
     value: f64,
     success: f64,
     lost: f64,
-    /// Half of the 95 % intervals of the two, where all reported seeds are there.
+    /// Half-widths of the 95 % intervals of `success` and `lost`, if all reported seeds were measured.
     interval: Option<(f64, f64)>,
 }
 
 impl Frontier {
-    /// The picture as a file of its own, light or dark as the reader's screen.
-    #[must_use]
+    /// Returns the picture as an SVG file, which follows the reader's light or dark colour scheme.
     pub fn picture(&self) -> String {
         format!(
             "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' font-family='system-ui, sans-serif' role='img' \
@@ -40,15 +40,16 @@ impl Frontier {
         )
     }
 
-    /// The picture as a part of a report, with the run's own diversity lost and success at its last evaluation; empty before anything is measured.
+    /// Returns the picture as part of a report. `own` is the diversity lost and the success of the run at its last
+    /// evaluation, which was after `step`. The result is empty if there are no measurements.
     pub(crate) fn figure(&self, own: (f64, f64), step: u64) -> String {
         if self.marks().all(|(_, marks)| marks.is_empty()) {
             return String::new();
         }
         format!(
-            "<figure class='chart wide'><figcaption><h3>Success and diversity lost, beside other objectives</h3></figcaption>\
+            "<figure class='chart wide'><figcaption><h3>Success and diversity lost, compared with other objectives</h3></figcaption>\
              <svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='{} This run: {}.'>{}</svg><p class=about>The star is \
-             this run after step {step}. Lines: other objectives after {STEPS} steps, over their β or their KL. Up and to the left is better.</p></figure>",
+             this run after step {step}. The lines are other objectives after {STEPS} steps, with varying β or KL weight. Up and to the left is better.</p></figure>",
             escape(&self.summary()),
             said(own.1, own.0),
             self.drawn(Some(own))
@@ -70,7 +71,7 @@ impl Frontier {
         Some(Mark { value, success: success.mean, lost: lost.mean, interval })
     }
 
-    /// The picture in words.
+    /// Describes the picture in words.
     fn summary(&self) -> String {
         let mut words = format!("Success over diversity lost after {STEPS} steps.");
         for (method, marks) in self.marks().filter(|(_, marks)| !marks.is_empty()) {
@@ -83,7 +84,7 @@ impl Frontier {
         words
     }
 
-    /// Everything inside of the `<svg>`.
+    /// Returns the contents of the `<svg>` element.
     fn drawn(&self, own: Option<(f64, f64)>) -> String {
         let lines: Vec<_> = self.marks().filter(|(_, marks)| !marks.is_empty()).collect();
         let before = self.before().map(|point| (point.lost, point.success));
@@ -141,12 +142,12 @@ impl Frontier {
     }
 }
 
-/// A point in words.
+/// Describes a point in words.
 fn said(success: f64, lost: f64) -> String {
     format!("{} success, {} lost", quantity(success, "fraction"), quantity(lost, "nats"))
 }
 
-/// Colour and shape of a method, no two of which share both.
+/// Colour and shape of a method's marks. No two methods share both.
 struct Look {
     ink: &'static str,
     shape: usize,
@@ -159,7 +160,7 @@ impl Look {
         Self { ink, shape: (i + i / INKS.len()) % 4 }
     }
 
-    /// A circle, a square, a triangle or a diamond.
+    /// Returns the path of a circle, a square, a triangle or a diamond around a point.
     fn path(&self, x: f64, y: f64, r: f64) -> String {
         match self.shape {
             0 => format!("M{:.1} {y:.1}a{r} {r} 0 1 0 {} 0a{r} {r} 0 1 0 -{} 0z", x - r, 2.0 * r, 2.0 * r),
@@ -170,6 +171,7 @@ impl Look {
     }
 }
 
+/// The axes of the picture, which map a point to a position.
 struct Place {
     x: Axis,
     y: Axis,
@@ -211,7 +213,7 @@ impl Place {
         );
     }
 
-    /// A value, filled where all the reported seeds are there.
+    /// Appends the mark of a value, filled if all reported seeds were measured.
     fn mark(&self, out: &mut String, method: &Method, mark: &Mark, look: &Look) {
         let (x, y) = self.of((mark.lost, mark.success));
         let ink = look.ink;
@@ -240,7 +242,7 @@ impl Place {
     }
 }
 
-/// The names, in the corner that the curves leave empty.
+/// Appends one entry of the legend, which is in the corner that the curves leave empty.
 fn legend(out: &mut String, i: usize, count: usize, method: &Method, look: &Look) {
     let (x, y) = (WIDTH - RIGHT - 150.0, HEIGHT - BOTTOM - 14.0 - 16.0 * (count - 1 - i) as f64);
     if method.knob != Knob::Fixed {

@@ -1,4 +1,4 @@
-//! The pages that are made of the measurements.
+//! The pages generated from the measurements.
 
 use std::path::{Path, PathBuf};
 
@@ -9,15 +9,16 @@ use super::{Choice, Frontier, Point, grid};
 use crate::compare::Summary;
 use crate::report::format::push;
 
-/// The ends of the part of the README that is made here.
+/// Start and end of the generated part of the README.
 const BEGIN: &str = "<!-- made by cargo xtask frontier -->\n";
 const END: &str = "<!-- as far as here -->\n";
 
 impl Frontier {
-    /// Every file of the repository that is made from the measurements, with its text: page, picture, README.
+    /// Returns the path and the text of every file of the repository that is generated from the measurements: picture,
+    /// page and README.
     ///
     /// # Errors
-    /// A README that cannot be read, or that has no place for its table.
+    /// Returns an error if the README cannot be read or lacks the markers around its generated part.
     pub fn documents(&self, root: &Path) -> Result<Vec<(PathBuf, String)>> {
         let readme = root.join("README.md");
         let text = std::fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
@@ -25,7 +26,7 @@ impl Frontier {
         let parts = text.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?)));
         let (head, (old, tail)) =
             parts.with_context(|| format!("{}: no part between `{BEGIN}` and `{END}`", readme.display()))?;
-        // Before anything is measured there is nothing better than what stands there.
+        // The present text stays until there are rows to replace it.
         let block = if self.reported_rows().is_empty() { old.to_owned() } else { self.summary_block() };
         Ok(vec![
             (root.join("docs/frontier.svg"), self.picture()),
@@ -34,24 +35,24 @@ impl Frontier {
         ])
     }
 
-    /// The part of the README: picture, table, and what they say.
+    /// Returns the generated part of the README: picture, table and claims.
     pub(super) fn summary_block(&self) -> String {
         let mut out = format!(
-            "\n![Success over diversity lost for each objective, over β or its KL](docs/frontier.svg)\n\n{}\n\n",
+            "\n![Success over diversity lost for each objective, for several values of β or the KL weight](docs/frontier.svg)\n\n{}\n\n",
             self.caption()
         );
         out += &self.reported_table();
         for said in self.claim().into_iter().chain(self.limit_of_claim()) {
             push(&mut out, format_args!("\n{said}\n"));
         }
-        out + "\nAll values, at fewer and at more steps: [the frontier](docs/frontier.md).\n\n"
+        out + "\n[The frontier](docs/frontier.md) has all values, after fewer and after more steps.\n\n"
     }
 
     pub(super) fn page(&self) -> String {
         let mut out = String::from(
-            "# The frontier\n\nEvery objective gives up some of the reference's diversity for success. How much, it decides by its β or its KL, so \
-             objectives are to be compared over all of these and not at their defaults alone.\n\n\
-             ![Success over diversity lost for each objective, over β or its KL](frontier.svg)\n\n",
+            "# The frontier\n\nEvery objective gives up some of the reference's diversity for success. How much depends on its β or its KL weight, so \
+             objectives should be compared over a range of these values and not only at their defaults.\n\n\
+             ![Success over diversity lost for each objective, for several values of β or the KL weight](frontier.svg)\n\n",
         );
         push(&mut out, format_args!("{}\n", self.caption()));
         for (title, said) in [("What it shows", self.claim()), ("What it does not show", self.limit_of_claim())] {
@@ -61,8 +62,8 @@ impl Frontier {
         push(
             &mut out,
             format_args!(
-                "## Every value\n\nMean success / diversity lost over seeds {}, at steps of runs of {STEPS}, whose learning rate falls to 0 by a cosine. Last \
-                 column: seed {} after {LONG} steps, a run of its own.\n\n",
+                "## Every value\n\nMean success / diversity lost over seeds {}, at several steps of runs of {STEPS} steps, in which the learning rate decays to 0 \
+                 along a cosine. Last column: seed {} at the end of a separate run of {LONG} steps.\n\n",
                 span(&CHOOSING),
                 CHOOSING[0]
             ),
@@ -71,10 +72,10 @@ impl Frontier {
         push(
             &mut out,
             format_args!(
-                "\n## How it is measured\n\n`cargo xtask frontier` trains the built-in model on Countdown, once for each line of \
-                 `cli/frontier/results.jsonl`, and goes on where it was stopped. Success and diversity lost are exact, over every correct answer of 128 held-out \
-                 prompts. The table of methods is `cli/src/frontier/methods.rs`: a method is one line of it. `cargo xtask frontier --draw` makes this page, its \
-                 picture and the README's table. {} runs have taken {:.0} minutes of processor time to train.\n",
+                "\n## How it is measured\n\n`cargo xtask frontier` trains the built-in model on Countdown and adds a line to \
+                 `cli/frontier/results.jsonl` for each run. If it is stopped, it continues with the missing runs. Success and diversity lost are exact, over every \
+                 correct answer of 128 held-out prompts. The methods are listed in `cli/src/frontier/methods.rs`, one line each. `cargo xtask frontier --draw` \
+                 writes this page, its picture and the README's table. The {} runs so far took {:.0} minutes of processor time to train.\n",
                 self.runs.len(),
                 self.runs.iter().map(|run| run.cpu_s).sum::<f64>() / 60.0
             ),
@@ -85,14 +86,14 @@ impl Frontier {
     fn caption(&self) -> String {
         let open = METHODS.iter().filter(|method| self.choice(method) == Choice::Open).count();
         let open = if open > 0 {
-            format!(" {open} of {} methods are still to be measured.", METHODS.len())
+            format!(" The measurements of {open} of {} methods are incomplete.", METHODS.len())
         } else {
             String::new()
         };
         format!(
-            "The built-in model on Countdown after {STEPS} steps. A line is an objective over its β or its KL. Filled marks: the default and the chosen value, \
-             seeds {}, with 95 % intervals; hollow: seeds {}. A value is chosen on seeds {}: the one with least diversity lost among those within a point of \
-             `{STANDARD}`'s success at its default. The table gives mean ± standard error over seeds {}.{open}",
+            "The built-in model on Countdown after {STEPS} steps. Each line is an objective with varying β or KL weight. Filled marks: the default and the chosen \
+             value, seeds {}, with 95 % intervals; hollow marks: seeds {}. The value is chosen on seeds {}: it is the one with the least diversity lost among those \
+             within one percentage point of `{STANDARD}`'s success at its default. The table gives mean ± standard error over seeds {}.{open}",
             span(&REPORTED),
             span(&CHOOSING),
             span(&CHOOSING),
@@ -100,7 +101,7 @@ impl Frontier {
         )
     }
 
-    /// The defaults and the chosen values that all the reported seeds have measured.
+    /// Returns the defaults and the chosen values for which all reported seeds have been measured.
     pub(super) fn reported_rows(&self) -> Vec<(&'static Method, f64)> {
         let all = METHODS.iter().flat_map(|method| self.reported(method).into_iter().map(move |value| (method, value)));
         all.filter(|(method, value)| self.seeds_of(method, *value) == REPORTED).collect()
@@ -123,7 +124,7 @@ impl Frontier {
             let at = |measure: fn(&Point) -> f64, unit| self.shown((method, value), STEPS, measure, unit);
             let which = match (self.choice(method), value == method.default) {
                 _ if method.knob == Knob::Fixed => "default",
-                (Choice::NoneReaches, _) => "default; none succeeds as often",
+                (Choice::NoneReaches, _) => "default; no value succeeds as often",
                 (Choice::Value(chosen), true) if chosen == value => "default and chosen",
                 (_, true) => "default",
                 (_, false) => "chosen",
@@ -145,7 +146,7 @@ impl Frontier {
         out
     }
 
-    /// Mean ± standard error over the reported seeds.
+    /// Formats the mean ± standard error over the reported seeds.
     fn shown(&self, at: (&Method, f64), step: u64, measure: fn(&Point) -> f64, unit: &str) -> String {
         let summary = self.over(at, &REPORTED, (step, STEPS), measure);
         summary.map_or_else(|| "–".into(), |summary| standard_error(summary).show(unit))
@@ -171,11 +172,12 @@ impl Frontier {
     }
 }
 
+/// Replaces the standard deviation of a summary by the standard error of the mean.
 pub(super) fn standard_error(summary: Summary) -> Summary {
     Summary { sd: summary.sd.map(|sd| sd / (summary.n as f64).sqrt()), ..summary }
 }
 
-/// Seeds in a row, `2–6`.
+/// Formats consecutive seeds, for example `2–6`.
 fn span(seeds: &[u64]) -> String {
     match seeds {
         [first, .., last] => format!("{first}–{last}"),

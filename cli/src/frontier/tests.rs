@@ -1,10 +1,11 @@
-//! The choice, the tables and the picture of made-up measurements.
+//! Tests of the choice, the tables and the picture with made-up measurements.
 
 use super::methods::{CHOOSING, LONG, METHODS, REPORTED, SHOWN, STEPS};
 use super::*;
 use crate::report::{result, run::Run};
 
-/// Every run of methods whose success and loss are functions of value, seed and step.
+/// Returns made-up measurements. `points` gives success and loss of a method's value after the last step; the seed adds
+/// noise to them, and they grow in proportion to the step. Methods for which it returns `None` are not measured.
 fn made(points: impl Fn(&Method, f64) -> Option<(f64, f64)>) -> Frontier {
     let config = METHODS[0].config(METHODS[0].default, 0, STEPS).unwrap();
     let mut frontier = Frontier { settings: measure::common_of(&config).unwrap(), runs: Vec::new() };
@@ -32,7 +33,7 @@ fn made(points: impl Fn(&Method, f64) -> Option<(f64, f64)>) -> Frontier {
             });
         }
     }
-    // As it is measured: more seeds of what is reported.
+    // As in a real measurement, only the values to report have the reported seeds.
     let reported: Vec<_> = METHODS.iter().map(|method| (method.name, frontier.reported(method))).collect();
     let is_reported =
         |run: &Measured| reported.iter().any(|(name, values)| run.method == *name && values.contains(&run.value));
@@ -40,7 +41,7 @@ fn made(points: impl Fn(&Method, f64) -> Option<(f64, f64)>) -> Frontier {
     frontier
 }
 
-/// One curve for all that is regularised towards the reference, another for what is not.
+/// Returns measurements in which every method lies on the same curve, at points that depend on its knob.
 fn two_curves() -> Frontier {
     made(|method, value| {
         let pull = match method.knob {
@@ -67,7 +68,7 @@ fn the_least_lossy_of_what_succeeds_is_chosen() {
             _ => None,
         })
     };
-    // Success of a point less is enough, whatever is lost by more.
+    // A success up to one percentage point below the standard is enough; the least loss decides among these values.
     let frontier = with(|beta| (if beta < 4.0 { 0.45 } else { 0.461 }, beta / 100.0));
     assert_eq!(frontier.choice(ours), Choice::Value(4.0));
     assert_eq!(with(|beta| (0.47, 1.0 / beta)).choice(ours), Choice::Value(16.0));
@@ -90,7 +91,7 @@ fn lines_of_the_file_come_back_in_order() {
     let text = std::fs::read_to_string(&path).unwrap();
     let read = Frontier::parse(&text).unwrap();
     assert_eq!((read.runs.len(), &read.runs), (frontier.runs.len(), &frontier.runs));
-    // As two branches may have left it.
+    // A merge of two branches may leave the lines in another order.
     let (head, lines) = text.split_once('\n').unwrap();
     let reversed: Vec<&str> = [head].into_iter().chain(lines.lines().rev()).collect();
     assert_eq!(Frontier::parse(&reversed.join("\n")).unwrap().runs, frontier.runs);
@@ -103,19 +104,19 @@ fn lines_of_the_file_come_back_in_order() {
 fn sentences_follow_the_measurements() {
     let (claim, limit) = (two_curves().claim().unwrap(), two_curves().limit_of_claim().unwrap());
     assert!(
-        claim.contains("within a point, for a fraction of the diversity lost**: `exact-tb` with β = 8 has"),
+        claim.contains("and loses only a fraction of the diversity**: `exact-tb` with β = 8 has"),
         "{claim}"
     );
-    assert!(limit.contains("no advantage over policy gradients**") && limit.contains("same curve"), "{limit}");
+    assert!(limit.contains("not an advantage over policy gradients**") && limit.contains("same curve"), "{limit}");
     let wasteful = made(|method, value| match method.name {
         "exact-tb" => Some((0.47, 0.2 + value / 100.0)),
         "reinforce" => Some((0.5, 0.15 + 0.3 * (1.0 - value))),
         _ => Some((0.47, 0.2)),
     });
     let other = wasteful.claim().unwrap();
-    assert!(other.contains("does not give the success") && other.contains("± "), "{other}");
+    assert!(other.contains("does not reach the success") && other.contains("± "), "{other}");
     let off = wasteful.limit_of_claim().unwrap();
-    assert!(off.contains("3.0 points of success off"), "{off}");
+    assert!(off.contains("3.0 percentage points of success off"), "{off}");
     assert_eq!(Frontier::default().claim().or(Frontier::default().limit_of_claim()), None);
 }
 

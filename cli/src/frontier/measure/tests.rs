@@ -1,4 +1,4 @@
-//! What is missing, what is refused, and what becomes of a run that ends.
+//! Tests of missing runs, of results that are refused, and of the files of runs that end.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn a_run_stands_until_an_option_of_it_changes() {
     assert_eq!(left(&frontier), all);
     frontier.insert(run(8.0, options(8.0)));
     assert_eq!(left(&frontier), all - 1);
-    // An option that came later, then one that has another value now.
+    // First an option that did not exist when the run was made, then one that has another value now.
     frontier.insert(run(8.0, options(8.0).replace(" shape=squared", "")));
     assert_eq!(left(&frontier), all - 1);
     frontier.insert(run(8.0, options(8.0).replace("length=sum", "length=mean")));
@@ -72,9 +72,10 @@ fn a_run_that_ends_is_kept_and_its_folder_is_not() {
         (folder.path().join("program"), folder.path().join("results.jsonl"), folder.path().join("runs"));
     let record = r#"{"step":$step,"eval_success_exact":0.4123456789,"eval_kl_on_correct":0.05,"eval_pass_at_8":0.9,"eval_distinct_correct":3,"cpu_s":12.34}"#;
     let record = record.replace('"', "\\\"");
-    // train --out DIRECTORY
+    // The program is called as `train --out DIRECTORY …`.
     let script = format!("#!/bin/sh\nfor step in $(seq 0 25 200); do echo \"{record}\"; done >\"$3/metrics.jsonl\"\n");
-    // Written by another process: what this one has open for writing, a test that starts a process beside this one would hold open.
+    // `cp` writes the program. If this process did, a process that another test starts meanwhile could inherit the open
+    // file, and the program could not be executed (ETXTBSY).
     std::fs::write(folder.path().join("script"), script).unwrap();
     assert!(
         std::process::Command::new("cp").arg(folder.path().join("script")).arg(&program).status().unwrap().success()
@@ -90,7 +91,7 @@ fn a_run_that_ends_is_kept_and_its_folder_is_not() {
         most: Some(1),
     };
     let all = CHOOSING.len() + REPORTED.len() + 1;
-    // One that was begun with other options is no beginning of this one.
+    // A run that was begun with another configuration must not be resumed.
     let stale = runs.join("ppo,0-seed0-200");
     std::fs::create_dir_all(&stale).unwrap();
     std::fs::write(stale.join("config.toml"), "[train]\nsteps = 1\n").unwrap();
