@@ -1,7 +1,8 @@
-//! A policy that matches its rewards, for several β: `cargo run --release -p flowrl-core --example bandit`
+//! Trains a policy that matches its rewards, for several β: `cargo run --release -p flowrl-core --example bandit`
 //!
-//! 64 answers in four peaks of reward 1, 0.9, 0.75 and 0.5. A maximiser ends on the first; FlowRL ends on π_ref·exp(βr)/Z, which is
-//! known here, so the distance is exact: TV between 0 and 1.
+//! The task has 64 answers in four peaks of reward 1, 0.9, 0.75 and 0.5. A maximiser converges to the first peak,
+//! whereas FlowRL converges to π_ref·exp(βr)/Z. This target is known here, so the printed distance is exact: TV is
+//! between 0 and 1.
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{
@@ -15,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bandit = Bandit::preset(BanditOptions { preset: BanditPreset::FourPeaks, ..BanditOptions::default() })?;
     let task = LabTask::new(bandit.clone());
     for beta in [0.5, 2.0, 5.0, 10.0, 20.0] {
-        // A logit for every answer, and one number for log Z.
+        // The policy has one logit per answer, and log Z is one number.
         let cpu = CpuBackend::<f64>::reference();
         let mut policy = LabPolicy::table(cpu.clone(), bandit.clone(), HeadOptions::default())?;
         let objective = Objective::FlowRl(FlowRl::exact_tb().with_beta(beta).with_log_z(LogZ::Scalar));

@@ -1,6 +1,6 @@
 //! The GFlowNet benchmark: a network learns to draw the points of a grid in proportion to their reward.
 //!
-//! Nothing is estimated: the distribution of the policy over all 64 points is computed, and its distance to the target printed.
+//! This example computes the policy's exact distribution over all 64 points, and prints its distance from the target.
 //! `cargo run --release -p flowrl-core --example hypergrid`
 
 use flowrl_core::backend::CpuBackend;
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let grid = Hypergrid::new(8, 2, HypergridReward::TorchGfn)?;
     let target = Target::plain(&grid, 1.0)?;
 
-    // Forward policy and backward policy from one network, and log Z as one number with a rate of its own.
+    // One network gives both the forward and the backward policy. log Z is one number with its own learning rate.
     let mlp = MlpOptions { width: 256, layers: 2 };
     let mut policy = LabPolicy::mlp(CpuBackend::<f32>::new(1), &grid, mlp, HeadOptions::default(), 7)?;
     let objective = Objective::FlowRl(FlowRl::exact_tb().with_log_z(LogZ::Scalar));

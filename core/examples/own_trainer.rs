@@ -1,7 +1,8 @@
-//! FlowRL inside your own trainer: you sample, you score, you step; the objective gives loss and gradients.
+//! FlowRL inside your own trainer: you sample, score and take the optimizer step, and the objective returns loss and
+//! gradients.
 //!
-//! The policy is one softmax over four answers, so the exact target π_ref·exp(βr)/Z is known and the distance to it printed:
-//! `cargo run -p flowrl-core --example own_trainer`
+//! The policy is one softmax over four answers. The exact target π_ref·exp(βr)/Z is therefore known, and this example
+//! prints the distance to it: `cargo run -p flowrl-core --example own_trainer`
 
 use flowrl_core::exact;
 use flowrl_core::objective::{FlowRl, Objective, Sequence};
@@ -16,7 +17,8 @@ fn log_softmax(logits: &[f64; 4]) -> [f64; 4] {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Plain trajectory balance with a learned log Z, at β = 2. `"paper".parse()` would give the paper's objective.
+    // This is plain trajectory balance with a learned log Z, at β = 2. `"paper".parse()` would return the paper's
+    // objective.
     let objective = Objective::FlowRl(FlowRl::exact_tb().with_beta(2.0));
     let reference = log_softmax(&[0.0, -1.0, 1.0, 0.0]);
     let mut target = [0.0; 4];
@@ -25,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut logits, mut log_z) = (reference, 0.0);
     let stream = Stream::new(7, Purpose::Sample);
     for step in 0..=200 {
-        // Sample answers: an answer is one token here, so a sequence has one log-probability.
+        // Sample answers. An answer has one token here, so a sequence has one log-probability.
         let log_probs = log_softmax(&logits);
         let draw = |k| {
             let mut u = stream.uniform(step, k as u32, 0);
@@ -49,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let distance = exact::total_variation(&log_probs, &target)?;
             println!("step {step:3}  loss {:.6}  log Z {log_z:.4} of {true_log_z:.4}  TV {distance:.6}", result.loss);
         }
-        // Back through the softmax, ∂l_a/∂logit_j = [a = j] − π_j, and down the gradient.
+        // Backpropagate through the softmax, ∂l_a/∂logit_j = [a = j] − π_j, and take a step of gradient descent.
         for (i, &a) in answers.iter().enumerate() {
             let d = result.d_log_probs(i)[0];
             (0..4).for_each(|j| logits[j] -= RATE * d * (f64::from(a == j) - log_probs[j].exp()));

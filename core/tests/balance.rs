@@ -1,13 +1,13 @@
-//! Sub-trajectory and detailed balance against the sum over every pair of positions, and their limits.
+//! Compares sub-trajectory and detailed balance with the sum over every pair of positions, and with their limits.
 
 use flowrl_core::objective::{Balance, Error, FlowRl, Length, LogZ, Objective, Sequence, Shape, TokenMask};
 use flowrl_core::random::{Purpose, Stream};
 
-/// A completion of n tokens with its log Z.
+/// A completion of n tokens, with its reward and log Z.
 struct Walk {
     reward: f64,
     log_z: f64,
-    /// log π, log π_ref, log F.
+    /// log π, log π_ref and log F of each token.
     columns: [Vec<f64>; 3],
 }
 
@@ -33,7 +33,7 @@ impl Walk {
         }
     }
 
-    /// The weighted mean of squares over all pairs, a plain double loop.
+    /// Computes the weighted mean of squares over all pairs in a plain double loop.
     fn pairs(&self, beta: f64, weight: impl Fn(usize, usize) -> f64) -> f64 {
         let [l, reference, flows] = &self.columns;
         let n = l.len();
@@ -85,7 +85,7 @@ fn one_pass_equals_the_sum_over_pairs() {
 fn the_limits_are_trajectory_and_detailed_balance() {
     let mut walks = [Walk::new(8, 4), Walk::new(5, 5)];
     assert_close(loss(Balance::SubTrajectory(1e-14), &walks), loss(Balance::Detailed, &walks), 1e-12);
-    // Only the whole trajectory counts, so the flows do not.
+    // For this λ only the whole trajectory counts, so the flows do not matter.
     walks.iter_mut().for_each(|w| w.columns[2].fill(0.0));
     let (whole, sub) = (objective(Balance::Trajectory), objective(Balance::SubTrajectory(1e15)));
     let sequences: Vec<_> = walks.iter().map(Walk::sequence).collect();

@@ -13,7 +13,7 @@ fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-11 * b.abs().max(1.0)
 }
 
-/// A distribution over 1 to 9 elements with rewards and lengths.
+/// Draws a distribution over 1 to 9 elements, with rewards and lengths.
 fn set() -> impl Strategy<Value = (Vec<f64>, Vec<f64>, Vec<usize>)> {
     prop::collection::vec((0.01..1.0_f64, -2.0..2.0_f64, 1..30_usize), 1..10).prop_map(|rows| {
         let total: f64 = rows.iter().map(|r| r.0).sum();
@@ -92,12 +92,12 @@ fn binary_rewards_stay_finite_when_success_is_far_below_the_smallest_number() {
     assert!(close(exact.success, (-1.0_f64).exp()));
     assert!(exact.kl_on_correct.is_finite() && exact.kl_on_correct > 1000.0);
     assert!(close(exact.effective_answers, 1.0));
-    // A success probability of 1e-6 and β = 15: Z = 1 + (e¹⁵ − 1)·1e-6.
+    // With a success probability of 1e-6 and β = 15, Z = 1 + (e¹⁵ − 1)·1e-6.
     let exact = BinaryExact::new(&[1e-6_f64.ln()], &[0.0], 15.0).expect("valid");
     let z = 1.0 + 15.0_f64.exp_m1() * 1e-6;
     assert!(close(exact.log_z, z.ln()));
     assert!(close(exact.target_success, 15.0_f64.exp() * 1e-6 / z));
-    // Certain success.
+    // Success is certain.
     let exact = BinaryExact::new(&[0.0], &[0.0], 15.0).expect("valid");
     assert!(close(exact.log_z, 15.0) && close(exact.target_success, 1.0));
 }

@@ -1,7 +1,8 @@
-//! Where the exact expected gradients of FlowRL's relatives vanish, on a policy whose every string can be enumerated.
+//! Finds the zeros of the exact expected gradients of FlowRL's relatives, on a policy with few enough strings to
+//! enumerate.
 //!
-//! Two ways to an exact expectation: every string once, its gradient weighted with π(y); or, where sequences are compared with each other,
-//! a group that has each string as many times as π says.
+//! There are two ways to an exact expectation. Usually every string occurs once, with its gradient weighted by π(y). If
+//! the objective compares sequences with each other, a group holds each string in proportion to π.
 
 use crate::enumerable::{Tree, assert_close, numbers};
 use flowrl_core::exact;
@@ -30,7 +31,7 @@ fn bounded(length: Length) -> FlowRl {
     raw(length).with_residual_clip_low(Some(0.2)).with_residual_clip_high(Some(0.28))
 }
 
-/// The root of a function that falls.
+/// Returns the root of a decreasing function.
 fn root(f: impl Fn(f64) -> f64) -> f64 {
     let (mut low, mut high) = (-50.0, 50.0);
     for _ in 0..100 {
@@ -62,7 +63,7 @@ impl Problem {
         out
     }
 
-    /// The length-normalised target of a power of the reference, and c.
+    /// Returns the length-normalised target of a power of the reference, and c.
     fn normalised(&self, power: f64, rewards: &[f64], beta: f64) -> (Vec<f64>, f64) {
         let reference: Vec<f64> = self.log_reference().iter().map(|l| power * l).collect();
         let mut out = vec![0.0; rewards.len()];
@@ -71,7 +72,7 @@ impl Problem {
         (out, c)
     }
 
-    /// π_ref·exp(T(βr − log Z) + kT²), and k.
+    /// Returns π_ref·exp(T(βr − log Z) + kT²) and the k that normalises it.
     fn bent(&self, log_z: f64) -> (Vec<f64>, f64) {
         let at = |k: f64| -> Vec<f64> {
             let tilt = |y: usize| self.length(y) * (BETA * self.rewards[y] - log_z) + k * self.length(y).powi(2);
@@ -85,7 +86,7 @@ impl Problem {
         self.tree.log_probs(theta).iter().enumerate().map(|(y, l)| l.exp() * f(y)).sum()
     }
 
-    /// u with this length.
+    /// Returns u of every string with this length normalisation.
     fn residuals(&self, theta: &[f64], length: Length, beta: f64) -> Vec<f64> {
         let (policy, reference) = (self.tree.log_probs(theta), self.log_reference());
         let u =
@@ -93,13 +94,13 @@ impl Problem {
         (0..policy.len()).map(u).collect()
     }
 
-    /// −E\[u\].
+    /// Returns the best constant log Z, −E\[u\].
     fn best_log_z(&self, theta: &[f64], length: Length, beta: f64) -> f64 {
         let u = self.residuals(theta, length, beta);
         -self.expectation(theta, |y| u[y])
     }
 
-    /// The expected gradient on policy with a constant log Z: with respect to the logits, and to log Z.
+    /// Computes the expected gradient on policy with a constant log Z, with respect to the logits and to log Z.
     fn gradient(&self, options: FlowRl, rewards: &[f64], theta: &[f64], log_z: f64) -> (Vec<f64>, f64) {
         let tokens = self.tree.token_log_probs(theta);
         let evaluation = self.compute(options, rewards, &tokens, log_z, 0..tokens.len());
@@ -108,7 +109,7 @@ impl Problem {
         (gradient, (0..tokens.len()).map(|y| weight(y) * evaluation.d_log_z[y]).sum())
     }
 
-    /// Strings `batch` as one group.
+    /// Evaluates the strings `batch` as one group.
     fn compute(
         &self,
         options: FlowRl,
@@ -128,7 +129,8 @@ impl Problem {
         Objective::from(options).compute(&sequences).expect("valid input")
     }
 
-    /// Descends the expected gradient, each logit's divided by the probability that its token is written, which moves no zero.
+    /// Descends along the expected gradient. Each component is divided by the probability that its token is written,
+    /// which does not move the zeros.
     fn descend(&self, options: FlowRl, steps: usize, log_z: impl Fn(&[f64]) -> f64) -> Vec<f64> {
         let mut theta = self.tree.logits_of(&self.log_reference());
         for _ in 0..steps {
@@ -148,7 +150,7 @@ impl Problem {
     }
 }
 
-/// Each string as many times as a policy of these shares says, and what the library makes of this group.
+/// A group that holds each string in proportion to the policy's probabilities.
 struct Population {
     problem: Problem,
     counts: [usize; 7],
@@ -156,7 +158,7 @@ struct Population {
 }
 
 impl Population {
-    /// A reference for which the policy is the target.
+    /// Creates a group with a reference chosen so that the policy is the target.
     fn new(rewards: Vec<f64>, length: Length) -> Self {
         let counts = [4, 2, 1, 2, 3, 1, 3];
         let mut problem = Problem::new();
@@ -211,11 +213,11 @@ fn a_bounded_residual_has_the_gradient_of_huber_and_keeps_the_target() {
     }
 }
 
-/// GFlowRL's equations as they are reported: the sum in log Z, the mean in the residual.
+/// GFlowRL's equations as published use the sum in log Z, but the mean in the residual.
 #[test]
 fn a_log_z_of_sums_beside_residuals_of_means_leaves_the_shorter_of_two_right_answers() {
     let beta = 8.0;
-    // Right are one of two tokens and one of three.
+    // One right answer has two tokens, the other three.
     let p = Problem { rewards: vec![0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0], ..Problem::new() };
     let share = |divisor: Length| {
         let options = bounded(Length::Mean).with_beta(beta);
@@ -264,7 +266,8 @@ fn a_gap_beyond_half_the_range_leaves_answers_without_a_pair() {
     let rewards = vec![0.0, 1.0, 0.5, 0.4, 0.6, 1.0, 0.0];
     let gap = |share: f64| raw(Length::Sum).with_log_z(LogZ::Pairwise).with_pair_gap(share * BETA);
     let mut population = Population::new(rewards, Length::Sum);
-    // The reference of a middle reward moves: pairs of all see that, pairs of a gap above half of the range do not.
+    // Change the reference of an answer with a middle reward. If all pairs count, the gradient shows this; if only
+    // pairs with a gap above half of the range count, it does not.
     population.problem.reference[2][0] += 1.0;
     for (share, sees) in [(0.0, true), (0.45, true), (0.7, false)] {
         let largest = population.compute(gap(share)).1.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
@@ -285,7 +288,8 @@ fn powerflow_sharpens_the_reference_and_its_lengths_follow_c() {
             let (_, d_log_z) = p.gradient(options, rewards, &p.tree.logits_of(&target), c);
             assert!(d_log_z.abs() < 1e-12, "log Z is c");
         }
-        // Without a reward: plain powers shorten, means lengthen, if α is above 1, and the other way round.
+        // Without a reward and with α above 1, a plain power favours short strings and means favour long ones. With α
+        // below 1 it is the other way round.
         let powered: Vec<f64> = p.log_reference().iter().map(|l| power * l).collect();
         let total = exact::log_sum_exp(&powered);
         let length = |log_probs: &[f64]| log_probs.iter().enumerate().map(|(y, l)| l.exp() * p.length(y)).sum::<f64>();
@@ -295,7 +299,8 @@ fn powerflow_sharpens_the_reference_and_its_lengths_follow_c() {
     }
 }
 
-/// A stop of probability q₀ after every token, tokens drawn independently: c = log Σ q^α, and the fixed point is the base at temperature 1/α.
+/// If every token ends the string with probability q₀ and tokens are independent, then c = log Σ q^α, and the fixed
+/// point is the base policy at temperature 1/α.
 #[test]
 fn for_independent_tokens_powerflow_is_sampling_at_a_temperature() {
     let (stop, letter, power) = (0.3_f64.ln(), 0.7_f64.ln(), 4.0);

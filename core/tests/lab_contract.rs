@@ -1,4 +1,4 @@
-//! What every task of the lab promises, checked by enumeration on all of them.
+//! The contract of the lab's tasks, checked by enumeration on all of them.
 
 use std::collections::HashSet;
 
@@ -8,10 +8,10 @@ use flowrl_core::exact::log_sum_exp;
 use flowrl_core::lab::{Environment, LabTask, Outcome, Target, Walk, lengths, reference, terminal, walk};
 use flowrl_core::task::Task;
 
-/// Runs a check on every task and says on which it failed.
+/// Runs a check on every task. The last name printed is that of the failed task.
 fn on_each(check: impl Fn(&dyn Environment)) {
     for (name, environment) in environments() {
-        println!("{name}"); // shown where the check fails
+        println!("{name}");
         check(&*environment);
     }
 }
@@ -120,7 +120,7 @@ fn rewards_are_finite_and_some_object_is_a_mode() {
     on_each(|env| {
         assert!((0..env.objects()).all(|x| env.reward(x).is_finite()));
         let modes: Vec<usize> = (0..env.objects()).filter(|&x| env.is_mode(x)).collect();
-        // A grid of fewer than 7 points in a dimension has no band.
+        // A grid with fewer than 7 points per dimension has no band.
         assert_eq!(modes.is_empty(), env.parents() > 0 && env.features() / env.parents() < 7);
         assert_eq!(Target::plain(env, 1.0).expect("finite").modes, modes);
     });
@@ -142,7 +142,7 @@ fn terminal_masses_sum_to_one_for_any_policy() {
 fn terminal_masses_are_sums_over_all_trajectories() {
     on_each(|env| {
         if env.states() > 100 {
-            return; // 2D8 has 12,869 trajectories, 3D6 more than 10⁶
+            return; // 2D8 has 12,869 trajectories, and 3D6 more than 10⁶.
         }
         let log_pf = log_softmax(env, &numbers(4, env.states() * env.actions()));
         let mut want = vec![0.0; env.objects()];
@@ -241,7 +241,8 @@ fn bad_tables_are_refused() {
     });
 }
 
-/// A graph of a user's own: action 0 ends with the object of the state's number, action k leads to the k-th of these.
+/// An environment that a user might write. Action 0 ends with the object of the state's number, and action k leads to
+/// the k-th state of `NEXT[state]`.
 struct Shortcut;
 
 const NEXT: [&[usize]; 5] = [&[1, 3], &[2], &[4], &[4], &[]];
@@ -297,7 +298,7 @@ fn a_task_of_ones_own_needs_the_trait_alone() {
     let target = Target::plain(&Shortcut, 1.0).expect("finite");
     let z: f64 = [0.0, 1.0, 2.0, 3.0, 4.0].map(f64::exp).iter().sum();
     assert_close(&[target.log_z], &[z.ln()], 1e-15);
-    // Shared or chosen at run time, it is the same task.
+    // The task is the same if the environment is shared, or its type chosen at run time.
     let (shared, boxed) = (std::rc::Rc::new(Shortcut), Box::new(Shortcut) as Box<dyn Environment>);
     assert_eq!(Target::plain(&shared, 1.0).expect("finite"), target);
     assert_eq!(LabTask::new(boxed).judge(0, &[2, 1, 0], true).verdict, "mode");

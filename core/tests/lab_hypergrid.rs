@@ -1,4 +1,4 @@
-//! The hypergrid against numbers known beforehand, and against integer arithmetic.
+//! Compares the hypergrid with known constants and with integer arithmetic.
 
 use std::cmp::Ordering;
 
@@ -6,14 +6,14 @@ use flowrl_core::lab::{Environment, Hypergrid, HypergridReward, Target, referenc
 
 const FAMILIES: [HypergridReward; 3] = [HypergridReward::Easy, HypergridReward::Hard, HypergridReward::TorchGfn];
 
-/// R0, R1 and R2 of each family in units of 10⁻⁴.
+/// R0, R1 and R2 of each family, in units of 10⁻⁴.
 const LEVELS: [[u128; 3]; 3] = [[10, 5_000, 20_000], [1, 10_000, 30_000], [1_000, 5_000, 20_000]];
 
 fn target(side: usize, dim: usize, reward: HypergridReward) -> Target {
     Target::plain(&Hypergrid::new(side, dim, reward).expect("valid"), 1.0).expect("finite")
 }
 
-/// log Z and modes of SPEC §10.
+/// Known values of log Z and the number of modes.
 #[test]
 fn golden_constants() {
     use HypergridReward::{Easy, Hard, TorchGfn};
@@ -36,13 +36,13 @@ fn golden_constants() {
     }
 }
 
-/// |k/(H−1) − ½| against a/b, as fractions.
+/// Compares |k/(H−1) − ½| with a/b, as fractions.
 fn distance_from_middle(k: usize, side: usize, a: u128, b: u128) -> Ordering {
     let (numerator, denominator) = ((2 * k).abs_diff(side - 1) as u128, 2 * (side - 1) as u128);
     (numerator * b).cmp(&(a * denominator))
 }
 
-/// Outer and band points of one dimension.
+/// Counts the outer and the band points of one dimension.
 fn counts(side: usize) -> (u128, u128) {
     let above = |k: &usize, a, b| distance_from_middle(*k, side, a, b) == Ordering::Greater;
     let below = |k: &usize, a, b| distance_from_middle(*k, side, a, b) == Ordering::Less;
@@ -51,7 +51,7 @@ fn counts(side: usize) -> (u128, u128) {
     (outer as u128, band as u128)
 }
 
-/// Z = R0·Hᴰ + R1·oᴰ + R2·bᴰ, every factor an integer.
+/// Z = R0·Hᴰ + R1·oᴰ + R2·bᴰ, with integer factors.
 #[test]
 fn log_z_and_modes_agree_with_integers_for_any_side() {
     for (reward, [r0, r1, r2]) in FAMILIES.into_iter().zip(LEVELS) {
@@ -90,7 +90,8 @@ fn floating_point_bands_differ_where_an_edge_is_a_grid_point() {
     }
 }
 
-/// Half of the way lies behind in the mean, and the stop; the modes' share as found with rational band tests.
+/// By symmetry the expected length is half of the longest path, plus the stop. The shares of the modes were computed
+/// with the bands as exact fractions.
 #[test]
 fn lengths_and_mode_mass_under_the_target() {
     for (dim, side, mode_mass) in [(2, 8, 0.6228), (4, 8, 0.2439), (4, 16, 0.0187), (4, 20, 0.1129)] {
@@ -113,7 +114,8 @@ fn numbers_and_coordinates_agree() {
     assert_eq!((grid.index(&[0, 0]), grid.index(&[0, 0, 5])), (None, None));
 }
 
-/// L1 of the policy that takes every legal action alike, about what an untrained network has.
+/// Checks L1 of the policy that takes every legal action with equal probability, which is close to that of an untrained
+/// network.
 #[test]
 fn the_uniform_policy_is_as_far_off_as_elsewhere() {
     for (dim, side, l1) in [(2, 8, 1.64), (4, 20, 1.87)] {

@@ -1,5 +1,5 @@
-//! What trajectory balance must satisfy exactly on the tasks of the lab, trees and graphs, with every expectation a sum over all
-//! trajectories and every gradient that of the library.
+//! Identities that trajectory balance must satisfy exactly on the tasks of the lab, both trees and graphs. Every
+//! expectation is a sum over all trajectories, and every gradient comes from the library.
 
 use crate::enumerable::{assert_close, finite_difference, numbers};
 use crate::lab::{Trajectory, log_softmax, log_softmax_backward, reference_of, trajectories};
@@ -12,7 +12,7 @@ use flowrl_core::objective::{FlowRl, Importance, Length, LogZ, Objective, Reward
 
 const BETA: f64 = 1.5;
 
-/// A task, a fixed random P_B where it is a graph, and all trajectories.
+/// A task with all its trajectories. On a graph that is not a tree it has a fixed random P_B.
 struct Problem {
     name: &'static str,
     environment: Box<dyn Environment>,
@@ -52,7 +52,7 @@ impl Problem {
         Self::new("tree", Strings::new(options).expect("valid"))
     }
 
-    /// Nine answers, as drawn by hand.
+    /// A landscape of nine answers, such as a user might draw.
     fn landscape() -> Self {
         let rewards: Vec<f64> = (0..9).map(|i| f64::from(i * i % 7) / 7.0).collect();
         let reference: Vec<f64> = (0..9).map(|i| (f64::from(i + 1) / 45.0).ln()).collect();
@@ -63,14 +63,15 @@ impl Problem {
         self.environment.states() * self.environment.actions()
     }
 
-    /// Token by token log P_F of every trajectory.
+    /// Returns log P_F of every trajectory, token by token.
     fn token_log_probs(&self, log_pf: &[f64]) -> Vec<Vec<f64>> {
         let actions = self.environment.actions();
         let of = |t: &Trajectory| t.steps.iter().map(|(s, a)| log_pf[s * actions + a]).collect();
         self.trajectories.iter().map(of).collect()
     }
 
-    /// KL(π ‖ π*) over trajectories, π*(τ) = π_ref(τ)·exp(βr)/Z on a tree and P_B(τ | x)·exp(βr(x))/Z on a graph.
+    /// Computes KL(π ‖ π*) over trajectories, with π*(τ) = π_ref(τ)·exp(βr)/Z on a tree and π*(τ) = P_B(τ |
+    /// x)·exp(βr(x))/Z on a graph.
     fn kl(&self, logits: &[f64], target: &Target) -> f64 {
         let log_probs = self.token_log_probs(&log_softmax(&*self.environment, logits));
         let sums = |tokens: &[Vec<f64>]| tokens.iter().map(|t| t.iter().sum()).collect::<Vec<f64>>();
@@ -80,8 +81,8 @@ impl Problem {
         exact::kl(&sums(&log_probs), &star).expect("finite")
     }
 
-    /// Loss and gradient on policy, in expectation: every trajectory once, as if a uniform sampler had drawn it, so that the
-    /// importance weight is π(τ)·N. The gradient is with respect to the logits, then log Z.
+    /// Computes the expected loss and gradient on policy. Every trajectory occurs once, as if a uniform sampler had
+    /// drawn it, so its importance weight is π(τ)·N. The gradient is with respect to the logits, then log Z.
     fn on_policy(&self, length: Length, logits: &[f64], log_z: f64) -> (f64, Vec<f64>) {
         let actions = self.environment.actions();
         let log_pf = log_softmax(&*self.environment, logits);
@@ -122,7 +123,8 @@ impl Problem {
         (evaluation.loss, gradient)
     }
 
-    /// log P_F of the flow that ends in `target` and runs backwards as P_B does: F(s) = Σ over what follows, each with its share.
+    /// Returns log P_F of the flow that ends in `target` and runs backwards according to P_B. The flow F(s) is the sum
+    /// over the outcomes of its actions, each with the share that P_B gives to s.
     fn flow(&self, target: &[f64]) -> Vec<f64> {
         let (env, actions) = (&*self.environment, self.environment.actions());
         let mut log_flow = vec![0.0; env.states()];
@@ -166,7 +168,8 @@ fn on_policy_the_gradient_is_twice_that_of_the_kl_divergence_over_trajectories()
     }
 }
 
-/// Both roads of `crate::lab::gradient`, against the loss of the engine and against differences of the divergence itself.
+/// Compares `balance_gradient` with the gradient of the objective, and `divergence_gradient` with finite differences of
+/// the divergence.
 #[test]
 fn the_expected_gradients_of_tables_are_those_of_the_engine() {
     for p in Problem::all().iter().filter(|p| p.environment.parents() == 0) {
@@ -204,7 +207,8 @@ fn expected_gradients_refuse_bad_tables_by_name() {
     assert_eq!(out, [0.0; 2]);
 }
 
-/// On a tree the two are the same; on a graph objects forget by which way they were made.
+/// The two are equal on a tree. On a graph the divergence over objects can be smaller, because an object does not record
+/// its trajectory.
 #[test]
 fn the_divergence_over_objects_is_at_most_that_over_trajectories() {
     for p in Problem::all() {
@@ -247,7 +251,7 @@ fn equal_lengths_have_the_plain_target_of_t_times_beta() {
     assert_close(&[3.0 * normalised.log_z], &[plain.log_z], 1e-12);
 }
 
-/// Rewards of 0 and 1: π*(· | C) = π_ref(· | C), and Z = 1 + (e^β − 1)·π_ref(C).
+/// With rewards of 0 and 1, π*(· | C) = π_ref(· | C) for the set C of reward 1, and Z = 1 + (e^β − 1)·π_ref(C).
 #[test]
 fn on_the_plateau_the_target_is_the_reference() {
     let options =
@@ -272,7 +276,7 @@ fn on_the_tree_length_normalisation_changes_the_target_visibly() {
         let (sum, mean) = (of(&plain), of(&normalised));
         assert!(mean.tv > 0.2, "seed {seed}: {mean:?}");
         assert!(mean.mode_mass > sum.mode_mass + 0.1, "seed {seed}: {sum:?} {mean:?}");
-        // Among the modes, all of reward 1, one more token is worth a factor exp(β − c).
+        // Among the modes, which all have reward 1, each additional token is worth a factor exp(β − c).
         let gain =
             |target: &Target, i: usize| target.log_probs[strings.modes()[i]] - plain.log_probs[strings.modes()[i]];
         let tokens = |i: usize| strings.symbols_of(strings.modes()[i]).len() as f64 + 1.0;
@@ -282,7 +286,8 @@ fn on_the_tree_length_normalisation_changes_the_target_visibly() {
     }
 }
 
-/// Descent along the exact gradient of the library, log Z learned along: sums find the plain target, means their fixed point.
+/// Descends along the exact gradient of the library and learns log Z as well. This converges to the plain target with
+/// sums, and to the length-normalised one with means.
 #[test]
 fn descent_converges_to_the_target_of_its_length_normalisation() {
     let p = Problem::tree();
@@ -296,7 +301,7 @@ fn descent_converges_to_the_target_of_its_length_normalisation() {
             let (logits, log_z) = parameters.split_at(p.parameters());
             let (_, gradient) = p.on_policy(length, logits, log_z[0]);
             parameters.iter_mut().zip(&gradient).for_each(|(x, g)| *x -= rate * g);
-            // On policy log Z contracts by 1 − 2·rate whatever the rate of the policy.
+            // On policy, log Z contracts by 1 − 2·rate, for any learning rate of the policy.
             parameters[p.parameters()] += (rate - 0.3) * gradient[p.parameters()];
         }
         let (logits, log_z) = parameters.split_at(p.parameters());

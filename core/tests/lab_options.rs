@@ -1,4 +1,4 @@
-//! The options of the lab's tasks in a file, and what their seeds draw.
+//! The options of the lab's tasks in files, and the values drawn by their seeds.
 #![cfg(feature = "serde")]
 
 use std::fmt::Debug;
@@ -36,7 +36,7 @@ fn options_round_trip_and_unknown_ones_are_refused() {
     }
 }
 
-/// A change here changes every run of the lab: say so in the changelog.
+/// A change of these values changes every run of the lab, so it belongs in the changelog.
 #[test]
 fn what_seeds_draw_is_pinned() {
     let bits = Bits::from_options(BitsOptions::default()).expect("valid");

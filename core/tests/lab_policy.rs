@@ -1,4 +1,4 @@
-//! Policies on environments: gradients, bits, convergence, and what is refused.
+//! Policies on environments: gradients, bits, convergence and refused input.
 
 mod bits;
 mod convergence;

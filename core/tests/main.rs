@@ -1,6 +1,6 @@
-//! The core against the truth: enumeration, identities, finite differences, another backend.
+//! Tests the core against enumeration, identities, finite differences and another backend.
 //!
-//! One program for all tests of the crate, so that shared code is compiled once.
+//! All tests of the crate are one program, so that shared code is compiled once.
 
 mod balance;
 mod enumerable;

@@ -1,17 +1,17 @@
-//! Each bad input gives its own error, and the message says where.
+//! Each bad input gives its own error, and the message says where the input is wrong.
 
 use flowrl_core::objective::{
     Balance, Batch, Error, Evaluation, FlowRl, Gradients, Length, LogZ, Mask, Objective, Outcomes, PolicyGradient,
     Preset, Sequence, Shape, TokenMask, Totals, value_loss,
 };
 
-/// Evaluates two sequences of lengths 2 and 1 after `change`.
-/// The advantages of two answers to one prompt.
+/// Computes the advantages of two answers to one prompt.
 fn advantages_of(objective: &Objective, rewards: &[f64; 2], order: &mut [usize]) -> Result<(), Error> {
     let outcomes = Outcomes { rewards, groups: &[0, 0], ..Outcomes::default() };
     objective.advantages(&outcomes, order, &mut [0.0; 2], &mut [Mask::In; 2])
 }
 
+/// Evaluates two sequences of lengths 2 and 1 after `change`.
 fn evaluate(objective: Objective, change: impl FnOnce(&mut Batch<'_, f64>, &mut Totals)) -> Result<(), Error> {
     let mut batch = Batch {
         offsets: &[0, 2, 3],
@@ -126,7 +126,7 @@ fn values_that_are_not_finite_are_located() {
     let error = Objective::from(bonus).compute(&sequences).expect_err("must be refused");
     assert!(at("entropies", Some(1))(error));
 
-    // Deep inside a long sequence, and without a reference to compare with.
+    // This NaN is deep inside a long sequence that has no reference.
     let mut log_probs = [-1.0; 100];
     log_probs[77] = nan;
     let sequence = Sequence { log_probs: &log_probs, ..Sequence::default() };
@@ -147,7 +147,7 @@ fn missing_inputs() {
     let given = |b: &mut Batch<'_, f64>, _: &mut Totals| b.entropies = Some(&[0.1; 3]);
     assert_says(evaluate(bonus.into(), given), &["`d_entropies`", "0 elements", "3 tokens"]);
     assert_eq!(evaluate(bonus.with_entropy(0.0).into(), |_, _| ()), Ok(()));
-    // On policy, and an estimator that needs no input: nothing is missing.
+    // Nothing is missing on policy, or for an estimator that needs no input.
     assert_eq!(evaluate(paper(), |b, _| b.old_log_probs = None), Ok(()));
     assert_eq!(evaluate(Objective::preset(Preset::VarGrad), |b, _| b.log_z = None), Ok(()));
 
@@ -163,7 +163,7 @@ fn an_unbounded_weight_that_overflows_names_the_sequence_and_the_cure() {
     assert_says(evaluate(Objective::preset(Preset::Official), far), &["sequence 1", "9997", "`clip_high`"]);
     assert_eq!(evaluate(paper(), far), Ok(()));
 
-    // e^100 is a double but not a single.
+    // e^100 fits in double precision but not in single precision.
     let single = Sequence {
         log_probs: &[-1.0_f32],
         ref_log_probs: Some(&[-1.0]),
@@ -178,7 +178,7 @@ fn an_unbounded_weight_that_overflows_names_the_sequence_and_the_cure() {
 
 #[test]
 fn a_token_beyond_the_greatest_ratio_has_no_gradient_and_is_counted() {
-    // A reward below the mean has no upper bound of its own.
+    // If the reward is below the mean, the loss itself has no upper bound on the ratio.
     let of = |far: f32| {
         let old = [-1.0 - far, -1.0];
         let bad = Sequence { log_probs: &[-1.0_f32, -1.0], old_log_probs: Some(&old), ..Sequence::default() };

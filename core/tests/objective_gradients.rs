@@ -1,4 +1,4 @@
-//! Finite differences of the loss against the reported gradients, for every option, shape and baseline.
+//! Compares the reported gradients with finite differences of the loss, for every option, shape and baseline.
 
 use crate::enumerable::{assert_close, finite_difference, numbers};
 use flowrl_core::objective::{
@@ -6,7 +6,7 @@ use flowrl_core::objective::{
     Sequence, Shape, TokenMask,
 };
 
-/// Three groups (one of a single sequence, interleaved), lengths 0 to 6.
+/// Eight sequences of lengths 0 to 6 in three groups, which are interleaved. One of the groups has a single sequence.
 struct Data {
     groups: Vec<usize>,
     rewards: Vec<f64>,
@@ -60,7 +60,8 @@ impl Data {
     }
 }
 
-/// FlowRL holds w, the mask and an estimated log Z: l and l_old move together, and the estimate is given as a number.
+/// Checks FlowRL. Its gradient treats w, the mask and an estimated log Z as constants, so this moves l and l_old
+/// together and passes the estimate as a number.
 fn check_flowrl(options: FlowRl) {
     for seed in [1, 2, 3] {
         let mut data = Data::new(seed);
@@ -102,7 +103,8 @@ fn presets() {
     }
 }
 
-/// Pairs, and residuals whose bounded part is a constant of the policy that sampled: without a weight nothing has to be held.
+/// Checks pairs, and residuals with a bounded part that is a constant of the sampling policy. Without an importance
+/// weight nothing has to be kept constant.
 fn check_unweighted(options: FlowRl) {
     let objective = Objective::from(options.with_importance(Importance::None));
     for seed in [1, 2, 3] {
@@ -174,7 +176,7 @@ fn every_policy_gradient() {
     }
 }
 
-/// The bounds of GSPO are narrower than the step of a finite difference: widen them.
+/// Widens the bounds of GSPO, which are narrower than the step of a finite difference.
 fn wide(options: PolicyGradient) -> PolicyGradient {
     match options.ratio {
         Ratio::Sequence => options.with_clip_low(Some(0.9)).with_clip_high(Some(1.1)),
@@ -184,7 +186,7 @@ fn wide(options: PolicyGradient) -> PolicyGradient {
 
 fn check_gradient(options: PolicyGradient) {
     let objective = Objective::from(options);
-    // Seeds without a ratio right at a bound, where the loss has a kink.
+    // With these seeds no ratio is close to a bound, where the loss has a kink.
     for seed in [1, 2, 5] {
         let data = Data::new(seed);
         let evaluation = data.compute(objective);
@@ -194,7 +196,7 @@ fn check_gradient(options: PolicyGradient) {
                 let want = finite_difference(&[0.0], |shift| {
                     let mut moved = Data::new(seed);
                     moved.log_probs[i][t] += shift[0];
-                    // This ratio carries no gradient: hold it.
+                    // This ratio has no gradient, so keep it constant.
                     if options.ratio == Ratio::Detached {
                         moved.old_log_probs[i][t] += shift[0];
                     }
@@ -206,11 +208,13 @@ fn check_gradient(options: PolicyGradient) {
     }
 }
 
-/// It is linear in the entropies, so that the gradient is the whole of it: a sequence that a mask leaves out has none.
+/// The bonus is linear in the entropies, so its gradient times the entropies is the whole bonus. Entropies of a masked
+/// sequence have no gradient.
 #[test]
 fn the_entropy_bonus() {
     let grpo = Preset::Grpo.policy_gradient().expect("one").with_mask_truncated(true);
-    // Of a sequence of n tokens. Eight sequences count, of which the one that is cut has no tokens, and the others 16.
+    // Divisor for a sequence of n tokens. All eight sequences count, but the truncated one has no tokens that count;
+    // the others have 16 together.
     for aggregate in [Aggregate::SequenceMean, Aggregate::TokenMean, Aggregate::Fixed(9)] {
         let divisor = |n: usize| match aggregate {
             Aggregate::SequenceMean => 8.0 * n as f64,

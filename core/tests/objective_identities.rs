@@ -1,10 +1,10 @@
-//! What FlowRL must satisfy exactly, on a softmax policy whose expectations are sums.
+//! Identities that FlowRL must satisfy exactly, on a softmax policy with expectations that are finite sums.
 
 use crate::enumerable::{Tree, assert_close, finite_difference, numbers};
 use flowrl_core::exact;
 use flowrl_core::objective::{Aggregate, FlowRl, Importance, KlIn, Length, LogZ, Objective, Preset, Reward, Sequence};
 
-/// Sums and raw rewards, β small enough for round numbers.
+/// Options with sums and raw rewards. β is small, so that the numbers stay moderate.
 fn plain() -> FlowRl {
     FlowRl::default().with_beta(2.0).with_length(Length::Sum).with_reward(Reward::Raw)
 }
@@ -27,7 +27,7 @@ impl Problem {
         self.tree.on_policy(options, &self.theta, &self.reference, &self.rewards, log_z).1
     }
 
-    /// Σ π(y)·f(y).
+    /// Returns the expectation Σ π(y)·f(y).
     fn expectation(&self, theta: &[f64], f: impl Fn(usize) -> f64) -> f64 {
         self.tree.log_probs(theta).iter().enumerate().map(|(y, l)| l.exp() * f(y)).sum()
     }
@@ -46,7 +46,7 @@ fn on_policy_the_gradient_is_twice_that_of_the_kl_divergence_for_any_log_z() {
     }
 }
 
-/// ∇(−E[r] + ½·penalty), the expectation of REINFORCE's gradient on raw rewards with a KL term of coefficient ½.
+/// Returns ∇(−E[r] + ½·penalty), the expected gradient of REINFORCE on raw rewards with a KL term of coefficient ½.
 fn penalised(p: &Problem, kl_in: KlIn) -> Vec<f64> {
     let (l, l_ref) = (p.tree.token_log_probs(&p.theta), p.tree.token_log_probs(&p.reference));
     let options =
@@ -164,21 +164,21 @@ fn the_gradient_is_zero_at_the_exact_targets() {
     stationary(plain().with_length(Length::Mean), &target, c.expect("valid input"));
 }
 
-/// Sequences of lengths 3, 1 and 4 in one group.
+/// Creates one group of sequences with lengths 3, 1 and 4.
 fn group(seed: u64) -> Vec<[Vec<f64>; 3]> {
     let tokens = |seed, n| numbers(seed, n).iter().map(|x| -1.0 + 0.5 * x).collect::<Vec<_>>();
     [3, 1, 4].iter().zip(seed..).map(|(&n, s)| [tokens(s, n), tokens(s + 10, n), tokens(s + 20, n)]).collect()
 }
 
-/// log Z from all u and w.
+/// An estimator of log Z from all u and w.
 type Estimator = fn(&[f64], &[f64]) -> f64;
 
-/// The largest difference between the reported gradient, for which log Z is a constant, and the one that differentiates
-/// through `log_z` as well. Moving l and l_old together holds w.
+/// Returns the largest difference between the reported gradient, in which log Z is a constant, and the gradient that
+/// also differentiates through `log_z`. This moves l and l_old together, which keeps w constant.
 fn detached_minus_attached(options: FlowRl, log_z: Option<Estimator>) -> f64 {
     let evaluate = |tokens: &[[Vec<f64>; 3]]| {
         let given = log_z.map(|log_z| {
-            // The residuals and weights of a constant log Z of 0 are u and w.
+            // If log Z is the constant 0, the residuals and weights are u and w.
             let zero = Objective::FlowRl(options.with_log_z(LogZ::Zero));
             let evaluation = zero.compute(&sequences(tokens, None)).expect("valid input");
             log_z(&evaluation.residuals, &evaluation.weights)

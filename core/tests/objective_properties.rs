@@ -1,4 +1,4 @@
-//! Properties of any batch: shapes, order, parts, extremes.
+//! Properties of any batch: shapes, order, division into parts, and extreme values.
 
 use flowrl_core::objective::{
     Batch, Diagnostics, Evaluation, FlowRl, Gradients, Importance, LogZ, Mask, Objective, Outcomes, Preset, Sequence,
@@ -46,7 +46,7 @@ fn sequence() -> impl Strategy<Value = Owned> {
     )
 }
 
-/// The options of every preset of FlowRL.
+/// Draws the options of any preset of FlowRL.
 fn flowrl() -> impl Strategy<Value = FlowRl> {
     prop::sample::select(Preset::ALL.iter().filter_map(|preset| preset.flowrl()).collect::<Vec<_>>())
 }
@@ -60,7 +60,7 @@ fn objective() -> impl Strategy<Value = Objective> {
     prop_oneof![3 => flowrl, 1 => prop::sample::select(gradients).prop_map(Objective::from)]
 }
 
-/// FlowRL whose weights are bounded: an unbounded one magnifies the rounding of its inputs.
+/// Draws FlowRL with bounded weights, because an unbounded weight magnifies the rounding of its inputs.
 fn bounded() -> impl Strategy<Value = FlowRl> {
     let masks = prop::sample::select(TokenMask::ALL);
     let options = (flowrl(), prop::sample::select(LogZ::ALL), masks).prop_map(|(options, log_z, token_mask)| {
@@ -108,7 +108,7 @@ proptest! {
         let moved: Vec<_> = order.iter().map(|&i| batch[i].clone()).collect();
         let (before, after) = (compute(&objective, &batch), compute(&objective, &moved));
         prop_assert!(close(before.loss, after.loss));
-        // A residual near 0 times an unbounded weight: rounding is magnified as much.
+        // An unbounded weight can multiply a residual near 0, and magnifies its rounding as much.
         let largest = before.weights.iter().copied().fold(1.0, f64::max);
         let close = |a: f64, b: f64| close(a / largest, b / largest);
         for (new, &old) in order.iter().enumerate() {
@@ -123,11 +123,11 @@ proptest! {
 
     #[test]
     fn single_precision_agrees_with_double(options in bounded(), mut batch in batch()) {
-        // A mask compares with a bound: leave out what rounding could flip.
+        // Skip batches with a ratio so close to a bound of the mask that rounding could flip the comparison.
         let near = |t: &(f64, f64, f64), bound: f64| (t.0 - t.2 - bound.ln()).abs() < 1e-4;
         let flips = |t| near(t, options.token_clip_low) || near(t, options.token_clip_high);
         prop_assume!(!batch.iter().flat_map(|s| &s.tokens).any(flips));
-        // Rewards that are exact in both types, so that equal ones are equal in both.
+        // These rewards are exact in both types, so that equal rewards are equal in both.
         batch.iter_mut().for_each(|s| s.reward = (s.reward * 64.0).round() / 64.0);
         let narrow: Vec<[Vec<f32>; 3]> =
             batch.iter().map(|s| s.columns.each_ref().map(|c| c.iter().map(|&x| x as f32).collect())).collect();
@@ -201,7 +201,7 @@ proptest! {
         let options = FlowRl::default().with_token_mask(TokenMask::Cispo).with_log_z(LogZ::Given);
         let objective = Objective::FlowRl(options);
         let before = compute(&objective, &batch);
-        // Where the mask gave a zero gradient, another reference log-probability changes nothing.
+        // If the mask made a gradient zero, the reference log-probability of that token must not matter.
         let mut changed = batch.clone();
         for (i, sequence) in changed.iter_mut().enumerate() {
             for (t, d) in before.d_log_probs(i).iter().enumerate() {
@@ -270,7 +270,7 @@ impl Packed {
 
 fn evaluate(objective: &Objective, batch: &Batch<'_, f64>, totals: Totals) -> (Diagnostics, Vec<f64>) {
     let (b, n) = (batch.groups.len(), batch.log_probs.len());
-    // What the buffers held before must not matter.
+    // The previous content of the buffers must not matter.
     let (mut d_log_probs, mut d_log_z, mut log_z) = (vec![f64::NAN; n], vec![f64::NAN; b], vec![f64::NAN; b]);
     let (mut residuals, mut weights, mut order) = (vec![f64::NAN; b], vec![f64::NAN; b], vec![usize::MAX; b]);
     let mut out = Gradients {
@@ -298,7 +298,8 @@ fn a_fully_masked_sequence_acts_as_an_empty_one() {
         log_z: Some(0.25),
         ..Sequence::default()
     };
-    // Reward above the mean and every ratio above 1.28; below the mean and every ratio below 0.8.
+    // The first has a reward above the mean and every ratio above 1.28, and the second a reward below the mean and
+    // every ratio below 0.8.
     let masked = [sequence(1.0, &[-1.0, -1.0], &[-2.0, -2.0]), sequence(0.0, &[-2.0], &[-1.0])];
     let empty = [sequence(1.0, &[], &[]), sequence(0.0, &[], &[])];
     let (masked, empty) = (objective.compute(&masked).expect("valid"), objective.compute(&empty).expect("valid"));
@@ -322,7 +323,8 @@ fn a_group_of_one_keeps_its_raw_reward() {
 
 #[test]
 fn long_sequences_keep_their_precision_in_single() {
-    // Differences of 1e-3 with a mean of 1e-5, over lengths around the width of the accumulators and far above.
+    // The differences are about 1e-3 with a mean of 1e-5, over lengths close to the width of the accumulators and far
+    // above it.
     for tokens in [1, 7, 8, 9, 100_003] {
         let noise = |t: usize| ((t * 7919) % 1000) as f32 / 1e6;
         let l: Vec<f32> = (0..tokens).map(|t| -1.0 - noise(t)).collect();

@@ -1,4 +1,4 @@
-//! Options in files.
+//! Options of objectives in files.
 #![cfg(feature = "serde")]
 
 use flowrl_core::objective::file::BatchFile;
@@ -134,7 +134,7 @@ fn a_batch_file_gives_entropies() {
         );
         serde_json::from_str::<BatchFile>(&json).expect("valid").evaluate::<f64>()
     };
-    // Equal rewards: the bonus is all there is.
+    // The rewards are equal, so the loss is the bonus alone.
     let json = serde_json::to_value(batch(r#", "entropy": [0.25, 0.75]"#).expect("valid")).expect("serialises");
     assert_eq!(json["loss"], -0.5);
     assert_eq!(json["sequences"][0]["d_logp"], serde_json::json!([0.0, 0.0]));

@@ -1,6 +1,6 @@
-//! Every operation of `Backend`: values, gradients, bits, errors.
+//! Tests every operation of `Backend`: values, gradients, bits and errors.
 //!
-//! The bodies under `operations/` take any backend; here they run on the CPU's.
+//! The test bodies in `operations/` take any backend, and this file runs them on those of the CPU.
 
 mod bits;
 mod errors;

@@ -1,4 +1,5 @@
-//! The training loop on a policy whose every completion can be enumerated: where it converges, and what it promises on the way.
+//! Tests the training loop on a policy with few enough completions to enumerate: where it converges, and the properties
+//! it must keep on the way.
 
 mod dynamic;
 mod one;
@@ -14,7 +15,7 @@ use flowrl_core::train::{LogZModel, Metrics, Progress, TrainOptions, Trainer};
 use one::One;
 use tabular::{Cpu, Rewards, Tabular};
 
-/// Ones are worth 1 each, ending by itself ½; a second prompt wants zeros.
+/// A reward of 1 for each 1 (for the second prompt: each 0), and ½ for ending before the limit.
 fn count(prompt: usize, completion: &[u32], ended: bool) -> f64 {
     let wanted = if prompt == 0 { 1 } else { 0 };
     completion.iter().filter(|t| **t == wanted).count() as f64 + if ended { 0.5 } else { 0.0 }
@@ -37,7 +38,7 @@ fn trainer(policy: &Tabular, objective: Objective, options: TrainOptions) -> Tra
     Trainer::new::<CpuError>(policy.backend(), policy.width(), objective, options).expect("good options")
 }
 
-/// Runs `steps` steps and gives the metrics of each.
+/// Runs `steps` steps and returns the metrics of each.
 fn run(trainer: &mut Trainer<Cpu>, policy: &mut Tabular, task: &Rewards, steps: u64) -> Vec<Metrics> {
     (0..steps).map(|_| trainer.step(policy, task).expect("a step").1).collect()
 }
@@ -128,7 +129,7 @@ fn micro_batches_change_memory_and_nothing_else() {
         let results: Vec<_> = [0, 1, 2, 3]
             .map(|micro_batch| {
                 let (mut policy, task) = (Tabular::new(Cpu::reference(), 5), Rewards::new(5, count));
-                // A large ε: a gradient that is 0 but for rounding must not become a step.
+                // With this large ε, a gradient that is 0 except for rounding does not become a full step.
                 let optimizer = AdamW { eps: 1e-2, ..AdamW::default() };
                 let (epochs, partition) = (2, PartitionOptions::RELEASED);
                 let base = options(5, 4, 0.05, 100);
@@ -162,8 +163,9 @@ fn micro_batches_change_memory_and_nothing_else() {
     }
 }
 
-/// The gradients of one step against `Objective::compute` on the same completions. One linear layer on one-hot prompts, starting
-/// at 0, makes those of log Z and V sums: ∂/∂wₚ is the sum over prompt p's completions, ∂/∂b over all.
+/// Compares the gradients of one step with `Objective::compute` on the same completions. With one linear layer on
+/// one-hot prompts that starts at 0, the gradients of log Z and V are sums: ∂/∂wₚ over the completions of prompt p, and
+/// ∂/∂b over all.
 #[test]
 fn a_step_applies_the_gradient_of_the_objective() {
     let scalar = flowrl(Preset::ExactTb, |o| o.log_z = LogZ::Scalar);
@@ -360,7 +362,7 @@ fn groups_without_a_difference_and_groups_of_one_are_harmless() {
             assert!(policy.weights().iter().all(|w| w.is_finite()));
         }
     }
-    // Half the groups: one of two prompts has a difference.
+    // Here half of the groups are degenerate: rewards differ for only one of the two prompts.
     let reward = |prompt: usize, y: &[u32], _: bool| if prompt == 0 { y[0] as f64 } else { 0.0 };
     let (mut policy, task) = (Tabular::new(Cpu::reference(), 2), Rewards::new(2, reward));
     let mut trainer = trainer(&policy, Objective::preset(Preset::Grpo), options(2, 16, 0.05, 5));

@@ -1,17 +1,18 @@
-//! A softmax policy over few strings: every expectation is a sum, every identity of the mathematics can be checked exactly.
+//! A softmax policy over few strings. Every expectation is a finite sum, so every identity can be checked exactly.
 
 use flowrl_core::objective::{Evaluation, FlowRl, Importance, LogZ, Objective, Sequence};
 
-/// Strings as paths through a prefix tree; each prefix has one logit per token.
+/// Strings as paths through a prefix tree, with one logit per prefix and token.
 pub(crate) struct Tree {
-    /// For each string its steps: (prefix, token), or `None` for a token of probability 1.
+    /// The steps of each string: (prefix, token), or `None` for a token of probability 1.
     pub(crate) strings: Vec<Vec<Option<(usize, usize)>>>,
     pub(crate) arity: usize,
     pub(crate) prefixes: usize,
 }
 
 impl Tree {
-    /// All strings over {0, 1} of at most two symbols, then the end token: lengths 1, 2, 2, 3, 3, 3, 3. The end is certain after two.
+    /// Creates all strings over {0, 1} of at most two symbols, each followed by an end token that is certain after two
+    /// symbols. Their lengths are 1, 2, 2, 3, 3, 3, 3.
     pub(crate) fn ended() -> Self {
         let mut strings = vec![vec![Some((0, 2))]];
         for a in 0..2 {
@@ -21,7 +22,7 @@ impl Tree {
         Self { strings, arity: 3, prefixes: 3 }
     }
 
-    /// All strings over {0, 1} of three symbols.
+    /// Creates all strings over {0, 1} of three symbols.
     pub(crate) fn equal_length() -> Self {
         let symbol = |y: usize, t: usize| (y >> (2 - t)) & 1;
         let prefix = |y: usize, t: usize| (1 << t) - 1 + (y >> (3 - t));
@@ -33,25 +34,25 @@ impl Tree {
         self.arity * self.prefixes
     }
 
-    /// log π of token `token` after `prefix`.
+    /// Returns log π of every token after `prefix`.
     fn log_softmax(&self, theta: &[f64], prefix: usize) -> Vec<f64> {
         let logits = &theta[prefix * self.arity..(prefix + 1) * self.arity];
         let normaliser = logits.iter().map(|x| x.exp()).sum::<f64>().ln();
         logits.iter().map(|x| x - normaliser).collect()
     }
 
-    /// Token log-probabilities of every string.
+    /// Returns the token log-probabilities of every string.
     pub(crate) fn token_log_probs(&self, theta: &[f64]) -> Vec<Vec<f64>> {
         let step = |s: &Option<(usize, usize)>| s.map_or(0.0, |(prefix, token)| self.log_softmax(theta, prefix)[token]);
         self.strings.iter().map(|string| string.iter().map(step).collect()).collect()
     }
 
-    /// log π of every string.
+    /// Returns log π of every string.
     pub(crate) fn log_probs(&self, theta: &[f64]) -> Vec<f64> {
         self.token_log_probs(theta).iter().map(|l| l.iter().sum()).collect()
     }
 
-    /// Σ over strings and tokens of coefficient(string, token)·∇l.
+    /// Returns the sum of coefficient(string, token)·∇l over all strings and tokens.
     pub(crate) fn gradient(&self, theta: &[f64], coefficient: impl Fn(usize, usize) -> f64) -> Vec<f64> {
         let mut gradient = vec![0.0; theta.len()];
         for (y, string) in self.strings.iter().enumerate() {
@@ -66,7 +67,7 @@ impl Tree {
         gradient
     }
 
-    /// Logits of the policy with these string log-probabilities.
+    /// Returns logits of the policy that has these log-probabilities of strings.
     pub(crate) fn logits_of(&self, log_probs: &[f64]) -> Vec<f64> {
         let mut mass = vec![0.0; self.parameters()];
         for (string, l) in self.strings.iter().zip(log_probs) {
@@ -81,8 +82,8 @@ impl Tree {
         self.strings.iter().map(Vec::len).collect()
     }
 
-    /// FlowRL's loss and gradient on policy, in expectation: every string once, as if a uniform sampler had drawn it, so that the
-    /// importance weight is π(y)·B. Through the library, unclipped.
+    /// Computes FlowRL's expected loss and gradient on policy with the library, without clipping. Every string occurs
+    /// once, as if a uniform sampler had drawn it, so its importance weight is π(y)·B.
     pub(crate) fn on_policy(
         &self,
         options: FlowRl,
@@ -115,7 +116,7 @@ impl Tree {
     }
 }
 
-/// ∇f by a five-point stencil.
+/// Returns ∇f by a five-point stencil.
 pub(crate) fn finite_difference(theta: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     let h = 1e-3;
     let at = |i: usize, shift: f64| {
@@ -127,7 +128,7 @@ pub(crate) fn finite_difference(theta: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec
     (0..theta.len()).map(derivative).collect()
 }
 
-/// Repeatable numbers in [−1, 1).
+/// Returns reproducible pseudo-random numbers in [−1, 1).
 pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
     let mut next = || {

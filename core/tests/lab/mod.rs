@@ -1,11 +1,11 @@
-//! What the tests of the lab share: its tasks, tabular policies over them, and all their trajectories.
+//! Shared code for the tests of the lab: its tasks, tabular policies over them, and all their trajectories.
 
 use flowrl_core::lab::{
     Bandit, BanditOptions, BanditPreset, BanditReference, Bits, BitsOptions, Environment, Hypergrid, HypergridReward,
     Landscape, LandscapeOptions, LandscapePreset, Outcome, Strings, StringsOptions,
 };
 
-/// Every kind of task, small, with its name.
+/// Returns a small instance of every kind of task, with its name.
 pub(crate) fn environments() -> Vec<(String, Box<dyn Environment>)> {
     let mut all: Vec<(String, Box<dyn Environment>)> = Vec::new();
     for &preset in BanditPreset::ALL {
@@ -35,7 +35,7 @@ pub(crate) fn environments() -> Vec<(String, Box<dyn Environment>)> {
     all
 }
 
-/// (states, A) log-softmax of `logits` over the legal actions; −∞ elsewhere.
+/// Returns the log-softmax of `logits` over the legal actions, (states, A), and −∞ for the others.
 pub(crate) fn log_softmax(environment: &dyn Environment, logits: &[f64]) -> Vec<f64> {
     let actions = environment.actions();
     let mut log_probs = vec![f64::NEG_INFINITY; logits.len()];
@@ -47,13 +47,13 @@ pub(crate) fn log_softmax(environment: &dyn Environment, logits: &[f64]) -> Vec<
     log_probs
 }
 
-/// One way to an object.
+/// A trajectory and the object at its end.
 pub(crate) struct Trajectory {
     pub(crate) steps: Vec<(usize, usize)>,
     pub(crate) object: usize,
 }
 
-/// All of them, by brute force.
+/// Finds all trajectories of an environment by brute force.
 pub(crate) fn trajectories(environment: &dyn Environment) -> Vec<Trajectory> {
     fn extend(environment: &dyn Environment, state: usize, steps: &mut Vec<(usize, usize)>, all: &mut Vec<Trajectory>) {
         for action in 0..environment.actions() {
@@ -71,7 +71,7 @@ pub(crate) fn trajectories(environment: &dyn Environment) -> Vec<Trajectory> {
     all
 }
 
-/// (states, parents) random log P_B, normalised over the parents there are.
+/// Returns log P_B as the log-softmax of `logits` over the existing parents, (states, parents).
 pub(crate) fn log_softmax_backward(environment: &dyn Environment, logits: &[f64]) -> Vec<f64> {
     let parents = environment.parents();
     let mut log_probs = vec![f64::NEG_INFINITY; logits.len()];
@@ -83,7 +83,8 @@ pub(crate) fn log_softmax_backward(environment: &dyn Environment, logits: &[f64]
     log_probs
 }
 
-/// Token by token what L_ref is of one trajectory: log π_ref on a tree, log P_B of the step otherwise (0 for the last).
+/// Returns L_ref of one trajectory, token by token: log π_ref on a tree, otherwise log P_B of the step (0 for the last
+/// one).
 pub(crate) fn reference_of(environment: &dyn Environment, log_pb: &[f64], trajectory: &Trajectory) -> Vec<f64> {
     let parents = environment.parents();
     let one = |&(state, action): &(usize, usize)| {

@@ -1,4 +1,5 @@
-//! The same bits whoever asks, in whatever company, on any number of threads; and nothing survives an update.
+//! Results have the same bits on any number of threads and for any other content of the batch, and no cached row
+//! survives an update.
 
 use flowrl_core::Real;
 use flowrl_core::backend::CpuBackend;
@@ -22,7 +23,7 @@ fn the_benchmark_has_these_many_weights() {
         let (cpu, heads) = (CpuBackend::<f32>::reference(), HeadOptions::default());
         let policy = LabPolicy::mlp(cpu, grid(side, dim), MlpOptions::default(), heads, 0).expect("a policy");
         assert_eq!(policy.weights(), want);
-        // As PyTorch's Linear: uniform in ±1/√inputs.
+        // The weights are drawn as in PyTorch's Linear: uniformly in ±1/√inputs.
         for (parameter, bound) in policy.parameters().iter().zip([dim * side, dim * side, 256, 256, 256, 256]) {
             let bound = 1.0 / (bound as f32).sqrt();
             let largest = parameter.value.iter().fold(0.0, |m: f32, x| m.max(x.abs()));
@@ -38,12 +39,12 @@ fn sampled_log_probs_are_those_of_a_forward_pass() {
         let drawn = sample(&mut policy, 40, temperature);
         assert!(drawn.ended.iter().all(|e| *e) && drawn.len() == 40);
         assert_eq!(bits(&drawn.log_probs), bits(&forward(&mut policy, &drawn.slices(), temperature)));
-        policy.parameters_mut(); // forgets
+        policy.parameters_mut(); // This discards the cached rows.
         assert_eq!(bits(&drawn.log_probs), bits(&forward(&mut policy, &drawn.slices(), temperature)));
     }
 }
 
-/// Log-probabilities, P_B, flows and gradient of 50 trajectories.
+/// Returns the bits of the log-probabilities, P_B, flows and gradient of 50 trajectories.
 fn everything<E: Environment, N: Network<f32>>(policy: &mut LabPolicy<f32, E, N>) -> [Vec<u64>; 4] {
     let drawn = sample(policy, 50, 1.0);
     let objective = tb(|o| (o.balance, o.log_z) = (Balance::SubTrajectory(0.9), LogZ::Scalar));
@@ -70,9 +71,9 @@ fn company_changes_no_bit() {
         let alone = forward(&mut policy, &[drawn.get(i)], 1.0);
         assert_eq!(bits(&alone), bits(&drawn.log_probs[drawn.offsets[i]..drawn.offsets[i + 1]]));
     }
-    // Trajectory 3 of 5 is trajectory 3 of 20.
+    // Trajectory 3 of 5 is the same as trajectory 3 of 20.
     assert_eq!(sample(&mut policy, 5, 1.0).get(3), drawn.get(3));
-    // Scoring something else between forward and backward, or metrics, leave the gradient alone.
+    // Scoring other completions or computing metrics between forward and backward does not change the gradient.
     let objective = tb(|o| o.log_z = LogZ::Scalar);
     let slices = drawn.slices();
     chain(&mut policy, &slices, &objective, 0.0, 1.0, true);

@@ -1,4 +1,4 @@
-//! Where training ends: the exact target, by every balance, on a graph and on a tree.
+//! Training converges to the exact target, with every kind of balance, on a graph and on a tree.
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{
@@ -12,7 +12,7 @@ use flowrl_core::train::{LogZModel, TrainOptions, Trainer};
 
 use super::harness::{grid, tb};
 
-/// Exact L1 and the error of log Z after `steps` steps.
+/// Trains for `steps` steps and returns the exact L1 and the error of log Z.
 fn train<E: Environment + Clone, N: Network<f32>>(
     policy: &mut LabPolicy<f32, E, N>,
     objective: Objective,
@@ -63,7 +63,7 @@ fn every_balance_reaches_the_target_of_a_grid() {
             let mut policy = LabPolicy::table(CpuBackend::new(1), grid(4, 2), heads).expect("a policy");
             let (l1, log_z) = train(&mut policy, objective, &target, (600, 32, 0.05), Decay::Linear);
             assert!(l1 < 0.01 && log_z < 0.02, "{objective:?}, {backward:?}: L1 {l1}, log Z off by {log_z}");
-            // P_B of the opposite corner, at first ½ for both parents.
+            // At the corner opposite the origin, P_B starts at ½ for both parents.
             let moved = policy.log_pb_table().expect("finite")[2 * 15] != 0.5_f32.ln();
             assert_eq!(moved, backward == Backward::Learned, "{objective:?}: is P_B trained?");
         }
@@ -84,7 +84,7 @@ fn a_tree_with_its_reference_and_a_beta() {
     }
 }
 
-/// Over a single step E[r] + αH is largest at π ∝ exp(r/α), and a baseline without the own reward changes nothing in that.
+/// For a single step, E[r] + αH is largest at π ∝ exp(r/α). A leave-one-out baseline does not change this.
 #[test]
 fn an_entropy_bonus_ends_at_the_target_of_its_coefficient() {
     let bits = Bits::new(3, 3, &[0b010, 0b111]).expect("one word");
@@ -99,7 +99,8 @@ fn an_entropy_bonus_ends_at_the_target_of_its_coefficient() {
     assert!(half < 0.02 && without > 0.4, "L1 {half} with α = ½, {without} without a bonus");
 }
 
-/// The benchmark's setting on its small grid: 36,000 trajectories. The peer needs 29,000 to 35,000 for the same.
+/// The setting of the benchmark on its small grid, with 36,000 trajectories. The peer needs 29,000 to 35,000 for the
+/// same result.
 #[test]
 fn the_network_of_the_benchmark_learns_the_hypergrid() {
     let environment = Hypergrid::new(8, 2, HypergridReward::TorchGfn).expect("a grid");

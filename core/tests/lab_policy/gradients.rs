@@ -1,4 +1,4 @@
-//! Every weight by central differences, through the whole chain.
+//! Compares the gradient of every weight with central differences, through the whole chain.
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{Backward, Environment, HeadOptions, LabPolicy, MlpOptions, Network, Strings, StringsOptions};

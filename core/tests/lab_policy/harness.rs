@@ -1,4 +1,4 @@
-//! One batch through the whole chain: policy.forward → objective.evaluate → policy.backward.
+//! Runs one batch through the whole chain: policy.forward → objective.evaluate → policy.backward.
 
 use flowrl_core::Real;
 use flowrl_core::backend::{Backend, CpuBackend, Sampler};
@@ -36,7 +36,7 @@ pub(crate) fn sample<T: Real, E: Environment, N: Network<T>>(
     policy.sample(&request(samples, temperature)).expect("trajectories")
 }
 
-/// Log-probabilities of completions under the policy, kept for a backward pass.
+/// Returns the log-probabilities of completions under the policy, and leaves it ready for a backward pass.
 pub(crate) fn forward<T: Real, E: Environment, N: Network<T>>(
     policy: &mut LabPolicy<T, E, N>,
     completions: &[&[u32]],
@@ -57,7 +57,8 @@ fn forward_with_entropies<T: Real, E: Environment, N: Network<T>>(
     (l, h)
 }
 
-/// Loss of a batch with this log Z, and ∂loss/∂log Z; the gradient of the weights is added to where `backward`.
+/// Returns the loss of a batch with this log Z, and ∂loss/∂log Z. If `backward` is true, this adds the gradient to the
+/// weights' gradients.
 pub(crate) fn chain<T: Real, E: Environment, N: Network<T>>(
     policy: &mut LabPolicy<T, E, N>,
     completions: &[&[u32]],
@@ -110,7 +111,7 @@ pub(crate) fn chain<T: Real, E: Environment, N: Network<T>>(
     (diagnostics.loss, d)
 }
 
-/// Every gradient, one after another.
+/// Returns the gradients of all parameters, concatenated.
 pub(crate) fn gradient<T: Real, E: Environment, N: Network<T>>(policy: &LabPolicy<T, E, N>) -> Vec<T> {
     policy.parameters().iter().flat_map(|p| p.grad.clone()).collect()
 }
@@ -119,7 +120,7 @@ pub(crate) fn bits<T: Real>(values: &[T]) -> Vec<u64> {
     values.iter().map(|x| x.f64().to_bits()).collect()
 }
 
-/// Random weights, so that a table is no longer uniform.
+/// Sets random weights, since a new table is uniform.
 pub(crate) fn randomise<T: Real, E: Environment, N: Network<T>>(policy: &mut LabPolicy<T, E, N>) {
     let stream = Stream::new(17, Purpose::Init);
     for (p, parameter) in policy.parameters_mut().iter_mut().enumerate() {
@@ -128,7 +129,7 @@ pub(crate) fn randomise<T: Real, E: Environment, N: Network<T>>(policy: &mut Lab
     }
 }
 
-/// The same environment, with so many states after its own that it is not evaluated whole.
+/// An environment with enough unreachable states appended that it is no longer evaluated as a whole.
 #[derive(Clone)]
 pub(crate) struct Padded<E>(pub(crate) E);
 

@@ -1,4 +1,4 @@
-//! Bad input is an error that says what to do.
+//! Bad input gives an error that says how to fix it.
 
 use flowrl_core::backend::{CpuBackend, Sampler};
 use flowrl_core::lab::{Environment, HeadOptions, LabPolicy, LabTask, MlpOptions, Outcome, PolicyError, Table};
@@ -161,6 +161,7 @@ fn logits_that_are_not_numbers() {
     let mut policy = table();
     policy.parameters_mut()[0].value[3 * 5] = f64::NAN;
     let outcome = policy.sample(&request(50, 1.0));
-    // Either the sampler finds no action, or the objective will find the NaN: nothing panics.
+    // Either the sampler finds no action and returns an error, or the objective will find the NaN later. Neither may
+    // panic.
     assert!(outcome.map_or(true, |drawn| drawn.len() == 50));
 }

@@ -1,4 +1,4 @@
-//! The promises about bits: the number of threads changes none, and neither does what else is in the batch.
+//! Results have the same bits on any number of threads and for any other content of the batch.
 
 use flowrl_core::Real;
 use flowrl_core::backend::{Backend, CpuBackend, LinearShape, Sampler};
@@ -7,7 +7,7 @@ use flowrl_core::optim::AdamW;
 use super::harness::{Tolerance, assert_close, numbers};
 use super::wrappers as op;
 
-/// Every operation on enough work for three threads, by name.
+/// Runs every operation on enough work for three threads, and returns the results by name.
 fn everything<B: Backend>(b: &B) -> Vec<(&'static str, Vec<f64>)> {
     let mut all = Vec::new();
     for (rows, inputs, outputs) in [(37, 300, 65), (5, 130, 259), (1, 515, 257), (33, 64, 700)] {
@@ -73,7 +73,8 @@ fn the_number_of_threads_changes_no_bit() {
     threads_change_no_bit::<f64>();
 }
 
-/// The fast path against the reference, both in single precision: relative to 1 + |value|, 2e-5 (sums of up to a thousand terms).
+/// Compares the fast path with the reference, both in single precision. The tolerance is 2e-5 relative to 1 + |value|,
+/// for sums of up to a thousand terms.
 #[test]
 fn the_fast_path_is_close_to_the_reference() {
     let (fast, reference) = (everything(&CpuBackend::<f32>::new(2)), everything(&CpuBackend::<f32>::reference()));
@@ -92,7 +93,7 @@ fn the_fast_path_is_close_to_the_reference() {
     assert_close("entropy", &entropy, &wanted.1[1], Tolerance(2e-6));
 }
 
-/// Row r alone, and as the last of r + 1 rows, has the bits that it has among all of them.
+/// Row r has the same bits alone, as the last of r + 1 rows, and among all rows.
 fn rows_are_independent<B: Backend>(b: &B) {
     let rows = 40;
     for (inputs, outputs) in [(300, 7), (519, 33), (16, 16)] {
@@ -153,7 +154,7 @@ fn a_row_has_the_same_bits_in_any_batch() {
     }
 }
 
-/// Whether this processor is known to have what prepared weights need.
+/// Returns whether this processor is known to have the features that prepared weights need.
 fn packs() -> bool {
     #[cfg(target_arch = "x86_64")]
     let known = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");

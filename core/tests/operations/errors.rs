@@ -1,4 +1,4 @@
-//! A buffer that is too short, an index out of range: the error names the argument, what it holds and what is needed.
+//! If a buffer is too short or an index is out of range, the error names the argument, its value and the value needed.
 
 use flowrl_core::backend::{
     Backend, BackendError, CpuBackend, CpuError, Drawn, DropoutMask, EntropyGradient, ErrorKind, LinearShape,
@@ -21,7 +21,7 @@ fn leak(s: &str) -> &'static str {
     Box::leak(s.to_owned().into_boxed_str())
 }
 
-/// Calls `run` once for each argument, with one element less in that argument, and once with all that is needed.
+/// Calls `run` with sufficient lengths, and then once per argument with one element less in that argument.
 fn check<const N: usize>(arguments: [(&str, usize); N], run: impl Fn([usize; N]) -> Result<(), CpuError>) {
     let lengths = arguments.map(|(_, len)| len);
     run(lengths).expect("enough of everything");

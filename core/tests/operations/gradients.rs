@@ -1,4 +1,5 @@
-//! Values against the double-precision reference, gradients against finite differences of it. Every body takes any backend.
+//! Compares values with the double-precision reference, and gradients with finite differences of it. Every test body
+//! takes any backend.
 
 use flowrl_core::backend::{Backend, LinearShape};
 use flowrl_core::optim::AdamW;
@@ -6,7 +7,7 @@ use flowrl_core::optim::AdamW;
 use super::harness::{Tolerance, assert_close, assert_gradient, dot, numbers, reference};
 use super::wrappers as op;
 
-/// Shapes around the widths of vector registers and blocks.
+/// Shapes close to the widths of vector registers and blocks.
 const SHAPES: [(usize, usize, usize); 8] =
     [(0, 3, 4), (1, 1, 1), (3, 5, 4), (15, 16, 17), (17, 33, 15), (33, 15, 1), (2, 300, 16), (16, 17, 33)];
 
@@ -67,7 +68,7 @@ pub(crate) fn layer_norm<B: Backend>(b: &B, tolerance: Tolerance) {
     }
 }
 
-/// The mean is a hundred times the spread: its square must not swallow the gradient.
+/// The mean is a hundred times the spread. Its square must not drown the gradient.
 pub(crate) fn layer_norm_far_from_zero<B: Backend>(b: &B, Tolerance(tolerance): Tolerance) {
     let shape @ (rows, columns) = (3, 40);
     let x: Vec<f64> = numbers(12, rows * columns).iter().map(|x| f64::from((100.0 + x) as f32)).collect();
@@ -121,7 +122,8 @@ pub(crate) fn log_prob<B: Backend>(b: &B, tolerance: Tolerance) {
     }
 }
 
-/// The gradient at a target of probability 1 − q, q down to 1e-6, keeps q to 1 % whatever the magnitude of the logits.
+/// If a target has probability 1 − q, its gradient is accurate to 1 % of q for q down to 1e-6, for logits of any
+/// magnitude.
 pub(crate) fn log_prob_of_confident_targets<B: Backend>(b: &B, _: Tolerance) {
     for vocab in [2, 17, 40] {
         for shift in [0.0, 30.0, -500.0] {
@@ -139,7 +141,7 @@ pub(crate) fn log_prob_of_confident_targets<B: Backend>(b: &B, _: Tolerance) {
                     assert!(sum.abs() < 0.01 * want, "the gradient sums to {sum}, not 0");
                     let gradient =
                         op::log_prob_entropy_backward(b, (1, vocab), &logits, &[1], temperature, &[0.0], Some(&[2.0]));
-                    // ∂H/∂z of the target is minus the sum of the others': q·(log(q/n) + H).
+                    // ∂H/∂z of the target is minus the sum of the others: q·(log(q/n) + H).
                     let log_each = (q / (vocab - 1) as f64).ln();
                     let entropy = -(1.0 - q) * (-q).ln_1p() - q * log_each;
                     let want = 2.0 * q * (log_each + entropy) / temperature;
@@ -151,7 +153,7 @@ pub(crate) fn log_prob_of_confident_targets<B: Backend>(b: &B, _: Tolerance) {
     }
 }
 
-/// Logits of ±10⁴ and tokens that cannot be drawn.
+/// Tests logits of ±10⁴, and tokens that cannot be drawn.
 pub(crate) fn log_prob_of_extreme_logits<B: Backend>(b: &B, _: Tolerance) {
     let minus = f64::NEG_INFINITY;
     let logits = [1e4, -1e4, 0.0, 1e4, 0.0, minus, 2.0, minus];
@@ -170,7 +172,7 @@ pub(crate) fn log_prob_of_extreme_logits<B: Backend>(b: &B, _: Tolerance) {
     let rising = p * (1.0 - p) * ((1.0 - p).ln() - p.ln());
     let want = [0.0, 0.0, 0.0, 0.0, rising, 0.0, -rising, 0.0];
     assert_close("dz of entropies", &gradient, &want, Tolerance(1e-3));
-    // The most probable of two large logits: their difference decides, not the precision of 10⁴.
+    // For the more probable of two large logits, their difference matters and not the precision of 10⁴.
     let [log_prob, ..] = op::log_prob(b, (1, 2), &[1e4, 1e4 - 5.0], &[0], 1.0);
     assert_close("log_prob", &log_prob, &[-(-5.0_f64).exp().ln_1p()], Tolerance(1e-6));
 }

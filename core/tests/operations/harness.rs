@@ -1,24 +1,24 @@
-//! What the operation tests of any backend share: numbers in double precision go in, numbers in double precision come out.
+//! Shared code for the operation tests of any backend, with inputs and outputs in double precision.
 
 use flowrl_core::Real;
 use flowrl_core::backend::{Backend, CpuBackend};
 use flowrl_core::random::{Purpose, Stream};
 
-/// How far a result may be from the double-precision reference, relative to 1 + |value|.
+/// Largest allowed deviation from the double-precision reference, relative to 1 + |value|.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tolerance(pub(crate) f64);
 
-/// A backend in double precision: what finite differences leave, and a little rounding.
+/// Tolerance in double precision, for the error of finite differences and a little rounding.
 pub(crate) const DOUBLE: Tolerance = Tolerance(1e-8);
-/// A backend in single precision, fast or not.
+/// Tolerance in single precision, fast or not.
 pub(crate) const SINGLE: Tolerance = Tolerance(2e-5);
 
-/// The double-precision reference that every backend is compared with.
+/// Returns the double-precision reference that every backend is compared with.
 pub(crate) const fn reference() -> CpuBackend<f64> {
     CpuBackend::reference()
 }
 
-/// Standard normal numbers that single precision holds exactly.
+/// Draws standard normal numbers that single precision represents exactly.
 pub(crate) fn numbers(seed: u32, count: usize) -> Vec<f64> {
     let stream = Stream::new(11, Purpose::Init);
     (0..count).map(|i| f64::from(stream.normal(seed, 0, i as u32) as f32)).collect()
@@ -47,7 +47,7 @@ pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], Tolerance(tole
     }
 }
 
-/// Compares a gradient with central differences of `loss` around `x`, at forty elements or fewer.
+/// Compares a gradient with central differences of `loss` around `x`, at no more than 80 evenly spaced elements.
 #[track_caller]
 pub(crate) fn assert_gradient(
     what: &str,
@@ -58,7 +58,7 @@ pub(crate) fn assert_gradient(
 ) {
     assert_eq!(gradient.len(), x.len(), "{what}");
     for i in (0..x.len()).step_by((x.len() / 40).max(1)) {
-        // Richardson's extrapolation of two central differences: the error is of the order h⁴.
+        // This is Richardson's extrapolation of two central differences, with an error of the order h⁴.
         let central = |h: f64| {
             let at = |shift: f64| {
                 let mut moved = x.to_vec();
@@ -72,8 +72,8 @@ pub(crate) fn assert_gradient(
     }
 }
 
-/// Runs test bodies `fn body<B: Backend>(backend: &B, tolerance: Tolerance)` on every CPU backend. For another device, call the
-/// same bodies with its backend.
+/// Runs test bodies `fn body<B: Backend>(backend: &B, tolerance: Tolerance)` on every CPU backend. To test another
+/// device, call the same bodies with its backend.
 macro_rules! on_every_cpu_backend {
     ($($body:path => $name:ident,)*) => { $(
         #[test]

@@ -1,11 +1,11 @@
-//! Drawing tokens: frequencies against the softmax, truncation, ties.
+//! Tests the drawing of tokens: frequencies compared with the softmax, truncation and ties.
 
 use flowrl_core::backend::{Backend, Sampler};
 
 use super::harness::{SINGLE, Tolerance, assert_close, numbers};
 use super::wrappers as op;
 
-/// `count` draws from one row of logits, each with its own random number.
+/// Draws `count` tokens from one row of logits, each with its own random number.
 fn draw<B: Backend>(b: &B, logits: &[f64], sampler: Sampler, count: u32) -> (Vec<u32>, [Vec<f64>; 2]) {
     let sequences: Vec<u32> = (0..count).collect();
     op::sample(b, (count as usize, logits.len()), &logits.repeat(count as usize), sampler, &sequences)
@@ -18,7 +18,7 @@ fn softmax(logits: &[f64], temperature: f64, keep: impl Fn(usize) -> bool) -> Ve
     weights.into_iter().map(|w| w / total).collect()
 }
 
-/// Frequencies by χ², and the log-probability and entropy that come with every draw.
+/// Checks the frequencies by χ², and the log-probability and entropy returned with every draw.
 #[track_caller]
 fn assert_drawn_from<B: Backend>(b: &B, logits: &[f64], sampler: Sampler, p: &[f64]) {
     let count = 20_000;
@@ -32,7 +32,7 @@ fn assert_drawn_from<B: Backend>(b: &B, logits: &[f64], sampler: Sampler, p: &[f
         chi_squared += if p > 0.0 { (observed - expected).powi(2) / expected } else { 0.0 };
     }
     let freedom = p.iter().filter(|p| **p > 0.0).count() as f64 - 1.0;
-    // Mean + 4 standard deviations of χ².
+    // The bound is the mean plus 4 standard deviations of χ².
     assert!(chi_squared < freedom + 4.0 * (2.0 * freedom).sqrt() + 1e-9, "χ² = {chi_squared} at {freedom} degrees");
     let want: Vec<f64> = tokens.iter().map(|&t| p[t as usize].ln()).collect();
     assert_close("log_prob", &log_prob, &want, SINGLE);
@@ -46,7 +46,7 @@ pub(crate) fn frequencies_follow_the_softmax<B: Backend>(b: &B, _: Tolerance) {
         let sampler = Sampler { temperature, ..Sampler::default() };
         assert_drawn_from(b, &logits, sampler, &softmax(&logits, temperature, |_| true));
     }
-    // More tokens than a block of the search has, some of which cannot be drawn.
+    // These are more tokens than a block of the search has, and some of them cannot be drawn.
     let mut logits = numbers(51, 600);
     logits.iter_mut().step_by(3).for_each(|z| *z = f64::NEG_INFINITY);
     logits[256..512].fill(f64::NEG_INFINITY);
@@ -55,7 +55,7 @@ pub(crate) fn frequencies_follow_the_softmax<B: Backend>(b: &B, _: Tolerance) {
 }
 
 pub(crate) fn truncation_keeps_the_most_probable<B: Backend>(b: &B, _: Tolerance) {
-    // Probabilities 0.1, 0.4, 0.2, 0.05, 0.25.
+    // The probabilities are 0.1, 0.4, 0.2, 0.05 and 0.25.
     let logits: Vec<f64> = [0.1, 0.4, 0.2, 0.05, 0.25].map(|p: f64| f64::from(p.ln() as f32)).into();
     let check = |sampler: Sampler, kept: &[usize]| {
         let p = softmax(&logits, sampler.temperature, |i| kept.contains(&i));
@@ -73,11 +73,12 @@ pub(crate) fn truncation_keeps_the_most_probable<B: Backend>(b: &B, _: Tolerance
     check(Sampler { top_p: 0.84, ..base }, &[1, 2, 4]);
     check(Sampler { top_p: 0.96, ..base }, &[0, 1, 2, 3, 4]);
     check(Sampler { top_p: 0.84, top_k: 2, ..base }, &[1, 4]);
-    // Squared probabilities: 0.16 and 0.0625 of 0.275.
+    // At temperature 0.5 the weights are the squared probabilities: 0.16 and 0.0625 of a total of 0.275.
     check(Sampler { top_p: 0.8, temperature: 0.5, ..base }, &[1, 4]);
 }
 
-/// What is excluded is not drawn, though it is the most probable, but counts in the softmax: a draw has the bits of its score.
+/// Excluded tokens are never drawn, even the most probable one, but they count in the softmax. So the log-probability
+/// of a draw has the same bits as its score.
 pub(crate) fn excluded_tokens_count_and_are_not_drawn<B: Backend>(b: &B, _: Tolerance) {
     let (count, vocab) = (4000, 70);
     let mut logits = numbers(53, vocab);
@@ -130,7 +131,7 @@ pub(crate) fn ties_go_to_the_lower_index<B: Backend>(b: &B, _: Tolerance) {
     assert_drawn_from(b, &zeros, Sampler { top_k: 2, ..Sampler::default() }, &softmax(&zeros, 1.0, |i| i < 2));
 }
 
-/// Logits that are not numbers end in a log-probability that is not one, which the objective names; never in a panic.
+/// If logits are NaN, the log-probability is NaN too, so that the objective can report it. Sampling must not panic.
 pub(crate) fn logits_that_are_not_numbers_do_not_panic<B: Backend>(b: &B, _: Tolerance) {
     let mut logits = numbers(52, 100);
     logits.iter_mut().step_by(3).for_each(|z| *z = f64::NAN);

@@ -1,4 +1,4 @@
-//! Every operation of `Backend` as a function from numbers to numbers.
+//! Every operation of `Backend` as a function from slices to vectors of f64.
 
 use flowrl_core::Real;
 use flowrl_core::backend::{
@@ -9,7 +9,7 @@ use flowrl_core::random::{Purpose, Stream};
 
 use super::harness::{read, upload};
 
-/// y after y ← [y +] x·Wᵀ + b.
+/// Returns y after y ← [y +] x·Wᵀ + b.
 pub(crate) fn linear<B: Backend>(
     b: &B,
     shape: LinearShape,
@@ -25,7 +25,7 @@ pub(crate) fn linear<B: Backend>(
     read(b, &y)
 }
 
-/// The same by the prepared W, if the device prepares it.
+/// Computes [`linear`] with the prepared W, if the device prepares it.
 pub(crate) fn linear_prepared<B: Backend>(
     b: &B,
     shape: LinearShape,
@@ -42,7 +42,7 @@ pub(crate) fn linear_prepared<B: Backend>(
     Some(read(b, &y))
 }
 
-/// dx after dx ← [dx +] dy·W.
+/// Returns dx after dx ← [dx +] dy·W.
 pub(crate) fn linear_backward_input<B: Backend>(
     b: &B,
     shape: LinearShape,
@@ -56,7 +56,7 @@ pub(crate) fn linear_backward_input<B: Backend>(
     read(b, &dx)
 }
 
-/// (dW, db) after dW += dyᵀ·x and db += Σ dy, from 0; db is empty without a bias.
+/// Returns (dW, db) after dW += dyᵀ·x and db += Σ dy, both from `start`. db is empty if `bias` is false.
 pub(crate) fn linear_backward_weight<B: Backend>(
     b: &B,
     shape: LinearShape,
@@ -84,7 +84,7 @@ pub(crate) fn gelu_backward<B: Backend>(b: &B, x: &[f64], dy: &[f64]) -> Vec<f64
     read(b, &dy)
 }
 
-/// y, mean, 1/std.
+/// Returns y, the mean and 1/std.
 pub(crate) fn layer_norm<B: Backend>(
     b: &B,
     shape: (usize, usize),
@@ -100,7 +100,7 @@ pub(crate) fn layer_norm<B: Backend>(
     [read(b, &y), read(b, &mean), read(b, &inv_std)]
 }
 
-/// dx, dγ, dβ; the last two added to `start`.
+/// Returns dx, dγ and dβ. dγ and dβ are added to `start`.
 pub(crate) fn layer_norm_backward<B: Backend>(
     b: &B,
     shape: (usize, usize),
@@ -125,7 +125,7 @@ pub(crate) fn dropout<B: Backend>(b: &B, shape: (usize, usize), x: &[f64], rate:
     read(b, &x)
 }
 
-/// log p(target), log Σ exp, entropy of each row.
+/// Returns log p(target), log Σ exp and the entropy of each row.
 pub(crate) fn log_prob<B: Backend>(
     b: &B,
     shape: (usize, usize),
@@ -141,7 +141,7 @@ pub(crate) fn log_prob<B: Backend>(
     [read(b, &log_prob), read(b, &lse), read(b, &entropy)]
 }
 
-/// The gradient with respect to the logits, from the log Σ exp of this backend's own forward pass.
+/// Returns the gradient with respect to the logits, using log Σ exp of this backend's own forward pass.
 pub(crate) fn log_prob_backward<B: Backend>(
     b: &B,
     shape: (usize, usize),
@@ -153,7 +153,8 @@ pub(crate) fn log_prob_backward<B: Backend>(
     log_prob_entropy_backward(b, shape, logits, targets, temperature, d_log_prob, None)
 }
 
-/// The same with a gradient of the entropies, which are this backend's own too.
+/// Returns the gradient with respect to the logits, with a gradient of the entropies as well. Log Σ exp and the
+/// entropies come from this backend's own forward pass.
 pub(crate) fn log_prob_entropy_backward<B: Backend>(
     b: &B,
     shape: (usize, usize),
@@ -173,7 +174,8 @@ pub(crate) fn log_prob_entropy_backward<B: Backend>(
     read(b, &logits)
 }
 
-/// (tokens, log p, entropies); row r takes its random number from (step 5, `sequences[r]`, r).
+/// Samples and returns (tokens, log p, entropies). Row r takes its random number from the key (step 5, sequence
+/// `sequences[r]`, token 9).
 pub(crate) fn sample<B: Backend>(
     b: &B,
     shape: (usize, usize),
@@ -185,7 +187,7 @@ pub(crate) fn sample<B: Backend>(
     (tokens, [log_prob, entropy])
 }
 
-/// The same, with tokens that are not drawn, and their probability.
+/// Samples as [`sample`] does, with excluded tokens, and also returns their total probability.
 pub(crate) fn sample_others<B: Backend>(
     b: &B,
     shape: (usize, usize),
@@ -205,7 +207,7 @@ pub(crate) fn sample_others<B: Backend>(
     (tokens, [log_prob, entropy, mass].map(|v| v.into_iter().map(Real::f64).collect()))
 }
 
-/// p, m, v after one step.
+/// Returns p, m and v after one step.
 pub(crate) fn adamw<B: Backend>(b: &B, [p, g, m, v]: [&[f64]; 4], step: &AdamWStep) -> [Vec<f64>; 3] {
     let len = p.len();
     let [mut p, g, mut m, mut v] = [p, g, m, v].map(|x| upload(b, x));

@@ -6,7 +6,7 @@ use flowrl_core::train::{Progress, Rollouts, TrainOptions};
 use super::tabular::{Cpu, Rewards, Tabular};
 use super::{count, get, options, run, trainer};
 
-/// The rewards of even prompts differ, if completions do; those of odd ones never.
+/// A reward that is different for different completions of even prompts, and always 1 for odd prompts.
 fn even(prompt: usize, completion: &[u32], _: bool) -> f64 {
     let place = |x: f64, (i, &token): (usize, &u32)| x + f64::from(token + 1) * 4_f64.powi(i as i32);
     if prompt.is_multiple_of(2) { completion.iter().enumerate().fold(0.0, place) } else { 1.0 }
@@ -74,7 +74,7 @@ fn groups_that_were_discarded_are_not_learned_from() {
     let rollouts =
         trainer(&policy, Objective::preset(Preset::Grpo), dynamic(9)).collect(&mut policy, &task).expect("completions");
     let kept = rollouts.selection.as_ref().expect("a selection").prompts.clone();
-    // The same prompts alone, as a batch of their own: every other number comes from them.
+    // This batch holds the kept prompts alone. Every other number of the rollouts is restricted to them.
     let mut alone = rollouts.clone();
     alone.selection = None;
     let keep = |p: &usize| kept.contains(p);

@@ -1,4 +1,5 @@
-//! A policy in single precision with one completion, always drawn and never trained: for what is learned beside a policy.
+//! A policy in single precision with a single completion, which is always drawn and never trained. It isolates the
+//! quantities that are learned outside the policy.
 
 use flowrl_core::backend::{CpuBackend, CpuError};
 use flowrl_core::optim::AdamWStep;

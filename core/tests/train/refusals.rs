@@ -1,4 +1,4 @@
-//! What training refuses, and what only looks wrong.
+//! Input that training refuses, and unusual input that it accepts.
 
 use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
 use flowrl_core::policy::Completions;

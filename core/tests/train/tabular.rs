@@ -1,5 +1,6 @@
-//! A softmax policy over strings of 0 and 1 that end with 2 or after three symbols: one logit per prompt, prefix and token. All
-//! fifteen strings can be enumerated, so a run is compared with the truth. And a task of rewards written down.
+//! A softmax policy over strings of 0 and 1 that end with 2 or after three symbols, with one logit per prompt, prefix
+//! and token. All fifteen strings can be enumerated, so a run can be compared with the truth. This module also has a
+//! task with explicit rewards.
 
 use flowrl_core::backend::{Backend, CpuBackend, CpuError, Drawn, EntropyGradient, SampleKeys};
 use flowrl_core::exact;
@@ -14,10 +15,10 @@ pub(crate) type Cpu = CpuBackend<f64>;
 pub(crate) const END: u32 = 2;
 const MAX_TOKENS: usize = 3;
 const TOKENS: usize = 3;
-/// The empty prefix, two of one symbol, four of two.
+/// Number of prefixes: the empty one, two of one symbol and four of two.
 const PREFIXES: usize = 7;
 
-/// Every string that the policy can write, and whether it ends by itself.
+/// Returns every string that the policy can write, and whether it ends before the limit.
 pub(crate) fn strings() -> Vec<(Vec<u32>, bool)> {
     let mut all = Vec::new();
     let mut open = vec![vec![]];
@@ -30,10 +31,10 @@ pub(crate) fn strings() -> Vec<(Vec<u32>, bool)> {
     all
 }
 
-/// Rows of the last forward pass.
+/// The rows of the last forward pass.
 struct Scored {
     logits: Vec<f64>,
-    /// Where each row's logits stand in the table.
+    /// Offset of each row's logits in the table.
     places: Vec<usize>,
     targets: Vec<u32>,
     log_sum_exp: Vec<f64>,
@@ -47,11 +48,11 @@ pub(crate) struct Tabular {
     table: Parameter<Cpu>,
     reference: Vec<f64>,
     last: Option<Scored>,
-    /// Every gradient that an update was made of.
+    /// The gradient of every update so far.
     pub(crate) gradients: Vec<Vec<f64>>,
-    /// Spoil the gradient of this backward pass, counted from now.
+    /// Number of further backward passes after which one returns a bad gradient.
     pub(crate) fault: Option<usize>,
-    /// The gradient that the partition network sent back, where there was one.
+    /// The gradient that the partition network sent back, if there was one.
     pub(crate) d_representation: Option<Vec<f64>>,
 }
 
@@ -76,7 +77,7 @@ impl Tabular {
         self.table.restore(&self.backend, [&state[0], &state[1], &state[2]]).expect("same shape");
     }
 
-    /// Exact log π of every string after a prompt.
+    /// Returns the exact log π of every string after a prompt.
     pub(crate) fn exact(&mut self, prompt: u32, model: Model) -> Vec<f64> {
         let strings = strings();
         let completions: Vec<&[u32]> = strings.iter().map(|(s, _)| &s[..]).collect();
@@ -92,7 +93,7 @@ impl Tabular {
         completions.iter().map(sum_of).collect()
     }
 
-    /// Σ π(y)·r(y), averaged over prompts.
+    /// Returns Σ π(y)·r(y), averaged over prompts.
     pub(crate) fn expected_reward(&mut self, task: &Rewards) -> f64 {
         let total: f64 = (0..self.prompts)
             .map(|p| self.exact(p as u32, Model::Policy).iter().zip(task.all(p)).map(|(l, r)| l.exp() * r).sum::<f64>())
@@ -100,7 +101,7 @@ impl Tabular {
         total / self.prompts as f64
     }
 
-    /// The place in the table of each token's logits.
+    /// Returns the offset in the table of each token's logits, and the tokens.
     fn places(sequences: &Sequences<'_>) -> (Vec<usize>, Vec<u32>) {
         let mut places = Vec::new();
         for (completion, &p) in sequences.completions.iter().zip(sequences.prompt_of) {
@@ -133,7 +134,7 @@ impl Policy for Tabular {
         self.prompts
     }
 
-    /// One-hot.
+    /// Writes one-hot vectors.
     fn represent(&mut self, prompts: &[&[u32]], out: &mut Vec<f64>) -> Result<(), CpuError> {
         out.fill(0.0);
         for (row, prompt) in out.chunks_exact_mut(self.prompts).zip(prompts) {
@@ -248,7 +249,7 @@ impl Policy for Tabular {
     }
 }
 
-/// A reward for every string and prompt.
+/// A task with a reward for every string and prompt.
 pub(crate) struct Rewards {
     prompts: Vec<[u32; 1]>,
     reward: fn(prompt: usize, completion: &[u32], ended: bool) -> f64,
@@ -259,12 +260,13 @@ impl Rewards {
         Self { prompts: (0..prompts as u32).map(|p| [p]).collect(), reward }
     }
 
-    /// The rewards of all strings.
+    /// Returns the rewards of all strings.
     pub(crate) fn all(&self, prompt: usize) -> Vec<f64> {
         strings().iter().map(|(s, ended)| (self.reward)(prompt, s, *ended)).collect()
     }
 
-    /// The most that total variation may be from the plain target, or with lengths from the length-normalised one; and its log Z.
+    /// Returns the total variation from the target and the target's log Z. The target is the plain one, or the
+    /// length-normalised one if `lengths` is true.
     pub(crate) fn distance(&self, policy: &mut Tabular, prompt: usize, beta: f64, lengths: bool) -> (f64, f64) {
         let (reference, rewards) = (policy.exact(prompt as u32, Model::Reference), self.all(prompt));
         let mut target = vec![0.0; rewards.len()];

@@ -90,7 +90,8 @@ impl<T: Real> Rows<T> {
         }
     }
 
-    /// Appends the rows of `other`. Its hidden matrices may be longer, and are cut to its number of states.
+    /// Appends the rows of `other`. The hidden matrices of `other` may have more rows than states, so only that many
+    /// are copied.
     fn append(&mut self, other: &Self, widths: &[usize]) {
         let n = other.states.len();
         self.states.extend_from_slice(&other.states);
