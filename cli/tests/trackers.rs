@@ -161,7 +161,7 @@ fn python_trackers_get_the_records_and_know_a_run_again() {
     let output = faked(&words, d, &folder).env("WANDB_PROJECT", "mine").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("wandb: offline; to upload it, after the run: wandb sync folder"), "{said}");
+    assert!(said.contains("wandb: offline; to upload the run after its end: wandb sync folder"), "{said}");
     assert!(!said.contains("says something") && !String::from_utf8_lossy(&output.stdout).contains("says something"));
     let log = std::fs::read_to_string(d.join("run/tracker-wandb.log")).unwrap();
     assert!(log.contains("wandb says something"), "{log}");

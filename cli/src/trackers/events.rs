@@ -1,5 +1,5 @@
-//! TensorBoard's event files: records of TFRecord, each a protobuf message `Event`. What is written here is the few fields of it that
-//! numbers and text need.
+//! TensorBoard's event files: TFRecord files whose records are protobuf messages of type `Event`. This module writes
+//! only the few fields that numbers and text need.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 const PREFIX: &str = "events.out.tfevents.";
 
-/// An event file that is written to.
+/// An event file open for writing.
 #[derive(Debug)]
 pub(super) struct EventFile {
     path: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct EventFile {
     described: BTreeSet<String>,
 }
 
-/// A number with what TensorBoard shows of it.
+/// A number with the name and the description that TensorBoard shows.
 pub(super) struct Scalar {
     pub(super) tag: String,
     pub(super) description: String,
@@ -28,16 +28,18 @@ pub(super) struct Scalar {
 }
 
 impl EventFile {
-    /// Begins a file after those that are in `folder`. What they hold from step `from` on, TensorBoard forgets.
+    /// Creates a file that follows those already in `folder`. If there are any, it makes TensorBoard discard their
+    /// events from step `from` on.
     ///
     /// # Errors
-    /// A folder that cannot be written to.
+    /// Returns an error if the folder cannot be created, listed or written to.
     pub(super) fn create(folder: &Path, host: &str, from: u64) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
         let begun = |name: &str| name.strip_prefix(PREFIX)?.split('.').next()?.parse::<u64>().ok();
         let last = entries.flatten().filter_map(|entry| begun(&entry.file_name().to_string_lossy())).max();
-        // TensorBoard reads the files of a folder in the order of their names.
+        // TensorBoard reads the files of a folder in the order of their names, so this one needs the largest time
+        // stamp.
         let seconds = last.map_or(0, |last| last + 1).max(now() as u64);
         let path = folder.join(format!("{PREFIX}{seconds:010}.{host}.{}", std::process::id()));
         let file = OpenOptions::new().create_new(true).append(true).open(&path);
@@ -52,9 +54,6 @@ impl EventFile {
     }
 
     /// Writes the numbers of a step.
-    ///
-    /// # Errors
-    /// Those of the file system, a full disk for one.
     pub(super) fn scalars(&mut self, step: u64, scalars: impl Iterator<Item = Scalar>) -> Result<()> {
         let mut summary = Message::default();
         for Scalar { tag, description, value } in scalars {
@@ -69,9 +68,6 @@ impl EventFile {
     }
 
     /// Writes a text in Markdown.
-    ///
-    /// # Errors
-    /// As for [`Self::scalars`].
     pub(super) fn text(&mut self, step: u64, tag: &str, text: &str) -> Result<()> {
         const STRING: u64 = 7;
         let tensor = Message::default().integer(1, STRING).message(2, &Message::default()).bytes(8, text.as_bytes());
@@ -80,7 +76,7 @@ impl EventFile {
         self.write(&Message::event(step).message(5, &Message::default().message(1, &entry)))
     }
 
-    /// Writes a record at once, so that a killed run loses at most the one it was writing.
+    /// Writes a record in a single call, so that a killed run loses at most the record it was writing.
     fn write(&mut self, Message(event): &Message) -> Result<()> {
         let length = (event.len() as u64).to_le_bytes();
         let check = |bytes: &[u8]| masked(crc32c(bytes)).to_le_bytes();
@@ -93,12 +89,12 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// A message of protobuf: fields one after the other, each with its number and the kind of its value.
+/// A protobuf message: a sequence of fields, each with its number, the wire type of its value and the value.
 #[derive(Default)]
 struct Message(Vec<u8>);
 
 impl Message {
-    /// The beginning of an `Event`.
+    /// Returns an `Event` with the present time and its step.
     fn event(step: u64) -> Self {
         let mut event = Self::default().key(1, 1);
         event.0.extend(now().to_le_bytes());
@@ -133,7 +129,7 @@ impl Message {
         self.bytes(field, &value.0)
     }
 
-    /// Seven bits a byte, the lowest first.
+    /// Appends a number with seven bits per byte, the lowest bits first.
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);
@@ -143,14 +139,14 @@ impl Message {
     }
 }
 
-/// CRC-32C (Castagnoli), bit by bit: a record has a few thousand bytes.
+/// Computes CRC-32C (Castagnoli) bit by bit, which is fast enough for records of a few thousand bytes.
 fn crc32c(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 })
     })
 }
 
-/// TFRecord's form of a checksum, which makes that of bytes with a checksum in them a good one too.
+/// Masks a checksum as TFRecord does, so that checksums of data that itself contains checksums stay reliable.
 fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -1,5 +1,6 @@
-//! Experiment trackers: programs that show the records of many runs. TensorBoard's files are written here; W&B, trackio and MLflow get the
-//! records through a process in Python.
+//! Experiment trackers, that is programs that show the records of many runs.
+//!
+//! This module writes TensorBoard's files itself. W&B, trackio and MLflow get the records through a Python process.
 
 mod events;
 mod worker;
@@ -22,25 +23,25 @@ use crate::{progress, signals, warn};
 use events::{EventFile, Scalar};
 use worker::{End, SCRIPT, Worker};
 
-/// How long the end of a run waits for trackers that upload.
+/// How long a run waits at its end for trackers that are still uploading.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An experiment tracker by name.
+/// An experiment tracker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Tracker {
-    /// Event files of TensorBoard.
+    /// Event files for TensorBoard.
     Tensorboard,
     /// Weights & Biases.
     Wandb,
-    /// trackio, of Hugging Face.
+    /// Hugging Face's trackio.
     Trackio,
     /// MLflow.
     Mlflow,
 }
 
 impl Tracker {
-    /// The Python module that it is, if it is one; the package on PyPI bears the same name.
+    /// Returns the tracker's Python module, if it has one. The package on PyPI has the same name.
     const fn module(self) -> Option<&'static str> {
         match self {
             Self::Tensorboard => None,
@@ -51,7 +52,7 @@ impl Tracker {
     }
 }
 
-/// The Python modules of the trackers of a run, each once.
+/// Returns the Python modules of a run's trackers without duplicates.
 fn modules(run: &RunSection) -> Vec<&'static str> {
     let mut modules = Vec::new();
     for module in run.tracker.iter().filter_map(|tracker| tracker.module()) {
@@ -62,10 +63,10 @@ fn modules(run: &RunSection) -> Vec<&'static str> {
     modules
 }
 
-/// Refuses a run whose trackers are not installed.
+/// Checks that the trackers of a run are installed.
 ///
 /// # Errors
-/// What is missing, and how to get it.
+/// Returns an error that says what is missing and how to install it.
 pub(crate) fn check(run: &RunSection) -> Result<()> {
     let modules = modules(run);
     if modules.is_empty() {
@@ -78,7 +79,7 @@ pub(crate) fn check(run: &RunSection) -> Result<()> {
     modules.into_iter().try_for_each(|module| python.require(module))
 }
 
-/// The trackers of a run under way.
+/// The open trackers of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Trackers {
     events: Option<EventFile>,
@@ -86,17 +87,17 @@ pub(crate) struct Trackers {
 }
 
 impl Trackers {
-    /// Begins or goes on after the record of step `last`.
+    /// Opens the trackers of a run that has records up to step `last`, if it has any.
     ///
     /// # Errors
-    /// A file that cannot be written, a damaged `run.json`.
+    /// Returns an error if a file cannot be written, if `run.json` is damaged, or if Python cannot be started.
     pub(crate) fn open(config: &Config, directory: &RunDir, last: Option<u64>) -> Result<Self> {
         let run = &config.run;
         if run.tracker.is_empty() {
             return Ok(Self::default());
         }
         let Provenance { stretches } = Provenance::read(directory)?;
-        let (first, now) = stretches.first().zip(stretches.last()).context("run.json has nothing of this run")?;
+        let (first, now) = stretches.first().zip(stretches.last()).context("run.json has no entry for this run")?;
         let from = last.map_or(0, |step| step + 1);
         let events = match run.tracker.contains(&Tracker::Tensorboard) {
             true => Some(begin_events(directory, now, from)?),
@@ -112,10 +113,10 @@ impl Trackers {
         Ok(Self { events, workers: modules(run).into_iter().map(start).collect::<Result<_>>()? })
     }
 
-    /// Hands over a record.
+    /// Sends a record to the trackers.
     ///
     /// # Errors
-    /// An event file that cannot be written.
+    /// Returns an error if the event file cannot be written. A tracker in Python never causes one.
     pub(crate) fn record(&mut self, record: &Record) -> Result<()> {
         let Some(step) = record.step() else { return Ok(()) };
         if let Some(events) = &mut self.events {
@@ -123,7 +124,7 @@ impl Trackers {
             events.scalars(step, numbers(record).map(scalar))?;
         }
         if !self.workers.is_empty() {
-            // JSON has no NaN: null.
+            // JSON has no NaN; a value that is not finite becomes null.
             let values: serde_json::Map<String, Json> =
                 numbers(record).map(|(name, value)| (tag(name), value.into())).collect();
             let line = json!({ "step": step, "values": values });
@@ -132,16 +133,17 @@ impl Trackers {
         Ok(())
     }
 
-    /// Ends the run, waits a while for what is still under way, and says what a tracker lacks.
+    /// Ends the run in all trackers, waits for pending uploads for a limited time, and warns of records that a tracker
+    /// lacks.
     pub(crate) fn finish(&mut self, is_stopped: bool) {
         let last = json!({ "status": if is_stopped { "stopped" } else { "finished" } });
         let (start, stop) = (Instant::now(), signals::stop());
         let mut open: Vec<&mut Worker> = self.workers.iter_mut().collect();
-        // All are told first, so that they hand over what they have at the same time.
+        // The first pass only sends the end of the run to all workers, so that they upload in parallel.
         for wait in [Duration::ZERO, Duration::from_secs(2), PATIENCE] {
             if let (PATIENCE, Some(worker)) = (wait, open.first()) {
                 let (name, seconds) = (worker.name, PATIENCE.as_secs());
-                progress::note(&format_args!("waiting for {name} to hand over the last records, {seconds} s at most"));
+                progress::note(&format_args!("waiting up to {seconds} s for {name} to upload the last records"));
             }
             open.retain_mut(|worker| match worker.finish(&last, start + wait, stop) {
                 End::Left => true,
@@ -155,7 +157,7 @@ impl Trackers {
     }
 }
 
-/// Begins an event file, with what the run is as text.
+/// Creates an event file that starts with the command and the configuration of the run as text.
 fn begin_events(directory: &RunDir, now: &Stretch, from: u64) -> Result<EventFile> {
     let folder = directory.root().join("tensorboard");
     let mut events = EventFile::create(&folder, now.host.as_deref().unwrap_or("localhost"), from)?;
@@ -165,7 +167,7 @@ fn begin_events(directory: &RunDir, now: &Stretch, from: u64) -> Result<EventFil
     Ok(events)
 }
 
-/// What a tracker in Python is told first.
+/// Returns the first message to a tracker in Python, which describes the run.
 fn begin(directory: &RunDir, first: &Stretch, now: &Stretch) -> Result<Json> {
     let root = std::path::absolute(directory.root())?;
     let mut config = serde_json::to_value(now.config.parse::<Table>()?)?;
@@ -179,13 +181,13 @@ fn begin(directory: &RunDir, first: &Stretch, now: &Stretch) -> Result<Json> {
     }))
 }
 
-/// The run's id, the same whenever it is resumed.
+/// Returns the run's id, which stays the same if the run is resumed.
 fn id(first: &Stretch) -> Result<String> {
     let hash = Sha256::digest(serde_json::to_vec(first)?);
     Ok(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The numbers of a record but for its step.
+/// Returns the numbers of a record except for its step.
 fn numbers(record: &Record) -> impl Iterator<Item = (&str, f64)> {
     record.iter().filter_map(|(name, value)| match value {
         Value::Number(number) if name != "step" => Some((name, *number)),
@@ -193,8 +195,8 @@ fn numbers(record: &Record) -> impl Iterator<Item = (&str, f64)> {
     })
 }
 
-/// The name of a metric in a tracker, in one of four groups: `eval_NAME` becomes `eval/NAME`, and what else evaluations measure, the lab's
-/// exact numbers, `exact/NAME`.
+/// Returns the name of a metric in a tracker, with one of four groups as prefix. `eval_NAME` becomes `eval/NAME`, the
+/// lab's exact measures become `exact/NAME`, timings `time/NAME`, and all others `train/NAME`.
 fn tag(name: &str) -> String {
     if let Some(rest) = name.strip_prefix("eval_") {
         return format!("eval/{rest}");
@@ -207,7 +209,7 @@ fn tag(name: &str) -> String {
     format!("{group}/{name}")
 }
 
-/// What the table of metrics says of one.
+/// Returns the description of a metric from the table of metrics.
 fn describe(name: &str) -> String {
     match (metrics::get(name), of_error(name)) {
         (Some(metric), _) if metric.unit.is_empty() => format!("{}: {}", metric.label, metric.meaning),

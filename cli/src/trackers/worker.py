@@ -1,7 +1,7 @@
 """Hands the records of a flowrl run to an experiment tracker.
 
-Standard input holds a line of JSON for each: what begins the run, its records, and how it ended. If it ends without the last, the run was
-killed. What flowrl should know goes back as lines of JSON on standard output; all else goes to standard error, which is a file.
+Standard input has a line of JSON for the start of the run, for each record, and for the end of the run. If the last is missing, the run was
+killed. Messages to flowrl go back as lines of JSON on standard output; everything else goes to standard error, which is a file.
 """
 
 import json
@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 
-# What a working directory holds, such as a folder `wandb`, is no module.
+# Do not import modules from the working directory: it may contain, for example, a folder `wandb`.
 sys.path[:] = [path for path in sys.path if path]
 
 REPLIES = os.fdopen(os.dup(1), "w")
@@ -22,11 +22,11 @@ def reply(**what):
     try:
         print(json.dumps(what), file=REPLIES, flush=True)
     except OSError:
-        pass  # flowrl was killed: the tracker still gets what has come.
+        pass  # flowrl was killed: the tracker still gets the records received so far.
 
 
 def unless_set(**values):
-    """The values whose variable of the environment is not set: the tracker reads the others itself."""
+    """Returns the values whose environment variable is not set. The tracker reads the others itself."""
     return {name: value for name, (variable, value) in values.items() if not os.environ.get(variable)}
 
 
@@ -39,7 +39,7 @@ def flat(table, prefix=""):
 
 
 class Wandb:
-    seen = -1  # It ignores a step that it has.
+    seen = -1  # wandb itself ignores a step that it already has.
 
     def __init__(self, begin):
         import wandb
@@ -53,7 +53,7 @@ class Wandb:
         )
         self.run = wandb.init(config=begin["config"], allow_val_change=True, **options)
         url, files = self.run.url, os.path.dirname(self.run.dir)
-        reply(note=url or f"offline; to upload it, after the run: wandb sync {files}")
+        reply(note=url or f"offline; to upload the run after its end: wandb sync {files}")
 
     def log(self, step, values):
         self.run.log(values, step=step, commit=True)
@@ -64,16 +64,16 @@ class Wandb:
 
 class Trackio:
     def __init__(self, begin):
-        # Read when the module is imported.
+        # trackio reads this variable when it is imported.
         folder = os.environ.setdefault("TRACKIO_DIR", os.path.join(begin["directory"], "trackio"))
         import trackio
 
-        # The name is what a run is resumed by.
+        # trackio identifies a run to resume by its name.
         name = f"{begin['name']}-{begin['id'][:8]}"
         self.run = trackio.init(project=begin["project"], name=name, config=begin["config"], resume="allow")
         self.seen = getattr(self.run, "_next_step", 0) - 1
         remote = os.environ.get("TRACKIO_SPACE_ID") or os.environ.get("TRACKIO_SERVER_URL")
-        reply(note=remote or f"to look at it: TRACKIO_DIR={folder} trackio show")
+        reply(note=remote or f"to view the run: TRACKIO_DIR={folder} trackio show")
 
     def log(self, step, values):
         self.run.log(values, step=step)
@@ -100,7 +100,7 @@ class Mlflow:
         for chunk in range(0, len(parameters), 100):
             mlflow.log_params(dict(list(parameters.items())[chunk : chunk + 100]))
         uri = mlflow.get_tracking_uri()
-        reply(note=f"to look at it: mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri)
+        reply(note=f"to view the run: mlflow ui --backend-store-uri {uri}" if uri.startswith("sqlite:") else uri)
 
     def find(self, own_id):
         found = self.mlflow.search_runs(filter_string=f"tags.`flowrl.id` = '{own_id}'", output_format="list")
@@ -119,18 +119,18 @@ class Mlflow:
 
 
 def main():
-    # A signal for the run is not for this process: it ends when its input does.
+    # Signals to the run are not meant for this process, which ends when its input does.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    # A last line without its end was torn by a kill.
+    # A last line without a newline is incomplete because flowrl was killed.
     messages = (json.loads(line) for line in sys.stdin.buffer if line.endswith(b"\n"))
     begin = next(messages)
     tracker = {"wandb": Wandb, "trackio": Trackio, "mlflow": Mlflow}[begin["tracker"]](begin)
     status = "killed"
     for message in messages:
         status = message.get("status", status)
-        # Steps that a resumed run makes again come out the same: they are not logged twice.
+        # A resumed run may repeat steps, with the same results. They are not logged twice.
         if message.get("step", -1) > tracker.seen:
             values = {name: math.nan if value is None else value for name, value in message["values"].items()}
             tracker.log(message["step"], values)

@@ -1,5 +1,5 @@
-//! A tracker that is a Python library: a process of its own gets the records as lines of JSON. Training never waits for it, and it ends no
-//! run.
+//! Trackers that are Python libraries. A separate process gets the records as lines of JSON. Training never waits for
+//! it, and a failure in it does not end the run.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
@@ -15,45 +15,46 @@ use serde_json::Value as Json;
 use crate::signals::Signal;
 use crate::{progress, signals, warn};
 
-/// Runs in Python.
+/// The script that runs in the Python process.
 pub(super) const SCRIPT: &str = include_str!("worker.py");
 
-/// Records that may wait for the process; of a language model each is a few kilobytes.
+/// Number of records that may wait for the process. A record of a language model has a few kilobytes.
 const WAITING: usize = 4096;
 
-/// A process under way.
+/// The process of a tracker, with the threads that talk to it.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) name: &'static str,
-    /// What the process says.
+    /// File with the standard error of the process.
     log: PathBuf,
     process: u32,
     lines: Option<SyncSender<String>>,
-    /// Whether the process came to its own end.
+    /// Receives `true` if the process reports that it is done, and `false` if it ends without that.
     ended: Receiver<bool>,
+    /// Number of records that were dropped because too many were waiting.
     lost: u64,
 }
 
-/// What became of a process at the end of a run.
+/// State of a process at the end of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It has handed over everything.
+    /// The process has handed over everything to the tracker.
     Done,
-    /// It failed before.
+    /// The process failed.
     Failed,
-    /// It is still at work.
+    /// The process is still working.
     Left,
 }
 
 impl Worker {
-    /// Starts `command`, whose standard error goes to the file `log`, and sends it the first line.
+    /// Starts `command` with its standard error appended to the file `log`, and sends it the first line.
     ///
     /// # Errors
-    /// A command that cannot be run, a file that cannot be written.
+    /// Returns an error if the command cannot be run or the file cannot be written.
     pub(super) fn start(mut command: Command, name: &'static str, log: &Path, begin: &Json) -> Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(log);
         let file = file.with_context(|| format!("cannot write {}", log.display()))?;
-        // Ctrl-C in a terminal signals a whole group.
+        // Ctrl-C in a terminal signals the whole process group. This process must survive it to upload the rest.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         #[cfg(windows)]
@@ -73,7 +74,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Hands over a line, unless too many wait or nobody reads.
+    /// Queues a line for the process. The line is dropped if the queue is full or the process has ended.
     pub(super) fn send(&mut self, line: &Json) {
         let Some(lines) = &self.lines else { return };
         match lines.try_send(format!("{line}\n")) {
@@ -82,16 +83,16 @@ impl Worker {
                 self.lost += 1;
                 let (name, log) = (self.name, self.log.display());
                 warn!(
-                    "{name} is {WAITING} records behind: it does not get those that come until it catches up; see {log}"
+                    "{name} is {WAITING} records behind: it misses all further records until it catches up; see {log}"
                 );
             }
-            // The reader of its answers tells of its end.
+            // The thread that reads the answers warns of the end.
             Err(TrySendError::Disconnected(_)) => {}
         }
     }
 
-    /// Sends the last line, once, and waits until the process has handed over everything, but not beyond `deadline` or a signal other than
-    /// `stop`.
+    /// Sends the last line, once, and waits until the process has handed over everything. It stops waiting at
+    /// `deadline`, or if a signal other than `stop` arrives.
     pub(super) fn finish(&mut self, last: &Json, deadline: Instant, stop: Option<Signal>) -> End {
         const POLL: Duration = Duration::from_millis(20);
         let mut last = Some(format!("{last}\n"));
@@ -99,7 +100,7 @@ impl Worker {
             if let (Some(line), Some(lines)) = (last.take(), &self.lines) {
                 match lines.try_send(line) {
                     Err(TrySendError::Full(line)) => last = Some(line),
-                    // Its input ends behind the last line.
+                    // Dropping the sender closes the input of the process after the last line.
                     _ => self.lines = None,
                 }
             }
@@ -114,28 +115,28 @@ impl Worker {
         }
     }
 
-    /// Says at the end of a run what the tracker lacks.
+    /// Warns at the end of a run if the tracker lacks records.
     pub(super) fn tell(&self, end: &End) {
         let Self { name, process, lost, .. } = self;
         let log = self.log.display();
         match end {
             End::Failed => {
                 warn!(
-                    "{name} failed during the run: it may lack any of the records, all of which are in metrics.jsonl; see {log}"
+                    "{name} failed during the run and may lack records, all of which are in metrics.jsonl; see {log}"
                 )
             }
             End::Left => warn!(
-                "{name} has not handed over everything yet: process {process} is left behind with that; see {log}"
+                "{name} has not uploaded everything yet: process {process} continues in the background; see {log}"
             ),
             End::Done if *lost > 0 => {
-                warn!("{name} lacks {lost} records, which came faster than it took them; all are in metrics.jsonl")
+                warn!("{name} lacks {lost} records because it was too slow to take them; all are in metrics.jsonl")
             }
             End::Done => {}
         }
     }
 }
 
-/// Writes what comes until nobody sends or reads any more.
+/// Writes the queued lines until the queue is closed or the process stops reading.
 fn write(mut stdin: ChildStdin, waiting: &Receiver<String>) {
     for line in waiting {
         if stdin.write_all(line.as_bytes()).is_err() {
@@ -150,7 +151,7 @@ fn read(mut child: Child, name: &str, log: &Path, ended: &Sender<bool>) {
     for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(Result::ok) {
         let Ok(answer) = serde_json::from_str::<Json>(&line) else { continue };
         if answer["done"] == true {
-            // Nobody listens where the run has ended.
+            // Sending fails if the run has ended before; then nobody needs the message.
             let _ = ended.send(true);
             let _ = child.wait();
             return;
@@ -162,7 +163,7 @@ fn read(mut child: Child, name: &str, log: &Path, ended: &Sender<bool>) {
     }
     let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
     let why = error.unwrap_or(status);
-    warn!("{name} has ended: {why}; training goes on without it, see {}", log.display());
+    warn!("{name} has ended: {why}; training continues without it, see {}", log.display());
     let _ = ended.send(false);
 }
 
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn one_that_does_not_read_loses_records_and_holds_nothing_up() {
         let (_folder, mut worker) = shell("exec sleep 5");
-        // The pipe takes some too.
+        // The pipe holds some lines, in addition to the queue.
         let line = Json::from("x".repeat(1 << 10));
         (0..WAITING + 200).for_each(|_| worker.send(&line));
         assert!(worker.lost > 0);
@@ -199,7 +200,7 @@ mod tests {
         let limit = Instant::now() + Duration::from_secs(60);
         let (_folder, mut worker) = shell("exit 3");
         assert_eq!(worker.finish(&Json::Null, limit, None), End::Failed);
-        // It reads up to the last line, so that its input ends.
+        // `cat` ends only if the input is closed after the last line.
         let (_folder, mut worker) = shell("cat >&2; echo '{\"done\": true}'");
         worker.send(&Json::from("record"));
         assert_eq!(worker.finish(&Json::from("last"), limit, None), End::Done);
