@@ -10,46 +10,46 @@ use crate::config::{Config, TaskKind};
 use crate::device::{DeviceName, Precision};
 use crate::warn;
 
-/// Flags that make up a configuration: defaults < `--config` < `--set` < the other flags.
+/// The flags that make up a configuration, with the precedence defaults < `--config` < `--set` < the other flags.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConfigArgs {
-    /// Configuration in TOML; a run's own config.toml replays that run; - reads standard input
+    /// Configuration in TOML; a run's config.toml replays that run; - reads standard input
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Set one option, `section.key=value`, or `key=value` where only one section has the key; may be repeated
+    /// Set one option as `section.key=value`, or `key=value` if only one section has the key; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
-    /// What to learn; without it, countdown
+    /// Task to learn (default: countdown)
     #[arg(long, value_name = "NAME")]
     pub task: Option<TaskKind>,
-    /// A preset (paper, vargrad, exact-tb, …) or a baseline (grpo, ppo, …)
+    /// Objective: a preset (paper, vargrad, exact-tb, …) or a baseline (grpo, ppo, …)
     #[arg(long, visible_alias = "preset", value_name = "NAME")]
     pub objective: Option<String>,
-    /// Hugging Face folder of the model, or a run, whose last checkpoint is taken, or RUN/best; without it, the small model in this program
+    /// Model: a Hugging Face folder, a run (its last checkpoint) or RUN/best (default: the small built-in model)
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Prompts in JSONL; without it, generated Countdown problems
+    /// Prompts in JSONL (default: generated Countdown problems)
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
-    /// Prompts for evaluation; without it, every tenth of `--prompts`
+    /// Prompts for evaluation in JSONL (default: every tenth of `--prompts`)
     #[arg(long, value_name = "FILE")]
     pub held_out: Option<PathBuf>,
-    /// The key of a line that holds the prompt; without it, `prompt`
+    /// Key of the prompt in each line (default: `prompt`)
     #[arg(long, value_name = "KEY")]
     pub prompt_key: Option<String>,
-    /// The key of a line that holds the answer, dots lead into objects; without it, `answer`
+    /// Key of the answer in each line; a dot descends into an object (default: `answer`)
     #[arg(long, value_name = "KEY")]
     pub answer_key: Option<String>,
-    /// How completions of `--prompts` are judged: countdown, exact or number; without it, exact
+    /// Verifier that judges completions of `--prompts`: countdown, exact or number (default: exact)
     #[arg(long, value_name = "NAME")]
     pub verifier: Option<String>,
-    /// Tokens of a completion at most
+    /// Maximum number of tokens in a completion
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<usize>,
-    /// A text that ends a completion; may be repeated
+    /// Text that ends a completion; may be repeated
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
-    /// Completions of a prompt in a step
+    /// Completions per prompt in a step
     #[arg(long, value_name = "N")]
     pub samples: Option<usize>,
     /// Learning rate of the policy
@@ -58,35 +58,35 @@ pub struct ConfigArgs {
     /// Training steps
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
-    /// Seed of everything random
+    /// Seed of all randomness
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Threads; 0 means one for each processor
+    /// Threads; 0 means one per processor
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Where a language model runs: cpu, cuda, cuda:N or emulated; without it, cpu
+    /// Device of a language model: cpu, cuda, cuda:N or emulated (default: cpu)
     #[arg(long, value_name = "NAME")]
     pub device: Option<DeviceName>,
-    /// How activations and weights are stored on the device; without it, bf16 on a GPU and f32 elsewhere
+    /// Number format of activations and weights on the device (default: bf16 on a GPU, f32 elsewhere)
     #[arg(long, value_enum, value_name = "NAME")]
     pub precision: Option<Precision>,
 }
 
 impl ConfigArgs {
-    /// Adds a setting that is a path.
+    /// Adds the setting `key=path`, with the path made absolute.
     ///
     /// # Errors
-    /// A path that is empty.
+    /// Returns an error if the path is empty.
     pub fn set_path(&mut self, key: &str, path: &std::path::Path) -> Result<()> {
         let absolute = Value::String(std::path::absolute(path)?.to_string_lossy().into_owned());
         self.settings.push(format!("{key}={absolute}"));
         Ok(())
     }
 
-    /// The configuration that these flags make, on top of `base` where there is no `--config`.
+    /// Builds the configuration from these flags, starting from the file `base` if there is no `--config`.
     ///
     /// # Errors
-    /// A file or a flag that is wrong, named.
+    /// Returns an error that names the file or flag that is wrong.
     pub fn load(&self, base: Option<&std::path::Path>) -> Result<Config> {
         self.resolve(base).map_err(Usage::of)
     }
@@ -159,7 +159,7 @@ impl ConfigArgs {
             for (flag, given) in flags {
                 if given {
                     warn!(
-                        "--{flag} is not used: it belongs to the task prompts, and this run's is {}",
+                        "--{flag} is ignored: it belongs to task prompts, but this run's task is {}",
                         config.task.kind
                     );
                 }

@@ -1,4 +1,4 @@
-//! The command line itself: parse, call, print.
+//! The command line: parses the arguments, calls the command and prints its error.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::commands::{compare, doctor, eval, export, loss, pretrain, report, sample, score, sweep, train, watch};
 use crate::{progress, say};
 
-/// Version, commit where one is known, target and features.
+/// Version, commit (if known), target and features.
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     env!("FLOWRL_COMMIT_SHOWN"),
@@ -23,10 +23,10 @@ const LONG_VERSION: &str = concat!(
 #[derive(Parser)]
 #[command(name = "flowrl-cli", version, long_version = LONG_VERSION, propagate_version = true)]
 struct Cli {
-    /// Results as JSON on standard output
+    /// Print results as JSON on standard output
     #[arg(long, global = true)]
     json: bool,
-    /// No progress and no notes on standard error, only warnings and errors
+    /// Print only warnings and errors on standard error, no progress and no notes
     #[arg(long, short, global = true)]
     quiet: bool,
     #[command(subcommand)]
@@ -46,11 +46,11 @@ enum Command {
     Compare(compare::CompareArgs),
     Sweep(sweep::SweepArgs),
     Pretrain(pretrain::PretrainArgs),
-    /// Say what can train here, CPU and GPU, and what is missing for a GPU; the exit status is 0 if one can, else 1
+    /// Report whether the CPU and a GPU can train here, and what a GPU lacks; exit with 0 if a GPU can train, else 1
     Doctor,
     /// Print a completion script for a shell
     Completions {
-        /// The shell
+        /// Shell to complete commands in
         shell: clap_complete::Shell,
     },
 }
@@ -78,27 +78,25 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Everything that can be typed, for a manual page or a completion script.
-#[must_use]
+/// Returns the definition of the command line, for a manual page or a completion script.
 pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// The program: runs the command that was typed.
-#[must_use]
+/// Parses the command line, runs the command and returns the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if cli.quiet {
         progress::be_quiet();
     }
     run(&cli).unwrap_or_else(|error| {
-        // Some errors of others end with a line break.
+        // Some errors from dependencies end with a line break.
         progress::tell(&format_args!("error: {}", format!("{error:#}").trim_end()));
         if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
 
-/// A mistake in flags or in a configuration: the exit status is 2, as for those that clap finds.
+/// A mistake in flags or in a configuration. It exits with status 2, like the mistakes that clap finds.
 #[derive(Debug)]
 pub(crate) struct Usage(anyhow::Error);
 

@@ -1,6 +1,7 @@
-//! The configuration of a run: defaults < file < flags, resolved, written into the run directory, and replayable from there.
+//! The configuration of a run: defaults < file < flags. The resolved configuration is written into the run directory,
+//! from which it replays the run.
 //!
-//! The defaults are those of the task ([`Config::of`]), and every task has its own keys.
+//! The defaults depend on the task ([`Config::of`]), and each task has its own keys.
 
 mod keys;
 mod sections;
@@ -30,38 +31,40 @@ pub use sections::{
 pub(crate) use settings::parse_variable;
 pub use task::{TaskKind, TaskSection};
 
-/// Everything that a run depends on.
+/// All options of a run, by section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Which model.
+    /// Folder, recomputation and chat template of the model.
     pub model: ModelSection,
-    /// Lab: which policy.
+    /// Lab: the policy network and its exploration.
     pub policy: PolicySection,
-    /// Which prompts and rewards.
+    /// Task with its prompts and rewards.
     pub task: TaskSection,
-    /// Which objective.
+    /// Objective, as it was given.
     pub objective: ObjectiveSpec,
-    /// How to train.
+    /// Steps, batch sizes, seed and device of training.
     pub train: TrainSection,
-    /// How to sample.
+    /// Length limit and sampling parameters of completions.
     pub sampling: SamplingSection,
-    /// AdamW of the policy.
+    /// AdamW and learning-rate schedule of the policy.
     pub optimizer: OptimizerSection,
-    /// log Z or V, where it is learned.
+    /// Optimiser and network of log Z or V, if it is learned.
     pub log_z: LogZSection,
-    /// How to evaluate.
+    /// Frequency and size of evaluations.
     pub eval: EvalSection,
-    /// What is kept.
+    /// Checkpoints to keep, early stopping and trackers.
     pub run: RunSection,
 }
 
 impl Config {
-    /// Reads a file (or nothing), then applies `key=value` settings in order, all on top of the defaults of the task that they
-    /// name. Relative paths in the file are of its folder; `-` is standard input, with paths of the current folder.
+    /// Reads a file, if any, and applies the `key=value` settings in order, all on top of the defaults of the task that
+    /// they name. Relative paths in the file are relative to its folder. If the file is `-`, this function reads
+    /// standard input, and paths are relative to the current folder.
     ///
     /// # Errors
-    /// A file that cannot be read, an unknown key, a key of another task, a value of the wrong type: with file, line or key.
+    /// Returns an error with the file, line or key if a file cannot be read, a key is unknown or belongs to another
+    /// task, or a value has the wrong type.
     pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         let mut given = Table::new();
         if let Some(file) = file {
@@ -69,13 +72,13 @@ impl Config {
             let context = || format!("in {name}");
             given = text.parse().with_context(context)?;
             keys::check(&given, settings::task(&given, overrides)?).map_err(|wrong| wrong.in_file(&name, &text))?;
-            // As a whole, so that an error of a value shows the line.
+            // Deserialize the file on its own first, so that an error in a value shows its line.
             toml::from_str::<Self>(&text).with_context(context)?;
-            let folder = std::path::absolute(file).with_context(|| format!("no path of {name}"))?;
+            let folder = std::path::absolute(file).with_context(|| format!("cannot resolve the path of {name}"))?;
             resolve_paths(&mut given, folder.parent().unwrap_or(Path::new("")))?;
         }
         let kind = settings::task(&given, overrides)?;
-        // An objective that is named replaces the file's, with its options; those given beside the name stay.
+        // `objective=NAME` drops the options of the file's objective, so it is applied before the other settings.
         let (objectives, others): (Vec<_>, Vec<_>) = overrides
             .iter()
             .partition(|setting| setting.split('=').next().is_some_and(|key| key.trim() == "objective"));
@@ -86,12 +89,12 @@ impl Config {
         let own_model = given.get("model").is_some_and(|model| model.get("path").is_some());
         let mut table = Table::try_from(Self::of(kind, own_model))?;
         merge(&mut table, given);
-        // As text again: a second kind of deserializer would be compiled for every section.
+        // Go through text: deserializing from a table would compile a second deserializer for every section.
         let text = table.to_string();
         toml::from_str(&text).map_err(|error| anyhow!("{}: {}", at(&text, error.span()), error.message()))
     }
 
-    /// The objective's options as they were given, with the defaults that depend on the task.
+    /// Returns the objective's options as given, filled in with the defaults that depend on the task.
     fn objective_spec(&self) -> ObjectiveSpec {
         let mut spec = self.objective.clone();
         let Some(lab) = self.task.kind.is_lab().then_some(&self.task) else { return spec };
@@ -114,10 +117,10 @@ impl Config {
         spec
     }
 
-    /// The objective, with every option that it does not use refused.
+    /// Resolves the objective.
     ///
     /// # Errors
-    /// An option out of range, or one that this objective does not use.
+    /// Returns an error if an option is out of range, or if this objective does not use it.
     pub fn objective(&self) -> Result<Objective> {
         let spec = self.objective_spec();
         let mut objective = spec.resolve()?;
@@ -130,10 +133,10 @@ impl Config {
         }
         if self.task.kind.is_lab() && objective.log_z() == Some(LogZ::Frozen) {
             bail!(
-                "objective.log_z = \"frozen\" takes the log Z of each prompt from a file of prompts, which the lab does not have; take \"scalar\""
+                "objective.log_z = \"frozen\" takes the log Z of each prompt from a file of prompts, which the lab does not have; use \"scalar\""
             );
         }
-        // The length that Dr. GRPO divides by is the longest completion there can be.
+        // Dr. GRPO divides by the maximum length of a completion.
         if let Objective::PolicyGradient(options) = &mut objective
             && spec.base()? == Preset::DrGrpo
             && spec.aggregate.is_none()
@@ -143,15 +146,14 @@ impl Config {
         Ok(objective)
     }
 
-    /// The preset by name.
-    #[must_use]
+    /// Returns the name of the preset.
     pub fn objective_name(&self) -> &'static str {
         self.objective_spec().base().unwrap_or(Preset::Paper).name()
     }
 
-    /// Tokens of a completion at most: in the lab the actions of a trajectory.
+    /// Returns the maximum number of tokens in a completion, or of actions in a trajectory of the lab.
     pub(crate) fn max_tokens(&self) -> Result<usize> {
-        /// Most answers with their reasoning are shorter: TRL takes 256, verl 512 or more.
+        /// Long enough for most answers with their reasoning. TRL defaults to 256, verl to 512 or more.
         const LONG: usize = 512;
         if self.task.kind.is_lab() {
             crate::lab::max_length(&self.task)
@@ -160,8 +162,8 @@ impl Config {
         }
     }
 
-    /// Takes what another configuration chose by the machine and the day (what fits memory, the date of the chat template), where this
-    /// one leaves it open.
+    /// Adopts the choices that another configuration made for its machine and day (batch sizes that fit memory, the
+    /// date of the chat template), if this configuration leaves them open.
     pub fn settle_as(&mut self, other: &Self) {
         if let (false, Some(date)) = (self.model.template.contains_key("date"), other.model.template.get("date")) {
             self.model.template.insert("date".into(), date.clone());
@@ -174,15 +176,15 @@ impl Config {
     /// Opens the device.
     ///
     /// # Errors
-    /// A device that is not there.
+    /// Returns an error if the device is not available or does not support the precision.
     pub fn device(&self) -> Result<Device> {
         device::open(self.train.device, self.train.precision, self.train.threads)
     }
 
-    /// What the training loop needs.
+    /// Builds the options of the training loop.
     ///
     /// # Errors
-    /// An option out of range.
+    /// Returns an error if an option is out of range or excludes another.
     pub fn train_options(&self) -> Result<TrainOptions> {
         let Self { train, optimizer, log_z, .. } = self;
         let updates = train.steps * (train.minibatches * train.epochs) as u64;
@@ -242,31 +244,25 @@ impl Config {
         Ok(options)
     }
 
-    /// How a token is drawn.
-    #[must_use]
+    /// Returns the parameters with which tokens are sampled.
     pub const fn sampler(&self) -> Sampler {
         let SamplingSection { temperature, top_k, top_p, .. } = self.sampling;
         Sampler { temperature, top_k, top_p }
     }
 
-    /// As a file that replays this run: the keys of its task, the objective with all its options.
-    ///
-    /// # Errors
-    /// As for [`Config::objective`].
+    /// Formats the configuration as a file that replays this run. It holds the keys of the task, and the objective with
+    /// all its options.
     pub fn to_toml(&self) -> Result<String> {
         let objective = self.objective()?;
         let mut spec = ObjectiveSpec::from(&objective);
-        // The name stays, although every option stands beside it.
+        // Keep the preset's name, although every option is written out too.
         spec.preset = Some(self.objective_spec().base()?);
         let mut table = Table::try_from(Self { objective: spec, ..self.clone() })?;
         keys::retain(&mut table, self.task.kind);
         Ok(toml::to_string_pretty(&table)?)
     }
 
-    /// The same with every key that is absent as a comment, and what it means.
-    ///
-    /// # Errors
-    /// As for [`Config::objective`].
+    /// Formats the same file as [`Config::to_toml`], with a comment that explains each key that is absent.
     pub fn to_annotated_toml(&self) -> Result<String> {
         let resolved = self.to_toml()?;
         let table: Table = resolved.parse()?;
@@ -283,7 +279,7 @@ impl Config {
                 let other = if section == "objective" { "of other objectives, " } else { "" };
                 text += &format!("# {key} = …    # {other}{meaning}\n");
             }
-            // After the comments: what is below the head of a table of its own belongs to that.
+            // Subtables follow the comments, because keys below a subtable's header would belong to it.
             if !tables.is_empty() {
                 text += print(tables)?.trim_end();
                 text += "\n";
@@ -294,13 +290,12 @@ impl Config {
     }
 }
 
-/// Every key of a configuration as Markdown tables, those of `docs/configuration.md`.
-#[must_use]
+/// Returns every key of a configuration as Markdown tables, which make up `docs/configuration.md`.
 pub fn markdown_tables() -> String {
     keys::markdown()
 }
 
-/// Makes the paths of a file's keys absolute.
+/// Makes the paths in a configuration file absolute.
 fn resolve_paths(given: &mut Table, folder: &Path) -> Result<()> {
     let paths =
         [("model", "path"), ("task", "prompts"), ("task", "held_out"), ("train", "rollouts"), ("run", "python")];
@@ -317,7 +312,7 @@ fn resolve_paths(given: &mut Table, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts the keys of `given` over those of `table`, section by section.
+/// Overrides the keys of `table` with those of `given`, section by section.
 fn merge(table: &mut Table, given: Table) {
     for (name, value) in given {
         match (table.get_mut(&name), value) {
@@ -327,7 +322,7 @@ fn merge(table: &mut Table, given: Table) {
     }
 }
 
-/// Returns the setting at a place of a TOML text with its section, such as `train.steps = "many"`.
+/// Returns the setting at a position in a TOML text with its section, for example `train.steps = "many"`.
 fn at(text: &str, span: Option<Range<usize>>) -> String {
     let start = span.map_or(0, |span| span.start.min(text.len()));
     let (line_start, line_end) = (text[..start].rfind('\n').map_or(0, |end| end + 1), text[start..].find('\n'));

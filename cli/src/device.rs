@@ -1,4 +1,4 @@
-//! Where a model runs: the CPU, a GPU, or the emulator of one.
+//! The devices that a model can run on: the CPU, a GPU, or an emulated GPU.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,16 +11,16 @@ use flowrl_cuda::{CudaBackend, EmulatorOptions, Precision as Stored};
 use flowrl_lm::backend::{CACHE, LOGITS, TransformerBackend};
 use serde::{Deserialize, Serialize};
 
-/// A device by name: `cpu`, `cuda` or `cuda:N`, `emulated`.
+/// The name of a device: `cpu`, `cuda`, `cuda:N` or `emulated`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceName {
-    /// This computer's processors.
+    /// The processors of this machine.
     #[default]
     Cpu,
-    /// The GPU of this number.
+    /// The GPU with this number.
     Cuda(usize),
-    /// The GPU's kernels, compiled for the CPU and checked as they run: slow.
+    /// The GPU's kernels, compiled for the CPU and checked as they run. This is slow.
     Emulated,
 }
 
@@ -35,7 +35,7 @@ impl FromStr for DeviceName {
             _ => match name.strip_prefix("cuda:").and_then(|number| number.parse().ok()) {
                 Some(number) => Ok(Self::Cuda(number)),
                 None => Err(format!(
-                    "`{name}` is no device; there are cpu, cuda, cuda:N (the GPU of that number), emulated"
+                    "unknown device `{name}`: expected cpu, cuda, cuda:N (the GPU with that number) or emulated"
                 )),
             },
         }
@@ -54,8 +54,7 @@ impl fmt::Display for DeviceName {
 }
 
 impl DeviceName {
-    /// What computes there besides this program, by name; nothing but on a GPU.
-    #[must_use]
+    /// Returns the name of the GPU and the versions of its driver and libraries. The map is empty for other devices.
     pub fn software(self) -> BTreeMap<String, String> {
         match self {
             #[cfg(feature = "cuda")]
@@ -79,24 +78,23 @@ impl From<DeviceName> for String {
     }
 }
 
-/// How a device stores activations, and weights for products.
+/// The number format in which a device stores activations, and weights for matrix products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// bf16 on a GPU, f32 elsewhere.
     #[default]
     Auto,
-    /// bfloat16, with sums, gradients of weights and the optimiser in f32.
+    /// bfloat16, with sums, weight gradients and the optimiser in f32.
     Bf16,
-    /// The same, with logits in f32 too.
+    /// Like bf16, but with logits in f32.
     Bf16F32Logits,
     /// Single precision throughout.
     F32,
 }
 
 impl Precision {
-    /// Whether this device stores activations, and weights for products, as bf16.
-    #[must_use]
+    /// Returns whether `device` stores activations, and weights for matrix products, as bf16.
     pub const fn is_bf16(self, device: DeviceName) -> bool {
         match self {
             Self::Auto => matches!(device, DeviceName::Cuda(_)),
@@ -109,22 +107,19 @@ impl Precision {
 /// Flags of the commands that run a model without a configuration.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct DeviceArgs {
-    /// Where to run: cpu, cuda, cuda:N or emulated
+    /// Device: cpu, cuda, cuda:N or emulated
     #[arg(long, value_name = "NAME", default_value_t = DeviceName::Cpu)]
     device: DeviceName,
-    /// How activations and weights are stored on the device
+    /// Number format of activations and weights on the device
     #[arg(long, value_enum, default_value_t = Precision::Auto)]
     precision: Precision,
-    /// Threads of the CPU; 0 means one for each processor
+    /// CPU threads; 0 means one per processor
     #[arg(long, default_value_t = 0)]
     threads: usize,
 }
 
 impl DeviceArgs {
-    /// Opens the device.
-    ///
-    /// # Errors
-    /// As for [`open`].
+    /// Opens the device that the flags name.
     pub fn open(&self) -> Result<Device> {
         open(self.device, self.precision, self.threads)
     }
@@ -135,7 +130,7 @@ impl DeviceArgs {
 pub enum Device {
     /// The CPU.
     Cpu(CpuBackend<f32>),
-    /// A GPU, or the emulator.
+    /// A GPU or its emulator.
     #[cfg(feature = "cuda")]
     Cuda(CudaBackend),
 }
@@ -151,12 +146,12 @@ pub(crate) const WITHOUT_CUDA: &str = concat!(
 /// Opens a device.
 ///
 /// # Errors
-/// A device that is not there, a precision that it does not have.
+/// Returns an error if the device is not available or does not support the precision.
 pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<Device> {
     if let DeviceName::Cpu = name {
         if precision.is_bf16(name) {
             bail!(
-                "the CPU computes in f32: leave train.precision (--precision) at auto, or name another device by --device"
+                "the CPU computes in f32: leave train.precision (--precision) at auto, or choose another device with --device"
             );
         }
         return Ok(Device::Cpu(CpuBackend::new(threads)));
@@ -174,28 +169,25 @@ pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<De
     bail!("--device {name}: {WITHOUT_CUDA}")
 }
 
-/// What of a device decides how much memory a run takes.
+/// The limits of a device that determine how much memory a run takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Elements of logits held at once.
     pub logits: usize,
     /// Elements of keys and values cached at once.
     pub cache: usize,
-    /// Bytes of memory that are free, where the device tells.
+    /// Free memory in bytes, if the device reports it.
     pub memory: Option<usize>,
 }
 
 impl Default for Limits {
-    /// Of a device that says nothing.
+    /// Returns the limits of a device that reports none.
     fn default() -> Self {
         Self { logits: LOGITS, cache: CACHE, memory: None }
     }
 }
 
-/// The limits of a device.
-///
-/// # Errors
-/// As for [`open`].
+/// Opens a device and returns its limits.
 pub fn limits(name: DeviceName, precision: Precision) -> Result<Limits> {
     fn of(device: &impl TransformerBackend, memory: Option<usize>) -> Limits {
         Limits { logits: device.logits_limit(), cache: device.cache_limit(), memory }
@@ -207,7 +199,8 @@ pub fn limits(name: DeviceName, precision: Precision) -> Result<Limits> {
     })
 }
 
-/// Does some work, an expression of type `Result<_>`, on an open device, whatever its type: on the CPU inside of its threads.
+/// Evaluates `$work`, an expression of type `Result<_>`, with an open device of either type. On the CPU, the work runs
+/// inside the device's thread pool.
 #[macro_export]
 macro_rules! on_device {
     ($open:expr, |$device:ident| $work:expr) => {
@@ -232,7 +225,7 @@ mod tests {
             assert_eq!(name.parse::<DeviceName>().unwrap().to_string(), name);
         }
         for name in ["", "gpu", "cuda:", "cuda:x", "cuda:-1"] {
-            assert!(name.parse::<DeviceName>().unwrap_err().contains("there are cpu, cuda"), "{name}");
+            assert!(name.parse::<DeviceName>().unwrap_err().contains("expected cpu, cuda"), "{name}");
         }
     }
 

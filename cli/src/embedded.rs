@@ -1,15 +1,15 @@
-//! The small model inside the program, made by `flowrl-cli pretrain`.
+//! The small model built into the program, trained by `flowrl-cli pretrain`.
 
 use anyhow::Result;
 use flowrl_lm::checkpoint::Checkpoint;
 
-/// What the model is called in a run directory.
+/// The built-in model's name in a run directory.
 pub const NAME: &str = "built-in";
 
-/// Opens the model inside the program.
+/// Opens the model that is built into the program.
 ///
 /// # Errors
-/// If the program was built from a damaged folder.
+/// Returns an error if the program was built with a damaged model.
 pub fn checkpoint() -> Result<Checkpoint> {
     Ok(Checkpoint::from_bytes(
         include_str!("../model/config.json"),

@@ -1,4 +1,4 @@
-//! Files that a command reads, `-` being standard input.
+//! Files that a command reads. The path `-` stands for standard input.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -6,20 +6,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Whether standard input is meant.
+/// Returns whether `path` stands for standard input.
 fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// The file's name for people.
+/// Returns the file's name for messages.
 pub(crate) fn name(path: &Path) -> Cow<'_, str> {
     if is_standard(path) { "standard input".into() } else { path.to_string_lossy() }
 }
 
-/// All bytes of a file.
-///
-/// # Errors
-/// One that cannot be read.
+/// Reads all bytes of a file.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read =
@@ -27,10 +24,10 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
     read.with_context(|| format!("cannot read {}", name(path)))
 }
 
-/// A file of text.
+/// Reads a file as text.
 ///
 /// # Errors
-/// One that cannot be read, or is no UTF-8.
+/// Returns an error if the file cannot be read or is not UTF-8.
 pub(crate) fn text(path: &Path) -> Result<String> {
     String::from_utf8(bytes(path)?).with_context(|| format!("{} is not UTF-8", name(path)))
 }

@@ -1,4 +1,4 @@
-//! What the command line of flowrl is made of: commands, configuration, run directories, the report and the comparison of runs.
+//! The parts of flowrl's command line: commands, configuration, run directories, reports and comparisons of runs.
 
 pub mod args;
 pub mod command_line;

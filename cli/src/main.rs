@@ -1,4 +1,4 @@
-//! Command line of flowrl.
+//! The program `flowrl-cli`.
 
 fn main() -> std::process::ExitCode {
     flowrl_cli::command_line::main()

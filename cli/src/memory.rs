@@ -1,4 +1,4 @@
-//! What memory a run of a language model takes, and how a run is cut to what there is.
+//! Estimates the memory that a run of a language model takes, and cuts the run to fit the memory available.
 
 use anyhow::{Result, bail};
 use flowrl_core::backend::Role;
@@ -12,24 +12,23 @@ use crate::device::{self, DeviceName, Limits, Precision};
 use crate::session::Session;
 use crate::warn;
 
-/// What a run holds at once at most.
+/// The peak memory of a run, by purpose.
 #[derive(Debug)]
 pub struct Plan {
-    /// Purpose and bytes.
+    /// Purpose and size in bytes of each row.
     pub rows: Vec<(String, usize)>,
 }
 
 impl Plan {
-    /// All of it, in bytes.
-    #[must_use]
+    /// Returns the sum of all rows in bytes.
     pub fn total(&self) -> usize {
         self.rows.iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// The plan of a configuration.
+    /// Plans the memory of a configuration.
     ///
     /// # Errors
-    /// An option out of range.
+    /// Returns an error if an option is out of range.
     pub fn of(config: &Config, session: &Session, limits: Limits) -> Result<Self> {
         let (objective, options) = (config.objective()?, config.train_options()?);
         let dims = Dimensions::from(session.origin.config());
@@ -38,9 +37,9 @@ impl Plan {
         let rows = rows.map(|(what, role, elements)| {
             let bytes = match role {
                 Role::State => 4,
-                // With their gradient.
+                // The logits in f32, plus their gradient in bf16.
                 Role::Logits if config.train.precision == Precision::Bf16F32Logits => 4 + narrow,
-                // With the copy that the optimiser keeps.
+                // The weights in bf16, plus the copy in f32 that the optimiser keeps.
                 Role::Weight if narrow < 4 => narrow + 4,
                 _ => narrow,
             };
@@ -50,11 +49,11 @@ impl Plan {
     }
 }
 
-/// Chooses what the configuration leaves open, so that the run fits memory: prompts of a micro-batch, recomputation, completions
-/// sampled at once. None of these changes what is learned.
+/// Chooses the options that the configuration leaves open, so that the run fits memory: the prompts of a micro-batch,
+/// recomputation, and the completions sampled at once. None of these changes the result.
 ///
 /// # Errors
-/// Where nothing makes it fit.
+/// Returns an error if no choice makes the run fit.
 pub fn fit(config: &mut Config, session: &Session) -> Result<()> {
     let is_open =
         config.train.micro_batch.is_none() || config.model.recompute.is_none() || config.sampling.wave.is_none();
@@ -65,15 +64,15 @@ pub fn fit(config: &mut Config, session: &Session) -> Result<()> {
         }
         return Ok(());
     }
-    // A device that cannot be opened is told by whoever opens it.
+    // If the device cannot be opened, the caller that opens it reports this.
     let limits = device::limits(config.train.device, config.train.precision).unwrap_or_default();
     let free = limits.memory.or_else(|| host_memory(config.train.device).map(|memory| memory.free));
-    // What the plan does not count: gaps between buffers, a library's workspace, compiled kernels.
+    // The reserve covers memory outside the plan: gaps between buffers, library workspaces, compiled kernels.
     let available = free.map(|free| free - free / 32);
     fit_into(config, session, limits, available)
 }
 
-/// The same on a device with these limits and so many bytes; [`None`] is without end.
+/// Does the work of [`fit`] for a device with these limits and `available` bytes; [`None`] means no limit.
 fn fit_into(config: &mut Config, session: &Session, limits: Limits, available: Option<usize>) -> Result<()> {
     let halves = |most: usize| std::iter::successors(Some(most.max(1)), |n| (*n > 1).then_some(n / 2));
     let together = config.train.prompts.div_ceil(config.train.minibatches.max(1));
@@ -103,31 +102,30 @@ fn fit_into(config: &mut Config, session: &Session, limits: Limits, available: O
     let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
     let (least, available) = (gib(least), gib(available.unwrap_or(0)));
     bail!(
-        "the run takes {least:.1} GiB, and {} has {available:.1} GiB free: lower sampling.max_tokens or train.samples, or take a \
-         smaller model; `--dry-run` with train.micro_batch, model.recompute and sampling.wave given prints what takes how much",
+        "the run takes at least {least:.1} GiB, but {} has {available:.1} GiB free: lower sampling.max_tokens or train.samples, or \
+         choose a smaller model; `--dry-run` with train.micro_batch, model.recompute and sampling.wave set prints the memory plan",
         config.train.device
     )
 }
 
-/// Warns where a plan is beyond the machine's memory.
+/// Warns if a plan exceeds the memory that is available.
 pub fn check(plan: &Plan, available: Option<usize>) {
     if let Some(available) = available.filter(|available| plan.total() > *available) {
         let mib = |bytes: usize| bytes >> 20;
-        warn!("the run may take {} MiB, and {} MiB are free", mib(plan.total()), mib(available));
+        warn!("the run may take {} MiB, but only {} MiB are free", mib(plan.total()), mib(available));
     }
 }
 
 /// Memory of this machine, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct HostMemory {
-    /// All that a process may have.
+    /// The most that a process may have.
     pub total: usize,
-    /// What it can still get.
+    /// The most that a process can still obtain.
     pub free: usize,
 }
 
-/// The memory of this machine, where the system tells, for a device that computes in it.
-#[must_use]
+/// Returns the memory of this machine, if the system reports it and `device` computes in it.
 pub fn host_memory(device: DeviceName) -> Option<HostMemory> {
     if matches!(device, DeviceName::Cuda(_)) {
         return None;
@@ -139,9 +137,9 @@ pub fn host_memory(device: DeviceName) -> Option<HostMemory> {
         Some(line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()? * 1024)
     };
     let (total, free) = (bytes("MemTotal")?, bytes("MemAvailable")?);
-    // What a container may take is less than what the machine has.
+    // The limit of a container may be lower than the machine's memory.
     let group = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
-    // Files that were read count as taken, but give way.
+    // The page cache counts as used, but the system reclaims it.
     let statistics = std::fs::read_to_string("/sys/fs/cgroup/memory.stat").unwrap_or_default();
     let cached = statistics.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse::<usize>().ok());
     let group = group.map(|(most, taken)| (most, taken.saturating_sub(cached.unwrap_or(0))));
@@ -151,7 +149,7 @@ pub fn host_memory(device: DeviceName) -> Option<HostMemory> {
     }))
 }
 
-/// Elements by purpose, and how they are stored.
+/// Returns the purpose, the storage role and the number of elements of each row of the plan.
 fn elements(
     config: &Config,
     objective: &Objective,
@@ -204,7 +202,8 @@ fn elements(
 mod tests {
     use super::*;
 
-    /// Smaller micro-batches first, then recomputation, then smaller waves; what is given stays; what cannot fit names the keys.
+    /// Smaller micro-batches come first, then recomputation, then smaller waves. Options that are given stay, and the
+    /// error names the keys to lower.
     #[test]
     fn a_run_is_cut_to_fit_memory() {
         let fit = |micro_batch: Option<usize>, available: Option<usize>| {

@@ -1,4 +1,4 @@
-//! Standard output, where results go and nothing else does.
+//! Standard output, which carries results only, and warnings on standard error.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -10,8 +10,8 @@ static CLOSED: AtomicBool = AtomicBool::new(false);
 /// Writes a line to standard output. [`say!`](crate::say) formats one.
 ///
 /// # Errors
-/// Where nothing can be written, for example to a full disk. A reader that has seen enough (`| head`) is not an error: the line
-/// is dropped, and [`closed`] tells a long job that nobody listens.
+/// Returns an error if nothing can be written, for example to a full disk. A reader that has closed the pipe (`| head`)
+/// is not an error: this function drops the line, and [`closed`] tells a long job that it may stop.
 pub fn line(text: &dyn std::fmt::Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -23,13 +23,12 @@ pub fn line(text: &dyn std::fmt::Display) -> io::Result<()> {
     }
 }
 
-/// Whether the reader of standard output has gone.
-#[must_use]
+/// Returns whether the reader of standard output has gone.
 pub fn closed() -> bool {
     CLOSED.load(Ordering::Relaxed)
 }
 
-/// Writes a formatted line to standard output and returns early where that fails, as `?` does.
+/// Writes a formatted line to standard output. If this fails, it returns from the caller as `?` does.
 #[macro_export]
 macro_rules! say {
     ($($argument:tt)*) => {
@@ -37,23 +36,22 @@ macro_rules! say {
     };
 }
 
-/// The warnings so far.
+/// The warnings given so far.
 static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// How many different warnings there have been.
-#[must_use]
+/// Returns the number of different warnings given so far.
 pub fn warnings() -> usize {
     SAID.lock().map_or(0, |said| said.len())
 }
 
-/// Writes a warning to standard error, once however often it is given. [`warn!`](crate::warn) formats one.
+/// Writes a warning to standard error, unless it was given before. [`warn!`](crate::warn) formats one.
 pub fn warning(text: String) {
     if SAID.lock().is_ok_and(|mut said| said.insert(text.clone())) {
         crate::progress::tell(&format_args!("warning: {text}"));
     }
 }
 
-/// Says on standard error, once, what the user should know and may want to change; the program goes on.
+/// Warns on standard error, once, of something that the user may want to change. The program continues.
 #[macro_export]
 macro_rules! warn {
     ($($argument:tt)*) => {

@@ -1,4 +1,4 @@
-//! Progress on standard error, hidden where that is no terminal.
+//! Progress on standard error, hidden if that is not a terminal.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// From now on there is neither a bar nor a note, only warnings and errors.
+/// Hides bars and notes from now on; warnings and errors remain.
 pub fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
@@ -18,8 +18,7 @@ pub(crate) fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// A bar with rate and time left.
-#[must_use]
+/// Shows a progress bar with rate and time left, and returns it.
 pub fn bar(total: u64, what: &str) -> ProgressBar {
     let target = if is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(total), target);
@@ -34,17 +33,18 @@ pub fn bar(total: u64, what: &str) -> ProgressBar {
     bar
 }
 
-/// The bar that is on the screen.
+/// The bar that was shown last.
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Writes a note to standard error, unless it was told to be quiet.
+/// Writes a note to standard error, unless [`be_quiet`] was called.
 pub fn note(line: &dyn Display) {
     if !is_quiet() {
         tell(line);
     }
 }
 
-/// Writes a line to standard error, above the bar where there is one. Where nothing can be written, nobody reads: work goes on.
+/// Writes a line to standard error, above the bar if there is one. Failures are ignored: if nothing can be written,
+/// nobody reads it, and the work continues.
 pub fn tell(line: &dyn Display) {
     let write = || _ = writeln!(std::io::stderr(), "{line}");
     let shown = SHOWN.lock().ok().and_then(|shown| shown.clone());

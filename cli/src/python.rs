@@ -1,4 +1,4 @@
-//! The Python that a run starts for what only Python libraries can do.
+//! The Python interpreter that a run starts to use Python libraries.
 
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,15 +9,15 @@ use anyhow::{Context, Result, bail, ensure};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Python {
     program: PathBuf,
-    /// Why this one, for messages.
+    /// Flag or variable that chose this interpreter, for messages.
     origin: &'static str,
 }
 
 impl Python {
-    /// The interpreter `given`, or that of the active virtual environment, or the first on PATH.
+    /// Returns the interpreter `given`, or that of the active virtual environment, or the first on PATH.
     ///
     /// # Errors
-    /// An active virtual environment without an interpreter.
+    /// Returns an error if the active virtual environment has no interpreter.
     pub(crate) fn find(given: Option<&Path>) -> Result<Self> {
         let environment = std::env::var_os("VIRTUAL_ENV").filter(|folder| !folder.is_empty()).map(PathBuf::from);
         let inside = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" };
@@ -27,7 +27,7 @@ impl Python {
                 let program = folder.join(inside);
                 ensure!(
                     program.is_file(),
-                    "VIRTUAL_ENV is {}, but there is no {inside} in it: activate another, or name an interpreter by --python",
+                    "VIRTUAL_ENV is {}, but there is no {inside} in it: activate another, or name an interpreter with --python",
                     folder.display()
                 );
                 Ok(Self { program, origin: "VIRTUAL_ENV" })
@@ -39,38 +39,39 @@ impl Python {
         }
     }
 
-    /// Refuses an interpreter that cannot be run or lacks a module, which on PyPI bears the same name. Nothing is imported.
+    /// Checks that the interpreter can be run and has a module, without importing it. On PyPI the module has the same
+    /// name.
     ///
     /// # Errors
-    /// What is missing, and how to get it.
+    /// Returns an error that says what is missing and how to install it.
     pub(crate) fn require(&self, module: &str) -> Result<()> {
-        // A folder of this name in the working directory is no module: it has no origin.
+        // A folder of this name in the working directory is not the module: its spec has no origin.
         const LOOK: &str = "import sys\nsys.path[:] = [path for path in sys.path if path]\nfrom importlib.util import find_spec\n\
                             spec = find_spec(sys.argv[1])\nprint(sys.executable)\nprint(bool(spec and spec.origin))";
         let Self { program, origin } = self;
         let failed = || {
             let shown = program.display();
-            format!("cannot run {shown} (from {origin}); install Python 3, or name an interpreter by --python")
+            format!("cannot run {shown} (from {origin}); install Python 3, or name an interpreter with --python")
         };
         let output = self.command(LOOK).arg(module).stdin(Stdio::null()).output().with_context(failed)?;
         let said = String::from_utf8_lossy(&output.stdout);
-        // What an installation prints when it starts comes first.
+        // Lines that the installation prints at start-up come first.
         let lines: Vec<&str> = said.lines().collect();
         match lines[..] {
             [.., _, "True"] => Ok(()),
             [.., executable, "False"] => {
                 bail!(
-                    "`{module}` is not installed in {executable}: {executable} -m pip install {module}, or name another by --python"
+                    "`{module}` is not installed in {executable}: run `{executable} -m pip install {module}`, or name another with --python"
                 )
             }
             _ => {
                 let errors = String::from_utf8_lossy(&output.stderr);
-                Err(anyhow::anyhow!("{}", errors.lines().last().unwrap_or("it says nothing")).context(failed()))
+                Err(anyhow::anyhow!("{}", errors.lines().last().unwrap_or("it printed no error")).context(failed()))
             }
         }
     }
 
-    /// A command that runs `script`.
+    /// Returns a command that runs `script`.
     pub(crate) fn command(&self, script: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("-c").arg(script);
@@ -78,7 +79,7 @@ impl Python {
     }
 }
 
-/// Whether an interpreter is given by its path; a bare name is looked up on PATH.
+/// Returns whether an interpreter is given by its path. A bare name is looked up on PATH.
 pub(crate) fn is_path(program: &str) -> bool {
     program.contains(['/', MAIN_SEPARATOR])
 }

@@ -3,16 +3,16 @@
 //! | file | holds |
 //! |---|---|
 //! | `config.toml` | the resolved configuration, which replays the run |
-//! | `run.json` | the program, machine, model and data of each time that it was begun or resumed, see [`crate::run::provenance`] |
+//! | `run.json` | the program, machine, model and data of each start and resumption, see [`crate::run::provenance`] |
 //! | `metrics.jsonl` | one record per step, see [`crate::metrics`] |
 //! | `rollouts.jsonl` | sampled completions with their rewards |
-//! | `checkpoints/step-000100/` | weights and trainer state, and their checksums; complete if and only if it bears this name |
-//! | `distribution.json` | in the lab: the learned distribution beside the target, for the report |
+//! | `checkpoints/step-000100/` | weights, trainer state and checksums; complete if and only if it has this name |
+//! | `distribution.json` | in the lab: the learned distribution and the target, for the report |
 //! | `report.html` | see [`crate::report`] |
-//! | `tensorboard/`, `tracker-wandb.log`, … | what trackers keep, see [`crate::trackers`] |
+//! | `tensorboard/`, `tracker-wandb.log`, … | files of trackers, see [`crate::trackers`] |
 //!
-//! A writer holds a lock on `.lock` for as long as it lives; the operating system releases it when the process dies. Whoever takes the lock
-//! clears away what killed processes left half written.
+//! A writer holds a lock on `.lock` for as long as it lives; the operating system releases it when the process dies. A
+//! process that takes the lock deletes files that killed processes left half written.
 
 mod checkpoints;
 
@@ -28,7 +28,7 @@ use crate::warn;
 pub use checkpoints::sha256;
 pub(crate) use checkpoints::{name_of, set_aside, verify};
 
-/// A run directory, locked when opened for writing.
+/// A run directory, locked if it was opened for writing.
 #[derive(Debug)]
 pub struct RunDir {
     root: PathBuf,
@@ -39,7 +39,8 @@ impl RunDir {
     /// Starts a new run in `root`, which is created if need be, and locks it.
     ///
     /// # Errors
-    /// `root` already holds a run, holds something else, is being written by another process, or cannot be created.
+    /// Returns an error if `root` already holds a run or something else, is being written by another process, or cannot
+    /// be created.
     pub fn create(root: &Path) -> Result<Self> {
         Self::refuse_occupied(root)?;
         fs::create_dir_all(root).with_context(|| format!("cannot create the run directory {}", root.display()))?;
@@ -53,7 +54,7 @@ impl RunDir {
     /// Checks that a new run can begin in `root`, as [`create`](Self::create) does.
     ///
     /// # Errors
-    /// `root` already holds a run, or something else.
+    /// Returns an error if `root` already holds a run or something else.
     pub fn refuse_occupied(root: &Path) -> Result<()> {
         if !root.exists() {
             return Ok(());
@@ -72,7 +73,7 @@ impl RunDir {
     /// Continues the run in `root` and locks it.
     ///
     /// # Errors
-    /// `root` holds no run, or another process is writing to it.
+    /// Returns an error if `root` holds no run, or another process is writing to it.
     pub fn resume(root: &Path) -> Result<Self> {
         let run = Self::open(root)?;
         let run = Self { _lock: Some(lock(root)?), ..run };
@@ -83,7 +84,7 @@ impl RunDir {
     /// Opens the run in `root` for reading, without a lock.
     ///
     /// # Errors
-    /// `root` holds no run.
+    /// Returns an error if `root` holds no run.
     pub fn open(root: &Path) -> Result<Self> {
         if !is_run(root) {
             bail!("{} is not a run directory: it has neither config.toml nor metrics.jsonl", root.display());
@@ -91,7 +92,7 @@ impl RunDir {
         Ok(Self { root: root.to_owned(), _lock: None })
     }
 
-    /// The first free one of `parent/<task>-<objective>-seed<seed>`, `…-2`, `…-3`, ….
+    /// Returns the first free path of `parent/<task>-<objective>-seed<seed>`, `…-2`, `…-3`, ….
     ///
     /// ```
     /// let path = flowrl_cli::run_dir::RunDir::default_path("runs".as_ref(), "countdown", "paper", 7);
@@ -113,10 +114,7 @@ impl RunDir {
         }
     }
 
-    /// Whether a process is writing to it now.
-    ///
-    /// # Errors
-    /// A lock file that cannot be opened.
+    /// Returns whether a process is writing to the directory now.
     pub fn is_locked(&self) -> Result<bool> {
         let path = self.root.join(".lock");
         let failed = || format!("cannot open the lock file {}", path.display());
@@ -131,46 +129,44 @@ impl RunDir {
         }
     }
 
-    /// The directory itself.
+    /// Returns the path of the directory itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// `config.toml`.
+    /// Returns the path of `config.toml`.
     pub fn config(&self) -> PathBuf {
         self.root.join("config.toml")
     }
 
-    /// `run.json`.
+    /// Returns the path of `run.json`.
     pub fn provenance(&self) -> PathBuf {
         self.root.join("run.json")
     }
 
-    /// `metrics.jsonl`.
+    /// Returns the path of `metrics.jsonl`.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.jsonl")
     }
 
-    /// `rollouts.jsonl`.
+    /// Returns the path of `rollouts.jsonl`.
     pub fn rollouts(&self) -> PathBuf {
         self.root.join("rollouts.jsonl")
     }
 
-    /// `distribution.json`.
+    /// Returns the path of `distribution.json`.
     pub fn distribution(&self) -> PathBuf {
         self.root.join("distribution.json")
     }
 
-    /// `report.html`.
+    /// Returns the path of `report.html`.
     pub fn report(&self) -> PathBuf {
         self.root.join("report.html")
     }
 }
 
-/// Says, once, which lines of `rollouts.jsonl` are damaged. They are kept: whoever damaged the file may be able to mend it.
-///
-/// # Errors
-/// A file that cannot be read.
+/// Warns, once, of damaged lines in `rollouts.jsonl`. The lines are kept, because the user may be able to repair the
+/// file.
 pub(crate) fn warn_of_damage(rollouts: &Path) -> Result<()> {
     const SHOWN: usize = 10;
     let damaged = damaged_lines(rollouts)?;
@@ -187,7 +183,7 @@ fn is_run(root: &Path) -> bool {
     root.join("config.toml").is_file() || root.join("metrics.jsonl").is_file()
 }
 
-/// What a run that was killed in its first moments leaves.
+/// Returns whether a run that was killed in its first moments may have left a file of this name.
 fn is_leftover(name: &std::ffi::OsStr) -> bool {
     name == ".lock" || Path::new(name).extension().is_some_and(|extension| extension == "tmp")
 }

@@ -1,4 +1,4 @@
-//! A model, its text and its prompts, opened as a configuration says.
+//! Opens the model, the tokenizer and the prompts that a configuration names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::run_dir::{RunDir, name_of};
 use crate::stored::StoredRollouts;
 use crate::{embedded, template, warn};
 
-/// Opens a model folder or the last checkpoint of a run, or the model in the program; says what was guessed.
+/// Opens a model folder, the last checkpoint of a run, or the built-in model, and warns of guesses about its files.
 ///
 /// # Errors
-/// A folder that is no checkpoint.
+/// Returns an error if the folder is not a checkpoint.
 pub fn open_model(path: Option<&Path>) -> Result<Checkpoint> {
     let Some(path) = path else { return embedded::checkpoint() };
     let path = &checkpoint_of(path)?;
@@ -31,10 +31,10 @@ pub fn open_model(path: Option<&Path>) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
-/// The last checkpoint of a run directory, the best one of `RUN/best`; any other path as it is.
+/// Returns the last checkpoint of a run directory, the best one for `RUN/best`, and any other path unchanged.
 ///
 /// # Errors
-/// A run that has no checkpoint yet, or no best one.
+/// Returns an error if the run has no checkpoint yet, or no best one.
 pub fn checkpoint_of(path: &Path) -> Result<PathBuf> {
     if let Some(run) = path.parent().filter(|_| path.ends_with(BEST) && !path.exists()).and_then(run_of) {
         return best_of(&run);
@@ -49,41 +49,41 @@ pub fn checkpoint_of(path: &Path) -> Result<PathBuf> {
 fn best_of(run: &RunDir) -> Result<PathBuf> {
     let root = run.root().display();
     let Some(best) = Best::read(run)? else {
-        bail!("the run {root} keeps no best checkpoint: run.best names no metric; {root} is its last")
+        bail!("the run {root} keeps no best checkpoint: run.best names no metric; use {root} for its last checkpoint")
     };
     let found = best.found().with_context(|| format!("the run {root} has no best checkpoint yet"))?;
     Ok(run.checkpoint(&name_of(found.step))?.1)
 }
 
-/// The run in a directory, where it is one and no model.
-#[must_use]
+/// Returns the run in a directory, or `None` if the directory is a model folder or no run.
 pub fn run_of(path: &Path) -> Option<RunDir> {
     if path.join("config.json").exists() { None } else { RunDir::open(path).ok() }
 }
 
-/// A model with its prompts.
+/// A model with its prompts, as a configuration names them.
 #[derive(Debug)]
 pub struct Session {
     /// The model's files.
     pub origin: Checkpoint,
-    /// Its prompts.
+    /// Prompts to train on and to evaluate on.
     pub tasks: Tasks,
-    /// Completions to learn from instead of sampling.
+    /// Stored completions to learn from instead of sampling.
     pub stored: Option<StoredRollouts>,
 }
 
 impl Session {
-    /// Opens what a configuration names, and writes into the configuration the longest completion that the model's context leaves room
-    /// for.
+    /// Opens the files that a configuration names, and lowers `sampling.max_tokens` to the room that the longest prompt
+    /// leaves in the model's context.
     ///
     /// # Errors
-    /// As for [`open_model`], [`Tasks::open`] and [`StoredRollouts::read`]; a prompt that leaves no room in the context.
+    /// Returns an error if a file cannot be used, if nothing ends a completion of the model, or if a prompt leaves no
+    /// room in the context for `sampling.max_tokens`.
     pub fn open(config: &mut Config) -> Result<Self> {
         let origin = open_model(config.model.path.as_deref())?;
         if origin.end_tokens()?.is_empty() && config.sampling.stop.is_empty() {
             bail!(
                 "nothing ends a completion of this model: neither config.json, generation_config.json nor \
-                 tokenizer_config.json names an end token; add `eos_token_id` to its generation_config.json, or give a text by --stop"
+                 tokenizer_config.json names an end token; add `eos_token_id` to its generation_config.json, or give a text with --stop"
             );
         }
         let tasks = Tasks::open(config, &origin)?;
@@ -100,23 +100,23 @@ impl Session {
         Ok(session)
     }
 
-    /// Says so if most prompts come too seldom for a log Z of their own.
+    /// Warns if most prompts are drawn too seldom to learn a log Z for each.
     fn warn_of_table(&self, config: &Config) -> Result<()> {
         let prompts = self.stored.as_ref().map_or(self.tasks.train.prompts(), StoredRollouts::prompts);
         let drawn = config.train.steps as usize * config.train.prompts;
         if config.objective()?.log_z() == Some(LogZ::Table) && drawn < 2 * prompts {
             warn!(
-                "objective.log_z = \"table\" learns one number for each of {prompts} prompts, and this run draws {drawn}: few come again; \
-                 \"group-mean\" needs no second time"
+                "objective.log_z = \"table\" learns one number for each of {prompts} prompts, but this run draws only {drawn}: few are drawn \
+                 twice; \"group-mean\" does not need a second draw"
             );
         }
         Ok(())
     }
 
-    /// The log Z of every prompt, if the objective takes constants: those of the rows.
+    /// Returns the log Z of every prompt from its row, if the objective takes log Z as a constant.
     ///
     /// # Errors
-    /// Prompts that no file holds, a row without a number.
+    /// Returns an error if the prompts come from no file or a row has no number.
     pub fn frozen_log_z(&self, config: &Config) -> Result<Option<Vec<f64>>> {
         if config.objective()?.log_z() != Some(LogZ::Frozen) {
             return Ok(None);
@@ -142,9 +142,9 @@ impl Session {
 /// The prompts to train on, and those held out.
 #[derive(Debug)]
 pub struct Tasks {
-    /// To train on.
+    /// Prompts to train on.
     pub train: TextTask,
-    /// For evaluation only.
+    /// Prompts for evaluation.
     pub held_out: TextTask,
 }
 
@@ -152,7 +152,7 @@ impl Tasks {
     /// Opens the prompts that a configuration names.
     ///
     /// # Errors
-    /// A file with a bad line, prompts that the verifier or the tokenizer cannot use.
+    /// Returns an error if a line is bad, or if the verifier or the tokenizer cannot use the prompts.
     pub fn open(config: &mut Config, checkpoint: &Checkpoint) -> Result<Self> {
         let text = Text::of(checkpoint)?.with_stop(config.sampling.stop.clone())?;
         template::fix_date(&mut config.model.template, &text);
@@ -174,17 +174,17 @@ impl Tasks {
                 }
                 let open = |held_out| {
                     TextTask::countdown(text.clone(), Arc::clone(&problems), held_out).context(
-                        "the model's tokenizer cannot write Countdown problems; give it prompts of its own by --prompts",
+                        "the model's tokenizer cannot encode Countdown problems; give it other prompts with --prompts",
                     )
                 };
                 Ok(Self { train: open(false)?, held_out: open(true)? })
             }
             _ => {
-                let path = task.prompts.clone().context("task.kind is prompts, so give a file by --prompts")?;
+                let path = task.prompts.clone().context("task.kind is prompts, so give a file with --prompts")?;
                 if task.verifier.is_none() {
                     warn!(
-                        "completions are judged by `exact`: the whole answer must be the row's, but for white space at the ends; \
-                         --verifier names another"
+                        "completions are judged by `exact`: apart from white space at the ends, the whole completion must equal \
+                         the row's answer; choose another verifier with --verifier"
                     );
                 }
                 let verifier = task.verifier.get_or_insert_with(|| "exact".into()).clone();
@@ -205,16 +205,16 @@ impl Tasks {
         }
     }
 
-    /// Tokens of the longest prompt.
-    #[must_use]
+    /// Returns the number of tokens in the longest prompt.
     pub fn longest_prompt(&self) -> usize {
         self.longest().0
     }
 
-    /// Tokens of the longest prompt, the line that it stands in, 0 where no file held it, and whether it is held out.
+    /// Returns the number of tokens in the longest prompt, its line (0 if it is from no file), and whether it is held
+    /// out.
     fn longest(&self) -> (usize, usize, bool) {
         let longest = |task: &TextTask, held_out: bool| {
-            // Generated problems are alike, and too many to make them all.
+            // Generated problems have similar lengths, and there are too many to encode all of them.
             let count = if task.is_generated() { task.prompts().min(64) } else { task.prompts() };
             let prompts = (0..count).map(|i| (task.prompt(i).len(), task.row(i).origin.line, held_out));
             prompts.max_by_key(|(len, ..)| *len)
@@ -223,7 +223,8 @@ impl Tasks {
         both.into_iter().flatten().max_by_key(|(len, ..)| *len).unwrap_or((1, 0, false))
     }
 
-    /// Sees to it that every prompt with its completion is within the model's context.
+    /// Checks that every prompt leaves room for a completion in the model's context, and lowers `sampling.max_tokens`
+    /// to this room if it was not given.
     fn fit_context(&self, config: &mut Config, origin: &Checkpoint) -> Result<()> {
         let context = origin.config().max_position_embeddings;
         let (prompt, line, held_out) = self.longest();
@@ -246,7 +247,7 @@ impl Tasks {
     }
 }
 
-/// Holds out the 1st, 11th, 21st, … row; a single row is trained and evaluated on.
+/// Holds out the 1st, 11th, 21st, … row. A single row is used for both training and evaluation.
 fn every_tenth(rows: Vec<PromptRow>) -> (Vec<PromptRow>, Vec<PromptRow>) {
     if rows.len() < 2 {
         return (rows.clone(), rows);

@@ -1,7 +1,7 @@
-//! What asks a run from outside to stop or to save: signals.
+//! Signals that ask a run to stop or to save.
 //!
-//! INT (Ctrl-C), TERM (schedulers, containers) and HUP (a closed terminal) stop in order, USR1 saves and goes on. One that was ignored when
-//! the program began stays ignored: `nohup` means it.
+//! INT (Ctrl-C), TERM (schedulers, containers) and HUP (a closed terminal) stop the run in order; USR1 saves a
+//! checkpoint and continues. A signal that was ignored when the program began stays ignored, as `nohup` intends.
 
 use std::io;
 use std::process::{Child, Command, ExitStatus};
@@ -12,7 +12,7 @@ use signal_hook::consts::signal::{SIGINT, SIGTERM};
 
 use crate::progress;
 
-/// The number of the signal, 0 before there was one.
+/// The number of the signal that asked to stop; 0 before there was one.
 static STOP: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 static SAVE: AtomicBool = AtomicBool::new(false);
 static INSTALLED: OnceLock<()> = OnceLock::new();
@@ -22,8 +22,7 @@ static INSTALLED: OnceLock<()> = OnceLock::new();
 pub struct Signal(i32);
 
 impl Signal {
-    /// What a program exits with that a signal ended: 128 and its number.
-    #[must_use]
+    /// Returns the exit code of a program that this signal ended: 128 plus its number.
     pub fn exit_code(self) -> u8 {
         128_u8.saturating_add(u8::try_from(self.0).unwrap_or(u8::MAX))
     }
@@ -42,19 +41,16 @@ impl std::fmt::Display for Signal {
     }
 }
 
-/// Processes that get every signal too.
+/// Child processes to which every signal is passed on.
 static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-/// Starts a process that gets every signal that this one gets, and gets it once: a terminal's Ctrl-C reaches this process alone. None
-/// after a signal that asked to stop.
-///
-/// # Errors
-/// Those of the system.
+/// Starts a process to which every signal is passed on. Its own process group keeps a terminal's Ctrl-C from reaching
+/// it directly, so it receives each signal once. Returns `None` after a signal that asked to stop.
 pub fn spawn(command: &mut Command) -> io::Result<Option<Child>> {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
     let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
-    // With the lock held: a signal that comes now is passed on to what is started here.
+    // This check holds the lock, so that a signal that arrives now is passed on to the new process.
     if stop().is_some() {
         return Ok(None);
     }
@@ -63,10 +59,7 @@ pub fn spawn(command: &mut Command) -> io::Result<Option<Child>> {
     Ok(Some(child))
 }
 
-/// The status of a process of [`spawn`] that has ended; from then on it gets no signal.
-///
-/// # Errors
-/// Those of the system.
+/// Returns the status of a process started by [`spawn`], if it has ended. From then on no signal is passed on to it.
 pub fn ended(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
     let status = child.try_wait()?;
@@ -83,27 +76,26 @@ fn pass_on(number: i32) {
     let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
     let pids = children.iter().filter_map(|id| Pid::from_raw(i32::try_from(*id).ok()?));
     for (pid, signal) in pids.zip(std::iter::repeat(Signal::from_named_raw(number))) {
-        // One that has just ended needs none.
+        // This fails if the process has just ended.
         let _ = signal.map(|signal| kill_process(pid, signal));
     }
 }
 
-/// From now on a signal asks to stop; a second one stops at once.
+/// Starts to catch signals: the first one asks to stop, a second one stops at once.
 pub fn watch() {
     INSTALLED.get_or_init(|| {
         if let Err(error) = install() {
-            progress::tell(&format_args!("warning: signals will not save: {error}"));
+            progress::tell(&format_args!("warning: cannot catch signals, so they end the run without saving: {error}"));
         }
     });
 }
 
-/// The signal that asked to stop, where one did.
-#[must_use]
+/// Returns the signal that asked to stop, if there was one.
 pub fn stop() -> Option<Signal> {
     i32::try_from(STOP.load(Ordering::SeqCst)).ok().filter(|number| *number != 0).map(Signal)
 }
 
-/// Whether a checkpoint was asked for since the last call.
+/// Returns whether a checkpoint was asked for since the last call.
 #[must_use]
 pub fn take_save() -> bool {
     SAVE.swap(false, Ordering::SeqCst)
@@ -130,7 +122,7 @@ fn install() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The signals that are ignored, a bit each from signal 1 on; none where the system does not tell.
+/// Returns the ignored signals as a mask whose lowest bit is signal 1, or 0 if the system does not report them.
 #[cfg(unix)]
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -160,6 +152,6 @@ fn ask_to_stop(number: i32) {
         std::process::exit(i32::from(signal.exit_code()));
     }
     progress::tell(&format_args!(
-        "\n{signal}: giving up what is being sampled or measured, finishing an update that has begun, and saving; again stops at once"
+        "\n{signal}: abandoning sampling and evaluation, finishing an update that has begun, and saving; repeat to stop at once"
     ));
 }

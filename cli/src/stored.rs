@@ -27,18 +27,19 @@ struct Row {
     old_log_probs: Option<Vec<f32>>,
 }
 
-/// All completions of a file, by group.
+/// All completions of a file, in groups.
 #[derive(Debug)]
 pub struct StoredRollouts {
     groups: Vec<Group>,
 }
 
 impl StoredRollouts {
-    /// Reads a file; rows of evaluations are left out. A completion is one that ended where its `finish_reason` says so; without a
-    /// reason, tokens ended if the last is an end token, and a text did.
+    /// Reads a file without its rows of evaluations. The `finish_reason` of a row says whether the completion ended. If
+    /// it is absent, a completion given as tokens ended if the last one is an end token, and a completion given as text
+    /// ended.
     ///
     /// # Errors
-    /// A file with a bad line; a row that is longer than the model's `context`; no row at all.
+    /// Returns an error if a line is bad, a row is longer than the model's `context`, or there is no row.
     pub fn read(path: &Path, text: &Text, context: usize) -> Result<Self> {
         let mut groups: Vec<(String, Group)> = Vec::new();
         let mut places = std::collections::HashMap::new();
@@ -49,8 +50,8 @@ impl StoredRollouts {
             let place = || format!("{}:{}", path.display(), origin.line);
             let prompt = PromptRow { chat, ..PromptRow::new(prompt) };
             template::tell(text, [&prompt]);
-            // The same prompt in another step is another group: it was sampled by another policy. A number alone does not name one:
-            // files that were put together have the same.
+            // The same prompt in another step is another group, because another policy sampled it. The number alone
+            // does not identify a group, because files that were concatenated repeat numbers.
             let key = format!("{step:?} {group:?} {}", text.render(&prompt).with_context(place)?);
             let ended = reason.unwrap_or_else(|| match &completion_ids {
                 Some(ids) => ids.last().is_some_and(|last| text.end_tokens().contains(last)),
@@ -84,38 +85,31 @@ impl StoredRollouts {
         Ok(Self { groups: groups.into_iter().map(|(_, group)| group).collect() })
     }
 
-    /// Prompts that have completions.
-    #[must_use]
+    /// Returns the number of groups: the same prompt in two steps counts twice.
     pub fn prompts(&self) -> usize {
         self.groups.len()
     }
 
-    /// Tokens of the longest prompt.
-    #[must_use]
+    /// Returns the number of tokens in the longest prompt.
     pub fn longest_prompt(&self) -> usize {
         self.groups.iter().map(|group| group.prompt.len()).max().unwrap_or(0)
     }
 
-    /// Tokens of all completions of a prompt, at most.
-    #[must_use]
+    /// Returns the largest number of tokens that the completions of a group have together.
     pub fn largest_group(&self) -> usize {
         let tokens = |group: &Group| group.rows.iter().map(|row| row.tokens.len()).sum();
         self.groups.iter().map(tokens).max().unwrap_or(0)
     }
 
-    /// Completions, and those of them that lack `old_logp`.
-    #[must_use]
+    /// Returns the number of completions, and of those that lack `old_logp`.
     pub fn without_log_probs(&self) -> (usize, usize) {
         let rows = || self.groups.iter().flat_map(|group| &group.rows);
         (rows().count(), rows().filter(|row| row.old_log_probs.is_none()).count())
     }
 
-    /// The groups of a step, in the order of the file, round and round. Completions without `old_logp` count as drawn from the
-    /// present policy. If `corrects`, the log-probabilities of all are those of the present policy, and `old_logp` those of the engine
-    /// that sampled.
-    ///
-    /// # Errors
-    /// A failing policy.
+    /// Returns the rollouts of a step, which cycle through the groups in the order of the file. Completions without
+    /// `old_logp` count as sampled from the current policy. If `corrects`, the log-probabilities of all completions are
+    /// those of the current policy, and `old_logp` becomes the log-probabilities of the engine that sampled.
     pub fn step<P>(&self, policy: &mut P, step: u64, options: &TrainOptions, corrects: bool) -> Result<Rollouts<f32>>
     where
         P: Policy<Error: std::error::Error + Send + Sync + 'static, Backend: Backend<Real = f32>>,
@@ -172,7 +166,7 @@ impl StoredRollouts {
     }
 }
 
-/// Log-probabilities of all tokens under the present policy, by micro-batches.
+/// Returns the log-probabilities of all tokens under the current policy, computed in micro-batches.
 fn score<P>(
     policy: &mut P,
     prompts: &[Vec<u32>],

@@ -1,8 +1,9 @@
-//! What a mistyped name may have meant.
+//! Suggestions for mistyped names.
 
-/// ` (did you mean `x`?)` for the known name most like `word`; nothing if none is like it.
+/// Returns ` (did you mean `x`?)` for the known name most similar to `word`, or an empty string if none is similar
+/// enough.
 pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    /// As alike as clap asks of a flag.
+    /// The similarity that clap requires of a flag.
     const ALIKE: f64 = 0.7;
     let scored = known.into_iter().map(|name| (strsim::jaro(word, name), name));
     let best = scored.filter(|(score, _)| *score > ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));

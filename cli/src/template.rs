@@ -1,4 +1,4 @@
-//! What the user gives to a model's chat template: `[model.template]` of a configuration, or `--template`.
+//! The user's settings for a model's chat template: `[model.template]` of a configuration, or `--template`.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -16,16 +16,17 @@ use crate::progress;
 /// The chat template's variables, for commands without a configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TemplateArgs {
-    /// Set a variable of the chat template, such as enable_thinking=false; date=YYYY-MM-DD is the day it prints; may be repeated
+    /// Set a variable of the chat template, such as enable_thinking=false; date=YYYY-MM-DD sets the day it prints; may
+    /// be repeated
     #[arg(long = "template", value_name = "KEY=VALUE")]
     variables: Vec<String>,
 }
 
 impl TemplateArgs {
-    /// The variables and the date.
+    /// Returns the variables and the date.
     ///
     /// # Errors
-    /// A flag without `=`; a date that is none, or a name that is taken.
+    /// Returns an error if a flag has no `=`, the date is malformed, or a name is reserved.
     pub fn options(&self) -> Result<TemplateOptions> {
         let mut table = Table::new();
         for flag in &self.variables {
@@ -37,23 +38,23 @@ impl TemplateArgs {
     }
 }
 
-/// The options of `[model.template]`.
+/// Returns the options of `[model.template]`.
 ///
 /// # Errors
-/// A date that is none, or a name that is taken.
+/// Returns an error if the date is malformed or a name is reserved.
 pub fn options(table: &Table) -> Result<TemplateOptions> {
     TemplateOptions::from_json(variables(table)).context("[model.template]")
 }
 
-/// Writes today's date into `[model.template]` where prompts depend on it, so that the run can be resumed and replayed.
+/// Writes today's date into `[model.template]` if prompts depend on it, so that the run can be resumed and replayed.
 pub fn fix_date(table: &mut Table, text: &Text) {
     if !table.contains_key("date") && text.template().is_some_and(ChatTemplate::uses_date) {
         table.insert("date".into(), Value::String(Date::today().to_string()));
     }
 }
 
-/// Tells on standard error, once, what the chat template takes for granted and what it does not use, if any of `rows` goes
-/// through it.
+/// Reports on standard error, once, the defaults that the chat template assumes and the variables that it does not use,
+/// if any of `rows` goes through it.
 pub fn tell<'a>(text: &Text, rows: impl IntoIterator<Item = &'a PromptRow>) {
     static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let Some(template) = text.template() else { return };
@@ -65,13 +66,13 @@ pub fn tell<'a>(text: &Text, rows: impl IntoIterator<Item = &'a PromptRow>) {
         }
         for name in template.unknown_tokens() {
             lines.insert(format!(
-                "warning: the chat template names `{name}`, which no file of the model gives; it prints nothing, as in \
-                 transformers. Give one by model.template.{name} or --template {name}=TOKEN"
+                "warning: the chat template uses `{name}`, which no file of the model defines; it prints nothing, as in \
+                 transformers. Set it with model.template.{name} or --template {name}=TOKEN"
             ));
         }
         if template.uses_date() && template.options().date.is_none() {
             lines.insert(format!(
-                "note: the chat template may print the date, which is {}; another by model.template.date or \
+                "note: the chat template may print the date, which is {}; set another with model.template.date or \
                  --template date=YYYY-MM-DD",
                 template.date()
             ));
@@ -84,7 +85,7 @@ pub fn tell<'a>(text: &Text, rows: impl IntoIterator<Item = &'a PromptRow>) {
     }
 }
 
-/// TOML as JSON, dates as strings.
+/// Converts TOML to JSON, with dates as strings.
 fn variables(table: &Table) -> Map<String, serde_json::Value> {
     table.iter().map(|(name, value)| (name.clone(), json(value))).collect()
 }

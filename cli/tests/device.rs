@@ -76,7 +76,7 @@ fn a_run_on_the_emulator_resumes_to_the_same_bits() {
 fn a_device_that_is_not_there_is_named() {
     let directory = tempdir().unwrap();
     let error = fails(&["train", "--device", "gpu"], directory.path());
-    assert!(error.contains("there are cpu, cuda, cuda:N"), "{error}");
+    assert!(error.contains("expected cpu, cuda, cuda:N"), "{error}");
     let error = fails(&["train", "--set", "train.precision=bf16"], directory.path());
     assert!(error.contains("train.precision"), "{error}");
     let error = fails(&["train", "--task", "bandit", "--device", "cuda"], directory.path());
