@@ -1,10 +1,10 @@
-//! Attention: packed, its gradients, and over a cache.
+//! Attention over packed spans, its gradients, and attention over a cache.
 
 use crate::common::{Tolerance, assert_close, bits, normals, numbers, stored};
 use flowrl_core::backend::{Backend, CpuBackend, Role};
 use flowrl_lm::backend::{Heads, Layout, Span, TransformerBackend};
 
-/// A layout from groups: rows of the prompt, then rows of each completion.
+/// Builds a layout from groups. Each group lists the rows of its prompt, then the rows of each completion.
 fn layout(groups: &[&[usize]]) -> Layout {
     let mut layout = Layout { spans: Vec::new(), groups: vec![0] };
     let mut row = 0;
@@ -20,7 +20,7 @@ fn layout(groups: &[&[usize]]) -> Layout {
     layout
 }
 
-/// Every width of a tile, full and not, and every kind of group; then layouts around the edges of a tile.
+/// Returns cases with every width of a tile, full or not, every kind of group, and layouts around the edges of a tile.
 fn cases() -> Vec<(Heads, Layout)> {
     let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
     vec![
@@ -35,12 +35,13 @@ fn cases() -> Vec<(Heads, Layout)> {
     ]
 }
 
-/// Products of bf16 probabilities: each is rounded by up to 2⁻⁹ of itself before it weighs a value.
+/// Widens the tolerance for products of bf16 probabilities, which are rounded by up to 2⁻⁹ before they weight the
+/// values.
 fn rounded(tolerance: Tolerance) -> Tolerance {
     Tolerance { relative: if tolerance.bf16 { 1.0 / 512.0 } else { tolerance.relative }, ..tolerance }
 }
 
-/// Activations with NaN behind them.
+/// Returns activations followed by NaNs.
 fn poisoned<B: Backend<Real = f32>>(device: &B, values: &[f32]) -> (B::Buffer, Vec<f64>) {
     let mut longer = values.to_vec();
     longer.resize(values.len() + 500, f32::NAN);
@@ -49,7 +50,7 @@ fn poisoned<B: Backend<Real = f32>>(device: &B, values: &[f32]) -> (B::Buffer, V
     (buffer, kept)
 }
 
-/// Activations full of NaN, so that what is not written is seen.
+/// Returns activations full of NaN, so that unwritten elements show.
 fn unwritten<B: Backend<Real = f32>>(device: &B, len: usize) -> B::Buffer {
     stored(device, Role::Activation, &vec![f32::NAN; len]).0
 }
@@ -88,7 +89,7 @@ fn attention<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance
     }
 }
 
-/// Numbers whose scores are whole, up to ±10⁴, and so the same in every precision.
+/// Returns integers with integer scores of up to ±10⁴, which are the same in every precision.
 fn large(len: usize) -> Vec<f32> {
     normals(2, len).into_iter().map(|x| (x * 12.0).round().clamp(-40.0, 40.0)).collect()
 }
@@ -96,7 +97,7 @@ fn large(len: usize) -> Vec<f32> {
 fn attention_with_large_scores<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance) {
     let (heads, layout) = (Heads { heads: 2, kv_heads: 1, head_dim: 64 }, layout(&[&[37, 65, 2]]));
     let mut values = large(layout.rows() * heads.qkv_width());
-    // One query that is the opposite of a key, and one that equals it.
+    // One query is the opposite of a key, and one equals it.
     for (row, sign) in [(3, -1.0), (4, 1.0)] {
         for i in 0..64 {
             let key = 40.0 * if i % 3 == 0 { -1.0 } else { 1.0 };
@@ -113,7 +114,7 @@ fn attention_with_large_scores<B: TransformerBackend<Real = f32>>(device: &B, to
     let (d_out, d_kept) = stored(device, Role::Activation, &normals(5, layout.rows() * heads.q_width()));
     let d_qkv = backward(device, &qkv, &d_out, &layout, heads);
     let want = reference_backward(&kept, &d_kept, &layout, heads);
-    // log Σ exp of 10⁴ in single precision is off by up to 5e-4, and so are probabilities, relatively.
+    // A log Σ exp of 10⁴ is off by up to 5e-4 in single precision, and this is the relative error of probabilities.
     let loose = Tolerance { relative: 2e-3 + rounded(tolerance).relative, ..tolerance };
     assert_close("d_qkv", &numbers(device, &d_qkv), &want, loose);
 }
@@ -140,7 +141,8 @@ fn reference_backward(qkv: &[f64], d_out: &[f64], layout: &Layout, heads: Heads)
 }
 
 fn attention_backward<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance) {
-    // The last one has keys that so many queries see that several blocks share the work; of many completions, since each is squared.
+    // In the last case, several blocks share the work on keys that many queries see. There are many short completions
+    // because the cost of each is quadratic.
     let group = [&[3][..], &[91; 13]].concat();
     let shared = (Heads { heads: 14, kv_heads: 2, head_dim: 2 }, layout(&[&group]));
     for (heads, layout) in cases().into_iter().chain([shared]) {
@@ -149,7 +151,7 @@ fn attention_backward<B: TransformerBackend<Real = f32>>(device: &B, tolerance: 
         let d_qkv = backward(device, &qkv, &d_out, &layout, heads);
         let want = reference_backward(&kept, &d_kept, &layout, heads);
         assert_close(&format!("d_qkv, {heads:?}"), &numbers(device, &d_qkv), &want, rounded(tolerance));
-        // Where parts of a tile are put together, and where they are not.
+        // These layouts include one with tiles in several parts and others without.
         if layout.groups.len() == 2 {
             let again = backward(device, &qkv, &d_out, &layout, heads);
             assert_eq!(bits(device, &again), bits(device, &d_qkv), "the same bits twice");
@@ -157,7 +159,7 @@ fn attention_backward<B: TransformerBackend<Real = f32>>(device: &B, tolerance: 
     }
 }
 
-/// A group's bits do not depend on what else is packed, nor a completion's on its siblings.
+/// A group's bits do not depend on the rest of the batch, nor a completion's bits on its siblings.
 fn attention_of_a_group_alone<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let heads = Heads { heads: 2, kv_heads: 1, head_dim: 8 };
     let (width, q_width) = (heads.qkv_width(), heads.q_width());
@@ -172,7 +174,7 @@ fn attention_of_a_group_alone<B: TransformerBackend<Real = f32>>(device: &B, _: 
     assert_eq!(part[70 * q_width..], all[78 * q_width..]);
 }
 
-/// Heads, and rows of cached keys: alone, behind prompts that several share, over one part of the keys and over many.
+/// Returns heads and rows of cached keys: rows alone, rows after shared prompts, and keys in one part or in many.
 fn cached_cases() -> Vec<(Heads, Vec<Span>)> {
     let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
     let span = |start, len, prefix_start, prefix_len| Span { start, len, prefix_start, prefix_len };
@@ -190,7 +192,7 @@ fn cached_cases() -> Vec<(Heads, Vec<Span>)> {
     ]
 }
 
-/// A cache whose rows outside of all spans are NaN.
+/// Returns a cache with NaN in all rows outside the spans.
 fn cache<B: TransformerBackend<Real = f32>>(device: &B, spans: &[Span], heads: Heads) -> (B::Buffer, Vec<f64>) {
     let (width, capacity) = (2 * heads.kv_width(), 900);
     let mut values = normals(6, capacity * width);
@@ -212,7 +214,7 @@ fn cached_attention<B: TransformerBackend<Real = f32>>(device: &B, tolerance: To
         let mut want = vec![0.0; spans.len() * heads.q_width()];
         CpuBackend::<f64>::reference().cached_attention(&kept, &cache_kept, &spans, heads, &mut want).unwrap();
         assert_close(&format!("out, {heads:?}"), &numbers(device, &out), &want, rounded(tolerance));
-        // Each row by itself.
+        // Each row by itself gives the same bits.
         let got = bits(device, &out);
         for (row, (span, got)) in spans.iter().zip(got.chunks_exact(heads.q_width())).enumerate() {
             let kept: Vec<f32> =
@@ -225,7 +227,7 @@ fn cached_attention<B: TransformerBackend<Real = f32>>(device: &B, tolerance: To
     }
 }
 
-/// Rows fed through the cache one by one attend as all of them at once do.
+/// Rows fed through the cache one by one give the same attention as all rows at once.
 fn the_cache_changes_nothing<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance) {
     for (heads, layout) in [
         (Heads { heads: 7, kv_heads: 1, head_dim: 8 }, layout(&[&[5, 2, 1, 70], &[3]])),
@@ -242,7 +244,7 @@ fn the_cache_changes_nothing<B: TransformerBackend<Real = f32>>(device: &B, tole
         let mut out = unwritten(device, rows * heads.q_width());
         device.cached_attention(&qkv, &cache, &spans, heads, &mut out).unwrap();
         assert_close("out", &numbers(device, &out), &want, rounded(tolerance));
-        // What a slot holds is what the row has.
+        // Each slot holds the keys and values of its row.
         device.cache_store(&qkv, &slots, heads, &mut cache).unwrap();
         let (cache, qkv) = (numbers(device, &cache), numbers(device, &qkv));
         for (row, &slot) in slots.iter().enumerate() {

@@ -1,29 +1,30 @@
-//! The transformer's operations on rows: embedding, norms, rotation, SwiGLU, means.
+//! The transformer's operations on rows: embedding, norms, rotation, SwiGLU and means.
 
 use crate::common::{Tolerance, assert_close, bits, emulated, normals, numbers, stored};
 use flowrl_core::backend::{Backend, CpuBackend, LinearShape, Role};
 use flowrl_cuda::{Precision, Schedule};
 use flowrl_lm::backend::{Heads, TransformerBackend};
 
-/// (rows, columns) that meet every path: one of a kind, odd, whole vectors, several parts of rows, several blocks of columns.
+/// (rows, columns) that cover every path: a single one, odd numbers, whole vectors, several parts of rows, several
+/// blocks of columns.
 const SHAPES: [(usize, usize); 10] =
     [(1, 1), (300, 1), (2, 31), (37, 33), (1, 64), (300, 64), (37, 127), (300, 127), (37, 896), (2, 1000)];
 
-/// A row that is longer than the registers of a block.
+/// A row that does not fit into the registers of a block.
 const LONG: (usize, usize) = (2, 8200);
 
 fn oracle() -> CpuBackend<f64> {
     CpuBackend::reference()
 }
 
-/// Numbers on a device behind which lie NaNs: an operation that reads too far shows.
+/// Returns numbers on a device, followed by NaNs that reveal an operation that reads too far.
 fn poisoned<B: Backend<Real = f32>>(device: &B, role: Role, values: &[f32]) -> (B::Buffer, Vec<f64>) {
     let (buffer, mut kept) = stored(device, role, &[values, &[f32::NAN; 9]].concat());
     kept.truncate(values.len());
     (buffer, kept)
 }
 
-/// The first elements.
+/// Returns the first `len` elements.
 fn first<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer, len: usize) -> Vec<f64> {
     numbers(device, buffer)[..len].to_vec()
 }
@@ -41,7 +42,7 @@ fn linear<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
             device.linear(&x, &w, bias, &mut y, shape, accumulate).unwrap();
             oracle().linear(&x64, &w64, bias64, &mut y64, shape, accumulate).unwrap();
             assert_close("y", &numbers(device, &y), &y64, near);
-            // What is added to next is what was stored.
+            // The next product is added to the stored, rounded numbers.
             y64 = numbers(device, &y);
         }
         let (dy, dy64) = stored(device, Role::Activation, &normals(5, rows * outputs));
@@ -54,11 +55,11 @@ fn linear<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
         let (mut dw64, mut db64) = (numbers(device, &dw), numbers(device, &db));
         device.linear_backward_weight(&dy, &x, &mut dw, Some(&mut db), shape).unwrap();
         oracle().linear_backward_weight(&dy64, &x64, &mut dw64, Some(&mut db64), shape).unwrap();
-        // Gradients of weights are f32 whatever the activations are.
+        // Gradients of weights are f32 for any storage type of activations.
         assert_close("dw", &numbers(device, &dw), &dw64, Tolerance::F32);
         assert_close("db", &numbers(device, &db), &db64, Tolerance::F32);
     }
-    // A sum of nothing is 0.
+    // An empty sum is 0.
     let (x, mut y) = (device.zeros_for(Role::Activation, 0).unwrap(), stored(device, Role::Activation, &[1.0; 6]).0);
     let nothing = LinearShape { rows: 2, inputs: 0, outputs: 3 };
     device.linear(&x, &x, None, &mut y, nothing, true).unwrap();
@@ -67,7 +68,7 @@ fn linear<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
     assert_eq!(numbers(device, &y), [0.0; 6]);
 }
 
-/// Numbers behind what an operation writes stay as they are.
+/// Asserts that an operation left the numbers after its output unchanged.
 #[track_caller]
 fn assert_kept<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer, len: usize) {
     let beyond = numbers(device, buffer).split_off(len);
@@ -78,7 +79,7 @@ fn embedding<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
     for (rows, d) in SHAPES {
         let table_rows = 11;
         let (table, table64) = stored(device, Role::Weight, &normals(1, table_rows * d));
-        // Row 4 is asked for as often as all others: a group of many rows beside groups of few, in no order.
+        // Half of all ids are row 4, so one group is long and the others are short, in no particular order.
         let ids: Vec<u32> = (0..rows as u32).map(|i| if i % 2 == 0 { 4 } else { i * 7 % 11 }).collect();
         let index = device.index(&ids).unwrap();
         let (mut out, _) = poisoned(device, Role::Activation, &vec![0.0; rows * d]);
@@ -102,7 +103,7 @@ fn embedding<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
     }
 }
 
-/// Normal numbers, but zeros in the middle row: a norm's root of ε alone.
+/// Returns normal numbers with zeros in the middle row, for which only ε remains under the norm's root.
 fn with_zero_row(seed: u64, rows: usize, d: usize) -> Vec<f32> {
     let mut x = normals(seed, rows * d);
     if rows > 1 {
@@ -127,7 +128,7 @@ fn rms_norm<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
         assert_kept(device, &y, rows * d);
         assert_kept(device, &s, rows);
 
-        // Not the row of zeros, where dx is a thousand times that of others.
+        // This part has no row of zeros, because its dx would be a thousand times that of the others.
         let (x, x64) = poisoned(device, Role::Activation, &normals(1, rows * d));
         device.rms_norm(&x, &w, 1e-6, (rows, d), &mut y, &mut s).unwrap();
         let s64 = first(device, &s, rows);
@@ -146,7 +147,7 @@ fn rms_norm<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
     }
 }
 
-/// Heads of fewer elements than a vector, of part of a warp, of a whole one and of more, with the rows to test them on.
+/// Heads that take less than a vector, part of a warp, a whole warp and more, each with a number of rows.
 const HEADS: [(Heads, usize); 5] = [
     (Heads { heads: 4, kv_heads: 2, head_dim: 6 }, 5),
     (Heads { heads: 7, kv_heads: 1, head_dim: 64 }, 1),
@@ -238,7 +239,8 @@ fn means<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
         let d_out = device.upload(&normals(2, 3 * d)).unwrap();
         let d_out64 = numbers(device, &d_out);
         let (mut dx, mut dx64) = poisoned(device, Role::Activation, &normals(3, rows * d));
-        // Without the first span, which may share its row: bf16 would round the row twice.
+        // The first span is left out because it may share its row with another, and bf16 would then round that row
+        // twice.
         device.mean_rows_backward(&d_out, &spans[1..], d, &mut dx).unwrap();
         oracle().mean_rows_backward(&d_out64, &spans[1..], d, &mut dx64).unwrap();
         assert_close("dx", &first(device, &dx, rows * d), &dx64, near);
@@ -246,7 +248,7 @@ fn means<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
         let far = [(rows, 10)];
         assert!(device.mean_rows(&x, &far, d, &mut out).unwrap_err().to_string().contains("`x`"));
     }
-    // Spans that share rows.
+    // These spans share rows.
     let spans = [(0, 3), (4, 2), (2, 3), (0, 6)];
     let d_out = device.upload(&normals(2, 4 * 9)).unwrap();
     let (mut dx, mut dx64) = stored(device, Role::State, &[0.0; 6 * 9]);
@@ -255,7 +257,7 @@ fn means<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
     assert_close("dx", &numbers(device, &dx), &dx64, Tolerance::F32);
 }
 
-/// Bits of everything that is summed over rows or along them.
+/// Returns the bits of all sums over rows and along them.
 fn sums<B: TransformerBackend<Real = f32>>(device: &B) -> Vec<Vec<u32>> {
     let (rows, d) = (300, 40);
     let (x, _) = stored(device, Role::Activation, &normals(1, rows * d));
@@ -268,7 +270,7 @@ fn sums<B: TransformerBackend<Real = f32>>(device: &B) -> Vec<Vec<u32>> {
     device.rms_norm_backward(&dy, &x, &w, &s, (rows, d), &mut dx, &mut dw).unwrap();
     let mut all = [&y, &s, &dx, &dw].map(|buffer| bits(device, buffer)).to_vec();
 
-    // The same numbers as heads: 2 queries, a key and a value of 10 elements.
+    // This reads the same numbers as heads: two queries, a key and a value of 10 elements each.
     let heads = Heads { heads: 2, kv_heads: 1, head_dim: 10 };
     let (mut s, mut dq, mut dk) =
         (device.zeros(3 * rows).unwrap(), device.zeros(10).unwrap(), device.zeros(10).unwrap());
@@ -293,7 +295,7 @@ fn sums_are_repeatable<B: TransformerBackend<Real = f32>>(device: &B, _: Toleran
     assert_eq!(sums(device), sums(device));
 }
 
-/// Sums have one order, in whatever order threads run.
+/// The order of a sum does not depend on the order in which threads run.
 #[test]
 fn sums_have_the_same_bits_in_every_schedule() {
     for precision in [Precision::F32, Precision::Bf16] {
@@ -304,7 +306,7 @@ fn sums_have_the_same_bits_in_every_schedule() {
     }
 }
 
-/// A product whose bias or result is stored otherwise than a GPU's library reads it is refused, by name.
+/// A product is refused by name if its bias or result is not stored as a GPU's library needs it.
 #[test]
 fn products_of_mixed_storage_are_refused() {
     let device = crate::common::emulated(flowrl_cuda::Precision::Bf16, flowrl_cuda::Schedule::Forward);

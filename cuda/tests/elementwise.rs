@@ -1,4 +1,4 @@
-//! Operations on each element alone.
+//! Elementwise operations.
 
 use crate::common::{Tolerance, assert_close, normals, numbers, stored};
 use flowrl_core::backend::{Backend, CpuBackend, Role};

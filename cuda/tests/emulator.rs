@@ -1,15 +1,15 @@
-//! The emulator that runs CUDA kernels on the CPU: kernels without a fault give the same bits in every schedule, and each planted
-//! fault is caught and named.
+//! Tests of the emulator that runs CUDA kernels on the CPU. Correct kernels give the same bits in every schedule, and
+//! each planted fault is caught and named.
 //!
-//! The kernels and the program that launches them are in `tests/emulator/`. It is built here as the crate builds its units, with
-//! the system's C++ compiler, and once more with sanitizers.
+//! The kernels and the program that launches them are in `tests/emulator/`. The tests build them as the crate builds
+//! its units, with the system's C++ compiler, and once more with sanitizers.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// Orders of threads and blocks, as `EmulatorOptions` numbers them.
+/// Schedules, numbered as in `EmulatorOptions`.
 const FORWARD: u32 = 0;
 const REVERSE: u32 = 1;
 const RANDOM: u32 = 2;
@@ -20,7 +20,7 @@ fn run(driver: &Path, case: &str, schedule: u32, threads: u32, seed: u64) -> Out
     Command::new(driver).args(arguments).output().unwrap_or_else(|error| panic!("{}: {error}", driver.display()))
 }
 
-/// What a run of a case says, on both streams.
+/// Returns the output of a run on both streams.
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
@@ -43,7 +43,7 @@ fn compile(arguments: &[&OsStr]) {
     assert!(message.is_empty(), "{compiler} warns:\n{message}");
 }
 
-/// Builds the runtime as a shared library and the driver with it.
+/// Builds the runtime as a shared library, and the driver with it.
 fn build(name: &str, extra: &[&str]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulator").join(name);
@@ -62,26 +62,26 @@ fn build(name: &str, extra: &[&str]) -> PathBuf {
     driver
 }
 
-/// The driver as kernels are usually built.
+/// Returns the driver built with the usual options of kernels.
 fn plain() -> &'static Path {
     static DRIVER: OnceLock<PathBuf> = OnceLock::new();
     DRIVER.get_or_init(|| build("plain", &[]))
 }
 
-/// The driver with AddressSanitizer and UndefinedBehaviorSanitizer.
+/// Returns the driver built with AddressSanitizer and UndefinedBehaviorSanitizer.
 fn sanitized() -> &'static Path {
     static DRIVER: OnceLock<PathBuf> = OnceLock::new();
     DRIVER
         .get_or_init(|| build("sanitized", &["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]))
 }
 
-/// The driver with the fibers of processors whose registers the runtime does not know.
+/// Returns the driver built with portable fibers, which serve processors with registers that the runtime does not know.
 fn portable() -> &'static Path {
     static DRIVER: OnceLock<PathBuf> = OnceLock::new();
     DRIVER.get_or_init(|| build("portable", &["-DEMULATOR_UCONTEXT"]))
 }
 
-/// Cases without a fault; the program itself compares them with the truth.
+/// Cases without a fault. The program itself compares their results with the exact ones.
 const CORRECT: [&str; 10] = [
     "sums_of_rows",
     "prefix_sums",
@@ -95,10 +95,10 @@ const CORRECT: [&str; 10] = [
     "unwritten_shared_memory",
 ];
 
-/// How a case is run: its schedule, the threads of the operating system, and the seed.
+/// A run of a case: its schedule, the number of operating-system threads, and the seed.
 type Run = (u32, u32, u64);
 
-/// Every schedule, on one and on several threads.
+/// Every schedule on one and on several threads.
 const EVERY_RUN: [Run; 8] = [
     (FORWARD, 1, 0),
     (FORWARD, 2, 0),
@@ -110,10 +110,10 @@ const EVERY_RUN: [Run; 8] = [
     (RANDOM, 3, 3),
 ];
 
-/// A few, for what differs in how it is built.
+/// A few runs, for drivers that differ only in their build.
 const SOME_RUNS: [Run; 2] = [(REVERSE, 1, 0), (RANDOM, 2, 1)];
 
-/// Runs the cases without a fault: the same bits each time.
+/// Runs the cases without a fault and asserts that each run gives the same bits.
 fn same_bits(driver: &Path, runs: &[Run]) {
     for case in CORRECT {
         let expected = run(driver, case, FORWARD, 1, 0);
@@ -143,7 +143,7 @@ fn correct_kernels_give_the_same_bits_with_portable_fibers() {
     same_bits(portable(), &SOME_RUNS);
 }
 
-/// A message for each fault, of which every part must be in it. The place of a call is a line of `faults.cu`.
+/// The faults, each with parts that its message must contain. The place of a call is a line of `faults.cu`.
 const FAULTS: [(&str, &[&str]); 22] = [
     (
         "barrier_after_return",
@@ -184,7 +184,7 @@ const FAULTS: [(&str, &[&str]); 22] = [
     ("stack_overflow_at_barrier", &["the stack of 64 KiB overflowed"]),
 ];
 
-/// Runs a fault: its message, and then a launch without a fault in the same process.
+/// Runs a fault and checks its message, then a launch without a fault in the same process.
 fn is_caught(driver: &Path, runs: &[Run], case: &str, message: &[&str]) {
     for &(schedule, threads, seed) in runs {
         let output = run(driver, case, schedule, threads, seed);
@@ -204,18 +204,18 @@ fn faults_end_the_launch_with_a_message() {
     }
 }
 
-/// The launch that fails leaves nothing behind that the sanitizers would complain about.
+/// A failed launch frees everything. If it did not, the sanitizers would report this.
 #[test]
 fn faults_end_the_launch_cleanly_under_the_sanitizers() {
     for (case, message) in FAULTS {
-        // The sanitizers end the process at the access itself, and leave larger stacks to each thread.
+        // The sanitizers end the process at the access itself, and give each thread a larger stack.
         if !case.starts_with("write_be") && !case.starts_with("stack_overflow") {
             is_caught(sanitized(), &SOME_RUNS, case, message);
         }
     }
 }
 
-/// Forward, reverse, and random anew after each barrier; the same seed gives the same order.
+/// The orders are forward, reverse, and random anew after each barrier. The same seed gives the same order.
 #[test]
 fn threads_and_blocks_run_in_the_order_that_is_asked_for() {
     let order = |schedule, seed| {
@@ -235,7 +235,7 @@ fn faults_leave_no_memory_behind() {
     assert!(output.status.success(), "{}", text(&output));
 }
 
-/// Forward order hides a missing barrier; the others find what nobody has written yet, which is NaN.
+/// The forward order hides a missing barrier. The other orders find unwritten memory, which is NaN.
 #[test]
 fn a_missing_barrier_shows_in_other_orders() {
     let driver = plain();

@@ -1,4 +1,4 @@
-//! Every operation on the CPU, in the emulator and, if there is one, on a GPU, in one program.
+//! Tests every operation on the CPU, in the emulator and, if there is one, on a GPU, in one program.
 
 #[macro_use]
 mod common;

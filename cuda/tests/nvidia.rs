@@ -1,4 +1,5 @@
-//! What only a GPU has: contexts, streams, memory that other programs share. On a machine without one, `cargo xtask stand-in` runs these.
+//! Tests of features that only a GPU has: contexts, streams and memory shared with other programs. On a machine without
+//! a GPU, `cargo xtask stand-in` runs them.
 
 mod on_gpu {
     use std::error::Error as StdError;
@@ -14,7 +15,7 @@ mod on_gpu {
 
     type Outcome = Result<(), Box<dyn StdError>>;
 
-    /// Runs a body where there is a GPU.
+    /// Runs a body if there is a GPU.
     fn with_gpu(precision: Precision, body: impl FnOnce(CudaBackend) -> Outcome) {
         match gpu(precision) {
             Ok(device) => body(device).unwrap(),
@@ -28,7 +29,7 @@ mod on_gpu {
             let buffer = device.upload(&[1.0; 1000])?;
             let copy = device.clone();
             std::thread::scope(|scope| scope.spawn(|| drop(buffer)).join().unwrap());
-            // An error of the drop would come out here.
+            // If the drop failed, this upload would report it.
             assert_eq!(numbers(&device, &device.upload(&[2.0])?), [2.0]);
             drop(device);
             std::thread::spawn(|| drop(copy)).join().unwrap();
@@ -41,7 +42,7 @@ mod on_gpu {
         with_gpu(Precision::Bf16, |device| {
             let oracle = CpuBackend::<f64>::reference();
             let work = |seed: u64| {
-                // Several sizes of shared memory, and products, at once.
+                // Threads use several sizes of shared memory and products at the same time.
                 for round in 0..3 {
                     let shape = LinearShape { rows: 5, inputs: 24, outputs: 7 };
                     let (x, x_kept) = stored(&device, Role::Activation, &normals(seed + round, 5 * 24));
@@ -59,7 +60,8 @@ mod on_gpu {
         });
     }
 
-    /// Attention there and back with heads of this width; whether the device takes it.
+    /// Runs attention forward and backward with heads of this width. Returns an error if the device does not support
+    /// it.
     fn try_attention(device: &CudaBackend, head_dim: usize) -> Result<(), Error> {
         let heads = Heads { heads: 2, kv_heads: 1, head_dim };
         let layout =
@@ -80,7 +82,7 @@ mod on_gpu {
         try_attention(device, head_dim).unwrap();
     }
 
-    /// GPUs that are not of data centres have 99 KiB of shared memory for a block.
+    /// Consumer GPUs have 99 KiB of shared memory per block.
     #[test]
     fn every_gpu_takes_heads_of_64_in_f32() {
         with_gpu(Precision::F32, |device| {
@@ -89,7 +91,7 @@ mod on_gpu {
         });
     }
 
-    /// Whether they run depends on the GPU; a GPU that cannot says why.
+    /// Whether these heads run depends on the GPU. A GPU that cannot run them must report why.
     #[test]
     fn heads_that_need_more_shared_memory_run_or_are_refused() {
         with_gpu(Precision::F32, |device| {
@@ -110,7 +112,7 @@ mod on_gpu {
             let stream = context.new_stream()?;
             let other = context.new_stream()?;
             let device = CudaBackend::with_stream(stream.clone(), Precision::F32)?;
-            // What another stream was asked for is waited for, without a wait on the host.
+            // Work queued on another stream finishes first, without a wait on the host.
             let (slice, _pinned) = uploaded(&other, &[3.0, 4.0])?;
             let mut adopted = device.adopt(slice)?;
             assert_eq!(device.sum_squares(&adopted, 2)?, 25.0);
@@ -120,7 +122,7 @@ mod on_gpu {
             let numbers = stream.clone_dtoh(&released)?;
             stream.synchronize()?;
             assert_eq!(numbers, [5.0, 4.0]);
-            // It goes back without a copy, as often as one likes.
+            // Memory can go back and forth without a copy any number of times.
             let adopted = device.adopt(released)?;
             assert_eq!(device.len(&adopted), 2);
             assert_eq!(device.sum_squares(&adopted, 2)?, 41.0);
@@ -128,7 +130,7 @@ mod on_gpu {
         });
     }
 
-    /// Numbers on the device, and the pinned memory that they come from: the host waits for the stream before it goes.
+    /// Uploads numbers. Also returns their pinned source, which waits for the stream when it is dropped.
     fn uploaded(
         stream: &Arc<CudaStream>,
         values: &[f32],
@@ -147,7 +149,7 @@ mod on_gpu {
             let (whole, _pinned) = uploaded(&stream, &[1.0; 100])?;
             stream.synchronize()?;
             let (start, _guard) = whole.device_ptr(&stream);
-            // SAFETY: memory for as many numbers; the slice does not free it, as it is not taken over.
+            // SAFETY: the memory holds that many numbers, and the slice never frees it because it is not taken over.
             let part = unsafe { stream.upgrade_device_ptr::<f32>(start + 16, 96) };
             let error = device.adopt(part).unwrap_err().to_string();
             assert!(error.contains("multiple of 256") && error.contains("clone_dtod"), "{error}");
@@ -155,7 +157,8 @@ mod on_gpu {
         });
     }
 
-    /// More at once than the ring of pinned memory holds, and much in small pieces, with the memory of the host changed at once.
+    /// Uploads more at once than the ring of pinned memory holds, and many small pieces, and changes the host memory at
+    /// once.
     #[test]
     fn uploads_are_what_they_were_when_they_were_asked_for() {
         with_gpu(Precision::F32, |device| {
@@ -196,7 +199,7 @@ mod on_gpu {
                 other => panic!("{:?}", other.map(|buffer| device.len(&buffer))),
             };
             const LARGE: usize = 1 << 50;
-            // Other tests allocate beside this one, but not as much.
+            // Other tests allocate at the same time as this one, but not as much.
             const PIECE: usize = 1 << 29;
             let before = free(LARGE);
             let piece = device.zeros(PIECE / 4)?;
@@ -206,7 +209,7 @@ mod on_gpu {
             device.synchronize()?;
             let after = free(LARGE);
             assert!(before > during + PIECE / 2, "{before} bytes, {during} with {PIECE} bytes more in use");
-            // What the driver keeps for the next allocation is free.
+            // Memory that the driver keeps for the next allocation counts as free.
             assert!(after > during + PIECE / 2, "{during} bytes, {after} after {PIECE} bytes were freed");
             Ok(())
         });

@@ -1,4 +1,4 @@
-//! Objectives: the golden files, random batches, extreme lengths, degenerate groups and errors, each beside the CPU.
+//! Objectives compared with the CPU: golden files, random batches, extreme lengths, degenerate groups and errors.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ fn cpu() -> flowrl_core::backend::CpuBackend<f32> {
     flowrl_core::backend::CpuBackend::new(1)
 }
 
-/// Numbers to 1e-5 of the largest, metrics to 1e-6 of themselves, which are sums of doubles.
+/// Asserts that numbers agree to 1e-5 of the largest, and metrics, which are sums of doubles, to a relative 1e-6.
 fn agrees<B: Backend<Real = f32>>(device: &B, what: &str, objective: &Objective, owned: &Owned) {
     let (got, diagnostics) = evaluate(device, objective, owned).unwrap_or_else(|error| panic!("{what}: {error}"));
     let (want, wanted) = evaluate(&cpu(), objective, owned).unwrap();
@@ -33,7 +33,8 @@ fn agrees<B: Backend<Real = f32>>(device: &B, what: &str, objective: &Objective,
     }
 }
 
-/// Every preset and baseline, and every option of FlowRL and of the baselines away from its default.
+/// Returns every preset and baseline, and every option of FlowRL and of the baselines at a value other than its
+/// default.
 fn objectives() -> Vec<(String, Objective)> {
     let mut all: Vec<_> = Preset::ALL.iter().map(|&preset| (preset.to_string(), Objective::preset(preset))).collect();
     let (paper, masked) = (FlowRl::default(), Preset::VerlPr3924.flowrl().unwrap());
@@ -122,25 +123,26 @@ fn short_long_few_and_many_sequences<B: TransformerBackend<Real = f32>>(device: 
 
 fn degenerate_groups<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let mut owned = Owned::random(3, &[4; 9], 9);
-    // Alone; equal; equal but for the sign of zero; apart by a rounding of the mean.
+    // One member alone; equal rewards; equal except for the sign of zero; a mean that rounds to zero.
     owned.groups = vec![4, 2, 2, 2, 7, 7, 1, 1, 1];
     owned.rewards = vec![3.0, 0.1, 0.1, 0.1, 0.0, -0.0, 1e30, 1.0, -1e30];
     for (name, objective) in objectives() {
         let objective = match objective {
             Objective::FlowRl(o) => Objective::from(o.with_reward_eps(0.0)),
-            // The mean of the last group is 0, and its members are not.
+            // The mean of the last group is 0 although its members are not.
             Objective::PolicyGradient(o) if o.advantage == Advantage::Mean => continue,
             Objective::PolicyGradient(o) => Objective::from(o.with_reward_eps(0.0)),
             other => other,
         };
         agrees(device, &name, &objective, &owned);
     }
-    // Far away from the policy that sampled, but bounded, or of no weight at all; or beyond ±20, where a policy gradient has no gradient.
+    // The old policy is so far away that weights are bounded or vanish. If a log-ratio is beyond ±20, a policy gradient
+    // has no gradient.
     owned.old_log_probs = Some(owned.log_probs.iter().map(|l| l + 3e3).collect());
     for name in ["paper", "vargrad", "official", "grpo", "gspo", "cispo"] {
         agrees(device, name, &name.parse().unwrap(), &owned);
     }
-    // One member outweighs the others of its group so far that what they weigh is lost in the sum of all: e⁶⁰.
+    // One member outweighs the rest of its group by e⁶⁰, so that the others' weights are lost in the sum of all.
     let old = owned.old_log_probs.as_mut().unwrap();
     old.copy_from_slice(&owned.log_probs);
     old[4..8].iter_mut().for_each(|l| *l -= 15.0);
@@ -169,7 +171,7 @@ fn values_of_ppo<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     of(&[1.0, 2.0], &[1.0]);
 }
 
-/// The error is that of the CPU, word for word.
+/// Asserts that the device and the CPU return the same error message.
 fn refused<B: Backend<Real = f32>>(device: &B, objective: &Objective, owned: &Owned, says: &str) {
     let want = evaluate(&cpu(), objective, owned).expect_err("the CPU refuses it").to_string();
     let got = evaluate(device, objective, owned).expect_err("must be refused");
@@ -195,7 +197,7 @@ fn errors_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance
         "cispo",
     ];
     let all = all.map(|name| name.parse::<Objective>().unwrap());
-    // Token 4 of sequence 2 stands 7th.
+    // Index 7 is token 4 of sequence 2.
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for objective in &all {
             for missing_old in [false, true] {
@@ -241,7 +243,7 @@ fn errors_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance
     refused(device, &paper, &Owned { log_z: Some(vec![0.0; 3]), ..good.clone() }, "`log_z` has 3 elements");
     refused(device, &paper, &Owned { offsets: vec![5, 8, 7, 14, 23], ..good.clone() }, "`offsets` must ascend");
     refused(device, &paper, &Owned { rewards: vec![0.0; 2], ..good.clone() }, "`rewards` has 2 elements");
-    // No loss at all, but weights beyond f32.
+    // The loss is zero, but the weights exceed the range of f32.
     let mut owned = apart(40.0);
     (owned.ref_log_probs, owned.log_z, owned.advantages) =
         (Some(owned.log_probs.clone()), Some(vec![0.0; 4]), vec![0.0; 4]);
@@ -259,9 +261,9 @@ fn balance_over_parts<B: TransformerBackend<Real = f32>>(device: &B, _: Toleranc
     }
 }
 
-/// Every golden file, as on the CPU in single precision: 1e-4 of max(1, |want|).
+/// Checks every golden file to 1e-4 of max(1, |want|), the tolerance of the CPU in single precision.
 fn golden_files<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
-    // Of where the test runs, which need not be where it was built.
+    // The folder is looked up at run time because this test may run in another place than it was built in.
     let golden = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../tests/golden");
     let entries = |folder| std::fs::read_dir(golden.join(folder)).expect("the golden directory is in the repository");
     let mut files = 0;
@@ -277,7 +279,7 @@ fn golden_files<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     assert_eq!(files, 74, "every golden file is checked");
 }
 
-/// Everything that is expected is there, and near.
+/// Asserts that everything expected is present and close.
 fn assert_near(at: &str, got: &Value, want: &Value) {
     match want {
         Value::Object(want) => {

@@ -1,4 +1,4 @@
-//! Objectives on buffers of the device: the bits of what goes through host slices, errors; the same bits in every schedule.
+//! Objectives on device buffers: the same bits as through host slices and in every schedule, and the errors.
 
 use crate::common::batches::{Owned, evaluate};
 use flowrl_core::backend::Backend;
@@ -6,14 +6,14 @@ use flowrl_core::objective::{Balance, Diagnostics, FlowRl, Objective, Preset, To
 use flowrl_cuda::objective::{DeviceBatch, DeviceGradients, DeviceSequences};
 use flowrl_cuda::{CudaBackend, Precision, Schedule};
 
-/// The bits of all results.
+/// Returns the bits of all results.
 fn bits_of(device: &CudaBackend, objective: &Objective, owned: &Owned) -> (Vec<Vec<u32>>, Vec<u64>) {
     let (numbers, diagnostics) = evaluate(device, objective, owned).unwrap();
     let numbers = numbers.iter().map(|(_, x)| x.iter().map(|x| x.to_bits()).collect()).collect();
     (numbers, diagnostics.metrics().map(|(_, x)| x.to_bits()).collect())
 }
 
-/// In a fixed order of sums.
+/// Sums have a fixed order, so their bits do not depend on the schedule.
 #[test]
 fn same_bits_in_every_schedule() {
     let owned = Owned::random(9, &[300, 0, 1030, 17, 5, 2], 2);
@@ -35,7 +35,8 @@ fn same_bits_twice(device: &CudaBackend) {
     }
 }
 
-/// What a program of one's own does: buffers that are longer than needed, NaN behind what is used, gradients of an earlier batch.
+/// A custom program may pass buffers that are longer than necessary and gradients of an earlier batch. This test puts
+/// NaN after the used part.
 fn buffers_of_ones_own(device: &CudaBackend) {
     let owned = Owned::random(10, &[30, 0, 7, 12], 2);
     let padded = |x: &[f32]| device.upload(&[x, &[f32::NAN; 5]].concat()).unwrap();
@@ -74,8 +75,8 @@ fn buffers_of_ones_own(device: &CudaBackend) {
     }
 }
 
-/// Gradients of two batches before the metrics of the first: the bits of evaluating one after the other. A number that is not finite is
-/// said by the second half.
+/// Computing the gradients of two batches before the metrics of the first gives the same bits as evaluating one batch
+/// after the other. The second half reports non-finite numbers.
 fn gradients_before_diagnostics(device: &CudaBackend) {
     let owned = [Owned::random(12, &[30, 0, 7, 12], 2), Owned::random(13, &[9, 4, 21], 1)];
     let sequences = owned.each_ref().map(|o| DeviceSequences::new(device, &o.offsets, &o.groups).unwrap());
@@ -180,7 +181,7 @@ fn errors(device: &CudaBackend) {
     assert!(error.to_string().contains("offsets[2] is 2, smaller than 3"), "{error}");
 }
 
-/// Makes a module of tests for the emulator and one for the GPU.
+/// Generates a test module for the emulator and one for the GPU.
 macro_rules! on_both {
     ($($body:ident),* $(,)?) => {
         mod on_emulated {

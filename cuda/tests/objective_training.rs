@@ -1,4 +1,4 @@
-//! The training loop evaluates its objective on the policy's device.
+//! Tests that the training loop evaluates its objective on the policy's device.
 
 use crate::common::{Tolerance, assert_close, emulated, normals};
 use flowrl_core::backend::{Backend, CpuBackend};
@@ -8,11 +8,11 @@ use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
 use flowrl_core::train::{Metrics, Rollouts, TrainError, TrainOptions, Trainer};
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Error, Precision, Schedule};
 
-/// Log-probabilities that are given; keeps the gradient it gets.
+/// A policy with given log-probabilities that records the gradient it receives.
 struct Given<B> {
     backend: B,
     log_probs: Vec<f32>,
-    /// Of log-probabilities, then of entropies if the loss has them.
+    /// Gradient of the log-probabilities, followed by that of the entropies if the loss has them.
     gradient: Vec<f64>,
 }
 
@@ -76,7 +76,7 @@ impl<B: Backend<Real = f32>> Policy for Given<B> {
     }
 }
 
-/// One step over four completions of two prompts: the gradient of each token, and the metrics.
+/// Takes one step over four completions of two prompts. Returns the gradient of each token and the metrics.
 fn learn<B: Backend<Real = f32>>(
     backend: B,
     objective: Objective,
@@ -119,7 +119,7 @@ fn a_step_is_that_of_the_cpu() {
     }
 }
 
-/// Without a network no kernel but the objective's runs: where those do not compile, a step fails.
+/// Without a network only the objective's kernels run, so a step fails if they do not compile.
 #[test]
 fn a_step_needs_the_kernels() {
     let flags = vec!["-this-is-no-option".to_owned()];

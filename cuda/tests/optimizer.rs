@@ -7,7 +7,7 @@ use flowrl_lm::backend::TransformerBackend;
 
 const OPTIONS: AdamW = AdamW { beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.01 };
 
-/// Three steps from the same numbers; the bits of p, m and v.
+/// Takes three steps from the same numbers and returns the bits of p, m and v.
 fn steps<B: Backend<Real = f32>>(device: &B, len: usize, step: impl Fn(u64) -> AdamWStep) -> [Vec<u32>; 3] {
     let padded = |seed, scale: f32| {
         let mut x: Vec<f32> = normals(seed, len).iter().map(|x| scale * x).collect();
@@ -24,7 +24,7 @@ fn steps<B: Backend<Real = f32>>(device: &B, len: usize, step: impl Fn(u64) -> A
     [p, m, v].map(|buffer| bits(device, &buffer))
 }
 
-/// The bits of the CPU, also of the master copy where products read bf16, and nothing behind `len`.
+/// The bits equal the CPU's, including those of a bf16 weight's master copy, and numbers after `len` stay unchanged.
 fn adamw_has_the_bits_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let cpu = CpuBackend::<f32>::reference();
     for len in [1, 31, 257, 5000] {
@@ -38,7 +38,7 @@ fn adamw_has_the_bits_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, 
     }
 }
 
-/// What products read of a weight is its master copy, rounded.
+/// Products read the rounded master copy of a weight.
 fn products_read_the_updated_weight<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let len = 300;
     let mut p = device.zeros_for(Role::Weight, len).unwrap();
@@ -49,11 +49,11 @@ fn products_read_the_updated_weight<B: TransformerBackend<Real = f32>>(device: &
     device.read(&p, 0, &mut master).unwrap();
     let mut rounded = device.zeros_for(Role::Activation, len).unwrap();
     device.write(&mut rounded, 0, &master).unwrap();
-    // Σ x² reads what products read.
+    // Σ x² reads the same numbers as products, so this compares the rounded copies.
     assert_eq!(device.sum_squares(&p, len).unwrap(), device.sum_squares(&rounded, len).unwrap());
 }
 
-/// Gradients stop: the moments reach 0 and are never subnormal.
+/// Without gradients the moments reach 0 and are never subnormal.
 fn moments_vanish<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let cpu = CpuBackend::<f32>::reference();
     let start = [1e-30_f32, 1e-31, -1e-31, 9.9e-32, -9.8e-32, 1.2e-38, 1e-20, 0.0];
@@ -70,7 +70,7 @@ fn moments_vanish<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     assert_eq!(run(step), [p, m, v].map(|x| bits(&cpu, &x)));
 }
 
-/// In double precision: what f32 would have lost is there.
+/// The sum is in double precision and keeps terms that f32 would lose.
 fn sum_squares_is_exact_to_double<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let cpu = CpuBackend::<f64>::reference();
     for role in [Role::State, Role::Activation] {

@@ -1,4 +1,5 @@
-//! The partition network and what it alone uses: layer normalisation and dropout. f32 in either precision.
+//! The partition network, and the operations that only it uses: layer normalisation and dropout. They are f32 in either
+//! precision.
 
 use crate::common::{Tolerance, assert_close, bits, normals, numbers};
 use flowrl_core::backend::{Backend, BackendError, CpuBackend, DropoutMask, ErrorKind};
@@ -16,7 +17,7 @@ fn padded(x: &[f32]) -> Vec<f32> {
     [x, &[f32::NAN; 3]].concat()
 }
 
-/// The first `len` elements; the rest must be the poison that was there before.
+/// Returns the first `len` elements and checks that the poison after them is still there.
 #[track_caller]
 fn used<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer, len: usize) -> Vec<f64> {
     let mut all = numbers(device, buffer);
@@ -29,7 +30,7 @@ fn layer_norm<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let eps = 1e-5;
     for shape @ (rows, columns) in SHAPES {
         let len = rows * columns;
-        // A mean that is not 0, and a row without variance.
+        // The mean is not 0, and one row has no variance.
         let mut x: Vec<f32> = normals(1, len).iter().map(|x| 3.0 + 2.0 * x).collect();
         x[..columns].fill(0.25);
         let (gamma, beta, dy) = (normals(2, columns), normals(3, columns), normals(4, len));
@@ -58,7 +59,7 @@ fn layer_norm<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     }
 }
 
-/// The masks of the CPU, bit by bit.
+/// The masks equal the CPU's bit for bit.
 fn dropout_has_the_masks_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let cpu = CpuBackend::<f32>::reference();
     for shape @ (rows, columns) in SHAPES {
@@ -73,9 +74,10 @@ fn dropout_has_the_masks_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &
     }
 }
 
-/// Of the random number itself every one of the 53 bits counts: at a rate of exactly u an element is kept, at the next it is dropped.
+/// All 53 bits of the random number u count: an element is kept if the rate is exactly u and dropped at the next larger
+/// rate.
 fn dropout_draws_the_numbers_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
-    // All-zero words are those of a published vector of Philox4x32-10; the others differ in every word.
+    // The all-zero words belong to a published vector of Philox4x32-10. The other cases differ in every word.
     for (seed, purpose, step, row) in [
         (0, Purpose::Sample, 0, 0),
         (u64::MAX, Purpose::Dropout, u32::MAX, 0xffff_fff0),
@@ -98,7 +100,7 @@ fn dropout_draws_the_numbers_of_the_cpu<B: TransformerBackend<Real = f32>>(devic
     assert_eq!(words, [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8], "the published vector");
 }
 
-/// log Z, every gradient and one step of the optimiser, against the network on the CPU in f64.
+/// Compares log Z, every gradient and their norm with the network on the CPU in f64.
 fn network<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let cpu = CpuBackend::<f64>::reference();
     for (width, prompts) in [(5, 1), (33, 37), (128, 6)] {
@@ -106,7 +108,7 @@ fn network<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
         let single = PartitionOptions { layers: 1, ..plain };
         for (options, training) in [(plain, None), (single, None), (PartitionOptions::RELEASED, Some((3, 40)))] {
             let hidden = normals(8, prompts * width);
-            // A prompt without a gradient among them.
+            // One of several prompts has no gradient.
             let mut d_log_z = normals(9, prompts);
             d_log_z[prompts / 2] = if prompts > 1 { 0.0 } else { 1.0 };
             let on = device.upload(&hidden).unwrap();
@@ -121,7 +123,7 @@ fn network<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
             let want_log_z = want.forward(&cpu, &hidden, prompts, training).unwrap();
             want.backward(&cpu, &hidden, &wide(&d_log_z), Some(&mut want_d_hidden)).unwrap();
 
-            // A few products of f32 in a row.
+            // A few f32 products follow each other.
             let tolerance = Tolerance { relative: 4e-5, bf16: false };
             let what = format!("{options:?}, width {width}, {prompts} prompts");
             assert_close(&format!("log Z, {what}"), &wide(&log_z), &want_log_z, tolerance);

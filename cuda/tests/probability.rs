@@ -1,4 +1,4 @@
-//! Log-probabilities of tokens and their gradient.
+//! Log-probabilities of tokens and their gradients.
 
 use crate::common::{Tolerance, assert_close, bits, normals, numbers, stored};
 use flowrl_core::backend::{
@@ -8,18 +8,18 @@ use flowrl_core::random::{Purpose, Stream};
 use flowrl_cuda::{CudaBackend, Precision, Schedule};
 use flowrl_lm::backend::TransformerBackend;
 
-/// Rows and columns: odd ones, less than a 16-byte load, more than one round of a block, and that of Qwen.
+/// (rows, columns): odd sizes, rows shorter than a 16-byte load, several rounds of a block, and Qwen's vocabulary.
 const SHAPES: [(usize, usize); 9] =
     [(1, 1), (2, 1), (37, 31), (2, 33), (1937, 33), (37, 127), (37, 1000), (2, 20_011), (2, 151_936)];
 
-/// The results on a device, and the oracle's for the logits as they are stored.
+/// The results of a device, or those of the oracle for the same stored logits.
 struct Outcome {
     log_prob: Vec<f64>,
     log_sum_exp: Vec<f64>,
     entropy: Vec<f64>,
 }
 
-/// Numbers behind what an operation may use.
+/// Poisoned numbers after those that an operation may use.
 const PADDING: usize = 5;
 
 fn padded(values: &[f32]) -> Vec<f32> {
@@ -57,14 +57,15 @@ fn oracle(logits: &[f64], targets: &[u32], vocab: usize, temperature: f64) -> Ou
     Outcome { log_prob, log_sum_exp, entropy }
 }
 
-/// Statistics are f32 whatever the logits are stored as: what is compared starts from the stored ones.
+/// Asserts that statistics agree to f32 precision. The oracle starts from the stored logits, so this does not include
+/// their rounding.
 fn assert_same(what: &str, got: &Outcome, want: &Outcome) {
     assert_close(&format!("{what}, log p"), &got.log_prob, &want.log_prob, Tolerance::F32);
     assert_close(&format!("{what}, log Σ exp"), &got.log_sum_exp, &want.log_sum_exp, Tolerance::F32);
     assert_close(&format!("{what}, entropy"), &got.entropy, &want.entropy, Tolerance { relative: 2e-5, bf16: false });
 }
 
-/// Logits, stored with poison behind them, and a target for each row.
+/// Returns logits, stored with poison after them, and a target for each row.
 fn case<B: Backend<Real = f32>>(device: &B, (rows, vocab): (usize, usize)) -> (B::Buffer, Vec<f64>, Vec<u32>) {
     let values: Vec<f32> = normals(3, rows * vocab).iter().map(|x| 3.0 * x).collect();
     let (buffer, mut kept) = stored(device, Role::Activation, &padded(&values));
@@ -82,7 +83,8 @@ fn forward_matches<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) 
     }
 }
 
-/// No element is further from the truth than the truth as the device stores it, but for 1e-5 of the largest.
+/// Asserts that no element is further from the exact result than that result rounded to the device's storage, apart
+/// from 1e-5 of the largest element.
 #[track_caller]
 fn assert_rounded_once<B: Backend<Real = f32>>(device: &B, what: &str, got: &[f64], want: &[f64]) {
     let narrow: Vec<f32> = want.iter().map(|x| *x as f32).collect();
@@ -107,10 +109,10 @@ fn backward_matches_with<B: TransformerBackend<Real = f32>>(device: &B, entropie
     for (rows, vocab) in SHAPES {
         let temperature = 1.5;
         let (mut logits, mut want, targets) = case(device, (rows, vocab));
-        // A coefficient of its own for each row, every fourth of them 0.
+        // Each row has its own coefficient, and every fourth coefficient is 0.
         let mut coefficients = normals(4, rows);
         coefficients.iter_mut().skip(3).step_by(4).for_each(|c| *c = 0.0);
-        // Of the entropies likewise: some rows have both gradients, some one, some neither.
+        // The entropies' coefficients vary likewise: some rows have both gradients, some one and some neither.
         let mut of_entropy = normals(5, rows);
         of_entropy.iter_mut().enumerate().filter(|(r, _)| r % 4 > 1 || r % 8 == 7).for_each(|(_, d)| *d = 0.0);
         let Outcome { log_sum_exp: total, entropy, .. } = oracle(&want, &targets, vocab, temperature);
@@ -128,7 +130,7 @@ fn backward_matches_with<B: TransformerBackend<Real = f32>>(device: &B, entropie
         let mut got = numbers(device, &logits);
         let behind = got.split_off(rows * vocab);
         assert!(behind.iter().all(|x| x.is_nan()), "{behind:?} behind the logits");
-        // By row, so that a row of small elements has a tolerance of its own.
+        // Rows are compared one by one. This gives a row of small elements its own tolerance.
         for (r, (got, want)) in got.chunks(vocab).zip(want.chunks(vocab)).enumerate() {
             assert_rounded_once(device, &format!("({rows}, {vocab}) row {r}"), got, want);
             let some = coefficients[r] != 0.0 || entropies && of_entropy[r] != 0.0;
@@ -137,7 +139,7 @@ fn backward_matches_with<B: TransformerBackend<Real = f32>>(device: &B, entropie
     }
 }
 
-/// p(target) close to 1, where 1 − p is the smaller the more the target is learned: its gradient keeps its bits.
+/// The gradient keeps its bits if p(target) is close to 1, where 1 − p is tiny for a well-learned target.
 fn confident_targets_keep_their_gradient<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance) {
     let vocab = 1000;
     for p in [0.9, 0.99, 0.999, 1.0 - 1e-6] {
@@ -148,7 +150,7 @@ fn confident_targets_keep_their_gradient<B: TransformerBackend<Real = f32>>(devi
         let targets = [target as u32];
         let got = forward(device, &logits, &targets, vocab, 1.0);
         let want = oracle(&kept, &targets, vocab, 1.0);
-        // Both are close to 0, as differences of numbers that are not.
+        // Both are close to 0, as differences of larger numbers.
         assert!((got.log_prob[0] - want.log_prob[0]).abs() < 2e-6, "log {p} is {}", got.log_prob[0]);
         assert!((got.entropy[0] - want.entropy[0]).abs() < 5e-6, "p = {p}: entropy {}", got.entropy[0]);
         let total = device.upload(&[got.log_sum_exp[0] as f32]).unwrap();
@@ -161,7 +163,7 @@ fn confident_targets_keep_their_gradient<B: TransformerBackend<Real = f32>>(devi
     }
 }
 
-/// Rows that stress the sums: huge logits, equal ones, some that cannot be drawn, the largest in any place.
+/// Rows that are hard to sum: huge logits, equal ones, impossible tokens, and the largest logit in any place.
 fn extreme_rows<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     for vocab in [33, 1000, 20_011] {
         let noise = normals(5, vocab);
@@ -186,12 +188,12 @@ fn extreme_rows<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
         let (logits, kept) = stored(device, Role::Activation, &rows.concat());
         let got = forward(device, &logits, &targets, vocab, 1.0);
         let want = oracle(&kept, &targets, vocab, 1.0);
-        // Each row by itself: 1e4 in one row allows nothing in another.
+        // Rows are compared one by one. If they were not, 1e4 in one row would widen the tolerance of all others.
         for r in 0..rows.len() {
             let one = |o: &Outcome| Outcome {
                 log_prob: vec![o.log_prob[r]],
                 log_sum_exp: vec![o.log_sum_exp[r]],
-                // Of a certain token the entropy is 0, whose relative error says nothing.
+                // The entropy of a certain token is 0, for which a relative error is meaningless.
                 entropy: vec![1.0 + o.entropy[r]],
             };
             assert_same(&format!("vocab {vocab}, row {r}"), &one(&got), &one(&want));
@@ -200,7 +202,7 @@ fn extreme_rows<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     }
 }
 
-/// A target that cannot be drawn, NaN, ∞, and nothing to draw.
+/// A target with probability 0, and rows with NaN, with ∞ or without any possible token.
 fn what_is_not_a_number_stays_visible<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let vocab = 1000;
     for place in [0, 500, 999] {
@@ -223,7 +225,7 @@ fn what_is_not_a_number_stays_visible<B: TransformerBackend<Real = f32>>(device:
     assert!(got.entropy[0].is_finite());
 }
 
-/// The bits of a row depend neither on the run nor on the row's place in the batch, aligned or not.
+/// The bits of a row depend neither on the run nor on its place in the batch, aligned or not.
 fn same_bits_wherever_a_row_is<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let (vocab, copies) = (5003, 9);
     let row: Vec<f32> = normals(8, vocab);
@@ -246,7 +248,7 @@ fn same_bits_wherever_a_row_is<B: TransformerBackend<Real = f32>>(device: &B, _:
     }
 }
 
-/// Elements of the last row lie behind the reach of 32 bits where there are enough rows: a GPU's part of the test has them.
+/// Checks the last row of the logits. If there are enough rows, as on a GPU, 32-bit offsets cannot reach this row.
 fn last_row_of<B: Backend<Real = f32>>(device: &B, rows: usize) {
     let vocab = 151_936;
     let start = (rows - 1) * vocab;
@@ -298,8 +300,9 @@ fn last_row_beyond_32_bits_on_gpu() {
     }
 }
 
-/// Largest errors of log-probabilities, and of their gradient and that of entropies by the hidden states relative to its largest, on a bf16 device with logits near
-/// 20; against the oracle on the same hidden states and weights.
+/// Returns the largest errors of log-probabilities, and of the hidden states' gradient relative to its largest element,
+/// on a bf16 device with logits near 20. The gradient includes that of the entropies. The oracle has the same hidden
+/// states and weights.
 fn errors_of_large_logits(device: &CudaBackend) -> (f64, f64) {
     let shape @ LinearShape { rows, inputs, outputs } = LinearShape { rows: 8, inputs: 64, outputs: 1001 };
     let scaled = |seed, len, by| normals(seed, len).iter().map(|x| by * x).collect::<Vec<f32>>();
@@ -311,7 +314,7 @@ fn errors_of_large_logits(device: &CudaBackend) -> (f64, f64) {
     let [mut log_prob, mut log_sum_exp, mut entropy] = [(); 3].map(|()| device.zeros(rows).unwrap());
     let (mut dh, ones) = (device.zeros_for(Role::Activation, rows * inputs).unwrap(), vec![1.0; rows]);
     let (d_log_prob, d_entropy) = (device.upload(&ones).unwrap(), device.upload(&ones).unwrap());
-    // Twice: what a backward pass leaves is in nobody's way.
+    // The second pass checks that a gradient left in place of the logits does no harm.
     for _ in 0..2 {
         device.linear(&h, &w, None, &mut logits, shape, false).unwrap();
         let at = (rows, outputs);
@@ -359,7 +362,7 @@ fn f32_logits_are_nearer_on_gpu() {
     }
 }
 
-/// Devices of full precision have nothing to widen.
+/// `with_f32_logits` changes nothing on an f32 device.
 #[test]
 fn f32_logits_of_f32_are_as_they_were() {
     let device = crate::common::emulated(Precision::F32, Schedule::Forward).with_f32_logits();

@@ -1,4 +1,5 @@
-//! Drawing tokens: against the definition, against the CPU in f64, frequencies, ties, truncation.
+//! Drawing tokens: compared with the definition and with the CPU in f64, and tested for frequencies, ties and
+//! truncation.
 
 use crate::common::{Tolerance, assert_close, normals, stored};
 use flowrl_core::backend::{
@@ -29,11 +30,12 @@ struct Draws {
     excluded: Vec<f64>,
 }
 
-/// The key of a row, and the random number that belongs to it.
+/// Returns the key of a row.
 fn key(row: usize) -> (u32, u32) {
     (row as u32 * 3, 1000 - row as u32 % 1000)
 }
 
+/// Returns the random number that belongs to a row's key.
 fn uniform(row: usize) -> f64 {
     let (sequence, token) = key(row);
     STREAM.uniform(STEP, sequence, token)
@@ -46,7 +48,7 @@ where
     draw_others(device, logits, shape, sampler, &[])
 }
 
-/// Draws tokens that are not among `excluded`.
+/// Draws from the tokens that are not in `excluded`.
 fn draw_others<B: Backend>(
     device: &B,
     logits: &B::Buffer,
@@ -70,7 +72,7 @@ where
     Draws { tokens, log_prob, entropy, excluded }
 }
 
-/// The distribution that a sampler draws from, by its definition: sort, cut, normalise.
+/// Returns the distribution that a sampler draws from, by its definition: sort, cut, normalise.
 fn distribution(logits: &[f64], sampler: &Sampler) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut p: Vec<f64> = logits.iter().map(|z| ((z - largest) * sampler.scale()).exp()).collect();
@@ -87,7 +89,7 @@ fn distribution(logits: &[f64], sampler: &Sampler) -> Vec<f64> {
     p.into_iter().map(|p| p / total).collect()
 }
 
-/// Every drawn token is the one whose part of [0, 1) holds the row's random number, but for rounding at the ends of the part.
+/// Asserts that each token's interval of [0, 1) contains the row's random number, apart from rounding at its ends.
 #[track_caller]
 fn assert_drawn(drawn: &Draws, logits: &[f64], vocab: usize, sampler: &Sampler) {
     const ROUNDING: f64 = 1e-5;
@@ -115,7 +117,8 @@ fn draws_what_is_defined<B: TransformerBackend<Real = f32>>(device: &B, _: Toler
             }
             let others = (0..rows).filter(|&r| got.tokens[r] != want.tokens[r]).collect::<Vec<_>>();
             println!("{} of {rows} rows differ from f64, vocab {vocab}, {sampler:?}", others.len());
-            // A row in a hundred may have its random number that close to a boundary.
+            // If a random number is very close to a boundary, rounding may change the token. This is allowed for one
+            // row in a hundred.
             assert!(others.len() * 100 <= rows && (sampler.temperature > 0.0 || others.is_empty()), "{others:?}");
             for r in others {
                 want.log_prob[r] = got.log_prob[r];
@@ -126,8 +129,8 @@ fn draws_what_is_defined<B: TransformerBackend<Real = f32>>(device: &B, _: Toler
     }
 }
 
-/// Excluded tokens are not drawn, whatever the sampler, though one of them is the most probable; the softmax stays that of the whole row
-/// unless top-k or top-p cut it.
+/// No sampler draws an excluded token, although one of them is the most probable. The softmax remains that of the whole
+/// row unless top-k or top-p cut it.
 fn excluded_tokens_are_not_drawn<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let oracle = CpuBackend::<f64>::reference();
     for (rows, vocab) in [(60, 33), (20, 1000)] {
@@ -155,7 +158,7 @@ fn excluded_tokens_are_not_drawn<B: TransformerBackend<Real = f32>>(device: &B, 
     }
 }
 
-/// χ² of the drawn tokens below its mean and 4 standard deviations.
+/// χ² of the drawn tokens is at most four standard deviations above its mean.
 fn frequencies<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let (rows, vocab) = (1500, 21);
     let mut row = normals(12, vocab);
@@ -174,7 +177,7 @@ fn frequencies<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     }
 }
 
-/// Equal logits are kept in the order of their indices, and −0 equals 0.
+/// Equal logits keep the order of their indices, and −0 equals 0.
 fn ties_go_to_the_lower_index<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let rows = 50;
     for vocab in [6, 700] {
@@ -193,7 +196,7 @@ fn ties_go_to_the_lower_index<B: TransformerBackend<Real = f32>>(device: &B, _: 
     }
 }
 
-/// Most of the row cannot be drawn, among it the first and the last token; more tokens are asked for than there are.
+/// Most tokens cannot be drawn, among them the first and the last, and some samplers ask for more tokens than remain.
 fn what_cannot_be_drawn_is_not<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let (rows, vocab) = (50, 2003);
     let row: Vec<f32> = (0..vocab).map(|i| if i % 500 == 77 { 1.0 } else { f32::NEG_INFINITY }).collect();
@@ -206,7 +209,7 @@ fn what_cannot_be_drawn_is_not<B: TransformerBackend<Real = f32>>(device: &B, _:
     }
 }
 
-/// What is not a number ends in a log-probability that is not one, never in a token that there is not.
+/// If logits are not finite, the log-probability is NaN but the token is still valid.
 fn what_is_not_a_number_stays_visible<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let vocab = 100;
     let mut some = normals(13, vocab);
@@ -221,7 +224,7 @@ fn what_is_not_a_number_stays_visible<B: TransformerBackend<Real = f32>>(device:
     }
 }
 
-/// Neither the run nor the place in the batch, aligned or not, changes a bit.
+/// No bit depends on the run or on the row's place in the batch, aligned or not.
 fn same_bits_wherever_a_row_is<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let (rows, vocab) = (9, 1003);
     let row = normals(14, vocab);

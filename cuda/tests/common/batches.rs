@@ -1,4 +1,4 @@
-//! Batches for objectives, and both phases of an objective on a device.
+//! Batches for objectives, and the evaluation of both phases of an objective on a device.
 
 use flowrl_core::backend::{Backend, ObjectiveError};
 use flowrl_core::objective::{Batch, Diagnostics, Gradients, Mask, Objective, Outcomes, Totals};
@@ -24,9 +24,10 @@ pub(crate) struct Owned {
 }
 
 impl Owned {
-    /// Sequences of these lengths in `groups` interleaved groups, the policy a little away from the reference and from the old policy.
+    /// Generates sequences of these lengths in `groups` interleaved groups. The policy is close to the reference and to
+    /// the old policy.
     pub(crate) fn random(seed: u64, lengths: &[usize], groups: usize) -> Self {
-        // Parts of a batch do not start at 0.
+        // The offsets do not start at 0, as in parts of a larger batch.
         let mut offsets = vec![5];
         lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
         let (b, n) = (lengths.len(), lengths.iter().sum());
@@ -69,10 +70,11 @@ impl Owned {
     }
 }
 
-/// Numbers by name, and metrics.
+/// Numbers by name, and the diagnostics.
 pub(crate) type Results = (Vec<(&'static str, Vec<f32>)>, Diagnostics);
 
-/// Both phases; the second as a part of a batch that is larger. What was in the outputs does not matter.
+/// Runs both phases, the second for a part of a larger batch. The outputs start as NaN because their old contents must
+/// not matter.
 pub(crate) fn evaluate<B: Backend<Real = f32>>(
     device: &B,
     objective: &Objective,

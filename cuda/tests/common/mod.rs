@@ -1,4 +1,4 @@
-//! One body per operation, run on the CPU, in the emulator and, where there is one, on a GPU.
+//! Test bodies that run on the CPU, in the emulator and, if there is one, on a GPU.
 
 pub(crate) mod batches;
 
@@ -6,71 +6,72 @@ use flowrl_core::backend::{Backend, Role};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Error, Precision, Schedule};
 
-/// A seeded standard normal number for each index.
+/// Returns seeded standard normal numbers, one for each index.
 pub(crate) fn normals(seed: u64, len: usize) -> Vec<f32> {
     let stream = Stream::new(seed, Purpose::Init);
     (0..len as u32).map(|i| stream.normal(0, 0, i) as f32).collect()
 }
 
-/// The emulator in one order of threads.
+/// Creates the emulator with one schedule and one thread.
 pub(crate) fn emulated(precision: Precision, schedule: Schedule) -> CudaBackend {
     CudaBackend::emulated(EmulatorOptions { schedule, threads: 1, flags: sanitizer() }, precision)
 }
 
-/// `-fsanitize=…` where the sanitizers' chore asks for it.
+/// Returns the compiler flags `-fsanitize=…` if the sanitizers' chore sets them.
 fn sanitizer() -> Vec<String> {
     std::env::var("FLOWRL_EMULATOR_FLAGS")
         .map_or(Vec::new(), |flags| flags.split_whitespace().map(Into::into).collect())
 }
 
-/// The first GPU, or why there is none.
+/// Opens the first GPU. Returns an error if there is none, and tests then skip.
 pub(crate) fn gpu(precision: Precision) -> Result<CudaBackend, Error> {
     CudaBackend::new(0, precision)
 }
 
-/// Numbers on a device as it stores them, and what it stores: bf16 rounds.
+/// Stores numbers on a device. Returns the buffer and the stored numbers, which are rounded if this device stores bf16.
 pub(crate) fn stored<B: Backend<Real = f32>>(device: &B, role: Role, values: &[f32]) -> (B::Buffer, Vec<f64>) {
     let mut buffer = device.zeros_for(role, values.len()).unwrap();
     device.write(&mut buffer, 0, values).unwrap();
-    // What a product reads of a weight is rounded; what `read` gives is its master copy.
+    // Products read a weight rounded, while `read` returns its f32 master copy.
     let mut plain = device.zeros_for(Role::Activation, values.len()).unwrap();
     device.write(&mut plain, 0, values).unwrap();
     let kept = numbers(device, &plain);
     (buffer, kept)
 }
 
-/// All elements, as f64.
+/// Returns all elements as f64.
 pub(crate) fn numbers<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer) -> Vec<f64> {
     let mut out = vec![0.0; device.len(buffer)];
     device.read(buffer, 0, &mut out).unwrap();
     out.into_iter().map(f64::from).collect()
 }
 
-/// All elements' bits.
+/// Returns the bits of all elements.
 pub(crate) fn bits<B: Backend<Real = f32>>(device: &B, buffer: &B::Buffer) -> Vec<u32> {
     let mut out = vec![0.0_f32; device.len(buffer)];
     device.read(buffer, 0, &mut out).unwrap();
     out.into_iter().map(f32::to_bits).collect()
 }
 
-/// How far a result may be from the truth.
+/// How far a result may be from the exact one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tolerance {
-    /// Times the largest magnitude of the true result.
+    /// Tolerance as a fraction of the largest magnitude of the exact result.
     pub(crate) relative: f64,
     /// Whether results are stored as bf16, which rounds by up to 2⁻⁹ of each.
     pub(crate) bf16: bool,
 }
 
 impl Tolerance {
-    /// f32 against the CPU: 1e-5 of the largest element.
+    /// f32 results compared with the CPU: 1e-5 of the largest element.
     pub(crate) const F32: Self = Self { relative: 1e-5, bf16: false };
-    /// bf16: what rounding the exact result loses, and as much as f32 may lose.
+    /// bf16 results: the error of rounding the exact result, plus the tolerance of f32.
     pub(crate) const BF16: Self = Self { relative: 1e-5, bf16: true };
 }
 
-/// Asserts that every element of `got` is near `want`. For bf16, the rule |exact − kernel| ≤ |exact − naive| + tolerance with the exact
-/// result rounded once as the naive one, and one unit in the last place for a tie that falls the other way.
+/// Asserts that every element of `got` is close to `want`. For bf16 this means |exact − kernel| ≤ |exact − naive| +
+/// tolerance, with the exact result rounded once as the naive one, plus one unit in the last place for a tie that
+/// rounds the other way.
 #[track_caller]
 pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: Tolerance) {
     assert_eq!(got.len(), want.len(), "{what}: lengths");
@@ -83,7 +84,8 @@ pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: Tol
     }
 }
 
-/// Makes a module of tests for each device out of bodies `fn body<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance)`.
+/// Generates a test module for each device from bodies of the form `fn body<B: TransformerBackend<Real = f32>>(device:
+/// &B, tolerance: Tolerance)`.
 #[macro_export]
 macro_rules! on_every_device {
     ($($body:ident),* $(,)?) => {

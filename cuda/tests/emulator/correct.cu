@@ -1,7 +1,6 @@
-// Kernels without a fault: they must give the same bits in every schedule, on any number of threads of the operating
-// system.
+// Kernels without a fault, which must give the same bits in every schedule on any number of operating-system threads.
 
-/// out[row] = Σ of a row, by shuffles within warps and shared memory between them.
+/// Computes the sum of each row by shuffles within warps and shared memory between them.
 extern "C" __global__ void __launch_bounds__(1024)
     row_sum(const float* __restrict__ rows, float* out, unsigned length) {
     SHARED(float, sums, 32);
@@ -17,7 +16,7 @@ extern "C" __global__ void __launch_bounds__(1024)
     }
 }
 
-/// Prefix sums of a block of any size: its last warp may be partial, and the mask says so.
+/// Computes prefix sums of a block of any size. Its last warp may be partial, as the mask says.
 extern "C" __global__ void prefix_sum(const int* values, int* out) {
     SHARED(int, totals, 32);
     const unsigned thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
@@ -34,7 +33,7 @@ extern "C" __global__ void prefix_sum(const int* values, int* out) {
     out[thread] = sum;
 }
 
-/// Each thread writes where it is: every index in three dimensions.
+/// Writes each thread's indices, in three dimensions, to its place.
 extern "C" __global__ void indices(unsigned* out) {
     const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
     const unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
@@ -43,8 +42,8 @@ extern "C" __global__ void indices(unsigned* out) {
                                                                    100000 * blockIdx.z;
 }
 
-/// A histogram in shared memory, added to one in global memory; the largest value; a maximum of floats by compare and
-/// swap.
+/// Computes a histogram in shared memory and adds it to one in global memory, the largest value, and a maximum of
+/// floats by compare-and-swap.
 extern "C" __global__ void atomics(const unsigned* values, unsigned length, unsigned* histogram, int* largest,
                                    float* maximum, float* sum) {
     SHARED(unsigned, counts, 16);
@@ -61,14 +60,14 @@ extern "C" __global__ void atomics(const unsigned* values, unsigned length, unsi
             if (found == before) break;
             before = found;
         }
-        // Small whole numbers, so that the sum does not depend on the order.
+        // The values are small integers, so the sum does not depend on the order.
         atomicAdd(sum, static_cast<float>(values[i]));
     }
     __syncthreads();
     if (threadIdx.x < 16) atomicAdd(&histogram[threadIdx.x], counts[threadIdx.x]);
 }
 
-/// Reverses each block's part by way of dynamic shared memory, four values at a time.
+/// Reverses each block's part through dynamic shared memory, four values at a time.
 extern "C" __global__ void reverse(const float4* values, float4* out) {
     DYNAMIC_SHARED(float4, part);
     shim_check_aligned(&values[threadIdx.x], 16);
@@ -79,7 +78,7 @@ extern "C" __global__ void reverse(const float4* values, float4* out) {
     out[blockIdx.x * blockDim.x + threadIdx.x] = make_float4(four.w, four.z, four.y, four.x);
 }
 
-/// Every shuffle on 32 and 64 bits, in segments of `width` lanes: six results for each thread.
+/// Runs every shuffle on 32 and 64 bits, in segments of `width` lanes: six results for each thread.
 extern "C" __global__ void shuffles(const double* values, double* out, int width) {
     const unsigned thread = threadIdx.x;
     const double value = values[thread];
@@ -89,13 +88,13 @@ extern "C" __global__ void shuffles(const double* values, double* out, int width
     row[1] = __shfl_up_sync(0xffffffffu, value, 2, width);
     row[2] = __shfl_down_sync(0xffffffffu, value, 2, width);
     row[3] = __shfl_xor_sync(0xffffffffu, small, 1, width);
-    // The halves of each warp by themselves.
+    // Each half of a warp shuffles by itself.
     const unsigned half = thread % 32 < 16 ? 0x0000ffffu : 0xffff0000u;
     row[4] = __shfl_xor_sync(half, value, 4);
     row[5] = __shfl_sync(half, static_cast<int>(value), thread % 32 < 16 ? 5 : 21);
 }
 
-/// Votes of warps and of the block: seven results for each thread.
+/// Runs the votes of warps and of the block: seven results for each thread.
 extern "C" __global__ void votes(const int* predicates, unsigned* out) {
     const int holds = predicates[threadIdx.x];
     unsigned* const row = out + 7 * threadIdx.x;
@@ -105,15 +104,14 @@ extern "C" __global__ void votes(const int* predicates, unsigned* out) {
     row[3] = __syncthreads_or(holds);
     row[4] = __syncthreads_and(holds);
     row[5] = __syncthreads_count(holds);
-    // A lane writes what its neighbour reads after the warp has met.
+    // A lane writes a value that its neighbour reads after the warp has met.
     SHARED(int, shared, 1024);
     shared[threadIdx.x] = holds;
     __syncwarp();
     row[6] = shared[threadIdx.x ^ 1];
 }
 
-/// What a block finds in shared memory before it writes there: in each block two words, of a static array and of
-/// dynamic memory.
+/// Reads shared memory before writing to it: two words in each block, one of a static array and one of dynamic memory.
 extern "C" __global__ void unwritten_shared(unsigned* out) {
     SHARED(unsigned, words, 1);
     DYNAMIC_SHARED(unsigned, dynamic);
@@ -122,7 +120,7 @@ extern "C" __global__ void unwritten_shared(unsigned* out) {
     words[0] = dynamic[0] = blockIdx.x;
 }
 
-/// The turn at which each thread begins, and at which it goes on after a barrier.
+/// Records the turn at which each thread begins and the turn at which it continues after a barrier.
 extern "C" __global__ void turns(unsigned* counter, unsigned* out) {
     const unsigned threads = gridDim.x * blockDim.x, thread = blockIdx.x * blockDim.x + threadIdx.x;
     out[thread] = atomicAdd(counter, 1u);

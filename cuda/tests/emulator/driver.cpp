@@ -1,7 +1,7 @@
 // Runs one case in one schedule: `driver CASE SCHEDULE THREADS SEED`.
 //
-// A case without a fault compares its results with the truth and prints their bits. A case with one prints the launch's
-// error message, and shows that the process lives on.
+// A case without a fault compares its results with the exact ones and prints their bits. A case with a fault prints the
+// launch's error message and shows that the process lives on.
 #include "driver.hpp"
 
 #include "shim.hpp"
@@ -169,7 +169,7 @@ void votes_of_warps_and_blocks() {
     print_bits(out);
 }
 
-/// Launches from several threads of the host at once.
+/// Launches from several host threads at once.
 void launches_at_once() {
     const std::vector<float> truth = row_sums(256);
     std::vector<std::thread> threads;
@@ -188,7 +188,7 @@ void numbers_and_bits() {
     print_bits(std::vector<float>{expf(1.0f), logf(2.0f), erff(0.5f), tanhf(0.5f), rsqrtf(3.0f)});
 }
 
-/// Each block finds 0xFF in shared memory, not what the block before it wrote there.
+/// Each block must find 0xFF in shared memory rather than the values of the block before it.
 void unwritten_shared_memory() {
     std::vector<unsigned> out(2 * 50);
     const std::string error = launch(emulated_unwritten_shared, 50, 1, sizeof(unsigned), out.data());
@@ -197,7 +197,7 @@ void unwritten_shared_memory() {
     print_bits(out);
 }
 
-/// The order of threads in one block and of blocks, on one thread of the operating system.
+/// Checks the order of threads in a block and of blocks in a grid, on one operating-system thread.
 void order_of_threads() {
     const unsigned blocks = 40, threads = 70;
     for (const bool whole_blocks : {false, true}) {
@@ -208,7 +208,7 @@ void order_of_threads() {
         expect(error.empty(), error.c_str());
         expect(counter == 2 * count, "a turn for each thread");
         std::vector<unsigned> first(out.begin(), out.begin() + count), second(out.begin() + count, out.end());
-        // A block goes on by itself after its barrier; the threads of one wait for each other.
+        // A block of one thread continues right after its barrier; several threads wait for each other.
         for (unsigned& turn : first) turn = whole_blocks ? turn / 2 : turn;
         for (unsigned& turn : second) turn = whole_blocks ? turn / 2 : turn - count;
         std::vector<unsigned> ascending(count), descending(count);
@@ -226,7 +226,7 @@ void order_of_threads() {
     }
 }
 
-/// Reads past a barrier that is not there: right in forward order alone.
+/// Reads past a missing barrier, which gives the right result in forward order alone.
 void missing_barrier_case() {
     std::vector<float> values(256, 1.0f), out(256);
     const std::string error = launch(emulated_missing_barrier, 1, 256, 0, values.data(), out.data());
@@ -243,7 +243,7 @@ void fault(const std::string& error) {
     printf("alive\n");
 }
 
-/// Pages of the process's address space, as Linux counts them; 0 elsewhere.
+/// Returns the pages of the process's address space, as Linux counts them, or 0 on other systems.
 long address_space() {
     long pages = 0;
     FILE* const file = fopen("/proc/self/statm", "r");
@@ -253,14 +253,14 @@ long address_space() {
     return pages;
 }
 
-/// A launch that fails again and again takes no more memory than when it failed first.
+/// A launch that fails repeatedly takes no more memory than its first failures.
 void memory_of_many_faults() {
     long before = 0;
     for (int i = 0; i < 400; ++i) {
         if (i == 40) before = address_space();
         expect(!launch(emulated_fault_in_block, dim3(7, 5), 512, 64, 4u, 3u).empty(), "a fault was not seen");
     }
-    // One stack more for each launch would be over 16000 pages.
+    // One leaked stack per launch would be over 16000 pages.
     expect(address_space() - before < 1000, "failed launches keep memory");
 }
 

@@ -1,4 +1,4 @@
-// What the cases of driver.cpp are written with.
+// Helpers for the cases of driver.cpp.
 #pragma once
 
 #include <stdio.h>
@@ -18,7 +18,7 @@ using Emulated = int (*)(const EmulatorOptions*, const unsigned*, const unsigned
 
 inline EmulatorOptions options = {0, 1, 0};
 
-/// Launches a kernel; returns the error message, empty if there is none.
+/// Launches a kernel. Returns the error message, or an empty string if there is none.
 template <typename... Arguments>
 std::string launch(Emulated kernel, dim3 grid, dim3 block, unsigned long long dynamic_bytes, Arguments... arguments) {
     const unsigned grid_size[3] = {grid.x, grid.y, grid.z}, block_size[3] = {block.x, block.y, block.z};
@@ -36,7 +36,7 @@ inline void expect(bool condition, const char* what) {
     exit(2);
 }
 
-/// Prints the bits of results, which must be the same in every schedule.
+/// Prints the bits of results, which must not depend on the schedule.
 template <typename T>
 void print_bits(const std::vector<T>& results) {
     unsigned long long hash = 0xcbf29ce484222325;

@@ -1,6 +1,6 @@
-// Kernels with one planted fault each. Each would be an error, or undefined, on a GPU.
+// Kernels with one planted fault each, which would be an error or undefined behaviour on a GPU.
 
-/// Reads what another thread writes, without a barrier in between. In forward order each value is there in time.
+/// Reads another thread's value without a barrier in between. In forward order each value is there in time.
 extern "C" __global__ void missing_barrier(const float* values, float* out) {
     SHARED(float, shared, 256);
     shared[threadIdx.x] = values[threadIdx.x];
@@ -47,7 +47,7 @@ extern "C" __global__ void different_masks() {
     __syncwarp();
 }
 
-/// Half of each warp waits for the other half, which waits for it at the barrier.
+/// Half of each warp waits for the other half, which waits for the first at the barrier.
 extern "C" __global__ void wait_for_each_other() {
     if (threadIdx.x % 32 < 16) __syncwarp();
     __syncthreads();
@@ -71,7 +71,7 @@ extern "C" __global__ void misaligned_load(const float* values, float* out) {
     *out = *address;
 }
 
-/// A static array is aligned for its type, which is not enough for a load of 16 bytes.
+/// A static array is aligned only for its type, which is not enough for a 16-byte load.
 extern "C" __global__ void misaligned_shared() {
     SHARED(float, row, 32);
     shim_check_aligned(row, 16);
@@ -87,13 +87,13 @@ extern "C" __global__ void static_and_dynamic_shared() {
     row[0] = 0.0f;
 }
 
-/// `kibibytes` of local memory, which is far more than a thread of a GPU could keep to itself, all of it written.
+/// Writes `kibibytes` of local memory, far more than a GPU thread could have.
 extern "C" __global__ void deep_stack(unsigned kibibytes) {
     volatile char* const local = static_cast<volatile char*>(__builtin_alloca(kibibytes * 1024));
     for (unsigned i = 0; i < kibibytes * 1024; ++i) local[i] = 1;
 }
 
-/// As much local memory at a barrier, of which hardly any is written.
+/// Reserves as much local memory at a barrier but writes hardly any of it.
 extern "C" __global__ void deep_stack_at_barrier(unsigned kibibytes) {
     volatile char* const local = static_cast<volatile char*>(__builtin_alloca(kibibytes * 1024));
     local[0] = 1;
@@ -109,5 +109,5 @@ extern "C" __global__ void read_out_of_bounds(const float* values, float* out, u
     out[threadIdx.x] = values[length + threadIdx.x];
 }
 
-/// The offset of a row of logits, in 32 bits with a sign.
+/// Computes the offset of a row of logits in signed 32 bits.
 extern "C" __global__ void offset_overflow(int row, int vocabulary, long long* out) { *out = row * vocabulary; }
