@@ -1,4 +1,5 @@
-//! Chat messages to the text a model was trained on, by the Jinja template that comes with its tokenizer.
+//! Rendering of chat messages to the text a model was trained on, with the Jinja template that comes with its
+//! tokenizer.
 
 mod date;
 mod json;
@@ -25,24 +26,25 @@ use crate::error::{Error, Result};
 pub use date::Date;
 pub use message::Message;
 
-/// Variables that every template gets, so that nobody else may set them.
+/// Variables that every template gets from the row, and that options therefore cannot set.
 const RESERVED: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
 
-/// Put behind a last message that is continued, to find where it ends. The space shows whether the template trims.
+/// Appended to a last message that is continued, to find where it ends. The space shows whether the template
+/// trims.
 const MARK: &str = "FLOWRL_CONTINUES_HERE ";
 
-/// What a rendering may take at most.
+/// Limits of one rendering, which stop endless templates.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Instructions of the engine.
+    /// Instructions of the template engine.
     instructions: u64,
-    /// Bytes of text.
+    /// Bytes of rendered text.
     bytes: usize,
 }
 
 const LIMITS: Limits = Limits { instructions: 50_000_000, bytes: 16 << 20 };
 
-/// What a row of a data file gives to the chat template along with its messages.
+/// The inputs that a row of a data file gives to the chat template in addition to its messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChatInputs {
@@ -58,7 +60,7 @@ pub struct ChatInputs {
 }
 
 impl ChatInputs {
-    /// Says what is wrong with the row, if something is.
+    /// Returns a message if the row is wrong.
     pub(crate) fn check(&self) -> Result<(), String> {
         for (name, value) in [("tools", &self.tools), ("documents", &self.documents)] {
             let is_list = value.as_array().is_some_and(|items| items.iter().all(Value::is_object));
@@ -73,7 +75,8 @@ impl ChatInputs {
         }
     }
 
-    /// The keys that say something: neither null nor empty, as tables of rows fill in what only some rows have.
+    /// Returns the keys that have a value. Null and empty values do not count, because tables of rows fill in
+    /// the keys that only some rows have.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         let Self { tools, documents, chat_template_kwargs: variables } = self;
         let all = [("tools", tools), ("documents", documents), ("chat_template_kwargs", variables)];
@@ -87,7 +90,7 @@ impl ChatInputs {
     }
 }
 
-/// What the user of a model gives to its chat template, the same for every row.
+/// The inputs that the user of a model gives to its chat template, the same for every row.
 ///
 /// ```
 /// use flowrl_lm::chat::TemplateOptions;
@@ -98,18 +101,18 @@ impl ChatInputs {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TemplateOptions {
-    /// The date of `strftime_now`; without it, [`Date::today`].
+    /// The date of `strftime_now`; [`Date::today`] if it is not given.
     pub date: Option<Date>,
-    /// Variables by name. Those of a row win.
+    /// Variables by name. Those of a row take precedence.
     pub variables: Map<String, Value>,
 }
 
 impl TemplateOptions {
-    /// Variables by name; `date` is the date.
+    /// Takes variables by name; `date` becomes the date.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a date that is none, or a name that is taken.
+    /// Returns [`Error::Argument`] if the date is not one, or [`Error::Template`] if a name is reserved.
     pub fn from_json(mut variables: Map<String, Value>) -> Result<Self> {
         let date = match variables.remove("date") {
             None => None,
@@ -132,7 +135,7 @@ fn check_names(variables: &Map<String, Value>) -> Result<(), String> {
 
 /// A chat template, rendered as `transformers` renders it.
 ///
-/// A template is parsed when a conversation is first rendered: before that, a mistake in it does not matter.
+/// A template is parsed when a conversation is first rendered. Until then, a mistake in it does not matter.
 ///
 /// ```
 /// use flowrl_lm::chat::{ChatInputs, ChatTemplate, Message};
@@ -142,7 +145,7 @@ fn check_names(variables: &Map<String, Value>) -> Result<(), String> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
-    /// By name, or why there is none.
+    /// Templates by name, or the reason why they cannot be used.
     sources: Result<BTreeMap<String, Source>, String>,
     tokens: Map<String, Value>,
     options: TemplateOptions,
@@ -153,12 +156,12 @@ pub struct ChatTemplate {
 struct Source {
     text: String,
     parsed: OnceLock<Result<Environment<'static>, String>>,
-    /// The special tokens that it names.
+    /// The special tokens that the template refers to.
     named: OnceLock<Vec<&'static str>>,
 }
 
 impl Source {
-    /// The name of the one template in an environment.
+    /// Name of the only template in an environment.
     const NAME: &'static str = "chat_template";
 
     fn new(text: impl Into<String>) -> Self {
@@ -178,7 +181,7 @@ impl Source {
         parsed.as_ref().map_err(|message| Error::Template { message: message.clone() })
     }
 
-    /// Whether the name stands in the text, not as a part of another.
+    /// Returns whether the text has the name as a whole word.
     fn mentions(&self, name: &str) -> bool {
         let is_part = |c: char| c.is_alphanumeric() || c == '_';
         self.text.match_indices(name).any(|(at, _)| {
@@ -197,30 +200,30 @@ impl Source {
     }
 }
 
-/// The texts of the files that a model's chat template comes from, as far as they exist.
+/// The texts of the files from which a model's chat template is read, as far as they exist.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TemplateFiles<'a> {
-    /// `tokenizer_config.json`: a template, special tokens.
+    /// `tokenizer_config.json`, which may have a template and special tokens.
     pub tokenizer_config: Option<&'a str>,
-    /// `special_tokens_map.json`: special tokens.
+    /// `special_tokens_map.json`, which has special tokens.
     pub special_tokens_map: Option<&'a str>,
-    /// `chat_template.jinja`: the template, which wins as in `transformers`.
+    /// `chat_template.jinja`, whose template takes precedence, as in `transformers`.
     pub jinja: Option<&'a str>,
 }
 
 impl ChatTemplate {
-    /// A template without special tokens.
+    /// Creates a template without special tokens.
     pub fn new(source: &str) -> Self {
         let sources = Ok(BTreeMap::from([("default".to_owned(), Source::new(source))]));
         Self { sources, tokens: Map::new(), options: TemplateOptions::default(), limits: LIMITS }
     }
 
-    /// The template of a model; [`None`] if no file has one. `by_id` gives a special token that the files do not mention, by its
-    /// name such as `bos_token`.
+    /// Creates the template of a model, or returns [`None`] if no file has one. `by_id` looks up a special
+    /// token that the files do not mention, given its name such as `bos_token`.
     ///
     /// # Errors
     ///
-    /// [`Error::Json`] for a file that is not JSON. A bad template is an error when it is rendered.
+    /// Returns [`Error::Json`] if a file is not JSON. A bad template is an error only when it is rendered.
     pub fn from_files(files: TemplateFiles<'_>, by_id: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
         let json = |name: &str, text: Option<&str>| match text {
             Some(text) => serde_json::from_str::<Value>(text).map_err(Error::json(name.as_ref())),
@@ -237,28 +240,29 @@ impl ChatTemplate {
         Ok(Some(Self { tokens: tokens::read(&config, &map, by_id), ..template }))
     }
 
-    /// Adds what the user gives.
+    /// Sets the user's options.
     #[must_use]
     pub fn with_options(self, options: TemplateOptions) -> Self {
         Self { options, ..self }
     }
 
-    /// What the user gave.
+    /// Returns the user's options.
     pub const fn options(&self) -> &TemplateOptions {
         &self.options
     }
 
-    /// The date that templates get: the one that was given, or today's.
+    /// Returns the date that templates get: the one set by the user, or today's.
     pub fn date(&self) -> Date {
         self.options.date.unwrap_or_else(Date::today)
     }
 
-    /// Whether prompts may depend on the date.
+    /// Returns whether prompts may depend on the date.
     pub fn uses_date(&self) -> bool {
         self.sources.iter().flatten().any(|(_, source)| source.text.contains("strftime_now"))
     }
 
-    /// Special tokens that the template names and that are not known: they print as nothing, as in `transformers`.
+    /// Returns the special tokens that the template refers to and that are unknown. As in `transformers`, they
+    /// are rendered as an empty text.
     pub fn unknown_tokens(&self) -> Vec<&'static str> {
         let named = self.sources.iter().flatten().flat_map(|(_, source)| source.named_tokens(self.limits));
         let is_known = |name: &str| self.tokens.contains_key(name) || self.options.variables.contains_key(name);
@@ -266,8 +270,8 @@ impl ChatTemplate {
         unknown.into_iter().collect()
     }
 
-    /// What is given for a conversation and no template names, so that it changes nothing: variables, tools, calls of tools,
-    /// documents.
+    /// Returns the variables, tools, tool calls and documents of a conversation that no template refers to, so
+    /// that they change nothing.
     pub fn unused<'a>(&'a self, messages: &[Message], inputs: &'a ChatInputs) -> Vec<&'a str> {
         let variables = inputs.chat_template_kwargs.as_object().into_iter().flatten().chain(&self.options.variables);
         let calls = messages.iter().any(Message::calls_tools).then_some("tool_calls");
@@ -279,13 +283,16 @@ impl ChatTemplate {
         names
     }
 
-    /// The prompt text of a conversation. It ends with the assistant's turn opened, or if the last message is the assistant's with
-    /// the text of that message, to be continued.
+    /// Renders the prompt text of a conversation.
+    ///
+    /// The text ends with the assistant's turn opened. If the last message is the assistant's, the text ends
+    /// with that message, to be continued.
     ///
     /// # Errors
     ///
-    /// [`Error::Template`]: a mistake in the template, what it raised (a role it does not know), what it uses and is not
-    /// supported, what it takes too long for; a last message that cannot be continued.
+    /// Returns [`Error::Template`] if the template has a mistake, raises an exception (for example for a role
+    /// it does not know), uses something that is not supported or exceeds a limit, and if the last message
+    /// cannot be continued.
     pub fn render(&self, messages: &[Message], inputs: &ChatInputs) -> Result<String> {
         let failed = |message: String| Error::Template { message };
         let continued = messages.last().filter(|message| message.role() == "assistant");
@@ -306,7 +313,7 @@ impl ChatTemplate {
             Some((kept, rest))
                 if !rest.contains(MARK.trim_end()) && (kept.contains(message.text().trim()) || message.has_parts()) =>
             {
-                // A template that trims the message has cut the space behind the mark.
+                // A template that trims the message has removed the space after the mark.
                 Ok(if rest.starts_with(' ') { kept } else { kept.trim_end() }.to_owned())
             }
             _ => Err(failed(
@@ -332,7 +339,7 @@ impl ChatTemplate {
         }
         let objects: Vec<_> = messages.iter().map(Message::for_template).collect();
         context.insert("messages", Jinja::from(Serde(&objects)));
-        // Given as none if a row has none, as in transformers: templates ask whether they are.
+        // As in transformers, both are none if a row has none, because templates test for that.
         context.insert("tools", Jinja::from(Serde(&inputs.tools)));
         context.insert("documents", Jinja::from(Serde(&inputs.documents)));
         context.insert("add_generation_prompt", Jinja::from(add_generation_prompt));
@@ -353,7 +360,8 @@ impl ChatTemplate {
         Ok(text)
     }
 
-    /// The template for a conversation: with tools the one for them, if there is one.
+    /// Returns the template for a conversation: the one for tools if there are tools and the model has such a
+    /// template.
     fn source(&self, inputs: &ChatInputs) -> Result<&Source> {
         let sources = self.sources.as_ref().map_err(|message| Error::Template { message: message.clone() })?;
         let for_tools = sources.get("tool_use").filter(|_| !inputs.tools.is_null());
@@ -364,7 +372,7 @@ impl ChatTemplate {
         })
     }
 
-    /// What went wrong, in our words if it is one of our limits or what the template raised.
+    /// Describes an error, in our own words if a limit was exceeded or the template raised an exception.
     fn describe(&self, error: &minijinja::Error) -> String {
         let Limits { instructions, bytes } = self.limits;
         let mut sources = std::iter::successors(error.source(), |&source| source.source());
@@ -383,7 +391,7 @@ impl ChatTemplate {
     }
 }
 
-/// The templates of a list of `{"name", "template"}`, or of an object by name.
+/// Reads named templates from a list of `{"name", "template"}` or from an object by name.
 fn named_templates(value: &Value) -> Result<BTreeMap<String, Source>, String> {
     let pairs: Option<Vec<_>> = match value {
         Value::Array(list) => list.iter().map(|entry| entry["name"].as_str().zip(entry["template"].as_str())).collect(),
@@ -397,7 +405,7 @@ fn named_templates(value: &Value) -> Result<BTreeMap<String, Source>, String> {
     Ok(pairs.into_iter().map(|(name, template)| (name.to_owned(), Source::new(template))).collect())
 }
 
-/// Takes so many bytes and then fails.
+/// A writer that fails after a number of bytes.
 struct Limited {
     bytes: Vec<u8>,
     most: usize,

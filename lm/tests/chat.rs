@@ -1,4 +1,4 @@
-//! Chat templates: whole ones beside Jinja's renderings, and what models and data files do with them.
+//! Tests of chat templates: whole ones against Jinja's renderings, and their use by models and data files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What jinja2 made of a conversation, by `cargo xtask templates`.
+/// The result of jinja2 for a conversation, from `cargo xtask templates`.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Rendering {
@@ -20,19 +20,19 @@ enum Rendering {
     Error(String),
 }
 
-/// By template and conversation.
+/// Renderings by template and conversation.
 type Renderings = BTreeMap<String, BTreeMap<String, Rendering>>;
 
-/// How one rendering compares.
+/// The result of comparing one rendering with jinja2's.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Same,
     BothRefuse,
-    /// Refused here only: our message.
+    /// Refused only here, with our message.
     Stricter(String),
-    /// Refused by jinja2 only: its message.
+    /// Refused only by jinja2, with its message.
     Looser(String),
-    /// The two texts from where they differ.
+    /// The two texts, from their first difference on.
     Differs(String),
 }
 
@@ -66,13 +66,14 @@ fn rows() -> BTreeMap<String, PromptRow> {
     read(&templates().join("conversations.json"))
 }
 
-/// Lists printed as they stand are an error here: a prompt with Python's brackets in it is no use.
+/// Lists printed as they are count as an error here, because a prompt with Python's brackets in it is useless.
 fn is_list_of_parts(conversation: &str, outcome: &Outcome) -> bool {
     conversation == "parts"
         && matches!(outcome, Outcome::Stricter(error) if error.contains("write `content` as one string"))
 }
 
-/// Templates with the constructs of real ones, rendered by jinja2 once: `cargo xtask templates` writes `expected.json` again.
+/// Compares templates that use the constructs of real ones with stored renderings of jinja2. `cargo xtask
+/// templates` rewrites `expected.json`.
 #[test]
 fn templates_render_as_in_jinja() {
     let rows = rows();
@@ -92,7 +93,8 @@ fn templates_render_as_in_jinja() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Those of the packages that `cargo xtask templates` fetches, which runs this and prints its table.
+/// Compares the templates of the packages that `cargo xtask templates` fetches. That command runs this test and
+/// prints its table.
 #[test]
 #[ignore = "cargo xtask templates runs it, on the file that FLOWRL_TEMPLATES names"]
 fn real_templates_render_as_in_jinja() {
@@ -103,7 +105,7 @@ fn real_templates_render_as_in_jinja() {
     }
     let real: Real = read(Path::new(&std::env::var("FLOWRL_TEMPLATES").unwrap()));
     let rows = rows();
-    // Same, both refuse, list of parts, stricter, looser, differ.
+    // The counts are: same, both refuse, list of parts, stricter, looser, differ.
     let mut counts = [0; 6];
     for (name, renderings) in &real.expected {
         for (conversation, wanted) in renderings {
@@ -135,7 +137,7 @@ fn real_templates_render_as_in_jinja() {
     assert_eq!(stricter + differ, 0, "renderings are listed above");
 }
 
-/// A copy of a golden checkpoint with some files of its own; null deletes a file.
+/// Copies a golden checkpoint and adds or replaces files; null deletes a file.
 fn model(base: &str, files: &[(&str, Value)]) -> (TempDir, Checkpoint) {
     let folder = tempfile::tempdir().unwrap();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/hf").join(base);
@@ -166,13 +168,14 @@ fn row(line: &str) -> PromptRow {
 const USER: &str = r#"{"prompt": [{"role": "user", "content": "How many pens?"}], "answer": 12}"#;
 const TOOLS: &str = r#"{"prompt": [{"role": "user", "content": "rain?"}, {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "rain", "arguments": {}}}]}, {"role": "tool", "content": "no"}], "answer": 0}"#;
 
-/// The text that a model with this template gets for a row.
+/// Returns the text that a model with this template gets for a row.
 fn rendered(template: &str, line: &str) -> Result<String, String> {
     let (_folder, checkpoint) = with_template(template);
     Text::of(&checkpoint).unwrap().render(&row(line)).map_err(|error| error.to_string())
 }
 
-/// Old checkpoints name their begin token in special_tokens_map.json alone, or leave it to the class of the tokenizer.
+/// Old checkpoints name their begin token only in special_tokens_map.json, or leave it to the class of the
+/// tokenizer.
 #[test]
 fn the_begin_token_is_found_in_every_file() {
     let template = ("chat_template.jinja", "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}".into());

@@ -1,4 +1,4 @@
-//! Checkpoints on disk: what is saved is read back, and every kind of damage is named.
+//! Tests of checkpoints on disk: saved data is read back, and every kind of damage is named.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,7 +16,7 @@ fn config() -> ModelConfig {
     ModelConfig::qwen2(16, 8, 16, 1, 2, 1, 32, 0).unwrap()
 }
 
-/// Values that need all bits of an f32, signed zero and denormals among them.
+/// Returns values that need all bits of an f32, including signed zero and denormals.
 fn values(n: usize) -> Vec<f32> {
     let special = [0.0, -0.0, f32::MIN_POSITIVE / 2.0, f32::MAX, -f32::EPSILON];
     let ordinary = (0_u32..).map(|i| f32::from_bits(0x3f80_0000 ^ i.wrapping_mul(0x9e37_79b9) >> 9));
@@ -43,7 +43,7 @@ fn save_model(path: &Path, dtype: Dtype) -> Result<()> {
     save(path, &config(), &tensors, dtype, &files)
 }
 
-/// A folder with a saved model in `model`.
+/// Creates a folder with a saved model in `model`.
 fn saved(dtype: Dtype) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model");
@@ -195,7 +195,7 @@ fn wrong_tensors_are_named() {
     assert!(checkpoint.contains("model.norm.weight") && !checkpoint.contains("lm_head.weight"));
 }
 
-/// Writes a shard of f32 tensors, or of another type, by the safetensors crate itself.
+/// Writes a shard of tensors of a type with the safetensors crate itself.
 fn write_shard(path: &Path, names: &[&str], dtype: safetensors::Dtype) {
     let bytes = vec![0_u8; dtype.bitsize()];
     let views = names.iter().map(|name| (*name, TensorView::new(dtype, vec![8], &bytes).unwrap()));

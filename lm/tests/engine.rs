@@ -1,4 +1,4 @@
-//! The whole model against finite differences, and the promises about bits.
+//! Tests of the whole model: gradients against finite differences, and reproducibility of bits.
 
 use crate::common::{COMPLETIONS, FLAGS, PROMPT_OF, PROMPTS, dims, policy, weights};
 use std::sync::{Arc, Mutex};
@@ -13,8 +13,8 @@ use flowrl_lm::model::{Keep, Packed, Transformer};
 const SEQUENCES: Sequences<'static> = Sequences { prompts: &PROMPTS, completions: &COMPLETIONS, prompt_of: &PROMPT_OF };
 const TEMPERATURE: f64 = 0.8;
 
-/// Σ c·log p + Σ d·entropy + Σ e·(mean hidden) with fixed coefficients, and its gradient by the hand-written backward pass, for a model whose
-/// every tensor is then nudged.
+/// Checks the hand-written gradient of Σ c·log p + Σ d·entropy + Σ e·(mean hidden), with fixed coefficients,
+/// against finite differences in every tensor.
 fn check_gradient(flags: (bool, bool, bool, bool), backend: CpuBackend<f64>, keep: Keep) {
     let dims = dims(flags);
     let stream = Stream::new(8, Purpose::Init);
@@ -169,7 +169,8 @@ fn lanes_do_not_change_a_bit() {
     let draw = |threads, request: &SampleRequest<'_>| {
         policy(CpuBackend::<f32>::new(threads), dims(FLAGS[0])).sample(request).unwrap()
     };
-    // More prompts than lanes, as many, and fewer: then one prompt's samples are divided.
+    // There are more prompts than lanes, as many, and fewer, in which case the samples of one prompt are
+    // divided.
     for (prompts, samples) in [(&PROMPTS[..], 16), (&PROMPTS[..], 20), (&PROMPTS[..2], 24), (&PROMPTS[..1], 49)] {
         let request = SampleRequest { prompts, samples, ..request(Sampler::default()) };
         let alone = draw(1, &request);
@@ -180,7 +181,7 @@ fn lanes_do_not_change_a_bit() {
     }
 }
 
-/// However few completions are sampled at once, and that many at most are.
+/// Results do not depend on the size of waves, and no wave is larger than its limit.
 #[test]
 fn waves_do_not_change_a_bit() {
     let request = SampleRequest { samples: 16, ..request(Sampler::default()) };

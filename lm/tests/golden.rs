@@ -1,4 +1,4 @@
-//! The data side against files that `transformers` wrote: configuration, tokenisation, chat template, tensors.
+//! Tests of configuration, tokenisation, chat template and tensors against files written by `transformers`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The transformer against finite differences, golden numbers and another backend, in one program.
+//! The integration tests of this crate, in one program.
 
 mod chat;
 mod checkpoint;

@@ -1,6 +1,6 @@
-//! Every operation of `TransformerBackend`: values, gradients, bits, errors.
+//! Tests of every operation of `TransformerBackend`: values, gradients, bits, errors.
 //!
-//! The bodies under `operations/` take any backend; here they run on the CPU's.
+//! The test bodies under `operations/` take any backend; this module runs them on the CPU backends.
 
 mod bits;
 mod errors;

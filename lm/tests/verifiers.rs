@@ -1,4 +1,4 @@
-//! The verifier `number` on answers of a hundred rows, and on the examples of its documentation.
+//! Tests of the verifier `number` on a hundred rows of answers, and on the examples of its documentation.
 
 use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::verify::{Number, Verifier};
@@ -11,7 +11,7 @@ struct Case {
     pred: String,
     expected: u8,
     ended: bool,
-    /// Whether right and wrong are a matter of convention here.
+    /// Whether the correct verdict is a matter of convention.
     #[serde(default)]
     disputed: bool,
 }
@@ -42,7 +42,7 @@ fn number_pays_for_no_wrong_answer_and_misses_few_right_ones() {
     refused.dedup();
     assert_eq!(refused, ["2\\sqrt{3}", "x > 5", "(1, 2)", "\\{1,2,3\\}", "12_8", "2\\sqrt{3}", "True", "12:30"]);
     assert_eq!(plain, 52);
-    // Powers are not computed.
+    // The verifier does not compute powers.
     let powers = [("1024", "1024 = 2^{10}"), ("9", "3²")];
     assert_eq!(missed, powers.map(|(gold, pred)| (gold.to_owned(), pred.to_owned())));
 }

@@ -1,4 +1,4 @@
-//! The date that a chat template may ask for.
+//! The date, for chat templates that ask for it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,14 +32,14 @@ const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursd
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date {
     year: i64,
-    /// From 1.
+    /// Month of the year, from 1.
     month: usize,
-    /// From 1.
+    /// Day of the month, from 1.
     day: i64,
 }
 
 impl Date {
-    /// The day in UTC on which this was first called: a program that runs past midnight keeps its date.
+    /// Returns the day, in UTC, of the first call: a program that runs past midnight keeps its date.
     pub fn today() -> Self {
         static TODAY: OnceLock<Date> = OnceLock::new();
         *TODAY.get_or_init(|| {
@@ -48,7 +48,7 @@ impl Date {
         })
     }
 
-    /// The date this many days after 1970-01-01.
+    /// Returns the date this many days after 1970-01-01.
     pub fn from_days(days: i64) -> Self {
         let mut date = Self { year: 1970 + days / 366, month: 1, day: 1 };
         while (Self { year: date.year + 1, ..date }).days() <= days {
@@ -62,15 +62,15 @@ impl Date {
         Self { day: day + 1, ..date }
     }
 
-    /// Days since 1970-01-01.
+    /// Returns the number of days since 1970-01-01.
     fn days(self) -> i64 {
-        // Leap days before this year, counted from year 0.
+        // Leap days before a year, counted from year 0.
         let leap_days =
             |year: i64| (year + 3).div_euclid(4) - (year + 99).div_euclid(100) + (year + 399).div_euclid(400);
         365 * (self.year - 1970) + leap_days(self.year) - leap_days(1970) + self.ordinal() - 1
     }
 
-    /// The day of the year, from 1.
+    /// Returns the day of the year, from 1.
     fn ordinal(self) -> i64 {
         (1..self.month).map(|month| Self { month, ..self }.month_length()).sum::<i64>() + self.day
     }
@@ -84,11 +84,11 @@ impl Date {
         }
     }
 
-    /// `datetime.strftime` of Python in its C locale, at midnight.
+    /// Formats the date as Python's `datetime.strftime` does in the C locale, at midnight.
     ///
     /// # Errors
     ///
-    /// The code that is not known.
+    /// Returns a message that names an unknown code.
     pub fn format(self, format: &str) -> Result<String, String> {
         let (year, month, day) = (self.year, self.month, self.day);
         // 1970-01-01 was a Thursday.
@@ -97,7 +97,7 @@ impl Date {
         let mut rest = format;
         while let Some(at) = rest.find('%') {
             text += &rest[..at];
-            // `%-d` is the number without zeros before it.
+            // `%-d` is the number without leading zeros.
             let code = &rest[at + 1..];
             let plain = code.starts_with('-');
             let code = code.strip_prefix('-').unwrap_or(code);

@@ -1,4 +1,5 @@
-//! `tojson` as `transformers` gives it to templates: Python's `json.dumps` with `ensure_ascii=False`, and nothing escaped for HTML.
+//! The filter `tojson` as `transformers` defines it: Python's `json.dumps` with `ensure_ascii=False`, without
+//! escapes for HTML.
 
 use std::fmt::Write;
 
@@ -7,10 +8,10 @@ use minijinja::value::{Kwargs, Value, ValueKind};
 
 use super::python::invalid;
 
-/// Lists in lists at most. JSON that was read has at most 128.
+/// Deepest nesting of lists and objects that is written. JSON that was parsed has at most 128 levels.
 const DEPTH: usize = 256;
 
-/// The filter `tojson(ensure_ascii=false, indent=none, separators=none, sort_keys=false)`.
+/// Implements the filter `tojson(ensure_ascii=false, indent=none, separators=none, sort_keys=false)`.
 pub(super) fn tojson(value: &Value, ascii: Option<bool>, options: Kwargs) -> Result<String, Error> {
     let ascii = ascii.or(options.get("ensure_ascii")?).unwrap_or(false);
     let indent: Option<Value> = options.get("indent")?;
@@ -43,9 +44,9 @@ struct Writer {
     out: String,
     ascii: bool,
     indent: Option<String>,
-    /// Between the items of a list.
+    /// Separator between the items of a list.
     item: String,
-    /// Between a key and its value.
+    /// Separator between a key and its value.
     key: String,
     sort: bool,
 }
@@ -136,7 +137,8 @@ impl Writer {
     }
 }
 
-/// A key of an object. Python writes numbers, booleans and none as JSON writes such values.
+/// Returns the key of an object as text. Numbers, booleans and none are written as the JSON values of the same
+/// kind, as in Python.
 fn name(key: &Value) -> Result<String, Error> {
     match key.kind() {
         ValueKind::String => Ok(key.to_string()),
@@ -148,7 +150,8 @@ fn name(key: &Value) -> Result<String, Error> {
     }
 }
 
-/// A float as Python writes it: the fewest digits that give it back, with an exponent below 1e-4 and from 1e16 on.
+/// Writes a float as Python does: with the fewest digits that give it back, and with an exponent below 1e-4 and
+/// from 1e16 on.
 fn float(x: f64) -> String {
     if x.is_nan() {
         return "NaN".into();

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-/// Names under which data files keep a model's reasoning; templates read the first or the second.
+/// Names under which data files store a model's reasoning; templates read the first or the second.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// One turn of a conversation: the whole object of the data file, which the chat template sees as it is.
+/// One turn of a conversation: the whole object of the data file, which the chat template sees unchanged.
 ///
-/// `role` is a string. `content` is a string, or a list of `{"type": "text", "text": …}`; a message with `tool_calls` may lack it.
+/// `role` is a string. `content` is a string or a list of `{"type": "text", "text": …}`, and is optional in a
+/// message with `tool_calls`.
 ///
 /// ```
 /// use flowrl_lm::chat::Message;
@@ -23,35 +24,36 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message of the user.
+    /// Creates a message of the user.
     pub fn user(content: impl Into<String>) -> Self {
         let text = content.into();
         let fields = [("role", "user"), ("content", &text)].map(|(key, value)| (key.to_owned(), value.into()));
         Self { fields: Map::from_iter(fields), text }
     }
 
-    /// Who speaks: `system`, `user`, `assistant`, `tool`, ….
+    /// Returns the speaker: `system`, `user`, `assistant`, `tool`, ….
     pub fn role(&self) -> &str {
         self.fields["role"].as_str().unwrap_or_default()
     }
 
-    /// The text of `content`; of a list the texts of its parts, one after the other; empty without `content`.
+    /// Returns the text of `content`. For a list, this is the concatenation of the texts of its parts; without
+    /// `content`, it is empty.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether `content` is a list of parts.
+    /// Returns whether `content` is a list of parts.
     pub(super) fn has_parts(&self) -> bool {
         self.fields.get("content").is_some_and(Value::is_array)
     }
 
-    /// Whether the message calls a tool.
+    /// Returns whether the message calls a tool.
     pub(super) fn calls_tools(&self) -> bool {
         has_tool_calls(&self.fields)
     }
 
-    /// The object that `transformers` gives to the template: keys that are null are left out, and reasoning under any of its names
-    /// is there under the two that templates read.
+    /// Returns the object that `transformers` gives to the template: null values are left out, and reasoning
+    /// under any of its names is present under the two that templates read.
     pub(super) fn for_template(&self) -> Map<String, Value> {
         let there = self.fields.iter().filter(|(_, value)| !value.is_null());
         let mut fields: Map<_, _> = there.map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -62,7 +64,7 @@ impl Message {
         fields
     }
 
-    /// The message with `mark` at the end of its text.
+    /// Returns the message with `mark` at the end of its text.
     pub(super) fn marked(&self, mark: &str) -> Self {
         let mut message = self.clone();
         let content = match message.fields.get_mut("content") {
@@ -103,7 +105,7 @@ impl TryFrom<Map<String, Value>> for Message {
     }
 }
 
-/// The text of part `i` of a `content`.
+/// Returns the text of part `i` of a `content`.
 fn part((i, part): (usize, &Value)) -> Result<String, String> {
     match (part["type"].as_str(), part["text"].as_str()) {
         (Some("text"), Some(text)) => Ok(text.to_owned()),

@@ -1,4 +1,5 @@
-//! What chat templates use of Python and of Jinja, and the engine does not have or does in another way.
+//! Functions, filters, tests and methods of Jinja and Python that chat templates use, and that the engine lacks
+//! or implements differently.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use super::json::tojson;
 use super::string;
 
-/// Adds functions, filters, tests, and the methods of `str`, `dict` and `list`.
+/// Adds the functions, filters and tests, and the methods of `str`, `dict` and `list`.
 pub(super) fn install(environment: &mut Environment<'_>) {
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Raised(message)))
@@ -34,7 +35,7 @@ pub(super) fn install(environment: &mut Environment<'_>) {
         text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).count()
     });
     environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
-    // Whatever has a length and can be indexed.
+    // A sequence has a length and can be indexed.
     environment.add_test("sequence", |value: &Value| match value.kind() {
         ValueKind::Undefined | ValueKind::String | ValueKind::Seq | ValueKind::Map => true,
         ValueKind::Iterable => value.len().is_some(),
@@ -43,12 +44,12 @@ pub(super) fn install(environment: &mut Environment<'_>) {
     environment.set_unknown_method_callback(method);
 }
 
-/// An error of a method, filter or function that a template calls in a wrong way.
+/// Returns the error for a wrong call of a method, filter or function by a template.
 pub(super) fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message.into())
 }
 
-/// What a template said by `raise_exception`.
+/// The message of a template's `raise_exception`.
 #[derive(Debug)]
 pub(super) struct Raised(pub(super) String);
 
@@ -60,7 +61,7 @@ impl fmt::Display for Raised {
 
 impl std::error::Error for Raised {}
 
-/// `value.name(args)` for methods that the engine does not know.
+/// Calls `value.name(args)`, for methods that the engine does not have.
 fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     match (value.as_str(), value.kind()) {
         (Some(text), _) => string::method(text, name, args),
@@ -70,7 +71,7 @@ fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) 
     }
 }
 
-/// The methods of `dict` that change nothing.
+/// Calls a method of `dict` that does not change it.
 fn map_method(state: &mut State<'_, '_>, map: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     match name {
         "get" => {
@@ -86,7 +87,7 @@ fn map_method(state: &mut State<'_, '_>, map: &Value, name: &str, args: &[Value]
     }
 }
 
-/// The methods of `list` that change nothing.
+/// Calls a method of `list` that does not change it.
 fn list_method(list: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     match name {
         "index" => {
@@ -103,7 +104,7 @@ fn list_method(list: &Value, name: &str, args: &[Value]) -> Result<Value, Error>
     }
 }
 
-/// Jinja's filter, whose last argument may be named.
+/// Implements Jinja's filter `default`. Unlike the engine's, its arguments may be named.
 fn default(value: &Value, args: Rest<Value>, options: Kwargs) -> Result<Value, Error> {
     let named = |name| if options.has(name) { options.get(name).map(Some) } else { Ok(None) };
     let other: Option<Value> = args.first().cloned().or(named("default_value")?);
@@ -113,7 +114,8 @@ fn default(value: &Value, args: Rest<Value>, options: Kwargs) -> Result<Value, E
     Ok(if is_missing { other.unwrap_or_else(|| Value::from("")) } else { value.clone() })
 }
 
-/// Jinja's filter: unlike the engine's it keeps a last line end, and it takes a string to indent by.
+/// Implements Jinja's filter `indent`. Unlike the engine's, it keeps a final line end and accepts a string as
+/// the indentation.
 fn indent(
     text: String,
     width: Option<Value>,
@@ -143,7 +145,7 @@ fn indent(
     Ok(out)
 }
 
-/// `cycler('a', 'b')`: `next()` gives its items in turn.
+/// `cycler('a', 'b')`, whose `next()` returns the items in turn.
 #[derive(Debug)]
 struct Cycler {
     items: Vec<Value>,
@@ -171,7 +173,7 @@ impl Object for Cycler {
     }
 }
 
-/// `joiner(', ')`: nothing when it is first called, then the separator.
+/// `joiner(', ')`, which returns an empty text at the first call and then the separator.
 #[derive(Debug)]
 struct Joiner {
     separator: String,

@@ -1,9 +1,11 @@
-//! A template's text as the engine can read it.
+//! Conversion of a template's text to the dialect of the engine.
 
-/// Line ends as `\n`, as Jinja makes them, and `{% generation %}` blocks as blocks that only print what is in them.
+/// Normalises line ends to `\n`, as Jinja does, and converts `{% generation %}` blocks to blocks that only
+/// print their content.
 ///
-/// `transformers` marks by such blocks which tokens are the assistant's. They have a scope of their own and obey white-space control
-/// like any other block, so each becomes a `with` block without assignments. Lines keep their numbers.
+/// With these blocks `transformers` marks the tokens of the assistant. They have a scope of their own and obey
+/// white-space control like any other block, so each becomes a `with` block without assignments. Lines keep
+/// their numbers.
 pub(super) fn prepare(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut out = String::with_capacity(source.len());
@@ -34,7 +36,7 @@ pub(super) fn prepare(source: &str) -> String {
     out + rest
 }
 
-/// Bytes of a tag from its first to its last brace; what stands in quotes does not end it.
+/// Returns the number of bytes of a tag, from its first to its last brace. Text in quotes does not end it.
 fn tag_length(text: &str, end: &str) -> usize {
     let mut quote = None;
     let mut escaped = false;
@@ -52,14 +54,14 @@ fn tag_length(text: &str, end: &str) -> usize {
     text.len()
 }
 
-/// The statement of a tag `{% … %}` that holds one word, without its white-space control.
+/// Returns the statement of a tag `{% … %}` of one word, without its white-space control.
 fn statement(tag: &str) -> Option<&str> {
     let inner = tag.strip_suffix("%}")?;
     let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
     Some(inner.strip_suffix(['-', '+']).unwrap_or(inner).trim())
 }
 
-/// Bytes up to the tag that ends a raw block, that tag included.
+/// Returns the number of bytes up to the end of the tag that closes a raw block.
 fn end_of_raw(text: &str) -> usize {
     let tags = text.match_indices("{%").map(|(at, _)| at);
     let ends = tags.filter_map(|at| Some((at, at + text[at..].find("%}")? + 2)));

@@ -5,14 +5,15 @@ use minijinja::{Error, ErrorKind};
 
 use super::python::invalid;
 
-/// Characters of a padded string at most.
+/// Largest width of a padded string, in characters.
 const WIDEST: usize = 1 << 20;
 
-/// `text.name(args)`.
+/// Calls `text.name(args)`.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::UnknownMethod`] for a name that is not here; arguments that Python would not take.
+/// Returns [`ErrorKind::UnknownMethod`] if there is no such method here, and an error for arguments that Python
+/// would not accept.
 pub(super) fn method(text: &str, name: &str, args: &[Value]) -> Result<Value, Error> {
     Ok(match name {
         "strip" | "lstrip" | "rstrip" => {
@@ -106,7 +107,7 @@ pub(super) fn method(text: &str, name: &str, args: &[Value]) -> Result<Value, Er
     })
 }
 
-/// The methods without arguments.
+/// Calls a method without arguments.
 fn without_arguments(text: &str, name: &str) -> Option<Value> {
     let all = |is: fn(char) -> bool| Value::from(!text.is_empty() && text.chars().all(is));
     let cased =
@@ -129,25 +130,25 @@ fn without_arguments(text: &str, name: &str) -> Option<Value> {
     })
 }
 
-/// White space of Python: Unicode's, and four separators of ASCII.
+/// Returns whether Python counts a character as white space: that of Unicode and four ASCII separators.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(u32::from(c), 0x1c..=0x1f)
 }
 
-/// A line end of Python, but for `\r\n`, which is one.
+/// Returns whether a character ends a line in Python, where `\r\n` is one line end.
 fn is_line_end(c: char) -> bool {
     matches!(u32::from(c), 0x0a..=0x0d | 0x1c..=0x1e | 0x85 | 0x2028 | 0x2029)
 }
 
-/// The text without the given characters, or white space, at one end or both.
+/// Strips the given characters, or white space, from one end or both.
 pub(super) fn strip<'a>(text: &'a str, characters: Option<&str>, left: bool, right: bool) -> &'a str {
     let is_cut = |c: char| characters.map_or_else(|| is_space(c), |set| set.contains(c));
     let text = if left { text.trim_start_matches(is_cut) } else { text };
     if right { text.trim_end_matches(is_cut) } else { text }
 }
 
-/// The pieces between separators, or without one between runs of white space, after at most `limit` splits, from the end
-/// if `last`.
+/// Splits a text at separators or, without one, at runs of white space. There are at most `limit` splits,
+/// counted from the end if `last`.
 fn split<'a>(text: &'a str, separator: Option<&str>, limit: usize, last: bool) -> Result<Vec<&'a str>, Error> {
     let mut parts: Vec<&str> = match separator {
         Some("") => return Err(invalid("split: empty separator")),
@@ -176,7 +177,7 @@ fn split<'a>(text: &'a str, separator: Option<&str>, limit: usize, last: bool) -
     Ok(parts)
 }
 
-/// The lines, with or without their ends.
+/// Splits a text into lines, with or without their ends.
 pub(super) fn split_lines(text: &str, keep: bool) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut rest = text;
@@ -192,7 +193,7 @@ pub(super) fn split_lines(text: &str, keep: bool) -> Vec<&str> {
     lines
 }
 
-/// `text[start:end]` with the number of its first character; nothing if `start` lies beyond the end.
+/// Returns `text[start:end]` and the index of its first character; [`None`] if `start` lies after the end.
 fn between(text: &str, start: Option<i64>, end: Option<i64>) -> (usize, Option<&str>) {
     let length = text.chars().count();
     let place = |at: i64| if at < 0 { length.saturating_sub(at.unsigned_abs() as usize) } else { at as usize };
@@ -213,7 +214,7 @@ fn pad(text: &str, name: &str, width: usize, fill: char) -> Result<String, Error
         "ljust" => ("", 0),
         "rjust" => ("", missing),
         "zfill" => (&text[..usize::from(text.starts_with(['+', '-']))], missing),
-        // Of an odd number the larger half goes to the left if the width is odd too.
+        // If the number is odd, the larger half goes to the left only if the width is odd too.
         _ => ("", missing / 2 + (missing & width & 1)),
     };
     let fill = if name == "zfill" { '0' } else { fill };
@@ -222,7 +223,7 @@ fn pad(text: &str, name: &str, width: usize, fill: char) -> Result<String, Error
     Ok(before.chars().chain(repeat(left)).chain(middle).chain(repeat(missing - left)).collect())
 }
 
-/// `str.format` with plain fields: `{}`, `{0}`, `{name}`.
+/// Implements `str.format` with plain fields: `{}`, `{0}`, `{name}`.
 fn format(text: &str, args: &[Value]) -> Result<String, Error> {
     let (named, positional) = match args.split_last() {
         Some((last, rest)) if last.is_kwargs() => (Some(last), rest),
@@ -258,14 +259,14 @@ fn format(text: &str, args: &[Value]) -> Result<String, Error> {
     Ok(out + rest)
 }
 
-/// First character upper case, the others lower.
+/// Converts the first character to upper case and the others to lower case.
 fn capitalize(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().into_iter().flat_map(char::to_uppercase);
     first.chain(characters.flat_map(char::to_lowercase)).collect()
 }
 
-/// Letters after a letter in lower case, the others in upper case.
+/// Converts letters after a letter to lower case and all others to upper case.
 fn title(text: &str) -> String {
     let mut out = String::new();
     let mut inside = false;

@@ -1,4 +1,5 @@
-//! Rendering, piece by piece. Whole templates beside Jinja's own renderings are in `lm/tests/chat.rs`.
+//! Tests of single features of rendering. Whole templates are compared with Jinja's own renderings in
+//! `lm/tests/chat.rs`.
 
 use serde_json::json;
 
@@ -31,7 +32,7 @@ fn blocks_are_trimmed_as_transformers_does() {
     assert_eq!(render(&source.replace('\n', "\r\n")).unwrap(), "A\nZ");
 }
 
-/// Every result is Python's.
+/// Every expected result was computed by Python.
 #[test]
 fn python_methods_work() {
     for (expression, wanted) in [
@@ -156,7 +157,7 @@ fn cyclers_and_joiners_count() {
     assert_eq!(render(source).unwrap(), "1");
 }
 
-/// The constructs of Qwen3's template, which looks for the last question from the end.
+/// Uses the constructs of Qwen3's template, which searches for the last question from the end.
 #[test]
 fn namespaces_and_reversed_loops_work() {
     let source = r#"{%- if tools is not none %}tools{%- endif %}

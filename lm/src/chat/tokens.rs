@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value};
 
-/// Those that `transformers` gives to a template by these names.
+/// Special tokens that `transformers` gives to a template under these names.
 pub(super) const NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// Reads the special tokens from `tokenizer_config.json` and `special_tokens_map.json`; those that neither mentions are
-/// those that the class of the tokenizer always has, or else `by_id` of their name.
+/// Reads the special tokens from `tokenizer_config.json` and `special_tokens_map.json`. A token that neither
+/// file mentions is the one that the class of the tokenizer always has, or else the one that `by_id` returns
+/// for its name.
 ///
-/// A token that a file gives as null is none: it is left out, as in `transformers`.
+/// A token that a file gives as null is left out, as in `transformers`.
 pub(crate) fn read(config: &Value, map: &Value, by_id: impl Fn(&str) -> Option<String>) -> Map<String, Value> {
     // The map wins in files from before tokenizer_config.json listed the added tokens.
     let files = if config.get("added_tokens_decoder").is_some() { [config, map] } else { [map, config] };
@@ -26,7 +27,7 @@ pub(crate) fn read(config: &Value, map: &Value, by_id: impl Fn(&str) -> Option<S
     if let Some(Value::Array(list)) = files.iter().find_map(|file| file.get("additional_special_tokens")) {
         tokens.insert("additional_special_tokens".into(), list.iter().filter_map(text).collect());
     }
-    // Names of the model's own, such as `image_token`.
+    // These are names of the model's own, such as `image_token`.
     for key in ["extra_special_tokens", "model_specific_special_tokens"] {
         for (name, token) in config[key].as_object().into_iter().flatten() {
             if let Some(token) = text(token) {
@@ -37,12 +38,12 @@ pub(crate) fn read(config: &Value, map: &Value, by_id: impl Fn(&str) -> Option<S
     tokens
 }
 
-/// A string, or an object with the string as `content`.
+/// Returns a token given as a string, or as an object with the string as `content`.
 fn text(token: &Value) -> Option<String> {
     token.as_str().or_else(|| token["content"].as_str()).map(str::to_owned)
 }
 
-/// The tokens that the class of a tokenizer has without a word in its files.
+/// Returns a token that the class of a tokenizer has even if its files do not mention it.
 fn of_class(config: &Value, name: &str) -> Option<&'static str> {
     let class = config["tokenizer_class"].as_str()?;
     match name {

@@ -1,11 +1,11 @@
-//! Between f32 and the bytes on disk.
+//! Conversion between f32 and the bytes on disk.
 
 use half::{bf16, f16};
 
 use crate::config::Dtype;
 
 impl Dtype {
-    /// Bytes of one number.
+    /// Returns the number of bytes of one element.
     pub(super) fn size(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -14,7 +14,7 @@ impl Dtype {
     }
 }
 
-/// Little-endian `bytes` of type `dtype` to f32, exactly. `bytes` holds `out.len()` numbers.
+/// Converts little-endian `bytes` of type `dtype` to f32, exactly. `bytes` holds `out.len()` elements.
 pub(super) fn decode(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     match dtype {
         Dtype::F32 => each(bytes, out, f32::from_le_bytes),
@@ -30,7 +30,7 @@ fn each<const N: usize>(bytes: &[u8], out: &mut [f32], convert: impl Fn([u8; N])
     }
 }
 
-/// `values` as little-endian bytes of type `dtype`, rounded to the nearest, ties to even.
+/// Converts `values` to little-endian bytes of type `dtype`, rounding to the nearest with ties to even.
 pub(super) fn encode(dtype: Dtype, values: &[f32]) -> Vec<u8> {
     match dtype {
         Dtype::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn bf16_rounds_to_nearest_even() {
-        // One bf16 step above 1 is 2⁻⁷; the half-way points go to the even neighbour.
+        // One bf16 step above 1 is 2⁻⁷; halfway points are rounded to the even neighbour.
         let step = 1.0 / 128.0;
         assert_eq!(through(Dtype::Bf16, 1.0 + 0.5 * step), 1.0);
         assert_eq!(through(Dtype::Bf16, 1.0 + 1.5 * step), 1.0 + 2.0 * step);

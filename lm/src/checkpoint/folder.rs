@@ -1,4 +1,4 @@
-//! What a folder holds that is no checkpoint, and how to make one of it.
+//! Recognition of folders that are not checkpoints, with advice on how to obtain one.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// Why the model at `path` cannot be opened, in one sentence; [`None`] when nothing better can be said than what the system says.
+/// Returns an error that says why the model at `path` cannot be opened, or [`None`] if the system's own reason
+/// is as good.
 pub(super) fn refusal(path: &Path) -> Option<Error> {
     let message = explain(path)?;
     Some(Error::NoCheckpoint { path: path.to_owned(), message })
@@ -59,7 +60,7 @@ fn explain(path: &Path) -> Option<String> {
         .then(|| "there is no config.json; a model is a folder with config.json and model.safetensors".into())
 }
 
-/// A name of a hub, or a path that is wrong.
+/// Describes a path that does not exist, which may be the name of a model on the hub.
 fn absent(path: &Path) -> String {
     let parts: Vec<_> = path.components().collect();
     if path.is_relative() && parts.len() == 2 && !path.starts_with(".") && !path.starts_with("..") {
@@ -82,7 +83,7 @@ fn adapter(path: &Path) -> String {
     )
 }
 
-/// The root of a model in the hub's cache.
+/// Describes the root folder of a model in the hub's cache.
 fn snapshots(path: &Path) -> String {
     let entries = std::fs::read_dir(path.join("snapshots")).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();

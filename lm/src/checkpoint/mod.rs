@@ -24,7 +24,7 @@ use names::Index;
 pub use save::{NamedTensor, save};
 use shard::Shard;
 
-/// Small files that travel with the weights unchanged.
+/// Small files that are saved unchanged with the weights.
 const SIDE_FILES: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -59,20 +59,22 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens the folder of a checkpoint: `config.json` with `model.safetensors`, or with all shards that
-    /// `model.safetensors.index.json` names. End tokens are those of `config.json` and `generation_config.json` together.
+    /// `model.safetensors.index.json` names. End tokens are those of `config.json` and `generation_config.json`
+    /// together.
     ///
-    /// A base model, saved without its head, has names without `model.`: they are read. An `lm_head.weight` that differs from the
-    /// embedding is used, whatever `tie_word_embeddings` says, as in `transformers`. What is guessed or not used is told by
-    /// [`Self::remarks`].
+    /// Tensors of a base model, which was saved without its head, may lack the prefix `model.` in their names.
+    /// As in `transformers`, an `lm_head.weight` that differs from the embedding is used even if
+    /// `tie_word_embeddings` is true. [`Self::remarks`] reports guesses and unused tensors.
     ///
-    /// The files must not be changed in place while the checkpoint is open; replacing them, as [`save`] does, is fine.
+    /// The files must not be changed in place while the checkpoint is open. Replacing them, as [`save`] does,
+    /// is safe.
     ///
     /// # Errors
     ///
-    /// [`Error::NoCheckpoint`] for a folder that is something else, [`Error::Io`] for a missing file, [`Error::Json`] and
-    /// [`Error::Config`] for a bad `config.json` or index, [`Error::Safetensors`] for a damaged or truncated shard,
-    /// [`Error::DuplicateTensor`], [`Error::Prefix`], [`Error::UnwantedTensor`] for one that the configuration denies, and
-    /// [`Error::MissingTensor`] for one that the index promises and its shard lacks.
+    /// Returns [`Error::NoCheckpoint`] if the folder is something else, [`Error::Io`] for a missing file,
+    /// [`Error::Json`] and [`Error::Config`] for a bad `config.json` or index, [`Error::Safetensors`] for a
+    /// damaged or truncated shard, and [`Error::DuplicateTensor`], [`Error::Prefix`], [`Error::UnwantedTensor`]
+    /// or [`Error::MissingTensor`] if the names of the tensors do not fit the configuration or the index.
     pub fn open(path: &Path) -> Result<Self> {
         let config_path = path.join("config.json");
         let config = read_text(&config_path).map_err(|error| folder::refusal(path).unwrap_or(error))?;
@@ -101,12 +103,12 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// A checkpoint that lies in memory, such as one compiled into the program. Of the other files only `tokenizer.json`
-    /// goes with it, so there is no chat template.
+    /// Opens a checkpoint in memory, for example one compiled into the program. Of the side files it has only
+    /// `tokenizer.json`, and therefore no chat template.
     ///
     /// # Errors
     ///
-    /// As [`Self::open`].
+    /// Returns the errors of [`Self::open`], except those of the file system.
     pub fn from_bytes(config_json: &str, safetensors: &'static [u8], tokenizer_json: &'static str) -> Result<Self> {
         let path = PathBuf::from("(built-in model)");
         let config = ModelConfig::from_json(config_json, &path.join("config.json"))?;
@@ -115,7 +117,8 @@ impl Checkpoint {
         Self::assemble(path, config, vec![shard], vec![tokenizer])
     }
 
-    /// A configuration and side files (the tokenizer's) without weights, to save a new model with.
+    /// Creates a checkpoint without weights from a configuration and side files (those of the tokenizer), for
+    /// saving a new model.
     pub fn new(config: ModelConfig, side_files: Vec<(String, Cow<'static, [u8]>)>) -> Self {
         Self {
             path: PathBuf::new(),
@@ -160,7 +163,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Lets the model have its own output matrix where one is there that is not the embedding.
+    /// Gives the model its own output matrix if the checkpoint has one that differs from the embedding.
     fn untie(&mut self) -> Result<()> {
         const HEAD: &str = "lm_head.weight";
         if !self.config.tie_word_embeddings || !self.contains(HEAD) {
@@ -178,48 +181,51 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// What was guessed or left out on opening, a sentence each, for the user to see.
+    /// Returns a sentence for the user about each guess made, and each tensor left out, when the checkpoint was
+    /// opened.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
 
-    /// The folder, or a name in brackets for a checkpoint in memory.
+    /// Returns the folder, or a name in parentheses for a checkpoint in memory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The architecture.
+    /// Returns the configuration of the model.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// The names of all tensors, sorted.
+    /// Returns the names of all tensors, sorted.
     pub fn tensor_names(&self) -> impl Iterator<Item = &str> + Clone {
         self.index.keys().map(String::as_str)
     }
 
-    /// Whether there is a tensor of this name.
+    /// Returns whether there is a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.index.contains_key(name)
     }
 
-    /// Reads a tensor into `out` as f32, row-major. f16 and bf16 convert exactly.
+    /// Reads a tensor into `out` as f32, row-major. f16 and bf16 are converted exactly.
     ///
     /// # Errors
     ///
-    /// [`Error::MissingTensor`] with names that look alike; [`Error::Shape`] when the tensor is not of `shape`;
-    /// [`Error::Dtype`] when it is stored as something other than f32, f16 or bf16; [`Error::Argument`] when `out` has
-    /// not the product of `shape` as its length.
+    /// Returns [`Error::MissingTensor`] with similar names; [`Error::Shape`] if the tensor has another shape
+    /// than `shape`; [`Error::Dtype`] if it is stored as something other than f32, f16 or bf16; or
+    /// [`Error::Argument`] if the length of `out` is not the product of `shape`.
     pub fn read_f32(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
         let (shard, name) = self.place(name)?;
         shard.read_f32(name, shape, out)
     }
 
-    /// The tokenizer of `tokenizer.json`, with the tokens that only `tokenizer_config.json` lists, read once.
+    /// Returns the tokenizer of `tokenizer.json`, with the tokens that only `tokenizer_config.json` lists. The
+    /// files are parsed once.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] when the file is missing or no tokenizer, [`Error::Json`] for a bad `tokenizer_config.json`.
+    /// Returns [`Error::Tokenizer`] if the file is missing or not a tokenizer, or [`Error::Json`] if
+    /// `tokenizer_config.json` is bad.
     pub fn tokenizer(&self) -> Result<Arc<Tokenizer>> {
         if let Some(tokenizer) = self.tokenizer.get() {
             return Ok(Arc::clone(tokenizer));
@@ -232,12 +238,15 @@ impl Checkpoint {
         Ok(Arc::clone(self.tokenizer.get_or_init(|| Arc::new(tokenizer))))
     }
 
-    /// Tokens that end a completion. The first is the one that a finished text gets: the tokenizer's `eos_token`, with which a chat
-    /// template closes a turn, and without one the first of [`ModelConfig::eos_token_ids`]; after it come the others of those.
+    /// Returns the tokens that end a completion.
+    ///
+    /// The first of them closes a finished text. It is the tokenizer's `eos_token`, with which a chat template
+    /// closes a turn, or without one the first of [`ModelConfig::eos_token_ids`]. The others of that list
+    /// follow.
     ///
     /// # Errors
     ///
-    /// [`Error::Json`] for a bad `tokenizer_config.json`, [`Error::Tokenizer`] as for [`Self::tokenizer`].
+    /// Returns [`Error::Json`] if `tokenizer_config.json` is bad, or the error of [`Self::tokenizer`].
     pub fn end_tokens(&self) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         if let Some(token) = self.eos_token()? {
@@ -247,12 +256,12 @@ impl Checkpoint {
         Ok(ids)
     }
 
-    /// Rows of the embedding for which the tokenizer has no token, as models are padded to round sizes. None where there is no
-    /// tokenizer.
+    /// Returns the rows of the embedding for which the tokenizer has no token, because embeddings are padded to
+    /// round sizes. Without a tokenizer, the list is empty.
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] when the file is no tokenizer.
+    /// Returns [`Error::Tokenizer`] if the file is not a tokenizer.
     pub fn unknown_tokens(&self) -> Result<Vec<u32>> {
         if self.side_file("tokenizer.json").is_none() {
             return Ok(Vec::new());
@@ -261,18 +270,19 @@ impl Checkpoint {
         Ok((0..self.config.vocab_size as u32).filter(|&id| !tokenizer.knows(id)).collect())
     }
 
-    /// The tokenizer's `eos_token`, as its files name it.
+    /// Returns the `eos_token` that the files of the tokenizer name.
     fn eos_token(&self) -> Result<Option<String>> {
         let [config, map] = ["tokenizer_config.json", "special_tokens_map.json"].map(|name| self.side_json(name));
         let tokens = special_tokens(&config?, &map?, |_| None);
         Ok(tokens.get("eos_token").and_then(Value::as_str).map(str::to_owned))
     }
 
-    /// The chat template of `chat_template.jinja` or `tokenizer_config.json`, if there is one, with the model's special tokens.
+    /// Returns the chat template of `chat_template.jinja` or `tokenizer_config.json`, if there is one, with the
+    /// special tokens of the model.
     ///
     /// # Errors
     ///
-    /// As [`ChatTemplate::from_files`].
+    /// Returns the error of [`ChatTemplate::from_files`].
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
         let text = |name| self.side_file(name).map(String::from_utf8_lossy);
         let [config, map, jinja] =
@@ -292,7 +302,7 @@ impl Checkpoint {
         })
     }
 
-    /// Name and bytes of the files that travel with the weights, for [`save`].
+    /// Returns names and bytes of the files that are saved with the weights, for [`save`].
     pub fn side_files(&self) -> &[(String, Cow<'static, [u8]>)] {
         &self.side_files
     }
@@ -301,7 +311,7 @@ impl Checkpoint {
         self.side_files.iter().find(|(other, _)| other == name).map(|(_, bytes)| bytes.as_ref())
     }
 
-    /// The JSON of a file, null where there is none.
+    /// Parses a file as JSON; returns null if there is none.
     fn side_json(&self, name: &str) -> Result<Value> {
         match self.side_file(name) {
             Some(bytes) => serde_json::from_slice(bytes).map_err(Error::json(&self.path.join(name))),
@@ -309,7 +319,7 @@ impl Checkpoint {
         }
     }
 
-    /// The shard that holds a tensor, and the tensor's name there.
+    /// Returns the shard that holds a tensor, and the tensor's name there.
     fn place(&self, name: &str) -> Result<(&Shard, &str)> {
         let missing = || Error::MissingTensor {
             path: self.path.clone(),
@@ -320,7 +330,7 @@ impl Checkpoint {
     }
 }
 
-/// The files with weights, and which tensor the index promises in which of them.
+/// Returns the files with weights, and the file in which the index promises each tensor.
 fn weight_files(path: &Path) -> Result<(Vec<PathBuf>, BTreeMap<String, String>)> {
     #[derive(Deserialize)]
     struct Index {

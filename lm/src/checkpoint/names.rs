@@ -1,4 +1,4 @@
-//! The names of tensors: what belongs to the model, what does not, and what they all begin with.
+//! The names of tensors: normalisation of prefixes, and detection of tensors that do not belong to the model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,16 +6,17 @@ use std::path::Path;
 use crate::config::{Architecture, ModelConfig};
 use crate::error::{Error, Result};
 
-/// The tensor that every model has, whatever its names begin with.
+/// The tensor that every model has, possibly under a name with another prefix.
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// The shard of each tensor, and its name there.
+/// Index of the shard that holds each tensor, and the tensor's name there.
 pub(super) type Index = BTreeMap<String, (usize, String)>;
 
-/// Gives the tensors of a base model, saved without its head, the names that they have in the whole one.
+/// Gives the tensors of a base model, which was saved without its head, the names that they have in the whole
+/// model.
 ///
 /// # Errors
-/// [`Error::Prefix`] when the names begin with something that a wrapper of the model put there.
+/// Returns [`Error::Prefix`] if a wrapper of the model put a prefix before the names.
 pub(super) fn unify(index: Index, path: &Path) -> Result<Index> {
     if index.is_empty() || index.contains_key(EMBEDDING) {
         return Ok(index);
@@ -33,10 +34,11 @@ pub(super) fn unify(index: Index, path: &Path) -> Result<Index> {
     }
 }
 
-/// Returns the tensors that no part of a language model reads, such as a value head's.
+/// Returns the tensors that no part of a language model reads, such as those of a value head.
 ///
 /// # Errors
-/// [`Error::UnwantedTensor`] for one that would change the computation, had the configuration asked for it.
+/// Returns [`Error::UnwantedTensor`] if a tensor would change the computation, but the configuration does not
+/// ask for it.
 pub(super) fn unused(index: &Index, config: &ModelConfig, path: &Path) -> Result<Vec<String>> {
     let known: Vec<String> = config.tensor_shapes().into_iter().map(|(name, _)| name).collect();
     let harmless = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
@@ -54,7 +56,7 @@ pub(super) fn unused(index: &Index, config: &ModelConfig, path: &Path) -> Result
     }
 }
 
-/// What config.json says that makes a tensor superfluous.
+/// Returns the reason why a tensor does not belong to the model that config.json describes.
 fn reason(name: &str, config: &ModelConfig) -> String {
     let layer: Option<usize> =
         name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()).and_then(|n| n.parse().ok());

@@ -1,6 +1,7 @@
-//! Names that look like a missing one.
+//! Suggestions for a name that is missing.
 
-/// What to say of the names that are there when `wanted` is not: those that look like it, or else the first ones.
+/// Returns a clause for an error message with the names most similar to `wanted` or, if none is, the first
+/// ones.
 pub(super) fn hint<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     let quoted = |names: &[String]| format!("`{}`", names.join("`, `"));
     match nearest(wanted, names.clone()) {
@@ -12,7 +13,7 @@ pub(super) fn hint<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clon
     }
 }
 
-/// Up to three of `names` that look most like `wanted`, nearest first.
+/// Returns up to three of `names` that are most similar to `wanted`, nearest first.
 fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let limit = wanted.len() / 3;
     let mut near: Vec<_> = names.map(|name| (distance(wanted, name), name)).filter(|(d, _)| *d <= limit).collect();
@@ -20,7 +21,7 @@ fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String
     near.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
 }
 
-/// Levenshtein distance: the fewest bytes to insert, delete or replace.
+/// Computes the Levenshtein distance: the fewest bytes to insert, delete or replace.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {

@@ -1,4 +1,4 @@
-//! Writing a checkpoint that `transformers` loads.
+//! Writing of checkpoints that `transformers` can load.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,24 +16,25 @@ use crate::fs::{atomic_replace_dir, write_synced};
 /// A tensor to be saved.
 #[derive(Clone, Debug)]
 pub struct NamedTensor<'a> {
-    /// Its Hugging Face name.
+    /// Name in a Hugging Face checkpoint.
     pub name: &'a str,
-    /// Its shape; the product is the number of `values`.
+    /// Shape; the product is the number of `values`.
     pub shape: Vec<usize>,
-    /// Its values, row-major.
+    /// Values, row-major.
     pub values: &'a [f32],
 }
 
 /// Writes a checkpoint to the folder `path`, which is created, or replaced as a whole.
 ///
-/// Numbers are stored as `dtype`, rounded to the nearest with ties to even. `side_files` are copied as they are; take
-/// them from [`super::Checkpoint::side_files`] or give at least a `tokenizer.json`. Everything goes to a temporary
-/// folder beside `path`, is flushed to the disk, and renamed: an interruption leaves the old checkpoint or the new.
+/// Numbers are stored as `dtype`, rounded to the nearest with ties to even. `side_files` are copied unchanged;
+/// take them from [`super::Checkpoint::side_files`] or give at least a `tokenizer.json`. All files go to a
+/// temporary folder next to `path`, which is flushed to the disk and renamed: an interruption leaves either the
+/// old checkpoint or the new one.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] when a tensor's shape and values do not fit, a name comes twice, or a side file's name is not a
-/// plain file name; [`Error::Io`].
+/// Returns [`Error::Argument`] if the shape and values of a tensor do not fit, a name comes twice, or the name
+/// of a side file is not a plain file name; otherwise [`Error::Io`].
 ///
 /// ```
 /// use flowrl_lm::checkpoint::{Checkpoint, NamedTensor, save};
@@ -74,7 +75,7 @@ pub fn save(
     })
 }
 
-/// The JSON header, padded to 8 bytes, and the tensors in the order of the file: by name.
+/// Returns the JSON header, padded to 8 bytes, and the tensors in the order of the file, which is by name.
 pub(crate) fn header<'a, 'b>(
     tensors: &'b [NamedTensor<'a>],
     dtype: Dtype,
@@ -101,7 +102,7 @@ pub(crate) fn header<'a, 'b>(
         infos.push(((*name).to_owned(), info));
         offset = end;
     }
-    // Without this entry `transformers` refuses the file.
+    // Without this entry `transformers` rejects the file.
     let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let invalid = |message: String| Error::argument("tensors", message, "what safetensors can store");
     let metadata = Metadata::new(Some(format), infos).map_err(|e| invalid(e.to_string()))?;
@@ -110,7 +111,8 @@ pub(crate) fn header<'a, 'b>(
     Ok((header, order))
 }
 
-/// Length, header, and the tensors one after the other, converted in pieces so that no copy of the model is made.
+/// Writes the length of the header, the header, and the tensors one after the other. They are converted in
+/// pieces, so that no copy of the model is made.
 pub(crate) fn write_weights(
     file: &mut File,
     header: &[u8],

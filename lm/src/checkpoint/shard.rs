@@ -1,4 +1,4 @@
-//! One safetensors file in memory.
+//! A single safetensors file in memory.
 
 use std::fs::File;
 use std::ops::Deref;
@@ -18,7 +18,7 @@ pub(super) struct Shard {
     path: PathBuf,
     bytes: Bytes,
     metadata: Metadata,
-    /// Where the tensors begin: after the length and the header.
+    /// Offset of the tensors, which come after the length and the header.
     data_start: usize,
 }
 
@@ -30,7 +30,7 @@ impl Shard {
         Self::parse(path, Bytes::Mapped(map))
     }
 
-    /// A file that is part of the program; `path` is for messages.
+    /// Wraps a file that is part of the program; `path` is for error messages.
     pub(super) fn from_static(path: &Path, bytes: &'static [u8]) -> Result<Self> {
         Self::parse(path, Bytes::Static(bytes))
     }
@@ -53,7 +53,7 @@ impl Shard {
         self.metadata.info(name).is_some()
     }
 
-    /// How a tensor is stored, and its bytes.
+    /// Returns the type of a tensor and its bytes.
     pub(super) fn bytes(&self, name: &str) -> Option<(safetensors::Dtype, &[u8])> {
         let info = self.metadata.info(name)?;
         let (start, end) = info.data_offsets;
@@ -64,7 +64,7 @@ impl Shard {
         self.metadata.offset_keys()
     }
 
-    /// See [`super::Checkpoint::read_f32`].
+    /// Reads a tensor, see [`super::Checkpoint::read_f32`].
     pub(super) fn read_f32(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
         let path = || self.path.clone();
         let missing = || Error::MissingTensor { path: path(), name: name.to_owned(), hint: String::new() };
@@ -89,7 +89,7 @@ impl Shard {
     }
 }
 
-/// The content of a file.
+/// The bytes of a file.
 #[derive(Debug)]
 enum Bytes {
     Mapped(Mmap),
@@ -108,8 +108,8 @@ impl Deref for Bytes {
 }
 
 fn map_file(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the map is read-only and private to this module. It would be unsound if another process changed the file in place
-    // while it is mapped; `Checkpoint::open` asks users not to, and this crate itself only ever replaces files by renaming,
-    // which leaves a mapped file as it was.
+    // SAFETY: the map is read-only and private to this module. It would be unsound if another process changed
+    // the file in place while it is mapped. `Checkpoint::open` asks users not to, and this crate itself only
+    // ever replaces files by renaming, which leaves a mapped file unchanged.
     unsafe { Mmap::map(file) }
 }

@@ -1,4 +1,4 @@
-//! Every correct answer: all binary trees over all orders of the numbers.
+//! Enumeration of all correct answers: all binary trees over all orders of the numbers.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -7,18 +7,18 @@ use super::expression::{Operator, Printed};
 use super::rational::Rational;
 use crate::error::{Error, Result};
 
-/// The most numbers that are enumerated: five already have over a million expressions.
+/// Largest number of numbers that are enumerated; five already have over a million expressions.
 pub(super) const MAX_NUMBERS: usize = 4;
 
-/// Every string that is a correct answer for `numbers` and `target`, sorted, each once.
+/// Returns every string that is a correct answer for `numbers` and `target`, sorted, each once.
 ///
-/// The strings are in bijection with the binary trees whose leaves are the numbers in any order (equal numbers not told
-/// apart), for each tree the text with the fewest parentheses that keep it. So `a+b+c` and `a+(b+c)` both count. The
-/// verifier accepts a completion if and only if it is in this list.
+/// Each string corresponds to exactly one binary tree with the numbers as leaves in any order (equal numbers
+/// are not distinguished): it is the text with the fewest parentheses that keep the tree. So `a+b+c` and
+/// `a+(b+c)` both count. The verifier accepts a completion if and only if it is in this list.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] for no number or more than four.
+/// Returns [`Error::Argument`] for an empty list of numbers or more than four.
 ///
 /// ```
 /// use flowrl_lm::countdown::enumerate;
@@ -29,11 +29,11 @@ pub fn enumerate(numbers: &[u32], target: i64) -> Result<Vec<String>> {
     Ok(solutions(numbers, target..=target)?.remove(&target).unwrap_or_default())
 }
 
-/// [`enumerate`] for every whole target of `targets` that can be reached, in one pass.
+/// Returns the result of [`enumerate`] for every target in `targets` that can be reached, in one pass.
 ///
 /// # Errors
 ///
-/// As [`enumerate`].
+/// Returns [`Error::Argument`] for an empty list of numbers or more than four.
 pub fn solutions(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<BTreeMap<i64, Vec<String>>> {
     check(numbers)?;
     let leaf = |n: u32| (Rational::whole(n.into()), Printed::number(n.into()));
@@ -61,11 +61,12 @@ pub fn solutions(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<BTreeM
     Ok(found)
 }
 
-/// The whole targets of `targets` that can be reached, ascending. Much cheaper than [`solutions`]: no text is made.
+/// Returns the targets in `targets` that can be reached, ascending. This is much cheaper than [`solutions`],
+/// because it builds no texts.
 ///
 /// # Errors
 ///
-/// As [`enumerate`].
+/// Returns [`Error::Argument`] for an empty list of numbers or more than four.
 pub fn reachable(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<Vec<i64>> {
     check(numbers)?;
     let mut found = Vec::new();
@@ -100,15 +101,16 @@ fn whole_within(value: Rational, targets: &RangeInclusive<i64>) -> Option<i64> {
     targets.contains(&whole).then_some(whole)
 }
 
-/// The bit mask of all numbers.
+/// Returns the bit mask of all numbers.
 fn full(numbers: &[u32]) -> usize {
     (1 << numbers.len()) - 1
 }
 
-/// Trees over a part of the numbers: value, and what else is kept of each.
+/// Trees over a subset of the numbers: the value of each, and data that the caller keeps with it.
 type Trees<V> = Vec<(Rational, V)>;
 
-/// For each proper part of the numbers, as a bit mask, every tree over it, put in order by `tidy`.
+/// Builds every tree over each proper subset of the numbers, indexed by bit mask. `tidy` is called on the trees
+/// of each subset.
 fn trees_of_parts<V>(
     numbers: &[u32],
     leaf: impl Fn(u32) -> (Rational, V),
@@ -132,7 +134,7 @@ fn trees_of_parts<V>(
     parts
 }
 
-/// Calls `visit` with every ordered way to divide `part` in two that are not empty.
+/// Calls `visit` with every ordered partition of `part` into two subsets that are not empty.
 fn for_each_split(part: usize, mut visit: impl FnMut(usize, usize)) {
     for left in (1..part).filter(|left| left & part == *left) {
         visit(left, part ^ left);

@@ -1,4 +1,4 @@
-//! Arithmetic expressions: text to tree and back.
+//! Arithmetic expressions, parsed from text and printed.
 
 use super::rational::Rational;
 
@@ -27,7 +27,7 @@ impl Operator {
         }
     }
 
-    /// 1 for sums, 2 for products; a number on its own has 3.
+    /// Returns 1 for sums and 2 for products; a single number has 3.
     fn precedence(self) -> u8 {
         match self {
             Self::Add | Self::Subtract => 1,
@@ -47,14 +47,15 @@ impl Operator {
     }
 }
 
-/// Why an expression has no value.
+/// Reason why an expression has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
     DivisionByZero,
     Overflow,
 }
 
-/// An expression's text with the fewest parentheses that keep its tree, and the precedence of its last operation.
+/// The text of an expression with the fewest parentheses that keep its tree, and the precedence of its last
+/// operation.
 #[derive(Clone, Debug)]
 pub(super) struct Printed {
     pub(super) text: String,
@@ -66,7 +67,8 @@ impl Printed {
         Self { text: n.to_string(), precedence: 3 }
     }
 
-    /// `left operator right`. Operations associate to the left, so an equal precedence needs parentheses on the right only.
+    /// Prints `left operator right`. Operations associate to the left, so equal precedence needs parentheses
+    /// only on the right.
     pub(super) fn join(left: &Self, operator: Operator, right: &Self) -> Self {
         let precedence = operator.precedence();
         let mut text = String::with_capacity(left.text.len() + right.text.len() + 5);
@@ -87,7 +89,7 @@ impl Printed {
     }
 }
 
-/// A tree in postfix order, so that nothing recurses however long a completion is.
+/// A tree in postfix order, so that even a very long completion needs no recursion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expression {
     postfix: Vec<Symbol>,
@@ -102,9 +104,10 @@ enum Symbol {
 impl Expression {
     /// Parses digits, `+ - * /` and parentheses, with the usual precedence and association to the left.
     ///
-    /// No spaces, no sign, no leading zeros; [`None`] for anything else. Numbers from 2⁶⁴ on are read as 2⁶⁴ − 1.
+    /// Returns [`None`] for any other text, including one with spaces, signs or leading zeros. Numbers from 2⁶⁴
+    /// on are read as 2⁶⁴ − 1.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        // Dijkstra's shunting yard; `None` on the stack is an open parenthesis.
+        // This is Dijkstra's shunting yard; `None` on the stack is an open parenthesis.
         let (mut postfix, mut stack) = (Vec::new(), Vec::<Option<Operator>>::new());
         let mut rest = text.as_bytes();
         let mut after_operand = false;
@@ -148,7 +151,7 @@ impl Expression {
         after_operand.then_some(Self { postfix })
     }
 
-    /// The numbers, in the order of the text.
+    /// Returns the numbers, in the order of the text.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.postfix.iter().filter_map(|symbol| match symbol {
             Symbol::Number(n) => Some(*n),
@@ -156,7 +159,7 @@ impl Expression {
         })
     }
 
-    /// The exact value.
+    /// Computes the exact value.
     pub(super) fn value(&self) -> Result<Rational, Failure> {
         self.fold(|n| Rational::whole(n.into()), |left, operator, right| operator.apply(left, right))
     }
@@ -178,7 +181,7 @@ impl Expression {
         Ok(stack.pop().expect("parse emits at least one number"))
     }
 
-    /// The text with the fewest parentheses that keep the tree.
+    /// Returns the text with the fewest parentheses that keep the tree.
     pub(super) fn print(&self) -> String {
         let join = |left: Printed, operator, right: Printed| Ok(Printed::join(&left, operator, &right));
         match self.fold::<_, std::convert::Infallible>(Printed::number, join) {

@@ -1,7 +1,7 @@
-//! Countdown: reach a target with each of three or four numbers used once.
+//! Countdown: reach a target with three or four numbers, each used once.
 //!
-//! `3 5 7 = 22 : ` asks for an expression such as `3*5+7`. Every correct answer of a problem can be enumerated, so a real
-//! transformer can be compared with the exact target distribution.
+//! `3 5 7 = 22 : ` asks for an expression such as `3*5+7`. Every correct answer of a problem can be enumerated,
+//! so a real transformer can be compared with the exact target distribution.
 
 mod enumerate;
 mod expression;
@@ -20,7 +20,7 @@ pub(crate) use rational::Rational;
 /// Every character of prompts and answers, for a character-level tokenizer.
 pub const ALPHABET: &str = "0123456789 =:+-*/()";
 
-/// Numbers, and the target to reach with them.
+/// A list of numbers, and the target to reach with them.
 ///
 /// ```
 /// use flowrl_lm::countdown::Problem;
@@ -40,14 +40,15 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// The prompt, `3 5 7 = 22 : `; the space at the end belongs to it.
+    /// Returns the prompt, `3 5 7 = 22 : `, which includes the space at the end.
     pub fn prompt(&self) -> String {
         let mut prompt: String = self.numbers.iter().map(|n| format!("{n} ")).collect();
         prompt.push_str(&format!("= {} : ", self.target));
         prompt
     }
 
-    /// The problem of a prompt, read from its last line; [`None`] when that is not of the form of [`Self::prompt`].
+    /// Parses the last line of a prompt, or returns [`None`] if that line does not have the form of
+    /// [`Self::prompt`].
     ///
     /// Spaces at either end are ignored, so that the line may stand at the end of a longer text.
     pub fn parse(prompt: &str) -> Option<Self> {
@@ -58,19 +59,20 @@ impl Problem {
         (!numbers.is_empty()).then_some(Self { numbers, target })
     }
 
-    /// Judges a completion; `ended` says whether the end token followed it. Reward 1 for `correct`, 0 otherwise.
+    /// Judges a completion; `ended` says whether the end token followed it. The reward is 1 for `correct` and 0
+    /// otherwise.
     ///
-    /// The verdict is the first that applies of
+    /// The verdict is the first in this table that applies:
     ///
     /// | verdict | the completion |
     /// |---|---|
     /// | `unfinished` | has no end token |
-    /// | `unparseable` | is not an expression of digits, `+ - * /` and parentheses: spaces, signs and leading zeros are not allowed |
-    /// | `unknown-number` | uses a number that is not given, or more often than it is given |
-    /// | `unused-number` | leaves a given number out |
-    /// | `redundant-parentheses` | has parentheses without which it would be the same tree; so each tree has one string |
+    /// | `unparseable` | is not an expression of digits, `+ - * /` and parentheses; spaces, signs and leading zeros are not allowed |
+    /// | `unknown-number` | uses a number that is not given, or uses one more often than it is given |
+    /// | `unused-number` | leaves out a given number |
+    /// | `redundant-parentheses` | has parentheses that do not change the tree, each of which has only one accepted text |
     /// | `division-by-zero` | has no value |
-    /// | `wrong` | has another value (or one whose fractions overflow 128 bits) |
+    /// | `wrong` | has another value, or one whose fractions overflow 128 bits |
     /// | `correct` | has exactly the target as its value |
     pub fn judge(&self, completion: &str, ended: bool) -> Judgement {
         let verdict = if ended { self.verdict(completion) } else { "unfinished" };
@@ -99,22 +101,21 @@ impl Problem {
         }
     }
 
-    /// Every correct answer, sorted; see [`enumerate`].
+    /// Returns every correct answer, sorted; see [`enumerate`].
     ///
     /// # Errors
     ///
-    /// As [`enumerate`].
+    /// Returns [`Error::Argument`](crate::Error::Argument) if the problem has no numbers or more than four.
     pub fn solutions(&self) -> Result<Vec<String>> {
         enumerate(&self.numbers, self.target)
     }
 
-    /// One of all correct answers, each with the same chance; a function of the stream's seed and (a, b, c).
-    ///
-    /// [`None`] when there is no correct answer.
+    /// Draws one of all correct answers uniformly, as a function of the stream's seed and (a, b, c). Returns
+    /// [`None`] if there is no correct answer.
     ///
     /// # Errors
     ///
-    /// As [`enumerate`].
+    /// Returns [`Error::Argument`](crate::Error::Argument) if the problem has no numbers or more than four.
     pub fn random_solution(&self, stream: &Stream, a: u32, b: u32, c: u32) -> Result<Option<String>> {
         let mut solutions = self.solutions()?;
         let chosen = stream.below(solutions.len() as u64, a, b, c) as usize;

@@ -1,4 +1,4 @@
-//! The space of problems, divided into training and held-out ones.
+//! The set of all problems, divided into training and held-out ones.
 
 use std::ops::RangeInclusive;
 
@@ -8,31 +8,31 @@ use super::Problem;
 use super::enumerate::{MAX_NUMBERS, reachable};
 use crate::error::{Error, Result};
 
-/// Which problems there are.
+/// The parameters of a set of problems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProblemSpec {
-    /// How many numbers a problem has, from 2 to 4; each entry adds the problems of that size.
+    /// How many numbers a problem has, from 2 to 4. Each entry adds the problems of that size.
     pub counts: Vec<usize>,
-    /// The numbers are from 1 to this: up to 105 with three numbers, 45 with four.
+    /// Largest number; the smallest is 1. At most 105 with three numbers per problem, 45 with four.
     pub max_number: u32,
-    /// The targets that are asked for.
+    /// Range of targets.
     pub targets: RangeInclusive<i64>,
-    /// Fixes the order of the problems and of the numbers in them. The division into training and held-out problems does
-    /// not depend on it.
+    /// Seed for the order of the problems and of the numbers in them. The division into training and held-out
+    /// problems does not depend on it.
     pub seed: u64,
 }
 
 impl Default for ProblemSpec {
-    /// Three numbers from 1 to 25, targets from 1 to 100.
+    /// Returns problems of three numbers from 1 to 25 with targets from 1 to 100.
     fn default() -> Self {
         Self { counts: vec![3], max_number: 25, targets: 1..=100, seed: 0 }
     }
 }
 
-/// Every solvable problem of a [`ProblemSpec`]: all multisets of numbers times all targets they reach.
+/// Every solvable problem of a [`ProblemSpec`]: all multisets of numbers, each with all targets it can reach.
 ///
-/// One multiset in sixteen, chosen by a hash of the sorted numbers, is *held out* with all its targets: no training
-/// problem has the same numbers in any order.
+/// One multiset in sixteen, chosen by a hash of the sorted numbers, is *held out* with all its targets: no
+/// training problem has the same numbers in any order.
 ///
 /// ```
 /// use flowrl_lm::countdown::{ProblemSpec, Problems};
@@ -49,17 +49,17 @@ pub struct Problems {
     stream: Stream,
 }
 
-/// A multiset by its place in the list, and a target.
+/// The index of a multiset, and a target.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     multiset: u32,
     target: i64,
 }
 
-/// The most multisets of numbers that are searched and kept in memory.
+/// Largest number of multisets that are searched and kept in memory.
 const MAX_MULTISETS: f64 = 200_000.0;
 
-/// First coordinate of the stream: one value for each use.
+/// First coordinate of the stream, with one value for each use.
 const SHUFFLE_ENTRIES: u32 = 0;
 const SHUFFLE_TRAIN: u32 = 1;
 const SHUFFLE_HELD_OUT: u32 = 2;
@@ -69,8 +69,8 @@ impl Problems {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] when a count is not from 2 to 4, `max_number` is 0 or so large that there are more
-    /// than 200 000 multisets, or either part comes out empty.
+    /// Returns [`Error::Argument`] if a count is not from 2 to 4, `max_number` is 0 or gives more than 200 000
+    /// multisets, or there are no training or no held-out problems.
     pub fn generate(spec: &ProblemSpec) -> Result<Self> {
         let mut counts = spec.counts.clone();
         counts.sort_unstable();
@@ -104,27 +104,27 @@ impl Problems {
         Ok(Self { multisets, train, held_out, stream })
     }
 
-    /// Number of training problems, at least 1.
+    /// Returns the number of training problems, at least 1.
     pub fn train_len(&self) -> usize {
         self.train.len()
     }
 
-    /// Number of held-out problems, at least 1.
+    /// Returns the number of held-out problems, at least 1.
     pub fn held_out_len(&self) -> usize {
         self.held_out.len()
     }
 
-    /// Training problem `i`; after the last one comes the first again.
+    /// Returns training problem `i`, starting over after the last one.
     pub fn train(&self, i: usize) -> Problem {
         self.problem(&self.train, i, SHUFFLE_TRAIN)
     }
 
-    /// Held-out problem `i`; after the last one comes the first again.
+    /// Returns held-out problem `i`, starting over after the last one.
     pub fn held_out(&self, i: usize) -> Problem {
         self.problem(&self.held_out, i, SHUFFLE_HELD_OUT)
     }
 
-    /// The entry, its numbers in a shuffled order.
+    /// Returns the problem of an entry, its numbers in a shuffled order.
     fn problem(&self, entries: &[Entry], i: usize, purpose: u32) -> Problem {
         let i = i % entries.len();
         let entry = entries[i];
@@ -134,12 +134,12 @@ impl Problems {
     }
 }
 
-/// Number of ascending lists of `count` numbers from 1 to `max`: C(max + count − 1, count).
+/// Returns the number of ascending lists of `count` numbers from 1 to `max`: C(max + count − 1, count).
 fn multiset_count(count: usize, max: u32) -> f64 {
     (0..count).map(|i| (f64::from(max) + i as f64) / (i + 1) as f64).product()
 }
 
-/// All ascending lists of `count` numbers from 1 to `max`, in lexicographic order.
+/// Returns all ascending lists of `count` numbers from 1 to `max`, in lexicographic order.
 fn multisets(count: usize, max: u32) -> Vec<Vec<u32>> {
     let mut all = vec![Vec::new()];
     for _ in 0..count {
@@ -152,9 +152,9 @@ fn multisets(count: usize, max: u32) -> Vec<Vec<u32>> {
     all
 }
 
-/// Whether a sorted multiset belongs to the held-out sixteenth.
+/// Returns whether a sorted multiset belongs to the held-out sixteenth.
 fn is_held_out(numbers: &[u32]) -> bool {
-    // SplitMix64's finaliser, absorbing one number at a time.
+    // This is the finaliser of SplitMix64, which absorbs one number at a time.
     let hash = numbers.iter().fold(0_u64, |hash, &n| {
         let mut z = (hash ^ u64::from(n)).wrapping_add(0x9E37_79B9_7F4A_7C15);
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -2,8 +2,8 @@
 
 /// A fraction of checked 128-bit integers, not reduced; the denominator is not 0 but may be negative.
 ///
-/// `==` and the order compare the representation, so that equal numbers are `==` only if they are [`Self::reduced`].
-/// Nothing of the arithmetic on up to four numbers below 2³⁰ overflows.
+/// `==` and the order compare the representation, so equal numbers are `==` only if they are [`Self::reduced`].
+/// Arithmetic on up to four numbers below 2³⁰ never overflows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rational {
     numerator: i128,
@@ -11,12 +11,12 @@ pub(crate) struct Rational {
 }
 
 impl Rational {
-    /// A whole number.
+    /// Creates a whole number.
     pub(crate) fn whole(n: i128) -> Self {
         Self { numerator: n, denominator: 1 }
     }
 
-    /// n / 10^places, or [`None`] on overflow.
+    /// Returns n / 10^places, or [`None`] on overflow.
     pub(crate) fn decimal(n: i128, places: u32) -> Option<Self> {
         Some(Self { numerator: n, denominator: 10_i128.checked_pow(places)? })
     }
@@ -25,30 +25,31 @@ impl Rational {
         self.numerator == 0
     }
 
-    /// The whole number it is, if it is one.
+    /// Returns the value if it is a whole number.
     pub(crate) fn to_whole(self) -> Option<i128> {
         (self.numerator.checked_rem(self.denominator)? == 0).then(|| self.numerator / self.denominator)
     }
 
-    /// Whether it is above 0 and below 1.
+    /// Returns whether the value is above 0 and below 1.
     pub(crate) fn is_proper(self) -> bool {
         let Self { numerator, denominator } = self.reduced();
         0 < numerator && numerator < denominator
     }
 
-    /// The same number in lowest terms with a denominator above 0: the one representation. Neither part may be `i128::MIN`,
-    /// which neither three 32-bit numbers nor decimals reach.
+    /// Returns the number in lowest terms with a denominator above 0, a representation that is unique. Neither
+    /// part may be `i128::MIN`, which neither three 32-bit numbers nor decimals reach.
     pub(crate) fn reduced(self) -> Self {
         let (mut a, mut b) = (self.numerator, self.denominator);
         while b != 0 {
             (a, b) = (b, a % b);
         }
-        // Where the greatest common divisor has the denominator's sign, the quotient's denominator is above 0.
+        // If the greatest common divisor has the sign of the denominator, the denominator of the quotient is
+        // above 0.
         let divisor = if (a < 0) == (self.denominator < 0) { a } else { -a };
         Self { numerator: self.numerator / divisor, denominator: self.denominator / divisor }
     }
 
-    /// The sum, or [`None`] on overflow.
+    /// Returns the sum, or [`None`] on overflow.
     pub(crate) fn add(self, other: Self) -> Option<Self> {
         let left = self.numerator.checked_mul(other.denominator)?;
         let right = other.numerator.checked_mul(self.denominator)?;
@@ -58,12 +59,12 @@ impl Rational {
         })
     }
 
-    /// The difference, or [`None`] on overflow.
+    /// Returns the difference, or [`None`] on overflow.
     pub(crate) fn sub(self, other: Self) -> Option<Self> {
         self.add(Self { numerator: other.numerator.checked_neg()?, ..other })
     }
 
-    /// The product, or [`None`] on overflow.
+    /// Returns the product, or [`None`] on overflow.
     pub(crate) fn mul(self, other: Self) -> Option<Self> {
         Some(Self {
             numerator: self.numerator.checked_mul(other.numerator)?,
@@ -71,7 +72,7 @@ impl Rational {
         })
     }
 
-    /// The quotient, or [`None`] on overflow and for division by zero.
+    /// Returns the quotient, or [`None`] on overflow and for division by zero.
     pub(crate) fn div(self, other: Self) -> Option<Self> {
         if other.is_zero() {
             return None;

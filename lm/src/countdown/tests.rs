@@ -57,7 +57,7 @@ fn prompts_are_read_back() {
     }
 }
 
-/// All strings over `alphabet` of at most `length` characters that the verifier accepts.
+/// Returns all strings over `alphabet` of at most `length` characters that the verifier accepts.
 fn accepted(numbers: &[u32], target: i64, alphabet: &[u8], length: u32) -> BTreeSet<String> {
     let problem = Problem { numbers: numbers.to_vec(), target };
     let mut found = BTreeSet::new();
@@ -99,7 +99,7 @@ fn the_verifier_accepts_exactly_the_enumeration() {
 
 #[test]
 fn distinct_numbers_have_as_many_strings_as_trees() {
-    // n!·Catalan(n−1)·4^(n−1) trees; primes far apart so that no tree divides by zero.
+    // There are n!·Catalan(n−1)·4^(n−1) trees. The primes are far apart, so that no tree divides by zero.
     for (numbers, trees) in [(&[7][..], 1), (&[7, 101], 8), (&[7, 101, 5003], 192), (&[7, 101, 5003, 700_001], 7680)] {
         let everything = solutions(numbers, i64::MIN..=i64::MAX).unwrap();
         let whole: usize = everything.values().map(Vec::len).sum();
@@ -113,7 +113,8 @@ fn is_whole(text: &str) -> bool {
     Expression::parse(text).unwrap().value().unwrap().to_whole().is_some()
 }
 
-/// Every tree's text, by recursion over ordered divisions of the numbers: independent of `enumerate`.
+/// Returns the text of every tree by recursion over ordered partitions of the numbers, independently of
+/// `enumerate`.
 fn all_strings(numbers: &[u32]) -> BTreeSet<String> {
     fn trees(numbers: &[u32]) -> Vec<Printed> {
         if let [n] = numbers {
@@ -169,8 +170,8 @@ fn random_solutions_cover_all_evenly() {
 }
 
 proptest! {
-    /// The verifier and the enumeration agree on random expressions over the given numbers, with and without needless
-    /// parentheses.
+    /// Checks that verifier and enumeration agree on random expressions over the given numbers, with and
+    /// without needless parentheses.
     #[test]
     fn random_expressions_are_accepted_iff_enumerated(
         numbers in proptest::collection::vec(1_u32..7, 2..=4),

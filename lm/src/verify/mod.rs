@@ -1,4 +1,4 @@
-//! Verifiers: from a prompt's row and a completion to a reward and a verdict.
+//! Verifiers, which give a completion a reward and a verdict.
 
 mod number;
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::prompts::PromptRow;
 pub use number::Number;
 
-/// Judges completions. Rewards are 1 or 0 in the verifiers here, any finite number in general.
+/// Judges completions. The verifiers here give rewards of 1 or 0; any finite number is allowed.
 ///
 /// ```
 /// use flowrl_lm::prompts::PromptRow;
@@ -22,14 +22,14 @@ pub use number::Number;
 /// # Ok::<(), flowrl_lm::Error>(())
 /// ```
 pub trait Verifier: std::fmt::Debug + Send + Sync {
-    /// The name in configuration files.
+    /// Returns the name in configuration files.
     fn name(&self) -> &'static str;
 
-    /// Whether the row has what [`Self::judge`] needs. Call it on every row before training.
+    /// Checks that the row has the fields that [`Self::judge`] needs. Call it on every row before training.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] naming the field and the form it should have.
+    /// Returns [`Error::Argument`] with the field and the form it should have.
     fn check(&self, row: &PromptRow) -> Result<()>;
 
     /// Judges the text of a completion, without special tokens; `ended` says whether its end token was sampled.
@@ -39,14 +39,14 @@ pub trait Verifier: std::fmt::Debug + Send + Sync {
     fn judge(&self, row: &PromptRow, completion: &str, ended: bool) -> Judgement;
 }
 
-/// The names that [`by_name`] knows.
+/// The names that [`by_name`] accepts.
 pub const NAMES: [&str; 3] = ["countdown", "exact", "number"];
 
-/// The verifier of a name: `countdown`, `exact` or `number`.
+/// Returns the verifier of a name: `countdown`, `exact` or `number`.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] listing the names.
+/// Returns [`Error::Argument`] with the list of names.
 pub fn by_name(name: &str) -> Result<Box<dyn Verifier>> {
     match name {
         "countdown" => Ok(Box::new(Countdown)),
@@ -56,7 +56,7 @@ pub fn by_name(name: &str) -> Result<Box<dyn Verifier>> {
     }
 }
 
-/// The problem is read from the prompt, `3 5 7 = 22 : `; see [`Problem::judge`] for the verdicts.
+/// Reads the problem from the prompt, `3 5 7 = 22 : `; see [`Problem::judge`] for the verdicts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Countdown;
 
@@ -80,7 +80,7 @@ impl Verifier for Countdown {
     }
 }
 
-/// The completion equals `answer`, a string, number or boolean, apart from white space at the ends.
+/// Compares the completion with `answer`, a string, number or boolean, ignoring white space at the ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exact;
 
@@ -103,12 +103,13 @@ impl Verifier for Exact {
     }
 }
 
-/// Reward 1 for `correct`, 0 for anything else.
+/// Gives reward 1 for `correct` and 0 for anything else.
 fn judgement(verdict: &'static str) -> Judgement {
     Judgement { reward: f64::from(u8::from(verdict == "correct")), verdict }
 }
 
-/// The text of an answer that is a string, number or boolean, or what an answer should be.
+/// Returns the text of an answer that is a string, number or boolean; otherwise the form that an answer should
+/// have.
 fn answer_text(answer: &Value) -> Result<String, &'static str> {
     match answer {
         Value::String(text) => Ok(text.clone()),
@@ -120,19 +121,19 @@ fn answer_text(answer: &Value) -> Result<String, &'static str> {
     }
 }
 
-/// Whether a number is as it was in the file: decimals, and integers that do not fit 64 bits, were read as an `f64`, which keeps 15
-/// digits of any number.
+/// Returns whether a number has kept all digits of the file. Decimals, and integers that do not fit 64 bits,
+/// were read as an `f64`, which keeps 15 digits of any number.
 fn keeps_digits(number: &serde_json::Number) -> bool {
     let digits = |text: &str| text.trim_start_matches(['-', '0', '.']).bytes().filter(u8::is_ascii_digit).count();
     number.as_f64().filter(|_| number.is_f64()).is_none_or(|value| digits(&format!("{value}")) <= 15)
 }
 
-/// The error for a row whose answer is of no use, which shows the beginning of it.
+/// Returns the error for a row with an unusable answer, which shows the beginning of the answer.
 fn refused(row: &PromptRow, wanted: &str) -> Error {
     Error::argument("answer", beginning(&row.answer.to_string()), wanted)
 }
 
-/// At most 60 characters of a text.
+/// Returns at most 60 characters of a text.
 fn beginning(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),

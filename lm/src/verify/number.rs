@@ -1,4 +1,4 @@
-//! A number, wherever a completion states its answer.
+//! A verifier that extracts the number which a completion states as its answer.
 
 mod quantity;
 mod token;
@@ -12,10 +12,10 @@ use crate::countdown::Rational;
 use crate::error::Result;
 use crate::prompts::PromptRow;
 
-/// The number that the completion states equals the one in `answer`, exactly.
+/// Compares the number that the completion states with the one in `answer`, exactly.
 ///
-/// `docs/verifiers.md` has the rule and examples. In doubt a number is not taken: right answers in an unusual form are `wrong`.
-/// Verdicts: `correct`, `wrong`, `no-number`, `unfinished`, `no-answer`.
+/// `docs/verifiers.md` has the rule and examples. A number in a doubtful place is ignored, so right answers in
+/// an unusual form are `wrong`. Verdicts: `correct`, `wrong`, `no-number`, `unfinished`, `no-answer`.
 ///
 /// ```
 /// use flowrl_lm::prompts::PromptRow;
@@ -54,11 +54,11 @@ impl Verifier for Number {
     }
 }
 
-/// What an answer may be.
+/// The forms of an answer that are accepted, for error messages.
 const FORMS: &str = "a number: an integer or a decimal (`-1,234.5`), a percentage (`50%`), an amount (`$18.00`), a fraction \
                      (`3/4` or `\\frac{3}{4}`), or a text that ends in `#### N`, where N is one of these";
 
-/// The number that is all of an answer, or all after its last `####`.
+/// Returns the number that is the whole answer, or the whole text after its last `####`.
 fn answer(text: &str) -> Option<Rational> {
     let text = plain(text.rsplit_once("####").map_or(text, |(_, number)| number));
     let tokens = Tokens::of(&text).tokens;
@@ -80,12 +80,12 @@ fn answer(text: &str) -> Option<Rational> {
     if negative { Rational::whole(0).sub(value) } else { Some(value) }.map(Rational::reduced)
 }
 
-/// What a completion says.
+/// The answer that a completion states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stated {
-    /// There is no number.
+    /// The text has no number.
     Nothing,
-    /// There is one that cannot be read, or there are several where one belongs.
+    /// A number cannot be read, or there are several where one belongs.
     Unclear,
     /// A number in lowest terms.
     Number(Rational),
@@ -97,7 +97,8 @@ impl From<&Quantity> for Stated {
     }
 }
 
-/// The last `\boxed{}` and the last `#### N`, which must agree; without either the last number.
+/// Returns the number of the last `\boxed{}` and the last `#### N`, which must agree; without either, the last
+/// number.
 fn stated(completion: &str) -> Stated {
     let text = plain(after_reasoning(completion));
     match (boxed(&text), marked(&text)) {
@@ -107,13 +108,13 @@ fn stated(completion: &str) -> Stated {
     }
 }
 
-/// The text outside `<think>…</think>`, whose beginning may be part of the prompt.
+/// Returns the text outside `<think>…</think>`, whose beginning may be part of the prompt.
 fn after_reasoning(text: &str) -> &str {
     let text = text.rsplit_once("</think>").map_or(text, |(_, answer)| answer);
     text.split_once("<think>").map_or(text, |(answer, _)| answer)
 }
 
-/// The content of the last `\boxed{}`, which must be one number; `x = ` may be before it.
+/// Returns the number in the last `\boxed{}`, which must be the only one there; `x = ` may precede it.
 fn boxed(text: &str) -> Option<Stated> {
     let (_, rest) =
         ["\\boxed", "\\fbox"].iter().filter_map(|box_| text.rsplit_once(box_)).min_by_key(|(_, rest)| rest.len())?;
@@ -128,7 +129,7 @@ fn boxed(text: &str) -> Option<Stated> {
     })
 }
 
-/// The number of the last line that says `#### N`.
+/// Returns the number of the last line that has the form `#### N`.
 fn marked(text: &str) -> Option<Stated> {
     text.rmatch_indices("####").find_map(|(at, mark)| {
         let line = text[at + mark.len()..].lines().next()?;
@@ -136,7 +137,7 @@ fn marked(text: &str) -> Option<Stated> {
     })
 }
 
-/// The number after `####`, up to a remark in brackets. A heading, such as `2. Compute`, has none.
+/// Returns the number after `####`, up to a remark in parentheses. A heading such as `2. Compute` has none.
 fn marked_line(line: &str) -> Option<Stated> {
     let line = line.split(" (").next()?;
     let tokens = Tokens::of(line);

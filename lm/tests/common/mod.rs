@@ -1,4 +1,4 @@
-//! A tiny random model of every shape.
+//! Tiny random models that cover every combination of flags in use.
 
 use flowrl_core::Real;
 use flowrl_core::backend::{Backend, CpuBackend};
@@ -7,7 +7,7 @@ use flowrl_lm::TransformerPolicy;
 use flowrl_lm::backend::Heads;
 use flowrl_lm::model::{Dimensions, Weights};
 
-/// The flags that matter: (qkv bias, output bias, QK norm, tied).
+/// Flags (qkv bias, output bias, QK norm, tied) of the models.
 pub(crate) const FLAGS: [(bool, bool, bool, bool); 4] =
     [(true, false, false, true), (false, false, true, true), (false, false, false, false), (true, true, true, false)];
 

@@ -1,4 +1,4 @@
-//! The promises about bits: the number of threads changes none, neither does the batch, and neither does the cache.
+//! Tests that neither the number of threads, nor the batch, nor the cache changes a bit.
 
 use flowrl_core::Real;
 use flowrl_core::backend::CpuBackend;
@@ -8,7 +8,7 @@ use super::harness::{Tolerance, assert_close, numbers};
 use super::layouts::{HEADS, layout, layouts};
 use super::wrappers as op;
 
-/// Every operation on enough work for three threads, by name.
+/// Returns the results of every operation, by name, on enough work for three threads.
 fn everything<B: TransformerBackend>(b: &B) -> Vec<(&'static str, Vec<f64>)> {
     let heads = Heads { heads: 6, kv_heads: 2, head_dim: 20 };
     let layout = layout(&[&[9, 17, 1, 30], &[33], &[1, 20, 5], &[2, 2]]);
@@ -61,7 +61,7 @@ fn the_number_of_threads_changes_no_bit() {
     threads_change_no_bit::<f64>();
 }
 
-/// Both in single precision: relative to 1 + |value|, 1e-5.
+/// Both are in single precision, and agree to 1e-5 relative to 1 + |value|.
 #[test]
 fn the_fast_path_is_close_to_the_reference() {
     let (fast, reference) = (everything(&CpuBackend::<f32>::new(2)), everything(&CpuBackend::<f32>::reference()));
@@ -70,7 +70,7 @@ fn the_fast_path_is_close_to_the_reference() {
     }
 }
 
-/// A group alone, and a completion without its siblings, have the bits that they have among all others.
+/// Checks that a group alone, and a completion without its siblings, have the same bits as in a batch.
 fn groups_are_independent<B: TransformerBackend>(b: &B) {
     let heads = HEADS[0];
     let (width, q_width) = (heads.qkv_width(), heads.q_width());
@@ -91,7 +91,7 @@ fn groups_are_independent<B: TransformerBackend>(b: &B) {
         assert_same_bits("d_qkv", &got, &part(&d_qkv, width));
         first = rows.end;
     }
-    // The last completion of the first group with its prompt only.
+    // This is the last completion of the first group, with its prompt only.
     let rows: Vec<usize> = (0..4).chain(27..32).collect();
     let pick =
         |x: &[f64], width: usize| rows.iter().flat_map(|r| &x[r * width..][..width]).copied().collect::<Vec<_>>();
@@ -99,13 +99,13 @@ fn groups_are_independent<B: TransformerBackend>(b: &B) {
     assert_same_bits("out", &got, &pick(&out, q_width));
 }
 
-/// Rows fed through the cache one by one, at scattered slots.
+/// Checks rows that are fed through the cache one by one, at scattered slots.
 fn the_cache_changes_nothing<B: TransformerBackend>(b: &B) {
     for heads in HEADS {
         for layout in layouts() {
             let qkv = numbers(8, layout.rows() * heads.qkv_width());
             let [want, _] = op::attention(b, &layout, heads, &qkv);
-            // Each span has its own place in the cache, 3 rows further on for every span before it.
+            // Each span has its own place in the cache, shifted by 3 rows for every span before it.
             let place = |i: usize| layout.spans[i].start + 3 * i;
             let (mut slots, mut spans) = (Vec::new(), Vec::new());
             for (i, span) in layout.spans.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! A buffer that is too short, an index out of range, a layout that contradicts itself: the error names the argument.
+//! Tests that errors name the argument: a buffer that is too short, an index out of range, an inconsistent
+//! layout.
 
 use flowrl_core::backend::{CpuBackend, CpuError};
 use flowrl_lm::backend::{Heads, Layout, Span, TransformerBackend};
@@ -8,7 +9,8 @@ use super::layouts::layout;
 const CPUS: fn() -> [CpuBackend<f32>; 2] = || [CpuBackend::reference(), CpuBackend::new(2)];
 const HEADS: Heads = Heads { heads: 2, kv_heads: 1, head_dim: 4 };
 
-/// Calls `run` once for each argument, with one element less in that argument, and once with all that is needed.
+/// Calls `run` with arguments that are long enough, and once for each argument with that argument one element
+/// too short.
 fn check<const N: usize>(arguments: [(&'static str, usize); N], run: impl Fn([usize; N]) -> Result<(), CpuError>) {
     let lengths = arguments.map(|(_, len)| len);
     run(lengths).expect("enough of everything");

@@ -1,5 +1,5 @@
-//! Values against the double-precision reference and against plain formulas, gradients against finite differences. Every body
-//! takes any backend.
+//! Tests of values against the double-precision reference and plain formulas, and of gradients against finite
+//! differences. Every test body takes any backend.
 
 use flowrl_lm::backend::{Heads, TransformerBackend};
 use flowrl_lm::kernel::rope::table;
@@ -71,7 +71,7 @@ pub(crate) fn rope<B: TransformerBackend>(b: &B, tolerance: Tolerance) {
             let width = heads.qkv_width();
             let (x, dy) = (numbers(10, positions.len() * width), numbers(11, positions.len() * width));
             let got = op::rope(b, heads, &x, positions, [&cos, &sin], false);
-            // The pair (i, i + d/2) of every query and key turns by position·frequency; values stay.
+            // The pair (i, i + d/2) of every query and key is rotated by position·frequency, and values stay.
             let mut want = x.clone();
             for (row, &p) in want.chunks_mut(width).zip(positions) {
                 for head in row[..heads.q_width() + heads.kv_width()].chunks_mut(d) {
@@ -122,7 +122,7 @@ pub(crate) fn attention<B: TransformerBackend>(b: &B, tolerance: Tolerance) {
     }
 }
 
-/// Scores of hundreds: the largest is subtracted before any exponential.
+/// Uses scores of hundreds, which overflow unless the largest is subtracted before the exponential.
 pub(crate) fn attention_with_large_scores<B: TransformerBackend>(b: &B, Tolerance(tolerance): Tolerance) {
     let (heads, layout) = (HEADS[0], &layouts()[2]);
     let mut qkv = numbers(14, layout.rows() * heads.qkv_width());
@@ -146,7 +146,7 @@ pub(crate) fn swiglu<B: TransformerBackend>(b: &B, tolerance: Tolerance) {
         let dx = op::swiglu_backward(b, shape, &x, &dy);
         assert_gradient("d_gate_up", &dx, &x, tolerance, |x| dot(&dy, &op::swiglu(&reference(), shape, x)));
     }
-    // Gates so far out that the exponential overflows.
+    // These gates are so large that the exponential overflows.
     let x = [-200.0, 200.0, 3.0, 3.0];
     assert_close("out", &op::swiglu(b, (1, 2), &x), &[0.0, 600.0], tolerance);
     assert_close("d_gate_up", &op::swiglu_backward(b, (1, 2), &x, &[1.0, 1.0]), &[0.0, 3.0, 0.0, 200.0], tolerance);

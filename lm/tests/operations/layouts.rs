@@ -1,8 +1,9 @@
-//! Packed layouts to test attention on.
+//! Packed layouts for tests of attention.
 
 use flowrl_lm::backend::{Heads, Layout, Span};
 
-/// Query heads that share keys, one key for all, one for each; widths around the vector lanes.
+/// Heads with shared keys, with one key for all queries and with one key for each; widths around that of the
+/// vector lanes.
 pub(crate) const HEADS: [Heads; 4] = [
     Heads { heads: 4, kv_heads: 2, head_dim: 8 },
     Heads { heads: 3, kv_heads: 1, head_dim: 2 },
@@ -10,7 +11,7 @@ pub(crate) const HEADS: [Heads; 4] = [
     Heads { heads: 1, kv_heads: 1, head_dim: 16 },
 ];
 
-/// A layout from groups: rows of the prompt, then rows of each completion.
+/// Builds a layout from groups: rows of the prompt, then rows of each completion.
 pub(crate) fn layout(groups: &[&[usize]]) -> Layout {
     let mut layout = Layout { spans: Vec::new(), groups: vec![0] };
     let mut row = 0;
@@ -36,7 +37,7 @@ pub(crate) fn layouts() -> [Layout; 5] {
     ]
 }
 
-/// The rows that each row attends to.
+/// Returns the rows that each row attends to.
 pub(crate) fn attended(layout: &Layout) -> Vec<Vec<usize>> {
     let of = |s: &Span| {
         let (s, prefix) = (*s, s.prefix_start..s.prefix_start + s.prefix_len);

@@ -6,7 +6,7 @@ use flowrl_lm::backend::{Heads, Layout, Span, TransformerBackend};
 use super::harness::{read, upload};
 
 fn zeros<B: Backend>(b: &B, len: usize) -> B::Buffer {
-    // Not 0: what an operation overwrites must not shine through.
+    // The buffer is not 0, so that an operation that fails to overwrite it is noticed.
     upload(b, &vec![7.0; len])
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn gather<B: TransformerBackend>(b: &B, x: &[f64], rows: &[u32], d: u
     read(b, &out)
 }
 
-/// `start` after the rows of d_out were added to it.
+/// Returns `start` with the rows of d_out added to it.
 pub(crate) fn scatter_add<B: TransformerBackend>(
     b: &B,
     d_out: &[f64],
@@ -36,7 +36,7 @@ pub(crate) fn scatter_add<B: TransformerBackend>(
     read(b, &d_table)
 }
 
-/// y and 1/rms.
+/// Returns y and 1/rms.
 pub(crate) fn rms_norm<B: TransformerBackend>(
     b: &B,
     shape: (usize, usize),
@@ -49,7 +49,7 @@ pub(crate) fn rms_norm<B: TransformerBackend>(
     [read(b, &y), read(b, &inv_rms)]
 }
 
-/// dx and dw, added to `start`.
+/// Returns dx and dw, added to `start`.
 pub(crate) fn rms_norm_backward<B: TransformerBackend>(
     b: &B,
     shape: (usize, usize),
@@ -65,7 +65,7 @@ pub(crate) fn rms_norm_backward<B: TransformerBackend>(
     [read(b, &dx), read(b, &dw)]
 }
 
-/// The normed rows and 1/rms.
+/// Returns the normalised rows and 1/rms.
 pub(crate) fn qk_norm<B: TransformerBackend>(
     b: &B,
     rows: usize,
@@ -81,7 +81,7 @@ pub(crate) fn qk_norm<B: TransformerBackend>(
     [read(b, &out), read(b, &inv_rms)]
 }
 
-/// d_qkv, and dw_q and dw_k added to `start`.
+/// Returns d_qkv, and dw_q and dw_k added to `start`.
 pub(crate) fn qk_norm_backward<B: TransformerBackend>(
     b: &B,
     rows: usize,
@@ -109,7 +109,7 @@ pub(crate) fn rope<B: TransformerBackend>(
     read(b, &qkv)
 }
 
-/// out and log Σ exp.
+/// Returns out and log Σ exp.
 pub(crate) fn attention<B: TransformerBackend>(b: &B, layout: &Layout, heads: Heads, qkv: &[f64]) -> [Vec<f64>; 2] {
     let rows = layout.rows();
     let (mut out, mut lse) = (zeros(b, rows * heads.q_width()), zeros(b, rows * heads.heads));
@@ -117,7 +117,7 @@ pub(crate) fn attention<B: TransformerBackend>(b: &B, layout: &Layout, heads: He
     [read(b, &out), read(b, &lse)]
 }
 
-/// d_qkv, from this backend's own forward pass.
+/// Returns d_qkv, computed from this backend's own forward pass.
 pub(crate) fn attention_backward<B: TransformerBackend>(
     b: &B,
     layout: &Layout,
@@ -132,7 +132,8 @@ pub(crate) fn attention_backward<B: TransformerBackend>(
     read(b, &d_qkv)
 }
 
-/// Every row through a cache, one after another: row r is stored in slot `slots[r]` and then attends to `spans[r]`.
+/// Feeds every row through a cache, one after another: row r is stored in slot `slots[r]` and then attends to
+/// `spans[r]`.
 pub(crate) fn cached_attention<B: TransformerBackend>(
     b: &B,
     heads: Heads,
@@ -176,7 +177,7 @@ pub(crate) fn mean_rows<B: TransformerBackend>(b: &B, x: &[f64], spans: &[(usize
     read(b, &out)
 }
 
-/// `start` after the gradient was added to it.
+/// Returns `start` with the gradient added to it.
 pub(crate) fn mean_rows_backward<B: TransformerBackend>(
     b: &B,
     d_out: &[f64],

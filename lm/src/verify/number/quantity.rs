@@ -1,4 +1,4 @@
-//! The numbers of a text, each read together with what belongs to it.
+//! The numbers of a text, each with its sign, currency and unit.
 
 use super::token::Token::{Fraction, Mark, Number, Word};
 use super::token::{Gap, Token, Tokens, ratio, scaled};
@@ -7,13 +7,14 @@ use crate::countdown::Rational;
 /// A number of a text. The tokens from `start` to `end` are its sign, currency, digits and unit.
 #[derive(Debug)]
 pub(super) struct Quantity {
-    /// The value. [`None`] if it cannot be read, or if the number is part of something else, as 3 is of `2\sqrt{3}`.
+    /// The value; [`None`] if it cannot be read, or if the number is part of something else, as 3 is of
+    /// `2\sqrt{3}`.
     pub(super) value: Option<Rational>,
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
-/// Words after which a number is part of a value, a bound, one of several, or denied.
+/// Words after which a number is part of a value, a bound, one of several, or negated.
 #[rustfmt::skip]
 const SPOILING_BEFORE: [&str; 34] = [
     "above", "and", "below", "cos", "divided", "double", "exceeds", "half", "least", "ln", "log", "minus", "most", "multiplied",
@@ -25,20 +26,20 @@ const SPOILING_BEFORE: [&str; 34] = [
 const SPOILING_AFTER: [&str; 11] =
     ["and", "choose", "cubed", "factorial", "minus", "mod", "or", "over", "pi", "plus", "squared"];
 
-/// How words begin that multiply or divide the number before them.
+/// Beginnings of words that multiply or divide the number before them.
 #[rustfmt::skip]
 const SCALES: [&str; 19] = [
     "billion", "bn", "crore", "dozen", "eighth", "fifth", "fourth", "half", "halves", "hundred", "lakh", "million", "mn",
     "quarter", "sixth", "tenth", "third", "thousand", "trillion",
 ];
 
-/// Units that are read although they touch the number, or are a single letter.
+/// Units that are recognised even if they touch the number or are a single letter.
 const UNITS: [&str; 14] = ["L", "cm", "dm", "g", "h", "kg", "km", "l", "m", "mL", "mg", "ml", "mm", "s"];
 
-/// What may stand on either side of a number.
+/// Characters that may be on either side of a number.
 const PUNCTUATION: &str = ".,:;?=≈→\"'“”‘’`。、✓✔✅";
 
-/// Every number of a text, in order. Powers of units, 2 in `9 cm^2`, are passed over.
+/// Returns every number of a text, in order. Powers of units, such as the 2 in `9 cm^2`, are skipped.
 pub(super) fn quantities(text: &Tokens<'_>) -> Vec<Quantity> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -53,7 +54,8 @@ pub(super) fn quantities(text: &Tokens<'_>) -> Vec<Quantity> {
     found
 }
 
-/// The fraction or the number without a sign that tokens begin with, and how many tokens it takes.
+/// Reads a fraction or a number without a sign at the beginning of `tokens`. Returns its value and the number
+/// of tokens it takes.
 pub(super) fn fraction_or_number(tokens: &[Token<'_>]) -> Option<(Option<Rational>, usize)> {
     match *tokens {
         [Number(numerator), Mark('/'), Number(denominator), ..] => Some((ratio(numerator, denominator), 3)),
@@ -62,7 +64,8 @@ pub(super) fn fraction_or_number(tokens: &[Token<'_>]) -> Option<(Option<Rationa
     }
 }
 
-/// As [`fraction_or_number`], and also mixed numbers and powers of ten: `1 3/4`, `2 \times 10^3`.
+/// Reads a number as [`fraction_or_number`] does, and also mixed numbers and powers of ten: `1 3/4`, `2 \times
+/// 10^3`.
 fn magnitude(tokens: &[Token<'_>]) -> Option<(Option<Rational>, usize)> {
     match *tokens {
         [Number(whole), Fraction(part), ..] => Some((mixed(whole, part), 2)),
@@ -79,13 +82,13 @@ fn magnitude(tokens: &[Token<'_>]) -> Option<(Option<Rational>, usize)> {
     }
 }
 
-/// The sum of a whole number and a fraction below 1.
+/// Returns the sum of a whole number and a fraction below 1.
 fn mixed(whole: Option<Rational>, part: Option<Rational>) -> Option<Rational> {
     let part = part.filter(|part| part.is_proper())?;
     Rational::whole(whole?.to_whole()?).add(part)
 }
 
-/// The exponent of `^3`, `^{-3}` or `**3`, and how many tokens it takes.
+/// Reads the exponent of `^3`, `^{-3}` or `**3`. Returns its value and the number of tokens it takes.
 fn power_of(tokens: &[Token<'_>]) -> Option<(Option<i128>, usize)> {
     let (exponent, length) = match tokens {
         [Mark('^'), exponent @ ..] => (exponent, 1),
@@ -103,7 +106,7 @@ fn power_of(tokens: &[Token<'_>]) -> Option<(Option<i128>, usize)> {
     Some((value.map(|value| if negative { -value } else { value }), length + more))
 }
 
-/// How what stands before a number bears on it.
+/// The effect of the tokens before a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
     Clear,
@@ -113,24 +116,25 @@ enum Before {
 }
 
 impl<'a> Tokens<'a> {
-    /// The tokens from `at` on that are on one line; as many as a number can take are enough.
+    /// Returns the tokens from `at` on that are on one line, at least as many as a number can take.
     fn line(&self, at: usize) -> &[Token<'a>] {
         let end = self.tokens.len().min(at + 9);
         let end = (at + 1..end).find(|&i| self.gaps[i] == Gap::Line).unwrap_or(end);
         &self.tokens[at..end]
     }
 
-    /// The token before `at` on its line.
+    /// Returns the token before `at` on its line.
     fn previous(&self, at: usize) -> Option<Token<'a>> {
         if at == 0 || self.gaps[at] == Gap::Line { None } else { Some(self.tokens[at - 1]) }
     }
 
-    /// The token at `at`, if it is on the line of the one before.
+    /// Returns the token at `at`, if it is on the line of the one before.
     fn following(&self, at: usize) -> Option<Token<'a>> {
         if self.gaps.get(at) == Some(&Gap::Line) { None } else { self.tokens.get(at).copied() }
     }
 
-    /// The number whose digits are the tokens from `digits` to `end`; [`None`] if it is the power of a unit.
+    /// Returns the number whose digits are the tokens from `digits` to `end`; [`None`] if it is the power of a
+    /// unit.
     fn quantity(&self, digits: usize, end: usize, magnitude: Option<Rational>) -> Option<Quantity> {
         let start = self.before_currency(digits);
         let Sign { start, negative, certain } = self.sign(start, digits);
@@ -145,7 +149,7 @@ impl<'a> Tokens<'a> {
         Some(Quantity { value: value.map(Rational::reduced), start, end })
     }
 
-    /// Where a currency before `at` begins.
+    /// Returns the start of a currency that ends before `at`.
     fn before_currency(&self, mut at: usize) -> usize {
         while self.previous(at).is_some_and(is_currency) {
             at -= 1;
@@ -153,7 +157,7 @@ impl<'a> Tokens<'a> {
         at
     }
 
-    /// Where a currency, a percent sign or a degree sign at `at` ends.
+    /// Returns the end of a currency, a percent sign or a degree sign that starts at `at`.
     fn after_unit(&self, mut at: usize) -> usize {
         while self.following(at).is_some_and(|token| is_currency(token) || matches!(token, Mark('%' | '°'))) {
             at += 1;
@@ -161,7 +165,7 @@ impl<'a> Tokens<'a> {
         at
     }
 
-    /// The sign before `at`, for the number whose digits begin at `digits`.
+    /// Returns the sign before `at`, for the number whose digits begin at `digits`.
     fn sign(&self, at: usize, digits: usize) -> Sign {
         match self.previous(at) {
             Some(Mark(mark @ ('-' | '+'))) => {
@@ -189,7 +193,8 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// How the tokens before `start` bear on the number there. `bare` says that it has neither sign nor currency.
+    /// Classifies the tokens before `start` by their effect on the number there. `bare` says that the number
+    /// has neither sign nor currency.
     fn before(&self, start: usize, bare: bool) -> Before {
         let (mut at, mut apart) = (start, false);
         while let Some(token) = self.previous(at) {
@@ -197,13 +202,13 @@ impl<'a> Tokens<'a> {
             apart |= !touches;
             at -= 1;
             match token {
-                // `f(5)` is no remark in brackets: what is before the bracket must be apart from it.
+                // `f(5)` is not a remark in parentheses: the text before the parenthesis must be apart from it.
                 Mark('(' | '[' | '{') => apart = false,
                 Mark(')' | ']' | '}') => {}
                 Mark('*') if touches => {}
-                // The end of bold text, as in `**Answer:** 5`.
+                // This is the end of bold text, as in `**Answer:** 5`.
                 Mark('*') if self.gaps[at] == Gap::None && self.previous(at) == Some(token) => {}
-                // A bullet, rather than a product.
+                // This is a bullet rather than a product.
                 Mark('*') if self.previous(at).is_none() => return Before::Clear,
                 Mark('^') if self.raises_unit(at) => return Before::Unit,
                 Mark(mark) if self.separates(at, mark, touches) => return Before::Clear,
@@ -216,7 +221,8 @@ impl<'a> Tokens<'a> {
         Before::Clear
     }
 
-    /// Whether the mark at `at` ends what is before it. `touches` says that it touches what is after it.
+    /// Returns whether the mark at `at` ends the expression before it. `touches` says that it touches the token
+    /// after it.
     fn separates(&self, at: usize, mark: char, touches: bool) -> bool {
         let number_before = matches!(self.previous(at), Some(Number(_) | Fraction(_)));
         let between = touches && self.gaps[at] == Gap::None;
@@ -230,16 +236,17 @@ impl<'a> Tokens<'a> {
             },
             '≈' | '→' => true,
             '.' => !touches,
-            // `(5, 2)` is a list; a comma after a word is one of a sentence.
+            // `(5, 2)` is a list, but a comma after a word belongs to a sentence.
             ',' | ';' => is_prose(self.previous(at)),
-            // The number goes on in `12:30` and `5'10`.
+            // The number continues in `12:30` and `5'10`.
             ':' => !number_before || !between && self.gaps[at] == Gap::None,
             '!' | '#' => !(number_before && between),
             _ => PUNCTUATION.contains(mark) && !(number_before && between),
         }
     }
 
-    /// Whether the `^` at `at` raises a unit, `cm^2` or `\text{inches}^2`, rather than variables: `ab^2`.
+    /// Returns whether the `^` at `at` raises a unit (`cm^2`, `\text{inches}^2`) rather than variables
+    /// (`ab^2`).
     fn raises_unit(&self, mut at: usize) -> bool {
         while self.previous(at) == Some(Mark('}')) {
             at -= 1;
@@ -247,7 +254,7 @@ impl<'a> Tokens<'a> {
         matches!(self.previous(at), Some(Word(word)) if word.len() > 3 || UNITS.contains(&word))
     }
 
-    /// Whether the word at `at` leaves the number after it as it is.
+    /// Returns whether the word at `at` does not affect the number after it.
     fn is_prose_before(&self, at: usize) -> bool {
         let before = self.previous(at);
         let number = matches!(before, Some(Number(_) | Fraction(_)));
@@ -263,7 +270,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Whether the tokens from `end` on leave the number before them as it is.
+    /// Returns whether the tokens from `end` on do not affect the number before them.
     fn is_clear_after(&self, end: usize) -> bool {
         let (mut at, mut apart) = (end, false);
         while let Some(token) = self.following(at) {
@@ -274,13 +281,13 @@ impl<'a> Tokens<'a> {
                 Mark(')' | ']' | '}' | '{') => {}
                 Mark('*') if touches => {}
                 _ if is_currency(token) => {}
-                // A remark, rather than a product.
+                // This is a remark rather than a product.
                 Mark('(' | '[') => {
                     return !touches && matches!(self.following(at), Some(Word(word)) if !is_variable(word));
                 }
                 Mark('.') => return self.following(at) != Some(Mark('.')),
                 Mark(',' | ';') => return is_prose(self.following(at)),
-                // `5!` is a factorial, `5 != x` a bound.
+                // `5!` is a factorial, and `5 != x` a bound.
                 Mark('!') => return !touches && self.following(at) != Some(Mark('=')),
                 Mark(mark) => return PUNCTUATION.contains(mark),
                 Word(word) if !apart => return word.len() > 1 && UNITS.contains(&word),
@@ -304,12 +311,12 @@ struct Sign {
     certain: bool,
 }
 
-/// Whether a word is a single letter that is no English word.
+/// Returns whether a word is a single letter that is not an English word.
 fn is_variable(word: &str) -> bool {
     word.chars().count() == 1 && !matches!(word, "a" | "A" | "I")
 }
 
-/// Whether what is next to a comma makes it one of a sentence, rather than of a list.
+/// Returns whether the neighbour of a comma shows that the comma belongs to a sentence rather than a list.
 fn is_prose(neighbour: Option<Token<'_>>) -> bool {
     neighbour.is_none_or(|token| matches!(token, Word(word) if !is_variable(word)))
 }

@@ -14,7 +14,7 @@ fn verdict(answer: impl Into<Value>, completion: &str) -> &'static str {
     Number.judge(&row, completion, true).verdict
 }
 
-/// Each completion of a list is a way to state the answer before it.
+/// Asserts that each completion of a list states the answer before it.
 fn assert_stated(cases: &[(&str, &[&str])]) {
     for (answer, completions) in cases {
         for completion in *completions {
@@ -23,7 +23,7 @@ fn assert_stated(cases: &[(&str, &[&str])]) {
     }
 }
 
-/// No completion of a list states the answer before it.
+/// Asserts that no completion of a list states the answer before it.
 fn assert_not_stated(cases: &[(&str, &[&str])]) {
     for (answer, completions) in cases {
         for completion in *completions {
@@ -295,7 +295,7 @@ fn messages_show_the_beginning_of_the_answer() {
     assert!(message.starts_with(&format!("`answer` is \"{}…, but", "é".repeat(59))), "{message}");
 }
 
-/// A whole number, its digits in one piece or in groups of three.
+/// Writes a whole number with its digits in one piece or in groups of three.
 fn written(n: i64, grouped: bool, separator: &str) -> String {
     let mut digits = n.unsigned_abs().to_string();
     if grouped {
@@ -306,7 +306,7 @@ fn written(n: i64, grouped: bool, separator: &str) -> String {
     if n < 0 { format!("-{digits}") } else { digits }
 }
 
-/// What completions are made of, the unlikely included.
+/// Pieces of completions, including unlikely ones.
 const FRAGMENTS: [&str; 52] = [
     "5",
     "7",

@@ -1,18 +1,18 @@
-//! Text as tokens, as far as numbers need it: prose, Markdown, and the LaTeX usually found around answers.
+//! Tokens of a text, as far as numbers need them: prose, Markdown, and the LaTeX usually found around answers.
 
 use crate::countdown::Rational;
 
 /// A piece of text without white space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'a> {
-    /// Digits with groups of thousands, a decimal point and an exponent. [`None`] if they are not a number (`1,2`) or do not fit
-    /// 128 bits.
+    /// Digits with groups of thousands, a decimal point and an exponent. [`None`] if they are not a number
+    /// (`1,2`) or do not fit 128 bits.
     Number(Option<Rational>),
     /// `\frac{3}{4}`, including both parts. [`None`] if one of them is not a whole number.
     Fraction(Option<Rational>),
-    /// Letters.
+    /// A word of letters.
     Word(&'a str),
-    /// Any other character, also if LaTeX has a command for it. Unknown commands are a `\`.
+    /// Any other character, even if LaTeX has a command for it. Unknown commands become a `\`.
     Mark(char),
 }
 
@@ -24,7 +24,7 @@ pub(super) enum Gap {
     Line,
 }
 
-/// Tokens, and for each the gap before it.
+/// Tokens, with the gap before each.
 #[derive(Debug, Default)]
 pub(super) struct Tokens<'a> {
     pub(super) tokens: Vec<Token<'a>>,
@@ -32,12 +32,12 @@ pub(super) struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// The tokens of a text, which [`plain`] has prepared.
+    /// Splits a text, which [`plain`] has prepared, into tokens.
     pub(super) fn of(text: &'a str) -> Self {
         let mut all = Self::default();
         let (mut rest, mut gap) = (text, Gap::None);
         while !rest.is_empty() {
-            // The point of `.5` is a decimal point, those of `x.5` and `...5` may not be.
+            // The point of `.5` is a decimal point, but those of `x.5` and `...5` may not be.
             let decimal_point = match all.tokens.last() {
                 Some(Token::Mark(mark)) => *mark != '.' || gap != Gap::None,
                 Some(_) => gap != Gap::None,
@@ -58,8 +58,8 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// Writes characters that look alike in one way: ASCII for full-width forms, `-` for the minus sign, the hyphens and the en dash,
-/// `,` for LaTeX's `{,}`, `→` for `->` and `=>`.
+/// Replaces characters that look alike by one of them: ASCII for full-width forms, `-` for the minus sign, the
+/// hyphens and the en dash, `,` for LaTeX's `{,}`, `→` for `->` and `=>`.
 pub(super) fn plain(text: &str) -> String {
     let text: String = text.chars().map(plain_char).collect();
     text.replace("{,}", ",").replace("\\!", "").replace("->", "→").replace("=>", "→")
@@ -75,7 +75,7 @@ fn plain_char(c: char) -> char {
     }
 }
 
-/// The content of the braces that `text` begins with, and what follows them.
+/// Returns the content of the braces with which `text` begins, and the text after them.
 pub(super) fn braced(text: &str) -> Option<(&str, &str)> {
     let inner = text.strip_prefix('{')?;
     let (mut depth, mut escaped) = (1, false);
@@ -94,13 +94,13 @@ pub(super) fn braced(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The quotient of two whole numbers.
+/// Returns the quotient of two whole numbers.
 pub(super) fn ratio(numerator: Option<Rational>, denominator: Option<Rational>) -> Option<Rational> {
     let whole = |part: Option<Rational>| part?.to_whole().map(Rational::whole);
     whole(numerator)?.div(whole(denominator)?)
 }
 
-/// `number` · 10^`exponent`.
+/// Returns `number` · 10^`exponent`.
 pub(super) fn scaled(number: Rational, exponent: i128) -> Option<Rational> {
     let power = Rational::whole(10_i128.checked_pow(exponent.unsigned_abs().try_into().ok()?)?);
     if exponent < 0 { number.div(power) } else { number.mul(power) }
@@ -111,7 +111,7 @@ enum Piece<'a> {
     Gap(Gap),
 }
 
-/// Splits off what `text`, which is not empty, begins with.
+/// Splits off the first piece of `text`, which must not be empty.
 fn first_piece(text: &str, decimal_point: bool) -> (Piece<'_>, &str) {
     if let Some((value, rest)) = number(text, decimal_point) {
         return (Piece::Token(Token::Number(value)), rest);
@@ -139,7 +139,7 @@ fn first_piece(text: &str, decimal_point: bool) -> (Piece<'_>, &str) {
     (piece, rest)
 }
 
-/// Letters, also with an apostrophe between them.
+/// Splits off letters, which may have an apostrophe between them.
 fn word(text: &str) -> (&str, &str) {
     let inside = |(at, c): &(usize, char)| {
         let letter_follows = || text[at + c.len_utf8()..].starts_with(char::is_alphabetic);
@@ -149,7 +149,7 @@ fn word(text: &str) -> (&str, &str) {
     text.split_at(end)
 }
 
-/// A tag such as `</answer>`, which separates like the end of a line, without its `<`.
+/// Splits off a tag such as `</answer>`, given without its `<`. It separates like the end of a line.
 fn tag(text: &str) -> Option<(Piece<'_>, &str)> {
     let (tag, rest) = text.split_once('>')?;
     let name = tag.strip_prefix('/').unwrap_or(tag);
@@ -158,7 +158,7 @@ fn tag(text: &str) -> Option<(Piece<'_>, &str)> {
     named.then_some((piece, rest))
 }
 
-/// A LaTeX command without its `\`.
+/// Splits off a LaTeX command, given without its `\`.
 fn command(text: &str) -> (Piece<'_>, &str) {
     let (name, rest) = text.split_at(text.bytes().take_while(u8::is_ascii_alphabetic).count());
     let piece = match name {
@@ -180,13 +180,13 @@ fn command(text: &str) -> (Piece<'_>, &str) {
     (piece, rest)
 }
 
-/// A LaTeX command of one character that is not a letter, without its `\`.
+/// Splits off a LaTeX command of one character that is not a letter, given without its `\`.
 fn escaped(text: &str) -> (Piece<'_>, &str) {
     let mut chars = text.chars();
     let piece = match chars.next() {
         Some(',' | ';' | ':' | ' ') => Piece::Gap(Gap::Space),
         Some('\\' | '\n') => Piece::Gap(Gap::Line),
-        // The beginning and the end of mathematics.
+        // These begin and end a formula.
         Some('(' | ')' | '[' | ']') => Piece::Token(Token::Mark('$')),
         Some(c) => Piece::Token(Token::Mark(c)),
         None => Piece::Token(Token::Mark('\\')),
@@ -194,7 +194,8 @@ fn escaped(text: &str) -> (Piece<'_>, &str) {
     (piece, chars.as_str())
 }
 
-/// The arguments of `\frac`, in braces or of one digit. If there are none, nothing is split off.
+/// Splits off the arguments of `\frac`, each in braces or of one digit. If there are none, nothing is split
+/// off.
 fn fraction(text: &str) -> (Option<Rational>, &str) {
     let argument = |text: &'_ str| -> Option<(Option<Rational>, usize)> {
         let trimmed = text.trim_start();
@@ -212,7 +213,7 @@ fn fraction(text: &str) -> (Option<Rational>, &str) {
     both.unwrap_or((None, text))
 }
 
-/// The whole number that is all of `text`.
+/// Returns the whole number that makes up all of `text`.
 fn whole(text: &str) -> Option<Rational> {
     let text = text.trim();
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -225,7 +226,7 @@ fn whole(text: &str) -> Option<Rational> {
     }
 }
 
-/// The number that `text` begins with, without a sign; with [`None`] for digits that are not one.
+/// Splits off a number without a sign, with the value [`None`] if the digits are not a number.
 fn number(text: &str, decimal_point: bool) -> Option<(Option<Rational>, &str)> {
     if text.starts_with('.') && !decimal_point {
         return None;
@@ -247,7 +248,7 @@ fn number(text: &str, decimal_point: bool) -> Option<(Option<Rational>, &str)> {
     Some((decimal(&digits).and_then(|mantissa| scaled(mantissa, exponent)), rest))
 }
 
-/// Digits of any script, and points and commas that a digit follows.
+/// Splits off digits of any script, with points and commas that precede a digit.
 fn digits(text: &str) -> (&str, &str) {
     let inside = |(at, c): &(usize, char)| {
         let digit_follows = || text[at + 1..].starts_with(|c: char| c.is_ascii_digit());
@@ -265,7 +266,7 @@ fn all_digits(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// A space that may separate thousands.
+/// Returns the space that `text` begins with, if it may separate thousands.
 fn separator(text: &str) -> Option<&str> {
     let first = text.chars().next()?;
     match first {
@@ -275,24 +276,24 @@ fn separator(text: &str) -> Option<&str> {
     }
 }
 
-/// Three digits, the last of them with its decimals.
+/// Splits off three digits, with their decimals if they are the last group.
 fn group(text: &str) -> Option<(&str, &str)> {
     let (group, rest) = digits(text);
     let whole = group.split('.').next()?;
     (whole.len() == 3 && all_digits(whole)).then_some((group, rest))
 }
 
-/// An exponent, `e-3`.
+/// Splits off an exponent, `e-3`.
 fn exponent(text: &str) -> Option<(i128, &str)> {
     let text = text.strip_prefix(['e', 'E'])?;
     let signless = text.strip_prefix(['-', '+']).unwrap_or(text);
     let digits = signless.bytes().take_while(u8::is_ascii_digit).count();
     let (exponent, rest) = text.split_at(text.len() - signless.len() + digits);
-    // One that is too large to be read is too large to be used.
+    // An exponent too large to be read is too large to be used.
     (digits > 0).then(|| (exponent.parse().unwrap_or(i128::MAX), rest))
 }
 
-/// The value of digits with a point, and with commas between groups of three.
+/// Returns the value of digits with a point, and with commas between groups of three.
 fn decimal(digits: &str) -> Option<Rational> {
     let (whole, places) = digits.split_once('.').unwrap_or((digits, ""));
     let mut groups = whole.split(',');
