@@ -1,4 +1,4 @@
-// One block: its threads as fibers, the barrier, the warp operations.
+// The execution of a block: its threads as fibers, and its barrier.
 #pragma once
 
 #include <algorithm>
@@ -17,19 +17,19 @@ class Worker;
 
 constexpr const char* NO_STACK = "the system has no memory for another thread's stack";
 
-/// A thread of the block that runs.
+/// A thread of the running block.
 struct Lane : Thread {
     Worker* worker;
-    /// The stack it has begun to run on.
+    /// The fiber that runs the thread, or null before it has begun.
     Fiber* fiber;
-    /// What it waits in, if it waits.
+    /// The operation that the thread waits in, or null if it does not wait.
     const Call* call;
-    /// The result of the warp operation it waited in.
+    /// The result of the last warp operation.
     uint64_t result;
     bool returned;
 };
 
-/// What a launch gives to all of its blocks.
+/// The parameters of a launch, which all of its blocks share.
 struct Launch {
     const Kernel* kernel;
     void* const* arguments;
@@ -45,7 +45,7 @@ public:
     void begin_launch(const Launch& launch);
     void end_launch() { shared_.end_launch(); }
 
-    /// Runs the block of this number. Returns an error message, empty if there is none.
+    /// Runs the block with this number. Returns an error message, empty if there is none.
     std::string run_block(uint64_t number);
 
     // Called by the kernel's threads.
@@ -55,8 +55,8 @@ public:
     void* shared(const SharedArray& array);
     void* dynamic_shared() const { return shared_.dynamic(); }
 
-    /// Notes an error of the running thread; the launch ends with `leave`. They are two functions so that no string
-    /// outlives its scope: the stack that calls `leave` is never gone back to.
+    /// Records an error of the running thread; `leave` then ends the block. These are two functions because the stack
+    /// that calls `leave` is abandoned: a string still in scope there would leak.
     void report_thread(const std::string& what);
     [[noreturn]] void leave();
 
@@ -70,7 +70,7 @@ private:
     uint64_t warp_operation(const Call& call);
     void exchange(unsigned warp, const Call& call);
 
-    // Messages, in report.hpp.
+    // Error messages, defined in report.hpp.
     std::string kernel_and_block() const;
     std::string explain_stall() const;
     std::string explain_warp(unsigned warp, const Call& call) const;
@@ -89,7 +89,7 @@ private:
     std::vector<Lane> lanes_;
     SharedMemory shared_;
     FiberPool fibers_;
-    /// Where `run_block` waits for the threads.
+    /// The fiber in which `run_block` waits for the threads.
     Fiber home_;
     Lane* current_ = nullptr;
 
@@ -98,13 +98,14 @@ private:
     Ready ready_;
     Random random_{0};
 
-    /// The first to arrive at the barrier that is under way, how many have, and in how many the predicate holds.
+    /// The current barrier: the call of the first thread to arrive, the number of threads that have arrived, and the
+    /// number of those in which the predicate holds.
     Call barrier_;
     unsigned arrived_ = 0, holds_ = 0;
-    /// The result of the barrier before.
+    /// The result of the last complete barrier.
     uint64_t outcome_ = 0;
     unsigned returned_ = 0;
-    /// The lanes of each warp that wait in a warp operation.
+    /// For each warp, the lanes that wait in a warp operation.
     std::vector<uint32_t> waiting_;
 
     std::string error_;
@@ -154,7 +155,7 @@ inline std::string Worker::run_block(uint64_t number) {
     returned_ = 0;
     shared_.begin_block();
     if (launch_->schedule == Schedule::RANDOM) {
-        // A block's order depends on its number alone, not on the thread of the operating system that runs it.
+        // A block's order depends only on the seed and the block's number, not on the worker that runs it.
         random_ = Random(launch_->seed + number * 0x9e3779b97f4a7c15);
         arrange_threads();
     }
@@ -182,8 +183,8 @@ inline void Worker::entry() {
     worker.run_threads();
 }
 
-/// What a fiber does: it runs threads that have not begun, one after the other, until none is left or one that waits
-/// can go on. A thread that never waits so costs a call and no switch.
+/// The body of a fiber: runs threads that have not begun, one after the other, until none is left or the next thread
+/// has a fiber of its own. A thread that never waits thus costs a call and no switch.
 inline void Worker::run_threads() {
     Fiber& fiber = *current_->fiber;
     for (;;) {
@@ -224,7 +225,7 @@ inline Lane* Worker::take_next() {
     return position < 0 ? nullptr : &lanes_[order_[static_cast<unsigned>(position)]];
 }
 
-/// Lets another thread run; returns when this one is the next in the order of those that can.
+/// Lets other threads run, and returns when it is this thread's turn again.
 inline void Worker::suspend() {
     Lane& self = *current_;
     if (!self.fiber->fits()) {

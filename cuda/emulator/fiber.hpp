@@ -1,4 +1,5 @@
-// Fibers: stacks of their own, and the switch from one to another, by hand where the processor is known.
+// Fibers: their stacks, and the switch from one to another. The switch is in assembly for x86-64 and AArch64, and uses
+// ucontext on other processors.
 #pragma once
 
 #include <sys/mman.h>
@@ -29,7 +30,7 @@
 #ifdef EMULATOR_UCONTEXT
 #include <ucontext.h>
 #else
-/// Saves the registers that a call preserves and the stack pointer at `from`, and goes on where `to` was saved.
+/// Saves the callee-saved registers on the stack and its pointer at `from`, and continues from the state saved in `to`.
 extern "C" __attribute__((visibility("hidden"))) void emulator_switch_stack(void** from, void* to);
 
 #ifdef __APPLE__
@@ -56,7 +57,7 @@ asm(".text\n"
     "popq %r12\n"
     "popq %rbx\n"
     "popq %rbp\n"
-    // Fibers mostly wait at one place, so processors predict this return and those after it as without a switch.
+    // Fibers mostly wait at the same place, so processors predict this return, and those after it, as without a switch.
     "ret\n");
 #else
 asm(".text\n"
@@ -94,24 +95,26 @@ asm(".text\n"
 namespace emulator {
 
 #ifdef EMULATOR_ASAN
-// AddressSanitizer puts its zones between the variables of each frame.
+// AddressSanitizer makes frames larger: it puts red zones between the variables of each.
 constexpr size_t STACK_BYTES = 512 << 10;
 #else
 constexpr size_t STACK_BYTES = 64 << 10;
 #endif
-/// Below a stack lies memory in which an overflow does no harm until it is seen, and below that some that cannot be
-/// touched: 64 KiB, as the pages of some systems are.
+/// Slack below a stack, in which an overflow does no harm until it is detected. Below the slack is an inaccessible
+/// guard of 64 KiB, the page size of some systems.
 constexpr size_t SLACK_BYTES = 64 << 10;
 constexpr size_t GUARD_BYTES = 64 << 10;
 constexpr uint64_t CANARY = 0x5bd1e995c0ffee11;
 
-/// A stack and what is saved of the computation on it. A thread of the operating system is one too, on its own stack.
+/// A stack and the saved state of the computation on it. A thread of the operating system is represented by a fiber
+/// too, which has no stack of its own here.
 class Fiber {
 public:
-    /// The fiber of the running thread of the operating system.
+    /// Creates the fiber that represents the running thread of the operating system.
     Fiber() = default;
 
-    /// A fiber with a new stack; by its number its frames lie so that stacks do not compete for lines of the cache.
+    /// Creates a fiber with a new stack. Its number shifts its frames, so that stacks do not compete for the same lines
+    /// of the cache.
     explicit Fiber(size_t number) : colour_(number % 32 * 128) {
         void* const map = mmap(nullptr, MAP_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (map == MAP_FAILED) return;
@@ -120,7 +123,7 @@ public:
         limit_ = map_ + GUARD_BYTES + SLACK_BYTES;
     }
 
-    /// Whether the system gave memory for the stack.
+    /// Returns whether the system had memory for the stack.
     bool has_stack() const { return limit_ != nullptr; }
 
     ~Fiber() {
@@ -130,7 +133,7 @@ public:
     Fiber(const Fiber&) = delete;
     Fiber& operator=(const Fiber&) = delete;
 
-    /// Makes the next switch to this fiber call `entry`, which must not return. What ran on the stack is forgotten.
+    /// Makes the next switch to this fiber call `entry`, which must not return. Discards the computation on the stack.
     void prepare(void (*entry)()) {
         for (size_t i = 0; i < CANARIES; ++i) canaries()[i] = CANARY;
         char* const top = map_ + MAP_BYTES - colour_;
@@ -147,7 +150,8 @@ public:
         context_.uc_link = nullptr;
         makecontext(&context_, entry, 0);
 #elif defined(__x86_64__)
-        // Six registers, the address to go to, an empty return address; a function expects the stack at 8 modulo 16.
+        // Six registers, the address of `entry`, and an empty return address. A function expects the stack pointer to
+        // be 8 modulo 16 when it is entered.
         void** const frame = reinterpret_cast<void**>(top - 16) - 6;
         memset(frame, 0, 8 * sizeof(void*));
         frame[6] = reinterpret_cast<void*>(entry);
@@ -160,7 +164,8 @@ public:
 #endif
     }
 
-    /// Goes on with another fiber, until one switches back to this: never, if this is `done`.
+    /// Continues with another fiber, and returns when one switches back to this fiber. That must not happen if it is
+    /// `done`.
     void switch_to(Fiber& next, [[maybe_unused]] bool done = false) {
 #ifdef EMULATOR_ASAN
         next.origin_ = this;
@@ -174,17 +179,17 @@ public:
         arrived();
     }
 
-    /// What a fiber does first, so that AddressSanitizer knows which stack it is on.
+    /// Tells AddressSanitizer which stack is in use. A fiber must call this first.
     void arrived() {
 #ifdef EMULATOR_ASAN
         __sanitizer_finish_switch_fiber(shadow_, &origin_->bottom_, &origin_->size_);
 #endif
     }
 
-    /// Whether the caller's frame lies in the part of the stack that it may use.
+    /// Returns whether the caller's frame lies within the stack proper, above the slack.
     bool fits() const { return static_cast<char*>(__builtin_frame_address(0)) >= limit_; }
 
-    /// Whether anything was written at the stack's limit.
+    /// Returns whether the canaries just below the stack were overwritten.
     bool overflowed() const {
         for (size_t i = 0; i < CANARIES; ++i) {
             if (canaries()[i] != CANARY) return true;
@@ -214,10 +219,10 @@ private:
 #endif
 };
 
-/// Fibers that were made once and are used again.
+/// Keeps fibers for reuse.
 class FiberPool {
 public:
-    /// A fiber to prepare; null if the system has no memory for another stack.
+    /// Returns a fiber to prepare, or null if the system has no memory for another stack.
     Fiber* take() {
         if (!free_.empty()) {
             Fiber* const fiber = free_.back();
@@ -232,7 +237,7 @@ public:
 
     void give_back(Fiber& fiber) { free_.push_back(&fiber); }
 
-    /// Takes all fibers back, whatever ran on them.
+    /// Takes all fibers back, including those that are still in use.
     void abandon() {
         free_.clear();
         for (const auto& fiber : all_) free_.push_back(fiber.get());

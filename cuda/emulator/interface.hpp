@@ -1,4 +1,4 @@
-// What a compiled kernel file and the emulator's runtime say to each other: the types both know, and the runtime's
+// The interface between a compiled kernel file and the emulator's runtime: their common types, and the runtime's
 // functions.
 #pragma once
 
@@ -8,7 +8,8 @@
 #include <features.h>
 #endif
 
-// glibc keeps room for thread-local variables of libraries that are loaded later, so ours can lie at a fixed offset.
+// glibc reserves space for the thread-local variables of libraries that are loaded later, so ours can have a fixed
+// offset.
 #ifdef __GLIBC__
 #define EMULATOR_TLS __thread __attribute__((tls_model("initial-exec")))
 #else
@@ -25,12 +26,12 @@ struct dim3 {
     constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 
-/// How a launch is run. The results of a correct kernel depend on none of this.
+/// Options for running a launch. The results of a correct kernel depend on none of them.
 struct EmulatorOptions {
-    /// The order of threads in a block and of blocks in the grid: 0 forward, 1 reverse, 2 random, anew after each
-    /// barrier.
+    /// The order of the threads in a block and of the blocks in the grid: 0 is forward, 1 is reverse, 2 is random, with
+    /// a new order of threads after each barrier.
     unsigned schedule;
-    /// How many threads of the operating system share the blocks, at least 1.
+    /// The number of threads of the operating system that share the blocks, at least 1.
     unsigned threads;
     /// The seed of the random order.
     unsigned long long seed;
@@ -40,19 +41,19 @@ namespace emulator {
 
 constexpr unsigned WARP = 32;
 
-/// Where a block stands: the same for all of its threads.
+/// The position of a block in its grid, which is the same for all of its threads.
 struct Place {
     uint3 block;
     dim3 block_size, grid_size;
 };
 
-/// What a kernel reads of its own thread.
+/// The part of a thread's state that its kernel can read.
 struct Thread {
     uint3 index;
     const Place* place;
 };
 
-/// What a thread can wait in.
+/// An operation that a thread can wait in.
 enum class Operation : unsigned {
     BARRIER,
     BARRIER_OR,
@@ -68,20 +69,20 @@ enum class Operation : unsigned {
     ALL,
 };
 
-/// One thread's call of a barrier or a warp operation. It lives on that thread's stack for as long as it waits.
+/// One thread's call of a barrier or a warp operation. It lives on that thread's stack while the thread waits.
 struct Call {
     Operation operation;
-    /// The lanes that take part, in a warp operation.
+    /// The lanes that take part in a warp operation.
     unsigned mask;
-    /// What a shuffle exchanges, or a predicate (0 or 1).
+    /// The bits that a shuffle exchanges, or a predicate (0 or 1).
     unsigned long long value;
-    /// A shuffle's lane, distance or lane mask, and the width of its segments.
+    /// The lane, distance or lane mask of a shuffle, and the width of its segments.
     unsigned argument, width;
     const char* file;
     int line;
 };
 
-/// One declaration of static shared memory.
+/// The declaration of an array in static shared memory.
 struct SharedArray {
     const char* name;
     unsigned long long bytes, alignment;
@@ -89,7 +90,7 @@ struct SharedArray {
     int line;
 };
 
-/// A kernel as its unit hands it to the runtime.
+/// A kernel as its file passes it to the runtime.
 struct Kernel {
     const char* name;
     /// Calls the kernel with the values that the arguments point to.
@@ -99,22 +100,23 @@ struct Kernel {
 }  // namespace emulator
 
 extern "C" {
-/// The thread that runs now.
+/// The running thread of the kernel.
 extern EMULATOR_TLS EMULATOR_EXPORT const emulator::Thread* emulator_thread;
 
-/// Waits in a barrier or warp operation until all who take part have arrived; returns its result for this thread.
+/// Waits in a barrier or warp operation until all threads that take part have arrived. Returns its result for this
+/// thread.
 EMULATOR_EXPORT unsigned long long emulator_wait(const emulator::Call* call);
 
-/// This block's memory for a static shared array, filled with 0xFF before the first thread sees it.
+/// Returns this block's memory for a static shared array, filled with 0xFF before the first thread sees it.
 EMULATOR_EXPORT void* emulator_shared(const emulator::SharedArray* array);
 
-/// This block's dynamic shared memory.
+/// Returns this block's dynamic shared memory.
 EMULATOR_EXPORT void* emulator_dynamic_shared();
 
-/// Ends the launch with an error: an access of so many bytes at an address that is not a multiple of them.
+/// Ends the launch with an error about an access of `bytes` bytes at an address that is not a multiple of `bytes`.
 [[noreturn]] EMULATOR_EXPORT void emulator_misaligned(const void* address, unsigned bytes, const char* file, int line);
 
-/// Runs a kernel over a grid. Returns 0, or 1 with a message that is cut to the capacity.
+/// Runs a kernel over a grid. Returns 0, or 1 with an error message, which is truncated to the capacity.
 EMULATOR_EXPORT int emulator_launch(const emulator::Kernel* kernel, const EmulatorOptions* options,
                                     const unsigned grid[3], const unsigned block[3],
                                     unsigned long long dynamic_shared_bytes, void* const* arguments, char* message,

@@ -1,5 +1,5 @@
-// CUDA's functions on numbers, bits and addresses, as functions of the host. Arithmetic is rounded exactly: nothing
-// here stands for the GPU's approximations, whose errors the tests' tolerances have to cover.
+// CUDA's functions on numbers, bits and addresses, for the host. Arithmetic is correctly rounded. The errors of the
+// GPU's approximations are not emulated; the tolerances of the tests have to cover them.
 #pragma once
 
 #include <math.h>
@@ -44,13 +44,13 @@ EMULATOR_BIT_CAST(__longlong_as_double, long long, double)
 
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __popcll(unsigned long long bits) { return __builtin_popcountll(bits); }
-/// Leading zeros; 32 of them in zero.
+/// Returns the number of leading zeros, which is 32 for zero.
 inline int __clz(int bits) { return bits == 0 ? 32 : __builtin_clz(static_cast<unsigned>(bits)); }
 inline int __clzll(long long bits) { return bits == 0 ? 64 : __builtin_clzll(static_cast<unsigned long long>(bits)); }
-/// The place of the lowest bit, counted from 1; 0 if there is none.
+/// Returns the position of the lowest set bit, counted from 1, or 0 if no bit is set.
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __ffsll(long long bits) { return __builtin_ffsll(bits); }
-/// The upper half of a product.
+/// Returns the upper half of a product.
 inline unsigned __umulhi(unsigned a, unsigned b) {
     return static_cast<unsigned>(static_cast<unsigned long long>(a) * b >> 32);
 }
@@ -58,7 +58,7 @@ inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
     return static_cast<unsigned long long>(static_cast<unsigned __int128>(a) * b >> 64);
 }
 
-// ---- Minimum and maximum: of floating-point numbers, the one that is not NaN ----
+// ---- Minimum and maximum: for floating-point numbers, they ignore a NaN ----
 
 #define EMULATOR_MIN_MAX(type)                                \
     inline type min(type a, type b) { return b < a ? b : a; } \
@@ -75,7 +75,7 @@ inline float max(float a, float b) { return fmaxf(a, b); }
 inline double min(double a, double b) { return fmin(a, b); }
 inline double max(double a, double b) { return fmax(a, b); }
 
-// ---- Floating-point functions that the C library lacks: expf, logf, erff, tanhf, fmaf and others are its own ----
+// ---- Floating-point functions that the C library lacks: it has expf, logf, erff, tanhf, fmaf and others ----
 
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
@@ -83,7 +83,7 @@ inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __fsqrt_rn(float a) { return sqrtf(a); }
-// Some C libraries declare a function of this name.
+// Some C libraries declare functions with these names.
 #define rsqrtf emulator_rsqrtf
 inline float rsqrtf(float a) { return static_cast<float>(1.0 / sqrt(static_cast<double>(a))); }
 #define rsqrt emulator_rsqrt
@@ -96,16 +96,16 @@ T __ldg(const T* address) {
     return *address;
 }
 
-// Blocks run on several threads of the operating system; a fence is one among these.
+// Blocks run on several threads of the operating system, and these fences order memory between them.
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
-// ---- Atomics: relaxed, as CUDA's are, and each returns the value before; like CUDA, without a maximum of floats ----
+// ---- Atomics: relaxed like CUDA's, each returns the old value; like CUDA, without a maximum of floats ----
 
 namespace emulator {
 
-/// Replaces a value by a function of it, in one indivisible step.
+/// Atomically replaces a value by a function of it, and returns the old value.
 template <typename T, typename Bits, typename Function>
 T atomic_update(T* address, Function function) {
     static_assert(sizeof(T) == sizeof(Bits), "bits of the same size");

@@ -1,4 +1,4 @@
-// The order in which threads of a block and blocks of a grid run.
+// The order in which the threads of a block and the blocks of a grid run.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace emulator {
 
 enum class Schedule : unsigned { FORWARD, REVERSE, RANDOM };
 
-/// A sequence of well-mixed numbers (SplitMix64).
+/// A pseudo-random generator (SplitMix64).
 class Random {
 public:
     explicit Random(uint64_t seed) : state_(seed) {}
@@ -22,14 +22,14 @@ public:
         return mixed ^ mixed >> 31;
     }
 
-    /// A number below `bound`, which is far below 2^32: the bias does not matter here.
+    /// Returns a number below `bound`. The bound is far below 2^32, so the bias is negligible.
     uint64_t below(uint64_t bound) { return (next() >> 32) * bound >> 32; }
 
 private:
     uint64_t state_;
 };
 
-/// Fills `order` with 0, 1, … in the schedule's order.
+/// Fills `order` with the numbers from 0, in the order of the schedule.
 template <typename Number>
 void arrange(std::vector<Number>& order, Schedule schedule, Random& random) {
     const size_t count = order.size();
@@ -41,10 +41,10 @@ void arrange(std::vector<Number>& order, Schedule schedule, Random& random) {
     }
 }
 
-/// Which threads of a block can run, by their positions in the order: up to 1024.
+/// The set of threads of a block that can run, as positions in the block's order. It holds up to 1024.
 class Ready {
 public:
-    /// All of the first `count` positions, and the search begins at the first.
+    /// Makes the first `count` positions ready, and restarts the search at the first.
     void fill(unsigned count) {
         for (unsigned word = 0; word < WORDS; ++word) {
             const unsigned first = word * 64;
@@ -57,7 +57,7 @@ public:
 
     void set(unsigned position) { words_[position / 64] |= uint64_t{1} << position % 64; }
 
-    /// Takes the next position that can run, round and round; -1 if there is none.
+    /// Removes and returns the next ready position. The search wraps around; the result is -1 if none is ready.
     int take() {
         const unsigned first = cursor_ / 64;
         for (unsigned i = 0; i <= WORDS; ++i) {

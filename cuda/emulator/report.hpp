@@ -1,11 +1,11 @@
-// What error messages say: which threads wait where, and why that cannot end.
+// Error messages, which explain where threads wait and why they cannot continue.
 #pragma once
 
 #include "block.hpp"
 
 namespace emulator {
 
-/// Ascending numbers as ranges: "0-30, 32".
+/// Formats ascending numbers as ranges, for example "0-30, 32".
 inline std::string ranges(const std::vector<unsigned>& numbers) {
     std::string text;
     for (size_t first = 0; first < numbers.size();) {
@@ -19,7 +19,7 @@ inline std::string ranges(const std::vector<unsigned>& numbers) {
     return text;
 }
 
-/// "lane 5" or "lanes 0-4, 6"
+/// Formats lanes, for example "lane 5" or "lanes 0-4, 6".
 inline std::string lanes(uint32_t bits) {
     std::vector<unsigned> numbers;
     for (unsigned lane = 0; lane < WARP; ++lane) {
@@ -38,13 +38,13 @@ inline std::string hexadecimal(uint64_t number, int digits) {
     return "0x" + text;
 }
 
-/// "kernel.cu:12", whatever folder the file lies in.
+/// Formats a source location without its folder, for example "kernel.cu:12".
 inline std::string place(const char* file, int line) {
     const char* const slash = strrchr(file, '/');
     return std::string(slash == nullptr ? file : slash + 1) + ":" + std::to_string(line);
 }
 
-/// "__syncwarp(0xffffffff) at kernel.cu:12"
+/// Formats a call, for example "__syncwarp(0xffffffff) at kernel.cu:12".
 inline std::string describe(const Call& call) {
     static const char* const names[] = {
         "__syncthreads",  "__syncthreads_or", "__syncthreads_and", "__syncthreads_count", "__syncwarp", "__shfl_sync",
@@ -62,12 +62,12 @@ inline void Worker::report_thread(const std::string& what) {
     error_ = kernel_and_block() + ", thread " + coordinates(current_->index) + ": " + what;
 }
 
-/// "threads in __syncthreads() at kernel.cu:12: 0-31; returned: 32-63"
+/// Lists the state of all threads, for example "threads in __syncthreads() at kernel.cu:12: 0-31; returned: 32-63".
 inline std::string Worker::who_waits_where() const {
     std::vector<std::pair<std::string, std::vector<unsigned>>> groups;
     for (const Lane& lane : lanes_) {
         const std::string state = lane.returned          ? "returned"
-                                  : lane.call == nullptr ? "not there yet"
+                                  : lane.call == nullptr ? "not arrived yet"
                                                          : "in " + describe(*lane.call);
         auto group =
             std::find_if(groups.begin(), groups.end(), [&](const auto& group) { return group.first == state; });
@@ -80,7 +80,7 @@ inline std::string Worker::who_waits_where() const {
     return text;
 }
 
-/// Why the lanes of a mask do not meet: "" if they may still.
+/// Explains why the lanes of a mask cannot meet. The text is empty if they still may.
 inline std::string Worker::explain_warp(unsigned warp, const Call& call) const {
     uint32_t returned = 0, elsewhere = 0, here = 0;
     for (uint32_t rest = call.mask; rest != 0; rest &= rest - 1) {
@@ -100,7 +100,7 @@ inline std::string Worker::explain_warp(unsigned warp, const Call& call) const {
     return meeting + lanes(elsewhere) + ": " + who_waits_where();
 }
 
-/// Why no thread of the block can go on, though some have not returned.
+/// Explains why no thread of the block can continue although some have not returned.
 inline std::string Worker::explain_stall() const {
     for (const Lane& lane : lanes_) {
         if (lane.returned || lane.call->operation <= Operation::BARRIER_COUNT) continue;

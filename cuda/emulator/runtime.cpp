@@ -1,8 +1,8 @@
-// The emulator's runtime: launches, and the functions that kernels call. Fibers stand in fiber.hpp, a block's threads
-// and its barrier in block.hpp, warp operations in warp.hpp, shared memory in shared.hpp, error messages in report.hpp.
+// The emulator's runtime: launches, and the functions that kernels call. Fibers are in fiber.hpp, a block's threads and
+// its barrier in block.hpp, warp operations in warp.hpp, shared memory in shared.hpp, error messages in report.hpp.
 //
-// A block runs on one thread of the operating system at a time, so its threads never run at once: a missing barrier
-// shows by the order they run in, not by a race.
+// A block runs on a single thread of the operating system, so its threads never run simultaneously. A missing barrier
+// therefore never causes a data race, but it makes results depend on the order in which the threads run.
 #include <atomic>
 #include <mutex>
 #include <system_error>
@@ -19,7 +19,7 @@ namespace {
 
 constexpr unsigned THREADS_LIMIT = 1024;
 
-/// Workers and their stacks outlive a launch.
+/// Keeps workers and their stacks from one launch to the next.
 class WorkerPool {
 public:
     std::unique_ptr<Worker> take() {
@@ -45,7 +45,7 @@ WorkerPool& workers() {
     return pool;
 }
 
-/// The blocks of a launch, which several threads of the operating system take one at a time.
+/// The blocks of a launch, from which several threads of the operating system take one at a time.
 class Blocks {
 public:
     Blocks(const Launch& launch, uint64_t count) : launch_(launch), count_(count) {
@@ -92,12 +92,12 @@ private:
     std::string error_;
 };
 
-/// What is wrong with a launch's sizes; empty if nothing is.
+/// Checks the options and sizes of a launch. Returns an error message, empty if there is none.
 std::string check(const EmulatorOptions& options, const unsigned grid[3], const unsigned block[3],
                   uint64_t dynamic_bytes) {
     const auto sizes = [](const unsigned size[3]) { return coordinates({size[0], size[1], size[2]}); };
-    if (options.schedule > 2) return "schedule " + std::to_string(options.schedule) + ": it is 0, 1 or 2";
-    if (options.threads == 0) return "0 threads of the operating system: at least 1";
+    if (options.schedule > 2) return "schedule " + std::to_string(options.schedule) + ": expected 0, 1 or 2";
+    if (options.threads == 0) return "0 threads of the operating system: expected at least 1";
     for (int axis = 0; axis < 3; ++axis) {
         const unsigned most = axis == 0 ? 0x7fffffff : 0xffff;
         if (grid[axis] == 0 || grid[axis] > most)
@@ -124,7 +124,7 @@ std::string run(const Launch& launch, unsigned threads) {
         try {
             others.emplace_back([&] { blocks.run(); });
         } catch (const std::system_error&) {
-            // The system has no more threads: fewer do the same work.
+            // If the system refuses another thread, the ones that there are do all the work.
             break;
         }
     }

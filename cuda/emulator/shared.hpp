@@ -1,4 +1,4 @@
-// A block's shared memory: an allocation for each array, so that what runs over the end of one is seen.
+// A block's shared memory. Each array has an allocation of its own, so that writes past its end are detected.
 #pragma once
 
 #include <cstdint>
@@ -12,17 +12,17 @@
 
 namespace emulator {
 
-/// What a block may use in all, and what static arrays may take of it.
+/// The bytes of shared memory that a block may use, and those that its static arrays may take of them.
 constexpr uint64_t SHARED_LIMIT = 227 << 10;
 constexpr uint64_t STATIC_SHARED_LIMIT = 48 << 10;
 
-/// An allocation with canaries on both sides, which under AddressSanitizer cannot be touched at all.
+/// An allocation with canaries on both sides. AddressSanitizer poisons them, so that it detects reads as well.
 class SharedAllocation {
 public:
-    /// The memory is aligned to `alignment` and to no larger power of two, so that nobody relies on more.
+    /// Aligns the memory to `alignment` and to no larger power of two, so that no kernel can rely on more.
     SharedAllocation(const SharedArray* array, uint64_t bytes, uint64_t alignment) : array_(array), bytes_(bytes) {
 #ifdef EMULATOR_ASAN
-        // What cannot be touched begins and ends at multiples of 8 bytes.
+        // Poisoned regions end at multiples of 8 bytes.
         alignment = alignment < 8 ? 8 : alignment;
 #endif
         const uint64_t before = (CANARY_BYTES + alignment - 1) / alignment * alignment;
@@ -61,20 +61,20 @@ public:
         filled = true;
     }
 
-    /// Whether something was written before or behind the array: a word for it, or null.
+    /// Returns "before" or "past" if something was written on that side of the array, or else null.
     const char* overrun() const {
 #ifndef EMULATOR_ASAN
         for (uint64_t i = 0; i < offset_; ++i) {
             if (base_[i] != PATTERN) return "before";
         }
         for (uint64_t i = 0; i < CANARY_BYTES; ++i) {
-            if (data()[bytes_ + i] != PATTERN) return "behind";
+            if (data()[bytes_ + i] != PATTERN) return "past";
         }
 #endif
         return nullptr;
     }
 
-    /// Whether this block has used it.
+    /// Whether the running block has used the array.
     bool filled = false;
 
 private:
@@ -87,7 +87,7 @@ private:
     uint64_t bytes_, offset_;
 };
 
-/// All shared memory of the block that runs, kept from block to block of a launch.
+/// All shared memory of the running block. The allocations are kept from block to block of a launch.
 class SharedMemory {
 public:
     void begin_launch(uint64_t dynamic_bytes) {
@@ -104,7 +104,7 @@ public:
 
     void* dynamic() const { return arrays_[0].data(); }
 
-    /// The memory of a static array; null if that is more than a block may have, of which `excess` then tells.
+    /// Returns the memory of a static array. It is null if the block exceeds its limit, which `excess` then explains.
     void* get(const SharedArray* array) {
         for (SharedAllocation& known : arrays_) {
             if (known.array() != array) continue;
@@ -117,17 +117,17 @@ public:
         return arrays_.back().data();
     }
 
-    /// Why a static array could not be had.
+    /// Returns the error message for a static array that exceeds the block's limit.
     std::string excess(const SharedArray& array) const {
         const std::string all = std::to_string(static_bytes_) + " bytes of static shared memory with " + array.name;
         if (static_bytes_ > STATIC_SHARED_LIMIT) {
-            return all + ": at most " + std::to_string(STATIC_SHARED_LIMIT) + ", take dynamic shared memory for more";
+            return all + ": at most " + std::to_string(STATIC_SHARED_LIMIT) + ", use dynamic shared memory for more";
         }
         return all + " and " + std::to_string(arrays_[0].bytes()) + " of dynamic: at most " +
                std::to_string(SHARED_LIMIT) + " in all";
     }
 
-    /// What was written outside of the arrays; empty if nothing was.
+    /// Describes a write outside the arrays. The text is empty if there was none.
     std::string overrun() const {
         for (const SharedAllocation& array : arrays_) {
             if (!array.filled) continue;

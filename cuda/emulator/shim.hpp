@@ -1,8 +1,8 @@
-// CUDA C++ as a host compiler sees it: included before a kernel file, it lets that file be compiled for the emulator.
+// The names of CUDA C++ for a host compiler. A kernel file that includes this one first compiles for the emulator.
 //
-// A kernel's threads are fibers of the runtime (runtime.cpp). Here are the language's names: indices, qualifiers,
-// shared memory, barriers, warp operations, and the macro that exports a kernel. Arithmetic, bits and atomics stand in
-// intrinsics.hpp.
+// A kernel's threads are fibers of the runtime (runtime.cpp). This file defines the names of the language: indices,
+// qualifiers, shared memory, barriers, warp operations, and the macro that exports a kernel. Arithmetic, bit operations
+// and atomics are in intrinsics.hpp.
 #pragma once
 
 #include "interface.hpp"
@@ -29,8 +29,8 @@ constexpr int warpSize = emulator::WARP;
 
 // ---- Shared memory ----
 
-/// `SHARED(float, sums, 32);` declares `float* sums`, an array of the block. It is aligned for its type and no further,
-/// as on a GPU.
+/// `SHARED(float, sums, 32);` declares `float* sums`, an array that the block shares. As on a GPU, it is aligned for
+/// its type and no further.
 #define SHARED(type, name, count)                                                                              \
     static const emulator::SharedArray name##_array = {#name, sizeof(type) * (count), alignof(type), __FILE__, \
                                                        __LINE__};                                              \
@@ -39,7 +39,8 @@ constexpr int warpSize = emulator::WARP;
 /// `DYNAMIC_SHARED(float, row);` declares `float* row`, the dynamic shared memory of the launch, aligned to 16 bytes.
 #define DYNAMIC_SHARED(type, name) type* const name = static_cast<type*>(emulator_dynamic_shared())
 
-/// Ends the launch unless an address is a multiple of `bytes`, as a GPU does at vector loads and stores.
+/// Ends the launch with an error unless the address is a multiple of `bytes`. Vector loads and stores on a GPU need
+/// this.
 inline void shim_check_aligned(const void* address, unsigned bytes, const char* file = __builtin_FILE(),
                                int line = __builtin_LINE()) {
     if (reinterpret_cast<unsigned long long>(address) % bytes != 0) emulator_misaligned(address, bytes, file, line);
@@ -47,7 +48,7 @@ inline void shim_check_aligned(const void* address, unsigned bytes, const char* 
 
 // ---- Barriers ----
 
-// Each function's last two arguments are the place of its call, which error messages name.
+// The last two arguments of each function default to the place of its call, which error messages name.
 #define EMULATOR_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 inline void __syncthreads(EMULATOR_SITE) {
@@ -55,19 +56,19 @@ inline void __syncthreads(EMULATOR_SITE) {
     emulator_wait(&call);
 }
 
-/// Whether the predicate holds in any thread of the block.
+/// Returns whether the predicate holds in any thread of the block.
 inline int __syncthreads_or(int predicate, EMULATOR_SITE) {
     const emulator::Call call = {emulator::Operation::BARRIER_OR, 0, predicate != 0, 0, 0, file, line};
     return static_cast<int>(emulator_wait(&call));
 }
 
-/// Whether the predicate holds in all threads of the block.
+/// Returns whether the predicate holds in all threads of the block.
 inline int __syncthreads_and(int predicate, EMULATOR_SITE) {
     const emulator::Call call = {emulator::Operation::BARRIER_AND, 0, predicate != 0, 0, 0, file, line};
     return static_cast<int>(emulator_wait(&call));
 }
 
-/// In how many threads of the block the predicate holds.
+/// Returns the number of threads of the block in which the predicate holds.
 inline int __syncthreads_count(int predicate, EMULATOR_SITE) {
     const emulator::Call call = {emulator::Operation::BARRIER_COUNT, 0, predicate != 0, 0, 0, file, line};
     return static_cast<int>(emulator_wait(&call));
@@ -95,31 +96,31 @@ T shuffle(Operation operation, unsigned mask, T value, unsigned argument, int wi
 
 }  // namespace emulator
 
-/// The value of lane `lane` of each segment of `width` lanes.
+/// Returns the value of lane `lane` of the caller's segment of `width` lanes.
 template <typename T>
 T __shfl_sync(unsigned mask, T value, int lane, int width = warpSize, EMULATOR_SITE) {
     return emulator::shuffle(emulator::Operation::SHUFFLE, mask, value, lane, width, file, line);
 }
 
-/// The value of the lane `delta` below, or the own value where the segment begins.
+/// Returns the value of the lane `delta` below, or the caller's own value if that lane is outside the segment.
 template <typename T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = warpSize, EMULATOR_SITE) {
     return emulator::shuffle(emulator::Operation::SHUFFLE_UP, mask, value, delta, width, file, line);
 }
 
-/// The value of the lane `delta` above, or the own value where the segment ends.
+/// Returns the value of the lane `delta` above, or the caller's own value if that lane is outside the segment.
 template <typename T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize, EMULATOR_SITE) {
     return emulator::shuffle(emulator::Operation::SHUFFLE_DOWN, mask, value, delta, width, file, line);
 }
 
-/// The value of the lane whose number is the own one, exclusive or `lane_mask`.
+/// Returns the value of lane `own ^ lane_mask`, where `own` is the caller's lane.
 template <typename T>
 T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = warpSize, EMULATOR_SITE) {
     return emulator::shuffle(emulator::Operation::SHUFFLE_XOR, mask, value, lane_mask, width, file, line);
 }
 
-/// The lanes in which the predicate holds.
+/// Returns the lanes in which the predicate holds, as bits.
 inline unsigned __ballot_sync(unsigned mask, int predicate, EMULATOR_SITE) {
     const emulator::Call call = {emulator::Operation::BALLOT, mask, predicate != 0, 0, 0, file, line};
     return static_cast<unsigned>(emulator_wait(&call));
@@ -144,12 +145,12 @@ namespace emulator {
 template <auto kernel>
 struct Body;
 
-/// Calls a kernel with arguments that lie behind pointers, as `cuLaunchKernel` takes them.
+/// Calls a kernel with arguments that are given by pointers, as `cuLaunchKernel` takes them.
 template <typename... Parameters, void (*kernel)(Parameters...)>
 struct Body<kernel> {
     explicit Body(Parameters... values) { kernel(values...); }
 
-    // In braces, unlike in parentheses, the arguments are evaluated from left to right.
+    // Arguments in braces, unlike those in parentheses, are evaluated from left to right.
     static void call([[maybe_unused]] void* const* arguments) { Body{next<Parameters>(arguments)...}; }
 
     template <typename T>
@@ -160,8 +161,8 @@ struct Body<kernel> {
 
 }  // namespace emulator
 
-/// Exports a kernel as `emulated_NAME`, which takes what `cuLaunchKernel` takes and returns what `emulator_launch`
-/// returns.
+/// Exports a kernel as `emulated_NAME`, which takes the arguments of `emulator_launch` except the kernel, and returns
+/// its result.
 #define EMULATED_KERNEL(NAME)                                                                                          \
     extern "C" EMULATOR_EXPORT int emulated_##NAME(                                                                    \
         const EmulatorOptions* options, const unsigned grid[3], const unsigned block[3],                               \

@@ -1,4 +1,4 @@
-// The warp operations of a block: they complete when every lane of the mask has arrived.
+// The warp operations of a block, which complete when every lane of their mask has arrived.
 #pragma once
 
 #include "block.hpp"
@@ -22,7 +22,7 @@ inline uint64_t Worker::warp_operation(const Call& call) {
     if (call.operation >= Operation::SHUFFLE && call.operation <= Operation::SHUFFLE_XOR &&
         (call.width == 0 || call.width > WARP || (call.width & (call.width - 1)) != 0)) {
         report_thread("calls " + describe(call) + " with width " + std::to_string(call.width) +
-                      ", which is none of 1, 2, 4, 8, 16, 32");
+                      ", expected 1, 2, 4, 8, 16 or 32");
         leave();
     }
     waiting_[warp] |= uint32_t{1} << number % WARP;
@@ -34,7 +34,7 @@ inline uint64_t Worker::warp_operation(const Call& call) {
     return lane.result;
 }
 
-/// Gives each lane of the mask its result, and lets it go on. The caller, who arrived last, goes on at once.
+/// Gives each lane of the mask its result and makes it ready to run. The caller, which arrived last, continues at once.
 inline void Worker::exchange(unsigned warp, const Call& call) {
     Lane* const members = &lanes_[warp * WARP];
     uint32_t ballot = 0;
@@ -62,7 +62,7 @@ inline void Worker::exchange(unsigned warp, const Call& call) {
             case Operation::ALL: members[lane].result = ballot == call.mask; continue;
             default: continue;
         }
-        // What a lane outside of the mask gives is undefined: poison, as in shared memory.
+        // A value from a lane outside the mask is undefined. Like fresh shared memory, it reads as all ones, a NaN.
         const bool inside = call.mask >> source & 1;
         members[lane].result = inside ? members[source].call->value : ~uint64_t{0};
     }

@@ -176,15 +176,15 @@ const FAULTS: [(&str, &[&str]); 22] = [
         &["4096 bytes of static shared memory with row and 228353 of dynamic: at most 232448"],
     ),
     ("fault_in_block", &["kernel fault_in_block, block (4,3,0): divergent barrier", ": 0-4, 6-31; returned: 5"]),
-    ("write_behind_shared", &["something was written behind the 400 bytes of shared array row"]),
+    ("write_behind_shared", &["something was written past the 400 bytes of shared array row"]),
     ("write_before_shared", &["something was written before the 400 bytes of shared array row"]),
-    ("write_behind_dynamic_shared", &["something was written behind the 40 bytes of dynamic shared memory"]),
+    ("write_behind_dynamic_shared", &["something was written past the 40 bytes of dynamic shared memory"]),
     ("write_before_dynamic_shared", &["something was written before the 40 bytes of dynamic shared memory"]),
     ("stack_overflow", &["the stack of 64 KiB overflowed"]),
     ("stack_overflow_at_barrier", &["the stack of 64 KiB overflowed"]),
 ];
 
-/// Runs a fault and checks its message, then a launch without a fault in the same process.
+/// Runs a fault and checks its message, then a launch without a fault. This must work in the same process.
 fn is_caught(driver: &Path, runs: &[Run], case: &str, message: &[&str]) {
     for &(schedule, threads, seed) in runs {
         let output = run(driver, case, schedule, threads, seed);
@@ -204,7 +204,7 @@ fn faults_end_the_launch_with_a_message() {
     }
 }
 
-/// A failed launch frees everything. If it did not, the sanitizers would report this.
+/// A failed launch frees everything. If it did not, the sanitizers would report the leak.
 #[test]
 fn faults_end_the_launch_cleanly_under_the_sanitizers() {
     for (case, message) in FAULTS {

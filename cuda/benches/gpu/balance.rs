@@ -1,4 +1,5 @@
-//! Loss and gradient of trajectory balance: three log-probabilities read and one gradient written, 16 bytes of a token.
+//! Loss and gradient of trajectory balance. Each token needs 16 bytes of memory traffic: three log-probabilities are
+//! read and one gradient is written.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,11 +13,11 @@ use crate::inputs::{fingerprint, fingerprint_of, numbers, table, tile};
 use crate::peer::Case;
 use crate::{Bench, Failure};
 
-/// Taken in turn, so that no cache holds what a call reads.
+/// Number of batches that the calls cycle through, so that no cache holds the inputs of a call.
 const BATCHES: usize = 4;
 const CALLS: u32 = 20;
 
-/// What one batch reads.
+/// The inputs of one batch.
 struct Given {
     log_probs: Buffer,
     reference: Buffer,
@@ -101,8 +102,8 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     Group {
         title: format!("trajectory balance, loss + gradient [{sequences} x {tokens}] f32"),
         rows: vec![
-            row("ours, the metrics left on the device", false),
-            row("ours, each call waits for the metrics on the host", true),
+            row("ours, metrics left on the device", false),
+            row("ours, each call copies the metrics to the host", true),
         ],
         ours: 0,
         light: Light::Seconds(bench.rates.light(0.0, bytes)),

@@ -1,4 +1,4 @@
-//! Sampling from a whole model.
+//! Sampling completions from a whole model.
 
 use flowrl_core::backend::Sampler;
 use flowrl_core::policy::{Policy, SampleRequest};
@@ -12,8 +12,9 @@ use crate::{Bench, Failure};
 
 pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     println!(
-        "light of sampling: 2 FLOP of a parameter and a token of a prompt at the rate of the products, and at that of the copy the weights once for\n\
-         every token of a completion, with the keys and values of all tokens before, a prompt's once.\n"
+        "light of sampling: 2 FLOP per parameter of the layers' matrices and token of a prompt, at the rate of the\n\
+         products, plus memory traffic at the rate of the copy: for every token of a completion the weights, and the\n\
+         keys and values of all earlier tokens, those of a prompt once for all of its completions.\n"
     );
     let (gpu, turns, dims) = (bench.gpu.clone(), bench.sizes.turns.min(5), bench.sizes.model.clone());
     let sizes = bench.sizes.updates[0];
@@ -56,7 +57,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
             peer("PyTorch eager, caches allocated once", "generate.py"),
             peer("transformers' generate", "generate_transformers.py"),
         ],
-        // Samples are random.
+        // Samples are random, so they cannot be compared.
         check: None,
     }
     .run(bench)

@@ -1,4 +1,4 @@
-//! Rows that are timed in turn, with their peers.
+//! Groups of rows that are timed in turn, together with their peers.
 
 use std::time::Instant;
 
@@ -8,19 +8,19 @@ use crate::peer::{Case, Peers};
 use crate::report::{Line, quartiles};
 use crate::{Bench, Failure};
 
-/// What a call moves or computes.
+/// The amount of work that a call does, from which its rate is computed.
 #[derive(Clone, Copy)]
 pub(crate) enum Amount {
     /// Bytes read and written.
     Bytes(f64),
     /// Multiplications and additions.
     Flops(f64),
-    /// Tokens.
+    /// Tokens processed.
     Tokens(f64),
 }
 
 impl Amount {
-    /// With the unit in which its rate is told.
+    /// Returns the amount in the unit of its rate, and that unit.
     pub(crate) const fn scaled(self) -> (f64, &'static str) {
         match self {
             Self::Bytes(n) => (n / 1e9, "GB/s"),
@@ -32,19 +32,19 @@ impl Amount {
 
 type Work<'a> = Box<dyn FnMut() -> Result<(), Failure> + 'a>;
 
-/// A row of ours.
+/// A row that times FlowRL's own code.
 pub(crate) struct Row<'a> {
     pub(crate) name: String,
     pub(crate) amount: Amount,
-    /// Calls between two looks at the clock: short ones need many.
+    /// Number of calls per measurement. Short calls need many.
     pub(crate) calls: u32,
-    /// Before each look at the clock, not counted.
+    /// Work that runs before each measurement and is not timed.
     pub(crate) prepare: Option<Work<'a>>,
     pub(crate) work: Work<'a>,
 }
 
 impl<'a> Row<'a> {
-    /// A row that needs no preparation, one call at a time.
+    /// Returns a row without preparation, with one call per measurement.
     pub(crate) fn new(name: String, amount: Amount, work: impl FnMut() -> Result<(), Failure> + 'a) -> Self {
         Self { name, amount, calls: 1, prepare: None, work: Box::new(work) }
     }
@@ -63,26 +63,27 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The speed of light of a group.
+/// The speed of light of a group: the bound that its rows are compared with.
 #[derive(Clone, Copy)]
 pub(crate) enum Light {
     /// The rate of the first row.
     FirstRow,
-    /// Seconds that the machine needs at its measured rates.
+    /// The seconds that the machine needs at its measured rates.
     Seconds(f64),
 }
 
-/// By what both sides are known to compute the same: [‖x‖, x · w] of each result.
+/// The expected results, with which those of the peers are compared.
 pub(crate) struct Check {
+    /// The fingerprint [‖x‖, x · w] of each result.
     pub(crate) fingerprints: Vec<[f64; 2]>,
-    /// Allowed differences, as a part of ‖x‖.
+    /// Largest allowed difference relative to ‖x‖.
     pub(crate) tolerance: f64,
 }
 
 pub(crate) struct Group<'a> {
     pub(crate) title: String,
     pub(crate) rows: Vec<Row<'a>>,
-    /// The row that peers are compared with.
+    /// Index of the row that peers are compared with.
     pub(crate) ours: usize,
     pub(crate) light: Light,
     pub(crate) turns: usize,
@@ -90,16 +91,18 @@ pub(crate) struct Group<'a> {
     pub(crate) check: Option<Check>,
 }
 
-/// A peer's seconds, turn by turn, or why there are none; how far its numbers are from ours, where they were compared.
+/// The measurements of a peer.
 struct Side {
+    /// Seconds of each turn, or the reason why there are none.
     times: Result<Vec<f64>, String>,
+    /// Largest difference between the peer's results and ours, if they were compared.
     deviation: Option<f64>,
-    /// Our times in the same turns.
+    /// Our seconds in the same turns.
     ours: Vec<f64>,
 }
 
 impl Group<'_> {
-    /// Times all rows and writes them into the report.
+    /// Times all rows and adds them to the report.
     pub(crate) fn run(mut self, bench: &mut Bench) -> Result<(), Failure> {
         let gpu = bench.gpu.clone();
         let mut times = vec![Vec::new(); self.rows.len()];
@@ -115,7 +118,7 @@ impl Group<'_> {
                     let ours = times[self.ours][before..].to_vec();
                     sides.push(Side { times: theirs, deviation, ours });
                 }
-                // Where no peer could run, nothing of ours was timed yet.
+                // If no peer could run, our rows have not been timed yet.
                 while times[self.ours].len() < self.turns {
                     self.turn(&gpu, &mut times)?;
                 }
@@ -123,13 +126,13 @@ impl Group<'_> {
         }
         let lines = self.lines(&times, &sides);
         let checked = sides.iter().zip(&self.peers).filter_map(|(side, case)| Some((case.name, side.deviation?)));
-        // In f32 both sides differ by the order of their sums alone.
+        // In f32 both sides differ only by the order of their sums.
         let most = if bench.gpu.precision() == Precision::F32 { 1e-5 } else { f64::INFINITY };
         let tolerance = self.check.as_ref().map_or(0.0, |check| check.tolerance).min(most);
         bench.report.group(&self.title, &lines, &checked.collect::<Vec<_>>(), tolerance)
     }
 
-    /// All our rows once.
+    /// Times each of our rows once.
     fn turn(&mut self, gpu: &CudaBackend, times: &mut [Vec<f64>]) -> Result<(), Failure> {
         self.rows.iter_mut().zip(times).try_for_each(|(row, times)| {
             times.push(row.time(gpu)?);
@@ -137,8 +140,8 @@ impl Group<'_> {
         })
     }
 
-    /// Turns with the process of one peer.
-    #[allow(clippy::type_complexity, reason = "times or why there are none, and the deviation")]
+    /// Runs all turns together with the process of one peer.
+    #[allow(clippy::type_complexity, reason = "times or the reason why there are none, and the deviation")]
     fn beside(
         &mut self,
         peers: &Peers,
@@ -182,7 +185,7 @@ impl Group<'_> {
         let floor = match self.light {
             Light::FirstRow => None,
             Light::Seconds(light) => {
-                Some(line("what the machine's own rates allow".to_owned(), self.rows[self.ours].amount, &[light]))
+                Some(line("the limit by the machine's own rates".to_owned(), self.rows[self.ours].amount, &[light]))
             }
         };
         let ours = self.rows.iter().zip(times).map(|(row, times)| line(row.name.clone(), row.amount, times));
@@ -199,7 +202,7 @@ impl Group<'_> {
 }
 
 impl Check {
-    /// The largest difference as a part of ‖x‖; infinite where the peer gives another number of results.
+    /// Returns the largest difference relative to ‖x‖. It is infinite if the peer gives another number of results.
     fn deviation(&self, theirs: &[f64]) -> f64 {
         let (theirs, rest) = theirs.as_chunks::<2>();
         if theirs.len() != self.fingerprints.len() || !rest.is_empty() {
@@ -209,7 +212,7 @@ impl Check {
             let largest = (ours[0] - theirs[0]).abs().max((ours[1] - theirs[1]).abs());
             largest / ours[0].max(theirs[0]).max(f64::MIN_POSITIVE)
         };
-        // `max` would lose a NaN.
+        // `f64::max` would drop a NaN.
         let differences = self.fingerprints.iter().zip(theirs).map(difference);
         differences.fold(0.0, |largest, x| if x <= largest { largest } else { x })
     }

@@ -1,4 +1,5 @@
-//! Log-probabilities from hidden states: three products with the vocabulary, and what is between them.
+//! Log-probabilities from hidden states, forward and backward: three products with the head's weights, and the kernels
+//! between them.
 
 use std::cell::RefCell;
 
@@ -19,7 +20,7 @@ fn of_width(bench: &mut Bench, width: usize) -> Result<(), Failure> {
     let shape = LinearShape { rows, inputs: width, outputs: vocab };
     let chosen = targets(&gpu, rows, vocab)?;
     let upstream = numbers(&gpu, Role::State, "upstream", rows, 1.0)?;
-    // Both rows use the same buffers.
+    // Both rows share their buffers, which are large.
     let shared =
         RefCell::new((Products::new(&gpu, shape, Role::Activation)?, gpu.zeros_for(Role::Activation, rows * vocab)?));
     let (mut log_sum_exp, mut entropy) = (gpu.zeros(rows)?, gpu.zeros(rows)?);
@@ -43,7 +44,7 @@ fn of_width(bench: &mut Bench, width: usize) -> Result<(), Failure> {
     Group {
         title: format!("log-prob from hidden states, forward + backward, d = {width}, {}", bench.dtype()),
         rows: vec![
-            Row::new("its three products alone".to_owned(), amount, || {
+            Row::new("only the three products".to_owned(), amount, || {
                 let (products, logits) = &mut *shared.borrow_mut();
                 products.run(&gpu, logits)
             }),

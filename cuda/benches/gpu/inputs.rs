@@ -1,16 +1,17 @@
-//! The same numbers on both sides, by a formula: `benches/peers/gpu/inputs.py` is its twin and describes it.
+//! Inputs computed by a formula, so that both sides get the same numbers. `benches/peers/gpu/inputs.py` is the twin of
+//! this file and describes the formula.
 
 use flowrl_core::backend::{Backend, Role};
 use flowrl_cuda::{Buffer, CudaBackend, Index};
 
 use crate::Failure;
 
-/// A prime, so that rows of a matrix differ.
+/// Number of elements after which a tensor repeats. It is prime, so that the rows of a matrix differ.
 const PERIOD: usize = 65_521;
-/// Elements that a fingerprint looks at: the first of a tensor.
+/// Number of leading elements of a tensor that its fingerprint covers.
 const LEADING: usize = 1 << 22;
 
-/// The period of a tensor's elements.
+/// Returns one period of the elements of the tensor called `name`.
 pub(crate) fn table(name: &str, scale: f64, offset: f32) -> Vec<f32> {
     let seed = name.bytes().fold(2_166_136_261_u32, |h, byte| (h ^ u32::from(byte)).wrapping_mul(16_777_619));
     let number = |i: usize| {
@@ -24,7 +25,7 @@ pub(crate) fn table(name: &str, scale: f64, offset: f32) -> Vec<f32> {
     (0..PERIOD).map(number).collect()
 }
 
-/// Repeats a period in `target[start..start + len]`.
+/// Fills `target[start..start + len]` with repetitions of a period.
 pub(crate) fn tile(
     gpu: &CudaBackend,
     target: &mut Buffer,
@@ -38,19 +39,19 @@ pub(crate) fn tile(
     Ok(())
 }
 
-/// A tensor of the formula around 0.
+/// Returns a tensor whose elements lie within ±`scale` / 2.
 pub(crate) fn numbers(gpu: &CudaBackend, role: Role, name: &str, len: usize, scale: f64) -> Result<Buffer, Failure> {
     let mut buffer = gpu.zeros_for(role, len)?;
     tile(gpu, &mut buffer, 0, len, &table(name, scale, 0.0))?;
     Ok(buffer)
 }
 
-/// The chosen token of every row.
+/// Returns the target token of every row.
 pub(crate) fn targets(gpu: &CudaBackend, rows: usize, vocab: usize) -> Result<Index, Failure> {
     Ok(gpu.index(&(0..rows).map(|row| (row * 7919 % vocab) as u32).collect::<Vec<_>>())?)
 }
 
-/// [‖x‖, x · w] over the first elements, w between ±1 by the formula.
+/// Returns [‖x‖, x · w] over the leading elements of x, with weights w within ±1 from the formula.
 pub(crate) fn fingerprint(x: &[f32]) -> [f64; 2] {
     let weights = table("fingerprint", 2.0, 0.0);
     let pairs = x[..x.len().min(LEADING)].iter().map(|&x| f64::from(x)).zip(weights.iter().cycle());
@@ -59,7 +60,7 @@ pub(crate) fn fingerprint(x: &[f32]) -> [f64; 2] {
     [squares.sqrt(), product]
 }
 
-/// That of a buffer.
+/// Returns the [`fingerprint`] of a buffer.
 pub(crate) fn fingerprint_of(gpu: &CudaBackend, buffer: &Buffer) -> Result<[f64; 2], Failure> {
     let mut numbers = vec![0.0; gpu.len(buffer).min(LEADING)];
     gpu.read(buffer, 0, &mut numbers)?;

@@ -1,4 +1,4 @@
-//! Log-probabilities of logits, and their gradient in the logits' place: what memory bounds.
+//! Log-probabilities of logits, and their gradient, which overwrites the logits. Memory bandwidth bounds both.
 
 use std::cell::RefCell;
 
@@ -47,7 +47,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
         title: "log-prob, forward".to_owned(),
         rows: vec![
             copy(),
-            Row::new("log-prob, its sum of exponentials, entropy".to_owned(), Amount::Bytes(bytes), || {
+            Row::new("log-prob, log-sum-exp, entropy".to_owned(), Amount::Bytes(bytes), || {
                 let out = (&mut log_prob, &mut log_sum_exp, &mut entropy);
                 Ok(gpu.log_prob(&given, &chosen, shape, 1.0, out.0, out.1, out.2)?)
             }),

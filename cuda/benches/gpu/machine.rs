@@ -1,4 +1,4 @@
-//! The machine: what it is, and what it can do.
+//! Describes the machine and measures its peak rates.
 
 use std::fmt;
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::peer::Peers;
 use crate::report::quartiles;
 use crate::sizes::Sizes;
 
-/// What the figures belong to.
+/// Returns the facts that the measurements depend on: date, device, driver, libraries and peers.
 pub(crate) fn describe(smoke: bool, peers: Option<&Peers>) -> Vec<(&'static str, String)> {
     let unknown = || "unknown".to_owned();
     let date = Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]).output().ok();
@@ -21,7 +21,7 @@ pub(crate) fn describe(smoke: bool, peers: Option<&Peers>) -> Vec<(&'static str,
     let mut facts = vec![("date", date.unwrap_or_else(unknown))];
     let report = flowrl_cuda::doctor();
     if smoke {
-        facts.push(("device", "the emulator, tiny shapes: the times mean nothing".to_owned()));
+        facts.push(("device", "the emulator with tiny shapes, so the times mean nothing".to_owned()));
     } else {
         let device = report.devices.first().map(|gpu| {
             format!(
@@ -44,9 +44,9 @@ pub(crate) fn describe(smoke: bool, peers: Option<&Peers>) -> Vec<(&'static str,
     facts
 }
 
-/// What everything else is compared with.
+/// The machine's own rates, from which the speed of light of each row follows.
 pub(crate) struct Rates {
-    /// Bytes a second, read and written, of a copy of the logits.
+    /// Bytes read and written per second by a copy of the logits.
     pub(crate) copy: f64,
     /// FLOP/s of the three products of the model's head, forward and backward.
     pub(crate) products: f64,
@@ -54,7 +54,7 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// With elements of `width` bytes.
+    /// Measures the rates with elements of `width` bytes.
     pub(crate) fn measure(gpu: &CudaBackend, width: f64, sizes: &Sizes) -> Result<Self, Failure> {
         let ((rows, vocab), d) = (sizes.logits, sizes.model.hidden);
         let shape = LinearShape { rows, inputs: d, outputs: vocab };
@@ -68,7 +68,7 @@ impl Rates {
         Ok(Self { copy: bytes / copy, products: flops(shape) / products, shape })
     }
 
-    /// Seconds that so many FLOP of products and bytes of copies need.
+    /// Returns the seconds that `flops` of products and `bytes` of copies need at these rates.
     pub(crate) fn light(&self, flops: f64, bytes: f64) -> f64 {
         flops / self.products + bytes / self.copy
     }
@@ -80,27 +80,29 @@ impl fmt::Display for Rates {
         let (copy, products) = (self.copy / 1e9, self.products / 1e12);
         write!(
             f,
-            "its own rates: a copy of [{rows} x {outputs}] {copy:.0} GB/s; the products [{rows} x {inputs}] [{inputs} x {outputs}], \
-             forward and backward, {products:.1} TFLOP/s\n\
-             of light: the share of these, or the time that a row's products and memory traffic need at these rates over its own"
+            "the machine's own rates: copy of [{rows} x {outputs}] {copy:.0} GB/s; products [{rows} x {inputs}] \
+             [{inputs} x {outputs}], forward and backward, {products:.1} TFLOP/s\n\
+             of light: a row's share of these rates, or the time that its products and memory traffic need at these \
+             rates divided by its own time"
         )
     }
 }
 
-/// The three matrix products of a linear layer, forward and backward, and nothing else.
+/// The three matrix products of the forward and backward pass of a linear layer, without any other work.
 pub(crate) struct Products {
     shape: LinearShape,
-    /// (rows, inputs).
+    /// Input of shape (rows, inputs).
     pub(crate) input: Buffer,
-    /// (outputs, inputs).
+    /// Weight of shape (outputs, inputs).
     pub(crate) weight: Buffer,
+    /// Gradient with respect to the input.
     pub(crate) d_input: Buffer,
-    /// In f32, added to.
+    /// Gradient with respect to the weight, accumulated in f32.
     pub(crate) d_weight: Buffer,
 }
 
 impl Products {
-    /// `role` says in which precision.
+    /// Creates inputs and buffers. `role` decides their precision.
     pub(crate) fn new(gpu: &CudaBackend, shape: LinearShape, role: Role) -> Result<Self, Failure> {
         let LinearShape { rows, inputs, outputs } = shape;
         Ok(Self {
@@ -112,7 +114,7 @@ impl Products {
         })
     }
 
-    /// `output` (rows, outputs) is written, and then taken for its own gradient.
+    /// Runs all three products. `output` (rows, outputs) is written, and then serves as its own gradient.
     pub(crate) fn run(&mut self, gpu: &CudaBackend, output: &mut Buffer) -> Result<(), Failure> {
         self.forward(gpu, output)?;
         self.backward(gpu, output)
@@ -128,12 +130,12 @@ impl Products {
     }
 }
 
-/// FLOP of the three.
+/// Returns the FLOP of the three [`Products`] of this shape.
 pub(crate) fn flops(shape: LinearShape) -> f64 {
     6.0 * shape.rows as f64 * shape.inputs as f64 * shape.outputs as f64
 }
 
-/// Median seconds of a call, after one that does not count.
+/// Returns the median seconds of a call, after one warm-up call.
 fn seconds(gpu: &CudaBackend, turns: usize, mut work: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
     let mut times = Vec::with_capacity(turns);
     for turn in 0..=turns {

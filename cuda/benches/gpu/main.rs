@@ -1,13 +1,14 @@
-//! FlowRL's kernels on a GPU, each beside what the machine can do and beside PyTorch: `cargo bench -p flowrl-cuda`, or `run.sh` of
-//! `cargo xtask gpu`.
+//! Times FlowRL's kernels on a GPU, and compares each with the machine's peak rates and with PyTorch. `run.sh` of
+//! `cargo xtask gpu` runs this benchmark, and so does cargo:
 //!
 //! ```sh
 //! cargo bench -p flowrl-cuda --bench gpu -- [GROUP ...] [--peers PYTHON] [--json FILE] [--precision f32] [--smoke]
 //! ```
 //!
-//! A group has rows of ours, which come in turn, turn after turn, so that a clock that changes is shared. `--peers` adds PyTorch's: a
-//! process for each of them, one alive at a time, that joins the turns. `--smoke` runs tiny shapes in the emulator, to see that the rows
-//! work and that both sides compute the same numbers, to rounding in f32; its times mean nothing. Without a GPU there is nothing else to run.
+//! The rows of a group run in turn, again and again, so that a change of the GPU's clock affects all of them. `--peers`
+//! adds rows for PyTorch. Each of these is a process that joins the turns, and only one is alive at a time. `--smoke`
+//! runs tiny shapes in the emulator. Its times mean nothing, but it shows that the rows work and that both sides
+//! compute the same numbers, up to rounding in f32. On a machine without a GPU this is the only mode that runs.
 
 mod balance;
 mod generate;
@@ -32,7 +33,7 @@ use sizes::Sizes;
 type Failure = Box<dyn std::error::Error>;
 
 impl Bench {
-    /// Bytes of an element of weights, activations and logits.
+    /// Returns the bytes of an element of weights, activations and logits.
     fn width(&self) -> f64 {
         element(self.gpu.precision()).0
     }
@@ -42,7 +43,7 @@ impl Bench {
     }
 }
 
-/// What every group is given.
+/// The state that all groups share.
 struct Bench {
     gpu: CudaBackend,
     sizes: Sizes,
@@ -51,7 +52,7 @@ struct Bench {
     report: Report,
 }
 
-/// Its bytes and its name.
+/// Returns the bytes and the name of an element in this precision.
 const fn element(precision: Precision) -> (f64, &'static str) {
     match precision {
         Precision::Bf16 => (2.0, "bf16"),
@@ -59,7 +60,7 @@ const fn element(precision: Precision) -> (f64, &'static str) {
     }
 }
 
-/// A group by its name on the command line.
+/// A group's name on the command line, and the function that runs it.
 type Entry = (&'static str, fn(&mut Bench) -> Result<(), Failure>);
 
 const GROUPS: [Entry; 6] = [
@@ -104,7 +105,7 @@ fn main() -> Result<(), Failure> {
     let mut bench = Bench { gpu, sizes, rates, peers, report };
     for (name, run) in GROUPS {
         if options.groups.is_empty() || options.groups.iter().any(|wanted| wanted == name) {
-            // A group that cannot run here, for want of memory say, leaves the others.
+            // If a group fails, for example for lack of memory, the others still run.
             if let Err(error) = run(&mut bench) {
                 bench.report.failed(name, &error.to_string());
             }
@@ -117,7 +118,7 @@ impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Failure> {
         let mut options = Self::default();
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or(format!("{word}: its value is missing"));
+            let mut value = || words.next().ok_or(format!("{word}: the value is missing"));
             match word.as_str() {
                 "--smoke" => options.smoke = true,
                 "--peers" => options.peers = Some(value()?),
@@ -129,13 +130,13 @@ impl Options {
                     }
                 }
                 "--json" => options.json = Some(value()?),
-                // Cargo's own.
+                // Cargo passes this option to every benchmark.
                 "--bench" => {}
                 name if GROUPS.iter().any(|(known, _)| *known == name) => options.groups.push(word),
                 _ => {
                     let known = GROUPS.map(|(name, _)| name).join(", ");
                     return Err(format!(
-                        "got `{word}`, wanted --smoke, --peers PYTHON, --json FILE, --precision f32, or of {known}"
+                        "got `{word}`, wanted --smoke, --peers PYTHON, --json FILE, --precision f32 or one of {known}"
                     )
                     .into());
                 }

@@ -1,4 +1,4 @@
-//! The partition network, forward and backward.
+//! Forward and backward passes of the partition network.
 
 use std::cell::RefCell;
 
@@ -37,12 +37,12 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     Group {
         title: format!("partition network, forward + backward, d = {width}, {prompts} prompts, f32"),
         rows: vec![
-            Row::new("the products of its two large layers alone".to_owned(), amount, || {
+            Row::new("only the products of the two large layers".to_owned(), amount, || {
                 let (products, output) = &mut *products.borrow_mut();
                 products.run(&gpu, output)?;
                 products.run(&gpu, output)
             }),
-            Row::new("ours, log Z read by the host".to_owned(), amount, || {
+            Row::new("ours, log Z copied to the host".to_owned(), amount, || {
                 network.forward(&gpu, &hidden, prompts, None)?;
                 Ok(network.backward(&gpu, &hidden, &d_log_z, Some(&mut d_hidden))?)
             }),

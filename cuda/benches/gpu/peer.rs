@@ -1,4 +1,4 @@
-//! The process of a peer, on the protocol of `benches/peers/protocol.py`.
+//! Runs a peer as a process that speaks the protocol of `benches/peers/protocol.py`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use flowrl_cuda::Precision;
 
-/// Where peers run.
+/// The environment in which peers run.
 pub(crate) struct Peers {
     pub(crate) python: String,
     scripts: PathBuf,
@@ -15,27 +15,27 @@ pub(crate) struct Peers {
     dtype: &'static str,
 }
 
-/// One row of a peer.
+/// The row of a peer.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// The script, in `benches/peers/`, and what it takes.
+    /// The script, relative to `benches/peers/`, and its arguments.
     words: Vec<String>,
 }
 
 impl Case {
-    /// `SCRIPT MODE --SIZE N ... --calls N`.
+    /// Returns a case that runs `SCRIPT MODE --calls N --SIZE N ...`.
     pub(crate) fn new(name: &'static str, script: &str, mode: &str, sizes: &[(&str, usize)], calls: u32) -> Self {
         let mut words = vec![script.to_owned(), mode.to_owned(), "--calls".to_owned(), calls.to_string()];
         words.extend(sizes.iter().flat_map(|(name, size)| [format!("--{name}"), size.to_string()]));
         Self { name, words }
     }
 
-    /// A script with words of its own.
+    /// Returns a case from a script and its arguments.
     pub(crate) const fn of(name: &'static str, words: Vec<String>) -> Self {
         Self { name, words }
     }
 
-    /// One word more.
+    /// Adds the option `--name value`.
     pub(crate) fn with(mut self, name: &str, value: String) -> Self {
         self.words.extend([format!("--{name}"), value]);
         self
@@ -43,7 +43,8 @@ impl Case {
 }
 
 impl Peers {
-    /// Scripts are looked for beside the crate's folder, as cargo names it while it runs, and `run.sh` as well.
+    /// Looks for the scripts in `benches/peers`, next to the crate's folder. Cargo and `run.sh` both name that folder
+    /// in `CARGO_MANIFEST_DIR`.
     pub(crate) fn new(python: String, smoke: bool, precision: Precision) -> Self {
         let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("cuda"), PathBuf::from);
         let device = if smoke { "cpu" } else { "cuda" };
@@ -51,7 +52,7 @@ impl Peers {
         Self { python, scripts: crate_folder.join("../benches/peers"), device, dtype }
     }
 
-    /// The versions of what peers are made of.
+    /// Returns the versions of the Python packages that the peers use.
     pub(crate) fn versions(&self) -> String {
         let code = "from importlib.metadata import version, PackageNotFoundError\n\
                     for name in ['torch', 'triton', 'transformers', 'liger-kernel']:\n\
@@ -65,10 +66,7 @@ impl Peers {
         }
     }
 
-    /// Starts the process of a case and waits until it is ready.
-    ///
-    /// # Errors
-    /// Why it cannot run here.
+    /// Starts the process of a case and waits until it is ready. An error says why the peer cannot run here.
     pub(crate) fn start(&self, case: &Case) -> Result<Process, String> {
         let mut command = Command::new(&self.python);
         command
@@ -99,7 +97,7 @@ impl Peers {
     }
 }
 
-/// A peer that is ready.
+/// The running process of a peer that is ready.
 pub(crate) struct Process {
     child: Child,
     input: Option<ChildStdin>,
@@ -108,10 +106,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Seconds of one call, by the process's own clock.
-    ///
-    /// # Errors
-    /// What the process died of.
+    /// Times one call, and returns its seconds by the process's own clock.
     pub(crate) fn run(&mut self) -> Result<f64, String> {
         match self.ask("run")?[..] {
             [seconds] if seconds > 0.0 => Ok(seconds),
@@ -119,10 +114,7 @@ impl Process {
         }
     }
 
-    /// The numbers that it answers.
-    ///
-    /// # Errors
-    /// What the process died of.
+    /// Sends a line and returns the numbers of the answer.
     pub(crate) fn ask(&mut self, line: &str) -> Result<Vec<f64>, String> {
         let sent = self.input.as_mut().map(|input| writeln!(input, "{line}").and_then(|()| input.flush()));
         if !matches!(sent, Some(Ok(()))) {
@@ -140,7 +132,7 @@ impl Process {
         }
     }
 
-    /// The last that it said.
+    /// Waits for the process to end, and returns the error message it left.
     fn died(&mut self) -> String {
         self.input = None;
         let _ = self.child.wait();
@@ -150,16 +142,16 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// End of input ends it; its memory is free for the next.
+    /// Closes the input, which ends the process, and waits so that its memory is free for the next one.
     fn drop(&mut self) {
         self.input = None;
         let _ = self.child.wait();
     }
 }
 
-/// The last line that names an error, or the last of all.
+/// Returns the last line that contains `Error`, or else the last line.
 fn last_line(text: &str) -> String {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let named = lines().rfind(|line| line.contains("Error"));
-    named.or_else(|| lines().next_back()).unwrap_or("it ended without a word").to_owned()
+    named.or_else(|| lines().next_back()).unwrap_or("it ended without a message").to_owned()
 }

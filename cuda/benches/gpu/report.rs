@@ -1,4 +1,4 @@
-//! What is printed, and the same as JSON.
+//! Reporting: tables on stdout, and the same results as JSON.
 
 use serde_json::{Value, json};
 
@@ -12,11 +12,11 @@ pub(crate) struct Line {
     pub(crate) amount: Option<Amount>,
     /// Quartiles of the seconds of a call.
     pub(crate) seconds: [f64; 3],
-    /// Share of the speed of light.
+    /// Achieved share of the speed of light.
     pub(crate) of_light: f64,
     /// Quartiles of peer / ours in the same turns.
     pub(crate) ratio: Option<[f64; 3]>,
-    /// Why it was not measured.
+    /// The reason why the row was not measured.
     pub(crate) absent: Option<String>,
 }
 
@@ -51,7 +51,7 @@ impl Line {
     }
 }
 
-/// All groups so far.
+/// The results of all groups so far.
 pub(crate) struct Report {
     json: Option<String>,
     document: Value,
@@ -67,7 +67,8 @@ impl Report {
         Self { json, document, failures: Vec::new() }
     }
 
-    /// Prints a group. `checked` are the peers whose numbers were compared with ours, with the largest difference.
+    /// Prints a group and adds it to the JSON. `checked` holds the peers whose results were compared with ours, each
+    /// with its largest difference.
     pub(crate) fn group(
         &mut self,
         title: &str,
@@ -80,10 +81,10 @@ impl Report {
         lines.iter().for_each(Line::print);
         for (name, deviation) in checked {
             let same = *deviation <= tolerance;
-            let verdict = if same { "the same numbers as ours" } else { "NOT THE NUMBERS OF OURS" };
+            let verdict = if same { "the same numbers as ours" } else { "NOT THE SAME NUMBERS AS OURS" };
             println!("  {name}: {verdict}, {deviation:.1e} apart, {tolerance:.0e} allowed");
             if !same {
-                self.failures.push(format!("{title}: {name} computes something else"));
+                self.failures.push(format!("{title}: {name} computes other numbers than ours"));
             }
         }
         println!();
@@ -96,20 +97,20 @@ impl Report {
         self.write()
     }
 
-    /// A group that could not be measured.
+    /// Reports a group that could not be measured.
     pub(crate) fn failed(&mut self, group: &str, why: &str) {
         println!("{group}: failed: {why}\n");
         self.failures.push(format!("{group}: {why}"));
     }
 
-    /// After every group, so that a run that is cut off leaves what it has.
+    /// Writes the JSON file. This happens after every group, so that an interrupted run keeps its results.
     fn write(&self) -> Result<(), Failure> {
         let Some(path) = &self.json else { return Ok(()) };
         let text = serde_json::to_string_pretty(&self.document)?;
         std::fs::write(path, text + "\n").map_err(|error| format!("--json: cannot write {path}: {error}").into())
     }
 
-    /// An error where a group failed, or a peer computed something else.
+    /// Returns an error if a group failed or a peer computed other numbers.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.failures.is_empty() {
             true => Ok(()),
@@ -118,7 +119,8 @@ impl Report {
     }
 }
 
-/// First quartile, median, third quartile, linear between the two nearest; NaN of none.
+/// Returns the first quartile, the median and the third quartile, interpolated linearly between the two nearest values.
+/// They are NaN if there are no values.
 pub(crate) fn quartiles(values: &[f64]) -> [f64; 3] {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,29 +1,33 @@
-//! Sizes of the rows: those that are measured, and tiny ones for the emulator.
+//! Problem sizes: those that are measured, and tiny ones for the emulator.
 
 use flowrl_lm::backend::Heads;
 use flowrl_lm::model::{Dimensions, Weights};
 use serde_json::json;
 
 pub(crate) struct Sizes {
+    /// Number of turns in which each row is timed once.
     pub(crate) turns: usize,
     /// Rows and columns of the logits.
     pub(crate) logits: (usize, usize),
-    /// Of hidden states.
+    /// Widths of the hidden states from which the head computes log-probabilities.
     pub(crate) widths: &'static [usize],
-    /// Sequences and their tokens.
+    /// Sequences, and tokens of each, in a batch for trajectory balance.
     pub(crate) batch: (usize, usize),
-    /// Of the partition network.
+    /// Number of prompts for the partition network.
     pub(crate) prompts: usize,
     pub(crate) model: Dimensions,
     pub(crate) updates: [Texts; 2],
 }
 
-/// Prompts, completions of each, tokens of a prompt and of a completion.
+/// The numbers and lengths of prompts and completions.
 #[derive(Clone, Copy)]
 pub(crate) struct Texts {
     pub(crate) prompts: usize,
+    /// Completions of each prompt.
     pub(crate) samples: usize,
+    /// Tokens of each prompt.
     pub(crate) prompt_len: usize,
+    /// Tokens of each completion.
     pub(crate) len: usize,
 }
 
@@ -62,17 +66,17 @@ impl Texts {
         self.prompts * self.samples
     }
 
-    /// Tokens of completions.
+    /// Returns the number of completion tokens.
     pub(crate) const fn scored(&self) -> usize {
         self.completions() * self.len
     }
 
-    /// Tokens, each prompt's once.
+    /// Returns the number of tokens if each prompt is read once for all of its completions.
     pub(crate) const fn tokens(&self) -> usize {
         self.prompts * self.prompt_len + self.scored()
     }
 
-    /// Pairs of a token with one it attends to, each prompt's once.
+    /// Returns the number of (token, attended token) pairs if each prompt is read once.
     pub(crate) fn pairs(&self) -> f64 {
         let within = |n: usize| n as f64 * (n + 1) as f64 / 2.0;
         let of_completion = (self.len * self.prompt_len) as f64 + within(self.len);
@@ -80,7 +84,7 @@ impl Texts {
     }
 }
 
-/// A model of the shape of Qwen2.5.
+/// Returns the dimensions of a model with the architecture of Qwen2.5.
 fn model(vocab: usize, hidden: usize, layers: usize, heads: Heads, intermediate: usize) -> Dimensions {
     let half = heads.head_dim / 2;
     Dimensions {
@@ -98,7 +102,7 @@ fn model(vocab: usize, hidden: usize, layers: usize, heads: Heads, intermediate:
     }
 }
 
-/// The model as a `config.json` of the Qwen2 family.
+/// Returns the model's `config.json` in the format of the Qwen2 family.
 pub(crate) fn config(dims: &Dimensions) -> String {
     let config = json!({
         "hidden_size": dims.hidden,
@@ -115,7 +119,7 @@ pub(crate) fn config(dims: &Dimensions) -> String {
     config.to_string()
 }
 
-/// Parameters: all of them, and those of the layers' matrices.
+/// Returns the number of all parameters, and of those in the matrices of the layers.
 pub(crate) fn parameters(dims: &Dimensions) -> (f64, f64) {
     let parts = Weights::parts(dims);
     let all = parts.iter().map(|part| part.len()).sum::<usize>() as f64;

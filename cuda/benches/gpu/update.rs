@@ -1,4 +1,4 @@
-//! An update of a whole model: log-probabilities of given completions, backward, AdamW.
+//! An update of a whole model: log-probabilities of given completions, the backward pass, and a step of AdamW.
 
 use flowrl_core::backend::{Backend, Role};
 use flowrl_core::optim::AdamW;
@@ -13,7 +13,7 @@ use crate::peer::Case;
 use crate::sizes::{Texts, config, parameters};
 use crate::{Bench, Failure};
 
-/// A policy without a reference, whose weights are the formula's: norms near 1, matrices within ±1/√inputs.
+/// Returns a policy without a reference model. The formula gives its weights: norms near 1, matrices within ±1/√inputs.
 pub(crate) fn policy(gpu: &CudaBackend, dims: &Dimensions) -> Result<TransformerPolicy<CudaBackend>, Failure> {
     let parts = Weights::parts(dims);
     let mut tensor = 0;
@@ -36,7 +36,7 @@ pub(crate) fn policy(gpu: &CudaBackend, dims: &Dimensions) -> Result<Transformer
     Ok(policy)
 }
 
-/// Prompts and completions as the peer makes them.
+/// Returns the same prompts and completions as the peer's script.
 pub(crate) fn texts(texts: &Texts, vocab: usize) -> [Vec<Vec<u32>>; 2] {
     let token = |i: usize| (i * 31 % vocab) as u32;
     [
@@ -47,9 +47,10 @@ pub(crate) fn texts(texts: &Texts, vocab: usize) -> [Vec<Vec<u32>>; 2] {
 
 pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     println!(
-        "light of an update: FLOP 6 P N + 6 d V n + 12 layers heads head_dim pairs at the rate of the products, and 32 bytes of a parameter at that of\n\
-         the copy (gradient written and read, AdamW's weights and two moments read and written), 2 more for weights in bf16. P: parameters of the layers'\n\
-         matrices; N: tokens, a prompt's once; n: scored tokens; pairs: of tokens that attend.\n"
+        "light of an update: 6 P N + 6 d V n + 12 layers heads head_dim pairs FLOP at the rate of the products, plus\n\
+         32 bytes per parameter at the rate of the copy (gradient written and read, AdamW's weights and two moments\n\
+         read and written), 2 more for weights in bf16. P: parameters of the layers' matrices; N: tokens, each prompt\n\
+         once; n: scored tokens; pairs: (token, attended token).\n"
     );
     let sizes = bench.sizes.updates;
     sizes.iter().try_for_each(|sizes| of_sizes(bench, sizes))
@@ -98,7 +99,7 @@ fn of_sizes(bench: &mut Bench, sizes: &Texts) -> Result<(), Failure> {
             "update of {:.2} G parameters in {dtype}: {prompts} x {samples}, {prompt_len} + {len} tokens",
             all / 1e9
         ),
-        rows: vec![Row::new("ours, a prompt read once".to_owned(), Amount::Tokens(sizes.tokens() as f64), || {
+        rows: vec![Row::new("ours, each prompt read once".to_owned(), Amount::Tokens(sizes.tokens() as f64), || {
             policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
             policy.backward(&d_log_probs, None, None)?;
             Ok(policy.update(&step)?)
@@ -107,10 +108,10 @@ fn of_sizes(bench: &mut Bench, sizes: &Texts) -> Result<(), Failure> {
         light: Light::Seconds(bench.rates.light(flops, bytes * all)),
         turns,
         peers: vec![
-            peer("transformers, a prompt read for each completion", "eager"),
+            peer("transformers, the prompt read for each completion", "eager"),
             peer("transformers, torch.compile", "compile"),
         ],
-        // Roundings to bf16 add up through the layers.
+        // Rounding errors in bf16 accumulate through the layers.
         check: Some(Check { fingerprints: check, tolerance: 1e-1 }),
     }
     .run(bench)

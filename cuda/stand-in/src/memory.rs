@@ -57,7 +57,7 @@ impl Block {
         let is_written = |margin: &[u8]| margin.iter().any(|byte| *byte != Self::UNTOUCHED);
         let side = match (is_written(before), is_written(&rest[self.bytes..])) {
             (true, _) => "before",
-            (_, true) => "behind",
+            (_, true) => "past",
             _ => return Ok(()),
         };
         Err(format!("something wrote {side} an allocation of {} bytes", self.bytes))

@@ -103,7 +103,7 @@ fn memory_is_freed_once_and_whole() {
 
 #[test]
 fn a_write_beside_an_allocation_is_found_when_it_is_freed() {
-    for (offset, side) in [(100, "behind"), (-1, "before")] {
+    for (offset, side) in [(100, "past"), (-1, "before")] {
         let (mut driver, stream) = driver();
         let address = driver.allocate(stream, 100).unwrap();
         let outside = address.wrapping_add_signed(offset);
