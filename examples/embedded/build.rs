@@ -1,4 +1,4 @@
-//! Links by cortex-m-rt's script, which reads `memory.x` from this folder.
+//! Links with the script of cortex-m-rt, which reads `memory.x` from this folder.
 
 fn main() {
     println!("cargo:rerun-if-changed=memory.x");

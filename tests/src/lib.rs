@@ -1,1 +1,1 @@
-//! Cross-crate tests live in `tests/tests/`; golden data in `tests/golden/`.
+//! Cross-crate tests are in `tests/tests/`, and golden data is in `tests/golden/`.

@@ -1,4 +1,4 @@
-//! The diffs of `docs/adding-an-objective.md` apply to the sources, and a core with them does what the page says.
+//! The diffs of `docs/adding-an-objective.md` apply to the sources, and the changed core behaves as the page says.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// A program on the changed core.
+/// A program that uses the changed core.
 const PROBE: &str = r#"
 use flowrl_core::objective::{OPTIONS, Objective, Preset, Sequence};
 
@@ -28,7 +28,7 @@ fn main() {
 }
 "#;
 
-/// The sources that the page's diffs change, as they are afterwards.
+/// Returns the sources that the page's diffs change, with the diffs applied.
 fn changed() -> BTreeMap<PathBuf, String> {
     let page = fs::read_to_string(Path::new(ROOT).join("docs/adding-an-objective.md")).expect("the page");
     let mut files = BTreeMap::<PathBuf, String>::new();
@@ -45,7 +45,7 @@ fn changed() -> BTreeMap<PathBuf, String> {
     files
 }
 
-/// The text with a hunk applied, which is looked for from this place on; and the place behind it.
+/// Applies a hunk, which is searched for from the offset `from`. Returns the new text and the offset after the hunk.
 fn apply(path: &Path, text: &str, from: usize, hunk: &str) -> (String, usize) {
     let side = |other: char| -> String {
         let lines = hunk.trim_end().lines().filter(|line| !line.starts_with(other));

@@ -1,4 +1,4 @@
-//! A lane of the browser lab, exported as a configuration, is the same run on the command line, bit for bit.
+//! A lane of the browser lab that is exported as a configuration gives the same run on the command line, bit for bit.
 
 use std::path::Path;
 
@@ -14,7 +14,8 @@ use serde_json::Value;
 
 const STEPS: u32 = 12;
 
-/// The losses of every lane, step by step, here and there; and the exact distances, which come from a target computed anew.
+/// Compares the losses of every lane, step by step, between browser and command line, and the exact distances, for
+/// which the target is computed again.
 fn compare(environment: impl Environment + Clone + 'static, section: &str, kinds: &[LaneKind], options: &RaceOptions) {
     let directory = tempfile::tempdir().expect("a folder");
     for (race, kinds) in kinds.chunks(MOST_LANES).enumerate() {

@@ -1,4 +1,5 @@
-//! The examples of the documentation compute what the pages say, and what the pages point to exists.
+//! The examples of the documentation give the numbers that the pages state, and everything that the pages refer to
+//! exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,13 +17,13 @@ fn page(name: &str) -> String {
     fs::read_to_string(repository().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-/// The fenced blocks of a language, in order.
+/// Returns the fenced blocks of a language, in order.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
 }
 
-/// The trimmed cells of every row of every table.
+/// Iterates over the trimmed cells of every row of every table.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let rows = text.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
     rows.map(|row| row.split('|').map(str::trim).collect())
@@ -50,7 +51,7 @@ fn the_batch_example_gives_the_output_beside_it() {
     close("", &got, &want);
 }
 
-/// Every number of `want` is in `got`, to six digits.
+/// Checks that every number of `want` is in `got`, to six digits.
 fn close(at: &str, got: &Value, want: &Value) {
     match want {
         Value::Object(want) => want.iter().for_each(|(key, want)| close(&format!("{at}/{key}"), &got[key], want)),
@@ -95,7 +96,8 @@ fn the_two_targets_of_the_mathematics_page() {
     }
 }
 
-/// `[text](path)` and `` `folder/file.rs` ``: paths from the root of the repository, links from their page.
+/// Checks `[text](path)`, with links relative to their page, and `` `folder/file.rs` ``, with paths relative to the
+/// root of the repository.
 #[test]
 fn every_link_and_path_exists() {
     let docs = fs::read_dir(repository().join("docs")).expect("the folder docs");

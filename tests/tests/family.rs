@@ -1,4 +1,4 @@
-//! The relatives of FlowRL: `golden/family.py` makes the files.
+//! Compares the relatives of FlowRL with the files that `golden/family.py` writes.
 
 use flowrl_core::Real;
 

@@ -1,4 +1,4 @@
-//! The transformer against numbers from `transformers`, for a tiny random checkpoint of each family.
+//! Compares the transformer with numbers from `transformers`, for a tiny random checkpoint of each family.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ struct Row {
 }
 
 fn golden(name: &str) -> Golden {
-    // As cargo sets it for the test, which may have been built elsewhere.
+    // Cargo sets this variable when it runs the test, which may have been built in another folder.
     let path = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/hf").join(name);
     let expected = std::fs::read(path.join("expected.json")).unwrap();
     Golden { checkpoint: Checkpoint::open(&path).unwrap(), expected: serde_json::from_slice(&expected).unwrap() }
@@ -49,24 +49,24 @@ fn rows(golden: &Golden) -> Vec<Row> {
     golden.expected["sequences"].as_array().unwrap().iter().map(row).collect()
 }
 
-/// How far a device's results may be from the float64 ones.
+/// Largest allowed deviation of a device's results from those in float64.
 #[derive(Clone, Copy)]
 struct Tolerance {
-    /// Of log-probabilities, entropies and hidden states.
+    /// Absolute, for log-probabilities, entropies and hidden states.
     value: f64,
-    /// Relative, of the gradient's norms.
+    /// Relative, for the norms of the gradient.
     gradient: f64,
-    /// Relative, of a weight tensor's norm after a step.
+    /// Relative, for the norm of a weight tensor after a step.
     step: f64,
 }
 
 const F32: Tolerance = Tolerance { value: 1e-4, gradient: 1e-3, step: 1e-4 };
-/// Eight bits of each activation: these checkpoints' logits are of order 1.
+/// Activations have eight bits, and the logits of these checkpoints are of order 1.
 const BF16: Tolerance = Tolerance { value: 5e-2, gradient: 5e-2, step: 2e-3 };
 
-/// Makes a module of tests for each kind of device out of bodies `fn body<B: TransformerBackend<Real = f32>>(&Golden,
-/// TransformerPolicy<B>, Tolerance)`: the CPU's reference and its fast path with one and two threads, the emulator in both precisions, and
-/// a GPU if there is one.
+/// Creates a module of tests for each kind of device from bodies `fn body<B: TransformerBackend<Real = f32>>(&Golden,
+/// TransformerPolicy<B>, Tolerance)`: the CPU's reference, its fast path with one and two threads, the emulator in both
+/// precisions, and a GPU if there is one.
 macro_rules! on_every_device {
     ($($body:ident),* $(,)?) => {
         mod on_cpu {
@@ -152,7 +152,7 @@ fn greedy_continuation<B: TransformerBackend<Real = f32>>(
     near: Tolerance,
 ) {
     if near.value > F32.value {
-        // Rounded to eight bits, two tokens of a random model may change places.
+        // After rounding to eight bits, two tokens of a random model may change places.
         return;
     }
     let want: Vec<u32> = numbers(&golden.expected["greedy"]).iter().map(|&x| x as u32).collect();
@@ -198,13 +198,15 @@ fn gradient_norms_and_one_adamw_step<B: TransformerBackend<Real = f32>>(
         let want = numbers(&adamw["checksums"][&part.name]);
         let sum: f64 = value.iter().map(|&x| f64::from(x)).sum();
         let l2 = value.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-        // Adam's first step is lr·sign(g): where |g| is at rounding level its sign may differ, by 2·lr an element.
+        // Adam's first step is lr·sign(g). If |g| is close to the rounding error, its sign may differ, which changes
+        // the element by 2·lr.
         assert_close(&part.name, sum, want[0], 2e-3 + near.step * (part.len() as f64).sqrt());
         assert_close(&part.name, l2, want[1], near.step * want[1]);
     }
 }
 
-/// A step of the paper's FlowRL, with its network for log Z: the metrics, and the log-probabilities under the weights it leaves.
+/// Takes a step of the paper's FlowRL with its network for log Z. Returns the metrics, and the log-probabilities under
+/// the new weights.
 fn step<B: TransformerBackend<Real = f32>>(golden: &Golden, mut policy: TransformerPolicy<B>) -> (Metrics, Vec<f32>) {
     let rows = rows(golden);
     let mut offsets = vec![0];
@@ -215,7 +217,7 @@ fn step<B: TransformerBackend<Real = f32>>(golden: &Golden, mut policy: Transfor
     let tokens: Vec<u32> = rows.iter().flat_map(|row| row.completion.clone()).collect();
     let completions = Completions {
         prompt_of: (0..rows.len()).collect(),
-        // Drawn by a policy that was a little different, so that importance weights are not 1.
+        // These come from a slightly different policy, so that importance weights are not 1.
         log_probs: rows.iter().flat_map(|row| numbers(&row.expected["logp"])).map(|x| 0.99 * x as f32).collect(),
         entropies: vec![0.0; tokens.len()],
         ended: vec![true; rows.len()],

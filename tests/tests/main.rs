@@ -1,4 +1,4 @@
-//! Tests that cross crates: golden numbers, the documentation, configurations from the browser.
+//! Tests that cross crates: golden numbers, the documentation, and configurations from the browser.
 
 mod adding;
 mod browser_config;

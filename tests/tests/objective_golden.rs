@@ -1,4 +1,4 @@
-//! Every golden batch file, against numbers from an independent float64 implementation.
+//! Compares every golden batch file with numbers from an independent float64 implementation.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn for_each_file<T: Real>(tolerance: f64) {
     assert_eq!(files.len(), 53, "every golden file is checked");
 }
 
-/// Name and text of every batch file in a directory of `golden/`.
+/// Returns the name and text of every batch file in a directory of `golden/`.
 pub(crate) fn golden_files(directory: &str) -> Vec<(String, String)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(directory);
     let entries = std::fs::read_dir(directory).expect("the golden directory is in the repository");
@@ -35,10 +35,10 @@ pub(crate) fn golden_files(directory: &str) -> Vec<(String, String)> {
     entries.map(|entry| read(&entry.expect("a readable directory entry").path())).collect()
 }
 
-/// Evaluates a golden batch file.
+/// Evaluates a golden batch file and compares it with the expected numbers.
 ///
 /// # Errors
-/// The first number that is not the expected one, or why there is none.
+/// Returns the first number that differs from the expected one, or the reason why the file cannot be evaluated.
 pub(crate) fn compare<T: Real>(text: &str, tolerance: f64) -> Result<(), String> {
     let file: BatchFile = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let expected: Value = serde_json::from_str::<Value>(text).expect("a golden file parses")["expected"].take();
@@ -73,7 +73,8 @@ fn scalar(sequence: &SequenceResult, key: &str) -> f64 {
     }
 }
 
-/// Relative for double precision, also where numbers are small; for single precision relative to max(1, |want|).
+/// Compares two numbers. In double precision the error is relative to |want|, or to 1e-6 if |want| is smaller. In
+/// single precision it is relative to max(1, |want|).
 fn close(what: &str, got: f64, want: &Value, tolerance: f64) -> Result<(), String> {
     let want = want.as_f64().expect("a number");
     let scale = if tolerance < 1e-6 { want.abs().max(1e-6) } else { want.abs().max(1.0) };

@@ -1,4 +1,5 @@
-//! What TRL, verl and prime-rl compute under their options, and ours under the same: `golden/peers.py` makes the files.
+//! Compares our results with those of TRL, verl and prime-rl under the same options. `golden/peers.py` writes the
+//! files.
 
 use flowrl_core::train::TrainOptions;
 
@@ -13,7 +14,7 @@ fn our_options_give_the_peers_numbers() {
     assert_eq!(files.len(), 71, "every golden file is checked");
 }
 
-/// `get_soft_overlong_punishment`, and the rewards that TRL learned from under it.
+/// Checks `get_soft_overlong_punishment`, and the rewards that TRL computed with it.
 #[test]
 fn the_overlong_penalty_is_the_peers() {
     let (_, text) = golden_files("peers").into_iter().find(|(name, _)| name.contains("overlong")).expect("the file");

@@ -1,8 +1,8 @@
-//! Log-probabilities of a candle model by FlowRL's kernels: a tensor's storage is handed over and comes back on the GPU.
-//! `cd examples/cuda_candle && cargo run --release --features cuda`, where the CUDA toolkit is installed: candle needs nvcc.
+//! Computes log-probabilities of a candle model with FlowRL's kernels, without a copy through the host. Candle needs
+//! nvcc, so run it on a machine with the CUDA toolkit: `cd examples/cuda_candle && cargo run --release --features cuda`
 //!
-//! candle keeps its context and its stream, and FlowRL works on that stream. A tensor's storage may be shared, so FlowRL is given a
-//! copy that never leaves the device; what FlowRL made becomes candle's without one.
+//! Candle keeps its context and its stream, and FlowRL works on that stream. The storage of a tensor may be shared, so
+//! FlowRL gets a copy on the device. The result becomes a candle tensor without a copy.
 
 #[cfg(not(feature = "cuda"))]
 fn main() {
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let theirs = all.gather(&Tensor::new(targets, &device)?.unsqueeze(1)?, 1)?.squeeze(1)?;
     let apart = (ours - theirs)?.abs()?.max(0)?.to_scalar::<f32>()?;
     println!("largest difference to candle's log-softmax: {apart:.1e}");
-    if apart < 1e-5 { Ok(()) } else { Err("FlowRL's log-probabilities are not candle's".into()) }
+    if apart < 1e-5 { Ok(()) } else { Err("FlowRL's log-probabilities differ from candle's".into()) }
 }
 
 #[cfg(feature = "cuda")]
@@ -32,7 +32,7 @@ mod cuda {
     use flowrl_core::backend::Backend;
     use flowrl_cuda::{CudaBackend, Precision};
 
-    /// log softmax of (rows, vocab) logits at one target a row.
+    /// The log-softmax of (rows, vocab) logits at one target per row.
     pub(crate) struct LogProb {
         pub(crate) targets: Vec<u32>,
     }
@@ -43,7 +43,7 @@ mod cuda {
         }
 
         fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-            Err(Error::msg("this example is about the GPU"))
+            Err(Error::msg("this example runs only on a GPU"))
         }
 
         fn cuda_fwd(&self, storage: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {

@@ -1,5 +1,5 @@
-//! A FlowRL loss and its gradient on a microcontroller: no operating system, no allocator, 16 KiB of memory.
-//! `cargo xtask embedded` runs it under qemu, and the same program on the host: every printed bit is equal.
+//! A FlowRL loss and its gradient on a microcontroller with 16 KiB of memory, no operating system and no allocator.
+//! `cargo xtask embedded` runs it under qemu and also on the host. Both must print the same bits.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod report;
@@ -23,7 +23,7 @@ mod firmware {
         exit(debug::EXIT_FAILURE)
     }
 
-    /// Ends the emulator; where nothing listens, sleeps.
+    /// Ends the emulator. If there is no emulator, this sleeps.
     fn exit(status: debug::ExitStatus) -> ! {
         debug::exit(status);
         loop {

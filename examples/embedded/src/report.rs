@@ -1,21 +1,22 @@
-//! What is computed: one batch of two groups, by slices on the stack.
+//! Computes one batch of two groups, with all arrays on the stack.
 
 use core::fmt;
 
 use flowrl_core::exact;
 use flowrl_core::objective::{Batch, Error, Gradients, Mask, Objective, Outcomes, Preset};
 
-/// Four sequences: (5) where each starts and the last ends, and the prompt that each answers.
+/// Offsets of four sequences, (5): the start of each and the end of the last. `GROUPS` holds the prompt that each
+/// answers.
 const OFFSETS: [usize; 5] = [0, 3, 5, 6, 10];
 const GROUPS: [usize; 4] = [0, 0, 1, 1];
 const REWARDS: [f32; 4] = [1.0, 0.0, 0.25, 0.75];
-/// One per token: log π now, when it was sampled, and under the reference.
+/// log π of each token under the current policy, then when it was sampled, then under the reference.
 const LOG_PROBS: [f32; 10] = [-0.7, -1.2, -0.1, -0.4, -2.5, -0.9, -1.1, -0.3, -0.6, -1.9];
 const OLD_LOG_PROBS: [f32; 10] = [-0.75, -1.1, -0.1, -0.45, -2.5, -0.95, -1.1, -0.35, -0.6, -1.85];
 const REF_LOG_PROBS: [f32; 10] = [-0.8, -1.1, -0.3, -0.5, -2.0, -1.0, -1.0, -0.4, -0.5, -2.0];
 const LOG_Z: [f32; 4] = [0.1, 0.1, -0.2, -0.2];
 
-/// Loss, gradients and log Z of the exact target, as numbers and as bits.
+/// Writes loss, gradients and log Z of the exact target, as numbers and as bits.
 pub fn write(out: &mut impl fmt::Write) -> fmt::Result {
     let (mut d_log_probs, mut d_log_z) = ([0.0; 10], [0.0; 4]);
     match loss(&mut d_log_probs, &mut d_log_z) {
@@ -36,7 +37,8 @@ pub fn write(out: &mut impl fmt::Write) -> fmt::Result {
     writeln!(out, "exact log Z {log_z:.6} {:016x}", log_z.to_bits())
 }
 
-/// The paper's objective: rewards normalised in their group, clipped importance weights, lengths divided out.
+/// Computes the paper's objective: rewards normalised per group, clipped importance weights, and residuals divided by
+/// the length.
 fn loss(d_log_probs: &mut [f32], d_log_z: &mut [f32]) -> Result<f64, Error> {
     let objective = Objective::preset(Preset::Paper);
     let mut order = [0; 4];

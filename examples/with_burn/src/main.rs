@@ -1,7 +1,7 @@
-//! FlowRL in burn: the objective's gradient becomes a surrogate loss that burn differentiates.
-//! `cargo xtask examples with_burn`
+//! FlowRL in burn: the objective's gradient becomes a surrogate loss that burn differentiates. `cargo xtask examples
+//! with_burn` runs it.
 //!
-//! The gradient of Σ d·log π, with d = ∂loss/∂log π held fixed, is that of the loss. The same holds for log Z.
+//! With d = ∂loss/∂log π held constant, Σ d·log π has the same gradient as the loss. The same holds for log Z.
 
 use std::error::Error;
 
@@ -10,16 +10,18 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use flowrl_core::objective::{Evaluation, Objective, Preset, Sequence};
 use flowrl_core::random::{Purpose, Stream};
 
-/// Completions of two prompts over four tokens, of which 0 ends: the prompt, the raw reward, the tokens.
+/// Completions of two prompts over four tokens, of which 0 is the end. Each entry is the prompt, the raw reward and the
+/// tokens.
 const BATCH: [(usize, f64, &[usize]); 4] =
     [(0, 1.0, &[1, 2, 0]), (0, 0.0, &[3, 0]), (1, 0.5, &[2, 2, 1, 0]), (1, 1.0, &[0])];
 const TOKENS: usize = 4;
 const HIDDEN: usize = 3;
 const PROMPTS: usize = 2;
-/// The reference knows nothing: log ¼ for every token.
+/// The reference is uniform: log ¼ for every token.
 const REFERENCE: [f64; TOKENS] = [-2.0 * std::f64::consts::LN_2; TOKENS];
 
-/// A token is read from the one before it, or from the prompt: logits = tanh(E[before])·U. Parameters: E, U, log Z of each prompt.
+/// Computes the loss and its gradient. The model predicts a token from the one before it, or from the prompt:
+/// logits = tanh(E[before])·U. The parameters are E, U and log Z of each prompt.
 fn loss_and_gradient(parameters: &[f64]) -> Result<(f64, Vec<f64>), Box<dyn Error>> {
     let device = Device::flex().autodiff();
     let (embed, rest) = parameters.split_at(TOKENS * HIDDEN);
@@ -30,15 +32,15 @@ fn loss_and_gradient(parameters: &[f64]) -> Result<(f64, Vec<f64>), Box<dyn Erro
     let (before, tokens) = positions();
     let prompts: Vec<i64> = BATCH.iter().map(|(prompt, ..)| *prompt as i64).collect();
 
-    // Forward, in burn: log π of every token, (N).
+    // The forward pass in burn computes log π of every token, (N).
     let logits = embed.clone().select(0, whole(&before, &device)).tanh().matmul(unembed.clone());
     let log_probs = log_softmax(logits, 1).gather(1, whole(&tokens, &device).unsqueeze_dim(1)).squeeze_dim::<1>(1);
 
-    // The objective, outside of burn: numbers in, numbers out.
+    // The objective runs outside burn, with slices as input and output.
     let result = flowrl(&numbers(log_probs.clone())?, &numbers(log_z.clone())?)?;
     let d_log_probs: Vec<f64> = (0..BATCH.len()).flat_map(|i| result.d_log_probs(i).to_vec()).collect();
 
-    // The surrogate: new tensors have no history, so d is held fixed.
+    // The surrogate treats d as a constant, since new tensors have no history.
     let log_z_of = log_z.clone().select(0, whole(&prompts, &device));
     let surrogate = (log_probs * float(&d_log_probs, [d_log_probs.len()], &device)).sum()
         + (log_z_of * float(&result.d_log_z, [BATCH.len()], &device)).sum();
@@ -63,7 +65,7 @@ fn numbers<const R: usize>(tensor: Tensor<R>) -> Result<Vec<f64>, Box<dyn Error>
     tensor.into_data().try_to_vec().map_err(|why| format!("{why:?}").into())
 }
 
-/// What stands before every token of the batch (the prompt's number before the first), and the token.
+/// Returns the token before each token of the batch (for the first one, the prompt's number), and the token itself.
 fn positions() -> (Vec<i64>, Vec<i64>) {
     let pairs = |&(prompt, _, tokens): &(usize, f64, &'static [usize])| {
         std::iter::once(prompt).chain(tokens.iter().copied()).zip(tokens).map(|(b, &t)| (b as i64, t as i64))
@@ -71,7 +73,8 @@ fn positions() -> (Vec<i64>, Vec<i64>) {
     BATCH.iter().flat_map(pairs).unzip()
 }
 
-/// Loss and gradients of FlowRL (the paper's options) given log π of every token, packed, and log Z of every prompt.
+/// Computes loss and gradients of FlowRL with the paper's options, from the packed log π of every token and log Z of
+/// every prompt.
 fn flowrl(log_probs: &[f64], log_z: &[f64]) -> Result<Evaluation<f64>, flowrl_core::objective::Error> {
     let mut start = 0;
     let sequences = BATCH.map(|(prompt, reward, tokens)| {
@@ -88,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count = TOKENS * HIDDEN + HIDDEN * TOKENS + PROMPTS;
     let mut parameters: Vec<f64> = (0..count).map(|i| 0.5 * stream.normal(0, 0, i as u32)).collect();
 
-    // The gradient is that of the loss: central differences of the loss itself agree.
+    // This check compares the gradient with central differences of the loss.
     let (_, gradient) = loss_and_gradient(&parameters)?;
     let mut worst = 0.0_f64;
     for i in 0..count {
@@ -102,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{count} parameters, gradient and finite differences within {worst:.1e}");
     if worst.is_nan() || worst > 1e-6 {
-        return Err("the gradient is not that of the loss".into());
+        return Err("the gradient differs from finite differences of the loss".into());
     }
 
     for step in 0..=200 {

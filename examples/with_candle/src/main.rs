@@ -1,7 +1,7 @@
-//! FlowRL in candle: the objective's gradient becomes a surrogate loss that candle differentiates.
-//! `cargo xtask examples with_candle`
+//! FlowRL in candle: the objective's gradient becomes a surrogate loss that candle differentiates. `cargo xtask
+//! examples with_candle` runs it.
 //!
-//! The gradient of Σ d·log π, with d = ∂loss/∂log π held fixed, is that of the loss. The same holds for log Z.
+//! With d = ∂loss/∂log π held constant, Σ d·log π has the same gradient as the loss. The same holds for log Z.
 
 use std::error::Error;
 
@@ -9,16 +9,18 @@ use candle_core::{D, Device, Tensor, Var};
 use flowrl_core::objective::{Evaluation, Objective, Preset, Sequence};
 use flowrl_core::random::{Purpose, Stream};
 
-/// Completions of two prompts over four tokens, of which 0 ends: the prompt, the raw reward, the tokens.
+/// Completions of two prompts over four tokens, of which 0 is the end. Each entry is the prompt, the raw reward and the
+/// tokens.
 const BATCH: [(usize, f64, &[usize]); 4] =
     [(0, 1.0, &[1, 2, 0]), (0, 0.0, &[3, 0]), (1, 0.5, &[2, 2, 1, 0]), (1, 1.0, &[0])];
 const TOKENS: usize = 4;
 const HIDDEN: usize = 3;
 const PROMPTS: usize = 2;
-/// The reference knows nothing: log ¼ for every token.
+/// The reference is uniform: log ¼ for every token.
 const REFERENCE: [f64; TOKENS] = [-2.0 * std::f64::consts::LN_2; TOKENS];
 
-/// A token is read from the one before it, or from the prompt: logits = tanh(E[before])·U. Parameters: E, U, log Z of each prompt.
+/// Computes the loss and its gradient. The model predicts a token from the one before it, or from the prompt:
+/// logits = tanh(E[before])·U. The parameters are E, U and log Z of each prompt.
 fn loss_and_gradient(parameters: &[f64]) -> Result<(f64, Vec<f64>), Box<dyn Error>> {
     let device = &Device::Cpu;
     let (embed, rest) = parameters.split_at(TOKENS * HIDDEN);
@@ -29,16 +31,16 @@ fn loss_and_gradient(parameters: &[f64]) -> Result<(f64, Vec<f64>), Box<dyn Erro
     let (before, tokens) = positions();
     let prompts: Vec<u32> = BATCH.iter().map(|(prompt, ..)| *prompt as u32).collect();
 
-    // Forward, in candle: log π of every token, (N).
+    // The forward pass in candle computes log π of every token, (N).
     let logits = embed.index_select(&Tensor::new(before, device)?, 0)?.tanh()?.matmul(&unembed)?;
     let log_probs = logits.broadcast_sub(&logits.exp()?.sum_keepdim(D::Minus1)?.log()?)?;
     let log_probs = log_probs.gather(&Tensor::new(tokens, device)?.unsqueeze(1)?, 1)?.squeeze(1)?;
 
-    // The objective, outside of candle: numbers in, numbers out.
+    // The objective runs outside candle, with slices as input and output.
     let result = flowrl(&log_probs.to_vec1()?, &log_z.to_vec1()?)?;
     let d_log_probs: Vec<f64> = (0..BATCH.len()).flat_map(|i| result.d_log_probs(i).to_vec()).collect();
 
-    // The surrogate: new tensors have no history, so d is held fixed.
+    // The surrogate treats d as a constant, since new tensors have no history.
     let log_z_of = log_z.index_select(&Tensor::new(prompts, device)?, 0)?;
     let surrogate = ((log_probs * Tensor::new(d_log_probs, device)?)?.sum_all()?
         + (log_z_of * Tensor::new(result.d_log_z, device)?)?.sum_all()?)?;
@@ -52,7 +54,7 @@ fn loss_and_gradient(parameters: &[f64]) -> Result<(f64, Vec<f64>), Box<dyn Erro
     Ok((result.loss, gradient))
 }
 
-/// What stands before every token of the batch (the prompt's number before the first), and the token.
+/// Returns the token before each token of the batch (for the first one, the prompt's number), and the token itself.
 fn positions() -> (Vec<u32>, Vec<u32>) {
     let pairs = |&(prompt, _, tokens): &(usize, f64, &'static [usize])| {
         std::iter::once(prompt).chain(tokens.iter().copied()).zip(tokens).map(|(b, &t)| (b as u32, t as u32))
@@ -60,7 +62,8 @@ fn positions() -> (Vec<u32>, Vec<u32>) {
     BATCH.iter().flat_map(pairs).unzip()
 }
 
-/// Loss and gradients of FlowRL (the paper's options) given log π of every token, packed, and log Z of every prompt.
+/// Computes loss and gradients of FlowRL with the paper's options, from the packed log π of every token and log Z of
+/// every prompt.
 fn flowrl(log_probs: &[f64], log_z: &[f64]) -> Result<Evaluation<f64>, flowrl_core::objective::Error> {
     let mut start = 0;
     let sequences = BATCH.map(|(prompt, reward, tokens)| {
@@ -77,7 +80,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count = TOKENS * HIDDEN + HIDDEN * TOKENS + PROMPTS;
     let mut parameters: Vec<f64> = (0..count).map(|i| 0.5 * stream.normal(0, 0, i as u32)).collect();
 
-    // The gradient is that of the loss: central differences of the loss itself agree.
+    // This check compares the gradient with central differences of the loss.
     let (_, gradient) = loss_and_gradient(&parameters)?;
     let mut worst = 0.0_f64;
     for i in 0..count {
@@ -91,7 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{count} parameters, gradient and finite differences within {worst:.1e}");
     if worst.is_nan() || worst > 1e-6 {
-        return Err("the gradient is not that of the loss".into());
+        return Err("the gradient differs from finite differences of the loss".into());
     }
 
     for step in 0..=200 {

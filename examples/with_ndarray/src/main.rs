@@ -1,6 +1,7 @@
-//! FlowRL through a model written with ndarray, its backward pass by hand: `cargo xtask examples with_ndarray`
+//! FlowRL with a model written in ndarray and a backward pass by hand: `cargo xtask examples with_ndarray`
 //!
-//! The objective gives d = ∂loss/∂log π of every token. From there on it is the chain rule of Σ d·log π with d held fixed.
+//! The objective returns d = ∂loss/∂log π of every token. The rest is the chain rule for Σ d·log π, with d held
+//! constant.
 
 use std::error::Error;
 
@@ -8,16 +9,18 @@ use flowrl_core::objective::{Evaluation, Objective, Preset, Sequence};
 use flowrl_core::random::{Purpose, Stream};
 use ndarray::{Array2, ArrayView2, Axis};
 
-/// Completions of two prompts over four tokens, of which 0 ends: the prompt, the raw reward, the tokens.
+/// Completions of two prompts over four tokens, of which 0 is the end. Each entry is the prompt, the raw reward and the
+/// tokens.
 const BATCH: [(usize, f64, &[usize]); 4] =
     [(0, 1.0, &[1, 2, 0]), (0, 0.0, &[3, 0]), (1, 0.5, &[2, 2, 1, 0]), (1, 1.0, &[0])];
 const TOKENS: usize = 4;
 const HIDDEN: usize = 3;
 const PROMPTS: usize = 2;
-/// The reference knows nothing: log ¼ for every token.
+/// The reference is uniform: log ¼ for every token.
 const REFERENCE: [f64; TOKENS] = [-2.0 * std::f64::consts::LN_2; TOKENS];
 
-/// A token is read from the one before it, or from the prompt: logits = tanh(E[before])·U. Parameters: E, U, log Z of each prompt.
+/// Computes the loss and its gradient. The model predicts a token from the one before it, or from the prompt:
+/// logits = tanh(E[before])·U. The parameters are E, U and log Z of each prompt.
 fn loss_and_gradient(parameters: &[f64]) -> Result<(f64, Vec<f64>), Box<dyn Error>> {
     let (embed, rest) = parameters.split_at(TOKENS * HIDDEN);
     let (unembed, log_z) = rest.split_at(HIDDEN * TOKENS);
@@ -25,7 +28,7 @@ fn loss_and_gradient(parameters: &[f64]) -> Result<(f64, Vec<f64>), Box<dyn Erro
     let unembed = ArrayView2::from_shape((HIDDEN, TOKENS), unembed)?;
     let (before, tokens) = positions();
 
-    // Forward: (N, HIDDEN), then log π of every token at every position, (N, TOKENS).
+    // The forward pass computes (N, HIDDEN), then log π of every token at every position, (N, TOKENS).
     let hidden = embed.select(Axis(0), &before).mapv(f64::tanh);
     let mut log_probs = hidden.dot(&unembed);
     for mut row in log_probs.rows_mut() {
@@ -37,7 +40,7 @@ fn loss_and_gradient(parameters: &[f64]) -> Result<(f64, Vec<f64>), Box<dyn Erro
     let result = flowrl(&chosen, log_z)?;
     let d_chosen: Vec<f64> = (0..BATCH.len()).flat_map(|i| result.d_log_probs(i).to_vec()).collect();
 
-    // Backward: ∂log π(token)/∂logit_j = [j = token] − π_j, then through the two matrices.
+    // The backward pass starts with ∂log π(token)/∂logit_j = [j = token] − π_j and continues through the two matrices.
     let mut d_logits = log_probs.mapv(|l| -l.exp());
     for (t, mut row) in d_logits.rows_mut().into_iter().enumerate() {
         row[tokens[t]] += 1.0;
@@ -56,7 +59,7 @@ fn loss_and_gradient(parameters: &[f64]) -> Result<(f64, Vec<f64>), Box<dyn Erro
     Ok((result.loss, gradient))
 }
 
-/// What stands before every token of the batch (the prompt's number before the first), and the token.
+/// Returns the token before each token of the batch (for the first one, the prompt's number), and the token itself.
 fn positions() -> (Vec<usize>, Vec<usize>) {
     let pairs = |&(prompt, _, tokens): &(usize, f64, &'static [usize])| {
         std::iter::once(prompt).chain(tokens.iter().copied()).zip(tokens.iter().copied())
@@ -64,7 +67,8 @@ fn positions() -> (Vec<usize>, Vec<usize>) {
     BATCH.iter().flat_map(pairs).unzip()
 }
 
-/// Loss and gradients of FlowRL (the paper's options) given log π of every token, packed, and log Z of every prompt.
+/// Computes loss and gradients of FlowRL with the paper's options, from the packed log π of every token and log Z of
+/// every prompt.
 fn flowrl(log_probs: &[f64], log_z: &[f64]) -> Result<Evaluation<f64>, flowrl_core::objective::Error> {
     let mut start = 0;
     let sequences = BATCH.map(|(prompt, reward, tokens)| {
@@ -81,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count = TOKENS * HIDDEN + HIDDEN * TOKENS + PROMPTS;
     let mut parameters: Vec<f64> = (0..count).map(|i| 0.5 * stream.normal(0, 0, i as u32)).collect();
 
-    // The gradient is that of the loss: central differences of the loss itself agree.
+    // This check compares the gradient with central differences of the loss.
     let (_, gradient) = loss_and_gradient(&parameters)?;
     let mut worst = 0.0_f64;
     for i in 0..count {
@@ -95,7 +99,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{count} parameters, gradient and finite differences within {worst:.1e}");
     if worst.is_nan() || worst > 1e-6 {
-        return Err("the gradient is not that of the loss".into());
+        return Err("the gradient differs from finite differences of the loss".into());
     }
 
     for step in 0..=200 {

@@ -1,10 +1,10 @@
-//! Many numbers as one: FNV-1a over their bits, so that one bit more or less shows.
+//! Hashes many numbers into one: FNV-1a over their bits, so that a single different bit shows.
 
 use flowrl_core::Real;
 
-/// The digest of some numbers.
+/// Returns the digest of some numbers.
 pub(crate) fn digest<T: Real>(values: &[T]) -> String {
-    // A float of T as a double is exact, so these are the bits of T.
+    // The conversion from T to f64 is exact, so these bits identify the value.
     let bytes = values.iter().flat_map(|value| value.f64().to_bits().to_le_bytes());
     let hash =
         bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));

@@ -41,7 +41,7 @@ pub(crate) fn report(lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     training("tree, table, network for log Z", policy, strings, Objective::preset(Preset::Paper), lines)
 }
 
-/// Thirty steps: every metric of every step, and the policy at the end.
+/// Trains for thirty steps and reports every metric of every step, and the final policy.
 fn training<T: Real, E: Environment, N: Network<T>>(
     name: &str,
     mut policy: LabPolicy<T, E, N>,
@@ -63,7 +63,7 @@ fn training<T: Real, E: Environment, N: Network<T>>(
     Ok(())
 }
 
-/// Both targets, and the distance of the reference from the plain one.
+/// Reports both targets, and the distance of the reference from the plain one.
 fn targets(name: &str, environment: &impl Environment, lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     let (plain, by_length) = (Target::plain(environment, 2.0)?, Target::length_normalised(environment, 2.0)?);
     let mut start = vec![0.0; environment.objects()];

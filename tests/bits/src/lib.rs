@@ -1,5 +1,6 @@
-//! One seeded computation with every bit of its result printed. The program of this crate runs it natively with the core's `std`,
-//! `run.mjs` runs it in WebAssembly without; the step `wasm` of `cargo xtask test` compares the two texts.
+//! A seeded computation with every bit of its result printed. The program of this crate runs it natively with the
+//! core's `std`, and `run.mjs` runs it in WebAssembly without `std`. The step `wasm` of `cargo xtask test` compares the
+//! two texts.
 
 mod digest;
 mod lab;
@@ -8,10 +9,7 @@ mod objectives;
 
 use std::error::Error;
 
-/// A line for each part: its name, and the bits or a digest of the bits.
-///
-/// # Errors
-/// Where a part fails; none should.
+/// Returns one line per part: its name, and the bits or a digest of the bits.
 pub fn report() -> Result<String, Box<dyn Error>> {
     let mut lines = Vec::new();
     mathematics::report(&mut lines)?;
@@ -20,7 +18,8 @@ pub fn report() -> Result<String, Box<dyn Error>> {
     Ok(lines.join("\n") + "\n")
 }
 
-/// What `run.mjs` calls: bare functions, since nothing but numbers crosses the border.
+/// The functions that `run.mjs` calls. They take no arguments and return numbers, since nothing else crosses the
+/// boundary.
 #[cfg(target_arch = "wasm32")]
 mod exports {
     use std::sync::OnceLock;

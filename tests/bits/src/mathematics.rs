@@ -20,7 +20,7 @@ pub(crate) fn report(lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
 
 type Function<T> = (&'static str, fn(T) -> T);
 
-/// One line a function, so that a difference names it.
+/// Reports one line per function, so that a difference names the function.
 fn functions<T: Real>(lines: &mut Vec<String>) {
     let all: [Function<T>; 13] = [
         ("exp", T::exp),

@@ -1,4 +1,4 @@
-//! Every objective over one batch: loss, gradients, metrics.
+//! Every objective on one batch: loss, gradients and metrics.
 
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use flowrl_core::random::{Purpose, Stream};
 
 use crate::digest::digest;
 
-/// Completions of a prompt, and their longest.
+/// Completions per prompt, and length of the longest.
 const GROUP: usize = 4;
 const LONGEST: usize = 40;
 
@@ -19,7 +19,7 @@ pub(crate) fn report(lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
 
 fn of<T: Real>(lines: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
     let stream = Stream::new(3, Purpose::Task);
-    // Of sequence s: log π, log π_old and log π_ref for k = 0, 1, 2, and the flows.
+    // For sequence s, k = 0, 1, 2 select log π, log π_old and log π_ref.
     let tokens = |s: usize| 0..1 + (s * 7 % LONGEST) as u32;
     let log_probs = |s: usize, k: u32| -> Vec<T> {
         let noise = |t| 0.1 * f64::from(k) * stream.normal(k, s as u32, t);
