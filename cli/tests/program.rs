@@ -153,7 +153,7 @@ fn nothing_that_is_there_is_overwritten() {
         ok(&["compare", "a"], d);
         assert!(d.join(page).is_file());
     }
-    assert!(fails(&["compare", "a", "--out", "compare.html"], d).contains("nothing is overwritten"));
+    assert!(fails(&["compare", "a", "--out", "compare.html"], d).contains("is not overwritten"));
     ok(&["export", "a", "models/small"], d);
     let size = |path: &str| std::fs::metadata(d.join(path)).unwrap().len();
     let (half, full) = (size("models/small/model.safetensors"), size("a/checkpoints/step-000001/model.safetensors"));
@@ -369,7 +369,7 @@ fn mistakes_are_named_and_lose_nothing() {
     for (row, wanted) in [
         ("{\"prompt\": \"1 2 = \"}", "p.jsonl:1: prompt \"1 2 = \": `answer` is null, but must be a number"),
         ("{\"prompt\": \"1 and 2\", \"answer\": 3}", "p.jsonl:1: prompt \"1 and 2\": tokenizer: cannot encode"),
-        ("{\"prompt\": \"1 and 2\", \"answer\": 3}", "it has no token for 'a' 'n' 'd'"),
+        ("{\"prompt\": \"1 and 2\", \"answer\": 3}", "there is no token for 'a' 'n' 'd'"),
         ("{\"prompt\": [{\"role\": \"user\", \"content\": \"1\"}], \"answer\": 3}", "no chat template"),
     ] {
         std::fs::write(d.join("p.jsonl"), row).unwrap();

@@ -164,8 +164,8 @@ fn a_folder_that_is_no_checkpoint_says_what_it_is() {
         (adapter.path(), "an adapter of some/base"),
         (torch.path(), "pytorch_model.bin, which only PyTorch reads"),
         (gguf.path(), "model-Q8_0.gguf is GGUF"),
-        (bare.path(), "no config.json beside the weights"),
-        (weightless.path(), "no model.safetensors beside config.json"),
+        (bare.path(), "no config.json next to the weights"),
+        (weightless.path(), "no model.safetensors next to config.json"),
         (pointer.path(), "git lfs pull"),
         (cache.path(), "snapshots/0123abcd"),
         (empty.path(), "there is no config.json"),
@@ -320,7 +320,7 @@ fn ids_that_the_tokenizer_lacks_are_not_drawn() {
     // Without prompts, a model of one's own is not measured on problems that it was never made for.
     let alone = ["train", "--model", model.name(), "--steps", "1", "--max-tokens", "4", "--out", "alone"];
     let output = run(&[&alone[..], &stored[..2]].concat(), folder.path());
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("nothing is held out"));
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no prompts are held out"));
     assert_eq!(crate::common::timeless(&folder.path().join("alone"))[0].get("eval_success"), None);
     let sampled = ["--steps", "1", "--max-tokens", "4", "--out", "sampled", "--set", "eval.prompts=0"];
     ok(&[&words[..], &sampled].concat(), folder.path());
@@ -356,7 +356,7 @@ fn files_of_rows_in_other_formats_are_named() {
     let parquet = [b"PAR1".as_slice(), &[21, 4, 21, 0, 255, 254], b"PAR1"].concat();
     for (name, content, wanted) in [
         ("rows.parquet", parquet.as_slice(), "rows.parquet:1: this is a Parquet file"),
-        ("rows.gz", b"\x1f\x8b\x08\0\0\0\0\0", "rows.gz:1: this is compressed by gzip"),
+        ("rows.gz", b"\x1f\x8b\x08\0\0\0\0\0", "rows.gz:1: this is compressed with gzip"),
         ("array.json", b"[{\"prompt\": \"q\", \"answer\": 4}]", "array.json:1: a row is an object"),
         ("rows.csv", b"prompt,answer\nq,4\n", "rows.csv:1: this looks like CSV"),
         (
@@ -367,12 +367,12 @@ fn files_of_rows_in_other_formats_are_named() {
         (
             "gsm8k.jsonl",
             b"{\"question\": \"q\", \"answer\": \"#### 4\"}",
-            "gsm8k.jsonl:1: `prompt` is missing; the row has `question`, `answer`: name the prompt by --prompt-key",
+            "gsm8k.jsonl:1: `prompt` is missing; the row has `question`, `answer`: name its key with --prompt-key",
         ),
         (
             "verl.jsonl",
             b"{\"prompt\": \"q\", \"reward_model\": {\"ground_truth\": \"12\"}}",
-            "the row has `prompt`, `reward_model`: name the answer by --answer-key",
+            "the row has `prompt`, `reward_model`: name the answer's key with --answer-key",
         ),
     ] {
         let error = prompts_refusal(name, content, &["--verifier", "number"]);

@@ -128,7 +128,7 @@ impl TemplateOptions {
 
 fn check_names(variables: &Map<String, Value>) -> Result<(), String> {
     match RESERVED.iter().find(|name| variables.contains_key(**name)) {
-        Some(name) => Err(format!("`{name}` is not a variable that can be set: the row gives it")),
+        Some(name) => Err(format!("the variable `{name}` cannot be set, because the row gives it")),
         None => Ok(()),
     }
 }
@@ -317,7 +317,7 @@ impl ChatTemplate {
                 Ok(if rest.starts_with(' ') { kept } else { kept.trim_end() }.to_owned())
             }
             _ => Err(failed(
-                "the last message is the assistant's, but the template does not print it as it is and once, so it cannot be \
+                "the last message is the assistant's, but the template does not print it unchanged and exactly once, so it cannot be \
                  continued; end the conversation with another role"
                     .into(),
             )),
@@ -367,7 +367,8 @@ impl ChatTemplate {
         let for_tools = sources.get("tool_use").filter(|_| !inputs.tools.is_null());
         for_tools.or_else(|| sources.get("default")).ok_or_else(|| {
             let names: Vec<_> = sources.keys().map(|name| format!("`{name}`")).collect();
-            let message = format!("none of the model's templates is named `default`; there are {}", names.join(", "));
+            let message =
+                format!("none of the model's templates is named `default`; their names are {}", names.join(", "));
             Error::Template { message }
         })
     }
@@ -384,7 +385,7 @@ impl ChatTemplate {
                  conversation is far too long"
             ),
             (None, ErrorKind::WriteFailure) => {
-                format!("one conversation gives more than {} MiB of text", bytes >> 20)
+                format!("one conversation renders to more than {} MiB of text", bytes >> 20)
             }
             _ => error.to_string(),
         }

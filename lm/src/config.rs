@@ -156,7 +156,7 @@ impl ModelConfig {
             return Err(keys.error("num_key_value_heads", &format!("a divisor of num_attention_heads ({heads})")));
         }
         if !config.head_dim.is_multiple_of(2) {
-            let wanted = format!("even (rotary embedding turns pairs), not {}", config.head_dim);
+            let wanted = format!("an even number (rotary embedding turns pairs), not {}", config.head_dim);
             return Err(keys.error("head_dim", &wanted));
         }
         Ok(Self { raw, ..config })

@@ -76,12 +76,12 @@ fn other_format(bytes: &[u8], line: &[u8]) -> Option<String> {
         [b'P', b'A', b'R', b'1', ..] => {
             "this is a Parquet file; write it as JSON lines: pandas.read_parquet(…).to_json(…, orient=\"records\", lines=True)"
         }
-        [0x1f, 0x8b, ..] => "this is compressed by gzip; unpack it first: gunzip FILE",
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => "this is compressed by zstd; unpack it first: unzstd FILE",
+        [0x1f, 0x8b, ..] => "this is compressed with gzip; unpack it first: gunzip FILE",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "this is compressed with zstd; unpack it first: unzstd FILE",
         [b'P', b'K', 3, 4, ..] => "this is a zip archive; unpack it first",
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "this is UTF-16; save the file as UTF-8",
         _ if line.starts_with(b"[") => {
-            "a row is an object, but this begins an array; write one object a line: jq -c '.[]' FILE > rows.jsonl"
+            "a row is an object, but this begins an array; write one object per line: jq -c '.[]' FILE > rows.jsonl"
         }
         _ if !line.starts_with(b"{") && line.contains(&b',') && !line.contains(&b':') => {
             "this looks like CSV; write it as JSON lines: pandas.read_csv(…).to_json(…, orient=\"records\", lines=True)"

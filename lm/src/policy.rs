@@ -38,10 +38,10 @@ pub enum PolicyError<E: BackendError> {
         vocab: usize,
     },
     /// The reference was used after it had been dropped.
-    #[error("the reference was not kept: this objective was said not to need it")]
+    #[error("there is no reference: it was dropped because the objective was said not to need it")]
     NoReference,
     /// A list has the wrong length.
-    #[error("`{argument}` has {got} entries, {wanted} are wanted")]
+    #[error("`{argument}` has {got} entries, but needs {wanted}")]
     Length {
         /// Name of the argument.
         argument: &'static str,
@@ -71,7 +71,7 @@ pub enum PolicyError<E: BackendError> {
 /// The cause of [`PolicyError::Interrupted`], independent of the device, so that callers can find it among the
 /// causes of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it was asked to stop")]
+#[error("the caller asked to stop")]
 pub struct Interrupted;
 
 /// Returns whether the operation in progress should be given up. It is called often.

@@ -178,7 +178,7 @@ pub fn parse_prompts(bytes: &[u8], path: &Path, keys: &RowKeys) -> Result<Vec<Pr
     let rows = jsonl::parse(bytes, path, |line, mut object| {
         let there = jsonl::keys(&object);
         let prompt = take(&mut object, &keys.prompt).ok_or_else(|| {
-            format!("`{}` is missing; the row has {there}: name the prompt by --prompt-key", keys.prompt)
+            format!("`{}` is missing; the row has {there}: name its key with --prompt-key", keys.prompt)
         })?;
         let answer = take(&mut object, &keys.answer);
         let origin = Origin { line, keys: if answer.is_none() { there } else { String::new() } };

@@ -96,12 +96,12 @@ impl RolloutRow {
             return Err(format!("`reward` is {}, but must be finite", self.reward));
         }
         if self.completion.is_none() && self.completion_ids.is_none() {
-            return Err("neither `completion` nor `completion_ids` is there; give one".into());
+            return Err("neither `completion` nor `completion_ids` is given; add one of them".into());
         }
         if let Some(reason) = self.finish_reason.as_deref().filter(|r| !FINISHED.contains(r) && !CUT.contains(r)) {
             let (finished, cut) = (FINISHED.join(", "), CUT.join(", "));
             return Err(format!(
-                "`finish_reason` is {reason:?}, but must be one of {finished} or, cut off, one of {cut}"
+                "`finish_reason` is {reason:?}, but must be one of {finished} or, if cut off, one of {cut}"
             ));
         }
         let Some(old_logp) = &self.old_logp else { return Ok(()) };

@@ -192,7 +192,7 @@ impl TextTask {
             verifier.check(row).map_err(|error| {
                 let keys = &row.origin.keys;
                 let is_missing = !keys.is_empty() && matches!(error, Error::Argument { name: "answer", .. });
-                let there = format!("; the row has {keys}: name the answer by --answer-key");
+                let there = format!("; the row has {keys}: name the answer's key with --answer-key");
                 refusal(if is_missing { format!("{error}{there}") } else { error.to_string() })
             })?;
             text.encode_prompt(row).map_err(|error| refusal(error.to_string()))?;

@@ -107,7 +107,7 @@ impl Tokenizer {
         let encoding = self.inner.encode_fast(text, add_special);
         let encoding = encoding.map_err(|error| match self.unknown_characters(text) {
             unknown if unknown.is_empty() => failed(&format!("encode {text:?}"))(error),
-            unknown => Error::Tokenizer { message: format!("cannot encode {text:?}: it has no token for {unknown}") },
+            unknown => Error::Tokenizer { message: format!("cannot encode {text:?}: there is no token for {unknown}") },
         })?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -136,7 +136,9 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
             let size = self.vocab_size();
-            return Err(Error::Tokenizer { message: format!("no token has the id {id}; the vocabulary has {size}") });
+            return Err(Error::Tokenizer {
+                message: format!("no token has the id {id}; the vocabulary has {size} tokens"),
+            });
         }
         self.inner.decode(ids, skip_special).map_err(failed("decode"))
     }

@@ -186,7 +186,7 @@ fn wrong_tensors_are_named() {
     let checkpoint = Checkpoint::open(&path).unwrap();
     let mut out = [0.0; 8];
     let message = checkpoint.read_f32("model.norm.weights", &[8], &mut out).unwrap_err().to_string();
-    assert!(message.contains("no tensor `model.norm.weights`; near it are `model.norm.weight`"), "{message}");
+    assert!(message.contains("no tensor `model.norm.weights`; similar names are `model.norm.weight`"), "{message}");
     let message = checkpoint.read_f32("model.norm.weight", &[4, 2], &mut out).unwrap_err().to_string();
     assert!(message.contains("`model.norm.weight` has shape [8]") && message.contains("[4, 2]"), "{message}");
     let message = checkpoint.read_f32("model.norm.weight", &[8], &mut out[..7]).unwrap_err().to_string();

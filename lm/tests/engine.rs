@@ -261,7 +261,7 @@ fn bad_tokens_and_empty_prompts_are_errors() {
     assert!(error.contains("`prompt_of[0]` is 1, but there are 1 prompts"), "{error}");
     let good = Sequences { prompt_of: &[0], ..stray };
     let error = policy.forward(&good, 1.0, &mut [], &mut [0.0], None).unwrap_err().to_string();
-    assert!(error.contains("`log_probs` has 0 entries, 1 are wanted"), "{error}");
+    assert!(error.contains("`log_probs` has 0 entries, but needs 1"), "{error}");
     policy.forward(&good, 1.0, &mut one, &mut [0.0], None).unwrap();
     let error = policy.backward(&[], None, None).unwrap_err().to_string();
     assert!(error.contains("d_log_probs"), "{error}");

@@ -126,7 +126,7 @@ impl Date {
                 'R' => "00:00".to_owned(),
                 'z' | 'Z' => String::new(),
                 '%' => "%".to_owned(),
-                other => return Err(format!("`%{other}` is not a code for dates that is known here")),
+                other => return Err(format!("unknown date code `%{other}`")),
             };
             rest = &code[letter.len_utf8()..];
         }

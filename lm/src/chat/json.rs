@@ -54,7 +54,7 @@ struct Writer {
 impl Writer {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         if depth > DEPTH {
-            return Err(invalid(format!("tojson: more than {DEPTH} lists and objects in one another")));
+            return Err(invalid(format!("tojson: lists and objects are nested more than {DEPTH} deep")));
         }
         match value.kind() {
             ValueKind::None => self.out += "null",

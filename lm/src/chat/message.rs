@@ -97,7 +97,7 @@ impl TryFrom<Map<String, Value>> for Message {
             Some(other) => {
                 return Err(format!(
                     "`content` is {other}, but must be a string or a list of {{\"type\": \"text\", \"text\": string}}; \
-                     only beside `tool_calls` may it be null"
+                     it may be null only in a message with `tool_calls`"
                 ));
             }
         };

@@ -207,7 +207,7 @@ fn between(text: &str, start: Option<i64>, end: Option<i64>) -> (usize, Option<&
 
 fn pad(text: &str, name: &str, width: usize, fill: char) -> Result<String, Error> {
     if width > WIDEST {
-        return Err(invalid(format!("{name}: a width of {width}, but {WIDEST} is the most")));
+        return Err(invalid(format!("{name}: the width is {width}, but must be at most {WIDEST}")));
     }
     let missing = width.saturating_sub(text.chars().count());
     let (before, left) = match name {
@@ -243,7 +243,7 @@ fn format(text: &str, args: &[Value]) -> Result<String, Error> {
         }
         let (field, after) = match rest.split_once('}') {
             Some(parts) if brace == "{" => parts,
-            _ => return Err(invalid("format: a single brace")),
+            _ => return Err(invalid("format: a brace without its counterpart")),
         };
         rest = after;
         if field.contains([':', '!', '.', '[']) {

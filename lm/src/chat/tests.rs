@@ -307,11 +307,11 @@ fn a_last_message_of_the_assistant_is_continued() {
         render_with(source, messages, ChatInputs::default()).unwrap_err().to_string()
     };
     let dropped = "{{ messages[0].content }}";
-    assert!(error(dropped, &said(json!("The sum is"))).contains("does not print it as it is and once"));
+    assert!(error(dropped, &said(json!("The sum is"))).contains("does not print it unchanged and exactly once"));
     let twice = "{{ messages[-1].content }}{{ messages[-1].content }}";
-    assert!(error(twice, &said(json!("The sum is"))).contains("does not print it as it is and once"));
+    assert!(error(twice, &said(json!("The sum is"))).contains("does not print it unchanged and exactly once"));
     let cut = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}";
-    assert!(error(cut, &said(json!("<think>a</think>b"))).contains("does not print it as it is and once"));
+    assert!(error(cut, &said(json!("<think>a</think>b"))).contains("does not print it unchanged and exactly once"));
     assert!(error(closed, &said(json!(" "))).contains("no text to continue"));
     let call = messages(json!([{"role": "assistant", "content": "a", "tool_calls": [{"function": {"name": "f"}}]}]));
     assert!(error(closed, &call).contains("no text to continue"));
@@ -350,7 +350,7 @@ fn templates_are_found_where_models_keep_them() {
     assert!(load(None, None).unwrap().is_none());
     assert!(load(Some("{"), None).unwrap_err().to_string().contains("tokenizer_config.json"));
     for (config, wanted) in [
-        (r#"{"chat_template": [{"name": "rag", "template": "r"}]}"#, "`default`; there are `rag`"),
+        (r#"{"chat_template": [{"name": "rag", "template": "r"}]}"#, "`default`; their names are `rag`"),
         (r#"{"chat_template": 3}"#, "neither a string"),
         (r#"{"chat_template": {"default": 3}}"#, "neither a string"),
     ] {

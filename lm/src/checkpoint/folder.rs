@@ -35,24 +35,24 @@ fn explain(path: &Path) -> Option<String> {
         return Some(snapshots(path));
     }
     if !has("config.json") && (has("model.safetensors") || has("model.safetensors.index.json")) {
-        return Some("there is no config.json beside the weights; copy it from the model's original folder".into());
+        return Some("there is no config.json next to the weights; copy it from the model's original folder".into());
     }
     if let Some(name) = with(&[".gguf"]) {
         return Some(format!(
-            "{name} is GGUF, which cannot be read; load it by transformers' `from_pretrained(…, gguf_file=\"{name}\")` \
-             and write it by `save_pretrained`, or fetch the original model"
+            "{name} is GGUF, which cannot be read; load it with transformers' `from_pretrained(…, gguf_file=\"{name}\")` \
+             and write it with `save_pretrained`, or fetch the original model"
         ));
     }
     if has("params.json") || with(&["consolidated.safetensors", "consolidated.00.pth"]).is_some() {
         return Some(
-            "this is the layout of the model's makers (params.json, consolidated weights); fetch the Hugging Face one, \
+            "this is the layout of the model's authors (params.json, consolidated weights); fetch the Hugging Face one, \
              with config.json and model.safetensors"
                 .into(),
         );
     }
     if let Some(name) = with(&[".bin", ".pt", ".pth", ".ckpt"]) {
         return Some(format!(
-            "the weights are in {name}, which only PyTorch reads; write them as safetensors by transformers' \
+            "the weights are in {name}, which only PyTorch reads; write them as safetensors with transformers' \
              `AutoModelForCausalLM.from_pretrained(…).save_pretrained(…)`"
         ));
     }
@@ -90,9 +90,9 @@ fn snapshots(path: &Path) -> String {
     folders.sort_unstable();
     match &folders[..] {
         [] => "this is a model's place in the hub's cache, but nothing was downloaded; fetch the model again".into(),
-        [one] => format!("this is a model's place in the hub's cache; name the folder in it: {}", one.display()),
+        [one] => format!("this is a model's place in the hub's cache; name the folder inside it: {}", one.display()),
         [one, ..] => {
-            format!("this is a model's place in the hub's cache; name a folder in it, such as {}", one.display())
+            format!("this is a model's place in the hub's cache; name a folder inside it, such as {}", one.display())
         }
     }
 }

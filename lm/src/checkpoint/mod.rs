@@ -89,7 +89,7 @@ impl Checkpoint {
         if promised.is_empty() && files.iter().any(|file| !file.exists()) {
             return Err(folder::refusal(path).unwrap_or(Error::NoCheckpoint {
                 path: path.to_owned(),
-                message: "there is no model.safetensors beside config.json; copy or download the weights".into(),
+                message: "there is no model.safetensors next to config.json; copy or download the weights".into(),
             }));
         }
         let shards = files.iter().map(|file| Shard::map(file)).collect::<Result<Vec<_>>>()?;
@@ -157,7 +157,7 @@ impl Checkpoint {
             let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
             checkpoint
                 .remarks
-                .push(format!("not used, as no part of a language model reads it: tensor `{first}`{more}"));
+                .push(format!("unused, because no part of a language model reads it: tensor `{first}`{more}"));
         }
         checkpoint.untie()?;
         Ok(checkpoint)
@@ -174,8 +174,8 @@ impl Checkpoint {
         if embedding? != head? {
             self.config.untie();
             self.remarks.push(format!(
-                "`tie_word_embeddings` is true, but `{HEAD}` differs from the embedding: it is used, as transformers does, \
-                 and trained and saved by itself"
+                "`tie_word_embeddings` is true, but `{HEAD}` differs from the embedding: as in transformers, it is used, \
+                 trained and saved as a matrix of its own"
             ));
         }
         Ok(())

@@ -68,15 +68,15 @@ fn reason(name: &str, config: &ModelConfig) -> String {
     }
     if name.ends_with("_proj.bias") && name.contains("self_attn") {
         return match config.architecture {
-            Architecture::Qwen2 => "a `qwen2` has biases on q, k and v alone".into(),
+            Architecture::Qwen2 => "a `qwen2` has biases only on q, k and v".into(),
             _ => format!("`attention_bias` is {}", config.qkv_bias),
         };
     }
     if name.contains("q_norm") || name.contains("k_norm") {
-        return "of these families only `qwen3` normalises the heads of q and k".into();
+        return "only `qwen3` normalises the heads of q and k".into();
     }
     if ["scale", "qweight", "qzeros", "absmax", "quant"].iter().any(|part| name.contains(part)) {
         return "it belongs to quantised weights: use the checkpoint that is not quantised".into();
     }
-    "no such part is in this family of models".into()
+    "this family of models has no such part".into()
 }

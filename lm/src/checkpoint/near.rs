@@ -5,9 +5,9 @@
 pub(super) fn hint<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     let quoted = |names: &[String]| format!("`{}`", names.join("`, `"));
     match nearest(wanted, names.clone()) {
-        near if !near.is_empty() => format!("; near it are {}", quoted(&near)),
+        near if !near.is_empty() => format!("; similar names are {}", quoted(&near)),
         _ => match names.take(3).map(str::to_owned).collect::<Vec<_>>() {
-            first if !first.is_empty() => format!("; the first of those that are there are {}", quoted(&first)),
+            first if !first.is_empty() => format!("; the first names it has are {}", quoted(&first)),
             _ => String::new(),
         },
     }

@@ -63,7 +63,8 @@ pub fn save(
     for (name, _) in side_files {
         if Path::new(name).file_name() != Some(name.as_ref()) || ["config.json", "model.safetensors"].contains(&&**name)
         {
-            return Err(Error::argument("side_files", format!("{name:?}"), "the name of another file in the folder"));
+            let wanted = "a plain file name other than config.json and model.safetensors";
+            return Err(Error::argument("side_files", format!("{name:?}"), wanted));
         }
     }
     atomic_replace_dir(path, |folder| {

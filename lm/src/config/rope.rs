@@ -65,8 +65,9 @@ pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
     if let (Some(scaling), Some(replaced)) = (scaling, keys.get("rope_parameters")) {
         let forgotten = replaced["rope_theta"].as_f64().filter(|theta| *theta != default_theta);
         if let (Some(theta), None) = (forgotten, scaling["rope_theta"].as_f64()) {
-            let wanted =
-                format!("within `rope_parameters`, or with its `rope_theta` of {theta}, which it replaces otherwise");
+            let wanted = format!(
+                "to be inside `rope_parameters`, or to repeat its `rope_theta` of {theta}, which is lost otherwise"
+            );
             return Err(keys.error("rope_scaling", &wanted));
         }
     }

@@ -70,7 +70,7 @@ impl Problem {
     /// | `unparseable` | is not an expression of digits, `+ - * /` and parentheses; spaces, signs and leading zeros are not allowed |
     /// | `unknown-number` | uses a number that is not given, or uses one more often than it is given |
     /// | `unused-number` | leaves out a given number |
-    /// | `redundant-parentheses` | has parentheses that do not change the tree, each of which has only one accepted text |
+    /// | `redundant-parentheses` | has parentheses without which the tree is the same, so that each tree has one text |
     /// | `division-by-zero` | has no value |
     /// | `wrong` | has another value, or one whose fractions overflow 128 bits |
     /// | `correct` | has exactly the target as its value |
