@@ -110,7 +110,8 @@ fn a_run_that_fails_stops_no_other_and_is_named_at_the_end() {
     }
     std::fs::remove_file(d.join("s/sweep.html")).unwrap();
     let error = fails(&sweep("s", &more), d);
-    let last = "error: 1 of 3 runs failed, and the same sweep command tries these again:\n  s/beta=1-seed0: cannot go on from ";
+    let last =
+        "error: 1 of 3 runs failed; the same sweep command tries them again:\n  s/beta=1-seed0: cannot go on from ";
     assert!(error.contains(last) && error.ends_with("is not the one in SHA256SUMS\n"), "{error}");
     assert!(d.join("s/beta=3-seed0/report.html").is_file() && !d.join("s/sweep.html").exists());
     std::fs::remove_dir_all(d.join("s/beta=1-seed0")).unwrap();
@@ -135,7 +136,7 @@ fn a_signal_stops_every_run_and_the_same_command_goes_on() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(143), "{said}");
     assert!(
-        said.contains("the same sweep command goes on from here") && said.contains("SIGTERM stopped the run"),
+        said.contains("run the same sweep command again to continue") && said.contains("SIGTERM stopped the run"),
         "{said}"
     );
     for run in &begun {

@@ -1,4 +1,4 @@
-//! `compare`: several runs on the same axes.
+//! `compare`: shows several runs on the same axes.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ pub struct CompareArgs {
     /// Run directories
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
-    /// Page to write, which must not exist; without it, compare.html or the first of compare-2.html, … that is free
+    /// Page to write, which must not exist (default: compare.html, or the first free one of compare-2.html, …)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -20,14 +20,14 @@ pub struct CompareArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// A directory that is no run; a page that cannot be written.
+/// Returns an error if a directory is not a run, or the page exists or cannot be written.
 pub fn run(args: &CompareArgs, json: bool) -> Result<()> {
     let comparison = crate::compare::compare(&args.runs)?;
     let out = match &args.out {
         Some(out) => out.clone(),
         None => free("compare", "html"),
     };
-    ensure!(!out.exists(), "{} is there already, and nothing is overwritten: choose another --out", out.display());
+    ensure!(!out.exists(), "{} already exists and is not overwritten: choose another --out", out.display());
     comparison.write_html(&out)?;
     if json {
         let mut found = comparison.to_json();
@@ -43,7 +43,7 @@ pub fn run(args: &CompareArgs, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// `NAME.END`, or the first of `NAME-2.END`, `NAME-3.END`, … that is not there.
+/// Returns `NAME.END`, or the first of `NAME-2.END`, `NAME-3.END`, … that does not exist.
 fn free(name: &str, end: &str) -> PathBuf {
     let numbered = |n: u64| PathBuf::from(format!("{name}-{n}.{end}"));
     let first = PathBuf::from(format!("{name}.{end}"));

@@ -1,4 +1,4 @@
-//! `doctor`: what can train here, and what is missing for a GPU.
+//! `doctor`: reports whether this machine can train, and what a GPU lacks.
 
 use std::process::ExitCode;
 
@@ -9,10 +9,7 @@ use crate::device::DeviceName;
 use crate::memory::host_memory;
 use crate::say;
 
-/// Runs the command. The exit status is 0 if a GPU can train, else 1: a CPU always can.
-///
-/// # Errors
-/// Nothing can be printed.
+/// Runs the command. Returns exit code 0 if a GPU can train, else 1; a CPU always can.
 pub fn run(json: bool) -> Result<ExitCode> {
     let mut found = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -37,7 +34,7 @@ pub fn run(json: bool) -> Result<ExitCode> {
     Ok(if can_train { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether a GPU can train; adds the report to `found`, or prints it.
+/// Returns whether a GPU can train, and adds the report to `found` or prints it.
 #[cfg(feature = "cuda")]
 fn gpu(json: bool, found: &mut Value) -> Result<bool> {
     let report = flowrl_cuda::doctor();

@@ -1,4 +1,4 @@
-//! `eval`: measure a model on held-out prompts.
+//! `eval`: measures a model on held-out prompts.
 
 use std::path::{Path, PathBuf};
 
@@ -14,18 +14,18 @@ use crate::config::{Config, TaskKind};
 use crate::session::{self, Session};
 use crate::{on_device, progress, say};
 
-/// Measure a model: success, pass@k and distinct answers with their standard errors, and exact measures where answers can be
-/// enumerated.
+/// Measure a model: success, pass@k and distinct answers with their standard errors, and exact measures if answers can
+/// be enumerated.
 ///
-/// With --prompts, on every prompt of the file; for a run, on the prompts that it held out, unless --prompts names others.
+/// Measures on every prompt of --prompts. Without this flag, a run is measured on the prompts that it held out.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EvalArgs {
-    /// The model: a folder, a checkpoint of a run, RUN/best, or a run, whose last checkpoint is taken; without it, the small model in
-    /// this program
+    /// Model: a folder, a run (its last checkpoint), RUN/best or a checkpoint of a run (default: the small built-in
+    /// model)
     #[arg(value_name = "DIR")]
     policy: Option<PathBuf>,
-    /// The model that it is compared with where answers can be enumerated; without it, the one that a run began with, or the model
-    /// itself
+    /// Reference model of the exact measures, if answers can be enumerated (default: the one that the run began with,
+    /// or the measured model itself)
     #[arg(long, value_name = "DIR")]
     reference: Option<PathBuf>,
     #[command(flatten)]
@@ -33,9 +33,6 @@ pub struct EvalArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// A model or prompts that cannot be read.
 pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     let measured = args.policy.as_ref().or(args.config.model.as_ref());
     let measured = measured.map(|path| session::checkpoint_of(path)).transpose()?;
@@ -54,10 +51,10 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     let Session { origin, tasks, .. } = Session::open(&mut config)?;
     if let (false, Some(date)) = (has_date, config.model.template.get("date")) {
         progress::note(&format_args!(
-            "note: the chat template may print the date, which is {date}; another by --set model.template.date=YYYY-MM-DD"
+            "note: the chat template may print the date, which is {date}; set another with --set model.template.date=YYYY-MM-DD"
         ));
     }
-    // Only exact measures look at it, and a run may have outlived the model that it began with.
+    // Only exact measures need the reference, and the model that the run began with may be gone.
     let is_exact = tasks.held_out.problem(0).is_some();
     let has_origin = base.is_some() || args.config.config.is_some() || args.config.model.is_some();
     let reference = match &args.reference {
@@ -105,32 +102,32 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
                 None => say!("{name:24} {value:.4}"),
             }
         }
-        say!("after ±, the standard error over prompts");
+        say!("± is the standard error over prompts");
     }
     Ok(())
 }
 
-/// The configuration: that of the run, where a run or its checkpoint is measured, with the flags on top.
+/// Loads the configuration: that of the run if a run or its checkpoint is measured, overridden by the flags.
 fn load(args: &EvalArgs, base: Option<&Path>) -> Result<Config> {
     let mut config = args.config.load(base)?;
     if let Some(prompts) = &args.config.prompts {
-        // The whole file is for measuring.
+        // Measure on the whole file.
         if args.config.held_out.is_some() {
-            bail!("--held-out names the prompts to measure on, and so does --prompts: give one of them");
+            bail!("--held-out names the prompts to measure on, and so does --prompts: give only one of them");
         }
         config.task.held_out = Some(std::path::absolute(prompts)?);
     }
     Ok(config)
 }
 
-/// `config.toml` of the run that a path is a checkpoint of.
+/// Returns the `config.toml` of the run that the checkpoint `path` belongs to.
 fn run_config(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     let root = path.parent().filter(|folder| folder.ends_with("checkpoints")).and_then(Path::parent);
     root.map(|root| root.join("config.toml")).filter(|file| file.is_file())
 }
 
-/// Whether the number of prompts was asked for.
+/// Returns whether the user set the number of prompts.
 fn names_eval_prompts(args: &EvalArgs) -> Result<bool> {
     let in_file = match &args.config.config {
         Some(path) => {

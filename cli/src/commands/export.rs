@@ -1,4 +1,4 @@
-//! `export`: a trained model for other programs.
+//! `export`: writes a trained model for other programs.
 
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,14 @@ use flowrl_lm::{load_policy, save_policy};
 
 use crate::{say, session};
 
-/// How numbers are written.
+/// The number format of the exported weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum DtypeName {
-    /// As in training
+    /// Single precision, as in training
     F32,
     /// IEEE half precision
     F16,
-    /// Half the size of f32, what most models come in
+    /// bfloat16: half the size of f32, and the format of most models
     Bf16,
 }
 
@@ -32,17 +32,18 @@ impl From<DtypeName> for Dtype {
 
 /// Write the model of a run as a Hugging Face folder, without the trainer's state.
 ///
-/// With tokenizer, chat template and generation_config.json of the model that the run began with; transformers, vLLM and SGLang load it. In bf16
-/// each weight is rounded to 8 bits, so that log-probabilities differ by some hundredths from those of the run.
+/// The folder includes the tokenizer, chat template and generation_config.json of the model that the run began with;
+/// transformers, vLLM and SGLang load it. In bf16 each weight is rounded to 8 significant bits, so log-probabilities
+/// differ from those of the run by some hundredths.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExportArgs {
-    /// A run, whose last checkpoint is taken, RUN/best, a checkpoint, or another model folder
+    /// Run (its last checkpoint), RUN/best, a checkpoint, or another model folder
     #[arg(value_name = "RUN")]
     model: PathBuf,
-    /// Folder to write, which must not exist
+    /// Folder to write, which must be empty or not exist
     #[arg(value_name = "OUT")]
     out: PathBuf,
-    /// How numbers are written
+    /// Number format of the weights
     #[arg(long, default_value = "bf16")]
     dtype: DtypeName,
 }
@@ -50,7 +51,7 @@ pub struct ExportArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// A model that cannot be read, a folder that is there or cannot be written.
+/// Returns an error if the model cannot be read, or the folder is not empty or cannot be written.
 pub fn run(args: &ExportArgs, json: bool) -> Result<()> {
     nothing_there(&args.out)?;
     let path = session::checkpoint_of(&args.model)?;
@@ -66,12 +67,12 @@ pub fn run(args: &ExportArgs, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a folder in which something is.
+/// Refuses a folder that is not empty, and creates its parent if necessary.
 pub(super) fn nothing_there(out: &Path) -> Result<()> {
     let is_empty = || std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
     ensure!(
         !out.exists() || is_empty(),
-        "{} is there already, and nothing is overwritten: choose another folder",
+        "{} already exists and is not overwritten: choose another folder",
         out.display()
     );
     if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {

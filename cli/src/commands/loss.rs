@@ -1,4 +1,4 @@
-//! `loss`: evaluate an objective on a batch file.
+//! `loss`: evaluates an objective on a batch file.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use flowrl_core::objective::file::BatchFile;
 
 use crate::{input, say};
 
-/// Loss, gradients and metrics of a batch file, as JSON, in double precision.
+/// Print the loss, gradients and metrics of a batch file as JSON, in double precision.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LossArgs {
     /// Batch file; - reads standard input
@@ -18,7 +18,7 @@ pub struct LossArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// A file that cannot be read or parsed; a batch that the objective refuses.
+/// Returns an error if the file cannot be read or parsed, or if the objective refuses the batch.
 pub fn run(args: &LossArgs) -> Result<()> {
     let name = input::name(&args.batch);
     let batch: BatchFile = serde_json::from_slice(&input::bytes(&args.batch)?).with_context(|| format!("in {name}"))?;

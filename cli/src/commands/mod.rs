@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands of the program, a module each.
 
 pub mod compare;
 pub mod doctor;

@@ -1,4 +1,4 @@
-//! `pretrain`: a small model from nothing, by maximum likelihood on random solutions of Countdown problems.
+//! `pretrain`: trains a small model from scratch, by maximum likelihood on random solutions of Countdown problems.
 
 use std::path::PathBuf;
 
@@ -18,9 +18,9 @@ use flowrl_lm::{TransformerPolicy, load_policy, save_policy};
 use super::export::{DtypeName, nothing_there};
 use crate::{progress, say, signals};
 
-/// Train the small built-in model from nothing on Countdown problems.
+/// Train the small built-in model from scratch on Countdown problems.
 ///
-/// The folder it writes is what the program was built with: `flowrl-cli pretrain --out cli/model` makes it again.
+/// `flowrl-cli pretrain --out cli/model` rebuilds the folder of the model that is built into the program.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PretrainArgs {
     /// Folder for the model, in Hugging Face format
@@ -29,19 +29,19 @@ pub struct PretrainArgs {
     /// Optimiser steps
     #[arg(long, default_value_t = 1500)]
     pub steps: u64,
-    /// Problems of a step
+    /// Problems per step
     #[arg(long, default_value_t = 256)]
     pub batch: usize,
-    /// Peak learning rate; a warm-up of 100 steps and half a cosine surround it
+    /// Peak learning rate, between a warm-up of 100 steps and a cosine decay
     #[arg(long, default_value_t = 3e-3)]
     pub learning_rate: f64,
     /// Width of the hidden states
     #[arg(long, default_value_t = 128)]
     pub hidden: usize,
-    /// Layers
+    /// Number of layers
     #[arg(long, default_value_t = 4)]
     pub layers: usize,
-    /// How many numbers a problem has
+    /// Counts of numbers that a problem may have
     #[arg(long, value_delimiter = ',', default_values_t = [3])]
     pub numbers: Vec<usize>,
     /// Largest number
@@ -53,10 +53,10 @@ pub struct PretrainArgs {
     /// Seed of the weights and of the order of problems
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Threads; 0 means one for each processor
+    /// Threads; 0 means one per processor
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
-    /// Number type of the written weights
+    /// Number format of the written weights
     #[arg(long, default_value = "bf16")]
     pub dtype: DtypeName,
 }
@@ -64,9 +64,6 @@ pub struct PretrainArgs {
 const EOS: &str = "<|endoftext|>";
 
 /// Runs the command.
-///
-/// # Errors
-/// Options that make no model, or a folder that cannot be written.
 pub fn run(args: &PretrainArgs, json: bool) -> Result<()> {
     nothing_there(&args.out)?;
     let tokenizer_json = char_level(countdown::ALPHABET, EOS)?;
@@ -96,7 +93,7 @@ pub fn run(args: &PretrainArgs, json: bool) -> Result<()> {
     ];
     let origin = Checkpoint::new(config, side_files.to_vec());
     save_policy(&args.out, &policy, &origin, args.dtype.into())?;
-    // What was written is rounded: measure that.
+    // Measure the written weights, because writing rounds them.
     let saved = Checkpoint::open(&args.out)?;
     let policy = load_policy(CpuBackend::<f32>::new(args.threads), &saved)?;
     let success = held_out_success(policy, &problems, &tokenizer, eos, args.seed)?;
@@ -131,7 +128,7 @@ fn train(
         let mut prompts = Vec::with_capacity(args.batch);
         let mut completions = Vec::with_capacity(args.batch);
         for i in 0..args.batch {
-            // A stream of its own for solutions: the last coordinate keeps it apart from the order of problems.
+            // The last coordinate separates this stream of solutions from that of the order of problems.
             let problem = problems.train((step * args.batch as u64 + i as u64) as usize);
             let solution = problem.random_solution(&stream, step as u32, i as u32, u32::MAX)?;
             let mut completion = tokenizer.encode(&solution.context("every problem has a solution")?, false)?;
@@ -165,7 +162,8 @@ fn train(
     Ok(policy)
 }
 
-/// Normal with deviation 0.02, the products into the residual stream scaled down by √(2·layers), norms 1, biases 0.
+/// Returns normal weights with standard deviation 0.02, which is divided by √(2·layers) for the projections into the
+/// residual stream. Weights of norms are 1 and biases are 0.
 fn initial_weights(backend: &CpuBackend<f32>, dims: &Dimensions, seed: u64) -> Result<Weights<Vec<f32>>> {
     let stream = Stream::new(seed, Purpose::Init);
     let parts = Weights::parts(dims);
@@ -190,7 +188,7 @@ fn initial_weights(backend: &CpuBackend<f32>, dims: &Dimensions, seed: u64) -> R
     })?)
 }
 
-/// The fraction of 4 sampled answers to each of up to 256 held-out problems that is correct.
+/// Samples 4 answers to each of up to 256 held-out problems, and returns the fraction that is correct.
 fn held_out_success(
     mut policy: CpuPolicy,
     problems: &Problems,

@@ -1,4 +1,4 @@
-//! `report`: the page of a run, whenever it is asked for.
+//! `report`: writes the page of a run at any time.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,10 @@ use crate::report::{self, Kind};
 use crate::run_dir::RunDir;
 use crate::say;
 
-/// Write report.html of a run that has ended, was killed, or goes on.
+/// Write report.html for a run that has ended, was killed, or is in progress.
 ///
-/// `train` writes it too: after each evaluation and at the end. The page of a run that goes on loads itself again every half minute.
+/// `train` writes it too: after each evaluation and at the end. The page of a run in progress reloads itself every half
+/// minute.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ReportArgs {
     /// Run directory
@@ -21,7 +22,7 @@ pub struct ReportArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// A directory that is no run, or whose files are damaged; a page that cannot be written.
+/// Returns an error if the directory is not a run, its files are damaged, or the page cannot be written.
 pub fn run(args: &ReportArgs, json: bool) -> Result<()> {
     let goes_on = RunDir::open(&args.run)?.is_locked()?;
     let page = report::write(&args.run, if goes_on { Kind::GoesOn } else { Kind::Ended })?;

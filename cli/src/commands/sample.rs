@@ -1,4 +1,4 @@
-//! `sample`: complete prompts.
+//! `sample`: completes prompts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,28 +18,29 @@ use crate::{on_device, say, session};
 /// Complete prompts with a model.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SampleArgs {
-    /// Hugging Face folder of the model, a run, or RUN/best; without it, the small model in this program
+    /// Model: a Hugging Face folder, a run (its last checkpoint) or RUN/best (default: the small built-in model)
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// A prompt; may be repeated
+    /// Prompt; may be repeated
     #[arg(long = "prompt", value_name = "TEXT", required_unless_present = "prompts")]
     texts: Vec<String>,
     /// Prompts in JSONL
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// The key of a line that holds the prompt
+    /// Key of the prompt in each line
     #[arg(long, value_name = "KEY", default_value = "prompt")]
     prompt_key: String,
-    /// Completions of a prompt
+    /// Completions per prompt
     #[arg(long, default_value_t = 1)]
     samples: usize,
-    /// Tokens of a completion at most; without it, 128 or what the prompts leave of the model's context
+    /// Maximum number of tokens in a completion (default: 128, or less if the prompts leave less of the model's
+    /// context)
     #[arg(long)]
     max_tokens: Option<usize>,
-    /// A text that ends a completion; may be repeated
+    /// Text that ends a completion; may be repeated
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// Logits are divided by it; 0 takes the most probable token each time
+    /// Divisor of the logits; 0 always takes the most probable token
     #[arg(long, default_value_t = 1.0)]
     temperature: f64,
     /// Keep the k most probable tokens; 0 keeps all
@@ -48,7 +49,7 @@ pub struct SampleArgs {
     /// Keep the most probable tokens until their probabilities reach this sum
     #[arg(long, default_value_t = 1.0)]
     top_p: f64,
-    /// Seed
+    /// Seed of the sampling
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
@@ -57,10 +58,7 @@ pub struct SampleArgs {
     device: DeviceArgs,
 }
 
-/// Runs the command: a line per completion, or JSON with tokens and log-probabilities.
-///
-/// # Errors
-/// A model or prompts that cannot be read, options out of range.
+/// Runs the command. Prints a line per completion, or JSON with tokens and log-probabilities.
 pub fn run(args: &SampleArgs, json: bool) -> Result<()> {
     let sampler = Sampler { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     sampler.validate().map_err(anyhow::Error::msg)?;
@@ -84,7 +82,7 @@ pub fn run(args: &SampleArgs, json: bool) -> Result<()> {
     let max_tokens = args.max_tokens.unwrap_or(left.min(128));
     if let Some((row, len)) = longest.filter(|_| max_tokens > left || (left == 0 && args.max_tokens.is_none())) {
         bail!(
-            "{}: the prompt has {len} tokens, and the model's context {context} positions: shorten it, or lower --max-tokens to \
+            "{}: the prompt has {len} tokens, and the model's context has {context} positions: shorten it, or lower --max-tokens to \
              {left} or less",
             place(&rows[row])
         );

@@ -1,4 +1,4 @@
-//! `score`: log-probabilities of given completions.
+//! `score`: computes the log-probabilities of given completions.
 
 use std::path::{Path, PathBuf};
 
@@ -15,19 +15,19 @@ use crate::device::DeviceArgs;
 use crate::template::{self, TemplateArgs};
 use crate::{input, on_device, output, say, session};
 
-/// Log-probabilities and entropies of completions, a JSON line per row.
+/// Print the log-probabilities and entropies of completions, one JSON line per row.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ScoreArgs {
-    /// Hugging Face folder of the model, a run, or RUN/best; without it, the small model in this program
+    /// Model: a Hugging Face folder, a run (its last checkpoint) or RUN/best (default: the small built-in model)
     #[arg(value_name = "MODEL")]
     model: Option<PathBuf>,
     /// JSONL of {"prompt", "completion"} or {"ids", "prompt_len"}; - reads standard input
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// Logits are divided by it
+    /// Divisor of the logits
     #[arg(long, default_value_t = 1.0)]
     temperature: f64,
-    /// Rows scored at once; changes memory, not a bit of the result
+    /// Rows scored at once; affects memory, but no bit of the result
     #[arg(long, default_value_t = 32)]
     batch: usize,
     #[command(flatten)]
@@ -53,10 +53,10 @@ struct IdsRow {
     prompt_len: usize,
 }
 
-/// Runs the command. A completion given as text is scored as it stands, without an end token.
+/// Runs the command. Scores a completion given as text as it stands, without an end token.
 ///
 /// # Errors
-/// A model that cannot be read; a bad row, with its line.
+/// Returns an error if the model cannot be read, or with the line if a row is bad.
 pub fn run(args: &ScoreArgs) -> Result<()> {
     if !(args.temperature.is_finite() && args.temperature > 0.0) {
         bail!("--temperature is {}, but must be a finite number above 0", args.temperature);
@@ -67,7 +67,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     on_device!(args.device.open()?, |device| score(load_policy(device, &checkpoint)?, &rows, args))
 }
 
-/// Prints a line for each row.
+/// Scores the rows and prints a line for each.
 fn score<P>(mut policy: P, rows: &[(Vec<u32>, usize)], args: &ScoreArgs) -> Result<()>
 where
     P: Policy<Backend: Backend<Real = f32>>,
@@ -97,7 +97,7 @@ where
     Ok(())
 }
 
-/// The tokens of each row and where its completion begins.
+/// Reads the tokens of each row and the position at which its completion begins.
 fn read(path: &Path, text: &Text, context: usize) -> Result<Vec<(Vec<u32>, usize)>> {
     let rows = jsonl::parse(&input::bytes(path)?, path, |_, object| {
         let (ids, at) = if object.contains_key("ids") {
@@ -111,7 +111,7 @@ fn read(path: &Path, text: &Text, context: usize) -> Result<Vec<(Vec<u32>, usize
             let mut ids = text.encode_prompt(&prompt).map_err(|error| error.to_string())?;
             let at = ids.len();
             ids.extend(match (completion_ids, completion) {
-                // The text may be split into other tokens than were sampled.
+                // The ids come first, because the text may encode to other tokens than those that were sampled.
                 (Some(tokens), _) => tokens,
                 (None, Some(text_of)) => text.encode_completion(&text_of, false).map_err(|error| error.to_string())?,
                 (None, None) => return Err("`completion` is missing, and so is `completion_ids`: give one".into()),

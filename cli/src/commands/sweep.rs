@@ -1,4 +1,4 @@
-//! `sweep`: the same run over the values of some options.
+//! `sweep`: trains once for each value of some options.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,34 +18,35 @@ use crate::sweep::grid::Grid;
 use crate::sweep::jobs::{self, Job};
 use crate::{metrics, progress, say, signals};
 
-/// Train once for each value of an option, or each combination of values of several, and show what they change.
+/// Train once for each value of an option, or each combination of values of several, and compare the results.
 ///
-/// `sweep --task bandit --set beta=0.5,1,2,5,10,20` writes a run directory for each value and seed, a table, and sweep.html beside
-/// them. Values may be names: `sweep --objective paper,grpo --seeds 3`. Run again, it skips what is finished and goes on with what is not.
+/// `sweep --task bandit --set beta=0.5,1,2,5,10,20` writes a run directory for each value and seed, prints a table, and
+/// writes sweep.html. Values may be names: `sweep --objective paper,grpo --seeds 3`. The same command again skips
+/// finished runs and continues the others.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SweepArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Seeds for each value, counted up from --seed
+    /// Number of seeds for each value, counting up from --seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seeds: u64,
-    /// Runs at a time, each in a process of its own; they divide the processors among them, unless --threads says how many each has
+    /// Number of parallel runs, each in its own process; they share the processors equally unless --threads is given
     #[arg(long, value_name = "N", default_value_t = 1)]
     jobs: usize,
-    /// Directory of the sweep; without it, runs/sweep-TASK-OPTION
+    /// Directory of the sweep (default: runs/sweep-TASK-OPTION)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-/// Runs the command. Exit code 128 + n says that signal n stopped it.
+/// Runs the command. Returns exit code 128 + n if signal n stopped it.
 ///
 /// # Errors
-/// No option with several values; anything that is wrong with a run, before the first one begins; runs that failed, after the others have
-/// ended.
+/// Returns an error if no option has several values, if any run is configured wrongly (before the first one begins), or
+/// if runs failed (after the others have ended).
 pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     let grid = grid(args).map_err(Usage::of)?;
     let mut places = grid.places(args.seeds, args.out.as_deref())?;
-    // Every mistake shows before the first run starts.
+    // Find every mistake before the first run starts.
     let (all, mut begun) = (places.len(), Vec::new());
     for (place, config) in &mut places {
         match state(&place.directory, config).with_context(|| place.directory.display().to_string())? {
@@ -61,7 +62,7 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     let mut jobs = Vec::new();
     for (directory, config, state) in begun {
         if let State::New = state {
-            // A run that goes on from nothing but its configuration begins.
+            // Resuming from a configuration alone starts the run from the beginning.
             atomic_write(&RunDir::create(&directory)?.config(), config.to_toml()?.as_bytes())?;
         }
         let shared = if at_once > 1 { (processors / at_once).max(1) } else { 0 };
@@ -72,13 +73,13 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     let program = std::env::current_exe().context("cannot find this program to start it again")?;
     let failures = jobs::run(&program, &jobs, at_once, || true, |_, _| Ok(()))?;
     if let Some(signal) = signals::stop() {
-        progress::tell(&"the same sweep command goes on from here");
+        progress::tell(&"run the same sweep command again to continue");
         return Ok(ExitCode::from(signal.exit_code()));
     }
     if !failures.is_empty() {
         let said = failures.iter().map(|failure| format!("\n  {}: {}", failure.directory.display(), failure.why));
         bail!(
-            "{} of {} runs failed, and the same sweep command tries these again:{}",
+            "{} of {} runs failed; the same sweep command tries them again:{}",
             failures.len(),
             places.len(),
             said.collect::<String>()
@@ -98,21 +99,21 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings to train with.
+/// Returns the grid of settings to train with.
 fn grid(args: &SweepArgs) -> Result<Grid> {
     ensure!(args.seeds > 0, "--seeds is 0, but must be at least 1");
     ensure!(args.jobs > 0, "--jobs is 0, but must be at least 1");
     Grid::of(&args.config)
 }
 
-/// How far a run is.
+/// The progress of a run.
 enum State {
     New,
     Begun,
     Finished,
 }
 
-/// Reads how far the run in a directory is; another run there is an error.
+/// Reads the progress of the run in a directory. Returns an error if the directory holds another run.
 fn state(directory: &Path, config: &mut Config) -> Result<State> {
     train::check(config)?;
     let Ok(run) = RunDir::open(directory) else { return Ok(State::New) };
@@ -121,7 +122,7 @@ fn state(directory: &Path, config: &mut Config) -> Result<State> {
         config.settle_as(&found);
         Session::open(config)?;
     }
-    // They change no bit, and depend on how many runs there are at a time.
+    // The result does not depend on the threads, which vary with the number of parallel runs.
     found.train.threads = config.train.threads;
     ensure!(
         found.to_toml()? == config.to_toml()?,

@@ -1,4 +1,4 @@
-//! `train`: fine-tune a model with FlowRL or a baseline, or train a small policy in the lab.
+//! `train`: fine-tunes a model with FlowRL or a baseline, or trains a small policy in the lab.
 
 mod dry_run;
 mod summary;
@@ -22,10 +22,10 @@ use crate::trackers::{self, Tracker};
 use crate::{lab, memory, on_device, python, signals, warn};
 use text::Text;
 
-/// Train a policy, start to finish, and write a report.
+/// Train a policy from start to finish and write a report.
 ///
-/// Without any flag: the small model in this program, Countdown problems, the FlowRL paper's objective. With --task bandit,
-/// landscape, hypergrid, bits or tree: a small policy on a task whose target is known exactly.
+/// Without any flag, trains the small built-in model on Countdown problems with the FlowRL paper's objective. With
+/// --task bandit, landscape, hypergrid, bits or tree, trains a small policy on a task with an exactly known target.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TrainArgs {
     #[command(flatten)]
@@ -33,30 +33,28 @@ pub struct TrainArgs {
     /// Learn from stored completions instead of sampling
     #[arg(long, value_name = "FILE")]
     rollouts: Option<PathBuf>,
-    /// Run directory; without it, a new one under runs/
+    /// Run directory (default: a new one under runs/)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the run in --out from its last checkpoint, to the same bits as if it had never stopped
+    /// Continue the run in --out from its last checkpoint, bit for bit as if it had never stopped
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Continue from this checkpoint instead of the last, such as step-000100; later ones are put aside
+    /// Continue from this checkpoint, such as step-000100, instead of the last; later ones are set aside
     #[arg(long, value_name = "NAME", requires = "out")]
     resume_from: Option<String>,
-    /// An experiment tracker that gets every record; may be repeated
+    /// Experiment tracker that receives every record; may be repeated
     #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
     tracker: Vec<Tracker>,
-    /// The Python interpreter of wandb, trackio and mlflow; without it, the active virtual environment's, else the first on PATH
+    /// Python interpreter for wandb, trackio and mlflow (default: the active virtual environment's, else the first on
+    /// PATH)
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
-    /// Print the resolved configuration and the memory plan, and stop
+    /// Print the resolved configuration and the memory plan, then exit
     #[arg(long)]
     dry_run: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// Anything that is wrong with flags, files or the model; a disk that is full.
+/// Runs the command. Returns exit code 128 + n if signal n stopped it.
 pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     let resume = args.resume || args.resume_from.is_some();
     let base = args.out.as_ref().filter(|_| resume).map(|out| out.join("config.toml"));
@@ -78,7 +76,7 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
         && config.model.path.is_some()
         && args.config.task.is_none()
     {
-        warn!("without --prompts nothing is held out to evaluate on: only the stored completions are measured");
+        warn!("without --prompts no prompts are held out for evaluation: only the stored completions are measured");
         config.eval.prompts = 0;
     }
     if args.dry_run {
@@ -95,9 +93,6 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
 }
 
 /// Checks the options of a run that depend on each other or have a range.
-///
-/// # Errors
-/// The first that is wrong.
 pub(crate) fn check(config: &Config) -> Result<()> {
     let all = || {
         config.objective()?;
@@ -107,23 +102,20 @@ pub(crate) fn check(config: &Config) -> Result<()> {
     all().map_err(Usage::of)
 }
 
-/// Where training starts.
+/// The point from which training starts.
 #[derive(Clone, Copy, Debug)]
 pub enum Start<'a> {
-    /// In a new directory.
+    /// The beginning, in a new directory.
     New,
-    /// In the directory of a run, from its last checkpoint or the one of this name.
+    /// The last checkpoint of the run in the directory, or the one with this name.
     Resume(Option<&'a str>),
 }
 
-/// Trains in a directory. Exit code 128 + n says that signal n stopped it.
-///
-/// # Errors
-/// As for [`run`].
+/// Trains in a directory. Returns exit code 128 + n if signal n stopped the run.
 pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -> Result<ExitCode> {
     check(&config)?;
     trackers::check(&config.run)?;
-    // Everything that the configuration names is opened before the directory is made.
+    // Open everything that the configuration names before creating the directory.
     let session = if config.task.kind.is_lab() { None } else { Some(Session::open(&mut config)?) };
     if let Some(session) = &session {
         memory::fit(&mut config, session)?;

@@ -1,4 +1,4 @@
-//! `watch`: the report of a run that goes on, in a browser on this machine.
+//! `watch`: shows the report of a run in progress in a browser on this machine.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -12,45 +12,47 @@ use crate::report::{self, Kind};
 use crate::run_dir::RunDir;
 use crate::{progress, say};
 
-/// Follow a run in a browser: its report, drawn anew as records come.
+/// Follow a run in a browser: serve its report and redraw it as records arrive.
 ///
-/// On the loopback address alone: nobody else can read it. Through ssh: ssh -L 8321:127.0.0.1:8321 HOST. Ctrl-C ends it; the run goes on.
+/// The server listens on the loopback address only, so other machines cannot read the report. To follow a remote run,
+/// forward the port: ssh -L 8321:127.0.0.1:8321 HOST. Ctrl-C ends watching; the run continues.
 #[derive(Clone, Debug, clap::Args)]
 pub struct WatchArgs {
     /// Run directory
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Port; 0 takes one that is free
+    /// Port; 0 takes a free one
     #[arg(long, default_value_t = 8321)]
     port: u16,
 }
 
 const SCRIPT: &str = include_str!("watch.js");
-/// Of a request.
+/// The maximum length of a request in bytes.
 const LONGEST: u64 = 16 << 10;
-/// Between two looks at the run's files, and after so many without news a sign that the connection is alive.
+/// The time between two looks at the run's files.
 const LOOK: Duration = Duration::from_millis(500);
+/// The number of looks without news after which the server sends a comment to keep the connection alive.
 const LOOKS: u32 = 30;
 
-/// Runs the command, until it is ended from outside.
+/// Runs the command until a signal ends it.
 ///
 /// # Errors
-/// A directory that is no run, a port that is taken.
+/// Returns an error if the directory is not a run or the port is taken.
 pub fn run(args: &WatchArgs, json: bool) -> Result<()> {
     report::html(&args.run, Kind::Served)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
-        .with_context(|| format!("cannot listen on port {}; --port 0 takes one that is free", args.port))?;
+        .with_context(|| format!("cannot listen on port {}; --port 0 takes a free one", args.port))?;
     let address = listener.local_addr()?;
     if json {
         say!("{}", serde_json::json!({ "url": format!("http://{address}/"), "run": args.run }));
     } else {
         say!("http://{address}/");
-        progress::note(&"Ctrl-C ends watching; the run goes on");
+        progress::note(&"Ctrl-C ends watching; the run continues");
     }
     let run: Arc<Path> = Arc::from(args.run.as_path());
     for stream in listener.incoming() {
         let (stream, run) = (stream?, Arc::clone(&run));
-        // A browser that goes away is no concern.
+        // Errors mean that the browser has disconnected.
         std::thread::spawn(move || _ = answer(stream, &run, address));
     }
     Ok(())
@@ -74,13 +76,13 @@ fn answer(mut stream: TcpStream, run: &Path, address: SocketAddr) -> io::Result<
         }
     }
     let port = address.port();
-    // A page of elsewhere whose name was made to lead here must not read it.
+    // This check prevents DNS rebinding: a foreign page whose name resolves to this address must not read the report.
     if ![address.to_string(), format!("localhost:{port}")].contains(&host) {
         return send(
             &mut stream,
             "403 Forbidden",
             "text/plain",
-            "this server answers to 127.0.0.1 and localhost alone\n",
+            "this server answers only to 127.0.0.1 and localhost\n",
         );
     }
     match first.split(' ').collect::<Vec<_>>()[..] {
@@ -92,8 +94,8 @@ fn answer(mut stream: TcpStream, run: &Path, address: SocketAddr) -> io::Result<
         },
         ["GET", "/watch.js", _] => send(&mut stream, "200 OK", "text/javascript; charset=utf-8", SCRIPT),
         ["GET", "/events", _] => events(&mut stream, run),
-        ["GET", ..] => send(&mut stream, "404 Not Found", "text/plain", "there is / alone\n"),
-        _ => send(&mut stream, "405 Method Not Allowed", "text/plain", "there is GET alone\n"),
+        ["GET", ..] => send(&mut stream, "404 Not Found", "text/plain", "not found: the report is at /\n"),
+        _ => send(&mut stream, "405 Method Not Allowed", "text/plain", "only GET is allowed\n"),
     }
 }
 
@@ -107,16 +109,17 @@ fn send(stream: &mut TcpStream, status: &str, kind: &str, body: &str) -> io::Res
     stream.write_all(body.as_bytes())
 }
 
-/// Tells of each change of the records, and of the end. A browser that loses the connection asks again each second.
+/// Sends an event for each change of the records, and one at the end. A browser that loses the connection reconnects
+/// after a second.
 fn events(stream: &mut TcpStream, run: &Path) -> io::Result<()> {
     stream.write_all(
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nConnection: close\r\n\r\nretry: 1000\n\n",
     )?;
-    // What a browser shows may be older than its first look here.
+    // The first look always sends an event, because the page in the browser may be older.
     let (mut known, mut quiet) = (None, 0);
     loop {
         let directory = RunDir::open(run).map_err(io::Error::other)?;
-        // First: a record that is written just before the end is then seen below.
+        // The lock is checked before the size, so that a record written just before the end is seen below.
         let goes_on = directory.is_locked().map_err(io::Error::other)?;
         let size = std::fs::metadata(directory.metrics()).map_or(0, |file| file.len());
         if known != Some((size, goes_on)) {

@@ -1,4 +1,4 @@
-//! `--dry-run`: what would be done, and what memory it takes.
+//! `--dry-run`: prints the configuration of a run and the memory that the run would take.
 
 use anyhow::Result;
 use flowrl_core::lab::Environment;
@@ -11,7 +11,7 @@ use crate::memory::{self, Plan};
 use crate::say;
 use crate::session::Session;
 
-/// Prints the resolved configuration (which replays) and, as comments, the memory plan.
+/// Prints the resolved configuration, which replays the run, and the memory plan as comments.
 pub(super) fn print(mut config: Config) -> Result<()> {
     super::check(&config)?;
     if config.task.kind.is_lab() {
@@ -28,7 +28,7 @@ pub(super) fn print(mut config: Config) -> Result<()> {
         Ok(limits) => limits,
         Err(error) => {
             say!(
-                "# {device} cannot be used here; the plan is for the least logits and cache that it would hold: {error:#}"
+                "# {device} cannot be used here; the plan assumes the smallest logits and cache that it would hold: {error:#}"
             );
             Limits::default()
         }
@@ -52,7 +52,7 @@ pub(super) fn print(mut config: Config) -> Result<()> {
     Ok(())
 }
 
-/// The same for a task of the lab, with what is known of its target.
+/// Prints the configuration of a lab task, with the sizes of the task and log Z of its target as comments.
 fn lab(config: &Config) -> Result<()> {
     let subject = lab::open(config)?;
     let lab = Lab::open(&config.task)?;

@@ -1,4 +1,4 @@
-//! What a run prints at its end.
+//! The summary that a run of a language model prints at its end.
 
 use anyhow::Result;
 
@@ -6,7 +6,8 @@ use crate::metrics::{self, before_and_after};
 use crate::run::duration;
 use crate::run_dir::RunDir;
 
-/// The first and the last evaluation next to each other, how many prompts and completions they are of, and how training went.
+/// Returns the first and the last evaluation next to each other, the number of prompts and completions behind them, and
+/// the speed and problems of training.
 pub(super) fn lines(directory: &RunDir, is_stored: bool) -> Result<Vec<String>> {
     let records = metrics::read(&directory.metrics())?;
     let mut lines = before_and_after("on held-out prompts", &records);
@@ -34,8 +35,8 @@ pub(super) fn lines(directory: &RunDir, is_stored: bool) -> Result<Vec<String>> 
     let deviation = records.iter().filter_map(|r| r.number("first_ratio_deviation")).reduce(f64::max);
     if let Some(deviation) = deviation.filter(|deviation| *deviation > 0.0 && !is_stored) {
         lines.push(format!(
-            "the first update of a step saw completions whose probabilities differed by up to e^{deviation:.2e} from when they were sampled: \
-             sampling and scoring do not agree to the bit"
+            "in the first update of a step, the probabilities of completions differed by up to e^{deviation:.2e} from those at sampling: \
+             sampling and scoring do not agree bit for bit"
         ));
     }
     Ok(lines)

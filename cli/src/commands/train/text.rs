@@ -1,4 +1,4 @@
-//! A language model on prompts as what a run trains.
+//! The [`Subject`] of a run that trains a language model on prompts.
 
 use std::path::Path;
 use std::sync::{Arc, Once};
@@ -26,7 +26,7 @@ use crate::session::{Session, Tasks};
 use crate::stored::StoredRollouts;
 use crate::{progress, signals, warn};
 
-/// The model with its trainer, its prompts, and stored completions if it learns from those.
+/// The model with its trainer, its prompts, and the stored completions if it learns from those.
 #[derive(Debug)]
 pub(super) struct Text<B: TransformerBackend> {
     origin: Checkpoint,
@@ -38,7 +38,7 @@ pub(super) struct Text<B: TransformerBackend> {
 }
 
 impl<B: TransformerBackend<Real = f32>> Text<B> {
-    /// Puts the model on a device.
+    /// Loads the model onto a device and creates its trainer.
     pub(super) fn open(config: &Config, session: Session, device: B) -> Result<Self> {
         let frozen = session.frozen_log_z(config)?;
         let Session { origin, tasks, stored } = session;
@@ -61,8 +61,8 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         Ok(Self { origin, tasks, policy, trainer, stored, eval: config.eval.clone() })
     }
 
-    /// Mean |log Z_φ(x) − log Z(x)| over held-out prompts, where log Z is learned and has an exact value: plain trajectory
-    /// balance on raw rewards.
+    /// Returns the mean |log Z_φ(x) − log Z(x)| over held-out prompts, if log Z is learned and has an exact value,
+    /// which is the case for plain trajectory balance on raw rewards.
     fn log_z_error(&mut self, found: &Evaluation<f32>) -> Result<Option<f64>> {
         let Objective::FlowRl(flow) = self.trainer.objective() else { return Ok(None) };
         if flow.length != Length::Sum || flow.reward != Reward::Raw || found.exact.is_empty() {
@@ -83,12 +83,12 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
     }
 }
 
-/// Says which completions `objective.rollout_correction` has nothing to correct in.
+/// Warns of completions that `objective.rollout_correction` cannot correct.
 fn tell_of_rollout_weights(stored: Option<&StoredRollouts>) {
     match stored.map(StoredRollouts::without_log_probs) {
         None => warn!(
             "objective.rollout_correction corrects completions of another engine, but this run samples with the one that trains: all \
-             rollout weights are 1; remove it, or give stored completions by --rollouts"
+             rollout weights are 1; remove it, or give stored completions with --rollouts"
         ),
         Some((_, 0)) => {}
         Some((rows, without)) => warn!(
@@ -98,7 +98,7 @@ fn tell_of_rollout_weights(stored: Option<&StoredRollouts>) {
     }
 }
 
-/// Why a completion stopped, in the words of `rollouts.jsonl`.
+/// Returns the reason why a completion stopped, in the terms of `rollouts.jsonl`.
 fn finish_reason(ended: bool, tokens: &[u32], text: &flowrl_lm::task::Text) -> &'static str {
     match (ended, tokens.last()) {
         (false, _) => "length",
@@ -107,7 +107,8 @@ fn finish_reason(ended: bool, tokens: &[u32], text: &flowrl_lm::task::Text) -> &
     }
 }
 
-/// Says after the first wave of completions, once, how fast they are sampled and how long the rest may take.
+/// Returns a listener that reports, once, after the first wave of completions, the speed of sampling and the time that
+/// an evaluation and a step may take.
 fn first_wave(config: &Config) -> Result<WaveListener> {
     let (told, tokens) = (Once::new(), config.max_tokens()?);
     let evaluation = config.eval.prompts * config.eval.samples * tokens;
@@ -118,7 +119,7 @@ fn first_wave(config: &Config) -> Result<WaveListener> {
             let at_most = |tokens: usize| duration(tokens as f64 / rate);
             let (evaluation, step) = (at_most(evaluation), at_most(step));
             progress::note(&format_args!(
-                "sampling {rate:.0} tokens/s: the completions of an evaluation take {evaluation} at most, those of a step {step}"
+                "sampling {rate:.0} tokens/s: the completions of an evaluation take at most {evaluation}, those of a step {step}"
             ));
         });
     }))
@@ -159,7 +160,7 @@ where
         false
     }
 
-    /// On held-out prompts.
+    /// Evaluates the model on held-out prompts.
     fn evaluate(&mut self, record: &mut Record) -> Result<Option<Rollouts<f32>>> {
         let EvalSection { prompts, samples, .. } = self.eval;
         if prompts == 0 {
@@ -206,7 +207,7 @@ where
         })
     }
 
-    /// A Hugging Face folder in full precision.
+    /// Saves the model as a Hugging Face folder in full precision.
     fn save(&self, folder: &Path) -> Result<State> {
         ensure!(self.policy.is_finite()?, "{}", NOT_FINITE);
         save_policy(folder, &self.policy, &self.origin, Dtype::F32)?;
