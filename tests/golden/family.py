@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Golden batches for the relatives of FlowRL.
 
-    family.py            writes family/*.json beside this file
-    family.py --check    compares those files with what it would write
+    family.py            writes family/*.json in this folder
+    family.py --check    computes the files again and compares them
 
-Either way every gradient is checked by differences. Standard library, double precision, no randomness but the seeded one.
-Shares no code with the library that it tests.
+Both commands check every gradient by finite differences. The script uses only the standard library, double precision
+and seeded random numbers, and shares no code with the library that it tests.
 """
 
 import argparse
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parent / "family"
 DEFAULTS = {
     "beta": 15.0, "length": "mean", "reward": "group", "reward_ddof": 1, "reward_eps": 1e-6, "importance": "sequence",
     "clip_low": 0.8, "clip_high": 1.2, "log_z": "given", "shape": "squared", "huber_delta": 1.0,
-    # What the relatives need beyond that.
+    # The other options of the relatives.
     "reference_power": 1.0,        # alpha of the target pi_ref^alpha exp(beta r); 0 is no reference
     "residual_clip_low": None,     # the residual at the old policy is bounded by -low and +high
     "residual_clip_high": None,
@@ -33,13 +33,13 @@ LEARNED = ("network", "scalar", "table", "given")
 
 
 def clip(x, low, high):
-    """x within the bounds; None is no bound."""
+    """Returns x clipped to the bounds; None is no bound."""
     x = x if low is None else max(x, low)
     return x if high is None else min(x, high)
 
 
 def penalty(o, x):
-    """The penalty of a residual and half its derivative."""
+    """Returns the penalty of a residual and half its derivative."""
     h = o["huber_delta"]
     if o["shape"] == "huber" and abs(x) > h:
         return 2 * h * abs(x) - h * h, math.copysign(h, x)
@@ -72,7 +72,7 @@ def advantages(o, sequences):
 
 
 class Sums:
-    """What the loss needs of one sequence."""
+    """The sums over one sequence that the loss needs."""
 
     def __init__(self, o, s, advantage):
         self.length = len(s["logp"])
@@ -103,7 +103,7 @@ def clips(o):
 
 
 def detached(o, sequences):
-    """The constants of a batch: what has no gradient."""
+    """Returns the constants of a batch, which have no gradient."""
     advantage = advantages(o, sequences)
     sums = [Sums(o, s, a) for s, a in zip(sequences, advantage)]
     weights = [weight_of(o, s) for s in sums]
@@ -130,7 +130,7 @@ def detached(o, sequences):
 
 
 def loss_of(o, sequences, constants, log_probs, log_z):
-    """The loss as a function of L and log Z of every sequence, and its residuals; everything else is held."""
+    """Returns the loss, as a function of L and log Z of every sequence, and its residuals. The rest is constant."""
     _, sums, weights, held, gaps = constants
     count = len(sequences)
     if o["log_z"] == "pairwise":
@@ -152,14 +152,14 @@ def loss_of(o, sequences, constants, log_probs, log_z):
         if gaps is None:
             residuals.append(log_z[i] + s.without_log_z(log_probs[i]))
         else:
-            # Bounded, with the derivative of what is not: 1 with respect to log Z and 1/divisor to L.
+            # The value is bounded, but the derivative is that of the unbounded residual: 1 for log Z and 1/divisor for L.
             residuals.append(gaps[i] + (log_z[i] - held[i]) + (log_probs[i] - s.old) / s.divisor)
     total = math.fsum(w * penalty(o, r)[0] for w, r in zip(weights, residuals))
     return total / count, residuals
 
 
 def evaluate(options, sequences):
-    """The numbers that a golden file expects."""
+    """Returns the numbers that a golden file expects."""
     o = {**DEFAULTS, **options}
     constants = detached(o, sequences)
     advantage, sums, weights, log_z, _ = constants
@@ -178,7 +178,7 @@ def evaluate(options, sequences):
 
 
 def check_gradient(name, options, sequences, expected):
-    """Central differences of the loss with the constants held."""
+    """Compares the gradient with central differences of the loss, with the constants held."""
     o = {**DEFAULTS, **options}
     constants = detached(o, sequences)
     log_probs = [s.now for s in constants[1]]
@@ -278,7 +278,7 @@ def cases():
 
 
 def golden(options, sequences):
-    """A file: the options that differ from what a file leaves out, the batch, the numbers."""
+    """Returns the text of a file: the options that differ from the defaults, the batch and the expected numbers."""
     text = json.dumps({"objective": {"kind": "flowrl", **options}, "sequences": sequences,
                        "expected": evaluate(options, sequences)})
     return text + "\n"
@@ -286,7 +286,7 @@ def golden(options, sequences):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare the files with what would be written")
+    parser.add_argument("--check", action="store_true", help="compute the files again and compare them")
     check = parser.parse_args().check
     wrong = 0
     for name, options, sequences in cases():
@@ -296,7 +296,7 @@ def main():
             FOLDER.mkdir(exist_ok=True)
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
-            print(f"{path} is not what this script writes", file=sys.stderr)
+            print(f"{path} differs from the output of this script", file=sys.stderr)
             wrong += 1
     return int(wrong > 0)
 

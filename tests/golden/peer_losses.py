@@ -1,13 +1,14 @@
 """The losses of TRL, verl and prime-rl in float64, with gradients derived by hand: the arithmetic of peers.py.
 
-Written from the peers' sources, for their formulas and not for their code; options have the peers' names, or start with `ours_`. A loss
-is a function of the tokens' log-probabilities l that takes complex numbers. What a peer detaches does not depend on l.
+The formulas come from the peers' sources, but the code does not. Options have the peers' names, or start with `ours_`.
+A loss is a function of the tokens' log-probabilities l that also takes complex numbers. Terms that a peer detaches do
+not depend on l.
 """
 
 import cmath
 import math
 
-# Comparisons look at the real part: a complex step is too small to change their outcome.
+# Comparisons use the real part, since a complex step is too small to change their outcome.
 
 
 def exp(x):
@@ -41,13 +42,13 @@ def mean(values):
 
 
 def variance(values):
-    """Unbiased."""
+    """Returns the unbiased variance."""
     centre = mean(values)
     return sum((v - centre) ** 2 for v in values) / (len(values) - 1)
 
 
 class Sequence:
-    """A completion: log-probabilities of its tokens under the policy, the reference, the old policy and the sampler."""
+    """A completion, with log-probabilities of its tokens under the policy, reference, old policy and sampler."""
 
     def __init__(self, group, reward, logp, ref, old, rollout):
         self.group, self.reward, self.logp, self.ref, self.given_old, self.rollout = group, reward, logp, ref, old, rollout
@@ -58,7 +59,7 @@ class Sequence:
 
     @property
     def old(self):
-        """A constant; on policy the policy itself."""
+        """Returns log-probabilities under the old policy as constants; on policy this is the policy itself."""
         return self.logp if self.given_old is None else self.given_old
 
     @property
@@ -67,7 +68,7 @@ class Sequence:
 
 
 def groups(sequences):
-    """The places of each prompt's completions."""
+    """Returns the indices of each prompt's completions."""
     members = {}
     for i, s in enumerate(sequences):
         members.setdefault(s.group, []).append(i)
@@ -75,7 +76,7 @@ def groups(sequences):
 
 
 def result(sequences, advantages, loss, slopes):
-    """(loss, advantages, gradient), once the gradient agrees with complex steps of the loss."""
+    """Returns (loss, advantages, gradient), after a check of the gradient by complex steps of the loss."""
     step = 1e-30
     here = [list(map(complex, s.logp)) for s in sequences]
     size = max(abs(d) for row in slopes for d in row)
@@ -92,7 +93,7 @@ def result(sequences, advantages, loss, slopes):
 
 
 def trl_advantages(sequences, scale_rewards):
-    """Lines 2681-2708: Bessel's correction, eps 1e-4."""
+    """Computes lines 2681-2708: Bessel's correction, eps 1e-4."""
     rewards = [s.reward for s in sequences]
     out = [0.0] * len(sequences)
     for group in groups(sequences):
@@ -105,7 +106,7 @@ def trl_advantages(sequences, scale_rewards):
 
 
 def trl_sampling_weights(s, mode, low, high):
-    """Lines 2579-2623: a weight for each token."""
+    """Computes lines 2579-2623: a weight for each token."""
     difference = [o - r for o, r in zip(s.old, s.rollout)]
     if mode.startswith("sequence"):
         difference = [sum(difference)] * len(s)
@@ -134,7 +135,8 @@ def trl_grpo(
     ours_bound=None,
     ours_kl_max=None,
 ):
-    """_compute_loss, lines 3019-3158. The last two options are not TRL's: the bound of a log-ratio, and the cap of k3."""
+    """Computes _compute_loss, lines 3019-3158. TRL does not have the last two options, the bound of a log-ratio and
+    the cap of k3."""
     top = epsilon if epsilon_high is None else epsilon_high
     per_token = importance_sampling_level == "token"
     mode = vllm_importance_sampling_mode
@@ -151,7 +153,7 @@ def trl_grpo(
         return 1 / (count * divisor)
 
     def weights(i):
-        """get_off_policy_mask times the correction for the sampler."""
+        """Returns get_off_policy_mask times the correction for the sampler."""
         s, keep = sequences[i], 1.0
         if off_policy_mask_threshold is not None and advantages[i] < 0:
             sampled = s.rollout if mode else s.old
@@ -163,7 +165,7 @@ def trl_grpo(
         return [keep * w for w in trl_sampling_weights(s, mode, *bounds)]
 
     def ratios(i, l):
-        """coef_1 of every token."""
+        """Returns coef_1 of every token."""
         low = None if ours_bound is None else -ours_bound
         logs = [clamp(a - b, low, ours_bound) for a, b in zip(l, sequences[i].old)]
         return [exp(x) for x in (logs if per_token else [mean(logs)] * len(logs))]
@@ -197,7 +199,7 @@ def trl_grpo(
         kl_slopes = [0.0 if c else k3_slope(a, f) for a, f, c in zip(s.logp, s.ref, capped)]
 
         def by_ratio(t):
-            """∂/∂(log-ratio) of the terms that the log-ratio of token t is in."""
+            """Returns ∂/∂(log-ratio of token t) of the terms that contain this log-ratio."""
             r = rho[t]
             most = 1 + top if delta is None else max(1 + top, delta)
             held = r > 1 + top if advantage > 0 else r < 1 - epsilon or (delta is not None and r > most)
@@ -219,7 +221,7 @@ def trl_grpo(
 
 
 def trl_rloo(sequences, beta=0.05, epsilon=0.2, mask_truncated_completions=False):
-    """Lines 1526-1554 and 1680-1694."""
+    """Computes lines 1526-1554 and 1680-1694."""
     present = [not (mask_truncated_completions and s.truncated) for s in sequences]
     kl = [sum(o - f for o, f in zip(s.old, s.ref)) * p for s, p in zip(sequences, present)]
     rewards = [s.reward - beta * k for s, k in zip(sequences, kl)]
@@ -250,7 +252,8 @@ def trl_rloo(sequences, beta=0.05, epsilon=0.2, mask_truncated_completions=False
 
 
 def verl_advantages(sequences, rewards, adv_estimator, norm_adv_by_std_in_grpo, ours_keeps_alone):
-    """Lines 267-733: in a group of one the mean is 0 and the deviation 1. "maxrl" is that of tajwarfahim/maxrl, line 403."""
+    """Computes lines 267-733. In a group of one the mean is 0 and the deviation 1. "maxrl" follows tajwarfahim/maxrl,
+    line 403."""
     out = [0.0] * len(sequences)
     for group in groups(sequences):
         own, n = [rewards[i] for i in group], len(group)
@@ -267,8 +270,8 @@ def verl_advantages(sequences, rewards, adv_estimator, norm_adv_by_std_in_grpo, 
                 "reinforce_plus_plus_baseline": centred,
             }[adv_estimator]
     if adv_estimator.startswith("reinforce_plus_plus"):
-        # masked_whiten over tokens, all of which have their sequence's number (γ = 1, the reward is at the last token). The peer's counts
-        # have 1e-8 added, in float32.
+        # masked_whiten runs over tokens, which all have the number of their sequence (γ = 1, and the reward is at the
+        # last token). The peer adds 1e-8 to the counts, in float32.
         tokens = [a for a, s in zip(out, sequences) for _ in range(len(s))]
         centre, root = mean(tokens), math.sqrt(variance(tokens) + 1e-8)
         out = [(a - centre) / root for a in out]
@@ -276,7 +279,7 @@ def verl_advantages(sequences, rewards, adv_estimator, norm_adv_by_std_in_grpo, 
 
 
 def verl_rollout_weights(s, level, threshold):
-    """rollout_corr_helper.py, lines 522-600: a number truncates, (low, high) masks."""
+    """Computes rollout_corr_helper.py, lines 522-600: a number truncates, (low, high) masks."""
     difference = [o - r for o, r in zip(s.old, s.rollout)]
     if level == "sequence":
         difference = [sum(difference)] * len(s)
@@ -304,8 +307,8 @@ def verl(
     rollout_is_threshold=2.0,
     ours_keeps_alone=False,
 ):
-    """compute_policy_loss_* and agg_loss, with ppo_loss of workers/utils/losses.py. loss_mode "reinforce" is that of bypass_mode,
-    where the old policy is the sampler. The last option is not verl's: no eps in a group of one."""
+    """Computes compute_policy_loss_* and agg_loss, with ppo_loss of workers/utils/losses.py. loss_mode "reinforce" is
+    bypass_mode, in which the old policy is the sampler. verl does not have the last option, no eps in a group of one."""
     rewards = [s.reward - kl_in_reward_coef * sum(o - f for o, f in zip(s.old, s.ref)) for s in sequences]
     advantages = verl_advantages(sequences, rewards, adv_estimator, norm_adv_by_std_in_grpo, ours_keeps_alone)
     count, tokens = len(sequences), sum(len(s) for s in sequences)
@@ -318,7 +321,7 @@ def verl(
     def share(i):
         if loss_agg_mode == "token-mean":
             return 1 / tokens
-        # Of seq-mean-token-mean: the peer divides by T + 1e-8, in float32, where that is T.
+        # For seq-mean-token-mean the peer divides by T + 1e-8, which is T in float32.
         length = len(sequences[i])
         divisor = {"seq-mean-token-mean": length, "seq-mean-token-sum": 1, "seq-mean-token-sum-norm": loss_scale_factor}
         return 1 / (count * divisor[loss_agg_mode])
@@ -329,7 +332,7 @@ def verl(
         return verl_rollout_weights(s, rollout_is, rollout_is_threshold)
 
     def logs(s, l):
-        """The log-ratios, in their bounds."""
+        """Returns the log-ratios, clamped to their bounds."""
         if loss_mode == "gspo":
             return [clamp(a - b + mean(s.log_ratios), None, 10) for a, b in zip(l, s.logp)]
         return [clamp(a - b, -20, 20) for a, b in zip(l, s.old)]
@@ -346,7 +349,7 @@ def verl(
             return l - ref
         if kl_loss_type == "mse":
             return 0.5 * (l - ref) ** 2
-        # low_var_kl also clamps ref - l to ±20, where k3 is beyond its own bound.
+        # low_var_kl also clamps ref - l to ±20, but there k3 is already beyond its own bound.
         return clamp(k3(l, ref), None, 10)
 
     def loss(l):
@@ -358,7 +361,7 @@ def verl(
         return total
 
     def policy_slope(x, advantage):
-        """x is in its bounds, and moves only inside of them."""
+        """Returns the slope by x, a log-ratio within its bounds that has a gradient only strictly inside them."""
         r = math.exp(x)
         if detached:
             return -advantage * min(max(r, low), high)
@@ -382,8 +385,8 @@ def verl(
 
 
 def verl_filtered(sequences, **options):
-    """filter_groups of the DAPO recipe, dapo_ray_trainer.py, lines 257-265: a prompt stays if its rewards differ or if it has one
-    completion. What is filtered has neither advantage nor gradient."""
+    """Computes filter_groups of the DAPO recipe, dapo_ray_trainer.py, lines 257-265: a prompt stays if its rewards
+    differ or if it has one completion. Filtered completions have no advantage and no gradient."""
     kept = []
     for group in groups(sequences):
         if len(group) == 1 or len({sequences[i].reward for i in group}) > 1:
@@ -399,8 +402,8 @@ def verl_filtered(sequences, **options):
 
 
 def prime_rl(sequences, algorithm):
-    """orchestrator/algo/max_rl.py or grpo.py, and default_loss_fn of trainer/rl/loss.py on policy: its mask (a change of probability
-    beyond 0.2) lets everything through there, and its squared log-ratio is 0."""
+    """Computes orchestrator/algo/max_rl.py or grpo.py, and default_loss_fn of trainer/rl/loss.py on policy. There its
+    mask (a change of probability beyond 0.2) keeps every token, and its squared log-ratio is 0."""
     assert all(s.given_old is None for s in sequences)
     advantages, tokens = [0.0] * len(sequences), sum(len(s) for s in sequences)
     for group in groups(sequences):
@@ -418,7 +421,7 @@ def prime_rl(sequences, algorithm):
 
 
 def overlong_punishment(length, max_completion_len, soft_punish_cache):
-    """TRL, trl/rewards/other_rewards.py, get_soft_overlong_punishment."""
+    """Computes get_soft_overlong_punishment of TRL, trl/rewards/other_rewards.py."""
     free = max_completion_len - soft_punish_cache
     if length <= free:
         return 0.0

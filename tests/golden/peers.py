@@ -4,8 +4,9 @@
     python3 tests/golden/peers.py            write the files
     python3 tests/golden/peers.py --check    recompute them and compare
 
-A file has our options ("objective") and what the peer computes under its own ("peer"). Where ours differs on purpose the file's name
-ends in `-ours`, and "note" says how. The formulas are in peer_losses.py. Standard library only.
+A file has our options ("objective"), those of the peer ("peer"), and the numbers that the peer computes. If ours differ
+on purpose, the name of the file ends in `-ours` and "note" says how. The formulas are in peer_losses.py. The script
+needs only the standard library.
 """
 
 import json
@@ -24,7 +25,7 @@ PRIME_RL = "prime-rl 559b44772e471d1538537b8805cc77f3824a5e64"
 
 
 class Stream:
-    """Knuth's MMIX generator: the same numbers from every Python."""
+    """Knuth's MMIX generator, which gives the same numbers in every version of Python."""
 
     def __init__(self, seed):
         self.state = seed
@@ -35,7 +36,7 @@ class Stream:
 
 
 def batch(seed, sizes, rewards, drift):
-    """Completions of 2 to 9 tokens, `sizes` of each prompt, with log-ratios within ±drift."""
+    """Returns completions of 2 to 9 tokens, `sizes` per prompt, with log-ratios within ±drift."""
     stream, sequences = Stream(seed), []
     for group, size in enumerate(sizes):
         for _ in range(size):
@@ -48,23 +49,23 @@ def batch(seed, sizes, rewards, drift):
 
 
 def graded(seed, drift=0.5):
-    """Three prompts of four completions: TRL's groups are all of one size."""
+    """Returns three prompts with four completions each, since TRL's groups all have the same size."""
     rewards = [0.5, 0.25, 1.0, 0.125, -0.5, 0.75, 0.375, 2.0, 0.0, 1.5, -1.0, 0.625]
     return batch(seed, [4, 4, 4], rewards, drift)
 
 
 def binary(seed, drift=0.5):
-    """The same with rewards of 0 or 1; the last group's are equal."""
+    """Returns three prompts with four completions each and rewards of 0 or 1, which are equal in the last group."""
     return batch(seed, [4, 4, 4], [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0], drift)
 
 
 def uneven(seed, drift=0.5):
-    """Groups of four, of three, and of two with equal rewards."""
+    """Returns groups of four, of three, and of two with equal rewards."""
     return batch(seed, [4, 3, 2], [1.0, 0.25, 0.0, 0.75, -0.5, 1.5, 0.375, 1.0, 1.0], drift)
 
 
 def alone(seed, drift=0.5):
-    """The same, and a group of one."""
+    """Returns groups of four, of one, of three, and of two with equal rewards."""
     return batch(seed, [4, 1, 3, 2], [1.0, 0.25, 0.0, 0.75, 0.5, -0.5, 1.5, 0.375, 1.0, 1.0], drift)
 
 
@@ -81,7 +82,7 @@ def truncated(sequences, *which):
 
 
 def moved(sequences, *ratios):
-    """(sequence, token or None for all, ratio)"""
+    """Sets ratios, given as (sequence, token or None for all, ratio)."""
     for i, token, ratio in ratios:
         s = sequences[i]
         for t in range(len(s)) if token is None else [token]:
@@ -90,7 +91,7 @@ def moved(sequences, *ratios):
 
 
 def outliers(sequences, *which):
-    """Log-ratios of 25 and -25 in each of these sequences."""
+    """Sets log-ratios of 25 and -25 in each of these sequences."""
     for i in which:
         s = sequences[i]
         s.logp[:2], s.old[:2], s.ref[:2] = [-0.5, -25.75], [-25.5, -0.75], [-0.9, -25.5]
@@ -98,14 +99,14 @@ def outliers(sequences, *which):
 
 
 def spike(sequences, i):
-    """A token that is certain to the reference and impossible to the policy."""
+    """Sets a token that the reference considers almost certain and the policy almost impossible."""
     s = sequences[i]
     s.logp[0], s.ref[0], s.old[0] = -40.0, -0.01, -39.9
     return sequences
 
 
 def resting(sequences, computed):
-    """Ours: no gradient of the policy's term beyond a log-ratio of 20, even if the ratio is detached."""
+    """Drops the gradient of the policy's term beyond a log-ratio of 20, as ours does even if the ratio is detached."""
     loss, advantages, slopes = computed
     rows = zip(sequences, slopes)
     return loss, advantages, [[0.0 if abs(x) > 20 else d for x, d in zip(s.log_ratios, row)] for s, row in rows]
@@ -116,7 +117,7 @@ def options(settings):
 
 
 def ours(advantage, aggregate, ratio="token", clip=(0.8, 1.2), kl=0.0, **others):
-    """Our options. Those of every file come first."""
+    """Returns our options. Those of every file come first."""
     (low, high), preset = clip, {"preset": "grpo", "advantage": advantage}
     return preset | {"ratio": ratio, "clip_low": low, "clip_high": high, "kl": kl, "aggregate": aggregate} | others
 
@@ -132,7 +133,7 @@ def trl(name, sequences, mapped, note=None, **settings):
 
 
 def trl_ours(aggregate, advantage="group", **others):
-    """TRL's eps is 1e-4, and it does not cap k3."""
+    """Returns our options for TRL, which has an eps of 1e-4 and does not cap k3."""
     eps = {} if advantage == "center" else {"reward_eps": 1e-4}
     cap = {"kl_max": None} if "kl" in others else {}
     return ours(advantage, aggregate, **eps | cap | others)
@@ -251,7 +252,7 @@ def of_verl(name, sequences, mapped, note=None, **settings):
 
 
 def verl_ours(advantage="group", aggregate=TM, **others):
-    """verl clips twice by default, and caps k3."""
+    """Returns our options for verl, which clips twice by default and caps k3."""
     eps = {"group": {"reward_eps": 1e-6}, "token": {"reward_eps": 1e-8}, "center-token": {"reward_eps": 1e-8}}.get(advantage, {})
     cap = {"kl_max": 10.0} if others.get("kl_estimator", "k3") == "k3" and others.get("kl_in") is None and "kl" in others else {}
     return ours(advantage, aggregate, **eps | {"dual_clip": 3.0} | cap | others)
@@ -339,7 +340,7 @@ def verl_rest():
 
 
 def others():
-    # The punishment is part of the reward: its numbers are under "overlong".
+    # The punishment is part of the reward. Its numbers are under "overlong".
     long = binary(80)
     lengths = dict(max_completion_len=8, soft_punish_cache=4)
     penalties = [overlong_punishment(len(s), **lengths) for s in long]
@@ -369,7 +370,7 @@ def others():
 
 
 def rows():
-    """(name, peer, our options, sequences, (loss, advantages, gradient), note, further keys of the file)"""
+    """Yields (name, peer, our options, sequences, (loss, advantages, gradient), note, further keys of the file)."""
     for some in (trl_loss_types, trl_bounds_and_masks, trl_rollout_correction, trl_differences, trl_rloo_rows):
         yield from some()
     for some in (verl_advantages, verl_policy_terms, verl_rest, others):
@@ -377,7 +378,7 @@ def rows():
 
 
 def record(s, mapped):
-    """What the objective reads."""
+    """Returns the parts of a sequence that the objective reads."""
     out = {"group": s.group, "reward": s.reward, "logp": s.logp}
     if mapped["kl"]:
         out["ref_logp"] = s.ref
@@ -399,7 +400,7 @@ def files():
 
 
 def text(content):
-    """A line for each sequence."""
+    """Returns the text of a file, with one line per sequence."""
 
     def lines(items):
         return "[\n" + ",\n".join(f"    {json.dumps(item)}" for item in items) + "\n  ]"
@@ -413,7 +414,7 @@ def text(content):
 
 
 def differences(got, want, at):
-    """Where two files differ. Numbers may by 1e-12: exponentials are not the same on every platform."""
+    """Yields the differences between two files. Numbers may differ by 1e-12, since exponentials depend on the platform."""
     if isinstance(want, dict) and isinstance(got, dict) and got.keys() == want.keys():
         for key in want:
             yield from differences(got[key], want[key], f"{at}.{key}")
@@ -430,7 +431,7 @@ def check(computed):
     stored = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.json")}
     for name in sorted({*stored, *computed}):
         if name not in computed or name not in stored:
-            yield f"{name}.json is not of this script" if name in stored else f"{name}.json is missing"
+            yield f"{name}.json is not written by this script" if name in stored else f"{name}.json is missing"
         else:
             yield from differences(json.loads(text(computed[name])), stored[name], f"{name}.json")
 
