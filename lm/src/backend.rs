@@ -16,7 +16,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Returns the number of rows of all spans.
+    /// Returns the number of rows of this layout.
     pub fn rows(&self) -> usize {
         self.spans.last().map_or(0, |s| s.start + s.len)
     }
@@ -120,7 +120,7 @@ pub trait TransformerBackend: Backend + Clone {
         parts.into_iter().map(|part| work(self.clone(), part)).collect()
     }
 
-    /// Returns the limit of logits held at once. If all logits of a micro-batch fit, its backward pass
+    /// Returns how many logits this device holds at once. If all logits of a micro-batch fit, its backward pass
     /// recomputes none of them.
     fn logits_limit(&self) -> usize {
         LOGITS

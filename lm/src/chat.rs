@@ -60,7 +60,7 @@ pub struct ChatInputs {
 }
 
 impl ChatInputs {
-    /// Returns a message if the row is wrong.
+    /// Returns a message if this row is wrong.
     pub(crate) fn check(&self) -> Result<(), String> {
         for (name, value) in [("tools", &self.tools), ("documents", &self.documents)] {
             let is_list = value.as_array().is_some_and(|items| items.iter().all(Value::is_object));
@@ -156,7 +156,7 @@ pub struct ChatTemplate {
 struct Source {
     text: String,
     parsed: OnceLock<Result<Environment<'static>, String>>,
-    /// The special tokens that the template refers to.
+    /// The special tokens that this template refers to.
     named: OnceLock<Vec<&'static str>>,
 }
 
@@ -240,28 +240,28 @@ impl ChatTemplate {
         Ok(Some(Self { tokens: tokens::read(&config, &map, by_id), ..template }))
     }
 
-    /// Sets the user's options.
+    /// Sets the user's options for this template.
     #[must_use]
     pub fn with_options(self, options: TemplateOptions) -> Self {
         Self { options, ..self }
     }
 
-    /// Returns the user's options.
+    /// Returns the user's options for this template.
     pub const fn options(&self) -> &TemplateOptions {
         &self.options
     }
 
-    /// Returns the date that templates get: the one set by the user, or today's.
+    /// Returns the date that this template gets: the one set by the user, or today's.
     pub fn date(&self) -> Date {
         self.options.date.unwrap_or_else(Date::today)
     }
 
-    /// Returns whether prompts may depend on the date.
+    /// Returns whether prompts of this template may depend on the date.
     pub fn uses_date(&self) -> bool {
         self.sources.iter().flatten().any(|(_, source)| source.text.contains("strftime_now"))
     }
 
-    /// Returns the special tokens that the template refers to and that are unknown. As in `transformers`, they
+    /// Returns the special tokens that this template refers to and that are unknown. As in `transformers`, they
     /// are rendered as an empty text.
     pub fn unknown_tokens(&self) -> Vec<&'static str> {
         let named = self.sources.iter().flatten().flat_map(|(_, source)| source.named_tokens(self.limits));
@@ -283,7 +283,7 @@ impl ChatTemplate {
         names
     }
 
-    /// Renders the prompt text of a conversation.
+    /// Renders the prompt text of a conversation with this template.
     ///
     /// The text ends with the assistant's turn opened. If the last message is the assistant's, the text ends
     /// with that message, to be continued.

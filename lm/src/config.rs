@@ -37,7 +37,7 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Returns the name in `config.json`: `float32`, `float16` or `bfloat16`.
+    /// Returns the name of this type in `config.json`: `float32`, `float16` or `bfloat16`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "float32",
@@ -175,7 +175,7 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// Gives the model its own output matrix, here and in the text that [`Self::to_json`] returns.
+    /// Gives this model its own output matrix, here and in the text that [`Self::to_json`] returns.
     pub(crate) fn untie(&mut self) {
         self.tie_word_embeddings = false;
         self.raw.insert("tie_word_embeddings".to_owned(), false.into());
@@ -236,7 +236,7 @@ impl ModelConfig {
         (0..self.head_dim / 2).map(|i| self.rope_scaling.apply(self.rope_theta.powf(-2.0 * i as f64 / dim))).collect()
     }
 
-    /// Returns the name and shape of every tensor of the model, in the order of the computation.
+    /// Returns the name and shape of every tensor of this model, in the order of the computation.
     ///
     /// Matrices are (rows out, columns in). If embeddings are tied, there is no `lm_head.weight`.
     pub fn tensor_shapes(&self) -> Vec<(String, Vec<usize>)> {
@@ -274,7 +274,7 @@ impl ModelConfig {
         tensors
     }
 
-    /// Returns the number of weights; a tied embedding counts once.
+    /// Returns the number of weights of this model; a tied embedding counts once.
     pub fn parameter_count(&self) -> u64 {
         self.tensor_shapes().iter().map(|(_, shape)| shape.iter().map(|&n| n as u64).product::<u64>()).sum()
     }

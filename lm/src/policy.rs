@@ -219,12 +219,12 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         self.keep = if recompute { Keep::Inputs } else { Keep::Everything };
     }
 
-    /// Returns the dimensions and flags of the model.
+    /// Returns the dimensions and flags of this policy's model.
     pub const fn dims(&self) -> &Dimensions {
         self.model.dims()
     }
 
-    /// Returns the weights of the policy.
+    /// Returns the weights of this policy.
     pub fn weights(&self) -> &Weights<B::Buffer> {
         &self.weights
     }

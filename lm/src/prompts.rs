@@ -21,8 +21,8 @@ pub enum Prompt {
 }
 
 impl Prompt {
-    /// Returns the question: the text, or the last message of the user. For a conversation without a user it is
-    /// the last message.
+    /// Returns the question of this prompt: the text, or the last message of the user. For a conversation
+    /// without a user it is the last message.
     pub fn question(&self) -> &str {
         match self {
             Self::Text(text) => text,
@@ -118,7 +118,7 @@ impl PromptRow {
         Self::new(Prompt::Text(prompt.into()))
     }
 
-    /// Returns the text given to the model. A conversation is rendered with `template`, see
+    /// Returns the text of this row that is given to the model. A conversation is rendered with `template`, see
     /// [`ChatTemplate::render`].
     ///
     /// # Errors
@@ -137,7 +137,8 @@ impl PromptRow {
         }
     }
 
-    /// Checks the fields whose type allows more than their meaning: `id` and the inputs of the chat template.
+    /// Checks the fields of this row whose type allows more than their meaning: `id` and the inputs of the chat
+    /// template.
     ///
     /// # Errors
     ///

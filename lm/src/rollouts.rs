@@ -66,18 +66,18 @@ const CUT: [&str; 4] = ["length", "abort", "content_filter", "error"];
 const ROUNDING: f64 = 1e-3;
 
 impl RolloutRow {
-    /// Returns whether the completion ended by itself rather than being cut off, or [`None`] if `finish_reason`
+    /// Returns whether this completion ended by itself rather than being cut off, or [`None`] if `finish_reason`
     /// is not given.
     pub fn ended(&self) -> Option<bool> {
         self.finish_reason.as_deref().map(|reason| FINISHED.contains(&reason))
     }
 
-    /// Returns whether a stop string ended the completion, in which case it has no end token.
+    /// Returns whether a stop string ended this completion, in which case it has no end token.
     pub fn ended_by_string(&self) -> bool {
         self.stop_reason.is_string() || self.finish_reason.as_deref() == Some("stop_sequence")
     }
 
-    /// Appends the row as one line.
+    /// Appends this row as one line.
     ///
     /// # Errors
     ///

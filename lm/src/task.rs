@@ -49,7 +49,7 @@ impl Text {
         Ok(Self { stop, ..self })
     }
 
-    /// Returns the tokens that end a completion, the first of which closes a finished text.
+    /// Returns the tokens that end a completion of this model, the first of which closes a finished text.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end
     }
@@ -61,12 +61,12 @@ impl Text {
         self
     }
 
-    /// Returns the chat template, if the model has one.
+    /// Returns the chat template, if this model has one.
     pub fn template(&self) -> Option<&ChatTemplate> {
         self.template.as_deref()
     }
 
-    /// Returns the tokenizer.
+    /// Returns the tokenizer of this model.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
@@ -79,7 +79,7 @@ impl Text {
         row.render(self.template())
     }
 
-    /// Encodes a prompt as at least one token.
+    /// Encodes a prompt for this model, as at least one token.
     ///
     /// A text gets the special tokens that the tokenizer puts before it, such as Llama's begin token, unless it
     /// already begins with them. A conversation gets only those that its template writes.
@@ -217,12 +217,12 @@ impl TextTask {
         &self.entry(index).0
     }
 
-    /// Returns whether prompts are generated on demand rather than given.
+    /// Returns whether this task generates its prompts on demand.
     pub const fn is_generated(&self) -> bool {
         matches!(self.rows, Rows::Countdown { .. })
     }
 
-    /// Returns the conversion between text and tokens.
+    /// Returns the conversion between text and tokens that this task uses.
     pub const fn text(&self) -> &Text {
         &self.text
     }

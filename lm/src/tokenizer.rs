@@ -143,7 +143,8 @@ impl Tokenizer {
         self.inner.decode(ids, skip_special).map_err(failed("decode"))
     }
 
-    /// Returns the number of tokens, including added ones. The embedding of a model may have more rows.
+    /// Returns the number of tokens of this tokenizer, including added ones. The embedding of a model may have
+    /// more rows.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
@@ -153,7 +154,7 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// Returns whether `id` is in the vocabulary.
+    /// Returns whether this tokenizer has a token with the id `id`.
     pub fn knows(&self, id: u32) -> bool {
         self.inner.id_to_token(id).is_some()
     }

@@ -70,7 +70,7 @@ impl Date {
         365 * (self.year - 1970) + leap_days(self.year) - leap_days(1970) + self.ordinal() - 1
     }
 
-    /// Returns the day of the year, from 1.
+    /// Returns the day of the year of this date, from 1.
     fn ordinal(self) -> i64 {
         (1..self.month).map(|month| Self { month, ..self }.month_length()).sum::<i64>() + self.day
     }
@@ -84,7 +84,7 @@ impl Date {
         }
     }
 
-    /// Formats the date as Python's `datetime.strftime` does in the C locale, at midnight.
+    /// Formats this date as Python's `datetime.strftime` does in the C locale, at midnight.
     ///
     /// # Errors
     ///

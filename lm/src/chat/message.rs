@@ -31,7 +31,7 @@ impl Message {
         Self { fields: Map::from_iter(fields), text }
     }
 
-    /// Returns the speaker: `system`, `user`, `assistant`, `tool`, ….
+    /// Returns the speaker of this message: `system`, `user`, `assistant`, `tool`, ….
     pub fn role(&self) -> &str {
         self.fields["role"].as_str().unwrap_or_default()
     }
@@ -47,7 +47,7 @@ impl Message {
         self.fields.get("content").is_some_and(Value::is_array)
     }
 
-    /// Returns whether the message calls a tool.
+    /// Returns whether this message calls a tool.
     pub(super) fn calls_tools(&self) -> bool {
         has_tool_calls(&self.fields)
     }
@@ -64,7 +64,7 @@ impl Message {
         fields
     }
 
-    /// Returns the message with `mark` at the end of its text.
+    /// Returns this message with `mark` at the end of its text.
     pub(super) fn marked(&self, mark: &str) -> Self {
         let mut message = self.clone();
         let content = match message.fields.get_mut("content") {

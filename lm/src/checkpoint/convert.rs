@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use crate::config::Dtype;
 
 impl Dtype {
-    /// Returns the number of bytes of one element.
+    /// Returns the number of bytes of one element of this type.
     pub(super) fn size(self) -> usize {
         match self {
             Self::F32 => 4,

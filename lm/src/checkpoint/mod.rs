@@ -192,22 +192,22 @@ impl Checkpoint {
         &self.path
     }
 
-    /// Returns the configuration of the model.
+    /// Returns the configuration of this model.
     pub fn config(&self) -> &ModelConfig {
         &self.config
     }
 
-    /// Returns the names of all tensors, sorted.
+    /// Returns the names of all tensors in this checkpoint, sorted.
     pub fn tensor_names(&self) -> impl Iterator<Item = &str> + Clone {
         self.index.keys().map(String::as_str)
     }
 
-    /// Returns whether there is a tensor of this name.
+    /// Returns whether this checkpoint has a tensor `name`.
     pub fn contains(&self, name: &str) -> bool {
         self.index.contains_key(name)
     }
 
-    /// Reads a tensor into `out` as f32, row-major. f16 and bf16 are converted exactly.
+    /// Reads a tensor of this checkpoint into `out` as f32, row-major. f16 and bf16 are converted exactly.
     ///
     /// # Errors
     ///

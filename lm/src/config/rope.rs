@@ -32,7 +32,7 @@ pub enum RopeScaling {
 }
 
 impl RopeScaling {
-    /// Returns the changed inverse frequency.
+    /// Returns the inverse frequency changed by this scaling.
     pub fn apply(self, frequency: f64) -> f64 {
         match self {
             Self::Default => frequency,

@@ -27,7 +27,7 @@ impl Operator {
         }
     }
 
-    /// Returns 1 for sums and 2 for products; a single number has 3.
+    /// Returns the precedence of this operator: 1 for sums and 2 for products; a single number has 3.
     fn precedence(self) -> u8 {
         match self {
             Self::Add | Self::Subtract => 1,
@@ -151,7 +151,7 @@ impl Expression {
         after_operand.then_some(Self { postfix })
     }
 
-    /// Returns the numbers, in the order of the text.
+    /// Returns the numbers of this expression, in the order of the text.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
         self.postfix.iter().filter_map(|symbol| match symbol {
             Symbol::Number(n) => Some(*n),
@@ -159,7 +159,7 @@ impl Expression {
         })
     }
 
-    /// Computes the exact value.
+    /// Computes the exact value of this expression.
     pub(super) fn value(&self) -> Result<Rational, Failure> {
         self.fold(|n| Rational::whole(n.into()), |left, operator, right| operator.apply(left, right))
     }

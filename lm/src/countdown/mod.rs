@@ -40,7 +40,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Returns the prompt, `3 5 7 = 22 : `, which includes the space at the end.
+    /// Returns the prompt of this problem, `3 5 7 = 22 : `, which includes the space at the end.
     pub fn prompt(&self) -> String {
         let mut prompt: String = self.numbers.iter().map(|n| format!("{n} ")).collect();
         prompt.push_str(&format!("= {} : ", self.target));
@@ -59,15 +59,15 @@ impl Problem {
         (!numbers.is_empty()).then_some(Self { numbers, target })
     }
 
-    /// Judges a completion; `ended` says whether the end token followed it. The reward is 1 for `correct` and 0
-    /// otherwise.
+    /// Judges a completion of this problem; `ended` says whether the end token followed it. The reward is 1 for
+    /// `correct` and 0 otherwise.
     ///
     /// The verdict is the first in this table that applies:
     ///
     /// | verdict | the completion |
     /// |---|---|
     /// | `unfinished` | has no end token |
-    /// | `unparseable` | is not an expression of digits, `+ - * /` and parentheses; spaces, signs and leading zeros are not allowed |
+    /// | `unparseable` | is not an expression of digits, `+ - * /` and parentheses (no spaces, signs, leading zeros) |
     /// | `unknown-number` | uses a number that is not given, or uses one more often than it is given |
     /// | `unused-number` | leaves out a given number |
     /// | `redundant-parentheses` | has parentheses without which the tree is the same, so that each tree has one text |
@@ -101,7 +101,7 @@ impl Problem {
         }
     }
 
-    /// Returns every correct answer, sorted; see [`enumerate`].
+    /// Returns every correct answer to this problem, sorted; see [`enumerate`].
     ///
     /// # Errors
     ///
@@ -110,8 +110,8 @@ impl Problem {
         enumerate(&self.numbers, self.target)
     }
 
-    /// Draws one of all correct answers uniformly, as a function of the stream's seed and (a, b, c). Returns
-    /// [`None`] if there is no correct answer.
+    /// Draws one of all correct answers to this problem uniformly, as a function of the stream's seed and
+    /// (a, b, c). Returns [`None`] if there is no correct answer.
     ///
     /// # Errors
     ///

@@ -25,18 +25,18 @@ impl Rational {
         self.numerator == 0
     }
 
-    /// Returns the value if it is a whole number.
+    /// Returns the value of this fraction if it is a whole number.
     pub(crate) fn to_whole(self) -> Option<i128> {
         (self.numerator.checked_rem(self.denominator)? == 0).then(|| self.numerator / self.denominator)
     }
 
-    /// Returns whether the value is above 0 and below 1.
+    /// Returns whether this fraction is above 0 and below 1.
     pub(crate) fn is_proper(self) -> bool {
         let Self { numerator, denominator } = self.reduced();
         0 < numerator && numerator < denominator
     }
 
-    /// Returns the number in lowest terms with a denominator above 0, a representation that is unique. Neither
+    /// Returns this number in lowest terms with a denominator above 0, a representation that is unique. Neither
     /// part may be `i128::MIN`, which neither three 32-bit numbers nor decimals reach.
     pub(crate) fn reduced(self) -> Self {
         let (mut a, mut b) = (self.numerator, self.denominator);

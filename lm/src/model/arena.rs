@@ -136,7 +136,7 @@ impl<T> Arena<T> {
         })
     }
 
-    /// Returns whether a pass of this size fits.
+    /// Returns whether a pass of this size fits this arena.
     pub(super) fn fits(&self, (rows, predictions, chunk): (usize, usize, usize), keep: Keep) -> bool {
         self.rows >= rows && self.predictions >= predictions && self.chunk >= chunk && self.keep >= keep
     }

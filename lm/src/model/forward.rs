@@ -55,12 +55,12 @@ impl<B: TransformerBackend> Transformer<B> {
         Ok(Self { backend, dims, rotary, arena: None })
     }
 
-    /// Returns the device.
+    /// Returns the device of this model.
     pub const fn backend(&self) -> &B {
         &self.backend
     }
 
-    /// Returns the dimensions and flags of the model.
+    /// Returns the dimensions and flags of this model.
     pub const fn dims(&self) -> &Dimensions {
         &self.dims
     }

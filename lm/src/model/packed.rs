@@ -56,12 +56,12 @@ impl Packed {
         packed
     }
 
-    /// Returns the number of rows.
+    /// Returns the number of rows in this batch.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Returns whether there are no rows.
+    /// Returns whether this batch has no rows.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }

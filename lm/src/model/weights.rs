@@ -43,23 +43,23 @@ pub struct Weights<T> {
 /// A tensor of a checkpoint as a slice of a fused one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Name in a Hugging Face checkpoint.
+    /// Name of this part in a Hugging Face checkpoint.
     pub name: String,
     /// Shape in the checkpoint.
     pub shape: Vec<usize>,
-    /// Index, in [`Weights::tensors`], of the tensor that holds it.
+    /// Index, in [`Weights::tensors`], of the tensor that holds this part.
     pub tensor: usize,
     /// First element within that tensor.
     pub offset: usize,
 }
 
 impl Part {
-    /// Returns the number of elements.
+    /// Returns the number of elements of this part.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Returns whether it has no elements.
+    /// Returns whether this part has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

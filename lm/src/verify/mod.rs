@@ -22,10 +22,10 @@ pub use number::Number;
 /// # Ok::<(), flowrl_lm::Error>(())
 /// ```
 pub trait Verifier: std::fmt::Debug + Send + Sync {
-    /// Returns the name in configuration files.
+    /// Returns the name of this verifier in configuration files.
     fn name(&self) -> &'static str;
 
-    /// Checks that the row has the fields that [`Self::judge`] needs. Call it on every row before training.
+    /// Checks that a row has the fields that [`Self::judge`] needs. Call it on every row before training.
     ///
     /// # Errors
     ///
