@@ -173,7 +173,12 @@ fn errors(device: &CudaBackend) {
     let broken = DeviceBatch { old_log_probs: None, entropies: Some(&old), ..batch };
     says(&bonus, broken, totals, "`entropies` must be finite, but sequence 1, token 1 holds NaN");
     let options = FlowRl::exact_tb().with_balance(Balance::Detailed);
-    says(&Objective::FlowRl(options), batch, totals, "`balance` does not go with this `evaluation on the device`");
+    says(
+        &Objective::FlowRl(options),
+        batch,
+        totals,
+        "`balance` cannot be combined with this `evaluation on the device`",
+    );
 
     let error = DeviceSequences::new(device, &[0, 1], &[0, 0]).expect_err("one offset too few");
     assert!(error.to_string().contains("`offsets` has 2 elements"), "{error}");

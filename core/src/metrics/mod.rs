@@ -1,7 +1,7 @@
-//! The table of metrics: every number that a run records, described once.
+//! The table of metrics, which describes every number that a run records.
 //!
-//! Reports, comparisons, sweeps, the terminal, the documentation and the page in the browser take names, labels, units, meanings and
-//! axes from [`CHAPTERS`]. A new metric is one row there, next to the code that computes it.
+//! Reports, comparisons, sweeps, the terminal, the documentation and the browser page take names, labels, units,
+//! meanings and axes from [`CHAPTERS`]. A new metric needs one row there, as well as the code that computes it.
 //!
 //! ```
 //! use flowrl_core::metrics::{self, Better, Source};
@@ -15,85 +15,85 @@ mod table;
 
 pub use table::CHAPTERS;
 
-/// Metrics of one subject.
+/// The metrics of one subject.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Chapter {
-    /// Its heading.
+    /// Heading of the chapter.
     pub title: &'static str,
-    /// The subject in a sentence or two.
+    /// Description of the subject in a sentence or two.
     pub lead: &'static str,
-    /// Its metrics, in the order in which they are shown.
+    /// The metrics, in the order in which they are shown.
     pub metrics: &'static [Metric],
 }
 
-/// One row of the table.
+/// One row of the table of metrics.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Metric {
-    /// Its name in a record.
+    /// Name of the metric in a record.
     pub name: &'static str,
-    /// Its name for readers: the title of a chart or the head of a column. No two metrics share one.
+    /// Name of the metric for readers: the title of a chart or the head of a column. No two metrics share a label.
     pub label: &'static str,
-    /// Its unit, empty if it has none. A `fraction` is shown as a percentage.
+    /// Unit of the metric, empty if it has none. A `fraction` is shown as a percentage.
     pub unit: &'static str,
-    /// A sentence that defines it.
+    /// Definition of the metric in one sentence.
     pub meaning: &'static str,
-    /// The least and the largest possible value, infinite if there is no bound.
+    /// Smallest and largest possible value, infinite if there is no bound.
     pub range: (f64, f64),
-    /// Which way is better.
+    /// Direction in which the metric improves.
     pub better: Better,
-    /// Its value once the policy has reached the objective's target.
+    /// Value of the metric once the policy has reached the objective's target, if that is known.
     pub target: Option<Target>,
-    /// Where its value comes from.
+    /// Origin of the metric's values.
     pub source: Source,
-    /// Whether it is measured by evaluations alone, so that its first and last value are the result of a run.
+    /// Whether only evaluations measure the metric, so that its first and last value are the result of a run.
     pub evaluated: bool,
-    /// Whether only its order of magnitude matters while it spans decades: its axis may then be logarithmic.
+    /// Whether only the metric's order of magnitude matters while it spans decades. Its axis may then be logarithmic.
     pub log: bool,
-    /// How it is drawn.
+    /// How the metric is drawn over the steps.
     pub chart: Chart,
-    /// How prominent it is.
+    /// How prominently the metric is shown.
     pub rank: Rank,
 }
 
-/// Which way a metric gets better.
+/// The direction in which a metric improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// More is better.
+    /// Larger values are better.
     Up,
-    /// Less is better.
+    /// Smaller values are better.
     Down,
-    /// Closer to its target is better, from either side.
+    /// Values closer to the target are better, from either side.
     Closer,
-    /// Neither way: a fact to know.
+    /// Neither direction is better; the metric is for information.
     Neither,
 }
 
 /// The value that a metric should reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// 0.
+    /// The value 0.
     Zero,
     /// The value of the metric of this name in the same run.
     Metric(&'static str),
 }
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Computed without sampling error: a function of the policy, a setting or a count.
+    /// The value has no sampling error: it is a function of the policy, a setting or a count.
     Exact,
-    /// Estimated from the completions that were drawn: another draw gives another value.
+    /// The value is estimated from the sampled completions; another sample gives another value.
     Sampled,
-    /// Read from a clock: it depends on the machine.
+    /// The value is read from a clock and depends on the machine.
     Clock,
 }
 
 /// How a metric is drawn over the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chart {
-    /// On a chart of its own.
+    /// On its own chart.
     Own,
     /// As a further line on the chart of the metric of this name.
     On(&'static str),
@@ -103,24 +103,23 @@ pub enum Chart {
     Low(&'static str),
     /// As the upper end of a band around that metric.
     High(&'static str),
-    /// Not at all: it is an axis, or the target of another metric.
+    /// Not drawn, because the metric is an axis or the target of another metric.
     Hidden,
 }
 
-/// How prominent a metric is; each rank includes the ones before it.
+/// How prominently a metric is shown. Each rank includes the ranks before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// It stands in the report of its run.
+    /// The metric is in the report of its run.
     Detail,
-    /// It also stands in comparisons of runs.
+    /// The metric is also in comparisons of runs.
     Compared,
-    /// It also stands in large type at the head of a report.
+    /// The metric is also in large type at the head of a report.
     Headline,
 }
 
 impl Metric {
-    /// The name of the metric whose value is its target.
-    #[must_use]
+    /// Returns the name of the metric whose value is this metric's target.
     pub const fn target_metric(&self) -> Option<&'static str> {
         match self.target {
             Some(Target::Metric(name)) => Some(name),
@@ -129,13 +128,12 @@ impl Metric {
     }
 }
 
-/// Every metric, chapter by chapter.
+/// Iterates over every metric, chapter by chapter.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
     CHAPTERS.iter().flat_map(|chapter| chapter.metrics)
 }
 
-/// The metric of this name.
-#[must_use]
+/// Returns the metric of this name.
 pub fn get(name: &str) -> Option<&'static Metric> {
     all().find(|metric| metric.name == name)
 }

@@ -1,4 +1,4 @@
-//! The rows.
+//! The rows of the table of metrics.
 
 use super::Better::{self, Closer, Down, Neither, Up};
 use super::{Chapter, Chart, Metric, Rank, Source, Target};
@@ -28,7 +28,7 @@ pub const CHAPTERS: &[Chapter] = &[
             exact("l1", "L1 distance", "", "Σ |π − π*| over all objects, twice the total variation.").within(0.0, 2.0).goal(Down, ZERO).log(),
             exact("entropy", "Entropy", "nats", "Entropy of the policy's distribution over objects: how evenly it spreads.")
                 .least(0.0).goal(Closer, metric("target_entropy")).rank(Rank::Headline),
-            exact("expected_reward", "Expected reward", "", "Mean raw reward E_π[r] of an object; a policy above the target's has given up diversity for it.")
+            exact("expected_reward", "Expected reward", "", "Mean raw reward E_π[r] of an object; a policy with more reward than the target has given up diversity for it.")
                 .goal(Closer, metric("target_expected_reward")).rank(Rank::Headline),
             exact("kl_to_reference", "KL(π ‖ π_ref)", "nats", "KL divergence of the policy from the reference over objects; on a graph, which has no reference policy, π_ref is uniform.")
                 .least(0.0).goal(Closer, metric("target_kl_to_reference")).rank(Rank::Compared),
@@ -67,8 +67,8 @@ pub const CHAPTERS: &[Chapter] = &[
             held_out("eval_entropy", "Entropy per token, held out", "nats", "Mean entropy of the next-token distribution on held-out prompts.")
                 .least(0.0).rank(Rank::Compared),
             held_out("eval_length_mean", "Completion length, held out", "tokens", "Mean length of the completions on held-out prompts.").least(0.0),
-            exact("eval_prompts", "Held-out prompts", "", "Held-out prompts that were measured.").least(0.0).hidden(),
-            exact("eval_samples", "Completions of a held-out prompt", "", "Completions sampled of each held-out prompt.").least(0.0).hidden(),
+            exact("eval_prompts", "Held-out prompts", "", "Number of held-out prompts in the evaluation.").least(0.0).hidden(),
+            exact("eval_samples", "Completions of a held-out prompt", "", "Number of completions sampled for each held-out prompt.").least(0.0).hidden(),
             exact("eval_solutions", "Correct answers that exist", "", "Correct answers that exist per held-out prompt, found by enumeration.").least(0.0).hidden(),
             exact("eval_success_target", "Success of the target", "fraction", "Success probability of the exact target, π*(C) = e^β π_ref(C) / (1 + (e^β − 1) π_ref(C)).").within(0.0, 1.0).hidden(),
             exact("eval_success_ref", "Success of the reference", "fraction", "Success probability π_ref(C) of the reference, at which training starts.").within(0.0, 1.0).hidden(),
@@ -83,9 +83,9 @@ pub const CHAPTERS: &[Chapter] = &[
                 .least(0.0).chart(Chart::Spread("reward_mean")),
             batch("success", "Success in training", "fraction", "Share of the sampled completions with a reward above 0.").within(0.0, 1.0).goal(Up, None).rank(Rank::Compared),
             batch("degenerate_groups", "Groups of equal rewards", "fraction", "Share of the prompts whose completions all got the same reward: under group rewards they say nothing about which answer is better.").within(0.0, 1.0),
-            batch("overlong_penalty", "Soft overlong penalty", "", "Mean of what the soft overlong penalty took off the raw reward before it was learned from.").least(0.0),
+            batch("overlong_penalty", "Soft overlong penalty", "", "Mean soft overlong penalty, which was subtracted from the raw reward before learning.").least(0.0),
             batch("sampled_groups", "Sampled groups", "groups", "Prompts whose completions this step sampled, over all batches of dynamic sampling.").source(Source::Exact).least(0.0),
-            batch("learned_groups", "Learned groups", "groups", "Prompts among them that the step learned from, at most train.prompts; the others had groups of equal rewards, or came when there were enough.")
+            batch("learned_groups", "Learned groups", "groups", "Sampled prompts that the step learned from, at most train.prompts; the others had groups of equal rewards or exceeded that number.")
                 .source(Source::Exact).least(0.0).on("sampled_groups"),
             batch("advantage_std", "Spread of the shaped reward", "", "Population standard deviation of the shaped reward r̂ (the advantage A of the baselines) over the batch.").least(0.0),
         ],
@@ -96,7 +96,7 @@ pub const CHAPTERS: &[Chapter] = &[
         metrics: &[
             batch("loss", "Loss", "", "The objective that is minimised; for FlowRL (1/B) Σ w δ², the weighted mean of the squared residual, which can rise while training works because the detached w grows if r̂ > 0.").log(),
             batch("residual_mean", "Residual", "nats", "Mean of the residual δ = log Z + L/T − β r̂ − L_ref/T, which is 0 everywhere once the policy has reached the target.").goal(Closer, ZERO),
-            batch("residual_std", "Standard deviation of the residual", "nats", "Population standard deviation of the residual over the batch: what is left to learn once log Z fits.")
+            batch("residual_std", "Standard deviation of the residual", "nats", "Population standard deviation of the residual over the batch, the error that is left to learn once log Z fits.")
                 .least(0.0).goal(Down, ZERO).chart(Chart::Spread("residual_mean")),
             batch("residual_abs_max", "Largest residual", "nats", "Largest |δ| in the batch; one bad sequence shows here first.").least(0.0).goal(Down, ZERO).log(),
             batch("value_loss", "Value loss", "", "PPO: ½(V − r)² of the value network, averaged over the batch.").least(0.0).goal(Down, ZERO).log(),
@@ -111,7 +111,7 @@ pub const CHAPTERS: &[Chapter] = &[
             batch("log_z_std", "Standard deviation of log Z", "nats", "Standard deviation of the log Z estimates over the batch's prompts.").least(0.0).chart(Chart::Spread("log_z_mean")),
             batch("log_z_error", "log Z error", "nats", "Estimated log Z minus the best one for the current policy, Δ = Σ w δ / Σ w, or in the lab minus the exact one; a positive error lengthens answers if the loss is length-normalised.")
                 .goal(Closer, ZERO).rank(Rank::Compared),
-            exact("log_z", "log Z", "nats", "Browser: the learned log Z, which only methods with one number for it have.").goal(Closer, metric("target_log_z")).rank(Rank::Compared),
+            exact("log_z", "log Z", "nats", "Browser: the learned log Z, for methods that learn it as one number.").goal(Closer, metric("target_log_z")).rank(Rank::Compared),
         ],
     },
     Chapter {
@@ -126,7 +126,7 @@ pub const CHAPTERS: &[Chapter] = &[
             batch("token_mask_fraction", "Masked tokens", "fraction", "Share of the tokens that the token mask dropped.").within(0.0, 1.0).on("clip_fraction"),
             batch("masked_sequences", "Masked completions", "fraction", "Share of the completions that the masks of the objective left out of the loss.").within(0.0, 1.0).on("clip_fraction"),
             batch("rollout_drift", "Drift of the rollout engine", "nats", "Mean |log π_old − log π_rollout| of a token: how far the engine that sampled is from the one that trains.").least(0.0).log(),
-            batch("rollout_clip_fraction", "Bounded rollout weights", "fraction", "Share of the rollout weights π_old/π_rollout (one per token or per sequence, as rollout_correction says) that are beyond their bounds.")
+            batch("rollout_clip_fraction", "Bounded rollout weights", "fraction", "Share of the rollout weights π_old/π_rollout (one per token or per sequence, depending on rollout_correction) that are beyond their bounds.")
                 .within(0.0, 1.0).on("clip_fraction"),
             batch("outlier_tokens", "Outlier tokens", "fraction", "Share of the tokens whose log-ratio π/π_old is beyond ±20: they have no gradient.").within(0.0, 1.0),
             batch("token_gradient_share", "Largest token's share of the gradient", "fraction", "Largest |∂loss/∂log π| of a token of the update, as a share of the sum over all tokens; near 1 a single token decides the update.").within(0.0, 1.0),
@@ -155,7 +155,7 @@ pub const CHAPTERS: &[Chapter] = &[
             batch("length_mean", "Completion length", "tokens", "Mean length of the completions, the end token included.").least(0.0).rank(Rank::Compared),
             batch("length_max", "Longest completion", "tokens", "Longest completion in the batch.").least(0.0).on("length_mean"),
             batch("length_bias", "Length bias", "", "2 Δ E[1/|y|], with Δ the log Z error: the pull of a wrong log Z on the answers' length, above 0 towards longer ones, below 0 towards shorter ones.").goal(Closer, ZERO),
-            batch("inverse_length_mean", "Mean inverse length", "1/tokens", "Mean of 1/|y|, the quantity that a log Z error pushes on.").within(0.0, 1.0),
+            batch("inverse_length_mean", "Mean inverse length", "1/tokens", "Mean of 1/|y|, the quantity on which a log Z error acts.").within(0.0, 1.0),
             batch("truncated_fraction", "Truncated completions", "fraction", "Share of the completions that hit the length limit before their end token.").within(0.0, 1.0),
         ],
     },
@@ -166,7 +166,7 @@ pub const CHAPTERS: &[Chapter] = &[
             batch("grad_norm", "Gradient norm", "", "L2 norm of the policy's gradient before clipping.").least(0.0).log().rank(Rank::Compared),
             batch("log_z_grad_norm", "Gradient norm of log Z", "", "L2 norm of the gradient of the log Z estimator before clipping.").least(0.0).log(),
             batch("learning_rate", "Learning rate", "", "The policy's learning rate at this step.").source(Source::Exact).least(0.0),
-            batch("skipped_updates", "Skipped updates", "updates", "Updates skipped so far because the gradient was not finite; anything but 0 needs a look.")
+            batch("skipped_updates", "Skipped updates", "updates", "Updates skipped so far because the gradient was not finite; any value but 0 needs attention.")
                 .source(Source::Exact).least(0.0).goal(Down, ZERO),
         ],
     },
@@ -187,7 +187,7 @@ pub const CHAPTERS: &[Chapter] = &[
     },
 ];
 
-/// A metric of each step, estimated from its completions. Everything else is said by the methods.
+/// Builds a metric of each step that is estimated from its completions. The methods below change the other fields.
 const fn batch(name: &'static str, label: &'static str, unit: &'static str, meaning: &'static str) -> Metric {
     Metric {
         name,
@@ -205,17 +205,17 @@ const fn batch(name: &'static str, label: &'static str, unit: &'static str, mean
     }
 }
 
-/// A metric of evaluations on samples of held-out prompts.
+/// Builds a metric of evaluations that is estimated from samples of held-out prompts.
 const fn held_out(name: &'static str, label: &'static str, unit: &'static str, meaning: &'static str) -> Metric {
     Metric { evaluated: true, ..batch(name, label, unit, meaning) }
 }
 
-/// An exact metric of evaluations.
+/// Builds an exact metric of evaluations.
 const fn exact(name: &'static str, label: &'static str, unit: &'static str, meaning: &'static str) -> Metric {
     held_out(name, label, unit, meaning).source(Source::Exact)
 }
 
-/// A time or a speed.
+/// Builds a metric of time or speed.
 const fn clock(name: &'static str, label: &'static str, unit: &'static str, meaning: &'static str) -> Metric {
     batch(name, label, unit, meaning).source(Source::Clock).least(0.0)
 }

@@ -1,27 +1,28 @@
-//! Phase one: raw rewards of the whole batch become r̂ or A.
+//! Phase one: turns the raw rewards of the whole batch into r̂ or A.
 
 use super::batch::{check_finite, check_length, check_offsets};
 use super::groups::{runs, sort_by_group};
 use super::{Advantage, Error, Mask, Objective};
 use crate::Real;
 
-/// B judged completions: what advantages are made of. `Outcomes { rewards: &r, groups: &g, ..Outcomes::default() }` leaves out what an
-/// objective does not need.
+/// B judged completions, from which advantages are computed. If an objective needs only some fields, use `Outcomes {
+/// rewards: &r, groups: &g, ..Outcomes::default() }`.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcomes<'a, T> {
     /// (B) the raw rewards.
     pub rewards: &'a [T],
-    /// (B) which prompt a sequence answers. Groups may be interleaved.
+    /// (B) number of the prompt that each sequence answers. Groups may be interleaved.
     pub groups: &'a [usize],
     /// (B) V(x) of each sequence's prompt, if the objective [needs it](Objective::needs_value).
     pub values: Option<&'a [T]>,
-    /// (B) whether a completion was cut at its greatest length. `None` means that none was.
+    /// (B) whether each completion was cut at the length limit. `None` means that none was.
     pub truncated: Option<&'a [bool]>,
-    /// (B + 1) token offsets, as in [`Batch`](super::Batch). Needed by advantages that count tokens, and beside log-probabilities.
+    /// (B + 1) token offsets, as in [`Batch`](super::Batch). Needed by advantages that count tokens, and whenever
+    /// log-probabilities are given.
     pub offsets: Option<&'a [usize]>,
-    /// (N) log π_ref(y_t | x, y_<t). Needed if a KL term is taken off raw rewards.
+    /// (N) log π_ref(y_t | x, y_<t). Needed if a KL term is subtracted from raw rewards.
     pub ref_log_probs: Option<&'a [T]>,
-    /// (N) the same under the policy that sampled. Needed if a KL term is taken off raw rewards.
+    /// (N) log-probabilities under the policy that sampled. Needed if a KL term is subtracted from raw rewards.
     pub old_log_probs: Option<&'a [T]>,
 }
 
@@ -40,13 +41,15 @@ impl<T> Default for Outcomes<'_, T> {
 }
 
 impl Objective {
-    /// Computes what the loss uses instead of raw rewards, for the **whole** batch: r̂ (FlowRL) or the advantage A (a policy gradient).
+    /// Computes the shaped rewards of the **whole** batch, which the loss uses instead of raw rewards: r̂ for FlowRL,
+    /// the advantage A for a policy gradient.
     ///
-    /// `advantages`, `masks` and `order` (scratch) have one element per sequence. `masks` says which sequences the objective leaves in: for
-    /// [`Batch::masks`](super::Batch::masks).
+    /// `advantages`, `masks` and the scratch space `order` have one element per sequence. `masks` receives which
+    /// sequences the objective keeps in the loss; pass it on as [`Batch::masks`](super::Batch::masks).
     ///
     /// # Errors
-    /// A length that differs, a missing or non-finite input, an option out of range, a result beyond `T`.
+    /// Returns an error if a length differs, an input is missing or not finite, an option is out of range, or a result
+    /// does not fit into `T`.
     pub fn advantages<T: Real>(
         &self,
         outcomes: &Outcomes<'_, T>,
@@ -82,7 +85,7 @@ impl Objective {
                 let relative =
                     |r, group: &Statistics| if group.mean > 0.0 { group.normalise(r, group.mean + eps) } else { 0.0 };
                 by_group(groups, order, advantages, &relative);
-                // Alone a reward is its own mean.
+                // A group of one has no other reward to compare with: its reward is its own mean.
                 runs(groups, order).filter(|group| group.len() == 1).for_each(|group| advantages[group[0]] = T::zero());
             }
             Advantage::GroupBatch => {
@@ -134,13 +137,13 @@ impl Objective {
         }
         let Self::PolicyGradient(o) = self else { return Ok(()) };
         if o.counts_tokens() || o.takes_kl_off_rewards() {
-            let because = "this objective counts the tokens of each sequence when it makes advantages of rewards";
+            let because = "this objective counts the tokens of each sequence when it computes advantages from rewards";
             let offsets = outcomes.offsets.ok_or(Error::Missing { argument: "offsets", sequence: None, because })?;
             check_offsets(offsets, sequences)?;
             let tokens = offsets[sequences] - offsets[0];
             let log_probs = [("ref_log_probs", outcomes.ref_log_probs), ("old_log_probs", outcomes.old_log_probs)];
             for (argument, slice) in log_probs.into_iter().filter(|_| o.takes_kl_off_rewards()) {
-                let because = "`kl_in = \"raw-reward\"` takes kl·(log π_old − log π_ref) off each raw reward";
+                let because = "`kl_in = \"raw-reward\"` subtracts kl·(log π_old − log π_ref) from each raw reward";
                 let slice = slice.ok_or(Error::Missing { argument, sequence: None, because })?;
                 check_length(argument, slice.len(), tokens, "tokens")?;
             }
@@ -148,7 +151,7 @@ impl Objective {
         Ok(())
     }
 
-    /// Which sequences are in the loss.
+    /// Sets the masks, which say which sequences are in the loss.
     fn mask<T: Real>(&self, outcomes: &Outcomes<'_, T>, order: &[usize], masks: &mut [Mask]) {
         let (truncated, degenerate) = match self {
             Self::FlowRl(o) => (o.mask_truncated, o.mask_degenerate),
@@ -170,11 +173,11 @@ impl Objective {
     }
 }
 
-/// The loss ½·mean (V − r)² that trains PPO's value network, and ∂/∂V into `d_values` (one element per sequence each).
-/// `sequences` is the size of the whole batch, as in [`Totals`](super::Totals).
+/// Computes the loss ½·mean (V − r)² that trains PPO's value network, and writes ∂loss/∂V to `d_values` (one element
+/// per sequence). `sequences` is the size of the whole batch, as in [`Totals`](super::Totals).
 ///
 /// # Errors
-/// A length that differs, or a non-finite input.
+/// Returns an error if a length differs or an input is not finite.
 pub fn value_loss<T: Real>(rewards: &[T], values: &[T], sequences: usize, d_values: &mut [T]) -> Result<f64, Error> {
     check_length("values", values.len(), rewards.len(), "sequences")?;
     check_length("d_values", d_values.len(), rewards.len(), "sequences")?;
@@ -189,7 +192,7 @@ pub fn value_loss<T: Real>(rewards: &[T], values: &[T], sequences: usize, d_valu
     Ok(loss)
 }
 
-/// r − kl·(L_old − L_ref) of each sequence, in which one that a mask leaves out has no tokens.
+/// Subtracts kl·(L_old − L_ref) from the reward of each sequence that the masks keep.
 fn take_kl_off<T: Real>(kl: f64, outcomes: &Outcomes<'_, T>, masks: &[Mask], rewards: &mut [T]) {
     let (Some(offsets), Some(old), Some(reference)) =
         (outcomes.offsets, outcomes.old_log_probs, outcomes.ref_log_probs)
@@ -203,7 +206,7 @@ fn take_kl_off<T: Real>(kl: f64, outcomes: &Outcomes<'_, T>, masks: &[Mask], rew
     }
 }
 
-/// Replaces each reward by `shape` of it and of its group's statistics; that of a group of one stays.
+/// Replaces each reward by `shape` of it and of its group's statistics. The reward of a group of one stays.
 #[inline(never)]
 fn by_group<T: Real>(groups: &[usize], order: &[usize], rewards: &mut [T], shape: &dyn Fn(f64, &Statistics) -> f64) {
     for group in runs(groups, order).filter(|group| group.len() > 1) {
@@ -214,7 +217,7 @@ fn by_group<T: Real>(groups: &[usize], order: &[usize], rewards: &mut [T], shape
     }
 }
 
-/// (r − mean) / `scale` over the batch, in which sequence i counts `times(i)`.
+/// Replaces each reward by (r − mean) / `scale` over the batch, in which sequence i counts `times(i)` times.
 #[inline(never)]
 fn whole<T: Real>(rewards: &mut [T], times: &dyn Fn(usize) -> f64, scale: &dyn Fn(&Statistics) -> f64) {
     let statistics = Statistics::of(rewards.len(), &|i| (rewards[i].f64(), times(i)));
@@ -224,17 +227,18 @@ fn whole<T: Real>(rewards: &mut [T], times: &dyn Fn(usize) -> f64, scale: &dyn F
     }
 }
 
-/// Mean and deviation of some rewards, each with how often it counts.
+/// Mean and deviation of some rewards, each with the number of times it counts.
 struct Statistics {
     count: f64,
     mean: f64,
     squares: f64,
-    /// Kept apart from a deviation of 0: rounding gives equal rewards a tiny one.
+    /// Kept separately, because rounding gives equal rewards a tiny deviation instead of 0.
     all_equal: bool,
 }
 
 impl Statistics {
-    /// Of `len` rewards. Called through a pointer: one copy of this for every use, where a copy for each would be most of the function.
+    /// Computes the statistics of `len` rewards. The call through a pointer lets all callers share one copy, since
+    /// inlined copies would be most of the callers' code.
     #[inline(never)]
     fn of(len: usize, reward: &dyn Fn(usize) -> (f64, f64)) -> Self {
         let rewards = || (0..len).map(reward);
@@ -253,7 +257,7 @@ impl Statistics {
         Real::sqrt(self.variance(ddof))
     }
 
-    /// (reward − mean) / scale, and 0 if all rewards are equal, whatever the scale.
+    /// Returns (reward − mean) / scale, but 0 if all rewards are equal, whatever the scale.
     fn normalise(&self, reward: f64, scale: f64) -> f64 {
         if self.all_equal || self.count == 0.0 { 0.0 } else { (reward - self.mean) / scale }
     }

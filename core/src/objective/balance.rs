@@ -1,7 +1,9 @@
-//! Balance over parts of a trajectory: sub-trajectory balance (Madan and others, arXiv 2209.12782), and detailed balance as λ = 0.
+//! Balance over parts of a trajectory: sub-trajectory balance (Madan and others, arXiv 2209.12782), and detailed
+//! balance as its case λ = 0.
 //!
-//! With e_t = log F(s_t) + l_t − l_ref,t − log F(s_{t+1}) the residual of the part from i to j is v_i − v_j = Σ_{i≤t<j} e_t. All
-//! n(n + 1)/2 parts are summed in one pass from the left and one back, by the sums that end or start at a position:
+//! With e_t = log F(s_t) + l_t − l_ref,t − log F(s_{t+1}), the residual of the part from i to j is v_i − v_j =
+//! Σ_{i≤t<j} e_t. One pass from the left and one back sum all n(n + 1)/2 parts, by means of sums over the parts that
+//! end or start at a position:
 //!
 //! | | over | recurrence |
 //! |---|---|---|
@@ -16,19 +18,19 @@
 use super::{Batch, Error};
 use crate::Real;
 
-/// One completion of n tokens.
+/// The terms of one completion of n tokens.
 pub(super) struct Steps<'a, T> {
     log_probs: &'a [T],
     ref_log_probs: &'a [T],
     log_flows: &'a [T],
-    /// log F at the start.
+    /// log F at the start, which is log Z.
     log_z: f64,
-    /// log F at the end: βr̂.
+    /// log F at the end, which is βr̂.
     end: f64,
 }
 
 impl<'a, T: Real> Steps<'a, T> {
-    /// Sequence i of a batch that has reference log-probabilities.
+    /// Takes the terms of sequence i from a batch that has reference log-probabilities.
     pub(super) fn new(batch: &Batch<'a, T>, i: usize, log_flows: &'a [T], log_z: f64, end: f64) -> Result<Self, Error> {
         let tokens = batch.tokens(i);
         let log_flows = &log_flows[tokens.clone()];
@@ -40,14 +42,15 @@ impl<'a, T: Real> Steps<'a, T> {
         Ok(Self { log_probs: &batch.log_probs[tokens], ref_log_probs, log_flows, log_z, end })
     }
 
-    /// `share` times the loss, and its derivative with respect to log Z; those of the tokens and flows go to the two slices.
+    /// Returns `share` times the loss and its derivative with respect to log Z. The derivatives with respect to tokens
+    /// and flows are written to the two slices.
     pub(super) fn loss(&self, lambda: f64, share: f64, d_log_probs: &mut [T], d_log_flows: &mut [T]) -> (f64, f64) {
         let n = self.log_probs.len();
         if n == 0 {
             let residual = self.log_z - self.end;
             return (share * residual * residual, 2.0 * share * residual);
         }
-        // The outputs hold a_t and p_t until the pass back replaces them.
+        // The outputs store a_t and p_t until the backward pass replaces them.
         let (mut p, mut a, mut c) = (1.0, 0.0, 0.0);
         let (mut total, mut weight) = (0.0, 0.0);
         for t in 0..n {
@@ -74,7 +77,7 @@ impl<'a, T: Real> Steps<'a, T> {
         (share * total / weight, later)
     }
 
-    /// e_t.
+    /// Returns e_t, the residual of step t.
     fn residual(&self, t: usize) -> f64 {
         let before = if t == 0 { self.log_z } else { self.log_flows[t].f64() };
         let after = self.log_flows.get(t + 1).map_or(self.end, |f| f.f64());

@@ -1,4 +1,4 @@
-//! What an objective reads and writes: slices that the caller owns.
+//! The inputs and outputs of an objective, as slices that the caller owns.
 
 use core::ops::Range;
 
@@ -6,35 +6,39 @@ use super::{Error, Mask, Objective};
 use crate::Real;
 
 /// B sequences with N tokens, packed without padding. Sequence i holds tokens `offsets[i] − offsets[0]` up to
-/// `offsets[i + 1] − offsets[0]` of the token slices, so a part of a batch is a part of each slice: see [`Batch::part`].
+/// `offsets[i + 1] − offsets[0]` of the token slices, so a part of a batch is a part of each slice: see
+/// [`Batch::part`].
 ///
-/// Groups may be interleaved; a group is every sequence with the same number. Log-probabilities are natural logarithms.
+/// A group is all sequences with the same group number; groups may be interleaved. Log-probabilities are natural
+/// logarithms.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a, T> {
     /// (B + 1) token offsets, ascending.
     pub offsets: &'a [usize],
-    /// (B) which prompt a sequence answers.
+    /// (B) number of the prompt that each sequence answers.
     pub groups: &'a [usize],
-    /// (B) reward after [`Objective::advantages`](super::Objective::advantages): r̂ for FlowRL, A for a baseline.
-    pub advantages: &'a [T],
-    /// (N) log π(y_t | x, y_<t), the policy being trained.
-    pub log_probs: &'a [T],
-    /// (N) the same under the frozen reference. Needed by FlowRL, and by a baseline with a KL term.
-    pub ref_log_probs: Option<&'a [T]>,
-    /// (N) the same under the policy that sampled. `None` means on policy: importance weights are 1.
-    pub old_log_probs: Option<&'a [T]>,
-    /// (N) the same under the engine that drew the tokens, if that is another one than the policy that `old_log_probs` are of. Read if
-    /// `rollout_correction` asks for it; `None` means that they are the same.
-    pub rollout_log_probs: Option<&'a [T]>,
-    /// (N) log F(s_t), the log-flow of the state before each token. Needed by sub-trajectory and detailed balance, which take
-    /// log Z instead of the first one of a sequence.
-    pub log_flows: Option<&'a [T]>,
-    /// (N) entropy, in nats, of the distribution that `log_probs` are of, before each token. Needed by a policy gradient with an entropy bonus.
-    pub entropies: Option<&'a [T]>,
-    /// (B) log Z of each sequence's prompt. Needed where log Z is learned or given.
-    pub log_z: Option<&'a [T]>,
-    /// (B) which sequences are in the loss, from [`Objective::advantages`](super::Objective::advantages); `None` means all. Others have no
+    /// (B) shaped rewards from [`Objective::advantages`](super::Objective::advantages): r̂ for FlowRL, A for a policy
     /// gradient.
+    pub advantages: &'a [T],
+    /// (N) log π(y_t | x, y_<t) under the policy being trained.
+    pub log_probs: &'a [T],
+    /// (N) log-probabilities under the frozen reference. Needed by FlowRL, and by a policy gradient with a KL term.
+    pub ref_log_probs: Option<&'a [T]>,
+    /// (N) log-probabilities under the policy that sampled. `None` means on policy, with importance weights of 1.
+    pub old_log_probs: Option<&'a [T]>,
+    /// (N) log-probabilities under the engine that drew the tokens, if it differs from the policy of `old_log_probs`.
+    /// Read if `rollout_correction` is set; `None` means that engine and policy agree.
+    pub rollout_log_probs: Option<&'a [T]>,
+    /// (N) log F(s_t), the log-flow of the state before each token. Needed by sub-trajectory and detailed balance,
+    /// which use log Z in place of a sequence's first log-flow.
+    pub log_flows: Option<&'a [T]>,
+    /// (N) entropy, in nats, of the policy's distribution before each token. Needed by a policy gradient with an
+    /// entropy bonus.
+    pub entropies: Option<&'a [T]>,
+    /// (B) log Z of each sequence's prompt. Needed if log Z is learned or given.
+    pub log_z: Option<&'a [T]>,
+    /// (B) whether each sequence is in the loss, from [`Objective::advantages`](super::Objective::advantages). `None`
+    /// means that all are. Sequences outside the loss have no gradient.
     pub masks: Option<&'a [Mask]>,
 }
 
@@ -56,41 +60,42 @@ impl<T> Default for Batch<'_, T> {
     }
 }
 
-/// Where an objective writes, for a [`Batch`] of B sequences and N tokens. What the slices held before does not matter.
+/// The outputs of an objective for a [`Batch`] of B sequences and N tokens. Previous contents of the slices do not
+/// matter.
 #[derive(Debug)]
 pub struct Gradients<'a, T> {
     /// (N) ∂loss/∂log π(y_t).
     pub d_log_probs: &'a mut [T],
-    /// (N) ∂loss/∂log F(s_t); not touched, and may be empty, where the objective takes no flows. See
+    /// (N) ∂loss/∂log F(s_t). If the objective takes no flows, this is not touched and may be empty: see
     /// [`Objective::needs_flows`](super::Objective::needs_flows).
     pub d_log_flows: &'a mut [T],
-    /// (N) ∂loss/∂entropy; not touched, and may be empty, without an entropy bonus. See
+    /// (N) ∂loss/∂entropy. Without an entropy bonus, this is not touched and may be empty: see
     /// [`Objective::needs_entropies`](super::Objective::needs_entropies).
     pub d_entropies: &'a mut [T],
-    /// (B) ∂loss/∂log Z of each sequence; zero for a baseline, and where log Z is a constant.
+    /// (B) ∂loss/∂log Z of each sequence; 0 for a policy gradient, and if log Z is a constant.
     pub d_log_z: &'a mut [T],
-    /// (B) the log Z that was used; zero for a baseline.
+    /// (B) the log Z that was used; 0 for a policy gradient.
     pub log_z: &'a mut [T],
-    /// (B) δ, the residual; zero for a baseline.
+    /// (B) δ, the residual; 0 for a policy gradient.
     pub residuals: &'a mut [T],
-    /// (B) w, the importance weight (detached); for a baseline its sequence ratio where it has one, else 1.
+    /// (B) w, the importance weight (detached). For a policy gradient this is the sequence ratio, if it has one,
+    /// otherwise 1.
     pub weights: &'a mut [T],
 }
 
-/// What the averages of the loss divide by: the size of the **whole** batch, also when only a part of it is evaluated. What a mask leaves
-/// out is not counted.
-/// Losses and gradients of the parts then add up to those of the whole.
+/// The divisors of the loss's averages: the size of the **whole** batch, even if only a part of it is evaluated, so
+/// that losses and gradients of the parts add up to those of the whole. Sequences and tokens that a mask drops are not
+/// counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
-    /// B, sequences.
+    /// Number of sequences, B.
     pub sequences: usize,
-    /// N, tokens.
+    /// Number of tokens, N.
     pub tokens: usize,
 }
 
 impl Totals {
-    /// The totals of the sequences at these offsets: those that are not [`Mask::Out`], and the tokens of those that are [`Mask::In`].
-    #[must_use]
+    /// Counts the sequences at these offsets that are not [`Mask::Out`], and the tokens of those that are [`Mask::In`].
     pub fn of(offsets: &[usize], masks: Option<&[Mask]>) -> Self {
         let mut totals = Self { sequences: 0, tokens: 0 };
         for (i, ends) in offsets.windows(2).enumerate() {
@@ -103,16 +108,16 @@ impl Totals {
 }
 
 impl<'a, T: Real> Batch<'a, T> {
-    /// The totals of this batch, to evaluate it in one piece.
-    #[must_use]
+    /// Returns the totals of this batch, to evaluate it in one piece.
     pub fn totals(&self) -> Totals {
         Totals::of(self.offsets, self.masks)
     }
 
-    /// Sequences `sequences` of this batch, sharing its memory. Cut between groups where log Z comes from the group.
+    /// Returns a part of this batch that shares its memory. If log Z comes from the group, cut between groups.
     ///
     /// # Errors
-    /// As [`Objective::evaluate`](super::Objective::evaluate) for the shapes, and [`Error::Length`] for a range outside.
+    /// Returns an error if a length of this batch does not fit, and [`Error::Length`] if the range is outside the
+    /// batch.
     pub fn part(&self, sequences: Range<usize>) -> Result<Self, Error> {
         self.validate()?;
         let outside =
@@ -158,19 +163,19 @@ impl<'a, T: Real> Batch<'a, T> {
         self.log_z.map_or(Ok(()), |z| check_finite("log_z", z))
     }
 
-    /// Whether sequence i is in the loss.
+    /// Returns whether sequence i is in the loss.
     pub(super) fn keeps(&self, i: usize) -> bool {
         self.masks.is_none_or(|masks| masks[i] == Mask::In)
     }
 
-    /// The tokens of sequence i in the token slices.
+    /// Returns the range of sequence i in the token slices.
     pub(super) fn tokens(&self, i: usize) -> Range<usize> {
         self.offsets[i] - self.offsets[0]..self.offsets[i + 1] - self.offsets[0]
     }
 }
 
 impl<T: Real> Gradients<'_, T> {
-    /// What a sequence that a mask leaves out has: nothing.
+    /// Sets every output of a sequence that a mask drops to 0.
     pub(super) fn drop_sequence(&mut self, batch: &Batch<'_, T>, i: usize) {
         let tokens = batch.tokens(i);
         self.d_log_probs[tokens.clone()].fill(T::zero());
@@ -200,7 +205,7 @@ impl<T: Real> Gradients<'_, T> {
     }
 }
 
-/// Checks that offsets are one more than sequences, and ascend.
+/// Checks that there is one more offset than sequences, and that offsets ascend.
 pub(super) fn check_offsets(offsets: &[usize], sequences: usize) -> Result<(), Error> {
     check_length("offsets", offsets.len(), sequences + 1, "offsets (one more than `groups`)")?;
     match (1..offsets.len()).find(|&i| offsets[i] < offsets[i - 1]) {
@@ -213,7 +218,7 @@ pub(super) fn check_length(argument: &'static str, got: usize, want: usize, of: 
     if got == want { Ok(()) } else { Err(Error::Length { argument, got, want, of }) }
 }
 
-/// Checks one value per sequence.
+/// Checks that the values, one per sequence, are finite.
 pub(super) fn check_finite<T: Real>(argument: &'static str, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(()),

@@ -1,15 +1,16 @@
-//! Importance weights, always from their logarithm, so that ±10⁴ stays finite where a bound is set.
+//! Importance weights, always computed from their logarithm, so that a log weight of ±10⁴ stays finite if a bound is
+//! set.
 
 use crate::Real;
 
-/// Bounds of a weight, kept beside their logarithms.
+/// Bounds of a weight, stored together with their logarithms.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clip {
     low: f64,
     high: f64,
     log_low: f64,
     log_high: f64,
-    /// The upper bound that a surrogate has where the advantage is negative.
+    /// Upper bound of a surrogate if the advantage is negative.
     dual: f64,
     log_dual: f64,
 }
@@ -28,23 +29,23 @@ impl Clip {
         Self { low, high, log_low, log_high, dual, log_dual: dual }
     }
 
-    /// The same with a bound of the surrogate for negative advantages: dual clip (Ye and others, arXiv 1912.09729).
+    /// Adds an upper bound for negative advantages to the surrogate: dual clip (Ye and others, arXiv 1912.09729).
     pub(super) fn with_dual(self, dual: Option<f64>) -> Self {
         let dual = dual.unwrap_or(f64::INFINITY);
         Self { dual, log_dual: Real::ln(dual), ..self }
     }
 
-    /// No bound at all.
+    /// Creates a clip without bounds.
     pub(super) fn none() -> Self {
         Self::new(None, None)
     }
 
-    /// Whether a bound is set.
+    /// Returns whether a bound is set.
     pub(super) fn bounds(&self) -> bool {
         self.low > 0.0 || self.high.is_finite()
     }
 
-    /// clip(exp(log_weight)). A weight at a bound is that bound, bit for bit.
+    /// Returns clip(exp(log_weight)). A clipped weight equals the bound bit for bit.
     pub(super) fn weight(&self, log_weight: f64) -> Clipped {
         if log_weight > self.log_high {
             Clipped { weight: self.high, clipped: true }
@@ -55,13 +56,13 @@ impl Clip {
         }
     }
 
-    /// The logarithm of [`weight`](Self::weight), for weights that underflow.
+    /// Returns the logarithm of [`weight`](Self::weight), for weights that underflow.
     pub(super) fn log(&self, log_weight: f64) -> f64 {
         log_weight.max(self.log_low).min(self.log_high)
     }
 
-    /// The clipped surrogate min(ρA, clip(ρ)A) is ρ′A, where ρ′ is bounded only on the side that `min` chooses:
-    /// ρ′ here, and `clipped` where the bound holds, so that the gradient is 0.
+    /// Returns ρ′ of the clipped surrogate min(ρA, clip(ρ)A) = ρ′A, in which ρ′ is bounded only on the side that `min`
+    /// selects. If that bound is active, `clipped` is set and the gradient is 0.
     pub(super) fn surrogate(&self, log_ratio: f64, advantage: f64) -> Clipped {
         if advantage == 0.0 {
             return Clipped { weight: 1.0, clipped: false };

@@ -1,12 +1,13 @@
-//! What an evaluation reports beside gradients: sums that merge across the parts of a batch.
+//! The numbers that an evaluation reports in addition to gradients, as sums that merge across the parts of a batch.
 
 mod moments;
 
 pub(super) use moments::{Moments, Weights};
 
-/// The loss and the metrics of a batch, or of a part of it: [`merge`](Self::merge) the parts.
+/// The loss and the metrics of a batch, or of a part of it; [`merge`](Self::merge) combines parts.
 ///
-/// A metric that an objective does not have (log Z of a baseline, the log-ratio to a reference that was not given) is absent.
+/// If an objective does not have a metric, for example log Z of a policy gradient or the log-ratio to a reference that
+/// was not given, the metric is absent.
 ///
 /// ```
 /// use flowrl_core::objective::{Objective, Preset, Sequence};
@@ -21,37 +22,37 @@ pub(super) use moments::{Moments, Weights};
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Diagnostics {
-    /// This part's share of the loss: shares add up.
+    /// This part's share of the loss. The shares of all parts add up to the loss.
     pub loss: f64,
     pub(super) advantages: Moments,
     pub(super) residuals: Moments,
     pub(super) log_z: Moments,
     pub(super) weights: Weights,
-    /// Weights (of sequences, or of tokens where ratios are per token) that clipping changed.
+    /// Weights that clipping changed, of sequences, or of tokens if ratios are per token.
     pub(super) clipped: Fraction,
-    /// Tokens that the mask dropped.
+    /// Tokens that the token mask dropped.
     pub(super) masked: Fraction,
-    /// Sequences that a mask left out.
+    /// Sequences that a mask dropped.
     pub(super) dropped: Fraction,
-    /// Tokens whose log-ratio is beyond ±20.
+    /// Tokens with a log-ratio beyond ±20.
     pub(super) outliers: Fraction,
-    /// Tokens whose KL estimate is at its bound.
+    /// Tokens with a KL estimate at its bound.
     pub(super) capped: Fraction,
-    /// Σ |∂loss/∂l| over tokens, and the largest.
+    /// Σ |∂loss/∂l| over tokens; `slope_max` is the largest term.
     pub(super) slope_sum: f64,
     pub(super) slope_max: f64,
     /// Σ (l − l_ref) of each sequence.
     pub(super) ref_log_ratios: Moments,
-    /// Tokens behind `ref_log_ratios`.
+    /// Number of tokens in `ref_log_ratios`.
     pub(super) ref_tokens: usize,
     pub(super) old_log_ratio_max: Option<f64>,
     /// 1/T of each sequence that is not empty.
     pub(super) inverse_lengths: Moments,
-    /// Whether a log Z error shows as a length bias: only where sums are divided by T.
+    /// Whether a log Z error biases lengths, which it does only if sums are divided by T.
     pub(super) length_normalised: bool,
 }
 
-/// How many of how many.
+/// A fraction `part`/`whole` of two counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fraction {
     pub(super) part: usize,
@@ -59,18 +60,18 @@ pub(super) struct Fraction {
 }
 
 impl Diagnostics {
-    /// Every metric that this objective has, as (name, value); [`metrics`](crate::metrics) says what each means.
+    /// Iterates over every metric that this objective has, as (name, value); [`metrics`](crate::metrics) describes
+    /// each.
     pub fn metrics(&self) -> impl Iterator<Item = (&'static str, f64)> {
         self.named().into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 
-    /// The metric of this name, if this objective has it.
-    #[must_use]
+    /// Returns the metric of this name, if this objective has it.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.metrics().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
-    /// Adds another part of the same batch.
+    /// Merges another part of the same batch into this one.
     pub fn merge(&mut self, other: &Self) {
         self.loss += other.loss;
         self.advantages.merge(&other.advantages);
@@ -94,7 +95,7 @@ impl Diagnostics {
         self.length_normalised |= other.length_normalised;
     }
 
-    /// Every metric that some objective has, in the order of a record.
+    /// Returns every metric that some objective has, in the order of a record.
     fn named(&self) -> [(&'static str, Option<f64>); 23] {
         let log_z_error = self.weights.weighted_mean().filter(|_| self.log_z.count() > 0);
         let inverse_length = self.inverse_lengths.mean();
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
     use crate::metrics;
 
-    /// A sequence on policy, and one that was clipped and masked.
+    /// Returns a sequence on policy, and one that was clipped and masked.
     fn sequences() -> [Measured; 2] {
         let still =
             Measured { loss: 0.5, advantage: 1.0, residual: -0.3, log_z: 0.2, weight: 1.0, ..Measured::default() };
@@ -165,7 +166,8 @@ mod tests {
                 assert!((row.range.0..=row.range.1).contains(&value), "{name} is {value}, outside {:?}", row.range);
             }
         }
-        // The one clips, masks, divides by the length and has a reference; the other has ratios and a bounded KL.
+        // The first one clips, masks, divides by the length and has a reference; the second has ratios and a bounded
+        // KL.
         let flowrl = Preset::VerlPr3924.flowrl().map(|o| Objective::from(o.with_mask_truncated(true)));
         let grpo = Preset::Grpo.policy_gradient().map(|o| Objective::from(o.with_kl_max(Some(10.0))));
         let [flowrl, grpo] = [flowrl, grpo].map(|objective| Diagnostics::of(&objective.unwrap(), sequences()).named());

@@ -1,104 +1,105 @@
-//! What can be wrong with the input of an objective.
+//! Errors in the input of an objective.
 
 use core::fmt;
 
-/// Why an objective refused its input. The message says which argument, what it got, what it wanted and what to do.
+/// The reason why an objective refused its input. The message names the argument, what it got, what it expected and how
+/// to fix it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
     /// A slice has the wrong number of elements.
     Length {
-        /// The slice, e.g. `log_probs`.
+        /// Name of the slice, for example `log_probs`.
         argument: &'static str,
-        /// Its length.
+        /// Number of elements it has.
         got: usize,
-        /// The length it should have.
+        /// Number of elements it should have.
         want: usize,
-        /// What that length counts, e.g. `tokens`.
+        /// Unit of that length, for example `tokens`.
         of: &'static str,
     },
     /// `offsets[index]` is smaller than the offset before it.
     Offsets {
         /// Position in `offsets`.
         index: usize,
-        /// The value there.
+        /// The offset at that position.
         got: usize,
-        /// The value before it.
+        /// The offset before it.
         previous: usize,
     },
     /// An input that this objective needs was not given.
     Missing {
-        /// The input, e.g. `ref_log_probs`.
+        /// Name of the input, for example `ref_log_probs`.
         argument: &'static str,
-        /// The sequence that lacks it, where inputs are given one sequence at a time.
+        /// The sequence that lacks it, if inputs are given one sequence at a time.
         sequence: Option<usize>,
-        /// Why it is needed.
+        /// Reason why it is needed.
         because: &'static str,
     },
     /// An input is NaN or infinite.
     NonFinite {
-        /// The input, e.g. `log_probs`.
+        /// Name of the input, for example `log_probs`.
         argument: &'static str,
         /// The sequence, counted in the batch that was passed.
         sequence: usize,
-        /// The token inside the sequence, for an input with one value per token.
+        /// The token in this sequence, if the input has one value per token.
         token: Option<usize>,
-        /// The value.
+        /// The value that is not finite.
         got: f64,
     },
-    /// An importance weight or ratio is too large for the floating-point type, and no bound stops it.
+    /// An importance weight or ratio is too large for the floating-point type, and no bound limits it.
     WeightOverflow {
-        /// The sequence.
+        /// Index of the sequence.
         sequence: usize,
-        /// Its log weight (of the worst token, for a ratio per token).
+        /// Logarithm of the weight, or of the worst token's ratio if ratios are per token.
         log_weight: f64,
     },
-    /// A result is too large for the floating-point type although every input is finite.
+    /// A result is too large for the floating-point type, although every input is finite.
     Overflow {
-        /// What overflowed, e.g. `residual`.
+        /// Name of the result, for example `residual`.
         quantity: &'static str,
-        /// The sequence.
+        /// Index of the sequence.
         sequence: usize,
     },
     /// An option is outside its range.
     Option {
-        /// The option as it is spelled in a file, e.g. `reward_eps`.
+        /// The option as it is spelled in a file, for example `reward_eps`.
         option: &'static str,
-        /// Its value.
+        /// Value of the option.
         got: f64,
-        /// The range.
+        /// Range of the option.
         want: &'static str,
     },
     /// Two options exclude each other.
     Conflict {
         /// The option to change.
         option: &'static str,
-        /// The option that asks for it.
+        /// The option that requires the change.
         with: &'static str,
-        /// What it must be beside the other.
+        /// Required value of the first option.
         want: &'static str,
     },
-    /// A batch is split so that its totals are smaller than a part of it.
+    /// The totals of a split batch are smaller than those of one of its parts.
     Totals {
-        /// `sequences` or `tokens`.
+        /// Name of the total: `sequences` or `tokens`.
         of: &'static str,
         /// The total that was given.
         got: usize,
-        /// How many this part alone has.
+        /// The number that this part alone has.
         part: usize,
     },
-    /// Both keys of a file that name a preset are set, to different ones.
+    /// A file sets both keys that name a preset, to different presets.
     TwoPresets {
-        /// That of `preset`.
+        /// Value of the key `preset`.
         preset: &'static str,
-        /// That of `kind`.
+        /// Value of the key `kind`.
         kind: &'static str,
     },
     /// No objective, preset or option value has this name.
     UnknownName {
-        /// What was looked up, e.g. `preset`.
+        /// Kind of name that was looked up, for example `preset`.
         what: &'static str,
-        /// The names there are.
+        /// The known names.
         want: &'static [&'static str],
     },
 }
@@ -126,7 +127,7 @@ impl fmt::Display for Error {
                 if let Some(token) = token {
                     write!(f, ", token {token}")?;
                 }
-                write!(f, " holds {got}; look at what produced it")
+                write!(f, " holds {got}; check how it was computed")
             }
             Self::WeightOverflow { sequence, log_weight } => write!(
                 f,
@@ -139,7 +140,7 @@ impl fmt::Display for Error {
             ),
             Self::Option { option, got, want } => write!(f, "option `{option}` is {got}, but must be {want}"),
             Self::Conflict { option, with, want } => {
-                write!(f, "`{option}` does not go with this `{with}`: it must be {want}")
+                write!(f, "`{option}` cannot be combined with this `{with}`: it must be {want}")
             }
             Self::Totals { of, got, part } => write!(
                 f,

@@ -1,27 +1,27 @@
-//! Phase two: loss, gradients and diagnostics, for a batch or for a part of it.
+//! Phase two: computes loss, gradients and diagnostics, for a batch or for a part of it.
 
 use super::batch::check_length;
 use super::{Batch, Diagnostics, Error, Gradients, Objective, Totals, flowrl, policy_gradient};
 use crate::Real;
 
 impl Objective {
-    /// The loss's share of `batch`, its gradients into `out`, and what happened on the way.
+    /// Evaluates `batch`: writes its gradients to `out` and returns its share of the loss with the other diagnostics.
     ///
     /// | gradient (FlowRL, squared) | value |
     /// |---|---|
     /// | ∂ℓ/∂l_t, the same for every token of a sequence | 2wδ / (divisor·B) |
-    /// | ∂ℓ/∂log Z | 2wδ / B; 0 where log Z is a constant |
+    /// | ∂ℓ/∂log Z | 2wδ / B; 0 if log Z is a constant |
     ///
-    /// Where `balance` is over parts of a completion, tokens of a sequence differ in their gradient, and the flows have one:
-    /// see [`Balance`](super::Balance).
+    /// If `balance` is over parts of a completion, the tokens of a sequence have different gradients, and the flows
+    /// have gradients too: see [`Balance`](super::Balance).
     ///
-    /// Reference, old policy, r̂ and w carry no gradient. `totals` are those of the whole batch, so that the results of parts
-    /// (whole groups, if log Z comes from the group) add up to the result of the whole. `order` is scratch, one element
-    /// per sequence. An empty completion has no token gradient; δ = log Z − βr̂.
+    /// Reference, old policy, r̂ and w carry no gradient. `totals` are those of the whole batch, so that the results of
+    /// parts (whole groups, if log Z comes from the group) add up to the result of the whole. `order` is scratch space
+    /// with one element per sequence. An empty completion has δ = log Z − βr̂ and no token gradient.
     ///
     /// # Errors
-    /// A length that differs, a missing or non-finite input, an option out of range, a weight that overflows without a
-    /// bound. `out` is then only partly written.
+    /// Returns an error if a length differs, an input is missing or not finite, an option is out of range, or an
+    /// unbounded weight overflows. `out` is then only partly written.
     pub fn evaluate<T: Real>(
         &self,
         batch: &Batch<'_, T>,
@@ -36,11 +36,9 @@ impl Objective {
         }
     }
 
-    /// What [`evaluate`](Self::evaluate) checks before it computes: options, lengths, that nothing is missing, and one number for each
-    /// sequence. The log-probabilities are not looked at. For devices, which do that themselves.
-    ///
-    /// # Errors
-    /// As [`evaluate`](Self::evaluate).
+    /// Runs the checks that [`evaluate`](Self::evaluate) makes before it computes: options, lengths, missing inputs,
+    /// and the values with one number per sequence. This does not look at log-probabilities, which devices check
+    /// themselves.
     pub fn check_batch<T: Real>(
         &self,
         batch: &Batch<'_, T>,
@@ -59,10 +57,7 @@ impl Objective {
         totals.check_part(own)
     }
 
-    /// Checks that the inputs that this objective needs are given.
-    ///
-    /// # Errors
-    /// [`Error::Missing`] names the first that is not.
+    /// Checks that the inputs that this objective needs are given. [`Error::Missing`] names the first one that is not.
     pub fn check_given(&self, ref_log_probs: bool, log_z: bool, log_flows: bool, entropies: bool) -> Result<(), Error> {
         let missing = |argument, because| Err(Error::Missing { argument, sequence: None, because });
         match self {
@@ -75,7 +70,7 @@ impl Objective {
             }
             Self::FlowRl(_) if self.needs_flows() && !log_flows => missing(
                 "log_flows",
-                "this `balance` is over parts of a trajectory; take a policy that learns the flow of every state, or `\"trajectory\"`",
+                "this `balance` is over parts of a trajectory; use a policy that learns the flow of every state, or `balance = \"trajectory\"`",
             ),
             Self::PolicyGradient(options) if options.kl != 0.0 && !ref_log_probs => {
                 missing("ref_log_probs", "`kl` is not 0, and its term compares the policy with the reference")
@@ -90,10 +85,7 @@ impl Objective {
 }
 
 impl Totals {
-    /// Checks that a part of a batch is no larger than the whole.
-    ///
-    /// # Errors
-    /// [`Error::Totals`].
+    /// Checks that a part of a batch is no larger than the whole; otherwise returns [`Error::Totals`].
     pub fn check_part(self, part: Self) -> Result<(), Error> {
         for (of, got, part) in [("sequences", self.sequences, part.sequences), ("tokens", self.tokens, part.tokens)] {
             if got < part {

@@ -1,4 +1,5 @@
-//! Both phases for a whole batch, with the buffers owned: for programs that do not pack their own.
+//! Both phases for a whole batch, in buffers that this module owns. This serves programs that do not pack their own
+//! batches.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -8,49 +9,52 @@ use super::{Batch, Diagnostics, Error, Gradients, Mask, Objective, Outcomes, Tot
 use crate::Real;
 use crate::backend::{Backend, ObjectiveError};
 
-/// One completion: T tokens. `Sequence { reward: 1.0, log_probs: &l, ..Default::default() }` leaves out what is not needed.
+/// One completion of T tokens. Fields that are not needed may be left out: `Sequence { reward: 1.0, log_probs: &l,
+/// ..Default::default() }`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sequence<'a, T> {
-    /// Which prompt it answers. Sequences of the same number are compared with each other.
+    /// Number of the prompt that it answers. Sequences with the same number are compared with each other.
     pub group: usize,
     /// The raw reward.
     pub reward: T,
-    /// (T) log π(y_t | x, y_<t), the policy being trained.
+    /// (T) log π(y_t | x, y_<t) under the policy being trained.
     pub log_probs: &'a [T],
-    /// (T) the same under the frozen reference.
+    /// (T) log-probabilities under the frozen reference.
     pub ref_log_probs: Option<&'a [T]>,
-    /// (T) the same under the policy that sampled. `None` for all sequences means on policy.
+    /// (T) log-probabilities under the policy that sampled. `None` for all sequences means on policy.
     pub old_log_probs: Option<&'a [T]>,
     /// (T) log F(s_t), for sub-trajectory and detailed balance.
     pub log_flows: Option<&'a [T]>,
     /// (T) entropy of the policy's distribution before each token, for an entropy bonus.
     pub entropies: Option<&'a [T]>,
-    /// log Z of its prompt, where it is learned or given.
+    /// log Z of its prompt, if it is learned or given.
     pub log_z: Option<T>,
     /// V(x) of its prompt, for PPO.
     pub value: Option<T>,
-    /// (T) log π under the engine that drew the tokens, if it is another one. `None` for all sequences means that it is not.
+    /// (T) log-probabilities under the engine that drew the tokens, if it differs from the policy that sampled. `None`
+    /// for all sequences means that it does not.
     pub rollout_log_probs: Option<&'a [T]>,
-    /// Whether it was cut at its greatest length.
+    /// Whether the completion was cut at the length limit.
     pub truncated: bool,
 }
 
-/// The loss of a batch, its gradients, and the numbers behind them. Per-sequence vectors are in the order of the batch.
+/// The loss of a batch, its gradients, and the numbers behind them. Vectors with one element per sequence are in the
+/// order of the batch.
 #[derive(Clone, Debug)]
 pub struct Evaluation<T> {
-    /// ℓ.
+    /// Loss ℓ of the batch.
     pub loss: f64,
-    /// The metrics.
+    /// The metrics of the batch.
     pub diagnostics: Diagnostics,
-    /// r̂ or A.
+    /// Shaped rewards r̂, or advantages A for a policy gradient.
     pub advantages: Vec<T>,
-    /// δ; 0 for a baseline.
+    /// Residuals δ; 0 for a policy gradient.
     pub residuals: Vec<T>,
-    /// w.
+    /// Importance weights w.
     pub weights: Vec<T>,
     /// The log Z that was used.
     pub log_z: Vec<T>,
-    /// ∂ℓ/∂log Z.
+    /// ∂ℓ/∂log Z of each sequence.
     pub d_log_z: Vec<T>,
     offsets: Vec<usize>,
     d_log_probs: Vec<T>,
@@ -59,31 +63,28 @@ pub struct Evaluation<T> {
 }
 
 impl<T> Evaluation<T> {
-    /// ∂ℓ/∂l_t of every token of sequence i.
+    /// Returns ∂ℓ/∂l_t of every token of sequence i.
     ///
     /// # Panics
-    /// If the batch has no sequence i, as indexing does.
-    #[must_use]
+    /// Panics if the batch has no sequence i, as indexing does.
     pub fn d_log_probs(&self, i: usize) -> &[T] {
         let tokens: Range<usize> = self.offsets[i]..self.offsets[i + 1];
         &self.d_log_probs[tokens]
     }
 
-    /// ∂ℓ/∂log F(s_t) of sequence i; empty where the objective takes no flows.
+    /// Returns ∂ℓ/∂log F(s_t) of sequence i, or an empty slice if the objective takes no flows.
     ///
     /// # Panics
-    /// As [`d_log_probs`](Self::d_log_probs).
-    #[must_use]
+    /// Panics if the batch has no sequence i.
     pub fn d_log_flows(&self, i: usize) -> &[T] {
         let tokens: Range<usize> = self.offsets[i]..self.offsets[i + 1];
         self.d_log_flows.get(tokens).unwrap_or_default()
     }
 
-    /// ∂ℓ/∂entropy before every token of sequence i; empty without an entropy bonus.
+    /// Returns ∂ℓ/∂entropy before every token of sequence i, or an empty slice without an entropy bonus.
     ///
     /// # Panics
-    /// As [`d_log_probs`](Self::d_log_probs).
-    #[must_use]
+    /// Panics if the batch has no sequence i.
     pub fn d_entropies(&self, i: usize) -> &[T] {
         let tokens: Range<usize> = self.offsets[i]..self.offsets[i + 1];
         self.d_entropies.get(tokens).unwrap_or_default()
@@ -91,19 +92,16 @@ impl<T> Evaluation<T> {
 }
 
 impl Objective {
-    /// Loss and gradients of a whole batch. See the example at [the module](super).
+    /// Computes loss and gradients of a whole batch. See the example at [the module](super).
     ///
     /// # Errors
-    /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate). [`Error::Missing`] also where an input is given for
-    /// some sequences only.
+    /// Returns the errors of [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate), and [`Error::Missing`]
+    /// if only some sequences have an input.
     pub fn compute<T: Real>(&self, sequences: &[Sequence<'_, T>]) -> Result<Evaluation<T>, Error> {
         self.pack(sequences, |outcomes, batch| self.compute_packed(outcomes, batch))
     }
 
-    /// [`compute`](Self::compute) on a device.
-    ///
-    /// # Errors
-    /// As for [`compute`](Self::compute), or a device that fails.
+    /// Runs [`compute`](Self::compute) on a device.
     pub fn compute_on<B: Backend>(
         &self,
         backend: &B,
@@ -116,8 +114,9 @@ impl Objective {
         })
     }
 
-    /// [`compute`](Self::compute) of a batch that is packed already. `outcomes` needs the rewards, and what else the batch does not hold;
-    /// the advantages are computed here: `batch.advantages` and `batch.masks` are not read.
+    /// Runs [`compute`](Self::compute) on a batch that is already packed. `outcomes` must hold the rewards and the
+    /// inputs that the batch does not hold. This computes the advantages and masks, so it does not read
+    /// `batch.advantages` and `batch.masks`.
     ///
     /// # Errors
     /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate).
@@ -129,7 +128,7 @@ impl Objective {
         self.in_two_phases(outcomes, batch, |batch, totals, order, out| self.evaluate(batch, totals, order, out))
     }
 
-    /// Packs sequences for `work`.
+    /// Packs sequences and passes them to `work`.
     fn pack<T: Real, E: From<Error>>(
         &self,
         sequences: &[Sequence<'_, T>],
@@ -166,7 +165,7 @@ impl Objective {
         work(outcomes, batch)
     }
 
-    /// Both phases, the second by a function that may be a device's.
+    /// Runs both phases. `evaluate` is the second phase, on the host or on a device.
     fn in_two_phases<T: Real, E: From<Error>>(
         &self,
         outcomes: Outcomes<'_, T>,
@@ -219,7 +218,7 @@ impl Objective {
     }
 }
 
-/// The token slices of all sequences, one after another.
+/// The token slices of all sequences, concatenated.
 struct Packed<T> {
     offsets: Vec<usize>,
     log_probs: Vec<T>,
@@ -263,7 +262,7 @@ impl<T: Real> Packed<T> {
     }
 }
 
-/// An input of every sequence, or `None` if none has it.
+/// Returns an input of every sequence, or `None` if no sequence has it.
 fn per_sequence<'a, T, V>(
     sequences: &[Sequence<'a, T>],
     argument: &'static str,

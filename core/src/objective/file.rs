@@ -1,6 +1,6 @@
-//! A batch in a file, and its evaluation: `{"objective": {…}, "sequences": [{…}, …]}` in, loss and gradients out.
+//! Batches in files, and their evaluation: `{"objective": {…}, "sequences": [{…}, …]}` in, loss and gradients out.
 //!
-//! Only the shapes are here; the caller reads and writes JSON.
+//! This module only defines the structure of the files; the caller reads and writes JSON.
 //!
 //! ```
 //! use flowrl_core::objective::file::BatchFile;
@@ -26,12 +26,12 @@ use super::{Error, Evaluation, Objective, ObjectiveSpec, Sequence};
 use crate::Real;
 use crate::backend::{Backend, ObjectiveError};
 
-/// A batch file. Keys that it does not know at the top level (such as `expected`) are ignored.
+/// A batch file. Unknown keys at the top level (for example `expected`) are ignored.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct BatchFile {
-    /// The options. A key that the kind does not use is ignored.
+    /// The options of the objective. A key that this objective does not use is ignored.
     pub objective: ObjectiveSpec,
-    /// The completions.
+    /// The completions of the batch.
     pub sequences: Vec<SequenceRecord>,
 }
 
@@ -39,7 +39,7 @@ pub struct BatchFile {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SequenceRecord {
-    /// Which prompt it answers.
+    /// Number of the prompt that it answers.
     pub group: usize,
     /// The raw reward.
     pub reward: f64,
@@ -51,16 +51,16 @@ pub struct SequenceRecord {
     pub value: Option<f64>,
     /// Token log-probabilities under the policy.
     pub logp: Vec<f64>,
-    /// The same under the reference.
+    /// Token log-probabilities under the reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ref_logp: Option<Vec<f64>>,
-    /// The same under the policy that sampled.
+    /// Token log-probabilities under the policy that sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_logp: Option<Vec<f64>>,
-    /// The same under the engine that drew the tokens, if it is another one.
+    /// Token log-probabilities under the engine that drew the tokens, if it differs from the policy that sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout_logp: Option<Vec<f64>>,
-    /// Whether it was cut at its greatest length.
+    /// Whether the completion was cut at the length limit.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub truncated: bool,
     /// log F(s_t) before each token.
@@ -71,33 +71,33 @@ pub struct SequenceRecord {
     pub entropy: Option<Vec<f64>>,
 }
 
-/// What `flowrl-cli loss` prints.
+/// The output of `flowrl-cli loss`.
 #[derive(Clone, Debug, Serialize)]
 pub struct BatchResult {
-    /// ℓ.
+    /// Loss ℓ of the batch.
     pub loss: f64,
     /// Every metric that the objective has.
     pub metrics: BTreeMap<String, f64>,
-    /// In the order of the file.
+    /// Results of the sequences, in the order of the file.
     pub sequences: Vec<SequenceResult>,
 }
 
-/// The part of one completion.
+/// The results of one completion.
 #[derive(Clone, Debug, Serialize)]
 pub struct SequenceResult {
-    /// r̂ or A.
+    /// Shaped reward r̂, or advantage A for a policy gradient.
     pub advantage: f64,
-    /// δ; 0 for a baseline.
+    /// Residual δ; 0 for a policy gradient.
     pub residual: f64,
-    /// w.
+    /// Importance weight w.
     pub weight: f64,
-    /// The log Z that was used; 0 for a baseline.
+    /// The log Z that was used; 0 for a policy gradient.
     pub log_z: f64,
-    /// ∂ℓ/∂log Z.
+    /// ∂ℓ/∂log Z, the derivative of the loss.
     pub d_log_z: f64,
     /// ∂ℓ/∂l_t of every token.
     pub d_logp: Vec<f64>,
-    /// ∂ℓ/∂log F(s_t), where the objective takes flows.
+    /// ∂ℓ/∂log F(s_t), if the objective takes flows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub d_log_flow: Vec<f64>,
     /// ∂ℓ/∂entropy before every token, if the objective has an entropy bonus.
@@ -107,17 +107,11 @@ pub struct SequenceResult {
 
 impl BatchFile {
     /// Evaluates the batch in `T`.
-    ///
-    /// # Errors
-    /// As [`ObjectiveSpec::resolve`] and [`Objective::compute`](super::Objective::compute).
     pub fn evaluate<T: Real>(&self) -> Result<BatchResult, Error> {
         self.evaluate_with(|objective, sequences: &[Sequence<'_, T>]| objective.compute(sequences))
     }
 
     /// Evaluates the batch on a device.
-    ///
-    /// # Errors
-    /// As [`BatchFile::evaluate`], or a device that fails.
     pub fn evaluate_on<B: Backend>(&self, backend: &B) -> Result<BatchResult, ObjectiveError<B::Error>> {
         self.evaluate_with(|objective, sequences| objective.compute_on(backend, sequences))
     }

@@ -1,6 +1,7 @@
 //! FlowRL's loss and gradient: ℓ = (1/B) Σ wδ², δ = log Z + (L − αL_ref)/divisor − βr̂.
 //!
-//! A bounded residual is clip(δ_old) + (L − L_old)/divisor, δ_old that of the policy that sampled: only the second term has a gradient.
+//! A bounded residual is clip(δ_old) + (L − L_old)/divisor, with δ_old the residual of the policy that sampled. Only
+//! the second term has a gradient.
 
 use super::balance;
 use super::batch::{Batch, Gradients, Totals};
@@ -52,18 +53,19 @@ pub(super) fn evaluate<T: Real>(
     Ok(diagnostics)
 }
 
-/// What every sequence is evaluated with.
+/// The values that are the same for every sequence.
 struct Pass<'a, T> {
     options: &'a FlowRl,
     batch: &'a Batch<'a, T>,
     clip: Clip,
-    /// B of the whole batch.
+    /// Number of sequences B in the whole batch.
     sequences: f64,
 }
 
 impl<T: Real> Pass<'_, T> {
-    /// Everything of sequence i that does not depend on log Z. Leaves u = (L − αL_ref)/divisor − βr̂ in `residuals`, log w
-    /// before clipping in `weights`, (L − L_old)/divisor in `d_log_z`, and ∂u/∂l_t (1/divisor, or 0 where dropped) in `d_log_probs` if a mask applies.
+    /// Computes the part of sequence i that does not depend on log Z. This leaves u = (L − αL_ref)/divisor − βr̂ in
+    /// `residuals`, log w before clipping in `weights`, and (L − L_old)/divisor in `d_log_z`. If a token mask applies,
+    /// it also leaves ∂u/∂l_t (1/divisor, or 0 for a dropped token) in `d_log_probs`.
     fn without_log_z(&self, i: usize, out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
         let ratios = LogRatios::of(self.batch, i)?;
         if !self.batch.keeps(i) {
@@ -116,15 +118,16 @@ impl<T: Real> Pass<'_, T> {
         Ok(())
     }
 
-    /// The old log-probs of a sequence that the token mask applies to.
+    /// Returns the old log-probabilities if the token mask applies to a sequence with this advantage.
     fn masked_by(&self, advantage: f64) -> Option<&[T]> {
         self.batch.old_log_probs.filter(|_| self.options.token_mask == TokenMask::Cispo && advantage != 0.0)
     }
 
-    /// Whether a mask applies to sequence i; then `keep` gets 1 for each token that stays and 0 for each that is dropped.
+    /// Returns whether the token mask applies to sequence i. If it does, `keep` receives 1 for each token that is kept
+    /// and 0 for each that is dropped.
     fn mark_kept(&self, i: usize, advantage: f64, keep: &mut [T]) -> bool {
         let Some(old) = self.masked_by(advantage) else { return false };
-        // π/π_old > high, compared as logarithms; no exponential per token.
+        // Compare π/π_old with its bound as logarithms, which needs no exponential per token.
         let (sign, bound) = if advantage > 0.0 {
             (1.0, Real::ln(self.options.token_clip_high))
         } else {
@@ -137,8 +140,8 @@ impl<T: Real> Pass<'_, T> {
         true
     }
 
-    /// −Σwu/Σw over the group, or over the other members, into `log_z`. Weights are relative to the group's largest, so
-    /// that none overflows and their sum is not 0.
+    /// Writes −Σwu/Σw over the group, or over the other members, to `log_z`. Weights are relative to the largest one of
+    /// the group, so that none overflows and their sum is not 0.
     fn log_z_of_group(&self, group: &[usize], out: &mut Gradients<'_, T>) {
         let log_weight = |i: usize| self.clip.log(out.weights[i].f64());
         let mean_without = |skip: Option<usize>| {
@@ -164,7 +167,8 @@ impl<T: Real> Pass<'_, T> {
                 LogZ::LeaveOneOut => {
                     let own = Real::exp(log_weight(i) - largest);
                     if own > 0.5 * sum {
-                        // Subtracting would cancel. At most one member has more than half the weight: sum the others.
+                        // Subtracting would cancel here. At most one member has more than half the weight, so sum the
+                        // others.
                         let (_, sum, product) = mean_without(Some(i));
                         -product / sum
                     } else {
@@ -177,7 +181,7 @@ impl<T: Real> Pass<'_, T> {
         }
     }
 
-    /// The loss and gradients of sequence i, once its log Z is known.
+    /// Computes the loss and gradients of sequence i, whose log Z is known.
     fn with_log_z(&self, i: usize, out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
         if !self.batch.keeps(i) {
             out.drop_sequence(self.batch, i);
@@ -204,7 +208,7 @@ impl<T: Real> Pass<'_, T> {
         self.finish(i, &Term { log_weight, weight, log_z, residual, loss, slope }, out, diagnostics)
     }
 
-    /// The residual with its value at π_old within the bounds. `moved` is (L − L_old)/divisor.
+    /// Returns the residual after its value at π_old has been moved into the bounds. `moved` is (L − L_old)/divisor.
     fn bounded(&self, residual: f64, moved: f64) -> f64 {
         if self.options.residual_clip().is_none() {
             return residual;
@@ -214,14 +218,14 @@ impl<T: Real> Pass<'_, T> {
         old.min(high.unwrap_or(f64::INFINITY)) + moved
     }
 
-    /// The loss and gradients of a group whose K residuals are compared in pairs: (1/B) Σ_{i<j} φ(u_i − u_j)/(K − 1), a half of each pair
-    /// to either member.
+    /// Computes the loss and gradients of a group whose K residuals are compared in pairs, (1/B) Σ_{i<j} φ(u_i −
+    /// u_j)/(K − 1). Each member of a pair gets half of the pair's loss.
     fn pairs(&self, group: &[usize], out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
         let members = || group.iter().copied().filter(|&j| self.batch.keeps(j));
         let others = members().count().saturating_sub(1).max(1) as f64;
         let scaled = |i: usize| self.options.beta * self.batch.advantages[i].f64();
         let apart = |i, j| self.options.pair_gap == 0.0 || (scaled(i) - scaled(j)).abs() > self.options.pair_gap;
-        // u is needed after its place has the residual.
+        // Keep u in `log_z`, since its own slice is overwritten by the residual.
         members().for_each(|i| out.log_z[i] = out.residuals[i]);
         for &i in group {
             if !self.batch.keeps(i) {
@@ -244,7 +248,7 @@ impl<T: Real> Pass<'_, T> {
         Ok(())
     }
 
-    /// Writes what sequence i adds to the loss, and its gradients.
+    /// Writes the gradients of sequence i and adds it to the diagnostics.
     fn finish(
         &self,
         i: usize,
@@ -267,7 +271,7 @@ impl<T: Real> Pass<'_, T> {
         out.d_log_z[i] = if self.options.log_z.has_gradient() { scale } else { T::zero() };
         let d = &mut out.d_log_probs[self.batch.tokens(i)];
         if self.options.balance.lambda().zip(self.batch.log_flows).is_some() {
-            // Already there: every token has its own.
+            // With flows, every token has its own gradient, which has been written already.
         } else if self.masked_by(self.batch.advantages[i].f64()).is_some() {
             d.iter_mut().for_each(|d| *d *= scale);
         } else {
@@ -288,7 +292,7 @@ impl<T: Real> Pass<'_, T> {
     }
 }
 
-/// What one sequence adds to the loss.
+/// The contribution of one sequence to the loss.
 struct Term {
     log_weight: f64,
     weight: Clipped,
@@ -298,7 +302,7 @@ struct Term {
     slope: f64,
 }
 
-/// The penalty of a residual and its derivative.
+/// Returns the penalty of a residual and its derivative.
 fn penalty(options: &FlowRl, residual: f64) -> (f64, f64) {
     let h = options.huber_delta;
     match options.shape {

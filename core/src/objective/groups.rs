@@ -1,6 +1,6 @@
-//! Sequences that answer the same prompt, found without allocating.
+//! Groups of sequences that answer the same prompt, found without allocating.
 
-/// Fills `order` with 0..B sorted by (group, index).
+/// Fills `order` with 0..B, sorted by (group, index).
 pub(super) fn sort_by_group(groups: &[usize], order: &mut [usize]) {
     for (i, slot) in order.iter_mut().enumerate() {
         *slot = i;
@@ -10,7 +10,8 @@ pub(super) fn sort_by_group(groups: &[usize], order: &mut [usize]) {
     }
 }
 
-/// Sorts without the library, whose sorts are fast for any input and large: groups that are not in order are rare.
+/// Sorts without the standard library, whose sorts are fast for any input but large. Groups that are not in order are
+/// rare.
 fn heap_sort<K: Ord>(items: &mut [usize], key: impl Fn(&usize) -> K) {
     let sift_down = |heap: &mut [usize], mut parent: usize| {
         while let Some(child) = (2 * parent + 1..heap.len().min(2 * parent + 3)).max_by_key(|&child| key(&heap[child]))
@@ -31,7 +32,7 @@ fn heap_sort<K: Ord>(items: &mut [usize], key: impl Fn(&usize) -> K) {
     }
 }
 
-/// The runs of equal group in a sorted `order`.
+/// Iterates over the runs of equal groups in a sorted `order`.
 pub(super) fn runs<'a>(groups: &'a [usize], order: &'a [usize]) -> impl Iterator<Item = &'a [usize]> {
     order.chunk_by(|&a, &b| groups[a] == groups[b])
 }

@@ -1,46 +1,47 @@
-//! What an evaluation measures of each sequence, and how that becomes [`Diagnostics`].
+//! The measurements of each sequence in an evaluation, from which [`Diagnostics`] are computed.
 
 use super::clip::Clip;
 use super::{Diagnostics, FlowRl, Importance, KlEstimator, Length, LogZ, Objective, PolicyGradient, TokenMask};
 
-/// What was measured of one sequence, wherever it was computed. For devices: [`Diagnostics::of`] makes of them what the host's
-/// evaluation reports.
+/// The measurements of one sequence. A device fills them in, and [`Diagnostics::of`] computes from them the numbers
+/// that the host's evaluation reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measured {
-    /// Its share of the loss.
+    /// The sequence's share of the loss.
     pub loss: f64,
-    /// r̂ or A, after a KL term in the reward.
+    /// Shaped reward r̂ or advantage A, after a KL term in the reward.
     pub advantage: f64,
-    /// δ; 0 for a policy gradient.
+    /// Residual δ; 0 for a policy gradient.
     pub residual: f64,
     /// The log Z that was used; 0 for a policy gradient.
     pub log_z: f64,
-    /// w after clipping; for the ratio of a sequence that ratio before it.
+    /// Importance weight w after clipping. For a policy gradient with a sequence ratio, this is the ratio before
+    /// clipping.
     pub weight: f64,
-    /// Weights that clipping changed: 0 or 1 for FlowRL, the number of tokens for a policy gradient.
+    /// Number of weights that clipping changed: 0 or 1 for FlowRL, a number of tokens for a policy gradient.
     pub clipped: usize,
-    /// Tokens whose log-ratio is beyond ±20.
+    /// Number of tokens with a log-ratio beyond ±20.
     pub outliers: usize,
-    /// Tokens whose KL estimate is at its bound.
+    /// Number of tokens with a KL estimate at its bound.
     pub capped: usize,
-    /// Whether a mask left the sequence out.
+    /// Whether a mask dropped the sequence.
     pub dropped: bool,
-    /// Σ |∂loss/∂l| over the tokens, and the largest.
+    /// Σ |∂loss/∂l| over the tokens.
     pub slope_sum: f64,
-    /// The largest |∂loss/∂l|.
+    /// Largest |∂loss/∂l| of a token.
     pub slope_max: f64,
-    /// T.
+    /// Number of tokens, T.
     pub tokens: usize,
-    /// Tokens that a mask left; T where there is none.
+    /// Number of tokens kept by the token mask, or T if there is no mask.
     pub kept: usize,
-    /// Σ (l − l_ref) over all tokens, where the reference is given.
+    /// Σ (l − l_ref) over all tokens, if the reference is given.
     pub ref_log_ratio: Option<f64>,
-    /// Largest |l − l_old|, 0 without tokens, where the old policy is given.
+    /// Largest |l − l_old|, or 0 without tokens, if the old policy is given.
     pub old_log_ratio_max: Option<f64>,
 }
 
 impl Measured {
-    /// Counts one token's ∂loss/∂l.
+    /// Adds one token's ∂loss/∂l to the sum and the maximum.
     pub(super) fn push_slope(&mut self, slope: f64) {
         self.slope_sum += slope.abs();
         self.slope_max = self.slope_max.max(slope.abs());
@@ -48,9 +49,9 @@ impl Measured {
 }
 
 impl Diagnostics {
-    /// The diagnostics of a batch from those of its sequences, which come in the order of the batch, or sorted by group (and by place in
-    /// it) where log Z comes from the group. They differ from the host's in rounding at most.
-    #[must_use]
+    /// Computes the diagnostics of a batch from the measurements of its sequences, which must be in the order of the
+    /// batch. If log Z comes from the group, they must be sorted by group, and by position in it. The result differs
+    /// from the host's by rounding at most.
     pub fn of(objective: &Objective, sequences: impl IntoIterator<Item = Measured>) -> Self {
         let mut diagnostics = Self::for_objective(objective);
         for measured in sequences {
@@ -65,13 +66,13 @@ impl Diagnostics {
         diagnostics
     }
 
-    /// Those of no sequence.
+    /// Creates the diagnostics of an empty batch.
     fn for_objective(objective: &Objective) -> Self {
         let length_normalised = matches!(objective, Objective::FlowRl(FlowRl { length: Length::Mean, .. }));
         Self { length_normalised, ..Self::default() }
     }
 
-    /// What does not depend on log Z.
+    /// Adds the measurements that do not depend on log Z.
     pub(super) fn push_ratios(&mut self, options: &FlowRl, measured: &Measured) {
         if options.masks() {
             self.dropped.add(usize::from(measured.dropped), 1);
@@ -85,7 +86,7 @@ impl Diagnostics {
         }
     }
 
-    /// The rest, once log Z is known.
+    /// Adds the measurements that depend on log Z.
     pub(super) fn push_outcome(&mut self, options: &FlowRl, measured: &Measured) {
         if measured.dropped {
             return;

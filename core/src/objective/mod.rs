@@ -1,4 +1,4 @@
-//! The objectives: log-probabilities, rewards and groups in; loss, gradient and diagnostics out.
+//! The objectives. They take log-probabilities, rewards and groups, and compute loss, gradient and diagnostics.
 //!
 //! ```
 //! use flowrl_core::objective::{Objective, Preset, Sequence};
@@ -9,20 +9,20 @@
 //!
 //! let step = Objective::preset(Preset::VarGrad).compute(&[right, wrong])?;
 //! println!("loss {:.3}, residuals {:?}", step.loss, step.residuals);
-//! // What to send back through the policy: ∂loss/∂log π of every token. Descending makes the right answer likelier.
+//! // The gradient to send back through the policy: ∂loss/∂log π of every token. Descending makes the right answer likelier.
 //! assert!(step.d_log_probs(0)[0] < 0.0 && step.d_log_probs(1)[0] > 0.0);
 //! # Ok::<(), flowrl_core::objective::Error>(())
 //! ```
 //!
-//! A trainer packs its own batch and keeps its own buffers. It calls the two phases itself, the second for parts of the batch
-//! if memory is short:
+//! A trainer packs its own batch and keeps its own buffers. It calls the two phases itself, and may call the second one
+//! for parts of the batch if memory is short:
 //!
 //! 1. [`Objective::advantages`]: raw rewards of the whole batch become r̂ or A, and masks say which sequences stay in.
 //! 2. [`Objective::evaluate`]: loss, gradients and [`Diagnostics`] of a [`Batch`], divided by the [`Totals`] of the whole.
 //!
-//! The samples are held fixed: the loss is never differentiated through the sampler. With them fixed and on policy (w = 1, sums),
-//! the gradient of FlowRL is 2∇KL(π ‖ π*) exactly, for any log Z. Inputs and outputs are `f32` or `f64`; arithmetic between
-//! them is double-precision, in a fixed order, so a result depends on the values alone.
+//! The loss is never differentiated through the sampler. With the samples held fixed and on policy (w = 1, sums), the
+//! gradient of FlowRL is exactly 2∇KL(π ‖ π*), for any log Z. Inputs and outputs are `f32` or `f64`; all arithmetic
+//! between them is in double precision and in a fixed order, so the result depends on the values alone.
 
 mod advantage;
 mod balance;

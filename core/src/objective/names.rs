@@ -1,6 +1,6 @@
-//! Enums whose variants have names and descriptions: one table gives parsing, printing and help.
+//! Enums with names and descriptions for their variants. A single table defines parsing, printing and help.
 
-/// Defines a field-less enum with `ALL`, `NAMES`, `name`, `description`, `Display` and `FromStr`.
+/// Defines an enum without fields, with `ALL`, `NAMES`, `name`, `description`, `Display` and `FromStr`.
 macro_rules! named_enum {
     (
         $(#[$meta:meta])*
@@ -21,17 +21,15 @@ macro_rules! named_enum {
         impl $type {
             /// Every value, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-            /// The names of [`ALL`](Self::ALL).
+            /// The names of the values in [`ALL`](Self::ALL).
             pub const NAMES: &'static [&'static str] = &[$($name),+];
 
-            /// The name used in files and on the command line.
-            #[must_use]
+            /// Returns the name used in files and on the command line.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// One line of help.
-            #[must_use]
+            /// Returns a description of one line, for help texts.
             pub fn description(self) -> &'static str {
                 match self { $(Self::$variant => $description),+ }
             }

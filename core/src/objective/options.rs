@@ -1,12 +1,14 @@
-//! The options of an objective: one row for each, with its name, its help and when it is used.
+//! The options of an objective. The table has one row for each option, with its name, its help text and the condition
+//! under which it is used.
 
 use super::{
     Advantage, Aggregate, Balance, Bound, Importance, KlEstimator, KlIn, Length, LogZ, Preset, Ratio, Reward,
     RolloutCorrection, Shape, TokenMask,
 };
 
-/// Makes of the rows of two families of objectives, and of those that they share: the two structs of options with a setter for each, and
-/// the [`ObjectiveSpec`] of a file, in which every option may be absent.
+/// Defines the option structs of both families of objectives, with a setter for each option, and [`ObjectiveSpec`], the
+/// form of a file in which every option may be absent. The rows are those of the two families and those that they
+/// share.
 macro_rules! options {
     (
         shared {
@@ -24,14 +26,16 @@ macro_rules! options {
         options!(@struct $(#[$gradient_meta])* PolicyGradient
             $( $p, $with_p, $arg_p, $type_p, $help_p; )+ $( $s, $with_s, $arg_s, $type_s, $help_s; )+);
 
-        /// Every option of an objective with its help: those of FlowRL, of policy gradients, and of both.
+        /// Every option of an objective with its help text: those of FlowRL, those of both families, and those of
+        /// policy gradients.
         pub const OPTIONS: &[(&str, &str)] = &[
             $( (stringify!($f), concat!("FlowRL: ", $help_f)), )+
             $( (stringify!($s), $help_s), )+
             $( (stringify!($p), concat!("policy gradients: ", $help_p)), )+
         ];
 
-        /// An objective as it is written in a configuration or batch file. What is not set is the preset's.
+        /// An objective as it is written in a configuration or batch file. Options that are not set keep the preset's
+        /// values.
         ///
         /// ```
         /// use flowrl_core::objective::{Objective, ObjectiveSpec};
@@ -48,7 +52,8 @@ macro_rules! options {
             /// The preset; without one, the FlowRL paper's.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub preset: Option<Preset>,
-            /// Another name of `preset`, which batch files may have beside it if it is `flowrl`.
+            /// Another name of `preset`. A batch file may set both if this is `flowrl` and the preset belongs to
+            /// FlowRL.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub kind: Option<Preset>,
             $( #[doc = $help_f] #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "super::spec::given")]
@@ -61,7 +66,7 @@ macro_rules! options {
 
         #[cfg(feature = "serde")]
         impl ObjectiveSpec {
-            /// The options that are set, put into those of a preset.
+            /// Overwrites the options of `objective` with those that are set.
             pub(super) fn apply(&self, objective: &mut Objective) {
                 match objective {
                     Objective::FlowRl(o) => {
@@ -75,7 +80,7 @@ macro_rules! options {
                 }
             }
 
-            /// Every option that an objective uses, and no other.
+            /// Returns a spec with every option that an objective uses, and no other.
             pub(super) fn of(objective: &Objective) -> Self {
                 let mut spec = Self::default();
                 match objective {
@@ -91,7 +96,7 @@ macro_rules! options {
                 spec
             }
 
-            /// The options that are set here and not in `used`.
+            /// Returns the options that are set here but not in `used`.
             pub(super) fn beyond(&self, used: &Self) -> alloc::vec::Vec<&'static str> {
                 let all = [
                     $( (stringify!($f), self.$f.is_some(), used.$f.is_some()), )+
@@ -129,10 +134,10 @@ options! {
         reward_eps, with_reward_eps(f64): f64 = "added to that standard deviation", if |o| o.normalises();
         clip_low, with_clip_low(Option<f64>): Bound = "lower bound of a weight or a ratio; none", if |o| o.weighs();
         clip_high, with_clip_high(Option<f64>): Bound = "upper bound of a weight or a ratio; none", if |o| o.weighs();
-        mask_truncated, with_mask_truncated(bool): bool = "leave completions that were cut at their greatest length out of the loss", if |_o| true;
+        mask_truncated, with_mask_truncated(bool): bool = "leave completions that were cut at the length limit out of the loss", if |_o| true;
         mask_degenerate, with_mask_degenerate(bool): bool = "leave groups whose rewards are all equal out of the loss", if |_o| true;
     }
-    /// The options of FlowRL. [`Default`] is the paper: `FlowRl::default().with_beta(5.0)` changes one.
+    /// The options of FlowRL. The [`Default`] is the paper's; `FlowRl::default().with_beta(5.0)` changes one of them.
     FlowRl {
         beta, with_beta(f64): f64 = "inverse temperature β of the target π_ref·exp(βr)/Z", if |_o| true;
         reference_power, with_reference_power(f64): f64 = "power α of the reference in the target π_ref^α·exp(βr)/Z; 0 needs no reference", if |_o| true;
@@ -146,11 +151,12 @@ options! {
         log_z, with_log_z(LogZ): LogZ = "where log Z comes from: network, scalar, table, group-mean, leave-one-out, old-group-mean, pairwise, zero, frozen or given", if |_o| true;
         pair_gap, with_pair_gap(f64): f64 = "pairs whose βr̂ differ by at most this are not compared; 0 compares all", if |o| o.log_z == LogZ::Pairwise;
         shape, with_shape(Shape): Shape = "penalty of the residual: squared or huber", if |_o| true;
-        huber_delta, with_huber_delta(f64): f64 = "where Huber's penalty becomes linear", if |o| o.shape == Shape::Huber;
+        huber_delta, with_huber_delta(f64): f64 = "size of the residual above which Huber's penalty is linear", if |o| o.shape == Shape::Huber;
         residual_clip_low, with_residual_clip_low(Option<f64>): Bound = "bounds the residual at π_old from below by −this, above 0; none", if |_o| true;
         residual_clip_high, with_residual_clip_high(Option<f64>): Bound = "bounds the residual at π_old from above by this, above 0; none", if |_o| true;
     }
-    /// The options of a policy gradient: −A times a function of the ratio π/π_old. [`Default`] is GRPO without its KL term.
+    /// The options of a policy gradient, −A times a function of the ratio π/π_old. The [`Default`] is GRPO without its
+    /// KL term.
     PolicyGradient {
         advantage, with_advantage(Advantage): Advantage = "how r becomes the advantage A: raw, group, center, leave-one-out, group-batch, mean, token, center-token, batch, batch-center or value", if |_o| true;
         ratio, with_ratio(Ratio): Ratio = "ratio to the policy that sampled: none, token, sequence, trajectory or detached", if |_o| true;
@@ -158,18 +164,18 @@ options! {
         kl, with_kl(f64): f64 = "coefficient of the KL to the reference; 0 needs no reference", if |_o| true;
         kl_in, with_kl_in(KlIn): KlIn = "where the KL enters: loss, reward or raw-reward", if |o| o.kl != 0.0;
         kl_estimator, with_kl_estimator(KlEstimator): KlEstimator = "estimate of a token's KL in the loss: k1, k2 or k3", if |o| o.has_kl_loss();
-        kl_max, with_kl_max(Option<f64>): Bound = "k3 is at most this, without gradient above; none", if |o| o.has_kl_loss() && o.kl_estimator == KlEstimator::K3;
+        kl_max, with_kl_max(Option<f64>): Bound = "upper bound of k3, which has no gradient above it; none", if |o| o.has_kl_loss() && o.kl_estimator == KlEstimator::K3;
         kl_unbiased, with_kl_unbiased(bool): bool = "multiply the estimate by the ratio, with its gradient", if |o| o.has_kl_loss();
         aggregate, with_aggregate(Aggregate): Aggregate = "how token terms become one number: sequence-mean, token-mean or { fixed = n }", if |_o| true;
-        entropy, with_entropy(f64): f64 = "coefficient of the mean entropy, which is taken off the loss", if |_o| true;
+        entropy, with_entropy(f64): f64 = "coefficient of the mean entropy, which is subtracted from the loss", if |_o| true;
         mask_off_policy, with_mask_off_policy(Option<f64>): Bound = "leave out a sequence with A < 0 whose mean l_old − l is above this; none", if |_o| true;
-        rollout_correction, with_rollout_correction(RolloutCorrection): RolloutCorrection = "weight for an engine that samples otherwise than the policy: none, token-truncate, token-mask, sequence-truncate or sequence-mask", if |_o| true;
+        rollout_correction, with_rollout_correction(RolloutCorrection): RolloutCorrection = "weight that corrects for an engine with other log-probabilities than the policy: none, token-truncate, token-mask, sequence-truncate or sequence-mask", if |_o| true;
         rollout_min, with_rollout_min(f64): f64 = "least value of that weight; 0 for no bound", if |o| o.rollout_correction != RolloutCorrection::None;
         rollout_max, with_rollout_max(f64): f64 = "greatest value of that weight", if |o| o.rollout_correction != RolloutCorrection::None;
     }
 }
 
-/// What to optimise, with every option known.
+/// The objective to optimise, with a value for every option.
 ///
 /// ```
 /// use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};

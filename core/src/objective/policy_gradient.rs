@@ -1,4 +1,5 @@
-//! Losses and gradients of the policy gradients: −A times a function of ρ = π/π_old, the KL to the reference, and the entropy bonus.
+//! Losses and gradients of the policy gradients: −A times a function of ρ = π/π_old, the KL to the reference, and the
+//! entropy bonus.
 
 use super::batch::{Batch, Gradients, Totals};
 use super::clip::{Clip, Clipped};
@@ -7,7 +8,7 @@ use super::tokens::{Difference, LogRatios, difference};
 use super::{Error, KlEstimator, KlIn, Measured, PolicyGradient, Ratio, RolloutCorrection};
 use crate::Real;
 
-/// A ratio whose logarithm is further from 0 than this has no gradient: one such token would outweigh the rest of a batch.
+/// Largest |log-ratio| with a gradient. A single token beyond it would outweigh the rest of a batch.
 pub(super) const MAX_LOG_RATIO: f64 = 20.0;
 
 pub(super) fn evaluate<T: Real>(
@@ -33,7 +34,7 @@ struct Term {
     loss: f64,
     slope: f64,
     clipped: bool,
-    /// Its ratio is beyond [`MAX_LOG_RATIO`].
+    /// Whether the log-ratio is beyond [`MAX_LOG_RATIO`].
     outlier: bool,
 }
 
@@ -79,12 +80,12 @@ fn sequence<T: Real>(
         let term = surrogate(clip, log_ratio, advantage);
         measured.weight = Real::exp(within(log_ratio).0);
         out.weights[i] = T::of(measured.weight);
-        // ρ of a mean has 1/T of the derivative with respect to each token, which the share has already.
+        // The derivative of a mean's ρ with respect to each token has a factor 1/T, which the share already contains.
         sequence_term = Some(Term { slope: term.slope * tokens_behind, ..term });
         sequence_log_ratio = Some((log_ratio, tokens_behind / length.max(1) as f64));
     }
 
-    // What weighs the policy term: 0 for a sequence too far off policy, the correction for another engine.
+    // Weight of the policy term: 0 for a sequence too far off policy, times the correction for another engine.
     let correction = Correction::of(options, batch, i);
     let behind = batch.rollout_log_probs.or(batch.old_log_probs).map_or(0.0, |old| {
         -difference(&batch.log_probs[tokens.clone()], &old[tokens.clone()]).sum / length.max(1) as f64
@@ -92,7 +93,7 @@ fn sequence<T: Real>(
     measured.dropped = options.mask_off_policy.get().is_some_and(|most| advantage < 0.0 && behind > most);
     let policy_weight = if measured.dropped { 0.0 } else { 1.0 };
 
-    // The ratio of a sequence multiplies the KL of all its tokens, and has a gradient with respect to each.
+    // The ratio of a sequence multiplies the KL of all its tokens, and has a gradient with respect to each of them.
     let mut slope_of_ratio = 0.0;
     if let (Some(reference), Some((log_ratio, each)), true) =
         (reference_in_loss, sequence_log_ratio, options.kl_unbiased)
@@ -159,7 +160,7 @@ fn token_term(ratio: Ratio, clip: Clip, l: f64, log_ratio: f64, advantage: f64) 
     }
 }
 
-/// −min(ρA, clip(ρ)A), ρ = exp(log_ratio). ρ is its own derivative with respect to the log-probability.
+/// Returns −min(ρA, clip(ρ)A) with ρ = exp(log_ratio). ρ is its own derivative with respect to the log-probability.
 fn surrogate(clip: Clip, log_ratio: f64, advantage: f64) -> Term {
     let (log_ratio, outlier) = within(log_ratio);
     let Clipped { weight, clipped } = clip.surrogate(log_ratio, advantage);
@@ -167,13 +168,14 @@ fn surrogate(clip: Clip, log_ratio: f64, advantage: f64) -> Term {
     Term { loss, slope: if clipped || outlier { 0.0 } else { loss }, clipped, outlier }
 }
 
-/// A log-ratio, bounded, and whether it was out of bounds.
+/// Returns the bounded log-ratio, and whether it was out of bounds.
 fn within(log_ratio: f64) -> (f64, bool) {
     (log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO), log_ratio.abs() > MAX_LOG_RATIO)
 }
 
 impl Term {
-    /// Times a ratio, with `slope_of_ratio` for the ratio's own derivative; beyond the greatest ratio there is none.
+    /// Multiplies this term by a ratio, with `slope_of_ratio` as the contribution of the ratio's own derivative. If the
+    /// log-ratio is out of bounds, the slope is 0.
     fn times(self, log_ratio: f64, slope_of_ratio: f64) -> Self {
         let (log_ratio, outlier) = within(log_ratio);
         let ratio = Real::exp(log_ratio);
@@ -182,7 +184,8 @@ impl Term {
     }
 }
 
-/// The estimate of a token's KL from d = l_ref − l, and its derivative with respect to l; clipped where it is at `kl_max`.
+/// Returns the estimate of a token's KL from d = l_ref − l, and its derivative with respect to l. `clipped` is set if
+/// the estimate is at `kl_max`.
 fn kl_term(options: &PolicyGradient, d: f64) -> Term {
     let (loss, slope) = match options.kl_estimator {
         KlEstimator::K1 => (-d, 1.0),
@@ -198,7 +201,7 @@ fn kl_term(options: &PolicyGradient, d: f64) -> Term {
     }
 }
 
-/// The weights that make up for an engine that samples otherwise than the policy it serves.
+/// The weights that correct for an engine with other log-probabilities than the policy it serves.
 enum Correction<'a, T> {
     None,
     Token { old: &'a [T], rollout: &'a [T], options: &'a PolicyGradient },
@@ -206,7 +209,7 @@ enum Correction<'a, T> {
 }
 
 impl<'a, T: Real> Correction<'a, T> {
-    /// Of sequence i.
+    /// Computes the correction of sequence i.
     fn of(options: &'a PolicyGradient, batch: &Batch<'a, T>, i: usize) -> Self {
         let (Some(old), Some(rollout)) = (batch.old_log_probs, batch.rollout_log_probs) else { return Self::None };
         match options.rollout_correction {
@@ -219,7 +222,7 @@ impl<'a, T: Real> Correction<'a, T> {
         }
     }
 
-    /// What multiplies the policy term of token t, beside `weight`; `None` if that is 1.
+    /// Returns the factor of token t's policy term, which includes `weight`, or `None` if it is 1.
     fn weight(&self, t: usize, weight: f64) -> Option<f64> {
         let own = match *self {
             Self::None => 1.0,
@@ -231,7 +234,7 @@ impl<'a, T: Real> Correction<'a, T> {
     }
 }
 
-/// exp(log_weight), moved into its bounds; or 0 outside them, if it masks.
+/// Returns exp(log_weight) clamped to its bounds; if the correction masks, returns 0 outside the bounds instead.
 fn rollout_weight(options: &PolicyGradient, log_weight: f64) -> f64 {
     let weight = Real::exp(log_weight);
     let bounded = weight.clamp(options.rollout_min, options.rollout_max);

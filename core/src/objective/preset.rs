@@ -1,4 +1,4 @@
-//! Named sets of options: a row for each objective that was published, released or reproduced.
+//! Named sets of options, with one row for each objective that was published, released or reproduced.
 
 use core::str::FromStr;
 
@@ -11,13 +11,12 @@ use super::{
 macro_rules! presets {
     ($( $variant:ident = $name:literal $(or $alias:literal)?: $help:literal, $options:expr; )+) => {
         named_enum! {
-            /// An objective by its name.
+            /// The name of an objective.
             pub enum Preset ("objective") { $( $variant = $name $(or $alias)?: $help, )+ }
         }
 
         impl Objective {
-            /// The objective with the options of a preset.
-            #[must_use]
+            /// Returns the objective with the options of a preset.
             pub fn preset(preset: Preset) -> Self {
                 match preset { $( Preset::$variant => Self::from($options), )+ }
             }
@@ -25,25 +24,25 @@ macro_rules! presets {
     };
 }
 
-/// FlowRL as in the paper, which rows below change.
+/// Returns the paper's FlowRL, which the rows below modify.
 fn paper() -> FlowRl {
     FlowRl::default()
 }
 
-/// What both forms of GFlowRL have.
+/// Returns the options that both forms of GFlowRL share.
 fn gflowrl() -> FlowRl {
     let constant = paper().with_beta(8.0).with_reward(Reward::Raw).with_log_z(LogZ::OldGroupMean).with_clip_low(None);
     constant.with_residual_clip_low(Some(0.2)).with_residual_clip_high(Some(0.28))
 }
 
-/// The policy gradient that the rows below change.
+/// Returns the policy gradient that the rows below modify.
 fn gradient() -> PolicyGradient {
     PolicyGradient::default()
 }
 
 presets! {
     Paper = "paper" or "flowrl": "the FlowRL paper, eq. 6–7 (the default)", paper();
-    Official = "official": "the code released with the paper: its clipped weight is computed and never used",
+    Official = "official": "the code released with the paper: its clipped weight is computed but never used",
         paper().with_clip_low(None).with_clip_high(None);
     VerlRecipe = "verl-recipe": "the maintained recipe for verl: weights bounded by 10 from above only",
         paper().with_clip_low(None).with_clip_high(Some(10.0));
@@ -53,33 +52,33 @@ presets! {
     Tba = "tba": "Trajectory Balance with Asynchrony: β 1, sums, raw rewards, log Z from the group",
         FlowRl::exact_tb().with_log_z(LogZ::GroupMean);
     ExactTb = "exact-tb": "plain trajectory balance: converges to π_ref·exp(r)/Z itself", FlowRl::exact_tb();
-    Gflowrl = "gflowrl": "GFlowRL: log Z from the group as it was sampled, residuals bounded by −0.2 and 0.28; log Z and residual both of means",
+    Gflowrl = "gflowrl": "GFlowRL: log Z from the group at sampling time, residuals bounded by −0.2 and 0.28, both computed from means",
         gflowrl().with_length(Length::Mean).with_importance(Importance::Geometric).with_clip_high(Some(2.0))
             .with_mask_degenerate(true);
     GflowrlSum = "gflowrl-sum": "the same with sums: its target does not depend on lengths",
         gflowrl().with_length(Length::Sum).with_importance(Importance::Sequence).with_clip_high(Some(1.2));
-    PowerFlow = "powerflow": "PowerFlow: sharpens the reference itself, π_ref⁴ for each token; its ε was not found, the clip of 0.8 to 1.2 is FlowRL's",
+    PowerFlow = "powerflow": "PowerFlow: sharpens the reference itself, π_ref⁴ for each token; its ε was not found, so the clip of 0.8 to 1.2 is FlowRL's",
         paper().with_beta(4.0).with_reward(Reward::Raw).with_reference_power(4.0);
-    StableGfn = "stable-gfn": "Stable-GFlowNet: pairs of answers, those of nearly equal reward left out, no reference",
+    StableGfn = "stable-gfn": "Stable-GFlowNet: compares answers in pairs, except those of nearly equal reward; no reference",
         FlowRl::exact_tb().with_log_z(LogZ::Pairwise).with_pair_gap(0.5).with_shape(Shape::Huber).with_reference_power(0.0);
     Reinforce = "reinforce": "REINFORCE with the batch mean as baseline",
         gradient().with_advantage(Advantage::BatchCenter).with_ratio(Ratio::None);
     ReinforcePlusPlus = "reinforce++": "batch-normalised rewards, clipped ratio per token",
         gradient().with_advantage(Advantage::Batch).with_aggregate(Aggregate::TokenMean);
-    ReinforcePlusPlusVerl = "reinforce++-verl": "REINFORCE++ as verl and OpenRLHF have it: rewards whitened over tokens, dual clip",
+    ReinforcePlusPlusVerl = "reinforce++-verl": "REINFORCE++ as in verl and OpenRLHF: rewards whitened over tokens, dual clip",
         gradient().with_advantage(Advantage::Token).with_reward_eps(1e-8).with_dual_clip(Some(3.0))
             .with_aggregate(Aggregate::TokenMean);
-    ReinforcePlusPlusBaselineVerl = "reinforce++-baseline-verl": "the same after the group's mean is taken off",
+    ReinforcePlusPlusBaselineVerl = "reinforce++-baseline-verl": "the same after the group's mean is subtracted",
         gradient().with_advantage(Advantage::CenterToken).with_reward_eps(1e-8).with_dual_clip(Some(3.0))
             .with_aggregate(Aggregate::TokenMean);
-    Rloo = "rloo": "REINFORCE with the mean of the other answers as baseline, KL off the reward, one clipped ratio per answer",
+    Rloo = "rloo": "REINFORCE with the mean of the other answers as baseline, KL subtracted from the reward, one clipped ratio per answer",
         gradient().with_advantage(Advantage::LeaveOneOut).with_ratio(Ratio::Trajectory).with_kl(0.05)
             .with_kl_in(KlIn::RawReward);
     Ppo = "ppo": "clipped ratio per token, a value network as baseline",
         gradient().with_advantage(Advantage::Value).with_aggregate(Aggregate::TokenMean);
     Grpo = "grpo": "group-normalised rewards, clipped ratio per token, KL to the reference",
         gradient().with_kl(0.04).with_kl_in(KlIn::Loss);
-    GrpoVerl = "grpo-verl": "GRPO as verl's examples have it: dual clip, a mean over all tokens, a small and bounded KL",
+    GrpoVerl = "grpo-verl": "GRPO as in verl's examples: dual clip, a mean over all tokens, a small and bounded KL",
         gradient().with_kl(0.001).with_kl_max(Some(10.0)).with_dual_clip(Some(3.0)).with_aggregate(Aggregate::TokenMean);
     MaxRl = "maxrl": "rewards relative to their group's mean: maximum likelihood of a right answer",
         gradient().with_advantage(Advantage::Mean).with_aggregate(Aggregate::TokenMean);
@@ -95,8 +94,7 @@ presets! {
 }
 
 impl Preset {
-    /// The options, if it is a preset of FlowRL.
-    #[must_use]
+    /// Returns the options if this is a preset of FlowRL.
     pub fn flowrl(self) -> Option<FlowRl> {
         match Objective::preset(self) {
             Objective::FlowRl(options) => Some(options),
@@ -104,8 +102,7 @@ impl Preset {
         }
     }
 
-    /// The options, if it is a policy gradient.
-    #[must_use]
+    /// Returns the options if this is a preset of a policy gradient.
     pub fn policy_gradient(self) -> Option<PolicyGradient> {
         match Objective::preset(self) {
             Objective::FlowRl(_) => None,
@@ -115,8 +112,7 @@ impl Preset {
 }
 
 impl FlowRl {
-    /// Plain trajectory balance, which converges to π_ref·exp(r)/Z itself.
-    #[must_use]
+    /// Returns plain trajectory balance, which converges to π_ref·exp(r)/Z itself.
     pub fn exact_tb() -> Self {
         let plain = Self::default().with_beta(1.0).with_length(Length::Sum);
         plain.with_reward(Reward::Raw).with_importance(Importance::None)
@@ -126,7 +122,7 @@ impl FlowRl {
 impl FromStr for Objective {
     type Err = Error;
 
-    /// Takes the name of a [`Preset`]; `flowrl` is `paper`.
+    /// Parses the name of a [`Preset`]; `flowrl` means `paper`.
     fn from_str(name: &str) -> Result<Self, Error> {
         name.parse().map(Self::preset)
     }

@@ -1,4 +1,4 @@
-//! What options ask for: the inputs that an objective needs, and their ranges.
+//! The requirements of options: the inputs that an objective needs, and the ranges of its options.
 
 use super::{
     Advantage, Aggregate, Balance, Error, FlowRl, Importance, KlIn, Length, LogZ, Objective, PolicyGradient, Ratio,
@@ -6,29 +6,29 @@ use super::{
 };
 
 impl FlowRl {
-    /// Whether a mask may leave sequences out.
+    /// Returns whether a mask may drop sequences.
     pub(super) fn masks(&self) -> bool {
         self.mask_truncated || self.mask_degenerate
     }
 
-    /// Whether rewards are divided by their standard deviation.
+    /// Returns whether rewards are divided by their standard deviation.
     #[cfg(feature = "serde")]
     pub(super) fn normalises(&self) -> bool {
         self.reward == Reward::Group
     }
 
-    /// Whether sequences have a weight.
+    /// Returns whether sequences have an importance weight.
     pub(super) fn weighs(&self) -> bool {
         self.importance != Importance::None
     }
 
-    /// The bound of the residual that is set, by its name.
+    /// Returns the name of a residual bound that is set, if there is one.
     pub(crate) fn residual_clip(&self) -> Option<&'static str> {
         let bounds = [("residual_clip_low", self.residual_clip_low), ("residual_clip_high", self.residual_clip_high)];
         bounds.into_iter().find(|(_, bound)| bound.get().is_some()).map(|(name, _)| name)
     }
 
-    /// Two options that exclude each other.
+    /// Returns an error if two options exclude each other.
     fn conflict(&self) -> Result<(), Error> {
         let flows = self.balance != Balance::Trajectory;
         let pairs = self.log_z == LogZ::Pairwise;
@@ -45,7 +45,7 @@ impl FlowRl {
             (flows && self.shape != Shape::Squared, "shape", "balance", "`\"squared\"`"),
             (flows && self.reference_power != 1.0, "reference_power", "balance", "1"),
             (flows && clip.is_some(), bound, "balance", "`\"none\"`: only whole completions have a bounded residual"),
-            (flows && pairs, "log_z", "balance", "another one than `\"pairwise\"`, which compares whole completions"),
+            (flows && pairs, "log_z", "balance", "another estimator: `\"pairwise\"` compares whole completions"),
             (pairs && self.weighs(), "importance", "log_z", "`\"none\"`: pairs have no weight"),
             (pairs && clip.is_some(), bound, "log_z", "`\"none\"`: pairs have no residual of one completion to bound"),
             (
@@ -63,12 +63,12 @@ impl FlowRl {
 }
 
 impl PolicyGradient {
-    /// Whether a mask may leave sequences out.
+    /// Returns whether a mask may drop sequences.
     pub(super) fn masks(&self) -> bool {
         self.mask_truncated || self.mask_degenerate || self.mask_off_policy.get().is_some()
     }
 
-    /// Whether rewards are divided by their standard deviation.
+    /// Returns whether rewards are divided by their standard deviation.
     #[cfg(feature = "serde")]
     pub(super) fn normalises(&self) -> bool {
         !matches!(
@@ -77,41 +77,40 @@ impl PolicyGradient {
         )
     }
 
-    /// Whether there is a ratio.
+    /// Returns whether the objective has a ratio.
     pub(super) fn weighs(&self) -> bool {
         self.ratio != Ratio::None
     }
 
-    /// Whether the ratio is of the whole sequence.
+    /// Returns whether the ratio is that of the whole sequence.
     pub(super) fn weighs_sequences(&self) -> bool {
         matches!(self.ratio, Ratio::Sequence | Ratio::Trajectory)
     }
 
-    /// Whether the term is a clipped surrogate, whose ratio has a gradient.
+    /// Returns whether the policy term is a clipped surrogate, whose ratio has a gradient.
     #[cfg(feature = "serde")]
     pub(super) fn has_surrogate(&self) -> bool {
         !matches!(self.ratio, Ratio::None | Ratio::Detached)
     }
 
-    /// Whether a KL term is part of the loss.
+    /// Returns whether a KL term is part of the loss.
     pub(super) fn has_kl_loss(&self) -> bool {
         self.kl != 0.0 && self.kl_in == KlIn::Loss
     }
 
-    /// Whether a KL term is taken off raw rewards.
+    /// Returns whether a KL term is subtracted from raw rewards.
     pub(super) fn takes_kl_off_rewards(&self) -> bool {
         self.kl != 0.0 && self.kl_in == KlIn::RawReward
     }
 
-    /// Whether advantages depend on the lengths of the sequences.
+    /// Returns whether advantages depend on the lengths of the sequences.
     pub(super) fn counts_tokens(&self) -> bool {
         matches!(self.advantage, Advantage::Token | Advantage::CenterToken)
     }
 }
 
 impl Objective {
-    /// Whether `ref_log_probs` must be given.
-    #[must_use]
+    /// Returns whether `ref_log_probs` must be given.
     pub fn needs_reference(&self) -> bool {
         match self {
             Self::FlowRl(o) => o.reference_power != 0.0,
@@ -119,8 +118,7 @@ impl Objective {
         }
     }
 
-    /// Whether `old_log_probs` matter. They may still be absent, which means "on policy".
-    #[must_use]
+    /// Returns whether `old_log_probs` are used. They may still be absent, which means "on policy".
     pub fn needs_old(&self) -> bool {
         match self {
             Self::FlowRl(o) => {
@@ -138,26 +136,23 @@ impl Objective {
         }
     }
 
-    /// Whether `rollout_log_probs` matter.
-    #[must_use]
+    /// Returns whether `rollout_log_probs` are used.
     pub fn corrects_rollouts(&self) -> bool {
         matches!(self, Self::PolicyGradient(o) if o.rollout_correction != RolloutCorrection::None)
     }
 
-    /// Whether `log_flows` must be given.
-    #[must_use]
+    /// Returns whether `log_flows` must be given.
     pub fn needs_flows(&self) -> bool {
         matches!(self, Self::FlowRl(FlowRl { balance: Balance::SubTrajectory(_) | Balance::Detailed, .. }))
     }
 
-    /// Whether `entropies` must be given, and have a gradient.
-    #[must_use]
+    /// Returns whether `entropies` must be given. They then have a gradient.
     pub fn needs_entropies(&self) -> bool {
         matches!(self, Self::PolicyGradient(o) if o.entropy != 0.0)
     }
 
-    /// Whether only differences between the rewards of a group count: where all are equal there is nothing to learn from them.
-    #[must_use]
+    /// Returns whether only differences between the rewards of a group count. If so, there is nothing to learn from a
+    /// group of equal rewards.
     pub fn compares_within_group(&self) -> bool {
         match self {
             Self::FlowRl(o) => o.reward != Reward::Raw,
@@ -168,8 +163,7 @@ impl Objective {
         }
     }
 
-    /// β, the inverse temperature of the target; `None` for a policy gradient, which has none.
-    #[must_use]
+    /// Returns β, the inverse temperature of the target, or `None` for a policy gradient.
     pub fn beta(&self) -> Option<f64> {
         match self {
             Self::FlowRl(o) => Some(o.beta),
@@ -177,8 +171,7 @@ impl Objective {
         }
     }
 
-    /// Where log Z comes from; `None` for a policy gradient, which has none.
-    #[must_use]
+    /// Returns the source of log Z, or `None` for a policy gradient.
     pub fn log_z(&self) -> Option<LogZ> {
         match self {
             Self::FlowRl(o) => Some(o.log_z),
@@ -186,16 +179,16 @@ impl Objective {
         }
     }
 
-    /// Whether a value V(x) of each sequence's prompt must be given.
-    #[must_use]
+    /// Returns whether a value V(x) of each sequence's prompt must be given.
     pub fn needs_value(&self) -> bool {
         matches!(self, Self::PolicyGradient(PolicyGradient { advantage: Advantage::Value, .. }))
     }
 
-    /// Checks that every option is in its range. The other methods call it.
+    /// Checks that every option is in its range. The other methods call this one.
     ///
     /// # Errors
-    /// [`Error::Option`] names the first option that is not, [`Error::Conflict`] two that exclude each other.
+    /// [`Error::Option`] names the first option out of range, and [`Error::Conflict`] two options that exclude each
+    /// other.
     pub fn validate(&self) -> Result<(), Error> {
         let ensure = |ok: bool, option, got, want| if ok { Ok(()) } else { Err(Error::Option { option, got, want }) };
         let (ddof, eps, low, high) = match self {
@@ -216,7 +209,7 @@ impl Objective {
             Self::FlowRl(o) => {
                 let want = "finite and at least 0; to prefer low rewards, negate them";
                 ensure(o.beta.is_finite() && o.beta >= 0.0, "beta", o.beta, want)?;
-                ensure(o.length != Length::Fixed(0), "length", 0.0, "at least 1 where it is fixed")?;
+                ensure(o.length != Length::Fixed(0), "length", 0.0, "at least 1 if it is fixed")?;
                 let (low, high, h) = (o.token_clip_low, o.token_clip_high, o.huber_delta);
                 ensure(low.is_finite() && low >= 0.0, "token_clip_low", low, "finite and at least 0")?;
                 ensure(high.is_finite() && high > 0.0, "token_clip_high", high, "finite and above 0")?;
@@ -239,7 +232,7 @@ impl Objective {
             Self::PolicyGradient(o) => {
                 ensure(o.kl.is_finite() && o.kl >= 0.0, "kl", o.kl, "finite and at least 0")?;
                 ensure(o.entropy.is_finite() && o.entropy >= 0.0, "entropy", o.entropy, "finite and at least 0")?;
-                ensure(o.aggregate != Aggregate::Fixed(0), "aggregate", 0.0, "at least 1 where it is fixed")?;
+                ensure(o.aggregate != Aggregate::Fixed(0), "aggregate", 0.0, "at least 1 if it is fixed")?;
                 if let Some(c) = o.dual_clip.get() {
                     ensure(c.is_finite() && c > 1.0, "dual_clip", c, "finite and above 1, or absent")?;
                 }

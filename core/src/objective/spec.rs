@@ -1,4 +1,4 @@
-//! How an objective is read from a file: [`ObjectiveSpec`].
+//! Reading an objective from a file: the methods of [`ObjectiveSpec`].
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,13 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::{Bound, Error, Objective, ObjectiveSpec, Preset};
 
 impl ObjectiveSpec {
-    /// The preset that is named; without a name, the paper's.
+    /// Returns the preset that is named, or the paper's if there is no name.
     ///
     /// # Errors
-    /// [`Error::TwoPresets`] for a `kind` that is another one than the `preset`.
+    /// Returns [`Error::TwoPresets`] if `kind` and `preset` name different presets.
     pub fn base(&self) -> Result<Preset, Error> {
         match (self.preset, self.kind) {
-            // `"kind": "flowrl"` says of which family a preset is.
+            // `"kind": "flowrl"` may also name the family of a preset.
             (Some(preset), Some(kind)) if preset != kind && !(kind == Preset::Paper && preset.flowrl().is_some()) => {
                 Err(Error::TwoPresets { preset: preset.name(), kind: kind.name() })
             }
@@ -22,10 +22,11 @@ impl ObjectiveSpec {
         }
     }
 
-    /// The objective with every option known.
+    /// Resolves the objective, with a value for every option.
     ///
     /// # Errors
-    /// As [`base`](Self::base); [`Error::Option`] for a value out of range.
+    /// Returns the errors of [`base`](Self::base), and [`Error::Option`] or [`Error::Conflict`] for options that are
+    /// not valid.
     pub fn resolve(&self) -> Result<Objective, Error> {
         let mut objective = Objective::preset(self.base()?);
         self.apply(&mut objective);
@@ -33,17 +34,14 @@ impl ObjectiveSpec {
         Ok(objective)
     }
 
-    /// The keys that are set but that the resolved objective does not use. A batch file may have them; in a configuration
-    /// they are mistakes.
-    ///
-    /// # Errors
-    /// As [`resolve`](Self::resolve).
+    /// Returns the keys that are set but that the resolved objective does not use. A batch file may have them; in a
+    /// configuration they are mistakes.
     pub fn unused(&self) -> Result<Vec<&'static str>, Error> {
         Ok(self.beyond(&Self::of(&self.resolve()?)))
     }
 }
 
-/// Every option that the objective uses, and no other: it resolves to an objective that computes the same.
+/// Sets every option that the objective uses, and no other. The result resolves to an objective that computes the same.
 impl From<&Objective> for ObjectiveSpec {
     fn from(objective: &Objective) -> Self {
         let family = if objective.beta().is_some() { Preset::Paper } else { Preset::Grpo };
@@ -52,7 +50,7 @@ impl From<&Objective> for ObjectiveSpec {
     }
 }
 
-/// A value that is there, even if it is `null`.
+/// Deserialises a value that is present, even if it is `null`.
 pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

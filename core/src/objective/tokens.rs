@@ -1,7 +1,8 @@
 //! Passes over the tokens of one sequence.
 //!
-//! Sums are double-precision whatever the storage type, in [`LANES`] independent accumulators that the compiler turns into
-//! vectors, added up in a fixed order: the result depends on the values alone, never on the machine or on the batch around.
+//! Sums are in double precision whatever the storage type, in [`LANES`] independent accumulators that the compiler
+//! turns into vectors. They are added up in a fixed order, so the result depends on the values alone, never on the
+//! machine or on the rest of the batch.
 
 use super::{Batch, Error};
 use crate::Real;
@@ -15,17 +16,17 @@ pub(super) struct Difference {
     pub(super) max_abs: f64,
 }
 
-/// The differences of one sequence that an objective starts from, its inputs checked to be finite.
+/// The log-ratios of one sequence that an objective starts from. The inputs have been checked to be finite.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LogRatios {
-    /// l − l_ref, where the reference is given.
+    /// l − l_ref, if the reference is given.
     pub(super) reference: Option<Difference>,
-    /// l − l_old, where the old policy is given.
+    /// l − l_old, if the old policy is given.
     pub(super) old: Option<Difference>,
 }
 
 impl LogRatios {
-    /// Of sequence i.
+    /// Computes the log-ratios of sequence i.
     pub(super) fn of<T: Real>(batch: &Batch<'_, T>, i: usize) -> Result<Self, Error> {
         let tokens = batch.tokens(i);
         let l = &batch.log_probs[tokens.clone()];
@@ -43,7 +44,7 @@ impl LogRatios {
     }
 }
 
-/// Σ (a − b) and max |a − b|. Unrolled over the lanes it is large: one copy for both of its callers.
+/// Computes Σ (a − b) and max |a − b|. The unrolled loop is large, so its callers share one copy.
 #[inline(never)]
 pub(super) fn difference<T: Real>(a: &[T], b: &[T]) -> Difference {
     vectorized(
@@ -70,7 +71,7 @@ pub(super) fn difference<T: Real>(a: &[T], b: &[T]) -> Difference {
     )
 }
 
-/// Σ (a − b) over the tokens with a non-zero entry in `keep`, and how many there are.
+/// Returns Σ (a − b) over the tokens with a non-zero entry in `keep`, and the number of these tokens.
 pub(super) fn masked_sum<T: Real>(a: &[T], b: &[T], keep: &[T]) -> (f64, usize) {
     let (mut sum, mut count) = (0.0, 0);
     for ((a, b), keep) in a.iter().zip(b).zip(keep) {
@@ -82,13 +83,13 @@ pub(super) fn masked_sum<T: Real>(a: &[T], b: &[T], keep: &[T]) -> (f64, usize) 
     (sum, count)
 }
 
-/// Σ a, over the tokens with a non-zero entry in `keep` if there is one.
+/// Returns Σ a. If `keep` is given, this sums only the tokens with a non-zero entry in it.
 pub(super) fn sum<T: Real>(a: &[T], keep: Option<&[T]>) -> f64 {
     let kept = |t: usize| keep.is_none_or(|keep| keep[t] != T::zero());
     a.iter().enumerate().filter(|(t, _)| kept(*t)).map(|(_, a)| a.f64()).sum()
 }
 
-/// The slow path: which value of sequence i is not finite.
+/// Finds the value of sequence i that is not finite. This is the slow path.
 #[cold]
 fn locate<T: Real>(batch: &Batch<'_, T>, i: usize) -> Error {
     let slices = [

@@ -1,6 +1,6 @@
-//! Dynamic sampling: batches of prompts until a step has enough groups that tell better from worse.
+//! Dynamic sampling: samples batches of prompts until a step has enough groups whose rewards differ.
 //!
-//! From DAPO (Yu and others, arXiv 2503.14476), bounded as in verl.
+//! The method is DAPO's (Yu and others, arXiv 2503.14476), with a bound on the number of batches as in verl.
 
 use alloc::vec::Vec;
 
@@ -11,23 +11,24 @@ use crate::policy::{Completions, Policy, RealOf};
 use crate::random::{Purpose, Stream};
 use crate::task::Task;
 
-/// What dynamic sampling kept of the completions of a step.
+/// The completions of a step that dynamic sampling kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Batches of prompts that were sampled, at least one.
+    /// Number of batches of prompts that were sampled, at least one.
     pub batches: u64,
-    /// The prompts whose completions are learned from, as indices into [`Rollouts::prompts`], in order.
+    /// The prompts to learn from, as ascending indices into [`Rollouts::prompts`].
     pub prompts: Vec<usize>,
 }
 
 impl<B: Backend> Trainer<B> {
-    /// Samples and judges the completions of the next step: one batch of prompts, or with `dynamic_sampling` as many as it takes.
+    /// Samples and judges the completions of the next step: one batch of prompts, or more of them with
+    /// `dynamic_sampling`.
     ///
-    /// Every batch has a number of its own ([`Progress::batches`](super::Progress::batches)), which its prompts and random numbers are a
-    /// function of: no two batches of a run share either.
+    /// Every batch has its own number ([`Progress::batches`](super::Progress::batches)), which determines its prompts
+    /// and random numbers. No two batches of a run share a number.
     ///
     /// # Errors
-    /// A failing policy, or a reward that is not finite.
+    /// Returns an error if the task has no prompts, the policy fails, or a reward is not finite.
     pub fn collect<P: Policy<Backend = B>>(
         &self,
         policy: &mut P,
@@ -66,7 +67,7 @@ impl<B: Backend> Trainer<B> {
 }
 
 impl<T: Real> Rollouts<T> {
-    /// The groups in order: the prompt of each, and whether all its raw rewards are equal.
+    /// Iterates over the groups in order, as the prompt of each and whether all its raw rewards are equal.
     pub(super) fn groups(&self) -> impl Iterator<Item = (usize, bool)> {
         let mut start = 0;
         self.completions.prompt_of.chunk_by(|a, b| a == b).map(move |group| {
@@ -76,12 +77,12 @@ impl<T: Real> Rollouts<T> {
         })
     }
 
-    /// The prompts whose completions differ in reward.
+    /// Returns the prompts whose completions differ in reward.
     fn telling(&self) -> Vec<usize> {
         self.groups().filter(|(_, degenerate)| !degenerate).map(|(prompt, _)| prompt).collect()
     }
 
-    /// Adds another batch of sampled completions.
+    /// Appends another batch of sampled completions.
     fn append(&mut self, other: Self) {
         let Completions { prompt_of, offsets, tokens, log_probs, entropies, excluded, ended } = other.completions;
         let (prompts, start) = (self.prompts.len(), self.completions.tokens.len());
@@ -99,7 +100,7 @@ impl<T: Real> Rollouts<T> {
         self.verdicts.extend(other.verdicts);
     }
 
-    /// The rollouts of some prompts alone, in order. What only metrics read is left out.
+    /// Returns the rollouts of the given prompts, in order. Fields that only metrics read are left empty.
     pub(super) fn select(&self, prompts: &[usize]) -> Self {
         let mut chosen =
             Self { completions: Completions { offsets: Vec::from([0]), ..Completions::default() }, ..Self::default() };

@@ -1,4 +1,4 @@
-//! Learning from judged completions.
+//! Learning from judged completions: the updates of one step.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -11,10 +11,10 @@ use crate::objective::{self, Batch, Diagnostics, Gradients, Mask, Objective, Out
 use crate::optim::clip_scale;
 use crate::policy::{Model, Policy, RealOf};
 
-/// What stays the same over all updates of a step.
+/// The values that stay the same over all updates of a step.
 struct Fixed<'a, T> {
     rollouts: &'a Rollouts<T>,
-    /// Those of the rollouts less the overlong penalty.
+    /// Raw rewards less the overlong penalty.
     rewards: Vec<T>,
     advantages: Vec<T>,
     masks: Vec<Mask>,
@@ -22,7 +22,7 @@ struct Fixed<'a, T> {
     on_graph: bool,
 }
 
-/// What the updates of a step add up to.
+/// Sums over the updates of a step.
 #[derive(Default)]
 struct Tally {
     diagnostics: Diagnostics,
@@ -30,18 +30,21 @@ struct Tally {
     value_loss: f64,
     grad_norm: f64,
     log_z_grad_norm: Option<f64>,
-    /// Updates, and those of them that were not skipped.
+    /// Number of updates, including the skipped ones.
     updates: u64,
+    /// Number of updates that were not skipped.
     applied: u64,
 }
 
 impl<B: Backend> Trainer<B> {
-    /// Learns from rollouts and completes a step: `epochs`·`minibatches` optimiser steps.
+    /// Learns from rollouts and completes a step, which takes `epochs`·`minibatches` optimiser steps.
     ///
-    /// An optimiser step whose gradient is not finite is left out, and counted in `skipped_updates`, a running total.
+    /// If the gradient of an optimiser step is not finite, the step is skipped and counted in `skipped_updates`, which
+    /// is a running total.
     ///
     /// # Errors
-    /// A failing policy, input that the objective refuses, rollouts whose lengths disagree or that are not sorted by prompt.
+    /// Returns an error if the policy fails, the objective refuses its input, or the rollouts are inconsistent or not
+    /// sorted by prompt.
     pub fn learn<P: Policy<Backend = B>>(
         &mut self,
         policy: &mut P,
@@ -53,7 +56,7 @@ impl<B: Backend> Trainer<B> {
         let selected = rollouts.selection.as_ref().map(|selection| rollouts.select(&selection.prompts));
         let learned = selected.as_ref().unwrap_or(rollouts);
         let mut tally = Tally::default();
-        // Dynamic sampling may have found nothing to learn from.
+        // Dynamic sampling may have left no group to learn from.
         if !learned.is_empty() {
             metrics.extend(learned.rollout_metrics(&self.objective));
             let fixed = self.prepare(policy, learned)?;
@@ -83,13 +86,13 @@ impl<B: Backend> Trainer<B> {
         Ok(metrics)
     }
 
-    /// The mean of what the overlong penalty takes off, if there is one.
+    /// Returns the mean overlong penalty, if there is one.
     fn overlong_mean<T: Real>(&self, rollouts: &Rollouts<T>) -> Option<(&'static str, f64)> {
         let taken = (0..rollouts.len()).map(|i| self.options.overlong(rollouts.completions.get(i).len())).sum::<f64>();
         (self.options.overlong_buffer > 0).then(|| ("overlong_penalty", taken / rollouts.len() as f64))
     }
 
-    /// Advantages over the whole batch, and the reference's log-probabilities, once.
+    /// Computes the advantages of the whole batch and the reference's log-probabilities, once for all updates.
     fn prepare<'a, P: Policy<Backend = B>>(
         &mut self,
         policy: &mut P,
@@ -109,7 +112,7 @@ impl<B: Backend> Trainer<B> {
             }
             _ => None,
         };
-        // On a graph L_ref is learned, and comes with each forward pass. A baseline knows no backward policy.
+        // On a graph L_ref is learned and comes with each forward pass. A policy gradient uses no backward policy.
         let on_graph = matches!(self.objective, Objective::FlowRl(_)) && policy.graph().is_some();
         if let (true, Objective::FlowRl(options)) = (on_graph, &self.objective) {
             let clip = options.residual_clip();
@@ -152,7 +155,7 @@ impl<B: Backend> Trainer<B> {
         Ok(Fixed { rollouts, rewards, advantages, masks, ref_log_probs, on_graph })
     }
 
-    /// One optimiser step over the completions of some prompts.
+    /// Takes one optimiser step over the completions of some prompts.
     fn update<P: Policy<Backend = B>>(
         &mut self,
         policy: &mut P,
@@ -179,7 +182,7 @@ impl<B: Backend> Trainer<B> {
             Ok::<(), TrainError<P::Error>>(())
         });
         if accumulated.is_err() {
-            // What earlier parts left must not enter the next update.
+            // The gradients of earlier parts must not enter the next update.
             policy.zero_grad().map_err(TrainError::Policy)?;
             self.log_z.zero_grad(policy.backend()).map_err(device)?;
             return accumulated;
@@ -211,7 +214,7 @@ impl<B: Backend> Trainer<B> {
         Ok(())
     }
 
-    /// Forward, objective and backward of one part; gradients add up in the policy and in log Z.
+    /// Runs forward pass, objective and backward pass of one part. Gradients add up in the policy and in log Z.
     fn accumulate<P: Policy<Backend = B>>(
         &mut self,
         policy: &mut P,
@@ -250,7 +253,7 @@ impl<B: Backend> Trainer<B> {
             },
         };
 
-        // Copied, since the backend is the policy's too.
+        // These are copies, since the backend is borrowed from the policy too.
         let graph = policy.graph().filter(|_| fixed.on_graph);
         let own_reference = graph.as_ref().map(|graph| graph.log_backward().to_vec());
         let log_flows = graph.as_ref().and_then(|graph| graph.log_flows()).filter(|_| self.objective.needs_flows());
@@ -288,12 +291,12 @@ impl<B: Backend> Trainer<B> {
             .evaluate(&self.objective, &batch, totals, &mut vec![0; b], &mut gradients)
             .map_err(TrainError::of_objective)?;
         if let Some(graph) = policy.graph().filter(|_| fixed.on_graph) {
-            // A residual holds log π − log P_B.
+            // The residual contains log π − log P_B.
             let d_log_backward: Vec<_> = d_log_probs.iter().map(|&d| -d).collect();
             graph.set_gradient(&d_log_backward, self.objective.needs_flows().then_some(&d_log_flows));
         }
 
-        // Back through log Z or V: one number a prompt.
+        // The backward pass through log Z or V, which is one number for each prompt.
         let mut loss = 0.0;
         let mut d_outputs = vec![zero; p];
         let mut d_hidden = None;

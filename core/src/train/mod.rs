@@ -1,7 +1,7 @@
 //! The training loop: sample → judge → score → objective → backward → update → record.
 //!
-//! The command line, the browser and a program that links this crate all run this loop. It keeps no random state: every draw is
-//! a function of (seed, step, …), so a run that is resumed goes on to the same bits.
+//! The command line, the browser and every program that links this crate run this loop. It keeps no random state: every
+//! draw is a function of (seed, step, …), so a resumed run continues bit for bit.
 
 mod dynamic;
 mod learn;
@@ -26,45 +26,48 @@ use crate::policy::{Policy, RealOf};
 use crate::random::{Purpose, Stream};
 use crate::task::Task;
 
-/// How to train.
+/// The options of training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainOptions {
-    /// Prompts of a step.
+    /// Number of prompts in a step.
     pub prompts: usize,
-    /// Completions of a prompt, K.
+    /// Number of completions of each prompt, K.
     pub samples: usize,
-    /// Tokens of a completion at most.
+    /// Largest number of tokens in a completion.
     pub max_tokens: usize,
-    /// How a token is drawn. Its temperature is the policy's: scoring divides logits by it too.
+    /// How tokens are drawn. The temperature is part of the policy: scoring divides logits by it too.
     pub sampler: Sampler,
-    /// Optimiser steps over the completions of a step.
+    /// Number of optimiser steps in one pass over the completions of a step.
     pub minibatches: usize,
-    /// Passes over the completions of a step.
+    /// Number of passes over the completions of a step.
     pub epochs: usize,
-    /// Prompts in a forward and backward pass; 0 means all of a minibatch. Changes memory, not what is computed.
+    /// Number of prompts in a forward and backward pass; 0 means all of a minibatch. This changes the memory that is
+    /// needed, not the result.
     pub micro_batch: usize,
-    /// Learning rate of the policy, by optimiser steps.
+    /// Learning rate of the policy, as a function of the optimiser steps.
     pub schedule: Schedule,
-    /// AdamW of the policy.
+    /// AdamW options for the policy.
     pub optimizer: AdamW,
-    /// Largest norm of a gradient.
+    /// Largest norm of a gradient; a longer one is scaled down to it. `None` clips nothing.
     pub clip_norm: Option<f64>,
     /// Shape of the network for log Z or V.
     pub partition: PartitionOptions,
-    /// Learning rate of log Z or V, constant.
+    /// Learning rate of log Z or V, which is constant.
     pub log_z_learning_rate: f64,
-    /// AdamW of log Z or V.
+    /// AdamW options for log Z or V.
     pub log_z_optimizer: AdamW,
-    /// Stop the gradient of log Z at the hidden states.
+    /// Whether to stop the gradient of log Z at the hidden states.
     pub detach_trunk: bool,
-    /// Batches of prompts that a step may sample beyond its first until `prompts` groups have rewards that differ. Only those are learned
-    /// from; if too few are found, the step learns from what there is. 0 learns from every group of one batch.
+    /// Number of batches of prompts that a step may sample after its first, until `prompts` groups have rewards that
+    /// differ. The step learns only from those groups, even if it finds too few. 0 learns from every group of one
+    /// batch.
     pub dynamic_sampling: usize,
-    /// Tokens before `max_tokens` over which the soft overlong penalty grows, see [`TrainOptions::overlong`]; 0 for none.
+    /// Number of tokens before `max_tokens` over which the soft overlong penalty grows, see [`TrainOptions::overlong`];
+    /// 0 switches it off.
     pub overlong_buffer: usize,
-    /// What it takes off the reward at most.
+    /// Largest value of the soft overlong penalty.
     pub overlong_penalty: f64,
-    /// Seed of everything random.
+    /// Seed of every random number.
     pub seed: u64,
 }
 
@@ -94,10 +97,10 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    /// Says what is wrong with the options, if anything.
+    /// Checks that every option is in range.
     ///
     /// # Errors
-    /// The name of the option, and what it should be.
+    /// Returns a message that names the option and its range.
     pub fn validate(&self) -> Result<(), &'static str> {
         self.sampler.validate()?;
         self.partition.validate()?;
@@ -135,23 +138,22 @@ impl TrainOptions {
         Ok(())
     }
 
-    /// Returns what the soft overlong penalty takes off the reward of a completion of `tokens` tokens: nothing up to
-    /// `max_tokens` − `overlong_buffer`, then a part of `overlong_penalty` that grows with every token, and all of it from `max_tokens` on
-    /// (DAPO, Yu and others, arXiv 2503.14476, equation 13).
+    /// Returns the soft overlong penalty of a completion of `tokens` tokens: 0 up to `max_tokens` − `overlong_buffer`,
+    /// then a part of `overlong_penalty` that grows with every token, and all of it from `max_tokens` on (DAPO, Yu and
+    /// others, arXiv 2503.14476, equation 13).
     ///
     /// ```
     /// use flowrl_core::train::TrainOptions;
     /// let options = TrainOptions { max_tokens: 8, overlong_buffer: 4, ..TrainOptions::default() };
     /// assert_eq!([3, 4, 5, 7, 8, 9].map(|tokens| options.overlong(tokens)), [0.0, 0.0, 0.25, 0.75, 1.0, 1.0]);
     /// ```
-    #[must_use]
     pub fn overlong(&self, tokens: usize) -> f64 {
         let beyond = (tokens + self.overlong_buffer).saturating_sub(self.max_tokens).min(self.overlong_buffer);
         if beyond == 0 { 0.0 } else { beyond as f64 / self.overlong_buffer as f64 * self.overlong_penalty }
     }
 }
 
-/// What can go wrong in training.
+/// Errors of training.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TrainError<E> {
@@ -161,30 +163,30 @@ pub enum TrainError<E> {
     Objective(objective::Error),
     /// An option is out of range.
     Options(&'static str),
-    /// A task gave a reward that is not a finite number.
+    /// A task returned a reward that is not finite.
     Reward {
-        /// The prompt.
+        /// Number of the prompt in the task.
         prompt: usize,
-        /// The reward.
+        /// Value of the reward.
         got: f64,
     },
-    /// Completions of a prompt do not stand together.
+    /// The completions of a prompt are not contiguous.
     Order {
-        /// The completion that comes too late.
+        /// Index of the completion that is out of order.
         completion: usize,
     },
     /// The fields of rollouts differ in length.
     Rollouts {
-        /// The field.
+        /// Name of the field.
         argument: &'static str,
-        /// Its length.
+        /// Length of the field.
         got: usize,
-        /// The length that the other fields ask for.
+        /// Length that the other fields require.
         wanted: usize,
     },
-    /// Rollouts hold no completion.
+    /// The rollouts hold no completion.
     NoCompletions,
-    /// A task has no prompts.
+    /// The task has no prompts.
     NoPrompts,
 }
 
@@ -198,7 +200,7 @@ impl<E: fmt::Display> fmt::Display for TrainError<E> {
                 write!(f, "the reward of a completion of prompt {prompt} is {got}; it must be finite")
             }
             Self::Order { completion } => {
-                write!(f, "completion {completion} stands apart from the others of its prompt: sort them by prompt")
+                write!(f, "completion {completion} is apart from the others of its prompt: sort completions by prompt")
             }
             Self::Rollouts { argument, got, wanted } => {
                 write!(f, "`{argument}` of the rollouts has {got} elements, but the other fields ask for {wanted}")
@@ -212,7 +214,7 @@ impl<E: fmt::Display> fmt::Display for TrainError<E> {
 impl<E: core::error::Error + 'static> core::error::Error for TrainError<E> {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            // Both are shown as they are, so what lies behind them is next.
+            // `Display` shows the inner error itself, so the source is the one behind it.
             Self::Policy(error) => error.source(),
             Self::Objective(error) => error.source(),
             _ => None,
@@ -235,13 +237,13 @@ impl<E> TrainError<E> {
     }
 }
 
-/// What [`Trainer::step`] gives: the judged completions, and what was measured.
+/// The result of [`Trainer::step`]: the judged completions and the measurements.
 pub type StepResult<P> = Result<(Rollouts<RealOf<P>>, Metrics), TrainError<<P as Policy>::Error>>;
 
-/// The measurements of a step, in order; [`metrics`](crate::metrics) describes them.
+/// The measurements of a step by name, in the order of a record; [`metrics`](crate::metrics) describes them.
 pub type Metrics = Vec<(&'static str, f64)>;
 
-/// The state of training beside the policy: the objective, log Z, and how far it is.
+/// The state of training apart from the policy: the objective, log Z, and the progress.
 #[derive(Debug)]
 pub struct Trainer<B: Backend> {
     objective: Objective,
@@ -250,17 +252,17 @@ pub struct Trainer<B: Backend> {
     progress: Progress,
 }
 
-/// How far training is.
+/// The progress of training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Progress {
-    /// Completed steps.
+    /// Number of completed steps.
     pub step: u64,
-    /// Completed optimiser steps.
+    /// Number of completed optimiser steps.
     pub updates: u64,
-    /// Optimiser steps left out because their gradient was not finite.
+    /// Number of optimiser steps that were skipped because their gradient was not finite.
     pub skipped: u64,
-    /// Batches of prompts that dynamic sampling has drawn beyond one for each step.
+    /// Number of batches of prompts that dynamic sampling has drawn beyond one for each step.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_zero"))]
     pub extra_batches: u64,
 }
@@ -271,18 +273,17 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Progress {
-    /// Batches of prompts sampled so far, which is the number of the next one.
-    #[must_use]
+    /// Returns the number of batches of prompts sampled so far. This is also the number of the next batch.
     pub const fn batches(&self) -> u64 {
         self.step + self.extra_batches
     }
 }
 
 impl<B: Backend> Trainer<B> {
-    /// A trainer for policies on `backend` whose prompts are represented by `width` numbers.
+    /// Creates a trainer for policies on `backend` that represent a prompt by `width` numbers.
     ///
     /// # Errors
-    /// An option out of range, or a device without memory.
+    /// Returns an error if an option is out of range or the device has no memory left.
     pub fn new<E: From<B::Error>>(
         backend: &B,
         width: usize,
@@ -295,38 +296,38 @@ impl<B: Backend> Trainer<B> {
         Ok(Self { objective, options, log_z, progress: Progress::default() })
     }
 
-    /// The objective.
+    /// Returns the objective.
     pub const fn objective(&self) -> &Objective {
         &self.objective
     }
 
-    /// The options.
+    /// Returns the options.
     pub const fn options(&self) -> &TrainOptions {
         &self.options
     }
 
-    /// What is learned beside the policy.
+    /// Returns the learned log Z or V.
     pub const fn log_z(&self) -> &LogZModel<B> {
         &self.log_z
     }
 
-    /// The same, mutable, to restore a checkpoint.
+    /// Returns mutable access to the learned log Z or V, to restore a checkpoint.
     pub const fn log_z_mut(&mut self) -> &mut LogZModel<B> {
         &mut self.log_z
     }
 
-    /// How far training is.
+    /// Returns the progress of training.
     pub const fn progress(&self) -> Progress {
         self.progress
     }
 
-    /// Continues from here.
+    /// Sets the progress from which training continues.
     pub const fn set_progress(&mut self, progress: Progress) {
         self.progress = progress;
     }
 
-    /// The prompts of the next step's first batch: every epoch goes through all of `count` prompts in a new order. None where `count` is 0.
-    #[must_use]
+    /// Returns the prompts of the next step's first batch, or none if `count` is 0. Every epoch goes through all of
+    /// `count` prompts in a new order.
     pub fn next_prompts(&self, count: usize) -> Vec<usize> {
         self.prompts_of(self.progress.batches(), count)
     }
@@ -351,10 +352,7 @@ impl<B: Backend> Trainer<B> {
         prompts
     }
 
-    /// One whole step: [`Trainer::collect`], then [`Trainer::learn`].
-    ///
-    /// # Errors
-    /// As for both.
+    /// Runs one whole step: [`Trainer::collect`], then [`Trainer::learn`].
     pub fn step<P: Policy<Backend = B>>(&mut self, policy: &mut P, task: &(impl Task + ?Sized)) -> StepResult<P> {
         let rollouts = self.collect(policy, task)?;
         let metrics = self.learn(policy, &rollouts)?;

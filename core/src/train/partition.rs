@@ -1,4 +1,4 @@
-//! What is learned beside the policy: log Z(x) or V(x) as a network, log Z as one number or as one for each prompt, or nothing.
+//! The learned log Z(x) or V(x): a network, one number, one number for each prompt, or constants that are given.
 
 use alloc::string::String;
 use alloc::vec;
@@ -12,37 +12,39 @@ use crate::objective::{Error, LogZ, Objective};
 use crate::optim::{AdamWStep, clip_scale};
 use crate::partition::PartitionNetwork;
 
-/// Numbers of a checkpoint by name.
+/// Vectors of a checkpoint, by name.
 pub type NamedState<T> = Vec<(String, Vec<T>)>;
 
-/// A learned log Z(x) or V(x).
+/// A learned log Z(x) or V(x), if the objective has one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LogZModel<B: Backend> {
-    /// Nothing is learned: the objective estimates log Z from the group, or has none.
+    /// No model: the objective estimates log Z from the group, or has no log Z.
     None,
     /// The partition network.
     Network(PartitionNetwork<B>),
-    /// The same network as a value V(x), whose gradient never enters the policy.
+    /// The same network for a value V(x). Its gradient never enters the policy.
     Value(PartitionNetwork<B>),
     /// One number for all prompts.
     Scalar {
-        /// log Z, its gradient, and AdamW's moments.
+        /// log Z, its gradient, and AdamW's two moments.
         state: [f64; 4],
     },
-    /// One number for each prompt, by its number in the task. A prompt that was not seen yet has 0.
+    /// One number for each prompt, addressed by its number in the task. It is 0 until the prompt is first seen.
     Table {
-        /// log Z, its gradient, AdamW's moments, and the updates that the prompt took part in: the time of its AdamW.
+        /// log Z, its gradient, AdamW's two moments, and the number of updates that the prompt took part in, which is
+        /// the time of its AdamW.
         state: Vec<[f64; 5]>,
         /// The prompts that have a gradient, in any order.
         touched: Vec<usize>,
     },
-    /// A constant for each prompt, by its number in the task. Empty at first: whoever makes the trainer fills it in.
+    /// A constant for each prompt, addressed by its number in the task. The trainer starts with an empty list, which
+    /// the caller fills in.
     Frozen(Vec<f64>),
 }
 
-/// One AdamW step of one number, after which its gradient is 0. All is kept in the precision of a checkpoint, so that a resumed run goes on
-/// to the same bits.
+/// Applies one AdamW step to one number and sets its gradient to 0. Everything is rounded to the precision of a
+/// checkpoint, so that a resumed run continues bit for bit.
 fn update_number<T: Real>([value, grad, m, v]: [&mut f64; 4], step: &AdamWStep) {
     let (p, g) = (core::slice::from_mut(value), core::slice::from_ref(grad));
     adamw(p, g, core::slice::from_mut(m), core::slice::from_mut(v), step);
@@ -70,7 +72,7 @@ impl<B: Backend> LogZModel<B> {
         })
     }
 
-    /// The network, where there is one.
+    /// Returns the network, if there is one.
     pub const fn network(&self) -> Option<&PartitionNetwork<B>> {
         match self {
             Self::Network(network) | Self::Value(network) => Some(network),
@@ -78,7 +80,7 @@ impl<B: Backend> LogZModel<B> {
         }
     }
 
-    /// The same, mutable.
+    /// Returns mutable access to the network, if there is one.
     pub(super) const fn network_mut(&mut self) -> Option<&mut PartitionNetwork<B>> {
         match self {
             Self::Network(network) | Self::Value(network) => Some(network),
@@ -95,7 +97,7 @@ impl<B: Backend> LogZModel<B> {
         })
     }
 
-    /// log Z of prompts, by their numbers in the task, where each has a number of its own.
+    /// Returns log Z of the prompts with these numbers in the task, if this model has a number for each prompt.
     pub(super) fn of_prompts(&self, prompts: &[usize]) -> Option<Result<Vec<f64>, Error>> {
         let missing = Error::Missing {
             argument: "log_z",
@@ -127,7 +129,7 @@ impl<B: Backend> LogZModel<B> {
         }
     }
 
-    /// One AdamW step, after which the gradient is 0.
+    /// Applies one AdamW step and sets the gradient to 0.
     pub(super) fn update(&mut self, backend: &B, norm: f64, options: &TrainOptions, time: u64) -> Result<(), B::Error> {
         let scale = clip_scale(norm, options.clip_norm);
         let at = |time| options.log_z_optimizer.step(options.log_z_learning_rate, time, scale);
@@ -165,10 +167,7 @@ impl<B: Backend> LogZModel<B> {
         }
     }
 
-    /// Every number that a checkpoint needs, by name.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Returns every vector that a checkpoint needs, by name.
     pub fn state(&self, backend: &B) -> Result<NamedState<B::Real>, B::Error> {
         let mut out = Vec::new();
         match self {
@@ -188,11 +187,8 @@ impl<B: Backend> LogZModel<B> {
         Ok(out)
     }
 
-    /// Restores what [`LogZModel::state`] gave; `get` finds values by name. Gives the first name that is missing or of a wrong
-    /// length.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Restores a state that [`LogZModel::state`] returned; `get` finds vectors by name. The inner error is the first
+    /// name that is missing or has the wrong length.
     pub fn restore(
         &mut self,
         backend: &B,

@@ -1,4 +1,4 @@
-//! Completions kept to learn from again.
+//! A replay buffer of good completions.
 
 use alloc::vec::Vec;
 
@@ -7,10 +7,12 @@ use crate::Real;
 use crate::policy::Completions;
 use crate::random::Stream;
 
-/// The best distinct completions seen so far. Some of them added to each batch ([`Replay::extend`]) keep a policy from forgetting
-/// what it rarely samples: trajectory balance may learn from any completions, whoever drew them.
+/// The best distinct completions seen so far. If some of them are added to each batch ([`Replay::extend`]), a policy
+/// does not forget the completions that it rarely samples. Trajectory balance may learn from any completions, whichever
+/// policy drew them.
 ///
-/// An objective that corrects for older samples (`importance`, a ratio) finds in them the log-probabilities with which they were drawn.
+/// Kept completions carry the log-probabilities with which they were drawn, so an objective can correct for their age
+/// (`importance`, a ratio).
 ///
 /// ```
 /// use flowrl_core::backend::CpuBackend;
@@ -37,7 +39,7 @@ use crate::random::Stream;
 #[derive(Clone, Debug)]
 pub struct Replay<T> {
     capacity: usize,
-    /// From the highest reward to the lowest; of equal rewards the older first.
+    /// The completions from the highest reward to the lowest; among equal rewards, the oldest comes first.
     kept: Vec<Kept<T>>,
 }
 
@@ -53,25 +55,23 @@ struct Kept<T> {
 }
 
 impl<T: Real> Replay<T> {
-    /// Keeps at most `capacity` completions.
-    #[must_use]
+    /// Creates an empty buffer for at most `capacity` completions.
     pub const fn new(capacity: usize) -> Self {
         Self { capacity, kept: Vec::new() }
     }
 
-    /// Completions kept.
-    #[must_use]
+    /// Returns the number of completions in the buffer.
     pub fn len(&self) -> usize {
         self.kept.len()
     }
 
-    /// Whether there are none.
-    #[must_use]
+    /// Returns whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
-    /// Keeps those of `rollouts` that are new and good enough. A completion that is kept already stays as it was first drawn.
+    /// Keeps the completions of `rollouts` that are new and good enough. If a completion is kept already, this leaves
+    /// it as it was first drawn.
     pub fn keep(&mut self, rollouts: &Rollouts<T>) {
         let Completions { prompt_of, offsets, tokens, log_probs, entropies, ended, .. } = &rollouts.completions;
         for i in 0..rollouts.len() {
@@ -98,8 +98,8 @@ impl<T: Real> Replay<T> {
         }
     }
 
-    /// Adds to each prompt of `rollouts` that has completions here `count` of them, drawn uniformly with repetition. Draw k of prompt p takes the random
-    /// number at (`step`, p, k).
+    /// Adds `count` kept completions to each prompt of `rollouts` that has any, drawn uniformly with replacement. Draw
+    /// k of prompt p takes the random number at (`step`, p, k).
     pub fn extend(&self, rollouts: &mut Rollouts<T>, count: usize, stream: Stream, step: u32) {
         let fresh = core::mem::take(&mut rollouts.completions);
         let (rewards, verdicts) = (core::mem::take(&mut rollouts.rewards), core::mem::take(&mut rollouts.verdicts));
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::random::Purpose;
 
-    /// Completions of prompts 7 and 9, each a single token, with these rewards.
+    /// Returns rollouts of prompts 7 and 9, in which every completion is a single token with the given reward.
     fn rollouts(completions: &[(usize, u32, f64)]) -> Rollouts<f64> {
         let count = completions.len();
         Rollouts {

@@ -1,4 +1,4 @@
-//! Judged completions.
+//! Judged completions, from which a step learns.
 
 use alloc::vec::Vec;
 
@@ -10,32 +10,33 @@ use crate::policy::{Completions, Policy, SampleRequest, Sequences};
 use crate::random::Stream;
 use crate::task::Task;
 
-/// Completions of a few prompts, with their rewards: what one step learns from. Completions of one prompt stand together.
+/// Completions of a few prompts with their rewards, from which one step learns. The completions of one prompt are
+/// contiguous.
 #[derive(Clone, Debug, Default)]
 pub struct Rollouts<T> {
     /// Number of each prompt in its task.
     pub prompt_numbers: Vec<usize>,
     /// Tokens of each prompt.
     pub prompts: Vec<Vec<u32>>,
-    /// The completions. Their log-probabilities are those of the policy that sampled them, by its own engine or, with
-    /// `rollout_log_probs`, by this one.
+    /// The completions. Their log-probabilities are those of the policy that sampled them; if `rollout_log_probs` is
+    /// given, they were computed by the engine that trains.
     pub completions: Completions<T>,
     /// (B) raw rewards.
     pub rewards: Vec<T>,
-    /// (B) why.
+    /// (B) the task's verdicts.
     pub verdicts: Vec<&'static str>,
-    /// (N) log-probability of each token by the engine that sampled it, if another one did: `rollout_correction` compares them with those
-    /// of `completions`.
+    /// (N) log-probability of each token under the engine that sampled it, if that is another one. `rollout_correction`
+    /// compares these with those of `completions`.
     pub rollout_log_probs: Option<Vec<T>>,
-    /// The prompts to learn from; `None` for all of them.
+    /// The prompts to learn from; `None` means all of them.
     pub selection: Option<Selection>,
 }
 
 impl<T: Real> Rollouts<T> {
-    /// Samples `options.samples` completions of each prompt and has the task judge them.
+    /// Samples `options.samples` completions of each prompt and lets the task judge them.
     ///
     /// # Errors
-    /// A failing policy, or a reward that is not finite.
+    /// Returns an error if the policy fails or a reward is not finite.
     pub fn sample<P: Policy<Backend: Backend<Real = T>>>(
         policy: &mut P,
         task: &(impl Task + ?Sized),
@@ -69,19 +70,18 @@ impl<T: Real> Rollouts<T> {
         Ok(Self { prompt_numbers, prompts, completions, rewards, verdicts, ..Self::default() })
     }
 
-    /// Number of completions.
-    #[must_use]
+    /// Returns the number of completions.
     pub fn len(&self) -> usize {
         self.completions.len()
     }
 
-    /// Whether there are none.
-    #[must_use]
+    /// Returns whether there are no completions.
     pub fn is_empty(&self) -> bool {
         self.completions.is_empty()
     }
 
-    /// Checks that the fields belong together: anyone may fill them in, from a file say.
+    /// Checks that the fields are consistent. This is needed because a caller may fill them in, for example from a
+    /// file.
     pub(super) fn validate<E>(&self) -> Result<(), TrainError<E>> {
         let Completions { prompt_of, offsets, tokens, log_probs, ended, .. } = &self.completions;
         let count = prompt_of.len();
@@ -113,8 +113,8 @@ impl<T: Real> Rollouts<T> {
         }
     }
 
-    /// Calls `work` with the sequences of at most `prompts` prompts at a time, the first completion and the first token of each
-    /// such part.
+    /// Splits the prompts of `range` into parts of at most `prompts` prompts (0 means a single part) and calls `work`
+    /// with each part.
     pub(super) fn parts<E>(
         &self,
         range: core::ops::Range<usize>,
@@ -142,7 +142,7 @@ impl<T: Real> Rollouts<T> {
         Ok(())
     }
 
-    /// Rewards, lengths and entropies.
+    /// Computes the metrics of rewards, lengths and entropies.
     pub(super) fn metrics(&self) -> Metrics {
         let count = self.len().max(1) as f64;
         let mean = |f: &dyn Fn(usize) -> f64| (0..self.len()).map(f).sum::<f64>() / count;
@@ -174,7 +174,8 @@ impl<T: Real> Rollouts<T> {
         metrics
     }
 
-    /// How far the engine that sampled is from the one that trains, if the objective corrects for it.
+    /// Computes how far the engine that sampled is from the one that trains, if the objective corrects for the
+    /// difference.
     pub(super) fn rollout_metrics(&self, objective: &Objective) -> Metrics {
         let (Objective::PolicyGradient(options), Some(rollout)) = (objective, &self.rollout_log_probs) else {
             return Metrics::new();
@@ -200,7 +201,7 @@ impl<T: Real> Rollouts<T> {
     }
 }
 
-/// Some consecutive prompts of [`Rollouts`].
+/// A part of [`Rollouts`] that holds consecutive prompts.
 #[derive(Clone, Debug)]
 pub(super) struct Part<'a> {
     pub(super) first_prompt: usize,

@@ -26,7 +26,7 @@ fn what_cannot_be_trained_on_is_refused() {
 
     type Spoil = fn(&mut Rollouts<f64>);
     let cases: [(Spoil, &str); 11] = [
-        (|r| r.completions.prompt_of.swap(1, 2), "completion 2 stands apart"),
+        (|r| r.completions.prompt_of.swap(1, 2), "completion 2 is apart"),
         (|r| r.rewards.truncate(3), "`rewards` of the rollouts has 3 elements, but the other fields ask for 4"),
         (|r| r.completions.log_probs.truncate(1), "`completions.log_probs`"),
         (|r| r.completions.tokens.truncate(1), "`completions.tokens`"),

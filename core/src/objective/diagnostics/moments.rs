@@ -1,4 +1,4 @@
-//! Running statistics that merge: of a batch in parts, the same numbers as of the whole, up to rounding.
+//! Running statistics that merge: the parts of a batch give the same numbers as the whole, up to rounding.
 
 use crate::Real;
 
@@ -7,7 +7,7 @@ use crate::Real;
 pub(in super::super) struct Moments {
     count: usize,
     mean: f64,
-    /// Σ (x − mean)².
+    /// Σ (x − mean)², the sum of squared deviations.
     squares: f64,
     abs_max: f64,
 }
@@ -17,7 +17,7 @@ impl Moments {
         self.merge(&Self { count: 1, mean: x, squares: 0.0, abs_max: x.abs() });
     }
 
-    /// One copy for the many sums of a batch: nothing waits for it.
+    /// Not inlined: one copy serves the many sums of a batch, and none of them is critical for speed.
     #[inline(never)]
     pub(super) fn merge(&mut self, other: &Self) {
         if other.count == 0 {
@@ -48,7 +48,8 @@ impl Moments {
     }
 }
 
-/// Importance weights with a value each. Sums are relative to the largest weight: unbounded weights would overflow squares.
+/// Importance weights, each with a value. Sums are relative to the largest weight, since squares of unbounded weights
+/// could overflow.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in super::super) struct Weights {
     count: usize,
@@ -60,12 +61,12 @@ pub(in super::super) struct Weights {
     squares: f64,
     /// Σ w·x / max.
     product: f64,
-    /// Whether weights are part of the objective, or all 1 by definition.
+    /// Whether weights are part of the objective, rather than all 1 by definition.
     reported: bool,
 }
 
 impl Weights {
-    /// Adds weight w of value x. `reported` is false where every weight is 1 by definition.
+    /// Adds weight w with value x. `reported` is false if every weight is 1 by definition.
     pub(in super::super) fn push(&mut self, w: f64, x: f64, reported: bool) {
         let unit = if w > 0.0 { 1.0 } else { 0.0 };
         self.merge(&Self { count: 1, min: w, max: w, sum: unit, squares: unit, product: unit * x, reported });
@@ -86,7 +87,7 @@ impl Weights {
         self.reported |= other.reported;
     }
 
-    /// Σwx / Σw; absent where every weight is 0.
+    /// Returns Σwx / Σw, or `None` if every weight is 0.
     pub(super) fn weighted_mean(&self) -> Option<f64> {
         (self.sum > 0.0).then(|| self.product / self.sum)
     }
