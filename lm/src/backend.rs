@@ -60,9 +60,9 @@ impl Layout {
 /// Consecutive rows of one sequence, and the earlier span that they continue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    /// First row.
+    /// First row of this span.
     pub start: usize,
-    /// Number of rows.
+    /// Number of rows of this span.
     pub len: usize,
     /// First row of the span that precedes this one in its sequence.
     pub prefix_start: usize,

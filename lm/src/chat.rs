@@ -317,8 +317,8 @@ impl ChatTemplate {
                 Ok(if rest.starts_with(' ') { kept } else { kept.trim_end() }.to_owned())
             }
             _ => Err(failed(
-                "the last message is the assistant's, but the template does not print it unchanged and exactly once, so it cannot be \
-                 continued; end the conversation with another role"
+                "the last message is the assistant's, but the template does not print it unchanged and exactly \
+                 once, so it cannot be continued; end the conversation with another role"
                     .into(),
             )),
         }
