@@ -1,4 +1,4 @@
-//! The best checkpoint of a run, and its end once nothing improves.
+//! Tests of a run's best checkpoint, and of its early end if nothing improves.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::{TEXT, assert_same_run, checkpoint, fails, kill_and_resume, ok, run, timeless};
 
-/// A policy of the lab that overshoots: tv falls and rises again.
+/// A run in the lab that overshoots: tv falls and rises again.
 const LAB: [&str; 16] = [
     "train",
     "--task",
@@ -41,7 +41,7 @@ fn last(text: &str) -> Value {
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
-/// The step of the least tv after the first `from` steps, up to `to`.
+/// Returns the step from 1 to `to` with the least tv.
 fn least(run: &Path, to: u64) -> u64 {
     let records = timeless(run);
     let record = records.iter().filter(|r| (1..=to).contains(&r["step"].as_u64().unwrap()));
@@ -62,14 +62,14 @@ fn the_best_checkpoint_outlives_rotation_and_every_way_to_go_on() {
     let page = std::fs::read_to_string(whole.join("report.html")).unwrap();
     assert!(page.contains(&format!("Best checkpoint: step {best}, tv ")));
 
-    // Killed anywhere, the best is the same.
+    // The best checkpoint is the same if the run is killed and resumed.
     let words = lab(&["--steps", "1200", "--set", "keep=1"]);
     ok(&[&words[..], &["--out", "long"]].concat(), d);
     kill_and_resume(&words, "killed", &[20, 60, 35, 90], d);
     assert_same_run(&d.join("long"), &d.join("killed"), 1200);
     assert_eq!(steps(&d.join("long")), steps(&d.join("killed")));
 
-    // So it is after going on from each checkpoint that is there, with the records cut back.
+    // It is also right after resuming from each of the checkpoints, which cuts back the records.
     ok(&lab(&["--steps", "90", "--out", "kept", "--set", "keep=3"]), d);
     let (kept, names) = (d.join("kept"), steps(&d.join("kept")));
     assert!(names.len() > 3, "{names:?}");
@@ -97,7 +97,7 @@ fn patience_ends_a_run_and_going_on_takes_more_of_it() {
     let page = std::fs::read_to_string(run_of.join("report.html")).unwrap();
     let said = format!("topped at step {stopped} of 100: tv has not improved for 2 evaluations; best ");
     assert!(page.contains(&format!("S{said}")), "{said}");
-    // Nothing is left to do but with more of something.
+    // Resuming does nothing unless a setting changes.
     let records = timeless(&run_of);
     let output = run(&["train", "--out", "run", "--resume"], d);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -131,7 +131,7 @@ fn the_best_is_a_model_by_its_name() {
     for words in [&["sample", "--prompt", "3 5 7 = 22 : "][..], &["train", "--dry-run"]] {
         ok(&[words, &["--model", "run/best"]].concat(), d);
     }
-    // Asked for where there is none.
+    // A run without `run.best` has no best checkpoint.
     ok(&[&["train", "--steps", "1", "--out", "plain"][..], &TEXT].concat(), d);
     let error = fails(&["export", "plain/best", "x"], d);
     assert!(error.contains("the run plain keeps no best checkpoint"), "{error}");
@@ -153,7 +153,7 @@ fn what_cannot_be_the_best_is_refused_before_anything_is_written() {
             assert!(error.contains(wanted) && !d.join("x").exists(), "{error}");
         }
     }
-    // A run whose evaluations are known to lack it, on resuming.
+    // On resuming, the records show that the evaluations of this run lack the metric.
     let words = ["train", "--out", "run", "--steps", "1", "--set", "train.prompts=2", "--set", "train.samples=2"];
     let rows = "{\"prompt\": \"3 5 = 8 : \", \"answer\": \"3+5\"}\n".repeat(3);
     std::fs::write(d.join("p.jsonl"), rows).unwrap();

@@ -1,4 +1,4 @@
-//! Chat templates as the program's commands use them.
+//! Tests of chat templates in the commands of the program.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 const USER: &str = r#"{"prompt": [{"role": "user", "content": "How many pens?"}], "answer": 12}"#;
 const DATED: &str = "{{ strftime_now('%Y') }}{% for m in messages %}[{{ m.content }}]{% endfor %}{% if enable_thinking is false %}<think></think>{% endif %}{{ tools|tojson if tools }}";
 
-/// A folder with the model `m` that has this template, and these lines as `p.jsonl`.
+/// Creates a folder with a model `m` that has this template, and with these lines as `p.jsonl`.
 fn folder(template: &str, lines: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/hf/qwen2-tied");
@@ -19,7 +19,7 @@ fn folder(template: &str, lines: &str) -> tempfile::TempDir {
     folder
 }
 
-/// What the model gets to see, and what is said about it.
+/// Returns the prompt as the model gets it, and the messages on standard error.
 fn prompt(folder: &Path, more: &[&str]) -> (String, String) {
     let arguments = [&["sample", "--model", "m", "--prompts", "p.jsonl", "--max-tokens", "0"], more].concat();
     let output = run(&arguments, folder);
@@ -91,7 +91,7 @@ fn a_run_keeps_its_variables_its_date_and_the_tools_of_its_rows() {
     assert!(date.len() == 10 && date.starts_with("20"), "{date}");
     let rows = fs::read_to_string(folder.path().join("a/rollouts.jsonl")).unwrap();
     assert!(rows.lines().all(|row| row.contains(&tools.replace(": ", ":").replace(", ", ","))), "{rows}");
-    // The same prompts come out of the run's own records.
+    // A run from the resolved configuration, or from the run's own rollouts, has the same prompts.
     ok(&["train", "--config", "a/config.toml", "--out", "b"], folder.path());
     assert!(rows == fs::read_to_string(folder.path().join("b/rollouts.jsonl")).unwrap());
     ok(&["train", "--config", "a/config.toml", "--rollouts", "a/rollouts.jsonl", "--out", "c"], folder.path());

@@ -1,11 +1,11 @@
-//! The figures of `docs/what-flowrl-is.md` are those of the commands beside them.
+//! Tests that the figures in `docs/what-flowrl-is.md` are the results of the commands in the same rows.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-/// The last record of a run with these flags.
+/// Returns the last record of a run with these flags.
 fn last_record(flags: &str) -> Value {
     let directory = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_flowrl-cli"));
@@ -21,7 +21,8 @@ fn assert_near(record: &Value, name: &str, want: &str, flags: &str) {
     assert!((got - want).abs() < 0.01, "{flags}: {name} is {got}, the page says {want}");
 }
 
-/// What `docs/presets.md` says of `kl_max`: a bound without a gradient above it lets a mode go that GRPO's KL would bring back.
+/// Tests a claim of `docs/presets.md` about `kl_max`: because the bound has no gradient above it, a mode is lost that
+/// GRPO's KL would bring back.
 #[test]
 fn a_bounded_k3_does_not_pull_back_what_is_lost() {
     let entropy = |flags: &str| {

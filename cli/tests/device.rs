@@ -1,4 +1,4 @@
-//! Devices as a user names them: the same job on the CPU and on the GPU's kernels in the emulator.
+//! Tests of `--device`: the same job on the CPU and on the GPU kernels in the emulator.
 
 use crate::common::{fails, ok, timeless};
 use serde_json::Value;
@@ -23,7 +23,8 @@ const JOB: [&str; 16] = [
     "--out",
 ];
 
-/// A short run in single precision follows the CPU's: the same completions, every metric near.
+/// Tests that a short run on the emulator in single precision samples the completions of the CPU and has nearly the
+/// same metrics.
 #[test]
 fn the_emulator_trains_as_the_cpu_does() {
     let directory = tempdir().unwrap();
@@ -37,7 +38,7 @@ fn the_emulator_trains_as_the_cpu_does() {
     assert_eq!(cpu.len(), 3);
     for (a, b) in cpu.iter().zip(&emulated) {
         for (name, want) in a.as_object().unwrap() {
-            // How far sampling and scoring are apart: 0 on the CPU, rounding on a GPU.
+            // These metrics compare sampling and scoring, which agree exactly on the CPU and up to rounding on a GPU.
             if name.contains("ratio") {
                 continue;
             }
@@ -48,7 +49,7 @@ fn the_emulator_trains_as_the_cpu_does() {
     assert!(emulated[1]["first_ratio_deviation"].as_f64().unwrap() < 1e-4);
 }
 
-/// Tokens and rewards of every completion of a run.
+/// Returns tokens and reward of every completion of a run.
 fn rollouts(run: &std::path::Path) -> Vec<(Value, Value)> {
     let text = std::fs::read_to_string(run.join("rollouts.jsonl")).unwrap();
     let row = |line: &str| {
@@ -65,7 +66,7 @@ fn a_run_on_the_emulator_resumes_to_the_same_bits() {
     let emulated = ["whole", "--device", "emulated", "--precision", "bf16"];
     let few = ["train.prompts=1", "train.samples=2", "sampling.max_tokens=4", "eval.prompts=1", "run.save_every=1"];
     ok(&[&JOB[..], &emulated, &few.map(|option| ["--set", option]).concat()].concat(), path);
-    // As if the program had stopped after its first step.
+    // Without its last checkpoint, the run is as if the program had stopped after the first step.
     crate::common::copy_folder(&path.join("whole"), &path.join("parts"));
     std::fs::remove_dir_all(crate::common::checkpoint(&path.join("parts"), 2)).unwrap();
     ok(&["train", "--out", "parts", "--resume"], path);

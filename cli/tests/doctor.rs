@@ -1,4 +1,4 @@
-//! `doctor`, on this machine as it is and with libraries of CUDA that only answer questions.
+//! Tests of `doctor` on this machine, and with fake CUDA libraries that only answer queries.
 #![cfg(feature = "cuda")]
 
 use std::path::Path;
@@ -33,7 +33,7 @@ fn the_exit_status_says_whether_a_gpu_can_train() {
         libraries.iter().map(|library| &library["name"]).collect::<Vec<_>>(),
         ["libcuda", "libnvrtc", "libcublasLt"]
     );
-    // Each library is found or a problem.
+    // Each library is either found or reported as a problem.
     for library in libraries {
         let name = library["name"].as_str().unwrap();
         let is_missing =
@@ -54,7 +54,7 @@ fn a_cache_that_cannot_be_written_is_named() {
     assert!(report["cache_problem"].as_str().unwrap().contains("FLOWRL_CACHE_DIR"), "{report}");
 }
 
-/// A driver of CUDA 12.4 with one GPU that someone else uses alone, so that nothing can be tried on it.
+/// A driver for CUDA 12.4 with one GPU that another process uses exclusively, so that no context can be created on it.
 const DRIVER: &str = r#"
 #include <cstdio>
 extern "C" {

@@ -1,10 +1,11 @@
-//! Every command that README and docs print is one that the program takes; each is run with steps, evaluation and sizes cut.
+//! Tests that the program accepts every command in the README and the docs. Each is run with fewer steps, a smaller
+//! evaluation and smaller sizes.
 
 use std::path::Path;
 
 use crate::common::{copy_folder, ok, run};
 
-/// Commands that cannot run here, by their first words: what runs instead, and why.
+/// Commands that cannot run here: their first words, the command that runs instead, and the reason.
 const INSTEAD: [(&str, &str, &str); 9] = [
     ("watch", "watch --help", "serves until it is ended: cli/tests/watch.rs asks it"),
     ("train --device cuda", "train --device cuda --dry-run", "needs a GPU"),
@@ -17,7 +18,7 @@ const INSTEAD: [(&str, &str, &str); 9] = [
     ("completions", "completions bash", ""),
 ];
 
-/// What a page stands for by a word.
+/// Placeholders in the pages, each with its replacement.
 const PLACES: [(&str, &str); 15] = [
     ("runs/grpo-$seed", "runs/grpo-1"),
     ("train.jsonl", "rows.jsonl"),
@@ -36,7 +37,7 @@ const PLACES: [(&str, &str); 15] = [
     ("OUT", "out"),
 ];
 
-/// The commands of a page: what follows the program's name in a block of code, or between backticks.
+/// Returns the commands of a page: the text after the program's name in a code block or between backticks.
 fn commands(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut in_block = false;
@@ -61,17 +62,17 @@ fn commands(page: &str) -> Vec<String> {
     found
 }
 
-/// A command with small sizes, in the words of this folder.
+/// Returns the words of a command with small sizes and with the placeholders replaced by files of the test's folder.
 fn cut(command: &str) -> Vec<String> {
     let place = |word: &str| PLACES.iter().find(|(name, _)| *name == word).map_or(word, |(_, place)| place).to_owned();
     let mut words: Vec<String> = command.split_whitespace().map(place).collect();
-    // The test has sizes of its own.
+    // These flags are dropped because the test sets its own sizes.
     for flag in ["--steps", "--samples", "--max-tokens"] {
         if let Some(at) = words.iter().position(|word| word == flag) {
             words.drain(at..(at + 2).min(words.len()));
         }
     }
-    // Values that a page leaves to its table.
+    // The values of `length` are in a table of the page, not in the command.
     words.iter_mut().filter(|word| word.ends_with("length=")).for_each(|word| word.push_str("sum"));
     let small: &[&str] = match words.first().map(String::as_str) {
         Some("train" | "sweep") => &["--steps", "1"],
@@ -97,7 +98,7 @@ fn every_command_runs() {
     let rows = "{\"prompt\": \"What is 1 + 1?\", \"answer\": 2}\n{\"prompt\": \"What is 2 + 2?\", \"answer\": 4}\n";
     std::fs::write(d.join("rows.jsonl"), rows).unwrap();
     std::fs::write(d.join("run.toml"), "[train]\nsteps = 1\n").unwrap();
-    // The configuration that a recipe writes.
+    // The configuration file of a recipe.
     let recipe = std::fs::read_to_string(root.join("docs/recipes/smollm2.md")).unwrap();
     let (_, rest) = recipe.split_once("```toml\n").unwrap();
     let (config, _) = rest.split_once("```").unwrap();

@@ -1,4 +1,4 @@
-//! What a run survives: signals, killed writers, damaged files, changed minds.
+//! Tests that a run survives signals, killed writers, damaged files and changed settings.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,7 @@ fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "--out", out][..], &SMALL, &FEW, more].concat()
 }
 
-/// A lasting run, its directory with a record at least.
+/// Starts a long run and waits until `is_there` returns `true`.
 #[cfg(unix)]
 fn begun(words: &[&str], out: &Path, is_there: impl Fn() -> bool) -> Child {
     let mut child = program(words, out.parent().unwrap()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -41,7 +41,7 @@ fn lines(file: &Path) -> usize {
 #[test]
 fn signals_stop_save_and_say_how_to_go_on() {
     let directory = tempfile::tempdir().unwrap();
-    // Tests that run in the background of a shell inherit an ignored INT, and so would the program.
+    // If these tests run in the background of a shell, they inherit an ignored INT, and so does the program.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
@@ -63,7 +63,7 @@ fn signals_stop_save_and_say_how_to_go_on() {
             said.contains(&format!("at step {step} of 100000; go on with: flowrl-cli train --out {name} --resume")),
             "{said}"
         );
-        // With a constant rate, more steps than were asked for first are the run of that many.
+        // With a constant learning rate, a run extended by some steps equals a run started with as many steps.
         let steps = (step + 2).to_string();
         ok(&["train", "--out", name, "--resume", "--steps", &steps], directory.path());
         ok(&train("whole", &["--steps", &steps, "--set", "decay=constant", "--set", "save_every=0"]), directory.path());
@@ -102,7 +102,7 @@ fn sampling_is_given_up_and_comes_out_the_same_later() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(143));
     assert!(String::from_utf8_lossy(&output.stderr).contains("at step 0 of 1"));
-    // Had the step been finished, it would stand here.
+    // A finished step would have left a checkpoint and rollouts.
     assert!(!checkpoint(&out, 1).exists() && lines(&out.join("rollouts.jsonl")) == 0);
 }
 
@@ -116,7 +116,8 @@ fn an_evaluation_that_was_given_up_is_made_on_resuming() {
     ok(&words("whole"), directory.path());
     let (all, trained) = (lines(&whole.join("rollouts.jsonl")), 4);
     let first = (all - 3 * trained) / 3;
-    // The rows of step 2 are there, those of its evaluation not; on a busy machine the signal may come too late, or after the run.
+    // The signal should arrive when the rows of step 2 are written and those of its evaluation are not. On a busy
+    // machine it may be late, or come after the end of the run, so this is repeated.
     let given_up = (0..20).any(|_| {
         let _ = std::fs::remove_dir_all(&broken);
         let child = begun(&words("broken"), &broken, || lines(&broken.join("rollouts.jsonl")) >= first + 2 * trained);
@@ -166,7 +167,7 @@ fn a_run_that_goes_on_has_a_report_that_loads_itself_again() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(ok(&["report", "run"], directory.path()), "run/report.html\n");
-    assert!(!page().contains("http-equiv=refresh") && !page().contains("goes on"));
+    assert!(!page().contains("http-equiv=refresh") && !page().contains("still running"));
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn a_hole_in_the_records_is_refused() {
         let whole = std::fs::read(run.join(name)).unwrap();
         for len in [whole.len() - 1, 0] {
             std::fs::write(run.join(name), &whole[..len]).unwrap();
-            // The other file is left as it is.
+            // A run that is refused must not change the other file.
             let other = run.join(if name == "metrics.jsonl" { "rollouts.jsonl" } else { "metrics.jsonl" });
             let before = [&std::fs::read(&other).unwrap()[..], b"{}\n"].concat();
             std::fs::write(&other, &before).unwrap();
@@ -188,7 +189,7 @@ fn a_hole_in_the_records_is_refused() {
         }
         std::fs::remove_file(run.join(name)).unwrap();
         assert!(fails(&["train", "--out", "run", "--resume"], directory.path()).contains("has 0 bytes"));
-        // What is beyond, a torn line for one, is of no step that is kept.
+        // Anything after the records of the checkpoint, for example a torn line, is cut off.
         std::fs::write(run.join(name), [&whole[..], b"{\"step\": 5, \"lo"].concat()).unwrap();
         ok(&["train", "--out", "run", "--resume"], directory.path());
         assert!(whole == std::fs::read(run.join(name)).unwrap());
@@ -216,7 +217,7 @@ fn damaged_completions_are_kept_and_told_of() {
     }
     let after = std::fs::read_to_string(&file).unwrap();
     assert!(after.lines().count() > rows.len() && after.starts_with(&damaged.join("\n")));
-    // A last line that is being written is no damage.
+    // An incomplete last line may still be written, so it does not count as damage.
     std::fs::write(&file, text + "{\"prompt\": \"3 5").unwrap();
     assert!(!String::from_utf8_lossy(&run(&["report", "run"], d).stderr).contains("damaged"));
 }
@@ -291,7 +292,8 @@ fn a_checkpoint_of_another_format_or_step_is_refused() {
 fn weights_that_an_update_broke_are_not_saved_as_good() {
     let directory = tempfile::tempdir().unwrap();
     let d = directory.path();
-    // In single precision a step of this size is infinite. One step: nothing samples from the weights before they are saved.
+    // A step of this size is infinite in single precision. There is only one step, so nothing samples from the weights
+    // before they are saved.
     let words = ["--steps", "1", "--set", "warmup=0", "--set", "decay=constant", "--learning-rate", "1e39"];
     let error = fails(&train("run", &[&words[..], &["--set", "eval.every=0", "--set", "eval.prompts=0"]].concat()), d);
     assert!(error.contains("cannot write the checkpoint") && error.contains("a lower --learning-rate"), "{error}");
@@ -314,7 +316,7 @@ fn only_what_changes_no_result_may_change_on_resuming() {
         assert!(error.contains(wanted) && error.contains("--out of its own"), "{error}");
         assert!(config == std::fs::read(d.join("run/config.toml")).unwrap());
     }
-    // Nor by editing the file, or losing it.
+    // The same is true if the file is edited or lost.
     std::fs::write(d.join("run/config.toml"), String::from_utf8(config).unwrap().replace("seed = 5", "seed = 6"))
         .unwrap();
     assert!(fails(&resume, d).contains("train.seed from 5 to 6"));

@@ -1,5 +1,5 @@
-//! A run that is killed, or whose disk fails, at every place where it changes a file or a folder. `cargo xtask faults` does more of the
-//! kind, with larger runs and real system calls.
+//! Tests that a run survives a kill or a failing disk at every change of a file or a folder. `cargo xtask faults` does
+//! the same with larger runs and real system calls.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::process::Output;
 
 use crate::common::{assert_same_run, library, program};
 
-/// Two checkpoints, the second of which replaces the first.
+/// A run with two checkpoints, the second of which replaces the first.
 const RUN: [&str; 13] = [
     "train",
     "--task",
@@ -25,7 +25,7 @@ const RUN: [&str; 13] = [
     "--set=run.keep=1",
 ];
 
-/// The run, in a process whose disk has this fault; goes on if it was begun before.
+/// Makes the run, or resumes it if it was begun before, in a process that is subject to a fault.
 fn train(directory: &Path, out: &str, fault: Option<(&str, u32)>) -> Output {
     let mut command = program(&[&RUN[..], &["--out", out]].concat(), directory);
     if directory.join(out).join("config.toml").exists() {
@@ -38,7 +38,8 @@ fn train(directory: &Path, out: &str, fault: Option<(&str, u32)>) -> Output {
     command.output().unwrap()
 }
 
-/// Every file and folder of a run, but records of a beginning without a checkpoint, which are kept on purpose.
+/// Returns the files and folders of a run, except the records that a run without a checkpoint puts aside before it
+/// starts again.
 fn names(folder: &Path) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {

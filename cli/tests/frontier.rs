@@ -1,5 +1,5 @@
-//! `docs/frontier.md`, its picture and the README's table are made from `cli/frontier/results.jsonl`; this test says when they are not.
-//! `UPDATE_DOCS=1`, or `cargo xtask frontier --draw`, writes them anew.
+//! Tests that `docs/frontier.md`, its picture and the README's table agree with `cli/frontier/results.jsonl`. To
+//! rewrite them, set `UPDATE_DOCS=1` or run `cargo xtask frontier --draw`.
 
 use std::path::Path;
 

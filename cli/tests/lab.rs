@@ -1,4 +1,4 @@
-//! The lab as a user runs it.
+//! Tests of the lab as a user runs it.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const TASKS: [&str; 5] = ["bandit", "landscape", "hypergrid", "bits", "tree"];
 
-/// Small enough for a test.
+/// Returns the flags of a task that is small enough for a test.
 fn small(task: &str) -> Vec<&str> {
     let options: &[&str] = match task {
         "bandit" => &["--set", "size=16"],
@@ -51,7 +51,7 @@ fn every_task_leaves_what_it_promises_and_replays() {
             assert!((number(record, "l1") - 2.0 * number(record, "tv")).abs() < 1e-12);
         }
         assert_eq!(number(&records[3], "trajectories"), 400.0);
-        // Objects drawn, with the actions that led there.
+        // The rollouts are the sampled objects with their actions.
         let rollouts = std::fs::read_to_string(run.join("rollouts.jsonl")).unwrap();
         assert_eq!(rollouts.lines().count(), 3 * 16);
         let row: Value = serde_json::from_str(rollouts.lines().next().unwrap()).unwrap();
@@ -61,7 +61,7 @@ fn every_task_leaves_what_it_promises_and_replays() {
             assert!(html.contains(part), "{task}: {part}");
         }
         assert!(!html.contains("<script") && !html.contains("http:") && !html.contains("NaN"));
-        // The resolved configuration is the whole run, and so are the threads.
+        // The resolved configuration determines the whole run, and the number of threads changes nothing.
         let config = format!("{task}/config.toml");
         for (out, threads) in [("again", "1"), ("threads", "2")] {
             let out = format!("{task}-{out}");
@@ -71,8 +71,8 @@ fn every_task_leaves_what_it_promises_and_replays() {
     }
 }
 
-/// The default runs converge, and their first metrics are pinned. A change of those changes the results of every user: it needs a
-/// reason and a line in the changelog.
+/// Tests that the default runs converge, and pins their first metrics. If these change, the results of every user
+/// change, so this needs a reason and a line in the changelog.
 #[test]
 fn the_defaults_converge_and_their_values_are_stable() {
     let directory = tempfile::tempdir().unwrap();
@@ -91,7 +91,7 @@ fn the_defaults_converge_and_their_values_are_stable() {
     }
 }
 
-/// tv, kl, log Z error and expected reward at steps 0, 10 and 20.
+/// Expected `tv`, `kl`, `log_z_error` and `expected_reward` at steps 0, 10 and 20.
 const PINNED: [(&str, [[f64; 4]; 3]); 5] = [
     (
         "bandit",
@@ -139,7 +139,7 @@ const PINNED: [(&str, [[f64; 4]; 3]); 5] = [
 fn a_run_killed_at_any_moment_continues_to_the_same_bits() {
     let directory = tempfile::tempdir().unwrap();
     for task in ["hypergrid", "tree", "landscape"] {
-        // Long enough to be killed in, with checkpoints that fall between two records.
+        // The run is long enough to be killed, and its checkpoints fall between two records.
         let more = ["--steps", "1500", "--set", "save_every=33", "--set", "every=50"];
         let arguments = [&small(task)[..], &more].concat();
         let whole = format!("{task}-whole");
@@ -246,7 +246,7 @@ fn a_sweep_follows_the_exact_curve_and_skips_what_is_done() {
     assert!(found["target"].as_array().unwrap().len() > 20, "the curve between the points");
     let html = std::fs::read_to_string(d.join("s/sweep.html")).unwrap();
     assert!(html.contains("Sweep over beta") && html.contains("<h3>Expected reward</h3>") && !html.contains("NaN"));
-    // Another run in the same place is not taken for this one.
+    // A sweep does not mistake another run in the same directory for its own.
     let error = fails(&[&arguments[..], &["--steps", "7"]].concat(), d);
     assert!(error.contains("holds another run"), "{error}");
 }

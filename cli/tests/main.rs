@@ -1,4 +1,4 @@
-//! The program as a user runs it.
+//! Tests of the program as a user runs it.
 
 mod best;
 mod chat;

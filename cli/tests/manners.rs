@@ -1,4 +1,4 @@
-//! Mistakes are named with a way out, and what people expect of any command works.
+//! Tests that errors suggest a remedy, and that the program follows the conventions of the command line.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::common::{fails, ok, program, run};
 
-/// Standard error of a command whose flags or configuration are wrong.
+/// Runs a command with wrong flags or configuration, and returns its standard error.
 fn misused(words: &[&str], directory: &Path) -> String {
     let output = run(words, directory);
     assert_eq!(output.status.code(), Some(2), "{words:?}");
@@ -51,7 +51,7 @@ fn a_wrong_key_in_a_file_has_its_line_and_what_this_task_knows() {
     std::fs::write(d.join("a.toml"), "[task]\nkind = \"countdown\"\n\n[train]\nstep = 3\n").unwrap();
     let said = misused(&["train", "--config", "a.toml"], d);
     assert!(said.contains("a.toml:5: no option is called `train.step` (did you mean `steps`?)"), "{said}");
-    // `batch` is of the lab.
+    // `batch` is a key of the lab only.
     assert!(said.contains(" samples,") && !said.contains(" batch,"), "{said}");
     std::fs::write(d.join("b.toml"), "[train]\nsteps = \"many\"\n").unwrap();
     let said = misused(&["train", "--config", "b.toml"], d);

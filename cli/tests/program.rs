@@ -1,4 +1,4 @@
-//! The program as a user runs it.
+//! Tests of the commands as a user runs them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use crate::common::{
 };
 use serde_json::Value;
 
-/// Small enough for a test, large enough that every part of a run happens.
+/// Flags of a run that is small enough for a test, but still has every part of a run.
 const SMALL: [&str; 16] = [
     "--set",
     "train.prompts=4",
@@ -39,7 +39,7 @@ fn golden() -> PathBuf {
 #[test]
 fn a_run_leaves_what_it_promises_and_replays() {
     let directory = tempfile::tempdir().unwrap();
-    // Eight samples, for pass@8.
+    // Eight samples are the least that pass@8 needs.
     let text = ok(&train("a", &["--steps", "4", "--set", "eval.samples=8"]), directory.path());
     assert!(text.contains("on held-out prompts") && text.contains("report:"), "{text}");
     assert!(text.contains("\nof 6 prompts with 8 completions each, 48 in all; ± is the standard error"), "{text}");
@@ -60,20 +60,21 @@ fn a_run_leaves_what_it_promises_and_replays() {
     let records = timeless(&run);
     assert_eq!(records.len(), 5);
     assert!(records[4]["eval_kl_on_correct"].is_number() && records[4]["first_ratio_deviation"] == 0);
-    // The resolved configuration is the whole run.
+    // The resolved configuration determines the whole run.
     ok(&["train", "--config", "a/config.toml", "--out", "b"], directory.path());
     assert_same_run(&run, &directory.path().join("b"), 4);
-    // So are the threads.
+    // The number of threads changes nothing.
     ok(&["train", "--config", "a/config.toml", "--out", "c", "--threads", "1"], directory.path());
     assert_same_run(&run, &directory.path().join("c"), 4);
 }
 
-/// What a run without any flag begins with is pinned. A change of it changes the results of every user: it needs a reason and a
-/// line in the changelog.
+/// Pins the first steps of a run without any flags. If these change, the results of every user change, so this needs a
+/// reason and a line in the changelog.
 #[test]
 fn the_first_steps_of_the_default_run_are_stable() {
     let directory = tempfile::tempdir().unwrap();
-    // Fewer steps than by default, but the same ones: the learning rate is still being warmed up. Fewer completions are measured.
+    // These are the first steps of the default run, because the learning rate is still in its warm-up. The evaluation
+    // is smaller.
     ok(&["train", "--steps", "3", "--set", "eval.samples=2", "--out", "a"], directory.path());
     assert_described(&directory.path().join("a"));
     let records = timeless(&directory.path().join("a"));
@@ -85,7 +86,7 @@ fn the_first_steps_of_the_default_run_are_stable() {
     assert_near(&records[0], &names, &[0.3515625, 0.4067602815, 0.3231720673, 5.6484375]);
 }
 
-/// Mean reward, loss, entropy, norm of the gradient and mean log Z of the steps 1, 2 and 3.
+/// Expected mean reward, loss, entropy, gradient norm and mean log Z of the steps 1, 2 and 3.
 const FIRST_STEPS: [[f64; 5]; 3] = [
     [0.40625, 196.8741344, 0.3293701933, 33.41333713, 0.0],
     [0.3359375, 184.571235, 0.3594262135, 16.60519776, 0.002636106561],
@@ -106,7 +107,7 @@ fn a_run_says_what_it_does_unless_told_to_be_quiet() {
     assert!(summary.contains("of 6 prompts with 4 completions each, 24 in all; ± is"), "{summary}");
     let page = std::fs::read_to_string(directory.path().join("a/report.html")).unwrap();
     assert!(page.contains("6 held-out prompts with 4 completions each, before (step 0) and after (step 4)"));
-    // The paper's objective is no plain trajectory balance.
+    // The paper's objective differs from plain trajectory balance.
     assert!(
         page.contains("with length = &quot;mean&quot; and reward = &quot;group&quot; this objective settles elsewhere")
     );
@@ -123,7 +124,7 @@ fn a_run_says_what_it_does_unless_told_to_be_quiet() {
     }
     let output = run(&train("b", &["--steps", "4", "--quiet"]), directory.path());
     assert!(output.status.success() && output.stderr.is_empty() && !output.stdout.is_empty());
-    // A warning is no note.
+    // `--quiet` drops notes, but not warnings.
     let output =
         run(&train("c", &["--steps", "1", "--quiet", "--samples", "1", "--objective", "grpo"]), directory.path());
     let said = String::from_utf8(output.stderr).unwrap();
@@ -160,7 +161,7 @@ fn nothing_that_is_there_is_overwritten() {
     assert!(half < full * 6 / 10, "bf16 is half of f32: {half} of {full} bytes");
     let config = std::fs::read_to_string(d.join("models/small/config.json")).unwrap();
     assert!(config.contains("bfloat16") && !d.join("models/small/trainer.json").exists());
-    // It is a model; in f32 it is that of the run.
+    // The export is a model; in f32 it samples the same completions as the run.
     ok(&["export", "a", "whole", "--dtype", "f32"], d);
     let sample = |model: &str| ok(&["sample", "--model", model, "--prompt", "3 5 7 = 22 : ", "--samples", "3"], d);
     assert_eq!(sample("whole"), sample("a"));
@@ -180,7 +181,7 @@ fn paths_in_a_configuration_are_of_its_folder() {
     std::fs::write(d.join("sub/c.toml"), config).unwrap();
     let text = ok(&["train", "--config", "sub/c.toml", "--dry-run"], d);
     assert!(text.contains("sub/p.jsonl"), "{text}");
-    // A flag's are of the present folder.
+    // A path in a flag is relative to the working directory.
     let error = fails(&["train", "--config", "sub/c.toml", "--held-out", "p.jsonl", "--dry-run"], d);
     assert!(error.contains("p.jsonl") && !error.contains("sub"), "{error}");
 }
@@ -233,12 +234,12 @@ fn stored_completions_are_learned_from() {
     ok(&train("source", &["--steps", "2"]), directory.path());
     let stored = ["--steps", "2", "--rollouts", "source/rollouts.jsonl"];
     ok(&train("again", &stored), directory.path());
-    // The first step learns from the very completions that the source sampled at its first step.
+    // The first step learns from the completions that the source sampled at its first step.
     let (source, again) = (timeless(&directory.path().join("source")), timeless(&directory.path().join("again")));
     for name in ["reward_mean", "loss", "grad_norm", "length_mean"] {
         assert_eq!(source[1][name], again[1][name], "{name}");
     }
-    // Text from any server, without tokens or log-probabilities.
+    // The completions may be text from any server, without tokens or log-probabilities.
     let rows = "{\"prompt\": \"3 5 7 = 22 : \", \"completion\": \"3*5+7\", \"reward\": 1}\n\
                 {\"prompt\": \"3 5 7 = 22 : \", \"completion\": \"3+5+7\", \"reward\": 0}\n";
     std::fs::write(directory.path().join("rows.jsonl"), rows).unwrap();
@@ -339,7 +340,8 @@ fn a_dry_run_plans_what_each_device_stores() {
     };
     let weights = 791_168.0 / f64::from(1 << 20);
     let near = |got: f64, bytes: f64| assert!((got - weights * bytes).abs() < 0.051, "{got}, {bytes} bytes a weight");
-    // Whether or not there is a GPU here: bf16 for products, f32 for the optimiser, and the reference is never trained.
+    // This needs no GPU. The weights of the policy are stored in bf16 for products and in f32 for the optimiser, those
+    // of the reference only in bf16, because it is never trained.
     near(mib(&["--device", "cuda"], "weights of the policy"), 6.0);
     near(mib(&["--device", "cuda"], "weights of the frozen reference"), 2.0);
     near(mib(&["--device", "cuda"], "gradients and AdamW's two moments"), 12.0);
@@ -365,7 +367,7 @@ fn mistakes_are_named_and_lose_nothing() {
     std::fs::write(d.join("p.jsonl"), "{\"prompt\": \"a\", \"answer\": 1}\n{\"prompt\": 3}\n").unwrap();
     let error = fails(&["train", "--prompts", "p.jsonl"], d);
     assert!(error.contains("p.jsonl:2"), "{error}");
-    // A prompt that cannot be used is quoted, with what is wrong and once.
+    // An unusable prompt is quoted once, with the reason.
     for (row, wanted) in [
         ("{\"prompt\": \"1 2 = \"}", "p.jsonl:1: prompt \"1 2 = \": `answer` is null, but must be a number"),
         ("{\"prompt\": \"1 and 2\", \"answer\": 3}", "p.jsonl:1: prompt \"1 and 2\": tokenizer: cannot encode"),

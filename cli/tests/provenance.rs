@@ -1,4 +1,4 @@
-//! Which program made a run.
+//! Tests of a run's record of the program that made it.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::ok;
 
-/// What a release build runs before it compiles.
+/// The build script of the program.
 #[path = "../build.rs"]
 #[allow(dead_code)]
 mod build;
@@ -33,7 +33,7 @@ fn a_build_knows_the_commit_that_is_checked_out() {
         let (commit, log) = build::commit(d).unwrap();
         let whole = std::fs::read_to_string(d.join(".git/refs/heads/main")).unwrap();
         assert!(commit.len() == 12 && whole.starts_with(&commit) && commit != before, "{commit}, {whole}");
-        // Cargo looks at this file before it takes an earlier build for current.
+        // Cargo rebuilds the program if this file has changed, so every commit must change it.
         assert_eq!(std::fs::read_to_string(d.join(log)).unwrap().lines().count(), length);
         before = commit;
     }

@@ -1,5 +1,5 @@
-//! `docs/metrics.md` has the table of metrics and `docs/configuration.md` the keys; these tests say when they do not. `UPDATE_DOCS=1` writes them
-//! anew.
+//! Tests that `docs/metrics.md` and `docs/configuration.md` agree with the tables of metrics and of keys.
+//! `UPDATE_DOCS=1` rewrites the two pages.
 
 use std::{fs, path::Path};
 
@@ -7,24 +7,26 @@ use flowrl_cli::{config, metrics};
 
 const CONFIGURATION: &str = "# Configuration
 
-A run is a TOML file: `flowrl-cli train --config FILE`. Any key can be set on the command line, `--set train.prompts=4`, and without its
-section where only one has it, `--set beta=3`; the most common have a flag of their own (`flowrl-cli train --help`). What is given wins in
-this order: defaults, `--config`, `--set`, the other flags. An unknown key, a key of another task and a value of the wrong type are errors.
+A TOML file describes a run: `flowrl-cli train --config FILE`. Any key can be set on the command line, for example `--set train.prompts=4`.
+The section may be left out if no other section has the key, as in `--set beta=3`. The most common keys have flags of their own
+(`flowrl-cli train --help`). Later sources override earlier ones, in the order defaults, `--config`, `--set`, other flags. Unknown keys, keys
+of another task and values of the wrong type are errors.
 
-`flowrl-cli train … --dry-run` prints the resolved file, with the defaults of that task and model and every absent key as a comment, and the
-memory that the run takes; the `config.toml` of a run is that file, and replays it.
+`flowrl-cli train … --dry-run` prints the resolved file, with the defaults of the task and the model and with every absent key as a comment,
+and the memory that the run will take. The `config.toml` of a run is this file, and replays the run.
 
 ## Defaults of a language model
 
 | | the built-in model | `--prompts FILE` or `--model DIR` |
 |---|---|---|
 | `train.prompts` × `train.samples` | 16 × 8 | 8 × 8 |
-| `sampling.max_tokens` | 16 | 512, or what the longest prompt leaves of the model's context |
+| `sampling.max_tokens` | 16 | 512, or less if the longest prompt leaves less of the model's context |
 | `eval.prompts` × `eval.samples` | 128 × 16 | 32 × 4 |
-| `train.micro_batch`, `model.recompute`, `sampling.wave` | all, no, all | what fits memory: smaller micro-batches first, then recomputation, then fewer completions at once |
+| `train.micro_batch`, `model.recompute`, `sampling.wave` | all, no, all | chosen to fit memory: first smaller micro-batches, then recomputation, then fewer completions at once |
 | `optimizer.learning_rate` | 1e-4 | with `--model`, 2e-6, see below |
 
-None of the three that are chosen to fit memory changes what is learned. What still does not fit is an error that names the keys to lower.
+The three settings that are chosen to fit memory do not change the result of training. If a run still does not fit, an error names the keys
+to lower.
 
 ## The learning rate of a real model
 
@@ -41,9 +43,10 @@ flowrl-cli eval RUN --set eval.samples=16
 | 1e-6, 60 steps | .365 ± .058 | .356 ± .067 |
 | 2e-6, 60 steps | .606 ± .072 | .606 ± .076 |
 
-2e-6 is the least of the tried ones that raises success beyond two standard errors in the run's own evaluations too, of 4 completions a prompt (`paper` .135 to .577,
-`grpo` to .538; at 1e-6 `paper` .135 to .269 does not). A small model bears more, and learns faster by it; a large one bears less. `log_z.learning_rate` stays 1e-3: the network for log Z is new, begins at 0
-and is small, so that it has to move by nats within some ten steps, while the policy must not. It was not varied here.
+2e-6 is the smallest rate tried that also raises success by more than two standard errors in the run's own evaluations, which have 4
+completions per prompt (`paper` .135 to .577, `grpo` to .538; at 1e-6, `paper` with .135 to .269 does not). A smaller model tolerates a higher
+rate and learns faster with it; a larger one needs a lower rate. `log_z.learning_rate` stays 1e-3: the network for log Z is small and starts
+at 0, so it must move by nats within about ten steps, while the policy must not. It was not varied here.
 ";
 
 #[test]
@@ -53,14 +56,14 @@ fn the_page_of_keys_is_up_to_date() {
 
 const HEAD: &str = "# Metrics
 
-Every training step appends one line to `metrics.jsonl`: a flat JSON object from these names to numbers. Evaluations on held-out
-prompts, before the first step, every so often, and after the last, add the `eval_` names to the line of their step. A run in the lab
-writes a line whenever it is evaluated, always with the exact measures. `eval_success_se` is the standard error of `eval_success` over
-prompts, and so for the other means over held-out prompts. A value that
-was not finite is `null`. A fraction lies between 0 and 1; the report shows it as a percentage.
+Every training step appends one line to `metrics.jsonl`: a flat JSON object that maps these names to numbers. Evaluations on held-out
+prompts, which take place before the first step, at regular intervals and after the last step, add the `eval_` names to the line of their
+step. A run in the lab writes a line only when it is evaluated, always with the exact measures. `eval_success_se` is the standard error of
+`eval_success` over prompts, and the other means over held-out prompts have such an error too. A value that was not finite is `null`. A
+fraction lies between 0 and 1; the report shows it as a percentage.
 
-*Better* says which way a metric improves, and *target* its value once the policy has reached the objective's target: 0 or that of another
-metric. *Exact* values have no sampling error, *sampled* ones are estimates from the completions that were drawn, and those of a *clock*
+*Better* is the direction in which a metric improves, and *target* is its value once the policy has reached the objective's target: 0, or the
+value of another metric. *Exact* values have no sampling error, *sampled* values are estimates from sampled completions, and *clock* values
 depend on the machine.
 
 Symbols are those of [the mathematics](mathematics.md): π policy, π_ref reference, δ residual, r̂ shaped reward, w importance

@@ -1,4 +1,4 @@
-//! The report and the comparison, written for synthetic runs and taken apart again. The pages stay in `target/tmp`.
+//! Tests of the report and the comparison with synthetic runs. The pages stay in `target/tmp`.
 
 use std::{fs, path::Path};
 
@@ -208,7 +208,7 @@ fn seeds_of_one_objective_are_averaged() {
     assert_eq!(markdown.lines().count(), 5);
     assert!(markdown.lines().all(|line| line.matches('|').count() == 9), "{markdown}");
 
-    // Two of them have a report; the page is elsewhere.
+    // Two of the runs have a report, and the page is in another folder.
     for run in &runs[..2] {
         report::write(run, report::Kind::Ended).unwrap();
     }
@@ -252,7 +252,7 @@ fn unlike_runs_are_told_apart_and_pointed_out() {
         ]
     );
     assert_eq!(comparison.notes, ["They did not run equally long: 50 to 100 steps."]);
-    // Of different objectives, what differs besides is no part of the names.
+    // If the objectives differ, other differences are not part of the names.
     let other = root.join("d");
     Synthetic { objective: "grpo", steps: 100, ..Synthetic::default() }.write(&other);
     let comparison = compare::compare(&[names[2].clone(), other]).unwrap();

@@ -1,4 +1,4 @@
-//! Where the completions of a step come from: more than one batch, an engine of another program.
+//! Tests of other sources for the completions of a step: several batches, or the inference engine of another program.
 
 use std::path::Path;
 
@@ -85,13 +85,13 @@ fn stored_log_probabilities_are_those_of_the_engine_that_sampled() {
     assert_eq!(corrected["first_ratio_deviation"], 0, "the old policy is this one");
     assert!((number(&corrected, "rollout_drift") - 0.25).abs() < 1e-4);
     assert!(said.contains("e^0.25 in the mean") && !said.contains("`old_logp`"), "{said}");
-    // Every weight is e^0.25, and so is the gradient's.
+    // Every weight is e^0.25, and so is the factor of the gradient.
     let bounded = [&correct[..], &["--set", "objective.rollout_max=1"]].concat();
     let (bounded, _) = learn("bounded", &rows, &bounded);
     let ratio = number(&corrected, "grad_norm") / number(&bounded, "grad_norm");
     assert!((ratio - 0.25_f64.exp()).abs() < 1e-3, "{ratio}");
     assert_eq!([&corrected, &bounded].map(|record| number(record, "rollout_clip_fraction")), [0.0, 1.0]);
-    // Without them the weights are 1, as those of completions that the run samples itself.
+    // Without `old_logp` the weights are 1, as they are for completions that the run samples itself.
     rows.iter_mut().skip(1).for_each(|row| row["old_logp"] = json!(null));
     let (_, said) = learn("without", &rows, &correct);
     assert!(

@@ -1,4 +1,4 @@
-//! Files that people have: each gives the numbers that `transformers` gives, or a word that says what is wrong and what to do.
+//! Tests of files as users have them: each gives the same numbers as `transformers`, or an error that says what to do.
 
 #[path = "strangers/model.rs"]
 mod model;
@@ -12,10 +12,10 @@ use tempfile::{TempDir, tempdir};
 use crate::common::{checkpoint, fails, ok, program, run};
 use model::{Model, Stored};
 
-/// Tokens that every tiny model knows, the first two of them a prompt.
+/// Tokens in the vocabulary of every tiny model. The first two are the prompt.
 const IDS: [u32; 15] = [5, 77, 130, 200, 33, 61, 18, 250, 9, 10, 11, 12, 13, 14, 15];
 
-/// Ids, log-probabilities and what was said on standard error.
+/// Scores a row, and returns its ids, its log-probabilities and the text on standard error.
 fn score(model: &Path, row: &Value) -> (Vec<u32>, Vec<f64>, String) {
     let output = score_output(model, row);
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -28,12 +28,12 @@ fn score(model: &Path, row: &Value) -> (Vec<u32>, Vec<f64>, String) {
 fn score_output(model: &Path, row: &Value) -> Output {
     let mut command = program(&["score", model.to_str().unwrap(), "--input", "-"], &std::env::temp_dir());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A model that is refused is refused before a row is read.
+    // The write fails if the model is refused, because the program then reads no row.
     let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), row.to_string().as_bytes());
     child.wait_with_output().unwrap()
 }
 
-/// What `score` says of a model that it refuses.
+/// Returns the error of `score` for a model that it must refuse.
 fn refusal(model: &Path) -> String {
     let output = score_output(model, &json!({"ids": IDS, "prompt_len": 2}));
     assert_eq!(output.status.code(), Some(1));
@@ -51,7 +51,7 @@ fn assert_scores(model: &Path, want: &[f64]) -> String {
     errors
 }
 
-/// A file of prompts in a folder of its own.
+/// Creates a file in a temporary folder.
 fn file(name: &str, content: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
     let folder = tempdir().unwrap();
     let path = folder.path().join(name);
@@ -59,7 +59,7 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// What `train --dry-run` says of a file of prompts that it refuses.
+/// Returns the error of `train --dry-run` for a file of prompts that it must refuse.
 fn prompts_refusal(name: &str, content: impl AsRef<[u8]>, more: &[&str]) -> String {
     let (folder, path) = file(name, content);
     let model = Model::of("qwen2-tied");
@@ -90,10 +90,10 @@ fn a_head_that_differs_from_the_embedding_is_used() {
     });
     let said = assert_scores(model.path(), &model::OTHER_HEAD);
     assert!(said.contains("warning: ") && said.contains("`lm_head.weight` differs"), "{said}");
-    // One that is the embedding changes nothing.
+    // A head equal to the embedding changes nothing.
     model.tensors(|tensors| _ = tensors.insert("lm_head.weight".into(), tensors["model.embed_tokens.weight"].clone()));
     assert_eq!(assert_scores(model.path(), &model::TIED), "");
-    // It stays the model's own after training.
+    // A separate head stays separate after training.
     model.tensors(|tensors| tensors.get_mut("lm_head.weight").unwrap().change(|i, x| x + 0.1 * (i as f32).cos()));
     let (folder, path) = file("p.jsonl", "{\"prompt\": \"3 5\", \"answer\": 8}\n");
     let words = ["train", "--model", model.name(), "--prompts", path.to_str().unwrap(), "--verifier", "number"];
@@ -106,7 +106,7 @@ fn a_head_that_differs_from_the_embedding_is_used() {
 
 #[test]
 fn names_of_tensors_are_understood_or_told() {
-    // A base model, saved without its head.
+    // A base model that was saved without its head has no prefix `model.`.
     let model = Model::of("qwen2-tied");
     model.rename(|name| name.strip_prefix("model.").unwrap_or(name).to_owned());
     assert_scores(model.path(), &model::TIED);
@@ -180,7 +180,8 @@ fn a_folder_that_is_no_checkpoint_says_what_it_is() {
 
 // End tokens and special tokens.
 
-/// End tokens as Qwen2.5-Instruct has them: one that closes a turn, and a lower one that ends a document.
+/// Returns a model with two end tokens as in Qwen2.5-Instruct: one ends a turn, and another with a lower id ends a
+/// document.
 fn two_end_tokens() -> Model {
     let model = Model::of("qwen2-tied");
     model.config(|config| config["eos_token_id"] = 2.into());
@@ -246,7 +247,8 @@ fn a_completion_that_was_cut_off_gets_no_end_token() {
     }
 }
 
-/// Files that were put together have groups of the same number.
+/// Tests that rows of different prompts are different groups, even if a concatenation of files gave them the same
+/// number.
 #[test]
 fn a_group_holds_completions_of_one_prompt() {
     let model = two_end_tokens();
@@ -283,7 +285,7 @@ fn the_end_token_of_the_tokenizer_is_taken_where_the_model_names_none() {
 
 #[test]
 fn ids_that_the_tokenizer_lacks_are_not_drawn() {
-    // 307 rows, 300 tokens.
+    // The model has 307 rows, but its tokenizer only 300 tokens.
     let model = Model::of("qwen3-qk-norm");
     let words = ["sample", "--model", model.name(), "--prompt", "3 5 = 8", "--max-tokens", "16", "--samples", "40"];
     let text = ok(&[&words[..], &["--json"]].concat(), &std::env::temp_dir());
@@ -292,7 +294,7 @@ fn ids_that_the_tokenizer_lacks_are_not_drawn() {
     for row in &rows {
         assert!(row["completion_ids"].as_array().unwrap().iter().all(|id| id.as_u64().unwrap() < 300), "{row}");
         assert!(!row["completion"].as_str().unwrap().is_empty(), "{row}");
-        // A draw is scored as it was drawn, to the bit: what is not drawn counts in the softmax.
+        // Scoring gives the log-probabilities of sampling bit for bit, so the excluded ids still count in the softmax.
         let (prompt, _, _) = score(model.path(), &json!({"prompt": "3 5 = 8", "completion": ""}));
         let ids: Vec<u32> = prompt
             .iter()
@@ -306,7 +308,7 @@ fn ids_that_the_tokenizer_lacks_are_not_drawn() {
             break;
         }
     }
-    // One in a stored completion is trained, and left out of its text.
+    // Such an id in a stored completion is trained on, but left out of its text.
     let (folder, rows) = file(
         "rollouts.jsonl",
         "{\"prompt\": \"3 5\", \"completion_ids\": [270, 305, 9, 0], \"reward\": 1}\n\
@@ -317,7 +319,7 @@ fn ids_that_the_tokenizer_lacks_are_not_drawn() {
     let words = ["train", "--model", model.name(), "--prompts", prompts.to_str().unwrap(), "--verifier", "number"];
     let stored = ["--rollouts", rows.to_str().unwrap(), "--steps", "1", "--max-tokens", "4", "--out", "run"];
     ok(&[&words[..], &stored].concat(), folder.path());
-    // Without prompts, a model of one's own is not measured on problems that it was never made for.
+    // Without prompts, the user's model is not evaluated on the built-in problems.
     let alone = ["train", "--model", model.name(), "--steps", "1", "--max-tokens", "4", "--out", "alone"];
     let output = run(&[&alone[..], &stored[..2]].concat(), folder.path());
     assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no prompts are held out"));
@@ -425,7 +427,7 @@ fn what_is_longer_than_the_context_is_named_with_its_line() {
     let (folder, path) = file("p.jsonl", "{\"prompt\": \"1\", \"answer\": 1}\n");
     let words =
         ["train", "--dry-run", "--model", model.name(), "--prompts", path.to_str().unwrap(), "--verifier", "number"];
-    // What is left of the context, where that is less than the default.
+    // The default is 512 or the rest of the context, whichever is less.
     let text = ok(&words, folder.path());
     let tokens = score(model.path(), &json!({"prompt": "1", "completion": ""})).0.len();
     assert!(text.contains(&format!("max_tokens = {}\n", 512.min(context - tokens))), "{text}");
@@ -464,7 +466,7 @@ fn a_text_may_end_a_completion() {
         }
     }
     assert!(ended > 10, "{ended} of 60");
-    // A special token is no text, but may be named.
+    // A special token has no text in the completion, but `--stop` may name it.
     let by_token = rows(&["--stop", "<|im_start|>"]);
     assert!(by_token.iter().any(|row| row["completion_ids"].as_array().unwrap().last() == Some(&json!(1))));
     for (free, stopped) in free.iter().zip(&by_token) {
@@ -501,7 +503,8 @@ fn a_run_is_a_model_and_a_model_is_measured_on_the_whole_file() {
     assert!(text.starts_with("12 prompts, 4 completions of each\n") && text.contains(" ± "), "{text}");
     std::fs::write(d.join("c.toml"), "[eval]\nprompts = 3\n").unwrap();
     assert_eq!(measured(&[&["eval", model.name(), "--config", "c.toml"], &task[..]].concat())["prompts"], 3);
-    // A run: its prompts, its verifier, those that it held out; its checkpoint wherever a model is asked for.
+    // `eval` of a run uses its verifier and the prompts that it held out. A run's checkpoint can stand for a model
+    // anywhere.
     let train = ["train", "--model", model.name(), "--steps", "1", "--out", "run", "--set", "eval.prompts=2"];
     ok(&[&train[..], &task].concat(), d);
     assert_eq!(measured(&["eval", "run"])["prompts"], 2);
@@ -514,7 +517,7 @@ fn a_run_is_a_model_and_a_model_is_measured_on_the_whole_file() {
     assert_eq!((ids.len(), log_probs.len()), (15, 13));
     let text = ok(&[&["train", "--dry-run", "--model", "run"], &task[..]].concat(), d);
     assert!(text.contains("run/checkpoints/step-000001"), "{text}");
-    // The reference of a run is the model that it began with, the built-in one too.
+    // The reference of a run is the model it started from, and this holds for the built-in model too.
     let small =
         ["--set", "train.prompts=2", "--set", "train.samples=4", "--set", "eval.prompts=2", "--set", "eval.samples=2"];
     let rate = ["--learning-rate", "1e-3", "--steps", "2", "--out", "built-in", "--set", "warmup=0"];
@@ -561,7 +564,7 @@ fn another_objective_takes_its_own_options() {
         assert!(output.status.success() && said.contains("replaces that of the configuration file"), "{said}");
         assert_eq!(String::from_utf8(output.stdout).unwrap(), ok(&["train", "--dry-run", "--objective", objective], d));
     }
-    // The same one keeps them, and those that are given stay.
+    // The options are kept if the objective is the same, and options from the command line always apply.
     let text = ok(&["train", "--dry-run", "--config", "c.toml", "--objective", "paper", "--set", "beta=3"], d);
     assert!(text.contains("beta = 3.0"), "{text}");
     let text = ok(&["train", "--dry-run", "--config", "c.toml", "--set", "beta=3", "--objective", "exact-tb"], d);

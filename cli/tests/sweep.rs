@@ -1,4 +1,4 @@
-//! Sweeps over names and several options, several runs at a time.
+//! Tests of sweeps over objectives and several options, with several runs at a time.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::common::{assert_same_run, checkpoint, fails, ok, program, run};
 use crate::synthetic::balanced;
 
-/// Runs in the lab, small and with few records.
+/// Flags of a small run in the lab with few records.
 const BANDIT: [&str; 7] = ["--task", "bandit", "--set", "size=16", "--set", "batch=16", "--quiet"];
 
 fn sweep<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -47,7 +47,7 @@ fn names_and_several_options_make_a_table_with_links_and_curves() {
     assert!(html.contains("<h2>Over the steps</h2>") && html.contains("<h3>Total variation</h3>"), "curves");
     let link = "href='objective%3Dgrpo%2Clearning_rate%3D0.1-seed1/report.html'";
     assert_eq!(html.matches(link).count(), 2, "in the table and in the list");
-    // The same runs compared: the groups are the settings that differ.
+    // If the same runs are compared, their groups are named by the settings that differ.
     let directories: Vec<&str> = runs.iter().map(|run| run["run"].as_str().unwrap()).collect();
     let text = ok(&[&["compare", "--json"][..], &directories].concat(), d);
     let compared: Value = serde_json::from_str(&text).unwrap();
@@ -70,7 +70,7 @@ fn runs_at_a_time_give_the_bits_of_runs_in_turn() {
     for name in ["beta=1-seed0", "beta=1-seed1", "beta=4-seed0", "beta=4-seed1"] {
         assert_same_run(&d.join("one").join(name), &d.join("two").join(name), 30);
     }
-    // Another number at a time, and of threads with it, is the same sweep: nothing is done again.
+    // A sweep with another number of jobs, and thus of threads, is the same sweep: no run is repeated.
     let last = d.join("two/beta=4-seed1/metrics.jsonl");
     let before = std::fs::metadata(&last).unwrap().modified().unwrap();
     ok(&sweep("two", &more), d);
@@ -92,7 +92,7 @@ fn progress_is_a_line_for_each_run_begun_and_ended() {
     }
     let ended = said.lines().find(|line| line.starts_with("s/beta=4-seed0: total variation ")).unwrap();
     assert!(ended.contains("; stopped at step ") && ended.contains(" of 300: tv has not improved for 1 "), "{ended}");
-    // One that ended early is finished.
+    // A run that stopped early counts as finished.
     let again = run(&[&words[..], &early].concat(), d);
     assert_eq!(String::from_utf8(again.stderr).unwrap(), "2 of 2 runs are finished already\ns/sweep.html\n");
 }

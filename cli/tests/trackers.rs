@@ -1,5 +1,5 @@
-//! What trackers get: TensorBoard's files, and the calls that a Python library sees, from modules in place of the real ones. `cargo xtask
-//! trackers` has the real ones.
+//! Tests of the trackers: TensorBoard's files, and the calls to Python libraries, for which fake modules stand in.
+//! `cargo xtask trackers` uses the real libraries.
 
 mod decode;
 
@@ -22,13 +22,13 @@ fn records(run: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The numbers of a record with its step, by the names of `metrics.jsonl`.
+/// Returns the names and numbers of a record, except for the step.
 fn numbers(record: &Value) -> impl Iterator<Item = (&str, f64)> {
     let fields = record.as_object().unwrap().iter().filter(|(name, _)| *name != "step");
     fields.map(|(name, value)| (name.as_str(), value.as_f64().unwrap_or(f64::NAN)))
 }
 
-/// The name of a metric in a tracker is the one in the records, under the name of a group.
+/// Returns whether `tag` is the name in a tracker for the metric `name`: the same name with the prefix of a group.
 fn is_tag(tag: &str, name: &str) -> bool {
     match name.strip_prefix("eval_") {
         Some(rest) => tag.strip_prefix("eval/") == Some(rest),
@@ -63,7 +63,7 @@ fn event_files_hold_the_records_and_forget_what_a_resumed_run_makes_again() {
     assert!(command == "command" && words.contains("--tracker tensorboard"), "{words}");
     assert!(config == "config" && toml.contains("    [train]\n"), "{toml}");
     assert!(events.descriptions["exact/tv"].starts_with("Total variation: "), "{:?}", events.descriptions);
-    // From an earlier checkpoint, so that there are records to forget, which the new options leave out.
+    // Resuming from an earlier checkpoint leaves records to forget. The new settings do not write them again.
     ok(&["train", "--out", "lab", "--resume-from", "step-000010", "--set", "eval.every=0"], d);
     let events = assert_events(&d.join("lab"));
     assert_eq!((events.starts, events.files), (vec![11], 2));
@@ -85,7 +85,7 @@ fn an_event_file_that_cannot_be_written_is_an_error_that_names_it() {
     assert!(error.contains("cannot create run/tensorboard"), "{error}");
 }
 
-/// A folder of modules in place of the real ones, or none where there is no Python.
+/// Creates a folder of fake modules. Returns `None` if there is no Python.
 fn fakes(directory: &Path) -> Option<PathBuf> {
     if !Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success()) {
         println!("skipped: there is no python3 here");
@@ -104,7 +104,7 @@ fn fakes(directory: &Path) -> Option<PathBuf> {
     Some(folder)
 }
 
-/// The program with modules in place of the real ones, and none of the trackers' variables.
+/// Returns the command of the program with the fake modules and without the environment variables of the trackers.
 fn faked(arguments: &[&str], directory: &Path, fakes: &Path) -> Command {
     let mut command = program(arguments, directory);
     for (name, _) in std::env::vars_os() {
@@ -118,12 +118,13 @@ fn faked(arguments: &[&str], directory: &Path, fakes: &Path) -> Command {
 
 fn calls(directory: &Path, tracker: &str, call: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(directory.join(format!("{tracker}.jsonl"))).unwrap_or_default();
-    // It may be written to.
+    // The last line may be incomplete while the process is writing it.
     let all = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     all.filter(|line| line["call"] == call).collect()
 }
 
-/// Of a resumed run times may differ: they are those of the first time.
+/// Asserts that a tracker got all records of a run. If the run was resumed, the times may differ: the tracker keeps
+/// those of the first time a step was made.
 fn assert_logged(logged: &[Value], run: &Path, is_resumed: bool) {
     let records = records(run);
     assert_eq!(logged.len(), records.len());
@@ -186,7 +187,7 @@ fn python_trackers_get_the_records_and_know_a_run_again() {
         (&0.into(), &"FINISHED".into())
     );
 
-    // Steps that are made again are not logged again, where the tracker would have them twice.
+    // Repeated steps are not logged again if the tracker would then have them twice.
     let words = ["train", "--out", "run", "--resume-from", "step-000010", "--steps", "30"];
     let output = faked(&words, d, &folder).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -241,7 +242,7 @@ fn a_tracker_outlives_the_run_that_it_is_of() {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for(|| !calls(d, "wandb", "log").is_empty() && !calls(d, "mlflow", "log_metrics").is_empty());
-        // The whole group, as a terminal does.
+        // Signal the whole process group, as a terminal does.
         let kill = Command::new("kill").args([&format!("-{signal}"), "--", &format!("-{}", child.id())]).status();
         assert!(kill.unwrap().success());
         assert_eq!(child.wait().unwrap().code(), exit_status);
@@ -265,7 +266,7 @@ fn what_is_missing_is_said_before_the_run_begins() {
     let output = command.env("VIRTUAL_ENV", d.join("venv")).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && error.contains("VIRTUAL_ENV is") && error.contains("--python"), "{error}");
-    // Nothing is started to see what would be done.
+    // A dry run starts no tracker.
     let text = ok(&train(&LAB, "run", &["--tracker", "wandb", "--python", "no/python", "--dry-run"]), d);
     assert!(text.contains("tracker = [\"wandb\"]") && text.contains("no/python"), "{text}");
     assert!(!d.join("run").exists());
@@ -279,7 +280,7 @@ fn a_module_that_is_missing_is_said_before_the_run_begins() {
     let directory = tempfile::tempdir().unwrap();
     let d = directory.path();
     let Some(_) = fakes(d) else { return };
-    // Python without what is installed in it; a folder of the name is no module.
+    // This Python ignores installed packages. A folder named `wandb` must not count as the module.
     std::fs::write(d.join("bare"), "#!/bin/sh\nexec python3 -S \"$@\"\n").unwrap();
     std::fs::set_permissions(d.join("bare"), PermissionsExt::from_mode(0o755)).unwrap();
     std::fs::create_dir(d.join("wandb")).unwrap();

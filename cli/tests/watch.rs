@@ -1,4 +1,4 @@
-//! `watch`, as a browser meets it.
+//! Tests of the server of `watch`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use crate::common::{ok, program};
 
-/// A server, killed at the end.
+/// A running server, which is killed on drop.
 struct Server {
     child: Child,
     address: String,
@@ -59,7 +59,7 @@ fn a_run_is_shown_to_this_machine_alone() {
     );
     assert!(page.contains("script-src 'self'") && !page.contains("http-equiv=refresh"));
     assert!(server.get("/watch.js").contains("EventSource"));
-    // It has ended: its page is drawn once more, and that is all.
+    // The run has ended, so the page is redrawn once and no event follows.
     assert!(server.get("/events").contains("event: end\ndata: "));
     for (request, host, status) in [
         ("GET /../config.toml", server.address.as_str(), "404"),
@@ -71,7 +71,7 @@ fn a_run_is_shown_to_this_machine_alone() {
         server.ask(request, host).read_to_string(&mut text).unwrap();
         assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{request}, {host}: {text}");
     }
-    // The file that `train` wrote has no script.
+    // The file written by `train` still has no script.
     assert!(!std::fs::read_to_string(directory.path().join("run/report.html")).unwrap().contains("<script"));
 }
 
@@ -80,7 +80,7 @@ fn each_record_is_told_of() {
     let directory = tempfile::tempdir().unwrap();
     ok(&["train", "--task", "bandit", "--steps", "20", "--out", "run"], directory.path());
     let run = directory.path().join("run");
-    // As a run that goes on.
+    // A locked directory looks like a run that is still going.
     let lock = std::fs::File::options().write(true).open(run.join(".lock")).unwrap();
     lock.lock().unwrap();
     let server = Server::of("run", directory.path());

@@ -121,9 +121,7 @@ impl Worker {
         let log = self.log.display();
         match end {
             End::Failed => {
-                warn!(
-                    "{name} failed during the run and may lack records, all of which are in metrics.jsonl; see {log}"
-                )
+                warn!("{name} failed during the run and may lack records, all of which are in metrics.jsonl; see {log}")
             }
             End::Left => warn!(
                 "{name} has not uploaded everything yet: process {process} continues in the background; see {log}"

@@ -1,4 +1,4 @@
-//! What the tests of the program share.
+//! Helpers shared by the tests of the program.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use flowrl_core::metrics::{self, Source};
 use serde_json::Value;
 
-/// A language model's run, as small as it gets.
+/// Flags of the smallest possible run of a language model.
 pub(crate) const TEXT: [&str; 12] = [
     "--set",
     "train.prompts=2",
@@ -33,21 +33,21 @@ pub(crate) fn run(arguments: &[&str], directory: &Path) -> Output {
     program(arguments, directory).output().unwrap()
 }
 
-/// Standard output of a run that succeeded.
+/// Runs the program, which must succeed, and returns its standard output.
 pub(crate) fn ok(arguments: &[&str], directory: &Path) -> String {
     let output = run(arguments, directory);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Standard error of a run that failed, as it should, with status 1 or 2.
+/// Runs the program, which must fail with status 1 or 2, and returns its standard error.
 pub(crate) fn fails(arguments: &[&str], directory: &Path) -> String {
     let output = run(arguments, directory);
     assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?} ended with {}", output.status);
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// The records of a run without what depends on the clock.
+/// Returns the records of a run without the metrics that depend on the clock.
 pub(crate) fn timeless(run: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let is_timed = |name: &str| metrics::get(name).is_some_and(|metric| metric.source == Source::Clock);
@@ -60,7 +60,8 @@ pub(crate) fn timeless(run: &Path) -> Vec<Value> {
 }
 
 #[cfg(target_os = "linux")]
-/// Compiles a library with this name for the loader; whether there is a compiler.
+/// Compiles C++ into a shared library that the loader finds by its file name. Returns whether this succeeded; it fails
+/// if there is no compiler.
 pub(crate) fn library(text: &str, path: &Path) -> bool {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let source = path.with_extension("cpp");
@@ -72,12 +73,12 @@ pub(crate) fn library(text: &str, path: &Path) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Asserts that the table of metrics has a row for each value that a run recorded, and that the value is possible.
+/// Asserts that the table of metrics has a row for each value that a run recorded, and that the value is in its range.
 pub(crate) fn assert_described(run: &Path) {
     let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     for record in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
         for (name, value) in record.as_object().unwrap() {
-            // Of what is sampled, the standard error is recorded too.
+            // The standard errors of sampled metrics are recorded too, but have no rows.
             let sampled = name.strip_suffix("_se").and_then(metrics::get).is_some_and(|metric| metric.evaluated);
             if sampled && value.as_f64().is_some_and(|error| error >= 0.0) {
                 continue;
@@ -101,7 +102,7 @@ pub(crate) fn assert_same_run(a: &Path, b: &Path, step: u64) {
     for file in [Path::new("trainer.safetensors"), Path::new("trainer.json")] {
         assert!(files.iter().any(|name| name == file), "{} is missing", file.display());
     }
-    // What depends on the clock.
+    // These files depend on the clock.
     let clock = ["records.json", "SHA256SUMS"];
     for file in files.iter().filter(|name| clock.iter().all(|other| name != other)) {
         let read = |run| std::fs::read(checkpoint(run, step).join(file)).unwrap();
@@ -123,7 +124,7 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// Kills `arguments` after each of these times in turn, resuming every time, and lets it finish: the run in `out`.
+/// Makes the run in `out`, which is killed and resumed once for each delay, in milliseconds, before it may finish.
 pub(crate) fn kill_and_resume(arguments: &[&str], out: &str, delays: &[u64], directory: &Path) {
     let arguments = [arguments, &["--out", out]].concat();
     let resumed = || {

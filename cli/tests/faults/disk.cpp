@@ -1,8 +1,8 @@
-// Stands before the C library: lets the FAULT_AT-th change of a file or folder fail, as FAULT_KIND says, and announces it on standard
-// error. Nothing is flushed to the disk, which would take longer than all the rest.
+// Wraps functions of the C library so that the FAULT_AT-th change of a file or folder fails, and announces it on standard error. Nothing
+// is flushed to the disk, because this would take longer than everything else.
 //
-// kill: the process is killed before it; half of a write is done.  full: it and every later one finds the disk full.  broken: it alone
-// fails with an error of the device.
+// FAULT_KIND is the kind of the failure. kill: the process is killed before the change, or in the middle of a write. full: this and every
+// later change finds the disk full. broken: only this change fails, with a device error.
 
 #include <atomic>
 #include <cerrno>
@@ -27,7 +27,7 @@ bool is(const char *kind) {
 
 enum Now { works, dies, fails };
 
-/// What happens to this call. Where it fails, errno is set.
+/// Counts a call and returns whether it works. If it must fail, sets errno.
 Now fate(const char *call, bool takes_space) {
     static const int at = getenv("FAULT_AT") ? atoi(getenv("FAULT_AT")) : 0;
     static std::atomic<int> calls{0};
@@ -43,7 +43,7 @@ Now fate(const char *call, bool takes_space) {
     return number == at ? fails : works;
 }
 
-/// Whether the call must fail; the process may be dead instead.
+/// Counts a call and returns whether it must fail, or kills the process.
 bool stopped(const char *call, bool takes_space) {
     const Now now = fate(call, takes_space);
     if (now == dies) raise(SIGKILL);
@@ -75,7 +75,7 @@ ssize_t write(int file, const void *bytes, size_t count) {
     return now == fails ? -1 : real(file, bytes, count);
 }
 
-// To be killed before what flushes is to be killed before what comes next.
+// A kill before a flush is the same as a kill before the next change, so flushes are not counted for it.
 int fsync(int) { return !is("kill") && stopped("fsync", true) ? -1 : 0; }
 
 int fdatasync(int) { return !is("kill") && stopped("fdatasync", true) ? -1 : 0; }

@@ -1,4 +1,4 @@
-//! Landscapes, the plain arithmetic, and what a task refuses.
+//! Tests of landscapes, of the reference arithmetic, and of settings that a task refuses.
 
 use flowrl_cli::config::Config;
 use flowrl_core::backend::CpuBackend;
@@ -13,7 +13,7 @@ use crate::common::{fails, ok};
 fn a_landscape_is_drawn_as_a_square_with_its_rewards_and_its_reference() {
     let directory = tempfile::tempdir().unwrap();
     let d = directory.path();
-    // Two answers of the same reward, of which the reference prefers one four times.
+    // The reference gives one of two answers with the same reward four times the weight of the other.
     let settings = ["--set", "side=2", "--set", "rewards=[0, 1, 1, 0]", "--set", "reference_weights=[1, 4, 1, 4]"];
     let draw = ["--set", "beta=3", "--out", "drawn"];
     ok(&[&["train", "--task", "landscape"][..], &settings, &draw].concat(), d);
@@ -33,7 +33,7 @@ fn a_landscape_is_drawn_as_a_square_with_its_rewards_and_its_reference() {
     let row: Value = serde_json::from_str(rollouts.lines().next().unwrap()).unwrap();
     let (actions, object) = (&row["completion_ids"], row["completion"].as_str().unwrap());
     assert_eq!(object, format!("({}, {})", actions[0], actions[1]));
-    // A reference of one's own beside the rewards of a preset; and the lists are part of the resolved configuration.
+    // A preset's rewards can be combined with other reference weights, and the resolved configuration has both lists.
     let weights = format!("reference_weights={:?}", (1..=64).collect::<Vec<_>>());
     let settings = ["--set", "side=8", "--set", "task.preset=ring", "--set", &weights, "--dry-run"];
     let first = ok(&[&["train", "--task", "landscape"][..], &settings].concat(), d);
@@ -56,7 +56,8 @@ fn landscapes_are_swept_and_compared() {
     assert!(found["notes"].to_string().contains("its own target"), "two values of β are two targets: {text}");
 }
 
-/// What a browser computes is `CpuBackend::reference()` of the core, whose bits `cargo xtask test --only wasm` compares.
+/// Tests that the program can compute with the core's `CpuBackend::reference()`. A browser computes with this backend
+/// too, and `cargo xtask test --only wasm` compares its bits.
 #[test]
 fn the_reference_arithmetic_gives_the_bits_of_the_core() {
     let directory = tempfile::tempdir().unwrap();
@@ -96,7 +97,7 @@ fn several_epochs_learn_more_from_the_same_trajectories() {
         let text = ok(&[&arguments[..], &[&epochs, "--out", &epochs]].concat(), directory.path());
         let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         assert_eq!(number(&last, "trajectories"), 40.0 * 128.0);
-        // After the first update the policy is no longer the one that sampled.
+        // With several epochs, the policy differs from the one that sampled after the first update.
         assert_eq!(number(&last, "old_log_ratio_max") > 0.0, epochs != "train.epochs=1", "{last}");
         assert_eq!(number(&last, "first_ratio_deviation"), 0.0);
         number(&last, "expected_reward")

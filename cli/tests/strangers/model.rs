@@ -1,4 +1,4 @@
-//! Tiny models, changed as people's files are.
+//! Tiny models with changes that are found in published or converted checkpoints.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
-/// A tensor in f32.
+/// A tensor with values in f32.
 #[derive(Clone)]
 pub(crate) struct Stored {
     shape: Vec<usize>,
@@ -18,7 +18,7 @@ impl Stored {
         Self { shape: shape.to_vec(), values: vec![1.0; shape.iter().product()] }
     }
 
-    /// Replaces each value, given its place.
+    /// Replaces each value, given its index.
     pub(crate) fn change(&mut self, new: impl Fn(usize, f32) -> f32) {
         for (i, value) in self.values.iter_mut().enumerate() {
             *value = new(i, *value);
@@ -26,14 +26,14 @@ impl Stored {
     }
 }
 
-/// A model's folder.
+/// The folder of a model.
 pub(crate) struct Model {
     path: PathBuf,
     _folder: Option<TempDir>,
 }
 
 impl Model {
-    /// A copy of a golden checkpoint.
+    /// Copies a golden checkpoint.
     pub(crate) fn of(name: &str) -> Self {
         let folder = tempdir().unwrap();
         let path = folder.path().join(name);
@@ -75,7 +75,7 @@ impl Model {
         self.edit("config.json", change);
     }
 
-    /// The tensors of `model.safetensors`: the length of a header, the header in JSON, the numbers.
+    /// Reads the tensors of `model.safetensors`. The file has the length of a JSON header, the header and the values.
     pub(crate) fn stored(&self) -> BTreeMap<String, Stored> {
         let bytes = std::fs::read(self.path.join("model.safetensors")).unwrap();
         let (length, rest) = bytes.split_at(8);
@@ -116,19 +116,19 @@ impl Model {
     }
 }
 
-// What transformers 5.24 gives in f32 for `IDS` from the third token on: xtask/interop/strangers.py.
+// Log-probabilities of `IDS` from the third token on, from transformers 5.24 in f32 (xtask/interop/strangers.py).
 
-/// The golden checkpoint qwen2-tied as it is.
+/// Log-probabilities of the golden checkpoint qwen2-tied without changes.
 pub(crate) const TIED: [f64; 13] = [
     -5.457314, -5.335017, -5.471667, -6.027801, -6.318496, -7.158410, -6.345523, -4.813376, -6.512700, -5.810551,
     -5.955129, -5.180507, -6.050607,
 ];
-/// With `"rope_scaling": {"type": "linear", "factor": 4}` beside `rope_parameters`.
+/// Log-probabilities with `"rope_scaling": {"type": "linear", "factor": 4}` in addition to `rope_parameters`.
 pub(crate) const LINEAR: [f64; 13] = [
     -5.523608, -5.279765, -5.193916, -6.152743, -6.136938, -7.203106, -6.315518, -4.721329, -6.454503, -5.962596,
     -5.724771, -5.100473, -6.073696,
 ];
-/// With a head that is the embedding + 0.25·sin(0.7·i), i its place in row-major order, in f32.
+/// Log-probabilities with the head embedding + 0.25·sin(0.7·i), computed in f32, for the index i in row-major order.
 pub(crate) const OTHER_HEAD: [f64; 13] = [
     -4.858570, -5.946768, -5.363638, -6.629632, -8.450113, -7.258571, -7.007863, -6.926112, -6.431951, -8.978513,
     -6.300989, -4.776063, -5.707984,

@@ -1,4 +1,4 @@
-//! A run directory made up of smooth curves with noise, and a check that a page is well formed.
+//! A synthetic run directory of smooth curves with noise, and a check that a page is well formed.
 
 use std::{
     fmt::Write,
@@ -8,7 +8,7 @@ use std::{
 
 use flowrl_cli::metrics::{Record, Writer};
 
-/// An empty folder of the test's own under `target/tmp`.
+/// Creates an empty folder for a test under `target/tmp`.
 pub(crate) fn folder(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report").join(name);
     let _ = fs::remove_dir_all(&path);
@@ -16,14 +16,14 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     path
 }
 
-/// What the made-up run is like.
+/// Parameters of a synthetic run.
 pub(crate) struct Synthetic {
     pub(crate) objective: &'static str,
     pub(crate) seed: u64,
     pub(crate) steps: u64,
-    /// Twenty steps without a finite value.
+    /// Whether there are twenty steps without a finite value.
     pub(crate) gaps: bool,
-    /// One of the completions.
+    /// Text of one of the completions.
     pub(crate) completion: String,
 }
 
@@ -34,7 +34,7 @@ impl Default for Synthetic {
 }
 
 impl Synthetic {
-    /// Success probability at progress 0 to 1.
+    /// Returns the success probability at a progress between 0 and 1.
     pub(crate) fn success(&self, progress: f64) -> f64 {
         let best = if self.objective == "grpo" { 0.69 } else { 0.62 } + 0.02 * self.seed as f64;
         0.08 + (best - 0.08) * (1.0 - (-5.0 * progress).exp())
@@ -162,7 +162,7 @@ impl Synthetic {
     }
 }
 
-/// Asserts that every element that is opened is closed in order, and that attributes and entities are whole.
+/// Asserts that all elements are closed in the right order, and that attributes and entities are complete.
 pub(crate) fn balanced(html: &str) {
     const VOID: [&str; 3] = ["meta", "br", "!doctype"];
     let mut open: Vec<&str> = Vec::new();

@@ -1,16 +1,16 @@
-//! Event files as TensorBoard's documentation describes them: an implementation apart from the one that writes them.
+//! A reader for event files, written from TensorBoard's documentation and independent of the writer.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What a folder of event files holds.
+/// The contents of a folder of event files.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
-    /// By tag and step.
+    /// Values by tag and step.
     pub(crate) scalars: BTreeMap<(String, u64), f32>,
     pub(crate) texts: Vec<(String, String)>,
     pub(crate) descriptions: BTreeMap<String, String>,
-    /// The step of each `SessionLog` that says START.
+    /// The step of each `SessionLog` with status START.
     pub(crate) starts: Vec<u64>,
     pub(crate) files: usize,
 }
@@ -128,7 +128,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
     value
 }
 
-/// TFRecord's checksum, as the remainder of a division of polynomials, the highest power first.
+/// Computes TFRecord's checksum by polynomial division, the highest power first.
 fn masked(bytes: &[u8]) -> u32 {
     const CASTAGNOLI: u64 = 0x1_1edc_6f41;
     let mut remainder = 0xffff_ffff_u64;

@@ -1,4 +1,4 @@
-"""Modules in place of wandb, trackio and mlflow: each call is a line of JSON in a file of the folder $CALLS."""
+"""Fake modules for wandb, trackio and mlflow, which write each call as a line of JSON to a file in the folder $CALLS."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def path(tracker):
 
 
 class Run:
-    """Of wandb and trackio."""
+    """A run of wandb or trackio."""
 
     url, dir = None, "folder/files"
 
