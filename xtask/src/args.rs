@@ -1,9 +1,9 @@
-//! Options of a chore. Each is taken out by name; what nobody took is an error.
+//! The options of a chore. A chore takes each by name, and any that is left over is an error.
 
 use crate::Outcome;
 use std::str::FromStr;
 
-/// The words after the chore's name that no one has taken yet.
+/// The words after the chore's name that have not been taken yet.
 pub(crate) struct Args(Vec<String>);
 
 impl Args {
@@ -11,14 +11,14 @@ impl Args {
         Self(words.into_iter().collect())
     }
 
-    /// Takes `--name`; true if it was there.
+    /// Takes `--name`, and returns whether it was there.
     pub(crate) fn flag(&mut self, name: &str) -> bool {
         let before = self.0.len();
         self.0.retain(|word| word != name);
         self.0.len() < before
     }
 
-    /// Takes every `--name VALUE` and gives the values in order.
+    /// Takes every `--name VALUE` and returns the values in order.
     pub(crate) fn values(&mut self, name: &str) -> Result<Vec<String>, String> {
         let mut values = Vec::new();
         while let Some(at) = self.0.iter().position(|word| word == name) {
@@ -31,7 +31,7 @@ impl Args {
         Ok(values)
     }
 
-    /// Takes `--name VALUE`, at most once.
+    /// Takes `--name VALUE`, which may be given once.
     pub(crate) fn value<T: FromStr>(&mut self, name: &str) -> Result<Option<T>, String> {
         let values = self.values(name)?;
         match values.as_slice() {
@@ -44,23 +44,23 @@ impl Args {
         }
     }
 
-    /// Takes the words that are no options. Call it after the options are taken.
+    /// Takes the words that are not options. Options that have values must be taken before.
     pub(crate) fn words(&mut self) -> Vec<String> {
         let (words, options) = self.0.drain(..).partition(|word| !word.starts_with('-'));
         self.0 = options;
         words
     }
 
-    /// Every word that is left, for a program that reads them itself.
+    /// Returns the words that are left, for a program that parses them itself.
     pub(crate) fn rest(self) -> Vec<String> {
         self.0
     }
 
-    /// An error if a word is left.
+    /// Returns an error if a word is left.
     pub(crate) fn finish(self) -> Outcome {
         match self.0.first() {
             None => Ok(()),
-            Some(word) => Err(format!("`{word}` is no option of this chore; `cargo xtask help` lists them")),
+            Some(word) => Err(format!("unknown option `{word}`; `cargo xtask help` lists the options of each chore")),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! `cargo xtask bench`: criterion, or every case beside PyTorch.
+//! `cargo xtask bench`: criterion benchmarks, or every case compared with PyTorch.
 
 use crate::command::{cargo, program, run as run_command};
 use crate::peers::{self, Peer};
 use crate::{Args, Outcome, machine, python};
 use std::process::Command;
 
-/// A case, the words our program takes for it, and the script of the peer with its words.
+/// A case of the comparison, with the arguments of our program, and the script of the peer with its arguments.
 struct Case {
     name: &'static str,
     ours: &'static [&'static str],
@@ -37,7 +37,7 @@ struct Options {
     python: Option<String>,
 }
 
-/// Criterion benches by default, the peers with `--peers`.
+/// Runs the criterion benchmarks, or with `--peers` the comparison.
 pub(crate) fn run(mut args: Args) -> Outcome {
     if !args.flag("--peers") {
         let filter = args.words();
@@ -64,7 +64,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
 fn choose(names: &[String]) -> Result<Vec<&'static Case>, String> {
     if let Some(unknown) = names.iter().find(|name| CASES.iter().all(|case| case.name != name.as_str())) {
         let known: Vec<_> = CASES.iter().map(|case| case.name).collect();
-        return Err(format!("--case: no case is called `{unknown}`; the cases are {}", known.join(", ")));
+        return Err(format!("--case: unknown case `{unknown}`: expected one of {}", known.join(", ")));
     }
     Ok(CASES.iter().filter(|case| names.is_empty() || names.iter().any(|name| name == case.name)).collect())
 }
@@ -73,11 +73,11 @@ fn compare(cases: &[&Case], options: &Options) -> Outcome {
     let python = python::TORCH.interpreter(options.python.clone())?;
     if !options.alone {
         run_command(cargo(&["build", "--release", "-p", "flowrl-benches", "--bin", "peer"]))
-            .map_err(|why| format!("{why}; --alone times the peers without our side"))?;
+            .map_err(|why| format!("{why}; --alone times only the peers"))?;
     }
     let machine = machine::describe(&python, "torch, transformers");
-    let machine = format!("{machine}; {THREADS} threads a side, f32");
-    println!("\n{machine}\n{} pairs thrown away, {} kept\n", options.warm, options.runs);
+    let machine = format!("{machine}; {THREADS} threads for each side, f32");
+    println!("\n{machine}\n{} pairs of turns discarded, {} kept\n", options.warm, options.runs);
     machine::warn_if_busy();
     println!("{}", peers::header());
     let mut timings = Vec::new();

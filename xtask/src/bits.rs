@@ -1,4 +1,4 @@
-//! The step `wasm` of `cargo xtask test`: the same bits in WebAssembly as on this machine.
+//! The step `wasm` of `cargo xtask test`: WebAssembly must give the same bits as this machine.
 
 use crate::WORKSPACE;
 use crate::command::{cargo, compile, output, program};
@@ -8,27 +8,28 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const MODULE: &str = "target/wasm32-unknown-unknown/debug/flowrl_bits.wasm";
 const SCRIPT: &str = "tests/bits/run.mjs";
 
-/// Builds `tests/bits` for both, runs both, and compares every line; how many there are. None where there is no node.
+/// Builds and runs `tests/bits` for both, compares every line, and returns their number. Returns None if node is not
+/// installed.
 pub(crate) fn same_in_wasm() -> Result<Option<usize>, String> {
     if output(program("node", &["--version"])).is_none() {
         return Ok(None);
     }
     install_target(TARGET)?;
     compile(cargo(&["build", "-p", "flowrl-bits", "--lib", "--target", TARGET]))?;
-    // In the workspace the core has its fast building blocks, which WebAssembly lacks.
+    // Built with the workspace, the core has the fast building blocks that it lacks in WebAssembly.
     compile(cargo(&[&["build", "--bin", "flowrl-bits"], &WORKSPACE[..]].concat()))?;
     let native = print(program("target/debug/flowrl-bits", &[]))?;
     let wasm = print(program("node", &[SCRIPT, MODULE]))?;
     same("this machine", &native, "WebAssembly", &wasm).map(Some)
 }
 
-/// What a program prints; an error if it fails.
+/// Runs a program and returns its output.
 pub(crate) fn print(command: std::process::Command) -> Result<String, String> {
     let shown = format!("{command:?}");
     output(command).ok_or_else(|| format!("{shown} failed; run it by hand to see why"))
 }
 
-/// The number of lines of two equal texts of at least one line; the first lines that differ.
+/// Returns the number of lines of two texts. Fails if they differ or are empty, and then shows the first difference.
 pub(crate) fn same(a_name: &str, a: &str, b_name: &str, b: &str) -> Result<usize, String> {
     let (count_a, count_b) = (a.lines().count(), b.lines().count());
     if let Some((a, b)) = a.lines().zip(b.lines()).find(|(a, b)| a != b) {

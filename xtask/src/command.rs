@@ -1,4 +1,4 @@
-//! Running programs: shown before they run, an error when they fail.
+//! Runs programs. They are printed before they run, and their failure is an error.
 
 use crate::Outcome;
 use std::cell::{Cell, RefCell};
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// `cargo` with these words; the one that runs this chore.
+/// Returns a command for the cargo that runs this chore, with these arguments.
 pub(crate) fn cargo(words: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(words);
@@ -17,7 +17,7 @@ pub(crate) fn cargo(words: &[&str]) -> Command {
     command
 }
 
-/// `program` with these words.
+/// Returns a command for `program` with these arguments.
 pub(crate) fn program(program: &str, words: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(words);
@@ -36,7 +36,7 @@ thread_local! {
     static COMPILING: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// Nothing that `work` runs on this thread prints anything.
+/// Runs `work` without any output of the commands that it runs on this thread.
 pub(crate) fn quietly(work: impl FnOnce()) {
     OUTPUT.set(Output::Nowhere);
     work();
@@ -87,7 +87,7 @@ pub(crate) fn run(mut command: Command) -> Outcome {
     }
 }
 
-/// [`run`] for a command that compiles: its time counts as such.
+/// Runs a command like [`run`], and counts its time as compiling.
 pub(crate) fn compile(command: Command) -> Outcome {
     let start = Instant::now();
     let outcome = run(command);
@@ -95,18 +95,18 @@ pub(crate) fn compile(command: Command) -> Outcome {
     outcome
 }
 
-/// How long this thread has compiled so far.
+/// Returns how long this thread has compiled so far.
 pub(crate) fn compiling() -> Duration {
     COMPILING.get()
 }
 
-/// What the command prints, or None if it cannot be run or fails. Its errors are not shown.
+/// Returns the output of a command, or None if it cannot be run or fails. Its stderr is discarded.
 pub(crate) fn output(mut command: Command) -> Option<String> {
     let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }
 
-/// The command as one would type it, variables first.
+/// Formats a command as one would type it, with its variables first.
 fn show(command: &Command) -> String {
     let mut words: Vec<String> = command
         .get_envs()

@@ -1,4 +1,4 @@
-//! `cargo xtask compile-time`.
+//! `cargo xtask compile-time`: times a release build from scratch.
 
 use crate::command::{cargo, run as run_command};
 use crate::{Args, Outcome};
@@ -7,12 +7,12 @@ use std::time::Instant;
 
 const SLOWEST: usize = 15;
 
-/// A release build in an empty folder: its wall time, and the units that took longest.
+/// Builds in an empty folder, and prints the wall time and the units that took longest.
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
     let folder = "target/compile-time";
     crate::files::remove(Path::new(folder))?;
-    // Downloads are no part of compiling.
+    // Downloads must not count as compiling.
     run_command(cargo(&["fetch"]))?;
     let start = Instant::now();
     run_command(cargo(&["build", "--release", "-p", "flowrl-cli", "--timings", "--target-dir", folder]))?;
@@ -25,7 +25,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     println!("\n{:>8}  crate", "seconds");
     units.iter().take(SLOWEST).for_each(|unit| println!("{:>8.2}  {}", unit.seconds, unit.name));
     let total: f64 = units.iter().map(|unit| unit.seconds).sum();
-    println!("\n{wall:.1} s of wall time, {total:.1} s of {} units; {report} shows them all", units.len());
+    println!("\n{wall:.1} s of wall time, {total:.1} s for all {} units; {report} lists them", units.len());
     Ok(())
 }
 
@@ -35,7 +35,7 @@ struct Unit {
     seconds: f64,
 }
 
-/// The units in cargo's timing report: the fields of `UNIT_DATA`, one object per unit.
+/// Parses the units in cargo's timing report from `UNIT_DATA`, which has one object per unit.
 fn units(html: &str) -> Vec<Unit> {
     let data = html.split_once("UNIT_DATA = ").map_or("", |(_, rest)| rest);
     let data = data.split_once("];").map_or(data, |(data, _)| data);

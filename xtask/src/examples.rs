@@ -1,4 +1,5 @@
-//! `cargo xtask examples`: the programs that link the core, and `cargo xtask embedded`: the one without an operating system.
+//! `cargo xtask examples` runs the examples that use the core; `cargo xtask embedded` runs the one without an operating
+//! system.
 
 use crate::bits::{print, same};
 use crate::command::{cargo, output, program, run as run_command};
@@ -7,18 +8,18 @@ use crate::{Args, Outcome, apt};
 
 /// Examples of the core, built with the workspace.
 const IN_CORE: [&str; 3] = ["bandit", "hypergrid", "own_trainer"];
-/// Crates of their own in `examples/`, with their own dependencies.
+/// Examples that are crates in `examples/`, with their own dependencies.
 const CRATES: [&str; 4] = ["with_ndarray", "with_candle", "with_burn", "cuda_stream"];
 const TARGET_FOLDER: &str = "target/examples";
 
-/// Runs the named examples, or all.
+/// Runs the named examples, or all of them.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let names = args.words();
     args.finish()?;
     let known = || IN_CORE.into_iter().chain(CRATES);
     if let Some(unknown) = names.iter().find(|name| known().all(|known| known != name.as_str())) {
         let known: Vec<_> = known().collect();
-        return Err(format!("no example is called `{unknown}`; the examples are {}", known.join(", ")));
+        return Err(format!("unknown example `{unknown}`: expected one of {}", known.join(", ")));
     }
     known().filter(|name| names.is_empty() || names.iter().any(|n| n == name)).try_for_each(|name| {
         println!("\n=== {name}");
@@ -29,7 +30,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     })
 }
 
-/// `cargo SUBCOMMAND` for a crate in `examples/`.
+/// Returns the command `cargo SUBCOMMAND` for a crate in `examples/`.
 fn of_crate(subcommand: &str, name: &str, target_folder: &str) -> std::process::Command {
     let manifest = format!("examples/{name}/Cargo.toml");
     cargo(&[subcommand, "--release", "--quiet", "--manifest-path", &manifest, "--target-dir", target_folder])
@@ -40,7 +41,8 @@ const FIRMWARE_FOLDER: &str = "target/embedded";
 const FIRMWARE: &str = "target/embedded/thumbv6m-none-eabi/release/embedded";
 const QEMU: &str = "qemu-system-arm";
 
-/// Runs `examples/embedded` on an emulated Cortex-M0 and on this machine: equal, or an error. Tells the size in flash.
+/// Runs `examples/embedded` on an emulated Cortex-M0 and on this machine, fails if their output differs, and prints the
+/// size in flash.
 pub(crate) fn embedded(args: Args) -> Outcome {
     args.finish()?;
     install_qemu()?;
@@ -55,12 +57,12 @@ pub(crate) fn embedded(args: Args) -> Outcome {
     let host = print(of_crate("run", "embedded", FIRMWARE_FOLDER))?;
     let lines = same("this machine", &host, "the emulated Cortex-M0", &firmware)?;
     let image = std::fs::read(FIRMWARE).map_err(|error| format!("cannot read {FIRMWARE}: {error}"))?;
-    let flash = flash_size(&image).ok_or_else(|| format!("{FIRMWARE} is no 32-bit ELF file"))?;
+    let flash = flash_size(&image).ok_or_else(|| format!("{FIRMWARE} is not a little-endian 32-bit ELF file"))?;
     println!("\n{lines} lines, the same bits as on this machine; {flash} bytes of flash, printing included");
     Ok(())
 }
 
-/// Installs qemu where that asks nobody. Elsewhere says how.
+/// Installs qemu if that needs no confirmation. Otherwise returns an error that says how to install it.
 fn install_qemu() -> Outcome {
     let is_there = || output(program(QEMU, &["--version"])).is_some();
     if is_there() {
@@ -70,7 +72,7 @@ fn install_qemu() -> Outcome {
     if is_there() { Ok(()) } else { Err(format!("apt-get installed qemu-system-arm, but {QEMU} does not run")) }
 }
 
-/// Bytes of the loaded segments of a little-endian 32-bit ELF file.
+/// Returns the bytes of the loaded segments of a little-endian 32-bit ELF file, or None if it is not one.
 fn flash_size(image: &[u8]) -> Option<u32> {
     const LOAD: u32 = 1;
     let word = |at: usize| Some(u32::from_le_bytes(image.get(at..at + 4)?.try_into().ok()?));

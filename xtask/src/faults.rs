@@ -1,5 +1,5 @@
-//! `cargo xtask faults`: runs that are killed, at random moments and before system calls, and whose system calls fail. Each must go on
-//! to the bits of an unbroken run, and leave nothing behind.
+//! `cargo xtask faults`: kills runs at random moments and before system calls, and makes system calls fail. Each run
+//! must resume to the same bits as an unbroken run, and leave no stray files.
 
 use crate::command::{cargo, compile, output, program};
 use crate::{Args, Outcome, apt, files};
@@ -12,7 +12,7 @@ const FOLDER: &str = "target/faults";
 const PROGRAM: &str = "target/release/flowrl-cli";
 const RECORDS: &str = "metrics.jsonl";
 
-/// What is trained, by name. Each saves after every step, so that most faults hit a checkpoint.
+/// The cases by name, with the options of `train`. Each saves after every step, so that most faults hit a checkpoint.
 const CASES: [(&str, &str); 5] = [
     (
         "paper",
@@ -27,22 +27,22 @@ const CASES: [(&str, &str); 5] = [
     ("bits", "--task bits --steps 12 --set eval.every=3"),
 ];
 
-/// System calls that a program is killed before, and those that are made to fail.
+/// The system calls before which the program is killed, and those that are made to fail.
 const KILLED_BEFORE: [&str; 9] =
     ["write", "openat", "fsync", "fdatasync", "rename", "unlink", "unlinkat", "mkdir", "ftruncate"];
 const FAILING: [&str; 8] = ["write", "openat", "fsync", "fdatasync", "rename", "unlinkat", "mkdir", "flock"];
 const ERRORS: [&str; 2] = ["ENOSPC", "EIO"];
 
-/// What is recorded of the time it took.
+/// The metrics that depend on the clock.
 const CLOCK: [&str; 7] = ["tokens_per_s", "trajectories_per_s", "step_s", "sample_s", "update_s", "wall_s", "cpu_s"];
 
-/// What happened to the runs of a kind of fault.
+/// The outcomes of the runs with one kind of fault.
 #[derive(Default)]
 struct Count {
     tried: u32,
-    /// The fault came before the program had ended.
+    /// Runs that the fault ended.
     hit: u32,
-    /// A fault that the program got over by itself.
+    /// Runs that succeeded in spite of the fault, or ended before it.
     harmless: u32,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         let case = Case::new(name, words)?;
         let count = counts.entry("killed at a random moment".into()).or_default();
         for i in 0..kills / CASES.len() as u32 {
-            // Spread over the run by the golden ratio: no two alike, none left out.
+            // Multiples of the golden ratio modulo 1 spread evenly over the run.
             let share = (f64::from(i) + 0.5) * 0.618_033_988_749 % 1.0;
             case.fault(&format!("random-{i}"), &[], Some(case.takes.mul_f64(share)), count)?;
         }
@@ -90,19 +90,22 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         all = Count { tried: all.tried + tried, hit: all.hit + hit, harmless: all.harmless + harmless };
     }
     println!("{:<32} {:>6} {:>6} {:>9}", "all", all.tried, all.hit, all.harmless);
-    println!("every one went on to the bits of its unbroken run and left nothing behind");
+    println!("every run resumed to the same bits as its unbroken run and left no stray files");
     Ok(())
 }
 
-/// Something that is trained, with the run that nothing happened to.
+/// A case and its unbroken run.
 struct Case {
     name: &'static str,
+    /// The options of `train`.
     words: Vec<&'static str>,
+    /// The files of the unbroken run.
     whole: Snapshot,
+    /// The time of the unbroken run.
     takes: Duration,
 }
 
-/// What two runs must have in common, by file.
+/// The contents of a run's files that two equal runs share, by path.
 type Snapshot = BTreeMap<String, Vec<u8>>;
 
 impl Case {
@@ -124,7 +127,7 @@ impl Case {
         Path::new(FOLDER).join(format!("{}-{what}", self.name))
     }
 
-    /// The program, under strace where that injects something.
+    /// Starts the program, under strace if there is a fault to inject.
     fn start(&self, out: &Path, strace: &[&str], resume: bool) -> Result<std::process::Child, String> {
         let mut command = if strace.is_empty() {
             program(PROGRAM, &[])
@@ -141,7 +144,8 @@ impl Case {
         command.spawn().map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))
     }
 
-    /// Numbers of calls, spread over those that a run makes of this one; other ones for each case.
+    /// Returns the numbers of the calls to hit, spread over all calls of this kind that a run makes. `shift` makes them
+    /// differ between cases.
     fn places(&self, call: &str, points: u32, shift: usize) -> Result<Vec<u32>, String> {
         let out = self.out("counted");
         files::remove(&out)?;
@@ -160,7 +164,7 @@ impl Case {
         Ok(if calls == 0 { Vec::new() } else { places })
     }
 
-    /// Begins a run, lets the fault happen, goes on, and compares.
+    /// Starts a run, lets the fault happen, resumes the run, and compares the result with the unbroken run.
     fn fault(&self, what: &str, strace: &[&str], kill: Option<Duration>, count: &mut Count) -> Outcome {
         let out = self.out(what);
         let failed = |why: &str| format!("{} ({}): {why}", out.display(), strace.join(" "));
@@ -180,13 +184,13 @@ impl Case {
         if status.code() == Some(101) {
             return Err(failed("it panicked"));
         }
-        // A fault may have come before there was a run.
+        // If the fault came before the run had created its files, there is nothing to resume.
         let begun = out.join("config.toml").exists();
         let status = self.start(&out, &[], begun)?.wait().map_err(|error| failed(&error.to_string()))?;
         ensure(status, &failed)?;
         let found = snapshot(&out)?;
         if let Some((name, _)) = self.whole.iter().find(|(name, bytes)| found.get(*name) != Some(bytes)) {
-            return Err(failed(&format!("{name} is not that of the unbroken run")));
+            return Err(failed(&format!("{name} differs from that of the unbroken run")));
         }
         if let Some(name) = found.keys().find(|name| !self.whole.contains_key(*name)) {
             return Err(failed(&format!("{name} was left behind")));
@@ -196,10 +200,10 @@ impl Case {
 }
 
 fn ensure(status: ExitStatus, failed: &impl Fn(&str) -> String) -> Outcome {
-    if status.success() { Ok(()) } else { Err(failed(&format!("resuming it ended with {status}"))) }
+    if status.success() { Ok(()) } else { Err(failed(&format!("the resumed run ended with {status}"))) }
 }
 
-/// Every file of a run, without what depends on the clock or tells of resuming.
+/// Reads every file of a run, except for the parts that depend on the clock or on having been resumed.
 fn snapshot(out: &Path) -> Result<Snapshot, String> {
     let mut all = Snapshot::new();
     let mut folders = vec![out.to_owned()];
@@ -211,7 +215,8 @@ fn snapshot(out: &Path) -> Result<Snapshot, String> {
             }
             let name = path.strip_prefix(out).unwrap_or(&path).to_string_lossy().into_owned();
             let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            // What a run began without a checkpoint is kept, and meant to be.
+            // `*.aside.jsonl` holds the records of a run that was killed before its first checkpoint. They are kept on
+            // purpose.
             if ["run.json", "report.html", "records.json", "SHA256SUMS", "config.toml"].contains(&file)
                 || file.contains(".aside.jsonl")
             {
@@ -225,7 +230,7 @@ fn snapshot(out: &Path) -> Result<Snapshot, String> {
     Ok(all)
 }
 
-/// Records without the values of the clock. They are flat objects of numbers.
+/// Removes the metrics in [`CLOCK`] from records, which are flat JSON objects of numbers.
 fn timeless(records: &str) -> String {
     let mut text = records.to_owned();
     for name in CLOCK {

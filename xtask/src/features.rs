@@ -1,17 +1,18 @@
-//! Feature combinations, and the targets without an operating system.
+//! Checks of feature combinations, and of targets without an operating system.
 
 use crate::Outcome;
 use crate::command::{cargo, compile, output, program, run};
 use std::path::Path;
 
-/// Bare metal without atomic compare-and-swap, and the browser.
+/// Bare metal without atomic compare-and-swap, and WebAssembly for browsers.
 const TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "wasm32-unknown-unknown"];
 const FEATURES: [&str; 3] = ["alloc", "serde", "std"];
 
-/// Lints the core under every subset of its features, the program without the GPU's part, and that part as in a program whose other
-/// crates have CUDA linked (candle).
+/// Lints the core under every subset of its features, the command line without GPU support, and with GPU support as in
+/// a program in which another crate (such as candle) links CUDA.
 pub(crate) fn every_combination() -> Outcome {
-    // The crates beside the one in question bring the features that its dependencies have in the whole workspace: few compile once more.
+    // The other crates are there so that dependencies have the same features as in a build of the whole workspace. Few
+    // are then compiled again.
     let without_gpu = ["-p", "flowrl-cli", "-p", "flowrl-wasm", "--no-default-features"];
     let linked = ["-p", "flowrl-cuda", "-p", "flowrl-cli", "-p", "flowrl-wasm", "--features", "cudarc/dynamic-linking"];
     for chosen in [&without_gpu[..], &linked] {
@@ -32,7 +33,7 @@ pub(crate) fn every_combination() -> Outcome {
     Ok(())
 }
 
-/// Checks the core for the targets under every subset of its features that does without an operating system.
+/// Checks the core for these targets under every subset of the features that need no operating system.
 pub(crate) fn without_system() -> Outcome {
     for target in TARGETS {
         install_target(target)?;
@@ -52,7 +53,7 @@ pub(crate) fn without_system() -> Outcome {
     Ok(())
 }
 
-/// All subsets as `--features` takes them, the empty one first.
+/// Returns all subsets in the syntax of `--features`, starting with the empty one.
 fn subsets(features: &[&str]) -> Vec<String> {
     (0..1_usize << features.len())
         .map(|bits| {
@@ -63,7 +64,7 @@ fn subsets(features: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Adds a target of the compiler if it is not there.
+/// Installs a target of the compiler if it is missing.
 pub(crate) fn install_target(target: &str) -> Outcome {
     let sysroot =
         output(program("rustc", &["--print", "sysroot"])).ok_or("cannot run rustc; install Rust by rustup")?;

@@ -1,4 +1,4 @@
-//! `cargo xtask interop`: Hugging Face transformers reads our checkpoints and finds the numbers we expect.
+//! `cargo xtask interop`: loads our checkpoints in Hugging Face transformers and compares all expected numbers.
 
 use crate::command::{program, run as run_command};
 use crate::{Args, Outcome, python};
@@ -6,7 +6,7 @@ use crate::{Args, Outcome, python};
 const SCRIPT: &str = "xtask/interop/transformers_check.py";
 const GOLDEN: &str = "tests/golden/hf";
 
-/// Checks the named checkpoint folders, or all golden ones.
+/// Checks the given checkpoint folders, or else all golden ones.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let given = args.value("--python")?;
     let mut checkpoints = args.words();

@@ -1,7 +1,8 @@
-//! `cargo xtask lab-bench`: the GFlowNet benchmark beside gfnx, in time per iteration or in exact L1.
+//! `cargo xtask lab-bench`: compares the GFlowNet benchmark with gfnx, in time per iteration or in exact L1.
 //!
-//! Each side is a process `SIDE DIM BATCH REWARD SEED` that is `ready` after its first iteration. `run N` does N more and gives
-//! wall and CPU seconds; `l1` gives the exact L1 to the target.
+//! Each side is a process with the arguments `SIDE DIM BATCH REWARD SEED` that prints `ready` after its first
+//! iteration. The request `run N` runs N more iterations and answers with wall and CPU seconds; `l1` answers with the
+//! exact L1 distance to the target.
 
 use crate::command::{cargo, program, run as run_command};
 use crate::peers::{self, Peer, Timing};
@@ -14,12 +15,12 @@ const OUR_PROGRAM: &str = "target/release/lab";
 /// A row of the benchmark.
 struct Case {
     name: &'static str,
-    /// SIDE DIM BATCH REWARD.
+    /// The arguments SIDE DIM BATCH REWARD.
     words: [&'static str; 4],
     batch: usize,
-    /// Iterations of a timed run: a few tenths of a second for the peer.
+    /// Iterations of a timed run. They take the peer a few tenths of a second.
     block: usize,
-    /// Trajectories at which the accuracy is taken.
+    /// Numbers of trajectories at which the accuracy is measured.
     points: &'static [usize],
 }
 
@@ -30,7 +31,8 @@ const CASES: &[Case] = &[
     Case { name: "4D20-b16", words: ["20", "4", "16", "easy"], batch: 16, block: 20, points: LARGE },
 ];
 const SMALL: &[usize] = &[4_000, 8_000, 16_000, 32_000];
-/// Wanted of 2D8-b128: L1 below 0.01 within 36,000 trajectories, and below 0.001 within 50,000.
+/// The points of 2D8-b128, with those of its goals: L1 below 0.01 within 36,000 trajectories, and below 0.001 within
+/// 50,000.
 const GOALS: &[usize] = &[6_400, 12_800, 19_200, 25_600, 32_000, 36_000, 44_000, 50_000];
 const LARGE: &[usize] = &[2_000, 4_000, 8_000, 16_000, 32_000, 64_000];
 
@@ -44,7 +46,7 @@ struct Options {
     json: Option<String>,
 }
 
-/// Times both sides in turn, or with `--accuracy` trains both and prints their exact L1.
+/// Times both sides in alternation, or with `--accuracy` trains both and prints their exact L1.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let cases = choose(&args.values("--case")?)?;
     let (accuracy, given) = (args.flag("--accuracy"), args.value("--python")?);
@@ -66,10 +68,10 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     let python = python::GFNX.interpreter(given)?;
     if !options.alone {
         run_command(cargo(&["build", "--release", "-p", "flowrl-benches", "--bin", "lab"]))
-            .map_err(|why| format!("{why}; --alone runs the peer without our side"))?;
+            .map_err(|why| format!("{why}; --alone runs only the peer"))?;
     }
     let machine = machine::describe(&python, "jax, equinox, optax");
-    println!("\n{machine}; gfnx 0.0.1, JAX with its own choice of threads, our side with one; f32\n");
+    println!("\n{machine}; gfnx 0.0.1, JAX with its own number of threads, our side with one; f32\n");
     machine::warn_if_busy();
     match accuracy {
         true => cases.iter().try_for_each(|case| converge(case, &python, &options)),
@@ -80,13 +82,13 @@ pub(crate) fn run(mut args: Args) -> Outcome {
 fn choose(names: &[String]) -> Result<Vec<&'static Case>, String> {
     if let Some(unknown) = names.iter().find(|name| CASES.iter().all(|case| case.name != name.as_str())) {
         let known: Vec<_> = CASES.iter().map(|case| case.name).collect();
-        return Err(format!("--case: no case is called `{unknown}`; the cases are {}", known.join(", ")));
+        return Err(format!("--case: unknown case `{unknown}`: expected one of {}", known.join(", ")));
     }
     Ok(CASES.iter().filter(|case| names.is_empty() || names.iter().any(|name| name == case.name)).collect())
 }
 
 impl Case {
-    /// Our side unless the peer is alone, and the peer, each after its first iteration.
+    /// Starts the peer, and our side unless the peer is `alone`. Both have then done their first iteration.
     fn start(&self, python: &str, alone: bool, seed: usize) -> Result<(Option<Peer>, Peer), String> {
         let seed = seed.to_string();
         let mut ours = program(OUR_PROGRAM, &self.words);
@@ -98,14 +100,14 @@ impl Case {
     }
 }
 
-/// `iterations` more: wall and CPU seconds.
+/// Trains for `iterations` more, and returns the wall and CPU seconds.
 fn train(peer: &mut Peer, iterations: usize) -> Result<[f64; 2], String> {
     peer.ask(&format!("run {iterations}"))
 }
 
-/// Three lines a case: start-up, then CPU and wall time of an iteration.
+/// Prints three lines for each case: start-up, then CPU and wall time per iteration.
 fn time(cases: &[&Case], python: &str, machine: &str, options: &Options) -> Outcome {
-    println!("{} starts; {} pairs of runs thrown away, {} kept\n", options.starts, options.warm, options.runs);
+    println!("{} starts; {} pairs of runs discarded, {} kept\n", options.starts, options.warm, options.runs);
     println!("{}", peers::header());
     let mut timings = Vec::new();
     for case in cases {
@@ -139,10 +141,11 @@ fn time(cases: &[&Case], python: &str, machine: &str, options: &Options) -> Outc
     options.json.as_ref().map_or(Ok(()), |path| peers::write_json(path, machine, &timings))
 }
 
-/// One side of a run: exact L1, and the CPU and wall seconds up to there, at each point.
+/// The course of one training run: at each point the exact L1, and the CPU and wall seconds so far.
 type Curve = Vec<[f64; 3]>;
 
-/// One line a point: the median L1 over seeds with the least and the largest, and median seconds, of both sides.
+/// Prints a line for each point, with the median, smallest and largest L1 over the seeds, and the median seconds, of
+/// both sides.
 fn converge(case: &Case, python: &str, options: &Options) -> Outcome {
     let points: Vec<usize> = case.points.iter().copied().filter(|&n| n <= options.trajectories).collect();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -160,7 +163,7 @@ fn converge(case: &Case, python: &str, options: &Options) -> Outcome {
     Ok(())
 }
 
-/// Trains up to each point: the largest number of iterations whose trajectories do not exceed it.
+/// Trains up to each point, with as many iterations as do not exceed its trajectories.
 fn curve(peer: &mut Peer, case: &Case, points: &[usize]) -> Result<Curve, String> {
     let (mut done, mut cpu, mut wall) = (1, 0.0, 0.0);
     let mut curve = Vec::new();

@@ -1,4 +1,4 @@
-//! `cargo xtask large`: a model of half a billion parameters must fit into 4 GiB.
+//! `cargo xtask large`: checks that a model with half a billion parameters fits into 4 GiB.
 
 use crate::command::{cargo, output, program, run as run_command};
 use crate::{Args, Outcome};
@@ -9,8 +9,8 @@ const FOLDER: &str = "target/large/random-0.5b";
 const LIMIT: f64 = 4.0 * GIB;
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// Writes a checkpoint in the shape of Qwen2.5-0.5B, scores 512 tokens in a process of its own, and compares that
-/// process's peak of resident memory with the limit.
+/// Writes a checkpoint of the shape of Qwen2.5-0.5B, scores 512 tokens in a separate process, and compares the peak
+/// resident memory of that process with the limit.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let keep = args.flag("--keep");
     args.finish()?;
@@ -32,7 +32,7 @@ fn measure() -> Result<Measured, String> {
     Measured::parse(&printed)
 }
 
-/// What the scoring process says of itself.
+/// The numbers that the scoring process prints.
 #[derive(Debug, PartialEq)]
 struct Measured {
     load_s: f64,
@@ -41,7 +41,7 @@ struct Measured {
 }
 
 impl Measured {
-    /// A name and a number a line.
+    /// Parses the output, which has a name and a number on each line.
     fn parse(printed: &str) -> Result<Self, String> {
         let number = |name: &str| {
             printed

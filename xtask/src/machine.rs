@@ -1,8 +1,8 @@
-//! What a measurement was taken on.
+//! Describes the machine on which a measurement is taken.
 
 use crate::command::{output, program};
 
-/// Processor, compiler, and the versions of some modules of Python: `"torch, numpy"`.
+/// Returns the processor, the compiler, and the versions of Python modules that are given as `"torch, numpy"`.
 pub(crate) fn describe(python: &str, modules: &str) -> String {
     let versions = format!("import {modules}\nfor m in [{modules}]: print(m.__name__, m.__version__, end=' ')");
     let processor = std::fs::read_to_string("/proc/cpuinfo")
@@ -18,7 +18,7 @@ pub(crate) fn describe(python: &str, modules: &str) -> String {
     format!("{processor}; {rustc}; {modules}")
 }
 
-/// Timings beside other work are off; says so where the system tells its load.
+/// Warns if the machine is busy, as far as the system reports its load: timings next to other work are wrong.
 pub(crate) fn warn_if_busy() {
     let load =
         std::fs::read_to_string("/proc/loadavg").ok().and_then(|text| text.split(' ').next()?.parse::<f64>().ok());

