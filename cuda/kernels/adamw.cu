@@ -1,23 +1,24 @@
-// AdamW's update (Loshchilov and Hutter, arXiv 1711.05101). Every operation is rounded by itself, in the order of the CPU, so that
-// the bits are the same however products are stored.
+// AdamW's update (Loshchilov and Hutter, arXiv 1711.05101). Every operation is rounded separately and in the CPU's
+// order, so that the bits agree for any storage type of products.
 
-// x, or 0 where it is closer to 0 than `floor`: a moment that only shrinks does not become subnormal for good.
+// Returns x, or 0 if |x| is below `floor`. This keeps a shrinking moment from remaining subnormal.
 __device__ __forceinline__ float zero_below(float floor, float x) { return fabsf(x) < floor ? 0.0f : x; }
 
-// a·x + b·y.
+// Returns a·x + b·y.
 __device__ __forceinline__ float blend(float a, float x, float b, float y) {
     return __fadd_rn(__fmul_rn(a, x), __fmul_rn(b, y));
 }
 
-// p ← p·keep − rate·m/(√v/root + ε), with m and v the moments of grad_scale·g: keep = 1 − lr·decay, rate = lr/(1 − b1ᵗ) and
-// root = √(1 − b2ᵗ). p, g, m and v are (len); copy, where there is one, gets p as it is stored for products.
+// Computes p ← p·keep − rate·m/(√v/root + ε), with the moments m and v of grad_scale·g, keep = 1 − lr·decay, rate =
+// lr/(1 − b1ᵗ) and root = √(1 − b2ᵗ). p, g, m and v are (len). If `copy` is not null, it receives p in the storage type
+// of products.
 extern "C" __global__ void adamw(float* p, store* copy, const float* g, float* m, float* v, u64 len, float b1, float b2,
                                  float keep, float rate, float root, float eps, float grad_scale) {
     const float SMALLEST = 1.175494351e-38f, EPSILON = 1.1920928955078125e-7f;
     u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= len) return;
     float gradient = __fmul_rn(g[i], grad_scale), c2 = 1.0f - b2;
-    // The first moment is multiplied by the rate: that product is to be normal too.
+    // The first moment is multiplied by the rate, and that product must be normal, too.
     float first = zero_below(SMALLEST / EPSILON, blend(b1, m[i], 1.0f - b1, gradient));
     float second = zero_below(SMALLEST, blend(b2, v[i], __fmul_rn(c2, gradient), gradient));
     float change = __fdiv_rn(__fmul_rn(rate, first), __fadd_rn(__fdiv_rn(__fsqrt_rn(second), root), eps));

@@ -1,9 +1,10 @@
-// Causal attention over packed spans, out = softmax(q·kᵀ/√d)·v, each span attending to its prefix and causally to itself. Scores
-// are held one tile of keys at a time (Dao et al., FlashAttention, arXiv 2205.14135).
+// Causal attention over packed spans, out = softmax(q·kᵀ/√d)·v. Each span attends to its prefix and causally to itself.
+// Scores are held for one tile of keys at a time (Dao et al., FlashAttention, arXiv 2205.14135).
 #include "tile.cuh"
 #include "spans.cuh"
 
-// One tile of queries of one head. Tiles start with their span, so no row's sums depend on what else is packed.
+// Processes one tile of queries of one head. Tiles start with their span, so a row's sums do not depend on the rest of
+// the batch.
 template <u32 D, u32 KEYS>
 __device__ __forceinline__ void attend(const store* qkv, const u32* spans, const u32* tiles, store* out, float* log_sum_exp, u32 heads,
                        u32 kv_heads, u32 head_dim) {
@@ -32,7 +33,7 @@ __device__ __forceinline__ void attend(const store* qkv, const u32* spans, const
     float sums[D / 8][4] = {}, max_score[2] = {-INFINITY_F, -INFINITY_F}, sum[2] = {};
     for (u32 i = 0; i < count_tiles; ++i) {
         KeyTile tile = key_tile<KEYS>(span, first, i);
-        // While one of keys and values is used, the other is on its way.
+        // While the keys are in use the values are in flight, and the other way round.
         load(values, tile, value);
         wait_copies<1>();
         __syncthreads();
@@ -62,8 +63,9 @@ __device__ __forceinline__ void attend(const store* qkv, const u32* spans, const
     put_result(to, out_width, sums, inverse, count - warp_row, head_dim);
 }
 
-// qkv is (rows, (heads + 2·kv_heads)·head_dim), spans (count, 4), tiles (blocks, 2) of a span and the first of up to 64 rows in it,
-// out (rows, heads·head_dim), log_sum_exp (rows, heads) of natural logarithms. Grid (blocks, heads); head_dim at most 64.
+// qkv is (rows, (heads + 2·kv_heads)·head_dim), spans (count, 4), out (rows, heads·head_dim) and log_sum_exp (rows,
+// heads), with natural logarithms. tiles (blocks, 2) are a span and the first of up to 64 rows in it. Grid (blocks,
+// heads); head_dim at most 64.
 extern "C" __global__ void __launch_bounds__(128, 3) attention_64(const store* qkv, const u32* spans, const u32* tiles, store* out,
                                                                float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
                                                                u32 kv_heads, u32 head_dim) {
@@ -71,14 +73,14 @@ extern "C" __global__ void __launch_bounds__(128, 3) attention_64(const store* q
     else attend<64, 64>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
 }
 
-// The same for head_dim at most 128.
+// As attention_64, for head_dim at most 128.
 extern "C" __global__ void __launch_bounds__(128) attention_128(const store* qkv, const u32* spans, const u32* tiles, store* out,
                                                                 float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
                                                                 u32 kv_heads, u32 head_dim) {
     attend<128, MANY>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
 }
 
-// The same for head_dim at most 256.
+// As attention_64, for head_dim at most 256.
 extern "C" __global__ void __launch_bounds__(128) attention_256(const store* qkv, const u32* spans, const u32* tiles, store* out,
                                                                 float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
                                                                 u32 kv_heads, u32 head_dim) {

@@ -1,11 +1,12 @@
-// Gradients of causal attention. With p = exp(s − log Σ exp) and inner = d_out·out of a row: dv = pᵀ·d_out,
-// ds = p·(d_out·vᵀ − inner)/√d, dq = ds·k, dk = dsᵀ·q. A block sums those of queries over the keys they see, or those of keys over the
-// queries that see them (Dao, FlashAttention-2, arXiv 2307.08691), in a fixed order. A prompt's keys are seen by so many queries that
-// several blocks share the work; their sums are added in a fixed order, too.
+// Gradients of causal attention. With p = exp(s − log Σ exp) and inner = d_out·out of a row, dv = pᵀ·d_out, ds =
+// p·(d_out·vᵀ − inner)/√d, dq = ds·k and dk = dsᵀ·q. A block sums the gradients of queries over the keys they see, or
+// those of keys over the queries that see them (Dao, FlashAttention-2, arXiv 2307.08691). So many queries see a
+// prompt's keys that several blocks share the work. All sums have a fixed order.
 #include "tile.cuh"
 #include "spans.cuh"
 
-// inner = d_out·out of each row and head, a warp for each. out and d_out are (pairs, head_dim), inner (pairs).
+// Computes inner = d_out·out for each row and head, with one warp for each. out and d_out are (pairs, head_dim), inner
+// (pairs).
 extern "C" __global__ void attention_inner(const store* out, const store* d_out, float* inner, u64 pairs, u32 head_dim) {
     u64 pair = (u64)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
     if (pair >= pairs) return;
@@ -17,7 +18,7 @@ extern "C" __global__ void attention_inner(const store* out, const store* d_out,
     if (threadIdx.x % 32 == 0) inner[pair] = sum;
 }
 
-// Where the parts of a row of qkv and of a row of out are.
+// Positions within a row of qkv, and the widths of the rows of qkv and of out.
 struct Rows {
     u64 width, out_width;
     u32 key, value;
@@ -29,7 +30,7 @@ __device__ __forceinline__ Rows rows_of(u32 heads, u32 kv_heads, u32 head_dim, u
     return Rows{width, (u64)heads * head_dim, key, key + kv_heads * head_dim};
 }
 
-// dq of one tile of queries of one head, over tiles of KEYS keys.
+// Computes dq of one tile of queries of one head, over tiles of KEYS keys.
 template <u32 D, u32 KEYS>
 __device__ __forceinline__ void query_gradient(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                                const u32* spans, const u32* tiles, store* d_qkv, u32 heads, u32 kv_heads, u32 head_dim) {
@@ -91,9 +92,9 @@ __device__ __forceinline__ void query_gradient(const store* qkv, const float* lo
     put_result(d_qkv + (start + warp_row) * at.width + head * head_dim, at.width, dq, one, count - warp_row, head_dim);
 }
 
-// qkv and d_qkv are (rows, (heads + 2·kv_heads)·head_dim), of which the queries' part of d_qkv is overwritten; log_sum_exp and inner
-// (rows, heads), d_out (rows, heads·head_dim), spans (count, 4), tiles (blocks, 2) of a span and the first of up to 64 rows in it.
-// Grid (blocks, heads); head_dim at most 64.
+// Overwrites the queries' part of d_qkv. qkv and d_qkv are (rows, (heads + 2·kv_heads)·head_dim), log_sum_exp and inner
+// (rows, heads), d_out (rows, heads·head_dim) and spans (count, 4). tiles (blocks, 2) are a span and the first of up to
+// 64 rows in it. Grid (blocks, heads); head_dim at most 64.
 extern "C" __global__ void __launch_bounds__(128)
     attention_backward_query_64(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
                                 const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
@@ -102,7 +103,7 @@ extern "C" __global__ void __launch_bounds__(128)
     else query_gradient<64, 64>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
 }
 
-// The same for head_dim at most 128.
+// As attention_backward_query_64, for head_dim at most 128.
 extern "C" __global__ void __launch_bounds__(128)
     attention_backward_query_128(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
                                  const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
@@ -110,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(128)
     query_gradient<128, SOME>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
 }
 
-// The same for head_dim at most 256.
+// As attention_backward_query_64, for head_dim at most 256.
 extern "C" __global__ void __launch_bounds__(128)
     attention_backward_query_256(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
                                  const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
@@ -118,20 +119,22 @@ extern "C" __global__ void __launch_bounds__(128)
     query_gradient<256, FEW>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
 }
 
-// Columns of dk and dv that fit into registers, and queries of a tile where heads are wide. Plain sums need more registers beside than
-// tensor cores do, and for sm_100 the compiler keeps more addresses in them, and would spill with the tiles of sm_90.
+// Columns of dk and dv that fit into registers, and rows of a tile of queries for wide heads. Plain sums need more
+// registers than tensor cores. For sm_100 the compiler keeps more addresses in registers and would spill with the tiles
+// of sm_90.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 const u32 HELD_COLUMNS = 64, WIDE_QUERIES = 16;
 #else
 const u32 HELD_COLUMNS = 16 * Wide<store>::COUNT, WIDE_QUERIES = SOME;
 #endif
 
-// What a block adds up for a tile of keys, the numbers of a part: the keys' span and the tile's first row in it, heads
-// [FIRST_HEAD, LAST_HEAD) of the group, sources [FIRST_SOURCE, LAST_SOURCE), of which 0 is the keys' own span and the others are its
-// followers. The sums are dk and dv themselves where SLOT is 0, else a part of them for slot SLOT − 1.
+// The numbers of a part, which is the work of a block on a tile of keys: the keys' span, the tile's first row in it,
+// heads [FIRST_HEAD, LAST_HEAD) of the group, and sources [FIRST_SOURCE, LAST_SOURCE). Source 0 is the keys' own span,
+// and the others are its followers. If SLOT is 0 the block's sums are dk and dv themselves, otherwise partial sums for
+// slot SLOT − 1.
 enum Part { SPAN, FIRST, FIRST_HEAD, LAST_HEAD, FIRST_SOURCE, LAST_SOURCE, SLOT, PART_NUMBERS };
 
-// Writes a warp's sums to `count` rows of (dk, dv) in floats, those of them whose column is below `columns`.
+// Writes a warp's sums to `count` rows of (dk, dv) in floats, up to column `columns`.
 template <u32 N> __device__ __forceinline__ void put_part(float* out, const float (&c)[N][4], u32 count, u32 columns, u32 head_dim) {
     u32 lane = threadIdx.x % 32;
 #pragma unroll
@@ -144,8 +147,8 @@ template <u32 N> __device__ __forceinline__ void put_part(float* out, const floa
     }
 }
 
-// A part of dk and dv of one tile of keys of one key head, over tiles of QUERIES queries. C columns of the sums are held
-// in registers; wider heads take another round for the rest.
+// Computes a part of dk and dv for one tile of keys of one key head, over tiles of QUERIES queries. C columns of the
+// sums are held in registers, and wider heads take another round for the rest.
 template <u32 D, u32 QUERIES, u32 C>
 __device__ __forceinline__ void key_value_gradient(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                                    const u32* spans, const u32* parts, const u32* starts, const u32* followers,
@@ -156,7 +159,7 @@ __device__ __forceinline__ void key_value_gradient(const store* qkv, const float
     store* d_outs = queries + QUERIES * Stride<D>::ROW;
     SHARED(float, log_sums, QUERIES);
     SHARED(float, inners, QUERIES);
-    // Read where they are used: registers are scarce.
+    // Registers are scarce, so the part is read where it is used.
     const u32* part = parts + PART_NUMBERS * blockIdx.x;
     u32 own = part[SPAN], first = part[FIRST], thread = threadIdx.x, lane = thread % 32;
     Span span = span_at(spans, own);
@@ -234,9 +237,9 @@ __device__ __forceinline__ void key_value_gradient(const store* qkv, const float
     }
 }
 
-// As attention_backward_query_64, for the keys' and values' part of d_qkv; parts are (blocks, 7), followers[starts[s] .. starts[s + 1]]
-// the spans whose prefix has rows of span s, starts is (count + 1), partial (slots, kv_heads, 64, 2, head_dim). Grid (blocks,
-// kv_heads); head_dim at most 64.
+// Computes the keys' and values' part of d_qkv, with arguments as for attention_backward_query_64. parts are (blocks,
+// 7), starts (count + 1) and partial (slots, kv_heads, 64, 2, head_dim). followers[starts[s] .. starts[s + 1]] are the
+// spans with a prefix that includes rows of span s. Grid (blocks, kv_heads); head_dim at most 64.
 extern "C" __global__ void __launch_bounds__(128, 2)
     attention_backward_key_value_64(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                     const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial, u32 rows,
@@ -248,7 +251,7 @@ extern "C" __global__ void __launch_bounds__(128, 2)
     }
 }
 
-// The same for head_dim at most 128.
+// As attention_backward_key_value_64, for head_dim at most 128.
 extern "C" __global__ void __launch_bounds__(128, 2)
     attention_backward_key_value_128(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                      const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial,
@@ -256,7 +259,7 @@ extern "C" __global__ void __launch_bounds__(128, 2)
     key_value_gradient<128, WIDE_QUERIES, HELD_COLUMNS>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
 }
 
-// The same for head_dim at most 256.
+// As attention_backward_key_value_64, for head_dim at most 256.
 extern "C" __global__ void __launch_bounds__(128, 2)
     attention_backward_key_value_256(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                      const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial,
@@ -264,8 +267,9 @@ extern "C" __global__ void __launch_bounds__(128, 2)
     key_value_gradient<256, FEW, 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
 }
 
-// Keys whose sums are in parts: `merges` (count, 4) are a span, a tile's first row in it, its first slot and its number of slots, which
-// are added in their order; the others as above. Grid (count·16, kv_heads), a block for 4 rows of a tile.
+// Adds the partial sums of keys, in the order of their slots. `merges` (count, 4) are a span, a tile's first row in it,
+// its first slot and its number of slots; the other arguments are as above. Grid (count·16, kv_heads), with one block
+// for 4 rows of a tile.
 extern "C" __global__ void merge_gradients(const float* partial, const u32* spans, const u32* merges, store* d_qkv, u32 rows,
                                            u32 span_count, u32 count, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
     const u32 BLOCK_ROWS = 4, BLOCKS = TILE_ROWS / BLOCK_ROWS;

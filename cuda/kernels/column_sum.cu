@@ -1,6 +1,6 @@
-// Sums over the rows of a matrix: the gradient of a bias. Always in the same order, by the shape alone.
+// Sums over the rows of a matrix, as in the gradient of a bias. Their order depends on the shape alone.
 
-// sums (columns) += Σ over rows of x (rows, columns). A block has 64 columns.
+// Adds the sum over the rows of x (rows, columns) to `sums` (columns). A block has 64 columns.
 extern "C" __global__ void column_sum(const store* x, float* sums, u32 rows, u32 columns) {
     sum_rows(
         0, rows, blockIdx.y * 64, 64, columns,
@@ -10,7 +10,8 @@ extern "C" __global__ void column_sum(const store* x, float* sums, u32 rows, u32
         [=](u32 column, float sum) { sums[column] += sum; });
 }
 
-// Row p of partial (parts, columns) = Σ over part p of the rows of x (rows, columns). A block has one part of 256 columns.
+// Sets row p of partial (parts, columns) to the sum over part p of the rows of x (rows, columns). A block has one part
+// of 256 columns.
 extern "C" __global__ void column_sum_parts(const store* x, float* partial, u32 rows, u32 columns, u32 parts) {
     u32 first, end;
     rows_of_part(rows, parts, first, end);

@@ -1,5 +1,5 @@
-// What every kernel file may use: storage types, 16-byte loads and stores, reductions. The text of this file stands before
-// that of a kernel file, for NVRTC as for the emulator; neither includes a CUDA header.
+// Common definitions for all kernel files: storage types, 16-byte loads and stores, and reductions. This text is placed
+// before that of each kernel file, for NVRTC and for the emulator. Neither includes a CUDA header.
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -16,7 +16,7 @@ typedef unsigned long long u64;
 #define NAN_F __int_as_float(0x7fffffff)
 #define ALL_LANES 0xffffffffu
 
-// bfloat16: the upper half of a float.
+// bfloat16, the upper half of a float.
 struct __align__(2) bf16 {
     unsigned short bits;
 };
@@ -31,7 +31,7 @@ typedef float store;
 __device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
 
-// The nearest bf16, ties to even.
+// Rounds to the nearest bf16, ties to even.
 __device__ __forceinline__ bf16 to_bf16(float x) {
     bf16 y;
 #ifdef EMULATED
@@ -46,7 +46,7 @@ __device__ __forceinline__ bf16 to_bf16(float x) {
 __device__ __forceinline__ void put(float* p, float x) { *p = x; }
 __device__ __forceinline__ void put(bf16* p, float x) { *p = to_bf16(x); }
 
-// As many elements as fit into 16 bytes: what one thread moves best.
+// The elements that fit into 16 bytes, the most efficient unit for one thread to move.
 template <class T> struct __align__(16) Wide {
     static const int COUNT = 16 / sizeof(T);
     T x[COUNT];
@@ -62,7 +62,7 @@ template <class T> __device__ __forceinline__ void put_wide(T* p, const Wide<T>&
     *(Wide<T>*)p = w;
 }
 
-// Eight consecutive elements as floats, the first of them on a 16-byte boundary.
+// Loads eight consecutive elements as floats. The first must be on a 16-byte boundary.
 __device__ __forceinline__ void load_eight(const float* p, float (&x)[8]) {
     Wide<float> a = load_wide(p), b = load_wide(p + 4);
     for (int i = 0; i < 4; i++) x[i] = a.x[i], x[i + 4] = b.x[i];
@@ -86,13 +86,13 @@ __device__ __forceinline__ void put_eight(bf16* p, const float (&x)[8]) {
     put_wide(p, a);
 }
 
-// The first eight of `count` consecutive elements as floats, zeros where they are fewer.
+// Loads the first eight of `count` consecutive elements as floats, with zeros for missing ones.
 template <class T> __device__ __forceinline__ void load_up_to_eight(const T* p, u32 count, float (&x)[8]) {
     if (count >= 8 && (u64)p % 16 == 0) return load_eight(p, x);
     for (u32 i = 0; i < 8; i++) x[i] = i < count ? to_float(p[i]) : 0.0f;
 }
 
-// The way back: the first eight of `count` elements, or as many as there are.
+// Stores the first eight of `count` elements, or as many as there are.
 template <class T> __device__ __forceinline__ void put_up_to_eight(T* p, u32 count, const float (&x)[8]) {
     if (count >= 8 && (u64)p % 16 == 0) return put_eight(p, x);
     for (u32 i = 0; i < 8; i++) {
@@ -100,7 +100,7 @@ template <class T> __device__ __forceinline__ void put_up_to_eight(T* p, u32 cou
     }
 }
 
-// Elements before the first one on a 16-byte boundary, at most `count`.
+// Returns the number of elements before the first one on a 16-byte boundary, at most `count`.
 template <class T> __device__ __forceinline__ u32 unaligned_head(const T* p, u32 count) {
     u32 off = (u32)(((u64)p & 15) / sizeof(T));
     u32 head = off == 0 ? 0 : Wide<T>::COUNT - off;
@@ -114,39 +114,42 @@ struct Max {
     template <class T> __device__ __forceinline__ T operator()(T a, T b) const { return a > b ? a : b; }
 };
 
-// The reduction of a value over the lanes of a warp, in every lane; always in the same order.
+// Returns the reduction of a value over the lanes of a warp, in every lane and always in the same order.
 template <class T, class F> __device__ __forceinline__ T warp_reduce(T x, F f) {
     for (int offset = 16; offset > 0; offset /= 2) x = f(x, __shfl_xor_sync(ALL_LANES, x, offset));
     return x;
 }
 
-// The reduction over a block of whole warps, in every thread. `neutral` changes nothing under f.
+// Returns the reduction over a block of whole warps, in every thread. `neutral` must be the neutral element of f.
 template <class T, class F> __device__ __forceinline__ T block_reduce(T x, F f, T neutral) {
     SHARED(T, partial, 32);
     u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     x = warp_reduce(x, f);
-    // Of the reduction before this one, every thread must have read its result.
+    // Every thread must have read the result of the previous reduction.
     __syncthreads();
     if (lane == 0) partial[warp] = x;
     __syncthreads();
     return warp_reduce(lane < warps ? partial[lane] : neutral, f);
 }
 
-// Part blockIdx.x of `rows` rows in `parts` parts of one length, the last ones maybe shorter or empty.
+// Returns the bounds of part blockIdx.x of `rows` rows. The parts have one length, but the last ones may be shorter or
+// empty.
 __device__ __forceinline__ void rows_of_part(u32 rows, u32 parts, u32& first, u32& end) {
     u32 length = (rows + parts - 1) / parts;
     first = blockIdx.x * length;
     end = first + length < rows ? first + length : rows;
 }
 
-// Sums over rows first .. end, for a block of 256 threads that has columns start .. start + width of `columns`; width ≤ 256.
-// `term(row, column, count, x)` sets x to a row's terms from a column on, eight or the `count` that are left and zeros, and
-// `finish(column, sum)` takes a column's sum. The order of a sum follows from the shape alone.
+// Sums over rows first .. end with a block of 256 threads. The block has columns start .. start + width of `columns`,
+// with width ≤ 256. `term(row, column, count, x)` sets x to a row's terms from a column on: eight of them, or the
+// `count` remaining ones and zeros. `finish(column, sum)` receives the sum of a column. The order of a sum depends on
+// the shape alone.
 template <class Term, class Finish>
 __device__ __forceinline__ void sum_rows(u32 first, u32 end, u32 start, u32 width, u32 columns, Term term, Finish finish) {
     SHARED(Wide<float>, partial, 2 * 256);
     if (columns - start < width) width = columns - start;
-    // The threads form a table: a column of it sums eight columns of the matrix, its lines take turns at the rows.
+    // The threads form a table. Each of its columns sums eight columns of the matrix, and its lines take turns at the
+    // rows.
     u32 groups = (width + 7) / 8, lines = 256 / groups;
     u32 column = start + threadIdx.x % groups * 8, line = threadIdx.x / groups;
     float sum[8] = {}, x[8];
@@ -165,7 +168,7 @@ __device__ __forceinline__ void sum_rows(u32 first, u32 end, u32 start, u32 widt
     finish(start + threadIdx.x, total);
 }
 
-// 2^x to 2 units in the last place; what would be subnormal is 0.
+// Returns 2^x to 2 units in the last place, or 0 for a subnormal result.
 __device__ __forceinline__ float exp2_approx(float x) {
     float y;
 #ifdef EMULATED
@@ -179,18 +182,19 @@ __device__ __forceinline__ float exp2_approx(float x) {
 
 #define LOG2_E 1.4426950408889634f
 
-// Neither infinite nor NaN.
+// Returns whether x is neither infinite nor NaN.
 __device__ __forceinline__ bool is_finite(double x) { return x - x == 0.0; }
 
-// What an objective reports of one sequence; the columns of `Measured` in the host's objective.rs. The loss is NaN where an input or a result
-// is not finite.
+// The measurements of an objective for one sequence, in the columns of `Measured` in the host's objective.rs. The loss
+// is NaN if an input or a result is not finite.
 struct Measured {
     double loss, advantage, residual, log_z, weight, clipped, kept, ref_log_ratio, old_log_ratio_max, dropped, outliers, capped,
         slope_sum, slope_max;
 };
 
-// Tokens first .. last of up to three arrays, each token by one thread of the block. f(t, l, ref, old) is called with what the arrays hold
-// at t, in place of an absent `ref` or `old` with l, and what it returns goes to `out`; absent arrays are null. All start on 16-byte boundaries.
+// Visits tokens first .. last of up to three arrays, with one thread of the block for each token. f(t, l, ref, old)
+// receives the values at t, with l in place of an absent `ref` or `old`, and its result is stored in `out`. Absent
+// arrays are null. All arrays start on 16-byte boundaries.
 template <class F>
 __device__ __forceinline__ void for_tokens(const float* l, const float* ref, const float* old, float* out, u64 first, u64 last,
                                            F f) {
@@ -199,12 +203,12 @@ __device__ __forceinline__ void for_tokens(const float* l, const float* ref, con
         Wide<float> a = {}, y;
         if (l) a = load_wide(l + t);
         Wide<float> b = ref ? load_wide(ref + t) : a, c = old ? load_wide(old + t) : a;
-        // Indices that are not known would put the arrays into local memory.
+        // Without unrolling, indices unknown at compile time would put the arrays into local memory.
 #pragma unroll
         for (int k = 0; k < 4; k++) y.x[k] = f(t + k, a.x[k], b.x[k], c.x[k]);
         if (out) put_wide(out + t, y);
     }
-    // Up to three tokens at either end.
+    // Up to three tokens remain at either end.
     u64 head = wide - first, tail = last - rest;
     if (threadIdx.x < head + tail) {
         u64 t = threadIdx.x < head ? first + threadIdx.x : rest + (threadIdx.x - head);
@@ -214,17 +218,18 @@ __device__ __forceinline__ void for_tokens(const float* l, const float* ref, con
     }
 }
 
-// Bounds of an importance weight beside their logarithms; 0 and infinity where there is none.
+// The bounds of an importance weight and their logarithms. Absent bounds are 0 and infinity.
 struct Clip {
     double low, high, log_low, log_high;
 
-    // exp(log_weight) within the bounds, and whether they changed it. Clamped before the exponential, so that it cannot overflow.
+    // Returns exp(log_weight) within the bounds, and whether they changed it. The logarithm is clamped before the
+    // exponential, which therefore cannot overflow.
     __device__ __forceinline__ double weight(double log_weight, bool& clipped) const {
         clipped = log_weight > log_high || log_weight < log_low;
         if (log_weight > log_high) return high;
         return log_weight < log_low ? low : exp(log_weight);
     }
 
-    // The logarithm of that weight.
+    // Returns the logarithm of the bounded weight.
     __device__ __forceinline__ double log(double log_weight) const { return min(max(log_weight, log_low), log_high); }
 };

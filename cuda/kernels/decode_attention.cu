@@ -1,14 +1,14 @@
-// Attention of new rows over cached ones, as when text is generated. A row's keys are cut into parts of 256, by their number alone,
-// so that few rows with long contexts still fill a GPU and no row's sums depend on the batch. A block reads its part once for all
-// query heads that share it: they are the rows of its tile.
+// Attention of new rows over cached ones, as in generating text. A row's keys are divided into parts of 256, depending
+// only on their number. A few rows with long contexts can therefore fill a GPU, and no row's sums depend on the batch.
+// A block reads its part once for all query heads that share it, which are the rows of its tile.
 #include "tile.cuh"
 #include "spans.cuh"
 
 const u32 PART_KEYS = 256;
 const u32 WARPS = TILE_THREADS / 32;
 
-// Row slots[r] of the cache, (capacity, 2·kv_heads·head_dim), becomes the keys and values of row r of qkv,
-// (rows, (heads + 2·kv_heads)·head_dim). Grid (rows).
+// Copies the keys and values of row r of qkv (rows, (heads + 2·kv_heads)·head_dim) to row slots[r] of the cache
+// (capacity, 2·kv_heads·head_dim). Grid (rows).
 extern "C" __global__ void cache_store(const store* qkv, const u32* slots, store* cache, u32 rows, u32 heads, u32 kv_heads,
                                        u32 head_dim, u32 capacity) {
     u32 kept = 2 * kv_heads * head_dim, COUNT = Wide<store>::COUNT;
@@ -19,11 +19,12 @@ extern "C" __global__ void cache_store(const store* qkv, const u32* slots, store
     for (u32 i = wide * COUNT + threadIdx.x; i < kept; i += blockDim.x) to[i] = from[i];
 }
 
-// One part of the keys of one row, for up to 16 query heads of one key head. Each warp takes a quarter of the part.
+// Processes one part of the keys of one row, for up to 16 query heads of one key head. Each warp takes a quarter of the
+// part.
 template <u32 D, u32 KEYS>
 __device__ __forceinline__ void attend_part(const store* qkv, const store* cache, const u32* spans, const u32* parts, store* out,
                                             float* partial, u32 heads, u32 kv_heads, u32 head_dim) {
-    // The queries; then keys and values of each warp, which its sums replace at the end.
+    // The queries, then the keys and values of each warp, which its sums replace at the end.
     DYNAMIC_SHARED(store, queries);
     SHARED(float, max_scores, WARPS * WARP_ROWS);
     SHARED(float, totals, WARPS * WARP_ROWS);
@@ -70,7 +71,7 @@ __device__ __forceinline__ void attend_part(const store* qkv, const store* cache
         __syncwarp();
     }
 
-    // The warps' sums, (16, D) floats each, in the place of their tiles.
+    // The warps' sums, (16, D) floats each, replace their tiles.
     float* own = (float*)keys;
     for (u32 i = 0; i < 2; ++i) {
         u32 r = lane / 4 + 8 * i;
@@ -106,10 +107,10 @@ __device__ __forceinline__ void attend_part(const store* qkv, const store* cache
     }
 }
 
-// qkv is (rows, (heads + 2·kv_heads)·head_dim), cache (capacity, 2·kv_heads·head_dim), spans (rows, 4) of the cache's rows, parts
-// (blocks, 3) of a row, its first key and 0 where these are all of its keys, else 1 + the place of its sums in partial,
-// (slots, heads, 2 + head_dim): largest q·k, Σ exp, Σ exp·value. out is (rows, heads·head_dim).
-// Grid (blocks, kv_heads·⌈heads / kv_heads / 16⌉); head_dim at most 64.
+// qkv is (rows, (heads + 2·kv_heads)·head_dim), cache (capacity, 2·kv_heads·head_dim) and out (rows, heads·head_dim).
+// spans (rows, 4) refer to the cache's rows. parts (blocks, 3) are a row, its first key, and 0 if these are all of its
+// keys or else 1 + the slot of its sums in `partial`. partial (slots, heads, 2 + head_dim) holds the largest q·k, Σ exp
+// and Σ exp·value. Grid (blocks, kv_heads·⌈heads / kv_heads / 16⌉); head_dim at most 64.
 extern "C" __global__ void __launch_bounds__(128) cached_attention_64(const store* qkv, const store* cache, const u32* spans,
                                                                       const u32* parts, store* out, float* partial, u32 rows,
                                                                       u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
@@ -118,7 +119,7 @@ extern "C" __global__ void __launch_bounds__(128) cached_attention_64(const stor
     else attend_part<64, 32>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
 }
 
-// The same for head_dim at most 128.
+// As cached_attention_64, for head_dim at most 128.
 extern "C" __global__ void __launch_bounds__(128, 2) cached_attention_128(const store* qkv, const store* cache, const u32* spans,
                                                                        const u32* parts, store* out, float* partial, u32 rows,
                                                                        u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
@@ -126,7 +127,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) cached_attention_128(const 
     attend_part<128, SOME>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
 }
 
-// The same for head_dim at most 256.
+// As cached_attention_64, for head_dim at most 256.
 extern "C" __global__ void __launch_bounds__(128) cached_attention_256(const store* qkv, const store* cache, const u32* spans,
                                                                        const u32* parts, store* out, float* partial, u32 rows,
                                                                        u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
@@ -134,8 +135,8 @@ extern "C" __global__ void __launch_bounds__(128) cached_attention_256(const sto
     attend_part<256, FEW>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
 }
 
-// A row's parts put together, in their order; `merges` (count, 3) are a row, its first slot and its number of slots, the others as
-// above. Grid (count, heads).
+// Merges a row's parts, in their order. `merges` (count, 3) are a row, its first slot and its number of slots; the
+// other arguments are as above. Grid (count, heads).
 extern "C" __global__ void merge_parts(const float* partial, const u32* merges, store* out, u32 rows, u32 count, u32 slots, u32 heads,
                                        u32 head_dim) {
     u32 row = merges[3 * blockIdx.x], first = merges[3 * blockIdx.x + 1], parts = merges[3 * blockIdx.x + 2], head = blockIdx.y;

@@ -1,8 +1,8 @@
-// Dropout (Srivastava et al., JMLR 2014) with the masks of the CPU.
+// Dropout (Srivastava et al., JMLR 2014) with the same masks as on the CPU.
 #include "philox.cuh"
 
-// x is (rows, columns): each element times 0 with probability `rate`, else times `keep` = 1/(1 − rate). Row r draws from
-// (step, first_row + r, column).
+// Multiplies each element of x (rows, columns) by 0 with probability `rate`, and otherwise by `keep` = 1/(1 − rate).
+// Row r draws from (step, first_row + r, column).
 extern "C" __global__ void dropout(float* x, u32 rows, u32 columns, double rate, float keep, u32 key_low, u32 key_high,
                                    u32 purpose, u32 step, u32 first_row) {
     u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;

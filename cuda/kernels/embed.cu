@@ -1,6 +1,6 @@
-// Rows of a table by their numbers, and the way back.
+// Table lookup by row numbers, and its gradient.
 
-// out (rows, d) = the rows `ids` (rows) of table (table_rows, d). A block copies one row.
+// Copies the rows `ids` (rows) of table (table_rows, d) to out (rows, d). A block copies one row.
 extern "C" __global__ void embed(const store* table, const u32* ids, store* out, u32 rows, u32 d, u32 table_rows) {
     const store* from = table + (u64)ids[blockIdx.x] * d;
     store* to = out + (u64)blockIdx.x * d;
@@ -12,8 +12,8 @@ extern "C" __global__ void embed(const store* table, const u32* ids, store* out,
     }
 }
 
-// Adds rows order[starts[g] .. starts[g + 1]] of d_out (rows, d), whose ids are equal, to one row of the table. A block has 256
-// columns of one group.
+// Adds rows order[starts[g] .. starts[g + 1]] of d_out (rows, d), which have equal ids, to one row of the table. A
+// block has 256 columns of one group.
 template <class T>
 __device__ __forceinline__ void add_group(const store* d_out, const u32* ids, const u32* order, const u32* starts, T* d_table,
                                           u32 d) {
@@ -27,14 +27,14 @@ __device__ __forceinline__ void add_group(const store* d_out, const u32* ids, co
         [=](u32 column, float sum) { put(to + column, to_float(to[column]) + sum); });
 }
 
-// d_table (table_rows, d) += the rows of d_out (rows, d) at their `ids` (rows); `order` (rows) sorts them, `starts` (groups + 1)
-// says where those of one id begin.
+// Adds the rows of d_out (rows, d) to d_table (table_rows, d) at their `ids` (rows). `order` (rows) sorts them by id,
+// and `starts` (groups + 1) gives the start of each id's rows.
 extern "C" __global__ void scatter_add(const store* d_out, const u32* ids, const u32* order, const u32* starts, float* d_table,
                                        u32 groups, u32 rows, u32 d, u32 table_rows) {
     add_group(d_out, ids, order, starts, d_table, d);
 }
 
-// The same into a table that is stored as activations are.
+// As scatter_add, for a table that is stored as activations are.
 extern "C" __global__ void scatter_add_store(const store* d_out, const u32* ids, const u32* order, const u32* starts,
                                              store* d_table, u32 groups, u32 rows, u32 d, u32 table_rows) {
     add_group(d_out, ids, order, starts, d_table, d);

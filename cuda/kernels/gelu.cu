@@ -1,6 +1,6 @@
-// GELU in its exact form, y = x·Φ(x) with Φ the normal distribution function (Hendrycks and Gimpel, arXiv 1606.08415).
+// GELU in its exact form, y = x·Φ(x) with the normal distribution function Φ (Hendrycks and Gimpel, arXiv 1606.08415).
 
-// x and y are (len).
+// Computes y from x; both are (len).
 extern "C" __global__ void gelu(const store* x, store* y, u64 len) {
     u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= len) return;
@@ -8,7 +8,7 @@ extern "C" __global__ void gelu(const store* x, store* y, u64 len) {
     put(&y[i], 0.5f * v * (1.0f + erff(v * 0.70710678118654752f)));
 }
 
-// dx = dy·(Φ(x) + x·φ(x)), in place of dy; both are (len).
+// Replaces dy by dx = dy·(Φ(x) + x·φ(x)); both buffers are (len).
 extern "C" __global__ void gelu_backward(const store* x, store* dy, u64 len) {
     u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= len) return;

@@ -1,6 +1,7 @@
-// Layer normalisation (Ba, Kiros and Hinton, arXiv 1607.06450): y = (x − mean)/√(var + ε)·γ + β, per row. x̂ is (x − mean)/√(var + ε).
+// Layer normalisation (Ba, Kiros and Hinton, arXiv 1607.06450) of each row: y = x̂·γ + β with x̂ = (x − mean)/√(var +
+// ε).
 
-// The sum of term(0), …, term(n − 1) over the block, in every thread; always in the same order.
+// Returns the sum of term(0), …, term(n − 1) over the block, in every thread and always in the same order.
 template <class F> __device__ __forceinline__ float block_sum(u32 n, F term) {
     float sum = 0.0f;
     for (u32 i = threadIdx.x; i < n; i += blockDim.x) sum += term(i);
@@ -23,7 +24,8 @@ extern "C" __global__ void layer_norm(const float* x, const float* gamma, const 
     }
 }
 
-// dx in place of dy: with g = dy·γ, dx = (g − mean(g) − x̂·mean(g·x̂))·inv_std. x and dy are (rows, columns). One block for each row.
+// Replaces dy by dx: with g = dy·γ, dx = (g − mean(g) − x̂·mean(g·x̂))·inv_std. x and dy are (rows, columns). One block
+// for each row.
 extern "C" __global__ void layer_norm_backward_input(const float* x, const float* gamma, const float* mean,
                                                      const float* inv_std, float* dy, u32 rows, u32 columns) {
     u64 start = (u64)blockIdx.x * columns;
@@ -37,8 +39,8 @@ extern "C" __global__ void layer_norm_backward_input(const float* x, const float
     }
 }
 
-// d_gamma (columns) += Σ dy·x̂ and d_beta (columns) += Σ dy over the rows. A block has 32 columns; each of its 8 warps sums every
-// eighth row, and the first warp adds the eight sums up.
+// Adds Σ dy·x̂ over the rows to d_gamma (columns) and Σ dy to d_beta (columns). A block has 32 columns. Each of its 8
+// warps sums every eighth row, and the first warp adds the eight sums.
 extern "C" __global__ void layer_norm_backward_weight(const float* x, const float* mean, const float* inv_std, const float* dy,
                                                       float* d_gamma, float* d_beta, u32 rows, u32 columns) {
     SHARED(float, gammas, 8 * 32);

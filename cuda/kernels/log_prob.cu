@@ -1,5 +1,6 @@
-// Log-probabilities of chosen tokens under softmax(z·s), s = 1/temperature, and their gradient in place of the logits. One pass
-// over memory each, with a running maximum (Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867).
+// Log-probabilities of chosen tokens under softmax(z·s) with s = 1/temperature, and the gradient of the logits. Each of
+// the two takes one pass over memory, with a running maximum for the first (Milakov and Gimelshein, "Online normalizer
+// calculation for softmax", arXiv 1805.02867).
 #include "softmax.cuh"
 
 // logits are (rows, vocab), the rest (rows). One block for each row.
@@ -17,10 +18,10 @@ extern "C" __global__ void __launch_bounds__(256) log_prob(const store* logits, 
     }
 }
 
-// What a row of logits becomes: −k·qⱼ, and at the target minus the sum of the others. With c = d_log_prob, e = d_entropy and the row's
-// entropy H, qⱼ = pⱼ and k = c·s give c·s·([j = target] − pⱼ); qⱼ = pⱼ·(c + e·(log pⱼ + H)) and k = s give the entropy's gradient too,
-// −e·s·pⱼ·(log pⱼ + H), which adds up to 0 as well. 1 − p at the target is the sum of the other probabilities, which is exact to a few
-// roundings however close p is to 1.
+// The gradient of a row of logits: −k·qⱼ, and at the target minus the sum of the others. Let c = d_log_prob, e =
+// d_entropy, and H the row's entropy. qⱼ = pⱼ and k = c·s give c·s·([j = target] − pⱼ). qⱼ = pⱼ·(c + e·(log pⱼ + H))
+// and k = s add the entropy's gradient −e·s·pⱼ·(log pⱼ + H), which also sums to 0. At the target, 1 − p is computed as
+// the sum of the other probabilities. This sum is exact to a few roundings however close p is to 1.
 struct RowGradient {
     float total, scale, c, e, entropy;
 
@@ -53,11 +54,12 @@ __device__ __forceinline__ void replace_row(store* row, u32 vocab, u32 target, c
         }
     });
     others = block_reduce(others, Add(), 0.0f);
-    // The barriers of the reduction stand between this and what the loop put there.
+    // The barriers of the reduction order this write after those of the loop.
     if (threadIdx.x == 0) put(&row[target], k * others);
 }
 
-// Logits (rows, vocab) become their gradient, zeros if d_log_prob and d_entropy of the row are 0; the rest is (rows).
+// Replaces logits (rows, vocab) by their gradient, which is zero if d_log_prob and d_entropy of the row are 0. The
+// other arguments are (rows).
 extern "C" __global__ void __launch_bounds__(256) log_prob_backward(store* logits, const u32* targets, const float* log_sum_exp,
                                                                     const float* d_log_prob, const float* entropies,
                                                                     const float* d_entropies, u32 rows, u32 vocab, float scale) {
@@ -75,7 +77,8 @@ extern "C" __global__ void __launch_bounds__(256) log_prob_backward(store* logit
     }
 }
 
-// The same from logits that are floats whatever activations are: they stay, and the gradient, d_logits (rows, vocab), lies apart.
+// As log_prob_backward, but for float logits regardless of the storage of activations. The logits remain, and the
+// gradient goes to d_logits (rows, vocab).
 extern "C" __global__ void __launch_bounds__(256) log_prob_gradient(const float* logits, const u32* targets, const float* log_sum_exp,
                                                                     const float* d_log_prob, const float* entropies,
                                                                     const float* d_entropies, store* d_logits, u32 rows, u32 vocab,
@@ -92,6 +95,6 @@ extern "C" __global__ void __launch_bounds__(256) log_prob_gradient(const float*
         put(&to[i], zero ? 0.0f : -k * q);
     }
     others = block_reduce(others, Add(), 0.0f);
-    // The barriers of the reduction stand between this and what the loop put there.
+    // The barriers of the reduction order this write after those of the loop.
     if (threadIdx.x == 0) put(&to[target], zero ? 0.0f : k * others);
 }

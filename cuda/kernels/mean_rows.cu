@@ -1,6 +1,7 @@
-// The mean of consecutive rows: the representation of a prompt. A block has 256 columns of one span.
+// Means of consecutive rows, which represent prompts. A block has 256 columns of one span.
 
-// out (count, d) = the mean of rows start .. start + len of x (rows, d) for each (start, len) of spans (count, 2); 0 for len 0.
+// Sets each row of out (count, d) to the mean of rows start .. start + len of x (rows, d), for (start, len) in spans
+// (count, 2). If len is 0, the mean is 0.
 extern "C" __global__ void mean_rows(const store* x, const u32* spans, float* out, u32 count, u32 d, u32 rows) {
     u32 start = spans[2 * blockIdx.x], len = spans[2 * blockIdx.x + 1];
     float scale = 1.0f / (float)(len > 0 ? len : 1);
@@ -12,11 +13,11 @@ extern "C" __global__ void mean_rows(const store* x, const u32* spans, float* ou
         [=](u32 column, float sum) { out[(u64)blockIdx.x * d + column] = sum * scale; });
 }
 
-// Rows start .. start + len of dx (rows, d) += row first + s of d_out (all, d) / len, for each (start, len) of spans (count, 2), s its
-// number. No two spans share a row.
+// Adds row first + s of d_out (all, d), divided by len, to rows start .. start + len of dx (rows, d), for (start, len)
+// in spans (count, 2), where s is the span's index. No two spans may share a row.
 extern "C" __global__ void mean_rows_backward(const float* d_out, const u32* spans, store* dx, u32 count, u32 d, u32 rows,
                                               u32 all, u32 first) {
-    // A warp has every eighth row, a lane eight columns of it.
+    // A warp has every eighth row, and a lane has eight columns of it.
     u32 column = blockIdx.y * 256 + threadIdx.x % 32 * 8;
     if (column >= d) return;
     u32 start = spans[2 * blockIdx.x], len = spans[2 * blockIdx.x + 1];

@@ -1,7 +1,7 @@
-// Philox4x32-10, a random generator without a state: a number is a function of where it is used (Salmon, Moraes, Dror and Shaw,
-// "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The same numbers as on the CPU.
+// Philox4x32-10, a stateless random generator: a number is a function of the place at which it is used (Salmon, Moraes,
+// Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The CPU draws the same numbers.
 
-// The 53 random bits of `purpose` at (a, b, c), under a key of 64 bits.
+// Returns the 53 random bits of `purpose` at (a, b, c) under a 64-bit key.
 __device__ __forceinline__ u64 random_bits(u32 key_low, u32 key_high, u32 purpose, u32 a, u32 b, u32 c) {
     u32 x0 = c, x1 = b, x2 = a, x3 = purpose;
     for (int round = 0; round < 10; round++) {
@@ -17,7 +17,7 @@ __device__ __forceinline__ u64 random_bits(u32 key_low, u32 key_high, u32 purpos
     return ((u64)x1 << 32 | x0) >> 11;
 }
 
-// The same as a number in [0, 1).
+// Returns these bits as a number in [0, 1).
 __device__ __forceinline__ double uniform(u32 key_low, u32 key_high, u32 purpose, u32 a, u32 b, u32 c) {
     return (double)random_bits(key_low, key_high, purpose, a, b, c) * (1.0 / 9007199254740992.0);
 }

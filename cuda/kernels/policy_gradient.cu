@@ -1,9 +1,10 @@
-// Losses and gradients of the policy gradients, token by token: REINFORCE; the clipped surrogate −min(ρA, clip(ρ)A) of PPO
-// (Schulman and others, arXiv 1707.06347), with the ratio of a token or of a sequence (GSPO, Zheng and others, arXiv 2507.18071);
-// −clip(ρ)·A·l with the weight detached (CISPO, MiniMax, arXiv 2506.13585). KL to the reference as k1, k2 or k3 of d = l_ref − l; the entropy bonus.
+// Losses and gradients of the policy gradients, token by token. They are REINFORCE; the clipped surrogate −min(ρA,
+// clip(ρ)A) of PPO (Schulman and others, arXiv 1707.06347), with the ratio of a token or of a sequence (GSPO, Zheng and
+// others, arXiv 2507.18071); and −clip(ρ)·A·l with the weight detached (CISPO, MiniMax, arXiv 2506.13585). The KL to
+// the reference is k1, k2 or k3 of d = l_ref − l. There may be an entropy bonus.
 #include "choices.cuh"
 
-// A ratio whose logarithm is further from 0 has no gradient.
+// A ratio has no gradient if its logarithm is further from 0 than this.
 #define MAX_LOG_RATIO 20.0
 
 // A term of the loss and its derivative with respect to the token's log-probability.
@@ -14,7 +15,8 @@ struct Term {
 
 __device__ __forceinline__ double within(double log_ratio) { return min(max(log_ratio, -MAX_LOG_RATIO), MAX_LOG_RATIO); }
 
-// −min(ρA, clip(ρ)A) is −ρ′A with ρ′ bounded on the side that `min` chooses only, and by `dual` where A < 0. ρ is its own derivative.
+// Returns the term −min(ρA, clip(ρ)A). It equals −ρ′A, with ρ′ bounded only on the side that `min` selects, and by
+// `dual` if A < 0. ρ is its own derivative.
 __device__ __forceinline__ Term surrogate(Clip clip, double dual, double log_dual, double log_ratio, double advantage) {
     Term term = {};
     term.outlier = fabs(log_ratio) > MAX_LOG_RATIO;
@@ -40,7 +42,7 @@ __device__ __forceinline__ Term token_term(u32 ratio, Clip clip, double dual, do
     return term;
 }
 
-// The estimate of a token's KL, at most `most` if it is k3.
+// Returns the estimate of a token's KL, bounded by `most` if it is k3.
 __device__ __forceinline__ Term kl_term(u32 estimator, double most, double d) {
     Term term = {-d, 1.0, false, false};
     if (estimator == KLESTIMATOR_K2) term.loss = 0.5 * d * d, term.slope = -d;
@@ -52,7 +54,7 @@ __device__ __forceinline__ Term kl_term(u32 estimator, double most, double d) {
     return term;
 }
 
-// A term times a ratio, whose own derivative is `slope_of_ratio`.
+// Multiplies a term by a ratio. `slope_of_ratio` is the part of the derivative that comes from the ratio.
 __device__ __forceinline__ Term times(Term term, double log_ratio, double slope_of_ratio) {
     double ratio = exp(within(log_ratio));
     term.slope = fabs(log_ratio) > MAX_LOG_RATIO ? 0.0 : ratio * term.slope + slope_of_ratio;
@@ -60,16 +62,18 @@ __device__ __forceinline__ Term times(Term term, double log_ratio, double slope_
     return term;
 }
 
-// exp(log_weight) moved into least .. most; 0 outside where it masks.
+// Returns exp(log_weight) clamped to least .. most, or 0 for a value outside if `masks` is set.
 __device__ __forceinline__ double rollout_weight(double log_weight, double least, double most, bool masks) {
     double weight = exp(log_weight), bounded = min(max(weight, least), most);
     return masks && bounded != weight ? 0.0 : bounded;
 }
 
-// A block for each sequence. log_probs, ref_log_probs, old_log_probs, rollout_log_probs and entropies (may be null) and their gradients are
-// (tokens), offsets (sequences + 1), the rest (sequences). d_entropies is there if `entropy`, the coefficient of the bonus, is not 0. masks is not 0 for a sequence that is not in the loss, or null. The numbers of options are those of
-// choices.cuh. A token's term is divided by `divisor`, and by the length of its sequence where by_length. max_behind is the bound of the
-// mean of l_old − l of a sequence with A < 0.
+// One block for each sequence. log_probs, ref_log_probs, old_log_probs, rollout_log_probs, entropies (any but the first
+// may be null) and the gradients of log_probs and entropies are (tokens), offsets (sequences + 1), and the rest
+// (sequences). d_entropies is needed if `entropy`, the coefficient of the bonus, is not 0. masks may be null and is not
+// 0 for a sequence outside the loss. The options' numbers are those of choices.cuh. A token's term is divided by
+// `divisor`, and if by_length is set also by the length of its sequence. max_behind bounds the mean of l_old − l of a
+// sequence with A < 0.
 extern "C" __global__ void __launch_bounds__(256, 2)
     policy_gradient(const float* log_probs, const float* ref_log_probs, const float* old_log_probs,
                     const float* rollout_log_probs, const float* entropies, const u32* offsets, const float* advantages,
@@ -90,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     bool cuts = correction == ROLLOUTCORRECTION_TOKEN_MASK || correction == ROLLOUTCORRECTION_SEQUENCE_MASK;
     double rollout_sum = 0.0, slope_of_ratio = 0.0;
 
-    // What every token depends on is summed first; other objectives read each log-probability once.
+    // Sums that every token depends on come first. Other objectives read each log-probability only once.
     if (of_sequence || (kl != 0.0 && kl_in == KLIN_REWARD) || rollout_log_probs || is_finite(max_behind)) {
         double ref_sum = 0.0, old_sum = 0.0, l_sum = 0.0, kl_sum = 0.0;
         for_tokens(log_probs, ref_log_probs, old_log_probs, nullptr, first, last, [&](u64 t, float l, float ref, float old) {
@@ -113,7 +117,8 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         if (of_sequence) {
             sequence_log_ratio = ratio == RATIO_TRAJECTORY ? old_sum : old_sum * mean;
             sequence_term = surrogate(clip, dual, log_dual, sequence_log_ratio, advantage);
-            // ρ of a mean has 1/T of the derivative with respect to each token, which the share has already.
+            // The ratio of a mean has 1/T of this derivative with respect to each token, a factor that `share`
+            // includes.
             if (ratio == RATIO_TRAJECTORY) sequence_term.slope *= length;
             slope_of_ratio = exp(within(sequence_log_ratio)) * kl_sum * (ratio == RATIO_TRAJECTORY ? 1.0 : mean);
         }
@@ -172,15 +177,15 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     used_log_z[i] = 0.0f;
     residuals[i] = 0.0f;
     weights[i] = (float)weight;
-    // Where no reference or old policy is given, l − l is not 0 if l is not finite.
+    // If there is no reference or old policy, l − l is still NaN for a non-finite l.
     bool finite = !bad && is_finite(advantage) && is_finite(ref_sum) && is_finite(old_sum) && is_finite(rollout_sum);
     measured[i] = Measured{finite ? share * loss : (double)NAN_F, advantage, 0.0, 0.0, weight, (double)clipped,
                            kept ? (double)length : 0.0, ref_sum, old_max, (double)dropped, (double)outliers, (double)capped,
                            slope_sum, slope_max};
 }
 
-// ½·mean (V − r)², PPO's loss of the value network, and its derivative; rewards, values and d_values are (count). `sequences` is B of the
-// whole batch. One block: a batch has few sequences.
+// Computes PPO's value loss ½·mean (V − r)² and its derivative. rewards, values and d_values are (count), and
+// `sequences` is B of the whole batch. A single block suffices, because a batch has few sequences.
 extern "C" __global__ void value_loss(const float* rewards, const float* values, float* d_values, double* loss, u32 count,
                                       double sequences) {
     double sum = 0.0;

@@ -1,19 +1,21 @@
-// Matrix products and their bias, for shapes that cuBLASLt refuses: correct for all of them, and fast for none.
+// Matrix products and their biases for shapes that cuBLASLt refuses. These kernels take every shape but are slow.
 
-// Each row of y (rows, columns) = bias (columns), to which a product is added. One block for each row.
+// Sets each row of y (rows, columns) to `bias` (columns), so that a product can be added to it. One block for each row.
 extern "C" __global__ void put_bias(const store* bias, store* y, u32 rows, u32 columns) {
     store* row = y + (u64)blockIdx.x * columns;
     for (u32 i = threadIdx.x; i < columns; i += blockDim.x) row[i] = bias[i];
 }
 
-// Rows and columns of C that a block computes, 8 rows of threads by 32, and the steps of the inner dimension that it holds at once.
+// Rows and columns of C that a block computes, with 8 by 32 threads, and the steps of the inner dimension that it holds
+// at once.
 #define SIDE 32
 #define THREAD_ROWS 8
-// Elements from row to row in shared memory: neighbours of a column in different banks.
+// Distance between rows in shared memory, in elements. It puts neighbours in a column into different banks.
 #define LINE (SIDE + 1)
 
-// C (rows, columns) = op(A)·op(B) (+ bias) (+ C), in columns as cuBLASLt has them. op(A) is (rows, inner) and op(B) (inner, columns); a
-// matrix that is transposed is stored the other way round. Sums are floats in the order of the inner dimension, rounded once.
+// Computes C (rows, columns) = op(A)·op(B) (+ bias) (+ C), column-major as in cuBLASLt. op(A) is (rows, inner) and
+// op(B) (inner, columns), and a transposed matrix is stored as its transpose. Sums are floats in the order of the inner
+// dimension, rounded once to the type of C.
 template <class Out>
 __device__ __forceinline__ void multiply_tile(const store* a, const store* b, const Out* bias, Out* c, u32 rows, u32 inner, u32 columns,
                                               u32 a_transposed, u32 b_transposed, u32 accumulate) {
@@ -24,7 +26,7 @@ __device__ __forceinline__ void multiply_tile(const store* a, const store* b, co
     float sum[SIDE / THREAD_ROWS] = {};
     for (u64 k = 0; k < inner; k += SIDE) {
         for (u32 line = y; line < SIDE; line += THREAD_ROWS) {
-            // Threads side by side read what lies side by side.
+            // Neighbouring threads read neighbouring elements.
             u32 i = a_transposed ? line : x, from_a = a_transposed ? x : line;
             u32 j = b_transposed ? x : line, from_b = b_transposed ? line : x;
             u64 row = first_row + i, column = first_column + j, at_a = k + from_a, at_b = k + from_b;
@@ -54,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(256) multiply(const store* a, const
     multiply_tile(a, b, bias, c, rows, inner, columns, a_transposed, b_transposed, accumulate);
 }
 
-// To floats, whatever A and B are stored as.
+// Computes a product with a float result, for any storage type of A and B.
 extern "C" __global__ void __launch_bounds__(256) multiply_to_f32(const store* a, const store* b, const float* bias, float* c, u32 rows,
                                                                   u32 inner, u32 columns, u32 a_transposed, u32 b_transposed,
                                                                   u32 accumulate) {

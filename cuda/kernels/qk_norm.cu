@@ -1,22 +1,22 @@
-// RMS normalisation of every query and key head (Qwen3), y = x·s·w with s = 1/√(mean(x²) + ε) over one head. A row of qkv is
-// (heads + 2·kv_heads)·head_dim: queries, keys, values. A head lies in neighbouring lanes of a warp, eight elements in each; one of more
-// than 256 elements is read twice.
+// RMS normalisation of every query and key head (Qwen3), y = x·s·w with s = 1/√(mean(x²) + ε) over one head. A row of
+// qkv is (heads + 2·kv_heads)·head_dim elements: queries, keys, values. A head occupies neighbouring lanes of a warp,
+// with eight elements in each lane. Heads of more than 256 elements are read twice.
 
-// Lanes of a head: a power of two.
+// Returns the number of lanes of a head, a power of two.
 __device__ __forceinline__ u32 lanes_of_head(u32 head_dim) {
     u32 lanes = 1;
     while (lanes < 32 && lanes * 8 < head_dim) lanes *= 2;
     return lanes;
 }
 
-// The sum over a head's lanes, in each of them.
+// Returns the sum over a head's lanes, in each of them.
 __device__ __forceinline__ float head_sum(float x, u32 lanes) {
     for (u32 offset = lanes / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(ALL_LANES, x, offset);
     return x;
 }
 
-// Which head of a row of `count` heads a thread has, and where it begins in it. A block of `blockDim.x` threads has as many heads as
-// fit into it; behind the last one threads have nothing (`len` 0), but take part in sums.
+// A thread's head, in a row of `count` heads, and its first element in that head. A block of `blockDim.x` threads has
+// as many heads as fit. Threads after the last head have `len` 0 but take part in sums.
 struct Place {
     u32 head, lanes, first, len;
 };
@@ -30,7 +30,8 @@ __device__ __forceinline__ Place place(u32 count, u32 head_dim) {
     return p;
 }
 
-// out and qkv are (rows, heads + 2·kv_heads, head_dim), w_q and w_k (head_dim), inv_rms (rows, heads + kv_heads); values are copied.
+// Normalises query and key heads and copies the values. out and qkv are (rows, heads + 2·kv_heads, head_dim), w_q and
+// w_k (head_dim), inv_rms (rows, heads + kv_heads).
 extern "C" __global__ void qk_norm(const store* qkv, const store* w_q, const store* w_k, store* out, float* inv_rms, u32 rows,
                                    u32 heads, u32 kv_heads, u32 head_dim, float eps) {
     u32 normed = heads + kv_heads, step = lanes_of_head(head_dim) * 8;
@@ -55,7 +56,7 @@ extern "C" __global__ void qk_norm(const store* qkv, const store* w_q, const sto
     }
 }
 
-// d_qkv (as qkv) becomes the gradient of the input: s·(dy·w − x·s²·mean(dy·w·x)) for queries and keys.
+// Replaces d_qkv (like qkv) by the gradient of the input, which is s·(dy·w − x·s²·mean(dy·w·x)) for queries and keys.
 extern "C" __global__ void qk_norm_backward_input(const store* qkv, const store* w_q, const store* w_k, const float* inv_rms,
                                                   store* d_qkv, u32 rows, u32 heads, u32 kv_heads, u32 head_dim) {
     u32 normed = heads + kv_heads, step = lanes_of_head(head_dim) * 8;
@@ -82,8 +83,8 @@ extern "C" __global__ void qk_norm_backward_input(const store* qkv, const store*
     }
 }
 
-// Row p of partial_q and partial_k (parts, head_dim) = Σ of dy·x·s over part p of the rows and over all query or key heads; qkv and
-// d_qkv are as above. A block has 256 columns of one of the two.
+// Sets row p of partial_q and partial_k (parts, head_dim) to the sum of dy·x·s over part p of the rows and over all
+// query or key heads. qkv and d_qkv are as above. A block has 256 columns of one of the two.
 extern "C" __global__ void qk_norm_backward_weight(const store* qkv, const store* d_qkv, const float* inv_rms, float* partial_q,
                                                    float* partial_k, u32 rows, u32 heads, u32 kv_heads, u32 head_dim, u32 parts) {
     bool key = blockIdx.y % 2 == 1;
@@ -91,7 +92,7 @@ extern "C" __global__ void qk_norm_backward_weight(const store* qkv, const store
     float* partial = key ? partial_k : partial_q;
     u32 first, end;
     rows_of_part(rows, parts, first, end);
-    // The heads of all rows, one after another, are the rows of a matrix of head_dim columns.
+    // The heads of all rows, one after another, form the rows of a matrix with head_dim columns.
     sum_rows(
         first * count, end * count, blockIdx.y / 2 * 256, 256, head_dim,
         [=](u32 i, u32 column, u32 left, float(&terms)[8]) {

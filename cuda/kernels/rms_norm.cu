@@ -1,10 +1,11 @@
-// RMS normalisation: y = x·s·w with s = 1/√(mean(x²) + ε) (Zhang and Sennrich, arXiv 1910.07467). A block has one row, in its
-// threads' registers; a row that is too long for them is read twice.
+// RMS normalisation, y = x·s·w with s = 1/√(mean(x²) + ε) (Zhang and Sennrich, arXiv 1910.07467). A block holds one row
+// in its threads' registers. A row that does not fit is read twice.
 
-// Groups of eight elements that a thread has of a row, or of a piece of a row: a piece is KEPT groups for each thread.
+// Groups of eight elements that a thread holds of a row, or of a piece of a row. A piece has KEPT groups for each
+// thread.
 const int KEPT = 2;
 
-// A thread's groups of the piece at `piece` of a row of d elements, zeros beyond its end.
+// Loads a thread's groups of the piece at `piece` of a row of d elements, with zeros beyond the end.
 __device__ __forceinline__ void load_piece(const store* row, u32 piece, u32 d, float (&x)[KEPT][8]) {
     for (int g = 0; g < KEPT; g++) {
         u32 i = piece + (g * blockDim.x + threadIdx.x) * 8;
@@ -19,7 +20,7 @@ __device__ __forceinline__ void put_piece(store* row, u32 piece, u32 d, const fl
     }
 }
 
-// y (rows, d) from x (rows, d) and w (d); s to inv_rms (rows).
+// Computes y (rows, d) from x (rows, d) and w (d), and writes s to inv_rms (rows).
 extern "C" __global__ void __launch_bounds__(512)
     rms_norm(const store* x, const store* w, store* y, float* inv_rms, u32 rows, u32 d, float eps) {
     u64 row = (u64)blockIdx.x * d;
@@ -41,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(512)
     }
 }
 
-// A thread's groups of a row's x and dy·w.
+// Loads a thread's groups of a row's x and dy·w.
 __device__ __forceinline__ void load_products(const store* dy, const store* x, const store* w, u32 piece, u32 d,
                                               float (&v)[KEPT][8], float (&p)[KEPT][8]) {
     float u[KEPT][8];
@@ -52,7 +53,7 @@ __device__ __forceinline__ void load_products(const store* dy, const store* x, c
         for (int k = 0; k < 8; k++) p[g][k] *= u[g][k];
 }
 
-// dx (rows, d) += s·(dy·w − x·s²·mean(dy·w·x)); dy and x are (rows, d), w (d), inv_rms (rows).
+// Computes dx (rows, d) += s·(dy·w − x·s²·mean(dy·w·x)). dy and x are (rows, d), w (d), inv_rms (rows).
 extern "C" __global__ void __launch_bounds__(512)
     rms_norm_backward_input(const store* dy, const store* x, const store* w, const float* inv_rms, store* dx, u32 rows, u32 d) {
     u64 row = (u64)blockIdx.x * d;
@@ -73,7 +74,8 @@ extern "C" __global__ void __launch_bounds__(512)
     }
 }
 
-// Row p of partial (parts, d) = Σ of dy·x·s over part p of the rows; dy and x are (rows, d), inv_rms (rows). A block has 256 columns.
+// Sets row p of partial (parts, d) to the sum of dy·x·s over part p of the rows. dy and x are (rows, d), inv_rms
+// (rows). A block has 256 columns.
 extern "C" __global__ void rms_norm_backward_weight(const store* dy, const store* x, const float* inv_rms, float* partial,
                                                     u32 rows, u32 d, u32 parts) {
     u32 first, end;

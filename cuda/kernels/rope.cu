@@ -1,8 +1,9 @@
-// Rotary position embedding, halves convention: (a, b) → (a·cos − b·sin, b·cos + a·sin) for elements i and i + head_dim/2
-// (Su et al., arXiv 2104.09864). The backward pass is the rotation by the opposite angle.
+// Rotary position embedding in the halves convention: (a, b) → (a·cos − b·sin, b·cos + a·sin) for elements i and i +
+// head_dim/2 (Su et al., arXiv 2104.09864). The backward pass rotates by the opposite angle.
 
-// qkv is (rows, heads + 2·kv_heads, head_dim), of which queries and keys are turned in place; positions (rows); cos and sin
-// (table_rows, head_dim/2); `sign` is 1, or −1 to turn back. A block has one row, a thread eight pairs at a time.
+// Rotates the queries and keys of qkv (rows, heads + 2·kv_heads, head_dim) in place. positions is (rows), and cos and
+// sin are (table_rows, head_dim/2). `sign` is 1, or −1 to rotate back. A block has one row, and a thread eight pairs at
+// a time.
 extern "C" __global__ void rope(store* qkv, const u32* positions, const float* cos, const float* sin, u32 rows, u32 heads,
                                 u32 kv_heads, u32 head_dim, u32 table_rows, float sign) {
     u32 half = head_dim / 2, groups = (half + 7) / 8;

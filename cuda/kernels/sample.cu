@@ -1,25 +1,26 @@
-// One token from each row of logits: the most probable one, or a draw from softmax(z/temperature), as it is or cut to the k most
-// probable tokens and to the fewest that together have the probability p (Holtzman et al., arXiv 1904.09751). Excluded tokens are
-// not drawn, but count in the softmax of the whole row.
+// Draws one token from each row of logits: the most probable one, or one from softmax(z/temperature), possibly cut to
+// the k most probable tokens and to the fewest tokens with a total probability of p (Holtzman et al., arXiv
+// 1904.09751). Excluded tokens are not drawn but count in the softmax of the whole row.
 //
-// Nothing is sorted. The probability mass of a token is an integer, so that sums of masses do not depend on their order. A cut is
-// found by radix selection: histograms of the masses over the digits of keys that are ordered as the logits are. The random number
-// is that of the CPU.
+// This needs no sorting. The probability mass of a token is an integer, so that sums of masses do not depend on their
+// order. A cut is found by radix selection, with histograms of the masses over the digits of keys in the order of the
+// logits. The random number equals the CPU's.
 #include "philox.cuh"
 #include "softmax.cuh"
 
-// Mass of the most probable token; 2²⁴ times as much fits into 64 bits.
+// Mass of the most probable token. 2²⁴ times this mass fits into 64 bits.
 #define UNIT 1099511627776.0f
 
-// A place in a row, in some order of it: where the sum of the weights first exceeds `threshold`, and the sum before it. The index is
-// the row's length where the weights do not come to so much.
+// The index in a row, in some order, at which the sum of the weights first exceeds `threshold`, and the sum before it.
+// The index is the row's length if the total weight is not large enough.
 struct Crossing {
     u32 index;
     u64 threshold, before;
 };
 
-// The place where the sum of weight(0), …, weight(count − 1) first exceeds threshold_of(their sum); the same in every thread.
-// The warps sum up a part each, then share the part that holds the place, until one warp can walk it.
+// Finds the index at which the sum of weight(0), …, weight(count − 1) first exceeds threshold_of(their sum), and
+// returns it in every thread. Each warp sums a part, then all warps divide up the part that holds the index, until it
+// is short enough for one warp.
 template <class W, class F> __device__ Crossing first_crossing(u32 count, W weight, F threshold_of) {
     SHARED(u64, part, 32);
     u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
@@ -32,7 +33,7 @@ template <class W, class F> __device__ Crossing first_crossing(u32 count, W weig
 #pragma unroll 4
         for (u32 i = from + lane; i < to; i += 32) sum += weight(i);
         sum = warp_reduce(sum, Add());
-        // Of the round before this one, every warp must have read the parts.
+        // Every warp must have read the parts of the previous round.
         __syncthreads();
         if (lane == 0) part[warp] = sum;
         __syncthreads();
@@ -65,14 +66,14 @@ template <class W, class F> __device__ Crossing first_crossing(u32 count, W weig
     return found;
 }
 
-// A number with as many bits as the logit, ordered as the logits are; −0 and 0 are equal.
+// Returns an integer key with as many bits as the stored logit and the order of the logits. −0 and 0 have equal keys.
 __device__ __forceinline__ u32 key_of(float x) {
     u32 bits = __float_as_uint(x + 0.0f);
     u32 key = bits >> 31 ? ~bits : bits | 0x80000000u;
     return key >> (32 - 8 * sizeof(store));
 }
 
-// The tokens that are kept: those with larger keys, and of those with this key the ones up to the index `last`.
+// The tokens to keep: those with larger keys, and of those with this key the ones up to index `last`.
 struct Cut {
     u32 key, last;
 
@@ -81,7 +82,7 @@ struct Cut {
         return own > key || (own == key && index <= last);
     }
 
-    // What both keep.
+    // Returns the cut that keeps the tokens kept by both.
     __device__ __forceinline__ Cut and_also(Cut other) const {
         bool tighter = other.key > key || (other.key == key && other.last < last);
         return tighter ? other : *this;
@@ -91,7 +92,7 @@ struct Cut {
 #define DIGIT_BITS 11
 #define DIGITS (1 << DIGIT_BITS)
 
-// Sums of 64 bits, each in two halves, since shared memory has no atomic addition of 64 bits.
+// 64-bit sums in two halves each, because shared memory has no 64-bit atomic addition.
 struct Histogram {
     u32 *low, *high;
 
@@ -112,13 +113,14 @@ struct Histogram {
     __device__ __forceinline__ u64 sum(u32 digit) const { return (u64)high[digit] << 32 | low[digit]; }
 };
 
-// Tokens that are not drawn, a bit for each; null where there are none.
+// A bit mask of tokens that are not drawn, or null if there are none.
 struct Excluded {
     const u32* mask;
 
     __device__ __forceinline__ bool has(u32 i) const { return mask != 0 && (mask[i / 32] >> i % 32 & 1); }
 
-    // Calls f(index) for each of them, from one thread. They are few: no loop over a row looks at the mask of every token.
+    // Calls f(index) for each excluded token, from one thread. There are few of them, so loops over a row need not
+    // check the mask for every token.
     template <class F> __device__ __forceinline__ void each(u32 vocab, F f) const {
         if (mask == 0) return;
 #pragma unroll 1
@@ -128,14 +130,15 @@ struct Excluded {
     }
 };
 
-// Keeps tokens in descending order of their logits, ties in ascending order of their indices, until the sum of weight(logit) of those that
-// are not excluded exceeds threshold_of(sum of all of them); every token if it never does. row is (vocab).
+// Keeps tokens of row (vocab) in descending order of their logits, and equal ones in ascending order of their indices,
+// until the sum of weight(logit) over those that are not excluded exceeds threshold_of(their total). Keeps every token
+// if it never does.
 template <class W, class F>
 __device__ Cut select(const store* row, u32 vocab, Excluded excluded, Histogram histogram, W weight, F threshold_of) {
     u32 prefix = 0;
     u64 threshold = 0;
     for (u32 known = 0, bits = 8 * sizeof(store); known < bits; known += DIGIT_BITS) {
-        // What of the key is not known yet, and what of that comes after this digit.
+        // Bits of the key that are not known yet, and bits that follow this digit.
         u32 unknown = bits - known, after = unknown > DIGIT_BITS ? unknown - DIGIT_BITS : 0;
         u32 mask = (1u << (unknown - after)) - 1;
         __syncthreads();
@@ -169,9 +172,9 @@ __device__ Cut select(const store* row, u32 vocab, Excluded excluded, Histogram 
     return {prefix, first_crossing(vocab, tied, [&](u64) { return threshold; }).index};
 }
 
-// logits are (rows, vocab), mask a bit for each token, set in those that are not drawn, or null, places (rows, 2) the sequence and the number of the token to draw,
-// tokens (rows), values (rows, 3) its log-probability, the entropy and the probability of the excluded tokens. One block for each
-// row. vocab is below 2²⁴.
+// logits is (rows, vocab). mask has a bit for each token, set if the token is not drawn, or is null. places (rows, 2)
+// are the sequence and the number of the token to draw. tokens (rows) receives the token, and values (rows, 3) its
+// log-probability, the entropy and the probability of the excluded tokens. One block for each row; vocab is below 2²⁴.
 extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, const u32* mask, const u32* places, u32* tokens,
                                                           float* values, u32 rows, u32 vocab, float scale, u32 greedy, u32 top_k,
                                                           double top_p, u32 key_low, u32 key_high, u32 purpose, u32 step) {
@@ -193,7 +196,7 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
         float highest = block_reduce(out.max, Max(), LOWEST);
         float sum = block_reduce(out.relative_to(highest, k).sum, Add(), 0.0f);
         excluded_mass = exp2_approx((highest - largest) * k) * (sum / softmax.sum);
-        // The most probable token is excluded: the largest logit of the others is far from it, perhaps.
+        // If the most probable token is excluded, the largest logit of the others may be far below it.
         if (highest == largest) {
             largest = LOWEST;
 #pragma unroll 1
@@ -203,7 +206,7 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
             largest = block_reduce(largest, Max(), LOWEST);
         }
     }
-    // 0 for −∞ and for NaN; an excluded token may be above the largest of the others.
+    // The mass is 0 for −∞ and NaN. An excluded token may be above the largest of the others.
     auto mass = [&](float x) {
         float e = exp2_approx((x - largest) * k);
         return e > 0.0f ? (u64)(fminf(e, 1.0f) * UNIT) : 0;
@@ -216,12 +219,13 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
     } else {
         Cut cut = {0, vocab};
         Histogram histogram = {low, high};
-        // First by number, then by probability: both keep the most probable tokens, so what both keep is the shorter of two lists.
+        // The cut by number comes before the cut by probability. Both keep the most probable tokens, so together they
+        // keep the shorter list.
 #pragma unroll 1
         for (u32 by_mass = 0; by_mass < 2; by_mass++) {
             if (by_mass ? top_p >= 1.0 : top_k == 0 || top_k >= vocab) continue;
             auto weight = [&](float x) { return by_mass ? mass(x) : 1; };
-            // Sums are integers: they are at least `wanted` where they exceed what is one less.
+            // Sums are integers, so a sum is at least `wanted` if it exceeds `wanted` − 1.
             auto threshold_of = [&](u64 total) {
                 u64 wanted = by_mass ? (u64)ceil(top_p * (double)total) : top_k;
                 return wanted > 0 ? wanted - 1 : 0;
@@ -247,7 +251,7 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
             }
             softmax = softmax.over_block(k);
         }
-        // The 53 bits as a fraction of 2⁶⁴.
+        // Converts the 53 bits to a fraction of 2⁶⁴.
         u64 u = random_bits(key_low, key_high, purpose, step, places[2 * blockIdx.x], places[2 * blockIdx.x + 1]) << 11;
         auto kept = [&](u32 i) {
             float x = to_float(row[i]);
@@ -255,7 +259,7 @@ extern "C" __global__ void __launch_bounds__(512) sample(const store* logits, co
         };
         token = first_crossing(vocab, kept, [&](u64 total) { return __umul64hi(u, total); }).index;
     }
-    // Without a finite logit there is nothing to draw; the values are NaN.
+    // If no logit is finite there is nothing to draw, and the values are NaN.
     if (token == vocab) token = 0;
     if (threadIdx.x == 0) {
         tokens[blockIdx.x] = token;

@@ -1,6 +1,6 @@
-// Rows of logits: how a block reads one, and what a softmax needs to know of it.
+// Traversal of rows of logits, and the running sums of a softmax over them.
 
-// 16 bytes from an element that is not on a 16-byte boundary, out of the two aligned words around them.
+// Loads 16 bytes from an unaligned element, using the two aligned words around it.
 template <class T> __device__ __forceinline__ Wide<T> load_unaligned(const T* p) {
     u32 off = (u32)((u64)p & 15);
     const u32* word = (const u32*)((u64)p - off);
@@ -21,13 +21,14 @@ template <class T> __device__ __forceinline__ Wide<T> load_unaligned(const T* p)
     return wide;
 }
 
-// Where the elements are that a thread works on at once: some wides, one of every `stride` elements.
+// The positions of the elements that a thread processes together: several wides, `stride` elements apart.
 template <u32 N> struct Places {
     u32 first, stride;
     __device__ __forceinline__ u32 at(u32 i) const { return first + i / N * stride + i % N; }
 };
 
-// Calls f(x, places) on G wides of a row, with `x` an array of floats; where CHANGE, what f leaves in x is put back.
+// Calls f(x, places) on G wides of a row, with `x` as an array of floats. With CHANGE, the values that f leaves in x
+// are stored back.
 template <bool CHANGE, bool ALIGNED, u32 G, class T, class F>
 __device__ __forceinline__ void visit_wides(T* row, u32 wide, F& f) {
     const u32 N = Wide<store>::COUNT;
@@ -55,7 +56,7 @@ __device__ __forceinline__ void visit_wides(T* row, u32 wide, F& f) {
     }
 }
 
-// Calls f on the first `wides` wides of a row, four of a thread at once as long as there are as many.
+// Calls f on the first `wides` wides of a row. A thread takes four at once as long as enough are left.
 template <bool CHANGE, bool ALIGNED, class T, class F>
 __device__ __forceinline__ void visit_all_wides(T* row, u32 wides, F& f) {
     u32 i = threadIdx.x;
@@ -63,11 +64,11 @@ __device__ __forceinline__ void visit_all_wides(T* row, u32 wides, F& f) {
     for (; i < wides; i += blockDim.x) visit_wides<CHANGE, ALIGNED, 1>(row, i, f);
 }
 
-// Calls f(x, places) until the block has seen the whole row. Which thread sees which elements, and in which order, depends on
-// `count` and the block alone, not on where in memory the row is.
+// Calls f(x, places) until the block has visited the whole row. The assignment and order of the elements depend only on
+// `count` and the block, not on the row's address.
 template <bool CHANGE, class T, class F> __device__ __forceinline__ void visit_row(T* row, u32 count, F f) {
     const u32 N = Wide<store>::COUNT;
-    // An unaligned load may read on to the end of the next wide. The rest has fewer than 2·N ≤ 16 elements.
+    // An unaligned load may read to the end of the next wide. Fewer than 2·N ≤ 16 elements remain.
     u32 wides = count < N ? 0 : count / N - 1;
     if (((u64)row & 15) == 0) {
         visit_all_wides<CHANGE, true>(row, wides, f);
@@ -82,22 +83,24 @@ template <bool CHANGE, class T, class F> __device__ __forceinline__ void visit_r
     }
 }
 
-// Takes the place of −∞ where a difference or a product would be NaN: no logit is below LOWEST, no exponent that counts below FLOOR.
+// Stand-ins for −∞ in differences and products that would otherwise be NaN. No logit is below LOWEST, and no exponent
+// that matters is below FLOOR.
 #define LOWEST -3.402823466e38f
 #define FLOOR -1e30f
 
-// What a softmax over some logits x comes to: max x, Σ 2ᵗ and Σ t·2ᵗ, where t = (x − max)·k and k = log₂(e)/temperature.
+// The running result of a softmax over some logits x: max x, Σ 2ᵗ and Σ t·2ᵗ with t = (x − max)·k and k =
+// log₂(e)/temperature.
 struct Softmax {
     float max, sum, weighted;
 
-    // The same with another maximum, at least as large.
+    // Returns this result relative to another maximum, which must be at least as large.
     __device__ __forceinline__ Softmax relative_to(float larger, float k) const {
         float shift = fmaxf((max - larger) * k, FLOOR);
         float factor = exp2_approx(shift);
         return {larger, factor * sum, factor * (weighted + shift * sum)};
     }
 
-    // Takes n more logits in, with one exponential for each and one in all for the maximum.
+    // Adds n logits, with one exponential for each and a single one for the maximum.
     template <int n> __device__ __forceinline__ void add(const float (&x)[n], float k) {
         float larger = max;
 #pragma unroll
@@ -112,7 +115,7 @@ struct Softmax {
         }
     }
 
-    // That of all threads' logits, in every thread. It has no sum of 0: what has no finite logit is NaN.
+    // Returns the result over all threads' logits, in every thread. The sum is NaN instead of 0 if no logit is finite.
     __device__ __forceinline__ Softmax over_block(float k) const {
         Softmax all = relative_to(block_reduce(max, Max(), LOWEST), k);
         all.weighted = block_reduce(all.weighted, Add(), 0.0f);
@@ -121,11 +124,11 @@ struct Softmax {
         return all;
     }
 
-    // log softmax at x: the large terms are subtracted first, so that they cancel exactly.
+    // Returns the log-probability of logit x. The large terms are subtracted first, so that they cancel exactly.
     __device__ __forceinline__ float log_prob(float x, float scale) const { return (x - max) * scale - logf(sum); }
 
     __device__ __forceinline__ float log_sum_exp(float scale) const { return max * scale + logf(sum); }
 
-    // −Σ p·log p.
+    // Returns the entropy −Σ p·log p.
     __device__ __forceinline__ float entropy() const { return logf(sum) - 0.6931471805599453f * (weighted / sum); }
 };

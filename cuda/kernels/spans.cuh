@@ -1,6 +1,6 @@
-// What queries of a span see, in tiles of keys, and a softmax over them. For kernel files that include tile.cuh.
+// The keys that queries of a span attend to, in tiles, and a softmax over them. For kernel files that include tile.cuh.
 
-// Consecutive rows, and those that come before them in their sequence; as in Rust.
+// Consecutive rows, and the rows that precede them in their sequence, as in Rust.
 struct Span {
     u32 start, len, prefix_start, prefix_len;
 };
@@ -9,18 +9,19 @@ __device__ __forceinline__ Span span_at(const u32* spans, u32 i) {
     return Span{spans[4 * i], spans[4 * i + 1], spans[4 * i + 2], spans[4 * i + 3]};
 }
 
-// A tile of keys as queries see it: its rows, and how many of its keys query 0 sees and how many more each further query.
+// A tile of keys as queries see it: its rows, the number of its keys that query 0 sees, and how many more each further
+// query sees.
 struct KeyTile {
     u32 row, count;
     int seen, more;
 };
 
-// How many tiles of KEYS keys the queries up to row `last` of the span see.
+// Returns the number of tiles of KEYS keys that the queries up to row `last` of the span see.
 template <u32 KEYS> __device__ __forceinline__ u32 key_tiles(Span span, u32 last) {
     return (span.prefix_len + KEYS - 1) / KEYS + last / KEYS + 1;
 }
 
-// Tile i of them, for queries from row `first` of the span: the prefix, then the span itself.
+// Returns tile i of these, for queries from row `first` of the span. The prefix comes before the span itself.
 template <u32 KEYS> __device__ __forceinline__ KeyTile key_tile(Span span, u32 first, u32 i) {
     u32 prefix_tiles = (span.prefix_len + KEYS - 1) / KEYS;
     if (i < prefix_tiles) {
@@ -31,9 +32,9 @@ template <u32 KEYS> __device__ __forceinline__ KeyTile key_tile(Span span, u32 f
     return KeyTile{span.start + at, min(KEYS, span.len - at), (int)first - (int)at + 1, 1};
 }
 
-// A softmax over scores that come tile by tile (Milakov and Gimelshein, arXiv 1805.02867): s becomes exp(factor·(s − max)) with the
-// largest score of the row so far, to base 2; `out` and each lane's part of the sum follow when the largest score grows. A score of
-// −∞ is none, but each row has had one.
+// Continues a softmax over scores that arrive tile by tile (Milakov and Gimelshein, arXiv 1805.02867). s becomes
+// 2^(factor·(s − max)) with the largest score of the row so far. If that grows, `out` and each lane's part of the sum
+// are rescaled. A score of −∞ stands for no score, but every row must have had a finite one.
 template <u32 M, u32 N>
 __device__ __forceinline__ void soften(float (&s)[M][4], float (&out)[N][4], float (&max_score)[2], float (&sum)[2], float factor) {
 #pragma unroll
@@ -62,13 +63,13 @@ __device__ __forceinline__ void soften(float (&s)[M][4], float (&out)[N][4], flo
     }
 }
 
-// A row's sum, of which each of four lanes has a part.
+// Returns a row's sum, of which each of four lanes has a part.
 __device__ __forceinline__ float sum_of_row(float part) {
     part += __shfl_xor_sync(ALL_LANES, part, 1);
     return part + __shfl_xor_sync(ALL_LANES, part, 2);
 }
 
-// Scores of keys that the query does not see become −∞. The warp's queries start at row `query` of the block's tile.
+// Sets the scores of keys that a query does not see to −∞. The warp's queries start at row `query` of the block's tile.
 template <u32 M> __device__ __forceinline__ void hide(float (&s)[M][4], KeyTile keys, u32 query) {
     u32 lane = threadIdx.x % 32;
 #pragma unroll

@@ -1,7 +1,7 @@
-// Σ x², in double precision and in an order that depends on the length alone.
+// Σ x² in double precision, in an order that depends on the length alone.
 
-// partial[b] becomes the sum over part b of x, which has `part` elements, a multiple of 8, or what is left. x is (len), partial
-// (parts). One block for each part.
+// Sets partial[b] to the sum over part b of x. A part has `part` elements, a multiple of 8, or the remaining ones. x is
+// (len), partial (parts). One block for each part.
 extern "C" __global__ void sum_squares(const store* x, double* partial, u64 len, u32 parts, u32 part) {
     const u32 N = Wide<store>::COUNT;
     u64 start = (u64)blockIdx.x * part, left = len - start;

@@ -1,8 +1,9 @@
-// SwiGLU: silu(gate)·up with silu(x) = x·σ(x) (Shazeer, arXiv 2002.05202). A thread has eight elements of row blockIdx.x.
+// SwiGLU, silu(gate)·up with silu(x) = x·σ(x) (Shazeer, arXiv 2002.05202). A thread has eight elements of row
+// blockIdx.x.
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-// out (rows, ff) from gate_up (rows, 2·ff), whose rows are (gate, up).
+// Computes out (rows, ff) from gate_up (rows, 2·ff), in which each row is (gate, up).
 extern "C" __global__ void swiglu(const store* gate_up, store* out, u32 rows, u32 ff) {
     u32 column = (blockIdx.y * blockDim.x + threadIdx.x) * 8;
     if (column >= ff) return;
@@ -15,7 +16,8 @@ extern "C" __global__ void swiglu(const store* gate_up, store* out, u32 rows, u3
     put_up_to_eight(out + (u64)blockIdx.x * ff + column, count, gate);
 }
 
-// d_gate_up (rows, 2·ff) from gate_up (rows, 2·ff) and d_out (rows, ff): d·up·σ(g)·(1 + g·(1 − σ(g))) and d·silu(g).
+// Computes d_gate_up (rows, 2·ff) from gate_up (rows, 2·ff) and d_out (rows, ff): d·up·σ(g)·(1 + g·(1 − σ(g))) and
+// d·silu(g).
 extern "C" __global__ void swiglu_backward(const store* gate_up, const store* d_out, store* d_gate_up, u32 rows, u32 ff) {
     u32 column = (blockIdx.y * blockDim.x + threadIdx.x) * 8;
     if (column >= ff) return;

@@ -1,20 +1,23 @@
-// Tiles of rows in shared memory, and their products by warps: on tensor cores where tiles are bf16, by plain sums where they are
-// float. A kernel file that uses them includes this file.
+// Tiles of rows in shared memory and their products, computed by warps: on tensor cores for bf16 tiles, and with plain
+// arithmetic for float tiles. Kernel files that need them include this file.
 
 // Threads of a block that works on tiles: four warps, each on 16 rows.
 const u32 TILE_THREADS = 128;
 const u32 WARP_ROWS = 16;
-// Rows of the tile that a block's result belongs to.
+// Rows of the tile for which a block computes the result.
 const u32 TILE_ROWS = 64;
-// Rows of the other tiles where heads are wide, in three sizes: shared memory is small, and floats take twice of it.
+// Rows of the other tiles for wide heads, in three sizes. Shared memory is small, and floats take twice as much as
+// bf16.
 const u32 MANY = 8 * Wide<store>::COUNT, SOME = 4 * Wide<store>::COUNT, FEW = 2 * Wide<store>::COUNT;
 
-// Elements from row to row of a tile of D columns. The odd 16 bytes put rows that are read together into different banks.
+// Distance between the rows of a tile of D columns, in elements. The extra 16 bytes put rows that are read together
+// into different banks.
 template <u32 D> struct Stride {
     static const u32 ROW = D + Wide<store>::COUNT;
 };
 
-// a·b + c with one rounding; in the emulator two, as hosts without such an instruction are slow at it.
+// Returns a·b + c, rounded once. The emulator rounds twice, because fused instructions are slow on hosts without
+// support for them.
 __device__ __forceinline__ float multiply_add(float a, float b, float c) {
 #ifdef EMULATED
     return a * b + c;
@@ -23,9 +26,9 @@ __device__ __forceinline__ float multiply_add(float a, float b, float c) {
 #endif
 }
 
-// ---- Copies to shared memory that run beside computation ----
+// ---- Copies to shared memory that overlap with computation ----
 
-// 16 bytes to shared memory, zeros if `there` is false; done after `wait_copies`.
+// Copies 16 bytes to shared memory, or zeros if `there` is false. The copy is complete after `wait_copies`.
 __device__ __forceinline__ void copy_wide(store* to, const store* from, bool there) {
     CHECK_ALIGNED(to, 16);
     CHECK_ALIGNED(from, 16);
@@ -48,15 +51,17 @@ __device__ __forceinline__ void end_copies() {
 #endif
 }
 
-// Waits until at most the LATEST groups of this thread's copies are under way. Other threads' copies are seen after a barrier.
+// Waits until at most the LATEST groups of this thread's copies are in flight. Other threads' copies need a barrier,
+// too.
 template <int LATEST> __device__ __forceinline__ void wait_copies() {
 #ifndef EMULATED
     asm volatile("cp.async.wait_group %0;" ::"n"(LATEST) : "memory");
 #endif
 }
 
-// ROWS rows of `head_dim` elements to a tile of D columns, by `threads` threads. `row(i)` is where row i starts, or null for zeros,
-// which also fill the columns from `head_dim` on; `somewhere` is any address of 16 bytes that may be read.
+// Loads ROWS rows of `head_dim` elements into a tile of D columns, with `threads` threads. `row(i)` returns the start
+// of row i, or null for a row of zeros. Columns from `head_dim` on are zeros as well. `somewhere` is the address of any
+// 16 readable bytes.
 template <u32 ROWS, u32 D, class Row>
 __device__ __forceinline__ void load_tile(store* tile, Row row, const store* somewhere, u32 head_dim, u32 thread, u32 threads) {
     const u32 COUNT = Wide<store>::COUNT;
@@ -78,9 +83,10 @@ __device__ __forceinline__ void load_tile(store* tile, Row row, const store* som
 
 // ---- Tensor cores ----
 
-// d += a·b for a 16×16, b 16×8 and d 16×8, spread over the warp as PTX documents it for mma.m16n8k16: with g = lane / 4 and
-// t = lane % 4, a is (g, 2t), (g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8) and b is (2t, g), (2t + 8, g), each with the element that
-// follows along the inner dimension in its upper half; d is (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
+// Computes d += a·b for a 16×16, b 16×8 and d 16×8. The elements are distributed over the warp as PTX documents for
+// mma.m16n8k16. With g = lane / 4 and t = lane % 4, a is (g, 2t), (g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8) and b is
+// (2t, g), (2t + 8, g), each with the next element along the inner dimension in its upper half. d is (g, 2t), (g, 2t +
+// 1), (g + 8, 2t), (g + 8, 2t + 1).
 __device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 #ifdef EMULATED
     SHARED(u32, fragments, TILE_THREADS * 6);
@@ -105,8 +111,9 @@ __device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u3
 #endif
 }
 
-// Four 8×8 matrices of shared memory. Lane l names the row l % 8 of matrix l / 8 (16 bytes) and gets of each matrix the elements
-// (g, 2t) and (g, 2t + 1), with g and t as above; TRANSPOSED, those at (2t, g) and (2t + 1, g).
+// Loads four 8×8 matrices from shared memory. Lane l passes the address of row l % 8 of matrix l / 8 (16 bytes). From
+// each matrix it receives the elements (g, 2t) and (g, 2t + 1), with g and t as above, or with TRANSPOSED those at (2t,
+// g) and (2t + 1, g).
 template <bool TRANSPOSED> __device__ __forceinline__ void load_matrices(u32 (&x)[4], const bf16* row) {
     CHECK_ALIGNED(row, 16);
 #ifdef EMULATED
@@ -133,22 +140,22 @@ template <bool TRANSPOSED> __device__ __forceinline__ void load_matrices(u32 (&x
 #endif
 }
 
-// Two numbers as bf16, the first in the lower half.
+// Packs two numbers as bf16, the first in the lower half.
 __device__ __forceinline__ u32 pack(float first, float second) {
     return to_bf16(first).bits | (u32)to_bf16(second).bits << 16;
 }
 
 // ---- Products of tiles ----
 //
-// A warp's result of 16 rows and 8·N columns is float c[N][4] in each lane, as mma's d: c[n] are the elements (g, 8n + 2t),
-// (g, 8n + 2t + 1), (g + 8, 8n + 2t), (g + 8, 8n + 2t + 1).
+// A warp's result of 16 rows and 8·N columns is float c[N][4] in each lane, like d of mma. c[n] holds the elements (g,
+// 8n + 2t), (g, 8n + 2t + 1), (g + 8, 8n + 2t), (g + 8, 8n + 2t + 1).
 
-// c += a·bᵀ, for a of 16 rows and b of 8·N rows of a tile of D columns.
+// Computes c += a·bᵀ for a of 16 rows and b of 8·N rows of a tile of D columns.
 template <u32 D, u32 N> __device__ __forceinline__ void add_product_of_rows(float (&c)[N][4], const bf16* a, const bf16* b) {
     u32 lane = threadIdx.x % 32;
     a += lane % 16 * Stride<D>::ROW + lane / 16 * 8;
     b += (lane % 8 + lane / 16 * 8) * Stride<D>::ROW + lane / 8 % 2 * 8;
-    // Not all at once: what is loaded ahead takes registers.
+    // Partly unrolled, because loads ahead of their use take registers.
 #pragma unroll 4
     for (u32 k = 0; k < D; k += 16) {
         u32 x[4], y[4];
@@ -183,7 +190,8 @@ template <u32 D, u32 N> __device__ __forceinline__ void add_product_of_rows(floa
     }
 }
 
-// c += p·b, for p of 16 rows and 8·M columns, held as a result is, and the first 8·N columns of 8·M rows of a tile of D columns.
+// Computes c += p·b. p has 16 rows and 8·M columns and is held like a result. b is the first 8·N columns of 8·M rows of
+// a tile of D columns.
 template <u32 D, u32 M, u32 N>
 __device__ __forceinline__ void add_product(float (&c)[N][4], const float (&p)[M][4], const bf16* b) {
     u32 lane = threadIdx.x % 32;
@@ -201,7 +209,8 @@ __device__ __forceinline__ void add_product(float (&c)[N][4], const float (&p)[M
     }
 }
 
-// Where the warps of a block put rows of 8·M columns for each other: one place for all products of a kernel, whatever their width.
+// Returns the buffer in which the lanes of a warp exchange rows of 8·M columns. All products of a kernel share it,
+// whatever their width.
 template <u32 M> __device__ __forceinline__ float* rows_of_warps() {
     SHARED(float, rows, TILE_THREADS / 32 * WARP_ROWS * (8 * M + 4));
     return rows;
@@ -234,12 +243,12 @@ __device__ __forceinline__ void add_product(float (&c)[N][4], const float (&p)[M
             c[n][3] = multiply_add(x1, y[1], c[n][3]);
         }
     }
-    // Before the next product overwrites them.
+    // The next product must not overwrite the rows too early.
     __syncwarp();
 }
 
-// Writes a result, row r times factor[r / 8] of the lane's two rows, to the first `count` rows that start at `out`, `row_stride`
-// apart, and to their columns below `columns`, an even number.
+// Writes a result with row r multiplied by factor[r / 8] of the lane's two rows. It goes to the first `count` rows from
+// `out`, `row_stride` apart, and to their columns below `columns`, which must be even.
 template <u32 N>
 __device__ __forceinline__ void put_result(store* out, u64 row_stride, const float (&c)[N][4], const float (&factor)[2], u32 count, u32 columns) {
     u32 lane = threadIdx.x % 32;

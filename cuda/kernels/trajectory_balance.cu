@@ -1,38 +1,43 @@
-// FlowRL's loss and gradient: ℓ = (1/B) Σ w δ², δ = log Z + (L − αL_ref)/divisor − βr̂, with ∂ℓ/∂l_t = 2wδ / (divisor·B) for every token
-// and ∂ℓ/∂log Z = 2wδ / B (Zhu and others, arXiv 2509.15207; trajectory balance: Malkin and others, arXiv 2201.13259). w is
-// clip(exp(Σ (l − l_old))) or of the mean, without a gradient. δ may be bounded by its value under the policy that sampled, or compared in
-// pairs: see the host's objective/flowrl.rs.
+// FlowRL's loss and gradient: ℓ = (1/B) Σ w δ² with δ = log Z + (L − αL_ref)/divisor − βr̂, ∂ℓ/∂l_t = 2wδ / (divisor·B)
+// for every token and ∂ℓ/∂log Z = 2wδ / B (Zhu and others, arXiv 2509.15207; trajectory balance: Malkin and others,
+// arXiv 2201.13259). The weight w is clip(exp(Σ (l − l_old))), or the same of the mean, without a gradient. δ may be
+// bounded relative to its value under the policy that sampled, or compared in pairs, as the host's objective/flowrl.rs
+// explains.
 //
-// Two launches, a block for each sequence in both: `trajectory_sums` reads every log-probability once, `trajectory_balance` writes every
-// gradient. Sums are double, in an order that the sequence's place and length fix. What the first leaves is rounded to float between the two.
+// There are two launches, each with one block per sequence. `trajectory_sums` reads every log-probability once, and
+// `trajectory_balance` writes every gradient. Sums are double, in an order that depends only on the sequence's place
+// and length. The results of the first launch are rounded to float in between.
 
 #include "choices.cuh"
 
 // Numbers of a sequence that the first launch leaves for the second.
 #define PARTS 3
 
-// Which tokens are dropped: those whose ratio went further than the bound in the direction of the advantage.
+// The mask of a sequence's tokens. It drops those with a ratio beyond the bound in the direction of the advantage.
 struct Mask {
     double sign, bound;
 
     __device__ __forceinline__ bool keeps(float l, float old) const { return !(sign * ((double)l - old) > bound); }
 };
 
-// The mask of one sequence. `low` and `high` are logarithms; none (`old` absent, no mask, advantage 0) keeps everything.
+// Returns the mask of one sequence. `low` and `high` are logarithms. If the mask does not apply or the advantage is 0,
+// it keeps everything.
 __device__ __forceinline__ Mask mask_of(bool applies, double advantage, double low, double high) {
     if (!applies || advantage == 0.0) return Mask{0.0, 0.0};
     return advantage > 0.0 ? Mask{1.0, high} : Mask{-1.0, -low};
 }
 
-// What the sums of a sequence are divided by: `length`, or the number of its tokens where that is 0.
+// Returns the divisor of a sequence's sums: `length`, or the number of its tokens (at least 1) if `length` is 0.
 __device__ __forceinline__ double divisor_of(double length, double tokens) {
     return length > 0.0 ? length : tokens > 1.0 ? tokens : 1.0;
 }
 
-// log_probs, ref_log_probs and old_log_probs (may be null: on policy) are (tokens), offsets (sequences + 1), advantages (sequences).
-// Leaves (u, log w, (L − L_old)/divisor) of each sequence in `parts`, u = (L − αL_ref)/divisor − βr̂, NaN where an input is not finite; and its
-// part of `measured`. α is `power`; ref_log_probs may be null if it is 0.
-// masks is not 0 for a sequence that is not in the loss, or null. The numbers of options are those of choices.cuh.
+// Computes (u, log w, (L − L_old)/divisor) of each sequence in `parts`, with u = (L − αL_ref)/divisor − βr̂ or NaN if
+// an input is not finite, and this launch's fields of `measured`.
+//
+// log_probs, ref_log_probs and old_log_probs (null if on policy) are (tokens), offsets (sequences + 1), advantages
+// (sequences). α is `power`; if it is 0, ref_log_probs may be null. masks may be null and is not 0 for a sequence
+// outside the loss. The options' numbers are those of choices.cuh.
 extern "C" __global__ void trajectory_sums(const float* log_probs, const float* ref_log_probs, const float* old_log_probs,
                                            const u32* offsets, const float* advantages, const u32* masks, float* parts,
                                            Measured* measured, u32 sequences, u32 tokens, double beta, double power, double length, u32 importance,
@@ -68,7 +73,7 @@ extern "C" __global__ void trajectory_sums(const float* log_probs, const float* 
                         : importance == IMPORTANCE_SEQUENCE ? kept_old
                                                             : kept_old / divisor_of(0.0, kept);
 
-    // A NaN is never dropped and an infinite one is the largest, so these three tell.
+    // A NaN is never dropped and an infinity is the largest value, so these three values reveal both.
     bool finite = is_finite(ref_sum) && is_finite(kept_old) && is_finite(old_max);
     parts[PARTS * i] = finite ? (float)u : NAN_F;
     parts[PARTS * i + 1] = (float)log_weight;
@@ -81,7 +86,7 @@ extern "C" __global__ void trajectory_sums(const float* log_probs, const float* 
     measured[i].outliers = measured[i].capped = measured[i].slope_sum = measured[i].slope_max = 0.0;
 }
 
-// Σw and Σwu over members first .. last of a group but for `without`, relative to the largest w.
+// Returns Σw and Σwu over members first .. last of a group except `without`, relative to the largest w.
 struct GroupSum {
     double largest, weights, products;
 };
@@ -105,20 +110,20 @@ __device__ __forceinline__ GroupSum group_sum(const u32* members, u32 first, u32
     return sum;
 }
 
-// −Σwu/Σw over the group of sequence i, or over its other members, 0 where there is none.
+// Returns −Σwu/Σw over the group of sequence i or over its other members, or 0 if there are none.
 __device__ __forceinline__ double log_z_of_group(u32 i, const u32* members, u32 first, u32 last, bool leave_one_out,
                                                  const u32* masks, const float* parts, Clip clip) {
     const u32 nobody = 0xffffffffu;
     GroupSum all = group_sum(members, first, last, nobody, masks, parts, clip);
     if (!leave_one_out) return -all.products / all.weights;
     double own = exp(clip.log(parts[PARTS * i + 1]) - all.largest);
-    // Subtracting more than half would cancel.
+    // Subtracting more than half of the sum would cancel.
     if (own <= 0.5 * all.weights) return -(all.products - own * parts[PARTS * i]) / (all.weights - own);
     GroupSum others = group_sum(members, first, last, i, masks, parts, clip);
     return others.weights > 0.0 ? -others.products / others.weights : 0.0;
 }
 
-// −mean of u under the policy that sampled over the group.
+// Returns −mean of u over the group, under the policy that sampled.
 __device__ __forceinline__ double log_z_of_old(const u32* members, u32 first, u32 last, const u32* masks, const float* parts) {
     double sum = 0.0;
     u32 count = 0;
@@ -132,18 +137,19 @@ __device__ __forceinline__ double log_z_of_old(const u32* members, u32 first, u3
     return -sum / block_reduce(count, Add(), 0u);
 }
 
-// The penalty of a residual: δ², or Huber's beyond `huber`.
+// Returns the penalty of a residual: δ², or Huber's penalty beyond `huber`.
 __device__ __forceinline__ double penalty_of(double residual, double huber) {
     double size = fabs(residual);
     return size > huber ? 2.0 * huber * size - huber * huber : residual * residual;
 }
 
-// Half its derivative.
+// Returns half the derivative of the penalty.
 __device__ __forceinline__ double half_slope_of(double residual, double huber) {
     return fabs(residual) > huber ? copysign(huber, residual) : residual;
 }
 
-// Of sequence i the penalties of its pairs, a half of each, and half their derivatives with respect to u_i, both over the number of others.
+// Half the penalties of all pairs with sequence i, and half their derivatives with respect to u_i, both divided by the
+// number of other members.
 struct Pairs {
     double penalty, half_slope;
 };
@@ -168,10 +174,11 @@ __device__ __forceinline__ Pairs pairs_of(u32 i, const u32* members, u32 first, 
     return sum;
 }
 
-// After `trajectory_sums`, with the same arguments. log_z (sequences) is an input where it is not null; without it, and unless the estimator
-// is of the group, it is 0. Group g has members[starts[g] .. starts[g + 1]], sequence i is in group_of[i]. total is B of the
-// whole batch, huber the bound of the Huber penalty, infinite for δ². learned says whether log_z has a gradient; bound_low and bound_high are
-// those of the residual, infinite where there is none. d_log_probs is (tokens), d_log_z, used_log_z, residuals and weights are (sequences).
+// Runs after `trajectory_sums`, with the same arguments. log_z (sequences) is an input if it is not null. Otherwise log
+// Z is 0, unless its estimator uses the group. Group g has members[starts[g] .. starts[g + 1]], and sequence i is in
+// group_of[i]. total is B of the whole batch, and huber is the bound of the Huber penalty, infinite for δ². learned
+// says whether log_z has a gradient. bound_low and bound_high are those of the residual, infinite if absent.
+// d_log_probs is (tokens); d_log_z, used_log_z, residuals and weights are (sequences).
 extern "C" __global__ void trajectory_balance(const float* log_probs, const float* old_log_probs, const u32* offsets,
                                               const float* advantages, const float* log_z, const u32* masks, const u32* members,
                                               const u32* starts, const u32* group_of, const float* parts, float* d_log_probs,
@@ -200,7 +207,7 @@ extern "C" __global__ void trajectory_balance(const float* log_probs, const floa
     double penalty = penalty_of(residual, huber), slope = share * (2.0 * half_slope_of(residual, huber)), loss = share * penalty;
     if (estimator == LOGZ_PAIRWISE && !dropped) {
         Pairs pairs = pairs_of(i, members, first, last, masks, parts, advantages, beta, gap, huber);
-        // Not what the first launch found to be no number.
+        // A value that the first launch found to be non-finite stays NaN.
         residual = is_finite(parts[PARTS * i]) ? pairs.half_slope : (double)NAN_F;
         slope = 2.0 * residual / total, loss = pairs.penalty / total;
     }
