@@ -3,8 +3,8 @@
 //!
 //! The exported functions are safe. `kernels!` below declares each kernel with the length of each argument, and the
 //! generated function checks every buffer against these lengths before the launch. The one fact Rust cannot check is
-//! that a kernel stays within its declared lengths. The emulator checks this under AddressSanitizer (`cargo xtask
-//! sanitize`).
+//! that a kernel stays within its declared lengths. The emulator checks this under AddressSanitizer: see
+//! `cargo xtask sanitize`.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -789,7 +789,7 @@ kernels! {
         maybe_read f32 entropy[rows], maybe_read f32 d_entropy[rows],
         write store d_logits[rows * vocab]; rows: u32, vocab: u32, scale: f32
     ) on Grid::rows(rows, row_threads(vocab).min(256));
-    /// Draws a token from each row and returns its (log p, entropy, excluded mass). `places` are (sequence, token).
+    /// Draws a token from each row and computes its (log p, entropy, excluded mass). `places` are (sequence, token).
     "sample.cu" sample(
         read store logits[rows * vocab], maybe_read index excluded[vocab.div_ceil(32)], read index places[2 * rows],
         change index tokens[rows], write f32 values[3 * rows]; rows: u32, vocab: u32, scale: f32, greedy: u32, top_k: u32, top_p: f64, key_low: u32, key_high: u32, purpose: u32,

@@ -48,8 +48,8 @@ const MANY: usize = 128;
 const SOME: usize = 64;
 const FEW: usize = 32;
 
-/// Returns the number of rows of the other tiles: `narrow` itself for heads of up to 64, and otherwise `wide` (up to
-/// 128) or `widest` (up to 256) divided by the size of an element.
+/// Returns the number of rows of the other tiles. This is `narrow` itself for heads of up to 64. For heads of up to 128
+/// it is `wide` divided by the size of an element, and for heads of up to 256 `widest` divided likewise.
 const fn rows(head_dim: usize, like: &Buffer, [narrow, wide, widest]: [usize; 3]) -> usize {
     match columns(head_dim) {
         64 => narrow,
