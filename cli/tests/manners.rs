@@ -27,11 +27,11 @@ fn a_mistyped_name_is_guessed() {
     let directory = tempfile::tempdir().unwrap();
     let d = directory.path();
     let cases = [
-        (&["--set", "beat=3"][..], "no option is called `beat` (did you mean `beta`?)"),
-        (&["--set", "train.step=3"], "no option is called `train.step` (did you mean `steps`?)"),
-        (&["--set", "trian.steps=3"], "there is no section [trian] (did you mean `train`?)"),
-        (&["--objective", "grop"], "there is no objective `grop` (did you mean `grpo`?)"),
-        (&["--device", "gpu"], "`gpu` is no device"),
+        (&["--set", "beat=3"][..], "unknown option `beat` (did you mean `beta`?)"),
+        (&["--set", "train.step=3"], "unknown option `train.step` (did you mean `steps`?)"),
+        (&["--set", "trian.steps=3"], "unknown section [trian] (did you mean `train`?)"),
+        (&["--objective", "grop"], "unknown objective `grop` (did you mean `grpo`?)"),
+        (&["--device", "gpu"], "unknown device `gpu`"),
         (&["--set", "run.patience=3"], "run.best names no metric"),
         (&["--set", "temperature=-1"], "temperature"),
         (&["--set", "run.patience=3", "--dry-run"], "run.best names no metric"),
@@ -50,14 +50,14 @@ fn a_wrong_key_in_a_file_has_its_line_and_what_this_task_knows() {
     let d = directory.path();
     std::fs::write(d.join("a.toml"), "[task]\nkind = \"countdown\"\n\n[train]\nstep = 3\n").unwrap();
     let said = misused(&["train", "--config", "a.toml"], d);
-    assert!(said.contains("a.toml:5: no option is called `train.step` (did you mean `steps`?)"), "{said}");
+    assert!(said.contains("a.toml:5: unknown option `train.step` (did you mean `steps`?)"), "{said}");
     // `batch` is a key of the lab only.
     assert!(said.contains(" samples,") && !said.contains(" batch,"), "{said}");
     std::fs::write(d.join("b.toml"), "[train]\nsteps = \"many\"\n").unwrap();
     let said = misused(&["train", "--config", "b.toml"], d);
     assert!(said.contains("in b.toml") && said.contains("line 2") && !said.ends_with("\n\n"), "{said}");
     std::fs::write(d.join("c.toml"), "\n[lr]\nx = 1\n").unwrap();
-    assert!(misused(&["train", "--config", "c.toml"], d).contains("c.toml:2: there is no section [lr]"));
+    assert!(misused(&["train", "--config", "c.toml"], d).contains("c.toml:2: unknown section [lr]"));
 }
 
 #[test]

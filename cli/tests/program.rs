@@ -167,7 +167,7 @@ fn nothing_that_is_there_is_overwritten() {
     assert_eq!(sample("whole"), sample("a"));
     assert!(!sample("models/small").is_empty());
     for words in [&["export", "a", "whole"][..], &["pretrain", "--out", "whole"]] {
-        assert!(fails(words, d).contains("whole is there already"));
+        assert!(fails(words, d).contains("whole already exists"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which keys a configuration has, and what they mean: every task its own.
+//! The keys of a configuration, their meanings, and the tasks that accept them.
 
 use std::fmt;
 
@@ -13,23 +13,24 @@ const ALL: &[TaskKind] = TaskKind::ALL;
 const TEXT: &[TaskKind] = &[Countdown, Prompts];
 const LAB: &[TaskKind] = &[Bandit, Landscape, Hypergrid, Bits, Tree];
 
-/// A key with what it means.
+/// A key and its meaning.
 pub(crate) type Key = (&'static str, &'static str);
 
-/// Section, the tasks that know the keys, keys: `docs/configuration.md` lists them, and a dry run those that are absent.
+/// Sections with the tasks that accept the keys, and the keys. `docs/configuration.md` lists all of them; a dry run
+/// lists those that are absent.
 const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
     (
         "model",
         TEXT,
         &[
-            ("path", "Hugging Face folder of the model; absent: the small model in the program"),
+            ("path", "Hugging Face folder of the model; absent: the small built-in model"),
             (
                 "recompute",
-                "compute a layer's activations again in the backward pass: less memory, a third more time; absent: if memory asks for it",
+                "recompute a layer's activations in the backward pass: less memory, a third more time; absent: only if memory requires it",
             ),
             (
                 "template",
-                "variables of the chat template by name, such as enable_thinking; date is the day that it prints, see chat-templates.md",
+                "variables of the chat template by name, such as enable_thinking; date sets the day that it prints, see chat-templates.md",
             ),
         ],
     ),
@@ -40,8 +41,8 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
             ("kind", "tabular, or mlp: a multilayer perceptron"),
             ("width", "mlp: units of a hidden layer"),
             ("layers", "mlp: hidden layers"),
-            ("backward", "the backward policy where an object has several trajectories: learned or uniform"),
-            ("exploration", "share of the actions drawn uniformly instead of from the policy"),
+            ("backward", "the backward policy if an object has several trajectories: learned or uniform"),
+            ("exploration", "fraction of the actions drawn uniformly instead of from the policy"),
         ],
     ),
     ("task", ALL, &[("kind", "countdown, prompts, bandit, landscape, hypergrid, bits or tree")]),
@@ -56,8 +57,8 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
             ("prompts", "prompts: the JSONL file"),
             ("held_out", "prompts: the JSONL file to evaluate on; absent: every tenth prompt"),
             ("verifier", "prompts: countdown, exact or number, see verifiers.md; absent: exact"),
-            ("prompt_key", "prompts: the key of a line that holds the prompt"),
-            ("answer_key", "prompts: the key of a line that holds the answer; a dot leads into an object"),
+            ("prompt_key", "prompts: the key of the prompt in each line"),
+            ("answer_key", "prompts: the key of the answer in each line; a dot descends into an object"),
         ],
     ),
     (
@@ -66,46 +67,46 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
         &[
             ("preset", "the shape of the rewards, by name"),
             ("rewards", "the reward of each answer, instead of a preset"),
-            ("seed", "of what is random in the task"),
+            ("seed", "seed of the task's random choices"),
         ],
     ),
-    ("task", &[Bandit], &[("size", "answers"), ("reference", "uniform or random")]),
+    ("task", &[Bandit], &[("size", "number of answers"), ("reference", "reference policy: uniform or random")]),
     (
         "task",
         &[Landscape],
         &[(
             "reference_weights",
-            "π_ref of each answer up to a factor; absent: the preset's, or uniform beside rewards",
+            "π_ref of each answer up to a factor; absent: the preset's, or uniform if rewards are given",
         )],
     ),
     ("task", &[Hypergrid, Landscape], &[("side", "points along a dimension")]),
-    ("task", &[Hypergrid], &[("dim", "dimensions"), ("reward", "easy, hard, torchgfn or { r0, r1, r2 }")]),
+    ("task", &[Hypergrid], &[("dim", "number of dimensions"), ("reward", "easy, hard, torchgfn or { r0, r1, r2 }")]),
     (
         "task",
         &[Bits],
         &[
             ("bits", "length of a sequence"),
             ("word", "bits that one action writes"),
-            ("modes", "planted modes"),
-            ("seed", "of the modes"),
+            ("modes", "number of planted modes"),
+            ("seed", "seed of the modes"),
         ],
     ),
     (
         "task",
         &[Tree],
         &[
-            ("length", "symbols of a string at most"),
+            ("length", "maximum number of symbols in a string"),
             ("symbols", "size of the alphabet"),
-            ("modes", "planted modes"),
-            ("seed", "of the modes"),
+            ("modes", "number of planted modes"),
+            ("seed", "seed of the modes"),
         ],
     ),
     (
         "objective",
         ALL,
         &[
-            ("preset", "what is learned, by name: see presets.md"),
-            ("kind", "another name of preset; `flowrl` may stand beside a preset of FlowRL"),
+            ("preset", "the objective by name, see presets.md"),
+            ("kind", "alias of preset; `flowrl` may be combined with a preset of FlowRL"),
         ],
     ),
     ("objective", ALL, OPTIONS),
@@ -115,29 +116,29 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
         &[
             ("steps", "training steps"),
             ("epochs", "passes over the completions of a step"),
-            ("seed", "seed of everything random"),
-            ("threads", "0: one for each processor; changes no bit"),
+            ("seed", "seed of all randomness"),
+            ("threads", "0: one per processor; no bit of the result depends on it"),
         ],
     ),
     (
         "train",
         TEXT,
         &[
-            ("prompts", "prompts of a step"),
-            ("samples", "completions of a prompt"),
+            ("prompts", "prompts per step"),
+            ("samples", "completions per prompt"),
             ("minibatches", "optimiser steps over the completions of a step"),
             (
                 "dynamic_sampling",
-                "batches that a step may sample beyond its first until the rewards of train.prompts groups differ, see data.md; 0: none",
+                "extra batches that a step may sample until train.prompts groups have differing rewards, see data.md; 0: none",
             ),
             (
                 "overlong_buffer",
                 "tokens before sampling.max_tokens over which the overlong penalty grows, see data.md; 0: none",
             ),
-            ("overlong_penalty", "what it takes off the reward at sampling.max_tokens"),
+            ("overlong_penalty", "the overlong penalty of the reward at sampling.max_tokens"),
             (
                 "micro_batch",
-                "prompts in a forward and backward pass, 0: all of a minibatch; absent: as many as fit memory",
+                "prompts in a forward and backward pass, 0: all of a minibatch; absent: as many as fit in memory",
             ),
             ("device", "cpu, cuda, cuda:N or emulated"),
             ("precision", "auto, bf16, bf16-f32-logits or f32: how the device stores activations and weights"),
@@ -147,7 +148,7 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
     (
         "train",
         LAB,
-        &[("batch", "trajectories of a step"), ("arithmetic", "fast, or reference: the same bits on every platform")],
+        &[("batch", "trajectories per step"), ("arithmetic", "fast, or reference: the same bits on every platform")],
     ),
     (
         "sampling",
@@ -155,14 +156,14 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
         &[
             (
                 "max_tokens",
-                "tokens of a completion at most; absent: 512, or what the longest prompt leaves of the model's context",
+                "maximum number of tokens in a completion; absent: 512, or less if the longest prompt leaves less of the model's context",
             ),
-            ("stop", "texts that end a completion besides the end tokens"),
+            ("stop", "texts that end a completion, in addition to the end tokens"),
             (
                 "wave",
-                "completions sampled at once, 0: as many as the cache holds; absent: as many as fit memory; changes no bit",
+                "completions sampled at once, 0: as many as the cache holds; absent: as many as fit in memory; no bit of the result depends on it",
             ),
-            ("temperature", "logits are divided by it, in sampling and in scoring"),
+            ("temperature", "divisor of the logits, in sampling and in scoring"),
             ("top_k", "keep the k most probable tokens; 0: all"),
             ("top_p", "keep the most probable tokens up to this probability"),
         ],
@@ -185,17 +186,21 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
         "log_z",
         ALL,
         &[
-            ("learning_rate", "of log Z or V, where it is learned"),
-            ("weight_decay", "its weight decay"),
-            ("detach_trunk", "stop its gradient at the hidden states"),
-            ("layers", "linear layers of its network"),
+            ("learning_rate", "learning rate of log Z or V, if it is learned"),
+            ("weight_decay", "weight decay of log Z or V"),
+            ("detach_trunk", "stop the gradient of log Z or V at the hidden states"),
+            ("layers", "linear layers of the network of log Z or V"),
             ("layer_norm", "layer normalisation after each GELU"),
             ("dropout", "dropout after each GELU"),
             ("zero_init", "start the last layer at 0"),
         ],
     ),
-    ("eval", ALL, &[("every", "steps between evaluations; 0: before the first and after the last step alone")]),
-    ("eval", TEXT, &[("prompts", "held-out prompts; 0: no evaluation"), ("samples", "completions of each")]),
+    ("eval", ALL, &[("every", "steps between evaluations; 0: only before the first and after the last step")]),
+    (
+        "eval",
+        TEXT,
+        &[("prompts", "held-out prompts; 0: no evaluation"), ("samples", "completions per held-out prompt")],
+    ),
     (
         "eval",
         LAB,
@@ -208,10 +213,13 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
         "run",
         ALL,
         &[
-            ("save_every", "steps between checkpoints; 0: after the last step alone"),
-            ("keep", "checkpoints kept"),
-            ("best", "metric of evaluations, such as success, whose best checkpoint is kept besides, see runs.md"),
-            ("patience", "end after so many evaluations in a row without improvement of that metric; 0: never"),
+            ("save_every", "steps between checkpoints; 0: only after the last step"),
+            ("keep", "number of latest checkpoints to keep"),
+            ("best", "evaluation metric, such as success; its best checkpoint is kept too, see runs.md"),
+            (
+                "patience",
+                "end the run after this many evaluations in a row without improvement of that metric; 0: never",
+            ),
             ("tracker", "experiment trackers: a list of tensorboard, wandb, trackio and mlflow, see runs.md"),
             (
                 "python",
@@ -221,7 +229,7 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
     ),
 ];
 
-/// Every section of a run of this task, with its keys.
+/// Returns every section of a run of this task, with its keys.
 pub(super) fn of_task(kind: TaskKind) -> Vec<(&'static str, Vec<Key>)> {
     let mut sections: Vec<(&str, Vec<Key>)> = Vec::new();
     for (section, _, keys) in KEYS.iter().filter(|(_, kinds, _)| kinds.contains(&kind)) {
@@ -233,7 +241,7 @@ pub(super) fn of_task(kind: TaskKind) -> Vec<(&'static str, Vec<Key>)> {
     sections
 }
 
-/// All keys as Markdown tables, a section each, with the tasks that know them.
+/// Formats all keys as Markdown tables, one per section, with the tasks that accept them.
 pub(super) fn markdown() -> String {
     let mut text = String::new();
     let mut last = "";
@@ -255,7 +263,7 @@ pub(super) fn markdown() -> String {
     text
 }
 
-/// The sections that have `key` in a run of one of `kinds`, in order, each once.
+/// Returns the sections that have `key` in a run of one of `kinds`, in order and without duplicates.
 pub(super) fn sections(key: &str, kinds: &[TaskKind]) -> Vec<&'static str> {
     let rows = KEYS.iter().filter(|(_, known, keys)| {
         keys.iter().any(|(name, _)| *name == key) && known.iter().any(|k| kinds.contains(k))
@@ -265,19 +273,19 @@ pub(super) fn sections(key: &str, kinds: &[TaskKind]) -> Vec<&'static str> {
     found
 }
 
-/// The tasks that know `section.key`; none where nothing is called so.
+/// Returns the tasks that accept `section.key`; none if there is no such key.
 pub(super) fn tasks(section: &str, key: &str) -> Vec<TaskKind> {
     let rows = KEYS.iter().filter(|(name, _, keys)| *name == section && keys.iter().any(|(name, _)| *name == key));
     rows.flat_map(|(_, kinds, _)| kinds.iter().copied()).collect()
 }
 
-/// The keys of a section in a run of this task.
+/// Returns the keys of a section in a run of this task.
 pub(super) fn of(section: &str, kind: TaskKind) -> Vec<&'static str> {
     let rows = KEYS.iter().filter(|(name, kinds, _)| *name == section && kinds.contains(&kind));
     rows.flat_map(|(_, _, keys)| keys.iter().map(|(key, _)| *key)).collect()
 }
 
-/// Refuses the keys of other tasks, and those that no task knows.
+/// Refuses the keys of other tasks, and unknown keys.
 pub(super) fn check(table: &Table, kind: TaskKind) -> Result<(), WrongKey> {
     for (section, keys) in table {
         let wrong =
@@ -295,7 +303,7 @@ pub(super) fn check(table: &Table, kind: TaskKind) -> Result<(), WrongKey> {
     Ok(())
 }
 
-/// Leaves the keys of this task.
+/// Removes the sections and keys of other tasks.
 pub(super) fn retain(table: &mut Table, kind: TaskKind) {
     table.retain(|section, keys| {
         let Value::Table(keys) = keys else { return true };
@@ -305,20 +313,20 @@ pub(super) fn retain(table: &mut Table, kind: TaskKind) {
     });
 }
 
-/// A key that a run of this task does not have.
+/// The error of a key that a run of this task does not have.
 #[derive(Debug)]
 pub(super) struct WrongKey {
     section: String,
     /// Empty if there is no such section.
     key: String,
-    /// Those that have it.
+    /// Tasks that accept the key; empty if it is unknown.
     tasks: Vec<TaskKind>,
     kind: TaskKind,
     place: Option<String>,
 }
 
 impl WrongKey {
-    /// Adds the file and the line.
+    /// Adds the file and the line to the error.
     pub(super) fn in_file(mut self, file: &str, text: &str) -> Self {
         let document = toml::de::DeTable::parse(text).ok();
         let section = document.as_ref().and_then(|document| document.get_ref().get_key_value(self.section.as_str()));
@@ -340,21 +348,21 @@ impl fmt::Display for WrongKey {
         if key.is_empty() {
             let known: Vec<_> = of_task(*kind).into_iter().map(|(name, _)| name).collect();
             let guess = did_you_mean(section, known.iter().copied());
-            return write!(f, "there is no section [{section}]{guess}; task {kind} has {}", known.join(", "));
+            return write!(f, "unknown section [{section}]{guess}: task {kind} has {}", known.join(", "));
         }
         if tasks.is_empty() {
             let known = of(section, *kind);
             let guess = did_you_mean(key, known.iter().copied());
             return write!(
                 f,
-                "no option is called `{section}.{key}`{guess}; [{section}] of task {kind} has {}",
+                "unknown option `{section}.{key}`{guess}: [{section}] of task {kind} has {}",
                 known.join(", ")
             );
         }
         let known: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
         write!(
             f,
-            "`{section}.{key}` belongs to {}, but this run's task is {kind}: remove it, or name the task by --task",
+            "`{section}.{key}` belongs to {}, but this run's task is {kind}: remove it, or choose the task with --task",
             known.join(", ")
         )
     }

@@ -11,23 +11,24 @@ use toml::{Table, Value};
 use crate::device::{DeviceName, Precision};
 use crate::trackers::Tracker;
 
-/// Which model.
+/// The model and the variables of its chat template.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSection {
-    /// A Hugging Face folder; absent means the model in the program.
+    /// Hugging Face folder of the model. Absent means the built-in model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Compute the activations of a layer again in the backward pass: less memory, a third more time. Absent means where memory asks
-    /// for it.
+    /// Whether the backward pass recomputes the activations of a layer, for less memory and a third more time. Absent
+    /// means only if memory requires it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recompute: Option<bool>,
-    /// Variables of the chat template by name, such as `enable_thinking`; `date` is the day that it prints.
+    /// Variables of the chat template by name, for example `enable_thinking`; `date` is the day that it prints.
     #[serde(skip_serializing_if = "Table::is_empty", deserialize_with = "dates_as_text")]
     pub template: Table,
 }
 
-/// Templates know no dates, and [`Table::try_from`] would write one as a table.
+/// Deserializes a table with dates as strings: templates have no dates, and [`Table::try_from`] would write one as a
+/// table.
 fn dates_as_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Table, D::Error> {
     fn change(value: &mut Value) {
         match value {
@@ -42,23 +43,23 @@ fn dates_as_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Table, D:
     Ok(table)
 }
 
-/// Lab: which policy.
+/// Lab: the policy network and its exploration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicySection {
-    /// `tabular` or `mlp`.
+    /// Network of the policy, `tabular` or `mlp`.
     pub kind: PolicyKind,
     /// MLP: units of a hidden layer.
     pub width: usize,
     /// MLP: hidden layers.
     pub layers: usize,
-    /// Where objects have several trajectories: the backward policy P_B, `learned` or `uniform`.
+    /// Backward policy P_B if objects have several trajectories, `learned` or `uniform`.
     pub backward: Backward,
-    /// Share ε of the actions drawn uniformly from the legal ones instead of from the policy.
+    /// Fraction ε of the actions drawn uniformly from the legal ones instead of from the policy.
     pub exploration: f64,
 }
 
-/// What computes the logits.
+/// The kind of function that computes the logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PolicyKind {
@@ -69,147 +70,150 @@ pub enum PolicyKind {
     Mlp,
 }
 
-/// How to train.
+/// Steps, batch sizes, seed and device of training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainSection {
-    /// Steps.
+    /// Number of training steps.
     pub steps: u64,
-    /// Prompts of a step.
+    /// Prompts per step.
     pub prompts: usize,
-    /// Completions of a prompt.
+    /// Completions per prompt.
     pub samples: usize,
-    /// Lab: trajectories of a step.
+    /// Lab: trajectories per step.
     pub batch: usize,
     /// Optimiser steps over the completions of a step.
     pub minibatches: usize,
     /// Passes over the completions of a step.
     pub epochs: usize,
-    /// Prompts in a forward and backward pass; 0 means all of a minibatch. Absent means as many as fit memory.
+    /// Prompts in a forward and backward pass; 0 means all of a minibatch. Absent means as many as fit in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
-    /// Seed of everything random.
+    /// Seed of all randomness.
     pub seed: u64,
-    /// Threads; 0 means one for each processor. Changes no bit of the result.
+    /// Number of threads; 0 means one per processor. No bit of the result depends on this number.
     pub threads: usize,
-    /// `cpu`, `cuda` or `cuda:N`, `emulated`.
+    /// Device that computes: `cpu`, `cuda`, `cuda:N` or `emulated`.
     pub device: DeviceName,
-    /// How the device stores activations and weights: `auto`, `bf16`, `bf16-f32-logits` or `f32`.
+    /// Number format of activations and weights on the device: `auto`, `bf16`, `bf16-f32-logits` or `f32`.
     pub precision: Precision,
-    /// Lab: `fast`, or the plain `reference`, which gives the same bits on every platform.
+    /// Lab: `fast`, or the plain `reference`, which computes the same bits on every platform.
     pub arithmetic: Arithmetic,
-    /// Batches of prompts that a step may sample beyond its first until it has `prompts` groups whose rewards differ; 0 means none.
+    /// Extra batches of prompts that a step may sample until it has `prompts` groups with differing rewards; 0 means
+    /// none.
     pub dynamic_sampling: usize,
-    /// Tokens before `sampling.max_tokens` over which a penalty of the reward grows; 0 means none.
+    /// Tokens before `sampling.max_tokens` over which the overlong penalty of the reward grows; 0 means no penalty.
     pub overlong_buffer: usize,
-    /// That penalty at `sampling.max_tokens`.
+    /// Overlong penalty at `sampling.max_tokens`.
     pub overlong_penalty: f64,
     /// Stored completions to learn from instead of sampling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollouts: Option<PathBuf>,
 }
 
-/// Lab: what computes a policy, and how its bits compare with those of other machines.
+/// Lab: the arithmetic of a policy, which decides whether its bits agree with those of other machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arithmetic {
-    /// Vector instructions and a library's matrix products.
+    /// Vector instructions, and matrix products from a library.
     #[default]
     Fast,
-    /// Plain loops on one thread: the same bits on every platform, WebAssembly among them.
+    /// Plain loops on one thread, with the same bits on every platform, including WebAssembly.
     Reference,
 }
 
-/// How to sample.
+/// Length limit and sampling parameters of completions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingSection {
-    /// Tokens of a completion at most. Absent means 512, or what the longest prompt leaves of the model's context.
+    /// Maximum number of tokens in a completion. Absent means 512, or less if the longest prompt leaves less of the
+    /// model's context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
-    /// Texts that end a completion besides the model's end tokens.
+    /// Texts that end a completion, in addition to the model's end tokens.
     pub stop: Vec<String>,
-    /// Completions sampled at once; 0 means as many as the cache holds. Absent means as many as fit memory.
+    /// Completions sampled at once; 0 means as many as the cache holds. Absent means as many as fit in memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wave: Option<usize>,
-    /// Logits are divided by it, in sampling and in scoring.
+    /// Divisor of the logits, in sampling and in scoring.
     pub temperature: f64,
-    /// Keep the k most probable tokens; 0 keeps all.
+    /// Number of most probable tokens to keep; 0 keeps all.
     pub top_k: usize,
-    /// Keep the most probable tokens until their probabilities reach this sum.
+    /// Sum of probabilities up to which the most probable tokens are kept.
     pub top_p: f64,
 }
 
-/// AdamW of the policy.
+/// AdamW and learning-rate schedule of the policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs, reason = "the fields of AdamW and Schedule")]
 pub struct OptimizerSection {
-    /// Learning rate after warm-up.
+    /// Learning rate after the warm-up.
     pub learning_rate: f64,
     /// Optimiser steps of warm-up.
     pub warmup: u64,
-    /// What follows the warm-up.
+    /// Shape of the learning rate after the warm-up.
     pub decay: Decay,
     pub beta1: f64,
     pub beta2: f64,
     pub eps: f64,
     pub weight_decay: f64,
-    /// Largest norm of a gradient; 0 switches clipping off.
+    /// Largest norm of the gradient; 0 disables clipping.
     pub clip_norm: f64,
 }
 
-/// log Z or V, where it is learned.
+/// Optimiser and network of log Z or V, if it is learned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogZSection {
-    /// Its learning rate.
+    /// Learning rate of log Z or V.
     pub learning_rate: f64,
-    /// Its weight decay.
+    /// Weight decay of log Z or V.
     pub weight_decay: f64,
-    /// Stop its gradient at the hidden states.
+    /// Whether the gradient stops at the hidden states.
     pub detach_trunk: bool,
-    /// Linear layers.
+    /// Number of linear layers.
     pub layers: usize,
-    /// Layer normalisation after each GELU.
+    /// Whether a layer normalisation follows each GELU.
     pub layer_norm: bool,
-    /// Dropout after each GELU.
+    /// Dropout probability after each GELU.
     pub dropout: f64,
-    /// Start the last layer at 0.
+    /// Whether the last layer starts at 0.
     pub zero_init: bool,
 }
 
-/// How to evaluate.
+/// Frequency and size of evaluations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvalSection {
     /// Steps between evaluations; 0 means only before the first and after the last step.
     pub every: u64,
-    /// Held-out prompts.
+    /// Number of held-out prompts to evaluate on; 0 means no evaluation.
     pub prompts: usize,
-    /// Completions of a prompt.
+    /// Completions per held-out prompt.
     pub samples: usize,
-    /// Lab: β of the exact target that the policy is compared with; absent means the objective's, or where it has none the task's.
+    /// Lab: β of the exact target that the policy is compared with. Absent means the objective's β, or the task's if
+    /// the objective has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_beta: Option<f64>,
 }
 
-/// What is kept.
+/// Checkpoints to keep, early stopping and trackers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunSection {
     /// Steps between checkpoints; 0 means only after the last step.
     pub save_every: u64,
-    /// Checkpoints kept.
+    /// Number of latest checkpoints to keep.
     pub keep: usize,
-    /// The metric of evaluations whose best checkpoint is kept besides; absent means none.
+    /// Evaluation metric by which the best checkpoint is kept in addition. Absent means none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<String>,
-    /// Evaluations without improvement of that metric after which the run ends; 0 means never.
+    /// Evaluations in a row without improvement of that metric after which the run ends; 0 means never.
     pub patience: u64,
-    /// Experiment trackers that get every record.
+    /// Experiment trackers that receive every record.
     pub tracker: Vec<Tracker>,
-    /// The Python interpreter of trackers; absent means that of the active virtual environment, or the first on PATH.
+    /// Python interpreter of the trackers. Absent means that of the active virtual environment, or the first on PATH.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<PathBuf>,
 }

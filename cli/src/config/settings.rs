@@ -1,4 +1,4 @@
-//! `--set key=value` on a table of TOML.
+//! Applies `--set key=value` to a TOML table.
 
 use anyhow::{Result, bail};
 use flowrl_core::objective::Preset;
@@ -8,7 +8,7 @@ use super::{TaskKind, keys};
 use crate::suggest::did_you_mean;
 use crate::warn;
 
-/// Applies `section.key=value`, or `key=value` where only one section has that key.
+/// Applies `section.key=value`, or `key=value` if only one section has that key.
 pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()> {
     let Some((path, text)) = setting.split_once('=') else {
         bail!("`{setting}` is not of the form key=value");
@@ -30,13 +30,13 @@ pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()
     Ok(())
 }
 
-/// `objective=NAME` replaces the preset. If the file's was another, its options go with it: a resolved file has all of them, and another
-/// objective with them would be a mixture of both.
+/// Applies `objective=NAME`, which replaces the preset. If the file's preset was another, this function drops its
+/// options: a resolved file lists all of them, and they would mix with the new objective.
 fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
-    let Some(name) = name.as_str() else { bail!("the objective is a name: {}", Preset::NAMES.join(", ")) };
+    let Some(name) = name.as_str() else { bail!("the objective must be a name: one of {}", Preset::NAMES.join(", ")) };
     if name.parse::<Preset>().is_err() {
         let guess = did_you_mean(name, Preset::NAMES.iter().copied());
-        bail!("there is no objective `{name}`{guess}; there are {}", Preset::NAMES.join(", "))
+        bail!("unknown objective `{name}`{guess}: expected one of {}", Preset::NAMES.join(", "))
     }
     let section = table.entry("objective").or_insert_with(|| Value::Table(Table::new()));
     let Value::Table(section) = section else { bail!("`objective` is not a section") };
@@ -55,7 +55,7 @@ fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
     Ok(())
 }
 
-/// `model.template.NAME=value`: the table is open, its names are the chat template's.
+/// Applies `model.template.NAME=value`. This table takes any name, because the chat template defines the names.
 fn set_variable(table: &mut Table, name: &str, value: Value) -> Result<()> {
     let mut table = table;
     for section in ["model", "template"] {
@@ -67,7 +67,7 @@ fn set_variable(table: &mut Table, name: &str, value: Value) -> Result<()> {
     Ok(())
 }
 
-/// The value of a variable of a template: as [`parse_value`], but `True` and `False` are what Python means by them.
+/// Parses the value of a template variable like [`parse_value`], but reads `True` and `False` as Python does.
 pub(crate) fn parse_variable(text: &str) -> Value {
     match text {
         "True" => Value::Boolean(true),
@@ -76,13 +76,13 @@ pub(crate) fn parse_variable(text: &str) -> Value {
     }
 }
 
-/// A TOML value, or else a string: quotes may be left out.
+/// Parses a TOML value. Text that is not TOML becomes a string, so that quotes may be left out.
 fn parse_value(text: &str) -> Value {
     let parsed: Result<Table, _> = format!("value = {text}").parse();
     parsed.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// The one section that has this key in a run of this task.
+/// Returns the one section that has this key in a run of this task.
 pub(super) fn section_of(key: &str, kind: TaskKind) -> Result<String> {
     match keys::sections(key, &[kind])[..] {
         [section] => Ok(section.to_owned()),
@@ -90,19 +90,19 @@ pub(super) fn section_of(key: &str, kind: TaskKind) -> Result<String> {
             [] => {
                 let known = keys::of_task(kind).into_iter().flat_map(|(_, keys)| keys).map(|(key, _)| key);
                 let guess = did_you_mean(key, known);
-                bail!("no option is called `{key}`{guess}; `flowrl-cli train --task {kind} --dry-run` prints them all")
+                bail!("unknown option `{key}`{guess}: `flowrl-cli train --task {kind} --dry-run` prints all of them")
             }
-            // The check of the whole names the tasks that know it.
+            // `keys::check` refuses this key and names the tasks that accept it.
             [section, ..] => Ok(section.to_owned()),
         },
         ref found => {
             let names: Vec<String> = found.iter().map(|section| format!("{section}.{key}")).collect();
-            bail!("`{key}` may be {}: write the section too", names.join(" or "))
+            bail!("`{key}` is ambiguous, it may be {}: give the section too", names.join(" or "))
         }
     }
 }
 
-/// The task that a file's table and the settings after it name; the last one counts.
+/// Returns the task that the settings name, or else the file's table. The last setting wins.
 pub(super) fn task(table: &Table, settings: &[String]) -> Result<TaskKind> {
     let named = |setting: &String| {
         let (path, name) = setting.split_once('=')?;
@@ -113,7 +113,7 @@ pub(super) fn task(table: &Table, settings: &[String]) -> Result<TaskKind> {
         None => Ok(TaskKind::default()),
         Some(value) => value.clone().try_into().map_err(|_| {
             let known: Vec<_> = TaskKind::ALL.iter().map(|kind| kind.name()).collect();
-            anyhow::anyhow!("there is no task {value}; there are {}", known.join(", "))
+            anyhow::anyhow!("unknown task {value}: expected one of {}", known.join(", "))
         }),
     }
 }

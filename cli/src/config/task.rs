@@ -1,4 +1,4 @@
-//! `[task]`: what is learned, and the defaults that suit it.
+//! `[task]`: the task to learn, and the defaults that suit it.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::{
     TrainSection,
 };
 
-/// A task.
+/// The kind of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskKind {
@@ -37,8 +37,7 @@ impl TaskKind {
     pub const ALL: &'static [Self] =
         &[Self::Countdown, Self::Prompts, Self::Bandit, Self::Landscape, Self::Hypergrid, Self::Bits, Self::Tree];
 
-    /// Its name in a file and on the command line.
-    #[must_use]
+    /// Returns its name in a file and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Countdown => "countdown",
@@ -51,26 +50,23 @@ impl TaskKind {
         }
     }
 
-    /// Whether its target is known exactly and a small policy learns it, rather than a language model.
-    #[must_use]
+    /// Returns whether this is a task of the lab: its target is known exactly, and a small policy learns it.
     pub const fn is_lab(self) -> bool {
         !matches!(self, Self::Countdown | Self::Prompts)
     }
 
-    /// Lab: a β at which the target is neither the reference nor a single object.
-    #[must_use]
+    /// Returns a β for a task of the lab at which the target is neither the reference nor concentrated on one object.
     pub const fn beta(self) -> f64 {
         match self {
             Self::Bandit => 10.0,
             Self::Landscape => 6.0,
             Self::Tree => 5.0,
-            // r = ln R: β = 1 is the target of the GFlowNet papers.
+            // r = ln R, so β = 1 is the target of the GFlowNet papers.
             _ => 1.0,
         }
     }
 
-    /// Whether an object has several trajectories.
-    #[must_use]
+    /// Returns whether an object has several trajectories.
     pub const fn is_graph(self) -> bool {
         matches!(self, Self::Hypergrid)
     }
@@ -82,59 +78,60 @@ impl std::fmt::Display for TaskKind {
     }
 }
 
-/// Which prompts and rewards. Each task uses its own keys and refuses the others.
+/// Prompts and rewards of a task. Each task uses its own keys and refuses the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskSection {
-    /// Which task.
+    /// Kind of the task, which decides the other keys.
     pub kind: TaskKind,
-    /// Countdown: how many numbers a problem has.
+    /// Countdown: counts of numbers that a problem may have.
     pub numbers: Vec<usize>,
     /// Countdown: the largest number.
     pub max_number: u32,
     /// Countdown: the largest target.
     pub max_target: i64,
-    /// Countdown: the order of problems. Lab: whatever of the task is random.
+    /// Seed of the order of problems in Countdown, and of the task's random choices in the lab.
     pub seed: u64,
     /// Prompts: the JSONL file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompts: Option<PathBuf>,
-    /// Prompts: the JSONL file for evaluation; absent means every tenth prompt of `prompts` is held out.
+    /// Prompts: the JSONL file for evaluation. Absent means that every tenth row of `prompts` is held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out: Option<PathBuf>,
-    /// Prompts: `countdown`, `exact` or `number`; absent means `exact`.
+    /// Prompts: the verifier, `countdown`, `exact` or `number`. Absent means `exact`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verifier: Option<String>,
-    /// Prompts: the key of a line that holds the prompt.
+    /// Prompts: the key of the prompt in each line.
     pub prompt_key: String,
-    /// Prompts: the key of a line that holds the answer; a dot leads into an object.
+    /// Prompts: the key of the answer in each line; a dot descends into an object.
     pub answer_key: String,
-    /// Bandit and landscape: the shape of the rewards, by a name of the task's own.
+    /// Bandit and landscape: the shape of the rewards, by the name of one of the task's presets.
     pub preset: String,
-    /// Bandit: how many answers.
+    /// Bandit: the number of answers.
     pub size: usize,
-    /// Bandit: `uniform` or `random`.
+    /// Bandit: the reference policy, `uniform` or `random`.
     pub reference: BanditReference,
-    /// Bandit: the reward of each answer, instead of a preset and a size; the reference is then uniform. Landscape: the reward of
-    /// each of side² answers, row by row, instead of a preset.
+    /// Rewards instead of a preset. Bandit: the reward of each answer, which also sets the size; the reference is then
+    /// uniform. Landscape: the reward of each of side² answers, row by row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rewards: Option<Vec<f64>>,
-    /// Landscape: π_ref of each answer up to a common factor; absent means the preset's, and beside `rewards` uniform.
+    /// Landscape: π_ref of each answer up to a common factor. Absent means the preset's, or uniform if `rewards` is
+    /// given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference_weights: Option<Vec<f64>>,
-    /// Hypergrid: points along a dimension. Landscape: rows, and columns.
+    /// Hypergrid: points along a dimension. Landscape: the number of rows and of columns.
     pub side: usize,
-    /// Hypergrid: dimensions.
+    /// Hypergrid: the number of dimensions.
     pub dim: usize,
-    /// Hypergrid: `easy`, `hard`, `torchgfn` or `{ r0, r1, r2 }`.
+    /// Hypergrid: the reward, `easy`, `hard`, `torchgfn` or `{ r0, r1, r2 }`.
     pub reward: HypergridReward,
-    /// Bits: length of a sequence.
+    /// Bits: the length of a sequence.
     pub bits: usize,
-    /// Bits: bits written by one action.
+    /// Bits: the number of bits that one action writes.
     pub word: usize,
-    /// Bits and tree: planted modes.
+    /// Bits and tree: the number of planted modes.
     pub modes: usize,
-    /// Tree: symbols of a string at most.
+    /// Tree: the maximum number of symbols in a string.
     pub length: usize,
     /// Tree: the size of the alphabet.
     pub symbols: usize,
@@ -171,7 +168,8 @@ impl Default for TaskSection {
 }
 
 impl Config {
-    /// The defaults of a language model: a real one answers in sentences, is slow to sample and is spoilt by a large learning rate.
+    /// Returns the defaults of a language model. A real model answers in sentences, is slow to sample, and is damaged
+    /// by a large learning rate.
     fn of_text(long_answers: bool, own_model: bool) -> Self {
         let mut config = Self::default();
         if long_answers {
@@ -188,9 +186,8 @@ impl Config {
         config
     }
 
-    /// The defaults of a task: those of the lab converge within seconds on one core, those of a language model depend on whether it is
-    /// one of the user's (`own_model`).
-    #[must_use]
+    /// Returns the defaults of a task. Those of the lab converge within seconds on one core. Those of a language model
+    /// depend on whether this is the user's own (`own_model`).
     pub fn of(kind: TaskKind, own_model: bool) -> Self {
         let mut task = TaskSection { kind, ..TaskSection::default() };
         if !kind.is_lab() {
