@@ -144,7 +144,7 @@ impl<B: Backend> PartitionNetwork<B> {
         })
     }
 
-    /// Returns the number of elements of a hidden state.
+    /// Returns the number of elements of a hidden state that this network takes.
     pub const fn width(&self) -> usize {
         self.width
     }

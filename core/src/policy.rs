@@ -121,9 +121,9 @@ pub trait Policy {
     /// The policy's error type.
     type Error: core::error::Error + Send + Sync + 'static + From<<Self::Backend as Backend>::Error>;
 
-    /// Returns the device.
+    /// Returns the device of this policy.
     fn backend(&self) -> &Self::Backend;
-    /// Returns the number of elements in a prompt's representation, d.
+    /// Returns the number of elements in this policy's representation of a prompt, d.
     fn width(&self) -> usize;
 
     /// Computes the representation of each prompt, (prompts, d). For a transformer this is the mean last-layer hidden
@@ -174,7 +174,7 @@ pub trait Policy {
         None
     }
 
-    /// Returns the norm of the gradient over all weights.
+    /// Returns the norm of this policy's gradient over all weights.
     fn grad_norm(&mut self) -> Result<f64, Self::Error>;
 
     /// Applies one AdamW step and sets the gradient to 0.

@@ -11,7 +11,7 @@ pub struct Judgement {
 
 /// A set of prompts with a reward for each completion of them.
 pub trait Task {
-    /// Returns the number of prompts.
+    /// Returns the number of prompts in this task.
     fn prompts(&self) -> usize;
 
     /// Returns the tokens of prompt `index`, at least one.

@@ -179,7 +179,7 @@ pub trait Backend {
     }
     /// Copies indices to the device.
     fn index(&self, indices: &[u32]) -> Result<Self::Index, Self::Error>;
-    /// Returns the number of elements in a buffer.
+    /// Returns the number of elements in this buffer.
     fn len(&self, buffer: &Self::Buffer) -> usize;
     /// Copies `source` into `target[offset..]`.
     fn write(&self, target: &mut Self::Buffer, offset: usize, source: &[Self::Real]) -> Result<(), Self::Error>;
@@ -273,7 +273,7 @@ pub trait Backend {
         d_beta: &mut Self::Buffer,
         shape: (usize, usize),
     ) -> Result<(), Self::Error>;
-    /// Multiplies each element of a (rows, columns) matrix by 0 with probability `mask.rate`, otherwise by 1/(1 −
+    /// Multiplies each element of a (rows, columns) matrix by 0 with probability `mask.rate`, and otherwise by 1/(1 −
     /// rate). Called on the gradient with the same mask, this is also the backward pass.
     fn dropout(&self, x: &mut Self::Buffer, shape: (usize, usize), mask: DropoutMask) -> Result<(), Self::Error>;
 

@@ -39,8 +39,8 @@ pub struct BinaryExact {
 }
 
 impl BinaryExact {
-    /// Computes the numbers from β and the log-probabilities of every correct completion under the reference and under
-    /// the policy.
+    /// Computes these numbers from β and the log-probabilities of every correct completion under the reference and
+    /// under the policy.
     ///
     /// All arithmetic is in log space, so the results are finite even for β = 15 and a π_ref(C) far below the smallest
     /// `f64`.

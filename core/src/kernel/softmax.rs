@@ -59,7 +59,7 @@ pub fn summarize<T: Real, M: Math>(logits: &[T], scale: T) -> RowSummary<T> {
     RowSummary { max, log_total, entropy: log_total - weighted / total }
 }
 
-/// Replaces −∞ by the smallest finite number: −∞·0 is NaN, but a token that cannot be drawn adds nothing to the
+/// Replaces −∞ by the smallest finite number: −∞·0 is NaN, but a token that cannot be drawn must not change the
 /// entropy.
 #[inline(always)]
 fn finite<T: Real>(z: T) -> T {

@@ -119,7 +119,7 @@ pub enum Rank {
 }
 
 impl Metric {
-    /// Returns the name of the metric whose value is this metric's target.
+    /// Returns the name of the metric that gives this metric's target.
     pub const fn target_metric(&self) -> Option<&'static str> {
         match self.target {
             Some(Target::Metric(name)) => Some(name),

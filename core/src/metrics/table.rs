@@ -187,7 +187,7 @@ pub const CHAPTERS: &[Chapter] = &[
     },
 ];
 
-/// Builds a metric of each step that is estimated from its completions. The methods below change the other fields.
+/// Builds a metric of each step, estimated from its completions. The methods below change the other fields.
 const fn batch(name: &'static str, label: &'static str, unit: &'static str, meaning: &'static str) -> Metric {
     Metric {
         name,
@@ -205,7 +205,7 @@ const fn batch(name: &'static str, label: &'static str, unit: &'static str, mean
     }
 }
 
-/// Builds a metric of evaluations that is estimated from samples of held-out prompts.
+/// Builds a metric of evaluations, estimated from samples of held-out prompts.
 const fn held_out(name: &'static str, label: &'static str, unit: &'static str, meaning: &'static str) -> Metric {
     Metric { evaluated: true, ..batch(name, label, unit, meaning) }
 }

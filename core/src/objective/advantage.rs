@@ -5,8 +5,8 @@ use super::groups::{runs, sort_by_group};
 use super::{Advantage, Error, Mask, Objective};
 use crate::Real;
 
-/// B judged completions, from which advantages are computed. If an objective needs only some fields, use `Outcomes {
-/// rewards: &r, groups: &g, ..Outcomes::default() }`.
+/// B judged completions, from which advantages are computed. An objective that needs only some of these fields takes
+/// `Outcomes { rewards: &r, groups: &g, ..Outcomes::default() }`.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcomes<'a, T> {
     /// (B) the raw rewards.
@@ -44,8 +44,8 @@ impl Objective {
     /// Computes the shaped rewards of the **whole** batch, which the loss uses instead of raw rewards: r̂ for FlowRL,
     /// the advantage A for a policy gradient.
     ///
-    /// `advantages`, `masks` and the scratch space `order` have one element per sequence. `masks` receives which
-    /// sequences the objective keeps in the loss; pass it on as [`Batch::masks`](super::Batch::masks).
+    /// `advantages`, `masks` and the scratch space `order` have one element per sequence. This also fills `masks`,
+    /// which are then passed on as [`Batch::masks`](super::Batch::masks).
     ///
     /// # Errors
     /// Returns an error if a length differs, an input is missing or not finite, an option is out of range, or a result
@@ -151,7 +151,7 @@ impl Objective {
         Ok(())
     }
 
-    /// Sets the masks, which say which sequences are in the loss.
+    /// Sets the masks, which decide which sequences are in the loss.
     fn mask<T: Real>(&self, outcomes: &Outcomes<'_, T>, order: &[usize], masks: &mut [Mask]) {
         let (truncated, degenerate) = match self {
             Self::FlowRl(o) => (o.mask_truncated, o.mask_degenerate),

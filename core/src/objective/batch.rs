@@ -26,8 +26,8 @@ pub struct Batch<'a, T> {
     pub ref_log_probs: Option<&'a [T]>,
     /// (N) log-probabilities under the policy that sampled. `None` means on policy, with importance weights of 1.
     pub old_log_probs: Option<&'a [T]>,
-    /// (N) log-probabilities under the engine that drew the tokens, if it differs from the policy of `old_log_probs`.
-    /// Read if `rollout_correction` is set; `None` means that engine and policy agree.
+    /// (N) log-probabilities under the engine that drew the tokens, if this is not the policy of `old_log_probs`. Read
+    /// if `rollout_correction` is set; `None` means that engine and policy agree.
     pub rollout_log_probs: Option<&'a [T]>,
     /// (N) log F(s_t), the log-flow of the state before each token. Needed by sub-trajectory and detailed balance,
     /// which use log Z in place of a sequence's first log-flow.
@@ -37,8 +37,8 @@ pub struct Batch<'a, T> {
     pub entropies: Option<&'a [T]>,
     /// (B) log Z of each sequence's prompt. Needed if log Z is learned or given.
     pub log_z: Option<&'a [T]>,
-    /// (B) whether each sequence is in the loss, from [`Objective::advantages`](super::Objective::advantages). `None`
-    /// means that all are. Sequences outside the loss have no gradient.
+    /// (B) masks of the sequences, from [`Objective::advantages`](super::Objective::advantages). `None` means that all
+    /// sequences are in the loss; the others have no gradient.
     pub masks: Option<&'a [Mask]>,
 }
 
@@ -116,8 +116,7 @@ impl<'a, T: Real> Batch<'a, T> {
     /// Returns a part of this batch that shares its memory. If log Z comes from the group, cut between groups.
     ///
     /// # Errors
-    /// Returns an error if a length of this batch does not fit, and [`Error::Length`] if the range is outside the
-    /// batch.
+    /// Returns an error if a length of this batch does not fit, and [`Error::Length`] if the range is outside of it.
     pub fn part(&self, sequences: Range<usize>) -> Result<Self, Error> {
         self.validate()?;
         let outside =

@@ -202,7 +202,7 @@ named_enum! {
 }
 
 named_enum! {
-    /// The place of a policy gradient's KL term. Reward and loss have **different optima**.
+    /// The place of a policy gradient's KL term. On raw rewards, `loss` and `reward` have **different optima**.
     ///
     /// [`KlIn::Reward`] is the penalty of the theory: its gradient is that of kl·KL(π ‖ π_ref), so the optimum of the
     /// expected reward is π_ref·exp(r/kl)/Z, FlowRL's target at β = 1/kl. [`KlIn::Loss`] with [`KlEstimator::K3`]
@@ -240,8 +240,8 @@ named_enum! {
 }
 
 named_enum! {
-    /// How the raw rewards become the advantage A of a policy gradient. Advantages over a group leave the raw reward of
-    /// a group of one unchanged.
+    /// How the raw rewards become the advantage A of a policy gradient. Advantages over a group, other than `mean`,
+    /// leave the raw reward of a group of one unchanged.
     pub enum Advantage ("advantage") {
         Raw = "raw": "r as it is",
         Group = "group": "(r − mean) / (std + reward_eps) within the group; 0 if all rewards are equal",

@@ -9,11 +9,11 @@ use super::{Batch, Diagnostics, Error, Gradients, Mask, Objective, Outcomes, Tot
 use crate::Real;
 use crate::backend::{Backend, ObjectiveError};
 
-/// One completion of T tokens. Fields that are not needed may be left out: `Sequence { reward: 1.0, log_probs: &l,
-/// ..Default::default() }`.
+/// One completion of T tokens. Fields that are not needed may be left out:
+/// `Sequence { reward: 1.0, log_probs: &l, ..Default::default() }`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sequence<'a, T> {
-    /// Number of the prompt that it answers. Sequences with the same number are compared with each other.
+    /// Number of the prompt that this completion answers. Sequences with the same number are compared with each other.
     pub group: usize,
     /// The raw reward.
     pub reward: T,
@@ -27,14 +27,14 @@ pub struct Sequence<'a, T> {
     pub log_flows: Option<&'a [T]>,
     /// (T) entropy of the policy's distribution before each token, for an entropy bonus.
     pub entropies: Option<&'a [T]>,
-    /// log Z of its prompt, if it is learned or given.
+    /// log Z of the prompt, if it is learned or given.
     pub log_z: Option<T>,
-    /// V(x) of its prompt, for PPO.
+    /// V(x) of the prompt, for PPO.
     pub value: Option<T>,
     /// (T) log-probabilities under the engine that drew the tokens, if it differs from the policy that sampled. `None`
     /// for all sequences means that it does not.
     pub rollout_log_probs: Option<&'a [T]>,
-    /// Whether the completion was cut at the length limit.
+    /// Whether this completion was cut at the length limit.
     pub truncated: bool,
 }
 
@@ -42,9 +42,9 @@ pub struct Sequence<'a, T> {
 /// order of the batch.
 #[derive(Clone, Debug)]
 pub struct Evaluation<T> {
-    /// Loss ℓ of the batch.
+    /// Loss ℓ of this batch.
     pub loss: f64,
-    /// The metrics of the batch.
+    /// The metrics of this batch.
     pub diagnostics: Diagnostics,
     /// Shaped rewards r̂, or advantages A for a policy gradient.
     pub advantages: Vec<T>,
@@ -119,7 +119,7 @@ impl Objective {
     /// `batch.advantages` and `batch.masks`.
     ///
     /// # Errors
-    /// As [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate).
+    /// Returns the errors of [`advantages`](Self::advantages) and [`evaluate`](Self::evaluate).
     pub fn compute_packed<T: Real>(
         &self,
         outcomes: Outcomes<'_, T>,

@@ -39,7 +39,7 @@ pub struct BatchFile {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SequenceRecord {
-    /// Number of the prompt that it answers.
+    /// Number of the prompt that this completion answers.
     pub group: usize,
     /// The raw reward.
     pub reward: f64,
@@ -60,7 +60,7 @@ pub struct SequenceRecord {
     /// Token log-probabilities under the engine that drew the tokens, if it differs from the policy that sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout_logp: Option<Vec<f64>>,
-    /// Whether the completion was cut at the length limit.
+    /// Whether this completion was cut at the length limit.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub truncated: bool,
     /// log F(s_t) before each token.

@@ -53,7 +53,7 @@ pub(super) fn evaluate<T: Real>(
     Ok(diagnostics)
 }
 
-/// The values that are the same for every sequence.
+/// The values that this pass over the batch uses for every sequence.
 struct Pass<'a, T> {
     options: &'a FlowRl,
     batch: &'a Batch<'a, T>,
@@ -181,7 +181,7 @@ impl<T: Real> Pass<'_, T> {
         }
     }
 
-    /// Computes the loss and gradients of sequence i, whose log Z is known.
+    /// Computes the loss and gradients of sequence i from its log Z.
     fn with_log_z(&self, i: usize, out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
         if !self.batch.keeps(i) {
             out.drop_sequence(self.batch, i);
@@ -218,8 +218,8 @@ impl<T: Real> Pass<'_, T> {
         old.min(high.unwrap_or(f64::INFINITY)) + moved
     }
 
-    /// Computes the loss and gradients of a group whose K residuals are compared in pairs, (1/B) Σ_{i<j} φ(u_i −
-    /// u_j)/(K − 1). Each member of a pair gets half of the pair's loss.
+    /// Computes the loss and gradients of a group whose K residuals are compared in pairs: the group adds (1/B) Σ_{i<j}
+    /// φ(u_i − u_j)/(K − 1) to the loss. Each member of a pair gets half of the pair's loss.
     fn pairs(&self, group: &[usize], out: &mut Gradients<'_, T>, diagnostics: &mut Diagnostics) -> Result<(), Error> {
         let members = || group.iter().copied().filter(|&j| self.batch.keeps(j));
         let others = members().count().saturating_sub(1).max(1) as f64;

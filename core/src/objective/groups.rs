@@ -10,8 +10,8 @@ pub(super) fn sort_by_group(groups: &[usize], order: &mut [usize]) {
     }
 }
 
-/// Sorts without the standard library, whose sorts are fast for any input but large. Groups that are not in order are
-/// rare.
+/// Sorts without the standard library: its sorts are fast for any input but add much code, and groups are rarely out of
+/// order.
 fn heap_sort<K: Ord>(items: &mut [usize], key: impl Fn(&usize) -> K) {
     let sift_down = |heap: &mut [usize], mut parent: usize| {
         while let Some(child) = (2 * parent + 1..heap.len().min(2 * parent + 3)).max_by_key(|&child| key(&heap[child]))

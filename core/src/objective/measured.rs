@@ -7,7 +7,7 @@ use super::{Diagnostics, FlowRl, Importance, KlEstimator, Length, LogZ, Objectiv
 /// that the host's evaluation reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measured {
-    /// The sequence's share of the loss.
+    /// This sequence's share of the loss.
     pub loss: f64,
     /// Shaped reward r̂ or advantage A, after a KL term in the reward.
     pub advantage: f64,
@@ -24,7 +24,7 @@ pub struct Measured {
     pub outliers: usize,
     /// Number of tokens with a KL estimate at its bound.
     pub capped: usize,
-    /// Whether a mask dropped the sequence.
+    /// Whether a mask dropped this sequence.
     pub dropped: bool,
     /// Σ |∂loss/∂l| over the tokens.
     pub slope_sum: f64,

@@ -77,7 +77,7 @@ impl PolicyGradient {
         )
     }
 
-    /// Returns whether the objective has a ratio.
+    /// Returns whether this objective has a ratio.
     pub(super) fn weighs(&self) -> bool {
         self.ratio != Ratio::None
     }
@@ -110,7 +110,7 @@ impl PolicyGradient {
 }
 
 impl Objective {
-    /// Returns whether `ref_log_probs` must be given.
+    /// Returns whether this objective needs `ref_log_probs`.
     pub fn needs_reference(&self) -> bool {
         match self {
             Self::FlowRl(o) => o.reference_power != 0.0,
@@ -118,7 +118,7 @@ impl Objective {
         }
     }
 
-    /// Returns whether `old_log_probs` are used. They may still be absent, which means "on policy".
+    /// Returns whether this objective uses `old_log_probs`. They may still be absent, which means "on policy".
     pub fn needs_old(&self) -> bool {
         match self {
             Self::FlowRl(o) => {
@@ -136,23 +136,23 @@ impl Objective {
         }
     }
 
-    /// Returns whether `rollout_log_probs` are used.
+    /// Returns whether this objective uses `rollout_log_probs`.
     pub fn corrects_rollouts(&self) -> bool {
         matches!(self, Self::PolicyGradient(o) if o.rollout_correction != RolloutCorrection::None)
     }
 
-    /// Returns whether `log_flows` must be given.
+    /// Returns whether this objective needs `log_flows`.
     pub fn needs_flows(&self) -> bool {
         matches!(self, Self::FlowRl(FlowRl { balance: Balance::SubTrajectory(_) | Balance::Detailed, .. }))
     }
 
-    /// Returns whether `entropies` must be given. They then have a gradient.
+    /// Returns whether this objective needs `entropies`. They then have a gradient.
     pub fn needs_entropies(&self) -> bool {
         matches!(self, Self::PolicyGradient(o) if o.entropy != 0.0)
     }
 
-    /// Returns whether only differences between the rewards of a group count. If so, there is nothing to learn from a
-    /// group of equal rewards.
+    /// Returns whether only differences between the rewards of a group count. If so, this objective learns nothing from
+    /// a group of equal rewards.
     pub fn compares_within_group(&self) -> bool {
         match self {
             Self::FlowRl(o) => o.reward != Reward::Raw,
@@ -179,7 +179,7 @@ impl Objective {
         }
     }
 
-    /// Returns whether a value V(x) of each sequence's prompt must be given.
+    /// Returns whether this objective needs a value V(x) of each sequence's prompt.
     pub fn needs_value(&self) -> bool {
         matches!(self, Self::PolicyGradient(PolicyGradient { advantage: Advantage::Value, .. }))
     }

@@ -16,7 +16,7 @@ use crate::task::Task;
 pub struct Selection {
     /// Number of batches of prompts that were sampled, at least one.
     pub batches: u64,
-    /// The prompts to learn from, as ascending indices into [`Rollouts::prompts`].
+    /// The prompts to learn from, as indices into [`Rollouts::prompts`], in order.
     pub prompts: Vec<usize>,
 }
 
@@ -77,7 +77,7 @@ impl<T: Real> Rollouts<T> {
         })
     }
 
-    /// Returns the prompts whose completions differ in reward.
+    /// Returns the prompts of these rollouts whose completions differ in reward.
     fn telling(&self) -> Vec<usize> {
         self.groups().filter(|(_, degenerate)| !degenerate).map(|(prompt, _)| prompt).collect()
     }

@@ -48,7 +48,7 @@ pub struct TrainOptions {
     pub schedule: Schedule,
     /// AdamW options for the policy.
     pub optimizer: AdamW,
-    /// Largest norm of a gradient; a longer one is scaled down to it. `None` clips nothing.
+    /// Largest norm of a gradient; if it is exceeded, the gradient is scaled down. `None` means no clipping.
     pub clip_norm: Option<f64>,
     /// Shape of the network for log Z or V.
     pub partition: PartitionOptions,
@@ -296,12 +296,12 @@ impl<B: Backend> Trainer<B> {
         Ok(Self { objective, options, log_z, progress: Progress::default() })
     }
 
-    /// Returns the objective.
+    /// Returns the objective of this trainer.
     pub const fn objective(&self) -> &Objective {
         &self.objective
     }
 
-    /// Returns the options.
+    /// Returns the options of this trainer.
     pub const fn options(&self) -> &TrainOptions {
         &self.options
     }
@@ -316,12 +316,12 @@ impl<B: Backend> Trainer<B> {
         &mut self.log_z
     }
 
-    /// Returns the progress of training.
+    /// Returns the progress of this trainer.
     pub const fn progress(&self) -> Progress {
         self.progress
     }
 
-    /// Sets the progress from which training continues.
+    /// Sets the progress from which this trainer continues.
     pub const fn set_progress(&mut self, progress: Progress) {
         self.progress = progress;
     }

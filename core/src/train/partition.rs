@@ -72,7 +72,7 @@ impl<B: Backend> LogZModel<B> {
         })
     }
 
-    /// Returns the network, if there is one.
+    /// Returns the network, if this model has one.
     pub const fn network(&self) -> Option<&PartitionNetwork<B>> {
         match self {
             Self::Network(network) | Self::Value(network) => Some(network),
@@ -80,7 +80,7 @@ impl<B: Backend> LogZModel<B> {
         }
     }
 
-    /// Returns mutable access to the network, if there is one.
+    /// Returns mutable access to the network, if this model has one.
     pub(super) const fn network_mut(&mut self) -> Option<&mut PartitionNetwork<B>> {
         match self {
             Self::Network(network) | Self::Value(network) => Some(network),
@@ -115,7 +115,7 @@ impl<B: Backend> LogZModel<B> {
         }
     }
 
-    /// Adds to the gradients of a table.
+    /// Adds to the gradients, if this model is a table.
     pub(super) fn add_gradients(&mut self, gradients: impl IntoIterator<Item = (usize, f64)>) {
         let Self::Table { state, touched } = self else { return };
         for (prompt, gradient) in gradients {
@@ -167,7 +167,7 @@ impl<B: Backend> LogZModel<B> {
         }
     }
 
-    /// Returns every vector that a checkpoint needs, by name.
+    /// Returns every vector of this model that a checkpoint needs, by name.
     pub fn state(&self, backend: &B) -> Result<NamedState<B::Real>, B::Error> {
         let mut out = Vec::new();
         match self {

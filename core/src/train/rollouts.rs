@@ -70,7 +70,7 @@ impl<T: Real> Rollouts<T> {
         Ok(Self { prompt_numbers, prompts, completions, rewards, verdicts, ..Self::default() })
     }
 
-    /// Returns the number of completions.
+    /// Returns the number of completions in these rollouts.
     pub fn len(&self) -> usize {
         self.completions.len()
     }
@@ -80,8 +80,7 @@ impl<T: Real> Rollouts<T> {
         self.completions.is_empty()
     }
 
-    /// Checks that the fields are consistent. This is needed because a caller may fill them in, for example from a
-    /// file.
+    /// Checks that the fields are consistent, since a caller may fill them in, for example from a file.
     pub(super) fn validate<E>(&self) -> Result<(), TrainError<E>> {
         let Completions { prompt_of, offsets, tokens, log_probs, ended, .. } = &self.completions;
         let count = prompt_of.len();
