@@ -1,5 +1,5 @@
-//! One training step on a hypergrid in the setting of the GFlowNet benchmark, on one thread; see `cargo xtask lab-bench` for the
-//! same beside a peer.
+//! One training step on a hypergrid in the setting of the GFlowNet benchmark, on one thread. `cargo xtask lab-bench`
+//! compares it with a peer.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flowrl_benches::lab::HypergridCase;

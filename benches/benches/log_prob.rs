@@ -1,4 +1,4 @@
-//! Log-prob of the chosen token over [512 × 32000] logits, and the gradient in their place.
+//! Log-probability of the chosen token over [512 × 32000] logits, and its gradient in place of the logits.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn log_prob(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("log-prob");
     group.sample_size(50).throughput(Throughput::Elements((ROWS * VOCAB) as u64));
     group.bench_function(BenchmarkId::from_parameter(format!("{ROWS}x{VOCAB}")), |b| {
-        // The gradient takes the place of the logits, which are put back before the clock starts.
+        // The gradient replaces the logits, so this restores them before the clock starts.
         b.iter_custom(|iterations| {
             let run = |_| {
                 case.restore();

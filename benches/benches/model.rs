@@ -1,4 +1,4 @@
-//! The model inside `flowrl-cli` on Countdown: one step of training as a run does it, and sampling alone.
+//! The model embedded in `flowrl-cli`, on Countdown: one training step as in a run, and sampling alone.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use flowrl_lm::model::Dimensions;
 use flowrl_lm::task::{Text, TextTask};
 use flowrl_lm::{TransformerPolicy, load_policy, load_weights};
 
-/// 16 prompts × 8 completions, preset `paper`, AdamW: the whole step, and what follows the sampling.
+/// Measures 16 prompts × 8 completions with the preset `paper` and AdamW: the whole step, and the part after sampling.
 fn train_step(criterion: &mut Criterion) {
     let checkpoint = embedded::checkpoint().unwrap();
     let problems = Arc::new(Problems::generate(&ProblemSpec::default()).unwrap());
     let task = TextTask::countdown(Text::of(&checkpoint).unwrap(), problems, false).unwrap();
     let mut policy = load_policy(Cpu::new(0), &checkpoint).unwrap();
     let options = TrainOptions {
-        // So small a rate that the policy, and with it the length of its completions, stays as it is.
+        // With this small rate the policy, and so the length of its completions, stays the same.
         schedule: Schedule { peak: 1e-9, warmup: 0, total: u64::MAX, decay: Decay::Constant },
         ..TrainOptions::default()
     };
@@ -43,7 +43,8 @@ fn train_step(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// 16 prompts × 8 completions of 14 tokens each; the end token is not heeded, so that every run draws as many.
+/// Measures 16 prompts × 8 completions of 14 tokens each. The end token is ignored, so that every run draws the same
+/// number of tokens.
 fn generate(criterion: &mut Criterion) {
     let checkpoint = embedded::checkpoint().unwrap();
     let cpu = Cpu::new(0);

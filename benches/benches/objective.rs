@@ -1,4 +1,5 @@
-//! The FlowRL loss over [512 × 8192] log-probs, beside a memory copy that moves as many bytes with as many threads.
+//! The FlowRL loss over [512 × 8192] log-probabilities, compared with a memory copy of the same number of bytes on the
+//! same number of threads.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flowrl_benches::Cpu;
@@ -8,7 +9,7 @@ fn objective(criterion: &mut Criterion) {
     let cpu = Cpu::new(0);
     let mut case = ObjectiveCase::new(64, 8, 8192);
     let bytes = case.bytes();
-    // A copy reads every byte and writes every byte.
+    // The copy reads each byte of the source and writes it to the target, so each is half of the total.
     let source = vec![1.0_f32; bytes / 2 / size_of::<f32>()];
     let mut target = vec![0.0; source.len()];
 

@@ -1,7 +1,7 @@
-"""Sampling with a KV cache: generate.py MODEL [PROMPTS SAMPLES PROMPT_LENGTH NEW_TOKENS], by default 16 prompts of 14 tokens, 8
-samples each, 14 new tokens; log-probs kept.
+"""Sampling with a KV cache: generate.py MODEL [PROMPTS SAMPLES PROMPT_LENGTH NEW_TOKENS].
 
-The prompts are read once and their cache is shared out to the samples; the caches are allocated once.
+The default is 16 prompts of 14 tokens, with 8 samples of 14 new tokens each. Log-probabilities are kept. Each prompt is
+processed once, and its cache is copied to the samples. The caches are allocated once.
 """
 
 import torch

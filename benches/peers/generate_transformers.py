@@ -1,4 +1,4 @@
-"""As generate.py, with its arguments, by `transformers`' own `generate`."""
+"""Sampling as in generate.py, with the same arguments, by the `generate` of `transformers`."""
 
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -9,7 +9,7 @@ from qwen2 import arguments
 shape, (PROMPTS, SAMPLES, PROMPT_LENGTH, NEW_TOKENS) = arguments(16, 8, 14, 14)
 shape.pop("model_type", None)
 policy = Qwen2ForCausalLM(Qwen2Config(**shape)).eval()
-# Not `to`, which would round the frequencies of the rotary embedding as well.
+# `policy.to` would also round the frequencies of the rotary embedding.
 for tensor in policy.parameters():
     tensor.data = tensor.data.to(DTYPE)
 prompts = torch.randint(0, shape["vocab_size"], (PROMPTS, PROMPT_LENGTH))

@@ -1,4 +1,4 @@
-"""Log-prob of the chosen token over (512, 32000) logits: forward, and backward to the logits."""
+"""Log-probability of the chosen token over (512, 32000) logits: forward, and backward to the logits."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""FlowRL loss and gradient over (512, 8192) log-probs: 64 groups of 8, log Z a leaf."""
+"""FlowRL loss and gradient over (512, 8192) log-probabilities, in 64 groups of 8. log Z is a leaf."""
 
 import torch
 

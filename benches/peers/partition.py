@@ -1,4 +1,4 @@
-"""The partition network, forward and backward: partition.py WIDTH. 64 prompts, gradients of the weights and the input."""
+"""The partition network on 64 prompts, forward and backward, with gradients of the weights and the input: partition.py WIDTH."""
 
 import sys
 
@@ -11,7 +11,7 @@ PROMPTS = 64
 
 
 def network(width):
-    """Linear GELU Linear GELU Linear(→ 1), exact GELU, no layer norm."""
+    """Returns Linear GELU Linear GELU Linear(→ 1), with exact GELU and without layer norm."""
     return nn.Sequential(
         nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1)
     )

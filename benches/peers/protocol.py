@@ -1,12 +1,12 @@
 """The protocol between the driver of a comparison and the process of one case.
 
-The process sets itself up, warms up and prints `ready`. Then each line `run` on standard input makes it do one timed
-iteration and print its seconds, and `check` print numbers by which the driver sees that both sides compute the same. End of
-input ends it. Between runs it sleeps on standard input, so the other side of the comparison has the machine for itself.
-A case that cannot run here prints `absent` and why instead of `ready`.
+The process sets itself up, warms up and prints `ready`. For each line `run` on standard input it then runs one timed
+iteration and prints its seconds. For `check` it prints numbers with which the driver verifies that both sides compute
+the same. It exits at the end of its input. Between runs it sleeps on standard input, so that the other side of the
+comparison has the machine to itself. If a case cannot run here, it prints `absent` and the reason instead of `ready`.
 
-`PEER_DEVICE` is where tensors are made: `cpu`, or `cuda`. `PEER_DTYPE` is the type of weights, activations and logits in scripts that
-can do more than `float32`: that or `bfloat16`.
+`PEER_DEVICE` is the device of the tensors, `cpu` or `cuda`. `PEER_DTYPE` is the type of weights, activations and logits,
+`float32` or, in scripts that support it, `bfloat16`.
 """
 
 import os
@@ -22,17 +22,17 @@ WARM_UP = 2
 
 
 def synchronise():
-    """Waits for the GPU, which runs behind the program that asks it."""
+    """Waits for the GPU, which runs asynchronously."""
     if DEVICE == "cuda":
         torch.cuda.synchronize()
 
 
 def serve(iteration, prepare=None, check=None, calls=1):
-    """Times `calls` calls of `iteration()` for each line `run`, and gives the seconds of one.
+    """Times `calls` calls of `iteration()` for each line `run`, and prints the seconds per call.
 
-    `prepare()` comes before each timed part and is not counted; `check()` gives the numbers that `check` asks for.
+    `prepare()` runs before each timed part and is not counted. `check()` returns the numbers for a line `check`.
     """
-    # As a mode it costs time in every call of PyTorch; what runs from here on makes its tensors where its inputs are.
+    # A default device costs time in every call of PyTorch, and from here on new tensors follow the device of the inputs.
     torch.set_default_device(None)
 
     def timed():
@@ -59,7 +59,7 @@ def serve(iteration, prepare=None, check=None, calls=1):
 
 
 def absent(why):
-    """Ends the process where its case cannot run, with the reason."""
+    """Exits with the reason why the case cannot run."""
     print(f"absent {why}", flush=True)
     sys.exit(0)
 

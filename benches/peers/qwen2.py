@@ -1,6 +1,6 @@
 """A Qwen2-style decoder in plain PyTorch: RMS norm, rotary embedding, grouped-query attention with QKV bias, SwiGLU.
 
-`shape` is a `config.json` of a Hugging Face checkpoint (its architecture keys).
+`shape` holds the architecture keys of a Hugging Face checkpoint's `config.json`.
 """
 
 import json
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def arguments(*sizes):
-    """The shape and the sizes of a script's command line, `SCRIPT MODEL [SIZE ...]`: MODEL is a `config.json`, or its text."""
+    """Returns the shape and the sizes from the command line `SCRIPT MODEL [SIZE ...]`. MODEL is a `config.json` or its text."""
     if len(sys.argv) not in (2, 2 + len(sizes)):
         sys.exit(f"usage: {sys.argv[0]} MODEL [{len(sizes)} sizes, by default {sizes}]")
     model = sys.argv[1]
@@ -23,14 +23,14 @@ def arguments(*sizes):
 
 
 def rotary_tables(length, head_dim, theta):
-    """cos and sin, each (length, head_dim)."""
+    """Returns cos and sin, each (length, head_dim)."""
     frequency = theta ** (-torch.arange(0, head_dim, 2).float() / head_dim)
     angle = torch.outer(torch.arange(length).float(), frequency).repeat(1, 2)
     return angle.cos(), angle.sin()
 
 
 def rotate(x, cos, sin):
-    """x is (B, heads, T, head_dim)."""
+    """Rotates x, which is (B, heads, T, head_dim)."""
     a, b = x.chunk(2, -1)
     return x * cos + torch.cat((-b, a), -1) * sin
 
@@ -46,7 +46,7 @@ class Attention(nn.Module):
         self.o = nn.Linear(self.heads * self.head_dim, d, bias=False)
 
     def forward(self, x, cos, sin, cache, start):
-        """x is (B, T, d) at positions start..start+T. With a cache, (keys, values) of the positions before are in it."""
+        """Attends from x, which is (B, T, d) at positions start..start+T. A cache holds (keys, values) of earlier positions."""
         batch, length, _ = x.shape
         q, k, v = (
             linear(x).view(batch, length, -1, self.head_dim).transpose(1, 2) for linear in (self.q, self.k, self.v)
@@ -82,7 +82,7 @@ class Layer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Tokens (B, T) to final hidden states (B, T, d); `head` turns those into logits (tied embedding)."""
+    """Maps tokens (B, T) to final hidden states (B, T, d). `head` turns these into logits with the tied embedding."""
 
     def __init__(self, shape, max_length):
         super().__init__()
@@ -107,6 +107,6 @@ class Decoder(nn.Module):
         return F.linear(hidden, self.embedding.weight)
 
     def new_caches(self, batch):
-        """Per layer keys and values, each (batch, kv_heads, max_length, head_dim)."""
+        """Returns keys and values for each layer, each (batch, kv_heads, max_length, head_dim)."""
         size = (batch, self.kv_heads, self.cos.shape[0], self.head_dim)
         return [tuple(self.cos.new_zeros(2, *size)) for _ in self.layers]

@@ -1,8 +1,9 @@
 """One FlowRL step of a small decoder: train_step.py MODEL [PROMPTS GROUP PROMPT_LENGTH COMPLETION_LENGTH].
 
-By default 128 sequences (16 prompts of 14 tokens, 8 completions of 14 each): forward, token log-probs, log Z from the partition
-network on the mean prompt hidden state, loss of the preset `paper` given reference and old log-probs, backward, AdamW on
-the decoder and the partition network.
+The default is 128 sequences: 16 prompts of 14 tokens, with 8 completions of 14 tokens each. The step consists of the
+forward pass, token log-probabilities, log Z from the partition network on the mean hidden state of the prompt, the loss
+of the preset `paper` with given reference and old log-probabilities, the backward pass, and AdamW on the decoder and
+the partition network.
 """
 
 import torch
@@ -30,7 +31,7 @@ rewards = torch.randint(0, 2, (B,)).float()
 
 
 def score():
-    """Token log-probs of the completions, (B, COMPLETION_LENGTH), and log Z of every sequence, (B,)."""
+    """Returns token log-probabilities of the completions, (B, COMPLETION_LENGTH), and log Z of every sequence, (B,)."""
     hidden = policy(tokens)
     logits = policy.head(hidden[:, PROMPT_LENGTH - 1 : -1])
     logp = logits.log_softmax(-1).gather(-1, completions.unsqueeze(-1)).squeeze(-1)

@@ -1,4 +1,4 @@
-//! Training on hypergrids in the setting of the GFlowNet benchmark: see `benches/peers/gfnx/README.md`.
+//! Training on hypergrids in the setting of the GFlowNet benchmark, see `benches/peers/gfnx/README.md`.
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{
@@ -12,7 +12,8 @@ use flowrl_core::train::{TrainOptions, Trainer};
 
 use crate::{Cpu, Failure};
 
-/// Trajectory balance on one thread in f32: MLP 256×2, learned backward policy, Adam 1e-3, rate of log Z 0.1.
+/// Trajectory balance on one thread in f32, with an MLP of two hidden layers of 256, a learned backward policy, Adam
+/// with rate 1e-3 and a rate of 0.1 for log Z.
 #[derive(Debug)]
 pub struct HypergridCase {
     grid: Hypergrid,
@@ -22,10 +23,10 @@ pub struct HypergridCase {
 }
 
 impl HypergridCase {
-    /// Before training.
+    /// Creates the case before training.
     ///
     /// # Errors
-    /// A grid that is none.
+    /// Returns an error if the options of the grid are out of range.
     pub fn new(options: HypergridOptions, batch: usize, seed: u64) -> Result<Self, Failure> {
         let grid = Hypergrid::from_options(options)?;
         let (mlp, heads) = (MlpOptions { width: 256, layers: 2 }, HeadOptions::default());
@@ -45,25 +46,21 @@ impl HypergridCase {
         Ok(Self { task: LabTask::new(grid.clone()), grid, policy, trainer })
     }
 
-    /// Trained numbers of the network.
-    #[must_use]
+    /// Returns the number of trained weights of the network.
     pub fn parameters(&self) -> usize {
         self.policy.weights()
     }
 
-    /// One iteration: sample a batch, and one step down its loss.
-    ///
-    /// # Errors
-    /// Where training failed.
+    /// Runs one iteration: samples a batch and takes one step down its loss.
     pub fn step(&mut self) -> Result<(), Failure> {
         self.trainer.step(&mut self.policy, &self.task)?;
         Ok(())
     }
 
-    /// Σ |p(x) − R(x)/Z|, exact.
+    /// Returns the exact distance Σ |p(x) − R(x)/Z|.
     ///
     /// # Errors
-    /// Where a log-probability is not finite.
+    /// Returns an error if a log-probability is not finite.
     pub fn l1(&mut self) -> Result<f64, Failure> {
         let mut log_probs = vec![0.0; self.grid.objects()];
         terminal(&self.grid, &self.policy.log_pf_table()?, &mut log_probs)?;

@@ -1,5 +1,7 @@
-//! The cases that are measured: shared by the criterion benches in `benches/benches/` and by the program `peer`, which runs
-//! beside PyTorch. What is compared, and where the sides differ, is in `benches/peers/README.md`.
+//! The measured cases, shared by the criterion benches in `benches/benches/` and the program `peer`, which is compared
+//! with PyTorch. `benches/peers/README.md` describes the comparison and the differences between the two sides.
+//!
+//! Functions return an error if the device fails.
 
 pub mod lab;
 pub mod model;
@@ -11,21 +13,19 @@ use std::error::Error;
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::random::{Purpose, Stream};
 
-/// What can go wrong in a case.
+/// Any error of a case.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// The device of every case.
 pub type Cpu = CpuBackend<f32>;
 
-/// `len` numbers uniform in [low, high), the same for the same `salt`.
-#[must_use]
+/// Returns `len` numbers uniform in [low, high), which depend only on `salt`.
 pub fn uniform(salt: u32, len: usize, low: f64, high: f64) -> Vec<f32> {
     let stream = Stream::new(0, Purpose::Init);
     (0..len).map(|i| (low + (high - low) * stream.uniform(salt, 0, i as u32)) as f32).collect()
 }
 
-/// `len` tokens below `vocab`, the same for the same `salt`.
-#[must_use]
+/// Returns `len` tokens below `vocab`, which depend only on `salt`.
 pub fn tokens(salt: u32, len: usize, vocab: usize) -> Vec<u32> {
     let stream = Stream::new(0, Purpose::Task);
     (0..len).map(|i| stream.below(vocab as u64, salt, 0, i as u32) as u32).collect()

@@ -15,28 +15,27 @@ use flowrl_lm::model::{Dimensions, Weights};
 
 use crate::{Cpu, Failure, tokens, uniform};
 
-/// A transformer on the processor.
+/// A transformer on the CPU.
 pub type CpuPolicy = TransformerPolicy<Cpu>;
 
-/// Prompts, completions of each, and their lengths in tokens.
+/// The number of prompts and completions, and their lengths in tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// Prompts.
+    /// Number of prompts.
     pub prompts: usize,
-    /// Completions of a prompt.
+    /// Number of completions per prompt.
     pub group: usize,
-    /// Tokens of a prompt.
+    /// Number of tokens in a prompt.
     pub prompt_length: usize,
-    /// Tokens of a completion.
+    /// Number of tokens in a completion.
     pub completion_length: usize,
 }
 
-/// What the peers do: 16 prompts of 14 tokens, 8 completions of 14 each.
+/// The default shape of the peers: 16 prompts of 14 tokens, with 8 completions of 14 tokens each.
 pub const PEER_SHAPE: Shape = Shape { prompts: 16, group: 8, prompt_length: 14, completion_length: 14 };
 
 impl Shape {
-    /// Completions.
-    #[must_use]
+    /// Returns the number of completions of all prompts.
     pub const fn sequences(&self) -> usize {
         self.prompts * self.group
     }
@@ -46,10 +45,11 @@ impl Shape {
     }
 }
 
-/// A policy with random weights in the shape of a `config.json`, without an end token: every completion has its full length.
+/// Creates a policy with random weights in the shape of a `config.json`. This policy has no end token, so every
+/// completion has its full length.
 ///
 /// # Errors
-/// A file that cannot be read, or that describes no supported model.
+/// Returns an error if the file cannot be read or does not describe a supported model.
 pub fn random_policy(cpu: Cpu, config: &Path) -> Result<CpuPolicy, Failure> {
     let text = fs::read_to_string(config).map_err(|error| format!("cannot read {}: {error}", config.display()))?;
     let dims = Dimensions::from(&ModelConfig::from_json(&text, config)?);
@@ -57,7 +57,8 @@ pub fn random_policy(cpu: Cpu, config: &Path) -> Result<CpuPolicy, Failure> {
     Ok(TransformerPolicy::new(cpu, dims, weights, Vec::new())?)
 }
 
-/// Uniform within ±1/√inputs as PyTorch's `Linear`, embeddings of deviation 0.02, norms 1.
+/// Draws weights uniformly within ±1/√inputs, as in PyTorch's `Linear`, and embeddings with deviation 0.02. Norms are
+/// 1.
 fn random_weights(dims: &Dimensions) -> Result<Weights<Vec<f32>>, Failure> {
     let parts = Weights::parts(dims);
     let mut tensor = 0;
@@ -77,8 +78,9 @@ fn random_weights(dims: &Dimensions) -> Result<Weights<Vec<f32>>, Failure> {
     })
 }
 
-/// One FlowRL step of the preset `paper` on given completions: forward, log Z from the mean hidden state of the prompts, loss,
-/// backward, AdamW on decoder and partition network. Reference and old log-probs are given, no gradient is clipped.
+/// One FlowRL step of the preset `paper` on given completions: forward, log Z from the mean hidden state of the
+/// prompts, loss, backward, and AdamW on the decoder and the partition network. Reference and old log-probabilities are
+/// given, and no gradient is clipped.
 #[derive(Debug)]
 pub struct TrainStep {
     policy: CpuPolicy,
@@ -88,21 +90,18 @@ pub struct TrainStep {
     completions: Vec<Vec<u32>>,
     prompt_of: Vec<usize>,
     rewards: Vec<f32>,
-    /// (N) of the weights at the start: the reference, and the sampler.
+    /// Log-probabilities under the initial weights, (N). They serve both as the reference and as the sampler.
     given_log_probs: Vec<f32>,
     updates: u64,
 }
 
-/// As in PyTorch, its decay included.
+/// The defaults of PyTorch, including its weight decay.
 const OPTIMIZER: AdamW = AdamW { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 };
 const LEARNING_RATE: f64 = 1e-5;
 const LOG_Z_LEARNING_RATE: f64 = 1e-4;
 
 impl TrainStep {
-    /// Random prompts, completions and rewards for this policy.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Creates random prompts, completions and rewards for this policy.
     pub fn new(mut policy: CpuPolicy, shape: Shape) -> Result<Self, Failure> {
         let vocab = policy.dims().vocab;
         let prompts = shape.random_prompts(vocab);
@@ -123,10 +122,7 @@ impl TrainStep {
         Ok(Self { policy, network, objective, prompts, completions, prompt_of, rewards, given_log_probs, updates: 0 })
     }
 
-    /// The step; loss and residuals are those before the update.
-    ///
-    /// # Errors
-    /// Where the device failed or the objective refuses its input.
+    /// Takes the step. The returned loss and residuals are those before the update.
     pub fn run(&mut self) -> Result<Evaluation<f32>, Failure> {
         let pool = self.policy.backend().pool().clone();
         pool.enter(|| self.step())
@@ -177,7 +173,7 @@ impl TrainStep {
     }
 }
 
-/// Sampling with a KV cache at temperature 1, log-probs kept.
+/// Sampling with a KV cache at temperature 1, with log-probabilities.
 #[derive(Debug)]
 pub struct Generate {
     policy: CpuPolicy,
@@ -187,17 +183,13 @@ pub struct Generate {
 }
 
 impl Generate {
-    /// Random prompts for this policy, which should have no end token: then every completion has its full length.
-    #[must_use]
+    /// Creates random prompts for this policy. If it has no end token, every completion has its full length.
     pub fn new(policy: CpuPolicy, shape: Shape) -> Self {
         let prompts = shape.random_prompts(policy.dims().vocab);
         Self { policy, prompts, shape, step: 0 }
     }
 
-    /// Completions of every prompt, other ones each time.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Draws completions of every prompt, which differ from call to call.
     pub fn run(&mut self) -> Result<Completions<f32>, Failure> {
         let pool = self.policy.backend().pool().clone();
         self.step += 1;
@@ -232,7 +224,8 @@ mod tests {
     #[test]
     fn training_on_the_same_completions_shrinks_the_residuals() {
         let mut step = TrainStep::new(policy(), SMALL).unwrap();
-        // Not the loss, whose weights move too, and around the group's mean, where log Z plays no part.
+        // This test uses the spread of the residuals within each group, where log Z plays no part. The loss has weights
+        // that change too.
         let spread: Vec<f32> = (0..20).map(|_| spread(&step.run().unwrap().residuals)).collect();
         assert!(spread[19] < 0.99 * spread[0], "{spread:?}");
     }
@@ -257,7 +250,8 @@ mod tests {
     fn the_first_step_is_on_policy() {
         let mut step = TrainStep::new(policy(), SMALL).unwrap();
         let loss = step.run().unwrap().loss;
-        // w = 1 and L = L_ref, so δ = log Z − β r̂: with log Z near 0, β² of the sum of r̂² over the sequences.
+        // Here w = 1 and L = L_ref, so δ = log Z − β r̂. With log Z near 0, the loss is β² times the sum of r̂² over
+        // the sequences, divided by their number.
         let sum_of_squares: f64 = step
             .rewards
             .chunks(SMALL.group)

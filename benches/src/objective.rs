@@ -1,4 +1,4 @@
-//! The FlowRL loss of the preset `paper` with its gradients, a part of the batch per thread.
+//! The FlowRL loss of the preset `paper` with its gradients, computed with one part of the batch per thread.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use flowrl_core::objective::{Batch, Error, Gradients, Mask, Objective, Outcomes,
 
 use crate::{Cpu, Failure, uniform};
 
-/// B sequences of T tokens each, in groups of K, with everything that the loss reads and writes.
+/// B sequences of T tokens each, in groups of K, with all inputs and outputs of the loss.
 #[derive(Debug)]
 pub struct ObjectiveCase {
     objective: Objective,
@@ -20,17 +20,16 @@ pub struct ObjectiveCase {
     advantages: Vec<f32>,
     order: Vec<usize>,
     masks: Vec<Mask>,
-    /// (B, T) each: policy, sampler, reference.
+    /// Log-probabilities under the policy, the sampler and the reference, (B, T) each.
     log_probs: [Vec<f32>; 3],
     given_log_z: Vec<f32>,
     d_log_probs: Vec<f32>,
-    /// (B) each: gradient of log Z, log Z, residual, weight.
+    /// Gradient of log Z, log Z, residual and weight, (B) each.
     per_sequence: [Vec<f32>; 4],
 }
 
 impl ObjectiveCase {
-    /// `groups` groups of `group` sequences of `length` tokens.
-    #[must_use]
+    /// Creates `groups` groups of `group` sequences with `length` tokens.
     pub fn new(groups: usize, group: usize, length: usize) -> Self {
         let b = groups * group;
         let near = |x: &[f32], salt, by: f64| {
@@ -55,22 +54,17 @@ impl ObjectiveCase {
         }
     }
 
-    /// Bytes that must move at least: three log-probs read and a gradient written for each token.
-    #[must_use]
+    /// Returns the least number of bytes to move: for each token, three log-probabilities read and a gradient written.
     pub fn bytes(&self) -> usize {
         4 * size_of::<f32>() * self.d_log_probs.len()
     }
 
-    /// (B, T) the gradient of the log-probs.
-    #[must_use]
+    /// Returns the gradient of the log-probabilities, (B, T).
     pub fn d_log_probs(&self) -> &[f32] {
         &self.d_log_probs
     }
 
-    /// Rewards to advantages, then loss and gradients.
-    ///
-    /// # Errors
-    /// Where the objective refuses its input.
+    /// Computes the advantages from the rewards, then loss and gradients.
     pub fn run(&mut self, cpu: &Cpu) -> Result<(), Failure> {
         let Self { objective, order, masks, advantages, rewards, groups, .. } = self;
         let outcomes = Outcomes { rewards, groups, ..Outcomes::default() };
@@ -106,7 +100,7 @@ impl ObjectiveCase {
     }
 }
 
-/// Each part with its share of what is written.
+/// Splits the outputs, so that each part has its own share.
 fn jobs<'a>(
     parts: &[Range<usize>],
     length: usize,
@@ -130,7 +124,7 @@ fn jobs<'a>(
     parts.iter().map(share).collect()
 }
 
-/// The first `n` elements, which leave the slice.
+/// Removes the first `n` elements from the slice and returns them.
 fn take<'a, V>(slice: &mut &'a mut [V], n: usize) -> &'a mut [V] {
     slice.split_off_mut(..n).unwrap_or_default()
 }

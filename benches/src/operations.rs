@@ -1,4 +1,4 @@
-//! Cases of one operation: the partition network, and the log-prob of the chosen token.
+//! Cases of one operation: the partition network, and the log-probability of the chosen token.
 
 use flowrl_core::backend::Backend;
 use flowrl_core::partition::{PartitionNetwork, PartitionOptions};
@@ -16,10 +16,7 @@ pub struct PartitionCase {
 }
 
 impl PartitionCase {
-    /// A network for hidden states of `width` elements, and `prompts` of them.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Creates a network for hidden states of `width` elements, and `prompts` of these.
     pub fn new(cpu: &Cpu, prompts: usize, width: usize) -> Result<Self, Failure> {
         let options = PartitionOptions { zero_init: false, ..PartitionOptions::default() };
         Ok(Self {
@@ -31,10 +28,7 @@ impl PartitionCase {
         })
     }
 
-    /// log Z of every prompt; gradients of weights, biases and input.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Computes log Z of every prompt, and the gradients of weights, biases and input.
     pub fn run(&mut self, cpu: &Cpu) -> Result<(), Failure> {
         self.network.zero_grad(cpu)?;
         self.network.forward(cpu, &self.hidden, self.prompts, None)?;
@@ -42,7 +36,8 @@ impl PartitionCase {
     }
 }
 
-/// Log-prob of the chosen token over (rows, vocab) logits, and the gradient of the logits, which takes their place.
+/// The log-probability of the chosen token over (rows, vocab) logits, and the gradient of the logits, which replaces
+/// them.
 #[derive(Debug)]
 pub struct LogProbCase {
     shape: (usize, usize),
@@ -50,13 +45,12 @@ pub struct LogProbCase {
     logits: Vec<f32>,
     chosen: Vec<u32>,
     upstream: Vec<f32>,
-    /// (rows) each: log-prob, log Σ exp, entropy.
+    /// Log-probability, log Σ exp and entropy, (rows) each.
     out: [Vec<f32>; 3],
 }
 
 impl LogProbCase {
-    /// Logits (rows, vocab), a chosen token and an upstream gradient a row.
-    #[must_use]
+    /// Creates logits (rows, vocab), and one chosen token and one upstream gradient per row.
     pub fn new(rows: usize, vocab: usize) -> Self {
         let source = uniform(0, rows * vocab, -2.0, 2.0);
         Self {
@@ -69,15 +63,12 @@ impl LogProbCase {
         }
     }
 
-    /// Puts the logits back. In a model the head writes them anew each time, so this is not part of what is measured.
+    /// Restores the logits. In a model the head writes them each time, so this is not part of the measured time.
     pub fn restore(&mut self) {
         self.logits.copy_from_slice(&self.source);
     }
 
-    /// Forward, and backward in place.
-    ///
-    /// # Errors
-    /// Where the device failed.
+    /// Runs the forward pass, and the backward pass in place.
     pub fn run(&mut self, cpu: &Cpu) -> Result<(), Failure> {
         let Self { shape, logits, upstream, out: [log_prob, log_sum_exp, entropy], .. } = self;
         let chosen = cpu.index(&self.chosen)?;

@@ -129,8 +129,8 @@ impl Problem {
         Objective::from(options).compute(&sequences).expect("valid input")
     }
 
-    /// Descends along the expected gradient. Each component is divided by the probability that its token is written,
-    /// which does not move the zeros.
+    /// Descends along the expected gradient. Each component is divided by the probability that its token is written;
+    /// this does not move the zeros.
     fn descend(&self, options: FlowRl, steps: usize, log_z: impl Fn(&[f64]) -> f64) -> Vec<f64> {
         let mut theta = self.tree.logits_of(&self.log_reference());
         for _ in 0..steps {

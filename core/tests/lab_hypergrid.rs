@@ -114,8 +114,8 @@ fn numbers_and_coordinates_agree() {
     assert_eq!((grid.index(&[0, 0]), grid.index(&[0, 0, 5])), (None, None));
 }
 
-/// Checks L1 of the policy that takes every legal action with equal probability, which is close to that of an untrained
-/// network.
+/// Checks L1 of the policy that takes every legal action with equal probability. This is close to the distance of an
+/// untrained network.
 #[test]
 fn the_uniform_policy_is_as_far_off_as_elsewhere() {
     for (dim, side, l1) in [(2, 8, 1.64), (4, 20, 1.87)] {

@@ -1,9 +1,9 @@
-"""Trajectory balance on the hypergrid with gfnx: the peer of `cargo xtask lab-bench`, whose protocol is in README.md.
+"""Trajectory balance on the hypergrid with gfnx: the peer of `cargo xtask lab-bench`. README.md has the protocol.
 
     python hypergrid.py SIDE DIM BATCH REWARD SEED        REWARD: easy, hard or torchgfn
 
-gfnx brings the environment, the rollout and the log-probabilities of a trajectory; the training step is written here. All of
-it is one compiled program: Python asks for a number of iterations and waits.
+gfnx provides the environment, the rollout and the log-probabilities of a trajectory. The training step is written here.
+Everything is one compiled program: Python requests a number of iterations and waits.
 """
 
 import os
@@ -26,11 +26,11 @@ WIDTH, LAYERS, RATE, LOG_Z_RATE = 256, 2, 1e-3, 0.1
 
 
 def trainer(side, dim, batch, reward, seed):
-    """The state before training, and a compiled function (state, iterations) -> state."""
+    """Returns the state before training, and a compiled function (state, iterations) -> state."""
     env = HypergridEnvironment(GeneralHypergridRewardModule(*REWARDS[reward]), dim=dim, side=side)
     env_key, net_key, key = jax.random.split(jax.random.PRNGKey(seed), 3)
     env_params = env.init(env_key)
-    # dim + 1 forward logits, then dim backward logits.
+    # The outputs are dim + 1 forward logits, then dim backward logits.
     mlp = eqx.nn.MLP(dim * side, 2 * dim + 1, WIDTH, LAYERS, activation=jax.nn.relu, key=net_key)
     net, static = eqx.partition(mlp, eqx.is_array)
     count = sum(x.size for x in jax.tree.leaves(net))
@@ -66,10 +66,10 @@ def trainer(side, dim, batch, reward, seed):
 
 
 def exact_l1(net, side, dim, reward):
-    """sum |p(x) - R(x)/Z| in float64, p by dynamic programming over the grid, never by samples."""
+    """Returns sum |p(x) - R(x)/Z| in float64, with the exact p from dynamic programming over the grid."""
     layers = [(np.asarray(l.weight, np.float64), np.asarray(l.bias, np.float64)) for l in net.layers]
     states = np.indices((side,) * dim).reshape(dim, -1).T
-    # One-hot input: the first layer is a sum of columns.
+    # The input is one-hot, so the first layer is a sum of columns.
     weight, bias = layers[0]
     hidden = bias + sum(weight.T[i * side + states[:, i]] for i in range(dim))
     for weight, bias in layers[1:]:
@@ -90,7 +90,7 @@ def exact_l1(net, side, dim, reward):
             flow[inside + strides[i]] += flow[inside] * probability[inside, i]
     learned = flow * probability[:, dim]
 
-    # Bands by whole numbers: on some sides a band's edge is a grid point.
+    # The bands need integer arithmetic, because for some sides the edge of a band is a grid point.
     u, n = np.abs(2 * states - (side - 1)), side - 1
     r0, r1, r2 = REWARDS[reward]
     target = r0 + r1 * (2 * u > n).all(1) + r2 * ((10 * u > 6 * n) & (10 * u < 8 * n)).all(1)

@@ -1,4 +1,4 @@
-"""What the cases on a GPU share: their arguments, and a whole iteration as one CUDA graph."""
+"""Shared code of the cases on a GPU: their arguments, and a whole iteration as one CUDA graph."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from protocol import DEVICE, absent  # noqa: E402
 
 
 def arguments(modes, *sizes, texts=()):
-    """`SCRIPT MODE --SIZE N ... --TEXT WORDS ...`, all of which must be given."""
+    """Parses `SCRIPT MODE --SIZE N ... --TEXT WORDS ...`. All of these must be given."""
     parser = argparse.ArgumentParser()
     parser.add_argument("mode", choices=modes)
     parser.add_argument("--calls", type=int, default=1)
@@ -24,7 +24,7 @@ def arguments(modes, *sizes, texts=()):
 
 
 def graphed(step):
-    """`step`, which reads and writes the same tensors each time, as one CUDA graph: nothing is left to launch but that."""
+    """Captures `step`, which must read and write the same tensors each time, as one CUDA graph with a single launch."""
     if DEVICE != "cuda":
         absent("a CUDA graph needs a GPU")
     side = torch.cuda.Stream()
@@ -40,5 +40,5 @@ def graphed(step):
 
 
 def token_log_probs(logits, chosen):
-    """log π of the chosen token of every row, in float32 from logits of any type."""
+    """Returns log π of the chosen token of every row, in float32, from logits of any type."""
     return torch.log_softmax(logits, -1, dtype=torch.float32).gather(-1, chosen.unsqueeze(-1)).squeeze(-1)

@@ -1,9 +1,9 @@
-"""Log-probs from hidden states, forward and backward: head.py MODE --rows N --width N --vocab N.
+"""Log-probabilities from hidden states, forward and backward: head.py MODE --rows N --width N --vocab N.
 
-log π of the chosen tokens from hidden states (rows, width) and the head (vocab, width); gradients of both for an
-upstream gradient that differs from token to token. `liger` is its fused linear cross entropy with `reduction="none"`, the one of
-its operations that takes such a gradient, with weight gradients summed in float32; `liger-32` gives it 32 times the memory for
-its chunks.
+This case computes log π of the chosen tokens from hidden states (rows, width) and the head (vocab, width), and the
+gradients of both for an upstream gradient that differs from token to token. `liger` is Liger's fused linear cross
+entropy with `reduction="none"`, its only operation that takes such a gradient, with weight gradients summed in float32.
+`liger-32` gives it 32 times the memory for its chunks.
 """
 
 import torch
@@ -24,15 +24,15 @@ def from_hidden(hidden, head, chosen):
 
 
 def liger(chunk):
-    """Liger's loss is −log π."""
+    """Returns log π from Liger, with −log π as its loss."""
     try:
         from liger_kernel.ops.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyFunction as Fused
     except ImportError as error:
         absent(f"{error}; `pip install liger-kernel`, or its wheel on PYTHONPATH")
 
     def log_probs(hidden, head, chosen):
-        # Bias, class weights, ignored index, z-loss, smoothing, reduction, cap, z-loss wanted, type of the sums, three options,
-        # implementation (two), chunks.
+        # These are bias, class weights, ignored index, z-loss, smoothing, reduction, cap, whether to return the z-loss,
+        # type of the sums, three options, implementation (two) and chunks.
         options = (None, None, -100, 0.0, 0.0, "none", None, False, torch.float32, False, False, False, None, None, chunk)
         return -Fused.apply(hidden, head, chosen, *options)[0]
 

@@ -1,6 +1,6 @@
-"""Log-prob of the chosen token over [rows × vocab] logits: log_prob.py MODE --rows N --vocab N --backward 0|1.
+"""Log-probability of the chosen token over [rows × vocab] logits: log_prob.py MODE --rows N --vocab N --backward 0|1.
 
-With `--backward 1` the time is that of the gradient of the logits alone; the forward pass before it is not counted.
+With `--backward 1` only the gradient of the logits is timed, and the preceding forward pass is not.
 """
 
 import torch

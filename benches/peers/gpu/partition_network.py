@@ -1,5 +1,8 @@
-"""The partition network, forward and backward: partition_network.py MODE --prompts N --width N. Float32, gradients of weights and
-input; `graph` is `compile` with the whole iteration as one CUDA graph."""
+"""The partition network, forward and backward: partition_network.py MODE --prompts N --width N.
+
+It runs in float32, with gradients of the weights and the input. `graph` is `compile` with the whole iteration as one
+CUDA graph.
+"""
 
 import torch
 

@@ -1,7 +1,7 @@
 """FlowRL loss of the preset `paper` and its gradient over [sequences × tokens]: tb.py MODE --sequences N --tokens N --batches N.
 
-Advantages, reference and old log-probs and log Z are given. Iterations take the batches in turn, so that no cache holds what
-they read. `graph` is `compile` with the whole iteration as one CUDA graph.
+Advantages, reference and old log-probabilities and log Z are given. Iterations take the batches in turn, so that no
+cache holds their inputs. `graph` is `compile` with the whole iteration as one CUDA graph.
 """
 
 from itertools import cycle
@@ -19,7 +19,7 @@ value = loss if args.mode == "eager" else torch.compile(loss, dynamic=False)
 
 
 class Batch:
-    """The numbers of batch i, and one iteration over them."""
+    """The tensors of batch i, and one iteration over them."""
 
     def __init__(self, i):
         log_probs = table(f"log_probs {i}", 2.0, -1.0)

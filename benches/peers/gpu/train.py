@@ -1,8 +1,8 @@
-"""The default training run beside PyTorch: train.py --ours NAME=METRICS.jsonl ... [--device cuda] [--rates BENCH.json].
+"""Compares the default training run with PyTorch: train.py --ours NAME=METRICS.jsonl ... [--device cuda] [--rates BENCH.json].
 
-Prints milliseconds of a step and its parts and tokens per second: of ours out of the records of `flowrl-cli train`, of PyTorch's from
-generate.py and train_step.py beside this folder, one after the other, on the same model and prompts, with every completion as long as the
-longest of ours, as in a padded batch. A step of ours also scores the completions by the reference and judges them; PyTorch's does not.
+Prints the milliseconds of a step and of its parts, and tokens per second. Our numbers come from the records of
+`flowrl-cli train`. PyTorch's come from generate.py and train_step.py in the parent folder, run one after the other on
+the same shapes of model and prompts. Every completion is as long as the longest of ours, as in a padded batch. Only our step also scores the completions under the reference and judges them.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from statistics import median
 
 FOLDER = Path(__file__).parent.parent
 PROMPTS, SAMPLES, PROMPT_LENGTH, PARAMETERS = 16, 8, 14, 791_168
-# Kernels are compiled in the first steps.
+# The first steps compile kernels and are left out.
 LEFT_OUT = 5
 
 
 def steps(path):
-    """The records of training steps after the first ones."""
+    """Returns the records of training steps after the first ones."""
     with open(path, encoding="utf-8") as file:
         records = [json.loads(line) for line in file]
     kept = [record for record in records if "step_s" in record][LEFT_OUT:]
@@ -34,7 +34,7 @@ def middle(records, name):
 
 
 def peer(script, length, device, turns):
-    """Median seconds of an iteration of a peer, or why there are none."""
+    """Returns the median seconds of an iteration of a peer, or the reason why there are none."""
     sizes = map(str, (PROMPTS, SAMPLES, PROMPT_LENGTH, length))
     process = subprocess.Popen(
         [sys.executable, FOLDER / script, FOLDER / "model.json", *sizes],
@@ -50,8 +50,12 @@ def peer(script, length, device, turns):
 
 
 def light(rates, length_mean, length_max):
-    """Seconds of a step at the machine's own rates, as a bf16 model: 10 FLOP of a parameter and a token (2 to sample it, 2 for the
-    reference, 6 to train on it), prompts once; the weights once for each token of a completion; 34 bytes of a parameter in the update."""
+    """Returns the seconds of a step of a bf16 model at the machine's own rates.
+
+    This counts 10 FLOP per parameter and token (2 to sample it, 2 for the reference, 6 to train on it), with each
+    prompt once. The weights are read once per token of the longest completion, and the update moves 34 bytes per
+    parameter.
+    """
     tokens = PROMPTS * PROMPT_LENGTH + PROMPTS * SAMPLES * length_mean
     flops, size = 10 * PARAMETERS * tokens, PARAMETERS * (2 * length_max + 34)
     return flops / rates["products_flop_per_s"] + size / rates["copy_bytes_per_s"]

@@ -1,9 +1,10 @@
 """An update of a Qwen2 model by transformers: update.py MODE --prompts N --samples N --prompt-length N --length N --model JSON.
 
-`samples` completions of each prompt: log-probs of the completions, the head at their positions only; backward for given
-∂loss/∂log π; AdamW. Weights, activations and gradients are of `PEER_DTYPE`, AdamW is fused and works on a float32 copy of the weights, as
-mixed precision in FSDP and Megatron does. Attention is PyTorch's `scaled_dot_product_attention` without a mask beyond the causal
-one, since no sequence is padded. `compile` compiles the model with its log-probs.
+The update consists of the log-probabilities of `samples` completions per prompt, with the head applied only at their
+positions, the backward pass for a given ∂loss/∂log π, and AdamW. Weights, activations and gradients have the type
+`PEER_DTYPE`. AdamW is fused and works on a float32 copy of the weights, as mixed precision in FSDP and Megatron does.
+Attention is PyTorch's `scaled_dot_product_attention` with only the causal mask, since no sequence is padded. `compile`
+compiles the model together with its log-probabilities.
 """
 
 import json
@@ -23,7 +24,7 @@ tensors = dict(model.named_parameters())
 
 
 def value(name, shape):
-    """The formula's number for every weight: norms near 1, matrices within ±1/√inputs."""
+    """Returns the formula's numbers for a weight: norms near 1, matrices within ±1/√inputs."""
     if name.endswith("norm.weight"):
         return numbers(name, shape, 0.5, 1.0)
     if name.endswith("embed_tokens.weight"):
@@ -70,7 +71,7 @@ def iteration():
         tensor.grad = None
 
 
-# Before the first update changes the weights.
+# These fingerprints are taken before the first update changes the weights.
 names = "model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight", "model.layers.0.mlp.down_proj.weight"
 first = fingerprints(backward(), *(tensors[name].grad for name in names))
 for tensor in tensors.values():

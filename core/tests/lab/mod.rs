@@ -53,7 +53,7 @@ pub(crate) struct Trajectory {
     pub(crate) object: usize,
 }
 
-/// Finds all trajectories of an environment by brute force.
+/// Finds all trajectories of this environment by brute force.
 pub(crate) fn trajectories(environment: &dyn Environment) -> Vec<Trajectory> {
     fn extend(environment: &dyn Environment, state: usize, steps: &mut Vec<(usize, usize)>, all: &mut Vec<Trajectory>) {
         for action in 0..environment.actions() {

@@ -32,7 +32,7 @@ fn assert_drawn_from<B: Backend>(b: &B, logits: &[f64], sampler: Sampler, p: &[f
         chi_squared += if p > 0.0 { (observed - expected).powi(2) / expected } else { 0.0 };
     }
     let freedom = p.iter().filter(|p| **p > 0.0).count() as f64 - 1.0;
-    // The bound is the mean plus 4 standard deviations of χ².
+    // This bound is the mean plus 4 standard deviations of χ².
     assert!(chi_squared < freedom + 4.0 * (2.0 * freedom).sqrt() + 1e-9, "χ² = {chi_squared} at {freedom} degrees");
     let want: Vec<f64> = tokens.iter().map(|&t| p[t as usize].ln()).collect();
     assert_close("log_prob", &log_prob, &want, SINGLE);

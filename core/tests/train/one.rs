@@ -1,4 +1,4 @@
-//! A policy in single precision with a single completion, which is always drawn and never trained. It isolates the
+//! A policy in single precision with a single completion, which is always drawn and never trained. This isolates the
 //! quantities that are learned outside the policy.
 
 use flowrl_core::backend::{CpuBackend, CpuError};

@@ -1,5 +1,5 @@
 //! FlowRL's kernels in another CUDA program: they share a stream and memory, without a copy through the host. `cargo
-//! xtask examples cuda_stream` runs it.
+//! xtask examples cuda_stream` runs it. If there is no GPU, this program says so and exits.
 //!
 //! The program has its own kernel, which computes logits. FlowRL turns them into log-probabilities and then, in place,
 //! into the gradient of Σ d·log π. All of this runs on the program's stream, so the host never waits in between.

@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count = TOKENS * HIDDEN + HIDDEN * TOKENS + PROMPTS;
     let mut parameters: Vec<f64> = (0..count).map(|i| 0.5 * stream.normal(0, 0, i as u32)).collect();
 
-    // This check compares the gradient with central differences of the loss.
+    // This check compares the gradient with central differences of the loss, and fails if they differ.
     let (_, gradient) = loss_and_gradient(&parameters)?;
     let mut worst = 0.0_f64;
     for i in 0..count {

@@ -1,4 +1,4 @@
-//! Hashes many numbers into one: FNV-1a over their bits, so that a single different bit shows.
+//! Hashes many numbers into one by FNV-1a over their bits. If a single bit changes, so does this hash.
 
 use flowrl_core::Real;
 

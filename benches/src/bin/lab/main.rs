@@ -1,4 +1,4 @@
-//! Our side of `cargo xtask lab-bench`: `lab SIDE DIM BATCH REWARD SEED`, on the protocol described in
+//! Our side of `cargo xtask lab-bench`: `lab SIDE DIM BATCH REWARD SEED`, with the protocol of
 //! `benches/peers/gfnx/README.md`.
 
 use std::io::{BufRead, Write, stdin, stdout};
@@ -10,7 +10,7 @@ use flowrl_benches::Failure;
 use flowrl_benches::lab::HypergridCase;
 use flowrl_core::lab::{HypergridOptions, HypergridReward};
 
-/// What the network must have, by side and dimension.
+/// Number of parameters that the network must have, by side and dimension.
 const PARAMETERS: [((usize, usize), usize); 3] = [((8, 2), 71_429), ((8, 4), 76_553), ((20, 4), 88_841)];
 
 fn main() -> ExitCode {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One iteration, `ready`, and then an answer to every line.
+/// Runs one iteration, prints `ready`, and then answers every line.
 fn serve(words: &[String]) -> Result<(), Failure> {
     let mut case = case(words)?;
     case.step()?;

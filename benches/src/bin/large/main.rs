@@ -1,5 +1,5 @@
-//! The two processes of `cargo xtask large`: `large write FOLDER` makes a checkpoint in the shape of Qwen2.5-0.5B from random
-//! numbers, `large score FOLDER` scores tokens with it and says how long that took and how much memory it needed.
+//! The two processes of `cargo xtask large`. `large write FOLDER` writes a checkpoint of random numbers in the shape of
+//! Qwen2.5-0.5B, and `large score FOLDER` scores tokens with it and prints the time and memory that this took.
 
 mod score;
 mod write;
@@ -30,7 +30,8 @@ fn run(words: &[&str]) -> Result<(), Failure> {
     }
 }
 
-/// Qwen2.5-0.5B: 494 million parameters. The end token is that of the tokenizer that is written beside it.
+/// Returns the configuration of Qwen2.5-0.5B, with 494 million parameters. The end token is that of the tokenizer in
+/// the same folder.
 fn qwen2_half_billion() -> Result<ModelConfig, Failure> {
     Ok(ModelConfig::qwen2(151_936, 896, 4864, 24, 14, 2, 32_768, 0)?)
 }

@@ -1,4 +1,4 @@
-//! Loading a checkpoint and scoring one sequence, as `flowrl-cli score` does.
+//! Loads a checkpoint and scores one sequence, as `flowrl-cli score` does.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use flowrl_core::policy::{Model, Policy, Sequences};
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::load_policy;
 
-/// Tokens of the sequence; the first is its prompt.
+/// Number of tokens in the sequence. The first one is its prompt.
 const TOKENS: usize = 512;
 
-/// Prints seconds to load, seconds to score, and peak resident bytes, a name and a number a line.
+/// Prints the seconds to load, the seconds to score, and the peak resident bytes, with one name and number per line.
 pub(crate) fn score(folder: &Path) -> Result<(), Failure> {
     let start = Instant::now();
     let checkpoint = Checkpoint::open(folder)?;
@@ -35,7 +35,7 @@ pub(crate) fn score(folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The high-water mark of resident memory in `/proc/self/status`.
+/// Reads the high-water mark of resident memory from the text of `/proc/self/status`.
 fn peak_bytes(status: &str) -> Result<u64, Failure> {
     let kib = status
         .lines()

@@ -1,4 +1,4 @@
-//! A checkpoint of random numbers in bf16, one tensor in memory at a time.
+//! Writes a checkpoint of random numbers in bf16, with one tensor in memory at a time.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,11 +12,12 @@ use flowrl_lm::countdown::ALPHABET;
 use flowrl_lm::tokenizer::{char_level, char_level_config};
 use safetensors::tensor::{View, serialize_to_file};
 
-/// Uniform within ±this has a deviation of 0.02.
+/// Numbers uniform within ± this bound have a deviation of 0.02.
 const BOUND: f32 = 0.034_641;
 const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// Writes a Hugging Face folder, with a tokenizer of the first few tokens. The same configuration gives the same bytes.
+/// Writes a Hugging Face folder, with a tokenizer that knows only the first few tokens. The same configuration gives
+/// the same bytes.
 pub(crate) fn checkpoint(folder: &Path, config: &ModelConfig) -> Result<(), Failure> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("config.json"), config.to_json(Dtype::Bf16))?;
@@ -30,7 +31,7 @@ pub(crate) fn checkpoint(folder: &Path, config: &ModelConfig) -> Result<(), Fail
     Ok(serialize_to_file(tensors, Some(format), &folder.join("model.safetensors"))?)
 }
 
-/// A tensor whose numbers are made when they are written.
+/// A tensor that draws its numbers while it is written.
 struct RandomTensor {
     number: u32,
     shape: Vec<usize>,
@@ -68,7 +69,7 @@ impl View for RandomTensor {
     }
 }
 
-/// The upper half of a float is a bf16, rounded towards zero.
+/// Rounds towards zero to a bf16, which is the upper half of a float.
 fn bf16(value: f32) -> [u8; 2] {
     ((value.to_bits() >> 16) as u16).to_le_bytes()
 }

@@ -1,4 +1,4 @@
-//! Our side of `cargo xtask bench --peers`: `peer CASE WORDS`, on the protocol described in `benches/peers/README.md`.
+//! Our side of `cargo xtask bench --peers`: `peer CASE WORDS`, with the protocol of `benches/peers/README.md`.
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::process::ExitCode;
@@ -58,7 +58,8 @@ fn case(words: &[&str]) -> Result<(), Failure> {
     }
 }
 
-/// Warms up, says `ready`, and does one iteration per line `run`. The iteration says how long its timed part took.
+/// Warms up, prints `ready`, and runs one iteration per line `run`. The iteration returns the duration of its timed
+/// part.
 fn serve(mut iteration: impl FnMut() -> Result<Duration, Failure>) -> Result<(), Failure> {
     for _ in 0..WARM_UP {
         iteration()?;
@@ -73,7 +74,7 @@ fn serve(mut iteration: impl FnMut() -> Result<Duration, Failure>) -> Result<(),
     Ok(())
 }
 
-/// How long `work` took.
+/// Returns the time that `work` took.
 fn timed<R>(work: impl FnOnce() -> Result<R, Failure>) -> Result<Duration, Failure> {
     let start = Instant::now();
     work()?;
