@@ -117,8 +117,8 @@ fn gradient<T: Real, M: Math>(logits: &mut [T], target: usize, log_sum_exp: T, s
     logits[target] = c * lanes::fold(others, |a, b| a + b);
 }
 
-/// Returns the index that inverse-transform sampling picks for u in [0, 1): the first i with Σ_{j ≤ i} exp(z_j·s − lse)
-/// > u, or the last index with positive probability if rounding leaves the sum short.
+/// Returns the index that inverse-transform sampling picks for u in [0, 1). This is the first i with u < Σ_{j ≤ i}
+/// exp(z_j·s − lse), or the last index with positive probability if rounding leaves the sum short.
 ///
 /// Whole blocks are summed first, which vectorises. Only the block in which the sum passes u is scanned element by
 /// element.
