@@ -2,7 +2,8 @@
 
 Prints the milliseconds of a step and of its parts, and tokens per second. Our numbers come from the records of
 `flowrl-cli train`. PyTorch's come from generate.py and train_step.py in the parent folder, run one after the other on
-the same shapes of model and prompts. Every completion is as long as the longest of ours, as in a padded batch. Only our step also scores the completions under the reference and judges them.
+the same shapes of model and prompts. Every completion is as long as the longest of ours, as in a padded batch. Only our step
+also scores the completions under the reference and judges them.
 """
 
 import argparse

@@ -49,7 +49,7 @@ fn completions() {
     };
     says(forward(&[&[2], &[0, 0, 0, 2]]), &["token 2 of completion 1 is 0", "state 6"]);
     says(forward(&[&[9]]), &["token 0 of completion 0 is 9"]);
-    says(forward(&[&[2, 2]]), &["token 1", "has ended"]);
+    says(forward(&[&[2, 2]]), &["token 1", "has already ended"]);
     assert!(forward(&[&[0, 1], &[]]).is_ok(), "an unfinished one may be scored");
 }
 
