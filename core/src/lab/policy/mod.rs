@@ -97,7 +97,7 @@ pub struct LabPolicy<T: Real, E, N> {
     /// Gradients that [`Graph::set_gradient`] left for the next backward pass.
     d_log_backward: Option<Vec<T>>,
     d_log_flows: Option<Vec<T>>,
-    /// The paths of the last call of [`Policy::score`], kept for its allocation.
+    /// The paths of the last call of `score`, kept for their allocation.
     scored: Path,
     scratch: Scratch<T>,
 }
