@@ -1,5 +1,5 @@
-// In Node.js the module is read from disk, so that all of the package works from the first line on.
-// `init()` is there as in the browser, and has nothing left to do.
+// In Node.js, the module is read from disk on import, so the whole package can be used at once.
+// `init()` exists as in the browser, but does nothing.
 import { readFileSync } from "node:fs";
 import { initSync } from "./flowrl_wasm.js";
 

@@ -1,13 +1,13 @@
-//! A lane as a configuration of `flowrl-cli train`.
+//! Export of a lane as a configuration of `flowrl-cli train`.
 
 use crate::error::Error;
 use crate::lane::{LaneKind, LaneOptions, RaceOptions};
 
-/// The file for `flowrl-cli train --config` that takes a lane from the start to `steps`, on the reference arithmetic, so to the same bits;
-/// `section` is what stands in `[task]`.
+/// Returns a configuration for `flowrl-cli train --config` that trains a lane from the start for `steps` steps. It uses
+/// the reference arithmetic, so the result has the same bits. `section` is the content of `[task]`.
 ///
 /// # Errors
-/// A lane that is not there. A lane that replays: the command line learns from fresh samples alone.
+/// Returns an error if there is no such lane, or if it uses replay, because the command line has none.
 pub fn of(options: &RaceOptions, lane: usize, steps: u32, section: &str) -> Result<String, Error> {
     let found = options.lanes.get(lane);
     let wrong = Error::Option { option: "lane", got: lane as f64, want: "the number of a lane, from 0" };

@@ -1,4 +1,4 @@
-//! What a race refuses.
+//! Errors of races.
 
 use std::fmt;
 
@@ -7,32 +7,32 @@ use flowrl_core::lab::{self, PolicyError};
 use flowrl_core::train::TrainError;
 use flowrl_core::{exact, objective};
 
-/// Why something was refused; the message says which argument, what it is and what it should be.
+/// An error of a race. The message names the argument, its value and the allowed values.
 #[derive(Debug)]
 pub enum Error {
-    /// A number outside its range.
+    /// A number is outside its range.
     Option {
-        /// The option.
+        /// Name of the option.
         option: &'static str,
-        /// Its value.
+        /// Value of the option.
         got: f64,
-        /// The range.
+        /// Description of the allowed range.
         want: &'static str,
     },
-    /// A name that nothing has.
+    /// A name is unknown.
     Name {
-        /// The argument.
+        /// Name of the argument.
         argument: &'static str,
-        /// What it is.
+        /// Value of the argument.
         got: String,
-        /// What it may be.
+        /// Allowed names, separated by commas.
         want: String,
     },
-    /// Bytes that no race of this kind saved.
+    /// The bytes were not saved by a race with the same task and options.
     Saved,
-    /// The task was refused.
+    /// The task is invalid.
     Task(lab::Error),
-    /// Numbers that have no distribution.
+    /// An exact computation failed, for example because a number is not finite.
     Exact(exact::Error),
     /// Training failed.
     Train(TrainError<PolicyError>),

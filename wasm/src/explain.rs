@@ -11,39 +11,43 @@ use crate::error::Error;
 use crate::lane::{Backend, Lane, object_of};
 use crate::race::Race;
 
-/// What the next update of a lane does: its samples, what the objective says of each, and where the policy goes. Every number
-/// is of the update that follows, not of a picture of it. (B) lists go by sample, (objects) lists by answer.
+/// The next update of a lane: its samples, the terms of the objective for each of them, and the policy before and
+/// after.
+///
+/// The numbers come from the same code as the update itself. A list of shape (B) has an entry for each sample, one of
+/// shape (objects) an entry for each answer.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// Steps done before this update.
+    /// Number of steps before this update.
     pub step: u64,
-    /// (B) the answers.
+    /// Sampled answers, (B).
     pub objects: Vec<u32>,
-    /// (B) r.
+    /// Rewards r, (B).
     pub rewards: Vec<f64>,
-    /// (B) log π.
+    /// Log-probabilities log π of the samples, (B).
     pub log_probs: Vec<f64>,
-    /// (B) log π_ref.
+    /// Log-probabilities log π_ref of the samples under the reference, (B).
     pub ref_log_probs: Vec<f64>,
-    /// (B) the reward as it was shaped, r̂ or the advantage A.
+    /// Shaped rewards r̂, or advantages A, (B).
     pub advantages: Vec<f64>,
-    /// (B) the residual δ; 0 for a baseline.
+    /// Residuals δ, (B); 0 for a baseline.
     pub residuals: Vec<f64>,
-    /// (B) −∂ℓ/∂ log π, the mean over the tokens of an answer: above 0 the update makes it more likely.
+    /// −∂ℓ/∂ log π as the mean over the tokens of an answer, (B). If it is above 0, the update makes the answer more
+    /// likely.
     pub pushes: Vec<f64>,
-    /// ℓ.
+    /// Loss ℓ of the batch.
     pub loss: f64,
-    /// log Z as the update uses it, and as it leaves it; NaN where none is learned.
+    /// log Z used by the update, and log Z after it; NaN if none is learned.
     pub log_z: [f64; 2],
-    /// (objects) the policy before.
+    /// Probabilities of the answers before the update, (objects).
     pub before: Vec<f64>,
-    /// (objects) the policy after.
+    /// Probabilities of the answers after the update, (objects).
     pub after: Vec<f64>,
 }
 
 impl Race {
-    /// What the next step of a lane will do, or what the step after `step` did, with β and task as they are now; the race stays
-    /// where it is.
+    /// Explains the next step of a lane, or the one that followed after `step` steps, with the present β and task. This
+    /// does not change the race.
     ///
     /// ```
     /// use flowrl_core::lab::{Landscape, LandscapeOptions};
@@ -55,7 +59,7 @@ impl Race {
     /// let next = race.explain(0, None)?;
     /// race.run(1)?;
     /// assert_eq!((next.step, &next.after), (23, &race.explain(0, None)?.before));
-    /// // The same update, seen from later on.
+    /// // The same update, explained later.
     /// race.run(30)?;
     /// assert_eq!(race.explain(0, Some(23.0))?.after, next.after);
     /// assert_eq!(race.step(), 54);
@@ -63,7 +67,7 @@ impl Race {
     /// ```
     ///
     /// # Errors
-    /// A lane that is not there; a step before the first; numbers that are no longer finite.
+    /// Returns an error if there is no such lane, if `step` is negative, or if a number is not finite.
     pub fn explain(&mut self, lane: usize, step: Option<f64>) -> Result<Explanation, Error> {
         let options = self.options().clone();
         let step = step.unwrap_or(f64::INFINITY);
@@ -126,7 +130,8 @@ fn log_probs_of<'a>(
     log_probs[offsets[i]..offsets[i + 1]].iter().map(|&l| f64::from(l))
 }
 
-/// Token log-probabilities under the policy and under the reference, 0 for the second where there is none; the policy's entropies.
+/// Returns the log-probabilities of the tokens under the policy and under the reference, and the policy's entropies.
+/// Without a reference, its log-probabilities are 0.
 fn scores(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<[Vec<f32>; 3], Error> {
     let completions = rollouts.completions.slices();
     let sequences =
@@ -140,7 +145,7 @@ fn scores(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<[Vec<f32>; 3], Er
     }
 }
 
-/// The objective on this batch, as the update evaluates it first.
+/// Evaluates the objective on a batch, as the update does before its first step.
 fn evaluate(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<Evaluation<f32>, Error> {
     let [log_probs, ref_log_probs, entropies] = scores(lane, rollouts)?;
     let backend = Backend::reference();

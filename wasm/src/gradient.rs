@@ -1,4 +1,4 @@
-//! The theorem under FlowRL, by numbers: E\[∇TB\] = 2∇KL.
+//! The theorem behind FlowRL in numbers: E\[∇TB\] = 2∇KL.
 
 use std::fmt;
 use std::rc::Rc;
@@ -13,8 +13,8 @@ use flowrl_core::{Real, backend};
 use crate::error::Error;
 use crate::lane::{Policy, Shared, policy};
 
-/// A policy on a landscape as a table of logits, and the gradients by these logits: `side` logits of the rows, then `side` logits of the columns for
-/// every row, (1 + side, side).
+/// A policy on a landscape, and gradients with respect to its logits. The logits are a table of shape (1 + side, side):
+/// first the logits of the rows, then for every row the logits of the columns.
 ///
 /// ```
 /// use flowrl_core::lab::{Landscape, LandscapeOptions};
@@ -42,14 +42,15 @@ impl fmt::Debug for GradientBench {
     }
 }
 
-/// A policy gives every answer at least this share of the most likely one: below, logits say nothing any more.
+/// Smallest probability of an answer, relative to the most likely one. Smaller differences are lost in the logits.
 const LEAST_SHARE: f64 = 1e-12;
 
 impl GradientBench {
-    /// A policy that gives the answers these weights.
+    /// Creates a policy with probabilities in proportion to `weights`.
     ///
     /// # Errors
-    /// A list of another length than the landscape; a weight that is negative or not finite, or no weight above 0.
+    /// Returns an error if there is not one weight for each answer, if a weight is negative or not finite, or if none
+    /// is above 0.
     pub fn new(landscape: Landscape, beta: f64, weights: &[f64]) -> Result<Self, Error> {
         let side = landscape.side();
         let log_weights = log_weights("policy", weights, landscape.objects(), LEAST_SHARE)?;
@@ -71,22 +72,20 @@ impl GradientBench {
         Ok(Self { landscape, beta, log_z, log_pf, divergence, policy })
     }
 
-    /// log Z of the target.
-    #[must_use]
+    /// Returns log Z of the target.
     pub const fn log_z(&self) -> f64 {
         self.log_z
     }
 
-    /// 2∇KL(π ‖ π*), exact.
-    #[must_use]
+    /// Returns 2∇KL(π ‖ π*), computed exactly.
     pub fn divergence(&self) -> &[f64] {
         &self.divergence
     }
 
-    /// E_π\[∇TB\] with this log Z, exact: every answer counts with its probability.
+    /// Computes E_π\[∇TB\] for a value of log Z exactly, as the sum over all answers weighted with their probabilities.
     ///
     /// # Errors
-    /// A log Z that is not finite.
+    /// Returns an error if log Z is not finite.
     pub fn expected(&self, log_z: f64) -> Result<Vec<f64>, Error> {
         if !log_z.is_finite() {
             return Err(Error::Option { option: "logZ", got: log_z, want: "a finite number" });
@@ -96,10 +95,11 @@ impl GradientBench {
         Ok(out)
     }
 
-    /// ∇TB of one batch of sampled answers, by the engine that trains; `None` for log Z takes the batch's own estimate (VarGrad).
+    /// Computes ∇TB of a batch of sampled answers with the code that trains. If `log_z` is `None`, the batch's own
+    /// estimate is used (VarGrad).
     ///
     /// # Errors
-    /// No answer, or too many; a log Z that is not finite.
+    /// Returns an error if `batch` is not between 1 and 65536, or if log Z is not finite.
     pub fn sampled(&mut self, log_z: Option<f64>, batch: usize, seed: u32, draw: u32) -> Result<Vec<f64>, Error> {
         if !(1..=1 << 16).contains(&batch) {
             return Err(Error::Option { option: "batch", got: batch as f64, want: "between 1 and 65536" });
@@ -151,24 +151,21 @@ impl GradientBench {
         Ok(gradient)
     }
 
-    /// Cosine between the gradients of `draws` batches and the exact one: 1 where a batch points exactly downhill.
-    ///
-    /// # Errors
-    /// As [`sampled`](Self::sampled).
+    /// Returns the cosines between the gradients of `draws` batches and the exact gradient. A cosine is 1 if the two
+    /// have the same direction. The errors are those of [`sampled`](Self::sampled).
     pub fn cosines(&mut self, log_z: Option<f64>, batch: usize, draws: u32, seed: u32) -> Result<Vec<f64>, Error> {
         let one = |draw| self.sampled(log_z, batch, seed, draw).map(|g| cosine(&g, &self.divergence));
         (0..draws).map(one).collect()
     }
 }
 
-/// The cosine of the angle between two vectors; NaN where one of them is 0.
-#[must_use]
+/// Returns the cosine of the angle between two vectors, or NaN if one of them is 0.
 pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     dot(a, b) / Real::sqrt(dot(a, a) * dot(b, b))
 }
 
-/// Natural logarithms of weights, none below `least` times the largest.
+/// Returns the natural logarithms of weights, after raising each weight to at least `least` times the largest.
 pub(crate) fn log_weights(argument: &'static str, weights: &[f64], want: usize, least: f64) -> Result<Vec<f64>, Error> {
     if weights.len() != want {
         return Err(exact::Error::Length { argument, got: weights.len(), want }.into());
@@ -182,7 +179,7 @@ pub(crate) fn log_weights(argument: &'static str, weights: &[f64], want: usize, 
         return Err(Error::Option { option: argument, got: lowest, want: "weights that are at least 0" });
     }
     if largest <= 0.0 {
-        return Err(Error::Option { option: argument, got: largest, want: "weights of which one is above 0" });
+        return Err(Error::Option { option: argument, got: largest, want: "weights with at least one above 0" });
     }
     Ok(weights.iter().map(|&w| Real::ln(w.max(least * largest))).collect())
 }

@@ -1,4 +1,4 @@
-//! One policy in a race: what it optimises, and how.
+//! Lanes: the policies of a race, each with its objective and its trainer.
 
 use std::fmt;
 use std::rc::Rc;
@@ -19,29 +19,29 @@ pub(crate) type Backend = CpuBackend<f32>;
 pub(crate) type Shared = Rc<dyn Environment>;
 pub(crate) type Policy = LabPolicy<f32, Shared, Box<dyn Network<f32>>>;
 
-/// What a lane optimises.
+/// The objective of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneKind {
-    /// Trajectory balance with one learned number for log Z: converges to the target.
+    /// Trajectory balance with one learned number for log Z. This converges to the target.
     FlowRl,
-    /// The same with the batch's own estimate of log Z.
+    /// Trajectory balance with the batch's own estimate of log Z.
     VarGrad,
-    /// The same with the residual divided by the length: converges to another target.
+    /// Trajectory balance with the residual divided by the length. This converges to another target.
     Normalised,
-    /// As published: also the rewards divided by their deviation within the batch.
+    /// FlowRL as published: like `Normalised`, with rewards that are standardised within the batch.
     Published,
     /// Group relative policy optimisation.
     Grpo,
-    /// Proximal policy optimisation, four epochs.
+    /// Proximal policy optimisation with four epochs.
     Ppo,
     /// The plain policy gradient with a mean baseline.
     Reinforce,
-    /// The same with a KL penalty of 1/β in the reward: its optimum is FlowRL's target.
+    /// The plain policy gradient with a KL penalty of weight 1/β in the reward. Its optimum is FlowRL's target.
     RewardKl,
 }
 
 impl LaneKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 8] = [
         Self::FlowRl,
         Self::VarGrad,
@@ -53,8 +53,7 @@ impl LaneKind {
         Self::RewardKl,
     ];
 
-    /// Its name.
-    #[must_use]
+    /// Returns the name of this kind.
     pub const fn name(self) -> &'static str {
         match self {
             Self::FlowRl => "flowrl",
@@ -68,10 +67,7 @@ impl LaneKind {
         }
     }
 
-    /// The kind of this name.
-    ///
-    /// # Errors
-    /// A name that no kind has.
+    /// Returns the kind of this name, or an error if there is none.
     pub fn parse(name: &str) -> Result<Self, Error> {
         Self::ALL
             .into_iter()
@@ -79,8 +75,7 @@ impl LaneKind {
             .ok_or_else(|| Error::name("kind", name, Self::ALL.map(Self::name)))
     }
 
-    /// The objective at β.
-    #[must_use]
+    /// Returns the objective for a value of β.
     pub fn objective(self, beta: f64) -> Objective {
         let exact = FlowRl::exact_tb().with_beta(beta).with_log_z(LogZ::Scalar);
         match self {
@@ -98,30 +93,29 @@ impl LaneKind {
         }
     }
 
-    /// The coefficient 1/β of the penalty in [`LaneKind::RewardKl`].
+    /// Returns the weight 1/β of the penalty in [`LaneKind::RewardKl`].
     pub(crate) const fn kl(self, beta: f64) -> f64 {
         1.0 / beta.max(LEAST_BETA)
     }
 
-    /// Whether what it converges to is the length-normalised target.
-    #[must_use]
+    /// Returns whether this kind converges to the length-normalised target.
     pub const fn is_normalised(self) -> bool {
         matches!(self, Self::Normalised | Self::Published)
     }
 
-    /// Passes over a batch.
+    /// Returns the number of passes over a batch.
     pub(crate) const fn epochs(self) -> usize {
         if matches!(self, Self::Ppo) { 4 } else { 1 }
     }
 }
 
-/// Below it the penalty 1/β is as good as infinite.
+/// Smallest β for the penalty 1/β, which would otherwise be infinite at β = 0.
 const LEAST_BETA: f64 = 1e-3;
 
-/// A lane as it was asked for.
+/// Options of a lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LaneOptions {
-    /// What it optimises.
+    /// Objective of the lane.
     pub kind: LaneKind,
     /// Share of actions drawn uniformly from the legal ones.
     pub exploration: f64,
@@ -129,24 +123,24 @@ pub struct LaneOptions {
     pub replay: f64,
 }
 
-/// What all lanes of a race share.
+/// Options of a race, which all its lanes share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RaceOptions {
-    /// Seed of everything random; the lanes draw with the same numbers.
+    /// Seed of all random numbers, which are the same for every lane.
     pub seed: u32,
-    /// Answers of a step.
+    /// Number of answers in a step.
     pub samples: usize,
-    /// Learning rate of a policy.
+    /// Learning rate of the policies.
     pub learning_rate: f64,
     /// Learning rate of log Z.
     pub log_z_learning_rate: f64,
-    /// β.
+    /// Inverse temperature β of the target.
     pub beta: f64,
-    /// Steps between two records at first; it doubles when records get many.
+    /// Initial number of steps between two records. It doubles whenever there are too many records.
     pub record_every: u32,
-    /// Width and depth of the network; a table where there is none.
+    /// Width and depth of the policy networks, or `None` for tables.
     pub network: Option<MlpOptions>,
-    /// The lanes.
+    /// Options of each lane.
     pub lanes: Vec<LaneOptions>,
 }
 
@@ -165,7 +159,7 @@ impl Default for RaceOptions {
     }
 }
 
-/// The most answers that a lane keeps for replay.
+/// Largest number of answers that a lane keeps for replay.
 const REPLAY: usize = 256;
 
 /// A policy, its trainer, and the answers of its last step.
@@ -176,18 +170,18 @@ pub(crate) struct Lane {
     pub(crate) task: LabTask<Shared>,
     replay: Replay<f32>,
     fresh: usize,
-    /// (samples) the answers of the last step.
+    /// Answers of the last step, (samples).
     pub(crate) samples: Vec<f32>,
     pub(crate) loss: f64,
 }
 
-/// The numbers of a lane that change: what a checkpoint holds.
+/// The mutable state of a lane, as a checkpoint holds it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LaneState {
     pub(crate) progress: Progress,
     pub(crate) policy: Vec<Vec<f32>>,
     pub(crate) log_z: Vec<Vec<f32>>,
-    /// Not saved as bytes.
+    /// Answers kept for replay. [`Race::save`](crate::Race::save) does not include them.
     pub(crate) replay: Option<Replay<f32>>,
 }
 
@@ -222,7 +216,7 @@ impl Lane {
         };
         let mut objective = kind.objective(race.beta);
         if let (Objective::PolicyGradient(baseline), true) = (&mut objective, environment.parents() > 0) {
-            // Where objects are reached in several ways there is no reference policy, so no distance from it.
+            // If objects can be reached in several ways, there is no reference policy, and so no KL to it.
             baseline.kl = 0.0;
         }
         let trainer = Trainer::new::<PolicyError>(&backend, 1, objective, train)?;
@@ -238,7 +232,7 @@ impl Lane {
         })
     }
 
-    /// The answers from which the next step learns.
+    /// Samples the answers of the next step, and adds replayed ones if the lane uses replay.
     pub(crate) fn collect(&mut self, race: &RaceOptions) -> Result<Rollouts<f32>, Error> {
         let mut rollouts = self.trainer.collect(&mut self.policy, &self.task)?;
         let again = race.samples - self.fresh;
@@ -260,19 +254,19 @@ impl Lane {
         Ok(())
     }
 
-    /// log p of every answer, (objects).
+    /// Computes the log-probability of every answer, (objects).
     pub(crate) fn log_probs(&mut self) -> Result<Vec<f64>, Error> {
         let table = self.policy.log_pf_table()?;
         let environment = &**self.task.environment();
         let mut log_probs = vec![0.0; environment.objects()];
         terminal(environment, &table, &mut log_probs)?;
-        // Single precision leaves the sum about 1e-7 off 1, and a divergence may then be below 0.
+        // In single precision the sum of the probabilities is about 1e-7 off 1, which could make a divergence negative.
         let total = log_sum_exp(&log_probs);
         log_probs.iter_mut().for_each(|l| *l -= total);
         Ok(log_probs)
     }
 
-    /// The learned log Z, where it is one number.
+    /// Returns the learned log Z, or NaN if it is not a single number.
     pub(crate) fn log_z(&self) -> f64 {
         match self.trainer.log_z() {
             LogZModel::Scalar { state } => state[0],
@@ -290,7 +284,7 @@ impl Lane {
         })
     }
 
-    /// Goes on from a state.
+    /// Restores a state.
     pub(crate) fn restore(&mut self, state: &LaneState) -> Result<(), Error> {
         let mut values = state.policy.iter();
         self.policy.restore(|_| values.next().cloned())?;
@@ -303,7 +297,7 @@ impl Lane {
     }
 }
 
-/// An untrained policy: a table, or a network of this shape.
+/// Creates an untrained policy: a network of this shape, or a table if there is none.
 pub(crate) fn policy(environment: &Shared, network: Option<MlpOptions>, seed: u64) -> Result<Policy, Error> {
     let make = |backend: &Backend, features, outputs, states| -> Result<Box<dyn Network<f32>>, PolicyError> {
         Ok(match network {
@@ -314,11 +308,11 @@ pub(crate) fn policy(environment: &Shared, network: Option<MlpOptions>, seed: u6
     Ok(LabPolicy::with(Backend::reference(), environment.clone(), HeadOptions::default(), make)?)
 }
 
-/// The object a trajectory ends in.
+/// Returns the object in which a trajectory ends.
 pub(crate) fn object_of(environment: &Shared, actions: &[u32]) -> usize {
     match walk(&**environment, actions) {
         Walk::Finished(object) => object,
-        // A policy gives illegal actions no probability, and ends.
+        // This cannot happen: a policy gives illegal actions no probability, and its trajectories end.
         Walk::Unfinished(_) | Walk::Illegal { .. } => 0,
     }
 }

@@ -1,7 +1,8 @@
 //! FlowRL in the browser: policies that race in lockstep towards a target that is known exactly.
 //!
-//! [`Race`] and what stands beside it are plain Rust, tested on any machine; `js` binds them for JavaScript. Race and page run the
-//! training loop of `flowrl-core` on its reference arithmetic, so a race has the same bits here and there.
+//! All modules except `js` are plain Rust and can be tested on any machine; `js` holds the bindings for JavaScript. A
+//! [`Race`] runs the training loop of `flowrl-core` on its reference arithmetic, so it has the same bits natively and
+//! in the browser.
 
 pub mod config;
 mod error;

@@ -1,4 +1,4 @@
-//! Policies in lockstep towards one target.
+//! Races: policies that are trained in lockstep towards one target.
 
 use std::fmt::{self, Write as _};
 use std::rc::Rc;
@@ -9,12 +9,12 @@ use flowrl_core::{Real, exact};
 use crate::error::Error;
 use crate::lane::{Lane, LaneState, RaceOptions, Shared};
 
-/// The measures in the order of a frame and of a record: each with its value from a lane, its exact measures, and the divergence from what
-/// its own objective converges to.
+/// Defines the measures in the order of a frame and of a record. The value of each is computed from a lane, its exact
+/// measures, and the divergence from the distribution that its own objective converges to.
 macro_rules! measures {
     (|$lane:pat_param, $exact:pat_param, $fixed_point:pat_param| $($name:literal: $value:expr,)*) => {
-        /// The names of what is measured of every lane, in the order of a frame and of a record; [`flowrl_core::metrics`] describes them.
-        /// NaN stands for a number that a lane does not have.
+        /// Names of the measures of a lane, in the order of a frame and of a record. [`flowrl_core::metrics`] describes
+        /// them. The value is NaN if a lane lacks the measure.
         pub const MEASURES: [&str; [$($name),*].len()] = [$($name),*];
 
         fn values($lane: &Lane, $exact: &Measures, $fixed_point: f64) -> [f64; MEASURES.len()] {
@@ -39,11 +39,12 @@ measures! { |lane, exact, fixed_point|
     "loss": lane.loss,
 }
 
-/// Records, and snapshots, at most: when there are more, every second one goes.
+/// Largest number of records. If there are more, every second one is dropped.
 const MOST_RECORDS: usize = 2048;
+/// Largest number of snapshots. If there are more, every second one is dropped.
 const MOST_SNAPSHOTS: usize = 256;
 
-/// Up to this many lanes.
+/// Largest number of lanes in a race.
 pub const MOST_LANES: usize = 6;
 
 /// Policies that learn the same task with the same random numbers, a step at a time.
@@ -68,7 +69,7 @@ pub struct Race {
     step: u64,
     record_every: u64,
     snapshot_every: u64,
-    /// Rows of a step and the measures of every lane.
+    /// The records in rows, each with the step and the measures of every lane.
     records: Vec<f64>,
     snapshots: Vec<Snapshot>,
     frame: Vec<f32>,
@@ -80,7 +81,7 @@ impl fmt::Debug for Race {
     }
 }
 
-/// A race as it was after a step.
+/// The state of a race after a step.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) step: u64,
@@ -88,10 +89,11 @@ pub(crate) struct Snapshot {
 }
 
 impl Race {
-    /// A race at step 0.
+    /// Creates a race at step 0.
     ///
     /// # Errors
-    /// No lane or more than [`MOST_LANES`]; an option out of range; a baseline with a reference on a graph that is no tree.
+    /// Returns an error if there is no lane or more than [`MOST_LANES`], if an option is out of range, or if a lane
+    /// needs a reference policy and the task's graph is not a tree.
     pub fn new(environment: Shared, options: RaceOptions) -> Result<Self, Error> {
         let count = options.lanes.len();
         if !(1..=MOST_LANES).contains(&count) {
@@ -129,26 +131,22 @@ impl Race {
         Ok(race)
     }
 
-    /// The options, with β and learning rate as they are now.
-    #[must_use]
+    /// Returns the options, with the present β and learning rate.
     pub const fn options(&self) -> &RaceOptions {
         &self.options
     }
 
-    /// The task.
-    #[must_use]
+    /// Returns the task.
     pub fn environment(&self) -> &dyn Environment {
         &*self.environment
     }
 
-    /// Steps done.
-    #[must_use]
+    /// Returns the number of steps so far.
     pub const fn step(&self) -> u64 {
         self.step
     }
 
-    /// π_ref·exp(βr)/Z.
-    #[must_use]
+    /// Returns the target π_ref·exp(βr)/Z.
     pub const fn target(&self) -> &Target {
         &self.target
     }
@@ -159,10 +157,10 @@ impl Race {
         if lane < count { Ok(&mut self.lanes[lane]) } else { Err(wrong) }
     }
 
-    /// Takes some steps, every lane in each of them.
+    /// Trains every lane for some steps.
     ///
     /// # Errors
-    /// Numbers that are no longer finite, e.g. under a learning rate that is too large.
+    /// Returns an error if a number is no longer finite, for example because the learning rate is too large.
     pub fn run(&mut self, steps: u32) -> Result<(), Error> {
         for _ in 0..steps {
             for lane in &mut self.lanes {
@@ -176,31 +174,31 @@ impl Race {
         Ok(())
     }
 
-    /// Moves the target: every policy goes on from what it has learned.
+    /// Changes β and thus the target. The policies keep what they have learned.
     ///
     /// # Errors
-    /// β out of range.
+    /// Returns an error if β is out of range.
     pub fn set_beta(&mut self, beta: f64) -> Result<(), Error> {
         self.rebuild(self.environment.clone(), RaceOptions { beta, ..self.options.clone() })
     }
 
-    /// Moves the learning rate of the policies.
+    /// Changes the learning rate of the policies.
     ///
     /// # Errors
-    /// A rate out of range.
+    /// Returns an error if the rate is out of range.
     pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<(), Error> {
         self.rebuild(self.environment.clone(), RaceOptions { learning_rate, ..self.options.clone() })
     }
 
-    /// Moves the task under the policies, which go on from what they have learned.
+    /// Changes the task. The policies keep what they have learned.
     ///
     /// # Errors
-    /// A task of another shape.
+    /// Returns an error if the task has another shape.
     pub fn set_environment(&mut self, environment: Shared) -> Result<(), Error> {
         self.rebuild(environment, self.options.clone())
     }
 
-    /// A race of these options in the state of this one; nothing changes where that is refused.
+    /// Rebuilds the race with another task or other options and keeps its state. If this fails, the race is unchanged.
     fn rebuild(&mut self, environment: Shared, options: RaceOptions) -> Result<(), Error> {
         let state = self.state()?;
         let mut other = Self::new(environment, options)?;
@@ -224,18 +222,18 @@ impl Race {
         Ok(())
     }
 
-    /// (lanes) every measure of [`MEASURES`], of the policies as they are.
+    /// Returns the [`MEASURES`] of every lane, (lanes), for the present policies.
     ///
     /// # Errors
-    /// Log-probabilities that are not finite.
+    /// Returns an error if a log-probability is not finite.
     pub fn measures(&mut self) -> Result<Vec<[f64; MEASURES.len()]>, Error> {
         (0..self.lanes.len()).map(|lane| self.measure_all(lane).map(|(measures, _)| measures)).collect()
     }
 
-    /// One of the [`MEASURES`] of a lane, of its policy as it is.
+    /// Returns one of the [`MEASURES`] of a lane, for its present policy.
     ///
     /// # Errors
-    /// A lane that is not there, a name that no measure has.
+    /// Returns an error if there is no such lane or no measure of this name.
     pub fn measure(&mut self, lane: usize, name: &str) -> Result<f64, Error> {
         self.lane(lane)?;
         let place = MEASURES.iter().position(|measure| *measure == name);
@@ -243,7 +241,7 @@ impl Race {
         Ok(self.measure_all(lane)?.0[place])
     }
 
-    /// The measures of a lane, and its log-probabilities of the objects.
+    /// Returns the measures of a lane, and its log-probabilities of the objects.
     fn measure_all(&mut self, lane: usize) -> Result<([f64; MEASURES.len()], Vec<f64>), Error> {
         let Self { lanes, target, normalised, .. } = self;
         let lane = &mut lanes[lane];
@@ -278,20 +276,18 @@ impl Race {
         Ok(())
     }
 
-    /// Numbers of a record: the step, then the [`MEASURES`] of every lane.
-    #[must_use]
+    /// Returns the number of values in a record: the step, then the [`MEASURES`] of every lane.
     pub fn row(&self) -> usize {
         1 + MEASURES.len() * self.lanes.len()
     }
 
-    /// Every record so far, [`row`](Self::row) numbers each, in ascending steps. When there are more than 2048, every second one goes.
-    #[must_use]
+    /// Returns the records so far in ascending order of the steps, with [`row`](Self::row) values each. If there are
+    /// more than 2048, every second one is dropped.
     pub fn records(&self) -> &[f64] {
         &self.records
     }
 
-    /// The records as a table with a line for every step and lane.
-    #[must_use]
+    /// Returns the records as comma-separated values with a line for every step and lane.
     pub fn csv(&self) -> String {
         let mut out = String::from("step,lane");
         MEASURES.iter().for_each(|name| out.extend([",", name]));
@@ -308,16 +304,16 @@ impl Race {
         out
     }
 
-    /// Steps that [`show`](Self::show) and [`fork`](Self::fork) can go back to, ascending.
-    #[must_use]
+    /// Returns the steps that [`show`](Self::show) and [`fork`](Self::fork) can go back to, in ascending order.
     pub fn snapshots(&self) -> Vec<f64> {
         self.snapshots.iter().map(|snapshot| snapshot.step as f64).collect()
     }
 
-    /// Of each lane its [`MEASURES`], its probabilities of the objects, and the answers of its last step.
+    /// Returns a frame, which holds for each lane its [`MEASURES`], its probabilities of the objects, and the answers
+    /// of its last step.
     ///
     /// # Errors
-    /// Log-probabilities that are not finite.
+    /// Returns an error if a log-probability is not finite.
     pub fn frame(&mut self) -> Result<&[f32], Error> {
         let mut frame = std::mem::take(&mut self.frame);
         frame.clear();
@@ -336,10 +332,11 @@ impl Race {
         last.cloned().ok_or(Error::Option { option: "step", got: step, want: "at least 0" })
     }
 
-    /// The frame as it was at the last snapshot up to `step`, beside today's target; the race stays where it is.
+    /// Returns the frame of the last snapshot at or before `step`, measured against the present target. This does not
+    /// change the state of the race.
     ///
     /// # Errors
-    /// A step before the first.
+    /// Returns an error if `step` is before the first snapshot.
     pub fn show(&mut self, step: f64) -> Result<&[f32], Error> {
         let then = self.snapshot_at(step)?;
         let now = self.state()?;
@@ -349,10 +346,11 @@ impl Race {
         frame.map(|()| &*self.frame)
     }
 
-    /// Goes back to the last snapshot up to `step` and forgets what came after it. β and task stay as they are now. Gives its step.
+    /// Goes back to the last snapshot at or before `step`, drops all later records and snapshots, and returns its step.
+    /// β and the task stay as they are.
     ///
     /// # Errors
-    /// A step before the first.
+    /// Returns an error if `step` is before the first snapshot.
     pub fn fork(&mut self, step: f64) -> Result<u64, Error> {
         let then = self.snapshot_at(step)?;
         self.restore(&then)?;
@@ -363,11 +361,11 @@ impl Race {
         Ok(then.step)
     }
 
-    /// Everything learned, to go on from in another instance with the same task and options; without answers kept for replay and
-    /// without the past.
+    /// Saves the learned state as bytes, from which another instance with the same task and options can continue.
+    /// Records, snapshots and the answers kept for replay are not included.
     ///
     /// # Errors
-    /// Where there is no memory left.
+    /// Returns an error if there is no memory left.
     pub fn save(&self) -> Result<Vec<u8>, Error> {
         let mut bytes = self.step.to_le_bytes().to_vec();
         for lane in self.state()?.lanes {
@@ -378,10 +376,10 @@ impl Race {
         Ok(bytes)
     }
 
-    /// Goes on from what another instance saved.
+    /// Restores the state that another instance saved, and clears records and snapshots.
     ///
     /// # Errors
-    /// Bytes of another task or other options; nothing changes then.
+    /// Returns an error if the bytes do not fit the task and the options. The race is then unchanged.
     pub fn load(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let mut rest = bytes;
         let mut state = self.state()?;
@@ -406,14 +404,14 @@ impl Race {
     }
 }
 
-/// Takes the bytes of a number from the front.
+/// Removes the bytes of a number from the front of `rest` and returns them.
 fn number<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Error> {
     let (head, tail) = rest.split_first_chunk().ok_or(Error::Saved)?;
     *rest = tail;
     Ok(*head)
 }
 
-/// The target, and the length-normalised one where that is another and can be computed.
+/// Returns the target, and the length-normalised one if it differs and can be computed.
 fn targets(environment: &dyn Environment, beta: f64) -> Result<(Target, Option<Target>), Error> {
     let target = Target::plain(environment, beta)?;
     let differs = environment.max_length() > 1 && environment.parents() == 0;
@@ -421,7 +419,7 @@ fn targets(environment: &dyn Environment, beta: f64) -> Result<(Target, Option<T
     Ok((target, normalised))
 }
 
-/// A task that lanes can share.
+/// Wraps a task so that lanes can share it.
 pub fn shared(environment: impl Environment + 'static) -> Shared {
     Rc::new(environment)
 }

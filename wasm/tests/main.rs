@@ -1,4 +1,4 @@
-//! The race of the browser, on this machine.
+//! Native tests of the engine of the browser lab.
 
 mod page;
 mod race;

@@ -1,4 +1,4 @@
-//! The page has its words about metrics from the table of the core.
+//! Tests that the page describes metrics as the core's table of metrics does.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,8 @@ use flowrl_wasm::MEASURES;
 const START: &str = "      <!-- The table of metrics; written by `UPDATE_DOCS=1 cargo test -p flowrl-wasm page`. -->\n";
 const END: &str = "      <!-- The end of the table. -->\n";
 
-/// A list of options: the label of each metric and, of what the race measures, the meaning and whether its axis is logarithmic.
+/// Returns the list of options in HTML. Each metric has its label, and if the race measures it, also its meaning and
+/// whether its axis is logarithmic.
 fn table() -> String {
     let mut out = String::from("      <select data-text=\"metrics\">\n");
     for chapter in CHAPTERS {

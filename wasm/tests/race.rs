@@ -1,4 +1,5 @@
-//! What a race promises beside its trace: updates taken apart are those that follow, the past is kept, bad input is refused by name.
+//! Tests of a race apart from its trace: an explained update is the one that follows, snapshots are kept, and errors
+//! name the bad input.
 
 use flowrl_core::lab::{Landscape, LandscapeOptions};
 use flowrl_wasm::{LaneKind, LaneOptions, MEASURES, Race, RaceOptions, shared};
@@ -9,7 +10,7 @@ fn race(kinds: &[LaneKind]) -> Race {
     Race::new(shared(Landscape::preset(LandscapeOptions::default()).expect("valid")), options).expect("valid")
 }
 
-/// π of every answer, of lane 0.
+/// Returns the probabilities of all answers under the policy of lane 0.
 fn policy(race: &mut Race) -> Vec<f32> {
     race.frame().expect("finite")[MEASURES.len()..][..256].to_vec()
 }
@@ -27,7 +28,7 @@ fn what_is_explained_is_the_update_that_follows() {
         assert_eq!(narrow(&explained.before), before, "{}", kind.name());
         assert_eq!(narrow(&explained.after), policy(&mut race), "{}", kind.name());
         assert_ne!(explained.before, explained.after, "{}", kind.name());
-        // PPO takes four steps on a batch and records their mean; explained is the first.
+        // PPO takes four steps on a batch and records their mean loss, but only the first step is explained.
         if kind != LaneKind::Ppo {
             assert_eq!(explained.loss, race.measure(0, "loss").expect("known"), "{}", kind.name());
         }

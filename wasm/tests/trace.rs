@@ -1,14 +1,16 @@
-//! A race gives the same numbers on this machine and in WebAssembly, to the last bit: both are compared with one file, the module
-//! that the page loads by `wasm/www/tests/unit/trace.spec.ts`.
+//! Tests that a race gives the same numbers on this machine and in WebAssembly, to the last bit. Both are compared with
+//! one file; `wasm/www/tests/unit/trace.spec.ts` does this for the module that the page loads.
 //!
-//! `FLOWRL_WRITE_TRACE=1 cargo test -p flowrl-wasm trace` writes the file anew, after a change that is meant to move numbers.
+//! `FLOWRL_WRITE_TRACE=1 cargo test -p flowrl-wasm trace` rewrites the file, after a change that is meant to change the
+//! numbers.
 
 use flowrl_core::lab::{Landscape, LandscapeOptions, LandscapePreset, Strings, StringsOptions};
 use flowrl_wasm::{LaneKind, LaneOptions, Race, RaceOptions, shared};
 
 const EXPECTED: &str = include_str!("trace.csv");
 
-/// Every kind of lane, β and landscape moved on the way, a turn back in time, exploration, replay, and a tree.
+/// Returns the records of races that cover every kind of lane, changes of β and of the landscape, a fork, exploration,
+/// replay and a tree.
 fn trace() -> Result<String, Box<dyn std::error::Error>> {
     let plain = |kind| LaneOptions { kind, exploration: 0.0, replay: 0.0 };
     let options = |lanes| RaceOptions { seed: 11, samples: 32, record_every: 50, lanes, ..RaceOptions::default() };

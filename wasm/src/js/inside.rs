@@ -1,11 +1,12 @@
-//! What looks inside learning: one update taken apart, and the gradients that it estimates.
+//! Bindings that look inside training: one update in detail, and the gradients that it estimates.
 
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use super::task::JsLandscape;
 use crate::{Explanation, GradientBench};
 
-/// One update of a lane, taken apart. Lists go by sample, `before` and `after` by answer.
+/// One update of a lane in detail. `before` and `after` have an entry for each answer, all other lists an entry for
+/// each sample.
 #[wasm_bindgen(js_name = Explanation)]
 #[derive(Clone, Debug)]
 pub struct JsExplanation {
@@ -14,87 +15,87 @@ pub struct JsExplanation {
 
 #[wasm_bindgen(js_class = Explanation)]
 impl JsExplanation {
-    /// Steps done before this update.
+    /// Number of steps before this update.
     #[wasm_bindgen(getter)]
     pub fn step(&self) -> f64 {
         self.inner.step as f64
     }
 
-    /// The sampled answers.
+    /// Sampled answers.
     #[wasm_bindgen(getter)]
     pub fn objects(&self) -> Vec<u32> {
         self.inner.objects.clone()
     }
 
-    /// r.
+    /// Rewards r of the samples.
     #[wasm_bindgen(getter)]
     pub fn rewards(&self) -> Vec<f64> {
         self.inner.rewards.clone()
     }
 
-    /// log π.
+    /// Log-probabilities log π of the samples.
     #[wasm_bindgen(getter, js_name = logProbs)]
     pub fn log_probs(&self) -> Vec<f64> {
         self.inner.log_probs.clone()
     }
 
-    /// log π_ref.
+    /// Log-probabilities log π_ref of the samples under the reference.
     #[wasm_bindgen(getter, js_name = refLogProbs)]
     pub fn ref_log_probs(&self) -> Vec<f64> {
         self.inner.ref_log_probs.clone()
     }
 
-    /// The reward as the objective shapes it, or the advantage A.
+    /// Rewards as the objective shapes them, or advantages A.
     #[wasm_bindgen(getter)]
     pub fn advantages(&self) -> Vec<f64> {
         self.inner.advantages.clone()
     }
 
-    /// The residual δ; 0 for a baseline.
+    /// Residuals δ; 0 for a baseline.
     #[wasm_bindgen(getter)]
     pub fn residuals(&self) -> Vec<f64> {
         self.inner.residuals.clone()
     }
 
-    /// −∂ℓ/∂ log π by token: above 0, the update makes the answer more likely.
+    /// −∂ℓ/∂ log π as the mean over the tokens of an answer. If it is above 0, the update makes the answer more likely.
     #[wasm_bindgen(getter)]
     pub fn pushes(&self) -> Vec<f64> {
         self.inner.pushes.clone()
     }
 
-    /// The loss ℓ.
+    /// Loss ℓ of the batch.
     #[wasm_bindgen(getter)]
     pub fn loss(&self) -> f64 {
         self.inner.loss
     }
 
-    /// log Z as this update uses it; NaN for a baseline.
+    /// log Z used by this update; NaN for a baseline.
     #[wasm_bindgen(getter, js_name = logZBefore)]
     pub fn log_z_before(&self) -> f64 {
         self.inner.log_z[0]
     }
 
-    /// log Z as this update leaves it; NaN where none is learned.
+    /// log Z after this update; NaN if none is learned.
     #[wasm_bindgen(getter, js_name = logZAfter)]
     pub fn log_z_after(&self) -> f64 {
         self.inner.log_z[1]
     }
 
-    /// The policy before.
+    /// Probabilities of the answers before the update.
     #[wasm_bindgen(getter)]
     pub fn before(&self) -> Vec<f64> {
         self.inner.before.clone()
     }
 
-    /// The policy after.
+    /// Probabilities of the answers after the update.
     #[wasm_bindgen(getter)]
     pub fn after(&self) -> Vec<f64> {
         self.inner.after.clone()
     }
 }
 
-/// The theorem under FlowRL: the expected gradient of trajectory balance is twice that of KL(π ‖ π*), whatever log Z is. Gradients are by the
-/// logits of a table: of the rows first, then of the columns for every row.
+/// The theorem behind FlowRL: the expected gradient of trajectory balance is twice that of KL(π ‖ π*) for any log Z.
+/// Gradients are with respect to a table of logits: first those of the rows, then for every row those of the columns.
 #[wasm_bindgen(js_name = GradientBench)]
 #[derive(Debug)]
 pub struct JsGradientBench {
@@ -103,10 +104,10 @@ pub struct JsGradientBench {
 
 #[wasm_bindgen(js_class = GradientBench)]
 impl JsGradientBench {
-    /// A policy that gives the answers of a landscape these weights.
+    /// Creates a policy whose probabilities of the landscape's answers are in proportion to the weights `policy`.
     ///
     /// # Errors
-    /// A list of another length, a weight that is negative or not finite, or no weight above 0.
+    /// Throws if there is not one weight for each answer, if a weight is negative or not finite, or if none is above 0.
     #[wasm_bindgen(constructor)]
     pub fn new(landscape: &JsLandscape, beta: f64, policy: &[f64]) -> Result<Self, JsError> {
         Ok(Self { inner: GradientBench::new((*landscape.inner).clone(), beta, policy)? })
@@ -118,23 +119,23 @@ impl JsGradientBench {
         self.inner.log_z()
     }
 
-    /// 2∇KL(π ‖ π*), exact.
+    /// Returns 2∇KL(π ‖ π*), computed exactly.
     pub fn divergence(&self) -> Vec<f64> {
         self.inner.divergence().to_vec()
     }
 
-    /// E\[∇TB\] with this log Z, exact: every answer counts with its probability.
+    /// Computes E\[∇TB\] for a value of log Z exactly, as the sum over all answers weighted with their probabilities.
     ///
     /// # Errors
-    /// A log Z that is not finite.
+    /// Throws if log Z is not finite.
     pub fn expected(&self, #[wasm_bindgen(js_name = logZ)] log_z: f64) -> Result<Vec<f64>, JsError> {
         Ok(self.inner.expected(log_z)?)
     }
 
-    /// ∇TB of one batch of samples. Without a log Z the batch estimates its own.
+    /// Computes ∇TB of a batch of samples. Without a value of log Z, the batch's own estimate is used.
     ///
     /// # Errors
-    /// A batch out of range, a log Z that is not finite.
+    /// Throws if `batch` is not between 1 and 65536, or if log Z is not finite.
     pub fn sampled(
         &mut self,
         #[wasm_bindgen(js_name = logZ)] log_z: Option<f64>,
@@ -144,10 +145,10 @@ impl JsGradientBench {
         Ok(self.inner.sampled(log_z, batch, seed, 0)?)
     }
 
-    /// The cosine between the exact gradient and that of each of `draws` batches.
+    /// Returns the cosines between the exact gradient and those of `draws` batches.
     ///
     /// # Errors
-    /// A batch out of range, a log Z that is not finite.
+    /// Throws if `batch` is not between 1 and 65536, or if log Z is not finite.
     pub fn cosines(
         &mut self,
         #[wasm_bindgen(js_name = logZ)] log_z: Option<f64>,

@@ -1,4 +1,4 @@
-//! Numbers as text.
+//! Formatting of numbers.
 
 use std::fmt::Formatter;
 
@@ -10,10 +10,12 @@ extern "C" {
     fn shown(x: f64) -> String;
 }
 
-/// What prints a number in the module, in messages and files alike. Rust's printer and JavaScript's both give the fewest digits that read back as
-/// the same number, but Rust's would be a tenth of what a visitor fetches: `xtask/bindgen` puts this in its place.
+/// Formats a number with JavaScript, for messages and files alike.
+///
+/// Both Rust and JavaScript give the fewest digits that read back as the same number, but Rust's code for this would be
+/// a tenth of the download. `xtask/bindgen` therefore replaces it by this function.
 #[allow(improper_ctypes_definitions, reason = "nothing but Rust calls it")]
-// SAFETY: nothing else has this name.
+// SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn flowrl_write_number(x: &f64, f: &mut Formatter<'_>) -> bool {
     f.write_str(&shown(*x)).is_err()

@@ -1,4 +1,4 @@
-//! Races.
+//! Bindings of races.
 
 use flowrl_core::lab::MlpOptions;
 use wasm_bindgen::prelude::{JsCast as _, JsError, JsValue, wasm_bindgen};
@@ -7,7 +7,7 @@ use super::inside::JsExplanation;
 use super::task::{JsHypergrid, JsLandscape, JsTree, Task};
 use crate::{LaneKind, LaneOptions, Race, RaceOptions, config};
 
-/// The settings of a race. New ones have the defaults of the page and no lane.
+/// The settings of a race. A new object has the defaults and no lane.
 #[wasm_bindgen(js_name = RaceOptions)]
 #[derive(Clone, Debug, Default)]
 pub struct JsRaceOptions {
@@ -16,13 +16,13 @@ pub struct JsRaceOptions {
 
 #[wasm_bindgen(js_class = RaceOptions)]
 impl JsRaceOptions {
-    /// The defaults.
+    /// Creates settings with the defaults.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Seed of everything random; all lanes draw with the same numbers.
+    /// Seed of all random numbers, which are the same for every lane. Default 0.
     #[wasm_bindgen(getter)]
     pub fn seed(&self) -> u32 {
         self.inner.seed
@@ -33,7 +33,7 @@ impl JsRaceOptions {
         self.inner.seed = seed;
     }
 
-    /// Answers of a step. Default 64.
+    /// Number of answers in a step. Default 64.
     #[wasm_bindgen(getter)]
     pub fn samples(&self) -> usize {
         self.inner.samples
@@ -44,7 +44,7 @@ impl JsRaceOptions {
         self.inner.samples = samples;
     }
 
-    /// AdamW's learning rate of the policies. Default 0.02.
+    /// AdamW's learning rate for the policies. Default 0.02.
     #[wasm_bindgen(getter, js_name = learningRate)]
     pub fn learning_rate(&self) -> f64 {
         self.inner.learning_rate
@@ -55,7 +55,7 @@ impl JsRaceOptions {
         self.inner.learning_rate = rate;
     }
 
-    /// AdamW's learning rate of log Z. Default 0.05.
+    /// AdamW's learning rate for log Z. Default 0.02.
     #[wasm_bindgen(getter, js_name = logZLearningRate)]
     pub fn log_z_learning_rate(&self) -> f64 {
         self.inner.log_z_learning_rate
@@ -66,7 +66,7 @@ impl JsRaceOptions {
         self.inner.log_z_learning_rate = rate;
     }
 
-    /// β. Default 6.
+    /// Inverse temperature β of the target. Default 6.
     #[wasm_bindgen(getter)]
     pub fn beta(&self) -> f64 {
         self.inner.beta
@@ -77,7 +77,7 @@ impl JsRaceOptions {
         self.inner.beta = beta;
     }
 
-    /// Steps between two records at first. Default 10.
+    /// Initial number of steps between two records. It doubles whenever there are too many records. Default 10.
     #[wasm_bindgen(getter, js_name = recordEvery)]
     pub fn record_every(&self) -> u32 {
         self.inner.record_every
@@ -88,10 +88,11 @@ impl JsRaceOptions {
         self.inner.record_every = steps;
     }
 
-    /// Adds a policy: what it optimises; the share of its actions drawn uniformly; the share of its batch drawn from the best answers seen so far.
+    /// Adds a policy with this objective. `exploration` is the share of its actions drawn uniformly, and `replay` is
+    /// the share of its batch drawn from the best answers seen so far.
     ///
     /// # Errors
-    /// An unknown kind.
+    /// Throws if the kind is unknown.
     #[wasm_bindgen(js_name = addLane)]
     pub fn add_lane(
         &mut self,
@@ -124,10 +125,10 @@ impl JsRace {
     }
 }
 
-// What `js-sys` has too, which brings the bindings of promises along.
+// `js-sys` has these bindings too, but it also brings the bindings of promises.
 #[wasm_bindgen]
 extern "C" {
-    /// The type of a view.
+    /// A typed array in JavaScript, for a view into the memory of the module.
     #[wasm_bindgen(typescript_type = "Float32Array")]
     #[derive(Debug)]
     pub type Float32Array;
@@ -139,8 +140,9 @@ extern "C" {
     fn buffer(this: &Memory) -> JsValue;
 }
 
-/// A view of numbers where they lie. It is documented to be read before the next call, which may move them or grow the memory; JavaScript that keeps it
-/// longer reads stale numbers or an empty array, nothing else.
+/// Returns a view of numbers in the memory of the module. The public methods document that it must be read before the
+/// next call, which may move the numbers or grow the memory. JavaScript that keeps the view longer reads stale numbers
+/// or an empty array, but cannot do any other harm.
 fn view(numbers: &[f32]) -> Float32Array {
     let memory: Memory = wasm_bindgen::memory().unchecked_into();
     Float32Array::new(&memory.buffer(), numbers.as_ptr() as usize, numbers.len())
@@ -148,87 +150,88 @@ fn view(numbers: &[f32]) -> Float32Array {
 
 #[wasm_bindgen(js_class = Race)]
 impl JsRace {
-    /// A race on a landscape.
+    /// Creates a race on a landscape.
     ///
     /// # Errors
-    /// No lane or more than six; an option out of range.
+    /// Throws if there is no lane or more than six, or if an option is out of range.
     #[wasm_bindgen(js_name = onLandscape)]
     pub fn on_landscape(landscape: &JsLandscape, options: &JsRaceOptions) -> Result<Self, JsError> {
         Self::start(landscape, options)
     }
 
-    /// A race on a token tree.
+    /// Creates a race on a token tree.
     ///
     /// # Errors
-    /// No lane or more than six; an option out of range.
+    /// Throws if there is no lane or more than six, or if an option is out of range.
     #[wasm_bindgen(js_name = onTree)]
     pub fn on_tree(tree: &JsTree, options: &JsRaceOptions) -> Result<Self, JsError> {
         Self::start(tree, options)
     }
 
-    /// A race on a hypergrid, where objects have no reference policy: lanes that need one are refused.
+    /// Creates a race on a hypergrid. Objects have no reference policy there, so lanes that need one are refused.
     ///
     /// # Errors
-    /// No lane or more than six; an option out of range.
+    /// Throws if there is no lane or more than six, if a lane needs a reference policy, or if an option is out of
+    /// range.
     #[wasm_bindgen(js_name = onHypergrid)]
     pub fn on_hypergrid(grid: &JsHypergrid, options: &JsRaceOptions) -> Result<Self, JsError> {
         Self::start(grid, options)
     }
 
-    /// Policies.
+    /// Number of policies.
     #[wasm_bindgen(getter)]
     pub fn lanes(&self) -> usize {
         self.inner.options().lanes.len()
     }
 
-    /// Answers that a policy spreads over.
+    /// Number of possible answers.
     #[wasm_bindgen(getter)]
     pub fn objects(&self) -> usize {
         self.inner.environment().objects()
     }
 
-    /// Steps done.
+    /// Number of steps so far.
     #[wasm_bindgen(getter)]
     pub fn step(&self) -> f64 {
         self.inner.step() as f64
     }
 
-    /// β as it is now.
+    /// Present value of β.
     #[wasm_bindgen(getter)]
     pub fn beta(&self) -> f64 {
         self.inner.options().beta
     }
 
-    /// Takes some steps, every lane in each of them.
+    /// Trains every lane for some steps.
     ///
     /// # Errors
-    /// Numbers that are no longer finite, e.g. under a learning rate that is too large.
+    /// Throws if a number is no longer finite, for example because the learning rate is too large.
     pub fn run(&mut self, steps: u32) -> Result<(), JsError> {
         Ok(self.inner.run(steps)?)
     }
 
-    /// Moves the target; the policies go on from what they have learned.
+    /// Changes β and thus the target. The policies keep what they have learned.
     ///
     /// # Errors
-    /// β out of range.
+    /// Throws if β is out of range.
     #[wasm_bindgen(js_name = setBeta)]
     pub fn set_beta(&mut self, beta: f64) -> Result<(), JsError> {
         Ok(self.inner.set_beta(beta)?)
     }
 
-    /// Moves the learning rate of the policies.
+    /// Changes the learning rate of the policies.
     ///
     /// # Errors
-    /// A rate out of range.
+    /// Throws if the rate is out of range.
     #[wasm_bindgen(js_name = setLearningRate)]
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), JsError> {
         Ok(self.inner.set_learning_rate(rate)?)
     }
 
-    /// Moves rewards and reference; the policies go on from what they have learned.
+    /// Changes the rewards and the reference. The policies keep what they have learned.
     ///
     /// # Errors
-    /// A landscape of another side.
+    /// Throws if the landscape has another side.
     #[wasm_bindgen(js_name = setLandscape)]
     pub fn set_landscape(&mut self, landscape: &JsLandscape) -> Result<(), JsError> {
         self.inner.set_environment(landscape.shared())?;
@@ -236,95 +239,99 @@ impl JsRace {
         Ok(())
     }
 
-    /// Of each lane its measures (see `measures()`), its probabilities of the answers, and the answers of its last step: a **view** into the memory of the
-    /// module, to be read or copied before the next call.
+    /// Returns a frame, which holds for each lane its measures (see `measures()`), its probabilities of the answers,
+    /// and the answers of its last step. The frame is a **view** into the memory of the module: read or copy it before
+    /// the next call.
     ///
     /// # Errors
-    /// Numbers that are no longer finite.
+    /// Throws if a number is no longer finite.
     pub fn frame(&mut self) -> Result<Float32Array, JsError> {
         Ok(view(self.inner.frame()?))
     }
 
-    /// A measure of a lane by name, see `measures()`; exact, of the policy as it is.
+    /// Returns a measure of a lane by its name (see `measures()`), computed exactly for the present policy.
     ///
     /// # Errors
-    /// A lane that is not there, a name that no measure has.
+    /// Throws if there is no such lane or no measure of this name.
     pub fn measure(&mut self, lane: usize, name: &str) -> Result<f64, JsError> {
         Ok(self.inner.measure(lane, name)?)
     }
 
-    /// Numbers of a record: the step, then the measures of every lane.
+    /// Number of values in a record: the step, then the measures of every lane.
     #[wasm_bindgen(getter, js_name = recordLength)]
     pub fn record_length(&self) -> usize {
         self.inner.row()
     }
 
-    /// The records from number `from` on, `recordLength` numbers each. When there are more than 2048, every second one goes.
+    /// Returns the records from index `from` on, with `recordLength` values each. If there are more than 2048 records,
+    /// every second one is dropped.
     pub fn records(&self, from: usize) -> Vec<f64> {
         self.inner.records().get(from.saturating_mul(self.inner.row())..).unwrap_or_default().to_vec()
     }
 
-    /// Records so far.
+    /// Number of records so far.
     #[wasm_bindgen(getter, js_name = recordCount)]
     pub fn record_count(&self) -> usize {
         self.inner.records().len() / self.inner.row()
     }
 
-    /// The steps that `show` and `fork` can go back to.
+    /// Returns the steps that `show` and `fork` can go back to.
     #[wasm_bindgen(js_name = snapshotSteps)]
     pub fn snapshot_steps(&self) -> Vec<f64> {
         self.inner.snapshots()
     }
 
-    /// A frame of the past: of the last snapshot up to `step`, measured against the target of now. A view, as `frame`.
+    /// Returns the frame of the last snapshot at or before `step`, measured against the present target. Like that of
+    /// `frame`, the result is a view.
     ///
     /// # Errors
-    /// A step below 0.
+    /// Throws if `step` is before the first snapshot.
     pub fn show(&mut self, step: f64) -> Result<Float32Array, JsError> {
         Ok(view(self.inner.show(step)?))
     }
 
-    /// Goes back to the last snapshot up to `step`, forgets what came after it, and gives its step.
+    /// Goes back to the last snapshot at or before `step`, drops all later records and snapshots, and returns its step.
     ///
     /// # Errors
-    /// A step below 0.
+    /// Throws if `step` is before the first snapshot.
     pub fn fork(&mut self, step: f64) -> Result<f64, JsError> {
         Ok(self.inner.fork(step)? as f64)
     }
 
-    /// Everything learned, for `load` in another instance.
+    /// Saves the learned state as bytes, for `load` in another instance.
     ///
     /// # Errors
-    /// Where there is no memory left.
+    /// Throws if there is no memory left.
     pub fn save(&self) -> Result<Vec<u8>, JsError> {
         Ok(self.inner.save()?)
     }
 
-    /// Goes on from what a race with the same task and options saved.
+    /// Restores the state that a race with the same task and options saved.
     ///
     /// # Errors
-    /// Bytes of another race.
+    /// Throws if the bytes are from another kind of race.
     pub fn load(&mut self, bytes: &[u8]) -> Result<(), JsError> {
         Ok(self.inner.load(bytes)?)
     }
 
-    /// What the next update of a lane will do, or what the one after `step` steps did; the race stays where it is.
+    /// Explains the next update of a lane, or the one that followed after `step` steps. This does not change the race.
     ///
     /// # Errors
-    /// A lane that is not there, or a step below 0.
+    /// Throws if there is no such lane or if `step` is before the first snapshot.
     pub fn explain(&mut self, lane: usize, step: Option<f64>) -> Result<JsExplanation, JsError> {
         Ok(JsExplanation { inner: self.inner.explain(lane, step)? })
     }
 
-    /// The records as comma-separated values, a line for every step and lane.
+    /// Returns the records as comma-separated values with a line for every step and lane.
     pub fn csv(&self) -> String {
         self.inner.csv()
     }
 
-    /// A file for `flowrl-cli train --config` that runs a lane from the start with the settings of now, to the same bits, for `steps`.
+    /// Returns a configuration for `flowrl-cli train --config` that trains a lane from the start for `steps` steps. It
+    /// has the present settings and gives the same bits.
     ///
     /// # Errors
-    /// A lane that is not there, or that replays.
+    /// Throws if there is no such lane, or if it uses replay.
     pub fn config(&self, lane: usize, steps: u32) -> Result<String, JsError> {
         Ok(config::of(self.inner.options(), lane, steps, &self.section)?)
     }

@@ -1,4 +1,4 @@
-//! Tasks and targets.
+//! Bindings of tasks and targets.
 
 use std::rc::Rc;
 
@@ -13,11 +13,12 @@ use crate::error::Error;
 use crate::gradient::log_weights;
 use crate::lane::Shared;
 
-/// A reference gives every answer at least this share of its favourite: an answer that it forbids can have no target.
+/// Smallest weight of an answer under the reference, relative to the largest. An answer that the reference excluded
+/// could not be in the target.
 const LEAST_SHARE: f64 = 1e-6;
 
-/// A square of answers with rewards r and a reference policy π_ref. An answer is two tokens, first its row, then its column; answer i
-/// stands in row ⌊i / side⌋ and column i mod side.
+/// A square of answers with rewards r and a reference policy π_ref. An answer is two tokens, its row and its column:
+/// answer i has row ⌊i / side⌋ and column i mod side.
 #[wasm_bindgen(js_name = Landscape)]
 #[derive(Clone, Debug)]
 pub struct JsLandscape {
@@ -26,10 +27,10 @@ pub struct JsLandscape {
 
 #[wasm_bindgen(js_class = Landscape)]
 impl JsLandscape {
-    /// A ready-made landscape; `seed` draws what is random in it.
+    /// Creates a ready-made landscape. `seed` determines its random parts.
     ///
     /// # Errors
-    /// An unknown name; a side below 8 or too large.
+    /// Throws if the name is unknown, or if the side is below 8 or too large.
     pub fn preset(
         #[wasm_bindgen(unchecked_param_type = "PresetName")] name: &str,
         side: usize,
@@ -41,54 +42,56 @@ impl JsLandscape {
         Ok(Self { inner: Rc::new(Landscape::preset(options).map_err(Error::from)?) })
     }
 
-    /// A landscape of these rewards and weights of the reference, side·side each. Weights are normalised; one below a millionth of the largest counts as
-    /// that.
+    /// Creates a landscape from rewards and weights of the reference, side·side each. The weights are normalised, after
+    /// raising each to at least a millionth of the largest.
     ///
     /// # Errors
-    /// A list of another length, a number that is not finite, a weight below 0, or no weight above 0.
+    /// Throws if a list has another length, if a number is not finite, if a weight is negative, or if no weight is
+    /// above 0.
     pub fn of(side: usize, rewards: &[f64], reference: &[f64]) -> Result<Self, JsError> {
         Ok(Self { inner: Rc::new(landscape(side, rewards, reference)?) })
     }
 
-    /// Rows, and columns.
+    /// Number of rows and of columns.
     #[wasm_bindgen(getter)]
     pub fn side(&self) -> usize {
         self.inner.side()
     }
 
-    /// Answers, side·side.
+    /// Number of answers, side·side.
     #[wasm_bindgen(getter)]
     pub fn size(&self) -> usize {
         self.inner.objects()
     }
 
-    /// r of every answer; a copy.
+    /// Returns a copy of the rewards r of all answers.
     pub fn rewards(&self) -> Vec<f64> {
         self.inner.rewards().to_vec()
     }
 
-    /// π_ref of every answer; a copy.
+    /// Returns a copy of the probabilities π_ref of all answers.
     pub fn reference(&self) -> Vec<f64> {
         reference(&*self.inner)
     }
 
-    /// The answers that count as modes, ascending: tops of hills that reach at least half-way up.
+    /// Returns the answers that count as modes in ascending order: the tops of hills that reach at least half-way up.
     pub fn peaks(&self) -> Vec<u32> {
         self.inner.peaks().iter().map(|&peak| peak as u32).collect()
     }
 
-    /// π_ref·exp(βr)/Z.
+    /// Computes the target π_ref·exp(βr)/Z.
     ///
     /// # Errors
-    /// A β that is not finite.
+    /// Throws if β is not finite.
     pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
         JsTarget::plain(&*self.inner, beta, Some(&self.inner))
     }
 
-    /// What the length-normalised loss converges to: π_ref·exp(|y|(βr − c)), here with |y| = 2.
+    /// Computes the distribution that the length-normalised loss converges to: π_ref·exp(|y|(βr − c)), here with |y| =
+    /// 2.
     ///
     /// # Errors
-    /// A β that is not finite.
+    /// Throws if β is not finite.
     #[wasm_bindgen(js_name = normalisedTarget)]
     pub fn normalised_target(&self, beta: f64) -> Result<JsTarget, JsError> {
         JsTarget::length_normalised(&*self.inner, beta, Some(&self.inner))
@@ -111,12 +114,12 @@ fn reference(environment: &dyn Environment) -> Vec<f64> {
     let mut log_probs = vec![0.0; environment.objects()];
     match flowrl_core::lab::reference(environment, &mut log_probs) {
         Ok(()) => log_probs.iter().map(|&l| Real::exp(l)).collect(),
-        // Only a graph that is no tree has no reference.
+        // There is no reference only if the graph is not a tree.
         Err(_) => log_probs,
     }
 }
 
-/// A distribution over the answers that is known exactly. Entropies in nats.
+/// A distribution over the answers that is known exactly.
 #[wasm_bindgen(js_name = Target)]
 #[derive(Clone, Debug)]
 pub struct JsTarget {
@@ -160,50 +163,52 @@ impl JsTarget {
         })
     }
 
-    /// The probability of every answer; a copy.
+    /// Returns a copy of the probabilities of all answers.
     pub fn probabilities(&self) -> Vec<f64> {
         self.probabilities.clone()
     }
 
-    /// On a landscape, the probability of each peak's hill, in the order of the peaks.
+    /// Returns the probability of each peak's hill on a landscape, in the order of the peaks. The list is empty for
+    /// other tasks.
     #[wasm_bindgen(js_name = peakShares)]
     pub fn peak_shares(&self) -> Vec<f64> {
         self.shares.clone()
     }
 
-    /// log Z; of a length-normalised target c.
+    /// log Z, or the constant c of a length-normalised target.
     #[wasm_bindgen(getter, js_name = logZ)]
     pub fn log_z(&self) -> f64 {
         self.log_z
     }
 
-    /// Entropy H.
+    /// Entropy H in nats.
     #[wasm_bindgen(getter)]
     pub fn entropy(&self) -> f64 {
         self.entropy
     }
 
-    /// exp(H), the number of answers that would be as uncertain if all were equally likely.
+    /// exp(H), the number of equally likely answers with the same entropy.
     #[wasm_bindgen(getter)]
     pub fn effective(&self) -> f64 {
         Real::exp(self.entropy)
     }
 
-    /// E\[r\].
+    /// Expected reward E\[r\].
     #[wasm_bindgen(getter, js_name = expectedReward)]
     pub fn expected_reward(&self) -> f64 {
         self.expected_reward
     }
 
-    /// Tokens of an answer, on average.
+    /// Expected number of tokens of an answer.
     #[wasm_bindgen(getter, js_name = expectedLength)]
     pub fn expected_length(&self) -> f64 {
         self.expected_length
     }
 }
 
-/// Strings of at most `length` symbols, each ended by an end token: a language model small enough to see whole. Node 0 is the empty string; the children of
-/// node n are n·symbols + 1, …; an answer has the number of the node where it ends.
+/// Strings of at most `length` symbols, each ended by an end token. This is a language model small enough to be shown
+/// completely. Node 0 is the empty string, and the children of node n are n·symbols + 1 and the following nodes. An
+/// answer has the number of the node at which it ends.
 #[wasm_bindgen(js_name = Tree)]
 #[derive(Clone, Debug)]
 pub struct JsTree {
@@ -213,59 +218,59 @@ pub struct JsTree {
 
 #[wasm_bindgen(js_class = Tree)]
 impl JsTree {
-    /// Strings, a reference and some best answers, drawn by the seed.
+    /// Creates a tree with a random reference and random best answers, which the seed determines.
     ///
     /// # Errors
-    /// A number out of range.
+    /// Throws if a number is out of range.
     #[wasm_bindgen(constructor)]
     pub fn new(length: usize, symbols: usize, modes: usize, seed: u32) -> Result<Self, JsError> {
         let options = StringsOptions { length, symbols, modes, seed: u64::from(seed) };
         Ok(Self { inner: Rc::new(Strings::new(options).map_err(Error::from)?), options })
     }
 
-    /// Symbols of a string at most.
+    /// Largest number of symbols in a string.
     #[wasm_bindgen(getter)]
     pub fn length(&self) -> usize {
         self.options.length
     }
 
-    /// The alphabet.
+    /// Number of symbols in the alphabet.
     #[wasm_bindgen(getter)]
     pub fn symbols(&self) -> usize {
         self.options.symbols
     }
 
-    /// Nodes, and answers.
+    /// Number of nodes, which is also the number of answers.
     #[wasm_bindgen(getter)]
     pub fn size(&self) -> usize {
         self.inner.objects()
     }
 
-    /// The symbols of a string, as letters.
+    /// Returns the string of a node, with letters for its symbols.
     pub fn text(&self, node: usize) -> String {
         let symbols = self.inner.symbols_of(node.min(self.inner.objects() - 1));
         symbols.iter().filter_map(|&s| char::from_u32('a' as u32 + s as u32)).collect()
     }
 
-    /// r of every answer.
+    /// Returns the rewards r of all answers.
     pub fn rewards(&self) -> Vec<f64> {
         rewards(&*self.inner)
     }
 
-    /// π_ref of every answer.
+    /// Returns the probabilities π_ref of all answers.
     pub fn reference(&self) -> Vec<f64> {
         reference(&*self.inner)
     }
 
-    /// The best answers.
+    /// Returns the best answers.
     pub fn modes(&self) -> Vec<u32> {
         self.inner.modes().iter().map(|&mode| mode as u32).collect()
     }
 
-    /// How likely a policy that gives the answers these probabilities passes through each node.
+    /// Computes the probability that a policy passes through each node, from its probabilities of the answers.
     ///
     /// # Errors
-    /// A list of another length.
+    /// Throws if there is not one probability for each answer.
     pub fn flow(&self, probabilities: &[f64]) -> Result<Vec<f64>, JsError> {
         let want = self.inner.objects();
         if probabilities.len() != want {
@@ -279,26 +284,26 @@ impl JsTree {
         Ok(flow)
     }
 
-    /// π_ref·exp(βr)/Z.
+    /// Computes the target π_ref·exp(βr)/Z.
     ///
     /// # Errors
-    /// A β that is not finite.
+    /// Throws if β is not finite.
     pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
         JsTarget::plain(&*self.inner, beta, None)
     }
 
-    /// What the length-normalised loss converges to: π_ref·exp(|y|(βr − c)).
+    /// Computes the distribution that the length-normalised loss converges to: π_ref·exp(|y|(βr − c)).
     ///
     /// # Errors
-    /// A β that is not finite.
+    /// Throws if β is not finite.
     #[wasm_bindgen(js_name = normalisedTarget)]
     pub fn normalised_target(&self, beta: f64) -> Result<JsTarget, JsError> {
         JsTarget::length_normalised(&*self.inner, beta, None)
     }
 }
 
-/// The grid of the GFlowNet benchmark in two dimensions: from a corner, steps to the right and down, then stop. Rewards are ln R, so
-/// that β = 1 is the usual target R/Z. Object i stands in row ⌊i / side⌋.
+/// The grid of the GFlowNet benchmark in two dimensions. A trajectory starts in a corner, takes steps to the right and
+/// down, and stops. Rewards are ln R, so β = 1 gives the usual target R/Z. Object i is in row ⌊i / side⌋.
 #[wasm_bindgen(js_name = Hypergrid)]
 #[derive(Clone, Debug)]
 pub struct JsHypergrid {
@@ -308,10 +313,10 @@ pub struct JsHypergrid {
 
 #[wasm_bindgen(js_class = Hypergrid)]
 impl JsHypergrid {
-    /// A grid of side·side points.
+    /// Creates a grid of side·side points.
     ///
     /// # Errors
-    /// A name that is unknown, a side out of range.
+    /// Throws if the name is unknown or the side is out of range.
     #[wasm_bindgen(constructor)]
     pub fn new(
         side: usize,
@@ -325,32 +330,32 @@ impl JsHypergrid {
         Ok(Self { inner, reward: reward.to_owned() })
     }
 
-    /// Rows, and columns.
+    /// Number of rows and of columns.
     #[wasm_bindgen(getter)]
     pub fn side(&self) -> usize {
         self.inner.side()
     }
 
-    /// ln R of every point.
+    /// Returns ln R of all points.
     pub fn rewards(&self) -> Vec<f64> {
         rewards(&*self.inner)
     }
 
-    /// The points of the highest reward.
+    /// Returns the points with the highest reward.
     pub fn peaks(&self) -> Vec<u32> {
         (0..self.inner.objects()).filter(|&x| self.inner.is_mode(x)).map(|x| x as u32).collect()
     }
 
-    /// exp(βr)/Z.
+    /// Computes the target exp(βr)/Z.
     ///
     /// # Errors
-    /// A β that is not finite.
+    /// Throws if β is not finite.
     pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
         JsTarget::plain(&*self.inner, beta, None)
     }
 }
 
-/// A task that a race can be run on, and how a configuration file describes it.
+/// A task for a race, which can also be described in a configuration file.
 pub(crate) trait Task {
     fn shared(&self) -> Shared;
     fn section(&self) -> String;

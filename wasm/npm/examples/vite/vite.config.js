@@ -1,4 +1,4 @@
 export default {
-  // Prebundled for development, the package would look for its module in the wrong place.
+  // If Vite prebundled the package for development, it would look for its module in the wrong place.
   optimizeDeps: { exclude: ["@flowrl/core"] },
 };
