@@ -89,11 +89,11 @@ pub(crate) struct Snapshot {
 }
 
 impl Race {
-    /// Creates a race at step 0.
+    /// Creates a race at step 0. If objects can be reached in several ways, there is no reference policy, and the KL
+    /// weight of every policy gradient is set to 0.
     ///
     /// # Errors
-    /// Returns an error if there is no lane or more than [`MOST_LANES`], if an option is out of range, or if a lane
-    /// needs a reference policy and the task's graph is not a tree.
+    /// Returns an error if there is no lane or more than [`MOST_LANES`], or if an option is out of range.
     pub fn new(environment: Shared, options: RaceOptions) -> Result<Self, Error> {
         let count = options.lanes.len();
         if !(1..=MOST_LANES).contains(&count) {

@@ -168,11 +168,11 @@ impl JsRace {
         Self::start(tree, options)
     }
 
-    /// Creates a race on a hypergrid. Objects have no reference policy there, so lanes that need one are refused.
+    /// Creates a race on a hypergrid. Objects can be reached in several ways there, so there is no reference policy,
+    /// and the KL weight of every policy gradient is set to 0.
     ///
     /// # Errors
-    /// Throws if there is no lane or more than six, if a lane needs a reference policy, or if an option is out of
-    /// range.
+    /// Throws if there is no lane or more than six, or if an option is out of range.
     #[wasm_bindgen(js_name = onHypergrid)]
     pub fn on_hypergrid(grid: &JsHypergrid, options: &JsRaceOptions) -> Result<Self, JsError> {
         Self::start(grid, options)
