@@ -1,4 +1,4 @@
-"""The log-probabilities that transformers gives for the changed checkpoints of cli/tests/strangers.rs.
+"""Prints the log-probabilities that transformers computes for the modified checkpoints of cli/tests/strangers.rs.
 
 usage: python strangers.py tests/golden/hf        (needs torch, transformers 5.24)
 """

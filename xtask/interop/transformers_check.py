@@ -1,8 +1,8 @@
-"""Loads checkpoints with Hugging Face transformers: transformers_check.py FOLDER...
+"""Loads checkpoints in Hugging Face transformers: transformers_check.py FOLDER...
 
-Each folder must load unchanged. If it holds an `expected.json`, the numbers in it must be found: token ids, completion
-log-probs and entropies, mean prompt hidden state, greedy continuation, chat prompt. Without one, the model must give
-finite log-probs and continue a prompt.
+Each folder must load unchanged. If it contains an `expected.json`, transformers must reproduce the values in it: token
+ids, completion log-probs and entropies, mean prompt hidden state, greedy continuation, chat prompt. Otherwise the model
+must give finite logits and continue a prompt.
 """
 
 import json
@@ -65,7 +65,7 @@ def check_sane(model, tokenizer):
 
 
 def greedy(model, prompt, count):
-    """`count` token ids, the end token not heeded."""
+    """Returns `count` token ids, which continue past an end token."""
     out = model.generate(
         prompt,
         attention_mask=torch.ones_like(prompt),
@@ -83,7 +83,7 @@ def check(folder):
     left_over = {key: sorted(map(str, report[key])) for key in ("missing_keys", "unexpected_keys") if report.get(key)}
     if left_over:
         raise Mismatch(f"weights: {left_over}")
-    # Reads tokenizer.json as it is. AutoTokenizer puts Qwen2's own pre-tokenizer in place of the file's for `qwen2`.
+    # Reads tokenizer.json as it is. For `qwen2`, AutoTokenizer would replace the file's pre-tokenizer by Qwen2's own.
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     expected = Path(folder, "expected.json")
     if expected.is_file():

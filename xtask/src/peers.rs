@@ -1,9 +1,8 @@
-//! One case beside its peer: two processes on the same protocol, timed in turn.
+//! Compares a case with its peer: two processes that speak the same protocol and are timed in alternation.
 //!
-//! A process sets itself up, warms up and prints `ready`; for each line `run` it does one iteration and prints its
-//! seconds. Turns of a few iterations alternate A B A B, so a slow spell of the machine falls on both, and each ratio is
-//! of two neighbours.
-//! Other lines ask for other numbers: see `lab_bench`.
+//! A process sets itself up, warms up and prints `ready`. For each line `run` it does one iteration and prints its
+//! seconds; other lines request other numbers (see `lab_bench`). Turns of a few iterations alternate between the sides,
+//! so that a slow phase of the machine affects both, and each ratio compares two neighbouring turns.
 
 use crate::Outcome;
 use crate::stats::{quantile, quartiles};
@@ -11,14 +10,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Pause between turns, for threads of the other side that spin before they sleep.
+/// The pause between turns, in which the other side's threads stop spinning and go to sleep.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Iterations of a turn that count, after one that does not: it finds the caches full of the other side's data, and the
-/// processor asleep.
+/// The timed iterations of a turn. One more comes first and is not timed: it finds the other side's data in the caches,
+/// and an idle processor.
 const TURN: usize = 4;
 
-/// A process that does one timed iteration when asked.
+/// A process that runs timed iterations on request.
 #[derive(Debug)]
 pub(crate) struct Peer {
     name: String,
@@ -51,12 +50,12 @@ impl Peer {
         }
     }
 
-    /// Seconds from the start of the process to `ready`.
+    /// Returns the seconds from the start of the process to `ready`.
     pub(crate) fn start_up(&self) -> f64 {
         self.start_up.as_secs_f64()
     }
 
-    /// A turn; the mean seconds of its iterations by the process's own clock.
+    /// Runs a turn, and returns the mean seconds of its iterations by the process's own clock.
     pub(crate) fn run(&mut self) -> Result<f64, String> {
         std::thread::sleep(PAUSE);
         let mut total = 0.0;
@@ -71,7 +70,7 @@ impl Peer {
         Ok(total / TURN as f64)
     }
 
-    /// After a pause, sends a line and reads the N numbers of the answer.
+    /// Sends a line after a pause, and returns the N numbers of the answer.
     pub(crate) fn ask<const N: usize>(&mut self, line: &str) -> Result<[f64; N], String> {
         std::thread::sleep(PAUSE);
         self.answer(line)
@@ -99,7 +98,7 @@ impl Peer {
 }
 
 impl Drop for Peer {
-    /// End of input ends the process.
+    /// Closes the input, which ends the process, and waits for that.
     fn drop(&mut self) {
         self.input = None;
         let _ = self.child.wait();
@@ -114,7 +113,7 @@ pub(crate) struct Timing {
     pub(crate) theirs: Vec<f64>,
 }
 
-/// Alternates the two sides: `warm` pairs that are thrown away, then `runs` that are kept.
+/// Alternates the two sides. The first `warm` pairs of turns are discarded, and the next `runs` are kept.
 pub(crate) fn alternate(
     case: &str,
     mut ours: Option<Peer>,
@@ -135,18 +134,18 @@ pub(crate) fn alternate(
 }
 
 impl Timing {
-    /// Median seconds of our side, if it ran.
+    /// Returns the median seconds of our side, if it ran.
     fn our_median(&self) -> Option<f64> {
         (!self.ours.is_empty()).then(|| quantile(&self.ours, 0.5))
     }
 
-    /// Quartiles of theirs / ours over neighbouring runs: above 1 we are faster.
+    /// Returns the quartiles of theirs / ours over neighbouring turns. Above 1, our side is faster.
     fn ratio(&self) -> Option<[f64; 3]> {
         let ratios: Vec<f64> = self.ours.iter().zip(&self.theirs).map(|(ours, theirs)| theirs / ours).collect();
         (!ratios.is_empty()).then(|| quartiles(&ratios))
     }
 
-    /// One line under the header.
+    /// Formats one line of the table under [`header`].
     pub(crate) fn row(&self) -> String {
         let [low, median, high] = quartiles(&self.theirs).map(|seconds| seconds * 1e3);
         let ours = self.our_median().map_or("-".to_owned(), |seconds| format!("{:.3}", seconds * 1e3));
@@ -155,7 +154,7 @@ impl Timing {
         format!("{:<24} {ours:>10} {median:>10.3}  {:<22} {ratio}", self.case, format!("[{low:.3}, {high:.3}]"))
     }
 
-    /// One JSON object: the case, and every kept run in seconds.
+    /// Formats a JSON object with the case and the seconds of every kept turn.
     pub(crate) fn json(&self) -> String {
         let ratio = self.ratio().map_or("null".to_owned(), |ratio| format!("{ratio:?}"));
         format!(
@@ -165,14 +164,14 @@ impl Timing {
     }
 }
 
-/// Every kept run of every case, as a JSON file.
+/// Writes every kept turn of every case as a JSON file.
 pub(crate) fn write_json(path: &str, machine: &str, timings: &[Timing]) -> Outcome {
     let cases: Vec<String> = timings.iter().map(|timing| format!("    {}", timing.json())).collect();
     let text = format!("{{\n  \"machine\": {machine:?},\n  \"cases\": [\n{}\n  ]\n}}\n", cases.join(",\n"));
     std::fs::write(path, text).map_err(|error| format!("--json: cannot write {path}: {error}"))
 }
 
-/// Titles of the columns of [`Timing::row`].
+/// Returns the titles of the columns of [`Timing::row`].
 pub(crate) fn header() -> String {
     format!(
         "{:<24} {:>10} {:>10}  {:<22} {}",

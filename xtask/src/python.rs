@@ -1,31 +1,33 @@
-//! Python for the peers and the interop check: a virtual environment under `target/`, made on first use.
+//! Python for the chores that need its packages: virtual environments under `target/`, created on first use.
 
 use crate::command::{output, program, run};
 use std::path::{Path, PathBuf};
 
-/// A virtual environment of its own: what is installed in it, all in one command, so that one package cannot undo another's pins.
+/// A virtual environment and its packages. All are installed by one command, so that no package can undo another's
+/// pins.
 pub(crate) struct Environment {
     folder: &'static str,
     pub(crate) packages: &'static [&'static str],
 }
 
-/// From PyPI: on Linux its PyTorch brings the CUDA libraries along, about 3 GB to fetch, though only the CPU is used.
+/// PyTorch and transformers. On Linux, PyTorch from PyPI brings CUDA libraries of about 3 GB, although only the CPU is
+/// used.
 pub(crate) const TORCH: Environment =
     Environment { folder: "target/venv", packages: &["torch", "transformers", "numpy"] };
 
-/// 0.9 GB. gfnx does not declare equinox and optax, and pins numpy.
+/// gfnx, 0.9 GB with its dependencies. It does not declare that it needs equinox and optax.
 pub(crate) const GFNX: Environment =
     Environment { folder: "target/venv-gfnx", packages: &["gfnx==0.0.1", "jax", "equinox", "optax"] };
 
-/// 0.1 GB: NVIDIA's compiler of kernels, with its assembler. It runs without a GPU.
+/// NVIDIA's compiler for kernels with its assembler, 0.1 GB. It runs without a GPU.
 pub(crate) const NVRTC: Environment =
     Environment { folder: "target/venv-nvrtc", packages: &["nvidia-cuda-nvrtc-cu12==12.9.86"] };
 
-/// 0.1 GB: a linker for any version of glibc, and a cargo subcommand that uses it.
+/// Zig, which links for any version of glibc, and a cargo subcommand that uses it, 0.1 GB.
 pub(crate) const ZIG: Environment =
     Environment { folder: "target/venv-zig", packages: &["ziglang==0.15.2", "cargo-zigbuild==0.22.3"] };
 
-/// 0.5 GB. MLflow without its server, and what it keeps a local database with.
+/// The experiment trackers, 0.5 GB. MLflow comes without its server, but with the packages for a local database.
 pub(crate) const TRACKERS: Environment = Environment {
     folder: "target/venv-trackers",
     packages: &[
@@ -38,7 +40,7 @@ pub(crate) const TRACKERS: Environment = Environment {
     ],
 };
 
-/// What transformers renders chat templates with.
+/// The template engine that transformers renders chat templates with.
 pub(crate) const JINJA: Environment = Environment { folder: "target/venv-jinja", packages: &["jinja2==3.1.6"] };
 
 const SCRIPT_FOLDERS: [&str; 9] = [
@@ -53,12 +55,12 @@ const SCRIPT_FOLDERS: [&str; 9] = [
     "xtask/trackers",
 ];
 
-/// The system's Python, if there is one.
+/// Returns the name of the system's Python, if there is one.
 pub(crate) fn system() -> Option<&'static str> {
     ["python3", "python"].into_iter().find(|name| output(program(name, &["--version"])).is_some())
 }
 
-/// Every Python script of the repository.
+/// Returns every Python script of the repository.
 pub(crate) fn scripts() -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     for folder in SCRIPT_FOLDERS {
@@ -72,7 +74,8 @@ pub(crate) fn scripts() -> Result<Vec<PathBuf>, String> {
 }
 
 impl Environment {
-    /// The interpreter to use: the given one, which must have the packages, or that of the virtual environment.
+    /// Returns the interpreter to use: the given one, which must have the packages, or that of the virtual environment,
+    /// which is installed if necessary.
     pub(crate) fn interpreter(&self, given: Option<String>) -> Result<String, String> {
         if let Some(python) = given {
             return match self.is_in(&python) {
@@ -88,9 +91,9 @@ impl Environment {
     }
 
     fn install(&self, python: &str) -> Result<(), String> {
-        let system = system().ok_or("no python3 here; install Python, or name an interpreter by --python")?;
+        let system = system().ok_or("python3 is not installed; install it, or name an interpreter by --python")?;
         run(program(system, &["-m", "venv", self.folder])).map_err(|why| {
-            format!("{why}; on Debian and Ubuntu `apt-get install python3-venv` brings what it lacks")
+            format!("{why}; on Debian and Ubuntu, `apt-get install python3-venv` installs the missing module")
         })?;
         let mut install = program(python, &["-m", "pip", "install", "--progress-bar", "off"]);
         install.args(self.packages);
@@ -102,7 +105,7 @@ impl Environment {
         output(program(python, &["-c", &code])).is_some()
     }
 
-    /// The packages without their versions.
+    /// Returns the names of the packages without their versions.
     fn names(&self) -> Vec<&'static str> {
         self.packages.iter().map(|package| package.split("==").next().unwrap_or(package)).collect()
     }

@@ -1,6 +1,7 @@
 //! Order statistics of timings.
 
-/// The quantile `q` in [0, 1] of the values, linear between the two nearest; NaN of none.
+/// Returns the quantile `q` in [0, 1] of the values, interpolated linearly between the two nearest. It is NaN if there
+/// are no values.
 pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -10,7 +11,7 @@ pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     low + (high - low) * at.fract()
 }
 
-/// First quartile, median, third quartile.
+/// Returns the first quartile, the median and the third quartile.
 pub(crate) fn quartiles(values: &[f64]) -> [f64; 3] {
     [0.25, 0.5, 0.75].map(|q| quantile(values, q))
 }

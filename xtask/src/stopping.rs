@@ -1,4 +1,5 @@
-//! `cargo xtask stopping`: how long a run takes from the signal that stops it to its end, at moments of sampling, updating and measuring.
+//! `cargo xtask stopping`: measures how long a run takes to end after the signal that stops it. The signals come at
+//! moments of sampling, updating and evaluation.
 
 use crate::command::{cargo, compile, program};
 use crate::stats::quantile;
@@ -9,15 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 const FOLDER: &str = "target/stopping";
 const PROGRAM: &str = "target/release/flowrl-cli";
-/// A run that never ends by itself, and measures often.
+/// The options of a run that evaluates often and practically never ends by itself.
 const ENDLESS: &str = "--steps 1000000 --set optimizer.decay=constant --set run.save_every=0 --set eval.every=2";
-/// TERM, as a shell tells of it.
+/// The exit status of a program that TERM stopped, by the convention of shells.
 const STOPPED: i32 = 128 + 15;
 
 /// Seconds between a signal and the end of the program.
 struct Stop {
     total: f64,
-    /// Without an update that had begun.
+    /// The part of this time after the update in progress had finished, or all of it if no update was in progress.
     beyond: f64,
 }
 
@@ -31,10 +32,10 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     files::remove(Path::new(FOLDER))?;
     let mut stops = Vec::new();
     for i in 0..runs {
-        // Spread by the golden ratio: no two alike, none left out.
+        // Multiples of the golden ratio modulo 1 spread evenly over the interval.
         let after = (f64::from(i) + 0.5) * 0.618_033_988_749 % 1.0 * within;
         let stop = stop(config.as_deref(), Duration::from_secs_f64(after))?;
-        println!("signal after {after:.1} s: {:.2} s to the end, {:.2} s beyond an update", stop.total, stop.beyond);
+        println!("signal after {after:.1} s: {:.2} s to the end, {:.2} s after the update", stop.total, stop.beyond);
         stops.push(stop);
     }
     let line = |what: &str, seconds: &dyn Fn(&Stop) -> f64| {
@@ -43,11 +44,11 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     };
     println!("\n{:<32} {:>8} {:>8}", format!("seconds, {runs} runs"), "median", "longest");
     line("from the signal to the end", &|stop| stop.total);
-    line("beyond an update in progress", &|stop| stop.beyond);
+    line("after the update in progress", &|stop| stop.beyond);
     Ok(())
 }
 
-/// Begins a run, and stops it this long after it has opened everything.
+/// Starts a run, and stops it `after` this time since it has opened its files.
 fn stop(config: Option<&Path>, after: Duration) -> Result<Stop, String> {
     let out = Path::new(FOLDER).join("run");
     files::remove(&out)?;
@@ -65,7 +66,7 @@ fn stop(config: Option<&Path>, after: Duration) -> Result<Stop, String> {
     let failed = |why: &dyn std::fmt::Display| format!("{}: {why}", out.display());
     while !out.join("run.json").exists() {
         if let Some(status) = child.try_wait().map_err(|error| failed(&error))? {
-            return Err(failed(&format!("`{command:?}` ended with {status} before it had begun")));
+            return Err(failed(&format!("`{command:?}` ended with {status} before the run had begun")));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -75,9 +76,9 @@ fn stop(config: Option<&Path>, after: Duration) -> Result<Stop, String> {
     let status = child.wait().map_err(|error| failed(&error))?;
     let (total, end) = (start.elapsed().as_secs_f64(), SystemTime::now());
     if status.code() != Some(STOPPED) {
-        return Err(failed(&format!("stopped, it ended with {status}")));
+        return Err(failed(&format!("after the signal, the run ended with {status}")));
     }
-    // A step's completions are written once its update is finished.
+    // A step's completions are written when its update is finished.
     let written = std::fs::metadata(out.join("rollouts.jsonl")).and_then(|file| file.modified()).ok();
     let updated = written.filter(|written| *written > when).and_then(|written| end.duration_since(written).ok());
     Ok(Stop { total, beyond: updated.map_or(total, |since| since.as_secs_f64()) })

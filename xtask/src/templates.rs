@@ -1,4 +1,4 @@
-//! `cargo xtask templates`: chat templates of real models, rendered here and by jinja2.
+//! `cargo xtask templates`: renders chat templates of real models here and with jinja2, and compares them.
 
 use crate::command::{cargo, program, run as run_command};
 use crate::{Args, Outcome, files, python};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 const SCRIPT: &str = "xtask/templates/jinja.py";
 
-/// Packages with chat templates in them, 2.5 MB together; they are read, not installed.
+/// Packages that contain chat templates, 2.5 MB together. They are read but not installed.
 const PACKAGES: [&str; 2] = ["trl==1.16.0", "axolotl==0.19.0"];
 
-/// Writes `lm/tests/templates/expected.json` again, and prints how every other template compares.
+/// Rewrites `lm/tests/templates/expected.json`, and prints how the renderings of the packages' templates compare.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let given = args.value("--python")?;
     args.finish()?;

@@ -1,4 +1,5 @@
-//! `cargo xtask trackers`: runs with every experiment tracker, killed and resumed, and what the trackers' own readers find of them.
+//! `cargo xtask trackers`: kills and resumes runs with every experiment tracker, and compares the records that the
+//! trackers' own readers find.
 
 use crate::command::{cargo, compile, program, run as run_command};
 use crate::{Args, Outcome, files, python};
@@ -11,7 +12,8 @@ const FOLDER: &str = "target/trackers";
 const PROGRAM: &str = "target/release/flowrl-cli";
 const CHECK: &str = "xtask/trackers/check.py";
 
-/// What is trained. Checkpoints are far enough apart that a kill leaves records which are made again.
+/// The runs by name, with the options of `train`. Checkpoints are far enough apart that a kill leaves records after the
+/// last one, which the resumed run makes again.
 const CASES: [(&str, &str); 2] = [
     (
         "lab",
@@ -24,7 +26,8 @@ const CASES: [(&str, &str); 2] = [
     ),
 ];
 
-/// Runs each case, kills it once there are records beyond a checkpoint, resumes it, and reads back what the trackers have.
+/// Runs each case, kills it once there are records after a checkpoint, resumes it, and checks the records of the
+/// trackers.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let given = args.value("--python")?;
     args.finish()?;
@@ -36,7 +39,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         let mut begin = train(&python, &out);
         begin.args(words.split_whitespace()).args(["--tracker", "tensorboard,wandb,trackio,mlflow"]);
         kill(begin, &out)?;
-        // What the killed run's trackers still have to write.
+        // The trackers of the killed run may still be writing.
         sleep(Duration::from_secs(10));
         let mut resume = train(&python, &out);
         resume.arg("--resume");
@@ -52,7 +55,7 @@ fn train(python: &str, out: &Path) -> Command {
     command
 }
 
-/// Runs until a checkpoint has been written and two records more, then kills.
+/// Starts a run and kills it when it has written two records after a checkpoint.
 fn kill(mut command: Command, out: &Path) -> Outcome {
     let failed = |error: std::io::Error| format!("cannot run {PROGRAM}: {error}");
     let mut child = command.stdin(Stdio::null()).spawn().map_err(failed)?;

@@ -1,9 +1,9 @@
 """Renders chat templates with jinja2, set up as transformers sets it up, for `cargo xtask templates`.
 
 usage: jinja.py own                 writes lm/tests/templates/expected.json
-       jinja.py real OUT WHEEL...   writes templates from packages with their renderings
+       jinja.py real OUT WHEEL...   writes the templates in these packages, with their renderings, to OUT
 
-Conversations are the rows of lm/tests/templates/conversations.json.
+The conversations are the rows of lm/tests/templates/conversations.json.
 """
 
 import datetime
@@ -23,7 +23,7 @@ MARK = "CONTINUE_HERE_MARK "
 
 
 class Generation(jinja2.ext.Extension):
-    """{% generation %}: transformers calls its body as a macro, and gives back what that prints."""
+    """{% generation %}: like transformers, calls the body as a macro and returns its output."""
 
     tags = {"generation"}
 
@@ -54,7 +54,7 @@ def environment():
 
 
 def for_template(message):
-    """Without keys that are null, and with reasoning under the names that templates read."""
+    """Drops keys that are null, and puts reasoning under all names that templates read."""
     message = {key: value for key, value in message.items() if value is not None}
     reasoning = next((message[k] for k in ("reasoning_content", "thinking", "reasoning") if k in message), None)
     return message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
@@ -76,12 +76,12 @@ def render(source, row):
         if continued:
             if last.strip() not in text or MARK.strip() not in text:
                 raise ValueError("the last message is not in the rendering")
-            if text.count(MARK.strip()) > 1:  # of which transformers would leave all but the last in the prompt
-                raise ValueError("the last message is more than once in the rendering")
+            if text.count(MARK.strip()) > 1:  # transformers would leave all but the last in the prompt
+                raise ValueError("the last message is in the rendering more than once")
             at = text.rindex(MARK.strip())
             text = text[:at] if text[at:].startswith(MARK) else text[:at].rstrip()
         return {"text": text}
-    except Exception as error:  # whatever a template does wrong
+    except Exception as error:  # a template can raise anything
         return {"error": f"{type(error).__name__}: {error}"[:200]}
 
 
@@ -95,7 +95,7 @@ def write(path, value):
 
 
 def own():
-    # Line ends as they are in the file.
+    # Read as bytes, so that line ends stay as they are in the file.
     templates = {path.stem: path.read_bytes().decode() for path in FOLDER.glob("*.jinja")}
     write(FOLDER / "expected.json", renderings(templates))
     print(f"{len(templates)} templates")

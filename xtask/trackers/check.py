@@ -1,6 +1,7 @@
-"""Reads what a run's trackers hold, through the trackers' own readers, and compares it with the run's metrics.jsonl.
+"""Reads a run's records through its trackers' own readers, and compares them with the run's metrics.jsonl.
 
-Usage: check.py RUN. What a resumed run made again must come out the same; of the times, which need not, each must be one that was recorded.
+Usage: check.py RUN. Steps that a resumed run repeated must have the same values, except for times in trackers that keep
+the first value of a step.
 """
 
 import glob
@@ -14,7 +15,7 @@ RUN = os.path.abspath(sys.argv[1])
 
 
 def tag(name, groups):
-    """The name of a metric in a tracker: the only one that ends with it."""
+    """Returns the name of a metric in a tracker, which is the metric's name with the only group that has it."""
     if name.startswith("eval_"):
         return "eval/" + name[len("eval_") :]
     found = [f"{group}/{name}" for group in ("train", "exact", "time") if f"{group}/{name}" in groups]
@@ -34,7 +35,7 @@ def same(a, b):
 
 
 def compare(what, found, change=lambda value: value, has_times=True):
-    """`found`: values by (tag, step)."""
+    """Compares `found`, the values by (tag, step), with the records. Times may differ if not `has_times`."""
     tags = {name for name, _ in found}
     count = 0
     for step, record in records():
@@ -64,7 +65,7 @@ def tensorboard():
 
 
 def leveldb(path):
-    """The records of a log of LevelDB, in which wandb keeps its messages, after a header of its own."""
+    """Yields the records of a LevelDB log, the format of wandb's messages after a header of wandb's own."""
     with open(path, "rb") as file:
         data = file.read()
     assert data[:4] == b":W&B"
@@ -85,7 +86,7 @@ def wandb():
     from wandb.proto import wandb_internal_pb2
 
     found, ids, exits = {}, set(), []
-    # A resumed run has a folder for each time; the server ignores a step that it has.
+    # A resumed run has a folder for each start. The server ignores a step that it already has.
     for path in sorted(glob.glob(os.path.join(RUN, "wandb", "offline-run-*", "*.wandb"))):
         for raw in leveldb(path):
             record = wandb_internal_pb2.Record()

@@ -1,4 +1,4 @@
-//! `flowrl-bindgen MODULE FOLDER`: writes JavaScript, TypeScript declarations and the module they load.
+//! `flowrl-bindgen MODULE FOLDER`: writes JavaScript, TypeScript declarations and the module that they load.
 
 mod trim;
 
@@ -19,7 +19,7 @@ fn main() -> anyhow::Result<()> {
         .input_module(&name, module)
         .web(true)?
         .typescript(true)
-        // Otherwise `init()` would not know where the module lies.
+        // Otherwise `init()` would not know the module's path.
         .omit_default_module_path(false)
         .remove_producers_section(true)
         .generate(folder)

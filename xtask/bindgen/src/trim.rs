@@ -1,9 +1,10 @@
-//! Takes from the module what a page has no use for: what would be printed of a panic, and Rust's printer of numbers.
+//! Removes code that a page does not need from the module: the messages of panics, and Rust's formatting of numbers.
 
 use anyhow::{Context, bail};
 use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module};
 
-/// Parts of the mangled names of functions that are only ever called to panic. The message would reach nobody: a panic traps.
+/// Parts of the mangled names of functions that are only called to panic. No one would see the message, since a panic
+/// traps.
 const PANICS: [&str; 11] = [
     "4core9panicking",
     "3std9panicking",
@@ -18,12 +19,13 @@ const PANICS: [&str; 11] = [
     "18handle_alloc_error",
 ];
 
-/// What prints a double in Rust, by the ends of the mangled names. JavaScript has a printer too: `String(x)`.
+/// The ends of the mangled names of Rust's functions that format a double. JavaScript's `String(x)` replaces them.
 const PRINTERS: [&str; 3] = ["7Display3fmt", "5Debug3fmt", "8LowerExp3fmt"];
 const FLOAT: &str = "4core3fmt5floatd";
-/// The function of the module, of the same type, that takes the place of [`PRINTERS`].
+/// The function of the module, of the same type, that replaces the [`PRINTERS`].
 const REPLACEMENT: &str = "flowrl_write_number";
 
+/// Replaces the functions of [`PANICS`] and [`PRINTERS`] in a module.
 pub(crate) fn trim(module: &mut Module) -> anyhow::Result<()> {
     let named = |module: &Module, is: &dyn Fn(&str) -> bool| -> Vec<FunctionId> {
         let found = module.funcs.iter_local().map(|(id, _)| id);
@@ -31,12 +33,13 @@ pub(crate) fn trim(module: &mut Module) -> anyhow::Result<()> {
     };
     let panics = named(module, &|name| PANICS.iter().any(|part| name.contains(part)) && diverges(name));
     if panics.is_empty() {
-        bail!("no function of the module panics: have names changed?");
+        bail!("found no function of the module that panics: have the names in PANICS changed?");
     }
     for id in panics {
         replace(module, id, None);
     }
-    let replacement = module.exports.get_func(REPLACEMENT).context("the module does not print numbers")?;
+    let replacement =
+        module.exports.get_func(REPLACEMENT).context("the module does not export `flowrl_write_number`")?;
     let printers = named(module, &|name| name.contains(FLOAT) && PRINTERS.iter().any(|end| name.ends_with(end)));
     for id in printers {
         if module.funcs.get(id).ty() != module.funcs.get(replacement).ty() {
@@ -48,12 +51,12 @@ pub(crate) fn trim(module: &mut Module) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Of the allocator of vectors only two functions panic.
+/// Returns whether the function of this name always panics. In the allocator of vectors only two do.
 fn diverges(name: &str) -> bool {
     !name.contains("7raw_vec") || name.ends_with("12handle_error") || name.ends_with("17capacity_overflow")
 }
 
-/// Gives a function another body: a call with its own arguments, or a trap.
+/// Replaces the body of a function by a call of another with the same arguments, or by a trap.
 fn replace(module: &mut Module, id: FunctionId, call: Option<FunctionId>) {
     let ty = module.types.get(module.funcs.get(id).ty());
     let (params, results) = (ty.params().to_vec(), ty.results().to_vec());

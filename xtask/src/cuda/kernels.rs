@@ -1,4 +1,4 @@
-//! `cargo xtask kernels`: NVIDIA's compilers on every kernel, without a GPU.
+//! `cargo xtask kernels`: compiles every kernel with NVIDIA's compilers, without a GPU.
 
 use super::resources::{Resources, parse};
 use crate::command::{cargo, compile, program, run as run_command};
@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Ampere, Hopper, Blackwell.
+/// The compute capabilities of Ampere, Hopper and Blackwell.
 const ARCHITECTURES: [&str; 3] = ["80", "90", "100"];
 const PTX: &str = "target/kernels/ptx";
-/// Registers that a thread can have. A kernel that takes them all is one change of NVIDIA's compiler away from spilling.
+/// The largest number of registers of a thread. If a kernel uses all of them, another version of NVIDIA's compiler may
+/// spill.
 const ALL_REGISTERS: u32 = 255;
 
 pub(crate) fn run(args: Args) -> Outcome {
@@ -23,16 +24,17 @@ pub(crate) fn run(args: Args) -> Outcome {
     }
 }
 
-/// Compiles every kernel, prints a table, and fails if a kernel is not as it should be. Why nothing was compiled, if so.
+/// Compiles every kernel, prints a table, and fails if a kernel has a problem. If nothing can be compiled here, returns
+/// the reason.
 pub(crate) fn check() -> Result<Option<String>, String> {
     if !cfg!(target_os = "linux") {
-        return Ok(Some("NVIDIA's wheels with these programs are for Linux".to_owned()));
+        return Ok(Some("NVIDIA's wheels with these compilers are for Linux only".to_owned()));
     }
     if python::system().is_none() {
-        return Ok(Some("no python3 here, which fetches NVIDIA's compilers".to_owned()));
+        return Ok(Some("python3 is not installed, and is needed to fetch NVIDIA's compilers".to_owned()));
     }
     if let Err(why) = NVRTC.interpreter(None) {
-        return Ok(Some(format!("NVIDIA's compilers cannot be fetched from here: {why}")));
+        return Ok(Some(format!("NVIDIA's compilers cannot be fetched: {why}")));
     }
     compile_all()?;
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
@@ -46,7 +48,7 @@ pub(crate) fn check() -> Result<Option<String>, String> {
         problems.extend(warnings.map(|line| format!("{file}.cu for {storage}, {architecture}: {line}")));
         let found = parse(&said.join("\n"));
         if found.is_empty() {
-            problems.push(format!("{file}.cu for {storage}, {architecture}: NVRTC made no machine code of it"));
+            problems.push(format!("{file}.cu for {storage}, {architecture}: NVRTC produced no machine code"));
         }
         for resources in found {
             let wrong = resources.problems(is_bounded(&ptx, &resources.kernel));
@@ -64,11 +66,11 @@ pub(crate) fn check() -> Result<Option<String>, String> {
     }
 }
 
-/// Every kernel: the crate compiles as on a machine with a GPU, to the machine code that would run there, with the libraries of the
-/// virtual environment. The PTX that is written ends with what the assembler said of that code. NVRTC does one thing at a time in a process,
-/// so each architecture has its own.
+/// Compiles every kernel as on a machine with a GPU, to the machine code that would run there, with the libraries of
+/// the virtual environment. The written PTX ends with the assembler's messages about that code. NVRTC serialises the
+/// compilations of a process, so each architecture has a process of its own.
 fn compile_all() -> Outcome {
-    // What is left of a kernel that no longer exists would be checked.
+    // Otherwise the files of kernels that no longer exist would be checked.
     crate::files::remove(Path::new(PTX))?;
     compile(cargo(&[&["build", "--example", "ptx"], &WORKSPACE[..]].concat()))?;
     let here = |folder: &str| std::path::absolute(folder).map_err(|error| format!("no path of {folder}: {error}"));
@@ -83,7 +85,7 @@ fn compile_all() -> Outcome {
     .collect()
 }
 
-/// Applies `work` to each item on all processors; results are in the order of the items.
+/// Applies `work` to each item on all processors, and returns the results in the order of the items.
 fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -110,7 +112,7 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-/// `FILE.STORAGE.ARCHITECTURE`.
+/// Returns the file name without its extension, which is `FILE.STORAGE.ARCHITECTURE` for a kernel.
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -119,25 +121,26 @@ fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
-/// Whether the assembler's line tells what a kernel needs, and is no warning.
+/// Returns whether a line of the assembler reports resources, and is not a warning.
 fn is_information(line: &str) -> bool {
     let rest = line.trim_start_matches("ptxas").trim_start();
     line.starts_with("ptxas") && (rest.starts_with("info") || rest.starts_with('.'))
 }
 
-/// Kernels that could not take one register more.
+/// Returns a warning for each kernel that uses all registers.
 fn warnings(rows: &[Row]) -> Vec<String> {
     let is_full = |row: &&Row| row.resources.registers == ALL_REGISTERS;
     let warning = |Row { storage, architecture, resources }: &Row| {
         format!(
-            "{} for {storage}, {architecture} takes all {ALL_REGISTERS} registers of a thread: another version of the compiler may spill",
+            "{} for {storage}, {architecture} uses all {ALL_REGISTERS} registers of a thread: another version of the \
+             compiler may spill",
             resources.kernel
         )
     };
     rows.iter().filter(is_full).map(warning).collect()
 }
 
-/// Whether a kernel declares how many threads its largest block has.
+/// Returns whether a kernel declares the size of its largest block.
 fn is_bounded(ptx: &str, kernel: &str) -> bool {
     let entry = ptx.split_once(&format!(".entry {kernel}(")).map_or("", |(_, rest)| rest);
     let head = entry.split_once('{').map_or("", |(head, _)| head);
@@ -150,12 +153,13 @@ struct Row {
     resources: Resources,
 }
 
-/// One line for each kernel and storage type; for each architecture registers and bytes of static shared memory.
+/// Formats a table with a line for each kernel and storage type. For each architecture it has the registers and the
+/// bytes of static shared memory.
 fn table(rows: &[Row]) -> String {
     let columns = ARCHITECTURES.map(|architecture| format!("sm_{architecture}"));
     let mut text = format!("{:<28} {:<5}", "kernel", "store");
     columns.iter().for_each(|column| text += &format!("{column:>16}"));
-    text += "\n(registers of a thread, bytes of static shared memory)\n";
+    text += "\n(registers per thread, bytes of static shared memory)\n";
     let mut lines: Vec<(&str, &str)> =
         rows.iter().map(|row| (row.resources.kernel.as_str(), row.storage.as_str())).collect();
     lines.sort_unstable();
@@ -207,7 +211,7 @@ mod tests {
             resources: Resources { kernel: kernel.to_owned(), registers, ..Resources::default() },
         };
         let warnings = warnings(&[row("one", 254), row("two", 255)]);
-        assert!(warnings.len() == 1 && warnings[0].starts_with("two for bf16, sm_90 takes all 255"), "{warnings:?}");
+        assert!(warnings.len() == 1 && warnings[0].starts_with("two for bf16, sm_90 uses all 255"), "{warnings:?}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can be checked of the CUDA kernels on a machine without a GPU, and what is packed for a machine with one.
+//! Checks of the CUDA code on machines without a GPU, and the archive for a machine with one.
 
 pub(crate) mod kernels;
 pub(crate) mod pack;

@@ -1,4 +1,4 @@
-//! `cargo xtask gpu`: what a machine with a GPU needs to test and measure flowrl-cuda, as one archive.
+//! `cargo xtask gpu`: packs all that a machine with a GPU needs to test and measure flowrl-cuda into one archive.
 
 use crate::command::{cargo, output, program, run as run_command};
 use crate::files::{copy, list, remove, write};
@@ -8,14 +8,16 @@ use std::process::Stdio;
 
 const FOLDER: &str = "target/gpu/flowrl-gpu";
 const ARCHIVE: &str = "target/gpu/flowrl-gpu.tar.gz";
-/// With what a run leaves there, within the 64 MiB that some ways to such a machine take.
+/// Largest size of the archive. With the results of a run, it must fit into the 64 MiB to which some remote machines
+/// limit transfers.
 const LIMIT: u64 = 60 << 20;
-/// What tests and the benchmark read, where it stands to their crates' folders as here.
+/// The folders that tests and the benchmark read. They have the same paths relative to the crates' folders as here.
 const DATA: [&str; 2] = ["tests/golden", "benches/peers"];
-/// A peer that a machine with PyTorch seldom has: 0.9 MB of Python, BSD 2-Clause, its licence beside it.
+/// A peer that machines with PyTorch seldom have. It is 0.9 MB of Python under the BSD 2-Clause licence, which is
+/// packed with it.
 const LIGER: &str = "liger-kernel==0.8.5";
 
-/// Builds, copies, packs, and says what is in the archive.
+/// Builds, copies and packs everything, and prints the contents of the archive.
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
     let folder = Path::new(FOLDER);
@@ -23,7 +25,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     let strip = ["--release", "--config", "profile.release.strip='symbols'"];
     let build = |words: &[&str]| executables(&[words, &strip].concat());
     copy_all(&build(&["build", "-p", "flowrl-cli", "--bin", "flowrl-cli"])?, &folder.join("bin"))?;
-    // Tests are in a folder named as their crate's, from which they are run.
+    // Tests go into a folder with the name of their crate's folder, since they run from there.
     let mut tests = build(&["test", "-p", "flowrl-cuda", "--tests", "--no-run"])?;
     tests.retain(|path| {
         output(program(&path.to_string_lossy(), &["--list"])).is_some_and(|tests| tests.contains("on_gpu"))
@@ -44,14 +46,15 @@ pub(crate) fn run(args: Args) -> Outcome {
     report(folder)
 }
 
-/// Without it, its rows are absent there, and say so.
+/// Downloads Liger into the archive. If that fails, the benchmark reports its rows as absent.
 fn take_liger(folder: &Path) {
     let folder = folder.to_string_lossy();
     let words = ["-m", "pip", "install", "--no-deps", "--no-compile", "--quiet", "--target", &folder, LIGER];
-    let taken =
-        python::system().ok_or("no python3 here".to_owned()).and_then(|python| run_command(program(python, &words)));
+    let taken = python::system()
+        .ok_or("python3 is not installed".to_owned())
+        .and_then(|python| run_command(program(python, &words)));
     if let Err(why) = taken {
-        println!("{LIGER} does not come along: {why}");
+        println!("{LIGER} is not packed: {why}");
     }
 }
 
@@ -66,20 +69,20 @@ fn report(folder: &Path) -> Outcome {
     }
     let size = std::fs::metadata(ARCHIVE).map_err(|error| format!("cannot read {ARCHIVE}: {error}"))?.len();
     println!(
-        "{ARCHIVE}: {:.1} MiB; it needs Linux on {} with glibc {}.{}",
+        "{ARCHIVE}: {:.1} MiB; needs Linux on {} with glibc {}.{} or later",
         size as f64 / (1 << 20) as f64,
         std::env::consts::ARCH,
         newest.0,
         newest.1
     );
-    println!("There: tar -xzf flowrl-gpu.tar.gz && flowrl-gpu/run.sh");
+    println!("On that machine, run: tar -xzf flowrl-gpu.tar.gz && flowrl-gpu/run.sh");
     if size > LIMIT {
         return Err(format!("{ARCHIVE} has {size} bytes, more than {LIMIT}"));
     }
     Ok(())
 }
 
-/// The executables that cargo makes: its messages name them.
+/// Runs cargo and returns the executables that its messages name.
 fn executables(words: &[&str]) -> Result<Vec<PathBuf>, String> {
     println!("$ cargo {}", words.join(" "));
     let mut command = cargo(words);
@@ -108,7 +111,7 @@ fn copy_folder(from: &Path, to: &Path) -> Outcome {
     })
 }
 
-/// The newest glibc whose symbols an executable names, as (2, minor).
+/// Returns the newest glibc version whose symbols an executable uses, as (2, minor).
 fn glibc(bytes: &[u8]) -> (u32, u32) {
     const MARK: &[u8] = b"GLIBC_2.";
     let minors = bytes.windows(MARK.len() + 2).filter(|window| window.starts_with(MARK)).map(|window| {

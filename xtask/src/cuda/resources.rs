@@ -1,19 +1,20 @@
-//! What NVIDIA's assembler (`ptxas -v`, within NVRTC too) says a kernel needs of a GPU.
+//! The resources that a kernel needs, as reported by NVIDIA's assembler (`ptxas -v`, also within NVRTC).
 
-/// A kernel on one architecture.
+/// The resources of a kernel on one architecture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Resources {
     pub(crate) kernel: String,
+    /// Registers per thread.
     pub(crate) registers: u32,
     /// Bytes of static shared memory.
     pub(crate) shared: u32,
-    /// Bytes of local memory: arrays that do not fit registers, and spills.
+    /// Bytes of local memory per thread, for arrays that cannot be in registers and for spills.
     pub(crate) local: u32,
-    /// Bytes of registers written to local memory and read again.
+    /// Bytes of spill stores and spill loads.
     pub(crate) spills: u32,
 }
 
-/// Reads the lines of `ptxas -v`, kernel by kernel.
+/// Parses the output of `ptxas -v`, and returns the resources of each kernel.
 pub(crate) fn parse(log: &str) -> Vec<Resources> {
     let mut found: Vec<Resources> = Vec::new();
     for line in log.lines() {
@@ -31,16 +32,16 @@ pub(crate) fn parse(log: &str) -> Vec<Resources> {
     found
 }
 
-/// The number that ends where `unit` starts; 0 where the line has no such unit.
+/// Returns the number before the first `unit` of a line, or 0 if the line does not contain the unit.
 fn number_before(line: &str, unit: &str) -> u32 {
     let before = line.split_once(unit).map_or("", |(before, _)| before);
     before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 impl Resources {
-    /// What is wrong with it. `bounded` says whether the kernel declares `__launch_bounds__`.
+    /// Returns the problems of the kernel. `bounded` says whether it declares `__launch_bounds__`.
     pub(crate) fn problems(&self, bounded: bool) -> Vec<String> {
-        // A multiprocessor has 65536 registers, a block up to 1024 threads.
+        // A multiprocessor has 65536 registers, and a block has up to 1024 threads.
         const SHARE: u32 = 64;
         let mut problems = Vec::new();
         if self.spills > 0 {
@@ -48,16 +49,16 @@ impl Resources {
         }
         if self.local > 0 {
             problems.push(format!(
-                "{} bytes of local memory: an array is indexed by what is unknown at compile time",
+                "{} bytes of local memory: an array is indexed by a value that is unknown at compile time",
                 self.local
             ));
         }
         if self.registers > 255 {
-            problems.push(format!("{} registers, a thread has 255", self.registers));
+            problems.push(format!("{} registers, but a thread has 255", self.registers));
         }
         if self.registers > SHARE && !bounded {
             problems.push(format!(
-                "{} registers, so that a block of 1024 threads would not start: declare the largest block by __launch_bounds__",
+                "{} registers, so a block of 1024 threads cannot start: declare the largest block by __launch_bounds__",
                 self.registers
             ));
         }

@@ -2,23 +2,29 @@
 # Tests and measures flowrl-cuda on this machine's GPU.
 #
 #   run.sh                          everything below, in this order
-#   run.sh first                    the first meeting with a GPU, within 8 minutes: golden numbers, every test on the GPU, a training step
-#                                   against the CPU, then times for as long as there is time. It needs no program but what is packed
-#   run.sh doctor                   what is here, and whether a GPU can be used; it comes before every other section too
-#   run.sh tests [MODULE [NAME...]] the tests on the GPU; those of modules with MODULE in their names, tests with a NAME in theirs
-#   run.sh memcheck [MODULE [NAME...]], run.sh racecheck ..., run.sh sanitizer ... for both: the same under compute-sanitizer
-#   run.sh bench [GROUP...]         the kernels, beside PyTorch where it is installed
-#   run.sh train                    the default training run, beside PyTorch
+#   run.sh first                    the quick check of a new GPU, within 8 minutes: golden numbers, every test on the GPU,
+#                                   a training step compared with the CPU, then timings as long as time is left. This
+#                                   needs only the packed programs
+#   run.sh doctor                   what is installed, and whether a GPU can be used. This also runs before every other
+#                                   section
+#   run.sh tests [MODULE [NAME...]] the tests on the GPU: those in modules whose names contain MODULE, and of these the
+#                                   tests whose names contain a NAME
+#   run.sh memcheck [MODULE [NAME...]], run.sh racecheck ..., run.sh sanitizer ... for both: the same tests under
+#                                   compute-sanitizer
+#   run.sh bench [GROUP...]         the benchmark of the kernels, compared with PyTorch if it is installed
+#   run.sh train                    the default training run, compared with PyTorch
 #
-# What is printed is kept in $OUT, by default results/ in the present folder, with the benchmark's figures in bench.json. A program
-# may take $LIMIT seconds, by default 1800, with `first` 90, and all of `first` $BUDGET seconds, by default 480. $PYTHON has PyTorch, by default python3. The exit status is 0 if everything passed.
+# All output is kept in $OUT, by default results/ in the current folder, with the benchmark's results in bench.json. A
+# program may take $LIMIT seconds, by default 1800, or 90 with `first`. All of `first` may take $BUDGET seconds, by
+# default 480. $PYTHON, by default python3, is the interpreter that has PyTorch. The exit status is 0 if everything
+# passed.
 root=$(cd "$(dirname "$0")" && pwd) || exit 1
 out=${OUT:-results}
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 1
 python=${PYTHON:-python3}
 failed=
 skipped=
-# When all must be over, in seconds of `date`; empty for whenever.
+# The time at which everything must have ended, in seconds as of `date`. Empty if there is none.
 deadline=
 
 section() { printf '\n=== %s\n' "$*"; }
@@ -29,7 +35,7 @@ skip() {
     $*"
 }
 
-# How many seconds the next program may take.
+# Prints how many seconds the next program may take.
 seconds() {
     most=${LIMIT:-1800}
     left=$most
@@ -38,14 +44,15 @@ seconds() {
     echo "$left"
 }
 
-# Ends what hangs, if the system has the program for that; what does not end by itself is killed, if that program can.
+# Runs a program with its time limit, if the system has `timeout`. A program that ignores the signal is killed, if this
+# `timeout` can do that.
 hurry=
 if timeout -k 1 1 true 2>/dev/null; then hurry='-k 5'; fi
 bounded() {
     if command -v timeout >/dev/null; then timeout $hurry "$(seconds)" "$@"; else "$@"; fi
 }
 
-# check NAME COMMAND...: runs the command, keeps what it prints, and remembers the name if it fails.
+# check NAME COMMAND...: runs the command, keeps its output, and remembers the name if it fails.
 check() {
     name=$1
     shift
@@ -63,14 +70,14 @@ check() {
     $name (exit status $status)"
 }
 
-# Tests and scripts find what they read from their crate's folder, which cargo would name.
+# Changes to a crate's folder and names it as cargo does, since tests and scripts find their data relative to it.
 enter() {
     mkdir -p "$root/$1" && cd "$root/$1" || exit 1
     export CARGO_MANIFEST_DIR="$root/$1"
 }
 
-# each_module PREFIX [MODULE [NAME...]]: each module's tests on the GPU by the command $run, its log named PREFIX and its name. In
-# a process each, as an error of CUDA stays until its process ends.
+# each_module PREFIX [MODULE [NAME...]]: runs the GPU tests of each module by the command $run, with a log named after
+# PREFIX and the module. Each module has its own process, because a CUDA error persists until its process ends.
 each_module() {
     prefix=$1 wanted=${2:-}
     shift
@@ -96,7 +103,7 @@ tests() {
     enter cuda
     run= threads=
     if [ $# -eq 0 ]; then
-        # What is likeliest to fail, first: cuBLASLt's products, then the tensor cores' own.
+        # The likeliest failures come first: cuBLASLt's products, then our own on tensor cores.
         for test in "$root"/bin/tests/cuda/integration-*; do check first-products "$test" body::on_gpu::linear; done
         for test in "$root"/bin/tests/cuda/flowrl_cuda-*; do check first-tiles "$test" on_gpu; done
     fi
@@ -105,13 +112,13 @@ tests() {
     golden tests-golden ''
 }
 
-# golden LOG TEST: numbers of an independent implementation, by the tests with TEST in their names.
+# golden LOG TEST: compares with the numbers of an independent implementation, by the tests with TEST in their names.
 golden() {
     enter tests
     for test in "$root"/bin/tests/tests/*; do check "$1" "$test" "hf_golden::on_gpu::$2"; done
 }
 
-# What is likeliest to fail comes first, and what takes time last. A test that hangs costs $LIMIT seconds and no more.
+# The likeliest failures come first, and the slow parts last. A test that hangs takes only $LIMIT seconds.
 first() {
     golden first-log-probs log_probs
     enter cuda
@@ -139,7 +146,7 @@ sanitizer() {
     tool=$1
     shift
     if ! command -v compute-sanitizer >/dev/null; then
-        skip "$tool: no compute-sanitizer here, the CUDA toolkit brings it"
+        skip "$tool: compute-sanitizer is not installed; it comes with the CUDA toolkit"
         return
     fi
     enter cuda
@@ -148,12 +155,12 @@ sanitizer() {
     each_module "$tool-" "$@"
 }
 
-# Whether the Python at hand has PyTorch; Liger comes along.
+# Succeeds if the Python interpreter has PyTorch. Liger is packed.
 peers() {
     PYTHONPATH="$root/python${PYTHONPATH:+:$PYTHONPATH}"
     export PYTHONPATH
     "$python" -c 'import torch' 2>/dev/null && return
-    skip "PyTorch's rows: $python has no torch; PYTHON names another"
+    skip "PyTorch's rows: $python has no torch; set PYTHON to an interpreter that has it"
     return 1
 }
 
@@ -184,7 +191,7 @@ train() {
     set --
     for device in $ours; do set -- "$@" --ours "flowrl, $device=$out/train-$device/metrics.jsonl"; done
     if [ $# -eq 0 ]; then
-        skip "the training run beside PyTorch: neither run of ours left its metrics"
+        skip "the training run compared with PyTorch: neither of our runs left its metrics"
         return
     fi
     check train "$python" "$root/benches/peers/gpu/train.py" "$@" --device cuda --rates "$out/bench.json"
@@ -203,7 +210,7 @@ if [ "$what" = first ]; then
     deadline=$(($(date +%s) + ${BUDGET:-480}))
     : "${LIMIT:=90}"
 fi
-# Fails if no GPU can be used: the tests would pass, and run nothing on one.
+# This fails if no GPU can be used. The tests alone would pass, because they skip without a GPU.
 doctor
 case $what in
     first) first ;;

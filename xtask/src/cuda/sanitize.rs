@@ -1,25 +1,26 @@
-//! `cargo xtask sanitize`: the kernels in the emulator, under AddressSanitizer and UndefinedBehaviorSanitizer.
+//! `cargo xtask sanitize`: tests the kernels in the emulator, under AddressSanitizer and UndefinedBehaviorSanitizer.
 
 use crate::command::{cargo, output, program, run as run_command};
 use crate::{Args, Outcome};
 
-/// The kernels are compiled with these; what they find ends the test.
+/// The compiler options for the kernels. The first error that a sanitizer finds ends the test.
 const FLAGS: &str = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer";
-/// Rust's own memory is not instrumented, so what it keeps until the end looks like leaks.
+/// The options of AddressSanitizer. Leaks are not detected, because Rust's code is not instrumented: memory that it
+/// keeps until the end would look like leaks.
 const OPTIONS: &str = "ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0";
 
-/// The tests whose names contain `FILTER`, or all that run in the emulator.
+/// Runs the tests whose names contain a filter, or all that run in the emulator.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let filters = args.words();
     args.finish()?;
     if !cfg!(target_os = "linux") {
-        return Err("the sanitizers are loaded as on Linux".to_owned());
+        return Err("the sanitizers are loaded by LD_PRELOAD, which needs Linux".to_owned());
     }
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    // The compiler prints the bare name of a library that it does not have.
+    // If the compiler does not have a library, it prints the name without a path.
     let runtime = output(program(&compiler, &["-print-file-name=libasan.so"])).filter(|path| path.contains('/'));
-    let runtime = runtime.ok_or(format!("`{compiler}` has no libasan.so; g++ brings it"))?;
-    // The runtime has to be loaded before anything else of the process that is tested, and of no other.
+    let runtime = runtime.ok_or(format!("`{compiler}` has no libasan.so; it comes with g++"))?;
+    // The runtime must be loaded first in the tested process, and in no other process.
     let runner = format!(
         "target.'cfg(unix)'.runner = ['env', 'LD_PRELOAD={runtime}', '{OPTIONS}', 'UBSAN_OPTIONS=print_stacktrace=1']"
     );

@@ -1,4 +1,4 @@
-//! `cargo xtask stand-in`: what is for GPUs alone, with a stand-in for NVIDIA's driver and cuBLASLt. NVRTC is NVIDIA's.
+//! `cargo xtask stand-in`: tests the GPU code with a stand-in for NVIDIA's driver and cuBLASLt. NVRTC is NVIDIA's own.
 
 use crate::command::{cargo, compile, output, program, run as run_command};
 use crate::python::{self, NVRTC};
@@ -9,18 +9,18 @@ use std::process::Command;
 const FOLDER: &str = "target/stand-in";
 const PROGRAM: &str = "target/debug/flowrl-cli";
 const LIBRARY: &str = "target/debug/libflowrl_cuda_stand_in.so";
-/// The loader takes files of several names for one library where they are one file.
+/// The names of the stand-in. They are links to one file, so that the loader takes them for one library.
 const NAMES: [&str; 4] = ["libcuda.so", "libcuda.so.1", "libcublasLt.so", "libcublasLt.so.12"];
-/// Tests of any crate that use a GPU, but for one of 5 GB.
+/// The filter for tests of any crate that use a GPU, without the one that needs 5 GB.
 const TESTS: [&str; 3] = ["on_gpu", "--skip", "last_row_beyond_32_bits"];
-/// Few tokens: the emulator is slow.
+/// The options of the training run, which has few tokens because the emulator is slow.
 const TRAINING: &str = "train --task countdown --precision f32 --steps 3 --seed 3 --json --set train.prompts=3 --set train.samples=4 \
                         --set eval.prompts=2 --set eval.samples=4 --set eval.every=100";
 
-/// What `run.json` names on a GPU alone.
+/// The keys of `run.json` that exist only for runs on a GPU.
 const ORIGIN: [&str; 5] = ["gpu", "driver_cuda", "libcuda", "libnvrtc", "libcublasLt"];
 
-/// What cuBLASLt is to refuse.
+/// The variable with the products that cuBLASLt should refuse.
 const REFUSED: &str = "FLOWRL_STAND_IN_REFUSED";
 
 pub(crate) fn run(args: Args) -> Outcome {
@@ -31,16 +31,16 @@ pub(crate) fn run(args: Args) -> Outcome {
     }
 }
 
-/// Runs everything; why nothing was run, if so.
+/// Runs everything. If nothing can run here, returns the reason.
 pub(crate) fn check() -> Result<Option<String>, String> {
     if !cfg!(target_os = "linux") {
-        return Ok(Some("the stand-in is loaded as on Linux".to_owned()));
+        return Ok(Some("the stand-in can only be loaded on Linux".to_owned()));
     }
     if python::system().is_none() {
-        return Ok(Some("no python3 here, which fetches NVIDIA's compiler".to_owned()));
+        return Ok(Some("python3 is not installed, and is needed to fetch NVIDIA's compiler".to_owned()));
     }
     if let Err(why) = NVRTC.interpreter(None) {
-        return Ok(Some(format!("NVIDIA's compiler cannot be fetched from here: {why}")));
+        return Ok(Some(format!("NVIDIA's compiler cannot be fetched: {why}")));
     }
     let stand_in = StandIn::build()?;
     println!("{}", stand_in.doctor(&[])?);
@@ -52,15 +52,17 @@ pub(crate) fn check() -> Result<Option<String>, String> {
     Ok(None)
 }
 
-/// The stand-in where the loader finds it, and nothing of an earlier run.
+/// The stand-in in a folder of its own, under the names that the loader looks for.
 pub(crate) struct StandIn {
     folder: PathBuf,
     report: PathBuf,
 }
 
 impl StandIn {
+    /// Builds the stand-in and removes the files of an earlier run.
     pub(crate) fn build() -> Result<Self, String> {
-        // All that the tests need: other targets or fewer crates have other features, and compile everything once more.
+        // This builds all that the tests need. With other targets or fewer crates the features would differ, and
+        // everything would be compiled again.
         compile(cargo(&[&["build", "--lib", "--bins", "--tests"], &WORKSPACE[..]].concat()))?;
         let root = std::path::absolute(FOLDER).map_err(|error| format!("no path of {FOLDER}: {error}"))?;
         let folder = root.join("lib");
@@ -78,7 +80,7 @@ impl StandIn {
         Ok(Self { folder, report })
     }
 
-    /// Lets a command find the stand-in, and NVRTC in its virtual environment as a user's.
+    /// Sets the environment in which a command finds the stand-in, and NVRTC in its virtual environment.
     pub(crate) fn with(&self, mut command: Command) -> Result<Command, String> {
         let before = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
         let paths = std::iter::once(self.folder.clone()).chain(std::env::split_paths(&before));
@@ -90,7 +92,7 @@ impl StandIn {
         Ok(command)
     }
 
-    /// Its files, by all their names, and NVRTC's.
+    /// Returns the paths of the stand-in under all its names, and those of NVRTC's libraries.
     pub(crate) fn libraries(&self) -> Result<Vec<PathBuf>, String> {
         let python = NVRTC.interpreter(None)?;
         let code = "import nvidia.cuda_nvrtc as wheel; print(list(wheel.__path__)[0])";
@@ -106,18 +108,18 @@ impl StandIn {
         Ok(paths)
     }
 
-    /// What `doctor` prints if it takes the pretended GPU, which these variables change.
+    /// Returns the output of `doctor`, which must accept the simulated GPU. The variables change that GPU.
     fn doctor(&self, variables: &[(&str, &str)]) -> Result<String, String> {
         let mut command = self.with(program(PROGRAM, &["doctor"]))?;
         command.envs(variables.iter().copied());
-        output(command).ok_or(format!("`flowrl-cli doctor` finds no GPU that computes, with {variables:?}"))
+        output(command).ok_or(format!("`flowrl-cli doctor` finds no usable GPU with {variables:?}"))
     }
 
     fn tests(&self) -> Outcome {
         run_command(self.with(test(&["--lib", "--tests"], &TESTS))?)
     }
 
-    /// Tests whose names contain one of these, with a variable of the stand-in's.
+    /// Runs the tests whose names contain one of the filters, with a variable of the stand-in.
     fn some_tests(&self, filters: &[&str], variable: &str, value: &str) -> Outcome {
         println!("with {variable}={value}");
         let mut command = self.with(test(&["--test", "integration"], filters))?;
@@ -125,8 +127,8 @@ impl StandIn {
         run_command(command)
     }
 
-    /// GPUs with less shared memory, without pools of memory, with a driver that is too old for this NVRTC's PTX or loads nothing else, on
-    /// a system that pins no memory.
+    /// Tests other GPUs: one with less shared memory, one without memory pools, one on a host that cannot pin memory,
+    /// one with a driver too old for NVRTC's PTX, and one with a driver that loads only PTX.
     fn other_gpus(&self) -> Outcome {
         self.some_tests(
             &["nvidia::on_gpu::every_gpu_takes_heads", "nvidia::on_gpu::heads"],
@@ -136,19 +138,20 @@ impl StandIn {
         self.some_tests(&["nvidia::on_gpu"], "FLOWRL_STAND_IN_POOLS", "0")?;
         self.some_tests(&["nvidia::on_gpu::uploads", "nvidia::on_gpu::buffers"], "FLOWRL_STAND_IN_PINNED", "0")?;
         let (old, text_alone) = (("FLOWRL_STAND_IN_DRIVER", "12.4"), ("FLOWRL_STAND_IN_CUBINS", "0"));
-        // Machine code runs on it all the same.
+        // The old driver still loads machine code.
         self.doctor(&[old])?;
         says(&self.doctor(&[text_alone])?, "the driver refuses NVRTC's machine code")?;
         match self.doctor(&[old, text_alone]) {
-            Ok(text) => Err(format!("a driver takes PTX that is too new for it:\n{text}")),
+            Ok(text) => Err(format!("the driver accepts PTX that is too new for it:\n{text}")),
             Err(_) => Ok(()),
         }
     }
 
-    /// What cuBLASLt refuses is computed in another way, which `doctor` tells; the numbers stay right, those of training steps included.
+    /// Tests that products which cuBLASLt refuses are computed in another way, that `doctor` reports this, and that the
+    /// numbers stay right, including those of training steps.
     fn refusals(&self) -> Outcome {
         const GOLDEN: [&str; 2] = ["hf_golden::on_gpu::log_probs", "hf_golden::on_gpu::a_training_step"];
-        // As near to the truth as ever, unless sums in parts are rounded.
+        // These tests have tight tolerances, which hold unless partial sums are rounded.
         const EXACT: [&str; 4] = [GOLDEN[0], GOLDEN[1], "partition::on_gpu::network", "body::on_gpu::linear"];
         let refusals = [
             ("bias", "with the bias added by a kernel of FlowRL", &EXACT[..]),
@@ -169,8 +172,8 @@ impl StandIn {
         Ok(())
     }
 
-    /// The same run on the GPU and in the emulator: kernels and products are the same, and so is every token. The first one's `run.json`
-    /// names the GPU and the libraries.
+    /// Trains on the GPU and in the emulator. Kernels and products are the same, so every token must be the same. Only
+    /// the GPU's `run.json` names a GPU and its libraries.
     fn training(&self) -> Outcome {
         let [gpu, emulated] = ["cuda", "emulated"].map(|device| {
             let out = Path::new(FOLDER).join("runs").join(device);
@@ -188,7 +191,7 @@ impl StandIn {
                 std::fs::read_to_string(&story).map_err(|error| format!("cannot read {}: {error}", story.display()))?;
             let named = |name: &&str| text.contains(&format!("\"{name}\": \""));
             if let Some(name) = ORIGIN.iter().find(|name| named(name) != wanted) {
-                return Err(format!("`{name}` is wrongly there or missing in {}", story.display()));
+                return Err(format!("`{name}` is missing or unexpected in {}", story.display()));
             }
         }
         match gpu.lines().zip(emulated.lines()).position(|(gpu, emulated)| gpu != emulated) {
@@ -199,7 +202,7 @@ impl StandIn {
         }
     }
 
-    /// What all processes did together.
+    /// Returns the summed counts of all processes.
     fn counts(&self) -> Result<String, String> {
         let text =
             std::fs::read_to_string(&self.report).map_err(|error| format!("no process used the GPU: {error}"))?;
@@ -207,12 +210,12 @@ impl StandIn {
     }
 }
 
-/// An error unless `doctor` told this.
+/// Returns an error unless the report of `doctor` contains this text.
 fn says(report: &str, told: &str) -> Outcome {
     if report.contains(told) { Ok(()) } else { Err(format!("`flowrl-cli doctor` does not say `{told}`:\n{report}")) }
 }
 
-/// `cargo test` on the programs that were built.
+/// Returns a `cargo test` command for targets that [`StandIn::build`] has built.
 fn test(targets: &[&str], words: &[&str]) -> Command {
     cargo(&[&["test", "--quiet"], &WORKSPACE[..], targets, &["--"], words].concat())
 }
@@ -227,7 +230,7 @@ pub(crate) fn link(_: &Path, _: &Path) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-/// The sum of lines such as `3 launches, 1 copies`, which all count the same.
+/// Sums lines such as `3 launches, 1 copies`, which must all have the same names.
 fn total(text: &str) -> Option<String> {
     let mut sums: Vec<(u64, &str)> = Vec::new();
     for line in text.lines() {

@@ -1,17 +1,17 @@
-//! The licences of everything that is linked into a program.
+//! Collects the licences of everything that is linked into a program.
 
 use crate::command::{cargo, output};
 use crate::files;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Code that is linked but comes from no crate.
+/// The licences of linked code that comes from no crate.
 const RUNTIME: &str = "\
-Rust's standard library, of the Rust project's contributors, is linked too: MIT OR Apache-2.0, texts below. The static program has
-musl in it as well: copyright (c) 2005-2020 Rich Felker and others, MIT, text below.
+The program also contains Rust's standard library, by the contributors of the Rust project: MIT OR Apache-2.0, texts
+below. The static program contains musl as well: copyright (c) 2005-2020 Rich Felker and others, MIT, text below.
 ";
 
-/// One text: each crate with its licence, then each distinct text once, with the crates it is of.
+/// Returns a text that lists each crate with its licence, followed by each distinct licence text with its crates.
 pub(super) fn of(target: &str, features: &[&str]) -> Result<String, String> {
     let words =
         ["tree", "-p", "flowrl-cli", "-e", "normal", "--prefix", "none", "--format", "{p}\t{l}", "--target", target];
@@ -24,8 +24,10 @@ pub(super) fn of(target: &str, features: &[&str]) -> Result<String, String> {
         let found = sources.iter().map(|folder| folder.join(name)).find(|folder| folder.is_dir());
         let found = found.ok_or_else(|| format!("the sources of {name} are not in {sources:?}"))?;
         let files = licence_files(&found)?;
-        index +=
-            &format!("{name}: {licence}{}\n", if files.is_empty() { " (the package has no text of it)" } else { "" });
+        index += &format!(
+            "{name}: {licence}{}\n",
+            if files.is_empty() { " (the package does not contain its text)" } else { "" }
+        );
         for file in files {
             let text = std::fs::read(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
             texts.entry(normal(&String::from_utf8_lossy(&text))).or_default().push(name.clone());
@@ -42,12 +44,12 @@ pub(super) fn of(target: &str, features: &[&str]) -> Result<String, String> {
     Ok(all)
 }
 
-/// `name-version` and licence of each crate from a registry, once each.
+/// Returns the `name-version` and the licence of each crate from a registry.
 fn crates(tree: &str) -> BTreeMap<String, String> {
     let row = |line: &str| {
         let (package, licence) = line.split_once('\t')?;
         let (name, version) = package.split_once(" v")?;
-        // A crate of the workspace has its path behind its version.
+        // A crate of the workspace has its path after its version, and is left out.
         let version = version.trim_end_matches(" (*)").trim_end_matches(" (proc-macro)");
         (!version.contains('(')).then(|| (format!("{name}-{version}"), licence.trim_end_matches(" (*)").to_owned()))
     };
@@ -62,7 +64,7 @@ fn sources() -> Result<Vec<PathBuf>, String> {
     files::list(&folder)
 }
 
-/// The files of a crate that hold its licence.
+/// Returns the files of a crate that contain its licence.
 fn licence_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let is_licence = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
@@ -71,7 +73,7 @@ fn licence_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(files::list(folder)?.into_iter().filter(is_licence).collect())
 }
 
-/// Normalises line ends, trailing blanks and surrounding blank lines, which differ between copies of a text.
+/// Normalises line ends, trailing spaces and surrounding blank lines, which differ between copies of a text.
 fn normal(text: &str) -> String {
     text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n").trim_matches('\n').to_owned()
 }

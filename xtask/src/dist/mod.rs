@@ -1,6 +1,7 @@
-//! `cargo xtask dist`: the program as two archives that need no compiler.
+//! `cargo xtask dist`: packs flowrl-cli as two archives that need no compiler.
 //!
-//! One is static, for any Linux and its CPUs; it cannot load libraries. The other loads CUDA's, and needs a glibc of at least [`GLIBC`].
+//! One program is static. It runs on any Linux, but only on CPUs, because it cannot load libraries. The other loads
+//! CUDA's libraries and needs a glibc of at least [`GLIBC`].
 
 mod licences;
 mod trial;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "target/dist";
 const STRIPPED: [&str; 4] = ["--release", "-p", "flowrl-cli", "--config=profile.release.strip='symbols'"];
-/// Of Debian 10 and Red Hat Enterprise Linux 8, the oldest that clusters still run.
+/// The version in Debian 10 and Red Hat Enterprise Linux 8, the oldest systems that clusters still run.
 const GLIBC: (u32, u32) = (2, 28);
 const SHELLS: [(&str, &str); 4] =
     [("bash", "flowrl-cli.bash"), ("elvish", "flowrl-cli.elv"), ("fish", "flowrl-cli.fish"), ("zsh", "_flowrl-cli")];
@@ -23,7 +24,7 @@ const SHELLS: [(&str, &str); 4] =
 #[derive(Clone, Copy)]
 struct Build {
     target: &'static str,
-    /// For `cargo tree` as well as for the build.
+    /// The options that choose the features, for `cargo tree` as well as for the build.
     features: &'static [&'static str],
     about: &'static str,
 }
@@ -31,20 +32,20 @@ struct Build {
 const STATIC: Build = Build {
     target: "x86_64-unknown-linux-musl",
     features: &["--no-default-features"],
-    about: "One static program for CPUs: it runs on any Linux, and cannot load libraries, so not CUDA's.",
+    about: "One static program for CPUs. It runs on any Linux, but cannot load CUDA's libraries.",
 };
 const DYNAMIC: Build = Build {
     target: "x86_64-unknown-linux-gnu",
     features: &[],
-    about: "For CPUs and NVIDIA's GPUs; `flowrl-cli doctor` says what the latter need. glibc 2.28 or later.",
+    about: "For CPUs and NVIDIA GPUs; `flowrl-cli doctor` says what a GPU needs. Requires glibc 2.28 or later.",
 };
 
-/// Builds, packs and checks both; with `--try` also runs them in a chroot and compares their speed.
+/// Builds, packs and checks both archives. With `--try`, also runs them in a chroot and compares their speed.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let tried = args.flag("--try");
     args.finish()?;
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Err("the archives are made on Linux on x86-64".to_owned());
+        return Err("the archives can only be built on x86-64 Linux".to_owned());
     }
     install_target(STATIC.target)?;
     compile(cargo(&[&["build", "--target", STATIC.target], &STRIPPED[..], STATIC.features].concat()))?;
@@ -63,7 +64,8 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     if tried { trial::run(&archives) } else { Ok(()) }
 }
 
-/// The build against [`GLIBC`]: zig ships the symbols of every glibc version, the system only its own.
+/// Returns the command that builds against [`GLIBC`]. Zig has the symbols of every glibc version, the system only its
+/// own.
 fn zigbuild() -> Result<std::process::Command, String> {
     let python = ZIG.interpreter(None)?;
     let folder = Path::new(&python).parent().unwrap_or(Path::new(".")).to_owned();
@@ -81,12 +83,12 @@ impl Build {
         Path::new("target").join(self.target).join("release/flowrl-cli")
     }
 
-    /// The folder in the archive, and the archive's name before `.tar.gz`.
+    /// Returns the name of the folder in the archive, which is also the archive's name before `.tar.gz`.
     fn name(self) -> String {
         format!("flowrl-cli-{}-{}", env!("CARGO_PKG_VERSION"), self.target)
     }
 
-    /// Puts the archive together; its file's name.
+    /// Assembles the archive and returns its file name.
     fn pack(self, man: &Path) -> Result<String, String> {
         let folder = Path::new(FOLDER).join(self.name());
         remove(&folder)?;
@@ -105,7 +107,7 @@ impl Build {
         write(&folder.join("THIRD-PARTY-LICENSES.txt"), &licences::of(self.target, self.features)?)?;
         write(&folder.join("README.md"), &self.readme())?;
         let archive = format!("{}.tar.gz", self.name());
-        // The same files give the same archive, whoever packs them.
+        // With these options the archive depends only on its files, not on who packs them.
         let words = ["-C", FOLDER, "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-czf"];
         let mut tar = program("tar", &words);
         tar.arg(Path::new(FOLDER).join(&archive)).arg(self.name());
@@ -116,15 +118,16 @@ impl Build {
     fn readme(self) -> String {
         format!(
             "# flowrl-cli {}\n\n{}\n\n    ./flowrl-cli train        # the small model on Countdown, half a minute\n    \
-             ./flowrl-cli --help\n\nman/ has a page for each command, completions/ a script for each shell, \
-             THIRD-PARTY-LICENSES.txt the licences of what is linked.\n",
+             ./flowrl-cli --help\n\nman/ has a page for each command, completions/ has a script for each shell, and \
+             THIRD-PARTY-LICENSES.txt has the licences of all linked code.\n",
             env!("CARGO_PKG_VERSION"),
             self.about
         )
     }
 }
 
-/// The manual pages, made by an example of the program's crate: the program itself does without their writer.
+/// Writes the manual pages and returns their folder. An example of the crate generates them, so that the program itself
+/// does not contain the generator.
 fn man() -> Result<PathBuf, String> {
     let folder = Path::new(FOLDER).join("man");
     remove(&folder)?;
@@ -143,7 +146,7 @@ fn is_static(path: &Path) -> Outcome {
 
 fn is_old_enough(path: &Path) -> Outcome {
     let symbols = output_in(".", "objdump", &["-T", &path.to_string_lossy()])?;
-    let newest = newest_glibc(&symbols).ok_or(format!("{} names no symbol of glibc", path.display()))?;
+    let newest = newest_glibc(&symbols).ok_or(format!("{} uses no symbol of glibc", path.display()))?;
     println!("{} needs glibc {}.{}", path.display(), newest.0, newest.1);
     if newest > GLIBC {
         let (major, minor) = newest;

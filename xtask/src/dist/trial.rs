@@ -19,13 +19,13 @@ pub(super) fn run(archives: &[String; 2]) -> Outcome {
     }
     let [fixed, dynamic] =
         [Root::new("musl", &archives[0], &STATIC.name())?, Root::new("gnu", &archives[1], &DYNAMIC.name())?];
-    println!("\n=== the static program, with nothing beside it");
+    println!("\n=== the static program in an empty root");
     run_command(fixed.program(&TRAIN))?;
     for words in [&["doctor"][..], &["train", "--device", "cuda"], &["train", "--device", "emulated"]] {
         let said = fixed.refusal(words)?;
         println!("$ flowrl-cli {}\n{said}", words.join(" "));
         if !said.contains(DYNAMIC.target) {
-            return Err(format!("`{}` does not name the other archive", words.join(" ")));
+            return Err(format!("the message of `{}` does not name the other archive", words.join(" ")));
         }
     }
     println!("\n=== the dynamic program, with glibc");
@@ -35,7 +35,7 @@ pub(super) fn run(archives: &[String; 2]) -> Outcome {
     speed(&fixed, &dynamic)
 }
 
-/// A folder that becomes the root of the file system.
+/// A folder that serves as the root of the file system.
 struct Root {
     path: PathBuf,
 }
@@ -49,14 +49,14 @@ impl Root {
             }
             std::fs::create_dir_all(path.join("tmp"))
         };
-        put().map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+        put().map_err(|error| format!("cannot create {}: {error}", path.display()))?;
         let mut tar = program("tar", &["--strip-components=1", "-xzf"]);
         tar.arg(Path::new(FOLDER).join(archive)).arg("-C").arg(&path).arg(folder);
         run_command(tar)?;
         Ok(Self { path })
     }
 
-    /// The program in its new root, with no variable of ours.
+    /// Returns a command that runs the program in its new root, without our environment variables.
     fn program(&self, words: &[&str]) -> Command {
         let mut command = program("chroot", &[&self.path.to_string_lossy(), "/flowrl-cli"]);
         command.args(words).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -67,7 +67,7 @@ impl Root {
     fn refusal(&self, words: &[&str]) -> Result<String, String> {
         let result = self.program(words).output().map_err(|error| format!("cannot run chroot: {error}"))?;
         match result.status.code() {
-            // `doctor` says it where it reports.
+            // `doctor` prints its message to stdout, the other commands to stderr.
             Some(1) => {
                 Ok([result.stdout, result.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
             }
@@ -90,11 +90,11 @@ impl Root {
     /// Makes a symbolic link at a path of the new root.
     fn link(&self, target: &Path, path: &Path) -> Outcome {
         let path = self.path.join(path.strip_prefix("/").unwrap_or(path));
-        crate::cuda::stand_in::link(target, &path).map_err(|error| format!("cannot make {}: {error}", path.display()))
+        crate::cuda::stand_in::link(target, &path).map_err(|error| format!("cannot create {}: {error}", path.display()))
     }
 
-    /// Training on a pretended GPU: the stand-in in place of the driver and of cuBLASLt, NVIDIA's NVRTC, and no compiler, so that kernels
-    /// for the emulator, which the stand-in runs, come along compiled.
+    /// Trains on a simulated GPU: the stand-in replaces the driver and cuBLASLt, and NVRTC is NVIDIA's. The new root
+    /// has no C++ compiler, so the kernels that the stand-in runs in the emulator are compiled outside and copied.
     fn with_stand_in(&self) -> Outcome {
         let stand_in = StandIn::build()?;
         let cache = std::path::absolute(Path::new(FOLDER).join("try/cache")).map_err(|error| error.to_string())?;
@@ -118,7 +118,7 @@ impl Root {
         let libraries = Path::new("/usr/lib/x86_64-linux-gnu");
         for file in stand_in.libraries()? {
             let to = libraries.join(file.file_name().unwrap_or_default());
-            // A link stays one: two copies of the stand-in would be two libraries.
+            // Links are kept, since the loader would take two copies of the stand-in for two libraries.
             match std::fs::read_link(&file) {
                 Ok(target) => self.link(&target, &to)?,
                 Err(_) => self.take(&file, &to).and_then(|()| self.take_libraries_of(&file))?,
@@ -134,7 +134,7 @@ impl Root {
     }
 }
 
-/// The default run, one program after the other in turn.
+/// Times the default run with both programs in alternation.
 fn speed(fixed: &Root, dynamic: &Root) -> Outcome {
     crate::machine::warn_if_busy();
     let seconds = |root: &Root| {
@@ -148,7 +148,7 @@ fn speed(fixed: &Root, dynamic: &Root) -> Outcome {
         b.push(seconds(dynamic)?);
     }
     let ratios: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a / b).collect();
-    println!("\n`flowrl-cli {}`, seconds: median (quartiles) of {RUNS} runs each, in turn", TRAIN.join(" "));
+    println!("\n`flowrl-cli {}`, seconds: median (quartiles) of {RUNS} runs each, alternating", TRAIN.join(" "));
     for (name, values) in [(STATIC.target, a), (DYNAMIC.target, b), ("ratio", ratios)] {
         let [low, median, high] = quartiles(&values);
         println!("{name:<28} {median:.2} ({low:.2} to {high:.2})");

@@ -1,4 +1,4 @@
-//! Downloads for later steps, made while the first ones compile.
+//! Downloads for later steps, which run while the first ones compile.
 
 use super::steps::install_compiler;
 use crate::command::quietly;
@@ -21,9 +21,9 @@ pub(super) fn begin() {
     *RUNNING.lock().expect("no step panics while it holds this") = Some(thread);
 }
 
-/// Returns when everything is there that could be fetched.
+/// Waits until the downloads have ended.
 pub(super) fn wait() {
     let thread = RUNNING.lock().expect("no step panics while it holds this").take();
-    // After a panic the step that needs the missing download reports it.
+    // If the thread panicked, the step that needs the missing download reports it.
     let _ = thread.map(JoinHandle::join);
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the steps that must pass before a merge, in the order of the quickest answer.
+//! `cargo xtask test`: runs the steps that must pass before a merge, the quickest first.
 
 mod downloads;
 mod steps;
@@ -10,10 +10,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use steps::STEPS;
 
-/// How a step ended, if it did not fail.
+/// The result of a step that did not fail.
 enum Done {
     Passed,
-    /// Why it could not run here.
+    /// The step was skipped for this reason.
     Skipped(String),
 }
 
@@ -21,20 +21,22 @@ struct Step {
     name: &'static str,
     about: &'static str,
     run: fn() -> Result<Done, String>,
-    /// The files and folders it depends on: it is skipped if it has already passed with them. None if it always runs.
+    /// The files and folders that the step depends on. It is skipped if it has already passed with them; None means
+    /// that it always runs.
     inputs: Option<&'static [&'static str]>,
-    /// The earlier step it starts with; it then runs in parallel with that step and the ones in between.
+    /// The earlier step with which this one starts. It then runs in parallel with that step and those in between.
     beside: Option<&'static str>,
 }
 
-/// How a step ended, and how long it took.
+/// The outcome and duration of a step.
 struct Ended {
     outcome: Result<Done, String>,
     total: Duration,
     compiling: Duration,
 }
 
-/// Runs the steps; stops at the first that fails unless told to keep going. Steps that are named run even if nothing has changed.
+/// Runs the steps, and stops at the first that fails unless told to keep going. Steps that are named by `--only` run
+/// even if their inputs have not changed.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let (keep_going, list, only) = (args.flag("--keep-going"), args.flag("--list"), args.values("--only")?);
     args.finish()?;
@@ -52,12 +54,12 @@ pub(crate) fn run(mut args: Args) -> Outcome {
 fn choose(only: &[String]) -> Result<Vec<&'static Step>, String> {
     if let Some(unknown) = only.iter().find(|name| STEPS.iter().all(|step| step.name != name.as_str())) {
         let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
-        return Err(format!("--only: no step is called `{unknown}`; the steps are {}", names.join(", ")));
+        return Err(format!("--only: unknown step `{unknown}`: expected one of {}", names.join(", ")));
     }
     Ok(STEPS.iter().filter(|step| only.is_empty() || only.iter().any(|name| name == step.name)).collect())
 }
 
-/// If `sparing`, skips steps that have passed before with the same inputs.
+/// Runs these steps and prints a summary. If `sparing`, skips steps that have passed before with the same inputs.
 fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcome {
     let start = Instant::now();
     let mut summary = Vec::new();
@@ -66,7 +68,7 @@ fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcom
     for (i, step) in steps.iter().enumerate() {
         println!("\n=== {}/{} {}: {}", i + 1, steps.len(), step.name, step.about);
         for &other in steps[i..].iter().filter(|other| other.beside == Some(step.name)) {
-            println!("(`{}` runs meanwhile)", other.name);
+            println!("(`{}` runs in parallel)", other.name);
             begun.push((other.name, thread::spawn(move || captured(|| run_step(other, sparing)))));
         }
         let ended = match begun.iter().position(|(name, _)| *name == step.name) {
@@ -95,15 +97,15 @@ fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcom
             break;
         }
     }
-    // Killing them would leave their browsers and servers behind.
+    // Killing these steps would leave their browsers and servers running.
     for (name, handle) in begun {
-        println!("waiting for `{name}`, which has begun");
+        println!("waiting for `{name}`, which is still running");
         let _ = handle.join();
     }
     println!("\n=== summary: seconds of each step, and how many of them went into compiling");
     summary.iter().for_each(|line| println!("{line}"));
     println!("{:<10} {:>7.1}", "all", start.elapsed().as_secs_f64());
-    // The last line counts steps in words that any reader of test logs knows.
+    // The last line uses the usual words of test summaries, for tools that parse logs.
     println!("\nsteps: {passed} passed, {} failed, {skipped} skipped", failed.len());
     match (failed.is_empty(), summary.len() == steps.len()) {
         (true, _) => Ok(()),
@@ -124,10 +126,7 @@ fn outcome(step: &Step, sparing: bool) -> Result<Done, String> {
     let Some(inputs) = step.inputs else { return (step.run)() };
     let state = unchanged::State::of(step.name, inputs);
     if sparing && state.as_ref().is_some_and(unchanged::State::has_passed) {
-        return Ok(Done::Skipped(format!(
-            "it passed before with the same files; `--only {}` runs it again",
-            step.name
-        )));
+        return Ok(Done::Skipped(format!("it has passed with the same files; `--only {}` runs it again", step.name)));
     }
     let done = (step.run)()?;
     if let (Done::Passed, Some(state)) = (&done, state) {
@@ -207,7 +206,7 @@ mod tests {
         };
         let why = run_steps(&[&PASSES, &SKIPS, &BESIDE], false, false).unwrap_err();
         assert_eq!(why, "failed: beside");
-        // Without that step it runs in its own turn; after a failure it is waited for.
+        // Without that step it runs in its own turn. If an earlier step fails, the run waits for it.
         assert_eq!(run_steps(&[&BESIDE], false, false).unwrap_err(), "failed: beside");
         let why = run_steps(&[&PASSES, &FAILS, &BESIDE], false, false).unwrap_err();
         assert!(why.starts_with("failed: fails; "), "{why}");

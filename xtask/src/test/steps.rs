@@ -1,22 +1,28 @@
-//! The steps, and the commands of each.
+//! The steps of `cargo xtask test`, and the commands of each.
 
 use super::{Done, Step, downloads};
 use crate::command::{cargo, compile, output, program, run, tell};
 use crate::{Outcome, WORKSPACE, apt, bits, cuda, features, python, web};
 
 pub(super) const STEPS: &[Step] = &[
-    Step { name: "format", about: "rustfmt leaves every file as it is", run: format, inputs: None, beside: None },
-    Step { name: "clippy", about: "no lint fires in any target of any crate", run: clippy, inputs: None, beside: None },
+    Step { name: "format", about: "every file is formatted", run: format, inputs: None, beside: None },
+    Step {
+        name: "clippy",
+        about: "no crate has a lint warning in any target",
+        run: clippy,
+        inputs: None,
+        beside: None,
+    },
     Step {
         name: "test",
-        about: "unit tests, integration tests, doctests, the GPU's benchmark in small",
+        about: "unit tests, integration tests, doctests, the GPU benchmark with tiny shapes",
         run: test,
         inputs: None,
         beside: None,
     },
     Step {
         name: "kernels",
-        about: "NVIDIA's compilers take every CUDA kernel, without spills and warnings",
+        about: "NVIDIA's compilers accept every CUDA kernel, without spills or warnings",
         run: kernels,
         inputs: Some(&[
             "Cargo.lock",
@@ -31,7 +37,7 @@ pub(super) const STEPS: &[Step] = &[
     },
     Step {
         name: "stand-in",
-        about: "what is for GPUs alone, with a stand-in for NVIDIA's driver and cuBLASLt",
+        about: "the GPU code, with a stand-in for NVIDIA's driver and cuBLASLt",
         run: stand_in,
         inputs: Some(&["Cargo.lock", "Cargo.toml", "cli", "core", "cuda", "lm", "tests", "xtask/src"]),
         beside: None,
@@ -39,10 +45,10 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "doc", about: "the documentation builds without a warning", run: doc, inputs: None, beside: None },
     Step {
         name: "features",
-        about: "the core under every subset of its features, the program without a GPU's",
+        about: "the core under every subset of its features, the command line without GPU support",
         run: combinations,
         inputs: None,
-        // One crate at a time leaves a processor idle, and so do the tests on the stand-in.
+        // Both steps leave a processor idle: this one compiles one crate at a time.
         beside: Some("stand-in"),
     },
     Step {
@@ -54,36 +60,36 @@ pub(super) const STEPS: &[Step] = &[
     },
     Step {
         name: "wasm",
-        about: "the same bits in WebAssembly as on this machine",
+        about: "WebAssembly gives the same bits as this machine",
         run: wasm,
         inputs: Some(&["Cargo.lock", "Cargo.toml", "core", "tests/bits", "xtask/src"]),
         beside: None,
     },
     Step {
         name: "web",
-        about: "the browser lab: module, page, npm package, in Node.js and in Chromium",
+        about: "the browser lab: module, page and npm package, in Node.js and in Chromium",
         run: web,
         inputs: Some(&["Cargo.lock", "Cargo.toml", "core", "wasm", "xtask"]),
-        // It leaves a good part of two processors idle, and so do they.
+        // Both steps leave much of two processors idle.
         beside: Some("kernels"),
     },
     Step {
         name: "watch",
-        about: "a run is watched in Chromium",
+        about: "the page of `flowrl-cli watch` shows a run in Chromium",
         run: watch,
         inputs: Some(&["Cargo.lock", "Cargo.toml", "cli", "core", "cuda", "lm", "wasm/www", "xtask/src"]),
         beside: None,
     },
     Step {
         name: "scripts",
-        about: "the Python scripts compile, peers.py and family.py agree",
+        about: "the Python scripts parse, and peers.py and family.py agree with their golden files",
         run: scripts,
         inputs: None,
         beside: None,
     },
     Step {
         name: "deny",
-        about: "licences, advisories and sources of the dependencies",
+        about: "cargo-deny accepts the licences, advisories and sources of the dependencies",
         run: deny,
         inputs: None,
         beside: None,
@@ -92,7 +98,7 @@ pub(super) const STEPS: &[Step] = &[
 
 fn format() -> Result<Done, String> {
     install_component("rustfmt", "fmt")?;
-    run(cargo(&["fmt", "--all", "--check"])).map_err(|why| format!("{why}; `cargo fmt` puts it right"))?;
+    run(cargo(&["fmt", "--all", "--check"])).map_err(|why| format!("{why}; `cargo fmt` fixes it"))?;
     Ok(Done::Passed)
 }
 
@@ -105,12 +111,13 @@ fn clippy() -> Result<Done, String> {
 fn test() -> Result<Done, String> {
     downloads::wait();
     install_compiler()?;
-    // All that this and later steps run, in one go: fewer crates at once would have fewer features, and be compiled once more.
+    // This builds all that this and later steps run. Fewer crates in one build would have other features, and most
+    // would be compiled again.
     let built = [&WORKSPACE[..], &["--lib", "--bins", "--tests"]].concat();
     compile(cargo(&[&["test", "--no-run", "--bench", "gpu", "--example", "ptx"], &built[..]].concat()))?;
     run(cargo(&[&["test"], &built[..]].concat()))?;
     run(cargo(&[&["test", "--doc"], &WORKSPACE[..]].concat()))?;
-    // With tiny shapes, in the emulator.
+    // The benchmark runs with tiny shapes in the emulator.
     run(cargo(&[&["bench", "--bench", "gpu", "--profile", "dev"], &WORKSPACE[..], &["--", "--smoke"]].concat()))?;
     Ok(Done::Passed)
 }
@@ -143,7 +150,7 @@ fn targets() -> Result<Done, String> {
 fn wasm() -> Result<Done, String> {
     match bits::same_in_wasm()? {
         Some(lines) => tell(&format!("{lines} lines, the same bits")),
-        None => return Ok(Done::Skipped("no node here".to_owned())),
+        None => return Ok(Done::Skipped("node is not installed".to_owned())),
     }
     Ok(Done::Passed)
 }
@@ -158,9 +165,9 @@ fn watch() -> Result<Done, String> {
 
 fn scripts() -> Result<Done, String> {
     let Some(python) = python::system() else {
-        return Ok(Done::Skipped("no python3 here".to_owned()));
+        return Ok(Done::Skipped("python3 is not installed".to_owned()));
     };
-    // Parses every file and writes nothing beside it.
+    // Unlike compileall, this parses every file and writes no bytecode.
     let code = "import ast, sys; [ast.parse(open(path, encoding='utf-8').read(), path) for path in sys.argv[1:]]";
     let files = python::scripts()?;
     let mut command = program(python, &["-c", code]);
@@ -178,13 +185,13 @@ fn deny() -> Result<Done, String> {
     }
     run(cargo(&["deny", "check", "bans", "licenses", "sources"]))?;
     if output(cargo(&["deny", "fetch", "db"])).is_none() {
-        let why = "licences and sources passed; the database of advisories cannot be reached from here";
+        let why = "licences and sources passed, but the database of advisories cannot be reached";
         return Ok(Done::Skipped(why.to_owned()));
     }
     run(cargo(&["deny", "check", "advisories"])).map(|()| Done::Passed)
 }
 
-/// Installs a C++ compiler, which the emulator of a GPU compiles kernels with.
+/// Installs a C++ compiler if there is none. The emulator compiles kernels with it.
 pub(super) fn install_compiler() -> Outcome {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     if output(program(&compiler, &["--version"])).is_some() {
@@ -193,7 +200,7 @@ pub(super) fn install_compiler() -> Outcome {
     apt::install(&["g++"]).map_err(|why| format!("there is no C++ compiler `{compiler}`; {why}"))
 }
 
-/// Adds a component of the toolchain if `cargo SUBCOMMAND` does not run.
+/// Installs a component of the toolchain if `cargo SUBCOMMAND` does not run.
 fn install_component(component: &str, subcommand: &str) -> Outcome {
     if output(cargo(&[subcommand, "--version"])).is_some() {
         return Ok(());

@@ -1,20 +1,21 @@
-//! Which steps have passed with the very files that are here now.
+//! Remembers which steps have passed with the present files.
 
 use crate::command::{output, program};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// Removed with everything else that was built.
+/// The folder of the marks. `cargo clean` removes it.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/passed");
 
-/// The compiler and the files that a step depends on, as the name of a mark.
+/// A hash of the compiler and of the files that a step depends on, as the path of a mark.
 pub(super) struct State {
     mark: PathBuf,
 }
 
 impl State {
-    /// Paths are relative to the root of the workspace. None if git cannot list them.
+    /// Computes the state of a step from its inputs, which are relative to the root of the workspace. Returns None if
+    /// git cannot list them.
     pub(super) fn of(step: &str, inputs: &[&str]) -> Option<Self> {
         let mut list = program("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]);
         list.args(inputs).arg("rust-toolchain.toml").current_dir(ROOT);
@@ -38,7 +39,7 @@ impl State {
         self.mark.exists()
     }
 
-    /// Leaves the mark, if it can: without one the step just runs again.
+    /// Writes the mark. Errors are ignored, since without a mark the step just runs again.
     pub(super) fn remember(&self) {
         let _ = std::fs::create_dir_all(FOLDER).and_then(|()| std::fs::write(&self.mark, ""));
     }

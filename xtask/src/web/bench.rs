@@ -1,4 +1,5 @@
-//! `cargo xtask web-bench`: the race of the page in Chromium beside the same race on this machine, run by run in turn.
+//! `cargo xtask web-bench`: times the race of the page in Chromium against the same race as a native program, in
+//! alternation.
 
 use std::process::Command;
 
@@ -8,10 +9,11 @@ use crate::stats::quartiles;
 use crate::{Args, Outcome, machine};
 
 const NATIVE: &str = "target/web/examples/race";
-/// Rounds of a run; a round is one update of each of the six policies.
+/// Rounds of a run. In a round, each of the six policies is updated once.
 const ROUNDS: &str = "3000";
 
-/// Builds both with the same options of the compiler, and prints rounds a second of each and their ratio; then frames a second of the page.
+/// Builds both with the same compiler options, and prints the rounds per second of each and their ratio, and then the
+/// frames per second of the page.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let runs = args.value("--runs")?.unwrap_or(9);
     args.finish()?;
@@ -34,18 +36,18 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     }
     let ratios: Vec<f64> = native.iter().zip(&wasm).map(|(native, wasm)| wasm / native).collect();
     let version = output(program(&chromium, &["--version"])).unwrap_or_default();
-    println!("six policies on 256 answers, rounds a second: median (quartiles) of {runs} runs each, in turn");
+    println!("six policies on 256 answers, rounds per second: median (quartiles) of {runs} runs each, alternating");
     for (name, rates, digits) in [("this machine", native, 0), (version.as_str(), wasm, 0), ("ratio", ratios, 2)] {
         let [low, median, high] = quartiles(&rates);
         println!("{name:<40} {median:.digits$} ({low:.digits$} to {high:.digits$})");
     }
     let mut page = npm::script("bench.mjs", &["page"]);
     page.env("CHROMIUM", &chromium);
-    println!("the page, six lanes drawn:\n{}", output(page).ok_or("bench.mjs page failed; run it by hand to see why")?);
+    println!("the page with six lanes:\n{}", output(page).ok_or("bench.mjs page failed; run it by hand to see why")?);
     Ok(())
 }
 
-/// The number that a program prints.
+/// Runs a program that prints a number, and returns that number.
 fn rate(command: Command) -> Result<f64, String> {
     let shown = format!("{command:?}");
     let printed = output(command).ok_or_else(|| format!("{shown} failed; run it by hand to see why"))?;

@@ -1,29 +1,29 @@
-//! A Chromium to test the page in.
+//! Finds a Chromium for testing the page.
 
 use crate::apt;
 use crate::command::{output, program};
 
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-/// Chromium, and a font: a bare system has none, and text without one has no size.
+/// Chromium and a font. A bare system has no font, and text without one has no size.
 const PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
 
-/// A browser that runs: the one that the variable CHROMIUM names, or one of the system, installed if that asks nobody.
-/// Otherwise why there is none.
+/// Returns a browser that runs: the one that the variable CHROMIUM names, or else one of the system. If there is none,
+/// tries to install it.
 pub(crate) fn find() -> Result<String, String> {
     if let Ok(named) = std::env::var("CHROMIUM") {
         return match runs(&named) {
             true => Ok(named),
-            false => Err(format!("the variable CHROMIUM names `{named}`, which does not run")),
+            false => Err(format!("CHROMIUM is set to `{named}`, which does not run")),
         };
     }
     if let Some(found) = installed() {
         return Ok(found);
     }
-    apt::install(&PACKAGES).map_err(|why| format!("no Chromium here: {why}"))?;
+    apt::install(&PACKAGES).map_err(|why| format!("Chromium is not installed: {why}"))?;
     installed().ok_or_else(|| "apt-get installed chromium, but it does not run".to_owned())
 }
 
-/// Its path: Playwright does not look names up.
+/// Returns the full path of an installed browser, since Playwright does not search PATH.
 fn installed() -> Option<String> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders)
@@ -31,7 +31,7 @@ fn installed() -> Option<String> {
         .find(|path| runs(path))
 }
 
-/// A package may leave a script that only says how to install the browser.
+/// Returns whether a browser runs. Some packages install only a script that says how to install the browser.
 fn runs(path: &str) -> bool {
     output(program(path, &["--version"])).is_some()
 }

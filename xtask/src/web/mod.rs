@@ -1,4 +1,4 @@
-//! `cargo xtask web`: the browser lab, from Rust to a folder of static files.
+//! `cargo xtask web`: builds the browser lab, from Rust to a folder of static files.
 
 pub(crate) mod bench;
 mod browser;
@@ -10,16 +10,16 @@ mod sizes;
 use crate::command::{cargo, compile, program, run as run_command};
 use crate::{Args, Outcome, WORKSPACE};
 
-/// The page: its sources, and below `dist` what is built from them.
+/// The page's sources.
 const PAGE: &str = "wasm/www";
 const BUILT: &str = "wasm/www/dist";
 
-/// Builds the module and the page, and shows their sizes; serves them if told to.
+/// Builds the module and the page, and shows their sizes. Serves them with `--serve`.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let (serve, only_module) = (args.flag("--serve"), args.flag("--module"));
     args.finish()?;
     if serve && only_module {
-        return Err("--serve wants the page, which --module leaves out; give one of them".to_owned());
+        return Err("--serve needs the page, which --module leaves out; give only one of them".to_owned());
     }
     npm::install()?;
     module::build()?;
@@ -41,14 +41,15 @@ pub(crate) fn install() -> Outcome {
     browser::find().map(|_| ())
 }
 
-/// Everything that a host serves, in `wasm/www/dist`; an error if it is too large.
+/// Builds everything that a host serves, in `wasm/www/dist`. Returns an error if it is too large.
 fn build_page() -> Outcome {
     compile(npm::tool(npm::VITE, &["build"]))?;
     let listing = crate::bits::print(program("node", &["wasm/www/sizes.mjs", BUILT]))?;
     sizes::judge(&listing)
 }
 
-/// The step `web` of `cargo xtask test`: builds everything and runs every test of it. Why some did not run, if so.
+/// Runs the step `web` of `cargo xtask test`: builds everything and runs all its tests. If some cannot run, returns the
+/// reason.
 pub(crate) fn check() -> Result<Option<String>, String> {
     if let Some(why) = npm::missing() {
         return Ok(Some(why));
@@ -66,10 +67,13 @@ pub(crate) fn check() -> Result<Option<String>, String> {
         Err(_) => tests.arg("--project=unit"),
     };
     run_command(tests)?;
-    Ok(chromium.err().map(|why| format!("everything but the tests in a browser passed; {why}")))
+    Ok(chromium
+        .err()
+        .map(|why| format!("everything passed except for the tests in a browser, which cannot run; {why}")))
 }
 
-/// The step `watch` of `cargo xtask test`: the page that `flowrl-cli watch` serves, in Chromium. Why it did not run, if so.
+/// Runs the step `watch` of `cargo xtask test`, which tests the page of `flowrl-cli watch` in Chromium. If it cannot
+/// run, returns the reason.
 pub(crate) fn watched() -> Result<Option<String>, String> {
     if let Some(why) = npm::missing() {
         return Ok(Some(why));
@@ -79,7 +83,7 @@ pub(crate) fn watched() -> Result<Option<String>, String> {
         Err(why) => return Ok(Some(why)),
     };
     npm::install()?;
-    // As the step `stand-in` does: nothing is left to compile after the step `test`.
+    // The same build as in the steps `test` and `stand-in`, so that nothing is left to compile after these.
     compile(cargo(&[&["build", "--lib", "--bins", "--tests"], &WORKSPACE[..]].concat()))?;
     let program = format!("target/debug/flowrl-cli{}", std::env::consts::EXE_SUFFIX);
     let program = std::path::absolute(&program).map_err(|error| format!("no path of {program}: {error}"))?;

@@ -1,4 +1,4 @@
-//! Node and the packages that build and test the page, as `wasm/www/package-lock.json` pins them.
+//! Node.js, and the packages that build and test the page. `wasm/www/package-lock.json` pins them.
 
 use super::PAGE;
 use crate::Outcome;
@@ -11,28 +11,28 @@ pub(crate) const PLAYWRIGHT: &str = "@playwright/test/cli.js";
 pub(crate) const TSC: &str = "typescript/bin/tsc";
 pub(crate) const VITE: &str = "vite/bin/vite.js";
 pub(crate) const WASM_OPT: &str = "binaryen/bin/wasm-opt";
-/// The oldest Node.js that Vite runs on.
+/// The oldest major version of Node.js that Vite supports.
 const OLDEST: u32 = 20;
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 
-/// What is missing to build a page, in words that say what to install.
+/// Returns a message that says what to install, if Node.js or npm is missing or too old.
 pub(crate) fn missing() -> Option<String> {
     let Some(version) = output(program("node", &["--version"])) else {
-        return Some(format!("no node here; install Node.js {OLDEST} or later"));
+        return Some(format!("node is not installed; install Node.js {OLDEST} or later"));
     };
     if major(&version).is_none_or(|major| major < OLDEST) {
         return Some(format!("node is {version}; install Node.js {OLDEST} or later"));
     }
     let there = output(program(NPM, &["--version"])).is_some();
-    (!there).then(|| format!("no {NPM} here; it comes with Node.js, in some systems as a package of its own"))
+    (!there).then(|| format!("{NPM} is not installed; it comes with Node.js, on some systems as a separate package"))
 }
 
-/// 20 of `v20.19.1`.
+/// Returns the major version, for example 20 from `v20.19.1`.
 fn major(version: &str) -> Option<u32> {
     version.strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
-/// Installs the packages, if they are not there or the lock file is newer.
+/// Installs the packages if they are missing or older than the lock file.
 pub(crate) fn install() -> Outcome {
     if let Some(why) = missing() {
         return Err(why);
@@ -48,14 +48,14 @@ fn is_current(installed: Option<SystemTime>, locked: Option<SystemTime>) -> bool
     matches!((installed, locked), (Some(installed), Some(locked)) if installed >= locked)
 }
 
-/// A program of an installed package, run in the folder of the page.
+/// Returns a command that runs a program of an installed package in the folder of the page.
 pub(crate) fn tool(script: &str, words: &[&str]) -> Command {
     let mut command = program("node", &[&format!("node_modules/{script}")]);
     command.args(words).current_dir(PAGE);
     command
 }
 
-/// A script of the page's folder, run there.
+/// Returns a command that runs a script of the page's folder in that folder.
 pub(crate) fn script(name: &str, words: &[&str]) -> Command {
     let mut command = program("node", &[name]);
     command.args(words).current_dir(PAGE);

@@ -1,4 +1,4 @@
-//! The npm package, in `target/npm/flowrl-core`: what `npm pack` would publish.
+//! Assembles the npm package in `target/npm/flowrl-core`, ready for `npm pack`.
 
 use super::module;
 use crate::Outcome;
@@ -11,11 +11,11 @@ const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 const WRITTEN: [&str; 2] = ["README.md", "node.js"];
 const GENERATED: [&str; 3] = ["flowrl_wasm.js", "flowrl_wasm.d.ts", "flowrl_wasm_bg.wasm"];
 
-/// Puts the package together from the module and `wasm/npm`.
+/// Assembles the package from the module and `wasm/npm`.
 pub(crate) fn assemble() -> Outcome {
     let folder = Path::new(FOLDER);
     crate::files::remove(folder)?;
-    std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {FOLDER}: {error}"))?;
+    std::fs::create_dir_all(folder).map_err(|error| format!("cannot create {FOLDER}: {error}"))?;
     let sources = [(".", &LICENCES[..]), (SOURCES, &WRITTEN), (module::FOLDER, &GENERATED)];
     for from in sources.iter().flat_map(|(folder, names)| names.iter().map(|name| Path::new(folder).join(name))) {
         copy(&from, folder)?;
@@ -37,7 +37,7 @@ fn copy(from: &Path, folder: &Path) -> Outcome {
     }
 }
 
-/// The package has the version of the workspace; the template has none of its own.
+/// Inserts the version of the workspace into the template, which has a placeholder for it.
 fn with_version(template: &str) -> Result<String, String> {
     const PLACE: &str = r#""version": "0.0.0""#;
     match template.matches(PLACE).count() {

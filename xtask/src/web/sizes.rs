@@ -1,11 +1,12 @@
-//! How much a visitor fetches: a table, and an error when a kind of file outgrows its budget.
+//! Measures how much a visitor downloads, and fails if a kind of file exceeds its budget.
 
 use crate::Outcome;
 use crate::command::tell;
 use std::fmt::Write;
 
-/// Kinds of file by extension, with the most that all files of the kind may weigh together, gzipped. Wished for were 90 kB of module: one that
-/// holds the whole engine (every objective, four tasks, networks) does not get there.
+/// The kinds of files by extension, each with the largest number of gzipped bytes of all its files together. The
+/// original goal for the module was 90 kB, which is not feasible with the whole engine (every objective, four tasks,
+/// networks) in it.
 const BUDGETS: [(&str, usize); 3] = [("js", 45_000), ("css", 12_000), ("wasm", 120_000)];
 
 /// A file with its sizes in bytes.
@@ -15,7 +16,7 @@ struct File<'a> {
     gzipped: usize,
 }
 
-/// Prints the table of `BYTES GZIPPED PATH` lines; an error if a budget is exceeded.
+/// Prints a table of the sizes in a listing of `BYTES GZIPPED PATH` lines. Returns an error if a budget is exceeded.
 pub(crate) fn judge(listing: &str) -> Outcome {
     let mut files = listing
         .lines()
@@ -53,7 +54,7 @@ fn total(files: &[File<'_>], kind: &str) -> (usize, usize) {
 fn exceeded(files: &[File<'_>]) -> Outcome {
     let over = BUDGETS.iter().filter_map(|&(kind, most)| {
         let (_, gzipped) = total(files, kind);
-        (gzipped > most).then(|| format!(".{kind} files weigh {gzipped} bytes gzipped, at most {most} may be"))
+        (gzipped > most).then(|| format!(".{kind} files have {gzipped} bytes gzipped, expected at most {most}"))
     });
     match over.collect::<Vec<_>>() {
         over if over.is_empty() => Ok(()),
@@ -69,7 +70,7 @@ mod tests {
     fn kinds_are_added_and_held_to_their_budget() {
         judge("90000 40000 assets/a.js\n9 5000 b.js\n9 120000 c.wasm\n9 999999 index.html").unwrap();
         let why = judge("90000 40000 assets/a.js\n9 5001 b.js\n9 120001 c.wasm").unwrap_err();
-        assert!(why.contains(".js files weigh 45001") && why.contains(".wasm files weigh 120001"), "{why}");
+        assert!(why.contains(".js files have 45001") && why.contains(".wasm files have 120001"), "{why}");
     }
 
     #[test]

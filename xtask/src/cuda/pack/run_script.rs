@@ -1,19 +1,19 @@
-//! The flow of `run.sh`, with programs that only write down how they were called.
+//! Tests of `run.sh`, with fake programs that only record how they were called.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the archive would hold, in a folder of its own.
+/// A folder with fakes of the programs in the archive.
 struct Fake(PathBuf);
 
-/// Writes down its name and its words.
+/// A program that records its name and its arguments.
 const CALLED: &str = r#"#!/bin/sh
 echo "${0##*/} $*" >>"$CALLS"
 "#;
 
-/// The same of a program of tests, which lists these.
+/// Returns a program that also lists these tests, as a test executable does.
 fn tests(names: &[&str]) -> String {
     let list: String = names.iter().map(|name| format!("echo '{name}: test'\n")).collect();
     CALLED.replacen('\n', &format!("\nif [ \"$1\" = --list ]; then\n{list}exit\nfi\n"), 1)
@@ -49,7 +49,7 @@ impl Fake {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// The exit status, what was printed, and the calls.
+    /// Runs `run.sh`, and returns its exit status, its output, and the recorded calls.
     fn run(&self, words: &[&str]) -> (Option<i32>, String, Vec<String>) {
         let path = format!("{}:{}", self.0.join("path").display(), std::env::var("PATH").unwrap());
         self.run_with(words, &[("PATH", &path)])
@@ -123,7 +123,7 @@ fn a_failure_is_named_and_the_rest_goes_on() {
     assert_eq!(fs::read_to_string(fake.0.join("out/tests-body.log")).unwrap(), "wrong numbers\n");
 }
 
-/// What the first meeting with a GPU calls, the bench's groups apart.
+/// The calls of `run.sh first`, except for those of the benchmark's groups.
 const FIRST: [&str; 10] = [
     "flowrl-cli doctor",
     "integration-d4 hf_golden::on_gpu::log_probs",
@@ -137,7 +137,7 @@ const FIRST: [&str; 10] = [
     "flowrl-cli train --device cpu --steps 2 --out out/first-train-cpu",
 ];
 
-/// Golden numbers, tests, a step, times: with the shell's usual programs and no other, not even one that ends what hangs.
+/// `run.sh first` must work with only the usual programs of a shell, even without `timeout`.
 #[test]
 fn the_first_meeting_needs_no_tools() {
     let fake = Fake::new("first");
@@ -161,13 +161,13 @@ fn the_first_meeting_needs_no_tools() {
 fn the_first_meeting_ends_in_time() {
     let fake = Fake::new("time");
     let path = format!("{}:{}", fake.0.join("path").display(), std::env::var("PATH").unwrap());
-    // Everything is over before it begins.
+    // The deadline is over before the first program starts.
     let (status, printed, calls) = fake.run_with(&["first"], &[("PATH", &path), ("BUDGET", "0")]);
     assert_eq!((status, calls.len()), (Some(0), 0), "{printed}");
     for name in ["doctor", "first-log-probs", "first-step", "first-bench-head"] {
         assert!(printed.contains(&format!("{name}: no time is left")), "{name}: {printed}");
     }
-    // A test that hangs takes its own time alone.
+    // A test that hangs takes only its own time.
     let hangs = "case \"$*\" in *attention*) sleep 60 ;; esac\n";
     fake.file("bin/tests/cuda/integration-a1", &(tests(&INTEGRATION) + hangs));
     let (status, printed, calls) = fake.run_with(&["first"], &[("PATH", &path), ("LIMIT", "1")]);
@@ -205,6 +205,6 @@ fn what_is_missing_is_said() {
     fake.file("path/python", CALLED);
     let (status, printed, _) = fake.run(&["train"]);
     assert_eq!(status, Some(1));
-    assert!(printed.contains("neither run of ours left its metrics"), "{printed}");
+    assert!(printed.contains("neither of our runs left its metrics"), "{printed}");
     assert!(printed.contains("train-on-cuda (exit status 1)"), "{printed}");
 }
