@@ -122,7 +122,7 @@ fn the_best_is_a_model_by_its_name() {
     let step = best["step"].as_u64().unwrap();
     assert!(step < 4, "such a rate breaks the model, or nothing is tested");
     let line = format!("best checkpoint: step {step}, eval_success_exact ");
-    assert!(text.contains(&line) && text.contains("--model run/best takes it"), "{text}");
+    assert!(text.contains(&line) && text.contains("load it with --model run/best"), "{text}");
     let measured = |model: &str| -> Value { serde_json::from_str(&ok(&["eval", model, "--json"], d)).unwrap() };
     assert_eq!(measured("run/best")["eval_success_exact"], best["eval_success_exact"]);
     assert_eq!(measured("run")["eval_success_exact"], records[4]["eval_success_exact"]);
@@ -142,10 +142,10 @@ fn what_cannot_be_the_best_is_refused_before_anything_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let d = directory.path();
     for (settings, wanted) in [
-        (&["--set", "run.best=loss"][..], "not measured by evaluations: take one of eval_success_exact,"),
+        (&["--set", "run.best=loss"][..], "not measured by evaluations: choose one of eval_success_exact,"),
         (&["--set", "run.patience=2"], "run.best names no metric"),
         (&["--set", "run.best=success", "--set", "eval.prompts=0"], "eval.prompts is 0"),
-        (&["--task", "bits", "--set", "run.best=success"], "take one of tv, kl,"),
+        (&["--task", "bits", "--set", "run.best=success"], "choose one of tv, kl,"),
     ] {
         for command in ["train", "sweep"] {
             let settings = if command == "sweep" { &[settings, &["--set", "warmup=1,2"]].concat() } else { settings };

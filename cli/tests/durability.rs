@@ -60,7 +60,7 @@ fn signals_stop_save_and_say_how_to_go_on() {
         let step = timeless(&out).last().unwrap()["step"].as_u64().unwrap();
         assert!(checkpoint(&out, step).is_dir() && out.join("report.html").is_file());
         assert!(
-            said.contains(&format!("at step {step} of 100000; go on with: flowrl-cli train --out {name} --resume")),
+            said.contains(&format!("at step {step} of 100000; continue with: flowrl-cli train --out {name} --resume")),
             "{said}"
         );
         // With a constant learning rate, a run extended by some steps equals a run started with as many steps.
@@ -232,7 +232,7 @@ fn a_run_without_a_checkpoint_begins_anew_and_keeps_what_it_had() {
     for aside in ["rollouts.aside.jsonl", "rollouts.aside.jsonl-2"] {
         let output = run(&["train", "--out", "run", "--resume"], directory.path());
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains("there is no checkpoint: the run begins anew"), "{said}");
+        assert!(output.status.success() && said.contains("there is no checkpoint: the run starts again"), "{said}");
         assert!(before == std::fs::read(path.join(aside)).unwrap());
         assert!(before == std::fs::read(path.join("rollouts.jsonl")).unwrap());
         std::fs::remove_dir_all(path.join("checkpoints")).unwrap();
@@ -276,7 +276,7 @@ fn a_checkpoint_of_another_format_or_step_is_refused() {
     let sums = std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
     let sum = sha256(&folder.join("trainer.json")).unwrap();
     for (from, to, wanted) in [
-        ("\"format\": 1", "\"format\": 2", "has the format 2, and this program reads 1"),
+        ("\"format\": 1", "\"format\": 2", "has the format 2, but this program reads 1"),
         ("\"format\": 1,", "", "of an earlier version"),
         ("\"step\": 2", "\"step\": 99", "is of step 99, but its folder's name says 2"),
     ] {
@@ -310,10 +310,10 @@ fn only_what_changes_no_result_may_change_on_resuming() {
     for (change, wanted) in [
         (&["--seed", "9"][..], "train.seed from 5 to 9"),
         (&["--set", "beta=1"], "objective.beta from 15.0 to 1.0"),
-        (&["--objective", "grpo"], "this would change objective.preset from \"paper\" to \"grpo\"; begin"),
+        (&["--objective", "grpo"], "this would change objective.preset from \"paper\" to \"grpo\"; start"),
     ] {
         let error = fails(&[&resume[..], change].concat(), d);
-        assert!(error.contains(wanted) && error.contains("--out of its own"), "{error}");
+        assert!(error.contains(wanted) && error.contains("in another --out"), "{error}");
         assert!(config == std::fs::read(d.join("run/config.toml")).unwrap());
     }
     // The same is true if the file is edited or lost.

@@ -84,7 +84,7 @@ fn stored_log_probabilities_are_those_of_the_engine_that_sampled() {
     let (corrected, said) = learn("corrected", &rows, &correct);
     assert_eq!(corrected["first_ratio_deviation"], 0, "the old policy is this one");
     assert!((number(&corrected, "rollout_drift") - 0.25).abs() < 1e-4);
-    assert!(said.contains("e^0.25 in the mean") && !said.contains("`old_logp`"), "{said}");
+    assert!(said.contains("e^0.25 on average") && !said.contains("`old_logp`"), "{said}");
     // Every weight is e^0.25, and so is the factor of the gradient.
     let bounded = [&correct[..], &["--set", "objective.rollout_max=1"]].concat();
     let (bounded, _) = learn("bounded", &rows, &bounded);

@@ -111,7 +111,7 @@ fn a_run_that_fails_stops_no_other_and_is_named_at_the_end() {
     std::fs::remove_file(d.join("s/sweep.html")).unwrap();
     let error = fails(&sweep("s", &more), d);
     let last =
-        "error: 1 of 3 runs failed; the same sweep command tries them again:\n  s/beta=1-seed0: cannot go on from ";
+        "error: 1 of 3 runs failed; the same sweep command tries them again:\n  s/beta=1-seed0: cannot continue from ";
     assert!(error.contains(last) && error.ends_with("is not the one in SHA256SUMS\n"), "{error}");
     assert!(d.join("s/beta=3-seed0/report.html").is_file() && !d.join("s/sweep.html").exists());
     std::fs::remove_dir_all(d.join("s/beta=1-seed0")).unwrap();

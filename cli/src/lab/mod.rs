@@ -1,4 +1,4 @@
-//! Runs in the lab: small policies on tasks whose target is known, measured exactly.
+//! Runs in the lab: small policies on tasks with a known target, measured exactly.
 
 pub(crate) mod picture;
 mod subject;
@@ -18,18 +18,18 @@ use subject::LabSubject;
 pub use task::Lab;
 use truth::Truth;
 
-/// Actions of a trajectory at most.
+/// Returns the maximum number of actions in a trajectory.
 ///
 /// # Errors
-/// An option of the task out of range.
+/// Returns an error if an option of the task is out of range.
 pub fn max_length(task: &TaskSection) -> Result<usize> {
     Ok(Lab::open(task)?.max_length())
 }
 
-/// Opens task and policy as a configuration says.
+/// Opens the task and the policy of a configuration.
 ///
 /// # Errors
-/// An option out of range, a combination that makes no sense.
+/// Returns an error if an option is out of range or options contradict each other.
 pub fn open(config: &Config) -> Result<Box<dyn Subject>> {
     let lab = Lab::open(&config.task)?;
     let objective = config.objective()?;
@@ -55,7 +55,7 @@ pub fn open(config: &Config) -> Result<Box<dyn Subject>> {
     }
 }
 
-/// The plain reference arithmetic has one thread.
+/// Opens the CPU with the arithmetic of a configuration. The reference arithmetic has one thread.
 fn backend(config: &Config) -> Result<CpuBackend<f32>> {
     match (config.train.arithmetic, config.train.threads) {
         (Arithmetic::Fast, threads) => Ok(CpuBackend::new(threads)),
@@ -80,7 +80,8 @@ fn subject<N: Network<f32> + std::fmt::Debug + 'static>(
     Ok(Box::new(LabSubject::new(config, policy, trainer, truth)))
 }
 
-/// β of the exact target: that of the objective, unless it is given; a policy gradient has none, and is compared with the task's.
+/// Returns β of the exact target: `eval.target_beta` if it is set, else the objective's β. A policy gradient has none,
+/// so this function returns the task's β for it.
 pub(crate) fn beta(config: &Config, objective: &Objective) -> f64 {
     config.eval.target_beta.or(objective.beta()).unwrap_or_else(|| config.task.kind.beta())
 }

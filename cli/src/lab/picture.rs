@@ -1,4 +1,4 @@
-//! The learned distribution beside the target, as the report draws it: `distribution.json` of a run.
+//! The learned distribution next to the target, as the report draws it, in `distribution.json` of a run.
 
 use anyhow::{Context, Result};
 use flowrl_core::lab::{BanditPreset, Environment};
@@ -9,34 +9,36 @@ use super::{Lab, truth::Truth};
 use crate::config::{TaskKind, TaskSection};
 use crate::run_dir::RunDir;
 
-/// Cells of a heat map along a side, bars, and ranks at most: more cannot be told apart.
+/// The maximum number of cells along a side of a heat map. More could not be told apart.
 const MOST_CELLS: usize = 40;
+/// The maximum number of bars.
 const MOST_BARS: usize = 256;
+/// The maximum number of ranks.
 const MOST_RANKS: usize = 400;
 
-/// Probabilities to draw.
+/// The probabilities to draw, by kind of picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "picture", rename_all = "kebab-case")]
 pub(crate) enum Picture {
-    /// Cells row by row.
+    /// A heat map, with cells row by row.
     Heat { what: String, columns: usize, rows: usize, target: Vec<f64>, learned: Vec<f64> },
-    /// One bar for each object.
+    /// A bar chart, with one bar per object.
     Bars { what: String, names: Vec<String>, reference: Vec<f64>, target: Vec<f64>, learned: Vec<f64> },
-    /// Objects from the most to the least probable under the target.
+    /// A curve over objects from the most to the least probable under the target.
     Ranked {
         what: String,
         names: Vec<String>,
-        /// From 1.
+        /// Ranks of the objects, counted from 1.
         ranks: Vec<usize>,
         target: Vec<f64>,
         learned: Vec<f64>,
-        /// Of a length-normalised objective.
+        /// Fixed point of a length-normalised objective.
         fixed_point: Option<Vec<f64>>,
     },
 }
 
 impl Picture {
-    /// The picture that suits the task.
+    /// Chooses and fills the picture that suits the task.
     pub(crate) fn of(task: &TaskSection, truth: &Truth, learned: &[f64]) -> Self {
         let probability = |log_probs: &[f64]| -> Vec<f64> { log_probs.iter().map(|l| l.exp()).collect() };
         let (target, learned) = (probability(&truth.target.log_probs), probability(learned));
@@ -103,7 +105,7 @@ impl Picture {
         Ok(atomic_write(&directory.distribution(), &serde_json::to_vec(self)?)?)
     }
 
-    /// Reads it; `None` where a run has none.
+    /// Reads `distribution.json`, or returns `None` if the run has none.
     pub(crate) fn read(directory: &RunDir) -> Result<Option<Self>> {
         let path = directory.distribution();
         if !path.exists() {
@@ -114,7 +116,7 @@ impl Picture {
     }
 }
 
-/// Sums the objects of each cell; large maps are drawn in blocks.
+/// Sums the probabilities of the objects in each cell. Cells of a large map are merged into blocks.
 fn heat(
     what: String,
     rows: usize,
@@ -136,7 +138,7 @@ fn heat(
     Picture::Heat { what, columns, rows, target: sum(target), learned: sum(learned) }
 }
 
-/// All ranks, or the first few hundred of them ever further apart.
+/// Returns all ranks, or if there are too many, up to [`MOST_RANKS`] of them at growing distances.
 fn ranks(count: usize) -> Vec<usize> {
     if count <= MOST_RANKS {
         return (0..count).collect();

@@ -1,4 +1,4 @@
-//! A small policy on a task of the lab as what a run trains.
+//! The [`Subject`] of a run that trains a small policy on a task of the lab.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::metrics::{self, Record, before_and_after};
 use crate::run::{State, Subject, restore_trainer};
 use crate::run_dir::RunDir;
 
-/// The policy with its trainer, its task, and the truth about it.
+/// The policy with its trainer, its task, and the task's exact target.
 #[derive(Debug)]
 pub(super) struct LabSubject<N> {
     policy: LabPolicy<f32, Lab, N>,
@@ -40,12 +40,12 @@ impl<N: Network<f32>> LabSubject<N> {
         Self { policy, trainer, task, section: config.task.clone(), batch: config.train.batch, truth }
     }
 
-    /// log p of every object under the policy.
+    /// Returns the log-probability of every object under the policy.
     fn learned(&mut self) -> Result<Vec<f64>> {
         let table = self.policy.log_pf_table()?;
         let mut log_probs = vec![0.0; self.truth.lab.objects()];
         terminal(&self.truth.lab, &table, &mut log_probs)?;
-        // Single precision leaves the sum about 1e-7 off 1, and a divergence may then be below 0.
+        // In single precision the sum differs from 1 by about 1e-7, which could make a divergence negative.
         let total = log_sum_exp(&log_probs);
         log_probs.iter_mut().for_each(|l| *l -= total);
         Ok(log_probs)
@@ -75,7 +75,7 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
         record.set("trajectories_per_s", rollouts.len() as f64 / seconds);
     }
 
-    /// A step takes about a millisecond: a line for each would take longer.
+    /// Returns `true`, because a step takes about a millisecond, and writing a line for each would take longer.
     fn is_brief(&self) -> bool {
         true
     }
@@ -86,7 +86,7 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
             _ => record.number("log_z_mean"),
         };
         let log_probs = self.learned()?;
-        // The objective's own estimate of the error gives way to the exact one.
+        // The exact error of log Z replaces the objective's own estimate.
         for (name, value) in self.truth.measure(&log_probs, log_z)? {
             record.set(name, value);
         }

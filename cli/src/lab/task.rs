@@ -1,4 +1,4 @@
-//! The tasks of the lab behind one type, with names for their objects.
+//! One type for all tasks of the lab, with names for their objects.
 
 use std::str::FromStr;
 
@@ -21,17 +21,17 @@ pub enum Lab {
     Landscape(Landscape),
     /// The grid of the GFlowNet benchmark.
     Hypergrid(Hypergrid),
-    /// Sequences of bits with planted modes, and their length.
+    /// Sequences of bits with planted modes, and the length of a sequence.
     Bits(Bits, usize),
     /// Strings of varying length.
     Tree(Strings),
 }
 
 impl Lab {
-    /// The task that a configuration describes.
+    /// Opens the task that a configuration describes.
     ///
     /// # Errors
-    /// An option out of range, named; a task that is not of the lab.
+    /// Returns an error if an option is out of range or the task is not of the lab.
     pub fn open(task: &TaskSection) -> Result<Self> {
         let TaskSection { seed, modes, .. } = *task;
         match task.kind {
@@ -67,8 +67,7 @@ impl Lab {
         })
     }
 
-    /// An object as people read it: `(3, 5)`, `0110`, `abba`.
-    #[must_use]
+    /// Formats an object for people, for example `(3, 5)`, `0110` or `abba`.
     pub fn name(&self, object: usize) -> String {
         match self {
             Self::Bandit(_) => object.to_string(),
@@ -92,19 +91,19 @@ impl Lab {
         }
     }
 
-    /// Whether an object has one trajectory, so that there is a reference policy.
-    #[must_use]
+    /// Returns whether each object has one trajectory, which means that there is a reference policy.
     pub fn is_tree(&self) -> bool {
         self.parents() == 0
     }
 }
 
-/// `task.preset` as one of the presets that this task has.
+/// Parses `task.preset` as one of the presets of this task.
 fn preset<P: FromStr<Err = objective::Error>>(task: &TaskSection) -> Result<P> {
     task.preset.parse().map_err(|error| anyhow!("task.preset is `{}`: {error}", task.preset))
 }
 
-/// Rewards and reference of the preset, each unless it is given; beside given rewards the reference is uniform.
+/// Opens a landscape with the given rewards and reference weights. Without rewards, this uses the preset's; without
+/// weights, the reference is uniform if rewards are given, else the preset's.
 fn landscape(
     options: LandscapeOptions,
     rewards: Option<&[f64]>,
@@ -118,7 +117,7 @@ fn landscape(
     }
 }
 
-/// `$body` with `$task` bound to the task inside.
+/// Evaluates `$body` with `$task` bound to the task inside `$lab`.
 macro_rules! within {
     ($lab:expr, $task:ident => $body:expr) => {
         match $lab {

@@ -1,4 +1,4 @@
-//! What a lab run is compared with: the exact target, never samples.
+//! The exact target that a run of the lab is compared with.
 
 use anyhow::Result;
 use flowrl_core::lab::{Environment, Target, reference};
@@ -7,22 +7,22 @@ use flowrl_core::{Real, exact};
 
 use super::Lab;
 
-/// The exact target of a task, and what measures a policy against it.
+/// The exact distributions of a task, which policies are measured against.
 #[derive(Debug)]
 pub(crate) struct Truth {
     pub(crate) lab: Lab,
-    /// π_ref^α·exp(βr)/Z.
+    /// Target π_ref^α·exp(βr)/Z.
     pub(crate) target: Target,
-    /// π_ref^α·exp(|x|(βr − c)), where that is another one.
+    /// Fixed point π_ref^α·exp(|x|(βr − c)) of a length-normalised objective, if this differs from the target.
     pub(crate) fixed_point: Option<Target>,
-    /// (objects) log π_ref; on a graph the uniform distribution.
+    /// log π_ref of each object; on a graph, of the uniform distribution.
     pub(crate) reference: Vec<f64>,
-    /// What a learned log Z converges to, where the objective says.
+    /// Value that a learned log Z converges to, if the objective determines it.
     log_z: Option<f64>,
 }
 
 impl Truth {
-    /// The target of `objective` at β: an objective that divides by the length has another fixed point, kept beside it.
+    /// Computes the target of `objective` at β, and the fixed point of an objective that divides by the length.
     pub(crate) fn new(lab: Lab, objective: &Objective, beta: f64) -> Result<Self> {
         let reference = reference_of(&lab)?;
         let target = target(&lab, objective, beta)?;
@@ -42,7 +42,8 @@ impl Truth {
         Ok(Self { lab, target, fixed_point, reference, log_z })
     }
 
-    /// Every exact measure of a policy that gives the objects these log-probabilities, by the name it is recorded under.
+    /// Returns every exact measure of a policy under which the objects have these log-probabilities, with its metric's
+    /// name.
     pub(crate) fn measure(&self, log_probs: &[f64], learned_log_z: Option<f64>) -> Result<Vec<(&'static str, f64)>> {
         let mut measures: Vec<_> = self.target.measure(log_probs)?.named().into();
         if let Some(fixed) = &self.fixed_point {
@@ -57,7 +58,7 @@ impl Truth {
     }
 }
 
-/// The power α of the reference in the target.
+/// Returns the power α of the reference in the target.
 fn power(objective: &Objective) -> f64 {
     match objective {
         Objective::FlowRl(flow) => flow.reference_power,
@@ -65,12 +66,12 @@ fn power(objective: &Objective) -> f64 {
     }
 }
 
-/// The target of `objective` at β, that of sums.
+/// Returns the target of `objective` at β, without length normalisation.
 pub(crate) fn target(lab: &Lab, objective: &Objective, beta: f64) -> Result<Target> {
     Ok(Target::of_power(lab, power(objective), beta)?)
 }
 
-/// log π_ref of every object: on a graph, which has no reference policy, the uniform distribution.
+/// Returns log π_ref of every object. A graph has no reference policy, so this is the uniform distribution there.
 pub(crate) fn reference_of(lab: &Lab) -> Result<Vec<f64>> {
     let mut out = vec![-<f64 as Real>::ln(lab.objects() as f64); lab.objects()];
     if lab.is_tree() {
@@ -79,7 +80,7 @@ pub(crate) fn reference_of(lab: &Lab) -> Result<Vec<f64>> {
     Ok(out)
 }
 
-/// The measures of the target itself, which a policy should reach.
+/// Returns the measures of the target itself, which a policy should reach.
 pub(crate) fn goals(target: &Target, reference: &[f64]) -> Result<[(&'static str, f64); 4]> {
     let own = target.measure(&target.log_probs)?;
     Ok([

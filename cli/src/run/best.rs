@@ -1,8 +1,10 @@
-//! The best checkpoint of a run by one metric (`run.best`), and stopping once that metric no longer improves (`run.patience`).
+//! The best checkpoint of a run by one metric (`run.best`), and stopping once that metric no longer improves
+//! (`run.patience`).
 //!
-//! Nothing is stored besides: the best is the best evaluation in `metrics.jsonl` among those whose step has a checkpoint. A checkpoint is
-//! written at each evaluation that is better than all before it and outlives rotation for as long as it is the best one at any of the
-//! checkpoints kept, so that going on from any of these finds it too.
+//! The best checkpoint is not recorded in a file of its own: it is that of the best evaluation in `metrics.jsonl` among
+//! the steps with a checkpoint. A run writes a checkpoint at each evaluation that is better than all before it.
+//! Rotation spares this checkpoint for as long as it is the best one up to any of the checkpoints kept, so that a run
+//! that continues from any of these finds it too.
 
 use std::path::Path;
 
@@ -15,46 +17,48 @@ use crate::metrics::{Record, error_name, quantity_with_error, target};
 use crate::run_dir::RunDir;
 use crate::warn;
 
-/// Behind the directory of a run, this names its best checkpoint.
+/// The name that, after the directory of a run, stands for its best checkpoint.
 pub(crate) const BEST: &str = "best";
-/// Begins the names of what is measured on held-out prompts; metrics of the lab have no such beginning.
+/// The prefix of metrics measured on held-out prompts. Metrics of the lab have no such prefix.
 const OF_TEXT: &str = "eval_";
 
-/// One evaluation by the metric of a run.
+/// One evaluation, measured by the metric of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Evaluation {
     pub(crate) step: u64,
     pub(crate) value: f64,
     /// Standard error over prompts, if the metric is sampled.
     pub(crate) error: Option<f64>,
-    /// More is better; NaN if the value is no number, which is never the best.
+    /// Score of the value, of which more is better. It is NaN, which is never the best, if the value is not finite.
     score: f64,
-    /// Value and standard error with the unit.
+    /// Value and standard error with the unit, for people.
     shown: String,
 }
 
-/// The evaluations of a run by the metric that `run.best` names. The policy before the first step is no checkpoint and is left out.
+/// The evaluations of a run by the metric that `run.best` names. The policy before the first step is left out, because
+/// it is not a checkpoint.
 #[derive(Debug)]
 pub(crate) struct Best {
     pub(crate) metric: &'static Metric,
-    /// Evaluations without improvement that end the run; 0 for never.
+    /// Evaluations in a row without improvement that end the run; 0 means never.
     patience: u64,
     evaluations: Vec<Evaluation>,
     found: Option<Evaluation>,
-    /// Whether the last evaluation may end the run: not if it was made before the run was given other steps.
+    /// Whether the last evaluation may end the run. It may not if it was made before the number of steps changed.
     may_stop: bool,
 }
 
 /// Checks `run.best` and `run.patience`.
 ///
 /// # Errors
-/// A metric that is unknown, has no better direction or is not of this task's evaluations, with those that can be taken; patience without
-/// a metric; no evaluations to compare.
+/// Returns an error that lists the possible metrics if the metric is unknown, has no better direction, or is not
+/// measured by this task's evaluations. Returns an error if patience is set without a metric or there are no
+/// evaluations to compare.
 pub(crate) fn check(config: &Config) -> Result<()> {
     let Some(name) = &config.run.best else {
         ensure!(
             config.run.patience == 0,
-            "run.patience is {}, but run.best names no metric that could improve: set it too",
+            "run.patience is {}, but run.best names no metric that could improve: set run.best too",
             config.run.patience
         );
         return Ok(());
@@ -70,23 +74,27 @@ pub(crate) fn check(config: &Config) -> Result<()> {
             Some(metric) if metric.better == Better::Neither => "neither more nor less of it is better",
             Some(_) => "the evaluations of this run do not measure it",
         };
-        // Rows that only the page in the browser records.
+        // Leave out metrics that only the page in the browser records.
         let recorded = |metric: &&Metric| of_task(metric) && !metric.meaning.starts_with("Browser:");
         let known: Vec<&str> = metrics::all().filter(recorded).map(|metric| metric.name).collect();
-        bail!("run.best is {name:?}, but {why}: take one of {}", known.join(", "));
+        bail!("run.best is {name:?}, but {why}: choose one of {}", known.join(", "));
     }
     ensure!(
         config.eval.every > 0,
-        "run.best compares evaluations, and eval.every is 0: set it to some number of steps"
+        "run.best compares evaluations, but eval.every is 0: set it to some number of steps"
     );
-    ensure!(is_lab || config.eval.prompts > 0, "run.best compares evaluations, and eval.prompts is 0: there are none");
+    ensure!(
+        is_lab || config.eval.prompts > 0,
+        "run.best compares evaluations, but eval.prompts is 0, so there are none"
+    );
     Ok(())
 }
 
-/// Refuses a metric that the last evaluation of a run lacks, unless evaluations have been changed.
+/// Refuses a metric that the last evaluation of a run lacks, unless the options of evaluations have changed.
 ///
 /// # Errors
-/// Such a metric, with those that can be taken; records that cannot be read.
+/// Returns an error that lists the possible metrics if the metric is refused, or an error if the records cannot be
+/// read.
 pub(crate) fn check_recorded(directory: &RunDir, config: &Config) -> Result<()> {
     let Some(metric) = config.run.best.as_deref().and_then(named) else { return Ok(()) };
     let before: Table = std::fs::read_to_string(directory.config()).unwrap_or_default().parse()?;
@@ -102,7 +110,7 @@ pub(crate) fn check_recorded(directory: &RunDir, config: &Config) -> Result<()> 
 }
 
 impl Best {
-    /// Reads the evaluations of a run with its configuration from `metrics.jsonl`; none without `run.best`.
+    /// Collects the evaluations of a run from its records. Returns `None` if its configuration has no `run.best`.
     pub(crate) fn of(config: &Table, records: &[Record], checkpoints: &[u64]) -> Option<Self> {
         let run = config.get("run")?;
         let patience = run.get("patience").and_then(toml::Value::as_integer).and_then(|n| n.try_into().ok());
@@ -113,10 +121,7 @@ impl Best {
         Some(best)
     }
 
-    /// The best of the run in a directory, as its files have it now; none without `run.best`.
-    ///
-    /// # Errors
-    /// Files that cannot be read.
+    /// Reads the evaluations of the run in a directory from its files. Returns `None` if the run has no `run.best`.
     pub(crate) fn read(directory: &RunDir) -> Result<Option<Self>> {
         let config: Table = std::fs::read_to_string(directory.config()).unwrap_or_default().parse()?;
         let records =
@@ -124,10 +129,7 @@ impl Best {
         Ok(Self::of(&config, &records, &directory.steps()?))
     }
 
-    /// For a run that begins or goes on; `before` is the configuration that it last ran with.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Collects the evaluations of a run that begins or continues; `before` is the configuration that it last ran with.
     pub(super) fn open(
         config: &Config,
         directory: &RunDir,
@@ -144,12 +146,12 @@ impl Best {
     /// Takes an evaluation into account.
     ///
     /// # Errors
-    /// The evaluation before the first step lacks the metric.
+    /// Returns an error if the evaluation before the first step lacks the metric.
     pub(super) fn add(&mut self, record: &Record) -> Result<()> {
         if score(self.metric, record).is_none() {
             let missing = missing(self.metric, record);
             ensure!(record.step() != Some(0), "{missing}");
-            warn!("{missing}; nothing is kept as the best");
+            warn!("{missing}; this step cannot become the best");
         }
         if let Some(evaluation) = Evaluation::of(self.metric, record) {
             if self.found.as_ref().map_or(!evaluation.score.is_nan(), |found| evaluation.score > found.score) {
@@ -161,17 +163,18 @@ impl Best {
         Ok(())
     }
 
-    /// The best evaluation whose policy is or will be kept.
+    /// Returns the best evaluation with a policy that is or will be kept.
     pub(crate) fn found(&self) -> Option<&Evaluation> {
         self.found.as_ref()
     }
 
-    /// Whether the best evaluation is that of this step.
+    /// Returns whether the best evaluation is that of this step.
     pub(super) fn is_at(&self, step: u64) -> bool {
         self.found.as_ref().is_some_and(|found| found.step == step)
     }
 
-    /// Whether the run ends at this step: its evaluation is the last of `patience` ones without improvement.
+    /// Returns whether the run ends at this step, because its evaluation is the last of `patience` ones without
+    /// improvement.
     pub(crate) fn stops_at(&self, step: u64) -> bool {
         let is_last = self.evaluations.last().is_some_and(|last| last.step == step);
         self.patience > 0 && self.may_stop && is_last && self.without_improvement() >= self.patience
@@ -182,37 +185,39 @@ impl Best {
         self.evaluations.iter().filter(|evaluation| evaluation.step > best).count() as u64
     }
 
-    /// The checkpoints that rotation must leave: the best up to each of the newest `keep`. `checkpoints` are ascending.
+    /// Returns the checkpoints that rotation must spare: the best one up to each of the newest `keep`. `checkpoints`
+    /// must be in ascending order.
     pub(super) fn spared(&self, checkpoints: &[u64], keep: usize) -> Vec<u64> {
         let kept = &checkpoints[checkpoints.len().saturating_sub(keep.max(1))..];
         kept.iter().filter_map(|last| Some(self.up_to(*last, checkpoints)?.step)).collect()
     }
 
-    /// The best evaluation up to a step among those with a checkpoint; the first of equals.
+    /// Returns the best evaluation up to a step among those with a checkpoint, and the first one of equals.
     fn up_to(&self, step: u64, checkpoints: &[u64]) -> Option<&Evaluation> {
         let candidates = self.evaluations.iter().filter(|e| e.step <= step && checkpoints.contains(&e.step));
         candidates.filter(|e| !e.score.is_nan()).reduce(|best, e| if e.score > best.score { e } else { best })
     }
 
-    /// The best in a line.
+    /// Describes the best checkpoint in a line.
     pub(crate) fn line(&self) -> Option<String> {
         let Evaluation { step, shown, .. } = self.found.as_ref()?;
         Some(format!("best checkpoint: step {step}, {} {shown}", self.metric.name))
     }
 
-    /// What the run in a directory has come to by its metric, line by line, for people.
+    /// Describes for people, line by line, the best checkpoint of the run in a directory and why the run stopped.
     pub(super) fn summary(&self, root: &Path, step: u64, steps: u64) -> Vec<String> {
-        // Models of the lab are read by nothing but the run itself.
+        // Only the run itself can read models of the lab.
         let is_model = self.metric.name.starts_with(OF_TEXT);
-        let name = if is_model { format!("; --model {} takes it", root.join(BEST).display()) } else { String::new() };
+        let name =
+            if is_model { format!("; load it with --model {}", root.join(BEST).display()) } else { String::new() };
         let taken = self.line().map(|line| line + &name);
         let stopped = self.why_stopped(step, steps).map(|why| {
-            format!("{why}; --resume goes on with a larger run.patience (now {}) or more --steps", self.patience)
+            format!("{why}; --resume continues it with a larger run.patience (now {}) or more --steps", self.patience)
         });
         taken.into_iter().chain(stopped).collect()
     }
 
-    /// Why the run has ended before its last step, in a line; none if it has not.
+    /// Returns a line that says why the run has ended before its last step, or `None` if it has not.
     pub(crate) fn why_stopped(&self, step: u64, steps: u64) -> Option<String> {
         let count = self.without_improvement();
         let best = self.found.as_ref().map(|found| format!("; best {} at step {}", found.shown, found.step));
@@ -226,7 +231,7 @@ impl Best {
         })
     }
 
-    /// Adds to the last record what a script wants to know.
+    /// Adds the best evaluation and the reason of an early stop to the last record, for scripts.
     pub(super) fn write(&self, summary: &mut Record, step: u64, steps: u64) {
         if step < steps && self.stops_at(step) {
             summary.set("stopped", "patience");
@@ -248,18 +253,19 @@ impl Evaluation {
     }
 }
 
-/// The metric of evaluations that `run.best` names; `eval_` in front may be left out.
+/// Returns the metric of evaluations that `run.best` names. The prefix `eval_` may be left out.
 fn named(name: &str) -> Option<&'static Metric> {
     let prefixed = format!("{OF_TEXT}{name}");
     [name, &prefixed].into_iter().filter_map(metrics::get).find(|metric| is_directed(metric))
 }
 
-/// Whether evaluations can be ordered by it.
+/// Returns whether evaluations can be ordered by `metric`.
 fn is_directed(metric: &Metric) -> bool {
     metric.evaluated && metric.better != Better::Neither && metric.source != Source::Clock
 }
 
-/// How good a record is by a metric, more being better: NaN if its value is not finite, none if the record lacks it.
+/// Returns the score of a record by a metric, of which more is better. The score is NaN if the value is not finite, and
+/// `None` if the record lacks it.
 fn score(metric: &Metric, record: &Record) -> Option<f64> {
     let value = record.number(metric.name)?;
     let score = match metric.better {
@@ -271,7 +277,7 @@ fn score(metric: &Metric, record: &Record) -> Option<f64> {
     Some(if score.is_finite() { score } else { f64::NAN })
 }
 
-/// The metrics that an evaluation has and `run.best` can take.
+/// Returns the metrics that an evaluation has and `run.best` can name.
 fn can_be_taken(record: &Record) -> impl Iterator<Item = &'static str> {
     let takes = |metric: &&Metric| is_directed(metric) && score(metric, record).is_some();
     metrics::all().filter(takes).map(|metric| metric.name)
@@ -327,7 +333,7 @@ mod tests {
         let mut found = best("success", &[(10, 0.3), (20, 0.5), (30, 0.5)], &[10, 20, 30]);
         assert!(!found.stops_at(30) && found.why_stopped(30, 99).is_none());
         found.add(Record::new(40).set("eval_success", f64::NAN)).unwrap();
-        assert!(found.stops_at(40) && !found.stops_at(45), "a value that is no number is no improvement");
+        assert!(found.stops_at(40) && !found.stops_at(45), "a value that is not a number is no improvement");
         let wanted =
             "stopped at step 40 of 99: eval_success has not improved for 2 evaluations; best 50.0\u{a0}% at step 20";
         assert_eq!(found.why_stopped(40, 99).unwrap(), wanted);
@@ -340,7 +346,7 @@ mod tests {
     fn the_best_of_every_kept_checkpoint_stays() {
         let found = best("success", &[(10, 0.4), (20, 0.3), (30, 0.5), (40, 0.1)], &[]);
         assert_eq!(found.spared(&[10, 20, 30, 35, 40], 2), [30, 30]);
-        assert_eq!(found.spared(&[10, 20, 30], 2), [10, 30], "going on from 20 must find 10");
+        assert_eq!(found.spared(&[10, 20, 30], 2), [10, 30], "a run that continues from 20 must find 10");
         assert_eq!(found.spared(&[20, 30, 40], 0), [30]);
     }
 
@@ -358,7 +364,7 @@ mod tests {
         ] {
             config.run.best = Some(name.into());
             let error = check(&config).unwrap_err().to_string();
-            assert!(error.contains(wanted) && error.contains("take one of eval_success_exact, "), "{error}");
+            assert!(error.contains(wanted) && error.contains("choose one of eval_success_exact, "), "{error}");
         }
         config.run.best = Some("success".into());
         check(&config).unwrap();

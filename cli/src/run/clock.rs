@@ -1,10 +1,10 @@
-//! Seconds spent training, without evaluations and checkpoints.
+//! Measures the seconds spent on training, without evaluations and checkpoints.
 
 use std::time::{Duration, Instant};
 
 use crate::metrics::Record;
 
-/// Wall-clock and processor time of all steps so far, over resumes too.
+/// The wall-clock and processor time of all steps so far, including those before a resumption.
 #[derive(Debug)]
 pub(super) struct Clock {
     wall: f64,
@@ -13,7 +13,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Goes on from the last record of a run.
+    /// Continues from the times in the last record of a run.
     pub(super) fn resume(last: Option<&Record>) -> Self {
         let number = |name| last.and_then(|record| record.number(name)).filter(|s| s.is_finite());
         let (wall, cpu) = (number("wall_s").unwrap_or(0.0), number("cpu_s").unwrap_or(0.0));
@@ -38,7 +38,7 @@ impl Clock {
     }
 }
 
-/// User and system time of this process, all threads.
+/// Returns the user and system time of all threads of this process.
 #[cfg(unix)]
 fn processor_time() -> Option<Duration> {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);

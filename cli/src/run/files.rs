@@ -1,4 +1,4 @@
-//! Checkpoints and rollouts of a run.
+//! Writes and restores the checkpoints and rollouts of a run.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -23,10 +23,10 @@ const PROGRESS: &str = "trainer.json";
 const COVERED: &str = "records.json";
 const STATE: &str = "trainer.safetensors";
 
-/// Lists of numbers by name.
+/// The lists of numbers in a checkpoint, by name.
 pub type State = HashMap<String, Vec<f32>>;
 
-/// Puts log Z and progress where a checkpoint left them.
+/// Restores log Z and the progress of training from a checkpoint.
 pub fn restore_trainer<B: Backend<Real = f32>>(
     trainer: &mut Trainer<B>,
     backend: &B,
@@ -41,14 +41,14 @@ pub fn restore_trainer<B: Backend<Real = f32>>(
     Ok(())
 }
 
-/// Why a checkpoint is not written.
+/// The error if a checkpoint is not written because a number is not finite.
 pub const NOT_FINITE: &str = "an update made a weight or a moment of the optimiser that is not finite, so this checkpoint is not written; begin \
-                              another run, with --model RUN from the last good one of this, and a lower --learning-rate";
+                              another run from the last good checkpoint with --model RUN, and a lower --learning-rate";
 
-/// The form of `trainer.json`, counted up when it changes.
+/// The version of the format of `trainer.json`.
 const FORMAT: u64 = 1;
 
-/// `trainer.json` of a checkpoint.
+/// The contents of `trainer.json` of a checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     format: u64,
@@ -56,18 +56,21 @@ struct Manifest {
     progress: Progress,
 }
 
-/// `records.json` of a checkpoint: what it covers. It depends on the clock, as records do; the other files do not.
+/// The contents of `records.json` of a checkpoint: the records that it covers. Unlike the other files, this one depends
+/// on the clock, as records do.
 #[derive(Debug, Serialize, Deserialize)]
 struct Covered {
-    /// Bytes of `metrics.jsonl` and `rollouts.jsonl`.
+    /// Bytes of `metrics.jsonl`.
     metrics: u64,
+    /// Bytes of `rollouts.jsonl`.
     rollouts: u64,
-    /// The record of this step, where its evaluation was given up: it is measured on resuming.
+    /// Record of this step, if its evaluation was interrupted. A resumed run evaluates it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unmeasured: Option<String>,
 }
 
-/// Writes a checkpoint: the policy, and the trainer's state beside it. The records that it covers are on the disk before it is.
+/// Writes a checkpoint with the policy and the trainer's state. This function first syncs the records that the
+/// checkpoint covers to the disk.
 pub(super) fn save(
     directory: &RunDir,
     keep: usize,
@@ -97,9 +100,9 @@ pub(super) fn save(
     Ok(())
 }
 
-/// Puts policy and trainer where a checkpoint left them, the last one or that of the name `from`, and drops what was recorded after it.
-/// Without a checkpoint the run starts from the beginning, and what it recorded so far is put aside. Gives the record that is still to be
-/// measured, where there is one.
+/// Restores the policy and the trainer from the last checkpoint, or the one with the name `from`, and drops the records
+/// after it. If there is no checkpoint, the run starts from the beginning, and its records so far are set aside.
+/// Returns the record that is still to be evaluated, if there is one.
 pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, from: Option<&str>) -> Result<Option<Record>> {
     let chosen = match from {
         Some(name) => Some(directory.checkpoint(name)?),
@@ -110,7 +113,7 @@ pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, from: Optio
             if std::fs::metadata(&file).is_ok_and(|file| file.len() > 0) {
                 let aside = set_aside(&file, &file.with_extension("aside.jsonl"))?;
                 warn!(
-                    "there is no checkpoint: the run begins anew, and its records so far are kept in {}",
+                    "there is no checkpoint: the run starts again from the beginning, and its records so far are kept in {}",
                     aside.display()
                 );
             }
@@ -126,7 +129,7 @@ pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, from: Optio
     });
     let covered = covered.with_context(|| remedy(directory, step, &path))?;
     let records = [(directory.metrics(), covered.metrics), (directory.rollouts(), covered.rollouts)];
-    // Both before anything is changed.
+    // Check both files before changing either.
     for (file, len) in &records {
         refuse_hole(file, *len, &path)?;
     }
@@ -152,7 +155,7 @@ fn manifest(step: u64, path: &Path) -> Result<Manifest> {
     let format = value["format"].as_u64();
     ensure!(
         format == Some(FORMAT),
-        "{} has the format {}, and this program reads {FORMAT}: go on with the version that wrote it",
+        "{} has the format {}, but this program reads {FORMAT}: continue with the version that wrote it",
         file.display(),
         format.map_or_else(|| "of an earlier version".to_owned(), |format| format.to_string())
     );
@@ -162,15 +165,15 @@ fn manifest(step: u64, path: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// What to do about a checkpoint that cannot be used.
+/// Returns the advice for a checkpoint that cannot be used.
 fn remedy(directory: &RunDir, step: u64, path: &Path) -> String {
     let older = directory.checkpoints().unwrap_or_default().into_iter().filter(|(other, _)| *other < step).rev();
     let whole = older.filter_map(|(_, path)| verify(&path).is_ok().then_some(path)).next();
     let way = match whole.as_deref().and_then(Path::file_name) {
-        Some(name) => format!("an older one is whole: --resume-from {}", name.display()),
+        Some(name) => format!("an older one is intact: --resume-from {}", name.display()),
         None => "there is no older one: begin a new run".to_owned(),
     };
-    format!("cannot go on from {} ({way})", path.display())
+    format!("cannot continue from {} ({way})", path.display())
 }
 
 /// Refuses a file of records that holds fewer bytes than a checkpoint covers.
@@ -192,14 +195,14 @@ fn size(file: &Path) -> u64 {
 /// Drops the records that a checkpoint does not cover.
 fn cut(file: &Path, len: u64) -> Result<()> {
     if size(file) > len {
-        // Through a handle of its own: some systems refuse to shorten a file opened for appending.
+        // Use a separate handle, because some systems refuse to shorten a file that is opened for appending.
         let cut = OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(len));
         cut.with_context(|| format!("cannot shorten {}", file.display()))?;
     }
     Ok(())
 }
 
-/// Appends completions to `rollouts.jsonl`.
+/// A writer that appends completions to `rollouts.jsonl`.
 #[derive(Debug)]
 pub(super) struct RolloutWriter {
     path: PathBuf,
@@ -227,7 +230,7 @@ impl RolloutWriter {
         self.file.flush().with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    /// Puts all rows on the disk; gives the bytes of the file.
+    /// Syncs all rows to the disk and returns the size of the file in bytes.
     fn sync(&mut self) -> Result<u64> {
         let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
         let len = synced.and_then(|()| self.file.get_ref().metadata()).map(|file| file.len());

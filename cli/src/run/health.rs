@@ -1,11 +1,11 @@
-//! What a run of a language model should tell before it has cost an hour: each thing once, with what to do.
+//! Warnings about a run of a language model that learns badly, each given once, early, and with a remedy.
 
 use flowrl_core::objective::{Importance, Objective};
 
 use crate::config::Config;
 use crate::metrics::Record;
 
-/// Looks at each step's record.
+/// The state of the checks, which look at the record of each step.
 #[derive(Debug)]
 pub(super) struct Health {
     /// Tokens of the step's completions.
@@ -16,10 +16,11 @@ pub(super) struct Health {
     dynamic_sampling: usize,
     group_rewards: bool,
     sequence_weights: bool,
-    /// Whether it learns from completions of a file.
+    /// Whether the run learns from stored completions.
     is_stored: bool,
-    /// Steps without a break in which every group was degenerate, and in which no completion got a reward.
+    /// Steps in a row in which every group was degenerate.
     degenerate: u64,
+    /// Steps in a row in which no completion got a reward.
     unrewarded: u64,
     said: Vec<&'static str>,
 }
@@ -42,7 +43,7 @@ impl Health {
         }
     }
 
-    /// What is wrong before the first step.
+    /// Returns a warning about options, before the first step.
     pub(super) fn of_options(&self, config: &Config) -> Option<String> {
         (self.group_rewards && !self.is_stored && config.train.samples == 1).then(|| {
             "train.samples is 1, but this objective compares the completions of a prompt with each other: every reward counts as 0; \
@@ -51,7 +52,7 @@ impl Health {
         })
     }
 
-    /// What this step shows for the first time.
+    /// Returns the warnings that this step causes for the first time.
     pub(super) fn look(&mut self, step: u64, record: &Record) -> Vec<String> {
         let value = |name: &str| record.number(name);
         let share = |name: &str| value(name).unwrap_or(0.0);
@@ -75,13 +76,13 @@ impl Health {
                 let remedy = if self.is_stored {
                     "store more completions of a prompt, of prompts that are neither trivial nor hopeless"
                 } else {
-                    "raise --samples or the temperature, take prompts that are neither trivial nor hopeless, and look at the verdicts in \
+                    "raise --samples or the temperature, use prompts that are neither trivial nor hopeless, and look at the verdicts in \
                      rollouts.jsonl"
                 };
-                format!("for 3 steps all completions of each prompt had the same reward: there was nothing to tell better from worse; {remedy}")
+                format!("for 3 steps all completions of each prompt had the same reward, so none was better than another; {remedy}")
             }),
             (value("grad_norm") == Some(0.0)).then(|| {
-                "the gradient was exactly 0: this step taught nothing; the policy does not change where all rewards of a group are equal"
+                "the gradient was exactly 0: this step taught nothing; the policy does not change if all rewards of a group are equal"
                     .to_owned()
             }),
             (self.unrewarded >= 10).then(|| {
@@ -94,18 +95,18 @@ impl Health {
             }),
             (share("clip_fraction") >= 0.5).then(|| {
                 let remedy = if self.sequence_weights {
-                    "the weight of a whole sequence multiplies those of its tokens, which long ones do not bear; take --set \
+                    "the weight of a whole sequence multiplies those of its tokens, which is too much for long ones; use --set \
                      objective.importance=geometric"
                 } else {
-                    "take fewer updates of the same completions (train.epochs, train.minibatches), a lower --learning-rate, or fresher \
+                    "use fewer updates of the same completions (train.epochs, train.minibatches), a lower --learning-rate, or fresher \
                      rollouts"
                 };
-                format!("{:.0} % of the importance weights are on a bound of the clip: {remedy}", 100.0 * share("clip_fraction"))
+                format!("{:.0} % of the importance weights are at a bound of the clip: {remedy}", 100.0 * share("clip_fraction"))
             }),
             (share("excluded_mass") > 0.01).then(|| {
                 format!(
                     "the model gives {:.1} % of its probability to rows of the embedding that the tokenizer has no token for; they are \
-                     not drawn: do tokenizer and model belong together?",
+                     not sampled: do the tokenizer and the model belong together?",
                     100.0 * share("excluded_mass")
                 )
             }),
@@ -124,7 +125,7 @@ impl Health {
 }
 
 impl Health {
-    /// What dynamic sampling and the engine that sampled have come to.
+    /// Returns the warnings about dynamic sampling and about the engine that sampled.
     fn of_sampling(&self, record: &Record) -> [(&'static str, Option<String>); 2] {
         let share = |name: &str| record.number(name).unwrap_or(0.0);
         let groups = record.number("learned_groups").filter(|learned| *learned < self.prompts as f64);
@@ -134,12 +135,12 @@ impl Health {
                 "groups",
                 groups.map(|learned| {
                     format!(
-                        "only {learned} of {} groups told better from worse, after {} batches more (train.dynamic_sampling) there were not \
-                         {} of them: the step learned from what there was; allow more batches, raise --samples or the temperature, or take \
-                         prompts that are neither trivial nor hopeless",
+                        "only {learned} of {} groups had differing rewards, fewer than the {} wanted, even after {} extra batches \
+                         (train.dynamic_sampling): the step learned from these; allow more batches, raise --samples or the temperature, \
+                         or use prompts that are neither trivial nor hopeless",
                         share("sampled_groups"),
-                        self.dynamic_sampling,
-                        self.prompts
+                        self.prompts,
+                        self.dynamic_sampling
                     )
                 }),
             ),
@@ -147,9 +148,9 @@ impl Health {
                 "rollout",
                 (drift > 0.1 || bounded >= 0.5).then(|| {
                     format!(
-                        "the engine that sampled gave a token another probability than this one, by a factor of e^{drift:.2} in the mean, and \
-                         {:.0} % of the rollout weights are beyond their bounds: do its model, chat template, tokens and temperature agree \
-                         with this run's, and are the completions fresh?",
+                        "the token probabilities of the engine that sampled differ from those of this one by a factor of e^{drift:.2} on \
+                         average, and {:.0} % of the rollout weights are beyond their bounds: do its model, chat template, tokens and \
+                         temperature agree with this run's, and are the completions fresh?",
                         100.0 * bounded
                     )
                 }),
@@ -157,24 +158,24 @@ impl Health {
         ]
     }
 
-    /// Tokens that weigh too much, or nothing at all.
+    /// Returns the warnings about tokens that weigh too much or not at all.
     fn of_tokens(&self, record: &Record) -> [(&'static str, Option<String>); 3] {
         let share = |name: &str| record.number(name).unwrap_or(0.0);
         let learned = record.number("learned_groups").map_or(1.0, |learned| learned / share("sampled_groups"));
         let tokens = self.tokens as f64 * learned / self.minibatches as f64;
         let (largest, capped) = (share("token_gradient_share"), share("kl_capped"));
         let fresher = if self.is_stored {
-            "check that the tokens and old_logp of the file belong to this model, and take fresher completions"
+            "check that the tokens and old_logp of the file belong to this model, and use fresher completions"
         } else {
-            "take fewer updates of the same completions (train.epochs, train.minibatches) or a lower --learning-rate"
+            "use fewer updates of the same completions (train.epochs, train.minibatches) or a lower --learning-rate"
         };
         [
             (
                 "token",
                 (largest > 0.5 && tokens > 64.0).then(|| {
                     format!(
-                        "one token has {:.0} % of the gradient's weight, of some {tokens:.0} tokens in an update, and decides what it \
-                         teaches: objective.dual_clip = 3 bounds its ratio, objective.kl_max = 10 its KL estimate, where the objective has them",
+                        "one token has {:.0} % of the gradient's weight, of some {tokens:.0} tokens in an update, and dominates \
+                         it: objective.dual_clip = 3 bounds its ratio and objective.kl_max = 10 its KL estimate, if the objective has them",
                         100.0 * largest
                     )
                 }),
@@ -183,7 +184,7 @@ impl Health {
                 "outliers",
                 (share("outlier_tokens") > 0.0).then(|| {
                     format!(
-                        "{:.2} % of the tokens have a probability that is more than e^20 away from the one they were sampled with, and no \
+                        "{:.2} % of the tokens have a probability more than a factor of e^20 away from the one they were sampled with, and no \
                          gradient: {fresher}",
                         100.0 * share("outlier_tokens")
                     )
@@ -193,8 +194,8 @@ impl Health {
                 "capped",
                 (capped >= 0.05).then(|| {
                     format!(
-                        "{:.0} % of the tokens have a KL estimate at objective.kl_max, which pulls no further: the policy is far from the \
-                         reference; take a lower --learning-rate or a larger objective.kl",
+                        "{:.0} % of the tokens have a KL estimate at objective.kl_max, where it has no gradient: the policy is far from the \
+                         reference; use a lower --learning-rate or a larger objective.kl",
                         100.0 * capped
                     )
                 }),
@@ -232,7 +233,7 @@ mod tests {
         Health::new(&Config::default(), &objective.parse().unwrap())
     }
 
-    /// What is said over some steps that are alike, of 65 tokens each.
+    /// Returns the warnings over some equal steps of 65 tokens each.
     fn said(objective: &str, steps: u64, values: &[(&str, f64)]) -> Vec<String> {
         let mut health = health(objective);
         health.tokens = 65;
@@ -280,11 +281,11 @@ mod tests {
             assert!(said.len() == 1 && said[0].contains(wanted), "{name}: {said:?}");
             assert!(said[0].starts_with(&format!("step {steps}: ")), "{said:?}");
         }
-        // A single token cannot but decide a small update.
+        // One token naturally dominates a small update.
         let mut small = health("grpo");
         small.tokens = 64;
         assert_eq!(small.look(1, &record(&[("token_gradient_share", 1.0)])), Vec::<String>::new());
-        // Raw rewards teach where all completions of a prompt are alike, too.
+        // Raw rewards teach even if all completions of a prompt have the same one.
         assert_eq!(said("exact-tb", 9, &[("degenerate_groups", 1.0)]), Vec::<String>::new());
     }
 

@@ -1,4 +1,4 @@
-//! Signs of life where nobody sees a bar, in a log, and how long the rest will take.
+//! Progress lines for a log, which shows no bar, and the forecast of the remaining time.
 
 use std::time::{Duration, Instant};
 
@@ -6,25 +6,25 @@ use super::{duration, is_due};
 use crate::config::Config;
 use crate::metrics::Record;
 
-/// Between two lines.
+/// The minimum time between two lines.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// When the last line was written, and how long steps have taken.
+/// The time of the last line, and the start from which the time of a step is measured.
 #[derive(Debug)]
 pub(super) struct Life {
-    /// Where the bar is hidden.
+    /// Whether the bar is hidden.
     is_log: bool,
     begun: (Instant, u64),
     told: Instant,
 }
 
 impl Life {
-    /// Of a run that begins after `step`.
+    /// Starts the measurement for a run that begins after `step`.
     pub(super) fn new(is_log: bool, step: u64, now: Instant) -> Self {
         Self { is_log, begun: (now, step), told: now }
     }
 
-    /// A line about this step, if one is due.
+    /// Returns a line about this step, if one is due.
     pub(super) fn line(&mut self, (step, total): (u64, u64), message: &str, now: Instant) -> Option<String> {
         if !self.is_log || now.duration_since(self.told) < INTERVAL {
             return None;
@@ -37,7 +37,7 @@ impl Life {
     }
 }
 
-/// How long the rest will take, by the first evaluation and this step.
+/// Forecasts the remaining time from the durations of the first evaluation and of this step.
 pub(super) fn expected(config: &Config, now: u64, record: &Record, evaluation: f64) -> String {
     let number = |name| record.number(name).unwrap_or(0.0);
     let (step, total) = (number("step_s"), config.train.steps);
@@ -78,7 +78,7 @@ mod tests {
         let mut record = Record::new(2);
         record.set("step_s", 2.0);
         record.set("tokens_per_s", 1234.4);
-        // 18 steps, and the evaluations after 5, 10, 15 and 20.
+        // 18 steps are left, and the evaluations after steps 5, 10, 15 and 20.
         let said = "1234 tokens/s; a step takes 2.0 s, an evaluation 10 s, the 18 steps that are left 76 s";
         assert_eq!(expected(&config, 2, &record, 10.0), said);
         config.eval.every = 0;

@@ -1,6 +1,6 @@
 //! A run: a policy under training in its directory, with metrics, rollouts, checkpoints, an orderly stop and a report.
 //!
-//! What is trained is a [`Subject`]: a language model on prompts, or a small policy in the lab.
+//! A run trains a [`Subject`]: a language model on prompts, or a small policy in the lab.
 
 pub(crate) mod best;
 mod clock;
@@ -31,76 +31,63 @@ use health::Health;
 use life::{Life, expected};
 use provenance::{Provenance, Stretch};
 
-/// What a run trains: a policy with its trainer, where its completions come from, and how it is measured.
+/// The subject of a run: a policy with its trainer, the source of its completions, and its evaluation.
+///
+/// Methods return an error if the policy or the file system fails.
 pub trait Subject: std::fmt::Debug {
-    /// Number of trained numbers.
+    /// Returns the number of trainable parameters.
     fn parameters(&self) -> u64;
 
-    /// How far training is.
+    /// Returns the progress of training.
     fn progress(&self) -> Progress;
 
-    /// Completions of the next step, judged.
-    ///
-    /// # Errors
-    /// A failing policy.
+    /// Returns the completions of the next step with their rewards.
     fn collect(&mut self) -> Result<Rollouts<f32>>;
 
-    /// Learns from them.
+    /// Updates the policy from the completions of a step, and returns the step's metrics.
     ///
     /// # Errors
-    /// A failing policy, input that the objective refuses.
+    /// Returns an error if the policy fails or the objective refuses the input.
     fn learn(&mut self, rollouts: &Rollouts<f32>) -> Result<Metrics>;
 
-    /// Adds to a record what a step did besides: its throughput, say.
+    /// Adds further values of a step to its record, for example the throughput.
     fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record);
 
-    /// Whether the completions of steps are kept, and steps recorded, only where they are evaluated.
+    /// Returns whether the run records only steps that it evaluates, and keeps only their completions.
     fn is_brief(&self) -> bool;
 
-    /// Measures the policy; gives the completions that it sampled for that.
-    ///
-    /// # Errors
-    /// A failing policy.
+    /// Evaluates the policy, adds the measures to `record`, and returns the completions that were sampled for this.
     fn evaluate(&mut self, record: &mut Record) -> Result<Option<Rollouts<f32>>>;
 
-    /// Completion `i` as a row of `rollouts.jsonl`; `None` to keep none. The step is filled in by the run.
+    /// Returns completion `i` as a row of `rollouts.jsonl`, or `None` if it is not kept. The run fills in the step.
     fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow>;
 
-    /// Writes the policy into the folder of a checkpoint, and gives the state of its optimiser and that of log Z.
-    ///
-    /// # Errors
-    /// A disk that is full.
+    /// Writes the policy into the folder of a checkpoint, and returns the state of its optimiser and of log Z.
     fn save(&self, folder: &Path) -> Result<State>;
 
-    /// Goes on from `progress` with what [`Subject::save`] wrote then.
+    /// Restores the policy and the trainer at `progress` from the files and the state that [`Subject::save`] made.
     ///
     /// # Errors
-    /// A damaged checkpoint, or one of another policy.
+    /// Returns an error if the checkpoint is damaged or belongs to another policy.
     fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()>;
 
-    /// What is trained, in a few words.
+    /// Describes the subject in a few words.
     fn headline(&self) -> String;
 
-    /// An evaluation in a few words; none where there are too many to tell of each.
+    /// Describes an evaluation in a few words. Returns `None` if evaluations are too frequent to report each.
     fn measured(&self, record: &Record) -> Option<String>;
 
-    /// A few words for the progress line.
+    /// Returns a few words about a step for the progress line.
     fn message(&self, record: &Record) -> String;
 
-    /// Writes what the report needs besides the metrics.
-    ///
-    /// # Errors
-    /// A disk that is full.
+    /// Writes the files that the report needs in addition to the metrics.
     fn finish(&mut self, directory: &RunDir) -> Result<()>;
 
-    /// What the run has come to, line by line, for people.
-    ///
-    /// # Errors
-    /// Metrics that cannot be read.
+    /// Summarizes the results of the run for people, line by line.
     fn summary(&self, directory: &RunDir) -> Result<Vec<String>>;
 }
 
-/// A run under way.
+/// A run in progress.
 #[derive(Debug)]
 pub struct Run {
     config: Config,
@@ -109,42 +96,43 @@ pub struct Run {
     metrics: Writer,
     rollouts: RolloutWriter,
     clock: Clock,
-    /// Of a language model.
+    /// Checks of the run, if it trains a language model.
     health: Option<Health>,
-    /// If `run.best` is set.
+    /// Evaluations by the metric of `run.best`, if it is set.
     best: Option<Best>,
     output: Output,
     trackers: Trackers,
-    /// The record of the present step, where its evaluation was given up.
+    /// Record of the current step, if its evaluation was interrupted.
     unmeasured: Option<Record>,
 }
 
-/// What a run prints.
+/// The results that a run prints to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// A summary at the end.
     Summary,
-    /// The run's directory, every record, and the last one with what the run has come to, each a line of JSON.
+    /// The run's directory, every record, and a last record with the results of the run, each as a line of JSON.
     Json,
-    /// Nothing.
+    /// No results at all.
     Nothing,
 }
 
-/// What became of a step.
+/// The outcome of a step.
 enum Step {
-    /// It is finished; a record was made of it or not.
+    /// The step is finished; the record is `None` if the run does not record this step.
     Done(Option<Record>),
-    /// A signal came before it had changed anything.
+    /// A signal interrupted the step before it changed anything.
     GivenUp,
-    /// A signal came while its evaluation ran.
+    /// A signal interrupted the evaluation of the step.
     Unmeasured,
 }
 
 impl Run {
-    /// Goes on where a checkpoint left off, the directory's last or that of the name `from`, or begins.
+    /// Opens a run, which continues from the directory's last checkpoint or the one with the name `from`, or begins if
+    /// there is none.
     ///
     /// # Errors
-    /// A damaged directory.
+    /// Returns an error if the directory is damaged.
     pub fn open(
         config: Config,
         directory: RunDir,
@@ -171,10 +159,8 @@ impl Run {
         Ok(Self { config, directory, subject, metrics, rollouts, clock, health, best, output, trackers, unmeasured })
     }
 
-    /// Trains to the end, or until a signal asks to stop; saves, and writes the report. Stopped by signal n, the exit code is 128 + n.
-    ///
-    /// # Errors
-    /// A failing policy, a disk that is full.
+    /// Trains to the end, or until a signal asks to stop, then saves and writes the report. Returns exit code 128 + n
+    /// if signal n stopped the run.
     pub fn go(mut self) -> Result<ExitCode> {
         let total = self.config.train.steps;
         let (train, out) = (&self.config.train, self.directory.root().display());
@@ -224,7 +210,7 @@ impl Run {
         }
         bar.finish_and_clear();
         let step = self.subject.progress().step;
-        // An untrained policy is no checkpoint: the run begins anew.
+        // An untrained policy needs no checkpoint, because the run can start again.
         if step > 0 {
             self.save_once()?;
         }
@@ -262,7 +248,7 @@ impl Run {
             Some(signal) => {
                 let out = self.directory.root().display();
                 progress::tell(&format_args!(
-                    "{signal} stopped the run at step {step} of {total}; go on with: flowrl-cli train --out {out} --resume"
+                    "{signal} stopped the run at step {step} of {total}; continue with: flowrl-cli train --out {out} --resume"
                 ));
                 Ok(ExitCode::from(signal.exit_code()))
             }
@@ -270,18 +256,18 @@ impl Run {
         }
     }
 
-    /// Tells what a step's record shows for the first time.
+    /// Gives the warnings about a step's record, and the forecast of the remaining time after the second step.
     fn look(&mut self, record: &Record, evaluation: &mut Option<f64>) {
         let Some(health) = &mut self.health else { return };
         let (step, total) = (self.subject.progress().step, self.config.train.steps);
         health.look(step, record).iter().for_each(|message| warn!("{message}"));
-        // The first step also meets everything for the first time: it takes longer than others.
+        // The first step takes longer than others, because it also warms up the device and the caches.
         if let Some(seconds) = evaluation.take_if(|_| step > 1 && step < total) {
             progress::note(&expected(&self.config, step, record, seconds));
         }
     }
 
-    /// One step, its evaluation and its checkpoint.
+    /// Runs one step, with its evaluation and its checkpoint.
     fn step(&mut self) -> Result<Step> {
         self.clock.start();
         let start = Instant::now();
@@ -333,7 +319,8 @@ impl Run {
         Ok(())
     }
 
-    /// Evaluates and records; none if that was interrupted, and then the record waits for the next time.
+    /// Evaluates the policy and records the result. If a signal interrupts this, it returns `None`, and the record
+    /// waits for the next time.
     fn measure(&mut self, mut record: Record) -> Result<Option<Record>> {
         let waiting = record.clone();
         match unless_interrupted(self.subject.evaluate(&mut record))? {
@@ -368,12 +355,12 @@ impl Run {
         files::save(&self.directory, self.config.run.keep, best, self.subject.as_ref(), records, unmeasured)
     }
 
-    /// Whether the last evaluation ends the run before its last step.
+    /// Returns whether the last evaluation ends the run before its last step.
     fn stops_early(&self) -> bool {
         self.best.as_ref().is_some_and(|best| best.stops_at(self.subject.progress().step))
     }
 
-    /// Saves, if this step is not saved.
+    /// Saves a checkpoint unless this step has one.
     fn save_once(&mut self) -> Result<()> {
         let step = self.subject.progress().step;
         let is_saved = self.directory.latest_checkpoint()?.is_some_and(|(saved, _)| saved == step);
@@ -381,7 +368,7 @@ impl Run {
     }
 }
 
-/// The result of something, or none if it was given up because [`signals::stop`] said so.
+/// Returns the result of some work, or `None` if the work was interrupted because of [`signals::stop`].
 fn unless_interrupted<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => Ok(None),
@@ -389,7 +376,7 @@ fn unless_interrupted<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Seconds as people say them.
+/// Formats seconds for people.
 pub fn duration(seconds: f64) -> String {
     match seconds {
         ..10.0 => format!("{seconds:.1} s"),
@@ -399,7 +386,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Whether something that happens every `every` steps, 0 for never, happens after this one.
+/// Returns whether an action with a period of `every` steps is due after this step; 0 means never.
 const fn is_due(step: u64, every: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
 }

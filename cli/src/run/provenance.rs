@@ -1,4 +1,4 @@
-//! What a run was made by and of: `run.json`, a stretch for each time that it was begun or resumed.
+//! The provenance of a run in `run.json`: a stretch for each time that the run was started or resumed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,60 +15,60 @@ use crate::config::Config;
 use crate::run_dir::{RunDir, sha256};
 use crate::warn;
 
-/// What may differ between the stretches of a run: nothing that is learned depends on it.
+/// The keys that may differ between the stretches of a run. A name that ends with a dot stands for its whole section.
 const FREE: [&str; 5] = ["train.steps", "train.threads", "train.device", "run.", "eval."];
 
-/// `run.json`.
+/// The contents of `run.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Provenance {
-    /// The first is the oldest.
+    /// Stretches of the run, the oldest first.
     pub stretches: Vec<Stretch>,
 }
 
-/// From one start of the program to its end.
+/// The part of a run from one start of the program to its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stretch {
-    /// When, in UTC.
+    /// Start time in UTC.
     pub started: String,
-    /// The step that it began after.
+    /// Step after which the stretch began.
     pub step: u64,
-    /// The program's version.
+    /// Version of the program.
     pub version: String,
-    /// The commit that it was built from, where that is known.
+    /// Commit from which the program was built, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Optional parts of the program.
+    /// Cargo features of the program.
     pub features: Vec<String>,
-    /// The program's command line.
+    /// Command line of the program.
     pub command: Vec<String>,
-    /// The folder that it was started in.
+    /// Folder in which the program was started.
     pub directory: PathBuf,
-    /// The machine's name.
+    /// Name of the machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Operating system and architecture.
     pub system: String,
-    /// The processor's name.
+    /// Name of the processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processor: Option<String>,
-    /// How many processors there are.
+    /// Number of processors.
     pub processors: usize,
-    /// The device that computes.
+    /// Device that computes.
     pub device: String,
     /// On a GPU: its name, the driver and CUDA's libraries, with versions and files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cuda: BTreeMap<String, String>,
     /// SHA-256 of the files of the model and of the data, by path.
     pub files: BTreeMap<String, String>,
-    /// The resolved configuration.
+    /// Resolved configuration.
     pub config: String,
 }
 
 impl Stretch {
-    /// This program, now.
+    /// Describes this program and the configuration at the present time.
     ///
     /// # Errors
-    /// A file of the model or of the data that cannot be read.
+    /// Returns an error if a file of the model or of the data cannot be read.
     pub fn now(config: &Config, step: u64) -> Result<Self> {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (day, second) = (Date::from_days((seconds / 86_400) as i64), seconds % 86_400);
@@ -98,10 +98,10 @@ impl Stretch {
 }
 
 impl Provenance {
-    /// Reads `run.json`; nothing where there is none.
+    /// Reads `run.json`. The result is empty if there is no such file.
     ///
     /// # Errors
-    /// A file that is damaged.
+    /// Returns an error if the file is damaged.
     pub fn read(directory: &RunDir) -> Result<Self> {
         let path = directory.provenance();
         match std::fs::read(&path) {
@@ -110,16 +110,13 @@ impl Provenance {
         }
     }
 
-    /// Adds a stretch, and says what of its files is not what the last one read.
-    ///
-    /// # Errors
-    /// A disk that is full.
+    /// Adds a stretch, and warns of files that have changed since the last one.
     pub fn add(mut self, stretch: Stretch, directory: &RunDir) -> Result<()> {
         if let Some(last) = self.stretches.last() {
             for (path, sum) in &stretch.files {
                 if last.files.get(path).is_some_and(|before| before != sum) {
                     warn!(
-                        "{path} has changed since the run was last begun or resumed: it does not go on to the same bits"
+                        "{path} has changed since the run was last started or resumed: it will not continue bit for bit"
                     );
                 }
             }
@@ -129,7 +126,7 @@ impl Provenance {
     }
 }
 
-/// The checksums of what a configuration reads.
+/// Computes the checksums of the files that a configuration reads.
 fn hashes(config: &Config) -> Result<BTreeMap<String, String>> {
     let mut files: Vec<PathBuf> = Vec::new();
     if let Some(folder) = &config.model.path {
@@ -142,14 +139,15 @@ fn hashes(config: &Config) -> Result<BTreeMap<String, String>> {
     files.into_iter().map(|path| Ok((path.to_string_lossy().into_owned(), sha256(&path)?))).collect()
 }
 
-/// Refuses to go on with a run after a change of what its result depends on, and says what a changed number of steps means.
+/// Refuses to continue a run after a change of options that its result depends on, and warns if the number of steps
+/// changed while the learning rate decays.
 ///
 /// # Errors
-/// Which keys differ from those of the last stretch.
+/// Returns an error with the keys that differ from those of the last stretch.
 pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
     let stored = match Provenance::read(directory)?.stretches.pop() {
         Some(last) => last.config,
-        // Nothing but a configuration, as a sweep prepares it: the run begins.
+        // A directory with only a configuration, which a sweep prepares, is a run that has not begun.
         None if !directory.metrics().exists() => return Ok(()),
         None => std::fs::read_to_string(directory.config())?,
     };
@@ -158,14 +156,14 @@ pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
         flatten("", text.parse::<Table>()?, &mut all);
         Ok(all)
     };
-    // As this version reads it: an option that is newer than the run has its default.
+    // Reading the stored configuration with this version gives options that are newer than the run their defaults.
     let stored =
         toml::from_str::<Config>(&stored).map_err(anyhow::Error::from).and_then(|c| c.to_toml()).unwrap_or(stored);
     let (before, after) = (flat(&stored)?, flat(&present.to_toml()?)?);
     let is_free = |key: &str| FREE.iter().any(|free| key == *free || free.ends_with('.') && key.starts_with(free));
     let show = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    // Another objective has other options: its name says enough.
+    // If the objective itself differs, its name is reported without its options.
     let preset = "objective.preset";
     let other_objective = before.get(preset) != after.get(preset);
     let is_told = |key: &str| !(other_objective && key.starts_with("objective.")) || key == preset;
@@ -176,7 +174,7 @@ pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
         .collect();
     if !changed.is_empty() {
         bail!(
-            "{} is another run: this would change {}; begin it in an --out of its own (train.steps, train.threads, train.device, [run] and \
+            "{} is another run: this would change {}; start a new run in another --out (train.steps, train.threads, train.device, [run] and \
              [eval] may change)",
             directory.root().display(),
             changed.join(", ")
@@ -186,8 +184,8 @@ pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
     if steps != after.get("train.steps") && present.optimizer.decay != Decay::Constant {
         let (before, after) = (show(steps), present.train.steps);
         warn!(
-            "the learning rate decays over train.steps: up to here as for {before} steps, from here on as for {after}, so this does not become \
-             the run of {after} steps; with --set optimizer.decay=constant from the start it would"
+            "the learning rate decays over train.steps: up to here as for {before} steps, from here on as for {after}, so the result differs \
+             from a run of {after} steps from the start; a run with optimizer.decay=constant would not have this problem"
         );
     }
     Ok(())

@@ -1,4 +1,6 @@
-//! Checkpoints of a run: complete, checked, rotated.
+//! Writes, checks and rotates the checkpoints of a run.
+//!
+//! Functions without an `# Errors` section fail only if the file system does.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,11 +12,11 @@ use sha2::{Digest, Sha256};
 
 use super::RunDir;
 
-/// The checksums of a checkpoint's files, which `sha256sum --check` reads too.
+/// The file with the checksums of a checkpoint's files, in the format of `sha256sum --check`.
 const SUMS: &str = "SHA256SUMS";
-/// Ends the name of what is being written or deleted.
+/// The suffix of names of files and folders that are being written or deleted.
 const LITTER: &str = ".tmp";
-/// Ends the name of a checkpoint while the one that replaces it takes its place.
+/// The suffix of a checkpoint's name while its replacement takes its place.
 const REPLACED: &str = ".replaced.tmp";
 
 impl RunDir {
@@ -22,10 +24,7 @@ impl RunDir {
         self.root().join("checkpoints")
     }
 
-    /// Complete checkpoints as `(step, directory)`, oldest first.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Returns the complete checkpoints as `(step, directory)`, oldest first.
     pub fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>> {
         let mut found: Vec<_> = list(&self.folder())?
             .into_iter()
@@ -36,26 +35,20 @@ impl RunDir {
         Ok(found)
     }
 
-    /// The steps of the complete checkpoints, in ascending order.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Returns the steps of the complete checkpoints in ascending order.
     pub(crate) fn steps(&self) -> Result<Vec<u64>> {
         Ok(self.checkpoints()?.into_iter().map(|(step, _)| step).collect())
     }
 
-    /// The newest complete checkpoint.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Returns the step and directory of the newest complete checkpoint.
     pub fn latest_checkpoint(&self) -> Result<Option<(u64, PathBuf)>> {
         Ok(self.checkpoints()?.pop())
     }
 
-    /// The checkpoint of this name, such as `step-000100`.
+    /// Returns the checkpoint with this name, for example `step-000100`.
     ///
     /// # Errors
-    /// A name that no checkpoint has.
+    /// Returns an error if no checkpoint has this name.
     pub fn checkpoint(&self, name: &str) -> Result<(u64, PathBuf)> {
         let all = self.checkpoints()?;
         let names: Vec<String> = all.iter().map(|(step, _)| name_of(*step)).collect();
@@ -66,11 +59,12 @@ impl RunDir {
         }
     }
 
-    /// Writes the checkpoint of `step`: `write` fills a temporary directory, which gets checksums, is synced and renamed into place. Then
-    /// all but the newest `keep` checkpoints and those of the steps `spared` are deleted; the newest always stays, even with `keep` 0.
+    /// Writes the checkpoint of `step`: `write` fills a temporary directory, which gets checksums, is synced and
+    /// renamed into place. This function then deletes all but the newest `keep` checkpoints and those of the steps
+    /// `spared`. The newest always stays, even if `keep` is 0.
     ///
     /// # Errors
-    /// Those of `write`, in which case no checkpoint is touched, and those of the file system.
+    /// Returns the error of `write`, in which case no checkpoint is touched, or an error of the file system.
     pub fn write_checkpoint(
         &self,
         step: u64,
@@ -100,15 +94,12 @@ impl RunDir {
         Ok(path)
     }
 
-    /// Deletes all but the newest `keep` checkpoints and those of the steps `spared`; the newest always stays.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Deletes all but the newest `keep` checkpoints and those of the steps `spared`. The newest always stays.
     pub fn rotate(&self, keep: usize, spared: &[u64]) -> Result<()> {
         let mut old = self.checkpoints()?;
         old.truncate(old.len().saturating_sub(keep.max(1)));
         for (step, path) in old.iter().filter(|(step, _)| !spared.contains(step)) {
-            // A checkpoint of that name is complete at every moment.
+            // Rename before deleting, so that a folder with the name of a checkpoint is complete at every moment.
             let leaving = self.folder().join(format!("{}{LITTER}", name_of(*step)));
             remove_dir_if_there(&leaving)
                 .and_then(|()| fs::rename(path, &leaving))
@@ -118,20 +109,18 @@ impl RunDir {
         Ok(())
     }
 
-    /// Puts the checkpoints after `step` aside, under names that no run reads; gives the new paths.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Renames the checkpoints after `step` so that no run reads them, and returns the new paths.
     pub fn set_aside_after(&self, step: u64) -> Result<Vec<PathBuf>> {
         let later = self.checkpoints()?.into_iter().filter(|(other, _)| *other > step);
         later.map(|(step, path)| set_aside(&path, &self.folder().join(format!("aside-{}", name_of(step))))).collect()
     }
 
-    /// Deletes what killed processes left half written or half deleted, and gives back its name to a checkpoint whose successor never came.
+    /// Deletes files and folders that killed processes left half written or half deleted. A checkpoint that was renamed
+    /// for a replacement gets its name back if the replacement is missing.
     pub(super) fn clear_litter(&self) -> Result<()> {
         for path in list(self.root())?.into_iter().chain(list(&self.folder())?) {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            // The second: a folder that was replaced, see `flowrl_lm::fs`.
+            // The pattern `.….old` is that of a folder replaced by `flowrl_lm::fs`.
             if !(name.ends_with(LITTER) || name.starts_with('.') && name.ends_with(".old")) {
                 continue;
             }
@@ -148,7 +137,7 @@ impl RunDir {
     }
 }
 
-/// Renames a file or folder to `aside`, or to the first of `aside-2`, `aside-3`, … that is free.
+/// Renames a file or folder to `aside`, or to the first free name of `aside-2`, `aside-3`, …, and returns the new path.
 pub(crate) fn set_aside(path: &Path, aside: &Path) -> Result<PathBuf> {
     let numbered = |n: u32| PathBuf::from(format!("{}-{n}", aside.display()));
     let free = std::iter::once(aside.to_owned()).chain((2..).map(numbered)).find(|path| !path.exists());
@@ -160,7 +149,7 @@ pub(crate) fn set_aside(path: &Path, aside: &Path) -> Result<PathBuf> {
 /// Compares the files of a checkpoint with its checksums.
 ///
 /// # Errors
-/// Which file is missing or differs.
+/// Returns an error with the file that is missing or differs.
 pub(crate) fn verify(checkpoint: &Path) -> Result<()> {
     let path = checkpoint.join(SUMS);
     let sums = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -168,7 +157,7 @@ pub(crate) fn verify(checkpoint: &Path) -> Result<()> {
     for line in sums.lines() {
         let (sum, name) = line.split_once("  ").with_context(|| format!("{}: a line is damaged", path.display()))?;
         let plain = Path::new(name).file_name().is_some_and(|file| file == name);
-        ensure!(plain, "{}: `{name}` is no name of a file", path.display());
+        ensure!(plain, "{}: `{name}` is not a file name", path.display());
         let file = checkpoint.join(name);
         let found = sha256(&file)?;
         ensure!(found == sum, "{} is damaged: its SHA-256 is not the one in {SUMS}", file.display());
@@ -186,10 +175,7 @@ fn write_sums(folder: &Path) -> Result<()> {
     Ok(atomic_write(&folder.join(SUMS), lines.concat().as_bytes())?)
 }
 
-/// The SHA-256 of a file in hexadecimal.
-///
-/// # Errors
-/// A file that cannot be read.
+/// Returns the SHA-256 of a file in hexadecimal.
 pub fn sha256(path: &Path) -> Result<String> {
     let failed = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(failed)?;
@@ -203,18 +189,18 @@ pub fn sha256(path: &Path) -> Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The name of the checkpoint of a step.
+/// Returns the name of the checkpoint of a step.
 pub(crate) fn name_of(step: u64) -> String {
     format!("step-{step:06}")
 }
 
-/// The step of a checkpoint's name; none for a name that no checkpoint was given.
+/// Returns the step of a checkpoint's name, or `None` if no checkpoint has such a name.
 fn step_of(name: &str) -> Option<u64> {
     let step = name.strip_prefix("step-")?.parse().ok()?;
     (name_of(step) == name).then_some(step)
 }
 
-/// What is in a folder, sorted; nothing where there is none.
+/// Lists the paths in a folder in order. The list is empty if there is no folder.
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let failed = || format!("cannot list {}", folder.display());
     if !folder.exists() {
@@ -238,7 +224,7 @@ fn sync_tree(folder: &Path) -> std::io::Result<()> {
     sync_dir(folder)
 }
 
-/// Makes a rename in `folder` durable. Only Unix can open a directory for that.
+/// Makes a rename in `folder` durable. Only Unix can open a directory for this.
 fn sync_dir(folder: &Path) -> std::io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
@@ -283,7 +269,7 @@ mod tests {
         assert_eq!(steps(&run), [1]);
         let path = run.write_checkpoint(1, 1, &[], |path| Ok(fs::write(path.join("w"), "better")?)).unwrap();
         assert_eq!(fs::read_to_string(path.join("w")).unwrap(), "better");
-        assert_eq!(fs::read_dir(path).unwrap().count(), 2, "nothing of the failed one is left beside `w` and its sum");
+        assert_eq!(fs::read_dir(path).unwrap().count(), 2, "only `w` and its sum are left");
         assert_eq!(fs::read_dir(run.root().join("checkpoints")).unwrap().count(), 1);
     }
 
@@ -322,7 +308,7 @@ mod tests {
         };
         let path = run.write_checkpoint(1, 1, &[], write).unwrap();
         verify(&path).unwrap();
-        // That of `printf first | sha256sum`.
+        // The output of `printf first | sha256sum`.
         let sum = "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e";
         assert!(fs::read_to_string(path.join(SUMS)).unwrap().starts_with(&format!("{sum}  a\n")));
         for damage in [&|| fs::write(path.join("b"), "sec0nd"), &|| fs::remove_file(path.join("b"))]
@@ -332,7 +318,7 @@ mod tests {
             assert!(format!("{:#}", verify(&path).unwrap_err()).contains("step-000001/b"));
         }
         fs::write(path.join(SUMS), format!("{sum}  ../a\n")).unwrap();
-        assert!(verify(&path).unwrap_err().to_string().contains("no name of a file"));
+        assert!(verify(&path).unwrap_err().to_string().contains("not a file name"));
         fs::write(path.join(SUMS), "").unwrap();
         assert!(verify(&path).is_err());
     }
@@ -346,7 +332,8 @@ mod tests {
             fs::create_dir_all(run.folder().join(name)).unwrap();
             fs::write(run.folder().join(name).join("model"), "half").unwrap();
         };
-        // Killed while a checkpoint was written, deleted, and replaced: before its successor took its place.
+        // Processes were killed while a checkpoint was written, deleted, and replaced before its successor took its
+        // place.
         for name in ["step-000002.new.tmp", ".new.tmp.77-1.tmp", ".new.tmp.77-2.old", "step-000000.tmp"] {
             leave(name);
         }
@@ -358,7 +345,7 @@ mod tests {
         assert_eq!(names(&run), ["step-000001"]);
         verify(&run.folder().join("step-000001")).unwrap();
         assert!(!root.join(".report.html.77-3.tmp").exists());
-        // And after it.
+        // This process was killed after the successor took its place.
         fs::create_dir(run.folder().join("step-000001.replaced.tmp")).unwrap();
         drop(run);
         assert_eq!(names(&RunDir::resume(&root).unwrap()), ["step-000001"]);
