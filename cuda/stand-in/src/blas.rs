@@ -376,7 +376,7 @@ mod tests {
             // SAFETY: the matrices have these shapes, and D is C.
             unsafe { shape.multiply([left, right, to, to], 1.0, 0.0, false) };
             let want = |i: usize| sums[i] + bias[i % 2];
-            assert!((0..8).all(|i| d[i] == want(i)), "NaN of C stays out where β is 0: {d:?}");
+            assert!((0..8).all(|i| d[i] == want(i)), "with β = 0, NaN in C does not reach D: {d:?}");
             // SAFETY: the matrices have these shapes, and D is C.
             unsafe { shape.multiply([left, right, to, to], 2.0, 1.0, false) };
             assert!((0..8).all(|i| d[i] == 2.0 * sums[i] + want(i) + bias[i % 2]), "{d:?}");
