@@ -1,7 +1,7 @@
-//! Several runs side by side on common axes, seeds of the same settings as a mean with its range.
+//! Compares runs on common axes. Runs that differ only in their seed form a group, shown as a mean with its range.
 //!
-//! Runs belong together when their configurations agree in everything that a result depends on but the seed. The result is a value: print it as JSON or Markdown,
-//! or write it as a page.
+//! A group holds runs with the same value of every key that a result depends on, apart from the seed. A [`Comparison`]
+//! can be printed as JSON or Markdown, or written as a page.
 
 mod page;
 
@@ -23,24 +23,25 @@ use crate::{
 /// Runs grouped by their settings.
 #[derive(Debug)]
 pub struct Comparison {
-    /// In the order in which the settings first appeared.
+    /// Groups in the order in which their settings first appeared.
     pub groups: Vec<Group>,
-    /// What a reader must know before believing the comparison: settings other than the objective that differ.
+    /// Caveats of the comparison, for example settings other than the objective that differ.
     pub notes: Vec<String>,
-    /// What the groups are named by: the head of their column.
+    /// Heading of the column with the groups' names.
     by: &'static str,
 }
 
 /// Runs of the same settings.
 #[derive(Debug)]
 pub struct Group {
-    /// The objective's name, with the settings that tell it apart if another group has the same; in a sweep the swept settings.
+    /// Name of the objective, with the settings that distinguish the group if another group has the same objective. In
+    /// a sweep, the swept settings.
     pub name: String,
     /// Names of the run directories.
     pub runs: Vec<String>,
-    /// First and last evaluation of each metric that some run of the comparison has.
+    /// First and last evaluation of each metric that any run of the comparison has.
     pub cells: Vec<Cell>,
-    /// Fewest and most steps of its runs.
+    /// Fewest and most steps of the runs in the group.
     pub steps: (u64, u64),
     members: Vec<Run>,
 }
@@ -48,15 +49,15 @@ pub struct Group {
 /// One metric of one group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
-    /// The metric's name.
+    /// Name of the metric.
     pub metric: &'static str,
-    /// At the first evaluation.
+    /// Summary of the first evaluations.
     pub before: Option<Summary>,
-    /// At the last evaluation.
+    /// Summary of the last evaluations.
     pub after: Option<Summary>,
 }
 
-/// A sample of seeds in short.
+/// The mean and the spread of a metric over seeds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     /// Mean over the runs.
@@ -68,7 +69,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Of finite `values`; `None` without any.
+    /// Summarizes finite `values`, or returns `None` if there are none.
     ///
     /// ```
     /// use flowrl_cli::compare::Summary;
@@ -83,7 +84,7 @@ impl Summary {
         (n > 0).then(|| Self { mean, sd: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()), n })
     }
 
-    /// `63.5 ± 2.0 %` or `3.11 ± 0.06` as people write it.
+    /// Formats the summary for people, for example `63.5 ± 2.0 %` or `3.11 ± 0.06`.
     pub(crate) fn show(&self, unit: &str) -> String {
         match (self.sd, unit) {
             (None, "fraction") => quantity(self.mean, unit),
@@ -92,7 +93,7 @@ impl Summary {
             (Some(sd), _) if self.mean.abs() < 1e-3 => format!("{}\u{a0}±\u{a0}{}", number(self.mean), number(sd)),
             (Some(sd), _) if sd <= 1e-9 * self.mean.abs() => format!("{}\u{a0}±\u{a0}0", number(self.mean)),
             (Some(sd), _) => {
-                // Two digits of the deviation say how many of the mean are worth anything.
+                // Two digits of the deviation decide how many digits of the mean are significant.
                 let decimals = (1 - sd.log10().floor() as i32).clamp(0, 4) as usize;
                 format!("{:.decimals$}\u{a0}±\u{a0}{sd:.decimals$}", self.mean).replace('-', "−")
             }
@@ -104,10 +105,10 @@ impl Summary {
     }
 }
 
-/// Reads run directories and groups them by everything but their seeds.
+/// Reads run directories and groups the runs that differ only in their seed.
 ///
 /// # Errors
-/// No directory at all, one named twice, one that holds no run, or files that cannot be read.
+/// Returns an error if there is no directory, one is named twice, one holds no run, or a file cannot be read.
 pub fn compare(directories: &[PathBuf]) -> Result<Comparison> {
     if directories.is_empty() {
         bail!("nothing to compare: name one run directory or more");
@@ -132,7 +133,7 @@ pub fn compare(directories: &[PathBuf]) -> Result<Comparison> {
 }
 
 impl Comparison {
-    /// Groups of runs that were made to differ in the settings that name them.
+    /// Compares groups of runs that differ in the settings that name them.
     pub(crate) fn of_settings(groups: Vec<(String, Vec<Run>)>) -> Self {
         Self::of_groups(groups, "setting")
     }
@@ -146,8 +147,8 @@ impl Comparison {
         Self { groups, notes, by }
     }
 
-    /// The whole table as JSON: `{"groups": [{"objective", "runs", "steps", "metrics": {NAME: {"before", "after"}}}],
-    /// "notes"}`, each of before and after `{"mean", "sd", "n"}` or `null`.
+    /// Returns the whole table as JSON: `{"groups": [{"objective", "runs", "steps", "metrics": {NAME: {"before",
+    /// "after"}}}], "notes"}`. Each of `before` and `after` is `{"mean", "sd", "n"}` or `null`.
     pub fn to_json(&self) -> Json {
         let group = |group: &Group| {
             let summary = |summary: Option<Summary>| summary.map_or(Json::Null, Summary::to_json);
@@ -161,7 +162,8 @@ impl Comparison {
         json!({ "groups": self.groups.iter().map(group).collect::<Vec<_>>(), "notes": self.notes })
     }
 
-    /// The table as Markdown: after training as mean ± standard deviation over seeds, before it in parentheses.
+    /// Formats the table as Markdown, with the mean ± standard deviation over seeds after training, and before it in
+    /// parentheses.
     pub fn to_markdown(&self) -> String {
         let columns = self.columns();
         let mut out = format!("| {} | seeds |", self.by);
@@ -182,7 +184,7 @@ impl Comparison {
         out
     }
 
-    /// The columns that at least one run can fill.
+    /// Returns the columns that at least one run can fill.
     fn columns(&self) -> Vec<&'static Metric> {
         let filled =
             |metric: &str| self.groups.iter().any(|group| group.cell(metric).is_some_and(|c| c.after.is_some()));
@@ -191,7 +193,7 @@ impl Comparison {
 }
 
 impl Group {
-    /// The cell of a metric.
+    /// Returns the cell of a metric.
     pub fn cell(&self, metric: &str) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.metric == metric)
     }
@@ -203,7 +205,7 @@ impl Group {
         let cell = |metric: &&'static Metric| {
             let ends: Vec<_> = members.iter().filter_map(|run| run.ends(metric.name)).collect();
             let before: Vec<f64> = ends.iter().map(|(first, _)| first.1).collect();
-            // A run that was evaluated once, before it started, has no result yet.
+            // A run whose only evaluation is the one before its first step has no result yet.
             let after: Vec<f64> =
                 ends.iter().filter(|(first, last)| last.0 > first.0).map(|(_, last)| last.1).collect();
             Cell { metric: metric.name, before: Summary::of(&before), after: Summary::of(&after) }
@@ -212,7 +214,7 @@ impl Group {
         Self { name, runs, cells, steps, members }
     }
 
-    /// After and before of a metric as text.
+    /// Formats a metric after and before training.
     fn shown(&self, metric: &Metric) -> (String, Option<String>) {
         let cell = self.cell(metric.name);
         let show = |summary: Option<Summary>| summary.map(|summary| summary.show(metric.unit));
@@ -221,17 +223,17 @@ impl Group {
     }
 }
 
-/// Keys that no result depends on: what is kept, how fast it is, and what is chosen to fit memory.
+/// The keys that no result depends on: those about files, speed and memory.
 const OF_NO_RESULT: [&str; 6] =
     ["run.", "train.threads", "train.device", "train.micro_batch", "model.recompute", "sampling.wave"];
 
-/// The settings that the result of a run depends on but for the seed, `(dotted key, value)`.
+/// Returns the settings that the result of a run depends on, apart from the seed, as `(dotted key, value)`.
 fn settings(run: &Run) -> Vec<(String, String)> {
     let mut all = flatten("", &toml::Value::Table(run.config.clone()));
     let ends = ["seed", "out", "name", "resume"];
     all.retain(|(key, _)| {
         let is_free = OF_NO_RESULT.iter().any(|free| key == free || free.ends_with('.') && key.starts_with(free));
-        // The seed of a task is not that of its run.
+        // The seed of a task is a setting; only that of the run is left out.
         !is_free && (key.starts_with("task.") || !ends.contains(&key.rsplit('.').next().unwrap_or_default()))
     });
     all
@@ -241,7 +243,7 @@ fn same_settings(a: &Run, b: &Run) -> bool {
     a.objective() == b.objective() && settings(a) == settings(b)
 }
 
-/// Adds to equal names the settings in which their groups differ.
+/// Appends to equal names the settings in which their groups differ.
 fn tell_apart(groups: &mut [(String, Vec<Run>)]) {
     let settings: Vec<_> = groups.iter().map(|(_, members)| settings(&members[0])).collect();
     let names: Vec<String> = groups.iter().map(|(name, _)| name.clone()).collect();
@@ -259,7 +261,8 @@ fn tell_apart(groups: &mut [(String, Vec<Run>)]) {
     }
 }
 
-/// Settings outside `[objective]` in which runs of different objectives differ; those of one are in the names of the groups.
+/// Returns a note with the settings outside `[objective]` that differ between objectives. If all groups have the same
+/// objective, such settings are in their names instead.
 fn more_than_the_objective(groups: &[Group]) -> Option<String> {
     let first = groups[0].members[0].objective();
     if groups.iter().all(|group| group.members[0].objective() == first) {
@@ -274,25 +277,25 @@ fn more_than_the_objective(groups: &[Group]) -> Option<String> {
     (!keys.is_empty()).then(|| format!("These runs differ in more than the objective: {}.", keys.join(", ")))
 }
 
-/// Unequal targets and lengths.
+/// Returns notes about unequal targets and lengths.
 fn notes(groups: &[Group]) -> Vec<String> {
     let runs: Vec<&Run> = groups.iter().flat_map(|group| &group.members).collect();
     let mut notes = Vec::new();
     let targets: Vec<u64> = runs.iter().filter_map(|run| Some(run.ends("target_log_z")?.1.1.to_bits())).collect();
     if targets.iter().any(|target| *target != targets[0]) {
         notes.push(
-            "Each run is measured against its own target, and these differ, by the task or by β (eval.target_beta sets one).".into(),
+            "Each run is measured against its own target, and these differ in the task or in β (eval.target_beta sets a common one).".into(),
         );
     }
     let fewest = groups.iter().map(|group| group.steps.0).min().unwrap_or(0);
     let most = groups.iter().map(|group| group.steps.1).max().unwrap_or(0);
     if fewest != most {
-        notes.push(format!("They did not run equally long: {fewest} to {most} steps."));
+        notes.push(format!("The runs differ in length: {fewest} to {most} steps."));
     }
     notes
 }
 
-/// `(dotted key, value)` of every leaf of a TOML value.
+/// Returns `(dotted key, value)` for every leaf of a TOML value.
 fn flatten(prefix: &str, value: &toml::Value) -> Vec<(String, String)> {
     let toml::Value::Table(table) = value else {
         return vec![(prefix.to_owned(), value.to_string())];

@@ -21,7 +21,7 @@ use serde_json::{Map, Value as Json};
 /// One value of a [`Record`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// A number; NaN stands for whatever was not finite.
+    /// A number. NaN stands for any value that was not finite.
     Number(f64),
     /// A piece of text.
     Text(String),
@@ -61,12 +61,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record whose first field is `step`.
+    /// Creates a record with `step` as its first field.
     pub fn new(step: u64) -> Self {
         Self { fields: vec![("step".to_owned(), Value::Number(step as f64))] }
     }
 
-    /// Sets `name`, in place if it is there already and at the end otherwise.
+    /// Sets the value of `name`, in place if the record has this name, else at the end.
     pub fn set(&mut self, name: &str, value: impl Into<Value>) -> &mut Self {
         let value = value.into();
         match self.fields.iter_mut().find(|(known, _)| known == name) {
@@ -76,12 +76,12 @@ impl Record {
         self
     }
 
-    /// The value called `name`.
+    /// Returns the value of `name`.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
-    /// The number called `name`: NaN if it was not finite, `None` if it is absent or text.
+    /// Returns the number of `name`: NaN if it was not finite, `None` if it is absent or text.
     pub fn number(&self, name: &str) -> Option<f64> {
         match self.get(name)? {
             Value::Number(number) => Some(*number),
@@ -89,17 +89,17 @@ impl Record {
         }
     }
 
-    /// The field `step`, if it is a whole number.
+    /// Returns the field `step`, if it is a whole number.
     pub fn step(&self) -> Option<u64> {
         self.number("step").filter(|step| *step >= 0.0 && step.fract() == 0.0).map(|step| step as u64)
     }
 
-    /// Names and values in order.
+    /// Returns the names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.fields.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// The record as one line of JSON, without the newline.
+    /// Formats the record as one line of JSON, without the newline.
     pub fn to_line(&self) -> String {
         let fields = self.iter().map(|(name, value)| (name.to_owned(), to_json(value)));
         Json::Object(fields.collect::<Map<_, _>>()).to_string()
@@ -108,7 +108,8 @@ impl Record {
     /// Reads one line of JSON.
     ///
     /// # Errors
-    /// Anything but one flat object of numbers, text, booleans (read as 0 and 1) and `null` (read as NaN).
+    /// Returns an error for anything but one flat object of numbers, text, booleans (read as 0 and 1) and `null` (read
+    /// as NaN).
     pub fn parse(line: &[u8]) -> Result<Self> {
         let object: Map<String, Json> = serde_json::from_slice(line).context("expected one JSON object per line")?;
         let fields = object.into_iter().map(|(name, value)| {
@@ -137,7 +138,7 @@ fn from_json(value: Json) -> Result<Value> {
     }
 }
 
-/// Appends records to a metrics file, each flushed as a whole line.
+/// A writer that appends records to a metrics file, each flushed as a whole line.
 #[derive(Debug)]
 pub struct Writer {
     file: File,
@@ -145,29 +146,20 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens `path` for appending, creating it if need be.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Opens `path` for appending, and creates it if necessary.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = || format!("cannot open the metrics file {}", path.display());
         let file = OpenOptions::new().create(true).append(true).open(path).with_context(failed)?;
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Puts all lines on the disk; gives the bytes of the file.
-    ///
-    /// # Errors
-    /// Those of the file system.
+    /// Syncs all lines to the disk and returns the size of the file in bytes.
     pub fn sync(&self) -> Result<u64> {
         let len = self.file.sync_data().and_then(|()| self.file.metadata()).map(|file| file.len());
         len.with_context(|| format!("cannot write to {}", self.path.display()))
     }
 
-    /// Writes one line.
-    ///
-    /// # Errors
-    /// Those of the file system, a full disk for one.
+    /// Writes a record as one line.
     pub fn append(&mut self, record: &Record) -> Result<()> {
         let line = record.to_line() + "\n";
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush());
@@ -175,12 +167,12 @@ impl Writer {
     }
 }
 
-/// Reads every record of a metrics file; blank lines are skipped.
+/// Reads every record of a metrics file and skips blank lines.
 ///
-/// A last line without its newline that does not parse was torn by a killed run and is dropped.
+/// If the last line has no newline and does not parse, a killed run tore it, and this function drops it.
 ///
 /// # Errors
-/// A file that cannot be read, or, as `FILE:LINE: …`, a line that is not a flat JSON object.
+/// Returns an error if the file cannot be read, or, as `FILE:LINE: …`, if a line is not a flat JSON object.
 pub fn read(path: &Path) -> Result<Vec<Record>> {
     let bytes = fs::read(path).with_context(|| format!("cannot read the metrics file {}", path.display()))?;
     let mut records = Vec::new();

@@ -1,4 +1,4 @@
-//! Runs over the values of some options, seeds of a value as a mean with its range.
+//! Sweeps: runs over the values of some options. Runs with the same values form a row, with the mean over their seeds.
 
 pub(crate) mod grid;
 pub(crate) mod jobs;
@@ -20,19 +20,19 @@ use crate::report::format::{push, quantity};
 use crate::report::run::Run;
 use crate::run_dir::RunDir;
 
-/// Where the run of one choice of values and a seed is.
+/// The directory of the run with one choice of values and one seed.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// Each swept option with its value.
     pub settings: Vec<(String, String)>,
-    /// Seed.
+    /// Seed of the run.
     pub seed: u64,
-    /// Run directory.
+    /// Directory of the run.
     pub directory: PathBuf,
 }
 
 impl Place {
-    /// The value of the one swept option, if there is one and it is a number.
+    /// Returns the value of the swept option, if only one is swept and the value is a number.
     fn value(&self) -> Option<f64> {
         match &self.settings[..] {
             [(_, value)] => value.parse().ok().filter(|value: &f64| value.is_finite()),
@@ -57,10 +57,10 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// Reads the runs of a sweep over `keys`; `config` is that of any of them.
+    /// Reads the runs of a sweep over `keys`. `config` is the configuration of any of them.
     ///
     /// # Errors
-    /// A directory that is no run.
+    /// Returns an error if a directory is not a run.
     pub fn read(keys: Vec<String>, config: Config, places: Vec<Place>) -> Result<Self> {
         let read = |place: Place| Ok((place.clone(), Run::read(&RunDir::open(&place.directory)?)?));
         let mut runs = places.into_iter().map(read).collect::<Result<Vec<_>>>()?;
@@ -70,24 +70,25 @@ impl Sweep {
         Ok(Self { keys, config, runs })
     }
 
-    /// The runs of each choice of values, which differ in their seeds.
+    /// Returns the runs of each choice of values, which differ in their seeds.
     fn rows(&self) -> impl Iterator<Item = &[(Place, Run)]> {
         self.runs.chunk_by(|a, b| a.0.settings == b.0.settings)
     }
 
-    /// The swept values from small to large; none unless one option was swept, over numbers.
+    /// Returns the swept values in ascending order, or `None` unless only one option was swept and its values are
+    /// numbers.
     fn values(&self) -> Option<Vec<f64>> {
         self.rows().map(|row| row[0].0.value()).collect()
     }
 
-    /// The results that some run has.
+    /// Returns the results that any run has.
     fn measures(&self) -> impl Iterator<Item = &'static Metric> {
         let has = |name: &str| self.runs.iter().any(|(_, run)| run.ends(name).is_some());
         results(has).filter(|metric| metric.rank >= Rank::Compared)
     }
 
-    /// The table as Markdown: mean ± standard deviation over seeds, in parentheses what should be reached.
-    #[must_use]
+    /// Formats the table as Markdown, with the mean ± standard deviation over seeds, and the value to be reached in
+    /// parentheses.
     pub fn to_markdown(&self) -> String {
         let cell = |text: &str| text.replace('|', "\\|");
         let mut out = String::from("|");
@@ -115,9 +116,10 @@ impl Sweep {
         out
     }
 
-    /// `{"keys", "runs": [{"settings": {KEY: value}, "seed", "run", "metrics": {…last values}}], "target": [{"value", …}]}`; numbers
-    /// where a value is one, and targets where β is swept alone.
-    #[must_use]
+    /// Returns the sweep as JSON. Numeric values are written as numbers. The list of targets is empty unless β is the only
+    /// swept option.
+    ///
+    /// `{"keys", "runs": [{"settings": {KEY: value}, "seed", "run", "metrics": {…last values}}], "target": [{"value", …}]}`
     pub fn to_json(&self) -> Json {
         let number = |x: f64| if x.is_finite() { json!(x) } else { Json::Null };
         let typed = |text: &str| match text.parse::<f64>() {
@@ -144,7 +146,7 @@ impl Sweep {
         })
     }
 
-    /// Whether the swept option is the target's inverse temperature in the lab.
+    /// Returns whether the only swept option is the target's β in the lab.
     fn is_beta(&self) -> bool {
         let [key] = &self.keys[..] else { return false };
         let key = key.strip_prefix("objective.").unwrap_or(key);
@@ -153,10 +155,12 @@ impl Sweep {
         self.config.task.kind.is_lab() && ((key == "beta" && own && flow) || key == "eval.target_beta")
     }
 
-    /// The exact target's measures over β, at the swept values and closely between them; empty where β is not swept.
+    /// Computes the exact target's measures over β, at the swept values and at points between them. The curve is empty
+    /// if β is not swept.
     fn curve(&self) -> Result<Vec<Goals>> {
-        /// Points between neighbouring values, and objects evaluated for all of them together.
+        /// The maximum number of intervals between neighbouring values.
         const BETWEEN: usize = 16;
+        /// The maximum number of objects evaluated over all points together.
         const WORK: usize = 1 << 25;
         let Some(mut betas) = self.values().filter(|_| self.is_beta()) else { return Ok(Vec::new()) };
         let lab = Lab::open(&self.config.task)?;
@@ -181,14 +185,14 @@ impl Sweep {
         betas.into_iter().map(at).collect()
     }
 
-    /// β of the target where it is the same in every run.
+    /// Returns β of the target, if it is the same in every run.
     fn fixed_beta(&self) -> Option<f64> {
         let objective = self.config.objective().ok()?;
         (self.config.task.kind.is_lab() && !self.is_beta()).then(|| lab::beta(&self.config, &objective))
     }
 }
 
-/// The last values of a metric, one for each seed.
+/// Returns the last values of a metric, one for each seed.
 fn last(row: &[(Place, Run)], metric: &str) -> Vec<f64> {
     row.iter().filter_map(|(_, run)| run.ends(metric)).map(|(_, last)| last.1).collect()
 }

@@ -251,7 +251,7 @@ fn unlike_runs_are_told_apart_and_pointed_out() {
             "paper (beta = 5.0, train.learning_rate = 0.01)"
         ]
     );
-    assert_eq!(comparison.notes, ["They did not run equally long: 50 to 100 steps."]);
+    assert_eq!(comparison.notes, ["The runs differ in length: 50 to 100 steps."]);
     // If the objectives differ, other differences are not part of the names.
     let other = root.join("d");
     Synthetic { objective: "grpo", steps: 100, ..Synthetic::default() }.write(&other);

@@ -2,16 +2,16 @@
 const events = new EventSource("/events");
 const state = document.getElementById("state");
 
-/** Says how the run and the connection are. */
+/** Shows the state of the run and of the connection. */
 function tell(text) {
   if (state.textContent !== text) state.textContent = text;
 }
 
-/** Tells one of the page's details from the others: the heading above it and its own. */
+/** Returns a name that identifies one of the page's details: the heading above it and its own summary. */
 const name = (details) =>
   [details.closest("figure, section")?.querySelector("h2, h3"), details.querySelector("summary")].map((part) => part?.textContent).join();
 
-/** Draws the report anew; what the reader has opened stays open. Tells the text that it is given, or why there is no report. */
+/** Redraws the report and keeps open the details that the reader has opened. Shows the text, or why there is no report. */
 async function draw(text) {
   const answer = await fetch("/");
   const body = await answer.text();
@@ -24,10 +24,10 @@ async function draw(text) {
   tell(text);
 }
 
-const lost = () => tell("flowrl-cli watch does not answer, so this may be out of date; trying again …");
+const lost = () => tell("flowrl-cli watch does not answer, so this may be out of date; retrying …");
 let drawing = Promise.resolve();
 const queue = (text) => (drawing = drawing.then(() => draw(text)).catch(lost));
-events.onmessage = () => queue("The run goes on.");
+events.onmessage = () => queue("The run is in progress.");
 events.addEventListener("end", () => {
   events.close();
   queue("The run has ended.");
