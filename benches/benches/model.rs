@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowrl_benches::Cpu;
-use flowrl_benches::model::{CpuPolicy, Generate, PEER_SHAPE};
+use flowrl_benches::model::{Generate, PEER_SHAPE};
 use flowrl_cli::embedded;
 use flowrl_core::objective::{Objective, Preset};
 use flowrl_core::optim::{Decay, Schedule};
@@ -27,8 +27,7 @@ fn train_step(criterion: &mut Criterion) {
         ..TrainOptions::default()
     };
     let objective = Objective::preset(Preset::Paper);
-    let mut trainer =
-        Trainer::new::<<CpuPolicy as Policy>::Error>(policy.backend(), policy.width(), objective, options).unwrap();
+    let mut trainer = Trainer::new(&policy, objective, options).unwrap();
     let pool = policy.backend().pool().clone();
     let rollouts = pool.enter(|| trainer.collect(&mut policy, &task)).unwrap();
 

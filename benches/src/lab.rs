@@ -2,12 +2,10 @@
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{
-    Environment, HeadOptions, Hypergrid, HypergridOptions, LabPolicy, LabTask, Mlp, MlpOptions, PolicyError, Target,
-    terminal,
+    Environment, HeadOptions, Hypergrid, HypergridOptions, LabPolicy, LabTask, Mlp, MlpOptions, Target, terminal,
 };
 use flowrl_core::objective::{FlowRl, LogZ, Objective};
 use flowrl_core::optim::{Decay, Schedule};
-use flowrl_core::policy::Policy;
 use flowrl_core::train::{TrainOptions, Trainer};
 
 use crate::{Cpu, Failure};
@@ -42,7 +40,7 @@ impl HypergridCase {
             seed,
             ..TrainOptions::default()
         };
-        let trainer = Trainer::new::<PolicyError>(policy.backend(), policy.width(), objective, options)?;
+        let trainer = Trainer::new(&policy, objective, options)?;
         Ok(Self { task: LabTask::new(grid.clone()), grid, policy, trainer })
     }
 

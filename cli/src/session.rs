@@ -10,6 +10,7 @@ use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::countdown::{ProblemSpec, Problems};
 use flowrl_lm::prompts::{PromptRow, RowKeys, read_prompts};
 use flowrl_lm::task::{Text, TextTask};
+use flowrl_lm::verify;
 
 use crate::config::{Config, TaskKind};
 use crate::run::best::{BEST, Best};
@@ -196,7 +197,7 @@ impl Tasks {
                 };
                 template::tell(&text, train.iter().chain(&held_out));
                 let open = |rows, path: &Path| {
-                    TextTask::new(text.clone(), rows, &verifier).map_err(|error| error.in_file(path))
+                    TextTask::new(text.clone(), rows, verify::by_name(&verifier)?).map_err(|error| error.in_file(path))
                 };
                 let (train, held_out_path) = (open(train, &path)?, task.held_out.as_ref().unwrap_or(&path));
                 let held_out = open(held_out, held_out_path)?;

@@ -152,7 +152,7 @@ impl StoredRollouts {
                 rollout_log_probs = Some(std::mem::replace(&mut completions.log_probs, present));
             }
         }
-        let verdicts = vec!["stored"; rewards.len()];
+        let verdicts = vec!["stored".into(); rewards.len()];
         let prompt_numbers = numbers;
         Ok(Rollouts {
             prompt_numbers,

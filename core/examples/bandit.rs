@@ -5,9 +5,7 @@
 //! between 0 and 1.
 
 use flowrl_core::backend::CpuBackend;
-use flowrl_core::lab::{
-    Bandit, BanditOptions, BanditPreset, HeadOptions, LabPolicy, LabTask, PolicyError, Target, terminal,
-};
+use flowrl_core::lab::{Bandit, BanditOptions, BanditPreset, HeadOptions, LabPolicy, LabTask, Target, terminal};
 use flowrl_core::objective::{FlowRl, LogZ, Objective};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::train::{TrainOptions, Trainer};
@@ -22,8 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let objective = Objective::FlowRl(FlowRl::exact_tb().with_beta(beta).with_log_z(LogZ::Scalar));
         let schedule = Schedule { peak: 0.05, warmup: 0, total: 2000, decay: Decay::Cosine };
         let options = TrainOptions { prompts: 1, samples: 64, max_tokens: 1, schedule, ..TrainOptions::default() };
-        let mut trainer =
-            Trainer::new::<PolicyError>(&cpu, 1, objective, TrainOptions { log_z_learning_rate: 0.05, ..options })?;
+        let mut trainer = Trainer::new(&policy, objective, TrainOptions { log_z_learning_rate: 0.05, ..options })?;
         for _ in 0..2000 {
             trainer.step(&mut policy, &task)?;
         }

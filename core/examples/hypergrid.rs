@@ -5,12 +5,9 @@
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::Environment;
-use flowrl_core::lab::{
-    HeadOptions, Hypergrid, HypergridReward, LabPolicy, LabTask, MlpOptions, PolicyError, Target, terminal,
-};
+use flowrl_core::lab::{HeadOptions, Hypergrid, HypergridReward, LabPolicy, LabTask, MlpOptions, Target, terminal};
 use flowrl_core::objective::{FlowRl, LogZ, Objective};
 use flowrl_core::optim::{Decay, Schedule};
-use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, TrainOptions, Trainer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         log_z_learning_rate: 0.1,
         ..TrainOptions::default()
     };
-    let mut trainer = Trainer::new::<PolicyError>(policy.backend(), policy.width(), objective, options)?;
+    let mut trainer = Trainer::new(&policy, objective, options)?;
 
     let task = LabTask::new(&grid);
     let mut log_probs = vec![0.0; grid.objects()];

@@ -1,9 +1,11 @@
 //! The interface of a policy, which samples completions, scores them, and takes the gradient of the loss with respect
 //! to its log-probabilities.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::backend::{Backend, Sampler};
+use crate::Real;
+use crate::backend::{Backend, Drawn, SampleKeys, Sampler};
 use crate::optim::AdamWStep;
 use crate::random::Stream;
 
@@ -64,10 +66,77 @@ impl<T> Completions<T> {
         &self.tokens[self.offsets[i]..self.offsets[i + 1]]
     }
 
+    /// Samples the completions of a request token by token, for a policy that can tell the logits of the next token.
+    ///
+    /// `logits` returns a row of `vocab` logits for each completion that is still open. The token `end` ends a
+    /// completion.
+    ///
+    /// # Errors
+    /// Returns the errors of `logits` and of the device.
+    pub fn sample<B: Backend<Real = T>, E: From<B::Error>>(
+        backend: &B,
+        request: &SampleRequest<'_>,
+        vocab: usize,
+        end: u32,
+        mut logits: impl FnMut(&[Context<'_>]) -> Result<B::Buffer, E>,
+    ) -> Result<Self, E>
+    where
+        T: Real,
+    {
+        let count = request.prompts.len() * request.samples;
+        let mut tokens: Vec<Vec<u32>> = vec![Vec::new(); count];
+        let mut draws: Vec<Vec<[T; 2]>> = vec![Vec::new(); count];
+        let mut open: Vec<u32> = (0..count as u32).collect();
+        for t in 0..request.max_tokens as u32 {
+            if open.is_empty() {
+                break;
+            }
+            let context = |&i: &u32| Context {
+                prompt: request.prompts[i as usize / request.samples],
+                tokens: &tokens[i as usize],
+            };
+            let logits = logits(&open.iter().map(context).collect::<Vec<_>>())?;
+            let token = vec![t; open.len()];
+            let keys = SampleKeys { stream: request.stream, step: request.step, sequence: &open, token: &token };
+            let (mut drawn, [mut log_prob, mut entropy, mut excluded]) =
+                (token.clone(), [(); 3].map(|()| vec![T::zero(); open.len()]));
+            let out =
+                Drawn { tokens: &mut drawn, log_prob: &mut log_prob, entropy: &mut entropy, excluded: &mut excluded };
+            backend.sample(&logits, (open.len(), vocab), &request.sampler, None, keys, out)?;
+            for (row, &i) in open.iter().enumerate() {
+                tokens[i as usize].push(drawn[row]);
+                draws[i as usize].push([log_prob[row], entropy[row]]);
+            }
+            open.retain(|&i| tokens[i as usize].last() != Some(&end));
+        }
+        let mut offsets = vec![0; count + 1];
+        for i in 0..count {
+            offsets[i + 1] = offsets[i] + tokens[i].len();
+        }
+        Ok(Self {
+            prompt_of: (0..count).map(|i| i / request.samples).collect(),
+            offsets,
+            ended: tokens.iter().map(|tokens| tokens.last() == Some(&end)).collect(),
+            tokens: tokens.concat(),
+            log_probs: draws.iter().flatten().map(|draw| draw[0]).collect(),
+            entropies: draws.iter().flatten().map(|draw| draw[1]).collect(),
+            excluded: Vec::new(),
+        })
+    }
+
     /// Returns the tokens of every completion.
     pub fn slices(&self) -> Vec<&[u32]> {
         (0..self.len()).map(|i| self.get(i)).collect()
     }
+}
+
+/// A completion in progress, for [`Completions::sample`].
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Tokens of its prompt.
+    pub prompt: &'a [u32],
+    /// Tokens sampled so far.
+    pub tokens: &'a [u32],
 }
 
 /// A request for [`Policy::sample`].

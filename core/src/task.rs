@@ -1,15 +1,41 @@
 //! Prompts and rewards.
 
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 /// A task's verdict on one completion.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Judgement {
     /// The raw reward, which must be finite.
     pub reward: f64,
-    /// Reason for the reward in one hyphenated lower-case word, for example `correct`, `wrong` or `unparseable`.
-    pub verdict: &'static str,
+    /// The reason, as one hyphenated lower-case word: `correct`, `wrong`, `unparseable`, …
+    pub verdict: Cow<'static, str>,
 }
 
-/// A set of prompts with a reward for each completion of them.
+impl Judgement {
+    /// Returns a judgement of this reward and verdict.
+    pub fn new(reward: f64, verdict: impl Into<Cow<'static, str>>) -> Self {
+        Self { reward, verdict: verdict.into() }
+    }
+}
+
+/// The reason why completions could not be judged: a server that does not answer, a program that cannot be started.
+pub type JudgeError = Box<dyn core::error::Error + Send + Sync>;
+
+/// One completion to judge.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// Number of the prompt.
+    pub prompt: usize,
+    /// Tokens of the completion, including its end token.
+    pub completion: &'a [u32],
+    /// Whether the completion ended by itself rather than at the limit.
+    pub ended: bool,
+}
+
+/// A set of prompts and the rewards of their completions.
 pub trait Task {
     /// Returns the number of prompts in this task.
     fn prompts(&self) -> usize;
@@ -17,7 +43,19 @@ pub trait Task {
     /// Returns the tokens of prompt `index`, at least one.
     fn prompt(&self, index: usize) -> &[u32];
 
-    /// Judges a completion of prompt `index`. `ended` is true if the completion ended by itself, false if it reached
-    /// the length limit.
-    fn judge(&self, index: usize, completion: &[u32], ended: bool) -> Judgement;
+    /// Judges one completion.
+    ///
+    /// # Errors
+    /// Returns the reason why there is no verdict. This ends the step, so a completion that is merely bad gets a verdict
+    /// and a low reward instead.
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError>;
+
+    /// Judges all completions of a step, in order. By default this goes through them one after another; a task that asks
+    /// a server or runs programs overrides it to do many at once.
+    ///
+    /// # Errors
+    /// See [`Task::judge`].
+    fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
+        attempts.iter().map(|attempt| self.judge(*attempt)).collect()
+    }
 }

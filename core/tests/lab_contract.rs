@@ -6,7 +6,7 @@ use crate::enumerable::{assert_close, numbers};
 use crate::lab::{environments, log_softmax, trajectories};
 use flowrl_core::exact::log_sum_exp;
 use flowrl_core::lab::{Environment, LabTask, Outcome, Target, Walk, lengths, reference, terminal, walk};
-use flowrl_core::task::Task;
+use flowrl_core::task::{Attempt, Judgement, Task};
 
 /// Runs a check on every task. The last name printed is that of the failed task.
 fn on_each(check: impl Fn(&dyn Environment)) {
@@ -160,6 +160,10 @@ fn terminal_masses_are_sums_over_all_trajectories() {
     });
 }
 
+fn judge(task: &impl Task, completion: &[u32]) -> Judgement {
+    task.judge(Attempt { prompt: 0, completion, ended: true }).expect("the lab judges any walk")
+}
+
 #[test]
 fn judgements_follow_the_walk() {
     on_each(|env| {
@@ -172,7 +176,7 @@ fn judgements_follow_the_walk() {
         for trajectory in trajectories(env) {
             let actions: Vec<u32> = trajectory.steps.iter().map(|&(_, a)| a as u32).collect();
             assert_eq!(walk(env, &actions), Walk::Finished(trajectory.object));
-            let judgement = task.judge(0, &actions, true);
+            let judgement = judge(&task, &actions);
             assert_eq!(judgement.reward, env.reward(trajectory.object));
             assert_eq!(judgement.verdict, if env.is_mode(trajectory.object) { "mode" } else { "other" });
 
@@ -182,8 +186,8 @@ fn judgements_follow_the_walk() {
             assert_eq!(walk(env, &beyond), Walk::Illegal { token: last + 1 });
             for (actions, verdict) in [(&actions[..last], "unfinished"), (&beyond, "illegal"), (&[u32::MAX], "illegal")]
             {
-                let judgement = task.judge(0, actions, false);
-                assert_eq!((judgement.reward, judgement.verdict), (least, verdict));
+                let judgement = judge(&task, actions);
+                assert_eq!((judgement.reward, &*judgement.verdict), (least, verdict));
             }
         }
     });
@@ -301,6 +305,6 @@ fn a_task_of_ones_own_needs_the_trait_alone() {
     // The task is the same if the environment is shared, or its type chosen at run time.
     let (shared, boxed) = (std::rc::Rc::new(Shortcut), Box::new(Shortcut) as Box<dyn Environment>);
     assert_eq!(Target::plain(&shared, 1.0).expect("finite"), target);
-    assert_eq!(LabTask::new(boxed).judge(0, &[2, 1, 0], true).verdict, "mode");
-    assert_eq!(LabTask::new(&shared).judge(0, &[1, 0], true).reward, 1.0);
+    assert_eq!(judge(&LabTask::new(boxed), &[2, 1, 0]).verdict, "mode");
+    assert_eq!(judge(&LabTask::new(&shared), &[1, 0]).reward, 1.0);
 }

@@ -6,7 +6,7 @@ mod one;
 mod refusals;
 mod tabular;
 
-use flowrl_core::backend::{CpuBackend, CpuError, Sampler};
+use flowrl_core::backend::{CpuBackend, Sampler};
 use flowrl_core::objective::{FlowRl, Length, LogZ, Objective, Preset, Reward, Sequence};
 use flowrl_core::optim::{AdamW, Decay, Schedule};
 use flowrl_core::partition::PartitionOptions;
@@ -35,7 +35,7 @@ fn options(prompts: usize, samples: usize, rate: f64, steps: u64) -> TrainOption
 }
 
 fn trainer(policy: &Tabular, objective: Objective, options: TrainOptions) -> Trainer<Cpu> {
-    Trainer::new::<CpuError>(policy.backend(), policy.width(), objective, options).expect("good options")
+    Trainer::new(policy, objective, options).expect("good options")
 }
 
 /// Runs `steps` steps and returns the metrics of each.
@@ -305,8 +305,8 @@ fn a_resumed_run_goes_on_to_the_same_bits() {
 fn a_checkpoint_of_log_z_is_complete_in_single_precision() {
     let cpu = CpuBackend::<f32>::reference();
     let objective = flowrl(Preset::ExactTb, |o| o.log_z = LogZ::Scalar);
-    let mut trainer = Trainer::new::<CpuError>(&cpu, 1, objective, options(1, 4, 0.05, 10)).expect("good options");
     let mut policy = One(cpu.clone());
+    let mut trainer = Trainer::new(&policy, objective, options(1, 4, 0.05, 10)).expect("good options");
     for _ in 0..3 {
         trainer.step(&mut policy, &Rewards::new(1, |_, _, _| 0.7)).expect("a step");
     }

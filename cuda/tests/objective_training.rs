@@ -96,11 +96,11 @@ fn learn<B: Backend<Real = f32>>(
         prompts: vec![vec![0], vec![1]],
         completions,
         rewards: vec![1.0, 0.0, 0.5, 0.25],
-        verdicts: vec![""; 4],
+        verdicts: vec!["".into(); 4],
         ..Rollouts::default()
     };
     let mut policy = Given { backend, log_probs, gradient: Vec::new() };
-    let mut trainer = Trainer::new(&policy.backend, 4, objective, TrainOptions::default())?;
+    let mut trainer = Trainer::new(&policy, objective, TrainOptions::default())?;
     let metrics = trainer.learn(&mut policy, &rollouts)?;
     Ok((policy.gradient, metrics))
 }

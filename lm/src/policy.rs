@@ -154,6 +154,9 @@ pub struct TransformerPolicy<B: TransformerBackend> {
     last: Option<(Packed, f64)>,
 }
 
+/// The reason why there is a training state.
+const STARTED: &str = "`start_training` made it";
+
 impl<B: TransformerBackend> TransformerPolicy<B> {
     /// Creates a policy from weights. Each of the tokens `end` ends a completion.
     pub fn new(
@@ -246,11 +249,13 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     }
 
     /// Copies a part of tensors that have this model's shapes to the host.
+    ///
+    /// # Panics
+    /// If the part is not one of this model's.
     pub fn read_part(&self, tensors: &Weights<B::Buffer>, part: &Part) -> Result<Vec<B::Real>, PolicyError<B::Error>> {
         let mut out = vec![num_zero::<B>(); part.len()];
-        if let Some(tensor) = tensors.tensors().nth(part.tensor) {
-            self.model.backend().read(tensor, part.offset, &mut out)?;
-        }
+        let tensor = tensors.tensors().nth(part.tensor).expect("parts are those of this model's tensors");
+        self.model.backend().read(tensor, part.offset, &mut out)?;
         Ok(out)
     }
 
@@ -277,12 +282,11 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         check_length("moments", moments.len(), self.weights.tensors().count())?;
         self.start_training()?;
         let backend = self.model.backend();
-        if let Some(training) = &mut self.training {
-            let pairs = training.first_moments.tensors_mut().zip(training.second_moments.tensors_mut());
-            for ((m, v), [first, second]) in pairs.zip(moments) {
-                backend.write(m, 0, first)?;
-                backend.write(v, 0, second)?;
-            }
+        let training = self.training.as_mut().expect(STARTED);
+        let pairs = training.first_moments.tensors_mut().zip(training.second_moments.tensors_mut());
+        for ((m, v), [first, second]) in pairs.zip(moments) {
+            backend.write(m, 0, first)?;
+            backend.write(v, 0, second)?;
         }
         Ok(())
     }
@@ -446,11 +450,8 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         let (packed, temperature) = self.last.take().ok_or(PolicyError::NoForward)?;
         check_length("d_log_probs", d_log_probs.len(), packed.targets.len())?;
         d_entropies.map_or(Ok(()), |d| check_length("d_entropies", d.len(), packed.targets.len()))?;
-        if let Some(training) = &mut self.training {
-            let grads = &mut training.grads;
-            let weights = &self.weights;
-            self.model.backward(weights, grads, &packed, temperature, d_log_probs, d_entropies, d_representation)?;
-        }
+        let (weights, grads) = (&self.weights, &mut self.training.as_mut().expect(STARTED).grads);
+        self.model.backward(weights, grads, &packed, temperature, d_log_probs, d_entropies, d_representation)?;
         Ok(())
     }
 
@@ -469,10 +470,8 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         self.start_training()?;
         self.part_from_reference()?;
         let backend = self.model.backend();
-        let (Some(weights), Some(training)) = (Arc::get_mut(&mut self.weights), &mut self.training) else {
-            return Ok(());
-        };
-        let Training { grads, first_moments, second_moments } = training;
+        let weights = Arc::get_mut(&mut self.weights).expect("no one but the reference shared them");
+        let Training { grads, first_moments, second_moments } = self.training.as_mut().expect(STARTED);
         let moments = first_moments.tensors_mut().zip(second_moments.tensors_mut());
         for ((p, g), (m, v)) in weights.tensors_mut().zip(grads.tensors()).zip(moments) {
             backend.adamw(p, g, m, v, backend.len(g), step)?;

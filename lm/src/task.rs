@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use flowrl_core::task::{Judgement, Task};
+use flowrl_core::task::{Attempt, JudgeError, Judgement, Task};
 
 use crate::chat::{ChatTemplate, TemplateOptions};
 use crate::countdown::{Problem, Problems};
@@ -177,13 +177,12 @@ pub struct TextTask {
 }
 
 impl TextTask {
-    /// Creates a task from the prompts of a file, all of which are checked here.
+    /// Creates a task from prompts, all of which are checked here, and a verifier: one of [`verify::by_name`] or your
+    /// own.
     ///
     /// # Errors
-    /// Returns an error if there is no verifier of this name, if a row lacks the fields that the verifier
-    /// needs, or if a prompt cannot be encoded.
-    pub fn new(text: Text, rows: Vec<PromptRow>, verifier: &str) -> Result<Self> {
-        let verifier = verify::by_name(verifier)?;
+    /// Returns an error if a row lacks the fields that the verifier needs, or if a prompt cannot be encoded.
+    pub fn new(text: Text, rows: Vec<PromptRow>, verifier: Box<dyn Verifier>) -> Result<Self> {
         for row in &rows {
             let refusal = |message: String| {
                 let prompt = row.prompt.question().to_owned();
@@ -244,8 +243,8 @@ impl TextTask {
                 Rows::Countdown { problems, held_out: true } => PromptRow::text(problems.held_out(index).prompt()),
                 Rows::Countdown { problems, held_out: false } => PromptRow::text(problems.train(index).prompt()),
             };
-            // Both constructors have checked that prompts can be encoded.
-            let tokens = self.text.encode_prompt(&row).unwrap_or_default();
+            let tokens =
+                self.text.encode_prompt(&row).expect("both constructors encoded every prompt or its characters");
             (row, tokens)
         })
     }
@@ -260,7 +259,23 @@ impl Task for TextTask {
         &self.entry(index).1
     }
 
-    fn judge(&self, index: usize, completion: &[u32], ended: bool) -> Judgement {
-        self.verifier.judge(self.row(index), &self.text.decode(completion), ended)
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
+        let completion = self.text.decode(attempt.completion);
+        self.verifier.judge(verify::Attempt {
+            row: self.row(attempt.prompt),
+            completion: &completion,
+            ended: attempt.ended,
+        })
+    }
+
+    fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
+        let texts: Vec<String> = attempts.iter().map(|attempt| self.text.decode(attempt.completion)).collect();
+        let pairs = attempts.iter().zip(&texts);
+        let rows = pairs.map(|(Attempt { prompt, ended, .. }, completion)| verify::Attempt {
+            row: self.row(*prompt),
+            completion,
+            ended: *ended,
+        });
+        self.verifier.judge_batch(&rows.collect::<Vec<_>>())
     }
 }

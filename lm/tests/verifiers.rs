@@ -1,7 +1,8 @@
 //! Tests of the verifier `number` on a hundred rows of answers, and on the examples of its documentation.
 
+use flowrl_core::task::Judgement;
 use flowrl_lm::prompts::PromptRow;
-use flowrl_lm::verify::{Number, Verifier};
+use flowrl_lm::verify::{Attempt, Number, Verifier};
 use serde::Deserialize;
 
 /// A gold answer, a completion, and whether the completion is right (1).
@@ -20,6 +21,10 @@ fn row(answer: &str) -> PromptRow {
     PromptRow { answer: answer.into(), ..PromptRow::text("q") }
 }
 
+fn judge(row: &PromptRow, completion: &str, ended: bool) -> Judgement {
+    Number.judge(Attempt { row, completion, ended }).unwrap()
+}
+
 #[test]
 fn number_pays_for_no_wrong_answer_and_misses_few_right_ones() {
     let cases = include_str!("data/number-cases.jsonl").lines().map(|line| serde_json::from_str::<Case>(line).unwrap());
@@ -27,11 +32,11 @@ fn number_pays_for_no_wrong_answer_and_misses_few_right_ones() {
     for case in cases.filter(|case| !case.disputed) {
         let row = row(&case.gold);
         if Number.check(&row).is_err() {
-            assert_eq!(Number.judge(&row, &case.pred, case.ended).verdict, "no-answer", "{case:?}");
+            assert_eq!(judge(&row, &case.pred, case.ended).verdict, "no-answer", "{case:?}");
             refused.push(case.gold);
             continue;
         }
-        let paid = Number.judge(&row, &case.pred, case.ended).reward;
+        let paid = judge(&row, &case.pred, case.ended).reward;
         assert!(case.expected == 1 || paid == 0.0, "pays for a wrong answer: {case:?}");
         plain += usize::from(case.gold.parse::<f64>().is_ok());
         if case.expected == 1 && paid == 0.0 {
@@ -55,7 +60,7 @@ fn the_documented_examples_get_the_documented_verdicts() {
     assert!(rows.len() > 20, "{rows:?}");
     for (answer, (completion, verdict)) in rows {
         Number.check(&row(answer)).unwrap();
-        let got = Number.judge(&row(answer), completion, true).verdict;
+        let got = judge(&row(answer), completion, true).verdict;
         assert_eq!(got, verdict, "{answer} {completion}");
     }
 }

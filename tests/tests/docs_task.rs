@@ -1,9 +1,17 @@
-//! The code of docs/adding-a-task.md, compiled and run.
+//! The code of docs/adding-a-task.md, compiled and run, and a verifier of one's own in training.
 
-use flowrl_core::task::{Judgement, Task};
+use std::error::Error as _;
+use std::sync::Mutex;
+
+use flowrl_core::backend::CpuBackend;
+use flowrl_core::objective::{Objective, Preset};
+use flowrl_core::task::{Attempt, JudgeError, Judgement, Task};
+use flowrl_core::train::{TrainError, TrainOptions, Trainer};
+use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::prompts::PromptRow;
-use flowrl_lm::verify::Verifier;
-use flowrl_lm::{Error, Result};
+use flowrl_lm::task::{Text, TextTask};
+use flowrl_lm::verify::{self, Verifier};
+use flowrl_lm::{Error, load_policy};
 
 /// "a b": answer the last digit of a + b. Tokens 0 to 9 are digits, 10 ends.
 struct LastDigit {
@@ -19,15 +27,15 @@ impl Task for LastDigit {
         &self.prompts[index]
     }
 
-    fn judge(&self, index: usize, completion: &[u32], ended: bool) -> Judgement {
-        let want = self.prompts[index].iter().sum::<u32>() % 10;
-        let verdict = match completion {
-            _ if !ended => "unfinished",
-            [digit, 10] if *digit == want => "correct",
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
+        let wanted = self.prompts[attempt.prompt].iter().sum::<u32>() % 10;
+        let verdict = match attempt.completion {
+            _ if !attempt.ended => "unfinished",
+            [digit, 10] if *digit == wanted => "correct",
             [_, 10] => "wrong",
             _ => "unparseable",
         };
-        Judgement { reward: if verdict == "correct" { 1.0 } else { 0.0 }, verdict }
+        Ok(Judgement::new(if verdict == "correct" { 1.0 } else { 0.0 }, verdict))
     }
 }
 
@@ -36,24 +44,23 @@ impl Task for LastDigit {
 struct Words;
 
 impl Verifier for Words {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "words"
     }
 
-    fn check(&self, row: &PromptRow) -> Result<()> {
+    fn check(&self, row: &PromptRow) -> Result<(), Error> {
         let wrong = || Error::Argument { name: "answer", got: row.answer.to_string(), wanted: "a whole number".into() };
         row.answer.as_u64().map(drop).ok_or_else(wrong)
     }
 
-    fn judge(&self, row: &PromptRow, completion: &str, ended: bool) -> Judgement {
-        let words = completion.split_whitespace().count() as u64;
-        let verdict = match row.answer.as_u64() {
-            None => "no-answer",
-            Some(_) if !ended => "unfinished",
-            Some(want) if words == want => "correct",
-            Some(_) => "wrong",
-        };
-        Judgement { reward: if verdict == "correct" { 1.0 } else { 0.0 }, verdict }
+    fn judge(&self, attempt: verify::Attempt<'_>) -> Result<Judgement, JudgeError> {
+        let words = attempt.completion.split_whitespace().count() as u64;
+        Ok(match attempt.row.answer.as_u64() {
+            None => Judgement::new(0.0, "no-answer"),
+            Some(_) if !attempt.ended => Judgement::new(0.0, "unfinished"),
+            Some(wanted) if words == wanted => Judgement::new(1.0, "correct"),
+            Some(wanted) => Judgement::new(0.0, format!("off-by-{}", words.abs_diff(wanted))),
+        })
     }
 }
 
@@ -70,11 +77,11 @@ fn the_page_shows_this_code() {
 #[test]
 fn the_task_judges() {
     let task = LastDigit { prompts: vec![[7, 8], [1, 2]] };
-    let verdict = |completion: &[u32], ended| task.judge(task.prompts() - 2, completion, ended).verdict;
-    assert_eq!(task.prompt(1), [1, 2]);
-    assert_eq!(task.judge(0, &[5, 10], true), Judgement { reward: 1.0, verdict: "correct" });
-    assert_eq!(task.judge(0, &[4, 10], true), Judgement { reward: 0.0, verdict: "wrong" });
-    assert_eq!([verdict(&[5], false), verdict(&[1, 5, 10], true)], ["unfinished", "unparseable"]);
+    let judge = |completion: &[u32], ended| task.judge(Attempt { prompt: 0, completion, ended }).unwrap();
+    assert_eq!((task.prompts(), task.prompt(1)), (2, &[1, 2][..]));
+    assert_eq!(judge(&[5, 10], true), Judgement::new(1.0, "correct"));
+    assert_eq!(judge(&[4, 10], true), Judgement::new(0.0, "wrong"));
+    assert_eq!([judge(&[5], false).verdict, judge(&[1, 5, 10], true).verdict], ["unfinished", "unparseable"]);
 }
 
 #[test]
@@ -82,11 +89,64 @@ fn the_verifier_judges_and_checks_rows() {
     let row = PromptRow { answer: 3.into(), ..PromptRow::text("Three words, please.") };
     assert_eq!(Words.name(), "words");
     assert!(Words.check(&row).is_ok());
-    assert_eq!(Words.judge(&row, "one two three", true).verdict, "correct");
-    assert_eq!(Words.judge(&row, "one two", true).verdict, "wrong");
-    assert_eq!(Words.judge(&row, "one two three", false).verdict, "unfinished");
-    let bad = PromptRow { answer: "three".into(), ..row };
-    assert_eq!(Words.judge(&bad, "one two three", true).verdict, "no-answer");
+    let verdict = |row, completion, ended| Words.judge(verify::Attempt { row, completion, ended }).unwrap().verdict;
+    assert_eq!(verdict(&row, "one two three", true), "correct");
+    assert_eq!(verdict(&row, "one two", true), "off-by-1");
+    assert_eq!(verdict(&row, "one two three", false), "unfinished");
+    let bad = PromptRow { answer: "three".into(), ..row.clone() };
+    assert_eq!(verdict(&bad, "one two three", true), "no-answer");
     let error = Words.check(&bad).expect_err("text is refused").to_string();
     assert!(error.contains("answer") && error.contains("\"three\""), "{error}");
+}
+
+/// A verifier that stands for a server: it judges a batch in one call, names its own verdicts, and fails after the first call.
+#[derive(Debug)]
+struct Server {
+    batches: Mutex<Vec<usize>>,
+}
+
+impl Verifier for &'static Server {
+    fn name(&self) -> &str {
+        "server"
+    }
+
+    fn check(&self, _: &PromptRow) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn judge(&self, _: verify::Attempt<'_>) -> Result<Judgement, JudgeError> {
+        unreachable!("batches are judged whole")
+    }
+
+    fn judge_batch(&self, attempts: &[verify::Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
+        let mut batches = self.batches.lock().unwrap();
+        batches.push(attempts.len());
+        if batches.len() > 1 {
+            return Err("http://judge: connection refused".into());
+        }
+        let judge = |(i, attempt): (usize, &verify::Attempt<'_>)| {
+            Judgement::new(i as f64, format!("{}-characters", attempt.completion.chars().count()))
+        };
+        Ok(attempts.iter().enumerate().map(judge).collect())
+    }
+}
+
+#[test]
+fn a_verifier_of_ones_own_trains_a_model_and_its_failure_ends_the_step() {
+    let server: &'static Server = Box::leak(Box::new(Server { batches: Mutex::default() }));
+    let folder = std::path::Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("golden/hf/qwen2-tied");
+    let checkpoint = Checkpoint::open(&folder).unwrap();
+    let rows = vec![PromptRow::text("one"), PromptRow::text("two")];
+    let task = TextTask::new(Text::of(&checkpoint).unwrap(), rows, Box::new(server)).unwrap();
+    let mut policy = load_policy(CpuBackend::<f32>::new(1), &checkpoint).unwrap();
+    let options = TrainOptions { prompts: 2, samples: 3, max_tokens: 4, ..TrainOptions::default() };
+    let mut trainer = Trainer::new(&policy, Objective::preset(Preset::Grpo), options).unwrap();
+    let (rollouts, _) = trainer.step(&mut policy, &task).unwrap();
+    assert_eq!(rollouts.rewards, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert!(rollouts.verdicts.iter().all(|verdict| verdict.ends_with("-characters")), "{:?}", rollouts.verdicts);
+
+    let error = trainer.step(&mut policy, &task).unwrap_err();
+    assert!(matches!(error, TrainError::Judge(_)), "{error:?}");
+    assert_eq!(error.source().unwrap().to_string(), "http://judge: connection refused");
+    assert_eq!(*server.batches.lock().unwrap(), [6, 6]);
 }

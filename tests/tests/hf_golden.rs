@@ -13,7 +13,7 @@ use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::Dtype;
 use flowrl_lm::model::Weights;
-use flowrl_lm::{PolicyError, TransformerPolicy, load_policy, save_policy};
+use flowrl_lm::{TransformerPolicy, load_policy, save_policy};
 use serde_json::Value;
 
 const NAMES: [&str; 3] = ["qwen2-tied", "qwen3-qk-norm", "llama3-rope-scaled"];
@@ -229,13 +229,13 @@ fn step<B: TransformerBackend<Real = f32>>(golden: &Golden, mut policy: Transfor
         prompt_numbers: (0..rows.len()).collect(),
         prompts: rows.iter().map(|row| row.prompt.clone()).collect(),
         rewards: (0..rows.len()).map(|i| i as f32 / 2.0).collect(),
-        verdicts: vec![""; rows.len()],
+        verdicts: vec!["".into(); rows.len()],
         completions,
         ..Rollouts::default()
     };
-    let (objective, width) = (Objective::preset(Preset::Paper), policy.width());
+    let objective = Objective::preset(Preset::Paper);
     let options = TrainOptions::default();
-    let mut trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), width, objective, options).unwrap();
+    let mut trainer = Trainer::new(&policy, objective, options).unwrap();
     let metrics = trainer.learn(&mut policy, &rollouts).unwrap();
     let mut log_probs = vec![0.0; rollouts.completions.tokens.len()];
     let mut entropies = log_probs.clone();

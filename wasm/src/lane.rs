@@ -193,7 +193,6 @@ impl fmt::Debug for Lane {
 
 impl Lane {
     pub(crate) fn new(environment: &Shared, race: &RaceOptions, options: LaneOptions) -> Result<Self, Error> {
-        let backend = Backend::reference();
         let (seed, kind) = (u64::from(race.seed), options.kind);
         let mut policy = policy(environment, race.network, seed)?;
         policy.set_exploration(options.exploration)?;
@@ -219,7 +218,7 @@ impl Lane {
             // If objects can be reached in several ways, there is no reference policy, and so no KL to it.
             baseline.kl = 0.0;
         }
-        let trainer = Trainer::new::<PolicyError>(&backend, 1, objective, train)?;
+        let trainer = Trainer::new(&policy, objective, train)?;
         Ok(Self {
             options,
             policy,

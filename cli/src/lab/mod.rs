@@ -9,7 +9,6 @@ use anyhow::{Result, bail};
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{Environment, HeadOptions, LabPolicy, MlpOptions, Network};
 use flowrl_core::objective::Objective;
-use flowrl_core::policy::Policy;
 use flowrl_core::train::Trainer;
 
 use crate::config::{Arithmetic, Config, PolicyKind, TaskSection};
@@ -76,7 +75,7 @@ fn subject<N: Network<f32> + std::fmt::Debug + 'static>(
 ) -> Result<Box<dyn Subject>> {
     policy.set_exploration(config.policy.exploration)?;
     let options = config.train_options()?;
-    let trainer = Trainer::new::<<LabPolicy<f32, Lab, N> as Policy>::Error>(policy.backend(), 1, objective, options)?;
+    let trainer = Trainer::new(&policy, objective, options)?;
     Ok(Box::new(LabSubject::new(config, policy, trainer, truth)))
 }
 

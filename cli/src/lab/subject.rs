@@ -111,7 +111,7 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
             group: None,
             finish_reason: None,
             stop_reason: serde_json::Value::Null,
-            verdict: Some(rollouts.verdicts[i].to_owned()),
+            verdict: Some(rollouts.verdicts[i].to_string()),
             step: None,
             held_out,
             origin: Origin::default(),

@@ -2,7 +2,7 @@
 
 use flowrl_cli::config::Config;
 use flowrl_core::backend::CpuBackend;
-use flowrl_core::lab::{HeadOptions, LabPolicy, LabTask, Landscape, LandscapeOptions, MlpOptions, PolicyError};
+use flowrl_core::lab::{HeadOptions, LabPolicy, LabTask, Landscape, LandscapeOptions, MlpOptions};
 use flowrl_core::train::Trainer;
 use serde_json::Value;
 
@@ -77,7 +77,7 @@ fn the_reference_arithmetic_gives_the_bits_of_the_core() {
     let (mlp, heads) = (MlpOptions { width: 32, layers: 2 }, HeadOptions::default());
     let mut policy = LabPolicy::mlp(CpuBackend::<f32>::reference(), landscape.clone(), mlp, heads, 0).unwrap();
     let (objective, options) = (config.objective().unwrap(), config.train_options().unwrap());
-    let mut trainer = Trainer::new::<PolicyError>(&CpuBackend::reference(), 1, objective, options).unwrap();
+    let mut trainer = Trainer::new(&policy, objective, options).unwrap();
     let task = LabTask::new(landscape);
     let step = |_| {
         let (_, metrics) = trainer.step(&mut policy, &task).unwrap();

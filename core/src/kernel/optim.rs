@@ -14,8 +14,12 @@ fn zero_below<T: Real>(floor: T, x: T) -> T {
 }
 
 /// Computes p ← p·(1 − lr·decay) − lr/(1−β₁ᵗ)·m/(√v/√(1−β₂ᵗ) + ε), where m and v are the moments of `scale`·g.
+///
+/// # Panics
+/// If the slices differ in length.
 #[inline(always)]
 pub fn adamw<T: Real>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: &AdamWStep) {
+    assert!(g.len() == p.len() && m.len() == p.len() && v.len() == p.len(), "p, g, m and v differ in length");
     let (b1, b2) = (T::of(step.beta1), T::of(step.beta2));
     let (c1, c2) = (T::one() - b1, T::one() - b2);
     let keep = T::of(1.0 - step.learning_rate * step.weight_decay);
@@ -36,6 +40,12 @@ pub fn adamw<T: Real>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: &Ada
 mod tests {
     use super::adamw;
     use crate::optim::AdamW;
+
+    #[test]
+    #[should_panic(expected = "p, g, m and v differ in length")]
+    fn lengths_that_differ_are_refused() {
+        adamw(&mut [1.0; 4], &[1.0; 3], &mut [0.0; 4], &mut [0.0; 4], &AdamW::default().step(1e-3, 1, 1.0));
+    }
 
     /// After ten gradients come only zeros: the moments must vanish instead of staying subnormal.
     #[test]

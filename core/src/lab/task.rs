@@ -1,7 +1,7 @@
 //! Implements [`Task`] for the environments of the lab: a single prompt without content, and actions as tokens.
 
 use super::{Environment, Outcome};
-use crate::task::{Judgement, Task};
+use crate::task::{Attempt, JudgeError, Judgement, Task};
 
 /// A [`Task`] whose completions are the trajectories of an [`Environment`]. Its only prompt is `[0]`, and token t
 /// of a completion is the action taken in state t.
@@ -11,11 +11,12 @@ use crate::task::{Judgement, Task};
 ///
 /// ```
 /// use flowrl_core::lab::{Hypergrid, HypergridReward, LabTask};
-/// use flowrl_core::task::Task;
+/// use flowrl_core::task::{Attempt, Task};
 /// let task = LabTask::new(Hypergrid::new(8, 2, HypergridReward::Easy)?);
 /// let to_the_mode = [0, 1, 2]; // +1 in dimension 0, +1 in dimension 1, stop
-/// assert_eq!(task.judge(0, &to_the_mode, true).verdict, "mode");
-/// # Ok::<(), flowrl_core::lab::Error>(())
+/// let attempt = Attempt { prompt: 0, completion: &to_the_mode, ended: true };
+/// assert_eq!(task.judge(attempt)?.verdict, "mode");
+/// # Ok::<(), flowrl_core::task::JudgeError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct LabTask<E> {
@@ -74,15 +75,14 @@ impl<E: Environment> Task for LabTask<E> {
         &[0]
     }
 
-    fn judge(&self, _index: usize, completion: &[u32], _ended: bool) -> Judgement {
-        let least = |verdict| Judgement { reward: self.least_reward, verdict };
-        match walk(&self.environment, completion) {
-            Walk::Finished(object) => Judgement {
-                reward: self.environment.reward(object),
-                verdict: if self.environment.is_mode(object) { "mode" } else { "other" },
-            },
-            Walk::Unfinished(_) => least("unfinished"),
-            Walk::Illegal { .. } => least("illegal"),
-        }
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
+        Ok(match walk(&self.environment, attempt.completion) {
+            Walk::Finished(object) => {
+                let verdict = if self.environment.is_mode(object) { "mode" } else { "other" };
+                Judgement::new(self.environment.reward(object), verdict)
+            }
+            Walk::Unfinished(_) => Judgement::new(self.least_reward, "unfinished"),
+            Walk::Illegal { .. } => Judgement::new(self.least_reward, "illegal"),
+        })
     }
 }

@@ -24,7 +24,7 @@ use crate::optim::{AdamW, Schedule};
 use crate::partition::PartitionOptions;
 use crate::policy::{Policy, RealOf};
 use crate::random::{Purpose, Stream};
-use crate::task::Task;
+use crate::task::{JudgeError, Task};
 
 /// The options of training.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -163,6 +163,15 @@ pub enum TrainError<E> {
     Objective(objective::Error),
     /// An option is out of range.
     Options(&'static str),
+    /// The task could not judge the completions of a step.
+    Judge(JudgeError),
+    /// The task returned another number of judgements than it was given completions.
+    Judgements {
+        /// Judgements.
+        got: usize,
+        /// Completions.
+        wanted: usize,
+    },
     /// A task returned a reward that is not finite.
     Reward {
         /// Number of the prompt in the task.
@@ -196,6 +205,10 @@ impl<E: fmt::Display> fmt::Display for TrainError<E> {
             Self::Policy(error) => error.fmt(f),
             Self::Objective(error) => error.fmt(f),
             Self::Options(message) => f.write_str(message),
+            Self::Judge(_) => f.write_str("the completions could not be judged"),
+            Self::Judgements { got, wanted } => {
+                write!(f, "`Task::judge_batch` returned {got} judgements of {wanted} completions")
+            }
             Self::Reward { prompt, got } => {
                 write!(f, "the reward of a completion of prompt {prompt} is {got}; it must be finite")
             }
@@ -217,6 +230,7 @@ impl<E: core::error::Error + 'static> core::error::Error for TrainError<E> {
             // `Display` shows the inner error itself, so the source is the one behind it.
             Self::Policy(error) => error.source(),
             Self::Objective(error) => error.source(),
+            Self::Judge(error) => Some(&**error),
             _ => None,
         }
     }
@@ -280,19 +294,19 @@ impl Progress {
 }
 
 impl<B: Backend> Trainer<B> {
-    /// Creates a trainer for policies on `backend` that represent a prompt by `width` numbers.
+    /// Creates a trainer for `policy`, or for others of the same width on the same device.
     ///
     /// # Errors
     /// Returns an error if an option is out of range or the device has no memory left.
-    pub fn new<E: From<B::Error>>(
-        backend: &B,
-        width: usize,
+    pub fn new<P: Policy<Backend = B>>(
+        policy: &P,
         objective: Objective,
         options: TrainOptions,
-    ) -> Result<Self, TrainError<E>> {
+    ) -> Result<Self, TrainError<P::Error>> {
         options.validate().map_err(TrainError::Options)?;
         objective.validate()?;
-        let log_z = LogZModel::new(backend, width, &objective, &options).map_err(|e| TrainError::Policy(e.into()))?;
+        let log_z = LogZModel::new(policy.backend(), policy.width(), &objective, &options)
+            .map_err(|e| TrainError::Policy(e.into()))?;
         Ok(Self { objective, options, log_z, progress: Progress::default() })
     }
 

@@ -1,5 +1,6 @@
 //! A replay buffer of good completions.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::Rollouts;
@@ -16,7 +17,7 @@ use crate::random::Stream;
 ///
 /// ```
 /// use flowrl_core::backend::CpuBackend;
-/// use flowrl_core::lab::{Bandit, HeadOptions, LabPolicy, LabTask, PolicyError};
+/// use flowrl_core::lab::{Bandit, HeadOptions, LabPolicy, LabTask};
 /// use flowrl_core::objective::{Objective, Preset};
 /// use flowrl_core::random::{Purpose, Stream};
 /// use flowrl_core::train::{Replay, TrainOptions, Trainer};
@@ -25,7 +26,7 @@ use crate::random::Stream;
 /// let cpu = CpuBackend::<f64>::reference();
 /// let mut policy = LabPolicy::table(cpu.clone(), bandit.clone(), HeadOptions::default())?;
 /// let options = TrainOptions { prompts: 1, samples: 6, max_tokens: 1, ..TrainOptions::default() };
-/// let mut trainer = Trainer::new::<PolicyError>(&cpu, 1, Objective::preset(Preset::ExactTb), options)?;
+/// let mut trainer = Trainer::new(&policy, Objective::preset(Preset::ExactTb), options)?;
 /// let mut replay = Replay::new(1);
 ///
 /// let mut rollouts = trainer.collect(&mut policy, &LabTask::new(bandit))?;
@@ -51,7 +52,7 @@ struct Kept<T> {
     entropies: Vec<T>,
     ended: bool,
     reward: T,
-    verdict: &'static str,
+    verdict: Cow<'static, str>,
 }
 
 impl<T: Real> Replay<T> {
@@ -91,7 +92,7 @@ impl<T: Real> Replay<T> {
                     entropies: entropies[range].to_vec(),
                     ended: ended[i],
                     reward,
-                    verdict: rollouts.verdicts[i],
+                    verdict: rollouts.verdicts[i].clone(),
                 },
             );
             self.kept.truncate(self.capacity);
@@ -120,7 +121,7 @@ impl<T: Real> Replay<T> {
                 out.offsets.push(out.tokens.len());
                 out.ended.push(fresh.ended[next]);
                 rollouts.rewards.push(rewards[next]);
-                rollouts.verdicts.push(verdicts[next]);
+                rollouts.verdicts.push(verdicts[next].clone());
                 next += 1;
             }
             let known: Vec<&Kept<T>> = self.kept.iter().filter(|kept| kept.prompt == number).collect();
@@ -136,7 +137,7 @@ impl<T: Real> Replay<T> {
                 out.offsets.push(out.tokens.len());
                 out.ended.push(kept.ended);
                 rollouts.rewards.push(kept.reward);
-                rollouts.verdicts.push(kept.verdict);
+                rollouts.verdicts.push(kept.verdict.clone());
             }
         }
     }
@@ -165,7 +166,7 @@ mod tests {
                 excluded: Vec::new(),
             },
             rewards: completions.iter().map(|c| c.2).collect(),
-            verdicts: vec!["other"; count],
+            verdicts: vec!["other".into(); count],
             ..Rollouts::default()
         }
     }

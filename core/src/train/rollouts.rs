@@ -1,5 +1,6 @@
 //! Judged completions, from which a step learns.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::{Metrics, Selection, TrainError, TrainOptions};
@@ -8,7 +9,7 @@ use crate::backend::Backend;
 use crate::objective::{self, Objective, RolloutCorrection};
 use crate::policy::{Completions, Policy, SampleRequest, Sequences};
 use crate::random::Stream;
-use crate::task::Task;
+use crate::task::{Attempt, Task};
 
 /// Completions of a few prompts with their rewards, from which one step learns. The completions of one prompt are
 /// contiguous.
@@ -24,7 +25,7 @@ pub struct Rollouts<T> {
     /// (B) raw rewards.
     pub rewards: Vec<T>,
     /// (B) the task's verdicts.
-    pub verdicts: Vec<&'static str>,
+    pub verdicts: Vec<Cow<'static, str>>,
     /// (N) log-probability of each token under the engine that sampled it, if that is another one. `rollout_correction`
     /// compares these with those of `completions`.
     pub rollout_log_probs: Option<Vec<T>>,
@@ -56,17 +57,20 @@ impl<T: Real> Rollouts<T> {
             step,
         };
         let completions = policy.sample(&request).map_err(TrainError::Policy)?;
-        let mut rewards = Vec::with_capacity(completions.len());
-        let mut verdicts = Vec::with_capacity(completions.len());
-        for i in 0..completions.len() {
-            let prompt = prompt_numbers[completions.prompt_of[i]];
-            let judgement = task.judge(prompt, completions.get(i), completions.ended[i]);
-            if !judgement.reward.is_finite() {
-                return Err(TrainError::Reward { prompt, got: judgement.reward });
-            }
-            rewards.push(T::of(judgement.reward));
-            verdicts.push(judgement.verdict);
+        let attempt = |i| Attempt {
+            prompt: prompt_numbers[completions.prompt_of[i]],
+            completion: completions.get(i),
+            ended: completions.ended[i],
+        };
+        let attempts: Vec<Attempt<'_>> = (0..completions.len()).map(attempt).collect();
+        let judgements = task.judge_batch(&attempts).map_err(TrainError::Judge)?;
+        if judgements.len() != attempts.len() {
+            return Err(TrainError::Judgements { got: judgements.len(), wanted: attempts.len() });
         }
+        if let Some((attempt, judgement)) = attempts.iter().zip(&judgements).find(|(_, j)| !j.reward.is_finite()) {
+            return Err(TrainError::Reward { prompt: attempt.prompt, got: judgement.reward });
+        }
+        let (rewards, verdicts) = judgements.into_iter().map(|j| (T::of(j.reward), j.verdict)).unzip();
         Ok(Self { prompt_numbers, prompts, completions, rewards, verdicts, ..Self::default() })
     }
 

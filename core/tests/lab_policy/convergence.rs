@@ -3,11 +3,10 @@
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{
     Backward, Bits, Environment, HeadOptions, Hypergrid, HypergridReward, LabPolicy, LabTask, MlpOptions, Network,
-    PolicyError, Strings, StringsOptions, Target, terminal,
+    Strings, StringsOptions, Target, terminal,
 };
 use flowrl_core::objective::{Advantage, Balance, FlowRl, LogZ, Objective, Preset};
 use flowrl_core::optim::{Decay, Schedule};
-use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, TrainOptions, Trainer};
 
 use super::harness::{grid, tb};
@@ -30,7 +29,7 @@ fn train<E: Environment + Clone, N: Network<f32>>(
         log_z_learning_rate: 0.1,
         ..TrainOptions::default()
     };
-    let mut trainer = Trainer::new::<PolicyError>(policy.backend(), 1, objective, options).expect("good options");
+    let mut trainer = Trainer::new(policy, objective, options).expect("good options");
     let task = LabTask::new(environment);
     for _ in 0..steps {
         let (_, metrics) = trainer.step(policy, &task).expect("a step");

@@ -72,7 +72,7 @@ fn a_baseline_with_a_reference_where_there_is_none() {
     let train = |objective: Objective, heads: HeadOptions| {
         let mut policy = LabPolicy::table(CpuBackend::<f64>::reference(), grid(3, 2), heads).expect("a policy");
         let options = TrainOptions { prompts: 1, samples: 4, max_tokens: 5, ..TrainOptions::default() };
-        let mut trainer = Trainer::new::<PolicyError>(policy.backend(), 1, objective, options).expect("good options");
+        let mut trainer = Trainer::new(&policy, objective, options).expect("good options");
         trainer.step(&mut policy, &LabTask::new(grid(3, 2))).map(|_| policy.log_pb_table().expect("finite"))
     };
     let baseline = |kl| Objective::PolicyGradient(Preset::Grpo.policy_gradient().unwrap().with_kl(kl));

@@ -2,13 +2,13 @@
 //! and token. All fifteen strings can be enumerated, so a run can be compared with the truth. This module also has a
 //! task with explicit rewards.
 
-use flowrl_core::backend::{Backend, CpuBackend, CpuError, Drawn, EntropyGradient, SampleKeys};
+use flowrl_core::backend::{Backend, CpuBackend, CpuError, EntropyGradient};
 use flowrl_core::exact;
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::parameter::Parameter;
 use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
-use flowrl_core::task::{Judgement, Task};
+use flowrl_core::task::{Attempt, JudgeError, Judgement, Task};
 
 pub(crate) type Cpu = CpuBackend<f64>;
 
@@ -144,34 +144,12 @@ impl Policy for Tabular {
     }
 
     fn sample(&mut self, request: &SampleRequest<'_>) -> Result<Completions<f64>, CpuError> {
-        let mut all = Completions { offsets: vec![0], ..Completions::default() };
-        for (p, prompt) in request.prompts.iter().enumerate() {
-            for k in 0..request.samples {
-                let mut completion = Vec::new();
-                while completion.len() < request.max_tokens && completion.last() != Some(&END) {
-                    let logits = gather(&self.table.value, &[Self::place(prompt, &completion)]);
-                    let (sequence, token) = ([(p * request.samples + k) as u32], [completion.len() as u32]);
-                    let keys =
-                        SampleKeys { stream: request.stream, step: request.step, sequence: &sequence, token: &token };
-                    let (mut token, mut log_prob, mut entropy) = ([0], [0.0], [0.0]);
-                    let drawn = Drawn {
-                        tokens: &mut token,
-                        log_prob: &mut log_prob,
-                        entropy: &mut entropy,
-                        excluded: &mut [0.0],
-                    };
-                    self.backend.sample(&logits, (1, TOKENS), &request.sampler, None, keys, drawn)?;
-                    completion.push(token[0]);
-                    all.log_probs.push(log_prob[0]);
-                    all.entropies.push(entropy[0]);
-                }
-                all.prompt_of.push(p);
-                all.ended.push(completion.last() == Some(&END));
-                all.tokens.extend(completion);
-                all.offsets.push(all.tokens.len());
-            }
-        }
-        Ok(all)
+        let Self { backend, table, .. } = self;
+        Completions::sample(backend, request, TOKENS, END, |contexts| {
+            let places: Vec<usize> =
+                contexts.iter().map(|context| Self::place(context.prompt, context.tokens)).collect();
+            Ok(gather(&table.value, &places))
+        })
     }
 
     fn score(
@@ -290,7 +268,8 @@ impl Task for Rewards {
         &self.prompts[index]
     }
 
-    fn judge(&self, index: usize, completion: &[u32], ended: bool) -> Judgement {
-        Judgement { reward: (self.reward)(index, completion, ended), verdict: "judged" }
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
+        let Attempt { prompt, completion, ended } = attempt;
+        Ok(Judgement::new((self.reward)(prompt, completion, ended), "judged"))
     }
 }

@@ -76,7 +76,7 @@ impl Problem {
     /// | `correct` | has exactly the target as its value |
     pub fn judge(&self, completion: &str, ended: bool) -> Judgement {
         let verdict = if ended { self.verdict(completion) } else { "unfinished" };
-        Judgement { reward: f64::from(u8::from(verdict == "correct")), verdict }
+        Judgement::new(f64::from(u8::from(verdict == "correct")), verdict)
     }
 
     fn verdict(&self, completion: &str) -> &'static str {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::expression::{Operator, Printed};
 use super::*;
 
-fn verdict(numbers: &[u32], target: i64, completion: &str) -> &'static str {
+fn verdict(numbers: &[u32], target: i64, completion: &str) -> std::borrow::Cow<'static, str> {
     Problem { numbers: numbers.to_vec(), target }.judge(completion, true).verdict
 }
 
@@ -41,8 +41,8 @@ fn each_verdict_has_its_case() {
 #[test]
 fn only_correct_finished_answers_are_rewarded() {
     let problem = Problem { numbers: vec![3, 5, 7], target: 22 };
-    assert_eq!(problem.judge("3*5+7", true), Judgement { reward: 1.0, verdict: "correct" });
-    assert_eq!(problem.judge("3*5+7", false), Judgement { reward: 0.0, verdict: "unfinished" });
+    assert_eq!(problem.judge("3*5+7", true), Judgement::new(1.0, "correct"));
+    assert_eq!(problem.judge("3*5+7", false), Judgement::new(0.0, "unfinished"));
     assert_eq!(problem.judge("3+5+7", true).reward, 0.0);
 }
 

@@ -7,12 +7,17 @@ use super::forward::{Attend, Input, Transformer, layer_forward, real};
 use super::{Packed, Weights};
 use crate::backend::TransformerBackend;
 
+/// The reason why an arena holds the activations and their gradients.
+const KEPT: &str = "a forward pass kept its activations";
+
 impl<B: TransformerBackend> Transformer<B> {
     /// Adds to `grads` the gradient of Σ d_log_prob·log p + Σ d_entropy·entropy + Σ d_mean_hidden·(mean hidden
     /// state of each prompt).
     ///
-    /// The gradient is that of the last pass of [`Transformer::log_probs`], which must have kept its
-    /// activations: otherwise this function adds nothing.
+    /// The gradient is that of the last pass of [`Transformer::log_probs`].
+    ///
+    /// # Panics
+    /// If that pass did not keep its activations.
     pub fn backward(
         &mut self,
         weights: &Weights<B::Buffer>,
@@ -24,12 +29,13 @@ impl<B: TransformerBackend> Transformer<B> {
         d_mean_hidden: Option<&B::Buffer>,
     ) -> Result<(), B::Error> {
         let (backend, dims) = (&self.backend, &self.dims);
-        let Some(arena) = &mut self.arena else { return Ok(()) };
+        let arena = self.arena.as_mut().expect(KEPT);
         let rows = packed.len();
         let shape = (rows, dims.hidden);
         let input = Input { rows, ids: backend.index(&packed.ids)?, positions: backend.index(&packed.positions)? };
         head_backward(backend, arena, weights, grads, packed, temperature, d_log_prob, d_entropy, self.dims.vocab)?;
-        let Arena { stream, layers, final_inv_rms, keep, deltas: Some(deltas), .. } = arena else { return Ok(()) };
+        let Arena { stream, layers, final_inv_rms, keep, deltas, .. } = arena;
+        let deltas = deltas.as_mut().expect(KEPT);
         if let Some(d_mean) = d_mean_hidden {
             backend.mean_rows_backward(d_mean, &packed.prompts, dims.hidden, &mut deltas.normed)?;
         }
@@ -97,9 +103,8 @@ fn head_backward<B: TransformerBackend>(
     d_entropy: Option<&[B::Real]>,
     vocab: usize,
 ) -> Result<(), B::Error> {
-    let Arena { hidden, selected, logits, log_prob, log_sum_exp, entropy, deltas: Some(deltas), .. } = arena else {
-        return Ok(());
-    };
+    let Arena { hidden, selected, logits, log_prob, log_sum_exp, entropy, deltas, .. } = arena;
+    let deltas = deltas.as_mut().expect(KEPT);
     let d = backend.len(&weights.norm);
     let n = packed.targets.len();
     let chunk = chunk_rows(backend.logits_limit(), vocab, n);

@@ -80,7 +80,7 @@ impl<B: TransformerBackend> Transformer<B> {
         let chunk = chunk_rows(self.backend.logits_limit(), self.dims.vocab, n);
         self.reserve((packed.len(), n, chunk), keep)?;
         self.run(weights, None, &packed.ids, &packed.positions, Attend::Packed(&packed.layout))?;
-        let Some(arena) = &mut self.arena else { return Ok(()) };
+        let arena = self.arena.as_mut().expect("reserve made it");
         let (backend, dims) = (&self.backend, &self.dims);
         for start in (0..n).step_by(chunk) {
             let rows = chunk.min(n - start);
@@ -97,11 +97,12 @@ impl<B: TransformerBackend> Transformer<B> {
     }
 
     /// Computes the mean hidden state of each prompt of the last pass; `out` is (prompts, d).
+    ///
+    /// # Panics
+    /// If there was no pass.
     pub fn mean_hidden(&self, prompts: &[(usize, usize)], out: &mut B::Buffer) -> Result<(), B::Error> {
-        match &self.arena {
-            Some(arena) => self.backend.mean_rows(&arena.hidden, prompts, self.dims.hidden, out),
-            None => Ok(()),
-        }
+        let arena = self.arena.as_ref().expect("a pass came before");
+        self.backend.mean_rows(&arena.hidden, prompts, self.dims.hidden, out)
     }
 
     /// Runs rows through the model and computes the logits of `rows` (indices of rows), for

@@ -2,7 +2,7 @@
 
 mod number;
 
-use flowrl_core::task::Judgement;
+use flowrl_core::task::{JudgeError, Judgement};
 use serde_json::Value;
 
 use crate::countdown::Problem;
@@ -10,33 +10,56 @@ use crate::error::{Error, Result};
 use crate::prompts::PromptRow;
 pub use number::Number;
 
-/// Judges completions. The verifiers here give rewards of 1 or 0; any finite number is allowed.
+/// One completion to judge.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The row of its prompt, with the answer.
+    pub row: &'a PromptRow,
+    /// Text of the completion, without special tokens.
+    pub completion: &'a str,
+    /// Whether its end token was sampled, rather than the limit reached.
+    pub ended: bool,
+}
+
+/// Judges completions. The verifiers of this crate give rewards of 1 or 0; any finite number is allowed.
 ///
 /// ```
 /// use flowrl_lm::prompts::PromptRow;
-/// use flowrl_lm::verify;
+/// use flowrl_lm::verify::{self, Attempt};
 /// let verifier = verify::by_name("number")?;
 /// let row = PromptRow { answer: 1000.into(), ..PromptRow::text("10 · 100?") };
 /// verifier.check(&row)?;
-/// assert_eq!(verifier.judge(&row, "It is $1,000.", true).verdict, "correct");
-/// # Ok::<(), flowrl_lm::Error>(())
+/// let judgement = verifier.judge(Attempt { row: &row, completion: "It is $1,000.", ended: true })?;
+/// assert_eq!((judgement.reward, &*judgement.verdict), (1.0, "correct"));
+/// # Ok::<(), flowrl_core::task::JudgeError>(())
 /// ```
 pub trait Verifier: std::fmt::Debug + Send + Sync {
-    /// Returns the name of this verifier in configuration files.
-    fn name(&self) -> &'static str;
+    /// Returns the name used in configuration files and messages.
+    fn name(&self) -> &str;
 
-    /// Checks that a row has the fields that [`Self::judge`] needs. Call it on every row before training.
+    /// Checks that a row has the fields that [`Self::judge`] needs. This runs on every row before training.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Argument`] with the field and the form it should have.
     fn check(&self, row: &PromptRow) -> Result<()>;
 
-    /// Judges the text of a completion, without special tokens; `ended` says whether its end token was sampled.
+    /// Judges one completion.
     ///
-    /// A completion that was cut off is `unfinished` with reward 0, and a row that fails [`Self::check`] gives
-    /// `no-answer` with reward 0.
-    fn judge(&self, row: &PromptRow, completion: &str, ended: bool) -> Judgement;
+    /// A completion that was cut off should be `unfinished` with reward 0; if the row fails [`Self::check`], the verdict
+    /// should be `no-answer` with reward 0.
+    ///
+    /// # Errors
+    /// Returns the reason why there is no verdict, for example a server that does not answer. This ends the training step.
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError>;
+
+    /// Judges all completions of a step, in order. By default this goes through them one after another; a slow verifier
+    /// overrides it to work on many at once.
+    ///
+    /// # Errors
+    /// See [`Self::judge`].
+    fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
+        attempts.iter().map(|attempt| self.judge(*attempt)).collect()
+    }
 }
 
 /// The names that [`by_name`] accepts.
@@ -61,7 +84,7 @@ pub fn by_name(name: &str) -> Result<Box<dyn Verifier>> {
 pub struct Countdown;
 
 impl Verifier for Countdown {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "countdown"
     }
 
@@ -72,11 +95,11 @@ impl Verifier for Countdown {
         Problem::parse(question).map(drop).ok_or_else(wrong)
     }
 
-    fn judge(&self, row: &PromptRow, completion: &str, ended: bool) -> Judgement {
-        match Problem::parse(row.prompt.question()) {
-            Some(problem) => problem.judge(completion, ended),
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
+        Ok(match Problem::parse(attempt.row.prompt.question()) {
+            Some(problem) => problem.judge(attempt.completion, attempt.ended),
             None => judgement("no-answer"),
-        }
+        })
     }
 }
 
@@ -85,7 +108,7 @@ impl Verifier for Countdown {
 pub struct Exact;
 
 impl Verifier for Exact {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "exact"
     }
 
@@ -93,19 +116,19 @@ impl Verifier for Exact {
         answer_text(&row.answer).map(drop).map_err(|wanted| refused(row, wanted))
     }
 
-    fn judge(&self, row: &PromptRow, completion: &str, ended: bool) -> Judgement {
-        judgement(match answer_text(&row.answer) {
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
+        Ok(judgement(match answer_text(&attempt.row.answer) {
             Err(_) => "no-answer",
-            Ok(_) if !ended => "unfinished",
-            Ok(answer) if answer.trim() == completion.trim() => "correct",
+            Ok(_) if !attempt.ended => "unfinished",
+            Ok(answer) if answer.trim() == attempt.completion.trim() => "correct",
             Ok(_) => "wrong",
-        })
+        }))
     }
 }
 
 /// Gives reward 1 for `correct` and 0 for anything else.
 fn judgement(verdict: &'static str) -> Judgement {
-    Judgement { reward: f64::from(u8::from(verdict == "correct")), verdict }
+    Judgement::new(f64::from(u8::from(verdict == "correct")), verdict)
 }
 
 /// Returns the text of an answer that is a string, number or boolean; otherwise the form that an answer should
@@ -153,6 +176,10 @@ mod tests {
         PromptRow { answer, ..PromptRow::text("q") }
     }
 
+    fn judge(verifier: &dyn Verifier, row: &PromptRow, completion: &str, ended: bool) -> Judgement {
+        verifier.judge(Attempt { row, completion, ended }).unwrap()
+    }
+
     #[test]
     fn names_lead_to_verifiers() {
         for name in NAMES {
@@ -175,10 +202,14 @@ mod tests {
             (json!(null), "", "no-answer"),
             (json!([1]), "[1]", "no-answer"),
         ] {
-            assert_eq!(Exact.judge(&row(answer.clone()), completion, true).verdict, wanted, "{answer} {completion:?}");
+            assert_eq!(
+                judge(&Exact, &row(answer.clone()), completion, true).verdict,
+                wanted,
+                "{answer} {completion:?}"
+            );
         }
-        assert_eq!(Exact.judge(&row(json!("a")), "a", false), Judgement { reward: 0.0, verdict: "unfinished" });
-        assert_eq!(Exact.judge(&row(json!("a")), "a", true).reward, 1.0);
+        assert_eq!(judge(&Exact, &row(json!("a")), "a", false), Judgement::new(0.0, "unfinished"));
+        assert_eq!(judge(&Exact, &row(json!("a")), "a", true).reward, 1.0);
         assert!(Exact.check(&row(json!(null))).unwrap_err().to_string().contains("`answer`"));
         assert!(Exact.check(&row(json!(3))).is_ok());
         let lost = row(serde_json::from_str("100000000000000000001").unwrap());
@@ -190,10 +221,10 @@ mod tests {
         let messages = vec![Message::user("be brief"), Message::user("Reach it:\n3 5 7 = 22 : ")];
         let row = PromptRow { prompt: Prompt::Messages(messages), ..row(Value::Null) };
         Countdown.check(&row).unwrap();
-        assert_eq!(Countdown.judge(&row, "3*5+7", true).verdict, "correct");
-        assert_eq!(Countdown.judge(&row, "3*5+7", false).verdict, "unfinished");
+        assert_eq!(judge(&Countdown, &row, "3*5+7", true).verdict, "correct");
+        assert_eq!(judge(&Countdown, &row, "3*5+7", false).verdict, "unfinished");
         let other = PromptRow::text("What is 2+2?");
         assert!(Countdown.check(&other).is_err());
-        assert_eq!(Countdown.judge(&other, "4", true).verdict, "no-answer");
+        assert_eq!(judge(&Countdown, &other, "4", true).verdict, "no-answer");
     }
 }

@@ -3,11 +3,11 @@
 mod quantity;
 mod token;
 
-use flowrl_core::task::Judgement;
+use flowrl_core::task::{JudgeError, Judgement};
 use quantity::{Quantity, fraction_or_number, is_currency, quantities};
 use token::{Token, Tokens, braced, plain};
 
-use super::{Verifier, answer_text, judgement, refused};
+use super::{Attempt, Verifier, answer_text, judgement, refused};
 use crate::countdown::Rational;
 use crate::error::Result;
 use crate::prompts::PromptRow;
@@ -19,16 +19,18 @@ use crate::prompts::PromptRow;
 ///
 /// ```
 /// use flowrl_lm::prompts::PromptRow;
-/// use flowrl_lm::verify::{Number, Verifier};
+/// use flowrl_lm::verify::{Attempt, Number, Verifier};
 /// let row = PromptRow { answer: "3/4".into(), ..PromptRow::text("1/2 + 1/4?") };
-/// assert_eq!(Number.judge(&row, "It is \\boxed{\\frac{6}{8}}, step 2 shows.", true).verdict, "correct");
-/// assert_eq!(Number.judge(&row, "It is 3/4 of 2.", true).verdict, "wrong");
+/// let verdict = |completion| Number.judge(Attempt { row: &row, completion, ended: true }).map(|judgement| judgement.verdict);
+/// assert_eq!(verdict("It is \\boxed{\\frac{6}{8}}, step 2 shows.")?, "correct");
+/// assert_eq!(verdict("It is 3/4 of 2.")?, "wrong");
+/// # Ok::<(), flowrl_core::task::JudgeError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Number;
 
 impl Verifier for Number {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "number"
     }
 
@@ -40,17 +42,17 @@ impl Verifier for Number {
         }
     }
 
-    fn judge(&self, row: &PromptRow, completion: &str, ended: bool) -> Judgement {
-        let answer = answer_text(&row.answer).ok().and_then(|text| answer(&text));
-        judgement(match (answer, ended) {
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
+        let answer = answer_text(&attempt.row.answer).ok().and_then(|text| answer(&text));
+        Ok(judgement(match (answer, attempt.ended) {
             (None, _) => "no-answer",
             (Some(_), false) => "unfinished",
-            (Some(answer), true) => match stated(completion) {
+            (Some(answer), true) => match stated(attempt.completion) {
                 Stated::Nothing => "no-number",
                 Stated::Number(number) if number == answer => "correct",
                 _ => "wrong",
             },
-        })
+        }))
     }
 }
 

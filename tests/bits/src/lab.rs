@@ -6,11 +6,10 @@ use flowrl_core::Real;
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::lab::{
     Bandit, BanditOptions, BanditPreset, BanditReference, Bits, BitsOptions, Environment, HeadOptions, Hypergrid,
-    HypergridReward, LabPolicy, LabTask, Landscape, LandscapeOptions, LandscapePreset, MlpOptions, Network,
-    PolicyError, Strings, StringsOptions, Target, reference,
+    HypergridReward, LabPolicy, LabTask, Landscape, LandscapeOptions, LandscapePreset, MlpOptions, Network, Strings,
+    StringsOptions, Target, reference,
 };
 use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
-use flowrl_core::policy::Policy;
 use flowrl_core::train::{TrainOptions, Trainer};
 
 use crate::digest::digest;
@@ -49,10 +48,9 @@ fn training<T: Real, E: Environment, N: Network<T>>(
     objective: Objective,
     lines: &mut Vec<String>,
 ) -> Result<(), Box<dyn Error>> {
-    let backend = CpuBackend::reference();
     let options =
         TrainOptions { prompts: 1, samples: 16, max_tokens: environment.max_length(), ..TrainOptions::default() };
-    let mut trainer = Trainer::new::<PolicyError>(&backend, policy.width(), objective, options)?;
+    let mut trainer = Trainer::new(&policy, objective, options)?;
     let task = LabTask::new(environment);
     let mut metrics = Vec::new();
     for _ in 0..30 {

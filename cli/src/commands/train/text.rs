@@ -15,7 +15,7 @@ use flowrl_lm::evaluate::{Evaluation, Target, evaluate};
 use flowrl_lm::prompts::Origin;
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::task::TextTask;
-use flowrl_lm::{PolicyError, TransformerPolicy, Wave, WaveListener, load_policy, load_weights, save_policy};
+use flowrl_lm::{TransformerPolicy, Wave, WaveListener, load_policy, load_weights, save_policy};
 
 use super::summary;
 use crate::config::{Config, EvalSection};
@@ -54,7 +54,7 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         if objective.corrects_rollouts() {
             tell_of_rollout_weights(stored.as_ref());
         }
-        let mut trainer = Trainer::new::<PolicyError<B::Error>>(policy.backend(), policy.width(), objective, options)?;
+        let mut trainer = Trainer::new(&policy, objective, options)?;
         if let Some(log_z) = frozen {
             *trainer.log_z_mut() = LogZModel::Frozen(log_z);
         }
@@ -200,7 +200,7 @@ where
             group: Some(number as u64),
             finish_reason: Some(finish_reason(completions.ended[i], completions.get(i), task.text()).to_owned()),
             stop_reason: serde_json::Value::Null,
-            verdict: Some(rollouts.verdicts[i].to_owned()),
+            verdict: Some(rollouts.verdicts[i].to_string()),
             step: None,
             held_out,
             origin: Origin::default(),

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
@@ -8,10 +10,14 @@ fn row(answer: Value) -> PromptRow {
     PromptRow { answer, ..PromptRow::text("q") }
 }
 
-fn verdict(answer: impl Into<Value>, completion: &str) -> &'static str {
+fn judge(row: &PromptRow, completion: &str, ended: bool) -> Judgement {
+    Number.judge(Attempt { row, completion, ended }).unwrap()
+}
+
+fn verdict(answer: impl Into<Value>, completion: &str) -> Cow<'static, str> {
     let row = row(answer.into());
     Number.check(&row).unwrap();
-    Number.judge(&row, completion, true).verdict
+    judge(&row, completion, true).verdict
 }
 
 /// Asserts that each completion of a list states the answer before it.
@@ -137,10 +143,10 @@ fn other_numbers_are_wrong_and_none_is_no_number() {
     ] {
         assert_eq!(verdict("1", completion), "no-number", "{completion}");
     }
-    assert_eq!(Number.judge(&row(json!(1)), "1", false).verdict, "unfinished");
-    assert_eq!(Number.judge(&row(json!(1)), "1", true).reward, 1.0);
-    assert_eq!(Number.judge(&row(json!("one")), "1", true).verdict, "no-answer");
-    assert_eq!(Number.judge(&row(Value::Null), "1", true).verdict, "no-answer");
+    assert_eq!(judge(&row(json!(1)), "1", false).verdict, "unfinished");
+    assert_eq!(judge(&row(json!(1)), "1", true).reward, 1.0);
+    assert_eq!(judge(&row(json!("one")), "1", true).verdict, "no-answer");
+    assert_eq!(judge(&row(Value::Null), "1", true).verdict, "no-answer");
 }
 
 #[test]
@@ -270,7 +276,7 @@ fn other_answers_are_refused() {
         let message = Number.check(&row).unwrap_err().to_string();
         assert!(message.starts_with(&format!("`answer` is {}, but must be a number: ", json!(answer))), "{message}");
         assert!(message.contains("`3/4`") && message.contains("`#### N`"), "{message}");
-        assert_eq!(Number.judge(&row, answer, true).verdict, "no-answer", "{answer}");
+        assert_eq!(judge(&row, answer, true).verdict, "no-answer", "{answer}");
     }
     for answer in [Value::Null, json!(true), json!([5]), json!({"value": 5})] {
         assert!(Number.check(&row(answer)).unwrap_err().to_string().contains("must be a number: "));
@@ -285,7 +291,7 @@ fn numbers_that_may_have_lost_digits_are_refused() {
         let row = row(serde_json::from_str(text).unwrap());
         let message = Number.check(&row).unwrap_err().to_string();
         assert!(message.contains("must be a string") && message.contains("digits"), "{message}");
-        assert_eq!(Number.judge(&row, text, true).verdict, "no-answer");
+        assert_eq!(judge(&row, text, true).verdict, "no-answer");
     }
 }
 
@@ -392,10 +398,10 @@ proptest! {
     #[test]
     fn any_text_gets_a_verdict(fragments in prop::collection::vec(select(&FRAGMENTS[..]), 0..12), text in any::<String>()) {
         for text in [fragments.concat(), text] {
-            prop_assert_ne!(Number.judge(&row(json!(1)), &text, true).verdict, "no-answer");
+            prop_assert_ne!(judge(&row(json!(1)), &text, true).verdict, "no-answer");
             let answer = row(json!(text));
             let accepted = Number.check(&answer).is_ok();
-            prop_assert_eq!(Number.judge(&answer, "5", true).verdict == "no-answer", !accepted, "{}", text);
+            prop_assert_eq!(judge(&answer, "5", true).verdict == "no-answer", !accepted, "{}", text);
         }
     }
 
