@@ -11,7 +11,7 @@ const ZERO: Option<Target> = Some(Target::Zero);
 pub const CHAPTERS: &[Chapter] = &[
     Chapter {
         title: "Distance to the target",
-        lead: "Exact: the distribution of the policy over all objects, by dynamic programming, compared with the target π_ref·exp(βr)/Z.",
+        lead: "The exact distribution of the policy over all objects, computed by dynamic programming, compared with the target π_ref·exp(βr)/Z.",
         metrics: &[
             exact("tv", "Total variation", "", "Total variation ½ Σ |π − π*| between policy and target: the share of probability in the wrong place.")
                 .within(0.0, 1.0).goal(Down, ZERO).log().rank(Rank::Headline),
@@ -19,7 +19,7 @@ pub const CHAPTERS: &[Chapter] = &[
                 .within(0.0, 1.0).on("tv"),
             exact("kl", "KL(π ‖ π*)", "nats", "KL divergence of the policy from the target, weighted by the policy's probabilities, which on-policy training minimises.")
                 .least(0.0).goal(Down, ZERO).log().rank(Rank::Compared),
-            exact("reverse_kl", "KL(π* ‖ π)", "nats", "KL divergence of the target from the policy, weighted by the target's probabilities: losing a mode costs much.")
+            exact("reverse_kl", "KL(π* ‖ π)", "nats", "KL divergence of the target from the policy, weighted by the target's probabilities, so that a lost mode costs much.")
                 .least(0.0).goal(Down, ZERO).log().on("kl").rank(Rank::Compared),
             exact("kl_fixed_point", "KL to the fixed point", "nats", "Browser: KL divergence of the policy from the distribution that its own objective converges to.")
                 .least(0.0).goal(Down, ZERO).log().on("kl"),
@@ -32,10 +32,10 @@ pub const CHAPTERS: &[Chapter] = &[
                 .goal(Closer, metric("target_expected_reward")).rank(Rank::Headline),
             exact("kl_to_reference", "KL(π ‖ π_ref)", "nats", "KL divergence of the policy from the reference over objects; on a graph, which has no reference policy, π_ref is uniform.")
                 .least(0.0).goal(Closer, metric("target_kl_to_reference")).rank(Rank::Compared),
-            exact("modes_found", "Modes found", "", "Modes, the peaks of the reward, that have at least half of their probability under the target.")
+            exact("modes_found", "Modes found", "", "Number of modes, the peaks of the reward, whose probability is at least half of that under the target.")
                 .least(0.0).goal(Up, metric("modes")).rank(Rank::Headline),
             exact("mode_mass", "Probability of the modes", "fraction", "Probability that an object is one of the task's modes.").within(0.0, 1.0),
-            exact("expected_length", "Expected length", "actions", "Mean number of actions of a trajectory, the last one included.").least(0.0),
+            exact("expected_length", "Expected length", "actions", "Mean number of actions of a trajectory, including the last one.").least(0.0),
             exact("modes", "Modes", "", "Number of modes of the task.").least(0.0).hidden(),
             exact("target_entropy", "Entropy of the target", "nats", "Entropy of the target.").least(0.0).hidden(),
             exact("target_expected_reward", "Expected reward of the target", "", "Mean raw reward of the target.").hidden(),
@@ -58,7 +58,7 @@ pub const CHAPTERS: &[Chapter] = &[
             pass("eval_pass_at_16", "Pass@16", "Probability that at least one of 16 samples solves a held-out prompt."),
             pass("eval_pass_at_32", "Pass@32", "Probability that at least one of 32 samples solves a held-out prompt."),
             pass("eval_pass_at_64", "Pass@64", "Probability that at least one of 64 samples solves a held-out prompt."),
-            held_out("eval_distinct_correct", "Distinct correct answers", "", "Different correct answers found per held-out prompt, which a collapsed policy loses.")
+            held_out("eval_distinct_correct", "Distinct correct answers", "", "Number of different correct answers found per held-out prompt, which falls if the policy collapses.")
                 .least(0.0).goal(Up, metric("eval_solutions")).rank(Rank::Headline),
             exact("eval_kl_on_correct", "Diversity lost", "nats", "KL(π_ref(·|C) ‖ π(·|C)) among the correct answers, 0 for the target.")
                 .least(0.0).goal(Down, ZERO).rank(Rank::Headline),
@@ -69,7 +69,7 @@ pub const CHAPTERS: &[Chapter] = &[
             held_out("eval_length_mean", "Completion length, held out", "tokens", "Mean length of the completions on held-out prompts.").least(0.0),
             exact("eval_prompts", "Held-out prompts", "", "Number of held-out prompts in the evaluation.").least(0.0).hidden(),
             exact("eval_samples", "Completions of a held-out prompt", "", "Number of completions sampled for each held-out prompt.").least(0.0).hidden(),
-            exact("eval_solutions", "Correct answers that exist", "", "Correct answers that exist per held-out prompt, found by enumeration.").least(0.0).hidden(),
+            exact("eval_solutions", "Correct answers that exist", "", "Number of correct answers that exist per held-out prompt, found by enumeration.").least(0.0).hidden(),
             exact("eval_success_target", "Success of the target", "fraction", "Success probability of the exact target, π*(C) = e^β π_ref(C) / (1 + (e^β − 1) π_ref(C)).").within(0.0, 1.0).hidden(),
             exact("eval_success_ref", "Success of the reference", "fraction", "Success probability π_ref(C) of the reference, at which training starts.").within(0.0, 1.0).hidden(),
         ],
@@ -82,7 +82,7 @@ pub const CHAPTERS: &[Chapter] = &[
             batch("reward_std", "Standard deviation of the reward", "", "Standard deviation of the raw reward over the batch.")
                 .least(0.0).chart(Chart::Spread("reward_mean")),
             batch("success", "Success in training", "fraction", "Share of the sampled completions with a reward above 0.").within(0.0, 1.0).goal(Up, None).rank(Rank::Compared),
-            batch("degenerate_groups", "Groups of equal rewards", "fraction", "Share of the prompts whose completions all got the same reward: under group rewards they say nothing about which answer is better.").within(0.0, 1.0),
+            batch("degenerate_groups", "Groups of equal rewards", "fraction", "Share of the prompts whose completions all got the same reward; under group rewards, such prompts do not show which answer is better.").within(0.0, 1.0),
             batch("overlong_penalty", "Soft overlong penalty", "", "Mean soft overlong penalty, which was subtracted from the raw reward before learning.").least(0.0),
             batch("sampled_groups", "Sampled groups", "groups", "Prompts whose completions this step sampled, over all batches of dynamic sampling.").source(Source::Exact).least(0.0),
             batch("learned_groups", "Learned groups", "groups", "Sampled prompts that the step learned from, at most train.prompts; the others had groups of equal rewards or exceeded that number.")
@@ -94,11 +94,11 @@ pub const CHAPTERS: &[Chapter] = &[
         title: "Residual and loss",
         lead: "How far the policy is from satisfying the balance condition: the residual is 0 everywhere at the target.",
         metrics: &[
-            batch("loss", "Loss", "", "The objective that is minimised; for FlowRL (1/B) Σ w δ², the weighted mean of the squared residual, which can rise while training works because the detached w grows if r̂ > 0.").log(),
+            batch("loss", "Loss", "", "The objective that is minimised; for FlowRL, this is (1/B) Σ w δ², the weighted mean of the squared residual, which can rise while training works because the detached w grows if r̂ > 0.").log(),
             batch("residual_mean", "Residual", "nats", "Mean of the residual δ = log Z + L/T − β r̂ − L_ref/T, which is 0 everywhere once the policy has reached the target.").goal(Closer, ZERO),
-            batch("residual_std", "Standard deviation of the residual", "nats", "Population standard deviation of the residual over the batch, the error that is left to learn once log Z fits.")
+            batch("residual_std", "Standard deviation of the residual", "nats", "Population standard deviation of the residual over the batch: the error that remains once log Z fits.")
                 .least(0.0).goal(Down, ZERO).chart(Chart::Spread("residual_mean")),
-            batch("residual_abs_max", "Largest residual", "nats", "Largest |δ| in the batch; one bad sequence shows here first.").least(0.0).goal(Down, ZERO).log(),
+            batch("residual_abs_max", "Largest residual", "nats", "Largest |δ| in the batch, where a single bad sequence shows first.").least(0.0).goal(Down, ZERO).log(),
             batch("value_loss", "Value loss", "", "PPO: ½(V − r)² of the value network, averaged over the batch.").least(0.0).goal(Down, ZERO).log(),
         ],
     },
@@ -142,7 +142,7 @@ pub const CHAPTERS: &[Chapter] = &[
             batch("entropy_mean", "Entropy per token", "nats", "Mean entropy of the next-token distribution at the sampled positions; 0 means that the policy no longer hesitates.")
                 .least(0.0).rank(Rank::Compared),
             batch("kl_capped", "Capped KL estimates", "fraction", "Share of the tokens whose KL estimate k3 is at its bound kl_max: that term has no gradient there.").within(0.0, 1.0),
-            batch("kl_ref", "KL to the reference, sampled", "nats", "Mean over completions of Σ (log π − log π_ref), on policy an unbiased estimate of KL(π ‖ π_ref) per completion, which few samples can make negative.")
+            batch("kl_ref", "KL to the reference, sampled", "nats", "Mean over completions of Σ (log π − log π_ref). On policy, this is an unbiased estimate of KL(π ‖ π_ref) per completion, which can be negative with few samples.")
                 .rank(Rank::Compared),
             batch("ref_log_ratio", "Log-ratio to the reference", "nats", "Mean over tokens of log π − log π_ref: how far the samples have moved from the reference."),
             batch("excluded_mass", "Probability of excluded tokens", "fraction", "Mean probability of the tokens that are never drawn because the tokenizer lacks them: rows that pad the embedding.").within(0.0, 1.0),
@@ -150,11 +150,11 @@ pub const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         title: "Lengths",
-        lead: "Length normalisation makes the length of answers part of the objective: watch it.",
+        lead: "Length normalisation makes the length of answers part of the objective, so watch these metrics.",
         metrics: &[
-            batch("length_mean", "Completion length", "tokens", "Mean length of the completions, the end token included.").least(0.0).rank(Rank::Compared),
+            batch("length_mean", "Completion length", "tokens", "Mean length of the completions, including the end token.").least(0.0).rank(Rank::Compared),
             batch("length_max", "Longest completion", "tokens", "Longest completion in the batch.").least(0.0).on("length_mean"),
-            batch("length_bias", "Length bias", "", "2 Δ E[1/|y|], with Δ the log Z error: the pull of a wrong log Z on the answers' length, above 0 towards longer ones, below 0 towards shorter ones.").goal(Closer, ZERO),
+            batch("length_bias", "Length bias", "", "2 Δ E[1/|y|], with the log Z error Δ: the effect of a wrong log Z on the length of answers, which become longer if it is above 0 and shorter if it is below 0.").goal(Closer, ZERO),
             batch("inverse_length_mean", "Mean inverse length", "1/tokens", "Mean of 1/|y|, the quantity on which a log Z error acts.").within(0.0, 1.0),
             batch("truncated_fraction", "Truncated completions", "fraction", "Share of the completions that hit the length limit before their end token.").within(0.0, 1.0),
         ],
@@ -174,7 +174,7 @@ pub const CHAPTERS: &[Chapter] = &[
         title: "Time",
         lead: "Where the time goes.",
         metrics: &[
-            clock("tokens_per_s", "Tokens per second", "tokens/s", "Tokens of prompts and completions sampled and trained on per second of the whole step.").goal(Up, None).rank(Rank::Compared),
+            clock("tokens_per_s", "Tokens per second", "tokens/s", "Prompt and completion tokens, sampled and trained on, per second of the whole step.").goal(Up, None).rank(Rank::Compared),
             clock("trajectories_per_s", "Trajectories per second", "1/s", "Lab: trajectories sampled and trained on per second of the step.").goal(Up, None),
             batch("trajectories", "Trajectories", "", "Lab: trajectories sampled so far.").source(Source::Exact).least(0.0),
             clock("wall_s", "Wall-clock time", "s", "Wall-clock time of all steps so far, without evaluations and checkpoints."),
