@@ -131,9 +131,9 @@ macro_rules! options {
 options! {
     shared {
         reward_ddof, with_reward_ddof(usize): usize = "0 or 1: the standard deviation of rewards divides by n − ddof", if |o| o.normalises();
-        reward_eps, with_reward_eps(f64): f64 = "added to that standard deviation", if |o| o.normalises();
-        clip_low, with_clip_low(Option<f64>): Bound = "lower bound of a weight or a ratio; none", if |o| o.weighs();
-        clip_high, with_clip_high(Option<f64>): Bound = "upper bound of a weight or a ratio; none", if |o| o.weighs();
+        reward_eps, with_reward_eps(f64): f64 = "added to the standard deviation, variance or mean that divides rewards", if |o| o.normalises();
+        clip_low, with_clip_low(Option<f64>): Bound = "lower bound of a weight or a ratio, or none", if |o| o.weighs();
+        clip_high, with_clip_high(Option<f64>): Bound = "upper bound of a weight or a ratio, or none", if |o| o.weighs();
         mask_truncated, with_mask_truncated(bool): bool = "leave completions that were cut at the length limit out of the loss", if |_o| true;
         mask_degenerate, with_mask_degenerate(bool): bool = "leave groups whose rewards are all equal out of the loss", if |_o| true;
     }
@@ -141,37 +141,37 @@ options! {
     FlowRl {
         beta, with_beta(f64): f64 = "inverse temperature β of the target π_ref·exp(βr)/Z", if |_o| true;
         reference_power, with_reference_power(f64): f64 = "power α of the reference in the target π_ref^α·exp(βr)/Z; 0 needs no reference", if |_o| true;
-        balance, with_balance(Balance): Balance = "over which parts of a completion the flows must balance: trajectory, { sub-trajectory = λ } or detailed", if |_o| true;
+        balance, with_balance(Balance): Balance = "the parts of a completion over which the flows must balance: trajectory, { sub-trajectory = λ } or detailed", if |_o| true;
         length, with_length(Length): Length = "divisor of log π and log π_ref: mean, sum or { fixed = n }", if |_o| true;
         reward, with_reward(Reward): Reward = "how r becomes r̂: group, center or raw", if |_o| true;
         importance, with_importance(Importance): Importance = "weight of a sequence that an older policy sampled: sequence, geometric or none", if |_o| true;
-        token_mask, with_token_mask(TokenMask): TokenMask = "none or cispo: tokens left out", if |_o| true;
-        token_clip_low, with_token_clip_low(f64): f64 = "the mask drops a token with r̂ < 0 and π/π_old below this", if |o| o.token_mask != TokenMask::None;
-        token_clip_high, with_token_clip_high(f64): f64 = "the mask drops a token with r̂ > 0 and π/π_old above this", if |o| o.token_mask != TokenMask::None;
-        log_z, with_log_z(LogZ): LogZ = "where log Z comes from: network, scalar, table, group-mean, leave-one-out, old-group-mean, pairwise, zero, frozen or given", if |_o| true;
-        pair_gap, with_pair_gap(f64): f64 = "pairs whose βr̂ differ by at most this are not compared; 0 compares all", if |o| o.log_z == LogZ::Pairwise;
+        token_mask, with_token_mask(TokenMask): TokenMask = "mask that leaves out tokens: none or cispo", if |_o| true;
+        token_clip_low, with_token_clip_low(f64): f64 = "the mask drops tokens with r̂ < 0 and π/π_old below this value", if |o| o.token_mask != TokenMask::None;
+        token_clip_high, with_token_clip_high(f64): f64 = "the mask drops tokens with r̂ > 0 and π/π_old above this value", if |o| o.token_mask != TokenMask::None;
+        log_z, with_log_z(LogZ): LogZ = "source of log Z: network, scalar, table, group-mean, leave-one-out, old-group-mean, pairwise, zero, frozen or given", if |_o| true;
+        pair_gap, with_pair_gap(f64): f64 = "pairs whose βr̂ differ by at most this value are not compared; 0 compares all pairs", if |o| o.log_z == LogZ::Pairwise;
         shape, with_shape(Shape): Shape = "penalty of the residual: squared or huber", if |_o| true;
         huber_delta, with_huber_delta(f64): f64 = "size of the residual above which Huber's penalty is linear", if |o| o.shape == Shape::Huber;
-        residual_clip_low, with_residual_clip_low(Option<f64>): Bound = "bounds the residual at π_old from below by −this, above 0; none", if |_o| true;
-        residual_clip_high, with_residual_clip_high(Option<f64>): Bound = "bounds the residual at π_old from above by this, above 0; none", if |_o| true;
+        residual_clip_low, with_residual_clip_low(Option<f64>): Bound = "number x above 0 such that −x is the lower bound of the residual at π_old, or none", if |_o| true;
+        residual_clip_high, with_residual_clip_high(Option<f64>): Bound = "upper bound of the residual at π_old, above 0, or none", if |_o| true;
     }
     /// The options of a policy gradient, −A times a function of the ratio π/π_old. The [`Default`] is GRPO without its
     /// KL term.
     PolicyGradient {
         advantage, with_advantage(Advantage): Advantage = "how r becomes the advantage A: raw, group, center, leave-one-out, group-batch, mean, token, center-token, batch, batch-center or value", if |_o| true;
         ratio, with_ratio(Ratio): Ratio = "ratio to the policy that sampled: none, token, sequence, trajectory or detached", if |_o| true;
-        dual_clip, with_dual_clip(Option<f64>): Bound = "upper bound of the ratio if A < 0, above 1; none", if |o| o.has_surrogate();
+        dual_clip, with_dual_clip(Option<f64>): Bound = "upper bound of the ratio if A < 0, above 1, or none", if |o| o.has_surrogate();
         kl, with_kl(f64): f64 = "coefficient of the KL to the reference; 0 needs no reference", if |_o| true;
-        kl_in, with_kl_in(KlIn): KlIn = "where the KL enters: loss, reward or raw-reward", if |o| o.kl != 0.0;
+        kl_in, with_kl_in(KlIn): KlIn = "the term to which the KL is applied: loss, reward or raw-reward", if |o| o.kl != 0.0;
         kl_estimator, with_kl_estimator(KlEstimator): KlEstimator = "estimate of a token's KL in the loss: k1, k2 or k3", if |o| o.has_kl_loss();
-        kl_max, with_kl_max(Option<f64>): Bound = "upper bound of k3, which has no gradient above it; none", if |o| o.has_kl_loss() && o.kl_estimator == KlEstimator::K3;
+        kl_max, with_kl_max(Option<f64>): Bound = "upper bound of k3, which has no gradient above it, or none", if |o| o.has_kl_loss() && o.kl_estimator == KlEstimator::K3;
         kl_unbiased, with_kl_unbiased(bool): bool = "multiply the estimate by the ratio, with its gradient", if |o| o.has_kl_loss();
-        aggregate, with_aggregate(Aggregate): Aggregate = "how token terms become one number: sequence-mean, token-mean or { fixed = n }", if |_o| true;
+        aggregate, with_aggregate(Aggregate): Aggregate = "how token terms are combined into one number: sequence-mean, token-mean or { fixed = n }", if |_o| true;
         entropy, with_entropy(f64): f64 = "coefficient of the mean entropy, which is subtracted from the loss", if |_o| true;
-        mask_off_policy, with_mask_off_policy(Option<f64>): Bound = "leave out a sequence with A < 0 whose mean l_old − l is above this; none", if |_o| true;
+        mask_off_policy, with_mask_off_policy(Option<f64>): Bound = "leave out sequences with A < 0 whose mean l_old − l is above this value, or none", if |_o| true;
         rollout_correction, with_rollout_correction(RolloutCorrection): RolloutCorrection = "weight that corrects for an engine with other log-probabilities than the policy: none, token-truncate, token-mask, sequence-truncate or sequence-mask", if |_o| true;
-        rollout_min, with_rollout_min(f64): f64 = "least value of that weight; 0 for no bound", if |o| o.rollout_correction != RolloutCorrection::None;
-        rollout_max, with_rollout_max(f64): f64 = "greatest value of that weight", if |o| o.rollout_correction != RolloutCorrection::None;
+        rollout_min, with_rollout_min(f64): f64 = "lower bound of the rollout weight; 0: no bound", if |o| o.rollout_correction != RolloutCorrection::None;
+        rollout_max, with_rollout_max(f64): f64 = "upper bound of the rollout weight", if |o| o.rollout_correction != RolloutCorrection::None;
     }
 }
 
