@@ -142,7 +142,7 @@ pub const CHAPTERS: &[Chapter] = &[
             batch("entropy_mean", "Entropy per token", "nats", "Mean entropy of the next-token distribution at the sampled positions; 0 means that the policy no longer hesitates.")
                 .least(0.0).rank(Rank::Compared),
             batch("kl_capped", "Capped KL estimates", "fraction", "Share of the tokens whose KL estimate k3 is at its bound kl_max: that term has no gradient there.").within(0.0, 1.0),
-            batch("kl_ref", "KL to the reference, sampled", "nats", "Mean over completions of Σ (log π − log π_ref). On policy, this is an unbiased estimate of KL(π ‖ π_ref) per completion, which can be negative with few samples.")
+            batch("kl_ref", "KL to the reference, sampled", "nats", "Mean over completions of Σ (log π − log π_ref); on policy, this is an unbiased estimate of KL(π ‖ π_ref) per completion, which can be negative with few samples.")
                 .rank(Rank::Compared),
             batch("ref_log_ratio", "Log-ratio to the reference", "nats", "Mean over tokens of log π − log π_ref: how far the samples have moved from the reference."),
             batch("excluded_mass", "Probability of excluded tokens", "fraction", "Mean probability of the tokens that are never drawn because the tokenizer lacks them: rows that pad the embedding.").within(0.0, 1.0),
