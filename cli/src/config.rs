@@ -276,7 +276,7 @@ impl Config {
             text += print(plain)?.trim_end();
             text += "\n";
             for (key, meaning) in known.iter().filter(|(key, _)| !given.contains_key(*key)) {
-                let other = if section == "objective" { "not used by this objective; " } else { "" };
+                let other = if section == "objective" && *key != "kind" { "not used by this objective; " } else { "" };
                 text += &format!("# {key} = …    # {other}{meaning}\n");
             }
             // Subtables follow the comments, because keys below a subtable's header would belong to it.
