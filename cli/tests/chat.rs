@@ -43,7 +43,7 @@ fn an_unknown_begin_token_is_told_once() {
     let folder = folder("{{ bos_token }}{{ messages[0].content }}", &format!("{USER}\n{USER}\n"));
     let (text, told) = prompt(folder.path(), &[]);
     assert_eq!(text, "How many pens?\nHow many pens?\n");
-    assert!(told.matches("warning: ").count() == 1 && told.contains("names `bos_token`"), "{told}");
+    assert!(told.matches("warning: ").count() == 1 && told.contains("uses `bos_token`"), "{told}");
     let (text, told) = prompt(folder.path(), &["--template", "bos_token=<s>"]);
     assert_eq!((text.as_str(), told.as_str()), ("<s>How many pens?\n<s>How many pens?\n", ""));
 }

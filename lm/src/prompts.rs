@@ -264,7 +264,7 @@ mod tests {
             ("{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"documents\": \"d\"}", "`documents` is \"d\""),
             (
                 "{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"chat_template_kwargs\": {\"tools\": 1}}",
-                "`chat_template_kwargs`: `tools`",
+                "`chat_template_kwargs`: the variable `tools`",
             ),
             ("{\"answer\": 3}", "`prompt`"),
             ("{\"prompt\": \"a\", \"id\": []}", "`id`"),
