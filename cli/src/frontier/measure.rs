@@ -114,13 +114,14 @@ fn choosing(_: &Frontier) -> Vec<Wanted> {
     CHOOSING.iter().flat_map(with).collect()
 }
 
-/// Returns the runs of the second stage: the defaults and the values chosen so far with the reported seeds, then every
-/// value for longer.
+/// Returns the runs of the second stage: the defaults and the values chosen so far with the reported seeds, then once
+/// for longer.
 fn reporting(frontier: &Frontier) -> Vec<Wanted> {
     let reported = |method: &'static Method| frontier.reported(method).into_iter().map(move |value| (method, value));
-    let of_seed = |(method, value)| REPORTED.iter().map(move |&seed| Wanted { method, value, seed, steps: STEPS });
-    let long = grid().map(|(method, value)| Wanted { method, value, seed: CHOOSING[0], steps: LONG });
-    METHODS.iter().flat_map(reported).flat_map(of_seed).chain(long).collect()
+    let reported: Vec<_> = METHODS.iter().flat_map(reported).collect();
+    let of_seed = |&(method, value)| REPORTED.iter().map(move |&seed| Wanted { method, value, seed, steps: STEPS });
+    let long = reported.iter().map(|&(method, value)| Wanted { method, value, seed: CHOOSING[0], steps: LONG });
+    reported.iter().flat_map(of_seed).chain(long).collect()
 }
 
 /// Returns the wanted runs that have not been measured, or were measured with other options.

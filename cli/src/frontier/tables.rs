@@ -63,7 +63,8 @@ impl Frontier {
             &mut out,
             format_args!(
                 "## Every value\n\nMean success / diversity lost over seeds {}, at several steps of runs of {STEPS} steps, in which the learning rate decays to 0 \
-                 along a cosine. Last column: seed {} at the end of a separate run of {LONG} steps.\n\n",
+                 along a cosine. Last column: seed {} at the end of a separate run of {LONG} steps, for \
+                 defaults and chosen values.\n\n",
                 span(&CHOOSING),
                 CHOOSING[0]
             ),
