@@ -3,7 +3,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flowrl_benches::lab::HypergridCase;
-use flowrl_core::lab::{HypergridOptions, HypergridReward};
+use flowrl_lab::{HypergridOptions, HypergridReward};
 
 fn lab(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lab");

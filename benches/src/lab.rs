@@ -1,12 +1,12 @@
 //! Training on hypergrids in the setting of the GFlowNet benchmark, see `benches/peers/gfnx/README.md`.
 
 use flowrl_core::backend::CpuBackend;
-use flowrl_core::lab::{
-    Environment, HeadOptions, Hypergrid, HypergridOptions, LabPolicy, LabTask, Mlp, MlpOptions, Target, terminal,
-};
 use flowrl_core::objective::{FlowRl, LogZ, Objective};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::train::{TrainOptions, Trainer};
+use flowrl_lab::{
+    Environment, HeadOptions, Hypergrid, HypergridOptions, LabPolicy, LabTask, Mlp, MlpOptions, Target, terminal,
+};
 
 use crate::{Cpu, Failure};
 

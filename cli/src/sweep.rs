@@ -7,9 +7,9 @@ mod page;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use flowrl_core::lab::Environment;
 use flowrl_core::metrics::{Metric, Rank};
 use flowrl_core::objective::Objective;
+use flowrl_lab::Environment;
 use serde_json::{Value as Json, json};
 
 use crate::compare::Summary;

@@ -2,7 +2,7 @@
 //!
 //! The mathematical layer works on slices that the caller owns, allocates nothing, and takes every transcendental
 //! function from [`libm`], so that native, WebAssembly and bare-metal builds give the same bits. The feature `alloc`
-//! adds types that own their buffers, the training loop and small policies; `std` adds threads, SIMD and fast matrix
+//! adds types that own their buffers and the training loop; `std` adds threads, SIMD and fast matrix
 //! products. A Cargo feature never changes a result.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -16,8 +16,6 @@ extern crate std;
 pub mod backend;
 pub mod exact;
 pub mod kernel;
-#[cfg(feature = "alloc")]
-pub mod lab;
 pub mod metrics;
 pub mod objective;
 pub mod optim;
@@ -30,10 +28,6 @@ pub mod policy;
 pub mod random;
 mod real;
 pub mod task;
-// At opt-level 0 and 1 rustc reuses the generic instances of upstream crates.
-#[cfg(all(feature = "std", debug_assertions, not(test)))]
-#[doc(hidden)]
-pub mod shared;
 #[cfg(feature = "alloc")]
 pub mod train;
 

@@ -4,7 +4,8 @@
 //! There are two ways to an exact expectation. Usually every string occurs once, with its gradient weighted by π(y). If
 //! the objective compares sequences with each other, a group holds each string in proportion to π.
 
-use crate::enumerable::{Tree, assert_close, numbers};
+use crate::enumerable::Tree;
+use crate::numeric::{assert_close, numbers};
 use flowrl_core::exact;
 use flowrl_core::objective::{
     Evaluation, FlowRl, Importance, Length, LogZ, Objective, Preset, Reward, Sequence, Shape,

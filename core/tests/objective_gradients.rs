@@ -1,6 +1,6 @@
 //! Compares the reported gradients with finite differences of the loss, for every option, shape and baseline.
 
-use crate::enumerable::{assert_close, finite_difference, numbers};
+use crate::numeric::{assert_close, finite_difference, numbers};
 use flowrl_core::objective::{
     Aggregate, Evaluation, FlowRl, Importance, Length, LogZ, Objective, PolicyGradient, Preset, Ratio, Reward,
     Sequence, Shape, TokenMask,

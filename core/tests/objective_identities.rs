@@ -1,6 +1,7 @@
 //! Identities that FlowRL must satisfy exactly, on a softmax policy with expectations that are finite sums.
 
-use crate::enumerable::{Tree, assert_close, finite_difference, numbers};
+use crate::enumerable::Tree;
+use crate::numeric::{assert_close, finite_difference, numbers};
 use flowrl_core::exact;
 use flowrl_core::objective::{Aggregate, FlowRl, Importance, KlIn, Length, LogZ, Objective, Preset, Reward, Sequence};
 

@@ -1,5 +1,5 @@
 //! Instances of generic code that dependent crates and tests use, compiled here once: see the module of the
-//! same name in `flowrl_core`.
+//! same name in `flowrl_lab`.
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::task::Task;

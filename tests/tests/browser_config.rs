@@ -5,7 +5,7 @@ use std::path::Path;
 use flowrl_cli::commands::train::{Start, train};
 use flowrl_cli::config::Config;
 use flowrl_cli::run::Output;
-use flowrl_core::lab::{
+use flowrl_lab::{
     Environment, Hypergrid, HypergridReward, Landscape, LandscapeOptions, LandscapePreset, MlpOptions, Strings,
     StringsOptions, reference,
 };

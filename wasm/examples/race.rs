@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use flowrl_core::lab::{Landscape, LandscapeOptions};
+use flowrl_lab::{Landscape, LandscapeOptions};
 use flowrl_wasm::{LaneKind, LaneOptions, Race, RaceOptions, shared};
 
 const KINDS: [LaneKind; 6] =

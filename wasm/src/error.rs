@@ -3,9 +3,9 @@
 use std::fmt;
 
 use flowrl_core::backend::CpuError;
-use flowrl_core::lab::{self, PolicyError};
 use flowrl_core::train::TrainError;
 use flowrl_core::{exact, objective};
+use flowrl_lab::PolicyError;
 
 /// An error of a race. The message names the argument, its value and the allowed values.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub enum Error {
     /// The bytes were not saved by a race with the same task and options.
     Saved,
     /// The task is invalid.
-    Task(lab::Error),
+    Task(flowrl_lab::Error),
     /// An exact computation failed, for example because a number is not finite.
     Exact(exact::Error),
     /// Training failed.
@@ -60,8 +60,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<lab::Error> for Error {
-    fn from(error: lab::Error) -> Self {
+impl From<flowrl_lab::Error> for Error {
+    fn from(error: flowrl_lab::Error) -> Self {
         Self::Task(error)
     }
 }

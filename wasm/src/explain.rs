@@ -2,10 +2,10 @@
 
 use flowrl_core::Real;
 use flowrl_core::backend::Backend as _;
-use flowrl_core::lab::PolicyError;
 use flowrl_core::objective::{Batch, Evaluation, Outcomes};
 use flowrl_core::policy::{Model, Policy as _, Sequences};
 use flowrl_core::train::{LogZModel, Rollouts};
+use flowrl_lab::PolicyError;
 
 use crate::error::Error;
 use crate::lane::{Backend, Lane, object_of};
@@ -50,7 +50,7 @@ impl Race {
     /// does not change the race.
     ///
     /// ```
-    /// use flowrl_core::lab::{Landscape, LandscapeOptions};
+    /// use flowrl_lab::{Landscape, LandscapeOptions};
     /// use flowrl_wasm::{LaneKind, LaneOptions, Race, RaceOptions, shared};
     /// let lanes = vec![LaneOptions { kind: LaneKind::FlowRl, exploration: 0.0, replay: 0.0 }];
     /// let landscape = shared(Landscape::preset(LandscapeOptions::default())?);

@@ -4,11 +4,11 @@ use std::fmt;
 use std::rc::Rc;
 
 use flowrl_core::exact::{self, log_sum_exp};
-use flowrl_core::lab::{Environment, Landscape, Target, balance_gradient, divergence_gradient};
 use flowrl_core::objective::{Batch, FlowRl, LogZ, Objective, Outcomes};
 use flowrl_core::policy::{Policy as _, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::{Real, backend};
+use flowrl_lab::{Environment, Landscape, Target, balance_gradient, divergence_gradient};
 
 use crate::error::Error;
 use crate::lane::{Policy, Shared, policy};
@@ -17,7 +17,7 @@ use crate::lane::{Policy, Shared, policy};
 /// first the logits of the rows, then for every row the logits of the columns.
 ///
 /// ```
-/// use flowrl_core::lab::{Landscape, LandscapeOptions};
+/// use flowrl_lab::{Landscape, LandscapeOptions};
 /// use flowrl_wasm::GradientBench;
 /// let landscape = Landscape::preset(LandscapeOptions::default())?;
 /// let mut bench = GradientBench::new(landscape, 6.0, &[1.0 / 256.0; 256])?;

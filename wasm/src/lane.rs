@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::exact::log_sum_exp;
-use flowrl_core::lab::{
-    Environment, HeadOptions, LabPolicy, LabTask, Mlp, MlpOptions, Network, PolicyError, Table, Walk, terminal, walk,
-};
 use flowrl_core::objective::{Advantage, FlowRl, KlIn, Length, LogZ, Objective, PolicyGradient, Preset, Ratio, Reward};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::train::{LogZModel, Progress, Replay, Rollouts, TrainOptions, Trainer};
+use flowrl_lab::{
+    Environment, HeadOptions, LabPolicy, LabTask, Mlp, MlpOptions, Network, PolicyError, Table, Walk, terminal, walk,
+};
 
 use crate::error::Error;
 

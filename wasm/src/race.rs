@@ -3,8 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::rc::Rc;
 
-use flowrl_core::lab::{Environment, Measures, Target};
 use flowrl_core::{Real, exact};
+use flowrl_lab::{Environment, Measures, Target};
 
 use crate::error::Error;
 use crate::lane::{Lane, LaneState, RaceOptions, Shared};
@@ -51,7 +51,7 @@ pub const MOST_LANES: usize = 6;
 ///
 /// ```
 /// use flowrl_wasm::{LaneKind, LaneOptions, Race, RaceOptions};
-/// use flowrl_core::lab::{Landscape, LandscapeOptions};
+/// use flowrl_lab::{Landscape, LandscapeOptions};
 /// use std::rc::Rc;
 /// let lane = |kind| LaneOptions { kind, exploration: 0.0, replay: 0.0 };
 /// let options = RaceOptions { lanes: vec![lane(LaneKind::FlowRl), lane(LaneKind::Grpo)], ..RaceOptions::default() };

@@ -1,7 +1,7 @@
 //! Tests of a race apart from its trace: an explained update is the one that follows, snapshots are kept, and errors
 //! name the bad input.
 
-use flowrl_core::lab::{Landscape, LandscapeOptions};
+use flowrl_lab::{Landscape, LandscapeOptions};
 use flowrl_wasm::{LaneKind, LaneOptions, MEASURES, Race, RaceOptions, shared};
 
 fn race(kinds: &[LaneKind]) -> Race {

@@ -4,7 +4,7 @@
 //! `FLOWRL_WRITE_TRACE=1 cargo test -p flowrl-wasm trace` rewrites the file, after a change that is meant to change the
 //! numbers.
 
-use flowrl_core::lab::{Landscape, LandscapeOptions, LandscapePreset, Strings, StringsOptions};
+use flowrl_lab::{Landscape, LandscapeOptions, LandscapePreset, Strings, StringsOptions};
 use flowrl_wasm::{LaneKind, LaneOptions, Race, RaceOptions, shared};
 
 const EXPECTED: &str = include_str!("trace.csv");

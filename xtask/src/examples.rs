@@ -1,4 +1,4 @@
-//! `cargo xtask examples` runs the examples that use the core; `cargo xtask embedded` runs the one without an operating
+//! `cargo xtask examples` runs the examples that use the core and the lab; `cargo xtask embedded` runs the one without an operating
 //! system.
 
 use crate::bits::{print, same};
@@ -6,8 +6,8 @@ use crate::command::{cargo, output, program, run as run_command};
 use crate::features::install_target;
 use crate::{Args, Outcome, apt};
 
-/// Examples of the core, built with the workspace.
-const IN_CORE: [&str; 3] = ["bandit", "hypergrid", "own_trainer"];
+/// Examples of the lab and the core, with their crates, built with the workspace.
+const OF_WORKSPACE: [(&str, &str); 3] = [("bandit", "lab"), ("hypergrid", "lab"), ("own_trainer", "core")];
 /// Examples that are crates in `examples/`, with their own dependencies.
 const CRATES: [&str; 4] = ["with_ndarray", "with_candle", "with_burn", "cuda_stream"];
 const TARGET_FOLDER: &str = "target/examples";
@@ -16,17 +16,19 @@ const TARGET_FOLDER: &str = "target/examples";
 pub(crate) fn run(mut args: Args) -> Outcome {
     let names = args.words();
     args.finish()?;
-    let known = || IN_CORE.into_iter().chain(CRATES);
+    let known = || OF_WORKSPACE.into_iter().map(|(name, _)| name).chain(CRATES);
     if let Some(unknown) = names.iter().find(|name| known().all(|known| known != name.as_str())) {
         let known: Vec<_> = known().collect();
         return Err(format!("unknown example `{unknown}`: expected one of {}", known.join(", ")));
     }
     known().filter(|name| names.is_empty() || names.iter().any(|n| n == name)).try_for_each(|name| {
         println!("\n=== {name}");
-        match IN_CORE.contains(&name) {
-            true => run_command(cargo(&["run", "--release", "--quiet", "-p", "flowrl-core", "--example", name])),
-            false => run_command(of_crate("run", name, TARGET_FOLDER)),
-        }
+        run_command(match OF_WORKSPACE.iter().find(|(of_workspace, _)| *of_workspace == name) {
+            Some((_, folder)) => {
+                cargo(&["run", "--release", "--quiet", "-p", &format!("flowrl-{folder}"), "--example", name])
+            }
+            None => of_crate("run", name, TARGET_FOLDER),
+        })
     })
 }
 
@@ -97,8 +99,8 @@ mod tests {
     #[test]
     fn every_example_is_there() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for name in IN_CORE {
-            assert!(root.join(format!("core/examples/{name}.rs")).is_file(), "{name}");
+        for (name, folder) in OF_WORKSPACE {
+            assert!(root.join(format!("{folder}/examples/{name}.rs")).is_file(), "{name}");
         }
         for name in CRATES {
             assert!(root.join(format!("examples/{name}/src/main.rs")).is_file(), "{name}");

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use flowrl_core::lab::Backward;
 use flowrl_core::optim::{AdamW, Decay};
 use flowrl_core::partition::PartitionOptions;
+use flowrl_lab::Backward;
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 

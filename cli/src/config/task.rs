@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use flowrl_core::lab::{BanditPreset, BanditReference, HypergridReward, LandscapePreset};
 use flowrl_core::optim::Decay;
+use flowrl_lab::{BanditPreset, BanditReference, HypergridReward, LandscapePreset};
 use serde::{Deserialize, Serialize};
 
 use super::{

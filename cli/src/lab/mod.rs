@@ -7,9 +7,9 @@ pub(crate) mod truth;
 
 use anyhow::{Result, bail};
 use flowrl_core::backend::CpuBackend;
-use flowrl_core::lab::{Environment, HeadOptions, LabPolicy, MlpOptions, Network};
 use flowrl_core::objective::Objective;
 use flowrl_core::train::Trainer;
+use flowrl_lab::{Environment, HeadOptions, LabPolicy, MlpOptions, Network};
 
 use crate::config::{Arithmetic, Config, PolicyKind, TaskSection};
 use crate::run::Subject;

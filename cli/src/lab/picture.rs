@@ -1,7 +1,7 @@
 //! The learned distribution next to the target, as the report draws it, in `distribution.json` of a run.
 
 use anyhow::{Context, Result};
-use flowrl_core::lab::{BanditPreset, Environment};
+use flowrl_lab::{BanditPreset, Environment};
 use flowrl_lm::fs::atomic_write;
 use serde::{Deserialize, Serialize};
 

@@ -4,11 +4,11 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use flowrl_core::Real;
-use flowrl_core::lab::{
+use flowrl_core::objective;
+use flowrl_lab::{
     Bandit, BanditOptions, Bits, BitsOptions, Environment, Error, Hypergrid, Landscape, LandscapeOptions, Outcome,
     Strings, StringsOptions,
 };
-use flowrl_core::objective;
 
 use crate::config::{TaskKind, TaskSection};
 

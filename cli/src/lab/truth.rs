@@ -1,9 +1,9 @@
 //! The exact target that a run of the lab is compared with.
 
 use anyhow::Result;
-use flowrl_core::lab::{Environment, Target, reference};
 use flowrl_core::objective::{Length, Objective, Reward};
 use flowrl_core::{Real, exact};
+use flowrl_lab::{Environment, Target, reference};
 
 use super::Lab;
 

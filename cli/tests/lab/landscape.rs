@@ -2,8 +2,8 @@
 
 use flowrl_cli::config::Config;
 use flowrl_core::backend::CpuBackend;
-use flowrl_core::lab::{HeadOptions, LabPolicy, LabTask, Landscape, LandscapeOptions, MlpOptions};
 use flowrl_core::train::Trainer;
+use flowrl_lab::{HeadOptions, LabPolicy, LabTask, Landscape, LandscapeOptions, MlpOptions};
 use serde_json::Value;
 
 use super::{number, records};

@@ -1,7 +1,7 @@
 //! The types of the options' values.
 
 use super::Totals;
-use super::names::named_enum;
+use crate::named_enum;
 
 /// A bound of a weight or a ratio: a number, or absent. A file spells an absent bound `null` in JSON and `"none"` in
 /// TOML, which has no null.

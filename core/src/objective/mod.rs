@@ -39,7 +39,7 @@ pub mod file;
 mod flowrl;
 mod groups;
 mod measured;
-pub(crate) mod names;
+mod names;
 mod options;
 mod policy_gradient;
 mod preset;

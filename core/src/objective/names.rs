@@ -1,6 +1,8 @@
 //! Enums with names and descriptions for their variants. A single table defines parsing, printing and help.
 
 /// Defines an enum without fields, with `ALL`, `NAMES`, `name`, `description`, `Display` and `FromStr`.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! named_enum {
     (
         $(#[$meta:meta])*
@@ -53,5 +55,3 @@ macro_rules! named_enum {
         }
     };
 }
-
-pub(crate) use named_enum;

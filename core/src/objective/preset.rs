@@ -2,11 +2,11 @@
 
 use core::str::FromStr;
 
-use super::names::named_enum;
 use super::{
     Advantage, Aggregate, Error, FlowRl, Importance, KlIn, Length, LogZ, Objective, PolicyGradient, Ratio, Reward,
     Shape, TokenMask,
 };
+use crate::named_enum;
 
 macro_rules! presets {
     ($( $variant:ident = $name:literal $(or $alias:literal)?: $help:literal, $options:expr; )+) => {

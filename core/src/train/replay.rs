@@ -16,26 +16,33 @@ use crate::random::Stream;
 /// (`importance`, a ratio).
 ///
 /// ```
-/// use flowrl_core::backend::CpuBackend;
-/// use flowrl_core::lab::{Bandit, HeadOptions, LabPolicy, LabTask};
-/// use flowrl_core::objective::{Objective, Preset};
+/// use flowrl_core::policy::Completions;
 /// use flowrl_core::random::{Purpose, Stream};
-/// use flowrl_core::train::{Replay, TrainOptions, Trainer};
-/// let half = 0.5_f64.ln();
-/// let bandit = Bandit::new(&[1.0, 0.0], &[half, half])?;
-/// let cpu = CpuBackend::<f64>::reference();
-/// let mut policy = LabPolicy::table(cpu.clone(), bandit.clone(), HeadOptions::default())?;
-/// let options = TrainOptions { prompts: 1, samples: 6, max_tokens: 1, ..TrainOptions::default() };
-/// let mut trainer = Trainer::new(&policy, Objective::preset(Preset::ExactTb), options)?;
-/// let mut replay = Replay::new(1);
+/// use flowrl_core::train::{Replay, Rollouts};
 ///
-/// let mut rollouts = trainer.collect(&mut policy, &LabTask::new(bandit))?;
+/// // Six completions of one prompt, of one token each. The first is the best.
+/// let completions = Completions {
+///     prompt_of: vec![0; 6],
+///     offsets: (0..=6).collect(),
+///     tokens: (0..6).collect(),
+///     log_probs: vec![-6.0_f64.ln(); 6],
+///     entropies: vec![6.0_f64.ln(); 6],
+///     ended: vec![true; 6],
+///     ..Completions::default()
+/// };
+/// let mut rollouts = Rollouts {
+///     prompt_numbers: vec![0],
+///     prompts: vec![vec![0]],
+///     completions,
+///     rewards: vec![1.0, 0.5, 0.0, 0.0, 0.0, 0.0],
+///     verdicts: vec!["".into(); 6],
+///     ..Rollouts::default()
+/// };
+/// let mut replay = Replay::new(1);
 /// replay.keep(&rollouts);
 /// replay.extend(&mut rollouts, 2, Stream::new(0, Purpose::Replay), 0);
 /// assert_eq!(rollouts.len(), 8);
 /// assert_eq!(rollouts.rewards[6..], [1.0, 1.0]); // only the best is kept
-/// trainer.learn(&mut policy, &rollouts)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Replay<T> {

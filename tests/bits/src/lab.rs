@@ -4,13 +4,13 @@ use std::error::Error;
 
 use flowrl_core::Real;
 use flowrl_core::backend::CpuBackend;
-use flowrl_core::lab::{
+use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
+use flowrl_core::train::{TrainOptions, Trainer};
+use flowrl_lab::{
     Bandit, BanditOptions, BanditPreset, BanditReference, Bits, BitsOptions, Environment, HeadOptions, Hypergrid,
     HypergridReward, LabPolicy, LabTask, Landscape, LandscapeOptions, LandscapePreset, MlpOptions, Network, Strings,
     StringsOptions, Target, reference,
 };
-use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
-use flowrl_core::train::{TrainOptions, Trainer};
 
 use crate::digest::digest;
 

@@ -43,7 +43,7 @@ pub fn lane_kinds() -> Vec<String> {
 /// Returns the names of the ready-made landscapes.
 #[wasm_bindgen(unchecked_return_type = "PresetName[]")]
 pub fn presets() -> Vec<String> {
-    flowrl_core::lab::LandscapePreset::NAMES.iter().map(|&name| name.to_owned()).collect()
+    flowrl_lab::LandscapePreset::NAMES.iter().map(|&name| name.to_owned()).collect()
 }
 
 /// Returns the cosine of the angle between two vectors, or NaN if one of them is 0.

@@ -1,6 +1,6 @@
 //! Bindings of races.
 
-use flowrl_core::lab::MlpOptions;
+use flowrl_lab::MlpOptions;
 use wasm_bindgen::prelude::{JsCast as _, JsError, JsValue, wasm_bindgen};
 
 use super::inside::JsExplanation;

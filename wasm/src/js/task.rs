@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use flowrl_core::lab::{
+use flowrl_core::{Real, exact};
+use flowrl_lab::{
     Environment, Hypergrid, HypergridReward, Landscape, LandscapeOptions, LandscapePreset, Strings, StringsOptions,
     Target,
 };
-use flowrl_core::{Real, exact};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use crate::error::Error;
@@ -112,7 +112,7 @@ fn rewards(environment: &dyn Environment) -> Vec<f64> {
 
 fn reference(environment: &dyn Environment) -> Vec<f64> {
     let mut log_probs = vec![0.0; environment.objects()];
-    match flowrl_core::lab::reference(environment, &mut log_probs) {
+    match flowrl_lab::reference(environment, &mut log_probs) {
         Ok(()) => log_probs.iter().map(|&l| Real::exp(l)).collect(),
         // There is no reference only if the graph is not a tree.
         Err(_) => log_probs,

@@ -1,8 +1,8 @@
 //! `--dry-run`: prints the configuration of a run and the memory that the run would take.
 
 use anyhow::Result;
-use flowrl_core::lab::Environment;
 use flowrl_core::task::Task;
+use flowrl_lab::Environment;
 
 use crate::config::Config;
 use crate::device::{self, Limits};

@@ -1,0 +1,183 @@
+//! Scoring, and the [`Policy`] implementation for the training loop.
+
+use alloc::vec::Vec;
+
+use flowrl_core::Real;
+use flowrl_core::backend::{CpuBackend, check_len};
+use flowrl_core::optim::AdamWStep;
+use flowrl_core::policy::{Completions, Graph, Model, Policy, SampleRequest, Sequences};
+
+use super::memo::NONE;
+use super::path::{Path, check_prompts, check_temperature};
+use super::{LabPolicy, Network, PolicyError};
+use crate::Environment;
+
+impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
+    /// Reads log-probabilities and entropies along a path. All its states must have rows.
+    fn read(&self, path: &Path, log_probs: &mut [T], entropies: &mut [T]) -> Result<(), PolicyError> {
+        check_len("log_probs", log_probs.len(), path.steps.len())?;
+        check_len("entropies", entropies.len(), path.steps.len())?;
+        for ((step, log_prob), entropy) in path.steps.iter().zip(log_probs).zip(entropies) {
+            let row = self.memo.row(step.state);
+            *log_prob = self.memo.rows.log_forward[row * self.heads.actions + step.action as usize];
+            *entropy = self.memo.rows.entropy[row];
+        }
+        Ok(())
+    }
+
+    /// Follows the completions and evaluates every state on the way.
+    fn visit(&mut self, mut path: Path, sequences: &Sequences<'_>, temperature: f64) -> Result<Path, PolicyError> {
+        check_temperature(temperature, temperature > 0.0)?;
+        path.temperature = temperature;
+        path.walk(&self.environment, sequences)?;
+        let (memo, evaluator) = self.parts();
+        memo.ensure(&evaluator, temperature, path.states())?;
+        Ok(path)
+    }
+
+    /// Computes log π_ref and the entropy of the reference along a path.
+    fn reference(&self, path: &Path, log_probs: &mut [T], entropies: &mut [T]) -> Result<(), PolicyError> {
+        if self.heads.parents > 0 {
+            return Err(PolicyError::NoReference);
+        }
+        check_len("log_probs", log_probs.len(), path.steps.len())?;
+        check_len("entropies", entropies.len(), path.steps.len())?;
+        for ((step, log_prob), entropy) in path.steps.iter().zip(log_probs).zip(entropies) {
+            let state = step.state as usize;
+            *log_prob = T::of(self.environment.log_reference(state, step.action as usize));
+            let legal = (0..self.heads.actions).filter(|&a| self.environment.step(state, a).is_some());
+            let term = |l: f64| if l > f64::NEG_INFINITY { -libm::exp(l) * l } else { 0.0 };
+            *entropy = T::of(legal.map(|a| term(self.environment.log_reference(state, a))).sum());
+        }
+        Ok(())
+    }
+}
+
+impl<T: Real, E: Environment, N: Network<T>> Policy for LabPolicy<T, E, N> {
+    type Backend = CpuBackend<T>;
+    type Error = PolicyError;
+
+    fn backend(&self) -> &CpuBackend<T> {
+        &self.backend
+    }
+
+    fn width(&self) -> usize {
+        1
+    }
+
+    /// The representation of the only prompt is the constant 1.
+    fn represent(&mut self, prompts: &[&[u32]], out: &mut Vec<T>) -> Result<(), PolicyError> {
+        check_prompts(prompts)?;
+        check_len("out", out.len(), prompts.len())?;
+        out[..prompts.len()].fill(T::one());
+        Ok(())
+    }
+
+    fn sample(&mut self, request: &SampleRequest<'_>) -> Result<Completions<T>, PolicyError> {
+        self.draw(request)
+    }
+
+    fn score(
+        &mut self,
+        sequences: &Sequences<'_>,
+        model: Model,
+        temperature: f64,
+        log_probs: &mut [T],
+        entropies: &mut [T],
+    ) -> Result<(), PolicyError> {
+        let mut path = core::mem::take(&mut self.scored);
+        if model == Model::Reference {
+            path.walk(&self.environment, sequences)?;
+            self.reference(&path, log_probs, entropies)?;
+        } else {
+            path = self.visit(path, sequences, temperature)?;
+            self.read(&path, log_probs, entropies)?;
+        }
+        self.scored = path;
+        Ok(())
+    }
+
+    fn forward(
+        &mut self,
+        sequences: &Sequences<'_>,
+        temperature: f64,
+        log_probs: &mut [T],
+        entropies: &mut [T],
+        representation: Option<&mut Vec<T>>,
+    ) -> Result<(), PolicyError> {
+        if let Some(out) = representation {
+            self.represent(sequences.prompts, out)?;
+        }
+        (self.d_log_backward, self.d_log_flows) = (None, None);
+        let path = core::mem::take(&mut self.last);
+        let path = self.visit(path, sequences, temperature)?;
+        self.read(&path, log_probs, entropies)?;
+        let Self { environment, memo, heads, log_backward, log_flows, .. } = self;
+        log_backward.clear();
+        log_flows.clear();
+        for step in &path.steps {
+            log_backward.push(match step.parent {
+                _ if heads.parents == 0 => T::of(environment.log_reference(step.state as usize, step.action as usize)),
+                NONE => T::zero(),
+                k => memo.rows.log_backward[memo.row(step.next) * heads.parents + k as usize],
+            });
+            if heads.flows {
+                log_flows.push(memo.rows.log_flow[memo.row(step.state)]);
+            }
+        }
+        self.last = path;
+        Ok(())
+    }
+
+    /// The representation is a constant, so its gradient is dropped.
+    fn backward(
+        &mut self,
+        d_log_probs: &[T],
+        d_entropies: Option<&[T]>,
+        _d_representation: Option<&Vec<T>>,
+    ) -> Result<(), PolicyError> {
+        self.propagate(d_log_probs, d_entropies)
+    }
+
+    fn graph(&mut self) -> Option<&mut dyn Graph<T>> {
+        (self.heads.parents > 0 || self.heads.flows).then_some(self as &mut dyn Graph<T>)
+    }
+
+    fn grad_norm(&mut self) -> Result<f64, PolicyError> {
+        let mut squares = 0.0;
+        for parameter in self.network.parameters() {
+            squares += parameter.grad_squares(&self.backend)?;
+        }
+        Ok(libm::sqrt(squares))
+    }
+
+    fn update(&mut self, step: &AdamWStep) -> Result<(), PolicyError> {
+        self.forget();
+        for parameter in self.network.parameters_mut() {
+            parameter.adamw(&self.backend, step)?;
+        }
+        self.zero_grad()
+    }
+
+    fn zero_grad(&mut self) -> Result<(), PolicyError> {
+        for parameter in self.network.parameters_mut() {
+            parameter.zero_grad(&self.backend)?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Real, E: Environment, N: Network<T>> Graph<T> for LabPolicy<T, E, N> {
+    fn log_backward(&self) -> &[T] {
+        &self.log_backward
+    }
+
+    fn log_flows(&self) -> Option<&[T]> {
+        self.heads.flows.then_some(&self.log_flows)
+    }
+
+    fn set_gradient(&mut self, d_log_backward: &[T], d_log_flows: Option<&[T]>) {
+        self.d_log_backward = Some(d_log_backward.to_vec());
+        self.d_log_flows = d_log_flows.map(<[T]>::to_vec);
+    }
+}
