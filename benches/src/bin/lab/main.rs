@@ -5,10 +5,10 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use cpu_time::ProcessTime;
 use flowrl_benches::Failure;
 use flowrl_benches::lab::HypergridCase;
 use flowrl_lab::{HypergridOptions, HypergridReward};
-use cpu_time::ProcessTime;
 
 /// Number of parameters that the network must have, by side and dimension.
 const PARAMETERS: [((usize, usize), usize); 3] = [((8, 2), 71_429), ((8, 4), 76_553), ((20, 4), 88_841)];
