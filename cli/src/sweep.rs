@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 
 use crate::compare::Summary;
 use crate::config::Config;
-use crate::lab::{self, Lab, truth};
+use crate::lab::{self, truth};
 use crate::metrics::results;
 use crate::report::format::{push, quantity};
 use crate::report::run::Run;
@@ -163,7 +163,7 @@ impl Sweep {
         /// The maximum number of objects evaluated over all points together.
         const WORK: usize = 1 << 25;
         let Some(mut betas) = self.values().filter(|_| self.is_beta()) else { return Ok(Vec::new()) };
-        let lab = Lab::open(&self.config.task)?;
+        let lab = self.config.task.open_lab()?;
         let (reference, objective) = (truth::reference_of(&lab)?, self.config.objective()?);
         let points = (WORK / lab.objects().max(1) / betas.len().max(1)).clamp(1, BETWEEN);
         let between: Vec<f64> = betas

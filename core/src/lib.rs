@@ -1,15 +1,15 @@
 //! FlowRL from bare metal up: trains a policy to *match* π_ref·exp(βr)/Z instead of collapsing onto one answer.
 //!
 //! The mathematical layer works on slices that the caller owns, allocates nothing, and takes every transcendental
-//! function from [`libm`], so that native, WebAssembly and bare-metal builds give the same bits. The feature `alloc`
-//! adds types that own their buffers and the training loop; `std` adds threads, SIMD and fast matrix
-//! products. A Cargo feature never changes a result.
+//! function from [`libm`], so that native, WebAssembly and bare-metal builds give the same bits. The feature `alloc`,
+//! which is on by default, adds types that own their buffers and the training loop. `fast` adds threads, SIMD and fast
+//! matrix products, and `serde` options and batch files. A Cargo feature never changes a result.
 #![no_std]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(feature = "std")]
+#[cfg(feature = "fast")]
 extern crate std;
 
 #[cfg(feature = "alloc")]

@@ -81,11 +81,11 @@ pub trait Real:
     fn normal_fast(self) -> (Self, Self);
     /// Returns the number of outputs in a panel of a packed matrix, or `None` if this machine lacks the instructions
     /// for packed products.
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     #[doc(hidden)]
     fn panel_width() -> Option<usize>;
     /// Multiplies rows by a packed matrix.
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     #[doc(hidden)]
     fn multiply_packed(product: crate::backend::packed::Product<'_, Self>);
 }
@@ -121,9 +121,9 @@ macro_rules! real {
             #[inline(always)]
             fn sqrt(self) -> Self {
                 // Correctly rounded everywhere, so the vector instruction and libm agree bit for bit.
-                #[cfg(feature = "std")]
+                #[cfg(feature = "fast")]
                 return <$type>::sqrt(self);
-                #[cfg(not(feature = "std"))]
+                #[cfg(not(feature = "fast"))]
                 libm::$sqrt(self)
             }
             #[inline]
@@ -154,11 +154,11 @@ macro_rules! real {
             fn normal_fast(self) -> (Self, Self) {
                 $normal_fast(self)
             }
-            #[cfg(feature = "std")]
+            #[cfg(feature = "fast")]
             fn panel_width() -> Option<usize> {
                 crate::backend::packed::$type::panel_width()
             }
-            #[cfg(feature = "std")]
+            #[cfg(feature = "fast")]
             fn multiply_packed(product: crate::backend::packed::Product<'_, Self>) {
                 crate::backend::packed::$type::multiply(product);
             }

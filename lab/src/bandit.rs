@@ -1,5 +1,6 @@
 //! A finite set of answers: one state, with one action per answer.
 
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -180,6 +181,11 @@ impl Bandit {
         Self::new(&rewards, &ref_log_probs)?.with_modes(&modes)
     }
 
+    /// Formats an answer for people.
+    pub fn name(&self, answer: usize) -> String {
+        answer.to_string()
+    }
+
     /// Returns the reward r of every answer, (N).
     pub fn rewards(&self) -> &[f64] {
         &self.rewards
@@ -244,8 +250,6 @@ impl Environment for Bandit {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
-
     use super::*;
 
     fn preset(preset: BanditPreset, size: usize) -> Bandit {

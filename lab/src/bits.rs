@@ -1,6 +1,8 @@
 //! Bit sequences with planted modes (Malkin and others, *Trajectory balance: improved credit assignment in
 //! GFlowNets*, 2022).
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use flowrl_core::random::{Purpose, Stream};
@@ -89,6 +91,11 @@ impl Bits {
             drawn.push(mode);
         }
         Self::new(bits, word, &drawn)
+    }
+
+    /// Formats a sequence for people, as its bits.
+    pub fn name(&self, object: usize) -> String {
+        format!("{object:0bits$b}", bits = self.bits)
     }
 
     /// Returns the planted modes.

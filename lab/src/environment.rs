@@ -62,49 +62,59 @@ pub trait Environment {
     fn describe(&self, state: usize, ones: &mut Vec<u32>);
 }
 
-/// Implements [`Environment`] for pointers, so that a task and a policy can share one environment, or choose its
-/// type at run time.
-macro_rules! pointer {
-    ($($pointer:ty),+) => {$(
-        impl<E: Environment + ?Sized> Environment for $pointer {
-            fn states(&self) -> usize {
-                (**self).states()
-            }
-            fn objects(&self) -> usize {
-                (**self).objects()
-            }
-            fn actions(&self) -> usize {
-                (**self).actions()
-            }
-            fn max_length(&self) -> usize {
-                (**self).max_length()
-            }
-            fn step(&self, state: usize, action: usize) -> Option<Outcome> {
-                (**self).step(state, action)
-            }
-            fn reward(&self, object: usize) -> f64 {
-                (**self).reward(object)
-            }
-            fn is_mode(&self, object: usize) -> bool {
-                (**self).is_mode(object)
-            }
-            fn log_reference(&self, state: usize, action: usize) -> f64 {
-                (**self).log_reference(state, action)
-            }
-            fn parents(&self) -> usize {
-                (**self).parents()
-            }
-            fn parent(&self, state: usize, k: usize) -> Option<(usize, usize)> {
-                (**self).parent(state, k)
-            }
-            fn features(&self) -> usize {
-                (**self).features()
-            }
-            fn describe(&self, state: usize, ones: &mut Vec<u32>) {
-                (**self).describe(state, ones);
-            }
+/// Implements the methods of [`Environment`] by those of `$inner`.
+macro_rules! forward {
+    ($self:ident => $inner:expr) => {
+        fn states(&$self) -> usize {
+            $inner.states()
         }
-    )+};
+        fn objects(&$self) -> usize {
+            $inner.objects()
+        }
+        fn actions(&$self) -> usize {
+            $inner.actions()
+        }
+        fn max_length(&$self) -> usize {
+            $inner.max_length()
+        }
+        fn step(&$self, state: usize, action: usize) -> Option<Outcome> {
+            $inner.step(state, action)
+        }
+        fn reward(&$self, object: usize) -> f64 {
+            $inner.reward(object)
+        }
+        fn is_mode(&$self, object: usize) -> bool {
+            $inner.is_mode(object)
+        }
+        fn log_reference(&$self, state: usize, action: usize) -> f64 {
+            $inner.log_reference(state, action)
+        }
+        fn parents(&$self) -> usize {
+            $inner.parents()
+        }
+        fn parent(&$self, state: usize, k: usize) -> Option<(usize, usize)> {
+            $inner.parent(state, k)
+        }
+        fn features(&$self) -> usize {
+            $inner.features()
+        }
+        fn describe(&$self, state: usize, ones: &mut Vec<u32>) {
+            $inner.describe(state, ones);
+        }
+    };
 }
 
-pointer!(&E, Box<E>, Rc<E>);
+pub(crate) use forward;
+
+// A task and a policy can share one environment, or choose its type at run time.
+impl<E: Environment + ?Sized> Environment for &E {
+    forward!(self => (**self));
+}
+
+impl<E: Environment + ?Sized> Environment for Box<E> {
+    forward!(self => (**self));
+}
+
+impl<E: Environment + ?Sized> Environment for Rc<E> {
+    forward!(self => (**self));
+}

@@ -1,6 +1,8 @@
 //! The hypergrid, the benchmark of the GFlowNet papers (Bengio and others, *Flow network based generative models*,
 //! 2021).
 
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::error::power;
@@ -41,6 +43,10 @@ pub enum HypergridReward {
 }
 
 impl HypergridReward {
+    /// The rewards that have a name, with the name that a file gives them.
+    pub const FAMILIES: [(&'static str, Self); 3] =
+        [("easy", Self::Easy), ("hard", Self::Hard), ("torchgfn", Self::TorchGfn)];
+
     /// Returns \[R0, R1, R2\].
     pub const fn levels(self) -> [f64; 3] {
         match self {
@@ -165,6 +171,12 @@ impl Hypergrid {
     pub fn index(&self, coordinates: &[usize]) -> Option<usize> {
         let on_grid = coordinates.len() == self.dim() && coordinates.iter().all(|&k| k < self.side);
         on_grid.then(|| coordinates.iter().fold(0, |index, k| index * self.side + k))
+    }
+
+    /// Formats an object for people, as its coordinates in parentheses.
+    pub fn name(&self, object: usize) -> String {
+        let coordinates: Vec<String> = self.coordinates(object).map(|k| k.to_string()).collect();
+        format!("({})", coordinates.join(", "))
     }
 
     fn level(&self, object: usize) -> usize {

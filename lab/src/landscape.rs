@@ -3,6 +3,8 @@
 
 mod hills;
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -199,6 +201,11 @@ impl Landscape {
     /// Returns the number of rows and of columns of the square.
     pub const fn side(&self) -> usize {
         self.side
+    }
+
+    /// Formats an answer for people, as `(row, column)`.
+    pub fn name(&self, answer: usize) -> String {
+        format!("({}, {})", answer / self.side, answer % self.side)
     }
 
     /// Returns the reward r of every answer, (side, side).

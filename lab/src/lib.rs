@@ -48,6 +48,7 @@ mod gradient;
 mod hypergrid;
 mod landscape;
 mod policy;
+mod registry;
 // At opt-level 0 and 1 rustc reuses the generic instances of upstream crates.
 #[cfg(all(feature = "fast", debug_assertions, not(test)))]
 #[doc(hidden)]
@@ -64,5 +65,6 @@ pub use gradient::{balance_gradient, divergence_gradient};
 pub use hypergrid::{Hypergrid, HypergridOptions, HypergridReward};
 pub use landscape::{Landscape, LandscapeOptions, LandscapePreset};
 pub use policy::{Backward, HeadOptions, Inputs, LabPolicy, Mlp, MlpOptions, Network, PolicyError, Table};
+pub use registry::{Lab, LabKind, LabOptions};
 pub use task::{LabTask, Walk, walk};
 pub use tree::{Strings, StringsOptions};

@@ -1,5 +1,7 @@
 //! Autoregressive strings of varying length: a language model small enough to be enumerated.
 
+use alloc::borrow::ToOwned;
+use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -114,6 +116,20 @@ impl Strings {
     /// Returns the planted modes.
     pub fn modes(&self) -> &[usize] {
         &self.modes
+    }
+
+    /// Formats a string for people: in letters, or as numbers joined by dots if the alphabet is larger than theirs.
+    pub fn name(&self, object: usize) -> String {
+        match self.symbols {
+            _ if object == 0 => "(empty)".to_owned(),
+            ..=26 => self.letters(object),
+            _ => self.symbols_of(object).iter().map(usize::to_string).collect::<Vec<_>>().join("."),
+        }
+    }
+
+    /// Returns the string of a state or object, with the letter a for symbol 0, b for symbol 1 and so on.
+    pub fn letters(&self, state: usize) -> String {
+        self.symbols_of(state).iter().filter_map(|&symbol| char::from_u32(u32::from('a') + symbol as u32)).collect()
     }
 
     /// Returns the symbols of a state or object, each below V.

@@ -4,8 +4,8 @@
 use std::fmt::Debug;
 
 use flowrl_lab::{
-    Bandit, BanditOptions, BanditPreset, Bits, BitsOptions, Environment, HypergridOptions, LandscapeOptions,
-    LandscapePreset, Strings, StringsOptions,
+    Bandit, BanditOptions, BanditPreset, Bits, BitsOptions, Environment, HypergridOptions, LabKind, LabOptions,
+    LandscapeOptions, LandscapePreset, Strings, StringsOptions,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +33,19 @@ fn options_round_trip_and_unknown_ones_are_refused() {
     for &preset in LandscapePreset::ALL {
         let text = format!(r#"{{"preset":"{preset}"}}"#);
         assert_eq!(serde_json::from_str::<LandscapeOptions>(&text).expect("valid").preset, preset);
+    }
+}
+
+#[test]
+fn a_file_chooses_a_task_by_its_name() {
+    for &kind in LabKind::ALL {
+        let options: LabOptions = serde_json::from_str(&format!(r#"{{"kind":"{kind}"}}"#)).expect("a task");
+        assert_eq!(options, LabOptions::of(kind));
+        assert_eq!(options.open().expect("valid").kind(), kind);
+        let text = serde_json::to_string(&options).expect("plain data");
+        assert_eq!(serde_json::from_str::<LabOptions>(&text).expect("valid"), options);
+        let unknown = serde_json::from_str::<LabOptions>(&format!(r#"{{"kind":"{kind}","colour":1}}"#));
+        assert!(unknown.expect_err("no such option").to_string().contains("colour"), "{kind}");
     }
 }
 

@@ -6,9 +6,10 @@ use std::path::Path;
 
 /// Bare metal without atomic compare-and-swap, and WebAssembly for browsers.
 const TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "wasm32-unknown-unknown"];
-const FEATURES: [&str; 3] = ["alloc", "serde", "std"];
+const CORE_FEATURES: [&str; 3] = ["alloc", "fast", "serde"];
+const LAB_FEATURES: [&str; 2] = ["fast", "serde"];
 
-/// Lints the core under every subset of its features, the command line without GPU support, and with GPU support as in
+/// Lints the core and the lab under every subset of their features, the command line without GPU support, and with GPU support as in
 /// a program in which another crate (such as candle) links CUDA.
 pub(crate) fn every_combination() -> Outcome {
     // The other crates are there so that dependencies have the same features as in a build of the whole workspace. Few
@@ -18,36 +19,24 @@ pub(crate) fn every_combination() -> Outcome {
     for chosen in [&without_gpu[..], &linked] {
         compile(cargo(&[&["clippy"], chosen, &["--", "-Dwarnings"]].concat()))?;
     }
-    for subset in subsets(&FEATURES) {
-        compile(cargo(&[
-            "clippy",
-            "-p",
-            "flowrl-core",
-            "--no-default-features",
-            "--features",
-            &subset,
-            "--",
-            "-Dwarnings",
-        ]))?;
+    for (package, features) in [("flowrl-core", &CORE_FEATURES[..]), ("flowrl-lab", &LAB_FEATURES)] {
+        for subset in subsets(features) {
+            let features = ["--no-default-features", "--features", &subset];
+            compile(cargo(&[&["clippy", "-p", package], &features[..], &["--", "-Dwarnings"]].concat()))?;
+        }
     }
     Ok(())
 }
 
-/// Checks the core for these targets under every subset of the features that need no operating system.
+/// Checks the core and the lab for these targets under every subset of the features that need no operating system.
 pub(crate) fn without_system() -> Outcome {
     for target in TARGETS {
         install_target(target)?;
-        for subset in subsets(&["alloc", "serde"]) {
-            compile(cargo(&[
-                "check",
-                "-p",
-                "flowrl-core",
-                "--target",
-                target,
-                "--no-default-features",
-                "--features",
-                &subset,
-            ]))?;
+        for (package, features) in [("flowrl-core", &["alloc", "serde"][..]), ("flowrl-lab", &["serde"])] {
+            for subset in subsets(features) {
+                let features = ["--no-default-features", "--features", &subset];
+                compile(cargo(&[&["check", "-p", package, "--target", target], &features[..]].concat()))?;
+            }
         }
     }
     Ok(())

@@ -3,15 +3,16 @@
 use std::fmt;
 
 use flowrl_core::objective::OPTIONS;
+use flowrl_lab::LabKind::{Bandit, Bits, Hypergrid, Landscape, Tree};
 use toml::{Table, Value};
 
 use super::TaskKind;
 use crate::suggest::did_you_mean;
-use TaskKind::{Bandit, Bits, Countdown, Hypergrid, Landscape, Prompts, Tree};
+use TaskKind::{Countdown, Lab, Prompts};
 
 const ALL: &[TaskKind] = TaskKind::ALL;
 const TEXT: &[TaskKind] = &[Countdown, Prompts];
-const LAB: &[TaskKind] = &[Bandit, Landscape, Hypergrid, Bits, Tree];
+const LAB: &[TaskKind] = &[Lab(Bandit), Lab(Landscape), Lab(Hypergrid), Lab(Bits), Lab(Tree)];
 
 /// A key and its meaning.
 pub(crate) type Key = (&'static str, &'static str);
@@ -63,27 +64,31 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
     ),
     (
         "task",
-        &[Bandit, Landscape],
+        &[Lab(Bandit), Lab(Landscape)],
         &[
             ("preset", "the shape of the rewards, by name"),
             ("rewards", "the reward of each answer, instead of a preset"),
             ("seed", "seed of the task's random choices"),
         ],
     ),
-    ("task", &[Bandit], &[("size", "number of answers"), ("reference", "reference policy: uniform or random")]),
+    ("task", &[Lab(Bandit)], &[("size", "number of answers"), ("reference", "reference policy: uniform or random")]),
     (
         "task",
-        &[Landscape],
+        &[Lab(Landscape)],
         &[(
             "reference_weights",
             "π_ref of each answer up to a factor; absent: the preset's, or uniform if rewards are given",
         )],
     ),
-    ("task", &[Hypergrid, Landscape], &[("side", "number of points along each dimension")]),
-    ("task", &[Hypergrid], &[("dim", "number of dimensions"), ("reward", "easy, hard, torchgfn or { r0, r1, r2 }")]),
+    ("task", &[Lab(Hypergrid), Lab(Landscape)], &[("side", "number of points along each dimension")]),
     (
         "task",
-        &[Bits],
+        &[Lab(Hypergrid)],
+        &[("dim", "number of dimensions"), ("reward", "easy, hard, torchgfn or { r0, r1, r2 }")],
+    ),
+    (
+        "task",
+        &[Lab(Bits)],
         &[
             ("bits", "length of a sequence"),
             ("word", "bits written by one action"),
@@ -93,7 +98,7 @@ const KEYS: &[(&str, &[TaskKind], &[Key])] = &[
     ),
     (
         "task",
-        &[Tree],
+        &[Lab(Tree)],
         &[
             ("length", "maximum number of symbols in a string"),
             ("symbols", "size of the alphabet"),

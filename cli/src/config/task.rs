@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use flowrl_core::optim::Decay;
-use flowrl_lab::{BanditPreset, BanditReference, HypergridReward, LandscapePreset};
+use flowrl_lab::{BanditPreset, BanditReference, HypergridReward, LabKind, LandscapePreset};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -12,55 +14,52 @@ use super::{
 };
 
 /// The kind of a task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TaskKind {
-    /// Generated Countdown problems
+    /// Generated Countdown problems.
     #[default]
     Countdown,
-    /// Prompts of a JSONL file
+    /// Prompts of a JSONL file.
     Prompts,
-    /// Lab: a finite set of answers
-    Bandit,
-    /// Lab: a square of answers of two tokens each, with hills of reward
-    Landscape,
-    /// Lab: the grid of the GFlowNet benchmark
-    Hypergrid,
-    /// Lab: sequences of bits with planted modes
-    Bits,
-    /// Lab: strings of varying length
-    Tree,
+    /// A task of the lab: its target is known exactly, and a small policy learns it.
+    #[serde(untagged)]
+    Lab(LabKind),
 }
 
 impl TaskKind {
     /// Every task.
-    pub const ALL: &'static [Self] =
-        &[Self::Countdown, Self::Prompts, Self::Bandit, Self::Landscape, Self::Hypergrid, Self::Bits, Self::Tree];
+    pub const ALL: &'static [Self] = &{
+        let mut all = [Self::Countdown; 2 + LabKind::ALL.len()];
+        all[1] = Self::Prompts;
+        let mut i = 0;
+        while i < LabKind::ALL.len() {
+            all[2 + i] = Self::Lab(LabKind::ALL[i]);
+            i += 1;
+        }
+        all
+    };
 
     /// Returns its name in a file and on the command line.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Countdown => "countdown",
             Self::Prompts => "prompts",
-            Self::Bandit => "bandit",
-            Self::Landscape => "landscape",
-            Self::Hypergrid => "hypergrid",
-            Self::Bits => "bits",
-            Self::Tree => "tree",
+            Self::Lab(kind) => kind.name(),
         }
     }
 
-    /// Returns whether this is a task of the lab: its target is known exactly, and a small policy learns it.
+    /// Returns whether this is a task of the lab.
     pub const fn is_lab(self) -> bool {
-        !matches!(self, Self::Countdown | Self::Prompts)
+        matches!(self, Self::Lab(_))
     }
 
     /// Returns a β for a task of the lab at which the target is neither the reference nor concentrated on one object.
     pub const fn beta(self) -> f64 {
         match self {
-            Self::Bandit => 10.0,
-            Self::Landscape => 6.0,
-            Self::Tree => 5.0,
+            Self::Lab(LabKind::Bandit) => 10.0,
+            Self::Lab(LabKind::Landscape) => 6.0,
+            Self::Lab(LabKind::Tree) => 5.0,
             // r = ln R, so β = 1 is the target of the GFlowNet papers.
             _ => 1.0,
         }
@@ -68,7 +67,22 @@ impl TaskKind {
 
     /// Returns whether an object has several trajectories.
     pub const fn is_graph(self) -> bool {
-        matches!(self, Self::Hypergrid)
+        matches!(self, Self::Lab(LabKind::Hypergrid))
+    }
+}
+
+impl ValueEnum for TaskKind {
+    fn value_variants<'a>() -> &'a [Self] {
+        Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let value = PossibleValue::new(self.name());
+        Some(match self {
+            Self::Countdown => value.help("Generated Countdown problems"),
+            Self::Prompts => value.help("Prompts of a JSONL file"),
+            Self::Lab(kind) => value.help(format!("Lab: {}", kind.description())),
+        })
     }
 }
 
@@ -193,15 +207,15 @@ impl Config {
         if !kind.is_lab() {
             return Self { task, ..Self::of_text(own_model || kind == TaskKind::Prompts, own_model) };
         }
-        if kind == TaskKind::Landscape {
+        if kind == TaskKind::Lab(LabKind::Landscape) {
             LandscapePreset::FourPeaks.name().clone_into(&mut task.preset);
             task.side = 16;
         }
         let graph = kind.is_graph();
         let (learning_rate, steps) = match kind {
-            TaskKind::Hypergrid => (1e-3, 400),
-            TaskKind::Bandit => (1e-1, 4000),
-            TaskKind::Bits => (5e-2, 3000),
+            TaskKind::Lab(LabKind::Hypergrid) => (1e-3, 400),
+            TaskKind::Lab(LabKind::Bandit) => (1e-1, 4000),
+            TaskKind::Lab(LabKind::Bits) => (5e-2, 3000),
             _ => (2e-2, 2000),
         };
         Self {

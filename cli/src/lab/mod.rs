@@ -9,12 +9,11 @@ use anyhow::{Result, bail};
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::objective::Objective;
 use flowrl_core::train::Trainer;
-use flowrl_lab::{Environment, HeadOptions, LabPolicy, MlpOptions, Network};
+use flowrl_lab::{Environment, HeadOptions, Lab, LabPolicy, MlpOptions, Network};
 
 use crate::config::{Arithmetic, Config, PolicyKind, TaskSection};
 use crate::run::Subject;
 use subject::LabSubject;
-pub use task::Lab;
 use truth::Truth;
 
 /// Returns the maximum number of actions in a trajectory.
@@ -22,7 +21,7 @@ use truth::Truth;
 /// # Errors
 /// Returns an error if an option of the task is out of range.
 pub fn max_length(task: &TaskSection) -> Result<usize> {
-    Ok(Lab::open(task)?.max_length())
+    Ok(task.open_lab()?.max_length())
 }
 
 /// Opens the task and the policy of a configuration.
@@ -30,7 +29,7 @@ pub fn max_length(task: &TaskSection) -> Result<usize> {
 /// # Errors
 /// Returns an error if an option is out of range or options contradict each other.
 pub fn open(config: &Config) -> Result<Box<dyn Subject>> {
-    let lab = Lab::open(&config.task)?;
+    let lab = config.task.open_lab()?;
     let objective = config.objective()?;
     if let Objective::PolicyGradient(baseline) = &objective
         && baseline.kl != 0.0

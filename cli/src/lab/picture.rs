@@ -1,11 +1,11 @@
 //! The learned distribution next to the target, as the report draws it, in `distribution.json` of a run.
 
 use anyhow::{Context, Result};
-use flowrl_lab::{BanditPreset, Environment};
+use flowrl_lab::{BanditPreset, Environment, Lab, LabKind};
 use flowrl_lm::fs::atomic_write;
 use serde::{Deserialize, Serialize};
 
-use super::{Lab, truth::Truth};
+use super::truth::Truth;
 use crate::config::{TaskKind, TaskSection};
 use crate::run_dir::RunDir;
 
@@ -42,7 +42,9 @@ impl Picture {
     pub(crate) fn of(task: &TaskSection, truth: &Truth, learned: &[f64]) -> Self {
         let probability = |log_probs: &[f64]| -> Vec<f64> { log_probs.iter().map(|l| l.exp()).collect() };
         let (target, learned) = (probability(&truth.target.log_probs), probability(learned));
-        let ring = task.kind == TaskKind::Bandit && task.preset == BanditPreset::Ring.name() && task.rewards.is_none();
+        let ring = task.kind == TaskKind::Lab(LabKind::Bandit)
+            && task.preset == BanditPreset::Ring.name()
+            && task.rewards.is_none();
         match &truth.lab {
             Lab::Hypergrid(grid) if grid.dim() > 1 => {
                 let side = grid.side();

@@ -7,12 +7,12 @@ use flowrl_core::backend::CpuBackend;
 use flowrl_core::exact::log_sum_exp;
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, Trainer};
-use flowrl_lab::{Environment, LabPolicy, LabTask, Network, Walk, terminal, walk};
+use flowrl_lab::{Environment, Lab, LabPolicy, LabTask, Network, Walk, terminal, walk};
 use flowrl_lm::chat::ChatInputs;
 use flowrl_lm::prompts::{Origin, Prompt};
 use flowrl_lm::rollouts::RolloutRow;
 
-use super::{Lab, picture::Picture, truth::Truth};
+use super::{picture::Picture, truth::Truth};
 use crate::config::{Config, TaskSection};
 use crate::metrics::{self, Record, before_and_after};
 use crate::run::{State, Subject, restore_trainer};

@@ -3,9 +3,7 @@
 use anyhow::Result;
 use flowrl_core::objective::{Length, Objective, Reward};
 use flowrl_core::{Real, exact};
-use flowrl_lab::{Environment, Target, reference};
-
-use super::Lab;
+use flowrl_lab::{Environment, Lab, Target, reference};
 
 /// The exact distributions of a task, which policies are measured against.
 #[derive(Debug)]

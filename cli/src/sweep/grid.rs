@@ -158,11 +158,14 @@ fn safe(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flowrl_lab::LabKind;
+
     use super::*;
+    use crate::config::TaskKind;
 
     fn grid(settings: &[&str]) -> Result<Grid> {
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        Grid::of(&ConfigArgs { settings, task: Some(crate::config::TaskKind::Bandit), ..ConfigArgs::default() })
+        Grid::of(&ConfigArgs { settings, task: Some(TaskKind::Lab(LabKind::Bandit)), ..ConfigArgs::default() })
     }
 
     #[test]

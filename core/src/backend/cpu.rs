@@ -28,10 +28,10 @@ use linear::Forward;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CpuBackend<T> {
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     fast: bool,
     /// Whether packed products have the same bits as the others on this processor.
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     packs: bool,
     pool: Pool,
     precision: PhantomData<T>,
@@ -42,9 +42,9 @@ impl<T: Real> CpuBackend<T> {
     /// bits on every platform.
     pub const fn reference() -> Self {
         Self {
-            #[cfg(feature = "std")]
+            #[cfg(feature = "fast")]
             fast: false,
-            #[cfg(feature = "std")]
+            #[cfg(feature = "fast")]
             packs: false,
             pool: Pool::serial(),
             precision: PhantomData,
@@ -53,7 +53,7 @@ impl<T: Real> CpuBackend<T> {
 
     /// Creates the fast path: threads (0 means one for each processor), SIMD and vector polynomials. It is
     /// deterministic and gives the same bits for any number of threads.
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     pub fn new(threads: usize) -> Self {
         Self { fast: true, packs: super::packed::agrees::<T>(), pool: Pool::new(threads), precision: PhantomData }
     }
@@ -68,11 +68,11 @@ impl<T: Real> CpuBackend<T> {
         &self.pool
     }
 
-    /// Returns whether this is the fast path. Without `std` it never is, and the compiler then removes that path.
+    /// Returns whether this is the fast path. Without the feature `fast` it never is, and the compiler then removes that path.
     pub const fn is_fast(&self) -> bool {
-        #[cfg(feature = "std")]
+        #[cfg(feature = "fast")]
         return self.fast;
-        #[cfg(not(feature = "std"))]
+        #[cfg(not(feature = "fast"))]
         false
     }
 
@@ -159,13 +159,13 @@ impl<T: Real> Backend for CpuBackend<T> {
         self.forward(Forward { x, w, bias, y, shape, accumulate })
     }
 
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     fn prepare(&self, w: &Vec<T>, inputs: usize, outputs: usize) -> Result<Option<Vec<T>>, CpuError> {
         check_len("w", w.len(), outputs * inputs)?;
         Ok(if self.packs { super::packed::pack(&w[..outputs * inputs], inputs, outputs) } else { None })
     }
 
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     fn linear_prepared(
         &self,
         x: &Vec<T>,

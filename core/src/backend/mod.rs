@@ -3,7 +3,7 @@
 mod cpu;
 mod error;
 mod objective;
-#[cfg(feature = "std")]
+#[cfg(feature = "fast")]
 pub(crate) mod packed;
 mod pool;
 mod product;

@@ -8,9 +8,9 @@ use core::ops::Range;
 /// depend on the number of threads.
 #[derive(Clone)]
 pub struct Pool {
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     threads: usize,
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     pool: Option<alloc::sync::Arc<rayon::ThreadPool>>,
 }
 
@@ -30,16 +30,16 @@ impl Pool {
     /// Creates a pool that runs everything on the calling thread.
     pub const fn serial() -> Self {
         Self {
-            #[cfg(feature = "std")]
+            #[cfg(feature = "fast")]
             threads: 1,
-            #[cfg(feature = "std")]
+            #[cfg(feature = "fast")]
             pool: None,
         }
     }
 
     /// Creates a pool of `threads` threads; 0 means one for each processor. If threads cannot be started, the pool is
     /// serial.
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     pub fn new(threads: usize) -> Self {
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -56,9 +56,9 @@ impl Pool {
 
     /// Returns the number of threads.
     pub const fn threads(&self) -> usize {
-        #[cfg(feature = "std")]
+        #[cfg(feature = "fast")]
         return self.threads;
-        #[cfg(not(feature = "std"))]
+        #[cfg(not(feature = "fast"))]
         1
     }
 
@@ -70,9 +70,9 @@ impl Pool {
 
     /// Runs every job on the pool, in any order.
     pub fn run<J: Send>(&self, jobs: impl IntoIterator<Item = J>, work: impl Fn(J) + Sync + Send) {
-        #[cfg(feature = "std")]
+        #[cfg(feature = "fast")]
         let jobs: Vec<J> = jobs.into_iter().collect();
-        #[cfg(feature = "std")]
+        #[cfg(feature = "fast")]
         if let Some(pool) = &self.pool
             && jobs.len() > 1
         {
@@ -84,7 +84,7 @@ impl Pool {
 
     /// Runs every job on the pool, in any order, and returns the results in the order of the jobs.
     pub fn map<J: Send, R: Send>(&self, jobs: Vec<J>, work: impl Fn(J) -> R + Sync + Send) -> Vec<R> {
-        #[cfg(feature = "std")]
+        #[cfg(feature = "fast")]
         if let Some(pool) = &self.pool
             && jobs.len() > 1
         {
@@ -96,7 +96,7 @@ impl Pool {
 
     /// Runs `work` inside the pool, so that the operations it calls need not wake a thread each time.
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        #[cfg(feature = "std")]
+        #[cfg(feature = "fast")]
         if let Some(pool) = &self.pool {
             return pool.install(work);
         }

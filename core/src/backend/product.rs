@@ -2,7 +2,7 @@
 //! an order that does not depend on the number of rows. Threads share the rows or the columns of the result, never the
 //! terms of a sum.
 
-#[cfg(feature = "std")]
+#[cfg(feature = "fast")]
 mod fast {
     use alloc::vec::Vec;
 
@@ -50,5 +50,5 @@ mod fast {
     }
 }
 
-#[cfg(feature = "std")]
+#[cfg(feature = "fast")]
 pub(super) use fast::{product, view, view_mut};

@@ -18,12 +18,13 @@ pub mod softmax;
 pub use math::{Fast, Math, Precise};
 pub(crate) use math::{exp_f32, normal_f32};
 
-/// Runs `f` with the widest vector instructions of this machine. Without `std` this just runs `f`.
+/// Runs `f` with the widest vector instructions of this machine. Without the feature `fast` this just runs
+/// `f`.
 ///
 /// `f` and everything that it calls should be `#[inline(always)]`; otherwise it is compiled for the target's baseline.
 #[inline(always)]
 pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     {
         struct Op<F>(F);
         impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Op<F> {
@@ -35,6 +36,6 @@ pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
         }
         pulp::Arch::new().dispatch(Op(f))
     }
-    #[cfg(not(feature = "std"))]
+    #[cfg(not(feature = "fast"))]
     f()
 }

@@ -1,5 +1,5 @@
 //! A seeded computation with every bit of its result printed. The program of this crate runs it natively with the
-//! core's `std`, and `run.mjs` runs it in WebAssembly without `std`. The step `wasm` of `cargo xtask test` fails if the
+//! core's feature `fast`, and `run.mjs` runs it in WebAssembly without. The step `wasm` of `cargo xtask test` fails if the
 //! two texts differ.
 
 mod digest;

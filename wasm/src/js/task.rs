@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use flowrl_core::{Real, exact};
 use flowrl_lab::{
-    Environment, Hypergrid, HypergridReward, Landscape, LandscapeOptions, LandscapePreset, Strings, StringsOptions,
-    Target,
+    Environment, Hypergrid, HypergridReward, LabKind, Landscape, LandscapeOptions, LandscapePreset, Strings,
+    StringsOptions, Target,
 };
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
@@ -248,8 +248,7 @@ impl JsTree {
 
     /// Returns the string of a node, with letters for its symbols.
     pub fn text(&self, node: usize) -> String {
-        let symbols = self.inner.symbols_of(node.min(self.inner.objects() - 1));
-        symbols.iter().filter_map(|&s| char::from_u32('a' as u32 + s as u32)).collect()
+        self.inner.letters(node.min(self.inner.objects() - 1))
     }
 
     /// Returns the rewards r of all answers.
@@ -322,11 +321,10 @@ impl JsHypergrid {
         side: usize,
         #[wasm_bindgen(unchecked_param_type = "HypergridReward")] reward: &str,
     ) -> Result<Self, JsError> {
-        let kinds =
-            [("easy", HypergridReward::Easy), ("hard", HypergridReward::Hard), ("torchgfn", HypergridReward::TorchGfn)];
-        let kind = kinds.into_iter().find(|(name, _)| *name == reward);
-        let (_, kind) = kind.ok_or_else(|| Error::name("reward", reward, kinds.map(|(name, _)| name)))?;
-        let inner = Rc::new(Hypergrid::new(side, 2, kind).map_err(Error::from)?);
+        let families = HypergridReward::FAMILIES;
+        let found = families.into_iter().find(|(name, _)| *name == reward);
+        let (_, family) = found.ok_or_else(|| Error::name("reward", reward, families.map(|(name, _)| name)))?;
+        let inner = Rc::new(Hypergrid::new(side, 2, family).map_err(Error::from)?);
         Ok(Self { inner, reward: reward.to_owned() })
     }
 
@@ -357,42 +355,55 @@ impl JsHypergrid {
 
 /// A task for a race, which can also be described in a configuration file.
 pub(crate) trait Task {
+    const KIND: LabKind;
+
     fn shared(&self) -> Shared;
-    fn section(&self) -> String;
+    fn options(&self) -> String;
+
+    /// Returns the content of `[task]`.
+    fn section(&self) -> String {
+        format!("kind = \"{}\"\n{}", Self::KIND.name(), self.options())
+    }
 }
 
 impl Task for JsLandscape {
+    const KIND: LabKind = LabKind::Landscape;
+
     fn shared(&self) -> Shared {
         self.inner.clone()
     }
 
-    fn section(&self) -> String {
+    fn options(&self) -> String {
         let list = |numbers: &[f64]| {
             let shown: Vec<_> = numbers.iter().map(|number| format!("{number:?}")).collect();
             format!("[{}]", shown.join(", "))
         };
         let (side, rewards, weights) = (self.side(), list(self.inner.rewards()), list(&self.reference()));
-        format!("kind = \"landscape\"\nside = {side}\nrewards = {rewards}\nreference_weights = {weights}")
+        format!("side = {side}\nrewards = {rewards}\nreference_weights = {weights}")
     }
 }
 
 impl Task for JsTree {
+    const KIND: LabKind = LabKind::Tree;
+
     fn shared(&self) -> Shared {
         self.inner.clone()
     }
 
-    fn section(&self) -> String {
+    fn options(&self) -> String {
         let StringsOptions { length, symbols, modes, seed } = self.options;
-        format!("kind = \"tree\"\nlength = {length}\nsymbols = {symbols}\nmodes = {modes}\nseed = {seed}")
+        format!("length = {length}\nsymbols = {symbols}\nmodes = {modes}\nseed = {seed}")
     }
 }
 
 impl Task for JsHypergrid {
+    const KIND: LabKind = LabKind::Hypergrid;
+
     fn shared(&self) -> Shared {
         self.inner.clone()
     }
 
-    fn section(&self) -> String {
-        format!("kind = \"hypergrid\"\ndim = 2\nside = {}\nreward = \"{}\"", self.inner.side(), self.reward)
+    fn options(&self) -> String {
+        format!("dim = 2\nside = {}\nreward = \"{}\"", self.inner.side(), self.reward)
     }
 }

@@ -6,7 +6,7 @@ use flowrl_lab::Environment;
 
 use crate::config::Config;
 use crate::device::{self, Limits};
-use crate::lab::{self, Lab};
+use crate::lab;
 use crate::memory::{self, Plan};
 use crate::say;
 use crate::session::Session;
@@ -55,7 +55,7 @@ pub(super) fn print(mut config: Config) -> Result<()> {
 /// Prints the configuration of a lab task, with the sizes of the task and log Z of its target as comments.
 fn lab(config: &Config) -> Result<()> {
     let subject = lab::open(config)?;
-    let lab = Lab::open(&config.task)?;
+    let lab = config.task.open_lab()?;
     let objective = config.objective()?;
     let beta = lab::beta(config, &objective);
     let target = lab::truth::target(&lab, &objective, beta)?;

@@ -3,12 +3,12 @@
 
 use super::CpuBackend;
 use crate::Real;
-#[cfg(feature = "std")]
+#[cfg(feature = "fast")]
 use crate::backend::packed;
-#[cfg(feature = "std")]
+#[cfg(feature = "fast")]
 use crate::backend::product::{product, view, view_mut};
 use crate::backend::{CpuError, LinearShape, check_len};
-#[cfg(feature = "std")]
+#[cfg(feature = "fast")]
 use crate::kernel::lanes;
 use crate::kernel::matmul;
 
@@ -38,7 +38,7 @@ impl<T: Real> Forward<'_, T> {
     }
 
     /// Copies the bias into every row of y, or adds it. Returns whether the product must then be added to y.
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     fn begin(&mut self) -> bool {
         let Some(bias) = self.bias else { return self.accumulate };
         for y in self.y.chunks_exact_mut(self.shape.outputs) {
@@ -57,7 +57,7 @@ impl<T: Real> CpuBackend<T> {
     pub(super) fn forward(&self, layer: Forward<'_, T>) -> Result<(), CpuError> {
         let LinearShape { inputs, outputs, .. } = layer.shape;
         let layer = layer.check(outputs)?;
-        #[cfg(feature = "std")]
+        #[cfg(feature = "fast")]
         if self.fast {
             let mut layer = layer;
             let beta = if layer.begin() { T::one() } else { T::zero() };
@@ -72,7 +72,7 @@ impl<T: Real> CpuBackend<T> {
     }
 
     /// Computes the product with weights that [`packed::pack`] prepared in panels of `width` outputs.
-    #[cfg(feature = "std")]
+    #[cfg(feature = "fast")]
     pub(super) fn forward_prepared(&self, width: usize, layer: Forward<'_, T>) -> Result<(), CpuError> {
         let LinearShape { rows, inputs, outputs } = layer.shape;
         let mut layer = layer.check(outputs.next_multiple_of(width))?;
@@ -99,7 +99,7 @@ impl<T: Real> CpuBackend<T> {
         check_len("dy", dy.len(), rows * outputs)?;
         check_len("w", w.len(), outputs * inputs)?;
         check_len("dx", dx.len(), rows * inputs)?;
-        #[cfg(feature = "std")]
+        #[cfg(feature = "fast")]
         if self.fast {
             let beta = if accumulate { T::one() } else { T::zero() };
             product(&self.pool, view(dy, rows, outputs), view(w, outputs, inputs), beta, view_mut(dx, rows, inputs));
@@ -126,7 +126,7 @@ impl<T: Real> CpuBackend<T> {
         if let Some(db) = &db {
             check_len("db", db.len(), outputs)?;
         }
-        #[cfg(feature = "std")]
+        #[cfg(feature = "fast")]
         if self.fast {
             let dy_t = view(dy, rows, outputs).reversed_axes();
             product(&self.pool, dy_t, view(x, rows, inputs), T::one(), view_mut(dw, outputs, inputs));
