@@ -6,6 +6,7 @@ use std::path::Path;
 use flowrl_core::backend::{Backend, Sampler};
 use flowrl_core::objective::{Evaluation, Objective, Preset, Sequence};
 use flowrl_core::optim::AdamW;
+use flowrl_core::parameter;
 use flowrl_core::partition::{PartitionNetwork, PartitionOptions};
 use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
@@ -168,7 +169,8 @@ impl TrainStep {
         policy.backward(&d_log_probs, None, Some(&d_hidden))?;
         self.updates += 1;
         policy.update(&OPTIMIZER.step(LEARNING_RATE, self.updates, 1.0))?;
-        network.update(policy.backend(), &OPTIMIZER.step(LOG_Z_LEARNING_RATE, self.updates, 1.0))?;
+        let step = OPTIMIZER.step(LOG_Z_LEARNING_RATE, self.updates, 1.0);
+        parameter::update(policy.backend(), network.parameters_mut(), &step)?;
         Ok(evaluation)
     }
 }

@@ -1,6 +1,7 @@
 //! Cases of one operation: the partition network, and the log-probability of the chosen token.
 
 use flowrl_core::backend::Backend;
+use flowrl_core::parameter;
 use flowrl_core::partition::{PartitionNetwork, PartitionOptions};
 
 use crate::{Cpu, Failure, tokens, uniform};
@@ -30,7 +31,7 @@ impl PartitionCase {
 
     /// Computes log Z of every prompt, and the gradients of weights, biases and input.
     pub fn run(&mut self, cpu: &Cpu) -> Result<(), Failure> {
-        self.network.zero_grad(cpu)?;
+        parameter::zero_grad(cpu, self.network.parameters_mut())?;
         self.network.forward(cpu, &self.hidden, self.prompts, None)?;
         Ok(self.network.backward(cpu, &self.hidden, &self.upstream, Some(&mut self.d_hidden))?)
     }
@@ -86,10 +87,10 @@ mod tests {
         let cpu = Cpu::new(1);
         let mut case = PartitionCase::new(&cpu, 3, 8).unwrap();
         case.run(&cpu).unwrap();
-        let first = (case.d_hidden.clone(), case.network.grad_norm(&cpu).unwrap());
+        let first = (case.d_hidden.clone(), parameter::grad_norm(&cpu, case.network.parameters()).unwrap());
         case.run(&cpu).unwrap();
         assert!(first.1 > 0.0 && first.0.iter().any(|&d| d != 0.0));
-        assert_eq!(first, (case.d_hidden.clone(), case.network.grad_norm(&cpu).unwrap()));
+        assert_eq!(first, (case.d_hidden.clone(), parameter::grad_norm(&cpu, case.network.parameters()).unwrap()));
     }
 
     #[test]

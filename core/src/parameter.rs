@@ -1,5 +1,6 @@
 //! A trainable tensor with its gradient and its optimiser state. The methods fail only if the device does.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -77,4 +78,58 @@ impl<B: Backend> Parameter<B> {
         backend.write(&mut self.first_moment, 0, state[1])?;
         backend.write(&mut self.second_moment, 0, state[2])
     }
+}
+
+/// Vectors of a checkpoint, by name.
+pub type NamedState<T> = Vec<(String, Vec<T>)>;
+
+/// Returns the norm of the gradient over all these tensors.
+pub fn grad_norm<B: Backend>(backend: &B, parameters: &[Parameter<B>]) -> Result<f64, B::Error> {
+    let squares = parameters.iter().map(|parameter| parameter.grad_squares(backend));
+    Ok(libm::sqrt(squares.sum::<Result<f64, B::Error>>()?))
+}
+
+/// Applies one AdamW step to each tensor and sets the gradients to 0.
+pub fn update<B: Backend>(backend: &B, parameters: &mut [Parameter<B>], step: &AdamWStep) -> Result<(), B::Error> {
+    parameters.iter_mut().try_for_each(|parameter| parameter.adamw(backend, step))?;
+    zero_grad(backend, parameters)
+}
+
+/// Sets the gradient of each tensor to 0.
+pub fn zero_grad<B: Backend>(backend: &B, parameters: &mut [Parameter<B>]) -> Result<(), B::Error> {
+    parameters.iter_mut().try_for_each(|parameter| parameter.zero_grad(backend))
+}
+
+/// Returns every vector of these tensors that a checkpoint needs, by name.
+pub fn state<B: Backend>(backend: &B, parameters: &[Parameter<B>]) -> Result<NamedState<B::Real>, B::Error> {
+    let mut out = Vec::new();
+    for parameter in parameters {
+        for (kind, values) in STATE.iter().zip(parameter.state(backend)?) {
+            out.push((format!("{}.{kind}", parameter.name), values));
+        }
+    }
+    Ok(out)
+}
+
+/// Restores what [`state`] returned; `get` finds vectors by name. If one is missing or has another length, nothing
+/// changes, and the inner error is its name and that length.
+pub fn restore<B: Backend>(
+    backend: &B,
+    parameters: &mut [Parameter<B>],
+    mut get: impl FnMut(&str) -> Option<Vec<B::Real>>,
+) -> Result<Result<(), (String, usize)>, B::Error> {
+    let mut all = Vec::new();
+    for Parameter { name, len, .. } in &*parameters {
+        for kind in STATE {
+            let name = format!("{name}.{kind}");
+            match get(&name).filter(|values| values.len() == *len) {
+                Some(values) => all.push(values),
+                None => return Ok(Err((name, *len))),
+            }
+        }
+    }
+    for (parameter, values) in parameters.iter_mut().zip(all.chunks_exact(STATE.len())) {
+        parameter.restore(backend, [&values[0], &values[1], &values[2]])?;
+    }
+    Ok(Ok(()))
 }

@@ -181,7 +181,12 @@ pub trait Graph<T> {
     fn set_gradient(&mut self, d_log_backward: &[T], d_log_flows: Option<&[T]>);
 }
 
-/// A trainable distribution over completions. See `flowrl-lm` for the transformer.
+/// A trainable distribution over completions. `flowrl-lm` implements it for a transformer, `flowrl-lab` for small
+/// policies.
+///
+/// To train your own model, implement this trait for it and pass it to
+/// [`Trainer::new(&policy, objective, options)`](crate::train::Trainer::new). If the model can tell the logits of the
+/// next token, [`Completions::sample`] writes [`Policy::sample`] for you.
 ///
 /// Every method returns an error if the device fails, or if a prompt is empty or holds an unknown token.
 pub trait Policy {

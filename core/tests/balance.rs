@@ -65,20 +65,20 @@ fn loss(balance: Balance, walks: &[Walk]) -> f64 {
 }
 
 #[track_caller]
-fn assert_close(got: f64, want: f64, tolerance: f64) {
-    assert!((got - want).abs() <= tolerance * want.abs().max(1.0), "{got}, want {want}");
+fn assert_close(got: f64, wanted: f64, tolerance: f64) {
+    assert!((got - wanted).abs() <= tolerance * wanted.abs().max(1.0), "{got}, wanted {wanted}");
 }
 
 #[test]
 fn one_pass_equals_the_sum_over_pairs() {
     for lambda in [0.3_f64, 0.9, 0.999, 1.0] {
         let walks: Vec<_> = [1, 2, 5, 40].iter().zip(0..).map(|(&n, seed)| Walk::new(n, seed)).collect();
-        let want = walks.iter().map(|w| w.pairs(1.5, |i, j| lambda.powi((j - i) as i32))).sum::<f64>() / 4.0;
-        assert_close(loss(Balance::SubTrajectory(lambda), &walks), want, 1e-12);
+        let wanted = walks.iter().map(|w| w.pairs(1.5, |i, j| lambda.powi((j - i) as i32))).sum::<f64>() / 4.0;
+        assert_close(loss(Balance::SubTrajectory(lambda), &walks), wanted, 1e-12);
     }
     let walks = [Walk::new(7, 1)];
-    let want = walks[0].pairs(1.5, |i, j| f64::from(j == i + 1));
-    assert_close(loss(Balance::Detailed, &walks), want, 1e-13);
+    let wanted = walks[0].pairs(1.5, |i, j| f64::from(j == i + 1));
+    assert_close(loss(Balance::Detailed, &walks), wanted, 1e-13);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn single_precision_is_close_to_double() {
     let exact = objective(Balance::SubTrajectory(0.9)).compute(&[walk.sequence()]).expect("valid input");
     assert_close(rough.loss, exact.loss, 1e-6);
     for (&a, &b) in rough.d_log_probs(0).iter().zip(exact.d_log_probs(0)) {
-        assert!((f64::from(a) - b).abs() < 1e-5, "{a}, want {b}");
+        assert!((f64::from(a) - b).abs() < 1e-5, "{a}, wanted {b}");
     }
 }
 
@@ -161,8 +161,8 @@ fn bad_input_says_what_to_change() {
         (|o| o.token_mask = TokenMask::Cispo, "token_mask"),
         (|o| o.shape = Shape::Huber, "shape"),
     ];
-    for (change, want) in conflicts {
-        assert!(matches!(flow(change).validate(), Err(Error::Conflict { option, .. }) if option == want));
+    for (change, wanted) in conflicts {
+        assert!(matches!(flow(change).validate(), Err(Error::Conflict { option, .. }) if option == wanted));
     }
     assert!(flow(|o| o.balance = Balance::SubTrajectory(0.0)).validate().is_err());
 

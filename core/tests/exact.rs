@@ -108,7 +108,7 @@ fn bad_input_is_refused() {
     let two = [-LN_2; 2];
     assert!(matches!(
         exact::target(&two, &[1.0], 1.0, &mut out),
-        Err(Error::Length { argument: "rewards", got: 1, want: 2 })
+        Err(Error::Length { argument: "rewards", got: 1, wanted: 2 })
     ));
     assert!(matches!(
         exact::target(&two, &[1.0, f64::NAN], 1.0, &mut out),

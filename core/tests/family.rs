@@ -207,9 +207,9 @@ fn a_bounded_residual_has_the_gradient_of_huber_and_keeps_the_target() {
     assert_eq!(of(clip), of(huber));
     assert_ne!(of(clip).0, of(raw(Length::Mean)).0, "the bound holds");
 
-    for (length, want) in [(Length::Sum, p.plain()), (Length::Mean, p.normalised(1.0, &p.rewards, BETA).0)] {
+    for (length, wanted) in [(Length::Sum, p.plain()), (Length::Mean, p.normalised(1.0, &p.rewards, BETA).0)] {
         let theta = p.descend(bounded(length), 1500, |theta| p.best_log_z(theta, length, BETA));
-        let tv = exact::total_variation(&p.tree.log_probs(&theta), &want).expect("same strings");
+        let tv = exact::total_variation(&p.tree.log_probs(&theta), &wanted).expect("same strings");
         assert!(tv < 1e-9, "{length:?}: total variation {tv}");
     }
 }

@@ -13,4 +13,5 @@ mod objective_identities;
 mod objective_properties;
 mod objective_spec;
 mod operations;
+mod partition;
 mod train;

@@ -23,10 +23,10 @@ pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f64> {
 }
 
 #[track_caller]
-pub(crate) fn assert_close(got: &[f64], want: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), want.len());
-    for (i, (got, want)) in got.iter().zip(want).enumerate() {
-        let error = (got - want).abs();
-        assert!(error <= tolerance * want.abs().max(1.0), "[{i}]: got {got}, want {want}, off by {error:.3e}");
+pub(crate) fn assert_close(got: &[f64], wanted: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), wanted.len());
+    for (i, (got, wanted)) in got.iter().zip(wanted).enumerate() {
+        let error = (got - wanted).abs();
+        assert!(error <= tolerance * wanted.abs().max(1.0), "[{i}]: got {got}, wanted {wanted}, off by {error:.3e}");
     }
 }

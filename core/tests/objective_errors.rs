@@ -232,8 +232,8 @@ fn names() {
     }
     assert_eq!("flowrl".parse(), Ok(Objective::default()));
     assert_eq!("vargrad".parse::<Objective>().map(|o| o.log_z()), Ok(Some(LogZ::GroupMean)));
-    let Err(Error::UnknownName { want, .. }) = "papper".parse::<Objective>() else { panic!("must be refused") };
-    assert_eq!(want, Preset::NAMES, "the error lists what parses");
+    let Err(Error::UnknownName { wanted, .. }) = "papper".parse::<Objective>() else { panic!("must be refused") };
+    assert_eq!(wanted, Preset::NAMES, "the error lists what parses");
 }
 
 #[test]

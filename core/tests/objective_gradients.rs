@@ -71,7 +71,7 @@ fn check_flowrl(options: FlowRl) {
         for i in 0..data.groups.len() {
             for (t, got) in evaluation.d_log_probs(i).iter().enumerate() {
                 let (l, l_old) = (data.log_probs[i][t], data.old_log_probs[i][t]);
-                let want = finite_difference(&[0.0], |shift| {
+                let wanted = finite_difference(&[0.0], |shift| {
                     let mut moved = Data {
                         log_probs: data.log_probs.clone(),
                         old_log_probs: data.old_log_probs.clone(),
@@ -82,7 +82,7 @@ fn check_flowrl(options: FlowRl) {
                     moved.old_log_probs[i][t] = l_old + shift[0];
                     moved.compute(held).loss
                 });
-                assert_close(&[*got], &want, 1e-8);
+                assert_close(&[*got], &wanted, 1e-8);
             }
         }
         let d_log_z = finite_difference(&data.log_z, |log_z| {
@@ -90,8 +90,8 @@ fn check_flowrl(options: FlowRl) {
             moved.compute(held).loss
         });
         let zero = vec![0.0; d_log_z.len()];
-        let want = if options.log_z.has_gradient() { &d_log_z } else { &zero };
-        assert_close(&evaluation.d_log_z, want, 1e-8);
+        let wanted = if options.log_z.has_gradient() { &d_log_z } else { &zero };
+        assert_close(&evaluation.d_log_z, wanted, 1e-8);
     }
 }
 
@@ -112,12 +112,12 @@ fn check_unweighted(options: FlowRl) {
         let evaluation = data.compute(objective);
         for i in 0..data.groups.len() {
             for (t, got) in evaluation.d_log_probs(i).iter().enumerate() {
-                let want = finite_difference(&[0.0], |shift| {
+                let wanted = finite_difference(&[0.0], |shift| {
                     let mut moved = Data::new(seed);
                     moved.log_probs[i][t] += shift[0];
                     moved.compute(objective).loss
                 });
-                assert_close(&[*got], &want, 1e-8);
+                assert_close(&[*got], &wanted, 1e-8);
             }
         }
         assert_eq!(evaluation.d_log_z, vec![0.0; data.groups.len()]);
@@ -193,7 +193,7 @@ fn check_gradient(options: PolicyGradient) {
         assert_eq!(evaluation.d_log_z, vec![0.0; data.groups.len()]);
         for i in 0..data.groups.len() {
             for (t, got) in evaluation.d_log_probs(i).iter().enumerate() {
-                let want = finite_difference(&[0.0], |shift| {
+                let wanted = finite_difference(&[0.0], |shift| {
                     let mut moved = Data::new(seed);
                     moved.log_probs[i][t] += shift[0];
                     // This ratio has no gradient, so keep it constant.
@@ -202,7 +202,7 @@ fn check_gradient(options: PolicyGradient) {
                     }
                     moved.compute(objective).loss
                 });
-                assert_close(&[*got], &want, 1e-8);
+                assert_close(&[*got], &wanted, 1e-8);
             }
         }
     }

@@ -71,7 +71,7 @@ fn a_kl_term_in_the_reward_has_the_gradient_of_the_reverse_kl_and_one_in_the_los
     {
         let p = Problem::new(tree);
         let reference = p.tree.log_probs(&p.reference);
-        let want = finite_difference(&p.theta, |theta| {
+        let wanted = finite_difference(&p.theta, |theta| {
             let policy = p.tree.log_probs(theta);
             let kl = match kl_in {
                 KlIn::Reward => exact::kl(&policy, &reference),
@@ -79,7 +79,7 @@ fn a_kl_term_in_the_reward_has_the_gradient_of_the_reverse_kl_and_one_in_the_los
             };
             0.5 * kl.expect("valid input") - p.expectation(theta, |y| p.rewards[y])
         });
-        assert_close(&penalised(&p, kl_in), &want, 1e-9);
+        assert_close(&penalised(&p, kl_in), &wanted, 1e-9);
     }
 }
 
@@ -117,8 +117,8 @@ fn equal_lengths_give_the_kl_to_the_target_with_t_times_beta() {
     let mut target = vec![0.0; reference.len()];
     exact::target(&reference, &p.rewards, 3.0 * 2.0, &mut target).expect("valid input");
     let kl = finite_difference(&p.theta, |theta| exact::kl(&p.tree.log_probs(theta), &target).expect("valid input"));
-    let want: Vec<_> = kl.iter().map(|g| 2.0 / 9.0 * g).collect();
-    assert_close(&p.on_policy(plain().with_length(Length::Mean), 0.4), &want, 1e-9);
+    let wanted: Vec<_> = kl.iter().map(|g| 2.0 / 9.0 * g).collect();
+    assert_close(&p.on_policy(plain().with_length(Length::Mean), 0.4), &wanted, 1e-9);
 }
 
 #[test]
@@ -130,8 +130,8 @@ fn a_log_z_error_pulls_on_lengths() {
     let pull = finite_difference(&p.theta, |theta| p.expectation(theta, |y| 1.0 / lengths[y] as f64));
     let added: Vec<_> =
         p.on_policy(options, log_z + error).iter().zip(p.on_policy(options, log_z)).map(|(a, b)| a - b).collect();
-    let want: Vec<_> = pull.iter().map(|g| 2.0 * error * g).collect();
-    assert_close(&added, &want, 1e-9);
+    let wanted: Vec<_> = pull.iter().map(|g| 2.0 * error * g).collect();
+    assert_close(&added, &wanted, 1e-9);
 }
 
 #[test]

@@ -167,8 +167,8 @@ proptest! {
             merged.merge(&diagnostics);
             d_log_probs.extend(d);
         }
-        let want: Vec<f64> = (0..batch.len()).flat_map(|i| whole.d_log_probs(i).to_vec()).collect();
-        prop_assert_eq!(d_log_probs, want, "gradients of parts are those of the whole, bit for bit");
+        let wanted: Vec<f64> = (0..batch.len()).flat_map(|i| whole.d_log_probs(i).to_vec()).collect();
+        prop_assert_eq!(d_log_probs, wanted, "gradients of parts are those of the whole, bit for bit");
         prop_assert!(close(merged.loss, whole.loss));
         let names = |d: &Diagnostics| d.metrics().map(|(name, _)| name).collect::<Vec<_>>();
         prop_assert_eq!(names(&merged), names(&whole.diagnostics));
@@ -190,8 +190,8 @@ proptest! {
             reward, log_probs: &[-1.0], ref_log_probs: Some(&[-2.0]), old_log_probs: Some(old), log_z: Some(0.5), ..Sequence::default()
         };
         let evaluation = Objective::FlowRl(options).compute(&[sequence(1.0, &old), sequence(0.0, &other)]).expect("bounded");
-        let want = log_weight.clamp(clip_low.map_or(f64::NEG_INFINITY, f64::ln), 1.2_f64.ln()).exp();
-        prop_assert!(close(evaluation.weights[0], want));
+        let wanted = log_weight.clamp(clip_low.map_or(f64::NEG_INFINITY, f64::ln), 1.2_f64.ln()).exp();
+        prop_assert!(close(evaluation.weights[0], wanted));
         prop_assert!(evaluation.diagnostics.metrics().all(|(_, value)| value.is_finite()));
         prop_assert!(evaluation.log_z.iter().all(|z| z.is_finite()));
     }
@@ -329,11 +329,11 @@ fn long_sequences_keep_their_precision_in_single() {
         let noise = |t: usize| ((t * 7919) % 1000) as f32 / 1e6;
         let l: Vec<f32> = (0..tokens).map(|t| -1.0 - noise(t)).collect();
         let l_ref: Vec<f32> = (0..tokens).map(|t| -1.0 - noise(t + 1) + 1e-5).collect();
-        let want: f64 = l.iter().zip(&l_ref).map(|(a, b)| f64::from(*a) - f64::from(*b)).sum();
+        let wanted: f64 = l.iter().zip(&l_ref).map(|(a, b)| f64::from(*a) - f64::from(*b)).sum();
         let options = FlowRl::exact_tb().with_log_z(LogZ::Zero);
         let sequence = Sequence { log_probs: &l, ref_log_probs: Some(&l_ref), ..Sequence::default() };
         let evaluation = Objective::FlowRl(options).compute(&[sequence]).expect("valid input");
         let got = f64::from(evaluation.residuals[0]);
-        assert!((got - want).abs() <= 1e-6 * want.abs(), "{tokens} tokens: {got} against {want}");
+        assert!((got - wanted).abs() <= 1e-6 * wanted.abs(), "{tokens} tokens: {got} against {wanted}");
     }
 }

@@ -26,13 +26,13 @@ fn nothing_set_is_the_paper() {
 #[test]
 fn balance_has_a_name_or_a_lambda() {
     let sums = r#""preset": "exact-tb", "log_z": "given""#;
-    for (text, want) in [
+    for (text, wanted) in [
         (r#""trajectory""#, Balance::Trajectory),
         (r#"{"sub-trajectory": 0.9}"#, Balance::SubTrajectory(0.9)),
         (r#""detailed""#, Balance::Detailed),
     ] {
         let options = flowrl(&format!(r#"{{{sums}, "balance": {text}}}"#));
-        assert_eq!(options.balance, want);
+        assert_eq!(options.balance, wanted);
         let written = serde_json::to_string(&ObjectiveSpec::from(&Objective::FlowRl(options))).expect("plain data");
         assert_eq!(flowrl(&written), options);
     }
@@ -53,16 +53,16 @@ fn balance_has_a_name_or_a_lambda() {
 fn values_are_spelled_as_documented() {
     let options =
         flowrl(r#"{"beta": 3, "length": {"fixed": 32}, "log_z": "leave-one-out", "shape": "huber", "huber_delta": 2}"#);
-    let want = FlowRl::default()
+    let wanted = FlowRl::default()
         .with_beta(3.0)
         .with_length(Length::Fixed(32))
         .with_log_z(LogZ::LeaveOneOut)
         .with_shape(Shape::Huber)
         .with_huber_delta(2.0);
-    assert_eq!(options, want);
+    assert_eq!(options, wanted);
     let spec = parse(r#"{"kind": "reinforce++", "aggregate": {"fixed": 64}, "kl": 0.1}"#);
-    let want = Preset::ReinforcePlusPlus.policy_gradient().unwrap().with_aggregate(Aggregate::Fixed(64)).with_kl(0.1);
-    assert_eq!(spec.resolve(), Ok(Objective::PolicyGradient(want)));
+    let wanted = Preset::ReinforcePlusPlus.policy_gradient().unwrap().with_aggregate(Aggregate::Fixed(64)).with_kl(0.1);
+    assert_eq!(spec.resolve(), Ok(Objective::PolicyGradient(wanted)));
 }
 
 #[test]

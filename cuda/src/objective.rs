@@ -87,9 +87,9 @@ impl DeviceSequences {
     pub fn new(backend: &CudaBackend, offsets: &[usize], groups: &[usize]) -> Result<Self> {
         let sequences = groups.len();
         if offsets.len() != sequences + 1 {
-            let (got, want) = (offsets.len(), sequences + 1);
+            let (got, wanted) = (offsets.len(), sequences + 1);
             let of = "offsets (one more than `groups`)";
-            return Err(objective::Error::Length { argument: "offsets", got, want, of }.into());
+            return Err(objective::Error::Length { argument: "offsets", got, wanted, of }.into());
         }
         if let Some(index) = (1..offsets.len()).find(|&i| offsets[i] < offsets[i - 1]) {
             let (got, previous) = (offsets[index], offsets[index - 1]);
@@ -261,8 +261,8 @@ impl CudaBackend {
         objective.validate()?;
         if objective.needs_flows() {
             let (option, with) = ("balance", "evaluation on the device");
-            let want = "`\"trajectory\"`; others are evaluated on the host, by `Objective::evaluate`";
-            return Err(objective::Error::Conflict { option, with, want }.into());
+            let wanted = "`\"trajectory\"`; others are evaluated on the host, by `Objective::evaluate`";
+            return Err(objective::Error::Conflict { option, with, wanted }.into());
         }
         totals.check_part(batch.totals())?;
         objective.check_given(

@@ -8,7 +8,8 @@ use flowrl_core::exact::log_sum_exp;
 use flowrl_core::named_enum;
 use flowrl_core::random::{Purpose, Stream};
 
-use super::{Environment, Error, MAX_STATES, Outcome};
+use super::error::{check_answers, ensure, power};
+use super::{Environment, Error, Outcome};
 
 named_enum! {
     /// Rewards of a [`Bandit`], between 0 and 1. The answers lie on a line, except those of `ring`, which fill a
@@ -77,27 +78,13 @@ impl Bandit {
     /// modes are the answers with the largest reward, unless set by [`with_modes`](Self::with_modes).
     ///
     /// # Errors
-    /// Returns an error if there is no answer or more than [`MAX_STATES`], if the lists differ in length, if a
+    /// Returns an error if there is no answer or more than [`MAX_STATES`](super::MAX_STATES), if the lists differ in length, if a
     /// value is not finite, or if the probabilities of the reference do not sum to 1 within 10⁻⁶ (a smaller
     /// difference is normalised away).
     pub fn new(rewards: &[f64], ref_log_probs: &[f64]) -> Result<Self, Error> {
         let size = rewards.len();
-        check_most(size)?;
-        if size == 0 {
-            return Err(Error::Length { argument: "rewards", got: 0, want: 1 });
-        }
-        if ref_log_probs.len() != size {
-            return Err(Error::Length { argument: "ref_log_probs", got: ref_log_probs.len(), want: size });
-        }
-        for (argument, values) in [("rewards", rewards), ("ref_log_probs", ref_log_probs)] {
-            if let Some(index) = values.iter().position(|v| !v.is_finite()) {
-                return Err(Error::NonFinite { argument, index, got: values[index] });
-            }
-        }
-        let log_mass = log_sum_exp(ref_log_probs);
-        if libm::expm1(log_mass).abs() > 1e-6 {
-            return Err(Error::Mass { argument: "ref_log_probs", got: libm::exp(log_mass) });
-        }
+        power("objects", size, 1, "the number of answers")?;
+        let log_mass = check_answers(rewards, ref_log_probs, size.max(1))?;
         let largest = rewards.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         Ok(Self {
             rewards: rewards.to_vec(),
@@ -114,7 +101,7 @@ impl Bandit {
         self.is_mode.fill(false);
         for &mode in modes {
             let Some(is_mode) = self.is_mode.get_mut(mode) else {
-                return Err(Error::Option { option: "modes", got: mode as f64, want: "below the number of answers" });
+                return Err(Error::Option { option: "modes", got: mode as f64, wanted: "below the number of answers" });
             };
             *is_mode = true;
         }
@@ -126,13 +113,11 @@ impl Bandit {
     /// answers with the largest reward for the others.
     ///
     /// # Errors
-    /// Returns an error if the size is below 8 or above [`MAX_STATES`].
+    /// Returns an error if the size is below 8 or above [`MAX_STATES`](super::MAX_STATES).
     pub fn preset(options: BanditOptions) -> Result<Self, Error> {
         let BanditOptions { preset, size, reference, seed } = options;
-        check_most(size)?;
-        if size < 8 {
-            return Err(Error::Option { option: "size", got: size as f64, want: "at least 8" });
-        }
+        power("objects", size, 1, "the number of answers")?;
+        ensure(size >= 8, "size", size as f64, "at least 8")?;
         let stream = Stream::new(seed, Purpose::Task);
         let at = |share: f64| libm::round(share * (size - 1) as f64) as usize;
         let hill = |i: usize, top: usize, width: f64| {
@@ -200,12 +185,6 @@ fn ring(i: usize, size: usize) -> f64 {
     libm::exp(-0.5 * z * z)
 }
 
-fn check_most(size: usize) -> Result<(), Error> {
-    let lower = "the number of answers";
-    let too_many = Error::TooMany { of: "objects", got: size as f64, limit: MAX_STATES, lower };
-    if size > MAX_STATES { Err(too_many) } else { Ok(()) }
-}
-
 impl Environment for Bandit {
     fn states(&self) -> usize {
         1
@@ -245,97 +224,5 @@ impl Environment for Bandit {
 
     fn describe(&self, _state: usize, ones: &mut Vec<u32>) {
         ones.push(0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn preset(preset: BanditPreset, size: usize) -> Bandit {
-        Bandit::preset(BanditOptions { preset, size, ..BanditOptions::default() }).expect("valid")
-    }
-
-    fn modes(bandit: &Bandit) -> Vec<usize> {
-        (0..bandit.objects()).filter(|&x| bandit.is_mode(x)).collect()
-    }
-
-    /// Returns the answers with a larger reward than both of their neighbours.
-    fn tops(bandit: &Bandit) -> Vec<usize> {
-        let r = bandit.rewards();
-        (1..r.len() - 1).filter(|&i| r[i] > r[i - 1] && r[i] > r[i + 1]).collect()
-    }
-
-    #[test]
-    fn peaks_are_the_modes_and_have_the_rewards_they_promise() {
-        for size in [16, 64, 1000] {
-            for (kind, rewards) in
-                [(BanditPreset::TwoPeaks, &[1.0, 1.0][..]), (BanditPreset::FourPeaks, &[1.0, 0.9, 0.75, 0.5])]
-            {
-                let bandit = preset(kind, size);
-                assert_eq!(tops(&bandit), modes(&bandit), "{kind} of {size}");
-                let at_modes: Vec<f64> = modes(&bandit).iter().map(|&i| bandit.reward(i)).collect();
-                assert_eq!(at_modes, rewards, "{kind} of {size}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_deceptive_hill_is_lower_but_holds_more() {
-        let bandit = preset(BanditPreset::Deceptive, 64);
-        assert_eq!((tops(&bandit), modes(&bandit)), (vec![19, 57], vec![57]));
-        let (hill, peak) = bandit.rewards().split_at(50);
-        assert!(peak.iter().copied().fold(0.0, f64::max) > hill.iter().copied().fold(0.0, f64::max));
-        assert!(hill.iter().sum::<f64>() > 5.0 * peak.iter().sum::<f64>(), "a random start is drawn to the hill");
-    }
-
-    #[test]
-    fn the_ring_is_round() {
-        let bandit = preset(BanditPreset::Ring, 100);
-        let ring = modes(&bandit);
-        assert!(ring.len() >= 8);
-        for i in 0..100 {
-            let (row, column) = (i / 10, i % 10);
-            assert!((bandit.reward(i) - bandit.reward(10 * column + 9 - row)).abs() < 1e-12, "a quarter turn");
-        }
-        assert!(!ring.contains(&44) && !ring.contains(&0), "neither the middle nor a corner");
-    }
-
-    #[test]
-    fn seeds_draw_the_needle_the_rewards_and_the_reference() {
-        let draw = |preset, reference, seed| Bandit::preset(BanditOptions { preset, size: 50, reference, seed });
-        for (kind, reference, differs) in [
-            (BanditPreset::Needle, BanditReference::Uniform, true),
-            (BanditPreset::Random, BanditReference::Uniform, true),
-            (BanditPreset::TwoPeaks, BanditReference::Random, true),
-            (BanditPreset::TwoPeaks, BanditReference::Uniform, false),
-        ] {
-            assert_eq!(draw(kind, reference, 1), draw(kind, reference, 1));
-            assert_eq!(draw(kind, reference, 1) != draw(kind, reference, 2), differs, "{kind}, {reference}");
-        }
-        let needle = preset(BanditPreset::Needle, 50);
-        assert_eq!((modes(&needle).len(), needle.rewards().iter().sum::<f64>()), (1, 1.0));
-    }
-
-    #[test]
-    fn bad_input_is_refused_by_name() {
-        let half = 0.5_f64.ln();
-        let small = Bandit::preset(BanditOptions { size: 7, ..BanditOptions::default() });
-        let large = Bandit::preset(BanditOptions { size: usize::MAX, ..BanditOptions::default() });
-        for (refused, name) in [
-            (Bandit::new(&[], &[]), "`rewards` has 0 elements, but must have 1"),
-            (Bandit::new(&[1.0, 0.0], &[0.0]), "`ref_log_probs` has 1 elements, but must have 2"),
-            (Bandit::new(&[1.0, f64::NAN], &[half; 2]), "`rewards[1]` is NaN"),
-            (Bandit::new(&[1.0, 0.0], &[0.0, f64::NEG_INFINITY]), "`ref_log_probs[1]` is -inf"),
-            (Bandit::new(&[1.0, 0.0], &[half, 0.0]), "`ref_log_probs` sums to a probability of 1.5"),
-            (Bandit::new(&[1.0, 0.0], &[half; 2]).and_then(|b| b.with_modes(&[2])), "`modes` is 2"),
-            (small, "`size` is 7"),
-            (large, "e19 objects, but at most 16777216"),
-        ] {
-            let message = refused.expect_err(name).to_string();
-            assert!(message.contains(name), "{message}");
-        }
-        let rounded = Bandit::new(&[1.0, 0.0], &[half, half - 1e-8]).expect("normalised");
-        assert!(log_sum_exp(&[rounded.log_reference(0, 0), rounded.log_reference(0, 1)]).abs() < 1e-15);
     }
 }

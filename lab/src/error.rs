@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use flowrl_core::exact::log_sum_exp;
+
 /// Largest number of states or objects of a task. A task with more is refused, since it could not be enumerated.
 pub const MAX_STATES: usize = 1 << 24;
 
@@ -16,7 +18,7 @@ pub enum Error {
         /// Its value.
         got: f64,
         /// The range that this option must lie in.
-        want: &'static str,
+        wanted: &'static str,
     },
     /// The task has more states or objects than can be enumerated.
     TooMany {
@@ -36,7 +38,7 @@ pub enum Error {
         /// Its length.
         got: usize,
         /// The length that this list should have.
-        want: usize,
+        wanted: usize,
     },
     /// An element of a list is NaN or infinite.
     NonFinite {
@@ -75,12 +77,12 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Option { option, got, want } => write!(f, "option `{option}` is {got}, but must be {want}"),
+            Self::Option { option, got, wanted } => write!(f, "option `{option}` is {got}, but must be {wanted}"),
             Self::TooMany { of, got, limit, lower } => {
                 write!(f, "the task has {got:.4e} {of}, but at most {limit} are enumerated: lower {lower}")
             }
-            Self::Length { argument, got, want } => {
-                write!(f, "`{argument}` has {got} elements, but must have {want}")
+            Self::Length { argument, got, wanted } => {
+                write!(f, "`{argument}` has {got} elements, but must have {wanted}")
             }
             Self::NonFinite { argument, index, got } => {
                 write!(f, "`{argument}[{index}]` is {got}, but must be finite: leave out impossible answers")
@@ -107,14 +109,34 @@ pub(super) fn power(of: &'static str, base: usize, exponent: usize, lower: &'sta
     count.ok_or(Error::TooMany { of, got, limit: MAX_STATES, lower })
 }
 
+/// Checks that an option is in its range.
+pub(super) fn ensure(is_in_range: bool, option: &'static str, got: f64, wanted: &'static str) -> Result<(), Error> {
+    if is_in_range { Ok(()) } else { Err(Error::Option { option, got, wanted }) }
+}
+
+/// Checks rewards and natural log-probabilities of a reference, one of each per answer. Returns the logarithm of the
+/// reference's total probability, which is 1 within 10⁻⁶.
+pub(super) fn check_answers(rewards: &[f64], ref_log_probs: &[f64], answers: usize) -> Result<f64, Error> {
+    for (argument, values) in [("rewards", rewards), ("ref_log_probs", ref_log_probs)] {
+        check_len(argument, values, answers)?;
+        if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+            return Err(Error::NonFinite { argument, index, got: values[index] });
+        }
+    }
+    let log_mass = log_sum_exp(ref_log_probs);
+    if libm::expm1(log_mass).abs() > 1e-6 {
+        return Err(Error::Mass { argument: "ref_log_probs", got: libm::exp(log_mass) });
+    }
+    Ok(log_mass)
+}
+
+pub(super) fn check_len(argument: &'static str, values: &[f64], wanted: usize) -> Result<(), Error> {
+    let got = values.len();
+    if got == wanted { Ok(()) } else { Err(Error::Length { argument, got, wanted }) }
+}
+
 /// Checks the number of planted modes against the number of `objects`.
 pub(super) fn planted(modes: usize, objects: usize) -> Result<(), Error> {
-    if (1..=objects.min(1024)).contains(&modes) {
-        return Ok(());
-    }
-    Err(Error::Option {
-        option: "modes",
-        got: modes as f64,
-        want: "between 1 and 1024, and not above the number of objects",
-    })
+    let wanted = "between 1 and 1024, and not above the number of objects";
+    ensure((1..=objects.min(1024)).contains(&modes), "modes", modes as f64, wanted)
 }

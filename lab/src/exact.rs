@@ -24,10 +24,11 @@ pub fn terminal<T: Real>(
     out: &mut [f64],
 ) -> Result<(), Error> {
     let (states, objects, actions) = (environment.states(), environment.objects(), environment.actions());
-    for (argument, got, want) in [("log_pf", log_pf.len(), states.saturating_mul(actions)), ("out", out.len(), objects)]
+    for (argument, got, wanted) in
+        [("log_pf", log_pf.len(), states.saturating_mul(actions)), ("out", out.len(), objects)]
     {
-        if got != want {
-            return Err(Error::Length { argument, got, want });
+        if got != wanted {
+            return Err(Error::Length { argument, got, wanted });
         }
     }
     spread("log_pf", environment, |state, action| log_pf[state * actions + action].f64(), out)
@@ -39,7 +40,7 @@ pub fn terminal<T: Real>(
 /// Returns an error if `out` has the wrong length, or if the reference returns NaN or +∞.
 pub fn reference(environment: &(impl Environment + ?Sized), out: &mut [f64]) -> Result<(), Error> {
     if out.len() != environment.objects() {
-        return Err(Error::Length { argument: "out", got: out.len(), want: environment.objects() });
+        return Err(Error::Length { argument: "out", got: out.len(), wanted: environment.objects() });
     }
     spread("log_reference", environment, |state, action| environment.log_reference(state, action), out)
 }
@@ -102,7 +103,7 @@ pub fn lengths(environment: &(impl Environment + ?Sized)) -> Vec<usize> {
 type Solve<'a> = dyn Fn(&[f64], &[f64], &[usize], &mut [f64]) -> Result<f64, Error> + 'a;
 
 /// The distribution over all objects that a policy should converge to. Compute it once per run, and call
-/// [`measure`](Self::measure) in every step.
+/// [`measure`](Self::measure) in every step. Its constructors return an error if β, the power or a reward is not finite.
 ///
 /// ```
 /// use flowrl_lab::{Environment, Hypergrid, HypergridReward, Target, terminal};
@@ -137,17 +138,11 @@ impl Target {
 
     /// Computes π* = π_ref·exp(βr)/Z, the limit of training with sums (`length = "sum"`). On a graph that is not a
     /// tree, π_ref is 1 for every object and log Z = log Σ exp(βr).
-    ///
-    /// # Errors
-    /// Returns an error if β or a reward is not finite.
     pub fn plain(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
         Self::of_power(environment, 1.0, beta)
     }
 
     /// Computes π_ref^α·exp(βr)/Z, the plain target with a power of the reference (`reference_power = α`).
-    ///
-    /// # Errors
-    /// Returns an error if β, the power or a reward is not finite.
     pub fn of_power(environment: &(impl Environment + ?Sized), power: f64, beta: f64) -> Result<Self, Error> {
         Self::new(environment, power, &|reference, rewards, _, out| exact::target(reference, rewards, beta, out))
     }
@@ -155,17 +150,11 @@ impl Target {
     /// Computes π = π_ref·exp(|x|(βr − c)), the limit of training with means (`length = "mean"`); see
     /// [`exact::length_normalised_target`]. On a graph that is not a tree, π_ref is again 1 for every object, and all
     /// trajectories of an object must have the same length.
-    ///
-    /// # Errors
-    /// Returns an error if β or a reward is not finite.
     pub fn length_normalised(environment: &(impl Environment + ?Sized), beta: f64) -> Result<Self, Error> {
         Self::length_normalised_of_power(environment, 1.0, beta)
     }
 
     /// Computes π_ref^α·exp(|x|(βr − c)), the length-normalised target with a power of the reference.
-    ///
-    /// # Errors
-    /// Returns an error if β, the power or a reward is not finite.
     pub fn length_normalised_of_power(
         environment: &(impl Environment + ?Sized),
         power: f64,

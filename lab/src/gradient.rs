@@ -142,17 +142,17 @@ pub fn divergence_gradient(
 
 fn check(environment: &(impl Environment + ?Sized), log_pf: &[f64], out: &[f64]) -> Result<(), Error> {
     let (states, actions) = (environment.states(), environment.actions());
-    let want = states.saturating_mul(actions);
+    let wanted = states.saturating_mul(actions);
     for (argument, got) in [("log_pf", log_pf.len()), ("out", out.len())] {
-        if got != want {
-            return Err(Error::Length { argument, got, want });
+        if got != wanted {
+            return Err(Error::Length { argument, got, wanted });
         }
     }
     let wrong = |&index: &usize| {
         let l = log_pf[index];
         (l.is_nan() || l == f64::INFINITY) && environment.step(index / actions, index % actions).is_some()
     };
-    match (0..want).find(wrong) {
+    match (0..wanted).find(wrong) {
         Some(index) => Err(Error::NonFinite { argument: "log_pf", index, got: log_pf[index] }),
         None => Ok(()),
     }

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::error::power;
+use super::error::{ensure, power};
 use super::{Environment, Error, Outcome};
 
 /// The terms R0, R1 and R2 of the reward of a hypergrid: R = R0 + R1·\[every coordinate outer\] + R2·\[every
@@ -116,21 +116,13 @@ impl Hypergrid {
     /// Returns an error if `side` is below 2, `dim` is 0, there are more than [`MAX_STATES`](super::MAX_STATES)
     /// states, R0 is not above 0, R1 or R2 is below 0, or their sum is not finite.
     pub fn new(side: usize, dim: usize, reward: HypergridReward) -> Result<Self, Error> {
-        if side < 2 {
-            return Err(Error::Option { option: "side", got: side as f64, want: "at least 2" });
-        }
-        if dim == 0 {
-            return Err(Error::Option { option: "dim", got: 0.0, want: "at least 1" });
-        }
+        ensure(side >= 2, "side", side as f64, "at least 2")?;
+        ensure(dim >= 1, "dim", dim as f64, "at least 1")?;
         let states = power("states", side, dim, "`side` or `dim`")?;
         let [r0, r1, r2] = reward.levels();
-        if !(r0 > 0.0 && r0.is_finite()) {
-            return Err(Error::Option { option: "reward.r0", got: r0, want: "finite and above 0" });
-        }
-        for (option, got) in [("reward.r1", r1), ("reward.r2", r2)] {
-            if !(got >= 0.0 && (r0 + r1 + got).is_finite()) {
-                return Err(Error::Option { option, got, want: "at least 0, and the sum of all finite" });
-            }
+        ensure(r0 > 0.0 && r0.is_finite(), "reward.r0", r0, "finite and above 0")?;
+        for (option, r) in [("reward.r1", r1), ("reward.r2", r2)] {
+            ensure(r >= 0.0 && (r0 + r1 + r).is_finite(), option, r, "at least 0, and the sum of all finite")?;
         }
         let n = side - 1;
         let level = |k: usize| {
@@ -238,50 +230,5 @@ impl Environment for Hypergrid {
 
     fn describe(&self, state: usize, ones: &mut Vec<u32>) {
         ones.extend(self.coordinates(state).enumerate().map(|(i, k)| (i * self.side + k) as u32));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bad_options_are_refused_by_name() {
-        let grid = |side, dim, r0, r1, r2| Hypergrid::new(side, dim, HypergridReward::Custom { r0, r1, r2 });
-        for (refused, name) in [
-            (grid(1, 2, 1.0, 0.0, 0.0), "`side` is 1"),
-            (grid(2, 0, 1.0, 0.0, 0.0), "`dim` is 0"),
-            (grid(2, 25, 1.0, 0.0, 0.0), "3.3554e7 states, but at most 16777216"),
-            (grid(usize::MAX, usize::MAX, 1.0, 0.0, 0.0), "inf states"),
-            (grid(2, 1, 0.0, 0.0, 0.0), "`reward.r0` is 0"),
-            (grid(2, 1, f64::NAN, 0.0, 0.0), "`reward.r0` is NaN"),
-            (grid(2, 1, 1.0, -1.0, 0.0), "`reward.r1` is -1"),
-            (grid(2, 1, 1.0, 0.0, f64::INFINITY), "`reward.r2` is inf"),
-            (grid(2, 1, 1e308, 1e308, 0.0), "`reward.r1` is 1000"),
-        ] {
-            let message = alloc::string::ToString::to_string(&refused.expect_err(name));
-            assert!(message.contains(name), "{message}");
-        }
-        assert!(grid(2, 24, 1.0, 0.0, 0.0).is_ok(), "2^24 states are the bound");
-    }
-
-    #[cfg(feature = "serde")]
-    #[test]
-    fn options_read_and_write() {
-        let read = |text| serde_json::from_str::<HypergridOptions>(text);
-        let custom = HypergridReward::Custom { r0: 1.0, r1: 2.0, r2: 3.0 };
-        for (text, reward) in [
-            (r#"{"side":8,"dim":2,"reward":"torchgfn"}"#, HypergridReward::TorchGfn),
-            (r#"{"side":8,"dim":2,"reward":{"r0":1.0,"r1":2.0,"r2":3.0}}"#, custom),
-        ] {
-            let options = read(text).expect(text);
-            assert_eq!(options, HypergridOptions { reward, ..HypergridOptions::default() });
-            assert_eq!(serde_json::to_string(&options).expect("plain data"), text);
-        }
-        for text in [r#"{"sides":8}"#, r#"{"reward":{"r0":1.0,"r1":2.0,"r2":3.0,"r3":4.0}}"#] {
-            assert!(read(text).is_err(), "{text}");
-        }
-        let error = alloc::string::ToString::to_string(&read(r#"{"reward":"medium"}"#).expect_err("no such family"));
-        assert!(error.contains("\"torchgfn\" or { r0"), "{error}");
     }
 }

@@ -146,17 +146,17 @@ fn terminal_masses_are_sums_over_all_trajectories() {
             return; // 2D8 has 12,869 trajectories, and 3D6 more than 10⁶.
         }
         let log_pf = log_softmax(env, &numbers(4, env.states() * env.actions()));
-        let mut want = vec![0.0; env.objects()];
+        let mut wanted = vec![0.0; env.objects()];
         let mut longest = vec![0; env.objects()];
         for trajectory in trajectories(env) {
             let log_prob: f64 = trajectory.steps.iter().map(|(s, a)| log_pf[s * env.actions() + a]).sum();
-            want[trajectory.object] += log_prob.exp();
+            wanted[trajectory.object] += log_prob.exp();
             longest[trajectory.object] = longest[trajectory.object].max(trajectory.steps.len());
         }
         let mut got = vec![0.0; env.objects()];
         terminal(env, &log_pf, &mut got).expect("finite");
         let got: Vec<f64> = got.iter().map(|l| l.exp()).collect();
-        assert_close(&got, &want, 1e-12);
+        assert_close(&got, &wanted, 1e-12);
         assert_eq!(lengths(env), longest);
     });
 }
@@ -228,9 +228,9 @@ fn bad_tables_are_refused() {
         let mut log_pf = log_softmax(env, &vec![0.0; pairs]);
         let mut out = vec![0.0; objects];
         let short = terminal(env, &log_pf[1..], &mut out);
-        assert_eq!(short, Err(Error::Length { argument: "log_pf", got: pairs - 1, want: pairs }));
+        assert_eq!(short, Err(Error::Length { argument: "log_pf", got: pairs - 1, wanted: pairs }));
         let short = terminal(env, &log_pf, &mut out[1..]);
-        assert_eq!(short, Err(Error::Length { argument: "out", got: objects - 1, want: objects }));
+        assert_eq!(short, Err(Error::Length { argument: "out", got: objects - 1, wanted: objects }));
         assert!(reference(env, &mut out[1..]).is_err());
         let (action, _) = legal(env, env.states() - 1)[0];
         let index = (env.states() - 1) * env.actions() + action;
@@ -297,8 +297,8 @@ impl Environment for Shortcut {
 fn a_task_of_ones_own_needs_the_trait_alone() {
     let mut log_probs = vec![0.0; 5];
     reference(&Shortcut, &mut log_probs).expect("finite");
-    let want = [1.0 / 3.0, 1.0 / 6.0, 1.0 / 12.0, 1.0 / 6.0, 1.0 / 12.0 + 1.0 / 6.0].map(f64::ln);
-    assert_close(&log_probs, &want, 1e-15);
+    let wanted = [1.0 / 3.0, 1.0 / 6.0, 1.0 / 12.0, 1.0 / 6.0, 1.0 / 12.0 + 1.0 / 6.0].map(f64::ln);
+    assert_close(&log_probs, &wanted, 1e-15);
     assert_eq!(lengths(&Shortcut), [1, 2, 3, 2, 4], "the longest way: 0 → 1 → 2 → 4 rather than 0 → 3 → 4");
     let target = Target::plain(&Shortcut, 1.0).expect("finite");
     let z: f64 = [0.0, 1.0, 2.0, 3.0, 4.0].map(f64::exp).iter().sum();

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use flowrl_lab::{Environment, Hypergrid, HypergridReward, Target, reference};
+use flowrl_lab::{Environment, Hypergrid, HypergridOptions, HypergridReward, Target, reference};
 
 const FAMILIES: [HypergridReward; 3] = [HypergridReward::Easy, HypergridReward::Hard, HypergridReward::TorchGfn];
 
@@ -125,4 +125,43 @@ fn the_uniform_policy_is_as_far_off_as_elsewhere() {
         let measures = target(side, dim, HypergridReward::Easy).measure(&log_probs).expect("finite");
         assert!((measures.l1 - l1).abs() < 0.01, "{dim}D{side}: {}", measures.l1);
     }
+}
+
+#[test]
+fn bad_options_are_refused_by_name() {
+    let grid = |side, dim, r0, r1, r2| Hypergrid::new(side, dim, HypergridReward::Custom { r0, r1, r2 });
+    for (refused, name) in [
+        (grid(1, 2, 1.0, 0.0, 0.0), "`side` is 1"),
+        (grid(2, 0, 1.0, 0.0, 0.0), "`dim` is 0"),
+        (grid(2, 25, 1.0, 0.0, 0.0), "3.3554e7 states, but at most 16777216"),
+        (grid(usize::MAX, usize::MAX, 1.0, 0.0, 0.0), "inf states"),
+        (grid(2, 1, 0.0, 0.0, 0.0), "`reward.r0` is 0"),
+        (grid(2, 1, f64::NAN, 0.0, 0.0), "`reward.r0` is NaN"),
+        (grid(2, 1, 1.0, -1.0, 0.0), "`reward.r1` is -1"),
+        (grid(2, 1, 1.0, 0.0, f64::INFINITY), "`reward.r2` is inf"),
+        (grid(2, 1, 1e308, 1e308, 0.0), "`reward.r1` is 1000"),
+    ] {
+        let message = refused.expect_err(name).to_string();
+        assert!(message.contains(name), "{message}");
+    }
+    assert!(grid(2, 24, 1.0, 0.0, 0.0).is_ok(), "2^24 states are the bound");
+}
+
+#[test]
+fn options_read_and_write() {
+    let read = |text| serde_json::from_str::<HypergridOptions>(text);
+    let custom = HypergridReward::Custom { r0: 1.0, r1: 2.0, r2: 3.0 };
+    for (text, reward) in [
+        (r#"{"side":8,"dim":2,"reward":"torchgfn"}"#, HypergridReward::TorchGfn),
+        (r#"{"side":8,"dim":2,"reward":{"r0":1.0,"r1":2.0,"r2":3.0}}"#, custom),
+    ] {
+        let options = read(text).expect(text);
+        assert_eq!(options, HypergridOptions { reward, ..HypergridOptions::default() });
+        assert_eq!(serde_json::to_string(&options).expect("plain data"), text);
+    }
+    for text in [r#"{"sides":8}"#, r#"{"reward":{"r0":1.0,"r1":2.0,"r2":3.0,"r3":4.0}}"#] {
+        assert!(read(text).is_err(), "{text}");
+    }
+    let error = read(r#"{"reward":"medium"}"#).expect_err("no such family").to_string();
+    assert!(error.contains("\"torchgfn\" or { r0"), "{error}");
 }

@@ -1,5 +1,4 @@
 //! The options of the lab's tasks in files, and the values drawn by their seeds.
-#![cfg(feature = "serde")]
 
 use std::fmt::Debug;
 

@@ -79,7 +79,7 @@ fn the_page_shows_how_a_preset_and_an_option_are_added() {
     let manifest = |name: &str, rest: &str| {
         format!("[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n{rest}")
     };
-    let core = "libm = \"0.2\"\nnum-traits = { version = \"0.2\", default-features = false }\n\n[features]\nalloc = []\nstd = []\nserde = []\n";
+    let core = "libm = \"0.2\"\nnum-traits = { version = \"0.2\", default-features = false }\n\n[features]\nalloc = []\nfast = []\nserde = []\n";
     let probe = manifest("probe", "flowrl-core = { path = \"core\", features = [\"alloc\"] }\n") + "\n[workspace]\n";
     fs::write(folder.join("core/Cargo.toml"), manifest("flowrl-core", core)).expect("a manifest");
     fs::write(folder.join("Cargo.toml"), probe).expect("a manifest");

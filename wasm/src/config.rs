@@ -10,10 +10,10 @@ use crate::lane::{LaneKind, LaneOptions, RaceOptions};
 /// Returns an error if there is no such lane, or if it uses replay, because the command line has none.
 pub fn of(options: &RaceOptions, lane: usize, steps: u32, section: &str) -> Result<String, Error> {
     let found = options.lanes.get(lane);
-    let wrong = Error::Option { option: "lane", got: lane as f64, want: "the number of a lane, from 0" };
+    let wrong = Error::Option { option: "lane", got: lane as f64, wanted: "the number of a lane, from 0" };
     let LaneOptions { kind, exploration, replay } = *found.ok_or(wrong)?;
     if replay > 0.0 {
-        return Err(Error::Option { option: "replay", got: replay, want: "0: the command line has no replay" });
+        return Err(Error::Option { option: "replay", got: replay, wanted: "0: the command line has no replay" });
     }
     let beta = options.beta;
     let objective = match kind {

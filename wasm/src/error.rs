@@ -17,7 +17,7 @@ pub enum Error {
         /// Value of the option.
         got: f64,
         /// Description of the allowed range.
-        want: &'static str,
+        wanted: &'static str,
     },
     /// A name is unknown.
     Name {
@@ -26,7 +26,7 @@ pub enum Error {
         /// Value of the argument.
         got: String,
         /// Allowed names, separated by commas.
-        want: String,
+        wanted: String,
     },
     /// The bytes were not saved by a race with the same task and options.
     Saved,
@@ -39,17 +39,17 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn name(argument: &'static str, got: &str, want: impl IntoIterator<Item = &'static str>) -> Self {
-        let want = want.into_iter().collect::<Vec<_>>().join(", ");
-        Self::Name { argument, got: got.to_owned(), want }
+    pub(crate) fn name(argument: &'static str, got: &str, wanted: impl IntoIterator<Item = &'static str>) -> Self {
+        let wanted = wanted.into_iter().collect::<Vec<_>>().join(", ");
+        Self::Name { argument, got: got.to_owned(), wanted }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Option { option, got, want } => write!(f, "`{option}` is {got}, but must be {want}"),
-            Self::Name { argument, got, want } => write!(f, "`{argument}` is \"{got}\", but must be one of {want}"),
+            Self::Option { option, got, wanted } => write!(f, "`{option}` is {got}, but must be {wanted}"),
+            Self::Name { argument, got, wanted } => write!(f, "`{argument}` is \"{got}\", but must be one of {wanted}"),
             Self::Saved => f.write_str("`bytes` were saved by another kind of race: start it with the same options"),
             Self::Task(error) => error.fmt(f),
             Self::Exact(error) => error.fmt(f),

@@ -88,7 +88,7 @@ impl GradientBench {
     /// Returns an error if log Z is not finite.
     pub fn expected(&self, log_z: f64) -> Result<Vec<f64>, Error> {
         if !log_z.is_finite() {
-            return Err(Error::Option { option: "logZ", got: log_z, want: "a finite number" });
+            return Err(Error::Option { option: "logZ", got: log_z, wanted: "a finite number" });
         }
         let mut out = vec![0.0; self.log_pf.len()];
         balance_gradient(&self.landscape as &dyn Environment, &self.log_pf, self.beta, log_z, &mut out)?;
@@ -102,7 +102,7 @@ impl GradientBench {
     /// Returns an error if `batch` is not between 1 and 65536, or if log Z is not finite.
     pub fn sampled(&mut self, log_z: Option<f64>, batch: usize, seed: u32, draw: u32) -> Result<Vec<f64>, Error> {
         if !(1..=1 << 16).contains(&batch) {
-            return Err(Error::Option { option: "batch", got: batch as f64, want: "between 1 and 65536" });
+            return Err(Error::Option { option: "batch", got: batch as f64, wanted: "between 1 and 65536" });
         }
         let request = SampleRequest {
             prompts: &[&[0]],
@@ -166,9 +166,14 @@ pub fn cosine(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Returns the natural logarithms of weights, after raising each weight to at least `least` times the largest.
-pub(crate) fn log_weights(argument: &'static str, weights: &[f64], want: usize, least: f64) -> Result<Vec<f64>, Error> {
-    if weights.len() != want {
-        return Err(exact::Error::Length { argument, got: weights.len(), want }.into());
+pub(crate) fn log_weights(
+    argument: &'static str,
+    weights: &[f64],
+    wanted: usize,
+    least: f64,
+) -> Result<Vec<f64>, Error> {
+    if weights.len() != wanted {
+        return Err(exact::Error::Length { argument, got: weights.len(), wanted }.into());
     }
     if let Some(index) = weights.iter().position(|w| !w.is_finite()) {
         return Err(exact::Error::NonFinite { argument, index, got: weights[index] }.into());
@@ -176,10 +181,10 @@ pub(crate) fn log_weights(argument: &'static str, weights: &[f64], want: usize, 
     let largest = weights.iter().copied().fold(0.0, f64::max);
     let lowest = weights.iter().copied().fold(f64::INFINITY, f64::min);
     if lowest < 0.0 {
-        return Err(Error::Option { option: argument, got: lowest, want: "weights that are at least 0" });
+        return Err(Error::Option { option: argument, got: lowest, wanted: "weights that are at least 0" });
     }
     if largest <= 0.0 {
-        return Err(Error::Option { option: argument, got: largest, want: "weights with at least one above 0" });
+        return Err(Error::Option { option: argument, got: largest, wanted: "weights with at least one above 0" });
     }
     Ok(weights.iter().map(|&w| Real::ln(w.max(least * largest))).collect())
 }

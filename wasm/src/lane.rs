@@ -198,7 +198,7 @@ impl Lane {
         policy.set_exploration(options.exploration)?;
         let share = options.replay;
         if !(0.0..1.0).contains(&share) {
-            return Err(Error::Option { option: "replay", got: share, want: "at least 0 and below 1" });
+            return Err(Error::Option { option: "replay", got: share, wanted: "at least 0 and below 1" });
         }
         let again = (share * race.samples as f64) as usize;
         let schedule = Schedule { peak: race.learning_rate, warmup: 0, total: 1, decay: Decay::Constant };

@@ -97,9 +97,9 @@ impl Race {
     pub fn new(environment: Shared, options: RaceOptions) -> Result<Self, Error> {
         let count = options.lanes.len();
         if !(1..=MOST_LANES).contains(&count) {
-            return Err(Error::Option { option: "lanes", got: count as f64, want: "between 1 and 6" });
+            return Err(Error::Option { option: "lanes", got: count as f64, wanted: "between 1 and 6" });
         }
-        for (option, got, ok, want) in [
+        for (option, got, ok, wanted) in [
             ("beta", options.beta, (0.0..=1e3).contains(&options.beta), "at least 0 and at most 1000"),
             ("samples", options.samples as f64, (1..=4096).contains(&options.samples), "between 1 and 4096"),
             ("recordEvery", f64::from(options.record_every), options.record_every > 0, "at least 1"),
@@ -107,7 +107,7 @@ impl Race {
             ("logZLearningRate", options.log_z_learning_rate, options.log_z_learning_rate >= 0.0, "at least 0"),
         ] {
             if !ok {
-                return Err(Error::Option { option, got, want });
+                return Err(Error::Option { option, got, wanted });
             }
         }
         let (target, normalised) = targets(&*environment, options.beta)?;
@@ -153,7 +153,7 @@ impl Race {
 
     pub(crate) fn lane(&mut self, lane: usize) -> Result<&mut Lane, Error> {
         let count = self.lanes.len();
-        let wrong = Error::Option { option: "lane", got: lane as f64, want: "the number of a lane, from 0" };
+        let wrong = Error::Option { option: "lane", got: lane as f64, wanted: "the number of a lane, from 0" };
         if lane < count { Ok(&mut self.lanes[lane]) } else { Err(wrong) }
     }
 
@@ -329,7 +329,7 @@ impl Race {
 
     pub(crate) fn snapshot_at(&self, step: f64) -> Result<Snapshot, Error> {
         let last = self.snapshots.iter().rev().find(|snapshot| snapshot.step as f64 <= step);
-        last.cloned().ok_or(Error::Option { option: "step", got: step, want: "at least 0" })
+        last.cloned().ok_or(Error::Option { option: "step", got: step, wanted: "at least 0" })
     }
 
     /// Returns the frame of the last snapshot at or before `step`, measured against the present target. This does not

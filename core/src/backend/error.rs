@@ -83,3 +83,12 @@ impl BackendError for CpuError {
 pub fn check_len(argument: &'static str, got: usize, wanted: usize) -> Result<(), CpuError> {
     if got < wanted { Err(CpuError::Shape { argument, got, wanted }) } else { Ok(()) }
 }
+
+/// Checks that there are at least `rows` targets, all below `vocab`.
+pub(super) fn check_targets(targets: &[u32], rows: usize, vocab: usize) -> Result<(), CpuError> {
+    check_len("targets", targets.len(), rows)?;
+    match targets[..rows].iter().find(|&&t| t as usize >= vocab) {
+        Some(&got) => Err(CpuError::Index { argument: "targets", got: got as usize, below: vocab }),
+        None => Ok(()),
+    }
+}

@@ -1,7 +1,7 @@
 //! Exact numbers for binary rewards with an enumerable set C of correct completions. The wrong ones need not be
 //! enumerated.
 
-use super::{Error, check_finite, check_log_probs, check_same_length, log_sum_exp_of};
+use super::{Error, check_finite, check_len, check_log_probs, log_sum_exp_of};
 use crate::Real;
 
 /// How a policy compares with the target π* = π_ref·exp(βr)/Z, where r is 1 on C and 0 elsewhere.
@@ -49,7 +49,7 @@ impl BinaryExact {
     /// Returns an error if the slices differ in length, a value is NaN or +∞, β is not finite, or C has no mass under
     /// the reference or the policy.
     pub fn new<T: Real>(ref_log_probs: &[T], log_probs: &[T], beta: f64) -> Result<Self, Error> {
-        check_same_length("log_probs", log_probs.len(), ref_log_probs.len())?;
+        check_len("log_probs", log_probs.len(), ref_log_probs.len())?;
         check_log_probs("ref_log_probs", ref_log_probs)?;
         check_log_probs("log_probs", log_probs)?;
         check_finite("beta", &[beta])?;

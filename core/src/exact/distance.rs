@@ -1,7 +1,7 @@
 //! Distances between two distributions over the same enumeration, in nats. The functions return an error if the slices
 //! differ in length or hold NaN or +∞.
 
-use super::{Error, check_finite, check_log_probs, check_same_length};
+use super::{Error, check_finite, check_len, check_log_probs};
 use crate::Real;
 
 /// Returns KL(p ‖ q) = Σ p (log p − log q), computed from log-probabilities. It is ∞ if q is 0 at a completion that p
@@ -41,12 +41,12 @@ pub fn entropy<T: Real>(p: &[T]) -> Result<f64, Error> {
 /// Counts the `modes` (indices into the enumeration) that p gives at least `fraction` of the target's probability. A
 /// mode outside the enumeration is an [`Error::Length`].
 pub fn modes_covered<T: Real>(p: &[T], target: &[T], modes: &[usize], fraction: f64) -> Result<usize, Error> {
-    check_same_length("target", target.len(), p.len())?;
+    check_len("target", target.len(), p.len())?;
     check_log_probs("p", p)?;
     check_log_probs("target", target)?;
     check_finite("fraction", &[fraction])?;
     let outside = modes.iter().copied().find(|&m| m >= p.len());
-    outside.map_or(Ok(()), |got| Err(Error::Length { argument: "modes", got, want: p.len() }))?;
+    outside.map_or(Ok(()), |got| Err(Error::Length { argument: "modes", got, wanted: p.len() }))?;
     let covered = |&&m: &&usize| Real::exp(p[m].f64()) >= fraction * Real::exp(target[m].f64());
     Ok(modes.iter().filter(covered).count())
 }
@@ -57,7 +57,7 @@ fn weighted(log_prob: f64, x: f64) -> f64 {
 }
 
 fn check_pair<T: Real>(p: &[T], q: &[T]) -> Result<(), Error> {
-    check_same_length("q", q.len(), p.len())?;
+    check_len("q", q.len(), p.len())?;
     check_log_probs("p", p)?;
     check_log_probs("q", q)
 }

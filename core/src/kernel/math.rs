@@ -108,8 +108,8 @@ mod tests {
         let mut worst = 0.0_f64;
         for i in 0..400_000 {
             let x = -86.5 + 174.5 * i as f32 / 400_000.0;
-            let want = libm::exp(f64::from(x));
-            worst = worst.max((f64::from(exp_f32(x)) / want - 1.0).abs());
+            let wanted = libm::exp(f64::from(x));
+            worst = worst.max((f64::from(exp_f32(x)) / wanted - 1.0).abs());
         }
         assert!(worst < 3e-7, "relative error {worst}");
     }
@@ -130,8 +130,8 @@ mod tests {
             let x = i as f32 / 1000.0;
             let (cdf, pdf) = normal_f32(x);
             let (want_cdf, want_pdf) = Precise::normal(f64::from(x));
-            assert!((f64::from(cdf) - want_cdf).abs() < 2.5e-7, "Φ({x}) = {cdf}, want {want_cdf}");
-            assert!((f64::from(pdf) - want_pdf).abs() < 1e-7, "φ({x}) = {pdf}, want {want_pdf}");
+            assert!((f64::from(cdf) - want_cdf).abs() < 2.5e-7, "Φ({x}) = {cdf}, wanted {want_cdf}");
+            assert!((f64::from(pdf) - want_pdf).abs() < 1e-7, "φ({x}) = {pdf}, wanted {want_pdf}");
         }
         assert!(normal_f32(f32::NAN).0.is_nan());
     }

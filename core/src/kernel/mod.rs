@@ -39,3 +39,22 @@ pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(not(feature = "fast"))]
     f()
 }
+
+/// Calls a kernel that is generic over [`Math`] with the arithmetic of this backend: vectorised on the fast path, plain
+/// on the reference. The reference need not be fast, so it is not compiled for every instruction set.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! with_math {
+    ($backend:expr, $math:ident => $call:expr) => {
+        if $backend.is_fast() {
+            type $math = $crate::kernel::Fast;
+            $crate::kernel::vectorized(
+                #[inline(always)]
+                || $call,
+            )
+        } else {
+            type $math = $crate::kernel::Precise;
+            $call
+        }
+    };
+}

@@ -1,13 +1,13 @@
 //! Phase one: turns the raw rewards of the whole batch into r̂ or A.
 
-use super::batch::{check_finite, check_length, check_offsets};
-use super::groups::{runs, sort_by_group};
+use super::batch::{check_finite, check_len, check_offsets};
+use super::terms::{runs, sort_by_group};
 use super::{Advantage, Error, Mask, Objective};
 use crate::Real;
 
 /// B judged completions, from which advantages are computed. An objective that needs only some of these fields takes
 /// `Outcomes { rewards: &r, groups: &g, ..Outcomes::default() }`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Outcomes<'a, T> {
     /// (B) the raw rewards.
     pub rewards: &'a [T],
@@ -24,20 +24,6 @@ pub struct Outcomes<'a, T> {
     pub ref_log_probs: Option<&'a [T]>,
     /// (N) log-probabilities under the policy that sampled. Needed if a KL term is subtracted from raw rewards.
     pub old_log_probs: Option<&'a [T]>,
-}
-
-impl<T> Default for Outcomes<'_, T> {
-    fn default() -> Self {
-        Self {
-            rewards: &[],
-            groups: &[],
-            values: None,
-            truncated: None,
-            offsets: None,
-            ref_log_probs: None,
-            old_log_probs: None,
-        }
-    }
 }
 
 impl Objective {
@@ -123,16 +109,16 @@ impl Objective {
     ) -> Result<(), Error> {
         self.validate()?;
         let sequences = outcomes.groups.len();
-        check_length("rewards", outcomes.rewards.len(), sequences, "sequences")?;
-        check_length("order", order.len(), sequences, "sequences")?;
-        check_length("advantages", advantages.len(), sequences, "sequences")?;
-        check_length("masks", masks.len(), sequences, "sequences")?;
+        check_len("rewards", outcomes.rewards.len(), sequences, "sequences")?;
+        check_len("order", order.len(), sequences, "sequences")?;
+        check_len("advantages", advantages.len(), sequences, "sequences")?;
+        check_len("masks", masks.len(), sequences, "sequences")?;
         check_finite("rewards", outcomes.rewards)?;
-        outcomes.truncated.map_or(Ok(()), |x| check_length("truncated", x.len(), sequences, "sequences"))?;
+        outcomes.truncated.map_or(Ok(()), |x| check_len("truncated", x.len(), sequences, "sequences"))?;
         if self.needs_value() {
             let because = "this advantage subtracts the value of each sequence's prompt from its reward";
             let values = outcomes.values.ok_or(Error::Missing { argument: "values", sequence: None, because })?;
-            check_length("values", values.len(), sequences, "sequences")?;
+            check_len("values", values.len(), sequences, "sequences")?;
             check_finite("values", values)?;
         }
         let Self::PolicyGradient(o) = self else { return Ok(()) };
@@ -145,7 +131,7 @@ impl Objective {
             for (argument, slice) in log_probs.into_iter().filter(|_| o.takes_kl_off_rewards()) {
                 let because = "`kl_in = \"raw-reward\"` subtracts kl·(log π_old − log π_ref) from each raw reward";
                 let slice = slice.ok_or(Error::Missing { argument, sequence: None, because })?;
-                check_length(argument, slice.len(), tokens, "tokens")?;
+                check_len(argument, slice.len(), tokens, "tokens")?;
             }
         }
         Ok(())
@@ -179,8 +165,8 @@ impl Objective {
 /// # Errors
 /// Returns an error if a length differs or an input is not finite.
 pub fn value_loss<T: Real>(rewards: &[T], values: &[T], sequences: usize, d_values: &mut [T]) -> Result<f64, Error> {
-    check_length("values", values.len(), rewards.len(), "sequences")?;
-    check_length("d_values", d_values.len(), rewards.len(), "sequences")?;
+    check_len("values", values.len(), rewards.len(), "sequences")?;
+    check_len("d_values", d_values.len(), rewards.len(), "sequences")?;
     check_finite("rewards", rewards)?;
     check_finite("values", values)?;
     let mut loss = 0.0;

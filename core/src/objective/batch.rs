@@ -120,7 +120,7 @@ impl<'a, T: Real> Batch<'a, T> {
     pub fn part(&self, sequences: Range<usize>) -> Result<Self, Error> {
         self.validate()?;
         let outside =
-            Error::Length { argument: "sequences", got: sequences.end, want: self.groups.len(), of: "sequences" };
+            Error::Length { argument: "sequences", got: sequences.end, wanted: self.groups.len(), of: "sequences" };
         let groups = self.groups.get(sequences.clone()).ok_or(outside)?;
         let start = self.offsets[0];
         let tokens = self.offsets[sequences.start] - start..self.offsets[sequences.end] - start;
@@ -144,8 +144,8 @@ impl<'a, T: Real> Batch<'a, T> {
         let sequences = self.groups.len();
         check_offsets(self.offsets, sequences)?;
         let tokens = self.offsets[sequences] - self.offsets[0];
-        check_length("advantages", self.advantages.len(), sequences, "sequences")?;
-        check_length("log_probs", self.log_probs.len(), tokens, "tokens")?;
+        check_len("advantages", self.advantages.len(), sequences, "sequences")?;
+        check_len("log_probs", self.log_probs.len(), tokens, "tokens")?;
         let token_slices = [
             ("ref_log_probs", self.ref_log_probs),
             ("old_log_probs", self.old_log_probs),
@@ -154,10 +154,10 @@ impl<'a, T: Real> Batch<'a, T> {
             ("entropies", self.entropies),
         ];
         for (argument, slice) in token_slices {
-            slice.map_or(Ok(()), |s| check_length(argument, s.len(), tokens, "tokens"))?;
+            slice.map_or(Ok(()), |s| check_len(argument, s.len(), tokens, "tokens"))?;
         }
-        self.log_z.map_or(Ok(()), |z| check_length("log_z", z.len(), sequences, "sequences"))?;
-        self.masks.map_or(Ok(()), |masks| check_length("masks", masks.len(), sequences, "sequences"))?;
+        self.log_z.map_or(Ok(()), |z| check_len("log_z", z.len(), sequences, "sequences"))?;
+        self.masks.map_or(Ok(()), |masks| check_len("masks", masks.len(), sequences, "sequences"))?;
         check_finite("advantages", self.advantages)?;
         self.log_z.map_or(Ok(()), |z| check_finite("log_z", z))
     }
@@ -190,31 +190,31 @@ impl<T: Real> Gradients<'_, T> {
     }
 
     pub(super) fn validate(&self, objective: &Objective, sequences: usize, tokens: usize) -> Result<(), Error> {
-        check_length("d_log_probs", self.d_log_probs.len(), tokens, "tokens")?;
+        check_len("d_log_probs", self.d_log_probs.len(), tokens, "tokens")?;
         if objective.needs_flows() {
-            check_length("d_log_flows", self.d_log_flows.len(), tokens, "tokens")?;
+            check_len("d_log_flows", self.d_log_flows.len(), tokens, "tokens")?;
         }
         if objective.needs_entropies() {
-            check_length("d_entropies", self.d_entropies.len(), tokens, "tokens")?;
+            check_len("d_entropies", self.d_entropies.len(), tokens, "tokens")?;
         }
-        check_length("d_log_z", self.d_log_z.len(), sequences, "sequences")?;
-        check_length("log_z (output)", self.log_z.len(), sequences, "sequences")?;
-        check_length("residuals", self.residuals.len(), sequences, "sequences")?;
-        check_length("weights", self.weights.len(), sequences, "sequences")
+        check_len("d_log_z", self.d_log_z.len(), sequences, "sequences")?;
+        check_len("log_z (output)", self.log_z.len(), sequences, "sequences")?;
+        check_len("residuals", self.residuals.len(), sequences, "sequences")?;
+        check_len("weights", self.weights.len(), sequences, "sequences")
     }
 }
 
 /// Checks that there is one more offset than sequences, and that offsets ascend.
 pub(super) fn check_offsets(offsets: &[usize], sequences: usize) -> Result<(), Error> {
-    check_length("offsets", offsets.len(), sequences + 1, "offsets (one more than `groups`)")?;
+    check_len("offsets", offsets.len(), sequences + 1, "offsets (one more than `groups`)")?;
     match (1..offsets.len()).find(|&i| offsets[i] < offsets[i - 1]) {
         None => Ok(()),
         Some(index) => Err(Error::Offsets { index, got: offsets[index], previous: offsets[index - 1] }),
     }
 }
 
-pub(super) fn check_length(argument: &'static str, got: usize, want: usize, of: &'static str) -> Result<(), Error> {
-    if got == want { Ok(()) } else { Err(Error::Length { argument, got, want, of }) }
+pub(super) fn check_len(argument: &'static str, got: usize, wanted: usize, of: &'static str) -> Result<(), Error> {
+    if got == wanted { Ok(()) } else { Err(Error::Length { argument, got, wanted, of }) }
 }
 
 /// Checks that the values, one per sequence, are finite.

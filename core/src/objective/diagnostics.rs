@@ -1,8 +1,8 @@
 //! The numbers that an evaluation reports in addition to gradients, as sums that merge across the parts of a batch.
 
-mod moments;
-
-pub(super) use moments::{Moments, Weights};
+use super::terms::Clip;
+use super::{FlowRl, Importance, KlEstimator, Length, LogZ, Objective, PolicyGradient, TokenMask};
+use crate::Real;
 
 /// The loss and the metrics of a batch, or of a part of it; [`merge`](Self::merge) combines parts.
 ///
@@ -24,39 +24,39 @@ pub(super) use moments::{Moments, Weights};
 pub struct Diagnostics {
     /// This part's share of the loss. The shares of all parts add up to the loss.
     pub loss: f64,
-    pub(super) advantages: Moments,
-    pub(super) residuals: Moments,
-    pub(super) log_z: Moments,
-    pub(super) weights: Weights,
+    advantages: Moments,
+    residuals: Moments,
+    log_z: Moments,
+    weights: Weights,
     /// Weights that clipping changed, of sequences, or of tokens if ratios are per token.
-    pub(super) clipped: Fraction,
+    clipped: Fraction,
     /// Tokens that the token mask dropped.
-    pub(super) masked: Fraction,
+    masked: Fraction,
     /// Sequences that a mask dropped.
-    pub(super) dropped: Fraction,
+    dropped: Fraction,
     /// Tokens with a log-ratio beyond ±20.
-    pub(super) outliers: Fraction,
+    outliers: Fraction,
     /// Tokens with a KL estimate at its bound.
-    pub(super) capped: Fraction,
+    capped: Fraction,
     /// Σ |∂loss/∂l| over tokens; `slope_max` is the largest term.
-    pub(super) slope_sum: f64,
-    pub(super) slope_max: f64,
+    slope_sum: f64,
+    slope_max: f64,
     /// Σ (l − l_ref) of each sequence.
-    pub(super) ref_log_ratios: Moments,
+    ref_log_ratios: Moments,
     /// Number of tokens in `ref_log_ratios`.
-    pub(super) ref_tokens: usize,
-    pub(super) old_log_ratio_max: Option<f64>,
+    ref_tokens: usize,
+    old_log_ratio_max: Option<f64>,
     /// 1/T of each sequence that is not empty.
-    pub(super) inverse_lengths: Moments,
+    inverse_lengths: Moments,
     /// Whether a log Z error biases lengths, which it does only if sums are divided by T.
-    pub(super) length_normalised: bool,
+    length_normalised: bool,
 }
 
 /// A fraction `part`/`whole` of two counts.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fraction {
-    pub(super) part: usize,
-    pub(super) whole: usize,
+struct Fraction {
+    part: usize,
+    whole: usize,
 }
 
 impl Diagnostics {
@@ -131,7 +131,7 @@ impl Diagnostics {
 }
 
 impl Fraction {
-    pub(super) fn add(&mut self, part: usize, whole: usize) {
+    fn add(&mut self, part: usize, whole: usize) {
         self.part += part;
         self.whole += whole;
     }
@@ -141,9 +141,250 @@ impl Fraction {
     }
 }
 
+/// The measurements of one sequence. A device fills them in, and [`Diagnostics::of`] computes from them the numbers
+/// that the host's evaluation reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// This sequence's share of the loss.
+    pub loss: f64,
+    /// Shaped reward r̂ or advantage A, after a KL term in the reward.
+    pub advantage: f64,
+    /// Residual δ; 0 for a policy gradient.
+    pub residual: f64,
+    /// The log Z that was used; 0 for a policy gradient.
+    pub log_z: f64,
+    /// Importance weight w after clipping. For a policy gradient with a sequence ratio, this is the ratio before
+    /// clipping.
+    pub weight: f64,
+    /// Number of weights that clipping changed: 0 or 1 for FlowRL, a number of tokens for a policy gradient.
+    pub clipped: usize,
+    /// Number of tokens with a log-ratio beyond ±20.
+    pub outliers: usize,
+    /// Number of tokens with a KL estimate at its bound.
+    pub capped: usize,
+    /// Whether a mask dropped this sequence.
+    pub dropped: bool,
+    /// Σ |∂loss/∂l| over the tokens.
+    pub slope_sum: f64,
+    /// Largest |∂loss/∂l| of a token.
+    pub slope_max: f64,
+    /// Number of tokens, T.
+    pub tokens: usize,
+    /// Number of tokens kept by the token mask, or T if there is no mask.
+    pub kept: usize,
+    /// Σ (l − l_ref) over all tokens, if the reference is given.
+    pub ref_log_ratio: Option<f64>,
+    /// Largest |l − l_old|, or 0 without tokens, if the old policy is given.
+    pub old_log_ratio_max: Option<f64>,
+}
+
+impl Measured {
+    /// Adds one token's ∂loss/∂l to the sum and the maximum.
+    pub(super) fn push_slope(&mut self, slope: f64) {
+        self.slope_sum += slope.abs();
+        self.slope_max = self.slope_max.max(slope.abs());
+    }
+}
+
+impl Diagnostics {
+    /// Computes the diagnostics of a batch from the measurements of its sequences, which must be in the order of the
+    /// batch. If log Z comes from the group, they must be sorted by group, and by position in it. The result differs
+    /// from the host's by rounding at most.
+    pub fn of(objective: &Objective, sequences: impl IntoIterator<Item = Measured>) -> Self {
+        let length_normalised = matches!(objective, Objective::FlowRl(FlowRl { length: Length::Mean, .. }));
+        let mut diagnostics = Self { length_normalised, ..Self::default() };
+        for measured in sequences {
+            match objective {
+                Objective::FlowRl(options) => {
+                    diagnostics.push_ratios(options, &measured);
+                    diagnostics.push_outcome(options, &measured);
+                }
+                Objective::PolicyGradient(options) => diagnostics.push_gradient(options, &measured),
+            }
+        }
+        diagnostics
+    }
+
+    /// Adds the measurements that do not depend on log Z.
+    pub(super) fn push_ratios(&mut self, options: &FlowRl, measured: &Measured) {
+        if options.masks() {
+            self.dropped.add(usize::from(measured.dropped), 1);
+        }
+        if measured.dropped {
+            return;
+        }
+        self.push_common(measured);
+        if options.token_mask != TokenMask::None {
+            self.masked.add(measured.tokens - measured.kept, measured.tokens);
+        }
+    }
+
+    /// Adds the measurements that depend on log Z.
+    pub(super) fn push_outcome(&mut self, options: &FlowRl, measured: &Measured) {
+        if measured.dropped {
+            return;
+        }
+        let weighted = options.importance != Importance::None;
+        self.loss += measured.loss;
+        self.residuals.push(measured.residual);
+        if options.log_z != LogZ::Pairwise {
+            self.log_z.push(measured.log_z);
+        }
+        self.weights.push(measured.weight, measured.residual, weighted);
+        if weighted && Clip::new(options.clip_low.get(), options.clip_high.get()).bounds() {
+            self.clipped.add(measured.clipped, 1);
+        }
+    }
+
+    pub(super) fn push_gradient(&mut self, options: &PolicyGradient, measured: &Measured) {
+        self.loss += measured.loss;
+        self.push_common(measured);
+        if options.masks() {
+            self.dropped.add(usize::from(measured.dropped), 1);
+        }
+        if options.has_kl_loss() && options.kl_estimator == KlEstimator::K3 && options.kl_max.get().is_some() {
+            self.capped.add(measured.capped, measured.tokens);
+        }
+        if options.weighs() {
+            self.outliers.add(measured.outliers, measured.tokens);
+        }
+        self.slope_sum += measured.slope_sum;
+        self.slope_max = self.slope_max.max(measured.slope_max);
+        if options.weighs_sequences() {
+            self.weights.push(measured.weight, 0.0, true);
+            self.clipped.add(usize::from(measured.clipped > 0), 1);
+        } else if options.weighs() && Clip::new(options.clip_low.get(), options.clip_high.get()).bounds() {
+            self.clipped.add(measured.clipped, measured.tokens);
+        }
+    }
+
+    fn push_common(&mut self, measured: &Measured) {
+        self.advantages.push(measured.advantage);
+        if let Some(sum) = measured.ref_log_ratio {
+            self.ref_log_ratios.push(sum);
+            self.ref_tokens += measured.tokens;
+        }
+        if let Some(max_abs) = measured.old_log_ratio_max {
+            self.old_log_ratio_max = Some(self.old_log_ratio_max.unwrap_or(0.0).max(max_abs));
+        }
+        if measured.kept > 0 {
+            self.inverse_lengths.push(1.0 / measured.kept as f64);
+        }
+    }
+}
+
+// Running statistics that merge: the parts of a batch give the same numbers as the whole, up to rounding.
+
+/// Count, mean, standard deviation and largest magnitude (Welford's update, Chan's merge).
+#[derive(Clone, Copy, Debug, Default)]
+struct Moments {
+    count: usize,
+    mean: f64,
+    /// Σ (x − mean)², the sum of squared deviations.
+    squares: f64,
+    abs_max: f64,
+}
+
+impl Moments {
+    fn push(&mut self, x: f64) {
+        self.merge(&Self { count: 1, mean: x, squares: 0.0, abs_max: x.abs() });
+    }
+
+    /// Not inlined: one copy serves the many sums of a batch, and none of them is critical for speed.
+    #[inline(never)]
+    fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        let (a, b) = (self.count as f64, other.count as f64);
+        let shift = other.mean - self.mean;
+        self.count += other.count;
+        self.mean += shift * (b / (a + b));
+        self.squares += other.squares + shift * shift * (a * b / (a + b));
+        self.abs_max = self.abs_max.max(other.abs_max);
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.count > 0).then_some(self.mean)
+    }
+
+    fn std(&self) -> Option<f64> {
+        (self.count > 0).then(|| Real::sqrt(self.squares / self.count as f64))
+    }
+
+    fn abs_max(&self) -> Option<f64> {
+        (self.count > 0).then_some(self.abs_max)
+    }
+}
+
+/// Importance weights, each with a value. Sums are relative to the largest weight, since squares of unbounded weights
+/// could overflow.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weights {
+    count: usize,
+    min: f64,
+    max: f64,
+    /// Σ w / max.
+    sum: f64,
+    /// Σ (w / max)².
+    squares: f64,
+    /// Σ w·x / max.
+    product: f64,
+    /// Whether weights are part of the objective, rather than all 1 by definition.
+    reported: bool,
+}
+
+impl Weights {
+    /// Adds weight w with value x. `reported` is false if every weight is 1 by definition.
+    fn push(&mut self, w: f64, x: f64, reported: bool) {
+        let unit = if w > 0.0 { 1.0 } else { 0.0 };
+        self.merge(&Self { count: 1, min: w, max: w, sum: unit, squares: unit, product: unit * x, reported });
+    }
+
+    fn merge(&mut self, other: &Self) {
+        if other.count == 0 {
+            return;
+        }
+        let max = self.max.max(other.max);
+        let (a, b) = if max > 0.0 { (self.max / max, other.max / max) } else { (0.0, 0.0) };
+        self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
+        self.max = max;
+        self.count += other.count;
+        self.sum = self.sum * a + other.sum * b;
+        self.squares = self.squares * a * a + other.squares * b * b;
+        self.product = self.product * a + other.product * b;
+        self.reported |= other.reported;
+    }
+
+    /// Returns Σwx / Σw, or `None` if every weight is 0.
+    fn weighted_mean(&self) -> Option<f64> {
+        (self.sum > 0.0).then(|| self.product / self.sum)
+    }
+
+    fn mean(&self) -> Option<f64> {
+        self.reported.then(|| self.max * (self.sum / self.count as f64))
+    }
+
+    fn min(&self) -> Option<f64> {
+        self.reported.then_some(self.min)
+    }
+
+    fn max(&self) -> Option<f64> {
+        self.reported.then_some(self.max)
+    }
+
+    fn ess(&self) -> Option<f64> {
+        (self.reported && self.sum > 0.0).then(|| self.sum * self.sum / self.squares / self.count as f64)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::{Measured, Objective, Preset};
+    use super::super::Preset;
     use super::*;
     use crate::metrics;
 

@@ -14,7 +14,7 @@ pub enum Error {
         /// Number of elements it has.
         got: usize,
         /// Number of elements it should have.
-        want: usize,
+        wanted: usize,
         /// Unit of that length, for example `tokens`.
         of: &'static str,
     },
@@ -68,7 +68,7 @@ pub enum Error {
         /// Value of the option.
         got: f64,
         /// Range of the option.
-        want: &'static str,
+        wanted: &'static str,
     },
     /// Two options exclude each other.
     Conflict {
@@ -77,7 +77,7 @@ pub enum Error {
         /// The option that requires the change.
         with: &'static str,
         /// Required value of the first option.
-        want: &'static str,
+        wanted: &'static str,
     },
     /// The totals of a split batch are smaller than those of one of its parts.
     Totals {
@@ -100,15 +100,15 @@ pub enum Error {
         /// Kind of name that was looked up, for example `preset`.
         what: &'static str,
         /// The known names.
-        want: &'static [&'static str],
+        wanted: &'static [&'static str],
     },
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Length { argument, got, want, of } => {
-                write!(f, "`{argument}` has {got} elements, but the batch has {want} {of}: pass one element for each")
+            Self::Length { argument, got, wanted, of } => {
+                write!(f, "`{argument}` has {got} elements, but the batch has {wanted} {of}: pass one element for each")
             }
             Self::Offsets { index, got, previous } => write!(
                 f,
@@ -138,9 +138,9 @@ impl fmt::Display for Error {
                 f,
                 "the {quantity} of sequence {sequence} overflows although its inputs are finite; check their magnitude"
             ),
-            Self::Option { option, got, want } => write!(f, "option `{option}` is {got}, but must be {want}"),
-            Self::Conflict { option, with, want } => {
-                write!(f, "`{option}` cannot be combined with this `{with}`: it must be {want}")
+            Self::Option { option, got, wanted } => write!(f, "option `{option}` is {got}, but must be {wanted}"),
+            Self::Conflict { option, with, wanted } => {
+                write!(f, "`{option}` cannot be combined with this `{with}`: it must be {wanted}")
             }
             Self::Totals { of, got, part } => write!(
                 f,
@@ -152,9 +152,9 @@ impl fmt::Display for Error {
                     "`preset` is `{preset}` and `kind`, which means the same, is `{kind}`: leave out one of the two"
                 )
             }
-            Self::UnknownName { what, want } => {
+            Self::UnknownName { what, wanted } => {
                 write!(f, "unknown {what}: expected one of")?;
-                for (i, name) in want.iter().enumerate() {
+                for (i, name) in wanted.iter().enumerate() {
                     write!(f, "{} `{name}`", if i == 0 { "" } else { "," })?;
                 }
                 Ok(())

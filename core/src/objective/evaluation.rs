@@ -243,9 +243,9 @@ impl<T: Real> Packed<T> {
                 ("log_flows", sequence.log_flows),
                 ("entropies", sequence.entropies),
             ] {
-                let want = sequence.log_probs.len();
+                let wanted = sequence.log_probs.len();
                 slice.map_or(Ok(()), |s| {
-                    super::batch::check_length(argument, s.len(), want, "tokens in this sequence")
+                    super::batch::check_len(argument, s.len(), wanted, "tokens in this sequence")
                 })?;
             }
         }

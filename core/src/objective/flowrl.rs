@@ -5,11 +5,9 @@
 
 use super::balance;
 use super::batch::{Batch, Gradients, Totals};
-use super::clip::{Clip, Clipped};
 use super::diagnostics::Diagnostics;
-use super::groups::{runs, sort_by_group};
-use super::tokens::{LogRatios, masked_sum, sum};
-use super::{Error, FlowRl, Importance, Length, LogZ, Measured, Shape, TokenMask};
+use super::terms::{Clip, Clipped, LogRatios, masked_sum, runs, sort_by_group, sum};
+use super::{Error, FlowRl, Importance, LogZ, Measured, Objective, Shape, TokenMask};
 use crate::Real;
 
 pub(super) fn evaluate<T: Real>(
@@ -24,7 +22,7 @@ pub(super) fn evaluate<T: Real>(
         Importance::Sequence | Importance::Geometric => Clip::new(options.clip_low.get(), options.clip_high.get()),
     };
     let pass = Pass { options, batch, clip, sequences: totals.sequences as f64 };
-    let mut diagnostics = Diagnostics { length_normalised: options.length == Length::Mean, ..Diagnostics::default() };
+    let mut diagnostics = Diagnostics::of(&Objective::FlowRl(*options), []);
     match options.log_z {
         log_z if log_z.is_of_group() => {
             sort_by_group(batch.groups, order);

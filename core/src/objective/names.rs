@@ -49,7 +49,7 @@ macro_rules! named_enum {
             fn from_str(name: &str) -> Result<Self, Self::Err> {
                 match name {
                     $($name $(| $alias)? => Ok(Self::$variant),)+
-                    _ => Err($crate::objective::Error::UnknownName { what: $what, want: Self::NAMES }),
+                    _ => Err($crate::objective::Error::UnknownName { what: $what, wanted: Self::NAMES }),
                 }
             }
         }

@@ -2,9 +2,8 @@
 //! entropy bonus.
 
 use super::batch::{Batch, Gradients, Totals};
-use super::clip::{Clip, Clipped};
 use super::diagnostics::Diagnostics;
-use super::tokens::{Difference, LogRatios, difference};
+use super::terms::{Clip, Clipped, Difference, LogRatios, difference};
 use super::{Error, KlEstimator, KlIn, Measured, PolicyGradient, Ratio, RolloutCorrection};
 use crate::Real;
 

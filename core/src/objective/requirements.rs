@@ -56,7 +56,7 @@ impl FlowRl {
             ),
         ];
         match conflicts.into_iter().find(|(conflict, ..)| *conflict) {
-            Some((_, option, with, want)) => Err(Error::Conflict { option, with, want }),
+            Some((_, option, with, wanted)) => Err(Error::Conflict { option, with, wanted }),
             None => Ok(()),
         }
     }
@@ -190,7 +190,8 @@ impl Objective {
     /// [`Error::Option`] names the first option out of range, and [`Error::Conflict`] two options that exclude each
     /// other.
     pub fn validate(&self) -> Result<(), Error> {
-        let ensure = |ok: bool, option, got, want| if ok { Ok(()) } else { Err(Error::Option { option, got, want }) };
+        let ensure =
+            |ok: bool, option, got, wanted| if ok { Ok(()) } else { Err(Error::Option { option, got, wanted }) };
         let (ddof, eps, low, high) = match self {
             Self::FlowRl(o) => (o.reward_ddof, o.reward_eps, o.clip_low, o.clip_high),
             Self::PolicyGradient(o) => (o.reward_ddof, o.reward_eps, o.clip_low, o.clip_high),
@@ -207,8 +208,8 @@ impl Objective {
         }
         match self {
             Self::FlowRl(o) => {
-                let want = "finite and at least 0; to prefer low rewards, negate them";
-                ensure(o.beta.is_finite() && o.beta >= 0.0, "beta", o.beta, want)?;
+                let wanted = "finite and at least 0; to prefer low rewards, negate them";
+                ensure(o.beta.is_finite() && o.beta >= 0.0, "beta", o.beta, wanted)?;
                 ensure(o.length != Length::Fixed(0), "length", 0.0, "at least 1 if it is fixed")?;
                 let (low, high, h) = (o.token_clip_low, o.token_clip_high, o.huber_delta);
                 ensure(low.is_finite() && low >= 0.0, "token_clip_low", low, "finite and at least 0")?;

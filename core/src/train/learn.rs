@@ -116,10 +116,10 @@ impl<B: Backend> Trainer<B> {
         let on_graph = matches!(self.objective, Objective::FlowRl(_)) && policy.graph().is_some();
         if let (true, Objective::FlowRl(options)) = (on_graph, &self.objective) {
             let clip = options.residual_clip();
-            let want = if clip.is_some() { "`\"none\"`" } else { "1" };
+            let wanted = if clip.is_some() { "`\"none\"`" } else { "1" };
             let power = (options.reference_power != 1.0).then_some("reference_power");
             if let Some(option) = clip.or(power) {
-                return Err(objective::Error::Conflict { option, with: "task", want }.into());
+                return Err(objective::Error::Conflict { option, with: "task", wanted }.into());
             }
         }
         let ref_log_probs = if self.objective.needs_reference() && !on_graph {

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use dynamic::Selection;
-pub use partition::{LogZModel, NamedState};
+pub use partition::LogZModel;
 pub use replay::Replay;
 pub use rollouts::Rollouts;
 

@@ -10,10 +10,8 @@ use crate::backend::Backend;
 use crate::kernel::optim::adamw;
 use crate::objective::{Error, LogZ, Objective};
 use crate::optim::{AdamWStep, clip_scale};
+use crate::parameter::{self, NamedState};
 use crate::partition::PartitionNetwork;
-
-/// Vectors of a checkpoint, by name.
-pub type NamedState<T> = Vec<(String, Vec<T>)>;
 
 /// A learned log Z(x) or V(x), if the objective has one.
 #[derive(Debug)]
@@ -91,7 +89,7 @@ impl<B: Backend> LogZModel<B> {
     pub(super) fn grad_norm(&self, backend: &B) -> Result<Option<f64>, B::Error> {
         Ok(match self {
             Self::None | Self::Frozen(_) => None,
-            Self::Network(network) | Self::Value(network) => Some(network.grad_norm(backend)?),
+            Self::Network(network) | Self::Value(network) => Some(parameter::grad_norm(backend, network.parameters())?),
             Self::Scalar { state } => Some(state[1].abs()),
             Self::Table { state, .. } => Some(Real::sqrt(state.iter().map(|[_, grad, ..]| grad * grad).sum::<f64>())),
         })
@@ -136,7 +134,9 @@ impl<B: Backend> LogZModel<B> {
         let step = at(time);
         match self {
             Self::None | Self::Frozen(_) => Ok(()),
-            Self::Network(network) | Self::Value(network) => network.update(backend, &step),
+            Self::Network(network) | Self::Value(network) => {
+                parameter::update(backend, network.parameters_mut(), &step)
+            }
             Self::Scalar { state } => {
                 update_number::<B::Real>(state.each_mut(), &step);
                 Ok(())
@@ -159,7 +159,7 @@ impl<B: Backend> LogZModel<B> {
                 touched.drain(..).for_each(|prompt| state[prompt][1] = 0.0);
                 Ok(())
             }
-            Self::Network(network) | Self::Value(network) => network.zero_grad(backend),
+            Self::Network(network) | Self::Value(network) => parameter::zero_grad(backend, network.parameters_mut()),
             Self::Scalar { state } => {
                 state[1] = 0.0;
                 Ok(())
@@ -169,22 +169,13 @@ impl<B: Backend> LogZModel<B> {
 
     /// Returns every vector of this model that a checkpoint needs, by name.
     pub fn state(&self, backend: &B) -> Result<NamedState<B::Real>, B::Error> {
-        let mut out = Vec::new();
+        let numbers = |state: &[f64]| vec![("log_z".into(), state.iter().map(|&x| B::Real::of(x)).collect())];
         match self {
-            Self::None | Self::Frozen(_) => {}
-            Self::Table { state, .. } => {
-                out.push(("log_z".into(), state.as_flattened().iter().map(|&x| B::Real::of(x)).collect()));
-            }
-            Self::Scalar { state } => out.push(("log_z".into(), state.iter().map(|&x| B::Real::of(x)).collect())),
-            Self::Network(network) | Self::Value(network) => {
-                for parameter in network.parameters() {
-                    for (kind, values) in crate::parameter::STATE.iter().zip(parameter.state(backend)?) {
-                        out.push((alloc::format!("{}.{kind}", parameter.name), values));
-                    }
-                }
-            }
+            Self::None | Self::Frozen(_) => Ok(Vec::new()),
+            Self::Table { state, .. } => Ok(numbers(state.as_flattened())),
+            Self::Scalar { state } => Ok(numbers(state)),
+            Self::Network(network) | Self::Value(network) => parameter::state(backend, network.parameters()),
         }
-        Ok(out)
     }
 
     /// Restores a state that [`LogZModel::state`] returned; `get` finds vectors by name. The inner error is the first
@@ -194,33 +185,19 @@ impl<B: Backend> LogZModel<B> {
         backend: &B,
         mut get: impl FnMut(&str) -> Option<Vec<B::Real>>,
     ) -> Result<Result<(), String>, B::Error> {
-        let mut find = |name: String, len: usize| get(&name).filter(|v| v.len() == len).ok_or(name);
-        match self {
-            Self::None | Self::Frozen(_) => {}
-            Self::Table { state, touched } => {
-                let Some(values) = get("log_z").filter(|values| values.len() % 5 == 0) else {
-                    return Ok(Err("log_z".into()));
-                };
+        let mut numbers = |fits: fn(usize) -> bool| get("log_z").filter(|v| fits(v.len())).ok_or("log_z".into());
+        Ok(match self {
+            Self::None | Self::Frozen(_) => Ok(()),
+            Self::Table { state, touched } => numbers(|len| len % 5 == 0).map(|values| {
                 *state = values.as_chunks().0.iter().map(|row: &[B::Real; 5]| row.map(Real::f64)).collect();
                 touched.clear();
+            }),
+            Self::Scalar { state } => {
+                numbers(|len| len == 4).map(|values| *state = core::array::from_fn(|i| values[i].f64()))
             }
-            Self::Scalar { state } => match find("log_z".into(), 4) {
-                Ok(values) => *state = core::array::from_fn(|i| values[i].f64()),
-                Err(name) => return Ok(Err(name)),
-            },
             Self::Network(network) | Self::Value(network) => {
-                for parameter in network.parameters_mut() {
-                    let mut values = vec![];
-                    for kind in crate::parameter::STATE {
-                        match find(alloc::format!("{}.{kind}", parameter.name), parameter.len) {
-                            Ok(v) => values.push(v),
-                            Err(name) => return Ok(Err(name)),
-                        }
-                    }
-                    parameter.restore(backend, [&values[0], &values[1], &values[2]])?;
-                }
+                parameter::restore(backend, network.parameters_mut(), get)?.map_err(|(name, _)| name)
             }
-        }
-        Ok(Ok(()))
+        })
     }
 }

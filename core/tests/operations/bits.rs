@@ -50,9 +50,9 @@ fn samplers() -> [Sampler; 4] {
 }
 
 #[track_caller]
-fn assert_same_bits(what: &str, got: &[f64], want: &[f64]) {
-    let differs = got.iter().zip(want).position(|(a, b)| a.to_bits() != b.to_bits());
-    assert!(got.len() == want.len() && differs.is_none(), "{what} differs at {differs:?}");
+fn assert_same_bits(what: &str, got: &[f64], wanted: &[f64]) {
+    let differs = got.iter().zip(wanted).position(|(a, b)| a.to_bits() != b.to_bits());
+    assert!(got.len() == wanted.len() && differs.is_none(), "{what} differs at {differs:?}");
 }
 
 fn threads_change_no_bit<T: Real>() {
@@ -60,8 +60,8 @@ fn threads_change_no_bit<T: Real>() {
     let (values, drawn) = (everything(&one), draws(&one));
     for threads in [2, 3] {
         let many = CpuBackend::<T>::new(threads);
-        for ((name, got), (_, want)) in everything(&many).iter().zip(&values) {
-            assert_same_bits(&format!("{name} on {threads} threads"), got, want);
+        for ((name, got), (_, wanted)) in everything(&many).iter().zip(&values) {
+            assert_same_bits(&format!("{name} on {threads} threads"), got, wanted);
         }
         assert_eq!(draws(&many), drawn, "{threads} threads");
     }
@@ -78,8 +78,8 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 fn the_fast_path_is_close_to_the_reference() {
     let (fast, reference) = (everything(&CpuBackend::<f32>::new(2)), everything(&CpuBackend::<f32>::reference()));
-    for ((name, got), (_, want)) in fast.iter().zip(&reference) {
-        assert_close(name, got, want, Tolerance(2e-5));
+    for ((name, got), (_, wanted)) in fast.iter().zip(&reference) {
+        assert_close(name, got, wanted, Tolerance(2e-5));
     }
     let vocab = 1031;
     let sequences = [0; 65];
@@ -137,9 +137,9 @@ fn rows_are_independent<B: Backend>(b: &B) {
     };
     let all = run(0..rows);
     for r in 0..rows {
-        for (i, (got, want)) in run(r..r + 1).iter().zip(&all).enumerate() {
-            let width = want.len() / rows;
-            assert_same_bits(&format!("output {i} of row {r}"), got, &want[r * width..(r + 1) * width]);
+        for (i, (got, wanted)) in run(r..r + 1).iter().zip(&all).enumerate() {
+            let width = wanted.len() / rows;
+            assert_same_bits(&format!("output {i} of row {r}"), got, &wanted[r * width..(r + 1) * width]);
         }
     }
 }

@@ -108,13 +108,13 @@ fn targets_outside_the_vocabulary_are_named() {
     for b in CPUS() {
         let zeros = || vec![0.0; 2];
         let targets = vec![2, 3];
-        let want = CpuError::Index { argument: "targets", got: 3, below: 3 };
+        let wanted = CpuError::Index { argument: "targets", got: 3, below: 3 };
         let forward = b.log_prob(&vec![0.0; 6], &targets, (2, 3), 1.0, &mut zeros(), &mut zeros(), &mut zeros());
-        assert_eq!(forward, Err(want));
+        assert_eq!(forward, Err(wanted));
         let backward = b.log_prob_backward(&mut vec![0.0; 6], &targets, (2, 3), 1.0, &zeros(), &zeros(), None);
-        assert_eq!(backward, Err(want));
-        assert_eq!(want.kind(), ErrorKind::Index);
-        assert_eq!(want.to_string(), "`targets` holds 3, which must be below 3");
+        assert_eq!(backward, Err(wanted));
+        assert_eq!(wanted.kind(), ErrorKind::Index);
+        assert_eq!(wanted.to_string(), "`targets` holds 3, which must be below 3");
     }
 }
 

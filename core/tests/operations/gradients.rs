@@ -56,8 +56,8 @@ pub(crate) fn layer_norm<B: Backend>(b: &B, tolerance: Tolerance) {
         let dy = numbers(11, rows * columns);
         let y = |x: &[f64], gamma: &[f64], beta: &[f64]| op::layer_norm(&reference(), shape, x, gamma, beta, 1e-2);
         let got = op::layer_norm(b, shape, &x, &gamma, &beta, 1e-2);
-        for ((what, got), want) in ["y", "mean", "inv_std"].iter().zip(&got).zip(y(&x, &gamma, &beta)) {
-            assert_close(what, got, &want, tolerance);
+        for ((what, got), wanted) in ["y", "mean", "inv_std"].iter().zip(&got).zip(y(&x, &gamma, &beta)) {
+            assert_close(what, got, &wanted, tolerance);
         }
         let [_, mean, inv_std] = &got;
         let [dx, d_gamma, d_beta] = op::layer_norm_backward(b, shape, &x, &gamma, [mean, inv_std], &dy, 2.0);
@@ -104,8 +104,8 @@ pub(crate) fn log_prob<B: Backend>(b: &B, tolerance: Tolerance) {
         for temperature in [0.5, 1.0, 1.7] {
             let forward = |logits: &[f64]| op::log_prob(&reference(), shape, logits, &targets, temperature);
             let got = op::log_prob(b, shape, &logits, &targets, temperature);
-            for ((what, got), want) in ["log_prob", "log_sum_exp", "entropy"].iter().zip(&got).zip(forward(&logits)) {
-                assert_close(what, got, &want, tolerance);
+            for ((what, got), wanted) in ["log_prob", "log_sum_exp", "entropy"].iter().zip(&got).zip(forward(&logits)) {
+                assert_close(what, got, &wanted, tolerance);
             }
             let gradient = op::log_prob_backward(b, shape, &logits, &targets, temperature, &upstream);
             assert_gradient("dz", &gradient, &logits, tolerance, |z| dot(&upstream, &forward(z)[0]));
@@ -134,18 +134,18 @@ pub(crate) fn log_prob_of_confident_targets<B: Backend>(b: &B, _: Tolerance) {
                     let scaled = f64::from((gap / temperature) as f32);
                     let q = (vocab - 1) as f64 / ((vocab - 1) as f64 + scaled.exp());
                     let gradient = op::log_prob_backward(b, (1, vocab), &logits, &[1], temperature, &[2.0]);
-                    let want = 2.0 * q / temperature;
-                    let error = (gradient[1] / want - 1.0).abs();
+                    let wanted = 2.0 * q / temperature;
+                    let error = (gradient[1] / wanted - 1.0).abs();
                     assert!(error < 0.01, "q {q:e} around {shift}: {} is off by {error}", gradient[1]);
                     let sum: f64 = gradient.iter().sum();
-                    assert!(sum.abs() < 0.01 * want, "the gradient sums to {sum}, not 0");
+                    assert!(sum.abs() < 0.01 * wanted, "the gradient sums to {sum}, not 0");
                     let gradient =
                         op::log_prob_entropy_backward(b, (1, vocab), &logits, &[1], temperature, &[0.0], Some(&[2.0]));
                     // ∂H/∂z of the target is minus the sum of the others: q·(log(q/n) + H).
                     let log_each = (q / (vocab - 1) as f64).ln();
                     let entropy = -(1.0 - q) * (-q).ln_1p() - q * log_each;
-                    let want = 2.0 * q * (log_each + entropy) / temperature;
-                    let error = (gradient[1] / want - 1.0).abs();
+                    let wanted = 2.0 * q * (log_each + entropy) / temperature;
+                    let error = (gradient[1] / wanted - 1.0).abs();
                     assert!(error < 0.01, "q {q:e} around {shift}: {} of entropy is off by {error}", gradient[1]);
                 }
             }
@@ -165,13 +165,13 @@ pub(crate) fn log_prob_of_extreme_logits<B: Backend>(b: &B, _: Tolerance) {
     let p = second.exp();
     assert_close("entropy", &entropy, &[ln2, -p * p.ln() - (1.0 - p) * (1.0 - p).ln()], Tolerance(1e-6));
     let gradient = op::log_prob_backward(b, (2, 4), &logits, &[1, 0], 1.0, &[1.0, 1.0]);
-    let want = [-0.5, 1.0, 0.0, -0.5, 1.0 - p, 0.0, p - 1.0, 0.0];
-    assert_close("dz", &gradient, &want, Tolerance(1e-3));
+    let wanted = [-0.5, 1.0, 0.0, -0.5, 1.0 - p, 0.0, p - 1.0, 0.0];
+    assert_close("dz", &gradient, &wanted, Tolerance(1e-3));
     let (zeros, ones) = ([0.0; 2], [1.0; 2]);
     let gradient = op::log_prob_entropy_backward(b, (2, 4), &logits, &[1, 0], 1.0, &zeros, Some(&ones));
     let rising = p * (1.0 - p) * ((1.0 - p).ln() - p.ln());
-    let want = [0.0, 0.0, 0.0, 0.0, rising, 0.0, -rising, 0.0];
-    assert_close("dz of entropies", &gradient, &want, Tolerance(1e-3));
+    let wanted = [0.0, 0.0, 0.0, 0.0, rising, 0.0, -rising, 0.0];
+    assert_close("dz of entropies", &gradient, &wanted, Tolerance(1e-3));
     // For the more probable of two large logits, their difference matters and not the precision of 10⁴.
     let [log_prob, ..] = op::log_prob(b, (1, 2), &[1e4, 1e4 - 5.0], &[0], 1.0);
     assert_close("log_prob", &log_prob, &[-(-5.0_f64).exp().ln_1p()], Tolerance(1e-6));

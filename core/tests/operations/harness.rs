@@ -40,10 +40,13 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[track_caller]
-pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], Tolerance(tolerance): Tolerance) {
-    assert_eq!(got.len(), want.len(), "{what}");
-    for (i, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!((got - want).abs() <= tolerance * (1.0 + want.abs()), "{what}[{i}]: got {got:e}, want {want:e}");
+pub(crate) fn assert_close(what: &str, got: &[f64], wanted: &[f64], Tolerance(tolerance): Tolerance) {
+    assert_eq!(got.len(), wanted.len(), "{what}");
+    for (i, (got, wanted)) in got.iter().zip(wanted).enumerate() {
+        assert!(
+            (got - wanted).abs() <= tolerance * (1.0 + wanted.abs()),
+            "{what}[{i}]: got {got:e}, wanted {wanted:e}"
+        );
     }
 }
 
@@ -67,8 +70,8 @@ pub(crate) fn assert_gradient(
             };
             (at(h) - at(-h)) / (2.0 * h)
         };
-        let want = (4.0 * central(5e-4) - central(1e-3)) / 3.0;
-        assert_close(&format!("{what}, element {i}"), &gradient[i..=i], &[want], tolerance);
+        let wanted = (4.0 * central(5e-4) - central(1e-3)) / 3.0;
+        assert_close(&format!("{what}, element {i}"), &gradient[i..=i], &[wanted], tolerance);
     }
 }
 

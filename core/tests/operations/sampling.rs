@@ -34,10 +34,10 @@ fn assert_drawn_from<B: Backend>(b: &B, logits: &[f64], sampler: Sampler, p: &[f
     let freedom = p.iter().filter(|p| **p > 0.0).count() as f64 - 1.0;
     // This bound is the mean plus 4 standard deviations of χ².
     assert!(chi_squared < freedom + 4.0 * (2.0 * freedom).sqrt() + 1e-9, "χ² = {chi_squared} at {freedom} degrees");
-    let want: Vec<f64> = tokens.iter().map(|&t| p[t as usize].ln()).collect();
-    assert_close("log_prob", &log_prob, &want, SINGLE);
-    let want = -p.iter().filter(|p| **p > 0.0).map(|p| p * p.ln()).sum::<f64>();
-    assert_close("entropy", &entropy, &vec![want; count as usize], SINGLE);
+    let wanted: Vec<f64> = tokens.iter().map(|&t| p[t as usize].ln()).collect();
+    assert_close("log_prob", &log_prob, &wanted, SINGLE);
+    let wanted = -p.iter().filter(|p| **p > 0.0).map(|p| p * p.ln()).sum::<f64>();
+    assert_close("entropy", &entropy, &vec![wanted; count as usize], SINGLE);
 }
 
 pub(crate) fn frequencies_follow_the_softmax<B: Backend>(b: &B, _: Tolerance) {
@@ -103,8 +103,12 @@ pub(crate) fn excluded_tokens_count_and_are_not_drawn<B: Backend>(b: &B, _: Tole
             Sampler { top_k: 2, .. } => assert_eq!(drawn(likely[0]) + drawn(likely[1]), 1.0),
             _ => {
                 for (i, p) in whole.iter().enumerate() {
-                    let want = if allowed(i) { p / rest } else { 0.0 };
-                    assert!((drawn(i) - want).abs() <= 5.0 * (want / count as f64).sqrt(), "{i}: {} {want}", drawn(i));
+                    let wanted = if allowed(i) { p / rest } else { 0.0 };
+                    assert!(
+                        (drawn(i) - wanted).abs() <= 5.0 * (wanted / count as f64).sqrt(),
+                        "{i}: {} {wanted}",
+                        drawn(i)
+                    );
                 }
                 let [scored, _, scored_entropy] = op::log_prob(b, (count, vocab), &rows, &tokens, sampler.temperature);
                 assert_eq!((log_prob, entropy), (scored, scored_entropy), "the bits of a score");

@@ -204,7 +204,7 @@ fn rollout_weights_are_those_of_the_engine_that_sampled() {
     let token = RolloutCorrection::TokenTruncate;
     let plain = gradient(&rollouts, objective(token, 2.0), options);
     rollouts.rollout_log_probs = Some(rollouts.completions.log_probs.iter().map(|l| l - 1.5_f64.ln()).collect());
-    for (correction, max, want, bounded) in [
+    for (correction, max, wanted, bounded) in [
         (RolloutCorrection::None, 2.0, 1.0, None),
         (token, 2.0, 1.5, Some(0.0)),
         (token, 1.2, 1.2, Some(1.0)),
@@ -212,7 +212,10 @@ fn rollout_weights_are_those_of_the_engine_that_sampled() {
         (RolloutCorrection::SequenceMask, 1.2, 0.0, Some(1.0)),
     ] {
         let got = gradient(&rollouts, objective(correction, max), options);
-        assert!(got.iter().zip(&plain).all(|(got, plain)| (got - want * plain).abs() < 1e-12), "{correction:?} {max}");
+        assert!(
+            got.iter().zip(&plain).all(|(got, plain)| (got - wanted * plain).abs() < 1e-12),
+            "{correction:?} {max}"
+        );
         let mut policy = Tabular::new(Cpu::reference(), 8);
         let metrics =
             trainer(&policy, objective(correction, max), options).learn(&mut policy, &rollouts).expect("a step");

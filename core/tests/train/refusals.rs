@@ -42,7 +42,7 @@ fn what_cannot_be_trained_on_is_refused() {
         let (mut policy, mut trainer, mut rollouts) = rollouts();
         spoil(&mut rollouts);
         let error = trainer.learn(&mut policy, &rollouts).expect_err(message).to_string();
-        assert!(error.contains(message), "{error}, want {message}");
+        assert!(error.contains(message), "{error}, wanted {message}");
         assert_eq!(trainer.progress().step, 0);
     }
     let (mut policy, mut trainer, mut rollouts) = rollouts();

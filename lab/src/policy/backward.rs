@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 
 use flowrl_core::Real;
 
-use super::error::{PolicyError, check_length};
+use super::error::{PolicyError, check_len};
 use super::memo::{NONE, Rows};
 use super::network::{Network, reserve};
 use super::{Backward, LabPolicy};
 use crate::Environment;
 
 /// Buffers of the backward pass, kept for their allocations.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Scratch<T> {
     /// Position of each row of the memo among the visited rows, or `NONE`.
     slot_of: Vec<u32>,
@@ -27,28 +27,16 @@ pub(super) struct Scratch<T> {
     d_entropies: Vec<T>,
 }
 
-impl<T: Real> Scratch<T> {
-    pub(super) const fn new() -> Self {
-        Self {
-            slot_of: Vec::new(),
-            visited: Vec::new(),
-            rows: Rows::new(),
-            d_logits: Vec::new(),
-            d_entropies: Vec::new(),
-        }
-    }
-}
-
 impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
     pub(super) fn propagate(&mut self, d_log_probs: &[T], d_entropies: Option<&[T]>) -> Result<(), PolicyError> {
         if self.last.steps.is_empty() && !d_log_probs.is_empty() {
             return Err(PolicyError::NoForward);
         }
         let n = self.last.steps.len();
-        check_length("d_log_probs", d_log_probs.len(), n)?;
-        d_entropies.map_or(Ok(()), |d| check_length("d_entropies", d.len(), n))?;
+        check_len("d_log_probs", d_log_probs.len(), n)?;
+        d_entropies.map_or(Ok(()), |d| check_len("d_entropies", d.len(), n))?;
         for (argument, slice) in [("d_log_backward", &self.d_log_backward), ("d_log_flows", &self.d_log_flows)] {
-            slice.as_ref().map_or(Ok(()), |d| check_length(argument, d.len(), n))?;
+            slice.as_ref().map_or(Ok(()), |d| check_len(argument, d.len(), n))?;
         }
         let (d_log_backward, d_log_flows) = (self.d_log_backward.take(), self.d_log_flows.take());
         let d_log_backward =

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use flowrl_core::Real;
 use flowrl_core::backend::{CpuBackend, check_len};
 use flowrl_core::optim::AdamWStep;
+use flowrl_core::parameter;
 use flowrl_core::policy::{Completions, Graph, Model, Policy, SampleRequest, Sequences};
 
 use super::memo::NONE;
@@ -144,26 +145,16 @@ impl<T: Real, E: Environment, N: Network<T>> Policy for LabPolicy<T, E, N> {
     }
 
     fn grad_norm(&mut self) -> Result<f64, PolicyError> {
-        let mut squares = 0.0;
-        for parameter in self.network.parameters() {
-            squares += parameter.grad_squares(&self.backend)?;
-        }
-        Ok(libm::sqrt(squares))
+        Ok(parameter::grad_norm(&self.backend, self.network.parameters())?)
     }
 
     fn update(&mut self, step: &AdamWStep) -> Result<(), PolicyError> {
         self.forget();
-        for parameter in self.network.parameters_mut() {
-            parameter.adamw(&self.backend, step)?;
-        }
-        self.zero_grad()
+        Ok(parameter::update(&self.backend, self.network.parameters_mut(), step)?)
     }
 
     fn zero_grad(&mut self) -> Result<(), PolicyError> {
-        for parameter in self.network.parameters_mut() {
-            parameter.zero_grad(&self.backend)?;
-        }
-        Ok(())
+        Ok(parameter::zero_grad(&self.backend, self.network.parameters_mut())?)
     }
 }
 

@@ -18,7 +18,7 @@ pub enum PolicyError {
         /// Its value.
         got: f64,
         /// The range that this option must lie in.
-        want: &'static str,
+        wanted: &'static str,
     },
     /// A prompt is not `[0]`, the only prompt of the lab's tasks.
     Prompt {
@@ -30,7 +30,7 @@ pub enum PolicyError {
         /// The value of `max_tokens`.
         got: usize,
         /// Number of actions in the longest trajectory.
-        want: usize,
+        wanted: usize,
     },
     /// A completion takes an action that its state does not have, or continues after its end.
     Action {
@@ -61,14 +61,14 @@ pub enum PolicyError {
         /// Its length.
         got: usize,
         /// The length that this slice should have.
-        want: usize,
+        wanted: usize,
     },
     /// A checkpoint lacks a list of numbers, or has it with another length.
     State {
         /// Name of the list, for example `layers.0.weight.value`.
         name: alloc::string::String,
         /// Number of elements that this list should have.
-        want: usize,
+        wanted: usize,
     },
 }
 
@@ -76,13 +76,13 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(error) => error.fmt(f),
-            Self::Option { option, got, want } => write!(f, "option `{option}` is {got}, but must be {want}"),
+            Self::Option { option, got, wanted } => write!(f, "option `{option}` is {got}, but must be {wanted}"),
             Self::Prompt { index } => {
                 write!(f, "prompt {index} is unknown: tasks of the lab have one prompt, the single token 0")
             }
-            Self::MaxTokens { got, want } => write!(
+            Self::MaxTokens { got, wanted } => write!(
                 f,
-                "`max_tokens` is {got}, but a trajectory may take {want} actions and cannot be cut: set it to {want} or more"
+                "`max_tokens` is {got}, but a trajectory may take {wanted} actions and cannot be cut: set it to {wanted} or more"
             ),
             Self::Action { sequence, token, got, state: Some(state) } => {
                 write!(f, "token {token} of completion {sequence} is {got}, which is not an action of state {state}")
@@ -100,11 +100,11 @@ impl fmt::Display for PolicyError {
             Self::NoForward => {
                 f.write_str("`backward` needs a `forward` pass before it, with no update between the two")
             }
-            Self::Length { argument, got, want } => {
-                write!(f, "`{argument}` has {got} elements, but must have {want}")
+            Self::Length { argument, got, wanted } => {
+                write!(f, "`{argument}` has {got} elements, but must have {wanted}")
             }
-            Self::State { name, want } => {
-                write!(f, "the checkpoint has no `{name}` of {want} numbers: it belongs to another policy or task")
+            Self::State { name, wanted } => {
+                write!(f, "the checkpoint has no `{name}` of {wanted} numbers: it belongs to another policy or task")
             }
         }
     }
@@ -125,6 +125,6 @@ impl From<CpuError> for PolicyError {
     }
 }
 
-pub(super) fn check_length(argument: &'static str, got: usize, want: usize) -> Result<(), PolicyError> {
-    if got == want { Ok(()) } else { Err(PolicyError::Length { argument, got, want }) }
+pub(super) fn check_len(argument: &'static str, got: usize, wanted: usize) -> Result<(), PolicyError> {
+    if got == wanted { Ok(()) } else { Err(PolicyError::Length { argument, got, wanted }) }
 }

@@ -40,7 +40,7 @@ pub(super) struct Memo<T> {
 }
 
 /// The inputs and outputs of the network for n states.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Rows<T> {
     /// Numbers of the states, (n).
     pub(super) states: Vec<u32>,
@@ -61,20 +61,6 @@ pub(super) struct Rows<T> {
 }
 
 impl<T: Real> Rows<T> {
-    pub(super) const fn new() -> Self {
-        Self {
-            states: Vec::new(),
-            ones: Vec::new(),
-            hidden: Vec::new(),
-            log_forward: Vec::new(),
-            forward: Vec::new(),
-            log_backward: Vec::new(),
-            backward: Vec::new(),
-            log_flow: Vec::new(),
-            entropy: Vec::new(),
-        }
-    }
-
     fn clear(&mut self) {
         self.states.clear();
         self.ones.clear();
@@ -199,7 +185,13 @@ fn log_softmax<T: Real, M: Math>(logits: &mut [T], probabilities: &mut [T], scal
 
 impl<T: Real> Memo<T> {
     pub(super) fn new(states: usize) -> Self {
-        Self { row_of: vec![NONE; states], rows: Rows::new(), block: Rows::new(), logits: Vec::new(), temperature: 1.0 }
+        Self {
+            row_of: vec![NONE; states],
+            rows: Rows::default(),
+            block: Rows::default(),
+            logits: Vec::new(),
+            temperature: 1.0,
+        }
     }
 
     /// Discards every row. This must be called whenever the weights change.

@@ -60,7 +60,7 @@ impl<T: Real> Mlp<T> {
     ) -> Result<Self, PolicyError> {
         let MlpOptions { width, layers } = options;
         if width == 0 && layers > 0 {
-            return Err(PolicyError::Option { option: "width", got: 0.0, want: "at least 1" });
+            return Err(PolicyError::Option { option: "width", got: 0.0, wanted: "at least 1" });
         }
         let widths = vec![width; layers];
         let ends = || widths.iter().copied();

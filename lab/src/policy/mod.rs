@@ -176,7 +176,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
             d_log_backward: None,
             d_log_flows: None,
             scored: Path::default(),
-            scratch: Scratch::new(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -197,7 +197,11 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
     /// Returns an error if ε is outside \[0, 1\].
     pub fn set_exploration(&mut self, epsilon: f64) -> Result<(), PolicyError> {
         if !(0.0..=1.0).contains(&epsilon) {
-            return Err(PolicyError::Option { option: "exploration", got: epsilon, want: "at least 0 and at most 1" });
+            return Err(PolicyError::Option {
+                option: "exploration",
+                got: epsilon,
+                wanted: "at least 0 and at most 1",
+            });
         }
         self.exploration = epsilon;
         Ok(())

@@ -89,5 +89,5 @@ pub(super) fn check_temperature(got: f64, good: bool) -> Result<(), PolicyError>
     if good && got.is_finite() {
         return Ok(());
     }
-    Err(PolicyError::Option { option: "temperature", got, want: "a finite number above 0 (or 0 to sample greedily)" })
+    Err(PolicyError::Option { option: "temperature", got, wanted: "a finite number above 0 (or 0 to sample greedily)" })
 }

@@ -81,23 +81,23 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
 
     fn check_request(&self, max_tokens: usize, sampler: &Sampler) -> Result<(), PolicyError> {
         let Sampler { temperature, top_k, top_p } = *sampler;
-        let want = self.environment.max_length();
-        if max_tokens < want {
-            return Err(PolicyError::MaxTokens { got: max_tokens, want });
+        let wanted = self.environment.max_length();
+        if max_tokens < wanted {
+            return Err(PolicyError::MaxTokens { got: max_tokens, wanted });
         }
         check_temperature(temperature, temperature >= 0.0)?;
         if top_k != 0 {
             return Err(PolicyError::Option {
                 option: "top_k",
                 got: top_k as f64,
-                want: "0: the lab samples from all legal actions",
+                wanted: "0: the lab samples from all legal actions",
             });
         }
         if top_p != 1.0 {
             return Err(PolicyError::Option {
                 option: "top_p",
                 got: top_p,
-                want: "1: the lab samples from all legal actions",
+                wanted: "1: the lab samples from all legal actions",
             });
         }
         Ok(())

@@ -1,37 +1,27 @@
 //! Access to the tables of a policy and to the numbers of a checkpoint.
 
-use alloc::format;
 use alloc::vec::Vec;
 
 use flowrl_core::Real;
-use flowrl_core::parameter::STATE;
-use flowrl_core::train::NamedState;
+use flowrl_core::parameter::{self, NamedState};
 
 use super::memo::Rows;
 use super::{LabPolicy, Network, PolicyError};
 use crate::Environment;
 
+/// The tables fail if the environment breaks its contract.
 impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
     /// Returns log P_F of every state and action, (states, A), at temperature 1. Illegal actions have −∞ in this table.
-    ///
-    /// # Errors
-    /// Returns an error if the environment breaks its contract.
     pub fn log_pf_table(&mut self) -> Result<Vec<T>, PolicyError> {
         self.table_of(|rows| &rows.log_forward)
     }
 
     /// Returns log P_B of every state and parent, (states, parents). Missing parents have −∞ in this table.
-    ///
-    /// # Errors
-    /// Returns an error if the environment breaks its contract.
     pub fn log_pb_table(&mut self) -> Result<Vec<T>, PolicyError> {
         self.table_of(|rows| &rows.log_backward)
     }
 
     /// Returns log F of every state, (states); empty if no flows are learned.
-    ///
-    /// # Errors
-    /// Returns an error if the environment breaks its contract.
     pub fn log_flow_table(&mut self) -> Result<Vec<T>, PolicyError> {
         self.table_of(|rows| &rows.log_flow)
     }
@@ -40,7 +30,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
     fn table_of(&self, column: impl Fn(&Rows<T>) -> &Vec<T>) -> Result<Vec<T>, PolicyError> {
         const CHUNK: usize = 2048;
         let states = self.environment.states();
-        let (mut rows, mut logits, mut out) = (Rows::new(), Vec::new(), Vec::new());
+        let (mut rows, mut logits, mut out) = (Rows::default(), Vec::new(), Vec::new());
         for start in (0..states).step_by(CHUNK) {
             rows.states.clear();
             rows.states.extend(start as u32..(start + CHUNK).min(states) as u32);
@@ -52,34 +42,17 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
 
     /// Returns every number that a checkpoint needs, by name.
     pub fn state(&self) -> Result<NamedState<T>, PolicyError> {
-        let mut out = Vec::new();
-        for parameter in self.parameters() {
-            for (kind, values) in STATE.iter().zip(parameter.state(&self.backend)?) {
-                out.push((format!("{}.{kind}", parameter.name), values));
-            }
-        }
-        Ok(out)
+        Ok(parameter::state(&self.backend, self.parameters())?)
     }
 
-    /// Restores the numbers of [`LabPolicy::state`]. `get` returns the values of a name. If one is missing, nothing
+    /// Restores the numbers of [`LabPolicy::state`]. `get` returns the values of a name. If one is missing, no weight
     /// changes.
     ///
     /// # Errors
     /// Returns [`PolicyError::State`] if a name is missing or has the wrong number of values.
-    pub fn restore(&mut self, mut get: impl FnMut(&str) -> Option<Vec<T>>) -> Result<(), PolicyError> {
-        let mut all = Vec::new();
-        for parameter in self.parameters() {
-            for kind in STATE {
-                let name = format!("{}.{kind}", parameter.name);
-                let want = parameter.len;
-                let found = get(&name).filter(|values| values.len() == want);
-                all.push(found.ok_or(PolicyError::State { name, want })?);
-            }
-        }
+    pub fn restore(&mut self, get: impl FnMut(&str) -> Option<Vec<T>>) -> Result<(), PolicyError> {
         self.forget();
-        for (parameter, values) in self.network.parameters_mut().iter_mut().zip(all.chunks_exact(STATE.len())) {
-            parameter.restore(&self.backend, [&values[0], &values[1], &values[2]])?;
-        }
-        Ok(())
+        let restored = parameter::restore(&self.backend, self.network.parameters_mut(), get)?;
+        restored.map_err(|(name, wanted)| PolicyError::State { name, wanted })
     }
 }

@@ -19,10 +19,10 @@ fn mlp<E: Environment>(cpu: CpuBackend<f32>, environment: E, width: usize) -> La
 
 #[test]
 fn the_benchmark_has_these_many_weights() {
-    for (side, dim, want) in [(8, 2, 71_429), (8, 4, 76_553), (20, 4, 88_841)] {
+    for (side, dim, wanted) in [(8, 2, 71_429), (8, 4, 76_553), (20, 4, 88_841)] {
         let (cpu, heads) = (CpuBackend::<f32>::reference(), HeadOptions::default());
         let policy = LabPolicy::mlp(cpu, grid(side, dim), MlpOptions::default(), heads, 0).expect("a policy");
-        assert_eq!(policy.weights(), want);
+        assert_eq!(policy.weights(), wanted);
         // The weights are drawn as in PyTorch's Linear: uniformly in ±1/√inputs.
         for (parameter, bound) in policy.parameters().iter().zip([dim * side, dim * side, 256, 256, 256, 256]) {
             let bound = 1.0 / (bound as f32).sqrt();
@@ -55,11 +55,11 @@ fn everything<E: Environment, N: Network<f32>>(policy: &mut LabPolicy<f32, E, N>
 
 #[test]
 fn threads_and_evaluating_whole_change_no_bit() {
-    let want = everything(&mut mlp(CpuBackend::new(1), grid(8, 2), 256));
-    assert!(want.iter().all(|column| column.iter().any(|x| *x != 0)));
-    assert_eq!(want, everything(&mut mlp(CpuBackend::new(2), grid(8, 2), 256)), "two threads");
-    assert_eq!(want, everything(&mut mlp(CpuBackend::new(3), Padded(grid(8, 2)), 256)), "not whole");
-    assert_eq!(want, everything(&mut mlp(CpuBackend::new(1), Padded(grid(8, 2)), 256)), "not whole, one thread");
+    let wanted = everything(&mut mlp(CpuBackend::new(1), grid(8, 2), 256));
+    assert!(wanted.iter().all(|column| column.iter().any(|x| *x != 0)));
+    assert_eq!(wanted, everything(&mut mlp(CpuBackend::new(2), grid(8, 2), 256)), "two threads");
+    assert_eq!(wanted, everything(&mut mlp(CpuBackend::new(3), Padded(grid(8, 2)), 256)), "not whole");
+    assert_eq!(wanted, everything(&mut mlp(CpuBackend::new(1), Padded(grid(8, 2)), 256)), "not whole, one thread");
 }
 
 #[test]
@@ -77,13 +77,13 @@ fn company_changes_no_bit() {
     let objective = tb(|o| o.log_z = LogZ::Scalar);
     let slices = drawn.slices();
     chain(&mut policy, &slices, &objective, 0.0, 1.0, true);
-    let want = bits(&gradient(&policy));
+    let wanted = bits(&gradient(&policy));
     policy.zero_grad().expect("a gradient");
     policy.parameters_mut();
     policy.log_pf_table().expect("a table");
     forward(&mut policy, &slices[4..9], 1.0);
     chain(&mut policy, &slices, &objective, 0.0, 1.0, true);
-    assert_eq!(want, bits(&gradient(&policy)));
+    assert_eq!(wanted, bits(&gradient(&policy)));
 }
 
 #[test]
@@ -154,8 +154,8 @@ fn tables_are_normalised_distributions_that_scores_agree_with() {
         let visited = [0, 16, 32, 33];
         for (t, (&state, action)) in visited.iter().zip([0, 0, 2, 3]).enumerate() {
             assert_eq!(l[t], forward_table[state * 4 + action]);
-            let want = visited.get(t + 1).map_or(0.0, |next| backward_table[next * 3 + action]);
-            assert_eq!(policy.log_backward()[t], want);
+            let wanted = visited.get(t + 1).map_or(0.0, |next| backward_table[next * 3 + action]);
+            assert_eq!(policy.log_backward()[t], wanted);
             assert_eq!(policy.log_flows().expect("flows")[t], flows[state]);
         }
     }

@@ -18,8 +18,8 @@ fn check<E: Environment, N: Network<f64>>(mut policy: LabPolicy<f64, E, N>, obje
     let h = 1e-5;
     if d_log_z != 0.0 {
         let mut at = |z| chain(&mut policy, &completions, objective, z, temperature, false).0;
-        let want = (at(log_z + h) - at(log_z - h)) / (2.0 * h);
-        assert!((want - d_log_z).abs() < 1e-7 * want.abs().max(1.0), "log Z: {d_log_z}, want {want}");
+        let wanted = (at(log_z + h) - at(log_z - h)) / (2.0 * h);
+        assert!((wanted - d_log_z).abs() < 1e-7 * wanted.abs().max(1.0), "log Z: {d_log_z}, wanted {wanted}");
     }
     let mut index = 0;
     for p in 0..policy.parameters().len() {
@@ -30,9 +30,9 @@ fn check<E: Environment, N: Network<f64>>(mut policy: LabPolicy<f64, E, N>, obje
                 policy.parameters_mut()[p].value[i] -= shift;
                 loss
             };
-            let want = (at(h) - at(-h)) / (2.0 * h);
+            let wanted = (at(h) - at(-h)) / (2.0 * h);
             let (got, name) = (grad[index], &policy.parameters()[p].name);
-            assert!((want - got).abs() < 2e-7 * want.abs().max(1.0), "{name}[{i}]: {got}, want {want}");
+            assert!((wanted - got).abs() < 2e-7 * wanted.abs().max(1.0), "{name}[{i}]: {got}, wanted {wanted}");
             index += 1;
         }
     }

@@ -18,7 +18,7 @@ fn table() -> Tabular {
 fn says<V>(result: Result<V, PolicyError>, wanted: &[&str]) {
     let Err(error) = result else { panic!("must be refused: {wanted:?}") };
     for part in wanted {
-        assert!(error.to_string().contains(part), "{error}, want {part}");
+        assert!(error.to_string().contains(part), "{error}, wanted {part}");
     }
 }
 

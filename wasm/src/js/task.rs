@@ -271,13 +271,13 @@ impl JsTree {
     /// # Errors
     /// Throws if there is not one probability for each answer.
     pub fn flow(&self, probabilities: &[f64]) -> Result<Vec<f64>, JsError> {
-        let want = self.inner.objects();
-        if probabilities.len() != want {
+        let wanted = self.inner.objects();
+        if probabilities.len() != wanted {
             let got = probabilities.len();
-            return Err(Error::from(exact::Error::Length { argument: "probabilities", got, want }).into());
+            return Err(Error::from(exact::Error::Length { argument: "probabilities", got, wanted }).into());
         }
         let mut flow = probabilities.to_vec();
-        for node in (1..want).rev() {
+        for node in (1..wanted).rev() {
             flow[(node - 1) / self.options.symbols] += flow[node];
         }
         Ok(flow)

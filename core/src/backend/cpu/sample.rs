@@ -7,10 +7,24 @@ use crate::backend::Sampler;
 use crate::kernel::Math;
 use crate::kernel::softmax::{argmax, pick, summarize};
 
-/// Draws one token. Returns it with its log-probability and the entropy, both under the distribution that it was drawn
-/// from.
+/// Draws one token, but never one that `mask` marks. Returns it with its log-probability and the entropy, both under the
+/// distribution that it was drawn from, and the total probability of the marked tokens in the softmax of the whole row.
 #[inline(always)]
-pub(super) fn draw<T: Real, M: Math>(logits: &[T], sampler: &Sampler, u: f64) -> (u32, T, T) {
+pub(super) fn draw<T: Real, M: Math>(
+    logits: &[T],
+    mask: Option<&Vec<u32>>,
+    sampler: &Sampler,
+    u: f64,
+) -> (u32, T, T, T) {
+    if let Some(mask) = mask {
+        return draw_others::<T, M>(logits, mask, sampler, u);
+    }
+    let (token, log_prob, entropy) = draw_any::<T, M>(logits, sampler, u);
+    (token, log_prob, entropy, T::zero())
+}
+
+#[inline(always)]
+fn draw_any<T: Real, M: Math>(logits: &[T], sampler: &Sampler, u: f64) -> (u32, T, T) {
     let scale = T::of(sampler.scale());
     let summary = summarize::<T, M>(logits, scale);
     let log_prob = |token: usize| summary.log_prob(logits[token] * scale);
@@ -29,15 +43,13 @@ pub(super) fn draw<T: Real, M: Math>(logits: &[T], sampler: &Sampler, u: f64) ->
     (kept[at], summary.log_prob(truncated[at] * scale), summary.entropy)
 }
 
-/// Draws a token as [`draw`] does, but never one that `mask` marks. Also returns the total probability of the marked
-/// tokens in the softmax of the whole row.
 #[inline(always)]
-pub(super) fn draw_others<T: Real, M: Math>(logits: &[T], mask: &[u32], sampler: &Sampler, u: f64) -> (u32, T, T, T) {
+fn draw_others<T: Real, M: Math>(logits: &[T], mask: &[u32], sampler: &Sampler, u: f64) -> (u32, T, T, T) {
     let scale = T::of(sampler.scale());
     let is_excluded = |i: usize| mask[i / 32] >> (i % 32) & 1 == 1;
     let others = |(i, &z): (usize, &T)| if is_excluded(i) { T::neg_infinity() } else { z };
     let others: Vec<T> = logits.iter().enumerate().map(others).collect();
-    let (token, mut log_prob, mut entropy) = draw::<T, M>(&others, sampler, u);
+    let (token, mut log_prob, mut entropy) = draw_any::<T, M>(&others, sampler, u);
     let (whole, rest) = (summarize::<T, M>(logits, scale), summarize::<T, M>(&others, scale));
     let excluded = (T::one() - M::exp(rest.log_sum_exp() - whole.log_sum_exp())).max(T::zero());
     let count = (0..logits.len()).filter(|&i| !is_excluded(i)).count();

@@ -2,12 +2,13 @@
 //! it must keep on the way.
 
 mod dynamic;
+mod log_z;
 mod one;
 mod refusals;
 mod tabular;
 
 use flowrl_core::backend::{CpuBackend, Sampler};
-use flowrl_core::objective::{FlowRl, Length, LogZ, Objective, Preset, Reward, Sequence};
+use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset, Reward, Sequence};
 use flowrl_core::optim::{AdamW, Decay, Schedule};
 use flowrl_core::partition::PartitionOptions;
 use flowrl_core::policy::{Model, Policy, Sequences};
@@ -155,8 +156,11 @@ fn micro_batches_change_memory_and_nothing_else() {
             assert!(close(g, gradients) && close(w, weights), "{objective:?}");
             assert!(e.iter().zip(extra).all(|((_, a), (_, b))| close(a, b)), "{objective:?}: log Z or V");
             for (m, metrics) in m.iter().zip(metrics) {
-                for ((name, got), (_, want)) in m.iter().zip(metrics) {
-                    assert!((got - want).abs() <= 1e-10 * (1.0 + want.abs()), "{objective:?}: {name} {got} {want}");
+                for ((name, got), (_, wanted)) in m.iter().zip(metrics) {
+                    assert!(
+                        (got - wanted).abs() <= 1e-10 * (1.0 + wanted.abs()),
+                        "{objective:?}: {name} {got} {wanted}"
+                    );
                 }
             }
         }
@@ -207,21 +211,21 @@ fn a_step_applies_the_gradient_of_the_objective() {
                 }
             })
             .collect();
-        let want = objective.compute(&inputs).expect("good input");
-        let d: Vec<f64> = (0..inputs.len()).flat_map(|i| want.d_log_probs(i)).copied().collect();
-        let d_entropies: Vec<f64> = (0..inputs.len()).flat_map(|i| want.d_entropies(i)).copied().collect();
+        let wanted = objective.compute(&inputs).expect("good input");
+        let d: Vec<f64> = (0..inputs.len()).flat_map(|i| wanted.d_log_probs(i)).copied().collect();
+        let d_entropies: Vec<f64> = (0..inputs.len()).flat_map(|i| wanted.d_entropies(i)).copied().collect();
         let d_entropies = objective.needs_entropies().then_some(&d_entropies[..]);
         other.backward(&d, d_entropies, None).expect("after a forward pass");
         other.update(&AdamW::default().step(0.0, 1, 1.0)).expect("memory");
         assert!(policy.gradients[0].iter().any(|g| *g != 0.0));
-        for (got, want) in policy.gradients[0].iter().zip(&other.gradients[0]) {
-            assert!((got - want).abs() < 1e-13, "{objective:?}: {got}, want {want}");
+        for (got, wanted) in policy.gradients[0].iter().zip(&other.gradients[0]) {
+            assert!((got - wanted).abs() < 1e-13, "{objective:?}: {got}, wanted {wanted}");
         }
-        assert!((get(&metrics, "loss") - want.loss).abs() < 1e-12);
+        assert!((get(&metrics, "loss") - wanted.loss).abs() < 1e-12);
 
         let each: Vec<f64> = match trainer.log_z() {
             LogZModel::Value(_) => rollouts.rewards.iter().map(|r| -r / rollouts.len() as f64).collect(),
-            _ => want.d_log_z.clone(),
+            _ => wanted.d_log_z.clone(),
         };
         let all: f64 = each.iter().sum();
         let of_prompt = |p: usize| each.iter().zip(prompt_of).filter(|(_, q)| **q == p).map(|(d, _)| d).sum::<f64>();
@@ -235,7 +239,7 @@ fn a_step_applies_the_gradient_of_the_objective() {
         if let (Some(norm), Some(squares)) = (norm, squares) {
             assert!(
                 norm > 0.0 && (norm - squares.sqrt()).abs() < 1e-12,
-                "{objective:?}: {norm}, want {}",
+                "{objective:?}: {norm}, wanted {}",
                 squares.sqrt()
             );
         }
@@ -283,7 +287,7 @@ fn a_resumed_run_goes_on_to_the_same_bits() {
         let start = || Tabular::new(Cpu::new(2), 3);
         let options = TrainOptions { minibatches: 2, ..options(2, 4, 0.05, 10) };
         let mut whole = (start(), trainer(&start(), objective, options));
-        let want = run(&mut whole.1, &mut whole.0, &task, 10);
+        let wanted = run(&mut whole.1, &mut whole.0, &task, 10);
 
         let mut first = (start(), trainer(&start(), objective, options));
         run(&mut first.1, &mut first.0, &task, 5);
@@ -295,7 +299,7 @@ fn a_resumed_run_goes_on_to_the_same_bits() {
         second.1.set_progress(first.1.progress());
         let got = run(&mut second.1, &mut second.0, &task, 5);
 
-        assert_eq!(got, want[5..], "{objective:?}");
+        assert_eq!(got, wanted[5..], "{objective:?}");
         assert_eq!(second.0.state(), whole.0.state(), "{objective:?}");
         assert_eq!(second.1.log_z().state(second.0.backend()), whole.1.log_z().state(whole.0.backend()));
     }
@@ -388,43 +392,4 @@ fn every_epoch_goes_through_every_prompt_once() {
         assert!(count == 1 || epochs.iter().any(|epoch| *epoch != epochs[0]), "each epoch has its own order");
         assert!(trainer.next_prompts(0).is_empty());
     }
-}
-
-#[test]
-fn a_table_of_one_prompt_is_the_scalar_bit_for_bit() {
-    let weights = |log_z: LogZ| {
-        let (mut policy, task) = (Tabular::new(Cpu::reference(), 1), Rewards::new(1, count));
-        let mut trainer = trainer(&policy, flowrl(Preset::ExactTb, |o| o.log_z = log_z), options(1, 8, 0.05, 20));
-        let metrics = run(&mut trainer, &mut policy, &task, 20);
-        (policy.weights().to_vec(), metrics)
-    };
-    assert_eq!(weights(LogZ::Table), weights(LogZ::Scalar));
-}
-
-#[test]
-fn a_table_learns_log_z_of_each_prompt_and_means_then_have_the_right_target() {
-    let reward = |prompt: usize, y: &[u32], ended: bool| if prompt == 0 { count(0, y, ended) } else { 0.0 };
-    let learned = |log_z: LogZ| {
-        let (mut policy, task) = (Tabular::new(Cpu::reference(), 2), Rewards::new(2, reward));
-        let objective = flowrl(Preset::ExactTb, |o| (o.log_z, o.length, o.beta) = (log_z, Length::Mean, 1.0));
-        let mut trainer = trainer(&policy, objective, options(1, 64, 0.05, 800));
-        run(&mut trainer, &mut policy, &task, 800);
-        (0..2).map(|prompt| task.distance(&mut policy, prompt, 1.0, true).0).fold(0.0, f64::max)
-    };
-    let (table, scalar) = (learned(LogZ::Table), learned(LogZ::Scalar));
-    assert!(table < 0.02, "total variation {table}");
-    assert!(scalar > 0.05, "one number for both is the log Z of neither, {scalar}");
-}
-
-#[test]
-fn a_frozen_log_z_is_the_callers_and_stays() {
-    let (mut policy, task) = (Tabular::new(Cpu::reference(), 2), Rewards::new(2, count));
-    let objective = flowrl(Preset::ExactTb, |o| o.log_z = LogZ::Frozen);
-    let mut trainer = trainer(&policy, objective, options(2, 4, 0.05, 5));
-    let error = trainer.step(&mut policy, &task).expect_err("no log Z yet").to_string();
-    assert!(error.contains("`log_z` is missing") && error.contains("LogZModel::Frozen"), "{error}");
-    *trainer.log_z_mut() = LogZModel::Frozen(vec![0.5, 1.0]);
-    let metrics = run(&mut trainer, &mut policy, &task, 1);
-    assert_eq!(get(&metrics[0], "log_z_mean"), 0.75);
-    assert!(metrics[0].iter().all(|(name, _)| *name != "log_z_grad_norm"), "nothing is learned");
 }

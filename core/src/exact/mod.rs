@@ -41,7 +41,7 @@ pub enum Error {
         /// Its length.
         got: usize,
         /// The length of the enumeration.
-        want: usize,
+        wanted: usize,
     },
     /// A value is NaN or +∞, or it is −∞ and must be finite.
     NonFinite {
@@ -65,8 +65,8 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Length { argument, got, want } => {
-                write!(f, "`{argument}` has {got} elements, but the enumeration has {want}: pass one for each completion")
+            Self::Length { argument, got, wanted } => {
+                write!(f, "`{argument}` has {got} elements, but the enumeration has {wanted}: pass one for each completion")
             }
             Self::NonFinite { argument, index, got } => {
                 write!(f, "`{argument}[{index}]` is {got}: pass finite numbers (a log-probability may be -inf)")
@@ -101,8 +101,8 @@ pub fn log_sum_exp<T: Real>(x: &[T]) -> T {
 /// Returns an error if lengths differ, a reward is not finite, or the set has no probability mass.
 pub fn target<T: Real>(ref_log_probs: &[T], rewards: &[T], beta: f64, out: &mut [T]) -> Result<f64, Error> {
     check_log_probs("ref_log_probs", ref_log_probs)?;
-    check_same_length("rewards", rewards.len(), ref_log_probs.len())?;
-    check_same_length("out", out.len(), ref_log_probs.len())?;
+    check_len("rewards", rewards.len(), ref_log_probs.len())?;
+    check_len("out", out.len(), ref_log_probs.len())?;
     check_finite("rewards", rewards)?;
     check_finite("beta", &[beta])?;
     let terms = || ref_log_probs.iter().zip(rewards).map(|(l, r)| l.f64() + beta * r.f64());
@@ -131,9 +131,9 @@ pub fn length_normalised_target<T: Real>(
     out: &mut [T],
 ) -> Result<f64, Error> {
     check_log_probs("ref_log_probs", ref_log_probs)?;
-    check_same_length("rewards", rewards.len(), ref_log_probs.len())?;
-    check_same_length("lengths", lengths.len(), ref_log_probs.len())?;
-    check_same_length("out", out.len(), ref_log_probs.len())?;
+    check_len("rewards", rewards.len(), ref_log_probs.len())?;
+    check_len("lengths", lengths.len(), ref_log_probs.len())?;
+    check_len("out", out.len(), ref_log_probs.len())?;
     check_finite("rewards", rewards)?;
     check_finite("beta", &[beta])?;
     let terms = |c: f64| {
@@ -182,8 +182,8 @@ pub(crate) fn log_sum_exp_of(x: impl Iterator<Item = f64> + Clone) -> f64 {
     largest + Real::ln(x.map(|x| Real::exp(x - largest)).sum::<f64>())
 }
 
-fn check_same_length(argument: &'static str, got: usize, want: usize) -> Result<(), Error> {
-    if got == want { Ok(()) } else { Err(Error::Length { argument, got, want }) }
+fn check_len(argument: &'static str, got: usize, wanted: usize) -> Result<(), Error> {
+    if got == wanted { Ok(()) } else { Err(Error::Length { argument, got, wanted }) }
 }
 
 fn check_finite<T: Real>(argument: &'static str, values: &[T]) -> Result<(), Error> {

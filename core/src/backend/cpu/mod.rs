@@ -8,11 +8,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
+use super::error::check_targets;
 use super::pool::Pool;
 use super::{Backend, CpuError, Drawn, DropoutMask, EntropyGradient, LinearShape, SampleKeys, Sampler, check_len};
 use crate::Real;
 use crate::kernel::{self, lanes, vectorized};
 use crate::optim::AdamWStep;
+use crate::with_math;
 use linear::Forward;
 
 /// The CPU as a device, in `f32` or `f64`.
@@ -76,31 +78,11 @@ impl<T: Real> CpuBackend<T> {
         false
     }
 
-    /// Applies `work` to blocks of rows of x (rows, columns) and y (rows, columns).
-    fn map_rows(&self, x: &[T], y: &mut [T], columns: usize, cost: usize, work: impl Fn(&[T], &mut [T]) + Sync + Send) {
-        let block = (y.len() / columns.max(1)).div_ceil(self.pool.jobs(y.len() * cost)).max(1) * columns.max(1);
-        let jobs = x.chunks(block).zip(y.chunks_mut(block));
-        self.pool.run(jobs, |(x, y)| work(x, y));
+    /// Applies `work`, which costs a few operations per element, to blocks of x and y.
+    fn map(&self, x: &[T], y: &mut [T], work: impl Fn(&[T], &mut [T]) + Sync + Send) {
+        let block = y.len().div_ceil(self.pool.jobs(4 * y.len())).max(1);
+        self.pool.run(x.chunks(block).zip(y.chunks_mut(block)), |(x, y)| work(x, y));
     }
-}
-
-/// Calls a kernel that is generic over [`Math`] with the arithmetic of this backend: vectorised on the fast path, plain
-/// on the reference. The reference need not be fast, so it is not compiled for every instruction set.
-#[macro_export]
-#[doc(hidden)]
-macro_rules! with_math {
-    ($backend:expr, $math:ident => $call:expr) => {
-        if $backend.is_fast() {
-            type $math = $crate::kernel::Fast;
-            $crate::kernel::vectorized(
-                #[inline(always)]
-                || $call,
-            )
-        } else {
-            type $math = $crate::kernel::Precise;
-            $call
-        }
-    };
 }
 
 impl<T: Real> Backend for CpuBackend<T> {
@@ -155,8 +137,7 @@ impl<T: Real> Backend for CpuBackend<T> {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<(), CpuError> {
-        let bias = bias.map(Vec::as_slice);
-        self.forward(Forward { x, w, bias, y, shape, accumulate })
+        self.forward(Forward { x, w, bias: bias.map(Vec::as_slice), y, shape, accumulate })
     }
 
     #[cfg(feature = "fast")]
@@ -178,8 +159,7 @@ impl<T: Real> Backend for CpuBackend<T> {
         let (true, Some(width)) = (self.packs, T::panel_width()) else {
             return self.linear(x, w, bias, y, shape, accumulate);
         };
-        let bias = bias.map(Vec::as_slice);
-        self.forward_prepared(width, Forward { x, w, bias, y, shape, accumulate })
+        self.forward_prepared(width, Forward { x, w, bias: bias.map(Vec::as_slice), y, shape, accumulate })
     }
 
     fn linear_backward_input(
@@ -207,26 +187,16 @@ impl<T: Real> Backend for CpuBackend<T> {
     fn gelu(&self, x: &Vec<T>, y: &mut Vec<T>, len: usize) -> Result<(), CpuError> {
         check_len("x", x.len(), len)?;
         check_len("y", y.len(), len)?;
-        self.map_rows(
-            &x[..len],
-            &mut y[..len],
-            1,
-            4,
-            |x, y| with_math!(self, M => kernel::gelu::forward::<T, M>(x, y)),
-        );
+        let gelu = |x: &[T], y: &mut [T]| with_math!(self, M => kernel::gelu::forward::<T, M>(x, y));
+        self.map(&x[..len], &mut y[..len], gelu);
         Ok(())
     }
 
     fn gelu_backward(&self, x: &Vec<T>, dy: &mut Vec<T>, len: usize) -> Result<(), CpuError> {
         check_len("x", x.len(), len)?;
         check_len("dy", dy.len(), len)?;
-        self.map_rows(
-            &x[..len],
-            &mut dy[..len],
-            1,
-            4,
-            |x, dy| with_math!(self, M => kernel::gelu::backward::<T, M>(x, dy)),
-        );
+        let gelu = |x: &[T], dy: &mut [T]| with_math!(self, M => kernel::gelu::backward::<T, M>(x, dy));
+        self.map(&x[..len], &mut dy[..len], gelu);
         Ok(())
     }
 
@@ -405,13 +375,8 @@ impl<T: Real> Backend for CpuBackend<T> {
             for (r, row) in logits.chunks_exact(vocab).enumerate() {
                 let at = index * block + r;
                 let u = keys.stream.uniform(keys.step, keys.sequence[at], keys.token[at]);
-                (tokens[r], log_prob[r], entropy[r], mass[r]) = match excluded {
-                    Some(mask) => with_math!(self, M => sample::draw_others::<T, M>(row, mask, sampler, u)),
-                    None => {
-                        let (token, log_prob, entropy) = with_math!(self, M => sample::draw::<T, M>(row, sampler, u));
-                        (token, log_prob, entropy, T::zero())
-                    }
-                };
+                (tokens[r], log_prob[r], entropy[r], mass[r]) =
+                    with_math!(self, M => sample::draw::<T, M>(row, excluded, sampler, u));
             }
         });
         Ok(())
@@ -452,13 +417,5 @@ impl<T: Real> Backend for CpuBackend<T> {
             #[inline(always)]
             || lanes::reduce(&x[..len], 0.0, square, |a, b| a + b),
         ))
-    }
-}
-
-fn check_targets(targets: &[u32], rows: usize, vocab: usize) -> Result<(), CpuError> {
-    check_len("targets", targets.len(), rows)?;
-    match targets[..rows].iter().find(|&&t| t as usize >= vocab) {
-        Some(&got) => Err(CpuError::Index { argument: "targets", got: got as usize, below: vocab }),
-        None => Ok(()),
     }
 }
