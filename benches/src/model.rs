@@ -12,7 +12,7 @@ use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::TransformerPolicy;
 use flowrl_lm::config::ModelConfig;
-use flowrl_lm::model::{Dimensions, Weights};
+use flowrl_lm::model::{Dimensions, Part, Weights};
 
 use crate::{Cpu, Failure, tokens, uniform};
 
@@ -61,20 +61,18 @@ pub fn random_policy(cpu: Cpu, config: &Path) -> Result<CpuPolicy, Failure> {
 /// Draws weights uniformly within ±1/√inputs, as in PyTorch's `Linear`, and embeddings with deviation 0.02. Norms are
 /// 1.
 fn random_weights(dims: &Dimensions) -> Result<Weights<Vec<f32>>, Failure> {
-    let parts = Weights::parts(dims);
-    let mut tensor = 0;
-    Weights::build(dims, |len| {
-        let mut values = vec![1.0; len];
-        for (salt, part) in parts.iter().enumerate().filter(|(_, part)| part.tensor == tensor) {
+    let mut salts = 0..;
+    Weights::build(dims, |parts| {
+        let mut values = vec![1.0; Part::total(parts)];
+        for (part, salt) in parts.iter().zip(&mut salts) {
             let bound = match part.shape.last() {
                 _ if part.name.ends_with("norm.weight") => continue,
                 _ if part.name.ends_with("embed_tokens.weight") => 0.02 * 3_f64.sqrt(),
                 Some(&inputs) if part.shape.len() == 2 => (inputs as f64).powf(-0.5),
                 _ => (dims.hidden as f64).powf(-0.5),
             };
-            values[part.offset..][..part.len()].copy_from_slice(&uniform(salt as u32, part.len(), -bound, bound));
+            values[part.offset..][..part.len()].copy_from_slice(&uniform(salt, part.len(), -bound, bound));
         }
-        tensor += 1;
         Ok(values)
     })
 }

@@ -157,7 +157,7 @@ fn elements(
     (dims, limits): (&Dimensions, Limits),
     Session { tasks, stored, .. }: &Session,
 ) -> Vec<(String, Role, usize)> {
-    let weights: usize = Weights::sizes(dims).iter().sum();
+    let weights = Weights::elements(dims);
     let mut plan = vec![("weights of the policy".to_owned(), Role::Weight, weights)];
     plan.push(("weights of the frozen reference".to_owned(), Role::Activation, weights));
     plan.push(("gradients and AdamW's two moments".to_owned(), Role::State, 3 * weights));

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use flowrl_core::backend::BackendError;
+
 /// The result of functions in this crate that read or check something a user supplied.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -63,51 +65,15 @@ pub enum Error {
         /// Names that the checkpoint has, as a clause that begins with a semicolon; may be empty.
         hint: String,
     },
-    /// The checkpoint has a tensor that would change the computation, but that the configuration does not
-    /// provide for.
-    #[error(
-        "{path}: tensor `{name}`{} would be ignored, because {reason}; the numbers would not be the model's: correct \
-         config.json, or delete the tensor",
-        others(*more),
-        path = path.display()
-    )]
-    UnwantedTensor {
-        /// Path of the checkpoint.
-        path: PathBuf,
-        /// Name of the first such tensor.
-        name: String,
-        /// Number of further ones.
-        more: usize,
-        /// The setting or property that rules the tensor out.
-        reason: String,
-    },
-    /// The names of all tensors begin with a prefix that does not belong to the model.
-    #[error(
-        "{path}: the names of the tensors begin with `{prefix}`, which a wrapper of the model put there; save the model itself \
-         (torch.compile: `model._orig_mod`; PEFT: `merge_and_unload()`), or remove `{prefix}` from the names",
-        path = path.display()
-    )]
-    Prefix {
-        /// Path of the checkpoint.
-        path: PathBuf,
-        /// The common prefix.
-        prefix: String,
-    },
-    /// A weight is NaN or infinite.
-    #[error(
-        "{path}: tensor `{name}` has {got} at element {index}: the weights are damaged, and every number computed from them would \
-         be; take an earlier checkpoint, or copy the file again",
-        path = path.display()
-    )]
-    NotFinite {
-        /// Path of the checkpoint.
+    /// A tensor of the checkpoint cannot be used.
+    #[error("{path}: tensor `{name}` {message}", path = path.display())]
+    Tensor {
+        /// Path of the checkpoint or its file.
         path: PathBuf,
         /// Name of the tensor.
         name: String,
-        /// Index of the element, row-major.
-        index: usize,
-        /// Value of the element.
-        got: f32,
+        /// What is wrong with the tensor, as the rest of a sentence, and the remedy.
+        message: String,
     },
     /// A path that should be a checkpoint is something else.
     #[error("{path}: {message}", path = path.display())]
@@ -126,28 +92,6 @@ pub enum Error {
         first: PathBuf,
         /// Path of the other shard.
         second: PathBuf,
-    },
-    /// The shape of a tensor differs from the one that the model's configuration implies.
-    #[error("{path}: tensor `{name}` has shape {got:?}, but the model needs {wanted:?}; do config.json and weights belong together?", path = path.display())]
-    Shape {
-        /// Path of the file.
-        path: PathBuf,
-        /// Name of the tensor.
-        name: String,
-        /// The shape in the file.
-        got: Vec<usize>,
-        /// The shape asked for.
-        wanted: Vec<usize>,
-    },
-    /// A tensor is stored as something other than f32, f16 or bf16.
-    #[error("{path}: tensor `{name}` is stored as {got}; F32, F16 and BF16 can be read, so convert it to one of them", path = path.display())]
-    Dtype {
-        /// Path of the file.
-        path: PathBuf,
-        /// Name of the tensor.
-        name: String,
-        /// The type in the file.
-        got: String,
     },
     /// The tokenizer could not be loaded, or could not encode or decode a text.
     #[error("tokenizer: {message}")]
@@ -206,11 +150,6 @@ pub(crate) fn short(text: &str) -> String {
     }
 }
 
-/// Returns " (and 3 more)", or an empty text for 0.
-fn others(more: usize) -> String {
-    if more == 0 { String::new() } else { format!(" (and {more} more)") }
-}
-
 impl Error {
     /// Adds the name of the file to an error that has only a line number.
     #[must_use]
@@ -242,3 +181,71 @@ impl Error {
         Self::Argument { name, got: got.to_string(), wanted: wanted.to_string() }
     }
 }
+
+/// An error of a transformer policy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError<E: BackendError> {
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] E),
+    /// The checkpoint could not be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] Error),
+    /// A prompt has no tokens.
+    #[error("prompt {index} has no tokens; a prompt needs at least one")]
+    EmptyPrompt {
+        /// Index of the prompt in the batch.
+        index: usize,
+    },
+    /// A token is not in the vocabulary.
+    #[error(
+        "{what} {index} holds token {token}, but the vocabulary has {vocab} tokens: does the tokenizer belong to the model?"
+    )]
+    UnknownToken {
+        /// `prompt` or `completion`.
+        what: &'static str,
+        /// Index of the prompt or completion in the batch.
+        index: usize,
+        /// The token that is out of range.
+        token: u32,
+        /// Size of the vocabulary.
+        vocab: usize,
+    },
+    /// The reference was used after it had been dropped.
+    #[error("there is no reference: it was dropped because the objective was said not to need it")]
+    NoReference,
+    /// A list has the wrong length.
+    #[error("`{argument}` has {got} entries, but needs {wanted}")]
+    Length {
+        /// Name of the argument.
+        argument: &'static str,
+        /// Length of the list.
+        got: usize,
+        /// The length it should have.
+        wanted: usize,
+    },
+    /// A completion refers to a prompt that does not exist.
+    #[error("`prompt_of[{completion}]` is {got}, but there are {prompts} prompts")]
+    PromptOf {
+        /// Index of the completion in the batch.
+        completion: usize,
+        /// The prompt it refers to.
+        got: usize,
+        /// Number of prompts.
+        prompts: usize,
+    },
+    /// Sampling or scoring was interrupted, see
+    /// [`TransformerPolicy::set_interrupt`](crate::TransformerPolicy::set_interrupt).
+    #[error("the policy was interrupted")]
+    Interrupted(#[source] Interrupted),
+    /// A backward pass was called without its forward pass.
+    #[error("`backward` needs a `forward` pass before it")]
+    NoForward,
+}
+
+/// The cause of [`PolicyError::Interrupted`], independent of the device, so that callers can find it among the
+/// causes of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the caller asked to stop")]
+pub struct Interrupted;

@@ -18,12 +18,9 @@ use crate::task::TextTask;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluateError<E: core::error::Error + 'static> {
-    /// Sampling or judging failed.
+    /// Sampling, judging or scoring failed.
     #[error(transparent)]
     Train(#[from] TrainError<E>),
-    /// The policy failed to score.
-    #[error(transparent)]
-    Policy(E),
     /// The task could not enumerate or encode its solutions.
     #[error(transparent)]
     Task(#[from] Error),
@@ -175,9 +172,7 @@ fn exact<P: Policy>(
         let mut totals = |model| -> Result<Vec<f64>, EvaluateError<P::Error>> {
             let mut log_probs = vec![RealOf::<P>::of(0.0); sequences.tokens()];
             let mut entropies = log_probs.clone();
-            policy
-                .score(&sequences, model, temperature, &mut log_probs, &mut entropies)
-                .map_err(EvaluateError::Policy)?;
+            policy.score(&sequences, model, temperature, &mut log_probs, &mut entropies).map_err(TrainError::Policy)?;
             let mut rest = log_probs.as_slice();
             let mut sums = Vec::with_capacity(completions.len());
             for completion in &completions {

@@ -3,7 +3,9 @@
 //! Completions of one prompt share its prefill and its part of the cache, and a finished completion leaves the
 //! batch. Each worker of the device samples a part of the sequences.
 
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use flowrl_core::Real;
@@ -12,7 +14,60 @@ use flowrl_core::policy::{Completions, SampleRequest};
 
 use crate::backend::{Span, TransformerBackend};
 use crate::model::{Attend, Packed, Prepared, Transformer, Weights};
-use crate::policy::{Limits, Wave};
+
+/// Returns whether the operation in progress should be given up. It is called often.
+pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// A rule, other than an end token, that ends completions, such as a stop text.
+pub trait StopRule: fmt::Debug + Send + Sync {
+    /// Returns whether a completion ends with its last token.
+    fn is_met(&self, completion: &[u32]) -> bool;
+}
+
+/// A report on completions that were sampled together.
+#[derive(Clone, Copy, Debug)]
+pub struct Wave {
+    /// Number of completions.
+    pub completions: usize,
+    /// Number of tokens of all these completions.
+    pub tokens: usize,
+    /// Time taken, in seconds.
+    pub seconds: f64,
+}
+
+/// Called after each wave of completions, by the thread that sampled it.
+pub type WaveListener = Arc<dyn Fn(Wave) + Send + Sync>;
+
+/// The limits of sampling: rules that end completions, and tokens that are never drawn.
+pub(crate) struct Limits<I> {
+    /// Tokens each of which ends a completion.
+    pub(crate) end: Vec<u32>,
+    pub(crate) rule: Option<Arc<dyn StopRule>>,
+    /// Largest number of completions sampled at once; 0 means as many as the cache holds.
+    pub(crate) wave: usize,
+    pub(crate) excluded: Option<I>,
+    pub(crate) listener: Option<WaveListener>,
+    pub(crate) interrupt: Option<Interrupt>,
+}
+
+impl<I> Limits<I> {
+    /// Returns whether sampling should stop now.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(|interrupt| interrupt())
+    }
+}
+
+impl<I: fmt::Debug> fmt::Debug for Limits<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { end, rule, wave, excluded, listener: _, interrupt: _ } = self;
+        f.debug_struct("Limits")
+            .field("end", end)
+            .field("rule", rule)
+            .field("wave", wave)
+            .field("excluded", excluded)
+            .finish_non_exhaustive()
+    }
+}
 
 /// A completion in progress.
 struct Draft<T> {
@@ -71,7 +126,7 @@ pub(crate) fn sample<B: TransformerBackend>(
     request: &SampleRequest<'_>,
 ) -> Result<Completions<B::Real>, B::Error> {
     let (prompts, samples) = (request.prompts.len(), request.samples);
-    let elements = Weights::sizes(model.dims()).iter().sum();
+    let elements = Weights::elements(model.dims());
     let lanes = lanes(prompts * samples, model.backend().workers(), elements);
     // A large model is not prepared, because that doubles its memory.
     let prepared = if elements <= SMALL_MODEL { Prepared::new(model.backend(), model.dims(), weights)? } else { None };

@@ -27,6 +27,7 @@ pub mod task;
 pub mod tokenizer;
 pub mod verify;
 
-pub use error::{Error, Result};
-pub use load::{LoadError, load_policy, load_weights, save_policy};
-pub use policy::{Interrupt, Interrupted, Moments, PolicyError, StopRule, TransformerPolicy, Wave, WaveListener};
+pub use error::{Error, Interrupted, PolicyError, Result};
+pub use generate::{Interrupt, StopRule, Wave, WaveListener};
+pub use load::{load_policy, load_weights, save_policy};
+pub use policy::{Moments, TransformerPolicy};

@@ -2,80 +2,15 @@
 
 use std::sync::Arc;
 
-use flowrl_core::backend::{Backend, BackendError, Role, token_mask};
+use flowrl_core::Real;
+use flowrl_core::backend::{BackendError, Role, token_mask};
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
 
 use crate::backend::TransformerBackend;
-use crate::generate;
+use crate::error::{Interrupted, PolicyError};
+use crate::generate::{self, Interrupt, Limits, StopRule, WaveListener};
 use crate::model::{Dimensions, Keep, Packed, Part, Transformer, Weights};
-
-/// An error of a transformer policy.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PolicyError<E: BackendError> {
-    /// The device failed.
-    #[error(transparent)]
-    Device(#[from] E),
-    /// A prompt has no tokens.
-    #[error("prompt {index} has no tokens; a prompt needs at least one")]
-    EmptyPrompt {
-        /// Index of the prompt in the batch.
-        index: usize,
-    },
-    /// A token is not in the vocabulary.
-    #[error(
-        "{what} {index} holds token {token}, but the vocabulary has {vocab} tokens: does the tokenizer belong to the model?"
-    )]
-    UnknownToken {
-        /// `prompt` or `completion`.
-        what: &'static str,
-        /// Index of the prompt or completion in the batch.
-        index: usize,
-        /// The token that is out of range.
-        token: u32,
-        /// Size of the vocabulary.
-        vocab: usize,
-    },
-    /// The reference was used after it had been dropped.
-    #[error("there is no reference: it was dropped because the objective was said not to need it")]
-    NoReference,
-    /// A list has the wrong length.
-    #[error("`{argument}` has {got} entries, but needs {wanted}")]
-    Length {
-        /// Name of the argument.
-        argument: &'static str,
-        /// Length of the list.
-        got: usize,
-        /// The length it should have.
-        wanted: usize,
-    },
-    /// A completion refers to a prompt that does not exist.
-    #[error("`prompt_of[{completion}]` is {got}, but there are {prompts} prompts")]
-    PromptOf {
-        /// Index of the completion in the batch.
-        completion: usize,
-        /// The prompt it refers to.
-        got: usize,
-        /// Number of prompts.
-        prompts: usize,
-    },
-    /// Sampling or scoring was interrupted, see [`TransformerPolicy::set_interrupt`].
-    #[error("the policy was interrupted")]
-    Interrupted(#[source] Interrupted),
-    /// A backward pass was called without its forward pass.
-    #[error("`backward` needs a `forward` pass before it")]
-    NoForward,
-}
-
-/// The cause of [`PolicyError::Interrupted`], independent of the device, so that callers can find it among the
-/// causes of an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the caller asked to stop")]
-pub struct Interrupted;
-
-/// Returns whether the operation in progress should be given up. It is called often.
-pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// AdamW's first and second moments of one tensor.
 pub type Moments<T> = [Vec<T>; 2];
@@ -86,57 +21,6 @@ struct Training<T> {
     grads: Weights<T>,
     first_moments: Weights<T>,
     second_moments: Weights<T>,
-}
-
-/// A rule, other than an end token, that ends completions, such as a stop text.
-pub trait StopRule: std::fmt::Debug + Send + Sync {
-    /// Returns whether a completion ends with its last token.
-    fn is_met(&self, completion: &[u32]) -> bool;
-}
-
-/// A report on completions that were sampled together.
-#[derive(Clone, Copy, Debug)]
-pub struct Wave {
-    /// Number of completions.
-    pub completions: usize,
-    /// Number of tokens of all these completions.
-    pub tokens: usize,
-    /// Time taken, in seconds.
-    pub seconds: f64,
-}
-
-/// Called after each wave of completions, by the thread that sampled it.
-pub type WaveListener = Arc<dyn Fn(Wave) + Send + Sync>;
-
-/// The limits of sampling: rules that end completions, and tokens that are never drawn.
-pub(crate) struct Limits<I> {
-    /// Tokens each of which ends a completion.
-    pub(crate) end: Vec<u32>,
-    pub(crate) rule: Option<Arc<dyn StopRule>>,
-    /// Largest number of completions sampled at once; 0 means as many as the cache holds.
-    pub(crate) wave: usize,
-    pub(crate) excluded: Option<I>,
-    pub(crate) listener: Option<WaveListener>,
-    pub(crate) interrupt: Option<Interrupt>,
-}
-
-impl<I> Limits<I> {
-    /// Returns whether sampling should stop now.
-    pub(crate) fn is_interrupted(&self) -> bool {
-        self.interrupt.as_ref().is_some_and(|interrupt| interrupt())
-    }
-}
-
-impl<I: std::fmt::Debug> std::fmt::Debug for Limits<I> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { end, rule, wave, excluded, listener: _, interrupt: _ } = self;
-        f.debug_struct("Limits")
-            .field("end", end)
-            .field("rule", rule)
-            .field("wave", wave)
-            .field("excluded", excluded)
-            .finish_non_exhaustive()
-    }
 }
 
 /// A transformer with its weights, its frozen reference and, once it is trained, its optimiser state.
@@ -198,7 +82,8 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         self.limits.wave = completions;
     }
 
-    /// Excludes these tokens from sampling, see [`Backend::sample`]. Scores remain those of the softmax over
+    /// Excludes these tokens from sampling, see
+    /// [`Backend::sample`](flowrl_core::backend::Backend::sample). Scores remain those of the softmax over
     /// the whole row.
     pub fn exclude(&mut self, tokens: &[u32]) -> Result<(), PolicyError<B::Error>> {
         let mask = token_mask(tokens, self.model.dims().vocab);
@@ -209,11 +94,6 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     /// Drops the reference, for an objective that does not need it.
     pub fn drop_reference(&mut self) {
         self.reference = None;
-    }
-
-    /// Uses the current weights as the new reference.
-    pub fn reset_reference(&mut self) {
-        self.reference = Some(Arc::clone(&self.weights));
     }
 
     /// Sets whether the backward pass recomputes the activations of a layer. This needs less memory and a third
@@ -253,33 +133,34 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     /// # Panics
     /// If the part is not one of this model's.
     pub fn read_part(&self, tensors: &Weights<B::Buffer>, part: &Part) -> Result<Vec<B::Real>, PolicyError<B::Error>> {
-        let mut out = vec![num_zero::<B>(); part.len()];
         let tensor = tensors.tensors().nth(part.tensor).expect("parts are those of this model's tensors");
-        self.model.backend().read(tensor, part.offset, &mut out)?;
-        Ok(out)
+        self.read(tensor, part.offset, part.len())
     }
 
     /// Returns both moments of the optimiser, tensor by tensor; empty before training starts.
     pub fn moments(&self) -> Result<Vec<Moments<B::Real>>, PolicyError<B::Error>> {
         let Some(training) = &self.training else { return Ok(Vec::new()) };
-        let backend = self.model.backend();
-        let read = |buffer: &B::Buffer| {
-            let mut out = vec![num_zero::<B>(); backend.len(buffer)];
-            backend.read(buffer, 0, &mut out).map(|()| out)
-        };
+        let read = |buffer: &B::Buffer| self.read(buffer, 0, self.backend().len(buffer));
         let pairs = training.first_moments.tensors().zip(training.second_moments.tensors());
         pairs.map(|(m, v)| Ok([read(m)?, read(v)?])).collect()
+    }
+
+    fn read(&self, buffer: &B::Buffer, offset: usize, len: usize) -> Result<Vec<B::Real>, PolicyError<B::Error>> {
+        let mut out = vec![B::Real::of(0.0); len];
+        self.backend().read(buffer, offset, &mut out)?;
+        Ok(out)
     }
 
     /// Restores the moments that [`TransformerPolicy::moments`] returned.
     ///
     /// # Errors
-    /// Returns [`PolicyError::Length`] if the number of tensors differs from the model's.
+    /// Returns [`PolicyError::Length`] if the moments are those of another model.
     pub fn restore_moments(&mut self, moments: &[Moments<B::Real>]) -> Result<(), PolicyError<B::Error>> {
         if moments.is_empty() {
             return Ok(());
         }
-        check_length("moments", moments.len(), self.weights.tensors().count())?;
+        self.check_lens("moments", moments.iter().map(|[first, _]| first.len()))?;
+        self.check_lens("moments", moments.iter().map(|[_, second]| second.len()))?;
         self.start_training()?;
         let backend = self.model.backend();
         let training = self.training.as_mut().expect(STARTED);
@@ -292,7 +173,11 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     }
 
     /// Replaces the weights of the policy, but not those of the reference.
+    ///
+    /// # Errors
+    /// Returns [`PolicyError::Length`] if the weights are those of another model.
     pub fn set_weights(&mut self, weights: Weights<B::Buffer>) -> Result<(), PolicyError<B::Error>> {
+        self.check_lens("weights", weights.tensors().map(|tensor| self.backend().len(tensor)))?;
         self.part_from_reference()?;
         self.weights = Arc::new(weights);
         Ok(())
@@ -301,14 +186,23 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     /// Replaces the weights of the reference, but not those of the policy.
     ///
     /// # Errors
-    /// Returns [`PolicyError::Length`] if the length of a tensor differs from the model's.
+    /// Returns [`PolicyError::Length`] if the weights are those of another model.
     pub fn set_reference(&mut self, weights: Weights<B::Buffer>) -> Result<(), PolicyError<B::Error>> {
-        let backend = self.model.backend();
-        for (given, own) in weights.tensors().zip(self.weights.tensors()) {
-            check_length("reference", backend.len(given), backend.len(own))?;
-        }
+        self.check_lens("reference", weights.tensors().map(|tensor| self.backend().len(tensor)))?;
         self.reference = Some(Arc::new(weights));
         Ok(())
+    }
+
+    /// Checks that the tensors of an argument have the number and the lengths of this model's.
+    fn check_lens(
+        &self,
+        argument: &'static str,
+        lens: impl Iterator<Item = usize>,
+    ) -> Result<(), PolicyError<B::Error>> {
+        let own: Vec<usize> = self.weights.tensors().map(|tensor| self.backend().len(tensor)).collect();
+        let lens: Vec<usize> = lens.collect();
+        check_len(argument, lens.len(), own.len())?;
+        lens.into_iter().zip(own).try_for_each(|(got, wanted)| check_len(argument, got, wanted))
     }
 
     /// Copies the weights for the reference if it shares the policy's tensors. The copy has the role of an
@@ -319,7 +213,8 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         }
         let backend = self.model.backend();
         let mut sources = self.weights.tensors();
-        let copy = Weights::build(self.model.dims(), |len| {
+        let copy = Weights::build(self.model.dims(), |parts| {
+            let len = Part::total(parts);
             let mut tensor = backend.zeros_for(Role::Activation, len)?;
             if let Some(source) = sources.next() {
                 backend.copy(&mut tensor, source, len)?;
@@ -360,7 +255,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         self.check("prompt", sequences.prompts)?;
         self.check("completion", sequences.completions)?;
         let (prompts, prompt_of) = (sequences.prompts.len(), sequences.prompt_of);
-        check_length("prompt_of", prompt_of.len(), sequences.completions.len())?;
+        check_len("prompt_of", prompt_of.len(), sequences.completions.len())?;
         if let Some(completion) = prompt_of.iter().position(|&p| p >= prompts) {
             return Err(PolicyError::PromptOf { completion, got: prompt_of[completion], prompts });
         }
@@ -368,12 +263,8 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     }
 }
 
-fn check_length<E: BackendError>(argument: &'static str, got: usize, wanted: usize) -> Result<(), PolicyError<E>> {
+fn check_len<E: BackendError>(argument: &'static str, got: usize, wanted: usize) -> Result<(), PolicyError<E>> {
     if got == wanted { Ok(()) } else { Err(PolicyError::Length { argument, got, wanted }) }
-}
-
-fn num_zero<B: Backend>() -> B::Real {
-    <B::Real as flowrl_core::Real>::of(0.0)
 }
 
 impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
@@ -411,8 +302,8 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
     ) -> Result<(), Self::Error> {
         self.check_interrupt()?;
         let packed = self.pack(sequences)?;
-        check_length("log_probs", log_probs.len(), packed.targets.len())?;
-        check_length("entropies", entropies.len(), packed.targets.len())?;
+        check_len("log_probs", log_probs.len(), packed.targets.len())?;
+        check_len("entropies", entropies.len(), packed.targets.len())?;
         let weights = match model {
             Model::Policy => &self.weights,
             Model::Reference => self.reference.as_ref().ok_or(PolicyError::NoReference)?,
@@ -430,8 +321,8 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         representation: Option<&mut B::Buffer>,
     ) -> Result<(), Self::Error> {
         let packed = self.pack(sequences)?;
-        check_length("log_probs", log_probs.len(), packed.targets.len())?;
-        check_length("entropies", entropies.len(), packed.targets.len())?;
+        check_len("log_probs", log_probs.len(), packed.targets.len())?;
+        check_len("entropies", entropies.len(), packed.targets.len())?;
         self.model.log_probs(&self.weights, &packed, temperature, self.keep, log_probs, entropies)?;
         if let Some(out) = representation {
             self.model.mean_hidden(&packed.prompts, out)?;
@@ -448,8 +339,8 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
     ) -> Result<(), Self::Error> {
         self.start_training()?;
         let (packed, temperature) = self.last.take().ok_or(PolicyError::NoForward)?;
-        check_length("d_log_probs", d_log_probs.len(), packed.targets.len())?;
-        d_entropies.map_or(Ok(()), |d| check_length("d_entropies", d.len(), packed.targets.len()))?;
+        check_len("d_log_probs", d_log_probs.len(), packed.targets.len())?;
+        d_entropies.map_or(Ok(()), |d| check_len("d_entropies", d.len(), packed.targets.len()))?;
         let (weights, grads) = (&self.weights, &mut self.training.as_mut().expect(STARTED).grads);
         self.model.backward(weights, grads, &packed, temperature, d_log_probs, d_entropies, d_representation)?;
         Ok(())
@@ -484,7 +375,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
             let backend = self.model.backend();
             for grad in training.grads.tensors_mut() {
                 let len = backend.len(grad);
-                backend.fill(grad, num_zero::<B>(), len)?;
+                backend.fill(grad, B::Real::of(0.0), len)?;
             }
         }
         Ok(())

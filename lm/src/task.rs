@@ -7,7 +7,7 @@ use flowrl_core::task::{Attempt, JudgeError, Judgement, Task};
 use crate::chat::{ChatTemplate, TemplateOptions};
 use crate::countdown::{Problem, Problems};
 use crate::error::{Error, Result};
-use crate::policy::StopRule;
+use crate::generate::StopRule;
 use crate::prompts::{Prompt, PromptRow};
 use crate::tokenizer::Tokenizer;
 use crate::verify::{self, Verifier};

@@ -1,6 +1,5 @@
 //! Tests of the whole model: gradients against finite differences, and reproducibility of bits.
 
-use crate::common::{COMPLETIONS, FLAGS, PROMPT_OF, PROMPTS, dims, policy, weights};
 use std::sync::{Arc, Mutex};
 
 use flowrl_core::backend::{CpuBackend, Sampler};
@@ -8,7 +7,9 @@ use flowrl_core::optim::AdamW;
 use flowrl_core::policy::{Model, Policy, SampleRequest, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::Wave;
-use flowrl_lm::model::{Keep, Packed, Transformer};
+use flowrl_lm::model::{Dimensions, Keep, Packed, Transformer};
+
+use crate::common::{COMPLETIONS, FLAGS, PROMPT_OF, PROMPTS, dims, policy, weights};
 
 const SEQUENCES: Sequences<'static> = Sequences { prompts: &PROMPTS, completions: &COMPLETIONS, prompt_of: &PROMPT_OF };
 const TEMPERATURE: f64 = 0.8;
@@ -271,4 +272,29 @@ fn bad_tokens_and_empty_prompts_are_errors() {
     assert!(matches!(policy.backward(&[0.0], None, None), Err(flowrl_lm::PolicyError::NoForward)));
     let error = policy.restore_moments(&[[vec![], vec![]]]).unwrap_err().to_string();
     assert!(error.contains("`moments` has 1 entries"), "{error}");
+}
+
+#[test]
+fn tensors_of_another_model_are_refused() {
+    let cpu = CpuBackend::<f32>::new(1);
+    let mut policy = policy(cpu.clone(), dims(FLAGS[0]));
+    let narrow = Dimensions { hidden: 16, ..dims(FLAGS[0]) };
+    for other in [narrow, dims(FLAGS[1])] {
+        let error = policy.set_weights(weights(&cpu, &other)).unwrap_err().to_string();
+        assert!(error.starts_with("`weights` has "), "{error}");
+        let error = policy.set_reference(weights(&cpu, &other)).unwrap_err().to_string();
+        assert!(error.starts_with("`reference` has "), "{error}");
+    }
+    policy.set_weights(weights(&cpu, policy.dims())).unwrap();
+
+    let whole: Vec<[Vec<f32>; 2]> = policy.weights().tensors().map(|x| [x.clone(), x.clone()]).collect();
+    for half in 0..2 {
+        let mut moments = whole.clone();
+        moments[1][half].pop();
+        let error = policy.restore_moments(&moments).unwrap_err().to_string();
+        assert!(error.starts_with("`moments` has "), "{error}");
+        assert!(policy.moments().unwrap().is_empty(), "nothing is restored");
+    }
+    policy.restore_moments(&whole).unwrap();
+    assert_eq!(policy.moments().unwrap(), whole);
 }

@@ -11,7 +11,7 @@ use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::ModelConfig;
 use flowrl_lm::countdown::{self, ProblemSpec, Problems};
-use flowrl_lm::model::{Dimensions, Weights};
+use flowrl_lm::model::{Dimensions, Part, Weights};
 use flowrl_lm::tokenizer::{Tokenizer, char_level, char_level_config};
 use flowrl_lm::{TransformerPolicy, load_policy, save_policy};
 
@@ -166,11 +166,9 @@ fn train(
 /// residual stream. Weights of norms are 1 and biases are 0.
 fn initial_weights(backend: &CpuBackend<f32>, dims: &Dimensions, seed: u64) -> Result<Weights<Vec<f32>>> {
     let stream = Stream::new(seed, Purpose::Init);
-    let parts = Weights::parts(dims);
-    let mut tensor = 0;
-    Ok(Weights::build(dims, |len| {
-        let mut values = vec![0.0; len];
-        for part in parts.iter().filter(|part| part.tensor == tensor) {
+    Ok(Weights::build(dims, |parts| {
+        let mut values = vec![0.0; Part::total(parts)];
+        for part in parts {
             let residual = part.name.ends_with("o_proj.weight") || part.name.ends_with("down_proj.weight");
             let scale = if residual { 0.02 / ((2 * dims.layers) as f64).sqrt() } else { 0.02 };
             for (i, value) in values[part.offset..][..part.len()].iter_mut().enumerate() {
@@ -179,11 +177,10 @@ fn initial_weights(backend: &CpuBackend<f32>, dims: &Dimensions, seed: u64) -> R
                 } else if part.name.ends_with("bias") {
                     0.0
                 } else {
-                    (scale * stream.normal(tensor as u32, part.offset as u32, i as u32)) as f32
+                    (scale * stream.normal(part.tensor as u32, part.offset as u32, i as u32)) as f32
                 };
             }
         }
-        tensor += 1;
         backend.upload(&values)
     })?)
 }

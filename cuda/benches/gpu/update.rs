@@ -5,7 +5,7 @@ use flowrl_core::optim::AdamW;
 use flowrl_core::policy::{Policy, Sequences};
 use flowrl_cuda::CudaBackend;
 use flowrl_lm::TransformerPolicy;
-use flowrl_lm::model::{Dimensions, Weights};
+use flowrl_lm::model::{Dimensions, Part, Weights};
 
 use crate::group::{Amount, Check, Group, Light, Row};
 use crate::inputs::{fingerprint, table, tile};
@@ -15,11 +15,9 @@ use crate::{Bench, Failure};
 
 /// Returns a policy without a reference model. The formula gives its weights: norms near 1, matrices within ±1/√inputs.
 pub(crate) fn policy(gpu: &CudaBackend, dims: &Dimensions) -> Result<TransformerPolicy<CudaBackend>, Failure> {
-    let parts = Weights::parts(dims);
-    let mut tensor = 0;
-    let weights = Weights::build(dims, |len| {
-        let mut buffer = gpu.zeros_for(Role::Weight, len)?;
-        for part in parts.iter().filter(|part| part.tensor == tensor) {
+    let weights = Weights::build(dims, |parts| {
+        let mut buffer = gpu.zeros_for(Role::Weight, Part::total(parts))?;
+        for part in parts {
             let (scale, offset) = match part.shape.last() {
                 _ if part.name.ends_with("norm.weight") => (0.5, 1.0),
                 _ if part.name.ends_with("embed_tokens.weight") => (0.25, 0.0),
@@ -28,7 +26,6 @@ pub(crate) fn policy(gpu: &CudaBackend, dims: &Dimensions) -> Result<Transformer
             };
             tile(gpu, &mut buffer, part.offset, part.len(), &table(&part.name, scale, offset))?;
         }
-        tensor += 1;
         Ok::<_, Failure>(buffer)
     })?;
     let mut policy = TransformerPolicy::new(gpu.clone(), dims.clone(), weights, Vec::new())?;

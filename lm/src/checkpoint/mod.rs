@@ -71,10 +71,10 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::NoCheckpoint`] if the folder is something else, [`Error::Io`] for a missing file,
-    /// [`Error::Json`] and [`Error::Config`] for a bad `config.json` or index, [`Error::Safetensors`] for a
-    /// damaged or truncated shard, and [`Error::DuplicateTensor`], [`Error::Prefix`], [`Error::UnwantedTensor`]
-    /// or [`Error::MissingTensor`] if the names of the tensors do not fit the configuration or the index.
+    /// Returns [`Error::NoCheckpoint`] if the folder is something else; [`Error::Io`] for a missing file;
+    /// [`Error::Json`] and [`Error::Config`] for a bad `config.json` or index; [`Error::Safetensors`] for a
+    /// damaged shard; and [`Error::DuplicateTensor`], [`Error::MissingTensor`] or [`Error::Tensor`] if the names of
+    /// the tensors do not fit the configuration or the index.
     pub fn open(path: &Path) -> Result<Self> {
         let config_path = path.join("config.json");
         let config = read_text(&config_path).map_err(|error| folder::refusal(path).unwrap_or(error))?;
@@ -211,9 +211,8 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::MissingTensor`] with similar names; [`Error::Shape`] if the tensor has another shape
-    /// than `shape`; [`Error::Dtype`] if it is stored as something other than f32, f16 or bf16; or
-    /// [`Error::Argument`] if the length of `out` is not the product of `shape`.
+    /// Returns [`Error::MissingTensor`] with similar names, [`Error::Tensor`] if the tensor has another shape or
+    /// type, or [`Error::Argument`] if the length of `out` is not the product of `shape`.
     pub fn read_f32(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
         let (shard, name) = self.place(name)?;
         shard.read_f32(name, shape, out)

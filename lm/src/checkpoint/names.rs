@@ -16,7 +16,7 @@ pub(super) type Index = BTreeMap<String, (usize, String)>;
 /// model.
 ///
 /// # Errors
-/// Returns [`Error::Prefix`] if a wrapper of the model put a prefix before the names.
+/// Returns [`Error::NoCheckpoint`] if a wrapper of the model put a prefix before the names.
 pub(super) fn unify(index: Index, path: &Path) -> Result<Index> {
     if index.is_empty() || index.contains_key(EMBEDDING) {
         return Ok(index);
@@ -29,7 +29,13 @@ pub(super) fn unify(index: Index, path: &Path) -> Result<Index> {
         return Ok(index.into_iter().map(|(name, place)| (whole(name), place)).collect());
     }
     match index.keys().find_map(|name| name.strip_suffix(EMBEDDING)) {
-        Some(prefix) => Err(Error::Prefix { path: path.to_owned(), prefix: prefix.to_owned() }),
+        Some(prefix) => Err(Error::NoCheckpoint {
+            path: path.to_owned(),
+            message: format!(
+                "the names of the tensors begin with `{prefix}`, which a wrapper of the model put there; save the model itself \
+                 (torch.compile: `model._orig_mod`; PEFT: `merge_and_unload()`), or remove `{prefix}` from the names"
+            ),
+        }),
         None => Ok(index),
     }
 }
@@ -37,7 +43,7 @@ pub(super) fn unify(index: Index, path: &Path) -> Result<Index> {
 /// Returns the tensors that no part of a language model reads, such as those of a value head.
 ///
 /// # Errors
-/// Returns [`Error::UnwantedTensor`] if a tensor would change the computation, but the configuration does not
+/// Returns [`Error::Tensor`] if a tensor would change the computation, but the configuration does not
 /// ask for it.
 pub(super) fn unused(index: &Index, config: &ModelConfig, path: &Path) -> Result<Vec<String>> {
     let known: Vec<String> = config.tensor_shapes().into_iter().map(|(name, _)| name).collect();
@@ -46,12 +52,15 @@ pub(super) fn unused(index: &Index, config: &ModelConfig, path: &Path) -> Result
     let unwanted = |name: &&&String| name.starts_with("model.") || name.starts_with("lm_head.");
     let count = others.iter().filter(unwanted).count();
     match others.iter().find(unwanted) {
-        Some(&name) => Err(Error::UnwantedTensor {
-            path: path.to_owned(),
-            name: name.clone(),
-            more: count - 1,
-            reason: reason(name, config),
-        }),
+        Some(&name) => {
+            let others = if count > 1 { format!("(and {} more) ", count - 1) } else { String::new() };
+            let message = format!(
+                "{others}would be ignored, because {}; the numbers would not be the model's: correct config.json, or \
+                 delete the tensor",
+                reason(name, config)
+            );
+            Err(Error::Tensor { path: path.to_owned(), name: name.clone(), message })
+        }
         None => Ok(others.into_iter().cloned().collect()),
     }
 }

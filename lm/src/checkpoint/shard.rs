@@ -66,18 +66,26 @@ impl Shard {
 
     /// Reads a tensor, see [`super::Checkpoint::read_f32`].
     pub(super) fn read_f32(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
-        let path = || self.path.clone();
-        let missing = || Error::MissingTensor { path: path(), name: name.to_owned(), hint: String::new() };
-        let info = self.metadata.info(name).ok_or_else(missing)?;
+        let (path, name) = (self.path.clone(), name.to_owned());
+        let Some(info) = self.metadata.info(&name) else {
+            return Err(Error::MissingTensor { path, name, hint: String::new() });
+        };
         if info.shape != shape {
-            let (got, wanted) = (info.shape.clone(), shape.to_vec());
-            return Err(Error::Shape { path: path(), name: name.to_owned(), got, wanted });
+            let got = &info.shape;
+            let message = format!(
+                "has shape {got:?}, but the model needs {shape:?}; do config.json and weights belong together?"
+            );
+            return Err(Error::Tensor { path, name, message });
         }
         let dtype = match info.dtype {
             safetensors::Dtype::F32 => Dtype::F32,
             safetensors::Dtype::F16 => Dtype::F16,
             safetensors::Dtype::BF16 => Dtype::Bf16,
-            other => return Err(Error::Dtype { path: path(), name: name.to_owned(), got: format!("{other:?}") }),
+            got => {
+                let message =
+                    format!("is stored as {got:?}; F32, F16 and BF16 can be read, so convert it to one of them");
+                return Err(Error::Tensor { path, name, message });
+            }
         };
         let wanted: usize = shape.iter().product();
         if out.len() != wanted {

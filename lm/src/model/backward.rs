@@ -1,9 +1,10 @@
 //! The backward pass, derived by hand.
 
+use flowrl_core::Real;
 use flowrl_core::backend::{EntropyGradient, LinearShape};
 
 use super::arena::{Arena, Keep, chunk_rows};
-use super::forward::{Attend, Input, Transformer, layer_forward, real};
+use super::forward::{Attend, Input, Transformer, layer_forward};
 use super::{Packed, Weights};
 use crate::backend::TransformerBackend;
 
@@ -39,7 +40,7 @@ impl<B: TransformerBackend> Transformer<B> {
         if let Some(d_mean) = d_mean_hidden {
             backend.mean_rows_backward(d_mean, &packed.prompts, dims.hidden, &mut deltas.normed)?;
         }
-        backend.fill(&mut deltas.stream, real(0.0), rows * dims.hidden)?;
+        backend.fill(&mut deltas.stream, B::Real::of(0.0), rows * dims.hidden)?;
         let last = &stream[dims.layers];
         let (dx, dw) = (&mut deltas.stream, &mut grads.norm);
         backend.rms_norm_backward(&deltas.normed, last, &weights.norm, final_inv_rms, shape, dx, dw)?;
@@ -74,7 +75,7 @@ impl<B: TransformerBackend> Transformer<B> {
             )?;
             let (cos, sin) = (&self.rotary.cos, &self.rotary.sin);
             backend.rope(&mut deltas.qkv, &input.positions, cos, sin, rows, dims.heads, true)?;
-            if let (Some((w_q, w_k)), Some((g_q, g_k))) = (&w.qk_norm, &mut g.qk_norm) {
+            if let (Some(w_q), Some(w_k), Some(g_q), Some(g_k)) = (&w.q_norm, &w.k_norm, &mut g.q_norm, &mut g.k_norm) {
                 let (raw, norms, d_qkv) = (&a.qkv_raw, &a.qk_inv_rms, &mut deltas.qkv);
                 backend.qk_norm_backward(raw, w_q, w_k, norms, rows, dims.heads, d_qkv, g_q, g_k)?;
             }
@@ -108,8 +109,8 @@ fn head_backward<B: TransformerBackend>(
     let d = backend.len(&weights.norm);
     let n = packed.targets.len();
     let chunk = chunk_rows(backend.logits_limit(), vocab, n);
-    backend.fill(&mut deltas.normed, real(0.0), packed.len() * d)?;
-    let head = weights.head.as_ref().unwrap_or(&weights.embed);
+    backend.fill(&mut deltas.normed, B::Real::of(0.0), packed.len() * d)?;
+    let head = weights.head();
     let d_head = grads.head.as_mut().unwrap_or(&mut grads.embed);
     for start in (0..n).step_by(chunk) {
         let rows = chunk.min(n - start);

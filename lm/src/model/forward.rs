@@ -1,6 +1,5 @@
 //! The forward pass.
 
-use flowrl_core::Real;
 use flowrl_core::backend::Backend;
 
 use super::arena::{Arena, Keep, LayerActivations, chunk_rows};
@@ -214,7 +213,7 @@ pub(super) fn layer_forward<B: TransformerBackend>(
     let shape = (rows, dims.hidden);
     backend.rms_norm(x, &w.attention_norm, eps, shape, &mut a.attention_in, &mut a.attention_inv_rms)?;
     let qkv = (&w.qkv, prepared.map(|p| &p.qkv));
-    if let Some((w_q, w_k)) = &w.qk_norm {
+    if let (Some(w_q), Some(w_k)) = (&w.q_norm, &w.k_norm) {
         linear(backend, &a.attention_in, qkv, w.qkv_bias.as_ref(), &mut a.qkv_raw, dims.qkv(rows), false)?;
         backend.qk_norm(&a.qkv_raw, w_q, w_k, eps, rows, heads, &mut a.qkv, &mut a.qk_inv_rms)?;
     } else {
@@ -241,9 +240,4 @@ pub(super) fn layer_forward<B: TransformerBackend>(
     let gate_up = (&w.gate_up, prepared.map(|p| &p.gate_up));
     linear(backend, &a.mlp_in, gate_up, None, &mut a.gate_up, dims.gate_up(rows), false)?;
     backend.swiglu(&a.gate_up, (rows, dims.intermediate), &mut a.mlp_hidden)
-}
-
-/// Converts `x` to the precision of the device.
-pub(super) fn real<T: Real>(x: f64) -> T {
-    T::of(x)
 }

@@ -1,5 +1,7 @@
 //! The tensors of a model, fused for fewer and larger products, and their names in a Hugging Face checkpoint.
 
+use std::convert::Infallible;
+
 use flowrl_core::backend::Backend;
 
 use super::Dimensions;
@@ -13,8 +15,10 @@ pub struct LayerWeights<T> {
     pub qkv: T,
     /// Bias (q + 2·kv) of queries, keys and values.
     pub qkv_bias: Option<T>,
-    /// Weights (head_dim) of the norms of query and key heads.
-    pub qk_norm: Option<(T, T)>,
+    /// Weights (head_dim) of the norm of query heads.
+    pub q_norm: Option<T>,
+    /// Weights (head_dim) of the norm of key heads.
+    pub k_norm: Option<T>,
     /// Matrix (d, q) of the attention's output.
     pub o: T,
     /// Bias (d) of the attention's output.
@@ -59,34 +63,24 @@ impl Part {
         self.shape.iter().product()
     }
 
+    /// Returns the number of elements of all `parts`.
+    pub fn total(parts: &[Self]) -> usize {
+        parts.iter().map(Self::len).sum()
+    }
+
     /// Returns whether this part has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-impl<T> LayerWeights<T> {
-    fn tensors(&self) -> impl Iterator<Item = &T> {
-        let norms = self.qk_norm.iter().flat_map(|(q, k)| [q, k]);
-        [&self.attention_norm, &self.qkv]
-            .into_iter()
-            .chain(&self.qkv_bias)
-            .chain(norms)
-            .chain([&self.o])
-            .chain(&self.o_bias)
-            .chain([&self.mlp_norm, &self.gate_up, &self.down])
-    }
-
-    fn tensors_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let norms = self.qk_norm.iter_mut().flat_map(|(q, k)| [q, k]);
-        [&mut self.attention_norm, &mut self.qkv]
-            .into_iter()
-            .chain(&mut self.qkv_bias)
-            .chain(norms)
-            .chain([&mut self.o])
-            .chain(&mut self.o_bias)
-            .chain([&mut self.mlp_norm, &mut self.gate_up, &mut self.down])
-    }
+/// Iterates over the tensors of a layer in the order of [`Weights::build`], borrowed as `$layer` is.
+macro_rules! tensors_of {
+    ($layer:expr) => {{
+        let LayerWeights { attention_norm, qkv, qkv_bias, q_norm, k_norm, o, o_bias, mlp_norm, gate_up, down } = $layer;
+        let attention = [attention_norm, qkv].into_iter().chain(qkv_bias).chain(q_norm).chain(k_norm);
+        attention.chain([o]).chain(o_bias).chain([mlp_norm, gate_up, down])
+    }};
 }
 
 impl<T> Weights<T> {
@@ -95,107 +89,88 @@ impl<T> Weights<T> {
         self.head.as_ref().unwrap_or(&self.embed)
     }
 
-    /// Returns every tensor, in the order of [`Weights::sizes`].
+    /// Returns every tensor, in the order of [`Weights::build`].
     pub fn tensors(&self) -> impl Iterator<Item = &T> {
-        let layers = self.layers.iter().flat_map(LayerWeights::tensors);
+        let layers = self.layers.iter().flat_map(|layer| tensors_of!(layer));
         [&self.embed].into_iter().chain(layers).chain([&self.norm]).chain(&self.head)
     }
 
     /// Returns mutable access to the tensors of [`Weights::tensors`].
     pub fn tensors_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let layers = self.layers.iter_mut().flat_map(LayerWeights::tensors_mut);
+        let layers = self.layers.iter_mut().flat_map(|layer| tensors_of!(layer));
         [&mut self.embed].into_iter().chain(layers).chain([&mut self.norm]).chain(&mut self.head)
     }
-}
 
-impl Weights<()> {
-    /// Returns the parts of all tensors under the names of a checkpoint, tensors in the order of
-    /// [`Weights::tensors`].
-    pub fn parts(dims: &Dimensions) -> Vec<Part> {
+    /// Builds a model from its tensors, which `next` returns in order, given the parts of each. This is the only
+    /// description of the tensors of a model.
+    pub fn build<E>(dims: &Dimensions, mut next: impl FnMut(&[Part]) -> Result<T, E>) -> Result<Self, E> {
         let (d, ff, heads) = (dims.hidden, dims.intermediate, dims.heads);
         let (q, kv) = (heads.q_width(), heads.kv_width());
-        let mut parts = Vec::new();
         let mut tensor = 0;
-        let mut fused = |members: &[(String, Vec<usize>)]| {
-            let mut offset = 0;
+        let mut fused = |members: &[(&str, &[usize])], prefix: &str| {
+            let mut parts: Vec<Part> = Vec::with_capacity(members.len());
             for (name, shape) in members {
-                let part = Part { name: name.clone(), shape: shape.clone(), tensor, offset };
-                offset += part.len();
-                parts.push(part);
+                let offset = parts.last().map_or(0, |part| part.offset + part.len());
+                parts.push(Part { name: format!("{prefix}{name}"), shape: shape.to_vec(), tensor, offset });
             }
             tensor += 1;
+            next(&parts)
         };
-        fused(&[("model.embed_tokens.weight".into(), vec![dims.vocab, d])]);
-        for i in 0..dims.layers {
-            let name = |tail: &str| format!("model.layers.{i}.{tail}");
-            let one = |tail: &str, shape: Vec<usize>| [(name(tail), shape)];
-            fused(&one("input_layernorm.weight", vec![d]));
-            let qkv = [("q", q), ("k", kv), ("v", kv)];
-            fused(&qkv.map(|(x, n)| (name(&format!("self_attn.{x}_proj.weight")), vec![n, d])));
-            if dims.qkv_bias {
-                fused(&qkv.map(|(x, n)| (name(&format!("self_attn.{x}_proj.bias")), vec![n])));
-            }
-            if dims.qk_norm {
-                fused(&one("self_attn.q_norm.weight", vec![heads.head_dim]));
-                fused(&one("self_attn.k_norm.weight", vec![heads.head_dim]));
-            }
-            fused(&one("self_attn.o_proj.weight", vec![d, q]));
-            if dims.o_bias {
-                fused(&one("self_attn.o_proj.bias", vec![d]));
-            }
-            fused(&one("post_attention_layernorm.weight", vec![d]));
-            fused(&["gate", "up"].map(|x| (name(&format!("mlp.{x}_proj.weight")), vec![ff, d])));
-            fused(&one("mlp.down_proj.weight", vec![d, ff]));
-        }
-        fused(&[("model.norm.weight".into(), vec![d])]);
-        if !dims.tied {
-            fused(&[("lm_head.weight".into(), vec![dims.vocab, d])]);
-        }
-        parts
-    }
-
-    /// Returns the number of elements of each fused tensor.
-    pub fn sizes(dims: &Dimensions) -> Vec<usize> {
-        let mut sizes = Vec::new();
-        for part in Self::parts(dims) {
-            if part.tensor == sizes.len() {
-                sizes.push(0);
-            }
-            sizes[part.tensor] += part.len();
-        }
-        sizes
-    }
-}
-
-impl<T> Weights<T> {
-    /// Builds the structure of a model from its fused tensors, which `next` returns in order, given their
-    /// numbers of elements.
-    pub fn build<E>(dims: &Dimensions, mut next: impl FnMut(usize) -> Result<T, E>) -> Result<Self, E> {
-        let sizes = Weights::sizes(dims);
-        let mut sizes = sizes.into_iter();
-        let mut tensor = || next(sizes.next().unwrap_or(0));
-        let embed = tensor()?;
+        let embed = fused(&[("model.embed_tokens.weight", &[dims.vocab, d])], "")?;
         let mut layers = Vec::with_capacity(dims.layers);
-        for _ in 0..dims.layers {
+        for i in 0..dims.layers {
+            let prefix = &*format!("model.layers.{i}.");
+            let mut fused = |members: &[(&str, &[usize])]| fused(members, prefix);
             layers.push(LayerWeights {
-                attention_norm: tensor()?,
-                qkv: tensor()?,
-                qkv_bias: dims.qkv_bias.then(&mut tensor).transpose()?,
-                qk_norm: if dims.qk_norm { Some((tensor()?, tensor()?)) } else { None },
-                o: tensor()?,
-                o_bias: dims.o_bias.then(&mut tensor).transpose()?,
-                mlp_norm: tensor()?,
-                gate_up: tensor()?,
-                down: tensor()?,
+                attention_norm: fused(&[("input_layernorm.weight", &[d])])?,
+                qkv: fused(&[
+                    ("self_attn.q_proj.weight", &[q, d]),
+                    ("self_attn.k_proj.weight", &[kv, d]),
+                    ("self_attn.v_proj.weight", &[kv, d]),
+                ])?,
+                qkv_bias: dims
+                    .qkv_bias
+                    .then(|| {
+                        fused(&[
+                            ("self_attn.q_proj.bias", &[q]),
+                            ("self_attn.k_proj.bias", &[kv]),
+                            ("self_attn.v_proj.bias", &[kv]),
+                        ])
+                    })
+                    .transpose()?,
+                q_norm: dims.qk_norm.then(|| fused(&[("self_attn.q_norm.weight", &[heads.head_dim])])).transpose()?,
+                k_norm: dims.qk_norm.then(|| fused(&[("self_attn.k_norm.weight", &[heads.head_dim])])).transpose()?,
+                o: fused(&[("self_attn.o_proj.weight", &[d, q])])?,
+                o_bias: dims.o_bias.then(|| fused(&[("self_attn.o_proj.bias", &[d])])).transpose()?,
+                mlp_norm: fused(&[("post_attention_layernorm.weight", &[d])])?,
+                gate_up: fused(&[("mlp.gate_proj.weight", &[ff, d]), ("mlp.up_proj.weight", &[ff, d])])?,
+                down: fused(&[("mlp.down_proj.weight", &[d, ff])])?,
             });
         }
-        let norm = tensor()?;
-        let head = (!dims.tied).then(&mut tensor).transpose()?;
+        let norm = fused(&[("model.norm.weight", &[d])], "")?;
+        let head = (!dims.tied).then(|| fused(&[("lm_head.weight", &[dims.vocab, d])], "")).transpose()?;
         Ok(Self { embed, layers, norm, head })
     }
 
     /// Allocates tensors of zeros on a device.
     pub fn zeros<B: Backend<Buffer = T>>(backend: &B, dims: &Dimensions) -> Result<Self, B::Error> {
-        Self::build(dims, |len| backend.zeros(len))
+        Self::build(dims, |parts| backend.zeros(Part::total(parts)))
+    }
+}
+
+impl Weights<()> {
+    /// Returns the parts of all tensors under the names of a checkpoint, in the order of [`Weights::build`].
+    pub fn parts(dims: &Dimensions) -> Vec<Part> {
+        let mut all = Vec::new();
+        let Ok(_) = Self::build::<Infallible>(dims, |parts| {
+            all.extend_from_slice(parts);
+            Ok(())
+        });
+        all
+    }
+
+    /// Returns the number of elements of all tensors together.
+    pub fn elements(dims: &Dimensions) -> usize {
+        Part::total(&Self::parts(dims))
     }
 }

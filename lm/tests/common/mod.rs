@@ -5,7 +5,7 @@ use flowrl_core::backend::{Backend, CpuBackend};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::TransformerPolicy;
 use flowrl_lm::backend::Heads;
-use flowrl_lm::model::{Dimensions, Weights};
+use flowrl_lm::model::{Dimensions, Part, Weights};
 
 /// Flags (qkv bias, output bias, QK norm, tied) of the models.
 pub(crate) const FLAGS: [(bool, bool, bool, bool); 4] =
@@ -30,9 +30,8 @@ pub(crate) fn dims((qkv_bias, o_bias, qk_norm, tied): (bool, bool, bool, bool)) 
 
 pub(crate) fn weights<T: Real>(backend: &CpuBackend<T>, dims: &Dimensions) -> Weights<Vec<T>> {
     let stream = Stream::new(3, Purpose::Init);
-    let mut tensor = 0;
-    Weights::build(dims, |len| {
-        tensor += 1;
+    Weights::build(dims, |parts| {
+        let (tensor, len) = (parts[0].tensor as u32 + 1, Part::total(parts));
         let norm = len == dims.hidden || len == dims.heads.head_dim;
         let scale = if norm { 0.2 } else { 0.25 };
         let shift = if norm { 1.0 } else { 0.0 };

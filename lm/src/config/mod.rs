@@ -7,7 +7,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use crate::backend::Heads;
 use crate::error::{Error, Result};
+use crate::model::{Dimensions, Weights};
 use keys::Keys;
 pub(crate) use keys::add_new;
 pub use rope::RopeScaling;
@@ -240,43 +242,30 @@ impl ModelConfig {
     ///
     /// Matrices are (rows out, columns in). If embeddings are tied, there is no `lm_head.weight`.
     pub fn tensor_shapes(&self) -> Vec<(String, Vec<usize>)> {
-        let (c, f, d) = (self.hidden_size, self.intermediate_size, self.head_dim);
-        let (q, kv) = (self.heads * d, self.kv_heads * d);
-        let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, c])];
-        for layer in 0..self.layers {
-            let mut push = |name: &str, shape: &[usize]| {
-                tensors.push((format!("model.layers.{layer}.{name}"), shape.to_vec()));
-            };
-            push("input_layernorm.weight", &[c]);
-            for (name, rows) in [("q", q), ("k", kv), ("v", kv)] {
-                push(&format!("self_attn.{name}_proj.weight"), &[rows, c]);
-                if self.qkv_bias {
-                    push(&format!("self_attn.{name}_proj.bias"), &[rows]);
-                }
-            }
-            if self.qk_norm {
-                push("self_attn.q_norm.weight", &[d]);
-                push("self_attn.k_norm.weight", &[d]);
-            }
-            push("self_attn.o_proj.weight", &[c, q]);
-            if self.o_bias {
-                push("self_attn.o_proj.bias", &[c]);
-            }
-            push("post_attention_layernorm.weight", &[c]);
-            push("mlp.gate_proj.weight", &[f, c]);
-            push("mlp.up_proj.weight", &[f, c]);
-            push("mlp.down_proj.weight", &[c, f]);
-        }
-        tensors.push(("model.norm.weight".to_owned(), vec![c]));
-        if !self.tie_word_embeddings {
-            tensors.push(("lm_head.weight".to_owned(), vec![self.vocab_size, c]));
-        }
-        tensors
+        Weights::parts(&self.into()).into_iter().map(|part| (part.name, part.shape)).collect()
     }
 
     /// Returns the number of weights of this model; a tied embedding counts once.
     pub fn parameter_count(&self) -> u64 {
-        self.tensor_shapes().iter().map(|(_, shape)| shape.iter().map(|&n| n as u64).product::<u64>()).sum()
+        Weights::elements(&self.into()) as u64
+    }
+}
+
+impl From<&ModelConfig> for Dimensions {
+    fn from(config: &ModelConfig) -> Self {
+        Self {
+            vocab: config.vocab_size,
+            hidden: config.hidden_size,
+            layers: config.layers,
+            heads: Heads { heads: config.heads, kv_heads: config.kv_heads, head_dim: config.head_dim },
+            intermediate: config.intermediate_size,
+            rms_eps: config.rms_norm_eps,
+            qkv_bias: config.qkv_bias,
+            o_bias: config.o_bias,
+            qk_norm: config.qk_norm,
+            tied: config.tie_word_embeddings,
+            frequencies: config.inv_frequencies(),
+        }
     }
 }
 
