@@ -6,7 +6,7 @@ use std::fmt::Write;
 use minijinja::Error;
 use minijinja::value::{Kwargs, Value, ValueKind};
 
-use super::python::invalid;
+use super::string::invalid;
 
 /// Deepest nesting of lists and objects that is written. JSON that was parsed has at most 128 levels.
 const DEPTH: usize = 256;
@@ -57,10 +57,6 @@ impl Writer {
             return Err(invalid(format!("tojson: lists and objects are nested more than {DEPTH} deep")));
         }
         match value.kind() {
-            ValueKind::None => self.out += "null",
-            ValueKind::Bool => self.out += if value.is_true() { "true" } else { "false" },
-            ValueKind::Number if value.is_integer() => self.out += &value.to_string(),
-            ValueKind::Number => self.out += &float(f64::try_from(value.clone())?),
             ValueKind::String => self.string(value.as_str().unwrap_or_default()),
             ValueKind::Seq | ValueKind::Iterable => {
                 let items: Vec<Value> = value.try_iter()?.collect();
@@ -69,7 +65,8 @@ impl Writer {
             ValueKind::Map => {
                 let mut pairs = Vec::new();
                 for key in value.try_iter()? {
-                    pairs.push((name(&key)?, value.get_item(&key)?));
+                    let name = key.as_str().map_or_else(|| scalar(&key, "key"), |name| Ok(name.to_owned()))?;
+                    pairs.push((name, value.get_item(&key)?));
                 }
                 if self.sort {
                     pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -80,7 +77,7 @@ impl Writer {
                     writer.value(item, depth + 1)
                 })?;
             }
-            other => return Err(invalid(format!("tojson: a value of type {other} is not JSON"))),
+            _ => self.out += &scalar(value, "value")?,
         }
         Ok(())
     }
@@ -137,16 +134,14 @@ impl Writer {
     }
 }
 
-/// Returns the key of an object as text. Numbers, booleans and none are written as the JSON values of the same
-/// kind, as in Python.
-fn name(key: &Value) -> Result<String, Error> {
-    match key.kind() {
-        ValueKind::String => Ok(key.to_string()),
+/// Returns the text of none, a boolean or a number. As the key of an object it is written in quotes, as in Python.
+fn scalar(value: &Value, what: &str) -> Result<String, Error> {
+    match value.kind() {
         ValueKind::None => Ok("null".into()),
-        ValueKind::Bool => Ok(key.is_true().to_string()),
-        ValueKind::Number if key.is_integer() => Ok(key.to_string()),
-        ValueKind::Number => Ok(float(f64::try_from(key.clone())?)),
-        other => Err(invalid(format!("tojson: a key of type {other} is not JSON"))),
+        ValueKind::Bool => Ok(value.is_true().to_string()),
+        ValueKind::Number if value.is_integer() => Ok(value.to_string()),
+        ValueKind::Number => Ok(float(f64::try_from(value.clone())?)),
+        other => Err(invalid(format!("tojson: a {what} of type {other} is not JSON"))),
     }
 }
 

@@ -2,6 +2,7 @@
 //! tokenizer.
 
 mod date;
+mod inputs;
 mod json;
 mod message;
 mod python;
@@ -14,124 +15,20 @@ pub(crate) use tokens::read as special_tokens;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::io::Write;
-use std::sync::OnceLock;
 
-use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{Environment, ErrorKind, Value as Jinja};
-use serde::{Deserialize, Serialize};
+use minijinja::{ErrorKind, Value as Jinja};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 pub use date::Date;
+pub use inputs::{ChatInputs, TemplateOptions};
 pub use message::Message;
-
-/// Variables that every template gets from the row, and that options therefore cannot set.
-const RESERVED: [&str; 4] = ["messages", "tools", "documents", "add_generation_prompt"];
+use source::{LIMITS, Limits, Source};
 
 /// Appended to a last message that is continued, to find where it ends. The space shows whether the template
 /// trims.
 const MARK: &str = "FLOWRL_CONTINUES_HERE ";
-
-/// Limits of one rendering, which stop endless templates.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    /// Instructions of the template engine.
-    instructions: u64,
-    /// Bytes of rendered text.
-    bytes: usize,
-}
-
-const LIMITS: Limits = Limits { instructions: 50_000_000, bytes: 16 << 20 };
-
-/// The inputs that a row of a data file gives to the chat template in addition to its messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ChatInputs {
-    /// Tools the model may call: a list of JSON schemas, or null.
-    #[serde(skip_serializing_if = "Value::is_null")]
-    pub tools: Value,
-    /// Documents to answer from: a list of objects, or null.
-    #[serde(skip_serializing_if = "Value::is_null")]
-    pub documents: Value,
-    /// Variables of the template by name, such as `enable_thinking`, or null.
-    #[serde(skip_serializing_if = "Value::is_null")]
-    pub chat_template_kwargs: Value,
-}
-
-impl ChatInputs {
-    /// Returns a message if this row is wrong.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        for (name, value) in [("tools", &self.tools), ("documents", &self.documents)] {
-            let is_list = value.as_array().is_some_and(|items| items.iter().all(Value::is_object));
-            if !value.is_null() && !is_list {
-                return Err(format!("`{name}` is {value}, but must be a list of objects"));
-            }
-        }
-        match &self.chat_template_kwargs {
-            Value::Null => Ok(()),
-            Value::Object(variables) => check_names(variables).map_err(|why| format!("`chat_template_kwargs`: {why}")),
-            other => Err(format!("`chat_template_kwargs` is {other}, but must be an object of variables by name")),
-        }
-    }
-
-    /// Returns the keys that have a value. Null and empty values do not count, because tables of rows fill in
-    /// the keys that only some rows have.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        let Self { tools, documents, chat_template_kwargs: variables } = self;
-        let all = [("tools", tools), ("documents", documents), ("chat_template_kwargs", variables)];
-        let is_empty = |value: &Value| match value {
-            Value::Null => true,
-            Value::Array(items) => items.is_empty(),
-            Value::Object(items) => items.is_empty(),
-            _ => false,
-        };
-        all.into_iter().filter(move |(_, value)| !is_empty(value)).map(|(name, _)| name)
-    }
-}
-
-/// The inputs that the user of a model gives to its chat template, the same for every row.
-///
-/// ```
-/// use flowrl_lm::chat::TemplateOptions;
-/// let options = serde_json::json!({"enable_thinking": false, "date": "2024-07-26"});
-/// let options = TemplateOptions::from_json(options.as_object().unwrap().clone())?;
-/// assert_eq!(options.date.unwrap().to_string(), "2024-07-26");
-/// # Ok::<(), flowrl_lm::Error>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TemplateOptions {
-    /// The date of `strftime_now`; [`Date::today`] if it is not given.
-    pub date: Option<Date>,
-    /// Variables by name. Those of a row take precedence.
-    pub variables: Map<String, Value>,
-}
-
-impl TemplateOptions {
-    /// Takes variables by name; `date` becomes the date.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error::Argument`] if the date is not one, or [`Error::Template`] if a name is reserved.
-    pub fn from_json(mut variables: Map<String, Value>) -> Result<Self> {
-        let date = match variables.remove("date") {
-            None => None,
-            Some(date) => {
-                let parsed = date.as_str().and_then(|text| text.parse().ok());
-                Some(parsed.ok_or_else(|| Error::argument("date", &date, "a day such as \"2024-07-26\""))?)
-            }
-        };
-        check_names(&variables).map_err(|why| Error::Template { message: why })?;
-        Ok(Self { date, variables })
-    }
-}
-
-fn check_names(variables: &Map<String, Value>) -> Result<(), String> {
-    match RESERVED.iter().find(|name| variables.contains_key(**name)) {
-        Some(name) => Err(format!("the variable `{name}` cannot be set, because the row gives it")),
-        None => Ok(()),
-    }
-}
 
 /// A chat template, rendered as `transformers` renders it.
 ///
@@ -150,54 +47,6 @@ pub struct ChatTemplate {
     tokens: Map<String, Value>,
     options: TemplateOptions,
     limits: Limits,
-}
-
-#[derive(Clone, Debug)]
-struct Source {
-    text: String,
-    parsed: OnceLock<Result<Environment<'static>, String>>,
-    /// The special tokens that this template refers to.
-    named: OnceLock<Vec<&'static str>>,
-}
-
-impl Source {
-    /// Name of the only template in an environment.
-    const NAME: &'static str = "chat_template";
-
-    fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), parsed: OnceLock::new(), named: OnceLock::new() }
-    }
-
-    fn environment(&self, limits: Limits) -> Result<&Environment<'static>> {
-        let parsed = self.parsed.get_or_init(|| {
-            let mut environment = Environment::new();
-            environment.set_fuel(Some(limits.instructions));
-            let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-            environment.set_syntax(syntax.map_err(|error| error.to_string())?);
-            python::install(&mut environment);
-            let added = environment.add_template_owned(Self::NAME, source::prepare(&self.text));
-            added.map_err(|error| error.to_string()).map(|()| environment)
-        });
-        parsed.as_ref().map_err(|message| Error::Template { message: message.clone() })
-    }
-
-    /// Returns whether the text has the name as a whole word.
-    fn mentions(&self, name: &str) -> bool {
-        let is_part = |c: char| c.is_alphanumeric() || c == '_';
-        self.text.match_indices(name).any(|(at, _)| {
-            let (before, after) = (&self.text[..at], &self.text[at + name.len()..]);
-            !before.ends_with(is_part) && !after.starts_with(is_part)
-        })
-    }
-
-    fn named_tokens(&self, limits: Limits) -> &[&'static str] {
-        self.named.get_or_init(|| {
-            let environment = self.environment(limits).ok();
-            let template = environment.and_then(|environment| environment.get_template(Self::NAME).ok());
-            let variables = template.map(|template| template.undeclared_variables(false)).unwrap_or_default();
-            tokens::NAMES.into_iter().filter(|name| variables.contains(*name)).collect()
-        })
-    }
 }
 
 /// The texts of the files from which a model's chat template is read, as far as they exist.
@@ -235,7 +84,7 @@ impl ChatTemplate {
             (Some(source), _) => Self::new(source),
             (None, Value::Null) => return Ok(None),
             (None, Value::String(source)) => Self::new(source),
-            (None, named) => Self { sources: named_templates(named), ..Self::new("") },
+            (None, named) => Self { sources: source::named(named), ..Self::new("") },
         };
         Ok(Some(Self { tokens: tokens::read(&config, &map, by_id), ..template }))
     }
@@ -331,7 +180,7 @@ impl ChatTemplate {
         let template = environment.get_template(Source::NAME).map_err(|error| failed(error.to_string()))?;
         let date = self.date();
         let strftime_now =
-            move |format: &str| date.format(format).map_err(|why| python::invalid(format!("strftime_now: {why}")));
+            move |format: &str| date.format(format).map_err(|why| string::invalid(format!("strftime_now: {why}")));
         let mut context = BTreeMap::from([("strftime_now", Jinja::from_function(strftime_now))]);
         let row = inputs.chat_template_kwargs.as_object();
         for (name, value) in self.tokens.iter().chain(&self.options.variables).chain(row.into_iter().flatten()) {
@@ -390,20 +239,6 @@ impl ChatTemplate {
             _ => error.to_string(),
         }
     }
-}
-
-/// Reads named templates from a list of `{"name", "template"}` or from an object by name.
-fn named_templates(value: &Value) -> Result<BTreeMap<String, Source>, String> {
-    let pairs: Option<Vec<_>> = match value {
-        Value::Array(list) => list.iter().map(|entry| entry["name"].as_str().zip(entry["template"].as_str())).collect(),
-        Value::Object(map) => map.iter().map(|(name, template)| Some((name.as_str(), template.as_str()?))).collect(),
-        _ => None,
-    };
-    let pairs = pairs.ok_or(
-        "`chat_template` in tokenizer_config.json is neither a string nor named templates (a list of {\"name\", \"template\"}, \
-         or an object)",
-    )?;
-    Ok(pairs.into_iter().map(|(name, template)| (name.to_owned(), Source::new(template))).collect())
 }
 
 /// A writer that fails after a number of bytes.

@@ -9,7 +9,7 @@ use minijinja::value::{Kwargs, Object, ObjectRepr, Rest, Value, ValueKind, from_
 use minijinja::{Environment, Error, ErrorKind, State};
 
 use super::json::tojson;
-use super::string;
+use super::string::{self, invalid};
 
 /// Adds the functions, filters and tests, and the methods of `str`, `dict` and `list`.
 pub(super) fn install(environment: &mut Environment<'_>) {
@@ -42,11 +42,6 @@ pub(super) fn install(environment: &mut Environment<'_>) {
         _ => false,
     });
     environment.set_unknown_method_callback(method);
-}
-
-/// Returns the error for a wrong call of a method, filter or function by a template.
-pub(super) fn invalid(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidOperation, message.into())
 }
 
 /// The message of a template's `raise_exception`.

@@ -3,10 +3,13 @@
 use minijinja::value::{Kwargs, Tuple, Value, from_args};
 use minijinja::{Error, ErrorKind};
 
-use super::python::invalid;
-
 /// Largest width of a padded string, in characters.
 const WIDEST: usize = 1 << 20;
+
+/// Returns the error for a wrong call of a method, filter or function by a template.
+pub(super) fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, message.into())
+}
 
 /// Calls `text.name(args)`.
 ///
