@@ -5,6 +5,7 @@ use flowrl_core::backend::{CpuBackend, CpuError, check_len};
 use flowrl_core::kernel::lanes;
 use flowrl_core::with_math;
 
+use super::check;
 use crate::backend::{Heads, Layout, Span};
 use crate::kernel::attention::{self as kernel, KeyValues};
 
@@ -20,9 +21,7 @@ pub(super) fn forward<T: Real>(
     layout.check()?;
     let rows = layout.rows();
     let (width, q_width, d) = (heads.qkv_width(), heads.q_width(), heads.head_dim);
-    check_len("qkv", qkv.len(), rows * width)?;
-    check_len("out", out.len(), rows * q_width)?;
-    check_len("log_sum_exp", log_sum_exp.len(), rows * heads.heads)?;
+    check!(qkv: rows * width, out: rows * q_width, log_sum_exp: rows * heads.heads);
     let row_span: Vec<Span> = layout.spans.iter().flat_map(|s| std::iter::repeat_n(*s, s.len)).collect();
     // Later rows see more keys, so there are many more blocks of rows than threads to balance the work.
     let operations = layout.spans.iter().map(|s| s.len * (s.prefix_len + s.len) * q_width).sum::<usize>();
@@ -63,11 +62,10 @@ pub(super) fn backward<T: Real>(
     layout.check()?;
     let rows = layout.rows();
     let (width, q_width, d) = (heads.qkv_width(), heads.q_width(), heads.head_dim);
-    check_len("qkv", qkv.len(), rows * width)?;
-    check_len("out", out.len(), rows * q_width)?;
-    check_len("d_out", d_out.len(), rows * q_width)?;
-    check_len("log_sum_exp", log_sum_exp.len(), rows * heads.heads)?;
-    check_len("d_qkv", d_qkv.len(), rows * width)?;
+    check!(
+        qkv: rows * width, out: rows * q_width, d_out: rows * q_width, log_sum_exp: rows * heads.heads,
+        d_qkv: rows * width
+    );
     // A group owns its rows of d_qkv, so groups can run on different threads while sums keep their order.
     let mut jobs = Vec::with_capacity(layout.groups.len());
     let mut rest = &mut d_qkv[..rows * width];
@@ -116,10 +114,9 @@ pub(super) fn cached<T: Real>(
     out: &mut [T],
 ) -> Result<(), CpuError> {
     let (rows, width, q_width, d) = (spans.len(), heads.qkv_width(), heads.q_width(), heads.head_dim);
-    check_len("qkv", qkv.len(), rows * width)?;
-    check_len("out", out.len(), rows * q_width)?;
+    check!(qkv: rows * width, out: rows * q_width);
     let last = spans.iter().map(|s| (s.start + s.len).max(s.prefix_start + s.prefix_len)).max().unwrap_or(0);
-    check_len("cache", cache.len(), last * 2 * heads.kv_width())?;
+    check!(cache: last * 2 * heads.kv_width());
     let operations = spans.iter().map(|s| (s.prefix_len + s.len) * q_width).sum::<usize>();
     let block = rows.div_ceil(backend.pool().jobs(operations)).max(1);
     let jobs: Vec<_> = out[..rows * q_width].chunks_mut(block * q_width).enumerate().collect();

@@ -1,7 +1,6 @@
 //! The transformer operations on the CPU.
 
 mod attention;
-mod check;
 
 use flowrl_core::Real;
 use flowrl_core::backend::{CpuBackend, CpuError, check_len};
@@ -9,8 +8,23 @@ use flowrl_core::kernel::{lanes, vectorized};
 use flowrl_core::with_math;
 
 use crate::backend::{Heads, Layout, Span, TransformerBackend};
-use crate::kernel::{norm, rope, swiglu};
-use check::{check_rows, check_spans};
+use crate::kernel;
+
+/// Checks that each buffer holds at least so many elements, or returns an error that names it.
+macro_rules! check {
+    ($($buffer:ident: $len:expr),+) => { $(check_len(stringify!($buffer), $buffer.len(), $len)?;)+ };
+}
+use check;
+
+/// Runs a loop with the widest vectors of this machine.
+macro_rules! vectorize {
+    ($loop:expr) => {
+        vectorized(
+            #[inline(always)]
+            || $loop,
+        )
+    };
+}
 
 /// Returns the number of rows per job with which `rows` rows of this many operations each keep every thread
 /// busy.
@@ -35,7 +49,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         out: &mut Vec<T>,
     ) -> Result<(), CpuError> {
         check_rows("ids", ids, rows, "table", table, d)?;
-        check_len("out", out.len(), rows * d)?;
+        check!(out: rows * d);
         for (out, &id) in out.chunks_exact_mut(d).zip(&ids[..rows]) {
             out.copy_from_slice(&table[id as usize * d..][..d]);
         }
@@ -50,7 +64,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         d_table: &mut Vec<T>,
     ) -> Result<(), CpuError> {
         check_rows("ids", ids, rows, "d_table", d_table, d)?;
-        check_len("d_out", d_out.len(), rows * d)?;
+        check!(d_out: rows * d);
         for (d_out, &id) in d_out.chunks_exact(d).zip(&ids[..rows]) {
             lanes::axpy(T::one(), d_out, &mut d_table[id as usize * d..][..d]);
         }
@@ -66,10 +80,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         y: &mut Vec<T>,
         inv_rms: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        check_len("x", x.len(), rows * d)?;
-        check_len("w", w.len(), d)?;
-        check_len("y", y.len(), rows * d)?;
-        check_len("inv_rms", inv_rms.len(), rows)?;
+        check!(x: rows * d, w: d, y: rows * d, inv_rms: rows);
         let block = block(self, rows, d);
         let jobs: Vec<_> = x[..rows * d]
             .chunks(block * d)
@@ -78,14 +89,9 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
             .collect();
         let eps = T::of(eps);
         self.pool().run(jobs, |((x, y), inv_rms)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for ((x, y), s) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(inv_rms) {
-                        *s = norm::row(x, &w[..d], eps, y);
-                    }
-                },
-            );
+            vectorize!(for ((x, y), s) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)).zip(inv_rms) {
+                *s = kernel::rms_norm(x, &w[..d], eps, y);
+            });
         });
         Ok(())
     }
@@ -100,12 +106,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         dx: &mut Vec<T>,
         dw: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        check_len("dy", dy.len(), rows * d)?;
-        check_len("x", x.len(), rows * d)?;
-        check_len("w", w.len(), d)?;
-        check_len("inv_rms", inv_rms.len(), rows)?;
-        check_len("dx", dx.len(), rows * d)?;
-        check_len("dw", dw.len(), d)?;
+        check!(dy: rows * d, x: rows * d, w: d, inv_rms: rows, dx: rows * d, dw: d);
         let block = block(self, rows, 2 * d);
         let jobs: Vec<_> = dy[..rows * d]
             .chunks(block * d)
@@ -114,24 +115,16 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
             .zip(dx[..rows * d].chunks_mut(block * d))
             .collect();
         self.pool().run(jobs, |(((dy, x), inv_rms), dx)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    let rows = dy.chunks_exact(d).zip(x.chunks_exact(d)).zip(inv_rms).zip(dx.chunks_exact_mut(d));
-                    for (((dy, x), &s), dx) in rows {
-                        norm::row_backward_input(dy, x, &w[..d], s, dx);
-                    }
-                },
-            );
-        });
-        vectorized(
-            #[inline(always)]
-            || {
-                for ((dy, x), &s) in dy[..rows * d].chunks_exact(d).zip(x.chunks_exact(d)).zip(inv_rms) {
-                    norm::row_backward_weight(dy, x, s, &mut dw[..d]);
+            vectorize!({
+                let rows = dy.chunks_exact(d).zip(x.chunks_exact(d)).zip(inv_rms).zip(dx.chunks_exact_mut(d));
+                for (((dy, x), &s), dx) in rows {
+                    kernel::rms_norm_backward_input(dy, x, &w[..d], s, dx);
                 }
-            },
-        );
+            });
+        });
+        vectorize!(for ((dy, x), &s) in dy[..rows * d].chunks_exact(d).zip(x.chunks_exact(d)).zip(inv_rms) {
+            kernel::rms_norm_backward_weight(dy, x, s, &mut dw[..d]);
+        });
         Ok(())
     }
 
@@ -147,11 +140,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         inv_rms: &mut Vec<T>,
     ) -> Result<(), CpuError> {
         let (width, d, count) = (heads.qkv_width(), heads.head_dim, heads.heads + heads.kv_heads);
-        check_len("qkv", qkv.len(), rows * width)?;
-        check_len("out", out.len(), rows * width)?;
-        check_len("w_q", w_q.len(), d)?;
-        check_len("w_k", w_k.len(), d)?;
-        check_len("inv_rms", inv_rms.len(), rows * count)?;
+        check!(qkv: rows * width, out: rows * width, w_q: d, w_k: d, inv_rms: rows * count);
         let block = block(self, rows, width);
         let jobs: Vec<_> = qkv[..rows * width]
             .chunks(block * width)
@@ -160,20 +149,16 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
             .collect();
         let eps = T::of(eps);
         self.pool().run(jobs, |((x, y), inv_rms)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    let rows =
-                        x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(inv_rms.chunks_exact_mut(count));
-                    for ((x, y), inv_rms) in rows {
-                        for (h, s) in inv_rms.iter_mut().enumerate() {
-                            let w = if h < heads.heads { w_q } else { w_k };
-                            *s = norm::row(&x[h * d..][..d], &w[..d], eps, &mut y[h * d..][..d]);
-                        }
-                        y[count * d..].copy_from_slice(&x[count * d..]);
+            vectorize!({
+                let rows = x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(inv_rms.chunks_exact_mut(count));
+                for ((x, y), inv_rms) in rows {
+                    for (h, s) in inv_rms.iter_mut().enumerate() {
+                        let w = if h < heads.heads { w_q } else { w_k };
+                        *s = kernel::rms_norm(&x[h * d..][..d], &w[..d], eps, &mut y[h * d..][..d]);
                     }
-                },
-            );
+                    y[count * d..].copy_from_slice(&x[count * d..]);
+                }
+            });
         });
         Ok(())
     }
@@ -191,30 +176,21 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         dw_k: &mut Vec<T>,
     ) -> Result<(), CpuError> {
         let (width, d, count) = (heads.qkv_width(), heads.head_dim, heads.heads + heads.kv_heads);
-        check_len("qkv", qkv.len(), rows * width)?;
-        check_len("d_qkv", d_qkv.len(), rows * width)?;
-        check_len("w_q", w_q.len(), d)?;
-        check_len("w_k", w_k.len(), d)?;
-        check_len("dw_q", dw_q.len(), d)?;
-        check_len("dw_k", dw_k.len(), d)?;
-        check_len("inv_rms", inv_rms.len(), rows * count)?;
-        vectorized(
-            #[inline(always)]
-            || {
-                let rows = qkv[..rows * width]
-                    .chunks_exact(width)
-                    .zip(d_qkv.chunks_exact_mut(width))
-                    .zip(inv_rms.chunks_exact(count));
-                for ((x, dy), inv_rms) in rows {
-                    for (h, &s) in inv_rms.iter().enumerate() {
-                        let (w, dw) = if h < heads.heads { (w_q, &mut *dw_q) } else { (w_k, &mut *dw_k) };
-                        let (x, dy) = (&x[h * d..][..d], &mut dy[h * d..][..d]);
-                        norm::row_backward_weight(dy, x, s, &mut dw[..d]);
-                        norm::row_backward_in_place(dy, x, &w[..d], s);
-                    }
+        check!(qkv: rows * width, d_qkv: rows * width, w_q: d, w_k: d, dw_q: d, dw_k: d, inv_rms: rows * count);
+        vectorize!({
+            let rows = qkv[..rows * width]
+                .chunks_exact(width)
+                .zip(d_qkv.chunks_exact_mut(width))
+                .zip(inv_rms.chunks_exact(count));
+            for ((x, dy), inv_rms) in rows {
+                for (h, &s) in inv_rms.iter().enumerate() {
+                    let (w, dw) = if h < heads.heads { (w_q, &mut *dw_q) } else { (w_k, &mut *dw_k) };
+                    let (x, dy) = (&x[h * d..][..d], &mut dy[h * d..][..d]);
+                    kernel::rms_norm_backward_weight(dy, x, s, &mut dw[..d]);
+                    kernel::rms_norm_backward_in_place(dy, x, &w[..d], s);
                 }
-            },
-        );
+            }
+        });
         Ok(())
     }
 
@@ -229,23 +205,18 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         backward: bool,
     ) -> Result<(), CpuError> {
         let (width, half) = (heads.qkv_width(), heads.head_dim / 2);
-        check_len("qkv", qkv.len(), rows * width)?;
+        check!(qkv: rows * width);
         check_rows("positions", positions, rows, "cos", cos, half)?;
-        check_len("sin", sin.len(), cos.len())?;
+        check!(sin: cos.len());
         let block = block(self, rows, width);
         let jobs: Vec<_> = qkv[..rows * width].chunks_mut(block * width).zip(positions[..rows].chunks(block)).collect();
         self.pool().run(jobs, |(qkv, positions)| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (row, &p) in qkv.chunks_exact_mut(width).zip(positions) {
-                        let (cos, sin) = (&cos[p as usize * half..][..half], &sin[p as usize * half..][..half]);
-                        for head in row[..heads.q_width() + heads.kv_width()].chunks_exact_mut(heads.head_dim) {
-                            rope::head(head, cos, sin, backward);
-                        }
-                    }
-                },
-            );
+            vectorize!(for (row, &p) in qkv.chunks_exact_mut(width).zip(positions) {
+                let (cos, sin) = (&cos[p as usize * half..][..half], &sin[p as usize * half..][..half]);
+                for head in row[..heads.q_width() + heads.kv_width()].chunks_exact_mut(heads.head_dim) {
+                    kernel::rotate(head, cos, sin, backward);
+                }
+            });
         });
         Ok(())
     }
@@ -276,10 +247,10 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
 
     fn cache_store(&self, qkv: &Vec<T>, slots: &[u32], heads: Heads, cache: &mut Vec<T>) -> Result<(), CpuError> {
         let (width, kv) = (heads.qkv_width(), 2 * heads.kv_width());
-        check_len("qkv", qkv.len(), slots.len() * width)?;
+        check!(qkv: slots.len() * width);
         for (row, &slot) in qkv.chunks_exact(width).zip(slots) {
             let at = slot as usize * kv;
-            check_len("cache", cache.len(), at + kv)?;
+            check!(cache: at + kv);
             cache[at..at + kv].copy_from_slice(&row[heads.q_width()..]);
         }
         Ok(())
@@ -297,14 +268,13 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
     }
 
     fn swiglu(&self, gate_up: &Vec<T>, (rows, ff): (usize, usize), out: &mut Vec<T>) -> Result<(), CpuError> {
-        check_len("gate_up", gate_up.len(), rows * 2 * ff)?;
-        check_len("out", out.len(), rows * ff)?;
+        check!(gate_up: rows * 2 * ff, out: rows * ff);
         let block = block(self, rows, ff * 4);
         let jobs: Vec<_> =
             gate_up[..rows * 2 * ff].chunks(block * 2 * ff).zip(out[..rows * ff].chunks_mut(block * ff)).collect();
         self.pool().run(jobs, |(gate_up, out)| {
             with_math!(self, M => for (gate_up, out) in gate_up.chunks_exact(2 * ff).zip(out.chunks_exact_mut(ff)) {
-                swiglu::row::<T, M>(gate_up, out);
+                kernel::swiglu::<T, M>(gate_up, out);
             });
         });
         Ok(())
@@ -317,9 +287,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         (rows, ff): (usize, usize),
         d_gate_up: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        check_len("gate_up", gate_up.len(), rows * 2 * ff)?;
-        check_len("d_out", d_out.len(), rows * ff)?;
-        check_len("d_gate_up", d_gate_up.len(), rows * 2 * ff)?;
+        check!(gate_up: rows * 2 * ff, d_out: rows * ff, d_gate_up: rows * 2 * ff);
         let block = block(self, rows, ff * 4);
         let jobs: Vec<_> = gate_up[..rows * 2 * ff]
             .chunks(block * 2 * ff)
@@ -330,7 +298,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
             with_math!(self, M => {
                 let rows = gate_up.chunks_exact(2 * ff).zip(d_out.chunks_exact(ff)).zip(d_gate_up.chunks_exact_mut(2 * ff));
                 for ((gate_up, d_out), d_gate_up) in rows {
-                    swiglu::row_backward::<T, M>(gate_up, d_out, d_gate_up);
+                    kernel::swiglu_backward::<T, M>(gate_up, d_out, d_gate_up);
                 }
             });
         });
@@ -339,7 +307,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
 
     fn mean_rows(&self, x: &Vec<T>, spans: &[(usize, usize)], d: usize, out: &mut Vec<T>) -> Result<(), CpuError> {
         check_spans("x", x, spans, d)?;
-        check_len("out", out.len(), spans.len() * d)?;
+        check!(out: spans.len() * d);
         for (out, &(start, len)) in out.chunks_exact_mut(d).zip(spans) {
             out.fill(T::zero());
             for row in x[start * d..][..len * d].chunks_exact(d) {
@@ -359,7 +327,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         dx: &mut Vec<T>,
     ) -> Result<(), CpuError> {
         check_spans("dx", dx, spans, d)?;
-        check_len("d_out", d_out.len(), spans.len() * d)?;
+        check!(d_out: spans.len() * d);
         for (d_out, &(start, len)) in d_out.chunks_exact(d).zip(spans) {
             let scale = T::one() / T::of_usize(len.max(1));
             for row in dx[start * d..][..len * d].chunks_exact_mut(d) {
@@ -368,4 +336,30 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         }
         Ok(())
     }
+}
+
+/// Checks that there are `rows` indices and that each is a row of `table`.
+fn check_rows<T>(
+    name: &'static str,
+    ids: &[u32],
+    rows: usize,
+    table_name: &'static str,
+    table: &[T],
+    d: usize,
+) -> Result<(), CpuError> {
+    check_len(name, ids.len(), rows)?;
+    let below = table.len() / d.max(1);
+    match ids[..rows].iter().find(|&&id| id as usize >= below) {
+        Some(&got) if below == 0 => {
+            Err(CpuError::Shape { argument: table_name, got: table.len(), wanted: (got as usize + 1) * d })
+        }
+        Some(&got) => Err(CpuError::Index { argument: name, got: got as usize, below }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that every span (start, len) lies within `x` (rows, d).
+fn check_spans<T>(name: &'static str, x: &[T], spans: &[(usize, usize)], d: usize) -> Result<(), CpuError> {
+    let end = spans.iter().map(|&(start, len)| start + len).max().unwrap_or(0);
+    check_len(name, x.len(), end * d)
 }

@@ -6,7 +6,7 @@ use super::arena::{Arena, Keep, LayerActivations, chunk_rows};
 use super::prepared::{PreparedLayer, linear};
 use super::{Dimensions, LayerWeights, Packed, Prepared, Weights};
 use crate::backend::{Layout, Span, TransformerBackend};
-use crate::kernel::rope;
+use crate::kernel::rotary_table;
 
 /// The source of keys and values.
 #[derive(Debug)]
@@ -189,7 +189,7 @@ impl<B: TransformerBackend> Rotary<B> {
         let wanted = positions.iter().max().map_or(0, |&p| p as usize + 1);
         if wanted > self.positions {
             let size = wanted.next_power_of_two();
-            let (cos, sin) = rope::table::<B::Real>(size, &dims.frequencies);
+            let (cos, sin) = rotary_table::<B::Real>(size, &dims.frequencies);
             *self = Self { positions: size, cos: backend.upload(&cos)?, sin: backend.upload(&sin)? };
         }
         Ok(())

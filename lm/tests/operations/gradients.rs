@@ -2,7 +2,7 @@
 //! differences. Every test body takes any backend.
 
 use flowrl_lm::backend::{Heads, TransformerBackend};
-use flowrl_lm::kernel::rope::table;
+use flowrl_lm::kernel::rotary_table;
 
 use super::harness::{Tolerance, assert_close, assert_gradient, dot, numbers, reference};
 use super::layouts::{HEADS, attended, layouts};
@@ -65,7 +65,7 @@ pub(crate) fn qk_norm<B: TransformerBackend>(b: &B, tolerance: Tolerance) {
 pub(crate) fn rope<B: TransformerBackend>(b: &B, tolerance: Tolerance) {
     for heads @ Heads { head_dim: d, .. } in HEADS {
         let frequencies: Vec<f64> = (0..d / 2).map(|i| 0.9_f64.powi(i as i32)).collect();
-        let (cos, sin) = table::<f32>(12, &frequencies);
+        let (cos, sin) = rotary_table::<f32>(12, &frequencies);
         let [cos, sin] = [cos, sin].map(|t| t.into_iter().map(f64::from).collect::<Vec<_>>());
         for positions in [&[][..], &[0], &[3, 11, 0, 3]] {
             let width = heads.qkv_width();
