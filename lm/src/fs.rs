@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 /// The bytes go to a temporary file in the same folder, which is flushed to the disk and renamed over `path`.
 ///
 /// # Errors
-///
 /// Returns [`Error::Io`], which names the step that failed. If the file could not be written or renamed, the
 /// temporary file is removed and `path` is as it was.
 ///
@@ -48,7 +47,6 @@ pub(crate) fn atomic_write_by(path: &Path, fill: impl FnOnce(&mut File) -> std::
 /// the disk.
 ///
 /// # Errors
-///
 /// Returns the error of `fill`, or [`Error::Io`]. If the new folder could not be filled or renamed, the folder
 /// at `path` is as it was.
 pub fn atomic_replace_dir(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {

@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 /// computed as the product 1 − Π_{i=n−c+1}^{n} (1 − k/i), in which nothing overflows.
 ///
 /// # Errors
-///
 /// Returns [`Error::Argument`] unless 1 ≤ k ≤ n and c ≤ n.
 ///
 /// ```

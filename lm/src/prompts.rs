@@ -122,7 +122,6 @@ impl PromptRow {
     /// [`ChatTemplate::render`].
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Template`] if there is no template for a conversation, or the template cannot render
     /// it.
     pub fn render(&self, template: Option<&ChatTemplate>) -> Result<String> {
@@ -141,7 +140,6 @@ impl PromptRow {
     /// template.
     ///
     /// # Errors
-    ///
     /// Returns a message with the mistake and its remedy.
     pub fn check(&self) -> Result<(), String> {
         check_chat(&self.prompt, &self.chat)?;
@@ -167,7 +165,6 @@ pub(crate) fn check_chat(prompt: &Prompt, chat: &ChatInputs) -> Result<(), Strin
 /// ignored.
 ///
 /// # Errors
-///
 /// Returns [`Error::Io`]; [`Error::Line`] with the number of the first bad line; or [`Error::Argument`] if
 /// there is no row.
 pub fn read_prompts(path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {

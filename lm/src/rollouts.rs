@@ -80,7 +80,6 @@ impl RolloutRow {
     /// Appends this row as one line.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Argument`] if the row could not be read back, or [`Error::Io`] with `path` in its
     /// message.
     pub fn write_line(&self, writer: &mut impl Write, path: &Path) -> Result<()> {
@@ -125,7 +124,6 @@ impl RolloutRow {
 /// Reads a file of rollouts. Keys that are not fields of [`RolloutRow`] are ignored.
 ///
 /// # Errors
-///
 /// Returns [`Error::Io`]; [`Error::Line`] with the number of the first line that has bad JSON, a missing or
 /// non-finite number or an `old_logp` that does not fit `completion_ids`; or [`Error::Argument`] if there is no
 /// row.

@@ -27,7 +27,6 @@ impl Tokenizer {
     /// Parses the bytes of a `tokenizer.json`, and switches off the truncation and padding that it asks for.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Tokenizer`] if the bytes are not a tokenizer.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
@@ -40,7 +39,6 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Io`], or [`Error::Tokenizer`] with the name of the file.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
@@ -54,7 +52,6 @@ impl Tokenizer {
     /// `tokenizer.json` lacks. They are added in the order of their ids, as in `transformers`.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Tokenizer`] if an entry is not a token, or if its id is not the next free one, because
     /// `transformers` would then give it another id than the file says.
     pub(crate) fn add_listed(&mut self, config: &Value) -> Result<()> {
@@ -100,7 +97,6 @@ impl Tokenizer {
     /// template already has them.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Tokenizer`] if the text has an unknown character and the tokenizer has no token for
     /// unknown ones.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
@@ -131,7 +127,6 @@ impl Tokenizer {
     /// Decodes `ids`; `skip_special` leaves special tokens out. Bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Tokenizer`] if an id is not in the vocabulary.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
@@ -180,7 +175,6 @@ fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Error {
 /// splitting text to the tokenizer of any Qwen2 model, but without merges splitting changes nothing.
 ///
 /// # Errors
-///
 /// Returns [`Error::Argument`] if `alphabet` is empty, repeats a character or has one that is not ASCII, or if
 /// `eos` is empty or a single character of the alphabet.
 pub fn char_level(alphabet: &str, eos: &str) -> Result<String> {

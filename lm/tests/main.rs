@@ -5,5 +5,6 @@ mod checkpoint;
 mod common;
 mod engine;
 mod golden;
+mod number;
 mod operations;
 mod verifiers;

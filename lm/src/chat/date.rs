@@ -87,7 +87,6 @@ impl Date {
     /// Formats this date as Python's `datetime.strftime` does in the C locale, at midnight.
     ///
     /// # Errors
-    ///
     /// Returns a message that names an unknown code.
     pub fn format(self, format: &str) -> Result<String, String> {
         let (year, month, day) = (self.year, self.month, self.day);

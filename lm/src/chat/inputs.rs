@@ -76,7 +76,6 @@ impl TemplateOptions {
     /// Takes variables by name; `date` becomes the date.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Argument`] if the date is not one, or [`Error::Template`] if a name is reserved.
     pub fn from_json(mut variables: Map<String, Value>) -> Result<Self> {
         let date = match variables.remove("date") {

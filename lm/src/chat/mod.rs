@@ -71,7 +71,6 @@ impl ChatTemplate {
     /// token that the files do not mention, given its name such as `bos_token`.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Json`] if a file is not JSON. A bad template is an error only when it is rendered.
     pub fn from_files(files: TemplateFiles<'_>, by_id: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
         let json = |name: &str, text: Option<&str>| match text {
@@ -138,7 +137,6 @@ impl ChatTemplate {
     /// with that message, to be continued.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Template`] if the template has a mistake, raises an exception (for example for a role
     /// it does not know), uses something that is not supported or exceeds a limit, and if the last message
     /// cannot be continued.

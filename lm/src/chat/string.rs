@@ -14,7 +14,6 @@ pub(super) fn invalid(message: impl Into<String>) -> Error {
 /// Calls `text.name(args)`.
 ///
 /// # Errors
-///
 /// Returns [`ErrorKind::UnknownMethod`] if there is no such method here, and an error for arguments that Python
 /// would not accept.
 pub(super) fn method(text: &str, name: &str, args: &[Value]) -> Result<Value, Error> {

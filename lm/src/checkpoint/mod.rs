@@ -70,7 +70,6 @@ impl Checkpoint {
     /// is safe.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::NoCheckpoint`] if the folder is something else; [`Error::Io`] for a missing file;
     /// [`Error::Json`] and [`Error::Config`] for a bad `config.json` or index; [`Error::Safetensors`] for a
     /// damaged shard; and [`Error::DuplicateTensor`], [`Error::MissingTensor`] or [`Error::Tensor`] if the names of
@@ -107,7 +106,6 @@ impl Checkpoint {
     /// `tokenizer.json`, and therefore no chat template.
     ///
     /// # Errors
-    ///
     /// Returns the errors of [`Self::open`], except those of the file system.
     pub fn from_bytes(config_json: &str, safetensors: &'static [u8], tokenizer_json: &'static str) -> Result<Self> {
         let path = PathBuf::from("(built-in model)");
@@ -210,7 +208,6 @@ impl Checkpoint {
     /// Reads a tensor of this checkpoint into `out` as f32, row-major. f16 and bf16 are converted exactly.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::MissingTensor`] with similar names, [`Error::Tensor`] if the tensor has another shape or
     /// type, or [`Error::Argument`] if the length of `out` is not the product of `shape`.
     pub fn read_f32(&self, name: &str, shape: &[usize], out: &mut [f32]) -> Result<()> {
@@ -222,7 +219,6 @@ impl Checkpoint {
     /// files are parsed once.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Tokenizer`] if the file is missing or not a tokenizer, or [`Error::Json`] if
     /// `tokenizer_config.json` is bad.
     pub fn tokenizer(&self) -> Result<Arc<Tokenizer>> {
@@ -244,7 +240,6 @@ impl Checkpoint {
     /// follow.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Json`] if `tokenizer_config.json` is bad, or the error of [`Self::tokenizer`].
     pub fn end_tokens(&self) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
@@ -259,7 +254,6 @@ impl Checkpoint {
     /// round sizes. Without a tokenizer, the list is empty.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Tokenizer`] if the file is not a tokenizer.
     pub fn unknown_tokens(&self) -> Result<Vec<u32>> {
         if self.side_file("tokenizer.json").is_none() {
@@ -280,7 +274,6 @@ impl Checkpoint {
     /// special tokens of the model.
     ///
     /// # Errors
-    ///
     /// Returns the error of [`ChatTemplate::from_files`].
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
         let text = |name| self.side_file(name).map(String::from_utf8_lossy);

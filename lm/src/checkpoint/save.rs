@@ -32,7 +32,6 @@ pub struct NamedTensor<'a> {
 /// old checkpoint or the new one.
 ///
 /// # Errors
-///
 /// Returns [`Error::Argument`] if the shape and values of a tensor do not fit, a name comes twice, or the name
 /// of a side file is not a plain file name; otherwise [`Error::Io`].
 ///

@@ -108,7 +108,6 @@ impl ModelConfig {
     /// `rope_scaling` wins, as in `transformers`.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Json`] for bad JSON, and [`Error::Config`] if a key is missing, a value is out of
     /// range, or the file asks for a computation that is not supported (other model types, activations or rope
     /// scalings, biases in the MLP, sliding windows, quantised weights).
@@ -167,7 +166,6 @@ impl ModelConfig {
     /// Adds the end tokens of a `generation_config.json` to the known ones.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Json`] for bad JSON, and [`Error::Config`] if `eos_token_id` is neither a token id nor
     /// a list of them.
     pub fn add_generation_config(&mut self, json: &str, path: &Path) -> Result<()> {
@@ -186,7 +184,6 @@ impl ModelConfig {
     /// Returns the configuration of a new Qwen2 with tied embeddings, rope base 10⁴ and ε = 10⁻⁶.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Config`] if a size is 0 or above 2²⁴, `kv_heads` does not divide `heads`, or
     /// `hidden_size / heads` is not an even whole number.
     pub fn qwen2(

@@ -17,7 +17,6 @@ pub(super) const MAX_NUMBERS: usize = 4;
 /// `a+(b+c)` both count. The verifier accepts a completion if and only if it is in this list.
 ///
 /// # Errors
-///
 /// Returns [`Error::Argument`] for an empty list of numbers or more than four.
 ///
 /// ```
@@ -32,7 +31,6 @@ pub fn enumerate(numbers: &[u32], target: i64) -> Result<Vec<String>> {
 /// Returns the result of [`enumerate`] for every target in `targets` that can be reached, in one pass.
 ///
 /// # Errors
-///
 /// Returns [`Error::Argument`] for an empty list of numbers or more than four.
 pub fn solutions(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<BTreeMap<i64, Vec<String>>> {
     check(numbers)?;
@@ -65,7 +63,6 @@ pub fn solutions(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<BTreeM
 /// because it builds no texts.
 ///
 /// # Errors
-///
 /// Returns [`Error::Argument`] for an empty list of numbers or more than four.
 pub fn reachable(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<Vec<i64>> {
     check(numbers)?;

@@ -104,7 +104,6 @@ impl Problem {
     /// Returns every correct answer to this problem, sorted; see [`enumerate`].
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Argument`](crate::Error::Argument) if the problem has no numbers or more than four.
     pub fn solutions(&self) -> Result<Vec<String>> {
         enumerate(&self.numbers, self.target)
@@ -114,7 +113,6 @@ impl Problem {
     /// (a, b, c). Returns [`None`] if there is no correct answer.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Argument`](crate::Error::Argument) if the problem has no numbers or more than four.
     pub fn random_solution(&self, stream: &Stream, a: u32, b: u32, c: u32) -> Result<Option<String>> {
         let mut solutions = self.solutions()?;

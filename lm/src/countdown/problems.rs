@@ -68,7 +68,6 @@ impl Problems {
     /// Finds all problems and shuffles them.
     ///
     /// # Errors
-    ///
     /// Returns [`Error::Argument`] if a count is not from 2 to 4, `max_number` is 0 or gives more than 200 000
     /// multisets, or there are no training or no held-out problems.
     pub fn generate(spec: &ProblemSpec) -> Result<Self> {

@@ -6,7 +6,7 @@ use flowrl_core::task::{JudgeError, Judgement};
 use serde_json::Value;
 
 use crate::countdown::Problem;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, short};
 use crate::prompts::PromptRow;
 pub use number::Number;
 
@@ -68,7 +68,6 @@ pub const NAMES: [&str; 3] = ["countdown", "exact", "number"];
 /// Returns the verifier of a name: `countdown`, `exact` or `number`.
 ///
 /// # Errors
-///
 /// Returns [`Error::Argument`] with the list of names.
 pub fn by_name(name: &str) -> Result<Box<dyn Verifier>> {
     match name {
@@ -91,7 +90,7 @@ impl Verifier for Countdown {
     fn check(&self, row: &PromptRow) -> Result<()> {
         let question = row.prompt.question();
         let wrong =
-            || Error::argument("prompt", beginning(&format!("{question:?}")), "a countdown problem, `3 5 7 = 22 : `");
+            || Error::argument("prompt", short(&format!("{question:?}")), "a countdown problem, `3 5 7 = 22 : `");
         Problem::parse(question).map(drop).ok_or_else(wrong)
     }
 
@@ -153,15 +152,7 @@ fn keeps_digits(number: &serde_json::Number) -> bool {
 
 /// Returns the error for a row with an unusable answer, which shows the beginning of the answer.
 fn refused(row: &PromptRow, wanted: &str) -> Error {
-    Error::argument("answer", beginning(&row.answer.to_string()), wanted)
-}
-
-/// Returns at most 60 characters of a text.
-fn beginning(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    Error::argument("answer", short(&row.answer.to_string()), wanted)
 }
 
 #[cfg(test)]

@@ -152,6 +152,3 @@ fn marked_line(line: &str) -> Option<Stated> {
     }
     Some(if numbers.len() == 1 { first.into() } else { Stated::Unclear })
 }
-
-#[cfg(test)]
-mod tests;

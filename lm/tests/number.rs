@@ -1,24 +1,11 @@
-use std::borrow::Cow;
+//! Tests of the numbers that the verifier `number` finds in completions.
 
+use flowrl_lm::verify::{Number, Verifier};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-use super::*;
-
-fn row(answer: Value) -> PromptRow {
-    PromptRow { answer, ..PromptRow::text("q") }
-}
-
-fn judge(row: &PromptRow, completion: &str, ended: bool) -> Judgement {
-    Number.judge(Attempt { row, completion, ended }).unwrap()
-}
-
-fn verdict(answer: impl Into<Value>, completion: &str) -> Cow<'static, str> {
-    let row = row(answer.into());
-    Number.check(&row).unwrap();
-    judge(&row, completion, true).verdict
-}
+use crate::verifiers::{judge, row, verdict};
 
 /// Asserts that each completion of a list states the answer before it.
 fn assert_stated(cases: &[(&str, &[&str])]) {
@@ -178,127 +165,6 @@ fn an_explicit_answer_wins_over_later_text() {
             "\\boxed{1}\n#### 2"]),
         ("400", &["\\boxed{\\frac{64}{400}}", "\\boxed{\\frac{x}{400}}"]),
     ]);
-}
-
-#[test]
-fn answers_are_one_number() {
-    for (answer, same) in [
-        (json!(18), "18"),
-        (json!(-18.5), "-18.5"),
-        (json!(18.0), "18"),
-        (json!(1.5e-7), "0.00000015"),
-        (json!(i64::MIN), "-9223372036854775808"),
-        (json!(u64::MAX), "18446744073709551615"),
-        (json!("100000000000000000001"), "100000000000000000001"),
-        (json!("3.14159265358979323846264338327950288"), "3.14159265358979323846264338327950288"),
-        (json!("She sells 16 - 7 = 9.\n#### 18"), "18"),
-        (json!("#### -$1,234.50"), "-1234.5"),
-        (json!("$18.00"), "18"),
-        (json!("-$18"), "-18"),
-        (json!("$-18"), "-18"),
-        (json!("\\$18"), "18"),
-        (json!("18 €"), "18"),
-        (json!(" 1,234\n"), "1234"),
-        (json!("1{,}234"), "1234"),
-        (json!("14\\,916"), "14916"),
-        (json!("50\\%"), "50"),
-        (json!("50 %"), "50"),
-        (json!("+7"), "7"),
-        (json!("−7"), "-7"),
-        (json!(".5"), "0.5"),
-        (json!("3/4"), "0.75"),
-        (json!("-3 / 4"), "-0.75"),
-        (json!("\\frac{3}{4}"), "0.75"),
-        (json!("-\\dfrac{3}{4}"), "-0.75"),
-    ] {
-        assert_eq!(verdict(answer.clone(), same), "correct", "{answer} {same}");
-        assert_eq!(verdict(answer.clone(), &format!("{same}1")), "wrong", "{answer}");
-    }
-}
-
-#[test]
-fn other_answers_are_refused() {
-    for answer in [
-        "",
-        " ",
-        "one",
-        "True",
-        "2\\sqrt{3}",
-        "x > 5",
-        "x = 5",
-        "(1, 2)",
-        "1, 2",
-        "1 2",
-        "12:30",
-        "3:4",
-        "10^{5}",
-        "10^5",
-        "2^3",
-        "2\\pi",
-        "1/2/3",
-        "1/0",
-        "\\frac{1}{0}",
-        "\\frac{x}{2}",
-        "\\frac{1}{2}\\pi",
-        "1 1/2",
-        "2 × 10^3",
-        "12_8",
-        "\\{1,2,3\\}",
-        "5!",
-        "5 apples",
-        "5.",
-        "1,2",
-        "12,34",
-        "1.2.3",
-        "±5",
-        "--5",
-        "$5$",
-        "5%%",
-        "$5%",
-        "#### ",
-        "#### 5 or 6",
-        "#### 5\nthat is all",
-        "5 - 3",
-        "5-3",
-        "\\boxed{5}",
-        "٥",
-        "²",
-        "½",
-        "|5|",
-        "5\\text{ cm}",
-        "1000000000000000000000000000000000000000000",
-        "0x10",
-        "1e",
-        "inf",
-        "NaN",
-    ] {
-        let row = row(json!(answer));
-        let message = Number.check(&row).unwrap_err().to_string();
-        assert!(message.starts_with(&format!("`answer` is {}, but must be a number: ", json!(answer))), "{message}");
-        assert!(message.contains("`3/4`") && message.contains("`#### N`"), "{message}");
-        assert_eq!(judge(&row, answer, true).verdict, "no-answer", "{answer}");
-    }
-    for answer in [Value::Null, json!(true), json!([5]), json!({"value": 5})] {
-        assert!(Number.check(&row(answer)).unwrap_err().to_string().contains("must be a number: "));
-    }
-}
-
-#[test]
-fn numbers_that_may_have_lost_digits_are_refused() {
-    for text in
-        ["100000000000000000001", "18446744073709551616", "1e20", "0.1234567890123456789", "-9007199254740993.0"]
-    {
-        let row = row(serde_json::from_str(text).unwrap());
-        let message = Number.check(&row).unwrap_err().to_string();
-        assert!(message.contains("must be a string") && message.contains("digits"), "{message}");
-        assert_eq!(judge(&row, text, true).verdict, "no-answer");
-    }
-}
-
-#[test]
-fn messages_show_the_beginning_of_the_answer() {
-    let message = Number.check(&row(json!("é".repeat(1000)))).unwrap_err().to_string();
-    assert!(message.starts_with(&format!("`answer` is \"{}…, but", "é".repeat(59))), "{message}");
 }
 
 /// Writes a whole number with its digits in one piece or in groups of three.
