@@ -50,7 +50,8 @@ pub(crate) fn atomic_write_by(path: &Path, fill: impl FnOnce(&mut File) -> std::
 /// Returns the error of `fill`, or [`Error::Io`]. If the new folder could not be filled or renamed, the folder
 /// at `path` is as it was.
 pub fn atomic_replace_dir(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let path = &without_trailing_slash(path);
+    // The components of `a/b/` are those of `a/b`.
+    let path = &path.components().collect::<PathBuf>();
     let (new, old) = (sibling(path, "tmp"), sibling(path, "old"));
     fs::create_dir_all(parent(path)).map_err(Error::io("create", parent(path)))?;
     fs::create_dir(&new).map_err(Error::io("create", &new))?;
@@ -118,11 +119,6 @@ fn sibling(path: &Path, suffix: &str) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}-{count}.{suffix}", std::process::id()));
     parent(path).join(name)
-}
-
-/// Returns `a/b` for `a/b/`.
-fn without_trailing_slash(path: &Path) -> PathBuf {
-    path.components().collect()
 }
 
 #[cfg(test)]

@@ -251,7 +251,13 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         Ok(())
     }
 
-    fn pack(&self, sequences: &Sequences<'_>) -> Result<Packed, PolicyError<B::Error>> {
+    /// Packs sequences, and checks that there is room for the results of every token.
+    fn pack(
+        &self,
+        sequences: &Sequences<'_>,
+        log_probs: &[B::Real],
+        entropies: &[B::Real],
+    ) -> Result<Packed, PolicyError<B::Error>> {
         self.check("prompt", sequences.prompts)?;
         self.check("completion", sequences.completions)?;
         let (prompts, prompt_of) = (sequences.prompts.len(), sequences.prompt_of);
@@ -259,7 +265,10 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         if let Some(completion) = prompt_of.iter().position(|&p| p >= prompts) {
             return Err(PolicyError::PromptOf { completion, got: prompt_of[completion], prompts });
         }
-        Ok(Packed::new(sequences.prompts, sequences.completions, sequences.prompt_of))
+        let packed = Packed::new(sequences.prompts, sequences.completions, prompt_of);
+        check_len("log_probs", log_probs.len(), packed.targets.len())?;
+        check_len("entropies", entropies.len(), packed.targets.len())?;
+        Ok(packed)
     }
 }
 
@@ -280,7 +289,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
     }
 
     fn represent(&mut self, prompts: &[&[u32]], out: &mut B::Buffer) -> Result<(), Self::Error> {
-        let packed = self.pack(&Sequences { prompts, completions: &[], prompt_of: &[] })?;
+        let packed = self.pack(&Sequences { prompts, completions: &[], prompt_of: &[] }, &[], &[])?;
         self.model.log_probs(&self.weights, &packed, 1.0, Keep::Nothing, &mut [], &mut [])?;
         Ok(self.model.mean_hidden(&packed.prompts, out)?)
     }
@@ -301,9 +310,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         entropies: &mut [B::Real],
     ) -> Result<(), Self::Error> {
         self.check_interrupt()?;
-        let packed = self.pack(sequences)?;
-        check_len("log_probs", log_probs.len(), packed.targets.len())?;
-        check_len("entropies", entropies.len(), packed.targets.len())?;
+        let packed = self.pack(sequences, log_probs, entropies)?;
         let weights = match model {
             Model::Policy => &self.weights,
             Model::Reference => self.reference.as_ref().ok_or(PolicyError::NoReference)?,
@@ -320,9 +327,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         entropies: &mut [B::Real],
         representation: Option<&mut B::Buffer>,
     ) -> Result<(), Self::Error> {
-        let packed = self.pack(sequences)?;
-        check_len("log_probs", log_probs.len(), packed.targets.len())?;
-        check_len("entropies", entropies.len(), packed.targets.len())?;
+        let packed = self.pack(sequences, log_probs, entropies)?;
         self.model.log_probs(&self.weights, &packed, temperature, self.keep, log_probs, entropies)?;
         if let Some(out) = representation {
             self.model.mean_hidden(&packed.prompts, out)?;

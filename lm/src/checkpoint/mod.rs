@@ -3,7 +3,6 @@
 mod convert;
 mod folder;
 mod names;
-mod near;
 pub(crate) mod save;
 mod shard;
 
@@ -76,7 +75,8 @@ impl Checkpoint {
     /// the tensors do not fit the configuration or the index.
     pub fn open(path: &Path) -> Result<Self> {
         let config_path = path.join("config.json");
-        let config = read_text(&config_path).map_err(|error| folder::refusal(path).unwrap_or(error))?;
+        let config = std::fs::read_to_string(&config_path)
+            .map_err(|error| folder::refusal(path).unwrap_or_else(|| Error::io("read", &config_path)(error)))?;
         let config = ModelConfig::from_json(&config, &config_path)?;
         let mut side_files = Vec::new();
         for name in SIDE_FILES {
@@ -149,8 +149,7 @@ impl Checkpoint {
         }
         let index = names::unify(index, &path)?;
         let unused = names::unused(&index, &config, &path)?;
-        let mut checkpoint =
-            Self { path, config, shards, index, side_files, tokenizer: OnceLock::new(), remarks: Vec::new() };
+        let mut checkpoint = Self { path, shards, index, ..Self::new(config, side_files) };
         if let [first, rest @ ..] = &unused[..] {
             let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
             checkpoint
@@ -242,9 +241,11 @@ impl Checkpoint {
     /// # Errors
     /// Returns [`Error::Json`] if `tokenizer_config.json` is bad, or the error of [`Self::tokenizer`].
     pub fn end_tokens(&self) -> Result<Vec<u32>> {
+        let [config, map] = ["tokenizer_config.json", "special_tokens_map.json"].map(|name| self.side_json(name));
+        let tokens = special_tokens(&config?, &map?, |_| None);
         let mut ids = Vec::new();
-        if let Some(token) = self.eos_token()? {
-            ids.extend(self.tokenizer()?.token_id(&token));
+        if let Some(token) = tokens.get("eos_token").and_then(Value::as_str) {
+            ids.extend(self.tokenizer()?.token_id(token));
         }
         add_new(&mut ids, self.config.eos_token_ids.iter().copied());
         Ok(ids)
@@ -261,13 +262,6 @@ impl Checkpoint {
         }
         let tokenizer = self.tokenizer()?;
         Ok((0..self.config.vocab_size as u32).filter(|&id| !tokenizer.knows(id)).collect())
-    }
-
-    /// Returns the `eos_token` that the files of the tokenizer name.
-    fn eos_token(&self) -> Result<Option<String>> {
-        let [config, map] = ["tokenizer_config.json", "special_tokens_map.json"].map(|name| self.side_json(name));
-        let tokens = special_tokens(&config?, &map?, |_| None);
-        Ok(tokens.get("eos_token").and_then(Value::as_str).map(str::to_owned))
     }
 
     /// Returns the chat template of `chat_template.jinja` or `tokenizer_config.json`, if there is one, with the
@@ -316,7 +310,7 @@ impl Checkpoint {
         let missing = || Error::MissingTensor {
             path: self.path.clone(),
             name: name.to_owned(),
-            hint: near::hint(name, self.tensor_names()),
+            hint: names::hint(name, self.tensor_names()),
         };
         self.index.get(name).map(|(shard, name)| (&self.shards[*shard], name.as_str())).ok_or_else(missing)
     }
@@ -338,8 +332,4 @@ fn weight_files(path: &Path) -> Result<(Vec<PathBuf>, BTreeMap<String, String>)>
     files.sort_unstable();
     files.dedup();
     Ok((files, index.weight_map))
-}
-
-fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(Error::io("read", path))
 }

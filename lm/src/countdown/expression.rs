@@ -4,28 +4,16 @@ use super::rational::Rational;
 
 /// One of the four operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub(super) enum Operator {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
+    Add = b'+',
+    Subtract = b'-',
+    Multiply = b'*',
+    Divide = b'/',
 }
 
 impl Operator {
     pub(super) const ALL: [Self; 4] = [Self::Add, Self::Subtract, Self::Multiply, Self::Divide];
-
-    fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|operator| operator.symbol() as u8 == byte)
-    }
-
-    fn symbol(self) -> char {
-        match self {
-            Self::Add => '+',
-            Self::Subtract => '-',
-            Self::Multiply => '*',
-            Self::Divide => '/',
-        }
-    }
 
     /// Returns the precedence of this operator: 1 for sums and 2 for products; a single number has 3.
     fn precedence(self) -> u8 {
@@ -73,7 +61,7 @@ impl Printed {
         let precedence = operator.precedence();
         let mut text = String::with_capacity(left.text.len() + right.text.len() + 5);
         left.push_to(&mut text, left.precedence < precedence);
-        text.push(operator.symbol());
+        text.push(char::from(operator as u8));
         right.push_to(&mut text, right.precedence <= precedence);
         Self { text, precedence }
     }
@@ -130,7 +118,7 @@ impl Expression {
                     }
                 }
                 (byte, true) => {
-                    let operator = Operator::from_byte(*byte)?;
+                    let operator = Operator::ALL.into_iter().find(|operator| *operator as u8 == *byte)?;
                     while let Some(Some(waiting)) = stack.last().copied() {
                         if waiting.precedence() < operator.precedence() {
                             break;

@@ -136,17 +136,18 @@ impl<B: TransformerBackend> Transformer<B> {
 
     /// Grows the arena to hold a pass of this size.
     fn reserve(&mut self, size: (usize, usize, usize), keep: Keep) -> Result<(), B::Error> {
-        if let Some(arena) = &self.arena {
-            if arena.fits(size, keep) {
-                return Ok(());
+        let (size, keep) = match &self.arena {
+            Some(arena) if arena.fits(size, keep) => return Ok(()),
+            Some(arena) => {
+                let (rows, predictions, chunk) = size;
+                let size = (rows.max(arena.rows), predictions.max(arena.predictions), chunk.max(arena.chunk));
+                (size, keep.max(arena.keep))
             }
-            let size = (size.0.max(arena.rows), size.1.max(arena.predictions), size.2.max(arena.chunk));
-            let keep = keep.max(arena.keep);
-            self.arena = None;
-            self.arena = Some(Arena::new(&self.backend, &self.dims, size, keep)?);
-        } else {
-            self.arena = Some(Arena::new(&self.backend, &self.dims, size, keep)?);
-        }
+            None => (size, keep),
+        };
+        // The old arena is freed before the new one is allocated.
+        self.arena = None;
+        self.arena = Some(Arena::new(&self.backend, &self.dims, size, keep)?);
         Ok(())
     }
 
