@@ -10,8 +10,7 @@ use flowrl_core::backend::{Backend, CpuError};
 pub struct Layout {
     /// Spans in ascending order of rows, which together cover every row once.
     pub spans: Vec<Span>,
-    /// First span of each group, as an index into `spans`, with `spans.len()` at the end. Gradients never cross
-    /// groups.
+    /// First span of each group, as an index into `spans`, with `spans.len()` at the end. Gradients never cross groups.
     pub groups: Vec<usize>,
 }
 
@@ -106,9 +105,8 @@ pub const CACHE: usize = 256 << 20;
 
 /// A device that can run a transformer.
 ///
-/// The rules of [`Backend`] hold here too: buffers are row-major, and no result depends on the batch around it.
-/// A clone addresses the same device. Every operation returns an error if the device fails or a buffer is too
-/// short.
+/// The rules of [`Backend`] hold here too: buffers are row-major, and no result depends on the batch around it. A clone
+/// addresses the same device. Every operation returns an error if the device fails or a buffer is too short.
 pub trait TransformerBackend: Backend + Clone {
     /// Returns how many parts of a batch can be computed side by side, each by its own worker.
     fn workers(&self) -> usize {
@@ -199,9 +197,8 @@ pub trait TransformerBackend: Backend + Clone {
         dw_k: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// Rotates the queries and keys of `qkv` in place by their positions, in the halves convention of Hugging
-    /// Face. `cos` and `sin` are (positions, head_dim/2). With `backward` it rotates the other way, which is
-    /// the gradient.
+    /// Rotates the queries and keys of `qkv` in place by their positions, in the halves convention of Hugging Face.
+    /// `cos` and `sin` are (positions, head_dim/2). With `backward` it rotates the other way, which is the gradient.
     fn rope(
         &self,
         qkv: &mut Self::Buffer,
@@ -235,8 +232,7 @@ pub trait TransformerBackend: Backend + Clone {
         d_qkv: &mut Self::Buffer,
     ) -> Result<(), Self::Error>;
 
-    /// Copies the keys and values of row r of `qkv` to row `slots[r]` of the cache, (capacity,
-    /// 2·kv_heads·head_dim).
+    /// Copies the keys and values of row r of `qkv` to row `slots[r]` of the cache, (capacity, 2·kv_heads·head_dim).
     fn cache_store(
         &self,
         qkv: &Self::Buffer,

@@ -42,9 +42,8 @@ pub(crate) fn atomic_write_by(path: &Path, fill: impl FnOnce(&mut File) -> std::
 
 /// Fills a new folder with `fill` and puts it at `path`, replacing any folder that is already there.
 ///
-/// `fill` gets a temporary folder next to `path`. If it succeeds, an old folder at `path` is renamed away, the
-/// new one is renamed to `path`, and only then is the old one deleted: at every moment a complete version is on
-/// the disk.
+/// `fill` gets a temporary folder next to `path`. If it succeeds, an old folder at `path` is renamed away, the new one
+/// is renamed to `path`, and only then is the old one deleted: at every moment a complete version is on the disk.
 ///
 /// # Errors
 /// Returns the error of `fill`, or [`Error::Io`]. If the new folder could not be filled or renamed, the folder

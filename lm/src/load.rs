@@ -59,8 +59,7 @@ pub fn load_policy<B: TransformerBackend>(
     Ok(policy)
 }
 
-/// Writes a policy as a Hugging Face folder, with the configuration and the tokenizer of the checkpoint it came
-/// from.
+/// Writes a policy as a Hugging Face folder, with the configuration and the tokenizer of the checkpoint it came from.
 pub fn save_policy<B: TransformerBackend>(
     path: &std::path::Path,
     policy: &TransformerPolicy<B>,

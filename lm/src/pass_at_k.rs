@@ -2,8 +2,7 @@
 
 use crate::error::{Error, Result};
 
-/// Estimates the probability that at least one of `k` completions is correct, from `n` samples of which
-/// `correct` are.
+/// Estimates the probability that at least one of `k` completions is correct, from `n` samples of which `correct` are.
 ///
 /// This is 1 − C(n−c, k) / C(n, k) from Chen et al., *Evaluating large language models trained on code* (2021),
 /// computed as the product 1 − Π_{i=n−c+1}^{n} (1 − k/i), in which nothing overflows.

@@ -61,8 +61,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         self.limits.rule = Some(rule);
     }
 
-    /// Sets a listener for each wave of completions. The report on the first wave allows an estimate of the
-    /// total time.
+    /// Sets a listener for each wave of completions. The report on the first wave allows an estimate of the total time.
     pub fn set_wave_listener(&mut self, listener: WaveListener) {
         self.limits.listener = Some(listener);
     }
@@ -82,9 +81,8 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         self.limits.wave = completions;
     }
 
-    /// Excludes these tokens from sampling, see
-    /// [`Backend::sample`](flowrl_core::backend::Backend::sample). Scores remain those of the softmax over
-    /// the whole row.
+    /// Excludes these tokens from sampling, see [`Backend::sample`](flowrl_core::backend::Backend::sample). Scores
+    /// remain those of the softmax over the whole row.
     pub fn exclude(&mut self, tokens: &[u32]) -> Result<(), PolicyError<B::Error>> {
         let mask = token_mask(tokens, self.model.dims().vocab);
         self.limits.excluded = if tokens.is_empty() { None } else { Some(self.backend().index(&mask)?) };

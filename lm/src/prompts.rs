@@ -90,8 +90,7 @@ impl PartialEq for Origin {
     }
 }
 
-/// The keys of a line that hold the prompt and the answer. A dot leads into an object:
-/// `reward_model.ground_truth`.
+/// The keys of a line that hold the prompt and the answer. A dot leads into an object: `reward_model.ground_truth`.
 #[derive(Clone, Debug)]
 pub struct RowKeys {
     /// Key of the prompt.
@@ -122,8 +121,7 @@ impl PromptRow {
     /// [`ChatTemplate::render`].
     ///
     /// # Errors
-    /// Returns [`Error::Template`] if there is no template for a conversation, or the template cannot render
-    /// it.
+    /// Returns [`Error::Template`] if there is no template for a conversation, or the template cannot render it.
     pub fn render(&self, template: Option<&ChatTemplate>) -> Result<String> {
         match (&self.prompt, template) {
             (Prompt::Text(text), _) => Ok(text.clone()),

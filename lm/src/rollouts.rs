@@ -80,8 +80,7 @@ impl RolloutRow {
     /// Appends this row as one line.
     ///
     /// # Errors
-    /// Returns [`Error::Argument`] if the row could not be read back, or [`Error::Io`] with `path` in its
-    /// message.
+    /// Returns [`Error::Argument`] if the row could not be read back, or [`Error::Io`] with `path` in its message.
     pub fn write_line(&self, writer: &mut impl Write, path: &Path) -> Result<()> {
         self.check().map_err(|got| Error::argument("rollout", got, "a row that can be read back"))?;
         let mut line = serde_json::to_vec(self).map_err(Error::json(path))?;
@@ -124,9 +123,8 @@ impl RolloutRow {
 /// Reads a file of rollouts. Keys that are not fields of [`RolloutRow`] are ignored.
 ///
 /// # Errors
-/// Returns [`Error::Io`]; [`Error::Line`] with the number of the first line that has bad JSON, a missing or
-/// non-finite number or an `old_logp` that does not fit `completion_ids`; or [`Error::Argument`] if there is no
-/// row.
+/// Returns [`Error::Io`]; [`Error::Line`] with the number of the first line that has bad JSON, a missing or non-finite
+/// number or an `old_logp` that does not fit `completion_ids`; or [`Error::Argument`] if there is no row.
 pub fn read_rollouts(path: &Path) -> Result<Vec<RolloutRow>> {
     parse_rollouts(&std::fs::read(path).map_err(Error::io("read", path))?, path)
 }

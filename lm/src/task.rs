@@ -37,8 +37,7 @@ impl Text {
         Ok(Self { tokenizer, template, end: checkpoint.end_tokens()?, stop: Vec::new(), adds_special })
     }
 
-    /// Sets texts each of which ends a completion too. Completions are judged by the text before the first of
-    /// them.
+    /// Sets texts each of which ends a completion too. Completions are judged by the text before the first of them.
     ///
     /// # Errors
     /// Returns an error if a text is empty.
@@ -94,8 +93,7 @@ impl Text {
             if tokens.is_empty() && whole.len() == 1 {
                 return Ok(whole);
             }
-            // Special tokens after the text are left out, because they would end the prompt before its
-            // completion.
+            // Special tokens after the text are left out, because they would end the prompt before its completion.
             let before = (0..=whole.len().saturating_sub(tokens.len()))
                 .find(|&at| whole[at..].starts_with(&tokens))
                 .unwrap_or(0);

@@ -174,8 +174,7 @@ fn rendered(template: &str, line: &str) -> Result<String, String> {
     Text::of(&checkpoint).unwrap().render(&row(line)).map_err(|error| error.to_string())
 }
 
-/// Old checkpoints name their begin token only in special_tokens_map.json, or leave it to the class of the
-/// tokenizer.
+/// Old checkpoints name their begin token only in special_tokens_map.json, or leave it to the class of the tokenizer.
 #[test]
 fn the_begin_token_is_found_in_every_file() {
     let template = ("chat_template.jinja", "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}".into());

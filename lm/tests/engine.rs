@@ -170,8 +170,7 @@ fn lanes_do_not_change_a_bit() {
     let draw = |threads, request: &SampleRequest<'_>| {
         policy(CpuBackend::<f32>::new(threads), dims(FLAGS[0])).sample(request).unwrap()
     };
-    // There are more prompts than lanes, as many, and fewer, in which case the samples of one prompt are
-    // divided.
+    // There are more prompts than lanes, as many, and fewer, in which case the samples of one prompt are divided.
     for (prompts, samples) in [(&PROMPTS[..], 16), (&PROMPTS[..], 20), (&PROMPTS[..2], 24), (&PROMPTS[..1], 49)] {
         let request = SampleRequest { prompts, samples, ..request(Sampler::default()) };
         let alone = draw(1, &request);

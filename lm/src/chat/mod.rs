@@ -26,8 +26,7 @@ pub use inputs::{ChatInputs, TemplateOptions};
 pub use message::Message;
 use source::{LIMITS, Limits, Source};
 
-/// Appended to a last message that is continued, to find where it ends. The space shows whether the template
-/// trims.
+/// Appended to a last message that is continued, to find where it ends. The space shows whether the template trims.
 const MARK: &str = "FLOWRL_CONTINUES_HERE ";
 
 /// A chat template, rendered as `transformers` renders it.
@@ -137,9 +136,8 @@ impl ChatTemplate {
     /// with that message, to be continued.
     ///
     /// # Errors
-    /// Returns [`Error::Template`] if the template has a mistake, raises an exception (for example for a role
-    /// it does not know), uses something that is not supported or exceeds a limit, and if the last message
-    /// cannot be continued.
+    /// Returns [`Error::Template`] if the template has a mistake, raises an exception (for example for a role it does
+    /// not know), uses something that is not supported or exceeds a limit, and if the last message cannot be continued.
     pub fn render(&self, messages: &[Message], inputs: &ChatInputs) -> Result<String> {
         let failed = |message: String| Error::Template { message };
         let continued = messages.last().filter(|message| message.role() == "assistant");
@@ -207,8 +205,7 @@ impl ChatTemplate {
         Ok(text)
     }
 
-    /// Returns the template for a conversation: the one for tools if there are tools and the model has such a
-    /// template.
+    /// Returns the template for a conversation: the one for tools if there are tools and the model has such a template.
     fn source(&self, inputs: &ChatInputs) -> Result<&Source> {
         let sources = self.sources.as_ref().map_err(|message| Error::Template { message: message.clone() })?;
         let for_tools = sources.get("tool_use").filter(|_| !inputs.tools.is_null());

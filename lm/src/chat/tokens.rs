@@ -6,9 +6,8 @@ use serde_json::{Map, Value};
 pub(super) const NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-/// Reads the special tokens from `tokenizer_config.json` and `special_tokens_map.json`. A token that neither
-/// file mentions is the one that the class of the tokenizer always has, or else the one that `by_id` returns
-/// for its name.
+/// Reads the special tokens from `tokenizer_config.json` and `special_tokens_map.json`. A token that neither file
+/// mentions is the one that the class of the tokenizer always has, or else the one that `by_id` returns for its name.
 ///
 /// A token that a file gives as null is left out, as in `transformers`.
 pub(crate) fn read(config: &Value, map: &Value, by_id: impl Fn(&str) -> Option<String>) -> Map<String, Value> {

@@ -65,8 +65,7 @@ impl Checkpoint {
     /// As in `transformers`, an `lm_head.weight` that differs from the embedding is used even if
     /// `tie_word_embeddings` is true. [`Self::remarks`] reports guesses and unused tensors.
     ///
-    /// The files must not be changed in place while the checkpoint is open. Replacing them, as [`save`] does,
-    /// is safe.
+    /// The files must not be changed in place while the checkpoint is open. Replacing them, as [`save`] does, is safe.
     ///
     /// # Errors
     /// Returns [`Error::NoCheckpoint`] if the folder is something else; [`Error::Io`] for a missing file;
@@ -178,8 +177,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Returns a sentence for the user about each guess made, and each tensor left out, when the checkpoint was
-    /// opened.
+    /// Returns a sentence for the user about each guess made, and each tensor left out, when the checkpoint was opened.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
@@ -234,9 +232,8 @@ impl Checkpoint {
 
     /// Returns the tokens that end a completion.
     ///
-    /// The first of them closes a finished text. It is the tokenizer's `eos_token`, with which a chat template
-    /// closes a turn, or without one the first of [`ModelConfig::eos_token_ids`]. The others of that list
-    /// follow.
+    /// The first of them closes a finished text. It is the tokenizer's `eos_token`, with which a chat template closes a
+    /// turn, or without one the first of [`ModelConfig::eos_token_ids`]. The others of that list follow.
     ///
     /// # Errors
     /// Returns [`Error::Json`] if `tokenizer_config.json` is bad, or the error of [`Self::tokenizer`].

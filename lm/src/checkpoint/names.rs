@@ -13,8 +13,7 @@ const EMBEDDING: &str = "model.embed_tokens.weight";
 /// Index of the shard that holds each tensor, and the tensor's name there.
 pub(super) type Index = BTreeMap<String, (usize, String)>;
 
-/// Gives the tensors of a base model, which was saved without its head, the names that they have in the whole
-/// model.
+/// Gives the tensors of a base model, which was saved without its head, the names that they have in the whole model.
 ///
 /// # Errors
 /// Returns [`Error::NoCheckpoint`] if a wrapper of the model put a prefix before the names.
@@ -44,8 +43,7 @@ pub(super) fn unify(index: Index, path: &Path) -> Result<Index> {
 /// Returns the tensors that no part of a language model reads, such as those of a value head.
 ///
 /// # Errors
-/// Returns [`Error::Tensor`] if a tensor would change the computation, but the configuration does not
-/// ask for it.
+/// Returns [`Error::Tensor`] if a tensor would change the computation, but the configuration does not ask for it.
 pub(super) fn unused(index: &Index, config: &ModelConfig, path: &Path) -> Result<Vec<String>> {
     let known: Vec<String> = config.tensor_shapes().into_iter().map(|(name, _)| name).collect();
     let harmless = |name: &str| name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
@@ -91,8 +89,7 @@ fn reason(name: &str, config: &ModelConfig) -> String {
     "this family of models has no such part".into()
 }
 
-/// Returns a clause for an error message with the names most similar to `wanted` or, if none is, the first
-/// ones.
+/// Returns a clause for an error message with the names most similar to `wanted` or, if none is, the first ones.
 pub(super) fn hint<'a>(wanted: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     let quoted = |names: &[String]| format!("`{}`", names.join("`, `"));
     match nearest(wanted, names.clone()) {

@@ -228,8 +228,7 @@ impl ModelConfig {
         format!("{:#}\n", Value::Object(raw))
     }
 
-    /// Returns the D/2 inverse frequencies of the rotary embedding, θ^(−2i/D), stretched by
-    /// [`Self::rope_scaling`].
+    /// Returns the D/2 inverse frequencies of the rotary embedding, θ^(−2i/D), stretched by [`Self::rope_scaling`].
     pub fn inv_frequencies(&self) -> Vec<f64> {
         let dim = self.head_dim as f64;
         (0..self.head_dim / 2).map(|i| self.rope_scaling.apply(self.rope_theta.powf(-2.0 * i as f64 / dim))).collect()

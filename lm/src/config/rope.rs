@@ -50,9 +50,8 @@ impl RopeScaling {
     }
 }
 
-/// Reads base and scaling from `rope_parameters`, or from `rope_theta` and `rope_scaling`. A `rope_scaling`
-/// replaces `rope_parameters`, because model cards tell people to add it by hand to files that already have the
-/// other.
+/// Reads base and scaling from `rope_parameters`, or from `rope_theta` and `rope_scaling`. A `rope_scaling` replaces
+/// `rope_parameters`, because model cards tell people to add it by hand to files that already have the other.
 pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
     let default_theta = keys.positive("rope_theta", Some(10_000.0))?;
     let scaling = keys.get("rope_scaling").filter(|value| value.as_object().is_none_or(|map| !map.is_empty()));
@@ -60,8 +59,7 @@ pub(super) fn parse(keys: &Keys<'_>) -> Result<(f64, RopeScaling)> {
         Some(_) => ("rope_scaling", "rope_scaling."),
         None => ("rope_parameters", "rope_parameters."),
     };
-    // transformers forgets the base in the object that is replaced, which would give the numbers of another
-    // model.
+    // transformers forgets the base in the object that is replaced, which would give the numbers of another model.
     if let (Some(scaling), Some(replaced)) = (scaling, keys.get("rope_parameters")) {
         let forgotten = replaced["rope_theta"].as_f64().filter(|theta| *theta != default_theta);
         if let (Some(theta), None) = (forgotten, scaling["rope_theta"].as_f64()) {

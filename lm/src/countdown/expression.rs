@@ -42,8 +42,7 @@ pub(super) enum Failure {
     Overflow,
 }
 
-/// The text of an expression with the fewest parentheses that keep its tree, and the precedence of its last
-/// operation.
+/// The text of an expression with the fewest parentheses that keep its tree, and the precedence of its last operation.
 #[derive(Clone, Debug)]
 pub(super) struct Printed {
     pub(super) text: String,

@@ -47,8 +47,7 @@ impl Problem {
         prompt
     }
 
-    /// Parses the last line of a prompt, or returns [`None`] if that line does not have the form of
-    /// [`Self::prompt`].
+    /// Parses the last line of a prompt, or returns [`None`] if that line does not have the form of [`Self::prompt`].
     ///
     /// Spaces at either end are ignored, so that the line may stand at the end of a longer text.
     pub fn parse(prompt: &str) -> Option<Self> {

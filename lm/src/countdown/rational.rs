@@ -43,8 +43,7 @@ impl Rational {
         while b != 0 {
             (a, b) = (b, a % b);
         }
-        // If the greatest common divisor has the sign of the denominator, the denominator of the quotient is
-        // above 0.
+        // If the greatest common divisor has the sign of the denominator, the denominator of the quotient is above 0.
         let divisor = if (a < 0) == (self.denominator < 0) { a } else { -a };
         Self { numerator: self.numerator / divisor, denominator: self.denominator / divisor }
     }

@@ -113,8 +113,7 @@ fn is_whole(text: &str) -> bool {
     Expression::parse(text).unwrap().value().unwrap().to_whole().is_some()
 }
 
-/// Returns the text of every tree by recursion over ordered partitions of the numbers, independently of
-/// `enumerate`.
+/// Returns the text of every tree by recursion over ordered partitions of the numbers, independently of `enumerate`.
 fn all_strings(numbers: &[u32]) -> BTreeSet<String> {
     fn trees(numbers: &[u32]) -> Vec<Printed> {
         if let [n] = numbers {

@@ -26,8 +26,7 @@ macro_rules! vectorize {
     };
 }
 
-/// Returns the number of rows per job with which `rows` rows of this many operations each keep every thread
-/// busy.
+/// Returns the number of rows per job with which `rows` rows of this many operations each keep every thread busy.
 fn block<T: Real>(backend: &CpuBackend<T>, rows: usize, operations: usize) -> usize {
     rows.div_ceil(backend.pool().jobs(rows * operations)).max(1)
 }

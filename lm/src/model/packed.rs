@@ -4,9 +4,8 @@ use crate::backend::{Layout, Span};
 
 /// Rows of tokens ready for the model, and the rows that predict the tokens of the completions.
 ///
-/// Rows are ordered by prompt: first the rows of the prompt, then those of each of its completions without the
-/// last token, which predicts nothing. Predictions are in the order in which the completions were given, tokens
-/// packed.
+/// Rows are ordered by prompt: first the rows of the prompt, then those of each of its completions without the last
+/// token, which predicts nothing. Predictions are in the order in which the completions were given, tokens packed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packed {
     /// Token of each row.
@@ -24,8 +23,7 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Packs `completions`, the i-th of which answers prompt `prompt_of[i]`. Every prompt must have at least
-    /// one token.
+    /// Packs `completions`, the i-th of which answers prompt `prompt_of[i]`. Every prompt must have at least one token.
     pub fn new(prompts: &[&[u32]], completions: &[&[u32]], prompt_of: &[usize]) -> Self {
         let mut packed = Self::default();
         let mut members = vec![Vec::new(); prompts.len()];

@@ -130,8 +130,7 @@ fn judgement(verdict: &'static str) -> Judgement {
     Judgement::new(f64::from(u8::from(verdict == "correct")), verdict)
 }
 
-/// Returns the text of an answer that is a string, number or boolean; otherwise the form that an answer should
-/// have.
+/// Returns the text of an answer that is a string, number or boolean; otherwise the form that an answer should have.
 fn answer_text(answer: &Value) -> Result<String, &'static str> {
     match answer {
         Value::String(text) => Ok(text.clone()),

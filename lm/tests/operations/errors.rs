@@ -1,5 +1,4 @@
-//! Tests that errors name the argument: a buffer that is too short, an index out of range, an inconsistent
-//! layout.
+//! Tests that errors name the argument: a buffer that is too short, an index out of range, an inconsistent layout.
 
 use flowrl_core::backend::{CpuBackend, CpuError};
 use flowrl_lm::backend::{Heads, Layout, Span, TransformerBackend};

@@ -99,8 +99,7 @@ impl From<&Quantity> for Stated {
     }
 }
 
-/// Returns the number of the last `\boxed{}` and the last `#### N`, which must agree; without either, the last
-/// number.
+/// Returns the number of the last `\boxed{}` and the last `#### N`, which must agree; without either, the last number.
 fn stated(completion: &str) -> Stated {
     let text = plain(after_reasoning(completion));
     match (boxed(&text), marked(&text)) {

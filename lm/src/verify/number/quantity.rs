@@ -7,8 +7,7 @@ use crate::countdown::Rational;
 /// A number of a text. The tokens from `start` to `end` are its sign, currency, digits and unit.
 #[derive(Debug)]
 pub(super) struct Quantity {
-    /// The value; [`None`] if it cannot be read, or if the number is part of something else, as 3 is of
-    /// `2\sqrt{3}`.
+    /// The value; [`None`] if it cannot be read, or if the number is part of something else, as 3 is of `2\sqrt{3}`.
     pub(super) value: Option<Rational>,
     pub(super) start: usize,
     pub(super) end: usize,
@@ -64,8 +63,7 @@ pub(super) fn fraction_or_number(tokens: &[Token<'_>]) -> Option<(Option<Rationa
     }
 }
 
-/// Reads a number as [`fraction_or_number`] does, and also mixed numbers and powers of ten: `1 3/4`, `2 \times
-/// 10^3`.
+/// Reads a number as [`fraction_or_number`] does, and also mixed numbers and powers of ten: `1 3/4`, `2 \times 10^3`.
 fn magnitude(tokens: &[Token<'_>]) -> Option<(Option<Rational>, usize)> {
     match *tokens {
         [Number(whole), Fraction(part), ..] => Some((mixed(whole, part), 2)),
@@ -133,8 +131,7 @@ impl<'a> Tokens<'a> {
         if self.gaps.get(at) == Some(&Gap::Line) { None } else { self.tokens.get(at).copied() }
     }
 
-    /// Returns the number whose digits are the tokens from `digits` to `end`; [`None`] if it is the power of a
-    /// unit.
+    /// Returns the number whose digits are the tokens from `digits` to `end`; [`None`] if it is the power of a unit.
     fn quantity(&self, digits: usize, end: usize, magnitude: Option<Rational>) -> Option<Quantity> {
         let start = self.before_currency(digits);
         let Sign { start, negative, certain } = self.sign(start, digits);
@@ -245,8 +242,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Returns whether the `^` at `at` raises a unit (`cm^2`, `\text{inches}^2`) rather than variables
-    /// (`ab^2`).
+    /// Returns whether the `^` at `at` raises a unit (`cm^2`, `\text{inches}^2`) rather than variables (`ab^2`).
     fn raises_unit(&self, mut at: usize) -> bool {
         while self.previous(at) == Some(Mark('}')) {
             at -= 1;

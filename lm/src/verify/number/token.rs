@@ -194,8 +194,7 @@ fn escaped(text: &str) -> (Piece<'_>, &str) {
     (piece, chars.as_str())
 }
 
-/// Splits off the arguments of `\frac`, each in braces or of one digit. If there are none, nothing is split
-/// off.
+/// Splits off the arguments of `\frac`, each in braces or of one digit. If there are none, nothing is split off.
 fn fraction(text: &str) -> (Option<Rational>, &str) {
     let argument = |text: &'_ str| -> Option<(Option<Rational>, usize)> {
         let trimmed = text.trim_start();
