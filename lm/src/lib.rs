@@ -15,7 +15,6 @@ pub mod jsonl;
 pub mod kernel;
 mod load;
 pub mod model;
-pub mod pass_at_k;
 mod policy;
 pub mod prompts;
 pub mod rollouts;

@@ -156,22 +156,16 @@ impl StopRule for Text {
     }
 }
 
-/// The source of the rows of a [`TextTask`].
-#[derive(Debug)]
-enum Rows {
-    Given(Vec<PromptRow>),
-    Countdown { problems: Arc<Problems>, held_out: bool },
-}
-
 /// A [`Task`] of prompts as text.
-///
-/// Prompts are encoded when they are first used, so that a task of many prompts starts at once.
 #[derive(Debug)]
 pub struct TextTask {
     text: Text,
-    rows: Rows,
     verifier: Box<dyn Verifier>,
-    cache: Vec<OnceLock<(PromptRow, Vec<u32>)>>,
+    /// Rows and their tokens. Generated ones are filled in when they are first used, so that many of them cost nothing
+    /// at the start.
+    prompts: Vec<OnceLock<(PromptRow, Vec<u32>)>>,
+    /// The source of generated prompts, and whether they are the held-out ones.
+    generated: Option<(Arc<Problems>, bool)>,
 }
 
 impl TextTask {
@@ -181,21 +175,22 @@ impl TextTask {
     /// # Errors
     /// Returns an error if a row lacks the fields that the verifier needs, or if a prompt cannot be encoded.
     pub fn new(text: Text, rows: Vec<PromptRow>, verifier: Box<dyn Verifier>) -> Result<Self> {
-        for row in &rows {
+        let mut prompts = Vec::with_capacity(rows.len());
+        for row in rows {
             let refusal = |message: String| {
                 let prompt = row.prompt.question().to_owned();
                 Error::Prompt { line: row.origin.line, prompt, message }
             };
-            verifier.check(row).map_err(|error| {
+            verifier.check(&row).map_err(|error| {
                 let keys = &row.origin.keys;
                 let is_missing = !keys.is_empty() && matches!(error, Error::Argument { name: "answer", .. });
                 let there = format!("; the row has {keys}: name the answer's key with --answer-key");
                 refusal(if is_missing { format!("{error}{there}") } else { error.to_string() })
             })?;
-            text.encode_prompt(row).map_err(|error| refusal(error.to_string()))?;
+            let tokens = text.encode_prompt(&row).map_err(|error| refusal(error.to_string()))?;
+            prompts.push(OnceLock::from((row, tokens)));
         }
-        let cache = rows.iter().map(|_| OnceLock::new()).collect();
-        Ok(Self { text, rows: Rows::Given(rows), verifier, cache })
+        Ok(Self { text, verifier, prompts, generated: None })
     }
 
     /// Creates a task of generated Countdown problems, either the training or the held-out ones.
@@ -205,8 +200,8 @@ impl TextTask {
     pub fn countdown(text: Text, problems: Arc<Problems>, held_out: bool) -> Result<Self> {
         text.encode_completion(crate::countdown::ALPHABET, true)?;
         let count = if held_out { problems.held_out_len() } else { problems.train_len() };
-        let cache = (0..count).map(|_| OnceLock::new()).collect();
-        Ok(Self { text, rows: Rows::Countdown { problems, held_out }, verifier: Box::new(verify::Countdown), cache })
+        let prompts = vec![OnceLock::new(); count];
+        Ok(Self { text, verifier: Box::new(verify::Countdown), prompts, generated: Some((problems, held_out)) })
     }
 
     /// Returns the row of prompt `index`.
@@ -216,7 +211,7 @@ impl TextTask {
 
     /// Returns whether this task generates its prompts on demand.
     pub const fn is_generated(&self) -> bool {
-        matches!(self.rows, Rows::Countdown { .. })
+        self.generated.is_some()
     }
 
     /// Returns the conversion between text and tokens that this task uses.
@@ -235,14 +230,11 @@ impl TextTask {
     }
 
     fn entry(&self, index: usize) -> &(PromptRow, Vec<u32>) {
-        self.cache[index].get_or_init(|| {
-            let row = match &self.rows {
-                Rows::Given(rows) => rows[index].clone(),
-                Rows::Countdown { problems, held_out: true } => PromptRow::text(problems.held_out(index).prompt()),
-                Rows::Countdown { problems, held_out: false } => PromptRow::text(problems.train(index).prompt()),
-            };
-            let tokens =
-                self.text.encode_prompt(&row).expect("both constructors encoded every prompt or its characters");
+        self.prompts[index].get_or_init(|| {
+            let (problems, held_out) = self.generated.as_ref().expect("prompts that were given are there");
+            let problem = if *held_out { problems.held_out(index) } else { problems.train(index) };
+            let row = PromptRow::text(problem.prompt());
+            let tokens = self.text.encode_prompt(&row).expect("the constructor encoded every character");
             (row, tokens)
         })
     }
@@ -250,7 +242,7 @@ impl TextTask {
 
 impl Task for TextTask {
     fn prompts(&self) -> usize {
-        self.cache.len()
+        self.prompts.len()
     }
 
     fn prompt(&self, index: usize) -> &[u32] {

@@ -1,6 +1,6 @@
 //! One turn of a conversation.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// Names under which data files store a model's reasoning; templates read the first or the second.
@@ -17,7 +17,8 @@ const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 /// assert_eq!((message.role(), message.text()), ("user", "2+2?"));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
 pub struct Message {
     fields: Map<String, Value>,
     text: String,
@@ -123,12 +124,6 @@ fn has_tool_calls(fields: &Map<String, Value>) -> bool {
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.fields.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Message {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::try_from(Map::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 

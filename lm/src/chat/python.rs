@@ -1,7 +1,6 @@
 //! Functions, filters, tests and methods of Jinja and Python that chat templates use, and that the engine lacks
 //! or implements differently.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -20,9 +19,10 @@ pub(super) fn install(environment: &mut Environment<'_>) {
         true => Err(invalid("cycler: no items")),
         false => Ok(Value::from_object(Cycler { items: items.to_vec(), at: AtomicUsize::new(0) })),
     });
+    // `joiner(', ')` returns an empty text at its first call and then the separator.
     environment.add_function("joiner", |separator: Option<String>| {
-        let separator = separator.unwrap_or_else(|| ", ".into());
-        Value::from_object(Joiner { separator, used: AtomicBool::new(false) })
+        let (separator, used) = (separator.unwrap_or_else(|| ", ".into()), AtomicBool::new(false));
+        Value::from_function(move || if used.swap(true, Ordering::Relaxed) { separator.clone() } else { String::new() })
     });
     environment.add_filter("tojson", tojson);
     environment.add_filter("trim", |text: String, characters: Option<&str>| {
@@ -45,16 +45,9 @@ pub(super) fn install(environment: &mut Environment<'_>) {
 }
 
 /// The message of a template's `raise_exception`.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(super) struct Raised(pub(super) String);
-
-impl fmt::Display for Raised {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Raised {}
 
 /// Calls `value.name(args)`, for methods that the engine does not have.
 fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
@@ -165,23 +158,5 @@ impl Object for Cycler {
         }
         from_args::<()>(args)?;
         Ok(if name == "next" { self.items[at].clone() } else { Value::from(()) })
-    }
-}
-
-/// `joiner(', ')`, which returns an empty text at the first call and then the separator.
-#[derive(Debug)]
-struct Joiner {
-    separator: String,
-    used: AtomicBool,
-}
-
-impl Object for Joiner {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Plain
-    }
-
-    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
-        from_args::<()>(args)?;
-        Ok(Value::from(if self.used.swap(true, Ordering::Relaxed) { self.separator.as_str() } else { "" }))
     }
 }

@@ -1,35 +1,16 @@
 //! The transformer operations on the CPU.
 
-mod attention;
+mod helpers;
 
 use flowrl_core::Real;
-use flowrl_core::backend::{CpuBackend, CpuError, check_len};
-use flowrl_core::kernel::{lanes, vectorized};
+use flowrl_core::backend::{CpuBackend, CpuError};
+use flowrl_core::kernel::lanes;
 use flowrl_core::with_math;
 
 use crate::backend::{Heads, Layout, Span, TransformerBackend};
 use crate::kernel;
-
-/// Checks that each buffer holds at least so many elements, or returns an error that names it.
-macro_rules! check {
-    ($($buffer:ident: $len:expr),+) => { $(check_len(stringify!($buffer), $buffer.len(), $len)?;)+ };
-}
-use check;
-
-/// Runs a loop with the widest vectors of this machine.
-macro_rules! vectorize {
-    ($loop:expr) => {
-        vectorized(
-            #[inline(always)]
-            || $loop,
-        )
-    };
-}
-
-/// Returns the number of rows per job with which `rows` rows of this many operations each keep every thread busy.
-fn block<T: Real>(backend: &CpuBackend<T>, rows: usize, operations: usize) -> usize {
-    rows.div_ceil(backend.pool().jobs(rows * operations)).max(1)
-}
+use crate::kernel::attention::{self, KeyValues};
+use helpers::{block, check, check_rows, check_spans, vectorize};
 
 impl<T: Real> TransformerBackend for CpuBackend<T> {
     fn workers(&self) -> usize {
@@ -228,7 +209,34 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         out: &mut Vec<T>,
         log_sum_exp: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        attention::forward(self, qkv, layout, heads, out, log_sum_exp)
+        layout.check()?;
+        let rows = layout.rows();
+        let (width, q_width, d) = (heads.qkv_width(), heads.q_width(), heads.head_dim);
+        check!(qkv: rows * width, out: rows * q_width, log_sum_exp: rows * heads.heads);
+        let row_span: Vec<Span> = layout.spans.iter().flat_map(|s| std::iter::repeat_n(*s, s.len)).collect();
+        // Later rows see more keys, so there are many more blocks of rows than threads to balance the work.
+        let operations = layout.spans.iter().map(|s| s.len * (s.prefix_len + s.len) * q_width).sum::<usize>();
+        let block = rows.div_ceil(self.pool().jobs(operations) * 4).max(1);
+        let jobs: Vec<_> = out[..rows * q_width]
+            .chunks_mut(block * q_width)
+            .zip(log_sum_exp[..rows * heads.heads].chunks_mut(block * heads.heads))
+            .enumerate()
+            .collect();
+        self.pool().run(jobs, |(index, (out, log_sum_exp))| {
+            let mut scores = Vec::new();
+            with_math!(self, M => {
+                let results = out.chunks_exact_mut(q_width).zip(log_sum_exp.chunks_exact_mut(heads.heads));
+                for (row, (out, log_sum_exp)) in (index * block..).zip(results) {
+                    let span = row_span[row];
+                    for (h, (out, lse)) in out.chunks_exact_mut(d).zip(log_sum_exp).enumerate() {
+                        let parts = KeyValues::parts(qkv, 0, heads, span, row + 1 - span.start, h);
+                        let (max, total) = attention::query::<T, M>(&qkv[row * width + h * d..][..d], parts, out, &mut scores);
+                        *lse = max + total.ln();
+                    }
+                }
+            });
+        });
+        Ok(())
     }
 
     fn attention_backward(
@@ -241,7 +249,49 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         heads: Heads,
         d_qkv: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        attention::backward(self, qkv, out, log_sum_exp, d_out, layout, heads, d_qkv)
+        layout.check()?;
+        let rows = layout.rows();
+        let (width, q_width, d) = (heads.qkv_width(), heads.q_width(), heads.head_dim);
+        check!(
+            qkv: rows * width, out: rows * q_width, d_out: rows * q_width, log_sum_exp: rows * heads.heads,
+            d_qkv: rows * width
+        );
+        // A group owns its rows of d_qkv, so groups can run on different threads while sums keep their order.
+        let mut jobs = Vec::with_capacity(layout.groups.len());
+        let mut rest = &mut d_qkv[..rows * width];
+        for group in layout.groups.windows(2) {
+            let spans = &layout.spans[group[0]..group[1]];
+            let (mine, others) = rest.split_at_mut(spans.iter().map(|s| s.len).sum::<usize>() * width);
+            rest = others;
+            jobs.push((spans, mine));
+        }
+        self.pool().run(jobs, |(spans, d_qkv)| {
+            d_qkv.fill(T::zero());
+            let first = spans.first().map_or(0, |s| s.start);
+            let mut dq = vec![T::zero(); d];
+            with_math!(self, M => for span in spans {
+                for row in span.start..span.start + span.len {
+                    for h in 0..heads.heads {
+                        let at = row * heads.heads + h;
+                        let (out, d_out) = (&out[at * d..][..d], &d_out[at * d..][..d]);
+                        let parts = KeyValues::parts(qkv, 0, heads, *span, row + 1 - span.start, h);
+                        let q = &qkv[row * width + h * d..][..d];
+                        let kv_head = h / (heads.heads / heads.kv_heads);
+                        dq.fill(T::zero());
+                        let add = |part: usize, j: usize, ds: T, p: T| {
+                            let start = [span.prefix_start, span.start][part] + j - first;
+                            let row = &mut d_qkv[start * width..][..width];
+                            let (keys, values) = row[q_width..].split_at_mut(heads.kv_width());
+                            lanes::axpy(ds, q, &mut keys[kv_head * d..][..d]);
+                            lanes::axpy(p, d_out, &mut values[kv_head * d..][..d]);
+                        };
+                        attention::query_backward::<T, M>(q, parts, out, d_out, log_sum_exp[at], &mut dq, add);
+                        lanes::axpy(T::one(), &dq, &mut d_qkv[(row - first) * width + h * d..][..d]);
+                    }
+                }
+            });
+        });
+        Ok(())
     }
 
     fn cache_store(&self, qkv: &Vec<T>, slots: &[u32], heads: Heads, cache: &mut Vec<T>) -> Result<(), CpuError> {
@@ -263,7 +313,23 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         heads: Heads,
         out: &mut Vec<T>,
     ) -> Result<(), CpuError> {
-        attention::cached(self, qkv, cache, spans, heads, out)
+        let (rows, width, q_width, d) = (spans.len(), heads.qkv_width(), heads.q_width(), heads.head_dim);
+        check!(qkv: rows * width, out: rows * q_width);
+        let last = spans.iter().map(|s| (s.start + s.len).max(s.prefix_start + s.prefix_len)).max().unwrap_or(0);
+        check!(cache: last * 2 * heads.kv_width());
+        let operations = spans.iter().map(|s| (s.prefix_len + s.len) * q_width).sum::<usize>();
+        let block = rows.div_ceil(self.pool().jobs(operations)).max(1);
+        let jobs: Vec<_> = out[..rows * q_width].chunks_mut(block * q_width).enumerate().collect();
+        self.pool().run(jobs, |(index, out)| {
+            let mut scores = Vec::new();
+            with_math!(self, M => for (row, out) in (index * block..).zip(out.chunks_exact_mut(q_width)) {
+                for (h, out) in out.chunks_exact_mut(d).enumerate() {
+                    let parts = KeyValues::parts(cache, heads.q_width(), heads, spans[row], spans[row].len, h);
+                    attention::query::<T, M>(&qkv[row * width + h * d..][..d], parts, out, &mut scores);
+                }
+            });
+        });
+        Ok(())
     }
 
     fn swiglu(&self, gate_up: &Vec<T>, (rows, ff): (usize, usize), out: &mut Vec<T>) -> Result<(), CpuError> {
@@ -335,30 +401,4 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         }
         Ok(())
     }
-}
-
-/// Checks that there are `rows` indices and that each is a row of `table`.
-fn check_rows<T>(
-    name: &'static str,
-    ids: &[u32],
-    rows: usize,
-    table_name: &'static str,
-    table: &[T],
-    d: usize,
-) -> Result<(), CpuError> {
-    check_len(name, ids.len(), rows)?;
-    let below = table.len() / d.max(1);
-    match ids[..rows].iter().find(|&&id| id as usize >= below) {
-        Some(&got) if below == 0 => {
-            Err(CpuError::Shape { argument: table_name, got: table.len(), wanted: (got as usize + 1) * d })
-        }
-        Some(&got) => Err(CpuError::Index { argument: name, got: got as usize, below }),
-        None => Ok(()),
-    }
-}
-
-/// Checks that every span (start, len) lies within `x` (rows, d).
-fn check_spans<T>(name: &'static str, x: &[T], spans: &[(usize, usize)], d: usize) -> Result<(), CpuError> {
-    let end = spans.iter().map(|&(start, len)| start + len).max().unwrap_or(0);
-    check_len(name, x.len(), end * d)
 }

@@ -6,6 +6,8 @@
 use flowrl_core::Real;
 use flowrl_core::kernel::{Math, lanes};
 
+use crate::backend::{Heads, Span};
+
 /// Keys and values of one head in consecutive rows: the key of row j is `rows[j·stride + key ..]`.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyValues<'a, T> {
@@ -22,6 +24,24 @@ pub struct KeyValues<'a, T> {
 }
 
 impl<'a, T: Real> KeyValues<'a, T> {
+    /// Returns the two parts that a row of a span attends to: its prefix, and `own` rows of the span itself.
+    ///
+    /// Stored rows may lack the beginning of a packed row of queries, keys and values: `origin` is the number of
+    /// elements they lack.
+    #[inline(always)]
+    pub fn parts(rows: &'a [T], origin: usize, heads: Heads, span: Span, own: usize, head: usize) -> [Self; 2] {
+        let stride = heads.qkv_width() - origin;
+        let key = heads.q_width() - origin + head / (heads.heads / heads.kv_heads) * heads.head_dim;
+        let part = |start: usize, len: usize| Self {
+            rows: &rows[start * stride..],
+            stride,
+            key,
+            value: key + heads.kv_width(),
+            len,
+        };
+        [part(span.prefix_start, span.prefix_len), part(span.start, own)]
+    }
+
     #[inline(always)]
     fn key(&self, j: usize, d: usize) -> &'a [T] {
         let at = j * self.stride + self.key;

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use flowrl_core::backend::{Backend, Role};
+use flowrl_core::backend::Role;
 
 use super::Dimensions;
 
@@ -68,16 +68,14 @@ pub(super) struct Arena<T> {
     pub deltas: Option<Deltas<T>>,
 }
 
-/// Provides a plan with a buffer of a role, a name and a number of elements.
-type Request<'a, T, E> = &'a mut dyn FnMut(Role, &'static str, usize) -> Result<T, E>;
-
 impl<T> Arena<T> {
-    /// Asks `request` for every buffer. This is the only place that knows their sizes.
+    /// Asks `request` for every buffer, by a role, a name and a number of elements. This is the only place that knows
+    /// their sizes.
     pub(super) fn plan<E>(
         dims: &Dimensions,
         (rows, predictions, chunk): (usize, usize, usize),
         keep: Keep,
-        request: Request<'_, T, E>,
+        mut request: impl FnMut(Role, &'static str, usize) -> Result<T, E>,
     ) -> Result<Self, E> {
         let (d, ff, heads) = (dims.hidden, dims.intermediate, dims.heads);
         let training = keep > Keep::Nothing;
@@ -143,15 +141,6 @@ impl<T> Arena<T> {
     pub(super) fn fits(&self, (rows, predictions, chunk): (usize, usize, usize), keep: Keep) -> bool {
         self.rows >= rows && self.predictions >= predictions && self.chunk >= chunk && self.keep >= keep
     }
-
-    pub(super) fn new<B: Backend<Buffer = T>>(
-        backend: &B,
-        dims: &Dimensions,
-        size: (usize, usize, usize),
-        keep: Keep,
-    ) -> Result<Self, B::Error> {
-        Self::plan(dims, size, keep, &mut |role, _, len| backend.zeros_for(role, len))
-    }
 }
 
 /// The activations of one kind in a [`memory_plan`].
@@ -171,7 +160,7 @@ pub struct Planned {
 pub fn memory_plan(dims: &Dimensions, rows: usize, predictions: usize, logits: usize, keep: Keep) -> Vec<Planned> {
     let mut plan: Vec<Planned> = Vec::new();
     let size = (rows, predictions, chunk_rows(logits, dims.vocab, predictions));
-    let Ok(_) = Arena::<()>::plan(dims, size, keep, &mut |role, what, elements| {
+    let Ok(_) = Arena::<()>::plan(dims, size, keep, |role, what, elements| {
         match plan.iter_mut().find(|planned| (planned.what, planned.role) == (what, role)) {
             Some(planned) => planned.elements += elements,
             None => plan.push(Planned { what, role, elements }),

@@ -147,7 +147,7 @@ impl<B: TransformerBackend> Transformer<B> {
         };
         // The old arena is freed before the new one is allocated.
         self.arena = None;
-        self.arena = Some(Arena::new(&self.backend, &self.dims, size, keep)?);
+        self.arena = Some(Arena::plan(&self.dims, size, keep, |role, _, len| self.backend.zeros_for(role, len))?);
         Ok(())
     }
 
