@@ -74,10 +74,11 @@ pub fn evaluate<P: Policy>(
     // A completion that a stop string ends has no end token, so the enumerated completions would differ from
     // the sampled ones.
     let with_reference = with_reference && !task.text().has_stop();
-    let (exact, solutions) =
-        if with_reference { exact(policy, task, count, options, target)? } else { Default::default() };
+    let solved = if with_reference { solved(task, count)? } else { Vec::new() };
+    let exact = exact(policy, task, &solved, options, target)?;
     if !exact.is_empty() {
         let mean = |f: &dyn Fn(&BinaryExact) -> f64| exact.iter().map(|(_, e)| f(e)).sum::<f64>() / exact.len() as f64;
+        let solutions: usize = solved.iter().map(|(_, completions)| completions.len()).sum();
         metrics.push(("eval_solutions".into(), solutions as f64 / exact.len() as f64));
         metrics.push(("eval_success_exact".into(), mean(&|e| e.success)));
         if target.beta.is_some() {
@@ -139,27 +140,31 @@ fn sampled_metrics<T: Real>(rollouts: &Rollouts<T>, samples: usize) -> Result<Sa
     Ok(found)
 }
 
-/// Scores every correct completion of the prompts for which they can be enumerated. Also returns the number of these
-/// completions.
-fn exact<P: Policy>(
-    policy: &mut P,
-    task: &TextTask,
-    count: usize,
-    options: &TrainOptions,
-    target: Target,
-) -> Result<(Vec<(usize, BinaryExact)>, usize), EvaluateError<P::Error>> {
-    /// Prompts scored at once.
-    const BATCH: usize = 32;
+/// Returns the index of each prompt whose correct completions can be enumerated, and their tokens.
+fn solved(task: &TextTask, count: usize) -> Result<Vec<(usize, Vec<Vec<u32>>)>> {
     let mut solved = Vec::new();
     for index in 0..count {
         let Some(problem) = task.problem(index) else { continue };
         let solutions = problem.solutions()?;
-        let encoded =
-            solutions.iter().map(|s| task.text().encode_completion(s, true)).collect::<Result<Vec<_>, _>>()?;
+        let encoded: Vec<_> =
+            solutions.iter().map(|s| task.text().encode_completion(s, true)).collect::<Result<_>>()?;
         if !encoded.is_empty() {
             solved.push((index, encoded));
         }
     }
+    Ok(solved)
+}
+
+/// Scores every correct completion of the prompts in `solved`.
+fn exact<P: Policy>(
+    policy: &mut P,
+    task: &TextTask,
+    solved: &[(usize, Vec<Vec<u32>>)],
+    options: &TrainOptions,
+    target: Target,
+) -> Result<Vec<(usize, BinaryExact)>, EvaluateError<P::Error>> {
+    /// Prompts scored at once.
+    const BATCH: usize = 32;
     let mut out = Vec::with_capacity(solved.len());
     let temperature = options.sampler.temperature;
     for batch in solved.chunks(BATCH) {
@@ -190,10 +195,11 @@ fn exact<P: Policy>(
             out.push((*index, BinaryExact::new(&reference[range.clone()], &current[range], beta)?));
         }
     }
-    Ok((out, solved.iter().map(|(_, completions)| completions.len()).sum()))
+    Ok(out)
 }
 
-/// Estimates pass@k without bias: the probability that at least one of `k` completions is correct, from `n` samples of which `correct` are.
+/// Estimates pass@k without bias: the probability that at least one of `k` completions is correct, from `n` samples of
+/// which `correct` are.
 ///
 /// This is 1 − C(n−c, k) / C(n, k) from Chen et al., *Evaluating large language models trained on code* (2021),
 /// computed as the product 1 − Π_{i=n−c+1}^{n} (1 − k/i), in which nothing overflows.
