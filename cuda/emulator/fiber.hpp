@@ -1,5 +1,6 @@
 // Fibers: their stacks, and the switch from one to another. The switch is in assembly for x86-64 and AArch64, and uses
-// ucontext on other processors.
+// ucontext on other processors. ucontext saves the signal mask, which takes a system call: with it, the test of the
+// backward pass of attention takes 3.9 times as much processor time (16.1 s instead of 4.1 s on x86-64 Linux).
 #pragma once
 
 #include <sys/mman.h>
