@@ -80,9 +80,9 @@ fn attention<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance
     for (heads, layout) in cases() {
         let (qkv, kept) = poisoned(device, &normals(1, layout.rows() * heads.qkv_width()));
         let (out, log_sum_exp) = forward(device, &qkv, &layout, heads);
-        let (want, want_sum) = reference(&kept, &layout, heads);
-        assert_close(&format!("out, {heads:?}"), &numbers(device, &out), &want, rounded(tolerance));
-        assert_close(&format!("sum, {heads:?}"), &numbers(device, &log_sum_exp), &want_sum, Tolerance::F32);
+        let (wanted, wanted_sum) = reference(&kept, &layout, heads);
+        assert_close(&format!("out, {heads:?}"), &numbers(device, &out), &wanted, rounded(tolerance));
+        assert_close(&format!("sum, {heads:?}"), &numbers(device, &log_sum_exp), &wanted_sum, Tolerance::F32);
         let (again, again_sum) = forward(device, &qkv, &layout, heads);
         assert_eq!(bits(device, &again), bits(device, &out), "the same bits twice");
         assert_eq!(bits(device, &again_sum), bits(device, &log_sum_exp), "the same bits twice");
@@ -107,16 +107,16 @@ fn attention_with_large_scores<B: TransformerBackend<Real = f32>>(device: &B, to
     }
     let (qkv, kept) = stored(device, Role::Activation, &values);
     let (out, log_sum_exp) = forward(device, &qkv, &layout, heads);
-    let (want, want_sum) = reference(&kept, &layout, heads);
-    assert!(want_sum.iter().any(|x| *x > 1e4), "scores are large");
-    assert_close("out", &numbers(device, &out), &want, rounded(tolerance));
-    assert_close("sum", &numbers(device, &log_sum_exp), &want_sum, Tolerance::F32);
+    let (wanted, wanted_sum) = reference(&kept, &layout, heads);
+    assert!(wanted_sum.iter().any(|x| *x > 1e4), "scores are large");
+    assert_close("out", &numbers(device, &out), &wanted, rounded(tolerance));
+    assert_close("sum", &numbers(device, &log_sum_exp), &wanted_sum, Tolerance::F32);
     let (d_out, d_kept) = stored(device, Role::Activation, &normals(5, layout.rows() * heads.q_width()));
     let d_qkv = backward(device, &qkv, &d_out, &layout, heads);
-    let want = reference_backward(&kept, &d_kept, &layout, heads);
+    let wanted = reference_backward(&kept, &d_kept, &layout, heads);
     // A log Σ exp of 10⁴ is off by up to 5e-4 in single precision, and this is the relative error of probabilities.
     let loose = Tolerance { relative: 2e-3 + rounded(tolerance).relative, ..tolerance };
-    assert_close("d_qkv", &numbers(device, &d_qkv), &want, loose);
+    assert_close("d_qkv", &numbers(device, &d_qkv), &wanted, loose);
 }
 
 fn backward<B: TransformerBackend<Real = f32>>(
@@ -149,8 +149,8 @@ fn attention_backward<B: TransformerBackend<Real = f32>>(device: &B, tolerance: 
         let (qkv, kept) = poisoned(device, &normals(1, layout.rows() * heads.qkv_width()));
         let (d_out, d_kept) = poisoned(device, &normals(4, layout.rows() * heads.q_width()));
         let d_qkv = backward(device, &qkv, &d_out, &layout, heads);
-        let want = reference_backward(&kept, &d_kept, &layout, heads);
-        assert_close(&format!("d_qkv, {heads:?}"), &numbers(device, &d_qkv), &want, rounded(tolerance));
+        let wanted = reference_backward(&kept, &d_kept, &layout, heads);
+        assert_close(&format!("d_qkv, {heads:?}"), &numbers(device, &d_qkv), &wanted, rounded(tolerance));
         // These layouts include one with tiles in several parts and others without.
         if layout.groups.len() == 2 {
             let again = backward(device, &qkv, &d_out, &layout, heads);
@@ -211,9 +211,9 @@ fn cached_attention<B: TransformerBackend<Real = f32>>(device: &B, tolerance: To
         let (cache, cache_kept) = cache(device, &spans, heads);
         let mut out = unwritten(device, spans.len() * heads.q_width());
         device.cached_attention(&qkv, &cache, &spans, heads, &mut out).unwrap();
-        let mut want = vec![0.0; spans.len() * heads.q_width()];
-        CpuBackend::<f64>::reference().cached_attention(&kept, &cache_kept, &spans, heads, &mut want).unwrap();
-        assert_close(&format!("out, {heads:?}"), &numbers(device, &out), &want, rounded(tolerance));
+        let mut wanted = vec![0.0; spans.len() * heads.q_width()];
+        CpuBackend::<f64>::reference().cached_attention(&kept, &cache_kept, &spans, heads, &mut wanted).unwrap();
+        assert_close(&format!("out, {heads:?}"), &numbers(device, &out), &wanted, rounded(tolerance));
         // Each row by itself gives the same bits.
         let got = bits(device, &out);
         for (row, (span, got)) in spans.iter().zip(got.chunks_exact(heads.q_width())).enumerate() {
@@ -235,7 +235,7 @@ fn the_cache_changes_nothing<B: TransformerBackend<Real = f32>>(device: &B, tole
     ] {
         let rows = layout.rows();
         let (qkv, _) = stored(device, Role::Activation, &normals(8, rows * heads.qkv_width()));
-        let want = numbers(device, &forward(device, &qkv, &layout, heads).0);
+        let wanted = numbers(device, &forward(device, &qkv, &layout, heads).0);
         let slots: Vec<u32> = (0..rows as u32).map(|row| 2 * row + 1).collect();
         let mut cache = unwritten(device, 3 * rows * 2 * heads.kv_width());
         device.cache_store(&qkv, &(0..rows as u32).collect::<Vec<_>>(), heads, &mut cache).unwrap();
@@ -243,7 +243,7 @@ fn the_cache_changes_nothing<B: TransformerBackend<Real = f32>>(device: &B, tole
         let spans: Vec<Span> = layout.spans.iter().flat_map(steps).collect();
         let mut out = unwritten(device, rows * heads.q_width());
         device.cached_attention(&qkv, &cache, &spans, heads, &mut out).unwrap();
-        assert_close("out", &numbers(device, &out), &want, rounded(tolerance));
+        assert_close("out", &numbers(device, &out), &wanted, rounded(tolerance));
         // Each slot holds the keys and values of its row.
         device.cache_store(&qkv, &slots, heads, &mut cache).unwrap();
         let (cache, qkv) = (numbers(device, &cache), numbers(device, &qkv));

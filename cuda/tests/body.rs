@@ -84,18 +84,18 @@ fn embedding<B: TransformerBackend<Real = f32>>(device: &B, near: Tolerance) {
         let index = device.index(&ids).unwrap();
         let (mut out, _) = poisoned(device, Role::Activation, &vec![0.0; rows * d]);
         device.embed(&table, &index, (rows, d), &mut out).unwrap();
-        let mut want = vec![0.0; rows * d];
-        oracle().embed(&table64, &ids, (rows, d), &mut want).unwrap();
-        assert_eq!(first(device, &out, rows * d), want);
+        let mut wanted = vec![0.0; rows * d];
+        oracle().embed(&table64, &ids, (rows, d), &mut wanted).unwrap();
+        assert_eq!(first(device, &out, rows * d), wanted);
         assert_kept(device, &out, rows * d);
 
         let (d_out, d_out64) = poisoned(device, Role::Activation, &normals(2, rows * d));
         for role in [Role::State, Role::Activation] {
-            let (mut d_table, mut want) = poisoned(device, role, &vec![0.5; table_rows * d]);
+            let (mut d_table, mut wanted) = poisoned(device, role, &vec![0.5; table_rows * d]);
             device.scatter_add(&d_out, &index, (rows, d), &mut d_table).unwrap();
-            oracle().scatter_add(&d_out64, &ids, (rows, d), &mut want).unwrap();
+            oracle().scatter_add(&d_out64, &ids, (rows, d), &mut wanted).unwrap();
             let near = if role == Role::State { Tolerance::F32 } else { near };
-            assert_close("d_table", &first(device, &d_table, table_rows * d), &want, near);
+            assert_close("d_table", &first(device, &d_table, table_rows * d), &wanted, near);
             assert_kept(device, &d_table, table_rows * d);
         }
         let beyond = device.index(&vec![table_rows as u32; rows]).unwrap();

@@ -12,19 +12,19 @@ fn gelu<B: TransformerBackend<Real = f32>>(device: &B, tolerance: Tolerance) {
         let mut y = device.zeros_for(Role::Activation, len).unwrap();
         device.gelu(&x, &mut y, len).unwrap();
         device.gelu_backward(&x, &mut dy, len).unwrap();
-        let (mut want, mut want_dx) = (vec![0.0; len], dy_kept);
-        oracle.gelu(&x_kept, &mut want, len).unwrap();
-        oracle.gelu_backward(&x_kept, &mut want_dx, len).unwrap();
-        assert_close("y", &numbers(device, &y), &want, tolerance);
-        assert_close("dx", &numbers(device, &dy), &want_dx, tolerance);
+        let (mut wanted, mut wanted_dx) = (vec![0.0; len], dy_kept);
+        oracle.gelu(&x_kept, &mut wanted, len).unwrap();
+        oracle.gelu_backward(&x_kept, &mut wanted_dx, len).unwrap();
+        assert_close("y", &numbers(device, &y), &wanted, tolerance);
+        assert_close("dx", &numbers(device, &dy), &wanted_dx, tolerance);
     }
 }
 
 fn fill<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     let (mut x, kept) = stored(device, Role::Activation, &normals(1, 100));
     device.fill(&mut x, 1.5, 70).unwrap();
-    let want: Vec<f64> = kept.iter().enumerate().map(|(i, x)| if i < 70 { 1.5 } else { *x }).collect();
-    assert_eq!(numbers(device, &x), want);
+    let wanted: Vec<f64> = kept.iter().enumerate().map(|(i, x)| if i < 70 { 1.5 } else { *x }).collect();
+    assert_eq!(numbers(device, &x), wanted);
     device.fill(&mut x, 0.0, 100).unwrap();
     assert_eq!(numbers(device, &x), vec![0.0; 100]);
 }

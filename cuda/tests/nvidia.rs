@@ -48,10 +48,10 @@ mod on_gpu {
                     let (x, x_kept) = stored(&device, Role::Activation, &normals(seed + round, 5 * 24));
                     let (w, w_kept) = stored(&device, Role::Activation, &normals(seed + round + 100, 24 * 7));
                     let mut y = device.zeros(5 * 7).unwrap();
-                    let mut want = vec![0.0; 5 * 7];
+                    let mut wanted = vec![0.0; 5 * 7];
                     device.linear(&x, &w, None, &mut y, shape, false).unwrap();
-                    oracle.linear(&x_kept, &w_kept, None, &mut want, shape, false).unwrap();
-                    assert_close("y", &numbers(&device, &y), &want, Tolerance::F32);
+                    oracle.linear(&x_kept, &w_kept, None, &mut wanted, shape, false).unwrap();
+                    assert_close("y", &numbers(&device, &y), &wanted, Tolerance::F32);
                     attend(&device, 1 << (3 + (seed + round) % 4));
                 }
             };
@@ -164,7 +164,7 @@ mod on_gpu {
         with_gpu(Precision::F32, |device| {
             let mut values = normals(1, 5 << 20);
             let large = device.upload(&values)?;
-            let want = values.clone();
+            let wanted = values.clone();
             values.fill(f32::NAN);
             let mut small = device.zeros(4096)?;
             for i in 0..4096_u16 {
@@ -172,7 +172,7 @@ mod on_gpu {
             }
             let pieces: Vec<_> =
                 (0..9_u8).map(|i| device.upload(&vec![f32::from(i); 1 << 18])).collect::<Result<_, _>>()?;
-            assert!(numbers(&device, &large).iter().zip(want).all(|(got, want)| *got == f64::from(want)));
+            assert!(numbers(&device, &large).iter().zip(wanted).all(|(got, wanted)| *got == f64::from(wanted)));
             assert!(numbers(&device, &small).iter().enumerate().all(|(i, got)| *got == i as f64));
             for (i, piece) in pieces.iter().enumerate() {
                 assert!(numbers(&device, piece).iter().all(|got| *got == i as f64), "piece {i}");

@@ -20,16 +20,16 @@ fn cpu() -> flowrl_core::backend::CpuBackend<f32> {
 /// Asserts that numbers agree to 1e-5 of the largest, and metrics, which are sums of doubles, to a relative 1e-6.
 fn agrees<B: Backend<Real = f32>>(device: &B, what: &str, objective: &Objective, owned: &Owned) {
     let (got, diagnostics) = evaluate(device, objective, owned).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let (want, wanted) = evaluate(&cpu(), objective, owned).unwrap();
-    for ((name, got), (_, want)) in got.iter().zip(&want) {
+    let (wanted, of_cpu) = evaluate(&cpu(), objective, owned).unwrap();
+    for ((name, got), (_, wanted)) in got.iter().zip(&wanted) {
         let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
-        crate::common::assert_close(&format!("{what}: {name}"), &wide(got), &wide(want), Tolerance::F32);
+        crate::common::assert_close(&format!("{what}: {name}"), &wide(got), &wide(wanted), Tolerance::F32);
     }
-    let (got, want): (Vec<_>, Vec<_>) = (diagnostics.metrics().collect(), wanted.metrics().collect());
-    assert_eq!(got.len(), want.len(), "{what}: {got:?} {want:?}");
-    for ((name, got), (wanted_name, want)) in got.into_iter().zip(want) {
+    let (got, wanted): (Vec<_>, Vec<_>) = (diagnostics.metrics().collect(), of_cpu.metrics().collect());
+    assert_eq!(got.len(), wanted.len(), "{what}: {got:?} {wanted:?}");
+    for ((name, got), (wanted_name, wanted)) in got.into_iter().zip(wanted) {
         assert_eq!(name, wanted_name);
-        assert!((got - want).abs() <= 1e-6 * want.abs().max(1e-3), "{what}: {name}: got {got}, want {want}");
+        assert!((got - wanted).abs() <= 1e-6 * wanted.abs().max(1e-3), "{what}: {name}: got {got}, wanted {wanted}");
     }
 }
 
@@ -153,11 +153,11 @@ fn degenerate_groups<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance
 fn values_of_ppo<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     for count in [0, 1, 700] {
         let (rewards, values) = (normals(4, count), normals(5, count));
-        let (mut got, mut want) = (vec![f32::NAN; count], vec![0.0; count]);
+        let (mut got, mut wanted) = (vec![f32::NAN; count], vec![0.0; count]);
         let loss = device.value_loss(&rewards, &values, 900, &mut got).unwrap();
-        let wanted = value_loss(&rewards, &values, 900, &mut want).unwrap();
-        assert!((loss - wanted).abs() <= 1e-12 * wanted, "{loss} {wanted}");
-        assert_eq!(got, want);
+        let loss_of_cpu = value_loss(&rewards, &values, 900, &mut wanted).unwrap();
+        assert!((loss - loss_of_cpu).abs() <= 1e-12 * loss_of_cpu, "{loss} {loss_of_cpu}");
+        assert_eq!(got, wanted);
     }
     let of = |rewards: &[f32], values: &[f32]| {
         let error = device.value_loss(rewards, values, 2, &mut vec![0.0; rewards.len()]).expect_err("must be refused");
@@ -173,11 +173,11 @@ fn values_of_ppo<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
 
 /// Asserts that the device and the CPU return the same error message.
 fn refused<B: Backend<Real = f32>>(device: &B, objective: &Objective, owned: &Owned, says: &str) {
-    let want = evaluate(&cpu(), objective, owned).expect_err("the CPU refuses it").to_string();
+    let wanted = evaluate(&cpu(), objective, owned).expect_err("the CPU refuses it").to_string();
     let got = evaluate(device, objective, owned).expect_err("must be refused");
     assert!(matches!(got, ObjectiveError::Input(_)), "{got}");
-    assert_eq!(got.to_string(), want);
-    assert!(want.contains(says), "{want}");
+    assert_eq!(got.to_string(), wanted);
+    assert!(wanted.contains(says), "{wanted}");
 }
 
 fn errors_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
@@ -261,7 +261,7 @@ fn balance_over_parts<B: TransformerBackend<Real = f32>>(device: &B, _: Toleranc
     }
 }
 
-/// Checks every golden file to 1e-4 of max(1, |want|), the tolerance of the CPU in single precision.
+/// Checks every golden file to 1e-4 of max(1, |wanted|), the tolerance of the CPU in single precision.
 fn golden_files<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
     // The folder is looked up at run time because this test may run in another place than it was built in.
     let golden = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../tests/golden");
@@ -271,27 +271,27 @@ fn golden_files<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         let file: BatchFile = serde_json::from_str(&text).unwrap();
-        let want = &serde_json::from_str::<Value>(&text).unwrap()["expected"];
+        let wanted = &serde_json::from_str::<Value>(&text).unwrap()["expected"];
         let got = serde_json::to_value(file.evaluate_on(device).unwrap()).unwrap();
-        assert_near(&path.display().to_string(), &got, want);
+        assert_near(&path.display().to_string(), &got, wanted);
         files += 1;
     }
     assert_eq!(files, 74, "every golden file is checked");
 }
 
 /// Asserts that everything expected is present and close.
-fn assert_near(at: &str, got: &Value, want: &Value) {
-    match want {
-        Value::Object(want) => {
-            want.iter().for_each(|(key, want)| assert_near(&format!("{at}: {key}"), &got[key], want))
+fn assert_near(at: &str, got: &Value, wanted: &Value) {
+    match wanted {
+        Value::Object(wanted) => {
+            wanted.iter().for_each(|(key, wanted)| assert_near(&format!("{at}: {key}"), &got[key], wanted))
         }
-        Value::Array(want) => {
-            assert_eq!(got.as_array().map(Vec::len), Some(want.len()), "{at}");
-            want.iter().enumerate().for_each(|(i, want)| assert_near(&format!("{at}[{i}]"), &got[i], want));
+        Value::Array(wanted) => {
+            assert_eq!(got.as_array().map(Vec::len), Some(wanted.len()), "{at}");
+            wanted.iter().enumerate().for_each(|(i, wanted)| assert_near(&format!("{at}[{i}]"), &got[i], wanted));
         }
         _ => {
-            let (got, want) = (got.as_f64().expect(at), want.as_f64().expect(at));
-            assert!((got - want).abs() <= 1e-4 * want.abs().max(1.0), "{at}: got {got}, want {want}");
+            let (got, wanted) = (got.as_f64().expect(at), wanted.as_f64().expect(at));
+            assert!((got - wanted).abs() <= 1e-4 * wanted.abs().max(1.0), "{at}: got {got}, wanted {wanted}");
         }
     }
 }

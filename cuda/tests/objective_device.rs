@@ -20,9 +20,9 @@ fn same_bits_in_every_schedule() {
     for name in ["vargrad", "verl-pr3924", "grpo", "gspo"] {
         let objective = name.parse().unwrap();
         let run = |device: &CudaBackend| bits_of(device, &objective, &owned);
-        let want = run(&crate::common::emulated(Precision::F32, Schedule::Forward));
+        let wanted = run(&crate::common::emulated(Precision::F32, Schedule::Forward));
         for schedule in [Schedule::Forward, Schedule::Reverse, Schedule::Random(1), Schedule::Random(2)] {
-            assert!(run(&crate::common::emulated(Precision::Bf16, schedule)) == want, "{name}, {schedule:?}");
+            assert!(run(&crate::common::emulated(Precision::Bf16, schedule)) == wanted, "{name}, {schedule:?}");
         }
     }
 }
@@ -65,13 +65,13 @@ fn buffers_of_ones_own(device: &CudaBackend) {
         let diagnostics = device.device_evaluate(&objective, &batch, totals, &mut gradients).unwrap();
 
         let read = |buffer, len| crate::common::bits(device, buffer)[..len].to_vec();
-        let (want, wanted) = bits_of(device, &objective, &owned);
-        assert_eq!(read(&gradients.d_log_probs, 49), want[1], "{name}");
+        let (wanted, wanted_metrics) = bits_of(device, &objective, &owned);
+        assert_eq!(read(&gradients.d_log_probs, 49), wanted[1], "{name}");
         let got = [&gradients.d_log_z, &gradients.log_z, &gradients.residuals, &gradients.weights];
-        assert_eq!(got.map(|buffer| read(buffer, 4)).to_vec(), want[3..7], "{name}");
+        assert_eq!(got.map(|buffer| read(buffer, 4)).to_vec(), wanted[3..7], "{name}");
         let made = gradients.d_entropies.as_ref().map_or(Vec::new(), |buffer| read(buffer, 49));
-        assert_eq!(made, want[7], "{name}");
-        assert_eq!(diagnostics.metrics().map(|(_, x)| x.to_bits()).collect::<Vec<_>>(), wanted, "{name}");
+        assert_eq!(made, wanted[7], "{name}");
+        assert_eq!(diagnostics.metrics().map(|(_, x)| x.to_bits()).collect::<Vec<_>>(), wanted_metrics, "{name}");
     }
 }
 
@@ -109,17 +109,17 @@ fn gradients_before_diagnostics(device: &CudaBackend) {
         let totals = Totals { sequences: 8, tokens: 90 };
         let (mut whole, mut halves) = (gradients(), gradients());
         let bits = |d: Diagnostics| d.metrics().map(|(name, x)| (name, x.to_bits())).collect::<Vec<_>>();
-        let want = [0, 1].map(|i| device.device_evaluate(&objective, &batch(i), totals, &mut whole[i]).unwrap());
-        let want = want.map(bits);
+        let wanted = [0, 1].map(|i| device.device_evaluate(&objective, &batch(i), totals, &mut whole[i]).unwrap());
+        let wanted = wanted.map(bits);
         for i in [0, 1] {
             device.device_gradients(&objective, &batch(i), totals, &mut halves[i]).unwrap();
         }
         for i in [0, 1] {
             assert_eq!(numbers(&halves[i]), numbers(&whole[i]), "{name}, batch {i}");
             let got = device.device_diagnostics(&objective, &batch(i), totals, &halves[i]).unwrap();
-            assert_eq!(bits(got), want[i], "{name}, batch {i}");
+            assert_eq!(bits(got), wanted[i], "{name}, batch {i}");
         }
-        assert_ne!(want[0], want[1], "{name}");
+        assert_ne!(wanted[0], wanted[1], "{name}");
 
         let infinite = device.upload(&[f32::INFINITY; 4]).unwrap();
         let broken = DeviceBatch { advantages: &infinite, ..batch(0) };

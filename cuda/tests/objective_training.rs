@@ -109,12 +109,12 @@ fn learn<B: Backend<Real = f32>>(
 fn a_step_is_that_of_the_cpu() {
     let grpo = Preset::Grpo.policy_gradient().unwrap();
     for objective in [Objective::preset(Preset::VarGrad), grpo.into(), grpo.with_entropy(0.3).into()] {
-        let (want, wanted) = learn(CpuBackend::<f32>::new(1), objective).unwrap();
+        let (wanted, wanted_metrics) = learn(CpuBackend::<f32>::new(1), objective).unwrap();
         let (got, metrics) = learn(emulated(Precision::F32, Schedule::Forward), objective).unwrap();
-        assert_close("gradient", &got, &want, Tolerance::F32);
-        for ((name, got), (wanted_name, want)) in metrics.into_iter().zip(wanted) {
+        assert_close("gradient", &got, &wanted, Tolerance::F32);
+        for ((name, got), (wanted_name, wanted)) in metrics.into_iter().zip(wanted_metrics) {
             assert_eq!(name, wanted_name);
-            assert!((got - want).abs() <= 1e-6 * want.abs().max(1e-3), "{name}: got {got}, want {want}");
+            assert!((got - wanted).abs() <= 1e-6 * wanted.abs().max(1e-3), "{name}: got {got}, wanted {wanted}");
         }
     }
 }

@@ -30,9 +30,9 @@ fn adamw_has_the_bits_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &B, 
     for len in [1, 31, 257, 5000] {
         for (rate, scale) in [(1e-3, 1.0), (0.3, 0.37)] {
             let step = |time| OPTIONS.step(rate, time, scale);
-            let (got, want) = (steps(device, len, step), steps(&cpu, len, step));
-            for (what, (got, want)) in ["p", "m", "v"].iter().zip(got.iter().zip(&want)) {
-                assert_eq!(got, want, "{what}, {len} elements");
+            let (got, wanted) = (steps(device, len, step), steps(&cpu, len, step));
+            for (what, (got, wanted)) in ["p", "m", "v"].iter().zip(got.iter().zip(&wanted)) {
+                assert_eq!(got, wanted, "{what}, {len} elements");
             }
         }
     }
@@ -83,8 +83,8 @@ fn sum_squares_is_exact_to_double<B: TransformerBackend<Real = f32>>(device: &B,
             let mut x = device.zeros_for(role, len + 3).unwrap();
             device.write(&mut x, 0, &values).unwrap();
             let kept = crate::common::numbers(device, &x);
-            let (got, want) = (device.sum_squares(&x, len).unwrap(), cpu.sum_squares(&kept, len).unwrap());
-            assert!((got - want).abs() <= 1e-13 * want, "{len} elements: {got}, want {want}");
+            let (got, wanted) = (device.sum_squares(&x, len).unwrap(), cpu.sum_squares(&kept, len).unwrap());
+            assert!((got - wanted).abs() <= 1e-13 * wanted, "{len} elements: {got}, wanted {wanted}");
             assert_eq!(got.to_bits(), device.sum_squares(&x, len).unwrap().to_bits(), "the same bits twice");
         }
     }

@@ -51,10 +51,10 @@ fn layer_norm<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
         cpu.layer_norm(&x, &gamma, &beta, &mut y, &mut mean, &mut inv_std, shape, eps).unwrap();
         let [mut dy, mut d_gamma, mut d_beta] = [&dy, &d_gamma, &d_beta].map(|x| wide(x));
         cpu.layer_norm_backward(&x, &gamma, &mean, &inv_std, &mut dy, &mut d_gamma, &mut d_beta, shape).unwrap();
-        let want = [y, mean, inv_std, dy, d_gamma, d_beta];
+        let wanted = [y, mean, inv_std, dy, d_gamma, d_beta];
         let names = ["y", "mean", "inv_std", "dx", "d_gamma", "d_beta"];
-        for ((name, want), got) in names.iter().zip(&want).zip(&got) {
-            assert_close(&format!("{shape:?} {name}"), &used(device, got, want.len()), want, Tolerance::F32);
+        for ((name, wanted), got) in names.iter().zip(&wanted).zip(&got) {
+            assert_close(&format!("{shape:?} {name}"), &used(device, got, wanted.len()), wanted, Tolerance::F32);
         }
         assert_eq!(got.map(|x| bits(device, &x)), run().map(|x| bits(device, &x)), "the same bits twice");
     }
@@ -68,10 +68,10 @@ fn dropout_has_the_masks_of_the_cpu<B: TransformerBackend<Real = f32>>(device: &
         x[0] = -0.0;
         let mask =
             DropoutMask { rate: 0.3, stream: Stream::new(9 << 40 | 77, Purpose::Dropout), step: 3, first_row: 11 };
-        let (mut on, mut want) = (device.upload(&padded(&x)).unwrap(), padded(&x));
+        let (mut on, mut wanted) = (device.upload(&padded(&x)).unwrap(), padded(&x));
         device.dropout(&mut on, shape, mask).unwrap();
-        cpu.dropout(&mut want, shape, mask).unwrap();
-        assert_eq!(bits(device, &on), bits(&cpu, &want), "{shape:?}");
+        cpu.dropout(&mut wanted, shape, mask).unwrap();
+        assert_eq!(bits(device, &on), bits(&cpu, &wanted), "{shape:?}");
     }
 }
 
@@ -119,22 +119,22 @@ fn network<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
             network.backward(device, &on, &d_log_z, Some(&mut d_hidden)).unwrap();
 
             let hidden = wide(&hidden);
-            let mut want_d_hidden = vec![0.0; hidden.len()];
-            let mut want = PartitionNetwork::new(&cpu, "z", width, options, 5).unwrap();
-            let want_log_z = want.forward(&cpu, &hidden, prompts, training).unwrap();
-            want.backward(&cpu, &hidden, &wide(&d_log_z), Some(&mut want_d_hidden)).unwrap();
+            let mut wanted_d_hidden = vec![0.0; hidden.len()];
+            let mut wanted = PartitionNetwork::new(&cpu, "z", width, options, 5).unwrap();
+            let wanted_log_z = wanted.forward(&cpu, &hidden, prompts, training).unwrap();
+            wanted.backward(&cpu, &hidden, &wide(&d_log_z), Some(&mut wanted_d_hidden)).unwrap();
 
             // A few f32 products follow each other.
             let tolerance = Tolerance { relative: 4e-5, bf16: false };
             let what = format!("{options:?}, width {width}, {prompts} prompts");
-            assert_close(&format!("log Z, {what}"), &wide(&log_z), &want_log_z, tolerance);
-            assert_close(&format!("d_hidden, {what}"), &numbers(device, &d_hidden), &want_d_hidden, tolerance);
-            for (got, want) in network.parameters().iter().zip(want.parameters()) {
-                assert_close(&format!("{}, {what}", got.name), &numbers(device, &got.grad), &want.grad, tolerance);
+            assert_close(&format!("log Z, {what}"), &wide(&log_z), &wanted_log_z, tolerance);
+            assert_close(&format!("d_hidden, {what}"), &numbers(device, &d_hidden), &wanted_d_hidden, tolerance);
+            for (got, wanted) in network.parameters().iter().zip(wanted.parameters()) {
+                assert_close(&format!("{}, {what}", got.name), &numbers(device, &got.grad), &wanted.grad, tolerance);
             }
             let norm = parameter::grad_norm(device, network.parameters()).unwrap();
-            let want_norm = parameter::grad_norm(&cpu, want.parameters()).unwrap();
-            assert!((norm / want_norm - 1.0).abs() < 4e-5, "‖gradient‖ {norm}, want {want_norm}, {what}");
+            let wanted_norm = parameter::grad_norm(&cpu, wanted.parameters()).unwrap();
+            assert!((norm / wanted_norm - 1.0).abs() < 4e-5, "‖gradient‖ {norm}, wanted {wanted_norm}, {what}");
         }
     }
 }

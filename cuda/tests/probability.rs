@@ -59,10 +59,10 @@ fn oracle(logits: &[f64], targets: &[u32], vocab: usize, temperature: f64) -> Ou
 
 /// Asserts that statistics agree to f32 precision. The oracle starts from the stored logits, so this does not include
 /// their rounding.
-fn assert_same(what: &str, got: &Outcome, want: &Outcome) {
-    assert_close(&format!("{what}, log p"), &got.log_prob, &want.log_prob, Tolerance::F32);
-    assert_close(&format!("{what}, log Σ exp"), &got.log_sum_exp, &want.log_sum_exp, Tolerance::F32);
-    assert_close(&format!("{what}, entropy"), &got.entropy, &want.entropy, Tolerance { relative: 2e-5, bf16: false });
+fn assert_same(what: &str, got: &Outcome, wanted: &Outcome) {
+    assert_close(&format!("{what}, log p"), &got.log_prob, &wanted.log_prob, Tolerance::F32);
+    assert_close(&format!("{what}, log Σ exp"), &got.log_sum_exp, &wanted.log_sum_exp, Tolerance::F32);
+    assert_close(&format!("{what}, entropy"), &got.entropy, &wanted.entropy, Tolerance { relative: 2e-5, bf16: false });
 }
 
 /// Returns logits, stored with poison after them, and a target for each row.
@@ -86,13 +86,13 @@ fn forward_matches<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) 
 /// Asserts that no element is further from the exact result than that result rounded to the device's storage, apart
 /// from 1e-5 of the largest element.
 #[track_caller]
-fn assert_rounded_once<B: Backend<Real = f32>>(device: &B, what: &str, got: &[f64], want: &[f64]) {
-    let narrow: Vec<f32> = want.iter().map(|x| *x as f32).collect();
+fn assert_rounded_once<B: Backend<Real = f32>>(device: &B, what: &str, got: &[f64], wanted: &[f64]) {
+    let narrow: Vec<f32> = wanted.iter().map(|x| *x as f32).collect();
     let (_, naive) = stored(device, Role::Activation, &narrow);
-    let largest = want.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
-    for (i, ((got, want), naive)) in got.iter().zip(want).zip(&naive).enumerate() {
-        let allowed = (naive - want).abs() + 1e-5 * largest;
-        assert!((got - want).abs() <= allowed, "{what}[{i}]: got {got}, want {want}, rounded {naive}");
+    let largest = wanted.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+    for (i, ((got, wanted), naive)) in got.iter().zip(wanted).zip(&naive).enumerate() {
+        let allowed = (naive - wanted).abs() + 1e-5 * largest;
+        assert!((got - wanted).abs() <= allowed, "{what}[{i}]: got {got}, wanted {wanted}, rounded {naive}");
     }
 }
 
@@ -108,14 +108,14 @@ fn backward_matches_with<B: TransformerBackend<Real = f32>>(device: &B, entropie
     let cpu = CpuBackend::<f64>::reference();
     for (rows, vocab) in SHAPES {
         let temperature = 1.5;
-        let (mut logits, mut want, targets) = case(device, (rows, vocab));
+        let (mut logits, mut wanted, targets) = case(device, (rows, vocab));
         // Each row has its own coefficient, and every fourth coefficient is 0.
         let mut coefficients = normals(4, rows);
         coefficients.iter_mut().skip(3).step_by(4).for_each(|c| *c = 0.0);
         // The entropies' coefficients vary likewise: some rows have both gradients, some one and some neither.
         let mut of_entropy = normals(5, rows);
         of_entropy.iter_mut().enumerate().filter(|(r, _)| r % 4 > 1 || r % 8 == 7).for_each(|(_, d)| *d = 0.0);
-        let Outcome { log_sum_exp: total, entropy, .. } = oracle(&want, &targets, vocab, temperature);
+        let Outcome { log_sum_exp: total, entropy, .. } = oracle(&wanted, &targets, vocab, temperature);
         let narrow = |wide: &[f64]| wide.iter().map(|x| *x as f32).collect::<Vec<f32>>();
         let index = device.index(&targets).unwrap();
         let on = [&narrow(&total), &coefficients, &narrow(&entropy), &of_entropy];
@@ -126,13 +126,13 @@ fn backward_matches_with<B: TransformerBackend<Real = f32>>(device: &B, entropie
         let [coefficients, of_entropy] =
             [coefficients, of_entropy].map(|x| x.into_iter().map(f64::from).collect::<Vec<f64>>());
         let h = entropies.then_some(EntropyGradient { entropy: &entropy, d_entropy: &of_entropy });
-        cpu.log_prob_backward(&mut want, &targets, shape, temperature, &total, &coefficients, h).unwrap();
+        cpu.log_prob_backward(&mut wanted, &targets, shape, temperature, &total, &coefficients, h).unwrap();
         let mut got = numbers(device, &logits);
         let behind = got.split_off(rows * vocab);
         assert!(behind.iter().all(|x| x.is_nan()), "{behind:?} behind the logits");
         // Rows are compared one by one. This gives a row of small elements its own tolerance.
-        for (r, (got, want)) in got.chunks(vocab).zip(want.chunks(vocab)).enumerate() {
-            assert_rounded_once(device, &format!("({rows}, {vocab}) row {r}"), got, want);
+        for (r, (got, wanted)) in got.chunks(vocab).zip(wanted.chunks(vocab)).enumerate() {
+            assert_rounded_once(device, &format!("({rows}, {vocab}) row {r}"), got, wanted);
             let some = coefficients[r] != 0.0 || entropies && of_entropy[r] != 0.0;
             assert!(some || got.iter().all(|x| *x == 0.0), "row {r} has no gradient");
         }
@@ -149,17 +149,17 @@ fn confident_targets_keep_their_gradient<B: TransformerBackend<Real = f32>>(devi
         let (mut logits, kept) = stored(device, Role::Activation, &values);
         let targets = [target as u32];
         let got = forward(device, &logits, &targets, vocab, 1.0);
-        let want = oracle(&kept, &targets, vocab, 1.0);
+        let wanted = oracle(&kept, &targets, vocab, 1.0);
         // Both are close to 0, as differences of larger numbers.
-        assert!((got.log_prob[0] - want.log_prob[0]).abs() < 2e-6, "log {p} is {}", got.log_prob[0]);
-        assert!((got.entropy[0] - want.entropy[0]).abs() < 5e-6, "p = {p}: entropy {}", got.entropy[0]);
+        assert!((got.log_prob[0] - wanted.log_prob[0]).abs() < 2e-6, "log {p} is {}", got.log_prob[0]);
+        assert!((got.entropy[0] - wanted.entropy[0]).abs() < 5e-6, "p = {p}: entropy {}", got.entropy[0]);
         let total = device.upload(&[got.log_sum_exp[0] as f32]).unwrap();
         let (index, one) = (device.index(&targets).unwrap(), device.upload(&[1.0]).unwrap());
         device.log_prob_backward(&mut logits, &index, (1, vocab), 1.0, &total, &one, None).unwrap();
-        let (got, want) = (numbers(device, &logits)[target], -want.log_prob[0].exp_m1());
-        let error = (got / want - 1.0).abs();
+        let (got, wanted) = (numbers(device, &logits)[target], -wanted.log_prob[0].exp_m1());
+        let error = (got / wanted - 1.0).abs();
         let allowed = if tolerance.bf16 { 1.0 / 256.0 + 1e-5 } else { 1e-5 };
-        assert!(error < allowed, "1 − p = {want}, gradient {got}, relative error {error}");
+        assert!(error < allowed, "1 − p = {wanted}, gradient {got}, relative error {error}");
     }
 }
 
@@ -187,7 +187,7 @@ fn extreme_rows<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
         let targets: Vec<u32> = rows.iter().map(|_| 1).collect();
         let (logits, kept) = stored(device, Role::Activation, &rows.concat());
         let got = forward(device, &logits, &targets, vocab, 1.0);
-        let want = oracle(&kept, &targets, vocab, 1.0);
+        let wanted = oracle(&kept, &targets, vocab, 1.0);
         // Rows are compared one by one. If they were not, 1e4 in one row would widen the tolerance of all others.
         for r in 0..rows.len() {
             let one = |o: &Outcome| Outcome {
@@ -196,7 +196,7 @@ fn extreme_rows<B: TransformerBackend<Real = f32>>(device: &B, _: Tolerance) {
                 // The entropy of a certain token is 0, for which a relative error is meaningless.
                 entropy: vec![1.0 + o.entropy[r]],
             };
-            assert_same(&format!("vocab {vocab}, row {r}"), &one(&got), &one(&want));
+            assert_same(&format!("vocab {vocab}, row {r}"), &one(&got), &one(&wanted));
         }
         assert_eq!(got.log_prob[8], 0.0, "the one token that can be drawn is certain");
     }
@@ -252,7 +252,7 @@ fn same_bits_wherever_a_row_is<B: TransformerBackend<Real = f32>>(device: &B, _:
 fn last_row_of<B: Backend<Real = f32>>(device: &B, rows: usize) {
     let vocab = 151_936;
     let start = (rows - 1) * vocab;
-    let (one_row, mut want) = stored(device, Role::Activation, &normals(9, vocab));
+    let (one_row, mut wanted) = stored(device, Role::Activation, &normals(9, vocab));
     let mut values = vec![0.0; vocab];
     device.read(&one_row, 0, &mut values).unwrap();
     let mut logits = device.zeros_for(Role::Activation, rows * vocab).unwrap();
@@ -260,11 +260,11 @@ fn last_row_of<B: Backend<Real = f32>>(device: &B, rows: usize) {
 
     let targets = vec![151_000; rows];
     let got = forward(device, &logits, &targets, vocab, 1.0);
-    let expected = oracle(&want, &targets[..1], vocab, 1.0);
+    let expected = oracle(&wanted, &targets[..1], vocab, 1.0);
     assert_close("log p", &got.log_prob[rows - 1..], &expected.log_prob, Tolerance::F32);
     assert_close("log p of equal logits", &got.log_prob[..1], &[-(vocab as f64).ln()], Tolerance::F32);
 
-    let largest = (0..vocab).fold(0, |best, i| if want[i] > want[best] { i } else { best });
+    let largest = (0..vocab).fold(0, |best, i| if wanted[i] > wanted[best] { i } else { best });
     let places = vec![0; rows];
     let keys = SampleKeys { stream: Stream::new(1, Purpose::Sample), step: 0, sequence: &places, token: &places };
     let (mut tokens, mut log_prob, mut entropy) = (vec![0; rows], vec![0.0; rows], vec![0.0; rows]);
@@ -280,10 +280,10 @@ fn last_row_of<B: Backend<Real = f32>>(device: &B, rows: usize) {
         (device.index(&targets).unwrap(), device.upload(&total).unwrap(), device.upload(&coefficients).unwrap());
     device.log_prob_backward(&mut logits, &index, (rows, vocab), 1.0, &total, &coefficients, None).unwrap();
     let cpu = CpuBackend::<f64>::reference();
-    cpu.log_prob_backward(&mut want, &targets, (1, vocab), 1.0, &expected.log_sum_exp, &vec![1.0], None).unwrap();
+    cpu.log_prob_backward(&mut wanted, &targets, (1, vocab), 1.0, &expected.log_sum_exp, &vec![1.0], None).unwrap();
     device.read(&logits, start, &mut values).unwrap();
     let gradient: Vec<f64> = values.iter().copied().map(f64::from).collect();
-    assert_rounded_once(device, "gradient", &gradient, &want);
+    assert_rounded_once(device, "gradient", &gradient, &wanted);
 }
 
 #[test]
@@ -330,14 +330,14 @@ fn errors_of_large_logits(device: &CudaBackend) -> (f64, f64) {
     let (mut logits, mut dh64) = (vec![0.0; rows * outputs], vec![0.0; rows * inputs]);
     cpu.linear(&h64, &w64, None, &mut logits, shape, false).unwrap();
     assert!(logits.iter().any(|z| z.abs() > 16.0));
-    let want = oracle(&logits, &targets, outputs, 1.0);
+    let wanted = oracle(&logits, &targets, outputs, 1.0);
     let ones = vec![1.0; rows];
-    let h = EntropyGradient { entropy: &want.entropy, d_entropy: &ones };
-    cpu.log_prob_backward(&mut logits, &targets, (rows, outputs), 1.0, &want.log_sum_exp, &ones, Some(h)).unwrap();
+    let h = EntropyGradient { entropy: &wanted.entropy, d_entropy: &ones };
+    cpu.log_prob_backward(&mut logits, &targets, (rows, outputs), 1.0, &wanted.log_sum_exp, &ones, Some(h)).unwrap();
     cpu.linear_backward_input(&logits, &w64, &mut dh64, shape, false).unwrap();
-    let largest = |got: &[f64], want: &[f64]| got.iter().zip(want).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
+    let largest = |got: &[f64], wanted: &[f64]| got.iter().zip(wanted).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs()));
     let scale = dh64.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
-    (largest(&numbers(device, &log_prob), &want.log_prob), largest(&numbers(device, &dh), &dh64) / scale)
+    (largest(&numbers(device, &log_prob), &wanted.log_prob), largest(&numbers(device, &dh), &dh64) / scale)
 }
 
 fn f32_logits_are_nearer(device: &CudaBackend) {

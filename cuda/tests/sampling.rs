@@ -111,20 +111,20 @@ fn draws_what_is_defined<B: TransformerBackend<Real = f32>>(device: &B, _: Toler
         let kept = kept[..rows * vocab].to_vec();
         for sampler in SAMPLERS {
             let got = draw(device, &logits, (rows, vocab), &sampler);
-            let mut want = draw(&oracle, &kept, (rows, vocab), &sampler);
+            let mut wanted = draw(&oracle, &kept, (rows, vocab), &sampler);
             if sampler.temperature > 0.0 {
                 assert_drawn(&got, &kept, vocab, &sampler);
             }
-            let others = (0..rows).filter(|&r| got.tokens[r] != want.tokens[r]).collect::<Vec<_>>();
+            let others = (0..rows).filter(|&r| got.tokens[r] != wanted.tokens[r]).collect::<Vec<_>>();
             println!("{} of {rows} rows differ from f64, vocab {vocab}, {sampler:?}", others.len());
             // If a random number is very close to a boundary, rounding may change the token. This is allowed for one
             // row in a hundred.
             assert!(others.len() * 100 <= rows && (sampler.temperature > 0.0 || others.is_empty()), "{others:?}");
             for r in others {
-                want.log_prob[r] = got.log_prob[r];
+                wanted.log_prob[r] = got.log_prob[r];
             }
-            assert_close("log p", &got.log_prob, &want.log_prob, Tolerance::F32);
-            assert_close("entropy", &got.entropy, &want.entropy, Tolerance { relative: 2e-5, bf16: false });
+            assert_close("log p", &got.log_prob, &wanted.log_prob, Tolerance::F32);
+            assert_close("entropy", &got.entropy, &wanted.entropy, Tolerance { relative: 2e-5, bf16: false });
         }
     }
 }
@@ -140,14 +140,14 @@ fn excluded_tokens_are_not_drawn<B: TransformerBackend<Real = f32>>(device: &B, 
         let excluded: Vec<u32> = (0..vocab as u32).filter(|i| i % 7 == 5 || *i + 10 > vocab as u32).collect();
         for sampler in SAMPLERS {
             let got = draw_others(device, &logits, (rows, vocab), &sampler, &excluded);
-            let want = draw_others(&oracle, &kept, (rows, vocab), &sampler, &excluded);
+            let wanted = draw_others(&oracle, &kept, (rows, vocab), &sampler, &excluded);
             assert!(got.tokens.iter().all(|token| !excluded.contains(token)), "{sampler:?}: {:?}", got.tokens);
-            let others = (0..rows).filter(|&r| got.tokens[r] != want.tokens[r]).collect::<Vec<_>>();
+            let others = (0..rows).filter(|&r| got.tokens[r] != wanted.tokens[r]).collect::<Vec<_>>();
             assert!(others.len() * 20 <= rows && (sampler.temperature > 0.0 || others.is_empty()), "{others:?}");
             let same = |x: &[f64]| (0..rows).filter(|r| !others.contains(r)).map(|r| x[r]).collect::<Vec<_>>();
-            assert_close("log p", &same(&got.log_prob), &same(&want.log_prob), Tolerance::F32);
-            assert_close("entropy", &got.entropy, &want.entropy, Tolerance { relative: 2e-5, bf16: false });
-            assert_close("excluded", &got.excluded, &want.excluded, Tolerance { relative: 2e-5, bf16: false });
+            assert_close("log p", &same(&got.log_prob), &same(&wanted.log_prob), Tolerance::F32);
+            assert_close("entropy", &got.entropy, &wanted.entropy, Tolerance { relative: 2e-5, bf16: false });
+            assert_close("excluded", &got.excluded, &wanted.excluded, Tolerance { relative: 2e-5, bf16: false });
             assert!(got.excluded.iter().all(|mass| (0.2..1.0).contains(mass)), "{:?}", got.excluded);
             if sampler.is_exact() {
                 let whole = draw(device, &logits, (rows, vocab), &sampler);

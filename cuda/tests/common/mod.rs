@@ -69,18 +69,18 @@ impl Tolerance {
     pub(crate) const BF16: Self = Self { relative: 1e-5, bf16: true };
 }
 
-/// Asserts that every element of `got` is close to `want`. For bf16 this means |exact − kernel| ≤ |exact − naive| +
+/// Asserts that every element of `got` is close to `wanted`. For bf16 this means |exact − kernel| ≤ |exact − naive| +
 /// tolerance, with the exact result rounded once as the naive one, plus one unit in the last place for a tie that
 /// rounds the other way.
 #[track_caller]
-pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: Tolerance) {
-    assert_eq!(got.len(), want.len(), "{what}: lengths");
-    let largest = want.iter().filter(|x| x.is_finite()).fold(0.0, |m: f64, x| m.max(x.abs()));
-    for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
-        let rounding = if tolerance.bf16 { want.abs() / 256.0 } else { 0.0 };
+pub(crate) fn assert_close(what: &str, got: &[f64], wanted: &[f64], tolerance: Tolerance) {
+    assert_eq!(got.len(), wanted.len(), "{what}: lengths");
+    let largest = wanted.iter().filter(|x| x.is_finite()).fold(0.0, |m: f64, x| m.max(x.abs()));
+    for (i, (&got, &wanted)) in got.iter().zip(wanted).enumerate() {
+        let rounding = if tolerance.bf16 { wanted.abs() / 256.0 } else { 0.0 };
         let allowed = tolerance.relative * largest.max(1e-30) + rounding;
-        let same = got == want || (got - want).abs() <= allowed;
-        assert!(same, "{what}[{i}]: got {got}, want {want}, allowed {allowed}");
+        let same = got == wanted || (got - wanted).abs() <= allowed;
+        assert!(same, "{what}[{i}]: got {got}, wanted {wanted}, allowed {allowed}");
     }
 }
 
