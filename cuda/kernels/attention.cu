@@ -1,5 +1,6 @@
 // Causal attention over packed spans, out = softmax(q·kᵀ/√d)·v. Each span attends to its prefix and causally to itself.
 // Scores are held for one tile of keys at a time (Dao et al., FlashAttention, arXiv 2205.14135).
+#include "constants.cuh"
 #include "tile.cuh"
 #include "spans.cuh"
 
@@ -66,23 +67,23 @@ __device__ __forceinline__ void attend(const store* qkv, const u32* spans, const
 // qkv is (rows, (heads + 2·kv_heads)·head_dim), spans (count, 4), out (rows, heads·head_dim) and log_sum_exp (rows,
 // heads), with natural logarithms. tiles (blocks, 2) are a span and the first of up to 64 rows in it. Grid (blocks,
 // heads); head_dim at most 64.
-extern "C" __global__ void __launch_bounds__(128, 3) attention_64(const store* qkv, const u32* spans, const u32* tiles, store* out,
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, 3) attention_64(const store* qkv, const u32* spans, const u32* tiles, store* out,
                                                                float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
                                                                u32 kv_heads, u32 head_dim) {
     if (head_dim <= 16) attend<16, 64>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
-    else attend<64, 64>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
+    else attend<64, ATTENTION_KEYS>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
 }
 
 // As attention_64, for head_dim at most 128.
-extern "C" __global__ void __launch_bounds__(128) attention_128(const store* qkv, const u32* spans, const u32* tiles, store* out,
+extern "C" __global__ void __launch_bounds__(TILE_THREADS) attention_128(const store* qkv, const u32* spans, const u32* tiles, store* out,
                                                                 float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
                                                                 u32 kv_heads, u32 head_dim) {
-    attend<128, MANY>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
+    attend<128, TILE_BYTES_128 / sizeof(store)>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
 }
 
 // As attention_64, for head_dim at most 256.
-extern "C" __global__ void __launch_bounds__(128) attention_256(const store* qkv, const u32* spans, const u32* tiles, store* out,
+extern "C" __global__ void __launch_bounds__(TILE_THREADS) attention_256(const store* qkv, const u32* spans, const u32* tiles, store* out,
                                                                 float* log_sum_exp, u32 rows, u32 count, u32 blocks, u32 heads,
                                                                 u32 kv_heads, u32 head_dim) {
-    attend<256, SOME>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
+    attend<256, TILE_BYTES_64 / sizeof(store)>(qkv, spans, tiles, out, log_sum_exp, heads, kv_heads, head_dim);
 }

@@ -2,6 +2,7 @@
 // p·(d_out·vᵀ − inner)/√d, dq = ds·k and dk = dsᵀ·q. A block sums the gradients of queries over the keys they see, or
 // those of keys over the queries that see them (Dao, FlashAttention-2, arXiv 2307.08691). So many queries see a
 // prompt's keys that several blocks share the work. All sums have a fixed order.
+#include "constants.cuh"
 #include "tile.cuh"
 #include "spans.cuh"
 
@@ -95,28 +96,28 @@ __device__ __forceinline__ void query_gradient(const store* qkv, const float* lo
 // Overwrites the queries' part of d_qkv. qkv and d_qkv are (rows, (heads + 2·kv_heads)·head_dim), log_sum_exp and inner
 // (rows, heads), d_out (rows, heads·head_dim) and spans (count, 4). tiles (blocks, 2) are a span and the first of up to
 // 64 rows in it. Grid (blocks, heads); head_dim at most 64.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(TILE_THREADS)
     attention_backward_query_64(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
                                 const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
                                 u32 head_dim) {
     if (head_dim <= 16) query_gradient<16, 64>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
-    else query_gradient<64, 64>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
+    else query_gradient<64, ATTENTION_KEYS>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
 }
 
 // As attention_backward_query_64, for head_dim at most 128.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(TILE_THREADS)
     attention_backward_query_128(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
                                  const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
                                  u32 head_dim) {
-    query_gradient<128, SOME>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
+    query_gradient<128, TILE_BYTES_64 / sizeof(store)>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
 }
 
 // As attention_backward_query_64, for head_dim at most 256.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(TILE_THREADS)
     attention_backward_query_256(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner, const u32* spans,
                                  const u32* tiles, store* d_qkv, u32 rows, u32 count, u32 blocks, u32 heads, u32 kv_heads,
                                  u32 head_dim) {
-    query_gradient<256, FEW>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
+    query_gradient<256, TILE_BYTES_32 / sizeof(store)>(qkv, log_sum_exp, d_out, inner, spans, tiles, d_qkv, heads, kv_heads, head_dim);
 }
 
 // Columns of dk and dv that fit into registers, and rows of a tile of queries for wide heads. Plain sums need more
@@ -125,14 +126,15 @@ extern "C" __global__ void __launch_bounds__(128)
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 const u32 HELD_COLUMNS = 64, WIDE_QUERIES = 16;
 #else
-const u32 HELD_COLUMNS = 16 * Wide<store>::COUNT, WIDE_QUERIES = SOME;
+const u32 HELD_COLUMNS = 16 * Wide<store>::COUNT, WIDE_QUERIES = TILE_BYTES_64 / sizeof(store);
 #endif
 
 // The numbers of a part, which is the work of a block on a tile of keys: the keys' span, the tile's first row in it,
 // heads [FIRST_HEAD, LAST_HEAD) of the group, and sources [FIRST_SOURCE, LAST_SOURCE). Source 0 is the keys' own span,
 // and the others are its followers. If SLOT is 0 the block's sums are dk and dv themselves, otherwise partial sums for
 // slot SLOT − 1.
-enum Part { SPAN, FIRST, FIRST_HEAD, LAST_HEAD, FIRST_SOURCE, LAST_SOURCE, SLOT, PART_NUMBERS };
+enum Part { SPAN, FIRST, FIRST_HEAD, LAST_HEAD, FIRST_SOURCE, LAST_SOURCE, SLOT };
+static_assert(SLOT + 1 == PART_NUMBERS, "the host writes as many numbers");
 
 // Writes a warp's sums to `count` rows of (dk, dv) in floats, up to column `columns`.
 template <u32 N> __device__ __forceinline__ void put_part(float* out, const float (&c)[N][4], u32 count, u32 columns, u32 head_dim) {
@@ -240,19 +242,19 @@ __device__ __forceinline__ void key_value_gradient(const store* qkv, const float
 // Computes the keys' and values' part of d_qkv, with arguments as for attention_backward_query_64. parts are (blocks,
 // 7), starts (count + 1) and partial (slots, kv_heads, 64, 2, head_dim). followers[starts[s] .. starts[s + 1]] are the
 // spans with a prefix that includes rows of span s. Grid (blocks, kv_heads); head_dim at most 64.
-extern "C" __global__ void __launch_bounds__(128, 2)
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)
     attention_backward_key_value_64(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                     const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial, u32 rows,
                                     u32 count, u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
     if (head_dim <= 16) {
         key_value_gradient<16, 32, 16>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
     } else {
-        key_value_gradient<64, 32, 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
+        key_value_gradient<64, GRADIENT_QUERIES, 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
     }
 }
 
 // As attention_backward_key_value_64, for head_dim at most 128.
-extern "C" __global__ void __launch_bounds__(128, 2)
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)
     attention_backward_key_value_128(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                      const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial,
                                      u32 rows, u32 count, u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
@@ -260,11 +262,11 @@ extern "C" __global__ void __launch_bounds__(128, 2)
 }
 
 // As attention_backward_key_value_64, for head_dim at most 256.
-extern "C" __global__ void __launch_bounds__(128, 2)
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2)
     attention_backward_key_value_256(const store* qkv, const float* log_sum_exp, const store* d_out, const float* inner,
                                      const u32* spans, const u32* parts, const u32* starts, const u32* followers, store* d_qkv, float* partial,
                                      u32 rows, u32 count, u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
-    key_value_gradient<256, FEW, 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
+    key_value_gradient<256, TILE_BYTES_32 / sizeof(store), 64>(qkv, log_sum_exp, d_out, inner, spans, parts, starts, followers, d_qkv, partial, heads, kv_heads, head_dim);
 }
 
 // Adds the partial sums of keys, in the order of their slots. `merges` (count, 4) are a span, a tile's first row in it,
@@ -272,13 +274,13 @@ extern "C" __global__ void __launch_bounds__(128, 2)
 // for 4 rows of a tile.
 extern "C" __global__ void merge_gradients(const float* partial, const u32* spans, const u32* merges, store* d_qkv, u32 rows,
                                            u32 span_count, u32 count, u32 slots, u32 heads, u32 kv_heads, u32 head_dim) {
-    const u32 BLOCK_ROWS = 4, BLOCKS = TILE_ROWS / BLOCK_ROWS;
+    const u32 BLOCKS = TILE_ROWS / MERGED_ROWS;
     const u32* merge = merges + blockIdx.x / BLOCKS * 4;
     Span span = span_at(spans, merge[0]);
-    u32 first = blockIdx.x % BLOCKS * BLOCK_ROWS, kv_head = blockIdx.y, row_elements = 2 * head_dim;
+    u32 first = blockIdx.x % BLOCKS * MERGED_ROWS, kv_head = blockIdx.y, row_elements = 2 * head_dim;
     Rows at = rows_of(heads, kv_heads, head_dim, kv_head);
     u64 next = (u64)kv_heads * TILE_ROWS * row_elements;
-    for (u32 i = threadIdx.x; i < BLOCK_ROWS * row_elements; i += blockDim.x) {
+    for (u32 i = threadIdx.x; i < MERGED_ROWS * row_elements; i += blockDim.x) {
         u32 row = first + i / row_elements, column = i % row_elements;
         if (merge[1] + row >= span.len) continue;
         const float* from = partial + merge[2] * next + ((u64)kv_head * TILE_ROWS + row) * row_elements + column;

@@ -1,10 +1,10 @@
 // Attention of new rows over cached ones, as in generating text. A row's keys are divided into parts of 256, depending
 // only on their number. A few rows with long contexts can therefore fill a GPU, and no row's sums depend on the batch.
 // A block reads its part once for all query heads that share it, which are the rows of its tile.
+#include "constants.cuh"
 #include "tile.cuh"
 #include "spans.cuh"
 
-const u32 PART_KEYS = 256;
 const u32 WARPS = TILE_THREADS / 32;
 
 // Copies the keys and values of row r of qkv (rows, (heads + 2·kv_heads)·head_dim) to row slots[r] of the cache
@@ -111,28 +111,28 @@ __device__ __forceinline__ void attend_part(const store* qkv, const store* cache
 // spans (rows, 4) refer to the cache's rows. parts (blocks, 3) are a row, its first key, and 0 if these are all of its
 // keys or else 1 + the slot of its sums in `partial`. partial (slots, heads, 2 + head_dim) holds the largest q·k, Σ exp
 // and Σ exp·value. Grid (blocks, kv_heads·⌈heads / kv_heads / 16⌉); head_dim at most 64.
-extern "C" __global__ void __launch_bounds__(128) cached_attention_64(const store* qkv, const store* cache, const u32* spans,
+extern "C" __global__ void __launch_bounds__(TILE_THREADS) cached_attention_64(const store* qkv, const store* cache, const u32* spans,
                                                                       const u32* parts, store* out, float* partial, u32 rows,
                                                                       u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
                                                                       u32 capacity) {
     if (head_dim <= 16) attend_part<16, 32>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
-    else attend_part<64, 32>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
+    else attend_part<64, CACHED_KEYS>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
 }
 
 // As cached_attention_64, for head_dim at most 128.
-extern "C" __global__ void __launch_bounds__(128, 2) cached_attention_128(const store* qkv, const store* cache, const u32* spans,
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2) cached_attention_128(const store* qkv, const store* cache, const u32* spans,
                                                                        const u32* parts, store* out, float* partial, u32 rows,
                                                                        u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
                                                                        u32 capacity) {
-    attend_part<128, SOME>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
+    attend_part<128, TILE_BYTES_64 / sizeof(store)>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
 }
 
 // As cached_attention_64, for head_dim at most 256.
-extern "C" __global__ void __launch_bounds__(128) cached_attention_256(const store* qkv, const store* cache, const u32* spans,
+extern "C" __global__ void __launch_bounds__(TILE_THREADS) cached_attention_256(const store* qkv, const store* cache, const u32* spans,
                                                                        const u32* parts, store* out, float* partial, u32 rows,
                                                                        u32 blocks, u32 slots, u32 heads, u32 kv_heads, u32 head_dim,
                                                                        u32 capacity) {
-    attend_part<256, FEW>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
+    attend_part<256, TILE_BYTES_32 / sizeof(store)>(qkv, cache, spans, parts, out, partial, heads, kv_heads, head_dim);
 }
 
 // Merges a row's parts, in their order. `merges` (count, 3) are a row, its first slot and its number of slots; the

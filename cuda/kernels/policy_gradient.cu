@@ -2,7 +2,7 @@
 // clip(ρ)A) of PPO (Schulman and others, arXiv 1707.06347), with the ratio of a token or of a sequence (GSPO, Zheng and
 // others, arXiv 2507.18071); and −clip(ρ)·A·l with the weight detached (CISPO, MiniMax, arXiv 2506.13585). The KL to
 // the reference is k1, k2 or k3 of d = l_ref − l. There may be an entropy bonus.
-#include "choices.cuh"
+#include "constants.cuh"
 
 // A ratio has no gradient if its logarithm is further from 0 than this.
 #define MAX_LOG_RATIO 20.0
@@ -71,7 +71,7 @@ __device__ __forceinline__ double rollout_weight(double log_weight, double least
 // One block for each sequence. log_probs, ref_log_probs, old_log_probs, rollout_log_probs, entropies (any but the first
 // may be null) and the gradients of log_probs and entropies are (tokens), offsets (sequences + 1), and the rest
 // (sequences). d_entropies is needed if `entropy`, the coefficient of the bonus, is not 0. masks may be null and is not
-// 0 for a sequence outside the loss. The options' numbers are those of choices.cuh. A token's term is divided by
+// 0 for a sequence outside the loss. The options' numbers are those of constants.cuh. A token's term is divided by
 // `divisor`, and if by_length is set also by the length of its sequence. max_behind bounds the mean of l_old − l of a
 // sequence with A < 0.
 extern "C" __global__ void __launch_bounds__(256, 2)

@@ -1,14 +1,6 @@
 // Tiles of rows in shared memory and their products, computed by warps: on tensor cores for bf16 tiles, and with plain
-// arithmetic for float tiles. Kernel files that need them include this file.
-
-// Threads of a block that works on tiles: four warps, each on 16 rows.
-const u32 TILE_THREADS = 128;
-const u32 WARP_ROWS = 16;
-// Rows of the tile for which a block computes the result.
-const u32 TILE_ROWS = 64;
-// Rows of the other tiles for wide heads, in three sizes. Shared memory is small, and floats take twice as much as
-// bf16.
-const u32 MANY = 8 * Wide<store>::COUNT, SOME = 4 * Wide<store>::COUNT, FEW = 2 * Wide<store>::COUNT;
+// arithmetic for float tiles. Kernel files that need them include this file after
+// constants.cuh.
 
 // Distance between the rows of a tile of D columns, in elements. The extra 16 bytes put rows that are read together
 // into different banks.

@@ -8,10 +8,9 @@
 // `trajectory_balance` writes every gradient. Sums are double, in an order that depends only on the sequence's place
 // and length. The results of the first launch are rounded to float in between.
 
-#include "choices.cuh"
+#include "constants.cuh"
 
-// Numbers of a sequence that the first launch leaves for the second.
-#define PARTS 3
+static_assert(sizeof(Measured) == MEASURES * sizeof(double), "the host reads as many columns");
 
 // The mask of a sequence's tokens. It drops those with a ratio beyond the bound in the direction of the advantage.
 struct Mask {
@@ -37,7 +36,7 @@ __device__ __forceinline__ double divisor_of(double length, double tokens) {
 //
 // log_probs, ref_log_probs and old_log_probs (null if on policy) are (tokens), offsets (sequences + 1), advantages
 // (sequences). α is `power`; if it is 0, ref_log_probs may be null. masks may be null and is not 0 for a sequence
-// outside the loss. The options' numbers are those of choices.cuh.
+// outside the loss. The options' numbers are those of constants.cuh.
 extern "C" __global__ void trajectory_sums(const float* log_probs, const float* ref_log_probs, const float* old_log_probs,
                                            const u32* offsets, const float* advantages, const u32* masks, float* parts,
                                            Measured* measured, u32 sequences, u32 tokens, double beta, double power, double length, u32 importance,

@@ -9,11 +9,14 @@ use cudarc::driver::CudaContext;
 use flowrl_core::backend::{Backend, LinearShape, Role};
 use serde::Serialize;
 
-use crate::backend::{CudaBackend, Precision};
+use crate::backend::CudaBackend;
+use crate::cache;
+use crate::device::{self, DeviceFacts};
+use crate::emulated;
 use crate::error::Error;
-use crate::launch::{self, DeviceFacts};
 use crate::libraries::Library;
-use crate::{cache, compile, emulated, notice};
+use crate::notice;
+use crate::unit::Precision;
 
 /// The findings of [`doctor`], which serialise to JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -93,8 +96,8 @@ impl Report {
 pub fn doctor() -> Report {
     let mut problems = Vec::new();
     let libraries: Vec<LibraryReport> = Library::ALL.map(|library| library_report(library, &mut problems)).into();
-    let driver_cuda = launch::driver_version();
-    let devices = match libraries[0].found.then(launch::devices) {
+    let driver_cuda = device::driver_version();
+    let devices = match libraries[0].found.then(device::devices) {
         None => Vec::new(),
         Some(Ok(devices)) => devices.into_iter().enumerate().map(|(i, facts)| device_report(i, facts)).collect(),
         Some(Err(error)) => {
@@ -113,8 +116,8 @@ pub fn doctor() -> Report {
     // Machine code of a newer minor version usually loads, so a GPU that computes is proof.
     let runs = devices.iter().any(|device| device.problem.is_none());
     if let Some(driver) = driver_cuda.filter(|_| libraries[1].found && !runs) {
-        let nvrtc = launch::nvrtc_version();
-        problems.extend((driver < nvrtc).then(|| compile::newer_than_driver(nvrtc, driver)));
+        let nvrtc = device::nvrtc_version();
+        problems.extend((driver < nvrtc).then(|| device::newer_than_driver(nvrtc, driver)));
     }
     let compiler = emulated::compiler();
     let (cache, cache_problem) = match cache::folder() {
@@ -146,10 +149,10 @@ pub fn software(number: usize) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let mut put = |name: &str, what: Option<String>| _ = what.map(|what| all.insert(name.to_owned(), what));
     let libraries = Library::ALL.map(|library| library_report(library, &mut Vec::new()));
-    let devices = if libraries[0].found { launch::devices().unwrap_or_default() } else { Vec::new() };
+    let devices = if libraries[0].found { device::devices().unwrap_or_default() } else { Vec::new() };
     put("gpu", devices.get(number).map(|gpu| format!("{}, compute capability {}", gpu.name, dotted(gpu.capability))));
     put("driver", driver_version());
-    put("driver_cuda", launch::driver_version().map(dotted));
+    put("driver_cuda", device::driver_version().map(dotted));
     for library in libraries.iter().filter(|library| library.found) {
         put(library.name, Some(library.place()));
     }
@@ -166,26 +169,26 @@ fn dotted((major, minor): (i32, i32)) -> String {
 }
 
 fn library_report(library: Library, problems: &mut Vec<String>) -> LibraryReport {
-    let found = launch::load(library);
+    let found = device::load(library);
     let path = library.loaded_from().filter(|_| found);
     if !found {
-        problems.push(format!("{} was not found; {}", library.name(), library.advice()));
+        problems.push(format!("{} was not found; {}", library.name(), library.advice(device::driver_version())));
     }
     let version = match library {
         Library::Nvrtc if found => {
-            let (major, minor) = launch::nvrtc_version();
+            let (major, minor) = device::nvrtc_version();
             // NVRTC loads this library from its own folder when it compiles.
             let folder = path.as_deref().and_then(Path::parent);
             if folder.is_some_and(|folder| !holds(folder, "libnvrtc-builtins.so")) {
                 problems.push(format!(
                     "libnvrtc-builtins.so.{major}.{minor}, which belongs next to libnvrtc, is missing; {}",
-                    library.advice()
+                    library.advice(device::driver_version())
                 ));
             }
             Some(format!("{major}.{minor}"))
         }
         Library::CublasLt if found => {
-            let (major, minor, patch) = launch::cublaslt_version();
+            let (major, minor, patch) = device::cublaslt_version();
             Some(format!("{major}.{minor}.{patch}"))
         }
         _ => None,
@@ -219,7 +222,7 @@ fn device_report(number: usize, facts: DeviceFacts) -> DeviceReport {
 fn try_out(number: usize) -> Result<(), String> {
     let got =
         CudaBackend::new(number, Precision::Bf16).and_then(|gpu| compute(&gpu)).map_err(|error| error.to_string())?;
-    let right = got.iter().zip(RESULTS).all(|(got, want)| (got - want).abs() < 0.01);
+    let right = got.iter().zip(RESULTS).all(|(got, wanted)| (got - wanted).abs() < 0.01);
     if right { Ok(()) } else { Err(format!("it computes {got:?} instead of {RESULTS:?}")) }
 }
 
@@ -260,7 +263,7 @@ fn first_line(command: &mut Command) -> Option<String> {
 
 /// Returns why compiled kernels cannot be stored in this folder, if so.
 fn unwritable(folder: &Path) -> Option<String> {
-    let kernels = match cache::private_in(folder, compile::FOLDER) {
+    let kernels = match cache::private_in(folder, device::FOLDER) {
         Ok(kernels) => kernels,
         Err(why) => return Some(why),
     };
@@ -329,7 +332,7 @@ mod tests {
     fn the_trial_knows_its_results() {
         let emulator = CudaBackend::emulated(crate::EmulatorOptions::default(), Precision::Bf16);
         let got = compute(&emulator).unwrap();
-        assert!(got.iter().zip(RESULTS).all(|(got, want)| (got - want).abs() < 1e-5), "{got:?}");
+        assert!(got.iter().zip(RESULTS).all(|(got, wanted)| (got - wanted).abs() < 1e-5), "{got:?}");
     }
 
     #[test]
@@ -347,7 +350,7 @@ mod tests {
     fn a_folder_that_cannot_be_written_is_named() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(unwritable(&folder.path().join("new")), None);
-        let kernels = folder.path().join("new").join(compile::FOLDER);
+        let kernels = folder.path().join("new").join(device::FOLDER);
         assert_eq!(std::fs::read_dir(kernels).unwrap().count(), 0, "the probe is removed");
         std::fs::write(folder.path().join("file"), "").unwrap();
         assert!(unwritable(&folder.path().join("file")).unwrap().contains("FLOWRL_CACHE_DIR"));

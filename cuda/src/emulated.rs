@@ -15,16 +15,8 @@ macro_rules! files {
 }
 
 files! {
-    "block.hpp",
-    "fiber.hpp",
-    "interface.hpp",
-    "intrinsics.hpp",
-    "order.hpp",
-    "report.hpp",
-    "runtime.cpp",
-    "shared.hpp",
-    "shim.hpp",
-    "warp.hpp",
+    "block.hpp", "fiber.hpp", "interface.hpp", "intrinsics.hpp", "order.hpp", "report.hpp", "runtime.cpp", "shared.hpp",
+    "shim.hpp", "warp.hpp",
 }
 
 /// The order in which the emulator runs the threads of a block and the blocks of a grid. A kernel with a result that
@@ -93,8 +85,8 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
         ["-std=c++17", "-O2", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing"];
     let compiler = compiler();
     let added = options.flags.join(" ");
-    let operation = || "find a place for compiled kernels".to_owned();
-    let folder = cache::private("emulator").map_err(|message| Error::Driver { operation: operation(), message })?;
+    let nowhere = |why: String| Error::driver("find a place for compiled kernels", why);
+    let folder = cache::private("emulator").map_err(nowhere)?;
     let emulator: Vec<&str> = FILES.iter().flat_map(|(name, text)| [*name, *text]).collect();
     let emulator = cache::key(&emulator);
     // The key omits `extra`, because the runtime's path follows from its text.
@@ -103,9 +95,9 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
     if cache::open(&library).is_some() {
         return Ok(library);
     }
-    let unwritable = |error: std::io::Error| Error::Driver {
-        operation: format!("write compiled kernels to {}", folder.display()),
-        message: format!("{error}; set FLOWRL_CACHE_DIR to a writable folder"),
+    let unwritable = |error: std::io::Error| {
+        let message = format!("{error}; set FLOWRL_CACHE_DIR to a writable folder");
+        Error::driver(format!("write compiled kernels to {}", folder.display()), message)
     };
     // The folder name is derived from the files' text, so different versions do not collide.
     let headers = folder.join(emulator);
@@ -134,9 +126,9 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
 }
 
 fn path_str(path: &Path) -> Result<&str, Error> {
-    path.to_str().ok_or_else(|| Error::Driver {
-        operation: "find the cache of compiled kernels".to_owned(),
-        message: format!("{} is not UTF-8; set FLOWRL_CACHE_DIR to a folder whose name is", path.display()),
+    path.to_str().ok_or_else(|| {
+        let message = format!("{} is not UTF-8; set FLOWRL_CACHE_DIR to a folder whose name is", path.display());
+        Error::driver("find the cache of compiled kernels", message)
     })
 }
 

@@ -65,6 +65,12 @@ pub enum Error {
     },
 }
 
+impl Error {
+    pub(crate) fn driver(operation: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Driver { operation: operation.into(), message: message.into() }
+    }
+}
+
 impl BackendError for Error {
     fn kind(&self) -> ErrorKind {
         match self {

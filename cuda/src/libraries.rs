@@ -6,9 +6,6 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
-use crate::launch;
-
 /// A library that training on a GPU needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Library {
@@ -51,33 +48,24 @@ impl Library {
         [format!("{name}.so")].into_iter().chain(versioned).collect()
     }
 
-    /// Returns an error if the library cannot be loaded from anywhere.
-    pub(crate) fn require(self) -> Result<(), Error> {
-        if launch::load(self) {
-            return Ok(());
-        }
-        Err(Error::NoCuda { library: self.name(), advice: self.advice() })
-    }
-
-    /// Returns files that may be this library, best candidates first.
-    pub(crate) fn candidates(self) -> Vec<PathBuf> {
+    /// Returns files that may be this library and that a driver for this CUDA version runs, best candidates first.
+    pub(crate) fn candidates(self, driver: Option<(i32, i32)>) -> Vec<PathBuf> {
         match self {
             // The Windows Subsystem for Linux keeps the driver outside the loader's path.
             Self::Driver => vec![PathBuf::from("/usr/lib/wsl/lib/libcuda.so.1")],
-            _ => files(self.name(), &folders(), launch::driver_version().map(|(major, _)| major)),
+            _ => files(self.name(), &folders(), driver.map(|(major, _)| major)),
         }
     }
 
-    /// Returns advice on how to get the library if it is missing.
-    pub(crate) fn advice(self) -> String {
+    /// Returns advice on how to get the library if it is missing, for a driver of this CUDA version.
+    pub(crate) fn advice(self, driver: Option<(i32, i32)>) -> String {
         // A container started without GPUs sees the kernel module but not the library.
         let in_container = Path::new("/proc/driver/nvidia/version").exists();
         let wheel = |name: &str| {
-            let version = launch::driver_version();
-            let (major, minor) = version.unwrap_or((12, 0));
+            let (major, minor) = driver.unwrap_or((12, 0));
             let suffix = if major < 13 { format!("-cu{major}") } else { String::new() };
             // The compiler must not be newer than the driver. For cuBLASLt any minor version runs.
-            let pin = match (self, version) {
+            let pin = match (self, driver) {
                 (Self::Nvrtc, Some(_)) => format!("=={major}.{minor}.*"),
                 (_, Some(_)) if major >= 13 => format!("=={major}.*"),
                 _ => String::new(),

@@ -3,6 +3,9 @@
 
 use flowrl_core::backend::{CpuError, LinearShape, check_len};
 
+use crate::notice;
+use crate::unit::Storage;
+
 /// A matrix operand in column-major storage. A row-major (r, c) matrix is stored as a column-major (c, r) one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Matrix {
@@ -15,18 +18,18 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
+    const fn new(name: &'static str, stored_rows: usize, stored_columns: usize, transposed: bool) -> Self {
+        Self { name, stored_rows, stored_columns, transposed }
+    }
+
     pub(crate) const fn len(self) -> usize {
         self.stored_rows * self.stored_columns
     }
 
-    /// Returns the distance from one row to the next, after transposition.
-    pub(crate) const fn row_stride(self) -> isize {
-        if self.transposed { self.stored_rows as isize } else { 1 }
-    }
-
-    /// Returns the distance from one column to the next, after transposition.
-    pub(crate) const fn column_stride(self) -> isize {
-        if self.transposed { 1 } else { self.stored_rows as isize }
+    /// Returns the distances from one row to the next and from one column to the next, after transposition.
+    pub(crate) const fn strides(self) -> [isize; 2] {
+        let stored = self.stored_rows as isize;
+        if self.transposed { [stored, 1] } else { [1, stored] }
     }
 }
 
@@ -48,46 +51,22 @@ impl Product {
     /// Describes y = x·Wᵀ + b, which is yᵀ = W·xᵀ in columns.
     pub(crate) const fn forward(shape: LinearShape, bias: bool, accumulate: bool) -> Self {
         let LinearShape { rows, inputs, outputs } = shape;
-        Self {
-            rows: outputs,
-            inner: inputs,
-            columns: rows,
-            a: Matrix { name: "w", stored_rows: inputs, stored_columns: outputs, transposed: true },
-            b: Matrix { name: "x", stored_rows: inputs, stored_columns: rows, transposed: false },
-            c: "y",
-            bias,
-            accumulate,
-        }
+        let (a, b) = (Matrix::new("w", inputs, outputs, true), Matrix::new("x", inputs, rows, false));
+        Self { rows: outputs, inner: inputs, columns: rows, a, b, c: "y", bias, accumulate }
     }
 
     /// Describes dx = dy·W, which is dxᵀ = Wᵀ·dyᵀ in columns.
     pub(crate) const fn backward_input(shape: LinearShape, accumulate: bool) -> Self {
         let LinearShape { rows, inputs, outputs } = shape;
-        Self {
-            rows: inputs,
-            inner: outputs,
-            columns: rows,
-            a: Matrix { name: "w", stored_rows: inputs, stored_columns: outputs, transposed: false },
-            b: Matrix { name: "dy", stored_rows: outputs, stored_columns: rows, transposed: false },
-            c: "dx",
-            bias: false,
-            accumulate,
-        }
+        let (a, b) = (Matrix::new("w", inputs, outputs, false), Matrix::new("dy", outputs, rows, false));
+        Self { rows: inputs, inner: outputs, columns: rows, a, b, c: "dx", bias: false, accumulate }
     }
 
     /// Describes dW += dyᵀ·x, which is dWᵀ += xᵀ·dy in columns.
     pub(crate) const fn backward_weight(shape: LinearShape) -> Self {
         let LinearShape { rows, inputs, outputs } = shape;
-        Self {
-            rows: inputs,
-            inner: rows,
-            columns: outputs,
-            a: Matrix { name: "x", stored_rows: inputs, stored_columns: rows, transposed: false },
-            b: Matrix { name: "dy", stored_rows: outputs, stored_columns: rows, transposed: true },
-            c: "dw",
-            bias: false,
-            accumulate: true,
-        }
+        let (a, b) = (Matrix::new("x", inputs, rows, false), Matrix::new("dy", outputs, rows, true));
+        Self { rows: inputs, inner: rows, columns: outputs, a, b, c: "dw", bias: false, accumulate: true }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -106,70 +85,117 @@ impl Product {
     }
 }
 
+/// A way to compute a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Computed by cuBLASLt.
+    Library {
+        /// Whether a kernel first writes the bias into C, and the library adds the product to it without an epilogue.
+        bias_before: bool,
+        /// Whether the library may choose any reduction of partial sums, even one in the result's type.
+        any_reduction: bool,
+    },
+    /// Computed by a kernel of this crate.
+    OwnKernel,
+}
+
+impl Way {
+    /// All ways, in the order in which they are tried.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Library { bias_before: false, any_reduction: false },
+        Self::Library { bias_before: false, any_reduction: true },
+        Self::Library { bias_before: true, any_reduction: false },
+        Self::Library { bias_before: true, any_reduction: true },
+        Self::OwnKernel,
+    ];
+
+    /// Returns whether this way suits a product. Writing a bias into C first would lose the contents of C.
+    const fn fits(self, product: &Product) -> bool {
+        match self {
+            Self::Library { bias_before: true, .. } => product.bias && !product.accumulate,
+            _ => true,
+        }
+    }
+
+    /// Returns the way to try after this one. The last way takes everything.
+    pub(crate) fn next(self, product: &Product) -> Self {
+        let mut later = Self::ALL.into_iter().skip_while(|way| *way != self).skip(1);
+        later.find(|way| way.fits(product)).unwrap_or(Self::OwnKernel)
+    }
+
+    /// Describes to the user how this way computes a product.
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Library { bias_before: false, any_reduction: false } => "as described",
+            Self::Library { bias_before: false, any_reduction: true } => {
+                "with partial sums combined as the library chooses"
+            }
+            Self::Library { bias_before: true, any_reduction: false } => "with the bias added by a kernel of FlowRL",
+            Self::Library { bias_before: true, any_reduction: true } => {
+                "with the bias added by a kernel of FlowRL and partial sums combined as the library chooses"
+            }
+            Self::OwnKernel => "by a kernel of FlowRL, slowly",
+        }
+    }
+
+    /// Reports, once for each way, that a product is computed this way because the library refused others.
+    pub(crate) fn tell(self, product: &Product, storages: Storages, refusal: &str) {
+        let Product { rows, inner, columns, bias, accumulate, .. } = *product;
+        let Storages { inputs, output } = storages;
+        let bias = if bias { ", with a bias" } else { "" };
+        let added = if accumulate { ", added to what is there" } else { "" };
+        let text = format!(
+            "cuBLASLt refuses a product of {rows}×{inner} by {inner}×{columns}, {} to {}{bias}{added} ({refusal}): it is computed \
+             {}, and so is every later product that is refused this way",
+            inputs.name(),
+            output.name(),
+            self.describe()
+        );
+        notice::say(self.describe(), &text);
+    }
+
+    /// Returns the product to request from the library.
+    pub(crate) const fn apply(self, product: &Product) -> Product {
+        match self {
+            Self::Library { bias_before: true, .. } => Product { bias: false, accumulate: true, ..*product },
+            _ => *product,
+        }
+    }
+}
+
+/// Storage types of a product's matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Storages {
+    pub(crate) inputs: Storage,
+    pub(crate) output: Storage,
+}
+
 #[cfg(test)]
 mod tests {
-    use flowrl_core::backend::{Backend, Role};
-
     use super::*;
-    use crate::buffer::Buffer;
-    use crate::launch;
-    use crate::{CudaBackend, EmulatorOptions, Precision, Schedule};
 
-    /// Fills a buffer with integers small enough that every order of summation gives the same sum.
-    fn whole(device: &CudaBackend, role: Role, len: usize, seed: usize) -> Buffer {
-        let values: Vec<f32> = (0..len).map(|i| ((i * i * 7 + i * seed + i / 5) % 5) as f32 - 2.0).collect();
-        let mut buffer = device.zeros_for(role, len).unwrap();
-        device.write(&mut buffer, 0, &values).unwrap();
-        buffer
-    }
-
-    fn numbers(device: &CudaBackend, buffer: &Buffer) -> Vec<f32> {
-        let mut numbers = vec![0.0; buffer.len];
-        device.read(buffer, 0, &mut numbers).unwrap();
-        numbers
-    }
-
-    /// The fallback for cuBLASLt gives the same numbers within a tile, at its borders, over several tiles, and with one
-    /// row or column.
     #[test]
-    fn the_own_kernel_multiplies_as_described() {
-        for (precision, schedule) in [(Precision::F32, Schedule::Random(1)), (Precision::Bf16, Schedule::Reverse)] {
-            let device = CudaBackend::emulated(EmulatorOptions { schedule, ..EmulatorOptions::default() }, precision);
-            for (rows, inputs, outputs) in [(1, 1, 1), (33, 32, 1), (1, 70, 31), (32, 5, 65), (40, 33, 32)] {
-                let shape = LinearShape { rows, inputs, outputs };
-                let products = [
-                    (Product::forward(shape, false, false), Role::Activation),
-                    (Product::forward(shape, true, false), Role::Activation),
-                    (Product::forward(shape, true, true), Role::Activation),
-                    (Product::backward_input(shape, true), Role::Activation),
-                    // The result is f32, as for gradients of weights.
-                    (Product::backward_weight(shape), Role::State),
-                ];
-                for (product, role) in products {
-                    let a = whole(&device, Role::Activation, product.a.len(), 1);
-                    let b = whole(&device, Role::Activation, product.b.len(), 3);
-                    let bias = product.bias.then(|| whole(&device, role, product.rows, 4));
-                    let [mut want, mut got] = [(); 2].map(|()| whole(&device, role, product.rows * product.columns, 2));
-                    device.device.multiply(&product, &a, &b, bias.as_ref(), &mut want).unwrap();
-                    launch::multiply_by_own_kernel(&device.device, &product, &a, &b, bias.as_ref(), &mut got).unwrap();
-                    assert_eq!(numbers(&device, &got), numbers(&device, &want), "{precision:?}, {product:?}");
-                }
+    fn every_product_comes_to_the_kernel_that_takes_all() {
+        let shape = LinearShape { rows: 3, inputs: 4, outputs: 1 };
+        let ways = |product: &Product| {
+            let mut ways = vec![Way::ALL[0]];
+            while ways[ways.len() - 1] != Way::OwnKernel {
+                ways.push(ways[ways.len() - 1].next(product));
             }
-        }
+            ways
+        };
+        assert_eq!(ways(&Product::forward(shape, true, false)), Way::ALL);
+        // Writing the bias into C first would overwrite the C that the product is added to.
+        let short = [Way::ALL[0], Way::ALL[1], Way::OwnKernel];
+        assert_eq!(ways(&Product::forward(shape, true, true)), short);
+        assert_eq!(ways(&Product::backward_weight(shape)), short);
     }
 
     #[test]
-    fn a_bias_is_put_into_every_row() {
-        for precision in [Precision::F32, Precision::Bf16] {
-            let device = CudaBackend::emulated(EmulatorOptions::default(), precision);
-            for (rows, columns) in [(1, 1), (3, 31), (2, 1500)] {
-                let bias = whole(&device, Role::Activation, columns, 6);
-                let mut y = whole(&device, Role::Activation, rows * columns + 1, 2);
-                let last = numbers(&device, &y)[rows * columns];
-                launch::put_bias(&device.device, &bias, &mut y, rows, columns).unwrap();
-                let want = [numbers(&device, &bias).repeat(rows), vec![last]].concat();
-                assert_eq!(numbers(&device, &y), want);
-            }
-        }
+    fn a_bias_that_is_there_before_is_added_to() {
+        let product = Product::forward(LinearShape { rows: 3, inputs: 4, outputs: 1 }, true, false);
+        let asked = Way::ALL[2].apply(&product);
+        assert_eq!((asked.bias, asked.accumulate, asked.rows), (false, true, 1));
+        assert_eq!(Way::ALL[1].apply(&product), product);
     }
 }

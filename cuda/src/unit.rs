@@ -1,6 +1,26 @@
 //! Units of compilation: a kernel file for one storage type.
 
-use flowrl_core::objective::{Importance, KlEstimator, KlIn, LogZ, Ratio, RolloutCorrection};
+use crate::constants;
+
+/// Storage type of activations and weights. In either case, sums, statistics, weight gradients, the optimiser's moments
+/// and its copy of the weights are f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// bfloat16, which halves memory use and reaches the tensor cores' full speed.
+    #[default]
+    Bf16,
+    /// f32 throughout, including matrix products; results agree with the CPU's to within rounding.
+    F32,
+}
+
+impl Precision {
+    pub(crate) const fn storage(self) -> Storage {
+        match self {
+            Self::Bf16 => Storage::Bf16,
+            Self::F32 => Storage::F32,
+        }
+    }
+}
 
 /// The storage type of a buffer's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,9 +47,7 @@ impl Storage {
             Self::F64 => "f64",
         }
     }
-}
 
-impl Storage {
     /// Decodes one number, by the number of bytes. Eight bytes give NaN, because f64 buffers are read with `read_f64`.
     pub(crate) fn decode(self, bytes: &[u8]) -> f32 {
         match *bytes {
@@ -60,49 +78,13 @@ macro_rules! files {
 }
 
 files! { FILES:
-    "adamw.cu",
-    "attention.cu",
-    "attention_backward.cu",
-    "column_sum.cu",
-    "decode_attention.cu",
-    "dropout.cu",
-    "embed.cu",
-    "fill.cu",
-    "gelu.cu",
-    "layer_norm.cu",
-    "log_prob.cu",
-    "mean_rows.cu",
-    "policy_gradient.cu",
-    "product.cu",
-    "qk_norm.cu",
-    "rms_norm.cu",
-    "rope.cu",
-    "sample.cu",
-    "sum_squares.cu",
-    "swiglu.cu",
-    "trajectory_balance.cu",
+    "adamw.cu", "attention.cu", "attention_backward.cu", "column_sum.cu", "decode_attention.cu", "dropout.cu", "embed.cu",
+    "fill.cu", "gelu.cu", "layer_norm.cu", "log_prob.cu", "mean_rows.cu", "policy_gradient.cu", "product.cu",
+    "qk_norm.cu", "rms_norm.cu", "rope.cu", "sample.cu", "sum_squares.cu", "swiglu.cu", "trajectory_balance.cu",
 }
 
 // Headers that a kernel file includes explicitly, unlike the common text before every file.
 files! { HEADERS: "philox.cuh", "softmax.cuh", "spans.cuh", "tile.cuh" }
-
-/// Generates the header choices.cuh, which is not a file. It declares the values of options by name with the numbers of
-/// the host's enums; for example, `Ratio::Token as u32` is `RATIO_TOKEN` in a kernel.
-fn choices() -> String {
-    let declare = |option: &str, values: &[&str]| {
-        let name = |value: &&str| format!("{option}_{value}").to_uppercase().replace('-', "_");
-        format!("enum {option} {{ {} }};\n", values.iter().map(name).collect::<Vec<_>>().join(", "))
-    };
-    [
-        declare("Importance", Importance::NAMES),
-        declare("LogZ", LogZ::NAMES),
-        declare("Ratio", Ratio::NAMES),
-        declare("KlIn", KlIn::NAMES),
-        declare("KlEstimator", KlEstimator::NAMES),
-        declare("RolloutCorrection", RolloutCorrection::NAMES),
-    ]
-    .concat()
-}
 
 /// Kernels that only tests use.
 #[cfg(any(test, feature = "stand-in"))]
@@ -147,8 +129,8 @@ impl Unit {
             .expect("a kernel names a listed file")
             .1;
         // `#line` keeps the line numbers of the original files.
-        let choices = choices();
-        let headers = || HEADERS.iter().copied().chain([("choices.cuh", choices.as_str())]);
+        let constants = constants::header();
+        let headers = || HEADERS.iter().copied().chain([("constants.cuh", constants.as_str())]);
         let with_header = |(i, line): (usize, &str)| {
             headers().find(|(name, _)| line == format!("#include \"{name}\"")).map_or_else(
                 || format!("{line}\n"),

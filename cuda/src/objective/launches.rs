@@ -1,13 +1,19 @@
 //! Converts an objective's options to the arguments of its kernels.
 
+use flowrl_core::Real;
 use flowrl_core::backend::Backend;
-use flowrl_core::objective::{Aggregate, Bound, FlowRl, Importance, Length, PolicyGradient, Shape, TokenMask};
-
-use super::{
-    Buffer, CudaBackend, DeviceBatch, DeviceGradients, Diagnostics, Error, MEASURES, Measured, Objective, Real,
-    Storage, Totals,
+use flowrl_core::objective::{
+    Aggregate, Bound, Diagnostics, FlowRl, Importance, Length, Measured, Objective, PolicyGradient, Shape, TokenMask,
+    Totals,
 };
-use crate::launch;
+
+use super::{DeviceBatch, DeviceGradients};
+use crate::backend::CudaBackend;
+use crate::buffer::Buffer;
+use crate::constants::MEASURES;
+use crate::error::Error;
+use crate::kernels;
+use crate::unit::Storage;
 
 /// Returns the bounds and their logarithms. The host computes the logarithms, so that every device compares with the
 /// same numbers.
@@ -47,9 +53,8 @@ impl CudaBackend {
         }
         let offsets = &batch.sequences.offsets.host;
         let measured = |i: usize| {
-            let [loss, advantage, residual, log_z, weight, clipped, kept, ref_log_ratio, old_log_ratio_max, ..] =
-                rows[i];
-            let [.., dropped, outliers, capped, slope_sum, slope_max] = rows[i];
+            let [loss, advantage, residual, log_z, weight, clipped, kept, rest @ ..] = rows[i];
+            let [ref_log_ratio, old_log_ratio_max, dropped, outliers, capped, slope_sum, slope_max] = rest;
             Measured {
                 loss,
                 advantage,
@@ -84,21 +89,18 @@ impl CudaBackend {
         let Totals { sequences: count, tokens } = sequences.totals();
         // A length of 0 selects the sequence's own length.
         let length = if options.length == Length::Mean { 0.0 } else { options.length.divisor(1) };
-        let (importance, estimator) = (options.importance as usize, options.log_z as usize);
-        let [low, high, log_low, log_high] = match options.importance {
+        let clip = match options.importance {
             Importance::None => bounds(Bound::Absent, Bound::Absent),
             _ => bounds(options.clip_low, options.clip_high),
         };
         let masked = usize::from(options.token_mask == TokenMask::Cispo);
         let [_, _, mask_low, mask_high] = bounds(Bound::At(options.token_clip_low), Bound::At(options.token_clip_high));
+        let mask_log = [mask_low, mask_high];
         let huber = if options.shape == Shape::Huber { options.huber_delta } else { f64::INFINITY };
         let log_z = batch.log_z.filter(|_| options.log_z.is_input());
-        let learned = usize::from(options.log_z.has_gradient());
-        let [bound_low, bound_high] =
+        let [low, high] =
             [options.residual_clip_low, options.residual_clip_high].map(|bound| bound.get().unwrap_or(f64::INFINITY));
-        let device = &self.device;
-        launch::trajectory_sums(
-            device,
+        let pointers = (
             log_probs,
             ref_log_probs,
             old_log_probs,
@@ -107,18 +109,11 @@ impl CudaBackend {
             masks,
             &mut out.parts,
             &mut out.measured,
-            count,
-            tokens,
-            options.beta,
-            options.reference_power,
-            length,
-            importance,
-            masked,
-            mask_low,
-            mask_high,
-        )?;
-        launch::trajectory_balance(
-            device,
+        );
+        let (power, importance) = (options.reference_power, options.importance as usize);
+        let sizes = (count, tokens, options.beta, power, length, importance, masked, mask_log);
+        kernels::trajectory_sums(&self.device, pointers, sizes)?;
+        let pointers = (
             log_probs,
             old_log_probs,
             &sequences.offsets,
@@ -135,26 +130,24 @@ impl CudaBackend {
             &mut out.residuals,
             &mut out.weights,
             &mut out.measured,
+        );
+        let sizes = (
             count,
             tokens,
             sequences.groups(),
             totals.sequences as f64,
             length,
-            estimator,
-            low,
-            high,
-            log_low,
-            log_high,
+            options.log_z as usize,
+            clip,
             huber,
             masked,
-            mask_low,
-            mask_high,
-            learned,
-            -bound_low,
-            bound_high,
+            mask_log,
+            usize::from(options.log_z.has_gradient()),
+            [-low, high],
             options.beta,
             options.pair_gap,
-        )
+        );
+        kernels::trajectory_balance(&self.device, pointers, sizes)
     }
 
     fn launch_policy_gradient(
@@ -166,17 +159,14 @@ impl CudaBackend {
     ) -> Result<(), Error> {
         let DeviceBatch { sequences, advantages, log_probs, ref_log_probs, old_log_probs, masks, .. } = *batch;
         let Totals { sequences: count, tokens } = sequences.totals();
-        let [low, high, log_low, log_high] = bounds(options.clip_low, options.clip_high);
         let [_, dual, _, log_dual] = bounds(Bound::Absent, options.dual_clip);
         let [_, kl_max, ..] = bounds(Bound::Absent, options.kl_max);
         let [_, max_behind, ..] = bounds(Bound::Absent, options.mask_off_policy);
-        let by_length = usize::from(options.aggregate == Aggregate::SequenceMean);
         let has_bonus = options.entropy != 0.0;
         if has_bonus && out.d_entropies.is_none() {
             out.d_entropies = Some(self.zeros(self.len(&out.d_log_probs))?);
         }
-        launch::policy_gradient(
-            &self.device,
+        let pointers = (
             log_probs,
             ref_log_probs,
             old_log_probs,
@@ -192,15 +182,13 @@ impl CudaBackend {
             &mut out.residuals,
             &mut out.weights,
             &mut out.measured,
+        );
+        let sizes = (
             count,
             tokens,
             options.ratio as usize,
-            low,
-            high,
-            log_low,
-            log_high,
-            dual,
-            log_dual,
+            bounds(options.clip_low, options.clip_high),
+            [dual, log_dual],
             options.kl,
             options.kl_in as usize,
             options.kl_estimator as usize,
@@ -208,12 +196,12 @@ impl CudaBackend {
             usize::from(options.kl_unbiased),
             options.entropy,
             options.aggregate.divisor(totals, 1),
-            by_length,
+            usize::from(options.aggregate == Aggregate::SequenceMean),
             max_behind,
             options.rollout_correction as usize,
-            options.rollout_min,
-            options.rollout_max,
-        )
+            [options.rollout_min, options.rollout_max],
+        );
+        kernels::policy_gradient(&self.device, pointers, sizes)
     }
 
     pub(super) fn launch_value_loss(
@@ -225,7 +213,7 @@ impl CudaBackend {
         sequences: usize,
     ) -> Result<f64, Error> {
         let mut loss = self.allocate(Storage::F64, 1)?;
-        launch::value_loss(&self.device, rewards, values, d_values, &mut loss, count, sequences as f64)?;
+        kernels::value_loss(&self.device, (rewards, values, d_values, &mut loss), (count, sequences as f64))?;
         Ok(self.read_f64(&loss)?.iter().sum())
     }
 }

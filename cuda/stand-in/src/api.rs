@@ -10,7 +10,7 @@ use cudarc::driver::sys::CUdevice_attribute::{
     self, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
     CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED as POOLS,
 };
-use cudarc::driver::sys::CUmemPool_attribute;
+use cudarc::driver::sys::CUmemPool_attribute::{self, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD as THRESHOLD};
 use cudarc::driver::sys::CUresult::{
     self, CUDA_ERROR_CONTEXT_IS_DESTROYED, CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_DEVICE,
     CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_FAILED, CUDA_ERROR_NOT_FOUND, CUDA_ERROR_NOT_INITIALIZED,
@@ -19,13 +19,28 @@ use cudarc::driver::sys::CUresult::{
 
 use crate::driver::Driver;
 use crate::limits::Limits;
-use crate::refusal::{Refusal, invalid, limit, misuse};
+use crate::refusal::{Refusal, invalid, limit, misuse, unsupported};
 use crate::report;
 
 /// The handle of the primary context. It stays the same if the context is released and retained again.
 const CONTEXT: u64 = 0x4000_0000;
 /// The handle of the device's default memory pool.
 const POOL: u64 = 0x4000_1000;
+
+/// Exports functions of C. Each runs its body within `call`, `in_context` or the like, which passes the driver, its
+/// first argument here, and reports findings under the function's name.
+macro_rules! exports {
+    ($within:ident -> $code:ty: $(
+        $(#[$doc:meta])* fn $name:ident($driver:tt $(, $argument:ident: $type:ty)* $(,)?) $body:block
+    )*) => {
+        $($(#[$doc])*
+        #[unsafe(no_mangle)]
+        extern "C" fn $name($($argument: $type),*) -> $code {
+            $within(stringify!($name), |$driver| $body)
+        })*
+    };
+}
+pub(crate) use exports;
 
 static DRIVER: Mutex<Option<Driver>> = Mutex::new(None);
 
@@ -57,10 +72,10 @@ pub(crate) fn in_context(name: &str, body: impl FnOnce(&mut Driver) -> Result<()
         if CURRENT.get() == 0 {
             return Err(misuse(CUDA_ERROR_INVALID_CONTEXT, "the thread has no context"));
         }
-        if !driver.is_retained() {
+        if driver.retained == 0 {
             return Err(misuse(CUDA_ERROR_CONTEXT_IS_DESTROYED, "the thread's context has ended"));
         }
-        if driver.is_lost() {
+        if driver.lost {
             return Err(limit(CUDA_ERROR_LAUNCH_FAILED));
         }
         body(driver)
@@ -79,6 +94,10 @@ pub(crate) fn put<T>(place: *mut T, value: T) -> Result<(), Refusal> {
 
 fn check_device(device: c_int) -> Result<(), Refusal> {
     if device == 0 { Ok(()) } else { Err(limit(CUDA_ERROR_INVALID_DEVICE)) }
+}
+
+fn check_pool(pool: u64) -> Result<(), Refusal> {
+    if pool == POOL { Ok(()) } else { Err(invalid(format!("{pool:#x} is not a memory pool"))) }
 }
 
 unsafe extern "C" {
@@ -157,171 +176,98 @@ extern "C" fn cuGetErrorString(error: CUresult, place: *mut *const c_char) -> CU
     describe(error, place)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuDeviceGetCount(count: *mut c_int) -> CUresult {
-    call("cuDeviceGetCount", |_| put(count, 1))
-}
+exports! { call -> CUresult:
+    fn cuDeviceGetCount(_, count: *mut c_int) { put(count, 1) }
+    fn cuDeviceGet(_, device: *mut c_int, ordinal: c_int) { check_device(ordinal).and_then(|()| put(device, ordinal)) }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> CUresult {
-    call("cuDeviceGet", |_| check_device(ordinal).and_then(|()| put(device, ordinal)))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, device: c_int) -> CUresult {
-    call("cuDeviceGetName", |_| {
+    fn cuDeviceGetName(_, name: *mut c_char, len: c_int, device: c_int) {
         check_device(device)?;
         let text = b"FlowRL's stand-in (no GPU)";
         let room = usize::try_from(len).ok().filter(|len| *len > 0).ok_or_else(|| invalid("no room for a name"))?;
         let bytes = text.iter().take(room - 1).chain([&0]);
         bytes.enumerate().try_for_each(|(i, byte)| put(name.wrapping_add(i), *byte as c_char))
-    })
-}
+    }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, device: c_int) -> CUresult {
-    call("cuDeviceTotalMem_v2", |driver| check_device(device).and_then(|()| put(bytes, driver.limits.memory)))
-}
+    fn cuDeviceTotalMem_v2(driver, bytes: *mut usize, device: c_int) {
+        check_device(device).and_then(|()| put(bytes, driver.limits.memory))
+    }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: CUdevice_attribute, device: c_int) -> CUresult {
-    call("cuDeviceGetAttribute", |driver| {
+    fn cuDeviceGetAttribute(driver, value: *mut c_int, attribute: CUdevice_attribute, device: c_int) {
         check_device(device)?;
         let answer = match attribute {
             MAJOR => driver.limits.capability.0,
             MINOR => driver.limits.capability.1,
             POOLS => driver.limits.pools.into(),
-            _ => return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in does not support {attribute:?}"))),
+            _ => return Err(unsupported(attribute)),
         };
         put(value, answer)
-    })
-}
+    }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuDeviceGetDefaultMemPool(pool: *mut u64, device: c_int) -> CUresult {
-    call("cuDeviceGetDefaultMemPool", |driver| {
+    fn cuDeviceGetDefaultMemPool(driver, pool: *mut u64, device: c_int) {
         check_device(device)?;
         if driver.limits.pools { put(pool, POOL) } else { Err(limit(CUDA_ERROR_NOT_SUPPORTED)) }
-    })
-}
+    }
 
-/// Reads or writes an attribute of the device's memory pool, after checking the handle.
-fn pool_attribute(name: &str, pool: u64, body: impl FnOnce(&mut Driver) -> Result<(), Refusal>) -> CUresult {
-    call(
-        name,
-        |driver| if pool == POOL { body(driver) } else { Err(invalid(format!("{pool:#x} is not a memory pool"))) },
-    )
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuMemPoolSetAttribute(pool: u64, attribute: CUmemPool_attribute, value: *mut c_void) -> CUresult {
-    pool_attribute("cuMemPoolSetAttribute", pool, |driver| match attribute {
-        CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD if !value.is_null() => {
-            // SAFETY: the caller passes a pointer to this attribute, which is documented as a 64-bit number.
-            driver.memory.threshold = unsafe { value.cast::<u64>().read_unaligned() };
-            Ok(())
+    fn cuMemPoolSetAttribute(driver, pool: u64, attribute: CUmemPool_attribute, value: *mut c_void) {
+        check_pool(pool)?;
+        match attribute {
+            THRESHOLD if !value.is_null() => {
+                // SAFETY: the caller passes a pointer to this attribute, which is documented as a 64-bit number.
+                driver.memory.threshold = unsafe { value.cast::<u64>().read_unaligned() };
+                Ok(())
+            }
+            _ => Err(unsupported(attribute)),
         }
-        _ => Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in does not support {attribute:?}"))),
-    })
-}
+    }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuMemPoolGetAttribute(pool: u64, attribute: CUmemPool_attribute, value: *mut c_void) -> CUresult {
-    pool_attribute("cuMemPoolGetAttribute", pool, |driver| {
+    fn cuMemPoolGetAttribute(driver, pool: u64, attribute: CUmemPool_attribute, value: *mut c_void) {
+        check_pool(pool)?;
         let (reserved, used) = driver.memory.pool();
         let answer = match attribute {
-            CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD => driver.memory.threshold,
+            THRESHOLD => driver.memory.threshold,
             CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT => reserved as u64,
             CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT => used as u64,
-            _ => return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in does not support {attribute:?}"))),
+            _ => return Err(unsupported(attribute)),
         };
         put(value.cast::<u64>(), answer)
-    })
-}
+    }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuDevicePrimaryCtxRetain(context: *mut u64, device: c_int) -> CUresult {
-    call("cuDevicePrimaryCtxRetain", |driver| {
+    fn cuDevicePrimaryCtxRetain(driver, context: *mut u64, device: c_int) {
         check_device(device)?;
-        driver.retain();
+        driver.retained += 1;
         put(context, CONTEXT)
-    })
-}
+    }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> CUresult {
-    call("cuDevicePrimaryCtxRelease_v2", |driver| check_device(device).and_then(|()| driver.release()))
-}
+    fn cuDevicePrimaryCtxRelease_v2(driver, device: c_int) { check_device(device).and_then(|()| driver.release()) }
+    fn cuCtxGetCurrent(_, context: *mut u64) { put(context, CURRENT.get()) }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuCtxGetCurrent(context: *mut u64) -> CUresult {
-    call("cuCtxGetCurrent", |_| put(context, CURRENT.get()))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuCtxSetCurrent(context: u64) -> CUresult {
-    call("cuCtxSetCurrent", |driver| {
-        if context != 0 && (context != CONTEXT || !driver.is_retained()) {
+    fn cuCtxSetCurrent(driver, context: u64) {
+        if context != 0 && (context != CONTEXT || driver.retained == 0) {
             return Err(misuse(CUDA_ERROR_INVALID_CONTEXT, format!("{context:#x} is not a live context")));
         }
         CURRENT.set(context);
         Ok(())
-    })
+    }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuCtxSynchronize() -> CUresult {
-    in_context("cuCtxSynchronize", Driver::synchronize)
-}
+exports! { in_context -> CUresult:
+    fn cuCtxSynchronize(driver) { driver.synchronize() }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuStreamCreate(stream: *mut u64, flags: c_uint) -> CUresult {
-    const NON_BLOCKING: c_uint = 1;
-    in_context("cuStreamCreate", |driver| {
+    fn cuStreamCreate(driver, stream: *mut u64, flags: c_uint) {
+        const NON_BLOCKING: c_uint = 1;
         if flags != NON_BLOCKING {
             let why = "the stand-in only has non-blocking streams, which do not synchronise with the default stream";
             return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, why));
         }
         put(stream, driver.create_stream())
-    })
-}
+    }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuStreamDestroy_v2(stream: u64) -> CUresult {
-    in_context("cuStreamDestroy_v2", |driver| driver.destroy_stream(stream))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuStreamSynchronize(stream: u64) -> CUresult {
-    in_context("cuStreamSynchronize", |driver| driver.synchronize_stream(stream))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuStreamWaitEvent(stream: u64, event: u64, _flags: c_uint) -> CUresult {
-    in_context("cuStreamWaitEvent", |driver| driver.wait(stream, event))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuEventCreate(event: *mut u64, _flags: c_uint) -> CUresult {
-    in_context("cuEventCreate", |driver| put(event, driver.create_event()))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuEventDestroy_v2(event: u64) -> CUresult {
-    in_context("cuEventDestroy_v2", |driver| driver.destroy_event(event))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuEventRecord(event: u64, stream: u64) -> CUresult {
-    in_context("cuEventRecord", |driver| driver.record(event, stream))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuEventSynchronize(event: u64) -> CUresult {
-    in_context("cuEventSynchronize", |driver| driver.synchronize_event(event))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuEventQuery(event: u64) -> CUresult {
-    in_context("cuEventQuery", |driver| driver.query_event(event))
+    fn cuStreamDestroy_v2(driver, stream: u64) { driver.destroy_stream(stream) }
+    fn cuStreamSynchronize(driver, stream: u64) { driver.synchronize_stream(stream) }
+    fn cuStreamWaitEvent(driver, stream: u64, event: u64, _flags: c_uint) { driver.wait(stream, event) }
+    fn cuEventCreate(driver, event: *mut u64, _flags: c_uint) { put(event, driver.create_event()) }
+    fn cuEventDestroy_v2(driver, event: u64) { driver.destroy_event(event) }
+    fn cuEventRecord(driver, event: u64, stream: u64) { driver.record(event, stream) }
+    fn cuEventSynchronize(driver, event: u64) { driver.synchronize_event(event) }
+    fn cuEventQuery(driver, event: u64) { driver.query_event(event) }
 }

@@ -4,7 +4,7 @@
 //! A product computes D = α·op(A)·op(B) + β·C and then the epilogue. Sums are in f32 and are rounded to the type of D
 //! once, or more often if the program's preference allows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use cudarc::cublaslt::sys::cublasComputeType_t::{self, CUBLAS_COMPUTE_32F};
 use cudarc::cublaslt::sys::cublasLtReductionScheme_t::{
@@ -188,25 +188,20 @@ pub(crate) struct Choice {
     pub(crate) in_parts: bool,
 }
 
-/// The cuBLASLt objects that a program has created, by handle.
+/// Objects that a program has created, by handle.
+pub(crate) type Objects<T> = BTreeMap<u64, T>;
+
+/// cuBLASLt's objects, and the algorithms that it has chosen.
 #[derive(Default)]
 pub(crate) struct Blas {
-    pub(crate) opened: BTreeSet<u64>,
-    pub(crate) layouts: BTreeMap<u64, Layout>,
-    pub(crate) products: BTreeMap<u64, Description>,
-    pub(crate) preferences: BTreeMap<u64, Preference>,
+    pub(crate) opened: Objects<()>,
+    pub(crate) layouts: Objects<Layout>,
+    pub(crate) products: Objects<Description>,
+    pub(crate) preferences: Objects<Preference>,
     pub(crate) choices: Vec<Choice>,
 }
 
 impl Blas {
-    pub(crate) fn handles(&self) -> usize {
-        self.opened.len()
-    }
-
-    pub(crate) fn descriptions(&self) -> usize {
-        self.layouts.len() + self.products.len() + self.preferences.len()
-    }
-
     /// Chooses an algorithm for a shape and returns its number. It needs up to 1 MiB of the allowed workspace, and sums
     /// in parts if the preference allows it, so that tests notice both.
     pub(crate) fn choose(&mut self, shape: Shape, preference: Preference) -> (usize, Choice) {
@@ -312,8 +307,8 @@ mod tests {
             (Refused { everything: true, ..none }, shape(CUDA_R_32F, 2, false), usual, true),
             (none, shape(CUDA_R_16BF, 1, true), limited, false),
         ];
-        for (refused, shape, preference, want) in cases {
-            assert_eq!(shape.is_refused(preference, refused), want, "{refused:?}, {shape:?}");
+        for (refused, shape, preference, wanted) in cases {
+            assert_eq!(shape.is_refused(preference, refused), wanted, "{refused:?}, {shape:?}");
         }
     }
 
@@ -375,11 +370,11 @@ mod tests {
             let to = d.as_mut_ptr() as u64;
             // SAFETY: the matrices have these shapes, and D is C.
             unsafe { shape.multiply([left, right, to, to], 1.0, 0.0, false) };
-            let want = |i: usize| sums[i] + bias[i % 2];
-            assert!((0..8).all(|i| d[i] == want(i)), "with β = 0, NaN in C does not reach D: {d:?}");
+            let wanted = |i: usize| sums[i] + bias[i % 2];
+            assert!((0..8).all(|i| d[i] == wanted(i)), "with β = 0, NaN in C does not reach D: {d:?}");
             // SAFETY: the matrices have these shapes, and D is C.
             unsafe { shape.multiply([left, right, to, to], 2.0, 1.0, false) };
-            assert!((0..8).all(|i| d[i] == 2.0 * sums[i] + want(i) + bias[i % 2]), "{d:?}");
+            assert!((0..8).all(|i| d[i] == 2.0 * sums[i] + wanted(i) + bias[i % 2]), "{d:?}");
         }
     }
 

@@ -13,8 +13,8 @@ use cudarc::cublaslt::sys::{
 };
 use cudarc::driver::sys::CUresult::{self, CUDA_ERROR_INVALID_VALUE, CUDA_SUCCESS};
 
-use crate::api::{in_context, put};
-use crate::blas::{Blas, Description, Preference, Shape};
+use crate::api::{exports, in_context, put};
+use crate::blas::{Blas, Description, Objects, Preference, Shape};
 use crate::driver::Driver;
 use crate::matrix::Layout;
 use crate::refusal::{Refusal, invalid, limit};
@@ -46,67 +46,6 @@ extern "C" fn cublasLtGetVersion() -> usize {
     120_901
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtCreate(handle: *mut u64) -> cublasStatus_t {
-    blas("cublasLtCreate", |driver| {
-        let name = driver.name();
-        driver.blas.opened.insert(name);
-        put(handle, name)
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtDestroy(handle: u64) -> cublasStatus_t {
-    blas("cublasLtDestroy", |driver| match driver.blas.opened.remove(&handle) {
-        true => Ok(()),
-        false => Err(unknown("handle", handle)),
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtMatrixLayoutCreate(
-    layout: *mut u64,
-    element: cudaDataType_t,
-    rows: u64,
-    columns: u64,
-    leading: i64,
-) -> cublasStatus_t {
-    blas("cublasLtMatrixLayoutCreate", |driver| {
-        let made = Layout::new(element, rows, columns, leading).map_err(invalid)?;
-        let name = driver.name();
-        driver.blas.layouts.insert(name, made);
-        put(layout, name)
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtMatrixLayoutDestroy(layout: u64) -> cublasStatus_t {
-    blas("cublasLtMatrixLayoutDestroy", |driver| {
-        driver.blas.layouts.remove(&layout).map(drop).ok_or_else(|| unknown("layout", layout))
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtMatmulDescCreate(
-    product: *mut u64,
-    compute: cublasComputeType_t,
-    scale: cudaDataType_t,
-) -> cublasStatus_t {
-    blas("cublasLtMatmulDescCreate", |driver| {
-        let made = Description::new(compute, scale).map_err(invalid)?;
-        let name = driver.name();
-        driver.blas.products.insert(name, made);
-        put(product, name)
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtMatmulDescDestroy(product: u64) -> cublasStatus_t {
-    blas("cublasLtMatmulDescDestroy", |driver| {
-        driver.blas.products.remove(&product).map(drop).ok_or_else(|| unknown("description", product))
-    })
-}
-
 /// Reads an attribute's value, which must have its documented size.
 fn value<T: Copy>(at: *const c_void, bytes: usize) -> Result<T, Refusal> {
     if at.is_null() || bytes != size_of::<T>() {
@@ -125,74 +64,9 @@ fn operation(at: *const c_void, bytes: usize) -> Result<bool, Refusal> {
     }
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtMatmulDescSetAttribute(
-    product: u64,
-    attribute: Attribute,
-    at: *const c_void,
-    bytes: usize,
-) -> cublasStatus_t {
-    blas("cublasLtMatmulDescSetAttribute", |driver| {
-        let product = driver.blas.products.get_mut(&product).ok_or_else(|| unknown("description", product))?;
-        match attribute {
-            Attribute::CUBLASLT_MATMUL_DESC_TRANSA => product.transpose_a = operation(at, bytes)?,
-            Attribute::CUBLASLT_MATMUL_DESC_TRANSB => product.transpose_b = operation(at, bytes)?,
-            Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER => product.bias = value(at, bytes)?,
-            Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE => {
-                let epilogue: u32 = value(at, bytes)?;
-                product.has_bias = epilogue == cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS as u32;
-                if !product.has_bias && epilogue != cublasLtEpilogue_t::CUBLASLT_EPILOGUE_DEFAULT as u32 {
-                    return Err(invalid(format!("the stand-in does not support epilogue {epilogue}")));
-                }
-            }
-            _ => return Err(invalid(format!("the stand-in does not support {attribute:?}"))),
-        }
-        Ok(())
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtMatmulPreferenceCreate(preference: *mut u64) -> cublasStatus_t {
-    blas("cublasLtMatmulPreferenceCreate", |driver| {
-        let name = driver.name();
-        driver.blas.preferences.insert(name, Preference::default());
-        put(preference, name)
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtMatmulPreferenceDestroy(preference: u64) -> cublasStatus_t {
-    blas("cublasLtMatmulPreferenceDestroy", |driver| {
-        driver.blas.preferences.remove(&preference).map(drop).ok_or_else(|| unknown("preference", preference))
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtMatmulPreferenceSetAttribute(
-    preference: u64,
-    attribute: Wish,
-    at: *const c_void,
-    bytes: usize,
-) -> cublasStatus_t {
-    blas("cublasLtMatmulPreferenceSetAttribute", |driver| {
-        let found = driver.blas.preferences.get_mut(&preference);
-        let preference = found.ok_or_else(|| unknown("preference", preference))?;
-        match attribute {
-            Wish::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES => preference.workspace = value(at, bytes)?,
-            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES => preference.alignment[0] = value(at, bytes)?,
-            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES => preference.alignment[1] = value(at, bytes)?,
-            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES => preference.alignment[2] = value(at, bytes)?,
-            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES => preference.alignment[3] = value(at, bytes)?,
-            Wish::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK => preference.reductions = value(at, bytes)?,
-            _ => return Err(invalid(format!("the stand-in does not support {attribute:?}"))),
-        }
-        Ok(())
-    })
-}
-
 /// Returns the product that these handles describe.
 fn shape(blas: &Blas, handle: u64, product: u64, layouts: [u64; 4]) -> Result<Shape, Refusal> {
-    if !blas.opened.contains(&handle) {
+    if !blas.opened.contains_key(&handle) {
         return Err(unknown("handle", handle));
     }
     let description = *blas.products.get(&product).ok_or_else(|| unknown("description", product))?;
@@ -289,4 +163,81 @@ extern "C" fn cublasLtMatmul(
             Ok(())
         })
     })
+}
+
+/// Keeps a new object and puts its handle in a place of the caller.
+fn create<T>(
+    driver: &mut Driver,
+    place: *mut u64,
+    all: fn(&mut Blas) -> &mut Objects<T>,
+    new: T,
+) -> Result<(), Refusal> {
+    let handle = driver.name();
+    all(&mut driver.blas).insert(handle, new);
+    put(place, handle)
+}
+
+fn destroy<T>(all: &mut Objects<T>, what: &str, handle: u64) -> Result<(), Refusal> {
+    all.remove(&handle).map(drop).ok_or_else(|| unknown(what, handle))
+}
+
+exports! { blas -> cublasStatus_t:
+    fn cublasLtCreate(driver, handle: *mut u64) { create(driver, handle, |blas| &mut blas.opened, ()) }
+    fn cublasLtDestroy(driver, handle: u64) { destroy(&mut driver.blas.opened, "handle", handle) }
+
+    fn cublasLtMatrixLayoutCreate(
+        driver, layout: *mut u64, element: cudaDataType_t, rows: u64, columns: u64, leading: i64,
+    ) {
+        let new = Layout::new(element, rows, columns, leading).map_err(invalid)?;
+        create(driver, layout, |blas| &mut blas.layouts, new)
+    }
+
+    fn cublasLtMatrixLayoutDestroy(driver, layout: u64) { destroy(&mut driver.blas.layouts, "layout", layout) }
+
+    fn cublasLtMatmulDescCreate(driver, product: *mut u64, compute: cublasComputeType_t, scale: cudaDataType_t) {
+        create(driver, product, |blas| &mut blas.products, Description::new(compute, scale).map_err(invalid)?)
+    }
+
+    fn cublasLtMatmulDescDestroy(driver, product: u64) { destroy(&mut driver.blas.products, "description", product) }
+
+    fn cublasLtMatmulDescSetAttribute(driver, product: u64, attribute: Attribute, at: *const c_void, bytes: usize) {
+        let product = driver.blas.products.get_mut(&product).ok_or_else(|| unknown("description", product))?;
+        match attribute {
+            Attribute::CUBLASLT_MATMUL_DESC_TRANSA => product.transpose_a = operation(at, bytes)?,
+            Attribute::CUBLASLT_MATMUL_DESC_TRANSB => product.transpose_b = operation(at, bytes)?,
+            Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER => product.bias = value(at, bytes)?,
+            Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE => {
+                let epilogue: u32 = value(at, bytes)?;
+                product.has_bias = epilogue == cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS as u32;
+                if !product.has_bias && epilogue != cublasLtEpilogue_t::CUBLASLT_EPILOGUE_DEFAULT as u32 {
+                    return Err(invalid(format!("the stand-in does not support epilogue {epilogue}")));
+                }
+            }
+            _ => return Err(invalid(format!("the stand-in does not support {attribute:?}"))),
+        }
+        Ok(())
+    }
+
+    fn cublasLtMatmulPreferenceCreate(driver, preference: *mut u64) {
+        create(driver, preference, |blas| &mut blas.preferences, Preference::default())
+    }
+
+    fn cublasLtMatmulPreferenceDestroy(driver, preference: u64) {
+        destroy(&mut driver.blas.preferences, "preference", preference)
+    }
+
+    fn cublasLtMatmulPreferenceSetAttribute(driver, preference: u64, attribute: Wish, at: *const c_void, bytes: usize) {
+        let found = driver.blas.preferences.get_mut(&preference);
+        let preference = found.ok_or_else(|| unknown("preference", preference))?;
+        match attribute {
+            Wish::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES => preference.workspace = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES => preference.alignment[0] = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES => preference.alignment[1] = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES => preference.alignment[2] = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES => preference.alignment[3] = value(at, bytes)?,
+            Wish::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK => preference.reductions = value(at, bytes)?,
+            _ => return Err(invalid(format!("the stand-in does not support {attribute:?}"))),
+        }
+        Ok(())
+    }
 }

@@ -8,15 +8,14 @@ use cudarc::driver::sys::CUresult::{
 };
 
 use crate::blas::Blas;
-use crate::clock::StreamId;
 use crate::limits::Limits;
 use crate::memory::Memory;
 use crate::modules::{Function, Kernels, Launch, Module};
 use crate::pinned::Pinned;
 use crate::ptx::Entry;
-use crate::refusal::{Refusal, limit, misuse};
+use crate::refusal::{Refusal, limit, live, misuse};
 use crate::report;
-use crate::streams::{Recorded, Streams, Work};
+use crate::streams::{Recorded, StreamId, Streams, Work};
 
 /// The one device and its primary context.
 pub(crate) struct Driver {
@@ -30,9 +29,9 @@ pub(crate) struct Driver {
     modules: BTreeMap<u64, Module>,
     functions: BTreeMap<u64, Function>,
     /// Number of times the context was retained and not yet released.
-    retained: usize,
+    pub(crate) retained: usize,
     /// Whether an operation failed. As on a GPU, the context then stays unusable.
-    lost: bool,
+    pub(crate) lost: bool,
     /// The handle given out last.
     last: u64,
 }
@@ -60,18 +59,6 @@ impl Driver {
         self.last
     }
 
-    pub(crate) fn retain(&mut self) {
-        self.retained += 1;
-    }
-
-    pub(crate) fn is_retained(&self) -> bool {
-        self.retained > 0
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        self.lost
-    }
-
     /// Releases the context. The last release destroys it with everything in it, and is a finding if the program left
     /// something behind.
     pub(crate) fn release(&mut self) -> Result<(), Refusal> {
@@ -97,15 +84,15 @@ impl Driver {
 
     /// Describes the resources that are still live, if there are any.
     pub(crate) fn left(&self) -> Option<String> {
-        let (allocations, bytes) = self.memory.live();
+        let ((allocations, bytes), blas) = (self.memory.live(), &self.blas);
         let counts = [
             (allocations, format!("allocations ({bytes} bytes)")),
             (self.pinned.count(), "pieces of pinned memory".to_owned()),
             (self.streams.count(), "streams".to_owned()),
             (self.events.len(), "events".to_owned()),
             (self.modules.len(), "modules".to_owned()),
-            (self.blas.handles(), "handles of cuBLASLt".to_owned()),
-            (self.blas.descriptions(), "descriptions of cuBLASLt".to_owned()),
+            (blas.opened.len(), "handles of cuBLASLt".to_owned()),
+            (blas.layouts.len() + blas.products.len() + blas.preferences.len(), "descriptions of cuBLASLt".to_owned()),
         ];
         let left: Vec<String> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
@@ -158,14 +145,11 @@ impl Driver {
     }
 
     fn event(&mut self, id: u64) -> Result<&mut Option<Recorded>, Refusal> {
-        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is not a live event"));
-        self.events.get_mut(&id).ok_or_else(unknown)
+        live(self.events.get_mut(&id), "event", id)
     }
 
     pub(crate) fn destroy_event(&mut self, id: u64) -> Result<(), Refusal> {
-        self.event(id)?;
-        self.events.remove(&id);
-        Ok(())
+        live(self.events.remove(&id), "event", id).map(drop)
     }
 
     pub(crate) fn record(&mut self, event: u64, stream: StreamId) -> Result<(), Refusal> {
@@ -240,13 +224,11 @@ impl Driver {
     }
 
     fn module(&self, id: u64) -> Result<&Module, Refusal> {
-        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is not a live module"));
-        self.modules.get(&id).ok_or_else(unknown)
+        live(self.modules.get(&id), "module", id)
     }
 
     pub(crate) fn unload(&mut self, id: u64) -> Result<(), Refusal> {
-        self.module(id)?;
-        self.modules.remove(&id);
+        live(self.modules.remove(&id), "module", id)?;
         self.functions.retain(|_, function| function.module != id);
         Ok(())
     }
@@ -266,8 +248,7 @@ impl Driver {
     }
 
     pub(crate) fn function(&mut self, id: u64) -> Result<&mut Function, Refusal> {
-        let unknown = || misuse(CUDA_ERROR_INVALID_HANDLE, format!("{id:#x} is not a live kernel"));
-        self.functions.get_mut(&id).ok_or_else(unknown)
+        live(self.functions.get_mut(&id), "kernel", id)
     }
 
     pub(crate) fn launch(&mut self, function: u64, stream: StreamId, launch: Launch) -> Result<(), Refusal> {

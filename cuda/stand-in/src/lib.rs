@@ -25,9 +25,7 @@
 mod api;
 mod blas;
 mod blas_api;
-mod clock;
 mod driver;
-mod kernels;
 mod limits;
 mod matrix;
 mod memory;

@@ -6,8 +6,8 @@ use std::ptr::NonNull;
 
 use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
 
-use crate::clock::{Clock, Point};
 use crate::refusal::{Refusal, invalid, limit};
+use crate::streams::{Clock, Point};
 
 /// A block of bytes with a margin on both sides. All of it starts as 0xFF, which is NaN at every width.
 #[derive(Debug)]

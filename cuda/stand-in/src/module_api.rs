@@ -7,10 +7,10 @@ use cudarc::driver::sys::CUresult::{
     self, CUDA_ERROR_NO_BINARY_FOR_GPU, CUDA_ERROR_NOT_FOUND, CUDA_ERROR_NOT_SUPPORTED,
 };
 
-use crate::api::{in_context, put};
-use crate::modules::Launch;
-use crate::refusal::{Refusal, invalid, limit, misuse};
-use crate::{kernels, ptx};
+use crate::api::{exports, in_context, put};
+use crate::modules::{self, Launch};
+use crate::ptx;
+use crate::refusal::{Refusal, invalid, limit, misuse, unsupported};
 
 /// Reads a NUL-terminated string of the caller.
 fn text<'a>(at: *const c_char) -> Result<&'a str, Refusal> {
@@ -65,42 +65,12 @@ extern "C" fn cuModuleLoadData(module: *mut u64, data: *const c_void) -> CUresul
     });
     let Some((image, capability)) = read else { return checked };
     // Loading the kernels asks this driver for its version, so the driver must not be locked here.
-    let found = kernels::load(image, capability);
+    let found = modules::load(image, capability);
     in_context("cuModuleLoadData", |driver| {
         let (kernels, text) = found?;
         let parse = if image.starts_with(&ELF) { ptx::parse_for_machine_code } else { ptx::parse };
         let entries = parse(&text, &driver.limits)?;
         put(module, driver.load(entries, kernels))
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuModuleUnload(module: u64) -> CUresult {
-    in_context("cuModuleUnload", |driver| driver.unload(module))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuModuleGetFunction(function: *mut u64, module: u64, name: *const c_char) -> CUresult {
-    in_context("cuModuleGetFunction", |driver| {
-        let name = text(name)?;
-        let found = driver.find(module, name);
-        if found.as_ref().is_err_and(|refusal| refusal.code == CUDA_ERROR_NOT_FOUND) {
-            eprintln!("stand-in for the GPU: the module has no kernel `{name}`");
-        }
-        put(function, found?)
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuFuncSetAttribute(function: u64, attribute: CUfunction_attribute, value: c_int) -> CUresult {
-    in_context("cuFuncSetAttribute", |driver| {
-        let limits = driver.limits;
-        match attribute {
-            CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES => {
-                driver.function(function)?.allow(value, &limits)
-            }
-            _ => Err(misuse(CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in does not support {attribute:?}"))),
-        }
     })
 }
 
@@ -141,4 +111,27 @@ extern "C" fn cuLaunchKernel(
         };
         driver.launch(function, stream, launch)
     })
+}
+
+exports! { in_context -> CUresult:
+    fn cuModuleUnload(driver, module: u64) { driver.unload(module) }
+
+    fn cuModuleGetFunction(driver, function: *mut u64, module: u64, name: *const c_char) {
+        let name = text(name)?;
+        let found = driver.find(module, name);
+        if found.as_ref().is_err_and(|refusal| refusal.code == CUDA_ERROR_NOT_FOUND) {
+            eprintln!("stand-in for the GPU: the module has no kernel `{name}`");
+        }
+        put(function, found?)
+    }
+
+    fn cuFuncSetAttribute(driver, function: u64, attribute: CUfunction_attribute, value: c_int) {
+        let limits = driver.limits;
+        match attribute {
+            CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES => {
+                driver.function(function)?.allow(value, &limits)
+            }
+            _ => Err(unsupported(attribute)),
+        }
+    }
 }

@@ -1,17 +1,42 @@
-//! Modules, their kernels, and the limits that a launch must respect.
+//! Modules, their kernels in the emulator, and the limits that a launch must respect.
 
+use std::ffi::c_void;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use cudarc::driver::sys::CUresult::CUDA_ERROR_INVALID_VALUE;
+use cudarc::driver::sys::CUresult::{CUDA_ERROR_INVALID_IMAGE, CUDA_ERROR_INVALID_VALUE};
+use flowrl_cuda::{EmulatedKernels, EmulatorOptions, Schedule};
 
 use crate::limits::Limits;
 use crate::ptx::Entry;
-use crate::refusal::{Refusal, limit};
+use crate::refusal::{Refusal, limit, misuse};
 
 /// Runs the kernels of a module.
 pub(crate) trait Kernels: Send + Sync {
     /// Runs one launch of a kernel. An error describes the fault of the kernel.
     fn run(&self, kernel: &str, launch: &Launch) -> Result<(), String>;
+}
+
+/// Finds the kernel file that an image (machine code or PTX) was compiled from, and returns its emulated kernels and
+/// its PTX.
+pub(crate) fn load(image: &[u8], capability: (i32, i32)) -> Result<(Arc<dyn Kernels>, String), Refusal> {
+    let refused = |why: String| misuse(CUDA_ERROR_INVALID_IMAGE, why);
+    let found = flowrl_cuda::emulated_kernels(image, capability).map_err(|error| refused(error.to_string()))?;
+    let unknown = || refused("the module was compiled from none of FlowRL's kernel files".to_owned());
+    found.map(|(kernels, ptx)| (Arc::new(kernels) as _, ptx)).ok_or_else(unknown)
+}
+
+impl Kernels for EmulatedKernels {
+    /// Threads run in random order, to expose results that depend on the order.
+    fn run(&self, kernel: &str, launch: &Launch) -> Result<(), String> {
+        static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+        let schedule = Schedule::Random(LAUNCHES.fetch_add(1, Ordering::Relaxed));
+        let options = EmulatorOptions { schedule, ..EmulatorOptions::default() };
+        let arguments: Vec<*mut c_void> =
+            launch.arguments.iter().map(|value| value.as_ptr().cast_mut().cast()).collect();
+        // SAFETY: there are as many arguments as the kernel's PTX declares, and their addresses were checked.
+        unsafe { self.run(kernel, &options, (launch.grid, launch.block, launch.shared), &arguments) }
+    }
 }
 
 /// A loaded module.

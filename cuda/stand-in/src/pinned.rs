@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use cudarc::driver::sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY;
 
-use crate::clock::{Clock, Point};
 use crate::memory::Block;
 use crate::refusal::{Refusal, invalid, limit};
+use crate::streams::{Clock, Point};
 
 struct Allocation {
     block: Block,

@@ -23,3 +23,13 @@ pub(crate) fn misuse(code: CUresult, finding: impl Into<String>) -> Refusal {
 pub(crate) fn invalid(finding: impl Into<String>) -> Refusal {
     misuse(CUresult::CUDA_ERROR_INVALID_VALUE, finding)
 }
+
+/// Returns a [`misuse`] of something that FlowRL does without.
+pub(crate) fn unsupported(what: impl std::fmt::Debug) -> Refusal {
+    misuse(CUresult::CUDA_ERROR_NOT_SUPPORTED, format!("the stand-in does not support {what:?}"))
+}
+
+/// Returns the object that a handle stands for, or a [`misuse`] of a handle that stands for none.
+pub(crate) fn live<T>(found: Option<T>, what: &str, handle: u64) -> Result<T, Refusal> {
+    found.ok_or_else(|| misuse(CUresult::CUDA_ERROR_INVALID_HANDLE, format!("{handle:#x} is not a live {what}")))
+}

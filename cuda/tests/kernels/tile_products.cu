@@ -1,4 +1,5 @@
 // A kernel for testing the products of tiles.
+#include "constants.cuh"
 #include "tile.cuh"
 
 // Writes a warp's result to rows of floats.

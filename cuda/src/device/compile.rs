@@ -5,13 +5,16 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaModule, DriverError};
 use cudarc::nvrtc::Ptx;
 
-use crate::backend::Precision;
+use super::driver::{driver_version, require};
+#[cfg(feature = "stand-in")]
+use super::emulator::EmulatedKernels;
+use super::memory::driver;
+use super::nvrtc;
 use crate::cache;
 use crate::error::Error;
-use crate::launch;
 use crate::libraries::Library;
 use crate::notice;
-use crate::unit::{Storage, Unit};
+use crate::unit::{Precision, Storage, Unit};
 
 /// A compiled kernel file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl CompiledKernels {
 /// # Ok::<(), flowrl_cuda::Error>(())
 /// ```
 pub fn compile_kernels(capability: (i32, i32)) -> Result<Vec<CompiledKernels>, Error> {
-    Library::Nvrtc.require()?;
+    require(Library::Nvrtc)?;
     let compile = |unit: Unit| {
         let precision = if unit.storage == Storage::Bf16 { Precision::Bf16 } else { Precision::F32 };
         image(unit, capability).map(|Image { cubin, ptx }| CompiledKernels { file: unit.file, precision, cubin, ptx })
@@ -54,15 +57,15 @@ pub fn compile_kernels(capability: (i32, i32)) -> Result<Vec<CompiledKernels>, E
     Unit::all().map(compile).collect()
 }
 
-/// Maps a loaded module back to its source: returns the emulator's shared library with the same kernels, and the PTX of
-/// the machine code. Returns `None` if `loaded`, which is machine code or PTX, matches no kernel file for this compute
-/// capability. The stand-in for NVIDIA's driver uses this function.
+/// Maps a loaded module back to its source: returns the same kernels for the emulator, and the PTX of the machine code.
+/// Returns `None` if `loaded`, which is machine code or PTX, matches no kernel file for this compute capability. The
+/// stand-in for NVIDIA's driver uses this function.
 ///
 /// # Errors
 /// Returns the errors of [`compile_kernels`], and [`Error::NoCompiler`] if there is no C++ compiler.
 #[cfg(feature = "stand-in")]
-pub fn emulated_library(loaded: &[u8], capability: (i32, i32)) -> Result<Option<(std::path::PathBuf, String)>, Error> {
-    Library::Nvrtc.require()?;
+pub fn emulated_kernels(loaded: &[u8], capability: (i32, i32)) -> Result<Option<(EmulatedKernels, String)>, Error> {
+    require(Library::Nvrtc)?;
     // Machine code has a section for each kernel, and PTX has an entry.
     let text = String::from_utf8_lossy(loaded);
     let has = |name: &String| text.contains(&format!(".text.{name}\0")) || text.contains(&format!(".entry {name}("));
@@ -70,17 +73,16 @@ pub fn emulated_library(loaded: &[u8], capability: (i32, i32)) -> Result<Option<
     for unit in Unit::all_and_of_tests().filter(|unit| unit.kernels().iter().all(has)) {
         let Image { cubin, ptx } = image(unit, capability)?;
         if ptx.as_bytes() == loaded || cubin.as_deref() == Some(loaded) {
-            let library = crate::emulated::compile(unit, &crate::EmulatorOptions::default())?;
-            return Ok(Some((library, ptx)));
+            return Ok(Some((EmulatedKernels::load(unit, &crate::EmulatorOptions::default())?, ptx)));
         }
     }
     Ok(None)
 }
 
 /// The output of NVRTC for a unit: PTX, and machine code if NVRTC knows the GPU.
-pub(crate) struct Image {
-    pub(crate) cubin: Option<Vec<u8>>,
-    pub(crate) ptx: String,
+struct Image {
+    cubin: Option<Vec<u8>>,
+    ptx: String,
 }
 
 impl Image {
@@ -101,11 +103,11 @@ pub(crate) const FOLDER: &str = "kernels";
 
 /// Compiles a unit or reads it from the cache. The caller has checked that NVRTC is present.
 fn image(unit: Unit, capability: (i32, i32)) -> Result<Image, Error> {
-    let options = options(unit, Target::of(capability, &launch::nvrtc_architectures()));
+    let options = options(unit, Target::of(capability, &nvrtc::architectures()));
     let source = unit.source();
-    let (major, minor) = launch::nvrtc_version();
+    let (major, minor) = nvrtc::nvrtc_version();
     let compile = || {
-        let compiled = launch::nvrtc(unit.file, &source, &options);
+        let compiled = nvrtc::compile(unit.file, &source, &options);
         let (ptx, cubin, log) = compiled.map_err(|log| Error::Compile { kernel: unit.name(), log })?;
         Ok(Image { cubin, ptx: with_log(ptx, &log) })
     };
@@ -176,11 +178,8 @@ fn options(unit: Unit, target: Target) -> Vec<String> {
 }
 
 /// Loads a unit on a GPU, from machine code or, if the driver rejects that, from PTX.
-pub(crate) fn load(unit: Unit, context: &Arc<CudaContext>) -> Result<Arc<CudaModule>, Error> {
-    let capability = context.compute_capability().map_err(|error| Error::Driver {
-        operation: "ask the device for its architecture".to_owned(),
-        message: format!("{error:?}"),
-    })?;
+pub(super) fn load(unit: Unit, context: &Arc<CudaContext>) -> Result<Arc<CudaModule>, Error> {
+    let capability = context.compute_capability().map_err(driver("ask the device for its architecture"))?;
     let Image { cubin, ptx } = image(unit, capability)?;
     let loaded = cubin.map(|cubin| context.load_module(Ptx::from_binary(cubin)));
     match loaded {
@@ -202,12 +201,12 @@ pub(crate) fn load(unit: Unit, context: &Arc<CudaContext>) -> Result<Arc<CudaMod
 
 /// Returns the error for PTX that the driver rejects, usually because the driver is older than NVRTC.
 fn refused(unit: Unit, error: DriverError) -> Error {
-    let (major, minor) = launch::nvrtc_version();
-    let advice = match launch::driver_version() {
+    let (major, minor) = nvrtc::nvrtc_version();
+    let advice = match driver_version() {
         Some(driver) if driver < (major, minor) => newer_than_driver((major, minor), driver),
         _ => "`flowrl-cli doctor` shows the driver and the libraries".to_owned(),
     };
-    Error::Driver { operation: format!("load {}", unit.name()), message: format!("{error:?}; {advice}") }
+    Error::driver(format!("load {}", unit.name()), format!("{error:?}; {advice}"))
 }
 
 /// Returns advice for an NVRTC that is newer than the driver and may produce code the driver rejects.

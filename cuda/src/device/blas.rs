@@ -8,104 +8,18 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cudarc::cublaslt::result::CublasError;
+use cudarc::cublaslt::result::{self, CublasError};
+use cudarc::cublaslt::sys as lt;
 use cudarc::cublaslt::sys::cublasStatus_t::{
     CUBLAS_STATUS_ARCH_MISMATCH, CUBLAS_STATUS_EXECUTION_FAILED, CUBLAS_STATUS_INTERNAL_ERROR,
     CUBLAS_STATUS_INVALID_VALUE, CUBLAS_STATUS_NOT_SUPPORTED,
 };
-use cudarc::cublaslt::{self, sys as lt};
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut};
 
-use super::{Current, driver};
+use super::memory::{Current, driver};
 use crate::error::Error;
-use crate::notice;
-use crate::product::Product;
+use crate::product::{Product, Storages, Way};
 use crate::unit::Storage;
-
-/// A way to compute a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// Computed by cuBLASLt.
-    Library {
-        /// Whether a kernel first writes the bias into C, and the library adds the product to it without an epilogue.
-        bias_before: bool,
-        /// Whether the library may choose any reduction of partial sums, even one in the result's type.
-        any_reduction: bool,
-    },
-    /// Computed by a kernel of this crate.
-    OwnKernel,
-}
-
-impl Way {
-    /// All ways, in the order in which they are tried.
-    const ALL: [Self; 5] = [
-        Self::Library { bias_before: false, any_reduction: false },
-        Self::Library { bias_before: false, any_reduction: true },
-        Self::Library { bias_before: true, any_reduction: false },
-        Self::Library { bias_before: true, any_reduction: true },
-        Self::OwnKernel,
-    ];
-
-    /// Returns whether this way suits a product. Writing a bias into C first would lose the contents of C.
-    const fn fits(self, product: &Product) -> bool {
-        match self {
-            Self::Library { bias_before: true, .. } => product.bias && !product.accumulate,
-            _ => true,
-        }
-    }
-
-    /// Returns the way to try after this one. The last way takes everything.
-    fn next(self, product: &Product) -> Self {
-        let mut later = Self::ALL.into_iter().skip_while(|way| *way != self).skip(1);
-        later.find(|way| way.fits(product)).unwrap_or(Self::OwnKernel)
-    }
-
-    /// Describes to the user how this way computes a product.
-    const fn describe(self) -> &'static str {
-        match self {
-            Self::Library { bias_before: false, any_reduction: false } => "as described",
-            Self::Library { bias_before: false, any_reduction: true } => {
-                "with partial sums combined as the library chooses"
-            }
-            Self::Library { bias_before: true, any_reduction: false } => "with the bias added by a kernel of FlowRL",
-            Self::Library { bias_before: true, any_reduction: true } => {
-                "with the bias added by a kernel of FlowRL and partial sums combined as the library chooses"
-            }
-            Self::OwnKernel => "by a kernel of FlowRL, slowly",
-        }
-    }
-
-    /// Reports, once for each way, that a product is computed this way because the library refused others.
-    pub(super) fn tell(self, product: &Product, storages: Storages, refusal: lt::cublasStatus_t) {
-        let Product { rows, inner, columns, bias, accumulate, .. } = *product;
-        let Storages { inputs, output } = storages;
-        let bias = if bias { ", with a bias" } else { "" };
-        let added = if accumulate { ", added to what is there" } else { "" };
-        let text = format!(
-            "cuBLASLt refuses a product of {rows}×{inner} by {inner}×{columns}, {} to {}{bias}{added} ({refusal:?}): it is computed \
-             {}, and so is every later product that is refused this way",
-            inputs.name(),
-            output.name(),
-            self.describe()
-        );
-        notice::say(self.describe(), &text);
-    }
-
-    /// Returns the product to request from the library.
-    const fn apply(self, product: &Product) -> Product {
-        match self {
-            Self::Library { bias_before: true, .. } => Product { bias: false, accumulate: true, ..*product },
-            _ => *product,
-        }
-    }
-}
-
-/// Storage types of a product's matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Storages {
-    pub(super) inputs: Storage,
-    pub(super) output: Storage,
-}
 
 /// A cuBLASLt handle, with the way and the algorithm chosen for each shape so far.
 pub(super) struct Blas {
@@ -133,7 +47,7 @@ struct Described {
 }
 
 fn failed(operation: &'static str) -> impl Fn(CublasError) -> Error {
-    move |error| Error::Driver { operation: format!("cuBLASLt, {operation}"), message: format!("{error:?}") }
+    move |error| Error::driver(format!("cuBLASLt, {operation}"), format!("{error:?}"))
 }
 
 impl Blas {
@@ -144,7 +58,7 @@ impl Blas {
 
     pub(super) fn new(stream: &Arc<CudaStream>) -> Result<Self, Error> {
         let workspace = stream.alloc_zeros(Self::WORKSPACE).map_err(driver("allocate memory for matrix products"))?;
-        let handle = cublaslt::result::create_handle().map_err(failed("start"))?;
+        let handle = result::create_handle().map_err(failed("start"))?;
         Ok(Self { handle, workspace: Mutex::new(workspace), plans: Mutex::default() })
     }
 
@@ -211,7 +125,7 @@ impl Blas {
         // SAFETY: the caller vouches for the matrices; the descriptors and the workspace are alive, and the scales are
         // on the host.
         unsafe {
-            cublaslt::result::matmul(
+            result::matmul(
                 self.handle,
                 plan.description,
                 (&raw const one).cast(),
@@ -248,7 +162,7 @@ impl Drop for Blas {
         drop(Current(Arc::clone(workspace.context())));
         self.plans.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         // SAFETY: `create_handle` made the handle, and it is not used again.
-        let _ = unsafe { cublaslt::result::destroy_handle(self.handle) };
+        let _ = unsafe { result::destroy_handle(self.handle) };
     }
 }
 
@@ -267,12 +181,12 @@ impl Described {
         let float = lt::cudaDataType_t::CUDA_R_32F;
         let element = |storage| if storage == Storage::F32 { float } else { lt::cudaDataType_t::CUDA_R_16BF };
         let layout = |rows: usize, columns: usize, leading: usize, storage| {
-            cublaslt::result::create_matrix_layout(element(storage), rows as u64, columns as u64, leading as i64)
+            result::create_matrix_layout(element(storage), rows as u64, columns as u64, leading as i64)
         };
         // f32 products are computed in full f32, because TensorFloat-32 keeps only ten bits.
         let compute = lt::cublasComputeType_t::CUBLAS_COMPUTE_32F;
         let mut described = Self {
-            description: cublaslt::result::create_matmul_desc(compute, float)?,
+            description: result::create_matmul_desc(compute, float)?,
             layouts: [std::ptr::null_mut(); 3],
             // SAFETY: the algorithm consists of plain numbers, for which zeros are valid.
             algorithm: unsafe { std::mem::zeroed() },
@@ -289,7 +203,7 @@ impl Described {
             described.set(EPILOGUE, &lt::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS)?;
             described.set(BIAS_POINTER, &bias)?;
         }
-        let preference = cublaslt::result::create_matmul_pref()?;
+        let preference = result::create_matmul_pref()?;
         // SAFETY: all descriptors are alive, and the preference is destroyed once. cuBLASLt copies the attributes,
         // which have the documented types.
         unsafe {
@@ -300,7 +214,7 @@ impl Described {
             let bytes = Blas::WORKSPACE;
             // Partial sums are combined in f32, not in the type of the result.
             let reductions = lt::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
-            let set = cublaslt::result::set_matmul_pref_attribute;
+            let set = result::set_matmul_pref_attribute;
             let mut all_set = set(preference, WORKSPACE, (&raw const bytes).cast(), size_of_val(&bytes));
             if !matches!(way, Way::Library { any_reduction: true, .. }) {
                 let value = (&raw const reductions).cast();
@@ -308,9 +222,9 @@ impl Described {
             }
             let [a, b, c] = described.layouts;
             let chosen = all_set.and_then(|()| {
-                cublaslt::result::get_matmul_algo_heuristic(handle, described.description, a, b, c, c, preference)
+                result::get_matmul_algo_heuristic(handle, described.description, a, b, c, c, preference)
             });
-            let _ = cublaslt::result::destroy_matmul_pref(preference);
+            let _ = result::destroy_matmul_pref(preference);
             described.algorithm = chosen?.algo;
         }
         Ok(described)
@@ -319,7 +233,7 @@ impl Described {
     fn set<T>(&self, attribute: lt::cublasLtMatmulDescAttributes_t, value: &T) -> Result<(), CublasError> {
         // SAFETY: the descriptor is alive, and cuBLASLt copies the value, which has the attribute's documented type.
         unsafe {
-            cublaslt::result::set_matmul_desc_attribute(
+            result::set_matmul_desc_attribute(
                 self.description,
                 attribute,
                 std::ptr::from_ref(value).cast(),
@@ -333,41 +247,10 @@ impl Drop for Described {
     fn drop(&mut self) {
         // SAFETY: each pointer comes from cuBLASLt or is null, and is not used again.
         unsafe {
-            let _ = cublaslt::result::destroy_matmul_desc(self.description);
+            let _ = result::destroy_matmul_desc(self.description);
             for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
-                let _ = cublaslt::result::destroy_matrix_layout(layout);
+                let _ = result::destroy_matrix_layout(layout);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use flowrl_core::backend::LinearShape;
-
-    #[test]
-    fn every_product_comes_to_the_kernel_that_takes_all() {
-        let shape = LinearShape { rows: 3, inputs: 4, outputs: 1 };
-        let ways = |product: &Product| {
-            let mut ways = vec![Way::ALL[0]];
-            while ways[ways.len() - 1] != Way::OwnKernel {
-                ways.push(ways[ways.len() - 1].next(product));
-            }
-            ways
-        };
-        assert_eq!(ways(&Product::forward(shape, true, false)), Way::ALL);
-        // Writing the bias into C first would overwrite the C that the product is added to.
-        let short = [Way::ALL[0], Way::ALL[1], Way::OwnKernel];
-        assert_eq!(ways(&Product::forward(shape, true, true)), short);
-        assert_eq!(ways(&Product::backward_weight(shape)), short);
-    }
-
-    #[test]
-    fn a_bias_that_is_there_before_is_added_to() {
-        let product = Product::forward(LinearShape { rows: 3, inputs: 4, outputs: 1 }, true, false);
-        let asked = Way::ALL[2].apply(&product);
-        assert_eq!((asked.bias, asked.accumulate, asked.rows), (false, true, 1));
-        assert_eq!(Way::ALL[1].apply(&product), product);
     }
 }
