@@ -185,8 +185,8 @@ __device__ __forceinline__ float exp2_approx(float x) {
 // Returns whether x is neither infinite nor NaN.
 __device__ __forceinline__ bool is_finite(double x) { return x - x == 0.0; }
 
-// The measurements of an objective for one sequence, in the columns of `Measured` in the host's objective.rs. The loss
-// is NaN if an input or a result is not finite.
+// The measurements of an objective for one sequence, in the order in which the host's objective/launches.rs reads them.
+// The loss is NaN if an input or a result is not finite.
 struct Measured {
     double loss, advantage, residual, log_z, weight, clipped, kept, ref_log_ratio, old_log_ratio_max, dropped, outliers, capped,
         slope_sum, slope_max;

@@ -11,10 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crate::notice;
 
-/// Returns the cache folder: `FLOWRL_CACHE_DIR`, or `flowrl` in the user's cache folder.
-///
-/// # Errors
-/// Returns advice on which variable to set if the environment names neither.
+/// Returns the cache folder: `FLOWRL_CACHE_DIR`, or `flowrl` in the user's cache folder. An error is advice on which
+/// variable to set.
 pub(crate) fn folder() -> Result<PathBuf, String> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("FLOWRL_CACHE_DIR")
@@ -26,10 +24,8 @@ pub(crate) fn folder() -> Result<PathBuf, String> {
         })
 }
 
-/// Returns the folder for one kind of compiled files, which only the user can write to. Creates it if necessary.
-///
-/// # Errors
-/// Returns the reason and a remedy if no folder is usable.
+/// Returns the folder for one kind of compiled files, which only the user can write to. Creates it if necessary. An error
+/// is a reason and a remedy.
 pub(crate) fn private(kind: &str) -> Result<PathBuf, String> {
     private_in(&folder()?, kind)
 }

@@ -71,10 +71,8 @@ impl Blas {
         self.plans().get(&(*product, storages)).map_or(Way::ALL[0], |plan| plan.way)
     }
 
-    /// Chooses the way to compute products of this shape from now on, after `way` was refused.
-    ///
-    /// # Errors
-    /// Returns the library's error unless it concerns the shape.
+    /// Chooses the way to compute products of this shape from now on, after `way` was refused. A refusal that does not
+    /// concern the shape is an error.
     pub(super) fn next(
         &self,
         product: &Product,

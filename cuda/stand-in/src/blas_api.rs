@@ -75,96 +75,6 @@ fn shape(blas: &Blas, handle: u64, product: u64, layouts: [u64; 4]) -> Result<Sh
     Shape::new(description, [layout(a)?, layout(b)?, layout(c)?, layout(d)?]).map_err(invalid)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtMatmulAlgoGetHeuristic(
-    handle: u64,
-    product: u64,
-    a: u64,
-    b: u64,
-    c: u64,
-    d: u64,
-    preference: u64,
-    requested: c_int,
-    results: *mut cublasLtMatmulHeuristicResult_t,
-    count: *mut c_int,
-) -> cublasStatus_t {
-    blas("cublasLtMatmulAlgoGetHeuristic", |driver| {
-        let shape = shape(&driver.blas, handle, product, [a, b, c, d])?;
-        if requested < 1 {
-            return Err(invalid(format!("{requested} algorithms are requested, expected at least 1")));
-        }
-        let found = driver.blas.preferences.get(&preference).copied();
-        let preference = found.ok_or_else(|| unknown("preference", preference))?;
-        if shape.is_refused(preference, driver.limits.refused) {
-            return Err(limit(CUresult::CUDA_ERROR_NOT_SUPPORTED));
-        }
-        let (number, choice) = driver.blas.choose(shape, preference);
-        let mut algo = cublasLtMatmulAlgo_t { data: [0; 8] };
-        algo.data[..2].copy_from_slice(&[CHOSEN, number as u64]);
-        put(
-            results,
-            cublasLtMatmulHeuristicResult_t {
-                algo,
-                workspaceSize: choice.workspace,
-                state: CUBLAS_STATUS_SUCCESS,
-                wavesCount: 1.0,
-                reserved: [0; 4],
-            },
-        )?;
-        put(count, 1)
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cublasLtMatmul(
-    handle: u64,
-    product: u64,
-    alpha: *const f32,
-    a: u64,
-    a_layout: u64,
-    b: u64,
-    b_layout: u64,
-    beta: *const f32,
-    c: u64,
-    c_layout: u64,
-    d: u64,
-    d_layout: u64,
-    algorithm: *const cublasLtMatmulAlgo_t,
-    workspace: u64,
-    workspace_bytes: usize,
-    stream: u64,
-) -> cublasStatus_t {
-    blas("cublasLtMatmul", |driver| {
-        let shape = shape(&driver.blas, handle, product, [a_layout, b_layout, c_layout, d_layout])?;
-        if alpha.is_null() || beta.is_null() || algorithm.is_null() {
-            return Err(invalid("a scale or the algorithm is null"));
-        }
-        // SAFETY: the caller guarantees that the scales lie on the host, and that the algorithm is valid.
-        let (alpha, beta, algorithm) = unsafe { (alpha.read(), beta.read(), algorithm.read()) };
-        let [CHOSEN, number, ..] = algorithm.data else { return Err(invalid("an algorithm that was never chosen")) };
-        let addresses = [a, b, c, d];
-        let checked = driver.blas.check(number as usize, shape, addresses, (workspace, workspace_bytes));
-        let choice = checked.map_err(invalid)?;
-        if driver.limits.refused.execution && shape.is_one_row_with_bias() {
-            return Err(limit(CUresult::CUDA_ERROR_LAUNCH_FAILED));
-        }
-        let mut uses = shape.uses(addresses, beta).map_err(invalid)?;
-        if choice.workspace > 0 {
-            uses.push((workspace, choice.workspace));
-        }
-        report::PRODUCTS.add();
-        driver.enqueue(stream, &uses, move || {
-            // SAFETY: device memory is host memory here, these parts of it stay allocated until this operation has
-            // run, and D shares memory with nothing but C.
-            unsafe {
-                (workspace as *mut u8).write_bytes(SCRATCH, choice.workspace);
-                shape.multiply(addresses, alpha, beta, choice.in_parts);
-            }
-            Ok(())
-        })
-    })
-}
-
 /// Keeps a new object and puts its handle in a place of the caller.
 fn create<T>(
     driver: &mut Driver,
@@ -239,5 +149,68 @@ exports! { blas -> cublasStatus_t:
             _ => return Err(invalid(format!("the stand-in does not support {attribute:?}"))),
         }
         Ok(())
+    }
+
+    fn cublasLtMatmulAlgoGetHeuristic(
+        driver, handle: u64, product: u64, a: u64, b: u64, c: u64, d: u64, preference: u64, requested: c_int,
+        results: *mut cublasLtMatmulHeuristicResult_t, count: *mut c_int,
+    ) {
+        let shape = shape(&driver.blas, handle, product, [a, b, c, d])?;
+        if requested < 1 {
+            return Err(invalid(format!("{requested} algorithms are requested, expected at least 1")));
+        }
+        let found = driver.blas.preferences.get(&preference).copied();
+        let preference = found.ok_or_else(|| unknown("preference", preference))?;
+        if shape.is_refused(preference, driver.limits.refused) {
+            return Err(limit(CUresult::CUDA_ERROR_NOT_SUPPORTED));
+        }
+        let (number, choice) = driver.blas.choose(shape, preference);
+        let mut algo = cublasLtMatmulAlgo_t { data: [0; 8] };
+        algo.data[..2].copy_from_slice(&[CHOSEN, number as u64]);
+        put(
+            results,
+            cublasLtMatmulHeuristicResult_t {
+                algo,
+                workspaceSize: choice.workspace,
+                state: CUBLAS_STATUS_SUCCESS,
+                wavesCount: 1.0,
+                reserved: [0; 4],
+            },
+        )?;
+        put(count, 1)
+    }
+
+    fn cublasLtMatmul(
+        driver, handle: u64, product: u64, alpha: *const f32, a: u64, a_layout: u64, b: u64, b_layout: u64,
+        beta: *const f32, c: u64, c_layout: u64, d: u64, d_layout: u64, algorithm: *const cublasLtMatmulAlgo_t,
+        workspace: u64, workspace_bytes: usize, stream: u64,
+    ) {
+        let shape = shape(&driver.blas, handle, product, [a_layout, b_layout, c_layout, d_layout])?;
+        if alpha.is_null() || beta.is_null() || algorithm.is_null() {
+            return Err(invalid("a scale or the algorithm is null"));
+        }
+        // SAFETY: the caller guarantees that the scales lie on the host, and that the algorithm is valid.
+        let (alpha, beta, algorithm) = unsafe { (alpha.read(), beta.read(), algorithm.read()) };
+        let [CHOSEN, number, ..] = algorithm.data else { return Err(invalid("an algorithm that was never chosen")) };
+        let addresses = [a, b, c, d];
+        let checked = driver.blas.check(number as usize, shape, addresses, (workspace, workspace_bytes));
+        let choice = checked.map_err(invalid)?;
+        if driver.limits.refused.execution && shape.is_one_row_with_bias() {
+            return Err(limit(CUresult::CUDA_ERROR_LAUNCH_FAILED));
+        }
+        let mut uses = shape.uses(addresses, beta).map_err(invalid)?;
+        if choice.workspace > 0 {
+            uses.push((workspace, choice.workspace));
+        }
+        report::PRODUCTS.add();
+        driver.enqueue(stream, &uses, move || {
+            // SAFETY: device memory is host memory here, these parts of it stay allocated until this operation has
+            // run, and D shares memory with nothing but C.
+            unsafe {
+                (workspace as *mut u8).write_bytes(SCRATCH, choice.workspace);
+                shape.multiply(addresses, alpha, beta, choice.in_parts);
+            }
+            Ok(())
+        })
     }
 }

@@ -74,21 +74,32 @@ extern "C" fn cuModuleLoadData(module: *mut u64, data: *const c_void) -> CUresul
     })
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn cuLaunchKernel(
-    function: u64,
-    grid_x: c_uint,
-    grid_y: c_uint,
-    grid_z: c_uint,
-    block_x: c_uint,
-    block_y: c_uint,
-    block_z: c_uint,
-    shared: c_uint,
-    stream: u64,
-    parameters: *mut *mut c_void,
-    extra: *mut *mut c_void,
-) -> CUresult {
-    in_context("cuLaunchKernel", |driver| {
+exports! { in_context -> CUresult:
+    fn cuModuleUnload(driver, module: u64) { driver.unload(module) }
+
+    fn cuModuleGetFunction(driver, function: *mut u64, module: u64, name: *const c_char) {
+        let name = text(name)?;
+        let found = driver.find(module, name);
+        if found.as_ref().is_err_and(|refusal| refusal.code == CUDA_ERROR_NOT_FOUND) {
+            eprintln!("stand-in for the GPU: the module has no kernel `{name}`");
+        }
+        put(function, found?)
+    }
+
+    fn cuFuncSetAttribute(driver, function: u64, attribute: CUfunction_attribute, value: c_int) {
+        let limits = driver.limits;
+        match attribute {
+            CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES => {
+                driver.function(function)?.allow(value, &limits)
+            }
+            _ => Err(unsupported(attribute)),
+        }
+    }
+
+    fn cuLaunchKernel(
+        driver, function: u64, grid_x: c_uint, grid_y: c_uint, grid_z: c_uint, block_x: c_uint, block_y: c_uint,
+        block_z: c_uint, shared: c_uint, stream: u64, parameters: *mut *mut c_void, extra: *mut *mut c_void,
+    ) {
         let wanted = driver.function(function)?.entry.parameters.clone();
         if !extra.is_null() || (parameters.is_null() && !wanted.is_empty()) {
             return Err(misuse(CUDA_ERROR_NOT_SUPPORTED, "the stand-in takes arguments one by one"));
@@ -110,28 +121,5 @@ extern "C" fn cuLaunchKernel(
             arguments: wanted.iter().map(|parameter| parameter.bytes).enumerate().map(argument).collect(),
         };
         driver.launch(function, stream, launch)
-    })
-}
-
-exports! { in_context -> CUresult:
-    fn cuModuleUnload(driver, module: u64) { driver.unload(module) }
-
-    fn cuModuleGetFunction(driver, function: *mut u64, module: u64, name: *const c_char) {
-        let name = text(name)?;
-        let found = driver.find(module, name);
-        if found.as_ref().is_err_and(|refusal| refusal.code == CUDA_ERROR_NOT_FOUND) {
-            eprintln!("stand-in for the GPU: the module has no kernel `{name}`");
-        }
-        put(function, found?)
-    }
-
-    fn cuFuncSetAttribute(driver, function: u64, attribute: CUfunction_attribute, value: c_int) {
-        let limits = driver.limits;
-        match attribute {
-            CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES => {
-                driver.function(function)?.allow(value, &limits)
-            }
-            _ => Err(unsupported(attribute)),
-        }
     }
 }
