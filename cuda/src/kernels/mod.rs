@@ -94,7 +94,7 @@ kernels! {
     /// Sets each row of y to `bias`.
     "product.cu" put_bias(read store bias[columns], write store y[rows * columns]; rows: u32, columns: u32)
         on Grid::wide_rows(rows, columns);
-    /// Computes c = op(a)·op(b) (+ bias) (+ c), as [`Product`] describes it.
+    /// Computes c = op(a)·op(b) (+ bias) (+ c), as [`Product`](crate::product::Product) describes it.
     "product.cu" multiply(
         read store a[rows * inner], read store b[inner * columns], maybe_read store bias[rows],
         write store c[rows * columns]; rows: u32, inner: u32, columns: u32, flags: [u32; 3]
@@ -257,7 +257,7 @@ kernels! {
     ) on tile::grid(blocks, heads.heads)
         .with_shared(tile::query_gradient(heads.head_dim, qkv.storage)), variant tile::columns(heads.head_dim);
     /// Overwrites the keys' and values' part of d_qkv, or writes partial sums of it. `parts` are those of
-    /// [`tile::KeyParts`], and followers[starts[s] .. starts[s + 1]] are the spans with a prefix in span s.
+    /// `KeyParts` in attention/work.rs, and followers[starts[s] .. starts[s + 1]] are the spans with a prefix in span s.
     "attention_backward.cu" attention_backward_key_value(
         read store qkv[rows * heads.qkv_width()], read f32 log_sum_exp[rows * heads.heads],
         read store d_out[rows * heads.q_width()], read f32 inner[rows * heads.heads], read index spans[4 * count],
