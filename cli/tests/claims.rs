@@ -16,9 +16,9 @@ fn last_record(flags: &str) -> Value {
     serde_json::from_str(metrics.lines().last().expect("a record")).expect("JSON")
 }
 
-fn assert_near(record: &Value, name: &str, want: &str, flags: &str) {
-    let (got, want) = (record[name].as_f64().expect(name), want.parse::<f64>().expect("a number"));
-    assert!((got - want).abs() < 0.01, "{flags}: {name} is {got}, the page says {want}");
+fn assert_near(record: &Value, name: &str, wanted: &str, flags: &str) {
+    let (got, wanted) = (record[name].as_f64().expect(name), wanted.parse::<f64>().expect("a number"));
+    assert!((got - wanted).abs() < 0.01, "{flags}: {name} is {got}, the page says {wanted}");
 }
 
 /// Tests a claim of `docs/presets.md` about `kl_max`: because the bound has no gradient above it, a mode is lost that

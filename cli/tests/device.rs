@@ -37,13 +37,13 @@ fn the_emulator_trains_as_the_cpu_does() {
     assert_eq!(cpu_rollouts, emulated_rollouts, "completions and rewards");
     assert_eq!(cpu.len(), 3);
     for (a, b) in cpu.iter().zip(&emulated) {
-        for (name, want) in a.as_object().unwrap() {
+        for (name, wanted) in a.as_object().unwrap() {
             // These metrics compare sampling and scoring, which agree exactly on the CPU and up to rounding on a GPU.
             if name.contains("ratio") {
                 continue;
             }
-            let (Some(want), Some(got)) = (want.as_f64(), b[name].as_f64()) else { continue };
-            assert!((got - want).abs() <= 2e-3 * want.abs().max(1e-2), "{name}: {got}, on the CPU {want}");
+            let (Some(wanted), Some(got)) = (wanted.as_f64(), b[name].as_f64()) else { continue };
+            assert!((got - wanted).abs() <= 2e-3 * wanted.abs().max(1e-2), "{name}: {got}, on the CPU {wanted}");
         }
     }
     assert!(emulated[1]["first_ratio_deviation"].as_f64().unwrap() < 1e-4);

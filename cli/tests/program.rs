@@ -294,14 +294,14 @@ fn scores_match_the_golden_numbers() {
             let rows: String = sequences.iter().map(|s| format!("{}\n", row(s))).collect();
             std::fs::write(directory.path().join("rows.jsonl"), rows).unwrap();
             let text = ok(&["score", model.to_str().unwrap(), "--input", "rows.jsonl"], directory.path());
-            for (line, want) in text.lines().zip(sequences) {
+            for (line, wanted) in text.lines().zip(sequences) {
                 let got: Value = serde_json::from_str(line).unwrap();
-                assert_eq!(got["ids"], want["ids"]);
+                assert_eq!(got["ids"], wanted["ids"]);
                 for (key, name) in [("log_probs", "logp"), ("entropies", "entropy")] {
-                    let (got, want) = (got[key].as_array().unwrap(), want[name].as_array().unwrap());
-                    assert_eq!(got.len(), want.len());
-                    for (got, want) in got.iter().zip(want) {
-                        assert!((got.as_f64().unwrap() - want.as_f64().unwrap()).abs() < 1e-4);
+                    let (got, wanted) = (got[key].as_array().unwrap(), wanted[name].as_array().unwrap());
+                    assert_eq!(got.len(), wanted.len());
+                    for (got, wanted) in got.iter().zip(wanted) {
+                        assert!((got.as_f64().unwrap() - wanted.as_f64().unwrap()).abs() < 1e-4);
                     }
                 }
             }
@@ -316,8 +316,8 @@ fn loss_matches_a_golden_file() {
     let expected: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let text = ok(&["loss", file.to_str().unwrap()], &std::env::temp_dir());
     let got: Value = serde_json::from_str(&text).unwrap();
-    let (got, want) = (got["loss"].as_f64().unwrap(), expected["expected"]["loss"].as_f64().unwrap());
-    assert!((got / want - 1.0).abs() < 1e-9);
+    let (got, wanted) = (got["loss"].as_f64().unwrap(), expected["expected"]["loss"].as_f64().unwrap());
+    assert!((got / wanted - 1.0).abs() < 1e-9);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Tests that `docs/metrics.md` and `docs/configuration.md` agree with the tables of metrics and of keys.
 //! `UPDATE_DOCS=1` rewrites the two pages.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use flowrl_cli::{config, metrics};
 

@@ -1,6 +1,7 @@
 //! Tests of the report and the comparison with synthetic runs. The pages stay in `target/tmp`.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use crate::synthetic::{Synthetic, balanced, folder};
 use flowrl_cli::{compare, report};

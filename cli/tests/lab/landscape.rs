@@ -72,7 +72,8 @@ fn the_reference_arithmetic_gives_the_bits_of_the_core() {
     };
 
     let settings: Vec<String> = settings.iter().chain(&["steps=12"]).map(|&setting| setting.to_owned()).collect();
-    let config = Config::load(None, &settings).unwrap();
+    let mut config = Config::load(None, &settings).unwrap();
+    flowrl_cli::lab::task(&mut config).unwrap();
     let landscape = Landscape::preset(LandscapeOptions::default()).unwrap();
     let (mlp, heads) = (MlpOptions { width: 32, layers: 2 }, HeadOptions::default());
     let mut policy = LabPolicy::mlp(CpuBackend::<f32>::reference(), landscape.clone(), mlp, heads, 0).unwrap();

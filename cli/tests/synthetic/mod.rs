@@ -1,10 +1,8 @@
 //! A synthetic run directory of smooth curves with noise, and a check that a page is well formed.
 
-use std::{
-    fmt::Write,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use flowrl_cli::metrics::{Record, Writer};
 

@@ -93,7 +93,7 @@ fn fakes(directory: &Path) -> Option<PathBuf> {
     }
     let folder = directory.join("fakes");
     std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join("fakes.py"), include_str!("trackers/fakes.py")).unwrap();
+    std::fs::write(folder.join("fakes.py"), include_str!("fakes.py")).unwrap();
     for name in ["wandb", "trackio", "mlflow"] {
         std::fs::write(
             folder.join(format!("{name}.py")),
