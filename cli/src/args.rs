@@ -1,11 +1,11 @@
 //! Flags that several commands share.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::Result;
 use toml::Value;
 
-use crate::command_line::Usage;
 use crate::config::{Config, TaskKind};
 use crate::device::{DeviceName, Precision};
 use crate::warn;
@@ -168,3 +168,21 @@ impl ConfigArgs {
         Ok(config)
     }
 }
+
+/// A mistake in flags or in a configuration. It exits with status 2, like the mistakes that clap finds.
+#[derive(Debug)]
+pub(crate) struct Usage(anyhow::Error);
+
+impl Usage {
+    pub(crate) fn of(error: anyhow::Error) -> anyhow::Error {
+        Self(error).into()
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Usage {}

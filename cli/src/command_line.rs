@@ -1,11 +1,11 @@
 //! The command line: parses the arguments, calls the command and prints its error.
 
-use std::fmt;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::args::Usage;
 use crate::commands::{compare, doctor, eval, export, loss, pretrain, report, sample, score, sweep, train, watch};
 use crate::{progress, say};
 
@@ -95,21 +95,3 @@ pub fn main() -> ExitCode {
         if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
-
-/// A mistake in flags or in a configuration. It exits with status 2, like the mistakes that clap finds.
-#[derive(Debug)]
-pub(crate) struct Usage(anyhow::Error);
-
-impl Usage {
-    pub(crate) fn of(error: anyhow::Error) -> anyhow::Error {
-        Self(error).into()
-    }
-}
-
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.0)
-    }
-}
-
-impl std::error::Error for Usage {}

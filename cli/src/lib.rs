@@ -7,6 +7,7 @@ pub mod compare;
 pub mod config;
 pub mod device;
 pub mod embedded;
+mod format;
 pub mod frontier;
 mod input;
 pub mod lab;

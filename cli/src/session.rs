@@ -13,7 +13,7 @@ use flowrl_lm::task::{Text, TextTask};
 use flowrl_lm::verify;
 
 use crate::config::{Config, TaskKind};
-use crate::run::best::{BEST, Best};
+use crate::run_dir::best::{BEST, Best};
 use crate::run_dir::{RunDir, name_of};
 use crate::stored::StoredRollouts;
 use crate::{embedded, template, warn};
@@ -230,7 +230,7 @@ impl Tasks {
         let context = origin.config().max_position_embeddings;
         let (prompt, line, held_out) = self.longest();
         let left = context.saturating_sub(prompt);
-        let wanted = config.max_tokens()?;
+        let wanted = config.max_tokens();
         if left == 0 || (config.sampling.max_tokens.is_some() && wanted > left) {
             let file = config.task.held_out.as_ref().filter(|_| held_out).or(config.task.prompts.as_ref());
             let place = match (file, line) {

@@ -7,11 +7,10 @@ use anyhow::{Context, Result, bail, ensure};
 use flowrl_lm::fs::atomic_write;
 
 use super::train;
-use crate::args::ConfigArgs;
-use crate::command_line::Usage;
+use crate::args::{ConfigArgs, Usage};
 use crate::config::Config;
-use crate::run::best::Best;
 use crate::run_dir::RunDir;
+use crate::run_dir::best::Best;
 use crate::session::Session;
 use crate::sweep::Sweep;
 use crate::sweep::grid::Grid;

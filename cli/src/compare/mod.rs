@@ -5,20 +5,17 @@
 
 mod page;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use flowrl_core::metrics::{Metric, Rank};
 use serde_json::{Value as Json, json};
 
-use crate::{
-    metrics::results,
-    report::{
-        format::{number, push, quantity},
-        run::Run,
-    },
-    run_dir::RunDir,
-};
+use crate::format::{number, push, quantity};
+use crate::metrics::results;
+use crate::report::run::Run;
+use crate::run_dir::RunDir;
 
 /// Runs grouped by their settings.
 #[derive(Debug)]

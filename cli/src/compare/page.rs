@@ -7,16 +7,13 @@ use flowrl_core::metrics::{self, Metric, Rank};
 use flowrl_lm::fs::atomic_write;
 
 use super::{Comparison, Group, Summary};
-use crate::report::{
-    Kind,
-    chart::{Along, Chart},
-    format::{escape, number, push},
-    link,
-    page::{Section, page},
-    run::Run,
-    sections::{charts_with, is_smoothed},
-    series::{Point, Series},
-};
+use crate::format::{escape, number, push};
+use crate::report::chart::{Along, Chart};
+use crate::report::page::{Section, page};
+use crate::report::run::Run;
+use crate::report::sections::{charts_with, is_smoothed};
+use crate::report::series::{Point, Series};
+use crate::report::{Kind, link};
 
 /// Style sheet classes for colours with dash patterns.
 const INKS: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];

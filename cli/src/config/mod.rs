@@ -26,7 +26,7 @@ use crate::device::{self, Device};
 use crate::{input, python};
 pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
-    SamplingSection, TrainSection,
+    SamplingSection, Tracker, TrainSection,
 };
 pub(crate) use settings::parse_variable;
 pub use task::{TaskKind, TaskSection};
@@ -141,7 +141,7 @@ impl Config {
             && spec.base()? == Preset::DrGrpo
             && spec.aggregate.is_none()
         {
-            options.aggregate = Aggregate::Fixed(self.max_tokens()?);
+            options.aggregate = Aggregate::Fixed(self.max_tokens());
         }
         Ok(objective)
     }
@@ -151,15 +151,12 @@ impl Config {
         self.objective_spec().base().unwrap_or(Preset::Paper).name()
     }
 
-    /// Returns the maximum number of tokens in a completion, or of actions in a trajectory of the lab.
-    pub(crate) fn max_tokens(&self) -> Result<usize> {
+    /// Returns the maximum number of tokens in a completion. In the lab, this is the number of actions in a trajectory,
+    /// which is known once the task is open.
+    pub(crate) fn max_tokens(&self) -> usize {
         /// Long enough for most answers with their reasoning. TRL defaults to 256, verl to 512 or more.
         const LONG: usize = 512;
-        if self.task.kind.is_lab() {
-            crate::lab::max_length(&self.task)
-        } else {
-            Ok(self.sampling.max_tokens.unwrap_or(LONG))
-        }
+        self.sampling.max_tokens.unwrap_or(LONG)
     }
 
     /// Adopts the choices that another configuration made for its machine and day (batch sizes that fit memory, the
@@ -208,7 +205,7 @@ impl Config {
         let options = TrainOptions {
             prompts,
             samples,
-            max_tokens: self.max_tokens()?,
+            max_tokens: self.max_tokens(),
             sampler: self.sampler(),
             minibatches: train.minibatches,
             epochs: train.epochs,

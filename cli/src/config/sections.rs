@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 use crate::device::{DeviceName, Precision};
-use crate::trackers::Tracker;
 
 /// The model and the variables of its chat template.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -216,6 +215,20 @@ pub struct RunSection {
     /// Python interpreter of the trackers. Absent means that of the active virtual environment, or the first on PATH.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<PathBuf>,
+}
+
+/// An experiment tracker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Tracker {
+    /// Event files for TensorBoard.
+    Tensorboard,
+    /// Weights & Biases.
+    Wandb,
+    /// Hugging Face's trackio.
+    Trackio,
+    /// MLflow.
+    Mlflow,
 }
 
 impl Default for PolicySection {

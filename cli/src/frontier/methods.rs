@@ -144,7 +144,7 @@ mod tests {
             assert_eq!(Method::named(method.name), Some(method), "two have this name");
             assert!(method.values.is_sorted_by(|a, b| a < b) && method.values.contains(&method.default), "{method:?}");
             for &value in method.values {
-                crate::commands::train::check(&method.config(value, 0, STEPS).unwrap()).unwrap();
+                crate::commands::train::check(&mut method.config(value, 0, STEPS).unwrap()).unwrap();
             }
             let flags = ConfigArgs {
                 objective: Some(method.objective.into()),

@@ -4,8 +4,8 @@
 use super::Frontier;
 use super::methods::{Knob, METHODS, Method, REPORTED, STEPS};
 use crate::compare::Summary;
+use crate::format::{escape, number, push, quantity, tick};
 use crate::report::axis::Axis;
-use crate::report::format::{escape, number, push, quantity, tick};
 use crate::report::page::STYLE;
 
 const WIDTH: f64 = 760.0;

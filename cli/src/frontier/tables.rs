@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::methods::{CHOOSING, Knob, LONG, METHODS, Method, REPORTED, SHOWN, STANDARD, STEPS};
 use super::{Choice, Frontier, Point, grid};
 use crate::compare::Summary;
-use crate::report::format::push;
+use crate::format::push;
 
 /// Start and end of the generated part of the README.
 const BEGIN: &str = "<!-- made by cargo xtask frontier -->\n";

@@ -2,7 +2,8 @@
 
 use super::methods::{CHOOSING, LONG, METHODS, REPORTED, SHOWN, STEPS};
 use super::*;
-use crate::report::{result, run::Run};
+use crate::report::result;
+use crate::report::run::Run;
 
 /// Returns made-up measurements. `points` gives success and loss of a method's value after the last step; the seed adds
 /// noise to them, and they grow in proportion to the step. Methods for which it returns `None` are not measured.

@@ -11,25 +11,29 @@ use flowrl_core::objective::Objective;
 use flowrl_core::train::Trainer;
 use flowrl_lab::{Environment, HeadOptions, Lab, LabPolicy, MlpOptions, Network};
 
-use crate::config::{Arithmetic, Config, PolicyKind, TaskSection};
-use crate::run::Subject;
+use crate::config::{Arithmetic, Config, PolicyKind};
+use crate::run::subject::Subject;
 use subject::LabSubject;
 use truth::Truth;
 
-/// Returns the maximum number of actions in a trajectory.
+/// Opens the task of a configuration if it is of the lab, and sets `sampling.max_tokens` to its longest trajectory.
 ///
 /// # Errors
 /// Returns an error if an option of the task is out of range.
-pub fn max_length(task: &TaskSection) -> Result<usize> {
-    Ok(task.open_lab()?.max_length())
+pub fn task(config: &mut Config) -> Result<Option<Lab>> {
+    if !config.task.kind.is_lab() {
+        return Ok(None);
+    }
+    let lab = config.task.open_lab()?;
+    config.sampling.max_tokens = Some(lab.max_length());
+    Ok(Some(lab))
 }
 
-/// Opens the task and the policy of a configuration.
+/// Opens the policy of a configuration for its task, as [`task`] opened it.
 ///
 /// # Errors
 /// Returns an error if an option is out of range or options contradict each other.
-pub fn open(config: &Config) -> Result<Box<dyn Subject>> {
-    let lab = config.task.open_lab()?;
+pub fn open(config: &Config, lab: Lab) -> Result<Box<dyn Subject>> {
     let objective = config.objective()?;
     if let Objective::PolicyGradient(baseline) = &objective
         && baseline.kl != 0.0

@@ -1,4 +1,4 @@
-//! The [`Subject`] of a run that trains a small policy on a task of the lab.
+//! The subject of a run that trains a small policy on a task of the lab.
 
 use std::path::Path;
 
@@ -12,10 +12,11 @@ use flowrl_lm::chat::ChatInputs;
 use flowrl_lm::prompts::{Origin, Prompt};
 use flowrl_lm::rollouts::RolloutRow;
 
-use super::{picture::Picture, truth::Truth};
+use super::picture::Picture;
+use super::truth::Truth;
 use crate::config::{Config, TaskSection};
 use crate::metrics::{self, Record, before_and_after};
-use crate::run::{State, Subject, restore_trainer};
+use crate::run::subject::{Show, State, Trainable, restore_trainer};
 use crate::run_dir::RunDir;
 
 /// The policy with its trainer, its task, and the task's exact target.
@@ -52,11 +53,7 @@ impl<N: Network<f32>> LabSubject<N> {
     }
 }
 
-impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
-    fn parameters(&self) -> u64 {
-        self.policy.weights() as u64
-    }
-
+impl<N: Network<f32> + std::fmt::Debug> Trainable for LabSubject<N> {
     fn progress(&self) -> Progress {
         self.trainer.progress()
     }
@@ -67,17 +64,6 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
 
     fn learn(&mut self, rollouts: &Rollouts<f32>) -> Result<Metrics> {
         Ok(self.trainer.learn(&mut self.policy, rollouts)?)
-    }
-
-    fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record) {
-        let step = record.step().unwrap_or(0);
-        record.set("trajectories", step as f64 * self.batch as f64);
-        record.set("trajectories_per_s", rollouts.len() as f64 / seconds);
-    }
-
-    /// Returns `true`, because a step takes about a millisecond, and writing a line for each would take longer.
-    fn is_brief(&self) -> bool {
-        true
     }
 
     fn evaluate(&mut self, record: &mut Record) -> Result<Option<Rollouts<f32>>> {
@@ -91,6 +77,42 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
             record.set(name, value);
         }
         Ok(None)
+    }
+
+    fn save(&self, _: &Path) -> Result<State> {
+        let policy = self.policy.state()?.into_iter().map(|(name, values)| (format!("policy.{name}"), values));
+        Ok(policy.chain(self.trainer.log_z().state(self.policy.backend())?).collect())
+    }
+
+    fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()> {
+        self.policy.restore(|name| state.remove(&format!("policy.{name}")))?;
+        restore_trainer(&mut self.trainer, self.policy.backend(), folder, state, progress)
+    }
+}
+
+impl<N: Network<f32> + std::fmt::Debug> Show for LabSubject<N> {
+    fn parameters(&self) -> u64 {
+        self.policy.weights() as u64
+    }
+
+    fn headline(&self) -> String {
+        format!(
+            "{} of {} objects, a policy of {} parameters",
+            self.section.kind.name(),
+            self.truth.lab.objects(),
+            self.parameters()
+        )
+    }
+
+    /// Returns `true`, because a step takes about a millisecond, and writing a line for each would take longer.
+    fn is_brief(&self) -> bool {
+        true
+    }
+
+    fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record) {
+        let step = record.step().unwrap_or(0);
+        record.set("trajectories", step as f64 * self.batch as f64);
+        record.set("trajectories_per_s", rollouts.len() as f64 / seconds);
     }
 
     fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow> {
@@ -118,33 +140,14 @@ impl<N: Network<f32> + std::fmt::Debug> Subject for LabSubject<N> {
         })
     }
 
-    fn save(&self, _: &Path) -> Result<State> {
-        let policy = self.policy.state()?.into_iter().map(|(name, values)| (format!("policy.{name}"), values));
-        Ok(policy.chain(self.trainer.log_z().state(self.policy.backend())?).collect())
-    }
-
-    fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()> {
-        self.policy.restore(|name| state.remove(&format!("policy.{name}")))?;
-        restore_trainer(&mut self.trainer, self.policy.backend(), folder, state, progress)
-    }
-
-    fn headline(&self) -> String {
-        format!(
-            "{} of {} objects, a policy of {} parameters",
-            self.section.kind.name(),
-            self.truth.lab.objects(),
-            self.parameters()
-        )
-    }
-
-    fn measured(&self, _: &Record) -> Option<String> {
-        None
-    }
-
     fn message(&self, record: &Record) -> String {
         let number = |name| record.number(name);
         let log_z = number("log_z_error").map(|error| format!("  log Z error {error:+.4}")).unwrap_or_default();
         format!("TV {:.4}{log_z}", number("tv").unwrap_or(f64::NAN))
+    }
+
+    fn measured(&self, _: &Record) -> Option<String> {
+        None
     }
 
     fn finish(&mut self, directory: &RunDir) -> Result<()> {

@@ -9,11 +9,9 @@ mod results;
 pub use results::markdown_tables;
 pub(crate) use results::{before_and_after, error_name, headlines, of_error, quantity_with_error, results, target};
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value as Json};

@@ -4,7 +4,7 @@
 use flowrl_core::metrics::{self, Better, CHAPTERS, Chart, Metric, Rank, Source, Target, all};
 
 use super::Record;
-use crate::report::format::{number, push, quantity};
+use crate::format::{number, push, quantity};
 
 /// Returns the metrics, among those that a run `has`, that make up its result by their first and last values. These are
 /// the metrics of evaluations and, in the lab, the error of log Z: it is exact there, but elsewhere an estimate from

@@ -1,11 +1,9 @@
 //! Line charts as inline SVG that work without JavaScript: tooltips along the chart, a summary for screen readers and a
 //! table.
 
-use super::{
-    axis::Axis,
-    format::{escape, number, push, quantity, tick},
-    series::{Point, Series},
-};
+use super::axis::Axis;
+use super::series::{Point, Series};
+use crate::format::{escape, number, push, quantity, tick};
 
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 196.0;

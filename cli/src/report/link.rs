@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::format::{escape, push};
 use super::run::Run;
+use crate::format::{escape, push};
 
 /// Returns the name of a run; if the run has a report, the name links to it from the page at `page`.
 pub(crate) fn to_run(run: &Run, page: &Path) -> String {

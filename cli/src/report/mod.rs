@@ -4,7 +4,6 @@
 
 pub(crate) mod axis;
 pub(crate) mod chart;
-pub(crate) mod format;
 pub(crate) mod link;
 mod origin;
 pub(crate) mod page;
@@ -21,16 +20,13 @@ use anyhow::Result;
 use flowrl_core::metrics::{self, Metric};
 use flowrl_lm::fs::atomic_write;
 
-use self::{
-    format::{escape, number, push},
-    page::{Section, page},
-    run::Run,
-};
-use crate::{
-    lab::picture::Picture,
-    run::{best::Best, provenance::Provenance},
-    run_dir::RunDir,
-};
+use crate::format::{escape, number, push};
+use crate::lab::picture::Picture;
+use crate::run_dir::RunDir;
+use crate::run_dir::best::Best;
+use crate::run_dir::provenance::Provenance;
+use page::{Section, page};
+use run::Run;
 
 /// How a page is read, and whether its run is still going.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::format::{escape, push};
-use crate::run::provenance::{Provenance, Stretch};
+use crate::format::{escape, push};
+use crate::run_dir::provenance::{Provenance, Stretch};
 
 /// Returns a table with a row for each time the run was started or resumed, and the checksums of its input files. The
 /// result is empty if nothing is known.

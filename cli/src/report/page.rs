@@ -1,7 +1,7 @@
 //! The page around the content: a single file that loads no other. Only a served page has a script.
 
 use super::Kind;
-use super::format::escape;
+use crate::format::escape;
 
 pub(crate) const STYLE: &str = include_str!("style.css");
 

@@ -1,9 +1,7 @@
 //! The learned distribution next to the target, as heat maps, as bars, or as objects by rank.
 
-use super::{
-    axis::Axis,
-    format::{escape, number, push, tick},
-};
+use super::axis::Axis;
+use crate::format::{escape, number, push, tick};
 use crate::lab::picture::Picture;
 
 const WIDTH: f64 = 760.0;

@@ -2,13 +2,11 @@
 
 use flowrl_core::metrics::{self, Better, Chart, Metric, Rank, Source};
 
-use super::{
-    format::{change, escape, number, push, quantity},
-    run::Run,
-};
+use super::run::Run;
+use crate::format::{change, escape, number, push, quantity};
 use crate::frontier::Frontier;
 use crate::metrics::{error_name, results};
-use crate::run::best::Best;
+use crate::run_dir::best::Best;
 
 /// A metric with its first and last value in a run.
 #[derive(Debug)]

@@ -1,17 +1,13 @@
 //! Reading a run back from its directory.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use flowrl_core::metrics::Metric;
 
-use crate::{
-    metrics::{self, Record, Value},
-    run_dir::RunDir,
-};
+use crate::metrics::{self, Record, Value};
+use crate::run_dir::RunDir;
 
 /// The configuration and the metrics of a run.
 #[derive(Clone, Debug)]

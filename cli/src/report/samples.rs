@@ -1,15 +1,13 @@
 //! Sample completions, grouped by prompt, from the end of `rollouts.jsonl`.
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::Path,
-};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::Value as Json;
 
-use super::format::{escape, number, push};
+use crate::format::{escape, number, push};
 use crate::run_dir::warn_of_damage;
 
 /// Number of bytes read from the end of the file, which may be large.

@@ -2,13 +2,11 @@
 
 use flowrl_core::metrics::{self, CHAPTERS, Chart as Place, Metric, Source};
 
-use super::{
-    chart::{Along, Chart},
-    format::{escape, push},
-    page::Section,
-    run::Run,
-    series::{Point, Series},
-};
+use super::chart::{Along, Chart};
+use super::page::Section;
+use super::run::Run;
+use super::series::{Point, Series};
+use crate::format::{escape, push};
 use crate::metrics::{error_name, of_error};
 
 /// Returns one section per chapter with the charts of the recorded metrics. Metrics that the table does not list come

@@ -1,49 +1,24 @@
 //! Writes and restores the checkpoints and rollouts of a run.
 
-use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use flowrl_core::backend::Backend;
-use flowrl_core::train::{Progress, Rollouts, Trainer};
+use anyhow::{Context, Result, ensure};
+use flowrl_core::train::{Progress, Rollouts};
 use flowrl_lm::fs::atomic_write;
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::state::{read_state, write_state};
 use serde::{Deserialize, Serialize};
 
-use super::Subject;
-use super::best::Best;
+use super::subject::{NOT_FINITE, STATE, Show, Trainable};
 use crate::metrics::{Record, Writer};
+use crate::run_dir::best::Best;
 use crate::run_dir::{RunDir, set_aside, verify, warn_of_damage};
 use crate::{progress, warn};
 
 const PROGRESS: &str = "trainer.json";
 const COVERED: &str = "records.json";
-const STATE: &str = "trainer.safetensors";
-
-/// The lists of numbers in a checkpoint, by name.
-pub type State = HashMap<String, Vec<f32>>;
-
-/// Restores log Z and the progress of training from a checkpoint.
-pub fn restore_trainer<B: Backend<Real = f32>>(
-    trainer: &mut Trainer<B>,
-    backend: &B,
-    folder: &Path,
-    state: &mut State,
-    progress: Progress,
-) -> Result<()> {
-    if let Err(name) = trainer.log_z_mut().restore(backend, |name| state.remove(name))? {
-        bail!("{}/{STATE} has no `{name}` of the right size: was the objective or [log_z] changed?", folder.display());
-    }
-    trainer.set_progress(progress);
-    Ok(())
-}
-
-/// The error if a checkpoint is not written because a number is not finite.
-pub const NOT_FINITE: &str = "an update made a weight or a moment of the optimiser that is not finite, so this checkpoint is not written; begin \
-                              another run from the last good checkpoint with --model RUN, and a lower --learning-rate";
 
 /// The version of the format of `trainer.json`.
 const FORMAT: u64 = 1;
@@ -75,7 +50,7 @@ pub(super) fn save(
     directory: &RunDir,
     keep: usize,
     best: Option<&Best>,
-    subject: &dyn Subject,
+    subject: &dyn Trainable,
     records: (&Writer, &mut RolloutWriter),
     unmeasured: Option<&Record>,
 ) -> Result<()> {
@@ -103,7 +78,7 @@ pub(super) fn save(
 /// Restores the policy and the trainer from the last checkpoint, or the one with the name `from`, and drops the records
 /// after it. If there is no checkpoint, the run starts from the beginning, and its records so far are set aside.
 /// Returns the record that is still to be evaluated, if there is one.
-pub(super) fn restore(directory: &RunDir, subject: &mut dyn Subject, from: Option<&str>) -> Result<Option<Record>> {
+pub(super) fn restore(directory: &RunDir, subject: &mut dyn Trainable, from: Option<&str>) -> Result<Option<Record>> {
     let chosen = match from {
         Some(name) => Some(directory.checkpoint(name)?),
         None => directory.latest_checkpoint()?,
@@ -221,7 +196,7 @@ impl RolloutWriter {
         &mut self,
         step: u64,
         rollouts: &Rollouts<f32>,
-        subject: &dyn Subject,
+        subject: &dyn Show,
         held_out: bool,
     ) -> Result<()> {
         for row in (0..rollouts.len()).filter_map(|i| subject.row(rollouts, i, held_out)) {

@@ -1,91 +1,31 @@
 //! A run: a policy under training in its directory, with metrics, rollouts, checkpoints, an orderly stop and a report.
 //!
-//! A run trains a [`Subject`]: a language model on prompts, or a small policy in the lab.
+//! A run trains a [`subject`]: a language model on prompts, or a small policy in the lab.
 
-pub(crate) mod best;
 mod clock;
 mod files;
 mod health;
 mod life;
-pub mod provenance;
+pub mod subject;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use flowrl_core::train::{Metrics, Progress, Rollouts};
 use flowrl_lm::Interrupted;
-use flowrl_lm::rollouts::RolloutRow;
 
 use crate::config::Config;
 use crate::metrics::{self, Record, Writer};
 use crate::run_dir::RunDir;
+use crate::run_dir::best::Best;
+use crate::run_dir::provenance::{Provenance, Stretch};
 use crate::trackers::Trackers;
 use crate::{progress, report, say, signals, warn};
-use best::Best;
 use clock::Clock;
 use files::RolloutWriter;
-pub use files::{NOT_FINITE, State, restore_trainer};
 use health::Health;
 use life::{Life, expected};
-use provenance::{Provenance, Stretch};
-
-/// The subject of a run: a policy with its trainer, the source of its completions, and its evaluation.
-///
-/// Methods return an error if the policy or the file system fails.
-pub trait Subject: std::fmt::Debug {
-    /// Returns the number of trainable parameters.
-    fn parameters(&self) -> u64;
-
-    /// Returns the progress of training.
-    fn progress(&self) -> Progress;
-
-    /// Returns the completions of the next step with their rewards.
-    fn collect(&mut self) -> Result<Rollouts<f32>>;
-
-    /// Updates the policy from the completions of a step, and returns the step's metrics.
-    ///
-    /// # Errors
-    /// Returns an error if the policy fails or the objective refuses the input.
-    fn learn(&mut self, rollouts: &Rollouts<f32>) -> Result<Metrics>;
-
-    /// Adds further values of a step to its record, for example the throughput.
-    fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record);
-
-    /// Returns whether the run records only steps that it evaluates, and keeps only their completions.
-    fn is_brief(&self) -> bool;
-
-    /// Evaluates the policy, adds the measures to `record`, and returns the completions that were sampled for this.
-    fn evaluate(&mut self, record: &mut Record) -> Result<Option<Rollouts<f32>>>;
-
-    /// Returns completion `i` as a row of `rollouts.jsonl`, or `None` if it is not kept. The run fills in the step.
-    fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow>;
-
-    /// Writes the policy into the folder of a checkpoint, and returns the state of its optimiser and of log Z.
-    fn save(&self, folder: &Path) -> Result<State>;
-
-    /// Restores the policy and the trainer at `progress` from the files and the state that [`Subject::save`] made.
-    ///
-    /// # Errors
-    /// Returns an error if the checkpoint is damaged or belongs to another policy.
-    fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()>;
-
-    /// Describes the subject in a few words.
-    fn headline(&self) -> String;
-
-    /// Describes an evaluation in a few words. Returns `None` if evaluations are too frequent to report each.
-    fn measured(&self, record: &Record) -> Option<String>;
-
-    /// Returns a few words about a step for the progress line.
-    fn message(&self, record: &Record) -> String;
-
-    /// Writes the files that the report needs in addition to the metrics.
-    fn finish(&mut self, directory: &RunDir) -> Result<()>;
-
-    /// Summarizes the results of the run for people, line by line.
-    fn summary(&self, directory: &RunDir) -> Result<Vec<String>>;
-}
+use subject::Subject;
 
 /// A run in progress.
 #[derive(Debug)]

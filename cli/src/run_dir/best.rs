@@ -12,9 +12,9 @@ use anyhow::{Result, bail, ensure};
 use flowrl_core::metrics::{self, Better, Metric, Source};
 use toml::Table;
 
+use super::RunDir;
 use crate::config::Config;
 use crate::metrics::{Record, error_name, quantity_with_error, target};
-use crate::run_dir::RunDir;
 use crate::warn;
 
 /// The name that, after the directory of a run, stands for its best checkpoint.
@@ -130,7 +130,7 @@ impl Best {
     }
 
     /// Collects the evaluations of a run that begins or continues; `before` is the configuration that it last ran with.
-    pub(super) fn open(
+    pub(crate) fn open(
         config: &Config,
         directory: &RunDir,
         records: &[Record],
@@ -147,7 +147,7 @@ impl Best {
     ///
     /// # Errors
     /// Returns an error if the evaluation before the first step lacks the metric.
-    pub(super) fn add(&mut self, record: &Record) -> Result<()> {
+    pub(crate) fn add(&mut self, record: &Record) -> Result<()> {
         if score(self.metric, record).is_none() {
             let missing = missing(self.metric, record);
             ensure!(record.step() != Some(0), "{missing}");
@@ -169,7 +169,7 @@ impl Best {
     }
 
     /// Returns whether the best evaluation is that of this step.
-    pub(super) fn is_at(&self, step: u64) -> bool {
+    pub(crate) fn is_at(&self, step: u64) -> bool {
         self.found.as_ref().is_some_and(|found| found.step == step)
     }
 
@@ -187,7 +187,7 @@ impl Best {
 
     /// Returns the checkpoints that rotation must spare: the best one up to each of the newest `keep`. `checkpoints`
     /// must be in ascending order.
-    pub(super) fn spared(&self, checkpoints: &[u64], keep: usize) -> Vec<u64> {
+    pub(crate) fn spared(&self, checkpoints: &[u64], keep: usize) -> Vec<u64> {
         let kept = &checkpoints[checkpoints.len().saturating_sub(keep.max(1))..];
         kept.iter().filter_map(|last| Some(self.up_to(*last, checkpoints)?.step)).collect()
     }
@@ -205,7 +205,7 @@ impl Best {
     }
 
     /// Describes for people, line by line, the best checkpoint of the run in a directory and why the run stopped.
-    pub(super) fn summary(&self, root: &Path, step: u64, steps: u64) -> Vec<String> {
+    pub(crate) fn summary(&self, root: &Path, step: u64, steps: u64) -> Vec<String> {
         // Only the run itself can read models of the lab.
         let is_model = self.metric.name.starts_with(OF_TEXT);
         let name =
@@ -232,7 +232,7 @@ impl Best {
     }
 
     /// Adds the best evaluation and the reason of an early stop to the last record, for scripts.
-    pub(super) fn write(&self, summary: &mut Record, step: u64, steps: u64) {
+    pub(crate) fn write(&self, summary: &mut Record, step: u64, steps: u64) {
         if step < steps && self.stops_at(step) {
             summary.set("stopped", "patience");
         }

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `config.toml` | the resolved configuration, which replays the run |
-//! | `run.json` | the program, machine, model and data of each start and resumption, see [`crate::run::provenance`] |
+//! | `run.json` | the program, machine, model and data of each start and resumption, see [`provenance`] |
 //! | `metrics.jsonl` | one record per step, see [`crate::metrics`] |
 //! | `rollouts.jsonl` | sampled completions with their rewards |
 //! | `checkpoints/step-000100/` | weights, trainer state and checksums; complete if and only if it has this name |
@@ -14,12 +14,12 @@
 //! A writer holds a lock on `.lock` for as long as it lives; the operating system releases it when the process dies. A
 //! process that takes the lock deletes files that killed processes left half written.
 
+pub(crate) mod best;
 mod checkpoints;
+pub mod provenance;
 
-use std::{
-    fs::{self, File, TryLockError},
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use flowrl_lm::jsonl::damaged_lines;

@@ -11,8 +11,8 @@ use flowrl_lm::fs::atomic_write;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::{RunDir, sha256};
 use crate::config::Config;
-use crate::run_dir::{RunDir, sha256};
 use crate::warn;
 
 /// The keys that may differ between the stretches of a run. A name that ends with a dot stands for its whole section.

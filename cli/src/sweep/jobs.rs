@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::metrics::{self, headlines};
-use crate::run::best::Best;
 use crate::run_dir::RunDir;
+use crate::run_dir::best::Best;
 use crate::{progress, signals};
 
 /// Polling interval for the end of a run.

@@ -14,9 +14,9 @@ use serde_json::{Value as Json, json};
 
 use crate::compare::Summary;
 use crate::config::Config;
+use crate::format::{push, quantity};
 use crate::lab::{self, truth};
 use crate::metrics::results;
-use crate::report::format::{push, quantity};
 use crate::report::run::Run;
 use crate::run_dir::RunDir;
 

@@ -11,19 +11,14 @@ use flowrl_core::metrics::Metric;
 use flowrl_lm::fs::atomic_write;
 
 use super::{Goals, Place, Sweep, last};
-use crate::{
-    compare::{Comparison, Summary},
-    report::{
-        Kind,
-        chart::{Along, Chart},
-        format::{escape, number, push},
-        link,
-        page::{Section, page},
-        run::Run,
-        sections::charts_with,
-        series::{Point, Series},
-    },
-};
+use crate::compare::{Comparison, Summary};
+use crate::format::{escape, number, push};
+use crate::report::chart::{Along, Chart};
+use crate::report::page::{Section, page};
+use crate::report::run::Run;
+use crate::report::sections::charts_with;
+use crate::report::series::{Point, Series};
+use crate::report::{Kind, link};
 
 impl Sweep {
     /// Writes the page.

@@ -9,16 +9,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use flowrl_core::metrics::{self, Source};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use toml::Table;
 
-use crate::config::{Config, RunSection};
+use crate::config::{Config, RunSection, Tracker};
 use crate::metrics::{Record, Value, of_error};
 use crate::python::Python;
-use crate::run::provenance::{Provenance, Stretch};
 use crate::run_dir::RunDir;
+use crate::run_dir::provenance::{Provenance, Stretch};
 use crate::{progress, signals, warn};
 use events::{EventFile, Scalar};
 use worker::{End, SCRIPT, Worker};
@@ -26,36 +25,20 @@ use worker::{End, SCRIPT, Worker};
 /// How long a run waits at its end for trackers that are still uploading.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An experiment tracker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Tracker {
-    /// Event files for TensorBoard.
-    Tensorboard,
-    /// Weights & Biases.
-    Wandb,
-    /// Hugging Face's trackio.
-    Trackio,
-    /// MLflow.
-    Mlflow,
-}
-
-impl Tracker {
-    /// Returns the tracker's Python module, if it has one. The package on PyPI has the same name.
-    const fn module(self) -> Option<&'static str> {
-        match self {
-            Self::Tensorboard => None,
-            Self::Wandb => Some("wandb"),
-            Self::Trackio => Some("trackio"),
-            Self::Mlflow => Some("mlflow"),
-        }
+/// Returns the tracker's Python module, if it has one. The package on PyPI has the same name.
+const fn module(tracker: Tracker) -> Option<&'static str> {
+    match tracker {
+        Tracker::Tensorboard => None,
+        Tracker::Wandb => Some("wandb"),
+        Tracker::Trackio => Some("trackio"),
+        Tracker::Mlflow => Some("mlflow"),
     }
 }
 
 /// Returns the Python modules of a run's trackers without duplicates.
 fn modules(run: &RunSection) -> Vec<&'static str> {
     let mut modules = Vec::new();
-    for module in run.tracker.iter().filter_map(|tracker| tracker.module()) {
+    for module in run.tracker.iter().filter_map(|tracker| module(*tracker)) {
         if !modules.contains(&module) {
             modules.push(module);
         }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use flowrl_core::task::Task;
-use flowrl_lab::Environment;
+use flowrl_lab::{Environment, Lab};
 
 use crate::config::Config;
 use crate::device::{self, Limits};
@@ -13,9 +13,8 @@ use crate::session::Session;
 
 /// Prints the resolved configuration, which replays the run, and the memory plan as comments.
 pub(super) fn print(mut config: Config) -> Result<()> {
-    super::check(&config)?;
-    if config.task.kind.is_lab() {
-        return lab(&config);
+    if let Some(lab) = super::check(&mut config)? {
+        return print_lab(&config, lab);
     }
     let session = Session::open(&mut config)?;
     memory::fit(&mut config, &session)?;
@@ -53,9 +52,8 @@ pub(super) fn print(mut config: Config) -> Result<()> {
 }
 
 /// Prints the configuration of a lab task, with the sizes of the task and log Z of its target as comments.
-fn lab(config: &Config) -> Result<()> {
-    let subject = lab::open(config)?;
-    let lab = config.task.open_lab()?;
+fn print_lab(config: &Config, lab: Lab) -> Result<()> {
+    let subject = lab::open(config, lab.clone())?;
     let objective = config.objective()?;
     let beta = lab::beta(config, &objective);
     let target = lab::truth::target(&lab, &objective, beta)?;

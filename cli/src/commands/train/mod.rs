@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use flowrl_lab::Lab;
 use flowrl_lm::fs::atomic_write;
 use toml::Value;
 
-use crate::args::ConfigArgs;
-use crate::command_line::Usage;
-use crate::config::{Config, TaskKind};
-use crate::run::provenance::check_resume;
-use crate::run::{Output, Run, Subject, best};
-use crate::run_dir::RunDir;
+use crate::args::{ConfigArgs, Usage};
+use crate::config::{Config, TaskKind, Tracker};
+use crate::run::subject::Subject;
+use crate::run::{Output, Run};
+use crate::run_dir::provenance::check_resume;
+use crate::run_dir::{RunDir, best};
 use crate::session::Session;
-use crate::trackers::{self, Tracker};
-use crate::{lab, memory, on_device, python, signals, warn};
+use crate::{lab, memory, on_device, python, signals, trackers, warn};
 use text::Text;
 
 /// Train a policy from start to finish and write a report.
@@ -92,12 +92,14 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     train(config, &out, start, if json { Output::Json } else { Output::Summary })
 }
 
-/// Checks the options of a run that depend on each other or have a range.
-pub(crate) fn check(config: &Config) -> Result<()> {
-    let all = || {
+/// Checks the options of a run that depend on each other or have a range. Returns the task if it is of the lab.
+pub(crate) fn check(config: &mut Config) -> Result<Option<Lab>> {
+    let mut all = || {
+        let lab = lab::task(config)?;
         config.objective()?;
         config.train_options()?;
-        best::check(config)
+        best::check(config)?;
+        Ok(lab)
     };
     all().map_err(Usage::of)
 }
@@ -111,15 +113,25 @@ pub enum Start<'a> {
     Resume(Option<&'a str>),
 }
 
+/// The task of the lab, or the model with its prompts, that a configuration names.
+enum Opened {
+    Lab(Lab),
+    Text(Session),
+}
+
 /// Trains in a directory. Returns exit code 128 + n if signal n stopped the run.
 pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -> Result<ExitCode> {
-    check(&config)?;
+    let lab = check(&mut config)?;
     trackers::check(&config.run)?;
     // Open everything that the configuration names before creating the directory.
-    let session = if config.task.kind.is_lab() { None } else { Some(Session::open(&mut config)?) };
-    if let Some(session) = &session {
-        memory::fit(&mut config, session)?;
-    }
+    let opened = match lab {
+        Some(lab) => Opened::Lab(lab),
+        None => {
+            let session = Session::open(&mut config)?;
+            memory::fit(&mut config, &session)?;
+            Opened::Text(session)
+        }
+    };
     let resolved = config.to_toml()?;
     if let Start::Resume(_) = start {
         let directory = RunDir::open(out)?;
@@ -127,9 +139,9 @@ pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -
         best::check_recorded(&directory, &config)?;
     }
     on_device!(config.device()?, |device| {
-        let subject: Box<dyn Subject> = match session {
-            None => lab::open(&config)?,
-            Some(session) => Box::new(Text::open(&config, session, device)?),
+        let subject: Box<dyn Subject> = match opened {
+            Opened::Lab(lab) => lab::open(&config, lab)?,
+            Opened::Text(session) => Box::new(Text::open(&config, session, device)?),
         };
         let (directory, from) = match start {
             Start::New => (RunDir::create(out)?, None),

@@ -1,4 +1,4 @@
-//! The [`Subject`] of a run that trains a language model on prompts.
+//! The subject of a run that trains a language model on prompts.
 
 use std::path::Path;
 use std::sync::{Arc, Once};
@@ -20,7 +20,8 @@ use flowrl_lm::{TransformerPolicy, Wave, WaveListener, load_policy, load_weights
 use super::summary;
 use crate::config::{Config, EvalSection};
 use crate::metrics::{Record, error_name, headlines};
-use crate::run::{NOT_FINITE, State, Subject, duration, restore_trainer};
+use crate::run::duration;
+use crate::run::subject::{NOT_FINITE, Show, State, Trainable, restore_trainer};
 use crate::run_dir::RunDir;
 use crate::session::{Session, Tasks};
 use crate::stored::StoredRollouts;
@@ -48,7 +49,7 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         if !config.sampling.stop.is_empty() {
             policy.set_stop_rule(Arc::new(tasks.train.text().clone()));
         }
-        policy.set_wave_listener(first_wave(config)?);
+        policy.set_wave_listener(first_wave(config));
         policy.set_interrupt(Arc::new(|| signals::stop().is_some()));
         let (objective, options) = (config.objective()?, config.train_options()?);
         if objective.corrects_rollouts() {
@@ -109,11 +110,11 @@ fn finish_reason(ended: bool, tokens: &[u32], text: &flowrl_lm::task::Text) -> &
 
 /// Returns a listener that reports, once, after the first wave of completions, the speed of sampling and the time that
 /// an evaluation and a step may take.
-fn first_wave(config: &Config) -> Result<WaveListener> {
-    let (told, tokens) = (Once::new(), config.max_tokens()?);
+fn first_wave(config: &Config) -> WaveListener {
+    let (told, tokens) = (Once::new(), config.max_tokens());
     let evaluation = config.eval.prompts * config.eval.samples * tokens;
     let step = config.train.prompts * (1 + config.train.dynamic_sampling) * config.train.samples * tokens;
-    Ok(Arc::new(move |wave: Wave| {
+    Arc::new(move |wave: Wave| {
         told.call_once(|| {
             let rate = wave.tokens as f64 / wave.seconds.max(1e-9);
             let at_most = |tokens: usize| duration(tokens as f64 / rate);
@@ -122,17 +123,13 @@ fn first_wave(config: &Config) -> Result<WaveListener> {
                 "sampling {rate:.0} tokens/s: the completions of an evaluation take at most {evaluation}, those of a step {step}"
             ));
         });
-    }))
+    })
 }
 
-impl<B> Subject for Text<B>
+impl<B> Trainable for Text<B>
 where
     B: TransformerBackend<Real = f32> + std::fmt::Debug,
 {
-    fn parameters(&self) -> u64 {
-        self.origin.config().parameter_count()
-    }
-
     fn progress(&self) -> Progress {
         self.trainer.progress()
     }
@@ -149,15 +146,6 @@ where
 
     fn learn(&mut self, rollouts: &Rollouts<f32>) -> Result<Metrics> {
         Ok(self.trainer.learn(&mut self.policy, rollouts)?)
-    }
-
-    fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record) {
-        let prompts: usize = rollouts.completions.prompt_of.iter().map(|&p| rollouts.prompts[p].len()).sum();
-        record.set("tokens_per_s", (prompts + rollouts.completions.tokens.len()) as f64 / seconds);
-    }
-
-    fn is_brief(&self) -> bool {
-        false
     }
 
     /// Evaluates the model on held-out prompts.
@@ -179,6 +167,68 @@ where
             record.set("eval_log_z_error", error);
         }
         Ok(Some(found.rollouts))
+    }
+
+    /// Saves the model as a Hugging Face folder in full precision.
+    fn save(&self, folder: &Path) -> Result<State> {
+        ensure!(self.policy.is_finite()?, "{}", NOT_FINITE);
+        save_policy(folder, &self.policy, &self.origin, Dtype::F32)?;
+        let mut lists = State::new();
+        for (i, [first, second]) in self.policy.moments()?.into_iter().enumerate() {
+            lists.insert(format!("policy.{i}.first_moment"), first);
+            lists.insert(format!("policy.{i}.second_moment"), second);
+        }
+        lists.extend(self.trainer.log_z().state(self.policy.backend())?);
+        Ok(lists)
+    }
+
+    fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()> {
+        self.policy.set_weights(load_weights(self.policy.backend(), &Checkpoint::open(folder)?)?)?;
+        let mut moments = Vec::new();
+        while let (Some(first), Some(second)) = (
+            state.remove(&format!("policy.{}.first_moment", moments.len())),
+            state.remove(&format!("policy.{}.second_moment", moments.len())),
+        ) {
+            moments.push([first, second]);
+        }
+        self.policy.restore_moments(&moments)?;
+        restore_trainer(&mut self.trainer, self.policy.backend(), folder, state, progress)
+    }
+}
+
+impl<B> Show for Text<B>
+where
+    B: TransformerBackend<Real = f32> + std::fmt::Debug,
+{
+    fn parameters(&self) -> u64 {
+        self.origin.config().parameter_count()
+    }
+
+    fn headline(&self) -> String {
+        let millions = self.parameters() as f64 / 1e6;
+        let model = match self.origin.path().file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => self.origin.path().display().to_string(),
+        };
+        let prompts = match (&self.stored, self.tasks.train.is_generated()) {
+            (Some(stored), _) => format!("stored completions of {} prompts", stored.prompts()),
+            (None, true) => "generated prompts".to_owned(),
+            (None, false) => format!("{} prompts", self.tasks.train.prompts()),
+        };
+        let held_out = match self.tasks.held_out.prompts().min(self.eval.prompts) {
+            0 => "none held out".to_owned(),
+            prompts => format!("{prompts} held out to measure on, {} completions of each", self.eval.samples),
+        };
+        format!("{model} of {millions:.1} M parameters, {prompts}, {held_out}")
+    }
+
+    fn is_brief(&self) -> bool {
+        false
+    }
+
+    fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record) {
+        let prompts: usize = rollouts.completions.prompt_of.iter().map(|&p| rollouts.prompts[p].len()).sum();
+        record.set("tokens_per_s", (prompts + rollouts.completions.tokens.len()) as f64 / seconds);
     }
 
     fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow> {
@@ -207,59 +257,15 @@ where
         })
     }
 
-    /// Saves the model as a Hugging Face folder in full precision.
-    fn save(&self, folder: &Path) -> Result<State> {
-        ensure!(self.policy.is_finite()?, "{}", NOT_FINITE);
-        save_policy(folder, &self.policy, &self.origin, Dtype::F32)?;
-        let mut lists = State::new();
-        for (i, [first, second]) in self.policy.moments()?.into_iter().enumerate() {
-            lists.insert(format!("policy.{i}.first_moment"), first);
-            lists.insert(format!("policy.{i}.second_moment"), second);
-        }
-        lists.extend(self.trainer.log_z().state(self.policy.backend())?);
-        Ok(lists)
-    }
-
-    fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()> {
-        self.policy.set_weights(load_weights(self.policy.backend(), &Checkpoint::open(folder)?)?)?;
-        let mut moments = Vec::new();
-        while let (Some(first), Some(second)) = (
-            state.remove(&format!("policy.{}.first_moment", moments.len())),
-            state.remove(&format!("policy.{}.second_moment", moments.len())),
-        ) {
-            moments.push([first, second]);
-        }
-        self.policy.restore_moments(&moments)?;
-        restore_trainer(&mut self.trainer, self.policy.backend(), folder, state, progress)
-    }
-
-    fn headline(&self) -> String {
-        let millions = self.parameters() as f64 / 1e6;
-        let model = match self.origin.path().file_name() {
-            Some(name) => name.to_string_lossy().into_owned(),
-            None => self.origin.path().display().to_string(),
-        };
-        let prompts = match (&self.stored, self.tasks.train.is_generated()) {
-            (Some(stored), _) => format!("stored completions of {} prompts", stored.prompts()),
-            (None, true) => "generated prompts".to_owned(),
-            (None, false) => format!("{} prompts", self.tasks.train.prompts()),
-        };
-        let held_out = match self.tasks.held_out.prompts().min(self.eval.prompts) {
-            0 => "none held out".to_owned(),
-            prompts => format!("{prompts} held out to measure on, {} completions of each", self.eval.samples),
-        };
-        format!("{model} of {millions:.1} M parameters, {prompts}, {held_out}")
-    }
-
-    fn measured(&self, record: &Record) -> Option<String> {
-        headlines(record)
-    }
-
     fn message(&self, record: &Record) -> String {
         let number = |name| record.number(name).unwrap_or(f64::NAN);
         let (reward, length, cut) =
             (number("reward_mean"), number("length_mean"), 100.0 * number("truncated_fraction"));
         format!("reward {reward:.3}  length {length:.1}  cut {cut:.0} %")
+    }
+
+    fn measured(&self, record: &Record) -> Option<String> {
+        headlines(record)
     }
 
     fn finish(&mut self, _: &RunDir) -> Result<()> {
