@@ -1,4 +1,4 @@
-//! Tests that cross crates: golden numbers, the documentation, and configurations from the browser.
+//! Tests that cross crates: golden numbers, the documentation, configurations from the browser, and imports.
 
 mod adding;
 mod browser_config;
@@ -8,3 +8,4 @@ mod family;
 mod hf_golden;
 mod objective_golden;
 mod peers;
+mod rooms;
