@@ -1,4 +1,5 @@
-//! The diffs of `docs/adding-an-objective.md` apply to the sources, and the changed core behaves as the page says.
+//! The diffs of `docs/adding-an-objective.md` and `docs/adding-a-metric.md` apply to the sources, and the changed core
+//! behaves as the pages say.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,8 +8,8 @@ use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// A program that uses the changed core.
-const PROBE: &str = r#"
+/// A program that uses the core with the preset and the option.
+const OBJECTIVE: &str = r#"
 use flowrl_core::objective::{OPTIONS, Objective, Preset, Sequence};
 
 fn main() {
@@ -28,9 +29,26 @@ fn main() {
 }
 "#;
 
-/// Returns the sources that the page's diffs change, with the diffs applied.
-fn changed() -> BTreeMap<PathBuf, String> {
-    let page = fs::read_to_string(Path::new(ROOT).join("docs/adding-an-objective.md")).expect("the page");
+/// A program that uses the core with the metric.
+const METRIC: &str = r#"
+use flowrl_core::metrics;
+use flowrl_core::objective::{Objective, Sequence};
+
+fn main() {
+    let metric = metrics::get("advantage_abs_max").unwrap();
+    assert_eq!((metric.label, metric.range.0), ("Largest shaped reward", 0.0));
+    let of = |reward| Sequence { reward, log_probs: &[-1.0_f64], ref_log_probs: Some(&[-1.5]), ..Sequence::default() };
+    let objective: Objective = "reinforce".parse().unwrap();
+    let evaluation = objective.compute(&[of(0.25), of(0.5)]).unwrap();
+    let largest = evaluation.advantages.iter().fold(0.0_f64, |most, a| most.max(a.abs()));
+    assert_eq!(evaluation.diagnostics.get("advantage_abs_max"), Some(largest));
+    assert!(largest > 0.0);
+}
+"#;
+
+/// Returns the sources that a page's diffs change, with the diffs applied.
+fn changed(page: &str) -> BTreeMap<PathBuf, String> {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs").join(page)).expect("the page");
     let mut files = BTreeMap::<PathBuf, String>::new();
     for diff in page.split("```diff\n").skip(1).map(|rest| rest.split("```").next().expect("a block")) {
         for file in diff.split("--- a/").skip(1) {
@@ -57,38 +75,61 @@ fn apply(path: &Path, text: &str, from: usize, hunk: &str) -> (String, usize) {
     (format!("{}{after}{}", &text[..at], &text[at + before.len()..]), at + after.len())
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder of sources").map(|entry| entry.expect("an entry")) {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() { copy(&from, &to) } else { _ = fs::copy(&from, &to).expect("a copy") }
+/// Collects the files below `folder` by their paths from `root`.
+fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<PathBuf, String>) {
+    for entry in fs::read_dir(root.join(folder)).into_iter().flatten().map(|entry| entry.expect("an entry")) {
+        let path = folder.join(entry.file_name());
+        if entry.path().is_dir() {
+            collect(root, &path, files);
+        } else {
+            files.insert(path.clone(), fs::read_to_string(root.join(path)).expect("a text"));
+        }
     }
 }
 
-#[test]
-fn the_page_shows_how_a_preset_and_an_option_are_added() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adding");
-    _ = fs::remove_dir_all(folder.join("core"));
-    copy(&Path::new(ROOT).join("core/src"), &folder.join("core/src"));
-    let files = changed();
-    let kernel = Path::new("cuda/kernels/policy_gradient.cu");
-    assert!(files.contains_key(kernel), "the kernel changes too");
-    for (path, text) in files.iter().filter(|(path, _)| path.starts_with("core")) {
-        fs::write(folder.join(path), text).expect("a copy can be changed");
-    }
+/// Runs a program in `folder` with a copy of the core to which `changes` were made. Files that are as they should be are
+/// left alone, so that nothing is compiled twice.
+fn run(folder: &str, changes: &BTreeMap<PathBuf, String>, probe: &str) {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adding");
+    let folder = target.join(folder);
+    let (mut wanted, mut found) = (BTreeMap::new(), BTreeMap::new());
+    collect(Path::new(ROOT), Path::new("core/src"), &mut wanted);
+    collect(&folder, Path::new(""), &mut found);
+    wanted.extend(changes.clone().into_iter().filter(|(path, _)| path.starts_with("core")));
     let manifest = |name: &str, rest: &str| {
         format!("[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n{rest}")
     };
     let core = "libm = \"0.2\"\nnum-traits = { version = \"0.2\", default-features = false }\n\n[features]\nalloc = []\nfast = []\nserde = []\n";
-    let probe = manifest("probe", "flowrl-core = { path = \"core\", features = [\"alloc\"] }\n") + "\n[workspace]\n";
-    fs::write(folder.join("core/Cargo.toml"), manifest("flowrl-core", core)).expect("a manifest");
-    fs::write(folder.join("Cargo.toml"), probe).expect("a manifest");
-    fs::copy(Path::new(ROOT).join("Cargo.lock"), folder.join("Cargo.lock")).expect("the versions of the project");
-    fs::create_dir_all(folder.join("src")).expect("a folder");
-    fs::write(folder.join("src/main.rs"), PROBE).expect("a program");
-
+    let of_probe = manifest("probe", "flowrl-core = { path = \"core\", features = [\"alloc\"] }\n") + "\n[workspace]\n";
+    wanted.insert("core/Cargo.toml".into(), manifest("flowrl-core", core));
+    wanted.insert("Cargo.toml".into(), of_probe);
+    wanted.insert("src/main.rs".into(), probe.to_owned());
+    for path in found.keys().filter(|path| !wanted.contains_key(*path) && !path.ends_with("Cargo.lock")) {
+        fs::remove_file(folder.join(path)).expect("an old file can be removed");
+    }
+    for (path, text) in wanted.iter().filter(|(path, text)| found.get(*path) != Some(text)) {
+        fs::create_dir_all(folder.join(path).parent().expect("a parent")).expect("a folder");
+        fs::write(folder.join(path), text).expect("a copy can be changed");
+    }
+    if !found.contains_key(Path::new("Cargo.lock")) {
+        fs::copy(Path::new(ROOT).join("Cargo.lock"), folder.join("Cargo.lock")).expect("the versions of the project");
+    }
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--offline", "--quiet"]).current_dir(&folder).env("CARGO_TARGET_DIR", folder.join("target"));
+    cargo.args(["run", "--offline", "--quiet"]).current_dir(&folder).env("CARGO_TARGET_DIR", target.join("target"));
     let output = cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_page_shows_how_a_preset_and_an_option_are_added() {
+    let changes = changed("adding-an-objective.md");
+    assert!(changes.contains_key(Path::new("cuda/kernels/policy_gradient.cu")), "the kernel changes too");
+    run("objective", &changes, OBJECTIVE);
+}
+
+#[test]
+fn the_page_shows_how_a_metric_is_added() {
+    let changes = changed("adding-a-metric.md");
+    assert_eq!(changes.len(), 2, "one file describes the metric and one records it");
+    run("metric", &changes, METRIC);
 }

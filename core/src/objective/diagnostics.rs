@@ -63,7 +63,7 @@ impl Diagnostics {
     /// Iterates over every metric that this objective has, as (name, value); [`metrics`](crate::metrics) describes
     /// each.
     pub fn metrics(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        self.named().into_iter().filter_map(|(name, value)| Some((name, value?)))
+        self.named().filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// Returns the metric of this name, if this objective has it.
@@ -96,7 +96,7 @@ impl Diagnostics {
     }
 
     /// Returns every metric that some objective has, in the order of a record.
-    fn named(&self) -> [(&'static str, Option<f64>); 23] {
+    fn named(&self) -> impl Iterator<Item = (&'static str, Option<f64>)> + use<> {
         let log_z_error = self.weights.weighted_mean().filter(|_| self.log_z.count() > 0);
         let inverse_length = self.inverse_lengths.mean();
         let length_bias = log_z_error.zip(inverse_length).map(|(error, inverse)| 2.0 * error * inverse);
@@ -127,6 +127,7 @@ impl Diagnostics {
             ("old_log_ratio_max", self.old_log_ratio_max),
             ("inverse_length_mean", inverse_length),
         ]
+        .into_iter()
     }
 }
 
@@ -412,7 +413,7 @@ mod tests {
         let flowrl = Preset::VerlPr3924.flowrl().map(|o| Objective::from(o.with_mask_truncated(true)));
         let grpo = Preset::Grpo.policy_gradient().map(|o| Objective::from(o.with_kl_max(Some(10.0))));
         let [flowrl, grpo] = [flowrl, grpo].map(|objective| Diagnostics::of(&objective.unwrap(), sequences()).named());
-        for ((name, a), (_, b)) in flowrl.into_iter().zip(grpo) {
+        for ((name, a), (_, b)) in flowrl.zip(grpo) {
             assert!(a.or(b).is_some(), "{name} is absent");
         }
     }
