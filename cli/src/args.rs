@@ -1,13 +1,15 @@
 //! Flags that several commands share.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use serde::Serialize;
 use toml::Value;
 
 use crate::config::{Config, TaskKind};
 use crate::device::{DeviceName, Precision};
+use crate::session::checkpoint_of;
 use crate::warn;
 
 /// The flags that make up a configuration, with the precedence defaults < `--config` < `--set` < the other flags.
@@ -72,14 +74,18 @@ pub struct ConfigArgs {
     pub precision: Option<Precision>,
 }
 
+/// Makes the path of a flag absolute.
+pub(crate) fn absolute(path: Option<&PathBuf>) -> Result<Option<String>> {
+    let whole = path.map(std::path::absolute).transpose()?;
+    Ok(whole.map(|path| path.to_string_lossy().into_owned()))
+}
+
 impl ConfigArgs {
-    /// Adds the setting `key=path`, with the path made absolute.
-    ///
-    /// # Errors
-    /// Returns an error if the path is empty.
-    pub fn set_path(&mut self, key: &str, path: &std::path::Path) -> Result<()> {
-        let absolute = Value::String(std::path::absolute(path)?.to_string_lossy().into_owned());
-        self.settings.push(format!("{key}={absolute}"));
+    /// Adds the setting `key=value`, if there is a value.
+    pub fn set(&mut self, key: &str, value: Option<impl Serialize>) -> Result<()> {
+        if let Some(value) = value {
+            self.settings.push(format!("{key}={}", Value::try_from(value)?));
+        }
         Ok(())
     }
 
@@ -87,67 +93,31 @@ impl ConfigArgs {
     ///
     /// # Errors
     /// Returns an error that names the file or flag that is wrong.
-    pub fn load(&self, base: Option<&std::path::Path>) -> Result<Config> {
+    pub fn load(&self, base: Option<&Path>) -> Result<Config> {
         self.resolve(base).map_err(Usage::of)
     }
 
-    fn resolve(&self, base: Option<&std::path::Path>) -> Result<Config> {
-        let mut settings = self.settings.clone();
-        let mut push = |key: &str, value: Value| settings.push(format!("{key}={value}"));
-        let path = |path: &PathBuf| -> Result<Value> {
-            Ok(Value::String(std::path::absolute(path)?.to_string_lossy().into_owned()))
-        };
-        if let Some(task) = self.task.or(self.prompts.is_some().then_some(TaskKind::Prompts)) {
-            push("task.kind", Value::String(task.name().into()));
-        }
-        if let Some(name) = &self.objective {
-            push("objective", Value::String(name.clone()));
-        }
-        if let Some(model) = &self.model {
-            push("model.path", path(&crate::session::checkpoint_of(model)?)?);
-        }
-        for (key, file) in [("task.prompts", &self.prompts), ("task.held_out", &self.held_out)] {
-            if let Some(file) = file {
-                push(key, path(file)?);
-            }
-        }
-        let names = [
-            ("task.verifier", &self.verifier),
-            ("task.prompt_key", &self.prompt_key),
-            ("task.answer_key", &self.answer_key),
-        ];
-        for (key, name) in names {
-            if let Some(name) = name {
-                push(key, Value::String(name.clone()));
-            }
-        }
-        if !self.stop.is_empty() {
-            push("sampling.stop", Value::Array(self.stop.iter().cloned().map(Value::String).collect()));
-        }
-        for (key, number) in [("sampling.max_tokens", self.max_tokens), ("train.samples", self.samples)] {
-            if let Some(number) = number {
-                push(key, Value::Integer(i64::try_from(number)?));
-            }
-        }
-        if let Some(rate) = self.learning_rate {
-            push("optimizer.learning_rate", Value::Float(rate));
-        }
-        if let Some(steps) = self.steps {
-            push("train.steps", Value::Integer(i64::try_from(steps)?));
-        }
-        if let Some(seed) = self.seed {
-            push("train.seed", Value::Integer(i64::try_from(seed)?));
-        }
-        if let Some(threads) = self.threads {
-            push("train.threads", Value::Integer(i64::try_from(threads)?));
-        }
-        if let Some(device) = self.device {
-            push("train.device", Value::String(device.into()));
-        }
-        if let Some(precision) = self.precision {
-            push("train.precision", Value::try_from(precision)?);
-        }
-        let config = Config::load(self.config.as_deref().or(base), &settings)?;
+    fn resolve(&self, base: Option<&Path>) -> Result<Config> {
+        let mut all = Self { settings: self.settings.clone(), ..Self::default() };
+        let model = self.model.as_ref().map(|model| checkpoint_of(model)).transpose()?;
+        all.set("task.kind", self.task.or(self.prompts.as_ref().map(|_| TaskKind::Prompts)))?;
+        all.set("objective", self.objective.as_ref())?;
+        all.set("model.path", absolute(model.as_ref())?)?;
+        all.set("task.prompts", absolute(self.prompts.as_ref())?)?;
+        all.set("task.held_out", absolute(self.held_out.as_ref())?)?;
+        all.set("task.verifier", self.verifier.as_ref())?;
+        all.set("task.prompt_key", self.prompt_key.as_ref())?;
+        all.set("task.answer_key", self.answer_key.as_ref())?;
+        all.set("sampling.stop", Some(&self.stop).filter(|stop| !stop.is_empty()))?;
+        all.set("sampling.max_tokens", self.max_tokens)?;
+        all.set("train.samples", self.samples)?;
+        all.set("optimizer.learning_rate", self.learning_rate)?;
+        all.set("train.steps", self.steps)?;
+        all.set("train.seed", self.seed)?;
+        all.set("train.threads", self.threads)?;
+        all.set("train.device", self.device)?;
+        all.set("train.precision", self.precision)?;
+        let config = Config::load(self.config.as_deref().or(base), &all.settings)?;
         if config.task.kind != TaskKind::Prompts {
             let flags = [
                 ("prompts", self.prompts.is_some()),

@@ -1,29 +1,56 @@
-//! The sections of a configuration and their defaults.
+//! The sections of a configuration: every key with its default, its meaning, and the tasks that accept it.
 
 use std::path::PathBuf;
 
 use flowrl_core::optim::{AdamW, Decay};
 use flowrl_core::partition::PartitionOptions;
 use flowrl_lab::Backward;
+use flowrl_lab::LabKind::{Bandit, Bits, Hypergrid, Landscape, Tree};
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
+use super::TaskKind;
+use super::TaskKind::{Countdown, Lab, Prompts};
 use crate::device::{DeviceName, Precision};
 
-/// The model and the variables of its chat template.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ModelSection {
-    /// Hugging Face folder of the model. Absent means the built-in model.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
-    /// Whether the backward pass recomputes the activations of a layer, for less memory and a third more time. Absent
-    /// means only if memory requires it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recompute: Option<bool>,
-    /// Variables of the chat template by name, for example `enable_thinking`; `date` is the day that it prints.
-    #[serde(skip_serializing_if = "Table::is_empty", deserialize_with = "dates_as_text")]
-    pub template: Table,
+pub(super) const ALL: &[TaskKind] = TaskKind::ALL;
+pub(super) const TEXT: &[TaskKind] = &[Countdown, Prompts];
+pub(super) const LAB: &[TaskKind] = &[Lab(Bandit), Lab(Landscape), Lab(Hypergrid), Lab(Bits), Lab(Tree)];
+
+/// The tasks that accept a key, the key, and its meaning.
+pub(super) type Row = (&'static [TaskKind], &'static str, &'static str);
+
+/// Defines a section from its keys: the struct with its defaults, and the rows for the table of keys. An option without
+/// a value is absent from a file.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident, $rows:ident {
+        $($(#[$field:meta])* $tasks:ident $key:ident: $type:ty = $default:expr, $meaning:literal;)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $(#[doc = $meaning] $(#[$field])* pub $key: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default),* }
+            }
+        }
+
+        pub(super) const $rows: &[Row] = &[$(($tasks, stringify!($key), $meaning)),*];
+    };
+}
+
+section! {
+    /// The model and the variables of its chat template.
+    ModelSection, MODEL {
+        TEXT path: Option<PathBuf> = None, "Hugging Face folder of the model; absent: the small built-in model";
+        TEXT recompute: Option<bool> = None, "recompute a layer's activations in the backward pass: less memory, a third more time; absent: only if memory requires it";
+        #[serde(skip_serializing_if = "Table::is_empty", deserialize_with = "dates_as_text")]
+        TEXT template: Table = Table::new(), "variables of the chat template by name, such as enable_thinking; date sets the day that it prints, see chat-templates.md";
+    }
 }
 
 /// Deserializes a table with dates as strings: templates have no dates, and [`Table::try_from`] would write one as a
@@ -42,20 +69,15 @@ fn dates_as_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Table, D:
     Ok(table)
 }
 
-/// Lab: the policy network and its exploration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PolicySection {
-    /// Network of the policy, `tabular` or `mlp`.
-    pub kind: PolicyKind,
-    /// MLP: units of a hidden layer.
-    pub width: usize,
-    /// MLP: hidden layers.
-    pub layers: usize,
-    /// Backward policy P_B if objects have several trajectories, `learned` or `uniform`.
-    pub backward: Backward,
-    /// Fraction ε of the actions drawn uniformly from the legal ones instead of from the policy.
-    pub exploration: f64,
+section! {
+    /// Lab: the policy network and its exploration.
+    PolicySection, POLICY {
+        LAB kind: PolicyKind = PolicyKind::Tabular, "tabular, or mlp (a multilayer perceptron)";
+        LAB width: usize = 256, "mlp: units per hidden layer";
+        LAB layers: usize = 2, "mlp: number of hidden layers";
+        LAB backward: Backward = Backward::Learned, "the backward policy if an object has several trajectories: learned or uniform";
+        LAB exploration: f64 = 0.0, "fraction of the actions drawn uniformly instead of from the policy";
+    }
 }
 
 /// The kind of function that computes the logits.
@@ -69,45 +91,26 @@ pub enum PolicyKind {
     Mlp,
 }
 
-/// Steps, batch sizes, seed and device of training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainSection {
-    /// Number of training steps.
-    pub steps: u64,
-    /// Prompts per step.
-    pub prompts: usize,
-    /// Completions per prompt.
-    pub samples: usize,
-    /// Lab: trajectories per step.
-    pub batch: usize,
-    /// Optimiser steps over the completions of a step.
-    pub minibatches: usize,
-    /// Passes over the completions of a step.
-    pub epochs: usize,
-    /// Prompts in a forward and backward pass; 0 means all of a minibatch. Absent means as many as fit in memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub micro_batch: Option<usize>,
-    /// Seed of all randomness.
-    pub seed: u64,
-    /// Number of threads; 0 means one per processor. No bit of the result depends on this number.
-    pub threads: usize,
-    /// Device that computes: `cpu`, `cuda`, `cuda:N` or `emulated`.
-    pub device: DeviceName,
-    /// Number format of activations and weights on the device: `auto`, `bf16`, `bf16-f32-logits` or `f32`.
-    pub precision: Precision,
-    /// Lab: `fast`, or the plain `reference`, which computes the same bits on every platform.
-    pub arithmetic: Arithmetic,
-    /// Extra batches of prompts that a step may sample until it has `prompts` groups with differing rewards; 0 means
-    /// none.
-    pub dynamic_sampling: usize,
-    /// Tokens before `sampling.max_tokens` over which the overlong penalty of the reward grows; 0 means no penalty.
-    pub overlong_buffer: usize,
-    /// Overlong penalty at `sampling.max_tokens`.
-    pub overlong_penalty: f64,
-    /// Stored completions to learn from instead of sampling.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rollouts: Option<PathBuf>,
+section! {
+    /// Steps, batch sizes, seed and device of training.
+    TrainSection, TRAIN {
+        ALL steps: u64 = 200, "number of training steps";
+        TEXT prompts: usize = 16, "prompts per step";
+        TEXT samples: usize = 8, "completions per prompt";
+        LAB batch: usize = 128, "trajectories per step";
+        TEXT minibatches: usize = 1, "optimiser steps over the completions of a step";
+        ALL epochs: usize = 1, "passes over the completions of a step";
+        TEXT micro_batch: Option<usize> = None, "prompts in a forward and backward pass, 0: all of a minibatch; absent: as many as fit in memory";
+        ALL seed: u64 = 0, "seed of all randomness";
+        ALL threads: usize = 0, "0: one per processor; no bit of the result depends on it";
+        TEXT device: DeviceName = DeviceName::Cpu, "cpu, cuda, cuda:N or emulated";
+        TEXT precision: Precision = Precision::Auto, "auto, bf16, bf16-f32-logits or f32: how the device stores activations and weights";
+        LAB arithmetic: Arithmetic = Arithmetic::Fast, "fast, or reference: the same bits on every platform";
+        TEXT dynamic_sampling: usize = 0, "extra batches that a step may sample until train.prompts groups have differing rewards, see data.md; 0: none";
+        TEXT overlong_buffer: usize = 0, "tokens before sampling.max_tokens over which the overlong penalty grows, see data.md; 0: none";
+        TEXT overlong_penalty: f64 = 1.0, "overlong penalty of a completion with sampling.max_tokens tokens";
+        TEXT rollouts: Option<PathBuf> = None, "stored completions to learn from instead of sampling, in JSONL";
+    }
 }
 
 /// Lab: the arithmetic of a policy, which decides whether its bits agree with those of other machines.
@@ -121,100 +124,65 @@ pub enum Arithmetic {
     Reference,
 }
 
-/// Length limit and sampling parameters of completions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SamplingSection {
-    /// Maximum number of tokens in a completion. Absent means 512, or less if the longest prompt leaves less of the
-    /// model's context.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<usize>,
-    /// Texts that end a completion, in addition to the model's end tokens.
-    pub stop: Vec<String>,
-    /// Completions sampled at once; 0 means as many as the cache holds. Absent means as many as fit in memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wave: Option<usize>,
-    /// Divisor of the logits, in sampling and in scoring.
-    pub temperature: f64,
-    /// Number of most probable tokens to keep; 0 keeps all.
-    pub top_k: usize,
-    /// Sum of probabilities up to which the most probable tokens are kept.
-    pub top_p: f64,
+section! {
+    /// Length limit and sampling parameters of completions.
+    SamplingSection, SAMPLING {
+        TEXT max_tokens: Option<usize> = None, "maximum number of tokens in a completion; absent: 512, or less if the longest prompt leaves less of the model's context";
+        TEXT stop: Vec<String> = Vec::new(), "texts that end a completion, in addition to the end tokens";
+        TEXT wave: Option<usize> = None, "completions sampled at once, 0: as many as the cache holds; absent: as many as fit in memory; no bit of the result depends on it";
+        TEXT temperature: f64 = 1.0, "divisor of the logits, in sampling and in scoring";
+        TEXT top_k: usize = 0, "keep the k most probable tokens; 0: all";
+        TEXT top_p: f64 = 1.0, "keep the most probable tokens, up to this total probability";
+    }
 }
 
-/// AdamW and learning-rate schedule of the policy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "the fields of AdamW and Schedule")]
-pub struct OptimizerSection {
-    /// Learning rate after the warm-up.
-    pub learning_rate: f64,
-    /// Optimiser steps of warm-up.
-    pub warmup: u64,
-    /// Shape of the learning rate after the warm-up.
-    pub decay: Decay,
-    pub beta1: f64,
-    pub beta2: f64,
-    pub eps: f64,
-    pub weight_decay: f64,
-    /// Largest norm of the gradient; 0 disables clipping.
-    pub clip_norm: f64,
+section! {
+    /// AdamW and learning-rate schedule of the policy.
+    OptimizerSection, OPTIMIZER {
+        ALL learning_rate: f64 = 1e-4, "AdamW: learning rate after the warm-up";
+        ALL warmup: u64 = 10, "number of optimiser steps in the warm-up";
+        ALL decay: Decay = Decay::Cosine, "learning rate after the warm-up: constant, linear or cosine";
+        ALL beta1: f64 = AdamW::default().beta1, "AdamW: decay of the first moment";
+        ALL beta2: f64 = AdamW::default().beta2, "AdamW: decay of the second moment";
+        ALL eps: f64 = AdamW::default().eps, "AdamW: added to the root of the second moment";
+        ALL weight_decay: f64 = AdamW::default().weight_decay, "AdamW: weight decay";
+        ALL clip_norm: f64 = 1.0, "maximum norm of the gradient; 0: no clipping";
+    }
 }
 
-/// Optimiser and network of log Z or V, if it is learned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogZSection {
-    /// Learning rate of log Z or V.
-    pub learning_rate: f64,
-    /// Weight decay of log Z or V.
-    pub weight_decay: f64,
-    /// Whether the gradient stops at the hidden states.
-    pub detach_trunk: bool,
-    /// Number of linear layers.
-    pub layers: usize,
-    /// Whether a layer normalisation follows each GELU.
-    pub layer_norm: bool,
-    /// Dropout probability after each GELU.
-    pub dropout: f64,
-    /// Whether the last layer starts at 0.
-    pub zero_init: bool,
+section! {
+    /// Optimiser and network of log Z or V, if it is learned.
+    LogZSection, LOG_Z {
+        ALL learning_rate: f64 = 1e-3, "learning rate of log Z or V, if it is learned";
+        ALL weight_decay: f64 = 0.0, "weight decay of log Z or V";
+        ALL detach_trunk: bool = false, "stop the gradient of log Z or V at the hidden states";
+        ALL layers: usize = PartitionOptions::default().layers, "number of linear layers in the network of log Z or V";
+        ALL layer_norm: bool = PartitionOptions::default().layer_norm, "layer normalisation after each GELU";
+        ALL dropout: f64 = PartitionOptions::default().dropout, "dropout after each GELU";
+        ALL zero_init: bool = PartitionOptions::default().zero_init, "start the last layer at 0";
+    }
 }
 
-/// Frequency and size of evaluations.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EvalSection {
-    /// Steps between evaluations; 0 means only before the first and after the last step.
-    pub every: u64,
-    /// Number of held-out prompts to evaluate on; 0 means no evaluation.
-    pub prompts: usize,
-    /// Completions per held-out prompt.
-    pub samples: usize,
-    /// Lab: β of the exact target that the policy is compared with. Absent means the objective's β, or the task's if
-    /// the objective has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_beta: Option<f64>,
+section! {
+    /// Frequency and size of evaluations.
+    EvalSection, EVAL {
+        ALL every: u64 = 50, "steps between evaluations; 0: only before the first and after the last step";
+        TEXT prompts: usize = 128, "held-out prompts; 0: no evaluation";
+        TEXT samples: usize = 16, "completions per held-out prompt";
+        LAB target_beta: Option<f64> = None, "β of the target that the policy is compared with; absent: the objective's, else the task's";
+    }
 }
 
-/// Checkpoints to keep, early stopping and trackers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RunSection {
-    /// Steps between checkpoints; 0 means only after the last step.
-    pub save_every: u64,
-    /// Number of latest checkpoints to keep.
-    pub keep: usize,
-    /// Evaluation metric by which the best checkpoint is kept in addition. Absent means none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub best: Option<String>,
-    /// Evaluations in a row without improvement of that metric after which the run ends; 0 means never.
-    pub patience: u64,
-    /// Experiment trackers that receive every record.
-    pub tracker: Vec<Tracker>,
-    /// Python interpreter of the trackers. Absent means that of the active virtual environment, or the first on PATH.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub python: Option<PathBuf>,
+section! {
+    /// Checkpoints to keep, early stopping and trackers.
+    RunSection, RUN {
+        ALL save_every: u64 = 50, "steps between checkpoints; 0: only after the last step";
+        ALL keep: usize = 2, "number of latest checkpoints to keep";
+        ALL best: Option<String> = None, "evaluation metric, such as success; its best checkpoint is kept too, see runs.md";
+        ALL patience: u64 = 0, "end the run after this many evaluations in a row without improvement of that metric; 0: never";
+        ALL tracker: Vec<Tracker> = Vec::new(), "experiment trackers: a list of tensorboard, wandb, trackio and mlflow, see runs.md";
+        ALL python: Option<PathBuf> = None, "interpreter that has wandb, trackio or mlflow; absent: the active virtual environment's, else the first on PATH";
+    }
 }
 
 /// An experiment tracker.
@@ -229,65 +197,4 @@ pub enum Tracker {
     Trackio,
     /// MLflow.
     Mlflow,
-}
-
-impl Default for PolicySection {
-    fn default() -> Self {
-        Self { kind: PolicyKind::Tabular, width: 256, layers: 2, backward: Backward::Learned, exploration: 0.0 }
-    }
-}
-
-impl Default for TrainSection {
-    fn default() -> Self {
-        Self {
-            steps: 200,
-            prompts: 16,
-            samples: 8,
-            batch: 128,
-            minibatches: 1,
-            epochs: 1,
-            micro_batch: None,
-            seed: 0,
-            threads: 0,
-            device: DeviceName::Cpu,
-            precision: Precision::Auto,
-            arithmetic: Arithmetic::Fast,
-            dynamic_sampling: 0,
-            overlong_buffer: 0,
-            overlong_penalty: 1.0,
-            rollouts: None,
-        }
-    }
-}
-
-impl Default for SamplingSection {
-    fn default() -> Self {
-        Self { max_tokens: None, stop: Vec::new(), wave: None, temperature: 1.0, top_k: 0, top_p: 1.0 }
-    }
-}
-
-impl Default for OptimizerSection {
-    fn default() -> Self {
-        let AdamW { beta1, beta2, eps, weight_decay } = AdamW::default();
-        Self { learning_rate: 1e-4, warmup: 10, decay: Decay::Cosine, beta1, beta2, eps, weight_decay, clip_norm: 1.0 }
-    }
-}
-
-impl Default for LogZSection {
-    fn default() -> Self {
-        let PartitionOptions { layers, layer_norm, dropout, zero_init } = PartitionOptions::default();
-        Self { learning_rate: 1e-3, weight_decay: 0.0, detach_trunk: false, layers, layer_norm, dropout, zero_init }
-    }
-}
-
-impl Default for EvalSection {
-    fn default() -> Self {
-        Self { every: 50, prompts: 128, samples: 16, target_beta: None }
-    }
-}
-
-impl Default for RunSection {
-    fn default() -> Self {
-        Self { save_every: 50, keep: 2, best: None, patience: 0, tracker: Vec::new(), python: None }
-    }
 }

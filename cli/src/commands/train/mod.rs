@@ -10,9 +10,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use flowrl_lab::Lab;
 use flowrl_lm::fs::atomic_write;
-use toml::Value;
 
-use crate::args::{ConfigArgs, Usage};
+use crate::args::{ConfigArgs, Usage, absolute};
 use crate::config::{Config, TaskKind, Tracker};
 use crate::run::subject::Subject;
 use crate::run::{Output, Run};
@@ -59,16 +58,11 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     let resume = args.resume || args.resume_from.is_some();
     let base = args.out.as_ref().filter(|_| resume).map(|out| out.join("config.toml"));
     let mut flags = args.config.clone();
-    if let Some(file) = &args.rollouts {
-        flags.set_path("train.rollouts", file)?;
-    }
-    if !args.tracker.is_empty() {
-        flags.settings.push(format!("run.tracker={}", Value::try_from(&args.tracker)?));
-    }
+    flags.set("train.rollouts", absolute(args.rollouts.as_ref())?)?;
+    flags.set("run.tracker", Some(&args.tracker).filter(|trackers| !trackers.is_empty()))?;
     match &args.python {
-        Some(path) if python::is_path(&path.to_string_lossy()) => flags.set_path("run.python", path)?,
-        Some(name) => flags.settings.push(format!("run.python={}", Value::try_from(name)?)),
-        None => {}
+        Some(path) if python::is_path(&path.to_string_lossy()) => flags.set("run.python", absolute(Some(path))?)?,
+        name => flags.set("run.python", name.as_ref())?,
     }
     let mut config = flags.load(base.as_deref())?;
     if args.rollouts.is_some()
