@@ -90,9 +90,6 @@ impl ConfigArgs {
     }
 
     /// Builds the configuration from these flags, starting from the file `base` if there is no `--config`.
-    ///
-    /// # Errors
-    /// Returns an error that names the file or flag that is wrong.
     pub fn load(&self, base: Option<&Path>) -> Result<Config> {
         self.resolve(base).map_err(Usage::of)
     }

@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::args::Usage;
 use crate::commands::{compare, doctor, eval, export, loss, pretrain, report, sample, score, sweep, train, watch};
-use crate::{progress, say};
+use crate::{progress, say, tell};
 
 /// Version, commit (if known), target and features.
 const LONG_VERSION: &str = concat!(
@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
     }
     run(&cli).unwrap_or_else(|error| {
         // Some errors from dependencies end with a line break.
-        progress::tell(&format_args!("error: {}", format!("{error:#}").trim_end()));
+        tell!("error: {}", format!("{error:#}").trim_end());
         if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }

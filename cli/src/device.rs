@@ -144,9 +144,6 @@ pub(crate) const WITHOUT_CUDA: &str = concat!(
 );
 
 /// Opens a device.
-///
-/// # Errors
-/// Returns an error if the device is not available or does not support the precision.
 pub fn open(name: DeviceName, precision: Precision, threads: usize) -> Result<Device> {
     if let DeviceName::Cpu = name {
         if precision.is_bf16(name) {

@@ -7,9 +7,6 @@ use flowrl_lm::checkpoint::Checkpoint;
 pub const NAME: &str = "built-in";
 
 /// Opens the model that is built into the program.
-///
-/// # Errors
-/// Returns an error if the program was built with a damaged model.
 pub fn checkpoint() -> Result<Checkpoint> {
     Ok(Checkpoint::from_bytes(
         include_str!("../model/config.json"),

@@ -1,7 +1,5 @@
 //! Formatting of numbers and text for readers.
 
-use std::fmt::Write;
-
 /// Escapes `text` for HTML elements and quoted attributes. Control characters, which could hide or reorder the text
 /// after them, are replaced by a visible character.
 pub(crate) fn escape(text: &str) -> String {
@@ -126,10 +124,14 @@ fn sign_and_groups(text: &str) -> String {
     shown
 }
 
-/// Appends formatted text; writing to a `String` cannot fail.
-pub(crate) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("a String takes any text");
+/// Appends formatted text to a `String`.
+macro_rules! push {
+    ($out:expr, $($text:tt)*) => {{
+        use std::fmt::Write;
+        write!($out, $($text)*).expect("a String takes any text")
+    }};
 }
+pub(crate) use push;
 
 #[cfg(test)]
 mod tests {

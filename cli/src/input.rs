@@ -25,9 +25,6 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Reads a file as text.
-///
-/// # Errors
-/// Returns an error if the file cannot be read or is not UTF-8.
 pub(crate) fn text(path: &Path) -> Result<String> {
     String::from_utf8(bytes(path)?).with_context(|| format!("{} is not UTF-8", name(path)))
 }

@@ -1,4 +1,6 @@
 //! The parts of flowrl's command line: commands, configuration, run directories, reports and comparisons of runs.
+//!
+//! An error names the flag, the file, the line or the key, the value that it has, and the remedy.
 
 pub mod args;
 pub mod command_line;

@@ -26,9 +26,6 @@ impl Plan {
     }
 
     /// Plans the memory of a configuration.
-    ///
-    /// # Errors
-    /// Returns an error if an option is out of range.
     pub fn of(config: &Config, session: &Session, limits: Limits) -> Result<Self> {
         let (objective, options) = (config.objective()?, config.train_options()?);
         let dims = Dimensions::from(session.origin.config());
@@ -51,9 +48,6 @@ impl Plan {
 
 /// Chooses the options that the configuration leaves open, so that the run fits memory: the prompts of a micro-batch,
 /// recomputation, and the completions sampled at once. None of these changes the result.
-///
-/// # Errors
-/// Returns an error if no choice makes the run fit.
 pub fn fit(config: &mut Config, session: &Session) -> Result<()> {
     let is_open =
         config.train.micro_batch.is_none() || config.model.recompute.is_none() || config.sampling.wave.is_none();

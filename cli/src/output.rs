@@ -47,7 +47,7 @@ pub fn warnings() -> usize {
 /// Writes a warning to standard error, unless it was given before. [`warn!`](crate::warn) formats one.
 pub fn warning(text: String) {
     if SAID.lock().is_ok_and(|mut said| said.insert(text.clone())) {
-        crate::progress::tell(&format_args!("warning: {text}"));
+        crate::tell!("warning: {text}");
     }
 }
 

@@ -53,3 +53,19 @@ pub fn tell(line: &dyn Display) {
         None => write(),
     }
 }
+
+/// Writes a formatted line to standard error, unless [`be_quiet`] was called.
+#[macro_export]
+macro_rules! note {
+    ($($argument:tt)*) => {
+        $crate::progress::note(&format_args!($($argument)*))
+    };
+}
+
+/// Writes a formatted line to standard error, above the bar.
+#[macro_export]
+macro_rules! tell {
+    ($($argument:tt)*) => {
+        $crate::progress::tell(&format_args!($($argument)*))
+    };
+}

@@ -15,9 +15,6 @@ pub(crate) struct Python {
 
 impl Python {
     /// Returns the interpreter `given`, or that of the active virtual environment, or the first on PATH.
-    ///
-    /// # Errors
-    /// Returns an error if the active virtual environment has no interpreter.
     pub(crate) fn find(given: Option<&Path>) -> Result<Self> {
         let environment = std::env::var_os("VIRTUAL_ENV").filter(|folder| !folder.is_empty()).map(PathBuf::from);
         let inside = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" };
@@ -41,9 +38,6 @@ impl Python {
 
     /// Checks that the interpreter can be run and has a module, without importing it. On PyPI the module has the same
     /// name.
-    ///
-    /// # Errors
-    /// Returns an error that says what is missing and how to install it.
     pub(crate) fn require(&self, module: &str) -> Result<()> {
         // A folder of this name in the working directory is not the module: its spec has no origin.
         const LOOK: &str = "import sys\nsys.path[:] = [path for path in sys.path if path]\nfrom importlib.util import find_spec\n\

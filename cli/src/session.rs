@@ -19,9 +19,6 @@ use crate::stored::StoredRollouts;
 use crate::{embedded, template, warn};
 
 /// Opens a model folder, the last checkpoint of a run, or the built-in model, and warns of guesses about its files.
-///
-/// # Errors
-/// Returns an error if the folder is not a checkpoint.
 pub fn open_model(path: Option<&Path>) -> Result<Checkpoint> {
     let Some(path) = path else { return embedded::checkpoint() };
     let path = &checkpoint_of(path)?;
@@ -33,9 +30,6 @@ pub fn open_model(path: Option<&Path>) -> Result<Checkpoint> {
 }
 
 /// Returns the last checkpoint of a run directory, the best one for `RUN/best`, and any other path unchanged.
-///
-/// # Errors
-/// Returns an error if the run has no checkpoint yet, or no best one.
 pub fn checkpoint_of(path: &Path) -> Result<PathBuf> {
     if let Some(run) = path.parent().filter(|_| path.ends_with(BEST) && !path.exists()).and_then(run_of) {
         return best_of(&run);
@@ -75,10 +69,6 @@ pub struct Session {
 impl Session {
     /// Opens the files that a configuration names, and lowers `sampling.max_tokens` to the room that the longest prompt
     /// leaves in the model's context.
-    ///
-    /// # Errors
-    /// Returns an error if a file cannot be used, if nothing ends a completion of the model, or if a prompt leaves no
-    /// room in the context for `sampling.max_tokens`.
     pub fn open(config: &mut Config) -> Result<Self> {
         let origin = open_model(config.model.path.as_deref())?;
         if origin.end_tokens()?.is_empty() && config.sampling.stop.is_empty() {
@@ -115,9 +105,6 @@ impl Session {
     }
 
     /// Returns the log Z of every prompt from its row, if the objective takes log Z as a constant.
-    ///
-    /// # Errors
-    /// Returns an error if the prompts come from no file or a row has no number.
     pub fn frozen_log_z(&self, config: &Config) -> Result<Option<Vec<f64>>> {
         if config.objective()?.log_z() != Some(LogZ::Frozen) {
             return Ok(None);
@@ -151,9 +138,6 @@ pub struct Tasks {
 
 impl Tasks {
     /// Opens the prompts that a configuration names.
-    ///
-    /// # Errors
-    /// Returns an error if a line is bad, or if the verifier or the tokenizer cannot use the prompts.
     pub fn open(config: &mut Config, checkpoint: &Checkpoint) -> Result<Self> {
         let text = Text::of(checkpoint)?.with_stop(config.sampling.stop.clone())?;
         template::fix_date(&mut config.model.template, &text);

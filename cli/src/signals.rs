@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use signal_hook::consts::signal::{SIGINT, SIGTERM};
 
-use crate::progress;
+use crate::tell;
 
 /// The number of the signal that asked to stop; 0 before there was one.
 static STOP: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
@@ -85,7 +85,7 @@ fn pass_on(number: i32) {
 pub fn watch() {
     INSTALLED.get_or_init(|| {
         if let Err(error) = install() {
-            progress::tell(&format_args!("warning: cannot catch signals, so they end the run without saving: {error}"));
+            tell!("warning: cannot catch signals, so they end the run without saving: {error}");
         }
     });
 }
@@ -151,7 +151,7 @@ fn ask_to_stop(number: i32) {
     if again {
         std::process::exit(i32::from(signal.exit_code()));
     }
-    progress::tell(&format_args!(
+    tell!(
         "\n{signal}: abandoning sampling and evaluation, finishing an update that has begun, and saving; repeat to stop at once"
-    ));
+    );
 }

@@ -37,9 +37,6 @@ impl StoredRollouts {
     /// Reads a file without its rows of evaluations. The `finish_reason` of a row says whether the completion ended. If
     /// it is absent, a completion given as tokens ended if the last one is an end token, and a completion given as text
     /// ended.
-    ///
-    /// # Errors
-    /// Returns an error if a line is bad, a row is longer than the model's `context`, or there is no row.
     pub fn read(path: &Path, text: &Text, context: usize) -> Result<Self> {
         let mut groups: Vec<(String, Group)> = Vec::new();
         let mut places = std::collections::HashMap::new();

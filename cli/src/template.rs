@@ -11,7 +11,7 @@ use serde_json::Map;
 use toml::{Table, Value};
 
 use crate::config::parse_variable;
-use crate::progress;
+use crate::tell;
 
 /// The chat template's variables, for commands without a configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -24,9 +24,6 @@ pub struct TemplateArgs {
 
 impl TemplateArgs {
     /// Returns the variables and the date.
-    ///
-    /// # Errors
-    /// Returns an error if a flag has no `=`, the date is malformed, or a name is reserved.
     pub fn options(&self) -> Result<TemplateOptions> {
         let mut table = Table::new();
         for flag in &self.variables {
@@ -39,9 +36,6 @@ impl TemplateArgs {
 }
 
 /// Returns the options of `[model.template]`.
-///
-/// # Errors
-/// Returns an error if the date is malformed or a name is reserved.
 pub fn options(table: &Table) -> Result<TemplateOptions> {
     TemplateOptions::from_json(variables(table)).context("[model.template]")
 }
@@ -80,7 +74,7 @@ pub fn tell<'a>(text: &Text, rows: impl IntoIterator<Item = &'a PromptRow>) {
     }
     for line in lines {
         if TOLD.lock().is_ok_and(|mut told| told.insert(line.clone())) {
-            progress::tell(&line);
+            tell!("{line}");
         }
     }
 }

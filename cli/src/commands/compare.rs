@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use crate::{progress, say};
+use crate::run_dir::first_free;
+use crate::{note, say};
 
 /// Compare runs: means and spread over seeds, in a table and in one page of charts.
 #[derive(Clone, Debug, clap::Args)]
@@ -18,14 +19,11 @@ pub struct CompareArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// Returns an error if a directory is not a run, or the page exists or cannot be written.
 pub fn run(args: &CompareArgs, json: bool) -> Result<()> {
     let comparison = crate::compare::compare(&args.runs)?;
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => free("compare", "html"),
+        None => first_free("compare".as_ref(), ".html"),
     };
     ensure!(!out.exists(), "{} already exists and is not overwritten: choose another --out", out.display());
     comparison.write_html(&out)?;
@@ -38,14 +36,7 @@ pub fn run(args: &CompareArgs, json: bool) -> Result<()> {
         for note in &comparison.notes {
             say!("\nnote: {note}");
         }
-        progress::note(&out.display());
+        note!("{}", out.display());
     }
     Ok(())
-}
-
-/// Returns `NAME.END`, or the first of `NAME-2.END`, `NAME-3.END`, … that does not exist.
-fn free(name: &str, end: &str) -> PathBuf {
-    let numbered = |n: u64| PathBuf::from(format!("{name}-{n}.{end}"));
-    let first = PathBuf::from(format!("{name}.{end}"));
-    std::iter::once(first).chain((2..).map(numbered)).find(|path| !path.exists()).unwrap_or_default()
 }

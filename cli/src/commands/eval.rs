@@ -12,7 +12,7 @@ use flowrl_lm::{load_policy, load_weights};
 use crate::args::ConfigArgs;
 use crate::config::{Config, TaskKind};
 use crate::session::{self, Session};
-use crate::{on_device, progress, say};
+use crate::{note, on_device, say};
 
 /// Measure a model: success, pass@k and distinct answers with their standard errors, and exact measures if answers can
 /// be enumerated.
@@ -50,9 +50,9 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     let has_date = config.model.template.contains_key("date");
     let Session { origin, tasks, .. } = Session::open(&mut config)?;
     if let (false, Some(date)) = (has_date, config.model.template.get("date")) {
-        progress::note(&format_args!(
+        note!(
             "note: the chat template may print the date, which is {date}; set another with --set model.template.date=YYYY-MM-DD"
-        ));
+        );
     }
     // Only exact measures need the reference, and the model that the run began with may be gone.
     let is_exact = tasks.held_out.problem(0).is_some();

@@ -49,9 +49,6 @@ pub struct ExportArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// Returns an error if the model cannot be read, or the folder is not empty or cannot be written.
 pub fn run(args: &ExportArgs, json: bool) -> Result<()> {
     nothing_there(&args.out)?;
     let path = session::checkpoint_of(&args.model)?;

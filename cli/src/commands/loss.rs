@@ -16,9 +16,6 @@ pub struct LossArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// Returns an error if the file cannot be read or parsed, or if the objective refuses the batch.
 pub fn run(args: &LossArgs) -> Result<()> {
     let name = input::name(&args.batch);
     let batch: BatchFile = serde_json::from_slice(&input::bytes(&args.batch)?).with_context(|| format!("in {name}"))?;

@@ -16,7 +16,7 @@ use flowrl_lm::tokenizer::{Tokenizer, char_level, char_level_config};
 use flowrl_lm::{TransformerPolicy, load_policy, save_policy};
 
 use super::export::{DtypeName, nothing_there};
-use crate::{progress, say, signals};
+use crate::{note, progress, say, signals};
 
 /// Train the small built-in model from scratch on Countdown problems.
 ///
@@ -78,12 +78,12 @@ pub fn run(args: &PretrainArgs, json: bool) -> Result<()> {
         seed: args.seed,
     };
     let problems = Problems::generate(&spec)?;
-    progress::note(&format_args!(
+    note!(
         "{} parameters, {} training problems, {} held out",
         config.parameter_count(),
         problems.train_len(),
         problems.held_out_len()
-    ));
+    );
     let backend = CpuBackend::<f32>::new(args.threads);
     let pool = backend.pool().clone();
     let policy = pool.enter(|| train(args, backend, &config, &problems, &tokenizer, eos))?;
@@ -150,11 +150,11 @@ fn train(
         bar.set_message(format!("loss {loss:.4}"));
         bar.inc(1);
         if (step + 1) % 250 == 0 && bar.is_hidden() {
-            progress::note(&format_args!("step {}: loss {loss:.4}", step + 1));
+            note!("step {}: loss {loss:.4}", step + 1);
         }
         if signals::stop().is_some() {
             bar.abandon();
-            progress::note(&format_args!("stopped after {} steps; the model so far is written", step + 1));
+            note!("stopped after {} steps; the model so far is written", step + 1);
             break;
         }
     }

@@ -20,9 +20,6 @@ pub struct ReportArgs {
 }
 
 /// Runs the command.
-///
-/// # Errors
-/// Returns an error if the directory is not a run, its files are damaged, or the page cannot be written.
 pub fn run(args: &ReportArgs, json: bool) -> Result<()> {
     let goes_on = RunDir::open(&args.run)?.is_locked()?;
     let page = report::write(&args.run, if goes_on { Kind::GoesOn } else { Kind::Ended })?;

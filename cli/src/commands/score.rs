@@ -54,9 +54,6 @@ struct IdsRow {
 }
 
 /// Runs the command. Scores a completion given as text as it stands, without an end token.
-///
-/// # Errors
-/// Returns an error if the model cannot be read, or with the line if a row is bad.
 pub fn run(args: &ScoreArgs) -> Result<()> {
     if !(args.temperature.is_finite() && args.temperature > 0.0) {
         bail!("--temperature is {}, but must be a finite number above 0", args.temperature);

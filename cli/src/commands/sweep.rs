@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::sweep::Sweep;
 use crate::sweep::grid::Grid;
 use crate::sweep::jobs::{self, Job};
-use crate::{metrics, progress, say, signals};
+use crate::{metrics, note, say, signals, tell};
 
 /// Train once for each value of an option, or each combination of values of several, and compare the results.
 ///
@@ -54,7 +54,7 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
         }
     }
     if begun.len() < all {
-        progress::note(&format_args!("{} of {all} runs are finished already", all - begun.len()));
+        note!("{} of {all} runs are finished already", all - begun.len());
     }
     let at_once = args.jobs.min(begun.len()).max(1);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -72,7 +72,7 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     let program = std::env::current_exe().context("cannot find this program to start it again")?;
     let failures = jobs::run(&program, &jobs, at_once, || true, |_, _| Ok(()))?;
     if let Some(signal) = signals::stop() {
-        progress::tell(&"run the same sweep command again to continue");
+        tell!("run the same sweep command again to continue");
         return Ok(ExitCode::from(signal.exit_code()));
     }
     if !failures.is_empty() {
@@ -94,7 +94,7 @@ pub fn run(args: &SweepArgs, json: bool) -> Result<ExitCode> {
     } else {
         say!("{}", sweep.to_markdown());
     }
-    progress::note(&page.display());
+    note!("{}", page.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -127,7 +127,7 @@ fn state(directory: &Path, config: &mut Config) -> Result<State> {
         found.to_toml()? == config.to_toml()?,
         "this directory holds another run: its config.toml differs; choose another --out"
     );
-    let records = if run.metrics().exists() { metrics::read(&run.metrics())? } else { Vec::new() };
+    let records = metrics::read_if_there(&run.metrics())?;
     let last = records.last().and_then(metrics::Record::step);
     let best = Best::read(&run)?;
     let is_done = |step| step >= config.train.steps || best.is_some_and(|best| best.stops_at(step));

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::report::{self, Kind};
 use crate::run_dir::RunDir;
-use crate::{progress, say};
+use crate::{note, say};
 
 /// Follow a run in a browser: serve its report and redraw it as records arrive.
 ///
@@ -35,9 +35,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 30;
 
 /// Runs the command until a signal ends it.
-///
-/// # Errors
-/// Returns an error if the directory is not a run or the port is taken.
 pub fn run(args: &WatchArgs, json: bool) -> Result<()> {
     report::html(&args.run, Kind::Served)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
@@ -47,7 +44,7 @@ pub fn run(args: &WatchArgs, json: bool) -> Result<()> {
         say!("{}", serde_json::json!({ "url": format!("http://{address}/"), "run": args.run }));
     } else {
         say!("http://{address}/");
-        progress::note(&"Ctrl-C ends watching; the run continues");
+        note!("Ctrl-C ends watching; the run continues");
     }
     let run: Arc<Path> = Arc::from(args.run.as_path());
     for stream in listener.incoming() {

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use flowrl_core::metrics::{Metric, Rank};
 use serde_json::{Value as Json, json};
 
+use crate::config::flatten;
 use crate::format::{number, push, quantity};
 use crate::metrics::results;
 use crate::report::run::Run;
@@ -103,9 +104,6 @@ impl Summary {
 }
 
 /// Reads run directories and groups the runs that differ only in their seed.
-///
-/// # Errors
-/// Returns an error if there is no directory, one is named twice, one holds no run, or a file cannot be read.
 pub fn compare(directories: &[PathBuf]) -> Result<Comparison> {
     if directories.is_empty() {
         bail!("nothing to compare: name one run directory or more");
@@ -164,17 +162,14 @@ impl Comparison {
     pub fn to_markdown(&self) -> String {
         let columns = self.columns();
         let mut out = format!("| {} | seeds |", self.by);
-        columns.iter().for_each(|metric| push(&mut out, format_args!(" {} |", metric.label)));
+        columns.iter().for_each(|metric| push!(out, " {} |", metric.label));
         out.push_str("\n|---|--:|");
         out.push_str(&"--:|".repeat(columns.len()));
         for group in &self.groups {
-            push(
-                &mut out,
-                format_args!("\n| {} | {} |", group.name.replace('|', "\\|").replace('\n', " "), group.runs.len()),
-            );
+            push!(out, "\n| {} | {} |", group.name.replace('|', "\\|").replace('\n', " "), group.runs.len());
             for metric in &columns {
                 let (after, before) = group.shown(metric);
-                push(&mut out, format_args!(" {after}{} |", before.map(|b| format!(" ({b})")).unwrap_or_default()));
+                push!(out, " {after}{} |", before.map(|b| format!(" ({b})")).unwrap_or_default());
             }
         }
         out.push('\n');
@@ -226,7 +221,7 @@ const OF_NO_RESULT: [&str; 6] =
 
 /// Returns the settings that the result of a run depends on, apart from the seed, as `(dotted key, value)`.
 fn settings(run: &Run) -> Vec<(String, String)> {
-    let mut all = flatten("", &toml::Value::Table(run.config.clone()));
+    let mut all = flatten("", &run.config);
     let ends = ["seed", "out", "name", "resume"];
     all.retain(|(key, _)| {
         let is_free = OF_NO_RESULT.iter().any(|free| key == free || free.ends_with('.') && key.starts_with(free));
@@ -290,13 +285,4 @@ fn notes(groups: &[Group]) -> Vec<String> {
         notes.push(format!("The runs differ in length: {fewest} to {most} steps."));
     }
     notes
-}
-
-/// Returns `(dotted key, value)` for every leaf of a TOML value.
-fn flatten(prefix: &str, value: &toml::Value) -> Vec<(String, String)> {
-    let toml::Value::Table(table) = value else {
-        return vec![(prefix.to_owned(), value.to_string())];
-    };
-    let key = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
-    table.iter().flat_map(|(name, value)| flatten(&key(name), value)).collect()
 }

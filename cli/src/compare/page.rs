@@ -45,41 +45,37 @@ impl Comparison {
         let mut out = String::new();
         if !self.notes.is_empty() {
             out.push_str("<div class=note><ul>");
-            self.notes.iter().for_each(|note| push(&mut out, format_args!("<li>{}</li>", escape(note))));
+            self.notes.iter().for_each(|note| push!(out, "<li>{}</li>", escape(note)));
             out.push_str("</ul></div>");
         }
         if columns.is_empty() {
             out.push_str("<p class=lead>None of these runs recorded an evaluation.</p>");
             return out;
         }
-        push(
-            &mut out,
-            format_args!(
-                "<p class=lead>Evaluated after training, mean ± standard deviation over seeds; before training below it.</p>\
+        push!(
+            out,
+            "<p class=lead>Evaluated after training, mean ± standard deviation over seeds; before training below it.</p>\
                  <div class=scroll><table><thead><tr><th>{}</th><th>seeds</th><th>steps</th>",
-                self.by
-            ),
+            self.by
         );
         for metric in &columns {
-            push(&mut out, format_args!("<th title='{}'>{}</th>", escape(metric.meaning), metric.label));
+            push!(out, "<th title='{}'>{}</th>", escape(metric.meaning), metric.label);
         }
         out.push_str("</tr></thead><tbody>");
         for (group, ink) in self.groups.iter().zip(INKS.iter().cycle()) {
-            push(
-                &mut out,
-                format_args!(
-                    "<tr><th scope=row><svg class=key viewBox='0 0 26 8' aria-hidden=true><path class='line {ink}' \
+            push!(
+                out,
+                "<tr><th scope=row><svg class=key viewBox='0 0 26 8' aria-hidden=true><path class='line {ink}' \
                      d='M0 4H26'/></svg>{}</th><td>{}<br><small>{}</small></td><td>{}</td>",
-                    escape(&group.name),
-                    group.runs.len(),
-                    link::seeds(group.members.iter(), path),
-                    group.show_steps()
-                ),
+                escape(&group.name),
+                group.runs.len(),
+                link::seeds(group.members.iter(), path),
+                group.show_steps()
             );
             for metric in &columns {
                 let (after, before) = group.shown(metric);
                 let before = before.map(|before| format!("<br><small>{before}</small>")).unwrap_or_default();
-                push(&mut out, format_args!("<td>{after}{before}</td>"));
+                push!(out, "<td>{after}{before}</td>");
             }
             out.push_str("</tr>");
         }
@@ -112,7 +108,7 @@ impl Comparison {
         let mut out = String::from("<ul>");
         for group in &self.groups {
             for run in &group.members {
-                push(&mut out, format_args!("<li>{}: {}</li>", escape(&group.name), link::to_run(run, path)));
+                push!(out, "<li>{}: {}</li>", escape(&group.name), link::to_run(run, path));
             }
         }
         out + "</ul>"

@@ -61,10 +61,6 @@ impl Config {
     /// Reads a file, if any, and applies the `key=value` settings in order, all on top of the defaults of the task that
     /// they name. Relative paths in the file are relative to its folder. If the file is `-`, this function reads
     /// standard input, and paths are relative to the current folder.
-    ///
-    /// # Errors
-    /// Returns an error with the file, line or key if a file cannot be read, a key is unknown or belongs to another
-    /// task, or a value has the wrong type.
     pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         let mut given = Table::new();
         if let Some(file) = file {
@@ -118,9 +114,6 @@ impl Config {
     }
 
     /// Resolves the objective.
-    ///
-    /// # Errors
-    /// Returns an error if an option is out of range, or if this objective does not use it.
     pub fn objective(&self) -> Result<Objective> {
         let spec = self.objective_spec();
         let mut objective = spec.resolve()?;
@@ -171,17 +164,11 @@ impl Config {
     }
 
     /// Opens the device.
-    ///
-    /// # Errors
-    /// Returns an error if the device is not available or does not support the precision.
     pub fn device(&self) -> Result<Device> {
         device::open(self.train.device, self.train.precision, self.train.threads)
     }
 
     /// Builds the options of the training loop.
-    ///
-    /// # Errors
-    /// Returns an error if an option is out of range or excludes another.
     pub fn train_options(&self) -> Result<TrainOptions> {
         let Self { train, optimizer, log_z, .. } = self;
         let updates = train.steps * (train.minibatches * train.epochs) as u64;
@@ -290,6 +277,15 @@ impl Config {
 /// Returns every key of a configuration as Markdown tables, which make up `docs/configuration.md`.
 pub fn markdown_tables() -> String {
     keys::markdown()
+}
+
+/// Returns `(dotted key, value)` for every value of a table.
+pub(crate) fn flatten(prefix: &str, table: &Table) -> Vec<(String, String)> {
+    let pairs = table.iter().flat_map(|(name, value)| match value {
+        Value::Table(inner) => flatten(&format!("{prefix}{name}."), inner),
+        value => vec![(format!("{prefix}{name}"), value.to_string())],
+    });
+    pairs.collect()
 }
 
 /// Makes the paths in a configuration file absolute.

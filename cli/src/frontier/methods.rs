@@ -115,9 +115,6 @@ impl Method {
     }
 
     /// Returns the configuration of a run.
-    ///
-    /// # Errors
-    /// Returns an error if the objective rejects the value.
     pub fn config(&self, value: f64, seed: u64, steps: u64) -> Result<Config> {
         let every = if steps == STEPS { SHOWN[0] } else { 0 };
         let mut settings = self.flags(value);

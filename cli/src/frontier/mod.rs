@@ -87,9 +87,6 @@ impl Frontier {
     }
 
     /// Parses the text of the file. An empty text has no runs.
-    ///
-    /// # Errors
-    /// Returns an error that names the line if one of them is not a run of a method and value in [`METHODS`].
     pub fn parse(text: &str) -> Result<Self> {
         let mut lines = text.lines().enumerate();
         let Some((_, head)) = lines.next() else { return Ok(Self::default()) };

@@ -75,7 +75,7 @@ impl Frontier {
     fn summary(&self) -> String {
         let mut words = format!("Success over diversity lost after {STEPS} steps.");
         for (method, marks) in self.marks().filter(|(_, marks)| !marks.is_empty()) {
-            push(&mut words, format_args!(" {}: ", method.name));
+            push!(words, " {}: ", method.name);
             let each =
                 marks.iter().map(|mark| format!("{} {}", method.label(mark.value), said(mark.success, mark.lost)));
             words += &each.collect::<Vec<_>>().join("; ");
@@ -102,10 +102,10 @@ impl Frontier {
         place.grid(&mut out);
         for (i, (method, marks)) in lines.iter().enumerate() {
             let look = Look::of(method);
-            push(&mut out, format_args!("<path class='line {}' fill='none' d='", look.ink));
+            push!(out, "<path class='line {}' fill='none' d='", look.ink);
             for (j, mark) in marks.iter().enumerate() {
                 let (x, y) = place.of((mark.lost, mark.success));
-                push(&mut out, format_args!("{}{x:.1} {y:.1}", if j == 0 { 'M' } else { 'L' }));
+                push!(out, "{}{x:.1} {y:.1}", if j == 0 { 'M' } else { 'L' });
             }
             out.push_str("'/>");
             for mark in marks {
@@ -115,27 +115,23 @@ impl Frontier {
         }
         if let Some(before) = before {
             let (x, y) = place.of(before);
-            push(
-                &mut out,
-                format_args!(
-                    "<path class='mark ink' d='M{:.1} {:.1}h8m-4 -4v8'/><text x='{:.1}' y='{:.1}'>before training</text>",
-                    x - 4.0,
-                    y,
-                    x + 9.0,
-                    y + 4.0
-                ),
+            push!(
+                out,
+                "<path class='mark ink' d='M{:.1} {:.1}h8m-4 -4v8'/><text x='{:.1}' y='{:.1}'>before training</text>",
+                x - 4.0,
+                y,
+                x + 9.0,
+                y + 4.0
             );
         }
         if let Some(own) = own {
             let (x, y) = place.of(own);
             let (x, y) = (x - 9.0, y - 2.8);
-            push(
-                &mut out,
-                format_args!(
-                    "<path class='star' d='M{x:.1} {y:.1}h6.9l2.1 -6.6l2.1 6.6h6.9l-5.6 4.1l2.1 6.6l-5.5 -4.1l-5.5 4.1l2.1 -6.6z'><title>this \
+            push!(
+                out,
+                "<path class='star' d='M{x:.1} {y:.1}h6.9l2.1 -6.6l2.1 6.6h6.9l-5.6 4.1l2.1 6.6l-5.5 -4.1l-5.5 4.1l2.1 -6.6z'><title>this \
                      run: {}</title></path>",
-                    said(own.1, own.0)
-                ),
+                said(own.1, own.0)
             );
         }
         out
@@ -189,27 +185,22 @@ impl Place {
         for success in &self.y.ticks {
             let (_, y) = self.of((self.x.low, *success));
             let label = tick(*success, self.y.step, "fraction");
-            push(out, format_args!("<path d='M{LEFT} {y:.1}H{}'/>", WIDTH - RIGHT));
-            push(out, format_args!("<text x='{}' y='{:.1}' class='y'>{label}</text>", LEFT - 6.0, y + 3.5));
+            push!(out, "<path d='M{LEFT} {y:.1}H{}'/>", WIDTH - RIGHT);
+            push!(out, "<text x='{}' y='{:.1}' class='y'>{label}</text>", LEFT - 6.0, y + 3.5);
         }
         for lost in &self.x.ticks {
             let (x, _) = self.of((*lost, self.y.low));
-            push(out, format_args!("<path d='M{x:.1} {TOP}V{bottom}'/>"));
-            push(
-                out,
-                format_args!("<text x='{x:.1}' y='{}' text-anchor='middle'>{}</text>", bottom + 15.0, number(*lost)),
-            );
+            push!(out, "<path d='M{x:.1} {TOP}V{bottom}'/>");
+            push!(out, "<text x='{x:.1}' y='{}' text-anchor='middle'>{}</text>", bottom + 15.0, number(*lost));
         }
-        push(
+        push!(
             out,
-            format_args!(
-                "<text x='{}' y='{}' text-anchor='end'>diversity lost, KL(π_ref(·|C) ‖ π(·|C)) in nats</text>\
+            "<text x='{}' y='{}' text-anchor='end'>diversity lost, KL(π_ref(·|C) ‖ π(·|C)) in nats</text>\
                  <text x='{}' y='{}'>success π(C)</text></g>",
-                WIDTH - RIGHT,
-                bottom + 32.0,
-                LEFT + 6.0,
-                TOP + 10.0
-            ),
+            WIDTH - RIGHT,
+            bottom + 32.0,
+            LEFT + 6.0,
+            TOP + 10.0
         );
     }
 
@@ -222,22 +213,17 @@ impl Place {
                 self.of((mark.lost - lost, mark.success + success)),
                 self.of((mark.lost + lost, mark.success - success)),
             );
-            push(
-                out,
-                format_args!("<path class='span {ink}' d='M{left:.1} {y:.1}H{right:.1}M{x:.1} {top:.1}V{low:.1}'/>"),
-            );
+            push!(out, "<path class='span {ink}' d='M{left:.1} {y:.1}H{right:.1}M{x:.1} {top:.1}V{low:.1}'/>");
         }
         let is_whole = mark.interval.is_some();
         let whole = if is_whole { " whole" } else { "" };
         let name = [method.name.to_owned(), method.label(mark.value)].join(" ");
-        push(
+        push!(
             out,
-            format_args!(
-                "<path class='mark {ink}{whole}' d='{}'><title>{}: {}</title></path>",
-                look.path(x, y, if is_whole { 2.0 } else { 3.2 }),
-                escape(name.trim_end()),
-                said(mark.success, mark.lost)
-            ),
+            "<path class='mark {ink}{whole}' d='{}'><title>{}: {}</title></path>",
+            look.path(x, y, if is_whole { 2.0 } else { 3.2 }),
+            escape(name.trim_end()),
+            said(mark.success, mark.lost)
         );
     }
 }
@@ -246,17 +232,15 @@ impl Place {
 fn legend(out: &mut String, i: usize, count: usize, method: &Method, look: &Look) {
     let (x, y) = (WIDTH - RIGHT - 150.0, HEIGHT - BOTTOM - 14.0 - 16.0 * (count - 1 - i) as f64);
     if method.knob != Knob::Fixed {
-        push(out, format_args!("<path class='line {}' d='M{x} {y}h26'/>", look.ink));
+        push!(out, "<path class='line {}' d='M{x} {y}h26'/>", look.ink);
     }
-    push(
+    push!(
         out,
-        format_args!(
-            "<path class='mark whole {}' d='{}'/><text x='{}' y='{}'>{}</text>",
-            look.ink,
-            look.path(x + 13.0, y, 2.0),
-            x + 34.0,
-            y + 3.5,
-            escape(method.name)
-        ),
+        "<path class='mark whole {}' d='{}'/><text x='{}' y='{}'>{}</text>",
+        look.ink,
+        look.path(x + 13.0, y, 2.0),
+        x + 34.0,
+        y + 3.5,
+        escape(method.name)
     );
 }

@@ -16,9 +16,6 @@ const END: &str = "<!-- as far as here -->\n";
 impl Frontier {
     /// Returns the path and the text of every file of the repository that is generated from the measurements: picture,
     /// page and README.
-    ///
-    /// # Errors
-    /// Returns an error if the README cannot be read or lacks the markers around its generated part.
     pub fn documents(&self, root: &Path) -> Result<Vec<(PathBuf, String)>> {
         let readme = root.join("README.md");
         let text = std::fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
@@ -43,7 +40,7 @@ impl Frontier {
         );
         out += &self.reported_table();
         for said in self.claim().into_iter().chain(self.limit_of_claim()) {
-            push(&mut out, format_args!("\n{said}\n"));
+            push!(out, "\n{said}\n");
         }
         out + "\n[The frontier](docs/frontier.md) has all values, after fewer and after more steps.\n\n"
     }
@@ -54,32 +51,27 @@ impl Frontier {
              objectives should be compared over a range of these values and not only at their defaults.\n\n\
              ![Success over diversity lost for each objective, for several values of β or the KL weight](frontier.svg)\n\n",
         );
-        push(&mut out, format_args!("{}\n", self.caption()));
+        push!(out, "{}\n", self.caption());
         for (title, said) in [("What it shows", self.claim()), ("What it does not show", self.limit_of_claim())] {
-            said.iter().for_each(|said| push(&mut out, format_args!("\n## {title}\n\n{said}\n")));
+            said.iter().for_each(|said| push!(out, "\n## {title}\n\n{said}\n"));
         }
-        push(&mut out, format_args!("\n## Defaults and chosen values\n\n{}\n", self.reported_table()));
-        push(
-            &mut out,
-            format_args!(
-                "## Every value\n\nMean success / diversity lost over seeds {}, at several steps of runs of {STEPS} steps, in which the learning rate decays to 0 \
-                 along a cosine. Last column: seed {} at the end of a separate run of {LONG} steps, for \
-                 defaults and chosen values.\n\n",
-                span(&CHOOSING),
-                CHOOSING[0]
-            ),
+        push!(out, "\n## Defaults and chosen values\n\n{}\n", self.reported_table());
+        push!(
+            out,
+            "## Every value\n\nMean success / diversity lost over seeds {}, at several steps of runs of {STEPS} steps, in which the learning rate decays to 0 \
+                 along a cosine. Last column: seed {} at the end of a separate run of {LONG} steps, for defaults and chosen values.\n\n",
+            span(&CHOOSING),
+            CHOOSING[0]
         );
         out += &self.full_table();
-        push(
-            &mut out,
-            format_args!(
-                "\n## How it is measured\n\n`cargo xtask frontier` trains the built-in model on Countdown and adds a line to \
+        push!(
+            out,
+            "\n## How it is measured\n\n`cargo xtask frontier` trains the built-in model on Countdown and adds a line to \
                  `cli/frontier/results.jsonl` for each run. If it is stopped, it continues with the missing runs. Success and diversity lost are exact, over every \
                  correct answer of 128 held-out prompts. The methods are listed in `cli/src/frontier/methods.rs`, one line each. `cargo xtask frontier --draw` \
                  writes this page, its picture and the README's table. The {} runs so far took {:.0} minutes of processor time to train.\n",
-                self.runs.len(),
-                self.runs.iter().map(|run| run.cpu_s).sum::<f64>() / 60.0
-            ),
+            self.runs.len(),
+            self.runs.iter().map(|run| run.cpu_s).sum::<f64>() / 60.0
         );
         out
     }
@@ -116,10 +108,7 @@ impl Frontier {
         if let Some(&(method, value)) = rows.first() {
             let at = |measure: fn(&Point) -> f64, unit| self.shown((method, value), 0, measure, unit);
             let (success, found) = (at(|point| point.success, "fraction"), at(|point| point.pass_at_8, "fraction"));
-            push(
-                &mut out,
-                format_args!("| before | | {success} | 0 | {found} | {} |\n", at(|point| point.distinct, "")),
-            );
+            push!(out, "| before | | {success} | 0 | {found} | {} |\n", at(|point| point.distinct, ""));
         }
         for (method, value) in rows {
             let at = |measure: fn(&Point) -> f64, unit| self.shown((method, value), STEPS, measure, unit);
@@ -132,16 +121,14 @@ impl Frontier {
             };
             let label = method.label(value);
             let label = if label.is_empty() { which.to_owned() } else { format!("{label}, {which}") };
-            push(
-                &mut out,
-                format_args!(
-                    "| {} | {label} | {} | {} | {} | {} |\n",
-                    method.shown(),
-                    at(|point| point.success, "fraction"),
-                    at(|point| point.lost, ""),
-                    at(|point| point.pass_at_8, "fraction"),
-                    at(|point| point.distinct, "")
-                ),
+            push!(
+                out,
+                "| {} | {label} | {} | {} | {} | {} |\n",
+                method.shown(),
+                at(|point| point.success, "fraction"),
+                at(|point| point.lost, ""),
+                at(|point| point.pass_at_8, "fraction"),
+                at(|point| point.distinct, "")
             );
         }
         out
@@ -155,15 +142,15 @@ impl Frontier {
 
     fn full_table(&self) -> String {
         let mut out = String::from("| objective | |");
-        SHOWN.iter().for_each(|step| push(&mut out, format_args!(" {step} |")));
-        push(&mut out, format_args!(" {LONG} |\n|---|---|{}\n", "--:|".repeat(SHOWN.len() + 1)));
+        SHOWN.iter().for_each(|step| push!(out, " {step} |"));
+        push!(out, " {LONG} |\n|---|---|{}\n", "--:|".repeat(SHOWN.len() + 1));
         for (method, value) in grid() {
-            push(&mut out, format_args!("| {} | {} |", method.shown(), method.label(value)));
+            push!(out, "| {} | {} |", method.shown(), method.label(value));
             let short = SHOWN.iter().map(|step| (&CHOOSING[..], (*step, STEPS)));
             for (seeds, step) in short.chain([(&CHOOSING[..1], (LONG, LONG))]) {
                 let mean = |measure: fn(&Point) -> f64| Some(self.over((method, value), seeds, step, measure)?.mean);
                 match mean(|point| point.success).zip(mean(|point| point.lost)) {
-                    Some((success, lost)) => push(&mut out, format_args!(" {:.1} % / {lost:.3} |", 100.0 * success)),
+                    Some((success, lost)) => push!(out, " {:.1} % / {lost:.3} |", 100.0 * success),
                     None => out.push_str(" – |"),
                 }
             }

@@ -17,9 +17,6 @@ use subject::LabSubject;
 use truth::Truth;
 
 /// Opens the task of a configuration if it is of the lab, and sets `sampling.max_tokens` to its longest trajectory.
-///
-/// # Errors
-/// Returns an error if an option of the task is out of range.
 pub fn task(config: &mut Config) -> Result<Option<Lab>> {
     if !config.task.kind.is_lab() {
         return Ok(None);
@@ -30,9 +27,6 @@ pub fn task(config: &mut Config) -> Result<Option<Lab>> {
 }
 
 /// Opens the policy of a configuration for its task, as [`task`] opened it.
-///
-/// # Errors
-/// Returns an error if an option is out of range or options contradict each other.
 pub fn open(config: &Config, lab: Lab) -> Result<Box<dyn Subject>> {
     let objective = config.objective()?;
     if let Objective::PolicyGradient(baseline) = &objective

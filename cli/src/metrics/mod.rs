@@ -16,33 +16,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value as Json};
 
-/// One value of a [`Record`].
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// A number. NaN stands for any value that was not finite.
-    Number(f64),
-    /// A piece of text.
-    Text(String),
-}
-
-impl From<f64> for Value {
-    fn from(number: f64) -> Self {
-        Self::Number(number)
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
 /// An ordered flat map from names to numbers or text.
 ///
 /// ```
@@ -55,35 +28,31 @@ impl From<String> for Value {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
-    fields: Vec<(String, Value)>,
+    fields: Map<String, Json>,
 }
 
 impl Record {
     /// Creates a record with `step` as its first field.
     pub fn new(step: u64) -> Self {
-        Self { fields: vec![("step".to_owned(), Value::Number(step as f64))] }
+        Self { fields: Map::from_iter([("step".to_owned(), step.into())]) }
     }
 
-    /// Sets the value of `name`, in place if the record has this name, else at the end.
-    pub fn set(&mut self, name: &str, value: impl Into<Value>) -> &mut Self {
-        let value = value.into();
-        match self.fields.iter_mut().find(|(known, _)| known == name) {
-            Some((_, slot)) => *slot = value,
-            None => self.fields.push((name.to_owned(), value)),
-        }
+    /// Sets the value of `name`, a number or text, in place if the record has this name, else at the end.
+    pub fn set(&mut self, name: &str, value: impl Into<Json>) -> &mut Self {
+        self.fields.insert(name.to_owned(), whole(value.into()));
         self
     }
 
     /// Returns the value of `name`.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.fields.get(name)
     }
 
     /// Returns the number of `name`: NaN if it was not finite, `None` if it is absent or text.
     pub fn number(&self, name: &str) -> Option<f64> {
         match self.get(name)? {
-            Value::Number(number) => Some(*number),
-            Value::Text(_) => None,
+            Json::Null => Some(f64::NAN),
+            value => value.as_f64(),
         }
     }
 
@@ -92,15 +61,14 @@ impl Record {
         self.number("step").filter(|step| *step >= 0.0 && step.fract() == 0.0).map(|step| step as u64)
     }
 
-    /// Returns the names and values in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.fields.iter().map(|(name, value)| (name.as_str(), value))
+    /// Returns the names of all numbers with their values, in order.
+    pub fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.fields.keys().filter_map(|name| Some((name.as_str(), self.number(name)?)))
     }
 
     /// Formats the record as one line of JSON, without the newline.
     pub fn to_line(&self) -> String {
-        let fields = self.iter().map(|(name, value)| (name.to_owned(), to_json(value)));
-        Json::Object(fields.collect::<Map<_, _>>()).to_string()
+        serde_json::to_string(&self.fields).expect("every value has a form in JSON")
     }
 
     /// Reads one line of JSON.
@@ -109,30 +77,26 @@ impl Record {
     /// Returns an error for anything but one flat object of numbers, text, booleans (read as 0 and 1) and `null` (read
     /// as NaN).
     pub fn parse(line: &[u8]) -> Result<Self> {
-        let object: Map<String, Json> = serde_json::from_slice(line).context("expected one JSON object per line")?;
-        let fields = object.into_iter().map(|(name, value)| {
-            let value = from_json(value).with_context(|| format!("field `{name}`"))?;
-            Ok((name, value))
-        });
-        Ok(Self { fields: fields.collect::<Result<_>>()? })
+        let mut fields: Map<String, Json> =
+            serde_json::from_slice(line).context("expected one JSON object per line")?;
+        for (name, value) in &mut fields {
+            *value = match value.take() {
+                Json::Bool(flag) => u8::from(flag).into(),
+                value @ (Json::Array(_) | Json::Object(_)) => {
+                    bail!("field `{name}`: expected a number or text, got {value}")
+                }
+                value => whole(value),
+            };
+        }
+        Ok(Self { fields })
     }
 }
 
-fn to_json(value: &Value) -> Json {
-    match value {
-        Value::Text(text) => Json::from(text.as_str()),
-        Value::Number(x) if x.fract() == 0.0 && x.abs() < 9e15 => Json::from(*x as i64),
-        Value::Number(x) => Json::from(*x),
-    }
-}
-
-fn from_json(value: Json) -> Result<Value> {
-    match value {
-        Json::Null => Ok(Value::Number(f64::NAN)),
-        Json::Bool(flag) => Ok(Value::Number(f64::from(u8::from(flag)))),
-        Json::Number(number) => Ok(Value::Number(number.as_f64().unwrap_or(f64::NAN))),
-        Json::String(text) => Ok(Value::Text(text)),
-        Json::Array(_) | Json::Object(_) => bail!("expected a number or text, got {value}"),
+/// Returns a number without a fraction as an integer.
+fn whole(value: Json) -> Json {
+    match value.as_f64() {
+        Some(x) if x.fract() == 0.0 && x.abs() < 9e15 => Json::from(x as i64),
+        _ => value,
     }
 }
 
@@ -163,6 +127,11 @@ impl Writer {
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.flush());
         written.with_context(|| format!("cannot write to {}", self.path.display()))
     }
+}
+
+/// Reads every record of a metrics file, or none if there is no such file.
+pub fn read_if_there(path: &Path) -> Result<Vec<Record>> {
+    if path.exists() { read(path) } else { Ok(Vec::new()) }
 }
 
 /// Reads every record of a metrics file and skips blank lines.
@@ -206,7 +175,7 @@ mod tests {
         assert_eq!(Record::parse(record.to_line().as_bytes()).unwrap(), record);
         record.set("loss", f64::INFINITY);
         assert!(Record::parse(record.to_line().as_bytes()).unwrap().number("loss").unwrap().is_nan());
-        assert_eq!(record.iter().nth(1).unwrap().0, "loss", "setting again keeps the place");
+        assert_eq!(record.numbers().nth(1).unwrap().0, "loss", "setting again keeps the place");
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub(crate) fn before_and_after(title: &str, records: &[Record]) -> Vec<String> {
 pub fn markdown_tables() -> String {
     let mut out = String::new();
     for chapter in CHAPTERS {
-        push(&mut out, format_args!("\n## {}\n\n{}\n\n", chapter.title, chapter.lead));
+        push!(out, "\n## {}\n\n{}\n\n", chapter.title, chapter.lead);
         out.push_str("| metric | label | unit | range | better | target | source | meaning |\n|---|---|---|---|---|---|---|---|\n");
         for metric in chapter.metrics {
             let better = match metric.better {
@@ -114,12 +114,7 @@ pub fn markdown_tables() -> String {
             };
             let Metric { name, label, unit, meaning, .. } = metric;
             let meaning = meaning.replace('|', "\\|");
-            push(
-                &mut out,
-                format_args!(
-                    "| `{name}` | {label} | {unit} | {range} | {better} | {target} | {source} | {meaning} |\n"
-                ),
-            );
+            push!(out, "| `{name}` | {label} | {unit} | {range} | {better} | {target} | {source} | {meaning} |\n");
         }
     }
     out

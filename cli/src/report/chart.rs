@@ -59,27 +59,24 @@ impl Chart {
     /// Appends the chart as a `<figure>`.
     pub(crate) fn render(&self, out: &mut String) {
         let (x, y) = self.axes();
-        push(out, format_args!("<figure class=chart><figcaption><h3>{}</h3>", escape(&self.title)));
+        push!(out, "<figure class=chart><figcaption><h3>{}</h3>", escape(&self.title));
         if let Some(last) = self.series.first().filter(|_| self.series.len() == 1).and_then(Series::last_finite) {
-            push(out, format_args!("<span class=now title='last value'>{}</span>", quantity(last.y, self.unit)));
+            push!(out, "<span class=now title='last value'>{}</span>", quantity(last.y, self.unit));
         }
         out.push_str("</figcaption>");
         self.legend(out, &y);
-        push(
-            out,
-            format_args!("<svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='{}'>", escape(&self.summary())),
-        );
+        push!(out, "<svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='{}'>", escape(&self.summary()));
         grid(out, &x, &y, self.unit, self.along.name());
         if let Some((_, target)) = self.target {
             let at = down(&y, target);
-            push(out, format_args!("<path class=target d='M{LEFT} {at:.1}H{}'/>", WIDTH - RIGHT));
+            push!(out, "<path class=target d='M{LEFT} {at:.1}H{}'/>", WIDTH - RIGHT);
         }
         for series in &self.series {
             draw(out, series, &x, &y);
         }
         self.stops(out, &x, &y);
         out.push_str("</svg>");
-        push(out, format_args!("<p class=about>{}</p>", escape(&self.about)));
+        push!(out, "<p class=about>{}</p>", escape(&self.about));
         self.table(out);
         out.push_str("</figure>\n");
     }
@@ -136,27 +133,25 @@ impl Chart {
         for series in &self.series {
             let finite: Vec<&Point> = series.points.iter().filter(|point| point.y.is_finite()).collect();
             let (Some(first), Some(last)) = (finite.first(), finite.last()) else {
-                push(&mut words, format_args!(" {}: no finite value.", series.label));
+                push!(words, " {}: no finite value.", series.label);
                 continue;
             };
             let lowest = finite.iter().fold(first, |a, b| if b.y < a.y { b } else { a });
             let highest = finite.iter().fold(first, |a, b| if b.y > a.y { b } else { a });
             let name = self.along.name();
             let say = |point: &Point| format!("{} at {name} {}", quantity(point.y, self.unit), number(point.x));
-            push(
-                &mut words,
-                format_args!(
-                    " {}: from {} to {}; lowest {}, highest {}.",
-                    series.label,
-                    say(first),
-                    say(last),
-                    say(lowest),
-                    say(highest)
-                ),
+            push!(
+                words,
+                " {}: from {} to {}; lowest {}, highest {}.",
+                series.label,
+                say(first),
+                say(last),
+                say(lowest),
+                say(highest)
             );
         }
         if let Some((name, target)) = self.target {
-            push(&mut words, format_args!(" {name}: {}.", quantity(target, self.unit)));
+            push!(words, " {name}: {}.", quantity(target, self.unit));
         }
         words
     }
@@ -168,42 +163,40 @@ impl Chart {
         for (index, (step, at)) in steps.iter().zip(&places).enumerate() {
             let start = if index == 0 { LEFT } else { (places[index - 1] + at) / 2.0 };
             let end = places.get(index + 1).map_or(WIDTH - RIGHT, |next| (at + next) / 2.0);
-            push(
+            push!(
                 out,
-                format_args!(
-                    "<g class=stop><rect x='{start:.1}' y={TOP} width='{:.1}' height={} /><path d='M{at:.1} {TOP}V{}'/>",
-                    (end - start).max(0.0),
-                    HEIGHT - TOP - BOTTOM,
-                    HEIGHT - BOTTOM
-                ),
+                "<g class=stop><rect x='{start:.1}' y={TOP} width='{:.1}' height={} /><path d='M{at:.1} {TOP}V{}'/>",
+                (end - start).max(0.0),
+                HEIGHT - TOP - BOTTOM,
+                HEIGHT - BOTTOM
             );
             let mut title = format!("{} {}", self.along.name(), number(*step));
             for series in &self.series {
                 if let Some(point) = series.at(*step) {
-                    push(&mut title, format_args!("\n{}: {}", series.label, quantity(point.y, self.unit)));
+                    push!(title, "\n{}: {}", series.label, quantity(point.y, self.unit));
                     let (at_y, ink) = (down(y, point.y), series.ink);
                     if at_y.is_finite() {
-                        push(out, format_args!("<circle class='{ink}' cx='{at:.1}' cy='{at_y:.1}' r=2.5 />"));
+                        push!(out, "<circle class='{ink}' cx='{at:.1}' cy='{at_y:.1}' r=2.5 />");
                     }
                 }
             }
-            push(out, format_args!("<title>{}</title></g>", escape(&title)));
+            push!(out, "<title>{}</title></g>", escape(&title));
         }
     }
 
     fn table(&self, out: &mut String) {
         let steps = self.sampled_steps(ROWS);
         let name = escape(self.along.name());
-        push(out, format_args!("<details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>{name}"));
+        push!(out, "<details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>{name}");
         for series in &self.series {
-            push(out, format_args!("</th><th>{}", escape(&series.label)));
+            push!(out, "</th><th>{}", escape(&series.label));
         }
         out.push_str("</th></tr></thead><tbody>");
         for step in steps {
-            push(out, format_args!("<tr><td>{}", number(step)));
+            push!(out, "<tr><td>{}", number(step));
             for series in &self.series {
                 let value = series.at(step).map_or_else(|| "–".to_owned(), |point| quantity(point.y, self.unit));
-                push(out, format_args!("</td><td>{value}"));
+                push!(out, "</td><td>{value}");
             }
             out.push_str("</td></tr>");
         }
@@ -235,12 +228,10 @@ fn down(y: &Axis, value: f64) -> f64 {
 }
 
 fn key(out: &mut String, class: &str, label: &str) {
-    push(
+    push!(
         out,
-        format_args!(
-            "<span><svg class=key viewBox='0 0 26 8' aria-hidden=true><path class='{class}' d='M0 4H26'/></svg>{}</span>",
-            escape(label)
-        ),
+        "<span><svg class=key viewBox='0 0 26 8' aria-hidden=true><path class='{class}' d='M0 4H26'/></svg>{}</span>",
+        escape(label)
     );
 }
 
@@ -250,15 +241,13 @@ fn grid(out: &mut String, x: &Axis, y: &Axis, unit: &str, name: &str) {
     for value in &y.ticks {
         let at = down(y, *value);
         let step = if y.log { *value } else { y.step };
-        push(
+        push!(
             out,
-            format_args!(
-                "<path d='M{LEFT} {at:.1}H{}'/><text x={} y='{:.1}' class=y>{}</text>",
-                WIDTH - RIGHT,
-                LEFT - 6.0,
-                at + 3.5,
-                tick(*value, step, unit)
-            ),
+            "<path d='M{LEFT} {at:.1}H{}'/><text x={} y='{:.1}' class=y>{}</text>",
+            WIDTH - RIGHT,
+            LEFT - 6.0,
+            at + 3.5,
+            tick(*value, step, unit)
         );
     }
     for (index, step) in x.ticks.iter().enumerate() {
@@ -272,7 +261,7 @@ fn grid(out: &mut String, x: &Axis, y: &Axis, unit: &str, name: &str) {
         } else {
             "middle"
         };
-        push(out, format_args!("<text x='{at:.1}' y={} text-anchor={anchor}>{label}</text>", bottom + 15.0));
+        push!(out, "<text x='{at:.1}' y={} text-anchor={anchor}>{label}</text>", bottom + 15.0);
     }
     out.push_str("</g>");
 }
@@ -280,20 +269,20 @@ fn grid(out: &mut String, x: &Axis, y: &Axis, unit: &str, name: &str) {
 fn draw(out: &mut String, series: &Series, x: &Axis, y: &Axis) {
     let ink = series.ink;
     if series.has_band() {
-        push(out, format_args!("<path class='band {ink}' d='{}'/>", band(series, x, y)));
+        push!(out, "<path class='band {ink}' d='{}'/>", band(series, x, y));
     }
     let line = |points: &[Point]| path(points.iter().map(|point| (across(x, point.x), down(y, point.y))));
     match series.smoothed() {
         Some(smoothed) => {
-            push(out, format_args!("<path class='raw {ink}' d='{}'/>", line(&series.thinned())));
-            push(out, format_args!("<path class='line {ink}' d='{}'/>", line(&smoothed)));
+            push!(out, "<path class='raw {ink}' d='{}'/>", line(&series.thinned()));
+            push!(out, "<path class='line {ink}' d='{}'/>", line(&smoothed));
         }
         None => {
-            push(out, format_args!("<path class='line {ink}' d='{}'/>", line(&series.thinned())));
+            push!(out, "<path class='line {ink}' d='{}'/>", line(&series.thinned()));
             if series.points.len() <= 60 {
                 for point in series.points.iter().filter(|point| down(y, point.y).is_finite()) {
                     let (at, value) = (across(x, point.x), down(y, point.y));
-                    push(out, format_args!("<circle class='{ink}' cx='{at:.1}' cy='{value:.1}' r=2 />"));
+                    push!(out, "<circle class='{ink}' cx='{at:.1}' cy='{value:.1}' r=2 />");
                 }
             }
         }
@@ -311,9 +300,9 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
         }
         let to = ((x * 10.0).round() as i64, (y * 10.0).round() as i64);
         match pen {
-            None => push(&mut d, format_args!("M{} {}", to.0 as f64 / 10.0, to.1 as f64 / 10.0)),
+            None => push!(d, "M{} {}", to.0 as f64 / 10.0, to.1 as f64 / 10.0),
             Some(from) => {
-                push(&mut d, format_args!("l{} {}", (to.0 - from.0) as f64 / 10.0, (to.1 - from.1) as f64 / 10.0));
+                push!(d, "l{} {}", (to.0 - from.0) as f64 / 10.0, (to.1 - from.1) as f64 / 10.0);
             }
         }
         pen = Some(to);

@@ -41,7 +41,7 @@ fn encoded(name: &[u8]) -> String {
     for byte in name {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(*byte)),
-            _ => push(&mut out, format_args!("%{byte:02X}")),
+            _ => push!(out, "%{byte:02X}"),
         }
     }
     out

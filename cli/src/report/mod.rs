@@ -51,10 +51,6 @@ pub fn write(run_dir: &Path, kind: Kind) -> Result<PathBuf> {
 /// The sources are `config.toml`, `metrics.jsonl`, `distribution.json`, `run.json` and the end of `rollouts.jsonl`. All
 /// of them may be missing except that `config.toml` or `metrics.jsonl` must exist. A chart appears if its metrics were
 /// recorded.
-///
-/// # Errors
-/// Returns an error if `run_dir` holds no run or if one of its files is damaged; the message names the file and the
-/// line.
 pub fn html(run_dir: &Path, kind: Kind) -> Result<String> {
     let dir = RunDir::open(run_dir)?;
     let distribution = Picture::read(&dir)?.map(|picture| picture::render(&picture)).unwrap_or_default();
@@ -114,10 +110,7 @@ fn glossary(run: &Run) -> String {
     let mut out = String::new();
     for Metric { name, label, unit, meaning, .. } in metrics::all().filter(|metric| recorded.contains(&metric.name)) {
         let meaning = escape(meaning);
-        push(
-            &mut out,
-            format_args!("<tr><td><code>{name}</code></td><td>{label}</td><td>{unit}</td><td>{meaning}</td></tr>"),
-        );
+        push!(out, "<tr><td><code>{name}</code></td><td>{label}</td><td>{unit}</td><td>{meaning}</td></tr>");
     }
     if out.is_empty() {
         return out;

@@ -20,17 +20,15 @@ pub(super) fn render(story: &Provenance) -> String {
         let commit = commit.as_deref().map(|commit| format!(" ({commit})")).unwrap_or_default();
         let machine =
             [host.as_deref(), Some(system), processor.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
-        push(
-            &mut out,
-            format_args!(
-                "<tr><td>{}</td><td>{step}</td><td>flowrl-cli {}{}</td><td>{}, {processors} processors, on {}</td><td><code>{}</code></td></tr>",
-                escape(started),
-                escape(version),
-                escape(&commit),
-                escape(&machine),
-                escape(device),
-                escape(&command.join(" "))
-            ),
+        push!(
+            out,
+            "<tr><td>{}</td><td>{step}</td><td>flowrl-cli {}{}</td><td>{}, {processors} processors, on {}</td><td><code>{}</code></td></tr>",
+            escape(started),
+            escape(version),
+            escape(&commit),
+            escape(&machine),
+            escape(device),
+            escape(&command.join(" "))
         );
     }
     out.push_str("</tbody></table></div>");
@@ -48,6 +46,6 @@ fn details(
 ) {
     if !entries.is_empty() {
         let lines: String = entries.iter().map(line).collect();
-        push(out, format_args!("<details><summary>{summary}</summary><pre>{}</pre></details>", escape(&lines)));
+        push!(out, "<details><summary>{summary}</summary><pre>{}</pre></details>", escape(&lines));
     }
 }

@@ -33,25 +33,20 @@ fn heat(what: &str, columns: usize, rows: usize, target: &[f64], learned: &[f64]
     );
     for (title, shown) in [("Target", target), ("Learned", learned)] {
         let distance: f64 = target.iter().zip(learned).map(|(a, b)| 0.5 * (a - b).abs()).sum();
-        push(
-            &mut out,
-            format_args!(
-                "<figure class=chart><figcaption><h3>{title}</h3></figcaption>\
+        push!(
+            out,
+            "<figure class=chart><figcaption><h3>{title}</h3></figcaption>\
                  <svg class=heat viewBox='0 0 {columns} {rows}' role=img aria-label='Heat map: {title}, {columns} by {rows} \
                  cells. Total variation between target and learned, over these cells: {}.'>",
-                number(distance)
-            ),
+            number(distance)
         );
         for (cell, p) in shown.iter().enumerate() {
             let (row, column) = (cell / columns, cell % columns);
             let opacity = if most > 0.0 { p / most } else { 0.0 };
-            push(
-                &mut out,
-                format_args!("<rect x={column} y={row} width=1 height=1 class=cell fill-opacity={opacity:.3}>"),
-            );
+            push!(out, "<rect x={column} y={row} width=1 height=1 class=cell fill-opacity={opacity:.3}>");
             if shown.len() <= MOST_TITLES {
                 let (a, b) = (percent(target[cell]), percent(learned[cell]));
-                push(&mut out, format_args!("<title>({row}, {column}): target {a}, learned {b}</title>"));
+                push!(out, "<title>({row}, {column}): target {a}, learned {b}</title>");
             }
             out.push_str("</rect>");
         }
@@ -67,28 +62,23 @@ fn bars(what: &str, names: &[String], reference: &[f64], target: &[f64], learned
     let mut out = open(what, &[("bar", "learned"), ("line ink", "target"), ("line second", "reference")], &y);
     for (i, p) in learned.iter().enumerate() {
         let top = down(&y, *p);
-        push(
-            &mut out,
-            format_args!(
-                "<rect class=bar x='{:.2}' y='{top:.2}' width='{:.2}' height='{:.2}'><title>{}: reference {}, target {}, \
+        push!(
+            out,
+            "<rect class=bar x='{:.2}' y='{top:.2}' width='{:.2}' height='{:.2}'><title>{}: reference {}, target {}, \
                  learned {}</title></rect>",
-                at(i) + 0.1 * wide,
-                0.8 * wide,
-                (HEIGHT - BOTTOM - top).max(0.0),
-                escape(&names[i]),
-                percent(reference[i]),
-                percent(target[i]),
-                percent(*p)
-            ),
+            at(i) + 0.1 * wide,
+            0.8 * wide,
+            (HEIGHT - BOTTOM - top).max(0.0),
+            escape(&names[i]),
+            percent(reference[i]),
+            percent(target[i]),
+            percent(*p)
         );
     }
     for (ink, values) in [("second", reference), ("ink", target)] {
-        push(&mut out, format_args!("<path class='line {ink}' d='"));
+        push!(out, "<path class='line {ink}' d='");
         for (i, p) in values.iter().enumerate() {
-            push(
-                &mut out,
-                format_args!("{}{:.2} {:.2}H{:.2}", if i == 0 { 'M' } else { 'L' }, at(i), down(&y, *p), at(i + 1)),
-            );
+            push!(out, "{}{:.2} {:.2}H{:.2}", if i == 0 { 'M' } else { 'L' }, at(i), down(&y, *p), at(i + 1));
         }
         out.push_str("'/>");
     }
@@ -128,26 +118,24 @@ fn ranked(
     let place = |rank: usize, p: f64| (across(rank), down(&y, p.max(floor)));
     for (rank, p) in ranks.iter().zip(fixed_point.unwrap_or_default()) {
         let (x, y) = place(*rank, *p);
-        push(&mut out, format_args!("<circle class=second cx='{x:.1}' cy='{y:.1}' r=1.3 />"));
+        push!(out, "<circle class=second cx='{x:.1}' cy='{y:.1}' r=1.3 />");
     }
     for (i, (rank, p)) in ranks.iter().zip(learned).enumerate() {
         let (x, y) = place(*rank, *p);
         let fixed = fixed_point.map(|fixed| format!(", fixed point {}", percent(fixed[i]))).unwrap_or_default();
-        push(
-            &mut out,
-            format_args!(
-                "<circle class=accent cx='{x:.1}' cy='{y:.1}' r=2.2><title>{}: rank {}, target {}, learned {}{fixed}</title></circle>",
-                escape(&names[i]),
-                number(*rank as f64),
-                percent(target[i]),
-                percent(*p)
-            ),
+        push!(
+            out,
+            "<circle class=accent cx='{x:.1}' cy='{y:.1}' r=2.2><title>{}: rank {}, target {}, learned {}{fixed}</title></circle>",
+            escape(&names[i]),
+            number(*rank as f64),
+            percent(target[i]),
+            percent(*p)
         );
     }
     out.push_str("<path class='line ink' d='");
     for (i, (rank, p)) in ranks.iter().zip(target).enumerate() {
         let (x, y) = place(*rank, *p);
-        push(&mut out, format_args!("{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' }));
+        push!(out, "{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' });
     }
     out.push_str("'/>");
     let powers: Vec<usize> = (0..9).map(|power| 10_usize.pow(power)).filter(|rank| *rank <= last).collect();
@@ -169,35 +157,28 @@ fn open(what: &str, keys: &[(&str, &str)], y: &Axis) -> String {
             Some(_) => format!("<path class='{class}' d='M0 4H26'/>"),
             None => format!("<rect class={class} x=6 y=0 width=14 height=8 />"),
         };
-        push(
-            &mut out,
-            format_args!("<span><svg class=key viewBox='0 0 26 8' aria-hidden=true>{shape}</svg>{name}</span>"),
-        );
+        push!(out, "<span><svg class=key viewBox='0 0 26 8' aria-hidden=true>{shape}</svg>{name}</span>");
     }
     if y.log {
         out.push_str("<span>logarithmic scale</span>");
     }
     let names: Vec<&str> = keys.iter().map(|(_, name)| *name).collect();
-    push(
-        &mut out,
-        format_args!(
-            "</p><svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='Probabilities: {}. {}'><g class=grid aria-hidden=true>",
-            names.join(", "),
-            escape(what)
-        ),
+    push!(
+        out,
+        "</p><svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='Probabilities: {}. {}'><g class=grid aria-hidden=true>",
+        names.join(", "),
+        escape(what)
     );
     for value in &y.ticks {
         let at = down(y, *value);
         let step = if y.log { *value } else { y.step };
-        push(
-            &mut out,
-            format_args!(
-                "<path d='M{LEFT} {at:.1}H{}'/><text x={} y='{:.1}' class=y>{}</text>",
-                WIDTH - RIGHT,
-                LEFT - 6.0,
-                at + 3.5,
-                tick(*value, step, "")
-            ),
+        push!(
+            out,
+            "<path d='M{LEFT} {at:.1}H{}'/><text x={} y='{:.1}' class=y>{}</text>",
+            WIDTH - RIGHT,
+            LEFT - 6.0,
+            at + 3.5,
+            tick(*value, step, "")
         );
     }
     out + "</g>"
@@ -207,21 +188,21 @@ fn open(what: &str, keys: &[(&str, &str)], y: &Axis) -> String {
 fn close(mut out: String, names: &[String], columns: &[(&str, &[f64])]) -> String {
     const ROWS: usize = 20;
     out.push_str("</svg><details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>object");
-    columns.iter().for_each(|(title, _)| push(&mut out, format_args!("</th><th>{title}")));
+    columns.iter().for_each(|(title, _)| push!(out, "</th><th>{title}"));
     out.push_str("</th></tr></thead><tbody>");
     let target = columns.iter().find(|(title, _)| *title == "target").map_or(&[][..], |(_, values)| values);
     let mut order: Vec<usize> = (0..target.len()).collect();
     order.sort_by(|&a, &b| target[b].total_cmp(&target[a]));
     for i in order.into_iter().take(ROWS) {
-        push(&mut out, format_args!("<tr><td class=text>{}", escape(&names[i])));
-        columns.iter().for_each(|(_, values)| push(&mut out, format_args!("</td><td>{}", percent(values[i]))));
+        push!(out, "<tr><td class=text>{}", escape(&names[i]));
+        columns.iter().for_each(|(_, values)| push!(out, "</td><td>{}", percent(values[i])));
         out.push_str("</td></tr>");
     }
     out + "</tbody></table></div></details></figure>"
 }
 
 fn label(out: &mut String, x: f64, text: &str) {
-    push(out, format_args!("<text x='{x:.1}' y={} text-anchor=middle>{}</text>", HEIGHT - BOTTOM + 15.0, escape(text)));
+    push!(out, "<text x='{x:.1}' y={} text-anchor=middle>{}</text>", HEIGHT - BOTTOM + 15.0, escape(text));
 }
 
 fn down(y: &Axis, value: f64) -> f64 {

@@ -100,7 +100,7 @@ pub(crate) fn render(run: &Run, best: Option<&Best>) -> String {
 
 fn lead(out: &mut String, run: &Run) {
     let measured = |name: &str| metrics::get(name).is_some_and(|metric| metric.evaluated);
-    let step = |record: &&crate::metrics::Record| record.iter().any(|(name, _)| measured(name));
+    let step = |record: &&crate::metrics::Record| record.numbers().any(|(name, _)| measured(name));
     let steps: Vec<f64> =
         run.records.iter().filter(step).filter_map(|record| record.step()).map(|s| s as f64).collect();
     let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return };
@@ -111,7 +111,7 @@ fn lead(out: &mut String, run: &Run) {
         None => "Held-out prompts".to_owned(),
     };
     let after = if first < last { format!(" and after (step {})", number(*last)) } else { String::new() };
-    push(out, format_args!("<p class=lead>{of}, before (step {}){after}.</p>", number(*first)));
+    push!(out, "<p class=lead>{of}, before (step {}){after}.</p>", number(*first));
 }
 
 fn hero(out: &mut String, rows: &[Row]) {
@@ -123,7 +123,7 @@ fn hero(out: &mut String, rows: &[Row]) {
     };
     for row in rows.iter().filter(|row| row.metric.rank == Rank::Headline && !is_known(row)) {
         let now = row.show(row.after.unwrap_or(row.before));
-        push(out, format_args!("<div><span class=name>{}</span><b>{now}</b><span>", row.metric.label));
+        push!(out, "<div><span class=name>{}</span><b>{now}</b><span>", row.metric.label);
         let before = row.after.map(|_| format!("before {}", row.show(row.before)));
         let target = row.target.map(|target| format!("target {}", row.show(target)));
         out.push_str(&before.into_iter().chain(target).collect::<Vec<_>>().join(" · "));
@@ -139,13 +139,13 @@ fn in_words(out: &mut String, rows: &[Row]) {
     }
     out.push_str("<div class=verdicts>");
     for (title, good) in [("Got better", true), ("Got worse", false)] {
-        push(out, format_args!("<div><h3>{title}</h3><ul>"));
+        push!(out, "<div><h3>{title}</h3><ul>");
         let changed = rows.iter().filter(|row| row.improved() == Some(good));
         let sentences: Vec<String> = changed.filter_map(Row::sentence).collect();
         if sentences.is_empty() {
             out.push_str("<li>No measured metric.</li>");
         }
-        sentences.iter().for_each(|sentence| push(out, format_args!("<li>{}</li>", escape(sentence))));
+        sentences.iter().for_each(|sentence| push!(out, "<li>{}</li>", escape(sentence)));
         out.push_str("</ul></div>");
     }
     out.push_str("</div>");
@@ -164,16 +164,14 @@ fn table(out: &mut String, rows: &[Row]) {
             Some(false) => "<span class=bad>worse</span>",
             None => "",
         };
-        push(
+        push!(
             out,
-            format_args!(
-                "<tr><th scope=row title='{}'>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{by}</td><td>{judged}</td></tr>",
-                escape(row.metric.meaning),
-                row.metric.label,
-                row.show_before(),
-                row.show_after().unwrap_or_else(dash),
-                row.target.map_or_else(dash, |x| row.show(x)),
-            ),
+            "<tr><th scope=row title='{}'>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{by}</td><td>{judged}</td></tr>",
+            escape(row.metric.meaning),
+            row.metric.label,
+            row.show_before(),
+            row.show_after().unwrap_or_else(dash),
+            row.target.map_or_else(dash, |x| row.show(x)),
         );
     }
     out.push_str("</tbody></table></div>");
@@ -183,13 +181,11 @@ fn table(out: &mut String, rows: &[Row]) {
         .map(|row| row.metric.label)
         .collect();
     if !sampled.is_empty() {
-        push(
+        push!(
             out,
-            format_args!(
-                "<p class=about>Estimated from samples: {}. ± is the standard error over prompts; a change within two of them counts as neither \
+            "<p class=about>Estimated from samples: {}. ± is the standard error over prompts; a change within two of them counts as neither \
                  better nor worse.</p>",
-                sampled.join("; ")
-            ),
+            sampled.join("; ")
         );
     }
 }
@@ -209,7 +205,7 @@ fn by_best(out: &mut String, run: &Run, best: &Best) {
     let stopped = steps.and_then(|steps| best.why_stopped(step, steps.try_into().ok()?));
     for mut line in best.line().into_iter().chain(stopped) {
         line[..1].make_ascii_uppercase();
-        push(out, format_args!("<p>{}.</p>", escape(&line)));
+        push!(out, "<p>{}.</p>", escape(&line));
     }
 }
 
@@ -220,14 +216,12 @@ fn without_evaluation(out: &mut String, run: &Run) {
     if finite.len() >= 2 {
         let tenth = finite.len().div_ceil(10);
         let mean = |part: &[f64]| quantity(part.iter().sum::<f64>() / part.len() as f64, "fraction");
-        push(
+        push!(
             out,
-            format_args!(
-                "<div class=hero><div><span class=name>Success on training prompts</span><b>{}</b>\
+            "<div class=hero><div><span class=name>Success on training prompts</span><b>{}</b>\
                  <span>first tenth of the run {}; the last tenth is shown</span></div></div>",
-                mean(&finite[finite.len() - tenth..]),
-                mean(&finite[..tenth])
-            ),
+            mean(&finite[finite.len() - tenth..]),
+            mean(&finite[..tenth])
         );
     }
 }
@@ -278,7 +272,7 @@ fn notes(out: &mut String, run: &Run) {
     }
     out.push_str("<div class=note><ul>");
     for note in notes {
-        push(out, format_args!("<li>{}</li>", escape(&note)));
+        push!(out, "<li>{}</li>", escape(&note));
     }
     out.push_str("</ul></div>");
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use flowrl_core::metrics::Metric;
 
-use crate::metrics::{self, Record, Value};
+use crate::metrics::{self, Record};
 use crate::run_dir::RunDir;
 
 /// The configuration and the metrics of a run.
@@ -25,7 +25,7 @@ impl Run {
     pub(crate) fn read(dir: &RunDir) -> Result<Self> {
         let config_text = read_if_there(&dir.config())?.unwrap_or_default();
         let config = config_text.parse().with_context(|| format!("{}", dir.config().display()))?;
-        let records = if dir.metrics().exists() { metrics::read(&dir.metrics())? } else { Vec::new() };
+        let records = metrics::read_if_there(&dir.metrics())?;
         let root = dir.root().canonicalize().unwrap_or_else(|_| dir.root().to_owned());
         let name = root.file_name().map_or_else(|| root.display().to_string(), |name| name.to_string_lossy().into());
         let report = Some(dir.report()).filter(|report| report.is_file());
@@ -63,8 +63,8 @@ impl Run {
     /// Returns the names of all numeric metrics, in order of appearance.
     pub(crate) fn metrics(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
-        for (name, value) in self.records.iter().flat_map(Record::iter) {
-            if matches!(value, Value::Number(_)) && !names.contains(&name) {
+        for (name, _) in self.records.iter().flat_map(Record::numbers) {
+            if !names.contains(&name) {
                 names.push(name);
             }
         }

@@ -92,27 +92,23 @@ fn render_group(out: &mut String, group: &Group) {
     let correct = group.answers.iter().filter(|answer| answer.is_good()).count();
     let different = lines.iter().filter(|(answer, _)| answer.is_good()).count();
     let name = if group.is_lab() { "modes" } else { "correct" };
-    push(
+    push!(
         out,
-        format_args!(
-            "<div class=group><p class=text>{}</p><small>{correct} of {} {name}, {different} different</small>\
+        "<div class=group><p class=text>{}</p><small>{correct} of {} {name}, {different} different</small>\
              <div class=scroll><table><thead><tr><th>completion</th><th>times</th><th>verdict</th><th>reward</th></tr>\
              </thead><tbody>",
-            escape(&shorten(&group.prompt)),
-            group.answers.len()
-        ),
+        escape(&shorten(&group.prompt)),
+        group.answers.len()
     );
     for (answer, count) in lines {
         let (class, mark) = if answer.is_good() { ("good", "✓ ") } else { ("", "") };
         let completion = if answer.completion.is_empty() { "(empty)" } else { &answer.completion };
-        push(
+        push!(
             out,
-            format_args!(
-                "<tr><td class='text {class}'>{}</td><td>{count}</td><td class='{class}'>{mark}{}</td><td>{}</td></tr>",
-                escape(&shorten(completion)),
-                escape(&answer.verdict),
-                number(answer.reward)
-            ),
+            "<tr><td class='text {class}'>{}</td><td>{count}</td><td class='{class}'>{mark}{}</td><td>{}</td></tr>",
+            escape(&shorten(completion)),
+            escape(&answer.verdict),
+            number(answer.reward)
         );
     }
     out.push_str("</tbody></table></div></div>");

@@ -51,7 +51,7 @@ pub(crate) fn charts_with(lead: &str, charts: &[Chart]) -> String {
         constants.map(|(chart, said)| format!("<span title='{}'>{}</span>", escape(&chart.about), escape(&said)));
     let constants: Vec<String> = constants.collect();
     if !constants.is_empty() {
-        push(&mut body, format_args!("<p class=about>Constant: {}.</p>", constants.join("; ")));
+        push!(body, "<p class=about>Constant: {}.</p>", constants.join("; "));
     }
     body
 }

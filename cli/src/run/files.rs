@@ -15,7 +15,7 @@ use super::subject::{NOT_FINITE, STATE, Show, Trainable};
 use crate::metrics::{Record, Writer};
 use crate::run_dir::best::Best;
 use crate::run_dir::{RunDir, set_aside, verify, warn_of_damage};
-use crate::{progress, warn};
+use crate::{note, warn};
 
 const PROGRESS: &str = "trainer.json";
 const COVERED: &str = "records.json";
@@ -115,7 +115,7 @@ pub(super) fn restore(directory: &RunDir, subject: &mut dyn Trainable, from: Opt
         warn_of_damage(&directory.rollouts())?;
     }
     for aside in directory.set_aside_after(step)? {
-        progress::note(&format_args!("a later checkpoint is kept as {}", aside.display()));
+        note!("a later checkpoint is kept as {}", aside.display());
     }
     covered.unmeasured.map(|line| Record::parse(line.as_bytes())).transpose()
 }

@@ -20,7 +20,7 @@ use crate::run_dir::RunDir;
 use crate::run_dir::best::Best;
 use crate::run_dir::provenance::{Provenance, Stretch};
 use crate::trackers::Trackers;
-use crate::{progress, report, say, signals, warn};
+use crate::{note, progress, report, say, signals, tell, warn};
 use clock::Clock;
 use files::RolloutWriter;
 use health::Health;
@@ -70,9 +70,6 @@ enum Step {
 impl Run {
     /// Opens a run, which continues from the directory's last checkpoint or the one with the name `from`, or begins if
     /// there is none.
-    ///
-    /// # Errors
-    /// Returns an error if the directory is damaged.
     pub fn open(
         config: Config,
         directory: RunDir,
@@ -81,8 +78,7 @@ impl Run {
         output: Output,
     ) -> Result<Self> {
         let unmeasured = files::restore(&directory, subject.as_mut(), from)?;
-        let path = directory.metrics();
-        let recorded = if path.exists() { metrics::read(&path)? } else { Vec::new() };
+        let recorded = metrics::read_if_there(&directory.metrics())?;
         let story = Provenance::read(&directory)?;
         let before = story.stretches.last().map(|last| last.config.as_str());
         let best = Best::open(&config, &directory, &recorded, before)?;
@@ -92,7 +88,7 @@ impl Run {
         directory.rotate(config.run.keep, &spared)?;
         let clock = Clock::resume(unmeasured.as_ref().or(recorded.last()));
         let trackers = Trackers::open(&config, &directory, recorded.last().and_then(Record::step))?;
-        let metrics = Writer::open(&path)?;
+        let metrics = Writer::open(&directory.metrics())?;
         let rollouts = RolloutWriter::open(&directory.rollouts())?;
         let is_lab = config.task.kind.is_lab();
         let health = if is_lab { None } else { Some(Health::new(&config, &config.objective()?)) };
@@ -105,7 +101,7 @@ impl Run {
         let total = self.config.train.steps;
         let (train, out) = (&self.config.train, self.directory.root().display());
         if self.output != Output::Nothing {
-            progress::note(&format_args!("run {out}: {}, on {}", self.subject.headline(), train.device));
+            note!("run {out}: {}, on {}", self.subject.headline(), train.device);
         }
         if self.output == Output::Json {
             say!("{}", serde_json::json!({ "run": self.directory.root() }));
@@ -133,7 +129,7 @@ impl Run {
                     if let Some(record) = record {
                         let (message, step) = (self.subject.message(&record), self.subject.progress().step);
                         if let Some(line) = life.line((step, total), &message, Instant::now()) {
-                            progress::note(&line);
+                            note!("{line}");
                         }
                         bar.set_message(message);
                         self.look(&record, &mut evaluation);
@@ -145,7 +141,7 @@ impl Run {
             }
             if signals::take_save() {
                 self.save_once()?;
-                progress::note(&format_args!("saved step {}", self.subject.progress().step));
+                note!("saved step {}", self.subject.progress().step);
             }
         }
         bar.finish_and_clear();
@@ -187,9 +183,9 @@ impl Run {
         match stopped {
             Some(signal) => {
                 let out = self.directory.root().display();
-                progress::tell(&format_args!(
+                tell!(
                     "{signal} stopped the run at step {step} of {total}; continue with: flowrl-cli train --out {out} --resume"
-                ));
+                );
                 Ok(ExitCode::from(signal.exit_code()))
             }
             None => Ok(ExitCode::SUCCESS),
@@ -203,7 +199,7 @@ impl Run {
         health.look(step, record).iter().for_each(|message| warn!("{message}"));
         // The first step takes longer than others, because it also warms up the device and the caches.
         if let Some(seconds) = evaluation.take_if(|_| step > 1 && step < total) {
-            progress::note(&expected(&self.config, step, record, seconds));
+            note!("{}", expected(&self.config, step, record, seconds));
         }
     }
 
@@ -278,7 +274,7 @@ impl Run {
                 let line = self.subject.measured(&record);
                 if let Some(line) = line.filter(|_| self.output != Output::Nothing) {
                     let (step, total) = (self.subject.progress().step, self.config.train.steps);
-                    progress::note(&format_args!("step {step}/{total}, on held-out prompts: {line}"));
+                    note!("step {step}/{total}, on held-out prompts: {line}");
                 }
                 Ok(Some(record))
             }

@@ -23,9 +23,6 @@ pub trait Trainable {
     fn collect(&mut self) -> Result<Rollouts<f32>>;
 
     /// Updates the policy from the completions of a step, and returns the step's metrics.
-    ///
-    /// # Errors
-    /// Returns an error if the policy fails or the objective refuses the input.
     fn learn(&mut self, rollouts: &Rollouts<f32>) -> Result<Metrics>;
 
     /// Evaluates the policy, adds the measures to `record`, and returns the completions that were sampled for this.
@@ -35,9 +32,6 @@ pub trait Trainable {
     fn save(&self, folder: &Path) -> Result<State>;
 
     /// Restores the policy and the trainer at `progress` from the files and the state that [`Trainable::save`] made.
-    ///
-    /// # Errors
-    /// Returns an error if the checkpoint is damaged or belongs to another policy.
     fn load(&mut self, folder: &Path, state: &mut State, progress: Progress) -> Result<()>;
 }
 

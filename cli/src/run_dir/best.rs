@@ -49,11 +49,6 @@ pub(crate) struct Best {
 }
 
 /// Checks `run.best` and `run.patience`.
-///
-/// # Errors
-/// Returns an error that lists the possible metrics if the metric is unknown, has no better direction, or is not
-/// measured by this task's evaluations. Returns an error if patience is set without a metric or there are no
-/// evaluations to compare.
 pub(crate) fn check(config: &Config) -> Result<()> {
     let Some(name) = &config.run.best else {
         ensure!(
@@ -91,18 +86,14 @@ pub(crate) fn check(config: &Config) -> Result<()> {
 }
 
 /// Refuses a metric that the last evaluation of a run lacks, unless the options of evaluations have changed.
-///
-/// # Errors
-/// Returns an error that lists the possible metrics if the metric is refused, or an error if the records cannot be
-/// read.
 pub(crate) fn check_recorded(directory: &RunDir, config: &Config) -> Result<()> {
     let Some(metric) = config.run.best.as_deref().and_then(named) else { return Ok(()) };
     let before: Table = std::fs::read_to_string(directory.config()).unwrap_or_default().parse()?;
     let now: Table = config.to_toml()?.parse()?;
-    if before.get("eval") != now.get("eval") || !directory.metrics().exists() {
+    if before.get("eval") != now.get("eval") {
         return Ok(());
     }
-    let records = crate::metrics::read(&directory.metrics())?;
+    let records = crate::metrics::read_if_there(&directory.metrics())?;
     match records.iter().rfind(|record| can_be_taken(record).next().is_some()) {
         Some(last) if score(metric, last).is_none() => bail!("{}", missing(metric, last)),
         _ => Ok(()),
@@ -124,8 +115,7 @@ impl Best {
     /// Reads the evaluations of the run in a directory from its files. Returns `None` if the run has no `run.best`.
     pub(crate) fn read(directory: &RunDir) -> Result<Option<Self>> {
         let config: Table = std::fs::read_to_string(directory.config()).unwrap_or_default().parse()?;
-        let records =
-            if directory.metrics().exists() { crate::metrics::read(&directory.metrics())? } else { Vec::new() };
+        let records = crate::metrics::read_if_there(&directory.metrics())?;
         Ok(Self::of(&config, &records, &directory.steps()?))
     }
 
@@ -144,9 +134,6 @@ impl Best {
     }
 
     /// Takes an evaluation into account.
-    ///
-    /// # Errors
-    /// Returns an error if the evaluation before the first step lacks the metric.
     pub(crate) fn add(&mut self, record: &Record) -> Result<()> {
         if score(self.metric, record).is_none() {
             let missing = missing(self.metric, record);

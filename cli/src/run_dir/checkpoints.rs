@@ -1,6 +1,4 @@
 //! Writes, checks and rotates the checkpoints of a run.
-//!
-//! Functions without an `# Errors` section fail only if the file system does.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use flowrl_lm::fs::atomic_write;
 use sha2::{Digest, Sha256};
 
-use super::RunDir;
+use super::{RunDir, first_free};
 
 /// The file with the checksums of a checkpoint's files, in the format of `sha256sum --check`.
 const SUMS: &str = "SHA256SUMS";
@@ -46,9 +44,6 @@ impl RunDir {
     }
 
     /// Returns the checkpoint with this name, for example `step-000100`.
-    ///
-    /// # Errors
-    /// Returns an error if no checkpoint has this name.
     pub fn checkpoint(&self, name: &str) -> Result<(u64, PathBuf)> {
         let all = self.checkpoints()?;
         let names: Vec<String> = all.iter().map(|(step, _)| name_of(*step)).collect();
@@ -139,17 +134,12 @@ impl RunDir {
 
 /// Renames a file or folder to `aside`, or to the first free name of `aside-2`, `aside-3`, …, and returns the new path.
 pub(crate) fn set_aside(path: &Path, aside: &Path) -> Result<PathBuf> {
-    let numbered = |n: u32| PathBuf::from(format!("{}-{n}", aside.display()));
-    let free = std::iter::once(aside.to_owned()).chain((2..).map(numbered)).find(|path| !path.exists());
-    let free = free.context("no name is free")?;
+    let free = first_free(aside, "");
     fs::rename(path, &free).with_context(|| format!("cannot rename {} to {}", path.display(), free.display()))?;
     Ok(free)
 }
 
 /// Compares the files of a checkpoint with its checksums.
-///
-/// # Errors
-/// Returns an error with the file that is missing or differs.
 pub(crate) fn verify(checkpoint: &Path) -> Result<()> {
     let path = checkpoint.join(SUMS);
     let sums = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -37,10 +37,6 @@ pub struct RunDir {
 
 impl RunDir {
     /// Starts a new run in `root`, which is created if need be, and locks it.
-    ///
-    /// # Errors
-    /// Returns an error if `root` already holds a run or something else, is being written by another process, or cannot
-    /// be created.
     pub fn create(root: &Path) -> Result<Self> {
         Self::refuse_occupied(root)?;
         fs::create_dir_all(root).with_context(|| format!("cannot create the run directory {}", root.display()))?;
@@ -52,9 +48,6 @@ impl RunDir {
     }
 
     /// Checks that a new run can begin in `root`, as [`create`](Self::create) does.
-    ///
-    /// # Errors
-    /// Returns an error if `root` already holds a run or something else.
     pub fn refuse_occupied(root: &Path) -> Result<()> {
         if !root.exists() {
             return Ok(());
@@ -71,9 +64,6 @@ impl RunDir {
     }
 
     /// Continues the run in `root` and locks it.
-    ///
-    /// # Errors
-    /// Returns an error if `root` holds no run, or another process is writing to it.
     pub fn resume(root: &Path) -> Result<Self> {
         let run = Self::open(root)?;
         let run = Self { _lock: Some(lock(root)?), ..run };
@@ -82,9 +72,6 @@ impl RunDir {
     }
 
     /// Opens the run in `root` for reading, without a lock.
-    ///
-    /// # Errors
-    /// Returns an error if `root` holds no run.
     pub fn open(root: &Path) -> Result<Self> {
         if !is_run(root) {
             bail!("{} is not a run directory: it has neither config.toml nor metrics.jsonl", root.display());
@@ -99,19 +86,7 @@ impl RunDir {
     /// assert!(path.ends_with("countdown-paper-seed7"));
     /// ```
     pub fn default_path(parent: &Path, task: &str, objective: &str, seed: u64) -> PathBuf {
-        let name = format!("{task}-{objective}-seed{seed}");
-        let first = parent.join(&name);
-        if !first.exists() {
-            return first;
-        }
-        let mut number = 2_u64;
-        loop {
-            let path = parent.join(format!("{name}-{number}"));
-            if !path.exists() {
-                return path;
-            }
-            number += 1;
-        }
+        first_free(&parent.join(format!("{task}-{objective}-seed{seed}")), "")
     }
 
     /// Returns whether a process is writing to the directory now.
@@ -133,36 +108,38 @@ impl RunDir {
     pub fn root(&self) -> &Path {
         &self.root
     }
+}
 
-    /// Returns the path of `config.toml`.
-    pub fn config(&self) -> PathBuf {
-        self.root.join("config.toml")
-    }
+/// Defines a method for the path of each file.
+macro_rules! files {
+    ($($name:ident = $file:literal;)*) => {
+        impl RunDir {$(
+            #[doc = concat!("Returns the path of `", $file, "`.")]
+            pub fn $name(&self) -> PathBuf {
+                self.root.join($file)
+            }
+        )*}
+    };
+}
 
-    /// Returns the path of `run.json`.
-    pub fn provenance(&self) -> PathBuf {
-        self.root.join("run.json")
-    }
+files! {
+    config = "config.toml";
+    provenance = "run.json";
+    metrics = "metrics.jsonl";
+    rollouts = "rollouts.jsonl";
+    distribution = "distribution.json";
+    report = "report.html";
+}
 
-    /// Returns the path of `metrics.jsonl`.
-    pub fn metrics(&self) -> PathBuf {
-        self.root.join("metrics.jsonl")
-    }
-
-    /// Returns the path of `rollouts.jsonl`.
-    pub fn rollouts(&self) -> PathBuf {
-        self.root.join("rollouts.jsonl")
-    }
-
-    /// Returns the path of `distribution.json`.
-    pub fn distribution(&self) -> PathBuf {
-        self.root.join("distribution.json")
-    }
-
-    /// Returns the path of `report.html`.
-    pub fn report(&self) -> PathBuf {
-        self.root.join("report.html")
-    }
+/// Returns the first path of `START` `END`, `START-2` `END`, `START-3` `END`, … that does not exist.
+pub(crate) fn first_free(start: &Path, end: &str) -> PathBuf {
+    let path = |number: String| {
+        let mut path = start.as_os_str().to_owned();
+        path.push(number + end);
+        PathBuf::from(path)
+    };
+    let mut paths = std::iter::once(String::new()).chain((2_u64..).map(|n| format!("-{n}"))).map(path);
+    paths.find(|path| !path.exists()).expect("some number is free")
 }
 
 /// Warns, once, of damaged lines in `rollouts.jsonl`. The lines are kept, because the user may be able to repair the

@@ -9,10 +9,9 @@ use flowrl_core::optim::Decay;
 use flowrl_lm::chat::Date;
 use flowrl_lm::fs::atomic_write;
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
 
 use super::{RunDir, sha256};
-use crate::config::Config;
+use crate::config::{Config, flatten};
 use crate::warn;
 
 /// The keys that may differ between the stretches of a run. A name that ends with a dot stands for its whole section.
@@ -66,9 +65,6 @@ pub struct Stretch {
 
 impl Stretch {
     /// Describes this program and the configuration at the present time.
-    ///
-    /// # Errors
-    /// Returns an error if a file of the model or of the data cannot be read.
     pub fn now(config: &Config, step: u64) -> Result<Self> {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (day, second) = (Date::from_days((seconds / 86_400) as i64), seconds % 86_400);
@@ -99,9 +95,6 @@ impl Stretch {
 
 impl Provenance {
     /// Reads `run.json`. The result is empty if there is no such file.
-    ///
-    /// # Errors
-    /// Returns an error if the file is damaged.
     pub fn read(directory: &RunDir) -> Result<Self> {
         let path = directory.provenance();
         match std::fs::read(&path) {
@@ -141,9 +134,6 @@ fn hashes(config: &Config) -> Result<BTreeMap<String, String>> {
 
 /// Refuses to continue a run after a change of options that its result depends on, and warns if the number of steps
 /// changed while the learning rate decays.
-///
-/// # Errors
-/// Returns an error with the keys that differ from those of the last stretch.
 pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
     let stored = match Provenance::read(directory)?.stretches.pop() {
         Some(last) => last.config,
@@ -151,17 +141,13 @@ pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
         None if !directory.metrics().exists() => return Ok(()),
         None => std::fs::read_to_string(directory.config())?,
     };
-    let flat = |text: &str| -> Result<BTreeMap<String, Value>> {
-        let mut all = BTreeMap::new();
-        flatten("", text.parse::<Table>()?, &mut all);
-        Ok(all)
-    };
+    let flat = |text: &str| -> Result<BTreeMap<_, _>> { Ok(flatten("", &text.parse()?).into_iter().collect()) };
     // Reading the stored configuration with this version gives options that are newer than the run their defaults.
     let stored =
         toml::from_str::<Config>(&stored).map_err(anyhow::Error::from).and_then(|c| c.to_toml()).unwrap_or(stored);
     let (before, after) = (flat(&stored)?, flat(&present.to_toml()?)?);
     let is_free = |key: &str| FREE.iter().any(|free| key == *free || free.ends_with('.') && key.starts_with(free));
-    let show = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
+    let show = |value: Option<&String>| value.map_or_else(|| "absent".to_owned(), String::clone);
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     // If the objective itself differs, its name is reported without its options.
     let preset = "objective.preset";
@@ -189,14 +175,4 @@ pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn flatten(prefix: &str, table: Table, all: &mut BTreeMap<String, Value>) {
-    for (key, value) in table {
-        let name = format!("{prefix}{key}");
-        match value {
-            Value::Table(table) => flatten(&format!("{name}."), table, all),
-            value => _ = all.insert(name, value),
-        }
-    }
 }

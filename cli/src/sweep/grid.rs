@@ -25,9 +25,6 @@ pub(crate) struct Grid {
 
 impl Grid {
     /// Finds the options with several values.
-    ///
-    /// # Errors
-    /// Returns an error if no option has several values, or if an option or one of its values is given twice.
     pub(crate) fn of(flags: &ConfigArgs) -> Result<Self> {
         let (mut axes, mut rest) = (Vec::new(), ConfigArgs { settings: Vec::new(), ..flags.clone() });
         if let Some(values) = flags.objective.as_deref().and_then(list) {
@@ -75,9 +72,6 @@ impl Grid {
 
     /// Returns every run, that is each combination of values with each seed. The runs are in `out`, or by default in a
     /// folder named after the first configuration.
-    ///
-    /// # Errors
-    /// Returns an error if a combination is not a valid configuration, or if two combinations give the same one.
     pub(crate) fn places(&self, seeds: u64, out: Option<&Path>) -> Result<Vec<(Place, Config)>> {
         let mut out = out.map(Path::to_owned);
         let mut places: Vec<(Place, Config)> = Vec::new();

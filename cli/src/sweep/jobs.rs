@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::metrics::{self, headlines};
 use crate::run_dir::RunDir;
 use crate::run_dir::best::Best;
-use crate::{progress, signals};
+use crate::{note, progress, signals, tell};
 
 /// Polling interval for the end of a run.
 const LOOK: Duration = Duration::from_millis(20);
@@ -43,9 +43,6 @@ struct Running<'a> {
 ///
 /// No further run starts after a signal or once `may_begin` returns `false`. `ended` is called for each run that
 /// succeeds, with its duration. A failed run does not stop the others.
-///
-/// # Errors
-/// Returns an error if the program cannot be started or if `ended` fails.
 pub(crate) fn run(
     program: &Path,
     jobs: &[Job],
@@ -60,7 +57,7 @@ pub(crate) fn run(
             && is_open()
             && let Some((i, job)) = waiting.next()
         {
-            progress::note(&format_args!("{}: run {} of {} begins", job.directory.display(), i + 1, jobs.len()));
+            note!("{}: run {} of {} begins", job.directory.display(), i + 1, jobs.len());
             running.extend(begin(program, job, at_once > 1)?);
         }
         let mut left = Vec::new();
@@ -106,7 +103,7 @@ fn begin<'a>(program: &Path, job: &'a Job, is_one_of_several: bool) -> Result<Op
             std::thread::spawn(move || {
                 let lines = BufReader::new(said).lines().map_while(Result::ok).filter(|line| !line.is_empty());
                 lines.fold(None, |last, line| {
-                    progress::tell(&format_args!("{name}: {line}"));
+                    tell!("{name}: {line}");
                     line.strip_prefix("error: ").map(str::to_owned).or(last)
                 })
             })
@@ -127,6 +124,6 @@ fn end(run: Running<'_>) -> Result<()> {
     let stopped = Best::read(&directory)?.and_then(|best| best.why_stopped(step, run.job.steps));
     let parts: Vec<String> = headlines(last).into_iter().chain(stopped).collect();
     let said = if parts.is_empty() { format!("{step} steps") } else { parts.join("; ") };
-    progress::note(&format_args!("{}: {said}", run.job.directory.display()));
+    note!("{}: {said}", run.job.directory.display());
     Ok(())
 }

@@ -58,9 +58,6 @@ pub struct Sweep {
 
 impl Sweep {
     /// Reads the runs of a sweep over `keys`. `config` is the configuration of any of them.
-    ///
-    /// # Errors
-    /// Returns an error if a directory is not a run.
     pub fn read(keys: Vec<String>, config: Config, places: Vec<Place>) -> Result<Self> {
         let read = |place: Place| Ok((place.clone(), Run::read(&RunDir::open(&place.directory)?)?));
         let mut runs = places.into_iter().map(read).collect::<Result<Vec<_>>>()?;
@@ -92,9 +89,9 @@ impl Sweep {
     pub fn to_markdown(&self) -> String {
         let cell = |text: &str| text.replace('|', "\\|");
         let mut out = String::from("|");
-        self.keys.iter().for_each(|key| push(&mut out, format_args!(" {key} |")));
+        self.keys.iter().for_each(|key| push!(out, " {key} |"));
         out.push_str(" seeds |");
-        self.measures().for_each(|metric| push(&mut out, format_args!(" {} |", metric.label)));
+        self.measures().for_each(|metric| push!(out, " {} |", metric.label));
         out.push_str("\n|");
         (0..=self.keys.len() + self.measures().count()).for_each(|_| out.push_str("--:|"));
         for row in self.rows() {
@@ -102,15 +99,15 @@ impl Sweep {
             for (_, value) in &row[0].0.settings {
                 let number = value.parse::<f64>().ok().filter(|value| value.is_finite());
                 let shown = number.map_or_else(|| cell(value), |number| number.to_string());
-                push(&mut out, format_args!(" {shown} |"));
+                push!(out, " {shown} |");
             }
-            push(&mut out, format_args!(" {} |", row.len()));
+            push!(out, " {} |", row.len());
             for metric in self.measures() {
                 let found = |name: &str| Summary::of(&last(row, name));
                 let shown = found(metric.name).map_or_else(|| "–".into(), |summary| summary.show(metric.unit));
                 let goal = metric.target_metric().and_then(found);
                 let goal = goal.map(|goal| format!(" ({})", quantity(goal.mean, metric.unit)));
-                push(&mut out, format_args!(" {shown}{} |", goal.unwrap_or_default()));
+                push!(out, " {shown}{} |", goal.unwrap_or_default());
             }
         }
         out

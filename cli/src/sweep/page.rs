@@ -107,7 +107,7 @@ impl Sweep {
         for (Place { settings, seed, .. }, run) in &self.runs {
             let settings = settings.iter().map(|(key, value)| escape(&format!("{key} = {value}")));
             let settings = settings.collect::<Vec<_>>().join(", ");
-            push(&mut out, format_args!("<li>{settings}, seed {seed}: {}</li>", link::to_run(run, path)));
+            push!(out, "<li>{settings}, seed {seed}: {}</li>", link::to_run(run, path));
         }
         out + "</ul>"
     }

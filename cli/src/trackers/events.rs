@@ -30,9 +30,6 @@ pub(super) struct Scalar {
 impl EventFile {
     /// Creates a file that follows those already in `folder`. If there are any, it makes TensorBoard discard their
     /// events from step `from` on.
-    ///
-    /// # Errors
-    /// Returns an error if the folder cannot be created, listed or written to.
     pub(super) fn create(folder: &Path, host: &str, from: u64) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;

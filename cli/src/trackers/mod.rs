@@ -14,11 +14,11 @@ use sha2::{Digest, Sha256};
 use toml::Table;
 
 use crate::config::{Config, RunSection, Tracker};
-use crate::metrics::{Record, Value, of_error};
+use crate::metrics::{Record, of_error};
 use crate::python::Python;
 use crate::run_dir::RunDir;
 use crate::run_dir::provenance::{Provenance, Stretch};
-use crate::{progress, signals, warn};
+use crate::{note, signals, warn};
 use events::{EventFile, Scalar};
 use worker::{End, SCRIPT, Worker};
 
@@ -47,9 +47,6 @@ fn modules(run: &RunSection) -> Vec<&'static str> {
 }
 
 /// Checks that the trackers of a run are installed.
-///
-/// # Errors
-/// Returns an error that says what is missing and how to install it.
 pub(crate) fn check(run: &RunSection) -> Result<()> {
     let modules = modules(run);
     if modules.is_empty() {
@@ -71,9 +68,6 @@ pub(crate) struct Trackers {
 
 impl Trackers {
     /// Opens the trackers of a run that has records up to step `last`, if it has any.
-    ///
-    /// # Errors
-    /// Returns an error if a file cannot be written, if `run.json` is damaged, or if Python cannot be started.
     pub(crate) fn open(config: &Config, directory: &RunDir, last: Option<u64>) -> Result<Self> {
         let run = &config.run;
         if run.tracker.is_empty() {
@@ -102,14 +96,15 @@ impl Trackers {
     /// Returns an error if the event file cannot be written. A tracker in Python never causes one.
     pub(crate) fn record(&mut self, record: &Record) -> Result<()> {
         let Some(step) = record.step() else { return Ok(()) };
+        let numbers = || record.numbers().filter(|(name, _)| *name != "step");
         if let Some(events) = &mut self.events {
             let scalar = |(name, value)| Scalar { tag: tag(name), description: describe(name), value };
-            events.scalars(step, numbers(record).map(scalar))?;
+            events.scalars(step, numbers().map(scalar))?;
         }
         if !self.workers.is_empty() {
             // JSON has no NaN; a value that is not finite becomes null.
             let values: serde_json::Map<String, Json> =
-                numbers(record).map(|(name, value)| (tag(name), value.into())).collect();
+                numbers().map(|(name, value)| (tag(name), value.into())).collect();
             let line = json!({ "step": step, "values": values });
             self.workers.iter_mut().for_each(|worker| worker.send(&line));
         }
@@ -126,7 +121,7 @@ impl Trackers {
         for wait in [Duration::ZERO, Duration::from_secs(2), PATIENCE] {
             if let (PATIENCE, Some(worker)) = (wait, open.first()) {
                 let (name, seconds) = (worker.name, PATIENCE.as_secs());
-                progress::note(&format_args!("waiting up to {seconds} s for {name} to upload the last records"));
+                note!("waiting up to {seconds} s for {name} to upload the last records");
             }
             open.retain_mut(|worker| match worker.finish(&last, start + wait, stop) {
                 End::Left => true,
@@ -168,14 +163,6 @@ fn begin(directory: &RunDir, first: &Stretch, now: &Stretch) -> Result<Json> {
 fn id(first: &Stretch) -> Result<String> {
     let hash = Sha256::digest(serde_json::to_vec(first)?);
     Ok(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Returns the numbers of a record except for its step.
-fn numbers(record: &Record) -> impl Iterator<Item = (&str, f64)> {
-    record.iter().filter_map(|(name, value)| match value {
-        Value::Number(number) if name != "step" => Some((name, *number)),
-        _ => None,
-    })
 }
 
 /// Returns the name of a metric in a tracker, with one of four groups as prefix. `eval_NAME` becomes `eval/NAME`, the

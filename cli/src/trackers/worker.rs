@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use serde_json::Value as Json;
 
 use crate::signals::Signal;
-use crate::{progress, signals, warn};
+use crate::{note, signals, warn};
 
 /// The script that runs in the Python process.
 pub(super) const SCRIPT: &str = include_str!("worker.py");
@@ -48,9 +48,6 @@ pub(super) enum End {
 
 impl Worker {
     /// Starts `command` with its standard error appended to the file `log`, and sends it the first line.
-    ///
-    /// # Errors
-    /// Returns an error if the command cannot be run or the file cannot be written.
     pub(super) fn start(mut command: Command, name: &'static str, log: &Path, begin: &Json) -> Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(log);
         let file = file.with_context(|| format!("cannot write {}", log.display()))?;
@@ -155,7 +152,7 @@ fn read(mut child: Child, name: &str, log: &Path, ended: &Sender<bool>) {
             return;
         }
         if let Some(note) = answer["note"].as_str() {
-            progress::note(&format_args!("{name}: {note}"));
+            note!("{name}: {note}");
         }
         error = answer["error"].as_str().map(str::to_owned).or(error);
     }

@@ -25,7 +25,7 @@ use crate::run::subject::{NOT_FINITE, Show, State, Trainable, restore_trainer};
 use crate::run_dir::RunDir;
 use crate::session::{Session, Tasks};
 use crate::stored::StoredRollouts;
-use crate::{progress, signals, warn};
+use crate::{note, signals, warn};
 
 /// The model with its trainer, its prompts, and the stored completions if it learns from those.
 #[derive(Debug)]
@@ -119,9 +119,7 @@ fn first_wave(config: &Config) -> WaveListener {
             let rate = wave.tokens as f64 / wave.seconds.max(1e-9);
             let at_most = |tokens: usize| duration(tokens as f64 / rate);
             let (evaluation, step) = (at_most(evaluation), at_most(step));
-            progress::note(&format_args!(
-                "sampling {rate:.0} tokens/s: the completions of an evaluation take at most {evaluation}, those of a step {step}"
-            ));
+            note!("sampling {rate:.0} tokens/s: the completions of an evaluation take at most {evaluation}, those of a step {step}");
         });
     })
 }

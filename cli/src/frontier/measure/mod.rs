@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::metrics::{self, Record};
 use crate::run_dir::RunDir;
 use crate::sweep::jobs::{self, Job};
-use crate::{progress, signals};
+use crate::{note, signals};
 
 /// Options of [`measure`].
 #[derive(Clone, Debug)]
@@ -138,10 +138,7 @@ fn missing(frontier: &Frontier, wanted: Vec<Wanted>) -> Result<Vec<Wanted>> {
 
 fn run_all(frontier: &mut Frontier, missing: &[Wanted], options: &Options, clock: &Clock) -> Result<()> {
     for run in missing.iter().filter(|run| frontier.find(run.method, run.value, run.seed, run.steps).is_some()) {
-        progress::note(&format_args!(
-            "{}: its options have changed; measuring it again",
-            run.directory("".as_ref()).display()
-        ));
+        note!("{}: its options have changed; measuring it again", run.directory("".as_ref()).display());
     }
     let mut jobs = Vec::new();
     for run in missing {
