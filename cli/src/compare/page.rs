@@ -6,17 +6,14 @@ use anyhow::Result;
 use flowrl_core::metrics::{self, Metric, Rank};
 use flowrl_lm::fs::atomic_write;
 
-use super::{Comparison, Group, Summary};
+use super::{Comparison, Group};
 use crate::format::{escape, number, push};
-use crate::report::chart::{Along, Chart};
+use crate::report::chart::{Chart, INKS};
 use crate::report::page::{Section, page};
 use crate::report::run::Run;
 use crate::report::sections::{charts_with, is_smoothed};
 use crate::report::series::{Point, Series};
 use crate::report::{Kind, link};
-
-/// Style sheet classes for colours with dash patterns.
-const INKS: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];
 
 impl Comparison {
     /// Writes the page with the table and the charts.
@@ -84,24 +81,10 @@ impl Comparison {
     }
 
     fn chart(&self, metric: &Metric) -> Option<Chart> {
-        let line = |(group, ink): (&Group, &&'static str)| Series {
-            label: group.name.clone(),
-            ink,
-            points: group.points(metric),
-            smooth: false,
-        };
+        let line = |(group, ink): (&Group, &&'static str)| Series::new(&group.name, ink, group.points(metric), false);
         let lines = self.groups.iter().zip(INKS.iter().cycle()).map(line);
         let series: Vec<Series> = lines.filter(|series| series.last_finite().is_some()).collect();
-        (!series.is_empty()).then(|| Chart {
-            title: metric.label.to_owned(),
-            unit: metric.unit,
-            about: metric.meaning.to_owned(),
-            series,
-            target: None,
-            may_log: metric.log,
-            range: metric.range,
-            along: Along::Steps,
-        })
+        (!series.is_empty()).then(|| Chart::of(metric, series))
     }
 
     fn list(&self, path: &Path) -> String {
@@ -127,20 +110,12 @@ impl Group {
     /// difference between seeds.
     fn points(&self, metric: &Metric) -> Vec<Point> {
         let curve = |run: &Run| {
-            let points = run.series(metric.name).into_iter().map(|(x, y)| Point { x, y, band: None }).collect();
-            let series = Series { label: String::new(), ink: INKS[0], points, smooth: is_smoothed(metric) };
+            let series = Series::new("", INKS[0], run.points(metric.name), is_smoothed(metric));
             series.trend().unwrap_or(series.points)
         };
         let mut all: Vec<Point> = self.members.iter().flat_map(curve).collect();
         all.sort_by(|a, b| a.x.total_cmp(&b.x));
-        all.chunk_by(|a, b| a.x == b.x)
-            .map(|same| {
-                let finite: Vec<f64> = same.iter().map(|point| point.y).filter(|y| y.is_finite()).collect();
-                let low = finite.iter().copied().fold(f64::INFINITY, f64::min);
-                let high = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let y = Summary::of(&finite).map_or(f64::NAN, |summary| summary.mean);
-                Point { x: same[0].x, y, band: (finite.len() > 1).then_some((low, high)) }
-            })
-            .collect()
+        let steps = all.chunk_by(|a, b| a.x == b.x);
+        steps.map(|same| Point::mean(same[0].x, same.iter().map(|point| point.y))).collect()
     }
 }

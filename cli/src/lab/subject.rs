@@ -8,15 +8,14 @@ use flowrl_core::exact::log_sum_exp;
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, Trainer};
 use flowrl_lab::{Environment, Lab, LabPolicy, LabTask, Network, Walk, terminal, walk};
-use flowrl_lm::chat::ChatInputs;
-use flowrl_lm::prompts::{Origin, Prompt};
+use flowrl_lm::prompts::Prompt;
 use flowrl_lm::rollouts::RolloutRow;
 
 use super::picture::Picture;
 use super::truth::Truth;
 use crate::config::{Config, TaskSection};
 use crate::metrics::{self, Record, before_and_after};
-use crate::run::subject::{Show, State, Trainable, restore_trainer};
+use crate::run::subject::{Show, State, Trainable, restore_trainer, row};
 use crate::run_dir::RunDir;
 
 /// The policy with its trainer, its task, and the task's exact target.
@@ -115,29 +114,12 @@ impl<N: Network<f32> + std::fmt::Debug> Show for LabSubject<N> {
         record.set("trajectories_per_s", rollouts.len() as f64 / seconds);
     }
 
-    fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow> {
-        let completions = &rollouts.completions;
-        let actions = completions.get(i);
-        let object = match walk(self.task.environment(), actions) {
+    fn row(&self, rollouts: &Rollouts<f32>, i: usize, _: bool) -> Option<RolloutRow> {
+        let completion = match walk(self.task.environment(), rollouts.completions.get(i)) {
             Walk::Finished(object) => Some(self.truth.lab.name(object)),
             _ => None,
         };
-        let range = completions.offsets[i]..completions.offsets[i + 1];
-        Some(RolloutRow {
-            prompt: Prompt::Text(self.section.kind.name().into()),
-            chat: ChatInputs::default(),
-            completion: object,
-            completion_ids: Some(actions.to_vec()),
-            reward: f64::from(rollouts.rewards[i]),
-            old_logp: Some(completions.log_probs[range].iter().map(|&l| f64::from(l)).collect()),
-            group: None,
-            finish_reason: None,
-            stop_reason: serde_json::Value::Null,
-            verdict: Some(rollouts.verdicts[i].to_string()),
-            step: None,
-            held_out,
-            origin: Origin::default(),
-        })
+        Some(RolloutRow { completion, ..row(rollouts, i, Prompt::Text(self.section.kind.name().into())) })
     }
 
     fn message(&self, record: &Record) -> String {

@@ -1,6 +1,8 @@
 //! Line charts as inline SVG that work without JavaScript: tooltips along the chart, a summary for screen readers and a
 //! table.
 
+use flowrl_core::metrics::Metric;
+
 use super::axis::Axis;
 use super::series::{Point, Series};
 use crate::format::{escape, number, push, quantity, tick};
@@ -15,6 +17,9 @@ const BOTTOM: f64 = 22.0;
 const STOPS: usize = 48;
 /// Number of rows of a chart's table.
 const ROWS: usize = 20;
+
+/// Style sheet classes for colours with dash patterns.
+pub(crate) const INKS: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];
 
 /// The quantity on the horizontal axis.
 #[derive(Clone, Debug)]
@@ -56,6 +61,20 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
+    /// Returns a chart of a metric over the training steps.
+    pub(crate) fn of(metric: &Metric, series: Vec<Series>) -> Self {
+        Self {
+            title: metric.label.to_owned(),
+            unit: metric.unit,
+            about: metric.meaning.to_owned(),
+            series,
+            target: None,
+            may_log: metric.log,
+            range: metric.range,
+            along: Along::Steps,
+        }
+    }
+
     /// Appends the chart as a `<figure>`.
     pub(crate) fn render(&self, out: &mut String) {
         let (x, y) = self.axes();
@@ -115,11 +134,11 @@ impl Chart {
     fn legend(&self, out: &mut String, y: &Axis) {
         out.push_str("<p class=legend>");
         for series in self.series.iter().filter(|_| self.series.len() > 1) {
-            key(out, &format!("line {}", series.ink), &series.label);
+            key(out, &format!("<path class='line {}' d='M0 4H26'/>", series.ink), &series.label);
         }
         if let Some((name, target)) = self.target {
             let unit = if self.unit == "fraction" { self.unit } else { "" };
-            key(out, "target", &format!("{name} {}", quantity(target, unit)));
+            key(out, "<path class='target' d='M0 4H26'/>", &format!("{name} {}", quantity(target, unit)));
         }
         if y.log {
             out.push_str("<span>logarithmic scale</span>");
@@ -185,22 +204,12 @@ impl Chart {
     }
 
     fn table(&self, out: &mut String) {
-        let steps = self.sampled_steps(ROWS);
-        let name = escape(self.along.name());
-        push!(out, "<details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>{name}");
-        for series in &self.series {
-            push!(out, "</th><th>{}", escape(&series.label));
-        }
-        out.push_str("</th></tr></thead><tbody>");
-        for step in steps {
-            push!(out, "<tr><td>{}", number(step));
-            for series in &self.series {
-                let value = series.at(step).map_or_else(|| "–".to_owned(), |point| quantity(point.y, self.unit));
-                push!(out, "</td><td>{value}");
-            }
-            out.push_str("</td></tr>");
-        }
-        out.push_str("</tbody></table></div></details>");
+        let heads: Vec<&str> =
+            std::iter::once(self.along.name()).chain(self.series.iter().map(|series| series.label.as_str())).collect();
+        let show = |point: Option<&Point>| point.map_or_else(|| "–".to_owned(), |point| quantity(point.y, self.unit));
+        let cells = |step: f64| self.series.iter().map(move |series| show(series.at(step)));
+        let rows = self.sampled_steps(ROWS).into_iter();
+        table(out, &heads, rows.map(|step| std::iter::once(number(step)).chain(cells(step)).collect()), "");
     }
 
     /// Returns at most `count` + 1 of the recorded steps, including the first and the last. For an option, returns all
@@ -227,12 +236,21 @@ fn down(y: &Axis, value: f64) -> f64 {
     HEIGHT - BOTTOM - y.place(value) * (HEIGHT - TOP - BOTTOM)
 }
 
-fn key(out: &mut String, class: &str, label: &str) {
-    push!(
-        out,
-        "<span><svg class=key viewBox='0 0 26 8' aria-hidden=true><path class='{class}' d='M0 4H26'/></svg>{}</span>",
-        escape(label)
-    );
+/// Appends an entry of a legend.
+pub(super) fn key(out: &mut String, shape: &str, label: &str) {
+    let label = escape(label);
+    push!(out, "<span><svg class=key viewBox='0 0 26 8' aria-hidden=true>{shape}</svg>{label}</span>");
+}
+
+/// Appends a collapsed table. `class` is the attribute of the first cell of each row.
+pub(super) fn table(out: &mut String, heads: &[&str], rows: impl Iterator<Item = Vec<String>>, class: &str) {
+    out.push_str("<details><summary>Numbers</summary><div class=scroll><table><thead><tr>");
+    heads.iter().for_each(|head| push!(out, "<th>{}</th>", escape(head)));
+    out.push_str("</tr></thead><tbody>");
+    for row in rows {
+        push!(out, "<tr><td{class}>{}</td></tr>", row.join("</td><td>"));
+    }
+    out.push_str("</tbody></table></div></details>");
 }
 
 fn grid(out: &mut String, x: &Axis, y: &Axis, unit: &str, name: &str) {

@@ -1,6 +1,7 @@
 //! The learned distribution next to the target, as heat maps, as bars, or as objects by rank.
 
 use super::axis::Axis;
+use super::chart::{key, table};
 use crate::format::{escape, number, push, tick};
 use crate::lab::picture::Picture;
 
@@ -157,7 +158,7 @@ fn open(what: &str, keys: &[(&str, &str)], y: &Axis) -> String {
             Some(_) => format!("<path class='{class}' d='M0 4H26'/>"),
             None => format!("<rect class={class} x=6 y=0 width=14 height=8 />"),
         };
-        push!(out, "<span><svg class=key viewBox='0 0 26 8' aria-hidden=true>{shape}</svg>{name}</span>");
+        key(&mut out, &shape, name);
     }
     if y.log {
         out.push_str("<span>logarithmic scale</span>");
@@ -187,18 +188,15 @@ fn open(what: &str, keys: &[(&str, &str)], y: &Axis) -> String {
 /// Closes a chart with a table of the objects that are most probable under the target.
 fn close(mut out: String, names: &[String], columns: &[(&str, &[f64])]) -> String {
     const ROWS: usize = 20;
-    out.push_str("</svg><details><summary>Numbers</summary><div class=scroll><table><thead><tr><th>object");
-    columns.iter().for_each(|(title, _)| push!(out, "</th><th>{title}"));
-    out.push_str("</th></tr></thead><tbody>");
+    out.push_str("</svg>");
     let target = columns.iter().find(|(title, _)| *title == "target").map_or(&[][..], |(_, values)| values);
     let mut order: Vec<usize> = (0..target.len()).collect();
     order.sort_by(|&a, &b| target[b].total_cmp(&target[a]));
-    for i in order.into_iter().take(ROWS) {
-        push!(out, "<tr><td class=text>{}", escape(&names[i]));
-        columns.iter().for_each(|(_, values)| push!(out, "</td><td>{}", percent(values[i])));
-        out.push_str("</td></tr>");
-    }
-    out + "</tbody></table></div></details></figure>"
+    let heads: Vec<&str> = std::iter::once("object").chain(columns.iter().map(|(title, _)| *title)).collect();
+    let cells = |i: usize| columns.iter().map(move |(_, values)| percent(values[i]));
+    let row = |i: usize| std::iter::once(escape(&names[i])).chain(cells(i)).collect();
+    table(&mut out, &heads, order.into_iter().take(ROWS).map(row), " class=text");
+    out + "</figure>"
 }
 
 fn label(out: &mut String, x: f64, text: &str) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use flowrl_core::metrics::Metric;
 
+use super::series::Point;
 use crate::metrics::{self, Record};
 use crate::run_dir::RunDir;
 
@@ -46,6 +47,11 @@ impl Run {
             same
         });
         pairs
+    }
+
+    /// Returns the values of a metric as the points of a line.
+    pub(crate) fn points(&self, metric: &str) -> Vec<Point> {
+        self.series(metric).into_iter().map(Point::new).collect()
     }
 
     /// Returns the first and the last finite value of a metric, each as `(step, value)`. They are the same if there is

@@ -2,10 +2,10 @@
 
 use flowrl_core::metrics::{self, CHAPTERS, Chart as Place, Metric, Source};
 
-use super::chart::{Along, Chart};
+use super::chart::{Along, Chart, INKS};
 use super::page::Section;
 use super::run::Run;
-use super::series::{Point, Series};
+use super::series::Series;
 use crate::format::{escape, push};
 use crate::metrics::{error_name, of_error};
 
@@ -25,7 +25,7 @@ pub(crate) fn render(run: &Run) -> Vec<Section> {
             title: name.to_owned(),
             unit: "",
             about: String::new(),
-            series: vec![Series { label: name.to_owned(), ink: "accent", points: points(run, name), smooth: true }],
+            series: vec![Series::new(name, "accent", run.points(name), true)],
             target: None,
             may_log: false,
             range: (f64::NEG_INFINITY, f64::INFINITY),
@@ -64,13 +64,9 @@ fn chart(run: &Run, own: &'static Metric) -> Option<Chart> {
     let guests = metrics::all().filter(|guest| guest.chart == Place::On(own.name));
     let lines = std::iter::once(own).chain(guests).filter(|metric| run.ends(metric.name).is_some());
     let lines: Vec<&Metric> = lines.collect();
-    let inks: &[&'static str] =
-        if lines.len() <= 2 { &["accent", "second"] } else { &["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"] };
-    let line = |(metric, ink): (&&Metric, &&'static str)| Series {
-        label: metric.label.to_owned(),
-        ink,
-        points: points(run, metric.name),
-        smooth: is_smoothed(metric),
+    let inks: &[&'static str] = if lines.len() <= 2 { &["accent", "second"] } else { &INKS };
+    let line = |(metric, ink): (&&Metric, &&'static str)| {
+        Series::new(metric.label, ink, run.points(metric.name), is_smoothed(metric))
     };
     let mut series: Vec<Series> = lines.iter().zip(inks).map(line).collect();
     let first = series.first_mut()?;
@@ -83,23 +79,16 @@ fn chart(run: &Run, own: &'static Metric) -> Option<Chart> {
     let target = run.target(lines[0]).filter(|target| *target != 0.0 || !own.log);
     Some(Chart {
         title: lines.iter().map(|metric| metric.label).collect::<Vec<_>>().join(" · "),
-        unit: own.unit,
         about,
-        series,
         target: target.map(|target| ("target", target)),
-        may_log: own.log,
         range: lines.iter().fold(lines[0].range, |(low, high), m| (low.min(m.range.0), high.max(m.range.1))),
-        along: Along::Steps,
+        ..Chart::of(own, series)
     })
 }
 
 /// Returns whether a long curve of a metric gets a trend line. This is so if the metric has the noise of a batch.
 pub(crate) fn is_smoothed(metric: &Metric) -> bool {
     !metric.evaluated && metric.source != Source::Exact
-}
-
-fn points(run: &Run, metric: &str) -> Vec<Point> {
-    run.series(metric).into_iter().map(|(x, y)| Point { x, y, band: None }).collect()
 }
 
 /// Gives a line the band of the metrics drawn around it, clamped to the possible range, and describes it in `about`.

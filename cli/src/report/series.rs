@@ -16,6 +16,20 @@ pub(crate) struct Point {
 }
 
 impl Point {
+    /// Returns a point without a band.
+    pub(crate) fn new((x, y): (f64, f64)) -> Self {
+        Self { x, y, band: None }
+    }
+
+    /// Returns the mean of the finite values, with their range as its band. It is NaN if there are none.
+    pub(crate) fn mean(x: f64, values: impl Iterator<Item = f64>) -> Self {
+        let finite: Vec<f64> = values.filter(|y| y.is_finite()).collect();
+        let low = finite.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let y = finite.iter().sum::<f64>() / finite.len() as f64;
+        Self { x, y, band: (finite.len() > 1).then_some((low, high)) }
+    }
+
     /// Returns the values that the axis has to include.
     pub(crate) fn extent(&self) -> [f64; 3] {
         let (low, high) = self.band.unwrap_or((self.y, self.y));
@@ -36,6 +50,10 @@ pub(crate) struct Series {
 }
 
 impl Series {
+    pub(crate) fn new(label: &str, ink: &'static str, points: Vec<Point>, smooth: bool) -> Self {
+        Self { label: label.to_owned(), ink, points, smooth }
+    }
+
     /// Returns the point at exactly this step.
     pub(crate) fn at(&self, step: f64) -> Option<&Point> {
         let index = self.points.binary_search_by(|point| point.x.total_cmp(&step)).ok()?;
@@ -140,12 +158,7 @@ mod tests {
 
     fn series(values: &[f64]) -> Series {
         let point = |(i, y): (usize, &f64)| Point { x: i as f64, y: *y, band: Some((*y - 1.0, *y + 1.0)) };
-        Series {
-            label: "a".into(),
-            ink: "accent",
-            points: values.iter().enumerate().map(point).collect(),
-            smooth: true,
-        }
+        Series::new("a", "accent", values.iter().enumerate().map(point).collect(), true)
     }
 
     #[test]

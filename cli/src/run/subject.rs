@@ -9,6 +9,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use flowrl_core::backend::Backend;
 use flowrl_core::train::{Metrics, Progress, Rollouts, Trainer};
+use flowrl_lm::chat::ChatInputs;
+use flowrl_lm::prompts::{Origin, Prompt};
 use flowrl_lm::rollouts::RolloutRow;
 
 use crate::metrics::Record;
@@ -49,7 +51,8 @@ pub trait Show {
     /// Adds further values of a step to its record, for example the throughput.
     fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record);
 
-    /// Returns completion `i` as a row of `rollouts.jsonl`, or `None` if it is not kept. The run fills in the step.
+    /// Returns completion `i` as a row of `rollouts.jsonl`, or `None` if it is not kept. The run fills in `step` and
+    /// `held_out`.
     fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow>;
 
     /// Returns a few words about a step for the progress line.
@@ -69,6 +72,27 @@ pub trait Show {
 pub trait Subject: Trainable + Show + Debug {}
 
 impl<T: Trainable + Show + Debug> Subject for T {}
+
+/// Returns completion `i` as a row of `rollouts.jsonl`, without the fields that depend on the subject.
+pub(crate) fn row(rollouts: &Rollouts<f32>, i: usize, prompt: Prompt) -> RolloutRow {
+    let completions = &rollouts.completions;
+    let log_probs = &completions.log_probs[completions.offsets[i]..completions.offsets[i + 1]];
+    RolloutRow {
+        prompt,
+        chat: ChatInputs::default(),
+        completion: None,
+        completion_ids: Some(completions.get(i).to_vec()),
+        reward: f64::from(rollouts.rewards[i]),
+        old_logp: Some(log_probs.iter().map(|&l| f64::from(l)).collect()),
+        group: None,
+        finish_reason: None,
+        stop_reason: serde_json::Value::Null,
+        verdict: Some(rollouts.verdicts[i].to_string()),
+        step: None,
+        held_out: false,
+        origin: Origin::default(),
+    }
+}
 
 /// The file of a checkpoint with the [`State`].
 pub(super) const STATE: &str = "trainer.safetensors";

@@ -11,7 +11,7 @@ use flowrl_core::metrics::Metric;
 use flowrl_lm::fs::atomic_write;
 
 use super::{Goals, Place, Sweep, last};
-use crate::compare::{Comparison, Summary};
+use crate::compare::Comparison;
 use crate::format::{escape, number, push};
 use crate::report::chart::{Along, Chart};
 use crate::report::page::{Section, page};
@@ -64,42 +64,27 @@ impl Sweep {
     }
 
     fn chart(&self, metric: &Metric, values: &[f64], curve: &[Goals]) -> Chart {
-        let points = self.points(metric.name);
-        let mut series = vec![Series { label: "learned".into(), ink: "accent", points, smooth: false }];
+        let mut series = vec![Series::new("learned", "accent", self.points(metric.name), false)];
         if let Some(goal) = metric.target_metric() {
             let exact = curve.iter().filter_map(|goals| {
                 let (_, y) = goals.measures.iter().find(|(name, _)| *name == goal)?;
-                Some(Point { x: goals.beta, y: *y, band: None })
+                Some(Point::new((goals.beta, *y)))
             });
             let mut points: Vec<Point> = exact.collect();
             if points.is_empty() {
                 points = self.points(goal).into_iter().map(|point| Point { band: None, ..point }).collect();
             }
-            series.push(Series { label: "target".into(), ink: "second", points, smooth: false });
+            series.push(Series::new("target", "second", points, false));
         }
         series.retain(|series| series.last_finite().is_some());
-        Chart {
-            title: metric.label.to_owned(),
-            unit: metric.unit,
-            about: metric.meaning.to_owned(),
-            series,
-            target: None,
-            may_log: metric.log,
-            range: metric.range,
-            along: Along::Values { name: self.keys[0].clone(), at: values.to_vec() },
-        }
+        let along = Along::Values { name: self.keys[0].clone(), at: values.to_vec() };
+        Chart { along, ..Chart::of(metric, series) }
     }
 
     /// Returns the last value of a metric at each value of the option, as the mean over seeds with its range.
     fn points(&self, metric: &str) -> Vec<Point> {
-        let at = |row: &[(Place, Run)]| {
-            let last = last(row, metric);
-            let low = last.iter().copied().fold(f64::INFINITY, f64::min);
-            let high = last.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let y = Summary::of(&last)?.mean;
-            Some(Point { x: row[0].0.value()?, y, band: (last.len() > 1).then_some((low, high)) })
-        };
-        self.rows().filter_map(at).collect()
+        let at = |row: &[(Place, Run)]| Some(Point::mean(row[0].0.value()?, last(row, metric).into_iter()));
+        self.rows().filter_map(at).filter(|point| point.y.is_finite()).collect()
     }
 
     fn list(&self, path: &Path) -> String {

@@ -12,7 +12,7 @@ use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::Dtype;
 use flowrl_lm::evaluate::{Evaluation, Target, evaluate};
-use flowrl_lm::prompts::Origin;
+use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::task::TextTask;
 use flowrl_lm::{TransformerPolicy, Wave, WaveListener, load_policy, load_weights, save_policy};
@@ -21,7 +21,7 @@ use super::summary;
 use crate::config::{Config, EvalSection};
 use crate::metrics::{Record, error_name, headlines};
 use crate::run::duration;
-use crate::run::subject::{NOT_FINITE, Show, State, Trainable, restore_trainer};
+use crate::run::subject::{NOT_FINITE, Show, State, Trainable, restore_trainer, row};
 use crate::run_dir::RunDir;
 use crate::session::{Session, Tasks};
 use crate::stored::StoredRollouts;
@@ -236,22 +236,14 @@ where
         let task: &TextTask = if held_out { &self.tasks.held_out } else { &self.tasks.train };
         let completions = &rollouts.completions;
         let number = rollouts.prompt_numbers[completions.prompt_of[i]];
-        let row = task.row(number);
-        let range = completions.offsets[i]..completions.offsets[i + 1];
+        let PromptRow { prompt, chat, .. } = task.row(number).clone();
+        let tokens = completions.get(i);
         Some(RolloutRow {
-            prompt: row.prompt.clone(),
-            chat: row.chat.clone(),
-            completion: Some(task.text().decode(completions.get(i))),
-            completion_ids: Some(completions.get(i).to_vec()),
-            reward: f64::from(rollouts.rewards[i]),
-            old_logp: Some(completions.log_probs[range].iter().map(|&l| f64::from(l)).collect()),
+            chat,
+            completion: Some(task.text().decode(tokens)),
             group: Some(number as u64),
-            finish_reason: Some(finish_reason(completions.ended[i], completions.get(i), task.text()).to_owned()),
-            stop_reason: serde_json::Value::Null,
-            verdict: Some(rollouts.verdicts[i].to_string()),
-            step: None,
-            held_out,
-            origin: Origin::default(),
+            finish_reason: Some(finish_reason(completions.ended[i], tokens, task.text()).to_owned()),
+            ..row(rollouts, i, prompt)
         })
     }
 
