@@ -5,7 +5,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowrl_benches::Cpu;
 use flowrl_benches::model::{Generate, PEER_SHAPE};
-use flowrl_cli::embedded;
+use flowrl_cli::session::open_model;
 use flowrl_core::objective::{Objective, Preset};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::policy::Policy;
@@ -17,7 +17,7 @@ use flowrl_lm::{TransformerPolicy, load_policy, load_weights};
 
 /// Measures 16 prompts × 8 completions with the preset `paper` and AdamW: the whole step, and the part after sampling.
 fn train_step(criterion: &mut Criterion) {
-    let checkpoint = embedded::checkpoint().unwrap();
+    let checkpoint = open_model(None).unwrap();
     let problems = Arc::new(Problems::generate(&ProblemSpec::default()).unwrap());
     let task = TextTask::countdown(Text::of(&checkpoint).unwrap(), problems, false).unwrap();
     let mut policy = load_policy(Cpu::new(0), &checkpoint).unwrap();
@@ -45,7 +45,7 @@ fn train_step(criterion: &mut Criterion) {
 /// Measures 16 prompts × 8 completions of 14 tokens each. The end token is ignored, so that every run draws the same
 /// number of tokens.
 fn generate(criterion: &mut Criterion) {
-    let checkpoint = embedded::checkpoint().unwrap();
+    let checkpoint = open_model(None).unwrap();
     let cpu = Cpu::new(0);
     let weights = load_weights(&cpu, &checkpoint).unwrap();
     let policy = TransformerPolicy::new(cpu, Dimensions::from(checkpoint.config()), weights, Vec::new()).unwrap();

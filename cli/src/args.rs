@@ -114,7 +114,8 @@ impl ConfigArgs {
         all.set("train.threads", self.threads)?;
         all.set("train.device", self.device)?;
         all.set("train.precision", self.precision)?;
-        let config = Config::load(self.config.as_deref().or(base), &all.settings)?;
+        let settings: Vec<&str> = all.settings.iter().map(String::as_str).collect();
+        let config = Config::load(self.config.as_deref().or(base), &settings)?;
         if config.task.kind != TaskKind::Prompts {
             let flags = [
                 ("prompts", self.prompts.is_some()),

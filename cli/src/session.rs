@@ -16,11 +16,18 @@ use crate::config::{Config, TaskKind};
 use crate::run_dir::best::{BEST, Best};
 use crate::run_dir::{RunDir, name_of};
 use crate::stored::StoredRollouts;
-use crate::{embedded, template, warn};
+use crate::{template, warn};
 
-/// Opens a model folder, the last checkpoint of a run, or the built-in model, and warns of guesses about its files.
+/// Opens a model folder or the last checkpoint of a run, and warns of guesses about its files. Without a path, this is
+/// the built-in model, which `flowrl-cli pretrain` made.
 pub fn open_model(path: Option<&Path>) -> Result<Checkpoint> {
-    let Some(path) = path else { return embedded::checkpoint() };
+    let Some(path) = path else {
+        return Ok(Checkpoint::from_bytes(
+            include_str!("../model/config.json"),
+            include_bytes!("../model/model.safetensors"),
+            include_str!("../model/tokenizer.json"),
+        )?);
+    };
     let path = &checkpoint_of(path)?;
     let checkpoint = Checkpoint::open(path).with_context(|| format!("cannot open the model {}", path.display()))?;
     for remark in checkpoint.remarks() {

@@ -9,7 +9,6 @@ use toml::{Table, Value};
 use super::TaskKind;
 use super::TaskKind::Lab;
 use super::sections::{ALL, EVAL, LAB, LOG_Z, MODEL, OPTIMIZER, POLICY, RUN, Row, SAMPLING, TEXT, TRAIN};
-use crate::suggest::did_you_mean;
 
 /// A key and its meaning.
 pub(crate) type Key = (&'static str, &'static str);
@@ -84,8 +83,9 @@ pub(super) fn of_task(kind: TaskKind) -> Vec<(&'static str, Vec<Key>)> {
     sections.map(|rows| (rows[0].0, rows.iter().map(|(_, _, key)| *key).collect())).collect()
 }
 
-/// Formats all keys as Markdown tables, one per section, with the tasks that accept them.
-pub(super) fn markdown() -> String {
+/// Formats all keys as Markdown tables, one per section, with the tasks that accept them, as in
+/// `docs/configuration.md`.
+pub fn markdown() -> String {
     let mut text = String::new();
     let mut last = "";
     for (section, tasks, (key, meaning)) in rows() {
@@ -203,3 +203,13 @@ impl fmt::Display for WrongKey {
 }
 
 impl std::error::Error for WrongKey {}
+
+/// Returns ` (did you mean `x`?)` for the known name most similar to `word`, or an empty string if none is similar
+/// enough.
+pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    /// The similarity that clap requires of a flag.
+    const ALIKE: f64 = 0.7;
+    let scored = known.into_iter().map(|name| (strsim::jaro(word, name), name));
+    let best = scored.filter(|(score, _)| *score > ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map_or_else(String::new, |(_, name)| format!(" (did you mean `{name}`?)"))
+}

@@ -24,6 +24,7 @@ use toml::{Table, Value};
 
 use crate::device::{self, Device};
 use crate::{input, python};
+pub use keys::markdown as markdown_tables;
 pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
     SamplingSection, Tracker, TrainSection,
@@ -61,7 +62,7 @@ impl Config {
     /// Reads a file, if any, and applies the `key=value` settings in order, all on top of the defaults of the task that
     /// they name. Relative paths in the file are relative to its folder. If the file is `-`, this function reads
     /// standard input, and paths are relative to the current folder.
-    pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
+    pub fn load(file: Option<&Path>, overrides: &[&str]) -> Result<Self> {
         let mut given = Table::new();
         if let Some(file) = file {
             let (text, name) = (input::text(file)?, input::name(file));
@@ -272,11 +273,6 @@ impl Config {
         }
         Ok(text)
     }
-}
-
-/// Returns every key of a configuration as Markdown tables, which make up `docs/configuration.md`.
-pub fn markdown_tables() -> String {
-    keys::markdown()
 }
 
 /// Returns `(dotted key, value)` for every value of a table.

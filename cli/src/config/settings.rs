@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 use flowrl_core::objective::Preset;
 use toml::{Table, Value};
 
+use super::keys::did_you_mean;
 use super::{TaskKind, keys};
-use crate::suggest::did_you_mean;
 use crate::warn;
 
 /// Applies `section.key=value`, or `key=value` if only one section has that key.
@@ -103,8 +103,8 @@ pub(super) fn section_of(key: &str, kind: TaskKind) -> Result<String> {
 }
 
 /// Returns the task that the settings name, or else the file's table. The last setting wins.
-pub(super) fn task(table: &Table, settings: &[String]) -> Result<TaskKind> {
-    let named = |setting: &String| {
+pub(super) fn task(table: &Table, settings: &[&str]) -> Result<TaskKind> {
+    let named = |setting: &&str| {
         let (path, name) = setting.split_once('=')?;
         (path.trim() == "task.kind").then(|| parse_value(name.trim()))
     };

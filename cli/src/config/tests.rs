@@ -2,6 +2,7 @@
 
 use toml::Table;
 
+use super::keys::did_you_mean;
 use super::settings::section_of;
 use super::*;
 
@@ -10,7 +11,7 @@ fn settings_override_the_file_and_a_resolved_config_replays() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("c.toml");
     std::fs::write(&file, "[objective]\npreset = \"verl-recipe\"\n[train]\nsteps = 3\n").unwrap();
-    let settings = ["steps=7".to_owned(), "objective.beta=2.5".to_owned(), "numbers=[3, 4]".to_owned()];
+    let settings = ["steps=7", "objective.beta=2.5", "numbers=[3, 4]"];
     let config = Config::load(Some(&file), &settings).unwrap();
     assert_eq!((config.train.steps, config.objective.beta), (7, Some(2.5)));
     assert_eq!(config.task.numbers, [3, 4]);
@@ -47,8 +48,7 @@ fn every_objective_survives_its_file() {
 #[test]
 fn mistakes_are_named() {
     let error = |settings: &[&str]| {
-        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-        let config = Config::load(None, &settings).map_err(|e| format!("{e:#}"));
+        let config = Config::load(None, settings).map_err(|e| format!("{e:#}"));
         match config {
             Ok(config) => format!("{:#}", config.objective().unwrap_err()),
             Err(error) => error,
@@ -64,7 +64,7 @@ fn mistakes_are_named() {
 
 #[test]
 fn a_value_of_the_wrong_type_is_shown_with_its_key() {
-    let said = |setting: &str| format!("{:#}", Config::load(None, &[setting.to_owned()]).unwrap_err());
+    let said = |setting: &str| format!("{:#}", Config::load(None, &[setting]).unwrap_err());
     assert_eq!(said("train.steps=many"), "train.steps = \"many\": invalid type: string \"many\", expected u64");
     assert_eq!(
         said("sampling.temperature=true"),
@@ -77,14 +77,14 @@ fn variables_of_the_chat_template_are_an_open_table() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("c.toml");
     std::fs::write(&file, "[model.template]\neffort = \"low\"\nenable_thinking = true\n").unwrap();
-    let settings = ["model.template.enable_thinking=false".to_owned(), "model.template.date=2024-07-26".to_owned()];
+    let settings = ["model.template.enable_thinking=false", "model.template.date=2024-07-26"];
     let config = Config::load(Some(&file), &settings).unwrap();
     let template = &config.model.template;
     assert_eq!((template["effort"].as_str(), template["enable_thinking"].as_bool()), (Some("low"), Some(false)));
     assert_eq!(template["date"].as_str(), Some("2024-07-26"));
     std::fs::write(&file, config.to_toml().unwrap()).unwrap();
     assert_eq!(Config::load(Some(&file), &[]).unwrap().model, config.model);
-    let lab = ["task.kind=bandit".to_owned(), settings[0].clone()];
+    let lab = ["task.kind=bandit", settings[0]];
     assert!(
         Config::load(None, &lab).unwrap_err().to_string().contains("`model.template` belongs to countdown, prompts")
     );
@@ -115,8 +115,7 @@ fn the_table_of_keys_is_complete() {
 #[test]
 fn every_task_has_defaults_that_replay() {
     for &kind in TaskKind::ALL {
-        let task = format!("task.kind={kind}");
-        let config = Config::load(None, &[task]).unwrap();
+        let config = Config::load(None, &[&format!("task.kind={kind}")]).unwrap();
         assert_eq!(config, Config::of(kind, false));
         let again: Config = toml::from_str(&config.to_toml().unwrap()).unwrap();
         assert_eq!(again.to_toml().unwrap(), config.to_toml().unwrap());
@@ -128,12 +127,9 @@ fn every_task_has_defaults_that_replay() {
 
 #[test]
 fn the_lab_takes_the_beta_of_its_task_where_the_preset_has_none() {
-    let beta = |settings: &[&str]| {
-        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-        match Config::load(None, &settings).unwrap().objective().unwrap() {
-            Objective::FlowRl(flow) => (flow.beta, flow.log_z),
-            other => unreachable!("{other:?}"),
-        }
+    let beta = |settings: &[&str]| match Config::load(None, settings).unwrap().objective().unwrap() {
+        Objective::FlowRl(flow) => (flow.beta, flow.log_z),
+        other => unreachable!("{other:?}"),
     };
     assert_eq!(beta(&["task.kind=bandit"]), (10.0, LogZ::Scalar));
     assert_eq!(beta(&["task.kind=landscape"]), (6.0, LogZ::Scalar));
@@ -151,11 +147,19 @@ fn options_that_exclude_each_other_are_refused_by_their_keys() {
         (&["train.overlong_buffer=17"], "overlong_buffer must be at most max_tokens"),
         (&["train.dynamic_sampling=1", "train.samples=1"], "samples must be at least 2"),
     ] {
-        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-        let error = Config::load(None, &settings).unwrap().train_options().unwrap_err().to_string();
+        let error = Config::load(None, settings).unwrap().train_options().unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     }
-    let good = ["train.dynamic_sampling=2", "train.overlong_buffer=8", "train.overlong_penalty=0.5"].map(str::to_owned);
+    let good = ["train.dynamic_sampling=2", "train.overlong_buffer=8", "train.overlong_penalty=0.5"];
     let options = Config::load(None, &good).unwrap().train_options().unwrap();
     assert_eq!((options.dynamic_sampling, options.overlong(12), options.overlong(16)), (2, 0.25, 0.5));
+}
+
+#[test]
+fn only_what_is_alike_is_suggested() {
+    let names = ["beta", "samples", "steps", "grpo"];
+    assert_eq!(did_you_mean("beat", names), " (did you mean `beta`?)");
+    assert_eq!(did_you_mean("grop", names), " (did you mean `grpo`?)");
+    assert_eq!(did_you_mean("step", names), " (did you mean `steps`?)");
+    assert_eq!(did_you_mean("quantization", names), "");
 }

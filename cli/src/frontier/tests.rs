@@ -145,8 +145,7 @@ fn tables_and_picture_show_every_method() {
 fn a_report_is_of_the_same_task_and_model() {
     let frontier = two_curves();
     let config = |settings: &[&str]| -> toml::Table {
-        let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        crate::config::Config::load(None, &settings).unwrap().to_toml().unwrap().parse().unwrap()
+        crate::config::Config::load(None, settings).unwrap().to_toml().unwrap().parse().unwrap()
     };
     assert!(frontier.is_of(&config(&["objective=ppo", "train.steps=20", "train.prompts=4"])));
     assert!(!frontier.is_of(&config(&["task.max_number=9"])));

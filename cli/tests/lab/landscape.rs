@@ -71,7 +71,7 @@ fn the_reference_arithmetic_gives_the_bits_of_the_core() {
         records[1..].iter().map(|record| number(record, "loss").to_bits()).collect()
     };
 
-    let settings: Vec<String> = settings.iter().chain(&["steps=12"]).map(|&setting| setting.to_owned()).collect();
+    let settings = [&settings[..], &["steps=12"]].concat();
     let mut config = Config::load(None, &settings).unwrap();
     flowrl_cli::lab::task(&mut config).unwrap();
     let landscape = Landscape::preset(LandscapeOptions::default()).unwrap();
