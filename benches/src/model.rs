@@ -108,11 +108,9 @@ impl TrainStep {
         let completions: Vec<Vec<u32>> =
             (0..shape.sequences()).map(|i| tokens(first + i as u32, shape.completion_length, vocab)).collect();
         let prompt_of: Vec<usize> = (0..shape.sequences()).map(|i| i / shape.group).collect();
-        let mut given_log_probs = vec![0.0; shape.sequences() * shape.completion_length];
-        let mut entropies = given_log_probs.clone();
         let (prompt_slices, completion_slices) = (slices(&prompts), slices(&completions));
         let sequences = Sequences { prompts: &prompt_slices, completions: &completion_slices, prompt_of: &prompt_of };
-        policy.score(&sequences, Model::Policy, 1.0, &mut given_log_probs, &mut entropies)?;
+        let given_log_probs = policy.score(&sequences, Model::Policy, 1.0)?.log_probs;
         let width = policy.width();
         let options = PartitionOptions { zero_init: false, ..PartitionOptions::default() };
         let network = PartitionNetwork::new(policy.backend(), "log_z", width, options, 0)?;
@@ -131,10 +129,8 @@ impl TrainStep {
         let Self { policy, network, prompt_of, given_log_probs, .. } = self;
         let (prompts, completions) = (slices(&self.prompts), slices(&self.completions));
         let sequences = Sequences { prompts: &prompts, completions: &completions, prompt_of };
-        let mut log_probs = vec![0.0; sequences.tokens()];
-        let mut entropies = log_probs.clone();
         let mut hidden = policy.backend().zeros(prompts.len() * policy.width())?;
-        policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, Some(&mut hidden))?;
+        let log_probs = policy.forward(&sequences, 1.0, Some(&mut hidden))?.log_probs;
         let log_z = network.forward(policy.backend(), &hidden, prompts.len(), None)?;
 
         let length = log_probs.len() / completions.len();

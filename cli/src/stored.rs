@@ -182,10 +182,7 @@ where
         let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
         let prompt_of: Vec<usize> = prompt_of[range.clone()].iter().map(|p| p - first).collect();
         let sequences = Sequences { prompts: &prompts, completions: &slices[range], prompt_of: &prompt_of };
-        let mut present = vec![0.0; sequences.tokens()];
-        let mut entropies = present.clone();
-        policy.score(&sequences, Model::Policy, options.sampler.temperature, &mut present, &mut entropies)?;
-        log_probs.extend(present);
+        log_probs.extend(policy.score(&sequences, Model::Policy, options.sampler.temperature)?.log_probs);
     }
     Ok(log_probs)
 }

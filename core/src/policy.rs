@@ -12,6 +12,9 @@ use crate::random::Stream;
 /// The floating-point type of a policy's numbers.
 pub type RealOf<P> = <<P as Policy>::Backend as Backend>::Real;
 
+/// The result of [`Policy::score`] and [`Policy::forward`].
+pub type ScoresOf<P> = Result<Scores<RealOf<P>>, <P as Policy>::Error>;
+
 /// Borrowed completions of some prompts: the i-th completion answers prompt `prompt_of[i]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sequences<'a> {
@@ -28,6 +31,15 @@ impl Sequences<'_> {
     pub fn tokens(&self) -> usize {
         self.completions.iter().map(|c| c.len()).sum()
     }
+}
+
+/// Log-probability and entropy of every token of [`Sequences`], (N) each, packed in the order of the completions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scores<T> {
+    /// Log-probability of each token.
+    pub log_probs: Vec<T>,
+    /// Entropy of the distribution that each token was drawn from.
+    pub entropies: Vec<T>,
 }
 
 /// Sampled completions, packed: completion i is `tokens[offsets[i]..offsets[i + 1]]`.
@@ -211,15 +223,8 @@ pub trait Policy {
     /// Draws completions; those of one prompt are contiguous.
     fn sample(&mut self, request: &SampleRequest<'_>) -> Result<Completions<RealOf<Self>>, Self::Error>;
 
-    /// Computes log-probabilities and entropies (N each, packed in the order of the completions) at `temperature`.
-    fn score(
-        &mut self,
-        sequences: &Sequences<'_>,
-        model: Model,
-        temperature: f64,
-        log_probs: &mut [RealOf<Self>],
-        entropies: &mut [RealOf<Self>],
-    ) -> Result<(), Self::Error>;
+    /// Returns the log-probabilities and entropies of all tokens at `temperature`.
+    fn score(&mut self, sequences: &Sequences<'_>, model: Model, temperature: f64) -> ScoresOf<Self>;
 
     /// Scores the sequences with the policy and keeps the activations that [`Policy::backward`] needs. If
     /// `representation` is given, this also writes the representation of each prompt, (prompts, d).
@@ -227,10 +232,8 @@ pub trait Policy {
         &mut self,
         sequences: &Sequences<'_>,
         temperature: f64,
-        log_probs: &mut [RealOf<Self>],
-        entropies: &mut [RealOf<Self>],
         representation: Option<&mut <Self::Backend as Backend>::Buffer>,
-    ) -> Result<(), Self::Error>;
+    ) -> ScoresOf<Self>;
 
     /// Adds to the gradient, for the sequences of the last [`Policy::forward`]. Takes the derivatives of the loss with
     /// respect to the log-probabilities (N) and, if the loss depends on them, to the entropies (N) and the

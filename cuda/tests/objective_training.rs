@@ -4,7 +4,7 @@ use crate::common::{Tolerance, assert_close, emulated, normals};
 use flowrl_core::backend::{Backend, CpuBackend};
 use flowrl_core::objective::{Objective, Preset};
 use flowrl_core::optim::AdamWStep;
-use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
+use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Scores, ScoresOf, Sequences};
 use flowrl_core::train::{Metrics, Rollouts, TrainError, TrainOptions, Trainer};
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Error, Precision, Schedule};
 
@@ -32,29 +32,13 @@ impl<B: Backend<Real = f32>> Policy for Given<B> {
     fn sample(&mut self, _: &SampleRequest<'_>) -> Result<Completions<f32>, B::Error> {
         unreachable!("rollouts are given")
     }
-    fn score(
-        &mut self,
-        _: &Sequences<'_>,
-        _: Model,
-        _: f64,
-        log_probs: &mut [f32],
-        entropies: &mut [f32],
-    ) -> Result<(), B::Error> {
-        entropies.fill(0.0);
-        log_probs.fill(-1.0);
-        Ok(())
+    fn score(&mut self, sequences: &Sequences<'_>, _: Model, _: f64) -> ScoresOf<Self> {
+        let tokens = sequences.tokens();
+        Ok(Scores { log_probs: vec![-1.0; tokens], entropies: vec![0.0; tokens] })
     }
-    fn forward(
-        &mut self,
-        sequences: &Sequences<'_>,
-        _: f64,
-        log_probs: &mut [f32],
-        entropies: &mut [f32],
-        representation: Option<&mut B::Buffer>,
-    ) -> Result<(), B::Error> {
-        entropies.copy_from_slice(&self.log_probs.iter().map(|l| -l).collect::<Vec<_>>());
-        log_probs.copy_from_slice(&self.log_probs);
-        representation.map_or(Ok(()), |out| self.represent(sequences.prompts, out))
+    fn forward(&mut self, sequences: &Sequences<'_>, _: f64, representation: Option<&mut B::Buffer>) -> ScoresOf<Self> {
+        representation.map_or(Ok(()), |out| self.represent(sequences.prompts, out))?;
+        Ok(Scores { log_probs: self.log_probs.clone(), entropies: self.log_probs.iter().map(|l| -l).collect() })
     }
     fn backward(
         &mut self,

@@ -174,10 +174,8 @@ fn exact<P: Policy>(
             batch.iter().enumerate().flat_map(|(i, (_, c))| std::iter::repeat_n(i, c.len())).collect();
         let sequences = Sequences { prompts: &prompts, completions: &completions, prompt_of: &prompt_of };
         let mut totals = |model| -> Result<Vec<f64>, EvaluateError<P::Error>> {
-            let mut log_probs = vec![RealOf::<P>::of(0.0); sequences.tokens()];
-            let mut entropies = log_probs.clone();
-            policy.score(&sequences, model, temperature, &mut log_probs, &mut entropies).map_err(TrainError::Policy)?;
-            let mut rest = log_probs.as_slice();
+            let scores = policy.score(&sequences, model, temperature).map_err(TrainError::Policy)?;
+            let mut rest = scores.log_probs.as_slice();
             let mut sums = Vec::with_capacity(completions.len());
             for completion in &completions {
                 let (mine, others) = rest.split_at(completion.len());

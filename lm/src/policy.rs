@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flowrl_core::Real;
 use flowrl_core::backend::{BackendError, Role, token_mask};
 use flowrl_core::optim::AdamWStep;
-use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
+use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, ScoresOf, Sequences};
 
 use crate::backend::TransformerBackend;
 use crate::error::{Interrupted, PolicyError};
@@ -250,12 +250,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     }
 
     /// Packs sequences, and checks that there is room for the results of every token.
-    fn pack(
-        &self,
-        sequences: &Sequences<'_>,
-        log_probs: &[B::Real],
-        entropies: &[B::Real],
-    ) -> Result<Packed, PolicyError<B::Error>> {
+    fn pack(&self, sequences: &Sequences<'_>) -> Result<Packed, PolicyError<B::Error>> {
         self.check("prompt", sequences.prompts)?;
         self.check("completion", sequences.completions)?;
         let (prompts, prompt_of) = (sequences.prompts.len(), sequences.prompt_of);
@@ -263,10 +258,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         if let Some(completion) = prompt_of.iter().position(|&p| p >= prompts) {
             return Err(PolicyError::PromptOf { completion, got: prompt_of[completion], prompts });
         }
-        let packed = Packed::new(sequences.prompts, sequences.completions, prompt_of);
-        check_len("log_probs", log_probs.len(), packed.targets.len())?;
-        check_len("entropies", entropies.len(), packed.targets.len())?;
-        Ok(packed)
+        Ok(Packed::new(sequences.prompts, sequences.completions, prompt_of))
     }
 }
 
@@ -287,8 +279,8 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
     }
 
     fn represent(&mut self, prompts: &[&[u32]], out: &mut B::Buffer) -> Result<(), Self::Error> {
-        let packed = self.pack(&Sequences { prompts, completions: &[], prompt_of: &[] }, &[], &[])?;
-        self.model.log_probs(&self.weights, &packed, 1.0, Keep::Nothing, &mut [], &mut [])?;
+        let packed = self.pack(&Sequences { prompts, completions: &[], prompt_of: &[] })?;
+        self.model.log_probs(&self.weights, &packed, 1.0, Keep::Nothing)?;
         Ok(self.model.mean_hidden(&packed.prompts, out)?)
     }
 
@@ -299,39 +291,29 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         Ok(completions)
     }
 
-    fn score(
-        &mut self,
-        sequences: &Sequences<'_>,
-        model: Model,
-        temperature: f64,
-        log_probs: &mut [B::Real],
-        entropies: &mut [B::Real],
-    ) -> Result<(), Self::Error> {
+    fn score(&mut self, sequences: &Sequences<'_>, model: Model, temperature: f64) -> ScoresOf<Self> {
         self.check_interrupt()?;
-        let packed = self.pack(sequences, log_probs, entropies)?;
+        let packed = self.pack(sequences)?;
         let weights = match model {
             Model::Policy => &self.weights,
             Model::Reference => self.reference.as_ref().ok_or(PolicyError::NoReference)?,
         };
-        self.model.log_probs(weights, &packed, temperature, Keep::Nothing, log_probs, entropies)?;
-        Ok(())
+        Ok(self.model.log_probs(weights, &packed, temperature, Keep::Nothing)?)
     }
 
     fn forward(
         &mut self,
         sequences: &Sequences<'_>,
         temperature: f64,
-        log_probs: &mut [B::Real],
-        entropies: &mut [B::Real],
         representation: Option<&mut B::Buffer>,
-    ) -> Result<(), Self::Error> {
-        let packed = self.pack(sequences, log_probs, entropies)?;
-        self.model.log_probs(&self.weights, &packed, temperature, self.keep, log_probs, entropies)?;
+    ) -> ScoresOf<Self> {
+        let packed = self.pack(sequences)?;
+        let scores = self.model.log_probs(&self.weights, &packed, temperature, self.keep)?;
         if let Some(out) = representation {
             self.model.mean_hidden(&packed.prompts, out)?;
         }
         self.last = Some((packed, temperature));
-        Ok(())
+        Ok(scores)
     }
 
     fn backward(

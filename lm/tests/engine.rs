@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use flowrl_core::backend::{CpuBackend, Sampler};
 use flowrl_core::optim::AdamW;
-use flowrl_core::policy::{Model, Policy, SampleRequest, Sequences};
+use flowrl_core::policy::{Model, Policy, SampleRequest, Scores, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::Wave;
 use flowrl_lm::model::{Dimensions, Keep, Packed, Transformer};
@@ -27,11 +27,11 @@ fn check_gradient(flags: (bool, bool, bool, bool), backend: CpuBackend<f64>, kee
     let mut w = weights(&backend, &dims);
     let mut model = Transformer::new(backend.clone(), dims.clone()).unwrap();
     let loss = |model: &mut Transformer<CpuBackend<f64>>, w: &_| -> f64 {
-        let (mut lp, mut h, mut mean) = (vec![0.0; n], vec![0.0; n], vec![0.0; e.len()]);
-        model.log_probs(w, &packed, TEMPERATURE, keep, &mut lp, &mut h).unwrap();
+        let mut mean = vec![0.0; e.len()];
+        let scores = model.log_probs(w, &packed, TEMPERATURE, keep).unwrap();
         model.mean_hidden(&packed.prompts, &mut mean).unwrap();
         let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-        dot(&lp, &c) + dot(&h, &d) + dot(&mean, &e)
+        dot(&scores.log_probs, &c) + dot(&scores.entropies, &d) + dot(&mean, &e)
     };
     loss(&mut model, &w);
     let mut grads = flowrl_lm::model::Weights::zeros(&backend, &dims).unwrap();
@@ -72,9 +72,7 @@ fn gradient_of_the_fast_path_and_of_recomputation_match_too() {
 }
 
 fn scores(backend: CpuBackend<f32>, flags: (bool, bool, bool, bool), sequences: &Sequences<'_>) -> Vec<f32> {
-    let (mut lp, mut h) = (vec![0.0; sequences.tokens()], vec![0.0; sequences.tokens()]);
-    policy(backend, dims(flags)).score(sequences, Model::Policy, TEMPERATURE, &mut lp, &mut h).unwrap();
-    lp
+    policy(backend, dims(flags)).score(sequences, Model::Policy, TEMPERATURE).unwrap().log_probs
 }
 
 #[test]
@@ -98,13 +96,13 @@ fn threads_do_not_change_a_bit() {
     let sequences = Sequences { prompts: &[PROMPTS[0], &long], completions: &[&long, &long], prompt_of: &[0, 1] };
     let run = |threads| {
         let mut policy = policy(CpuBackend::<f32>::new(threads), dims(FLAGS[1]));
-        let (mut lp, mut h) = (vec![0.0; 300], vec![0.0; 300]);
+        let mut scores = Scores::default();
         for step in 1..3 {
-            policy.forward(&sequences, 1.0, &mut lp, &mut h, None).unwrap();
+            scores = policy.forward(&sequences, 1.0, None).unwrap();
             policy.backward(&[-0.01; 300], None, None).unwrap();
             policy.update(&AdamW::default().step(1e-3, step, 1.0)).unwrap();
         }
-        (lp, h, policy.weights().tensors().cloned().collect::<Vec<_>>())
+        (scores, policy.weights().tensors().cloned().collect::<Vec<_>>())
     };
     let alone = run(1);
     assert_eq!(alone, run(2));
@@ -144,13 +142,10 @@ fn sampling_and_scoring_agree_bit_for_bit() {
             assert!(drawn.offsets.windows(2).any(|w| w[1] - w[0] < 12), "some completion ends by itself");
             let completions = drawn.slices();
             let sequences = Sequences { prompts: &PROMPTS, completions: &completions, prompt_of: &drawn.prompt_of };
-            let mut lp = vec![0.0; drawn.tokens.len()];
-            let mut h = lp.clone();
-            policy.score(&sequences, Model::Policy, TEMPERATURE, &mut lp, &mut h).unwrap();
-            assert_eq!(lp, drawn.log_probs);
-            assert_eq!(h, drawn.entropies);
-            policy.forward(&sequences, TEMPERATURE, &mut lp, &mut h, None).unwrap();
-            assert_eq!(lp, drawn.log_probs);
+            let scores = policy.score(&sequences, Model::Policy, TEMPERATURE).unwrap();
+            assert_eq!(scores.log_probs, drawn.log_probs);
+            assert_eq!(scores.entropies, drawn.entropies);
+            assert_eq!(policy.forward(&sequences, TEMPERATURE, None).unwrap(), scores);
         }
     }
 }
@@ -218,13 +213,10 @@ fn truncated_sampling_records_the_distribution_that_was_sampled() {
     assert!(one.log_probs.iter().all(|&l| l == 0.0), "one token is left: its probability is 1");
     let greedy = policy.sample(&request(Sampler::GREEDY)).unwrap();
     assert_eq!(one.tokens, greedy.tokens);
-    let mut lp = vec![0.0; 0];
     let nucleus = policy.sample(&request(Sampler { top_p: 0.6, ..Sampler::default() })).unwrap();
     let sequences = Sequences { prompts: &PROMPTS, completions: &nucleus.slices(), prompt_of: &nucleus.prompt_of };
-    lp.resize(nucleus.tokens.len(), 0.0);
-    let mut h = lp.clone();
-    policy.score(&sequences, Model::Policy, 1.0, &mut lp, &mut h).unwrap();
-    for (truncated, full) in nucleus.log_probs.iter().zip(&lp) {
+    let whole = policy.score(&sequences, Model::Policy, 1.0).unwrap().log_probs;
+    for (truncated, full) in nucleus.log_probs.iter().zip(&whole) {
         let kept = (full - truncated).exp();
         assert!((0.6 - 1e-5..=1.0 + 1e-5).contains(&kept), "the nucleus holds {kept} of the mass");
     }
@@ -234,14 +226,13 @@ fn truncated_sampling_records_the_distribution_that_was_sampled() {
 fn policy_and_reference_part_at_the_first_update() {
     let mut policy = policy(CpuBackend::<f32>::new(1), dims(FLAGS[2]));
     let n = SEQUENCES.tokens();
-    let (mut before, mut after, mut reference, mut h) = (vec![0.0; n], vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-    policy.forward(&SEQUENCES, 1.0, &mut before, &mut h, None).unwrap();
+    let before = policy.forward(&SEQUENCES, 1.0, None).unwrap().log_probs;
     policy.backward(&vec![-1.0; n], None, None).unwrap();
     assert!(policy.grad_norm().unwrap() > 0.0);
     policy.update(&AdamW::default().step(1e-3, 1, 1.0)).unwrap();
     assert_eq!(policy.grad_norm().unwrap(), 0.0);
-    policy.score(&SEQUENCES, Model::Policy, 1.0, &mut after, &mut h).unwrap();
-    policy.score(&SEQUENCES, Model::Reference, 1.0, &mut reference, &mut h).unwrap();
+    let after = policy.score(&SEQUENCES, Model::Policy, 1.0).unwrap().log_probs;
+    let reference = policy.score(&SEQUENCES, Model::Reference, 1.0).unwrap().log_probs;
     assert_eq!(before, reference);
     assert!(after.iter().sum::<f32>() > before.iter().sum::<f32>(), "the step raised the likelihood");
 }
@@ -249,23 +240,20 @@ fn policy_and_reference_part_at_the_first_update() {
 #[test]
 fn bad_tokens_and_empty_prompts_are_errors() {
     let mut policy = policy(CpuBackend::<f32>::new(1), dims(FLAGS[0]));
-    let mut one = [0.0];
     let bad = Sequences { prompts: &[&[1]], completions: &[&[19]], prompt_of: &[0] };
-    let error = policy.score(&bad, Model::Policy, 1.0, &mut one, &mut [0.0]).unwrap_err().to_string();
+    let error = policy.score(&bad, Model::Policy, 1.0).unwrap_err().to_string();
     assert!(error.contains("completion 0 holds token 19") && error.contains("19 tokens"), "{error}");
     let empty = Sequences { prompts: &[&[]], completions: &[&[1]], prompt_of: &[0] };
-    let error = policy.score(&empty, Model::Policy, 1.0, &mut one, &mut [0.0]).unwrap_err().to_string();
+    let error = policy.score(&empty, Model::Policy, 1.0).unwrap_err().to_string();
     assert!(error.contains("prompt 0 has no tokens"), "{error}");
     let stray = Sequences { prompts: &[&[1]], completions: &[&[1]], prompt_of: &[1] };
-    let error = policy.score(&stray, Model::Policy, 1.0, &mut one, &mut [0.0]).unwrap_err().to_string();
+    let error = policy.score(&stray, Model::Policy, 1.0).unwrap_err().to_string();
     assert!(error.contains("`prompt_of[0]` is 1, but there are 1 prompts"), "{error}");
     let good = Sequences { prompt_of: &[0], ..stray };
-    let error = policy.forward(&good, 1.0, &mut [], &mut [0.0], None).unwrap_err().to_string();
-    assert!(error.contains("`log_probs` has 0 entries, but needs 1"), "{error}");
-    policy.forward(&good, 1.0, &mut one, &mut [0.0], None).unwrap();
+    policy.forward(&good, 1.0, None).unwrap();
     let error = policy.backward(&[], None, None).unwrap_err().to_string();
     assert!(error.contains("d_log_probs"), "{error}");
-    policy.forward(&good, 1.0, &mut one, &mut [0.0], None).unwrap();
+    policy.forward(&good, 1.0, None).unwrap();
     let error = policy.backward(&[0.0], Some(&[]), None).unwrap_err().to_string();
     assert!(error.contains("d_entropies"), "{error}");
     assert!(matches!(policy.backward(&[0.0], None, None), Err(flowrl_lm::PolicyError::NoForward)));

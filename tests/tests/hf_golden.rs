@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use flowrl_core::backend::{CpuBackend, Sampler};
 use flowrl_core::objective::{Objective, Preset};
 use flowrl_core::optim::AdamW;
-use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
+use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Scores, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::train::{Metrics, Rollouts, TrainOptions, Trainer};
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Precision};
@@ -123,11 +123,8 @@ fn log_probs_entropies_and_hidden_states<B: TransformerBackend<Real = f32>>(
     near: Tolerance,
 ) {
     let rows = rows(golden);
-    let (mut log_probs, mut entropies) = (vec![0.0; 200], vec![0.0; 200]);
-    let n = with_sequences(&rows, |s| {
-        policy.score(s, Model::Policy, 1.0, &mut log_probs[..s.tokens()], &mut entropies[..s.tokens()]).unwrap();
-        s.tokens()
-    });
+    let Scores { log_probs, entropies } = with_sequences(&rows, |s| policy.score(s, Model::Policy, 1.0).unwrap());
+    let n = log_probs.len();
     let want: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["logp"])).collect();
     let want_h: Vec<f64> = rows.iter().flat_map(|r| numbers(&r.expected["entropy"])).collect();
     assert_eq!(n, want.len());
@@ -178,8 +175,7 @@ fn gradient_norms_and_one_adamw_step<B: TransformerBackend<Real = f32>>(
     let rows = rows(golden);
     let d_log_probs: Vec<f32> =
         rows.iter().flat_map(|r| vec![r.expected["coef"].as_f64().unwrap() as f32; r.completion.len()]).collect();
-    let n = d_log_probs.len();
-    with_sequences(&rows, |s| policy.forward(s, 1.0, &mut vec![0.0; n], &mut vec![0.0; n], None)).unwrap();
+    with_sequences(&rows, |s| policy.forward(s, 1.0, None)).unwrap();
     policy.backward(&d_log_probs, None, None).unwrap();
     let parts = Weights::parts(policy.dims());
     let norms = golden.expected["grad_norm"].as_object().unwrap();
@@ -237,10 +233,7 @@ fn step<B: TransformerBackend<Real = f32>>(golden: &Golden, mut policy: Transfor
     let options = TrainOptions::default();
     let mut trainer = Trainer::new(&policy, objective, options).unwrap();
     let metrics = trainer.learn(&mut policy, &rollouts).unwrap();
-    let mut log_probs = vec![0.0; rollouts.completions.tokens.len()];
-    let mut entropies = log_probs.clone();
-    with_sequences(&rows, |s| policy.score(s, Model::Policy, 1.0, &mut log_probs, &mut entropies)).unwrap();
-    (metrics, log_probs)
+    (metrics, with_sequences(&rows, |s| policy.score(s, Model::Policy, 1.0)).unwrap().log_probs)
 }
 
 fn a_training_step_is_that_of_the_cpu<B: TransformerBackend<Real = f32>>(

@@ -3,7 +3,7 @@
 use flowrl_core::Real;
 use flowrl_core::backend::Backend as _;
 use flowrl_core::objective::{Batch, Evaluation, Outcomes};
-use flowrl_core::policy::{Model, Policy as _, Sequences};
+use flowrl_core::policy::{Model, Policy as _, Scores, Sequences};
 use flowrl_core::train::{LogZModel, Rollouts};
 use flowrl_lab::PolicyError;
 
@@ -136,13 +136,13 @@ fn scores(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<[Vec<f32>; 3], Er
     let completions = rollouts.completions.slices();
     let sequences =
         Sequences { prompts: &[&[0]], completions: &completions, prompt_of: &rollouts.completions.prompt_of };
-    let tokens = rollouts.completions.tokens.len();
-    let [mut log_probs, mut ref_log_probs, mut entropies, mut unused] = [(); 4].map(|()| vec![0.0; tokens]);
-    lane.policy.score(&sequences, Model::Policy, 1.0, &mut log_probs, &mut entropies)?;
-    match lane.policy.score(&sequences, Model::Reference, 1.0, &mut ref_log_probs, &mut unused) {
-        Ok(()) | Err(PolicyError::NoReference) => Ok([log_probs, ref_log_probs, entropies]),
-        Err(error) => Err(error.into()),
-    }
+    let Scores { log_probs, entropies } = lane.policy.score(&sequences, Model::Policy, 1.0)?;
+    let ref_log_probs = match lane.policy.score(&sequences, Model::Reference, 1.0) {
+        Ok(scores) => scores.log_probs,
+        Err(PolicyError::NoReference) => vec![0.0; log_probs.len()],
+        Err(error) => return Err(error.into()),
+    };
+    Ok([log_probs, ref_log_probs, entropies])
 }
 
 /// Evaluates the objective on a batch, as the update does before its first step.

@@ -115,12 +115,8 @@ impl GradientBench {
         let drawn = self.policy.sample(&request)?;
         let completions = drawn.slices();
         let sequences = Sequences { prompts: &[&[0]], completions: &completions, prompt_of: &drawn.prompt_of };
-        let tokens = drawn.tokens.len();
-        let (mut log_probs, mut entropies) = (vec![0.0; tokens], vec![0.0; tokens]);
-        let mut ref_log_probs = vec![0.0; tokens];
-        let reference = flowrl_core::policy::Model::Reference;
-        self.policy.score(&sequences, reference, 1.0, &mut ref_log_probs, &mut entropies)?;
-        self.policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
+        let ref_log_probs = self.policy.score(&sequences, flowrl_core::policy::Model::Reference, 1.0)?.log_probs;
+        let log_probs = self.policy.forward(&sequences, 1.0, None)?.log_probs;
         let side = self.landscape.side();
         let reward = |i| {
             let answer = drawn.get(i);
@@ -143,7 +139,7 @@ impl GradientBench {
         let source = if log_z.is_some() { LogZ::Given } else { LogZ::GroupMean };
         let objective = FlowRl::exact_tb().with_beta(self.beta).with_log_z(source);
         let evaluation = Objective::FlowRl(objective).compute_packed(outcomes, batch)?;
-        let mut d_log_probs = Vec::with_capacity(tokens);
+        let mut d_log_probs = Vec::with_capacity(log_probs.len());
         (0..drawn.len()).for_each(|i| d_log_probs.extend_from_slice(evaluation.d_log_probs(i)));
         self.policy.backward(&d_log_probs, None, None)?;
         let gradient = self.policy.parameters()[0].grad.iter().map(|&g| f64::from(g)).collect();

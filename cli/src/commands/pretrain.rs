@@ -141,8 +141,7 @@ fn train(
         let prompt_of: Vec<usize> = (0..args.batch).collect();
         let sequences = Sequences { prompts: &prompts, completions: &completions, prompt_of: &prompt_of };
         let n = sequences.tokens();
-        let (mut log_probs, mut entropies) = (vec![0.0; n], vec![0.0; n]);
-        policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
+        let log_probs = policy.forward(&sequences, 1.0, None)?.log_probs;
         policy.backward(&vec![-1.0 / n as f32; n], None, None)?;
         let norm = policy.grad_norm()?;
         policy.update(&optimizer.step(schedule.at(step), step + 1, clip_scale(norm, Some(1.0))))?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use flowrl_core::backend::Backend;
-use flowrl_core::policy::{Model, Policy, Sequences};
+use flowrl_core::policy::{Model, Policy, Scores, Sequences};
 use flowrl_lm::chat::ChatInputs;
 use flowrl_lm::prompts::{Prompt, PromptRow};
 use flowrl_lm::task::Text;
@@ -74,8 +74,7 @@ where
         let completions: Vec<&[u32]> = batch.iter().map(|(ids, at)| &ids[*at..]).collect();
         let prompt_of: Vec<usize> = (0..batch.len()).collect();
         let sequences = Sequences { prompts: &prompts, completions: &completions, prompt_of: &prompt_of };
-        let (mut log_probs, mut entropies) = (vec![0.0_f32; sequences.tokens()], vec![0.0_f32; sequences.tokens()]);
-        policy.score(&sequences, Model::Policy, args.temperature, &mut log_probs, &mut entropies)?;
+        let Scores { log_probs, entropies } = policy.score(&sequences, Model::Policy, args.temperature)?;
         let mut start = 0;
         for (ids, at) in batch {
             let range = start..start + ids.len() - at;

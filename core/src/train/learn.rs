@@ -9,7 +9,7 @@ use crate::Real;
 use crate::backend::Backend;
 use crate::objective::{self, Batch, Diagnostics, Gradients, Mask, Objective, Outcomes, Totals};
 use crate::optim::clip_scale;
-use crate::policy::{Model, Policy, RealOf};
+use crate::policy::{Model, Policy, RealOf, Scores};
 
 /// The values that stay the same over all updates of a step.
 struct Fixed<'a, T> {
@@ -124,13 +124,11 @@ impl<B: Backend> Trainer<B> {
         }
         let ref_log_probs = if self.objective.needs_reference() && !on_graph {
             let temperature = self.options.sampler.temperature;
-            let mut log_probs = vec![RealOf::<P>::of(0.0); rollouts.completions.tokens.len()];
-            let mut entropies = log_probs.clone();
+            let mut log_probs = Vec::with_capacity(rollouts.completions.tokens.len());
             rollouts.parts(everything, self.options.micro_batch, |Part { sequences, tokens, .. }| {
-                let (log_probs, entropies) = (&mut log_probs[tokens.clone()], &mut entropies[tokens]);
-                policy
-                    .score(&sequences, Model::Reference, temperature, log_probs, entropies)
-                    .map_err(TrainError::Policy)
+                let scores = policy.score(&sequences, Model::Reference, temperature).map_err(TrainError::Policy)?;
+                log_probs.extend(checked(scores, tokens.len())?.log_probs);
+                Ok::<(), TrainError<P::Error>>(())
             })?;
             Some(log_probs)
         } else {
@@ -226,13 +224,11 @@ impl<B: Backend> Trainer<B> {
         let device = |e: B::Error| TrainError::Policy(e.into());
         let Part { first_prompt, sequences, completions, tokens } = part;
         let (b, n, p) = (completions.len(), tokens.len(), sequences.prompts.len());
-        let (mut log_probs, mut entropies) = (vec![zero; n], vec![zero; n]);
         let width = self.log_z.network().map(|network| network.width());
         let mut hidden = width.map(|width| policy.backend().zeros(p * width)).transpose().map_err(device)?;
         let temperature = self.options.sampler.temperature;
-        policy
-            .forward(sequences, temperature, &mut log_probs, &mut entropies, hidden.as_mut())
-            .map_err(TrainError::Policy)?;
+        let scores = policy.forward(sequences, temperature, hidden.as_mut()).map_err(TrainError::Policy)?;
+        let Scores { log_probs, entropies } = checked(scores, n)?;
 
         // log Z or V of each prompt.
         let numbers = &fixed.rollouts.prompt_numbers[*first_prompt..first_prompt + p];
@@ -334,5 +330,13 @@ impl<B: Backend> Trainer<B> {
         }
         policy.backward(&d_log_probs, d_entropies.as_deref(), d_hidden.as_ref()).map_err(TrainError::Policy)?;
         Ok((diagnostics, loss))
+    }
+}
+
+/// Returns the scores if there is one for each of `tokens` tokens.
+fn checked<T, E>(scores: Scores<T>, tokens: usize) -> Result<Scores<T>, TrainError<E>> {
+    match (scores.log_probs.len(), scores.entropies.len()) {
+        (l, h) if l == tokens && h == tokens => Ok(scores),
+        (l, h) => Err(TrainError::Scores { got: if l == tokens { h } else { l }, wanted: tokens }),
     }
 }

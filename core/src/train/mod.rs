@@ -172,6 +172,13 @@ pub enum TrainError<E> {
         /// Completions.
         wanted: usize,
     },
+    /// The policy scored another number of tokens than it was given.
+    Scores {
+        /// Scores.
+        got: usize,
+        /// Tokens.
+        wanted: usize,
+    },
     /// A task returned a reward that is not finite.
     Reward {
         /// Number of the prompt in the task.
@@ -209,6 +216,7 @@ impl<E: fmt::Display> fmt::Display for TrainError<E> {
             Self::Judgements { got, wanted } => {
                 write!(f, "`Task::judge_batch` returned {got} judgements of {wanted} completions")
             }
+            Self::Scores { got, wanted } => write!(f, "the policy returned {got} scores of {wanted} tokens"),
             Self::Reward { prompt, got } => {
                 write!(f, "the reward of a completion of prompt {prompt} is {got}; it must be finite")
             }

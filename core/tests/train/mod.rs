@@ -11,7 +11,7 @@ use flowrl_core::backend::{CpuBackend, Sampler};
 use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset, Reward, Sequence};
 use flowrl_core::optim::{AdamW, Decay, Schedule};
 use flowrl_core::partition::PartitionOptions;
-use flowrl_core::policy::{Model, Policy, Sequences};
+use flowrl_core::policy::{Model, Policy, Scores, Sequences};
 use flowrl_core::train::{LogZModel, Metrics, Progress, TrainOptions, Trainer};
 use one::One;
 use tabular::{Cpu, Rewards, Tabular};
@@ -190,10 +190,8 @@ fn a_step_applies_the_gradient_of_the_objective() {
         let prompts: Vec<&[u32]> = rollouts.prompts.iter().map(Vec::as_slice).collect();
         let (completions, prompt_of) = (rollouts.completions.slices(), &rollouts.completions.prompt_of);
         let sequences = Sequences { prompts: &prompts, completions: &completions, prompt_of };
-        let n = sequences.tokens();
-        let (mut log_probs, mut ref_log_probs, mut h) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-        other.score(&sequences, Model::Reference, 1.0, &mut ref_log_probs, &mut h).expect("known tokens");
-        other.forward(&sequences, 1.0, &mut log_probs, &mut h, None).expect("known tokens");
+        let ref_log_probs = other.score(&sequences, Model::Reference, 1.0).expect("known tokens").log_probs;
+        let Scores { log_probs, entropies: h } = other.forward(&sequences, 1.0, None).expect("known tokens");
         let inputs: Vec<Sequence<'_, f64>> = (0..rollouts.len())
             .map(|i| {
                 let tokens = rollouts.completions.offsets[i]..rollouts.completions.offsets[i + 1];

@@ -3,7 +3,7 @@
 
 use flowrl_core::backend::{CpuBackend, CpuError};
 use flowrl_core::optim::AdamWStep;
-use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
+use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Scores, ScoresOf, Sequences};
 
 pub(crate) struct One(pub(crate) CpuBackend<f32>);
 
@@ -37,27 +37,12 @@ impl Policy for One {
         })
     }
 
-    fn score(
-        &mut self,
-        _: &Sequences<'_>,
-        _: Model,
-        _: f64,
-        log_probs: &mut [f32],
-        _: &mut [f32],
-    ) -> Result<(), CpuError> {
-        log_probs.fill(-0.3);
-        Ok(())
+    fn score(&mut self, _: &Sequences<'_>, _: Model, _: f64) -> ScoresOf<Self> {
+        Ok(Scores { log_probs: vec![-0.3], entropies: vec![0.0] })
     }
 
-    fn forward(
-        &mut self,
-        sequences: &Sequences<'_>,
-        temperature: f64,
-        log_probs: &mut [f32],
-        entropies: &mut [f32],
-        _: Option<&mut Vec<f32>>,
-    ) -> Result<(), CpuError> {
-        self.score(sequences, Model::Policy, temperature, log_probs, entropies)
+    fn forward(&mut self, sequences: &Sequences<'_>, temperature: f64, _: Option<&mut Vec<f32>>) -> ScoresOf<Self> {
+        self.score(sequences, Model::Policy, temperature)
     }
 
     fn backward(&mut self, _: &[f32], _: Option<&[f32]>, _: Option<&Vec<f32>>) -> Result<(), CpuError> {

@@ -6,7 +6,7 @@ use flowrl_core::backend::{Backend, CpuBackend, CpuError, EntropyGradient};
 use flowrl_core::exact;
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::parameter::Parameter;
-use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
+use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Scores, ScoresOf, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::task::{Attempt, JudgeError, Judgement, Task};
 
@@ -82,9 +82,8 @@ impl Tabular {
         let strings = strings();
         let completions: Vec<&[u32]> = strings.iter().map(|(s, _)| &s[..]).collect();
         let sequences = Sequences { prompts: &[&[prompt]], completions: &completions, prompt_of: &[0; 15] };
-        let (mut log_probs, mut entropies) = (vec![0.0; sequences.tokens()], vec![0.0; sequences.tokens()]);
-        self.score(&sequences, model, 1.0, &mut log_probs, &mut entropies).expect("known tokens");
-        let mut rest = &log_probs[..];
+        let scores = self.score(&sequences, model, 1.0).expect("known tokens");
+        let mut rest = &scores.log_probs[..];
         let sum_of = |s: &&[u32]| {
             let (mine, others) = rest.split_at(s.len());
             rest = others;
@@ -152,37 +151,27 @@ impl Policy for Tabular {
         })
     }
 
-    fn score(
-        &mut self,
-        sequences: &Sequences<'_>,
-        model: Model,
-        temperature: f64,
-        log_probs: &mut [f64],
-        entropies: &mut [f64],
-    ) -> Result<(), CpuError> {
+    fn score(&mut self, sequences: &Sequences<'_>, model: Model, temperature: f64) -> ScoresOf<Self> {
         let (places, targets) = Self::places(sequences);
         let table = if model == Model::Policy { &self.table.value } else { &self.reference };
         let n = targets.len();
         let (logits, [mut l, mut lse, mut h]) = (gather(table, &places), [(); 3].map(|()| vec![0.0; n]));
         self.backend.log_prob(&logits, &targets, (n, TOKENS), temperature, &mut l, &mut lse, &mut h)?;
-        log_probs.copy_from_slice(&l);
-        entropies.copy_from_slice(&h);
+        let scores = Scores { log_probs: l, entropies: h.clone() };
         self.last = Some(Scored { logits, places, targets, log_sum_exp: lse, entropies: h, temperature });
-        Ok(())
+        Ok(scores)
     }
 
     fn forward(
         &mut self,
         sequences: &Sequences<'_>,
         temperature: f64,
-        log_probs: &mut [f64],
-        entropies: &mut [f64],
         representation: Option<&mut Vec<f64>>,
-    ) -> Result<(), CpuError> {
+    ) -> ScoresOf<Self> {
         if let Some(out) = representation {
             self.represent(sequences.prompts, out)?;
         }
-        self.score(sequences, Model::Policy, temperature, log_probs, entropies)
+        self.score(sequences, Model::Policy, temperature)
     }
 
     fn backward(

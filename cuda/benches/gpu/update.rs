@@ -63,12 +63,11 @@ fn of_sizes(bench: &mut Bench, sizes: &Texts) -> Result<(), Failure> {
         (prompts.iter().map(Vec::as_slice).collect(), completions.iter().map(Vec::as_slice).collect());
     let sequences = Sequences { prompts: &prompt_slices, completions: &completion_slices, prompt_of: &prompt_of };
     let n = sizes.scored();
-    let (mut log_probs, mut entropies) = (vec![0.0; n], vec![0.0; n]);
     let d_log_probs: Vec<f32> = table("d_log_probs", 2_f64.powi(-9), 0.0).into_iter().cycle().take(n).collect();
 
-    policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
+    let scores = policy.forward(&sequences, 1.0, None)?;
     policy.backward(&d_log_probs, None, None)?;
-    let mut check = vec![fingerprint(&log_probs)];
+    let mut check = vec![fingerprint(&scores.log_probs)];
     let compared =
         ["model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight", "model.layers.0.mlp.down_proj.weight"];
     for name in compared {
@@ -97,7 +96,7 @@ fn of_sizes(bench: &mut Bench, sizes: &Texts) -> Result<(), Failure> {
             all / 1e9
         ),
         rows: vec![Row::new("ours, each prompt read once".to_owned(), Amount::Tokens(sizes.tokens() as f64), || {
-            policy.forward(&sequences, 1.0, &mut log_probs, &mut entropies, None)?;
+            policy.forward(&sequences, 1.0, None)?;
             policy.backward(&d_log_probs, None, None)?;
             Ok(policy.update(&step)?)
         })],

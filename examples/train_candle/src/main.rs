@@ -50,11 +50,10 @@ fn distance(policy: &mut Network) -> Result<f64, Box<dyn std::error::Error>> {
         let completions: Vec<&[u32]> = completions.iter().map(Vec::as_slice).collect();
         let sequences =
             Sequences { prompts: &[Sums.prompt(p)], completions: &completions, prompt_of: &vec![0; completions.len()] };
-        let mut totals = |model| -> Result<Vec<f64>, Failure> {
-            let (mut log_probs, mut entropies) = (vec![0.0; sequences.tokens()], vec![0.0; sequences.tokens()]);
-            policy.score(&sequences, model, 1.0, &mut log_probs, &mut entropies)?;
-            let mut rest = log_probs.iter().map(|&l| f64::from(l));
-            Ok(completions.iter().map(|y| rest.by_ref().take(y.len()).sum()).collect())
+        let mut totals = |model| {
+            let scores = policy.score(&sequences, model, 1.0)?;
+            let mut rest = scores.log_probs.iter().map(|&l| f64::from(l));
+            Ok::<Vec<f64>, Failure>(completions.iter().map(|y| rest.by_ref().take(y.len()).sum()).collect())
         };
         let (reference, current) = (totals(Model::Reference)?, totals(Model::Policy)?);
         let judge = |y: &&[u32]| Sums.judge(Attempt { prompt: p, completion: y, ended: true }).map(|j| j.reward);

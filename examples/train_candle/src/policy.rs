@@ -3,14 +3,13 @@
 use candle_core::{D, Device, Tensor, Var};
 use flowrl_core::backend::{CpuBackend, CpuError};
 use flowrl_core::optim::AdamWStep;
-use flowrl_core::parameter::Parameter;
-use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Sequences};
+use flowrl_core::parameter::{self, Parameter};
+use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Scores, ScoresOf, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 
 /// The token that ends a completion; those below it are digits.
 pub const END: u32 = 10;
 const VOCAB: usize = 11;
-/// Fills a context, which is the prompt and the tokens so far.
 const PAD: u32 = 11;
 const CONTEXT: usize = 3;
 const WIDTH: usize = 16;
@@ -26,13 +25,13 @@ pub enum Failure {
 pub struct Network {
     cpu: CpuBackend<f32>,
     weights: Vec<Var>,
-    /// The weights' gradients and AdamW's moments.
     parameters: Vec<Parameter<CpuBackend<f32>>>,
     reference: Vec<Tensor>,
     /// Log-probabilities, entropies and representations of the last `forward`.
     last: Option<[Tensor; 3]>,
 }
 
+/// Returns the prompt and the tokens so far, padded.
 fn context(prompt: &[u32], tokens: &[u32]) -> [u32; CONTEXT] {
     std::array::from_fn(|i| if i == 0 { prompt[0] } else { tokens.get(i - 1).copied().unwrap_or(PAD) })
 }
@@ -41,7 +40,6 @@ fn embed(weights: &[Tensor], tokens: &[u32]) -> candle_core::Result<Tensor> {
     weights[0].index_select(&Tensor::new(tokens, &Device::Cpu)?, 0)
 }
 
-/// Logits of the token after each context, (contexts, VOCAB).
 fn logits(weights: &[Tensor], contexts: &[[u32; CONTEXT]]) -> candle_core::Result<Tensor> {
     let inputs = embed(weights, &contexts.concat())?.reshape((contexts.len(), CONTEXT * WIDTH))?;
     inputs.matmul(&weights[1])?.tanh()?.matmul(&weights[2])
@@ -100,36 +98,19 @@ impl Policy for Network {
             Ok(logits(&weights, &contexts)?.flatten_all()?.to_vec1()?)
         })
     }
-    fn score(
-        &mut self,
-        sequences: &Sequences<'_>,
-        model: Model,
-        temperature: f64,
-        log_probs: &mut [f32],
-        entropies: &mut [f32],
-    ) -> Result<(), Failure> {
+    fn score(&mut self, sequences: &Sequences<'_>, model: Model, temperature: f64) -> ScoresOf<Self> {
         let [l, h] = Self::outputs(&self.weights(model), sequences, temperature)?;
-        log_probs.copy_from_slice(&l.to_vec1()?);
-        entropies.copy_from_slice(&h.to_vec1()?);
-        Ok(())
+        Ok(Scores { log_probs: l.to_vec1()?, entropies: h.to_vec1()? })
     }
-    fn forward(
-        &mut self,
-        sequences: &Sequences<'_>,
-        temperature: f64,
-        log_probs: &mut [f32],
-        entropies: &mut [f32],
-        representation: Option<&mut Vec<f32>>,
-    ) -> Result<(), Failure> {
+    fn forward(&mut self, sequences: &Sequences<'_>, temperature: f64, out: Option<&mut Vec<f32>>) -> ScoresOf<Self> {
         let weights = self.weights(Model::Policy);
         let [l, h] = Self::outputs(&weights, sequences, temperature)?;
-        log_probs.copy_from_slice(&l.to_vec1()?);
-        entropies.copy_from_slice(&h.to_vec1()?);
-        if let Some(out) = representation {
+        let scores = Scores { log_probs: l.to_vec1()?, entropies: h.to_vec1()? };
+        if let Some(out) = out {
             self.represent(sequences.prompts, out)?;
         }
         self.last = Some([l, h, embed(&weights, &sequences.prompts.concat())?]);
-        Ok(())
+        Ok(scores)
     }
     /// Differentiates Σ d·output with the d held fixed, which has the gradient of the loss.
     fn backward(
@@ -154,17 +135,16 @@ impl Policy for Network {
         Ok(())
     }
     fn grad_norm(&mut self) -> Result<f64, Failure> {
-        let squares: Result<f64, _> = self.parameters.iter().map(|p| p.grad_squares(&self.cpu)).sum();
-        Ok(squares?.sqrt())
+        Ok(parameter::grad_norm(&self.cpu, &self.parameters)?)
     }
     fn update(&mut self, step: &AdamWStep) -> Result<(), Failure> {
-        for (parameter, weight) in self.parameters.iter_mut().zip(&self.weights) {
-            parameter.adamw(&self.cpu, step)?;
+        parameter::update(&self.cpu, &mut self.parameters, step)?;
+        for (parameter, weight) in self.parameters.iter().zip(&self.weights) {
             weight.set(&Tensor::from_slice(&parameter.value, weight.shape(), &Device::Cpu)?)?;
         }
-        self.zero_grad()
+        Ok(())
     }
     fn zero_grad(&mut self) -> Result<(), Failure> {
-        Ok(self.parameters.iter_mut().try_for_each(|parameter| parameter.zero_grad(&self.cpu))?)
+        Ok(parameter::zero_grad(&self.cpu, &mut self.parameters)?)
     }
 }

@@ -6,24 +6,23 @@ use flowrl_core::Real;
 use flowrl_core::backend::{CpuBackend, check_len};
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::parameter;
-use flowrl_core::policy::{Completions, Graph, Model, Policy, SampleRequest, Sequences};
+use flowrl_core::policy::{Completions, Graph, Model, Policy, SampleRequest, Scores, Sequences};
 
 use super::memo::NONE;
-use super::path::{Path, check_prompts, check_temperature};
+use super::path::{Path, Step, check_prompts, check_temperature};
 use super::{LabPolicy, Network, PolicyError};
 use crate::Environment;
 
 impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
     /// Reads log-probabilities and entropies along a path. All its states must have rows.
-    fn read(&self, path: &Path, log_probs: &mut [T], entropies: &mut [T]) -> Result<(), PolicyError> {
-        check_len("log_probs", log_probs.len(), path.steps.len())?;
-        check_len("entropies", entropies.len(), path.steps.len())?;
-        for ((step, log_prob), entropy) in path.steps.iter().zip(log_probs).zip(entropies) {
+    fn read(&self, path: &Path) -> Scores<T> {
+        let of = |step: &Step| {
             let row = self.memo.row(step.state);
-            *log_prob = self.memo.rows.log_forward[row * self.heads.actions + step.action as usize];
-            *entropy = self.memo.rows.entropy[row];
-        }
-        Ok(())
+            let log_prob = self.memo.rows.log_forward[row * self.heads.actions + step.action as usize];
+            (log_prob, self.memo.rows.entropy[row])
+        };
+        let (log_probs, entropies) = path.steps.iter().map(of).unzip();
+        Scores { log_probs, entropies }
     }
 
     /// Follows the completions and evaluates every state on the way.
@@ -37,20 +36,19 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
     }
 
     /// Computes log π_ref and the entropy of the reference along a path.
-    fn reference(&self, path: &Path, log_probs: &mut [T], entropies: &mut [T]) -> Result<(), PolicyError> {
+    fn reference(&self, path: &Path) -> Result<Scores<T>, PolicyError> {
         if self.heads.parents > 0 {
             return Err(PolicyError::NoReference);
         }
-        check_len("log_probs", log_probs.len(), path.steps.len())?;
-        check_len("entropies", entropies.len(), path.steps.len())?;
-        for ((step, log_prob), entropy) in path.steps.iter().zip(log_probs).zip(entropies) {
+        let of = |step: &Step| {
             let state = step.state as usize;
-            *log_prob = T::of(self.environment.log_reference(state, step.action as usize));
             let legal = (0..self.heads.actions).filter(|&a| self.environment.step(state, a).is_some());
             let term = |l: f64| if l > f64::NEG_INFINITY { -libm::exp(l) * l } else { 0.0 };
-            *entropy = T::of(legal.map(|a| term(self.environment.log_reference(state, a))).sum());
-        }
-        Ok(())
+            let entropy = T::of(legal.map(|a| term(self.environment.log_reference(state, a))).sum());
+            (T::of(self.environment.log_reference(state, step.action as usize)), entropy)
+        };
+        let (log_probs, entropies) = path.steps.iter().map(of).unzip();
+        Ok(Scores { log_probs, entropies })
     }
 }
 
@@ -78,41 +76,32 @@ impl<T: Real, E: Environment, N: Network<T>> Policy for LabPolicy<T, E, N> {
         self.draw(request)
     }
 
-    fn score(
-        &mut self,
-        sequences: &Sequences<'_>,
-        model: Model,
-        temperature: f64,
-        log_probs: &mut [T],
-        entropies: &mut [T],
-    ) -> Result<(), PolicyError> {
+    fn score(&mut self, sequences: &Sequences<'_>, model: Model, temperature: f64) -> Result<Scores<T>, PolicyError> {
         let mut path = core::mem::take(&mut self.scored);
-        if model == Model::Reference {
+        let scores = if model == Model::Reference {
             path.walk(&self.environment, sequences)?;
-            self.reference(&path, log_probs, entropies)?;
+            self.reference(&path)?
         } else {
             path = self.visit(path, sequences, temperature)?;
-            self.read(&path, log_probs, entropies)?;
-        }
+            self.read(&path)
+        };
         self.scored = path;
-        Ok(())
+        Ok(scores)
     }
 
     fn forward(
         &mut self,
         sequences: &Sequences<'_>,
         temperature: f64,
-        log_probs: &mut [T],
-        entropies: &mut [T],
         representation: Option<&mut Vec<T>>,
-    ) -> Result<(), PolicyError> {
+    ) -> Result<Scores<T>, PolicyError> {
         if let Some(out) = representation {
             self.represent(sequences.prompts, out)?;
         }
         (self.d_log_backward, self.d_log_flows) = (None, None);
         let path = core::mem::take(&mut self.last);
         let path = self.visit(path, sequences, temperature)?;
-        self.read(&path, log_probs, entropies)?;
+        let scores = self.read(&path);
         let Self { environment, memo, heads, log_backward, log_flows, .. } = self;
         log_backward.clear();
         log_flows.clear();
@@ -127,7 +116,7 @@ impl<T: Real, E: Environment, N: Network<T>> Policy for LabPolicy<T, E, N> {
             }
         }
         self.last = path;
-        Ok(())
+        Ok(scores)
     }
 
     /// The representation is a constant, so its gradient is dropped.

@@ -52,9 +52,8 @@ fn forward_with_entropies<T: Real, E: Environment, N: Network<T>>(
 ) -> (Vec<T>, Vec<T>) {
     let zeros = vec![0; completions.len()];
     let sequences = Sequences { prompts: &[&[0]], completions, prompt_of: &zeros };
-    let (mut l, mut h) = (vec![T::zero(); sequences.tokens()], vec![T::zero(); sequences.tokens()]);
-    policy.forward(&sequences, temperature, &mut l, &mut h, None).expect("legal actions");
-    (l, h)
+    let scores = policy.forward(&sequences, temperature, None).expect("legal actions");
+    (scores.log_probs, scores.entropies)
 }
 
 /// Returns the loss of a batch with this log Z, and ∂loss/∂log Z. If `backward` is true, this adds the gradient to the

@@ -44,8 +44,7 @@ fn completions() {
     let forward = |completions: &[&[u32]]| {
         let zeros = vec![0; completions.len()];
         let sequences = Sequences { prompts: &[&[0]], completions, prompt_of: &zeros };
-        let (mut l, mut h) = (vec![0.0; sequences.tokens()], vec![0.0; sequences.tokens()]);
-        table().forward(&sequences, 1.0, &mut l, &mut h, None)
+        table().forward(&sequences, 1.0, None)
     };
     says(forward(&[&[2], &[0, 0, 0, 2]]), &["token 2 of completion 1 is 0", "state 6"]);
     says(forward(&[&[9]]), &["token 0 of completion 0 is 9"]);
@@ -145,7 +144,7 @@ fn an_environment_that_breaks_its_contract() {
         let mut policy = policy.expect("seen later");
         let scored = policy.sample(&request(1, 1.0)).and_then(|_| {
             let sequences = Sequences { prompts: &[&[0]], completions: &[&[0, 0, 0]], prompt_of: &[0] };
-            policy.score(&sequences, Model::Policy, 1.0, &mut [0.0; 3], &mut [0.0; 3])
+            policy.score(&sequences, Model::Policy, 1.0)
         });
         says(scored, &[message]);
     }

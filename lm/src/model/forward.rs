@@ -1,6 +1,8 @@
 //! The forward pass.
 
+use flowrl_core::Real;
 use flowrl_core::backend::Backend;
+use flowrl_core::policy::Scores;
 
 use super::arena::{Arena, Keep, LayerActivations, chunk_rows};
 use super::prepared::{PreparedLayer, linear};
@@ -64,18 +66,17 @@ impl<B: TransformerBackend> Transformer<B> {
         &self.dims
     }
 
-    /// Computes log-probabilities and entropies (N each) of the predictions of `packed`, and keeps the
-    /// activations that `keep` asks for.
+    /// Returns log-probabilities and entropies of the predictions of `packed`, and keeps the activations that `keep`
+    /// asks for.
     pub fn log_probs(
         &mut self,
         weights: &Weights<B::Buffer>,
         packed: &Packed,
         temperature: f64,
         keep: Keep,
-        log_prob: &mut [B::Real],
-        entropy: &mut [B::Real],
-    ) -> Result<(), B::Error> {
+    ) -> Result<Scores<B::Real>, B::Error> {
         let n = packed.targets.len();
+        let mut scores = Scores { log_probs: vec![B::Real::of(0.0); n], entropies: vec![B::Real::of(0.0); n] };
         let chunk = chunk_rows(self.backend.logits_limit(), self.dims.vocab, n);
         self.reserve((packed.len(), n, chunk), keep)?;
         self.run(weights, None, &packed.ids, &packed.positions, Attend::Packed(&packed.layout))?;
@@ -89,10 +90,10 @@ impl<B: TransformerBackend> Transformer<B> {
             backend.linear(&arena.selected, weights.head(), None, &mut arena.logits, dims.logits(rows), false)?;
             let (lp, lse, h) = (&mut arena.log_prob, &mut arena.log_sum_exp, &mut arena.entropy);
             backend.log_prob(&arena.logits, &targets, (rows, dims.vocab), temperature, lp, lse, h)?;
-            backend.read(lp, 0, &mut log_prob[start..start + rows])?;
-            backend.read(h, 0, &mut entropy[start..start + rows])?;
+            backend.read(lp, 0, &mut scores.log_probs[start..start + rows])?;
+            backend.read(h, 0, &mut scores.entropies[start..start + rows])?;
         }
-        Ok(())
+        Ok(scores)
     }
 
     /// Computes the mean hidden state of each prompt of the last pass; `out` is (prompts, d).

@@ -22,11 +22,9 @@ pub(crate) fn score(folder: &Path) -> Result<(), Failure> {
     let ids = tokens(0, TOKENS, checkpoint.config().vocab_size);
     let (prompt, completion) = ids.split_at(1);
     let sequences = Sequences { prompts: &[prompt], completions: &[completion], prompt_of: &[0] };
-    let mut log_probs = vec![0.0; completion.len()];
-    let mut entropies = log_probs.clone();
     let start = Instant::now();
     let pool = policy.backend().pool().clone();
-    pool.enter(|| policy.score(&sequences, Model::Policy, 1.0, &mut log_probs, &mut entropies))?;
+    let log_probs = pool.enter(|| policy.score(&sequences, Model::Policy, 1.0))?.log_probs;
     println!("score_s {:.3}", start.elapsed().as_secs_f64());
     if let Some(t) = log_probs.iter().position(|l| !(l.is_finite() && *l < 0.0)) {
         return Err(format!("the log-prob of token {t} is {}, wanted a finite number below 0", log_probs[t]).into());
