@@ -1,9 +1,12 @@
 //! Input that training refuses, and unusual input that it accepts.
 
+use flowrl_core::backend::CpuBackend;
 use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
 use flowrl_core::policy::Completions;
+use flowrl_core::task::{Attempt, JudgeError, Judgement, Task};
 use flowrl_core::train::{Rollouts, Selection, TrainError, TrainOptions, Trainer};
 
+use super::one::One;
 use super::tabular::{Cpu, Rewards, Tabular};
 use super::{count, options, trainer};
 
@@ -49,6 +52,55 @@ fn what_cannot_be_trained_on_is_refused() {
     rollouts.completions = Completions { offsets: vec![0], ..Default::default() };
     rollouts.rewards.clear();
     assert!(matches!(trainer.learn(&mut policy, &rollouts), Err(TrainError::NoCompletions)));
+}
+
+/// Returns no judgement of a batch.
+struct Mute(Rewards);
+
+impl Task for Mute {
+    fn prompts(&self) -> usize {
+        self.0.prompts()
+    }
+
+    fn prompt(&self, index: usize) -> &[u32] {
+        self.0.prompt(index)
+    }
+
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
+        self.0.judge(attempt)
+    }
+
+    fn judge_batch(&self, _: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn judgements_and_scores_must_be_as_many_as_asked_for() {
+    let (mut policy, mut trainer, _) = rollouts();
+    let error = trainer.step(&mut policy, &Mute(Rewards::new(2, count))).expect_err("no judgements");
+    assert_eq!(error.to_string(), "`Task::judge_batch` returned 0 judgements of 4 completions");
+
+    let mut one = One(CpuBackend::reference());
+    let mut trainer =
+        Trainer::new(&one, Objective::preset(Preset::VarGrad), options(1, 1, 0.05, 5)).expect("good options");
+    let completions = Completions {
+        prompt_of: vec![0],
+        offsets: vec![0, 2],
+        tokens: vec![0, 0],
+        log_probs: vec![-0.3; 2],
+        ended: vec![true],
+        ..Completions::default()
+    };
+    let rollouts = Rollouts {
+        prompt_numbers: vec![0],
+        prompts: vec![vec![0]],
+        completions,
+        rewards: vec![1.0],
+        ..Rollouts::default()
+    };
+    let error = trainer.learn(&mut one, &rollouts).expect_err("one score of two tokens");
+    assert_eq!(error.to_string(), "the policy returned 1 scores of 2 tokens");
 }
 
 #[test]
