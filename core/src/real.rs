@@ -87,7 +87,7 @@ pub trait Real:
     /// Multiplies rows by a packed matrix.
     #[cfg(feature = "fast")]
     #[doc(hidden)]
-    fn multiply_packed(product: crate::backend::packed::Product<'_, Self>);
+    fn multiply_packed(product: crate::kernel::panel::Product<'_, Self>);
 }
 
 macro_rules! real {
@@ -156,11 +156,11 @@ macro_rules! real {
             }
             #[cfg(feature = "fast")]
             fn panel_width() -> Option<usize> {
-                crate::backend::packed::$type::panel_width()
+                crate::kernel::panel::$type::panel_width()
             }
             #[cfg(feature = "fast")]
-            fn multiply_packed(product: crate::backend::packed::Product<'_, Self>) {
-                crate::backend::packed::$type::multiply(product);
+            fn multiply_packed(product: crate::kernel::panel::Product<'_, Self>) {
+                crate::kernel::panel::$type::multiply(product);
             }
         }
     };

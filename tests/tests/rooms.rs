@@ -11,26 +11,7 @@ use std::path::{Path, PathBuf};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const CRATES: [&str; 8] = ["core", "lab", "lm", "cuda", "cuda/stand-in", "cli", "wasm", "xtask"];
-const KNOWN: &[(&str, &[&str])] = &[
-    (
-        "core",
-        &[
-            "backend",
-            "backend::packed",
-            "backend::product::fast",
-            "objective::advantage",
-            "objective::batch",
-            "objective::choices",
-            "objective::options",
-            "objective::preset",
-            "real",
-        ],
-    ),
-    ("lm", &["chat::json", "chat::python", "chat::string"]),
-    ("lm", &["generate", "policy"]),
-    ("cuda", &["backend", "buffer", "compile", "launch", "libraries", "objective", "tile", "transformer"]),
-    ("xtask", &["test::downloads", "test::steps"]),
-];
+const KNOWN: &[(&str, &[&str])] = &[];
 
 /// A path within a crate: that of a module or of an item, empty for the crate itself.
 type ItemPath = Vec<String>;

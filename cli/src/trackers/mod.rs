@@ -211,6 +211,6 @@ mod tests {
             assert_eq!(tag(name), wanted);
         }
         assert!(describe("eval_success_se").starts_with("Standard error over prompts of: Success, sampled"));
-        assert!(describe("tokens_per_s").contains("(tokens/s): Tokens of prompts"));
+        assert!(describe("tokens_per_s").contains("(tokens/s): Prompt and completion tokens"));
     }
 }

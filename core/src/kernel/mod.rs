@@ -13,6 +13,8 @@ mod math;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
+#[cfg(feature = "fast")]
+pub(crate) mod panel;
 pub mod softmax;
 
 pub use math::{Fast, Math, Precise};

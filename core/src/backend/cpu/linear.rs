@@ -4,13 +4,13 @@
 use super::CpuBackend;
 use crate::Real;
 #[cfg(feature = "fast")]
-use crate::backend::packed;
-#[cfg(feature = "fast")]
 use crate::backend::product::{product, view, view_mut};
 use crate::backend::{CpuError, LinearShape, check_len};
 #[cfg(feature = "fast")]
 use crate::kernel::lanes;
 use crate::kernel::matmul;
+#[cfg(feature = "fast")]
+use crate::kernel::panel;
 
 /// The operands of y ← [y +] x·Wᵀ + b.
 pub(super) struct Forward<'a, T> {
@@ -71,7 +71,7 @@ impl<T: Real> CpuBackend<T> {
         Ok(())
     }
 
-    /// Computes the product with weights that [`packed::pack`] prepared in panels of `width` outputs.
+    /// Computes the product with weights that [`pack`](crate::backend::packed::pack) prepared in panels of `width` outputs.
     #[cfg(feature = "fast")]
     pub(super) fn forward_prepared(&self, width: usize, layer: Forward<'_, T>) -> Result<(), CpuError> {
         let LinearShape { rows, inputs, outputs } = layer.shape;
@@ -81,7 +81,7 @@ impl<T: Real> CpuBackend<T> {
         let block = rows.div_ceil(self.pool.jobs(rows * inputs * outputs / 8)).max(1);
         let jobs = x.chunks(block * inputs).zip(y.chunks_mut(block * outputs));
         self.pool.run(jobs, |(x, y)| {
-            T::multiply_packed(packed::Product { x, w, y, inputs, outputs, accumulate });
+            T::multiply_packed(panel::Product { x, w, y, inputs, outputs, accumulate });
         });
         Ok(())
     }
