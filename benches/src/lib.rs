@@ -1,12 +1,18 @@
-//! The measured cases, shared by the criterion benches in `benches/benches/` and the program `peer`, which is compared
-//! with PyTorch. `benches/peers/README.md` describes the comparison and the differences between the two sides.
+//! The measured cases, and the harness that times them alone or in alternation with a peer. The program `bench`, the
+//! benchmark of `flowrl-cuda` and, for its own comparisons, `xtask` use it. `benches/peers/README.md` describes the
+//! comparison with PyTorch and the differences between the two sides.
 //!
 //! Functions return an error if the device fails.
 
+pub mod args;
+pub mod cases;
 pub mod lab;
 pub mod model;
 pub mod objective;
 pub mod operations;
+pub mod paired;
+pub mod peer;
+pub mod report;
 
 use std::error::Error;
 

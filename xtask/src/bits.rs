@@ -1,32 +1,26 @@
 //! The step `wasm` of `cargo xtask test`: WebAssembly must give the same bits as this machine.
 
-use crate::WORKSPACE;
-use crate::command::{cargo, compile, output, program};
-use crate::features::install_target;
+use crate::command::{Done, cargo, cargo_workspace, compile, printed, program, tell};
+use crate::install;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const MODULE: &str = "target/wasm32-unknown-unknown/debug/flowrl_bits.wasm";
 const SCRIPT: &str = "tests/bits/run.mjs";
 
-/// Builds and runs `tests/bits` for both, compares every line, and returns their number. Returns None if node is not
-/// installed.
-pub(crate) fn same_in_wasm() -> Result<Option<usize>, String> {
-    if output(program("node", &["--version"])).is_none() {
-        return Ok(None);
+/// Builds and runs `tests/bits` for both, and compares every line.
+pub(crate) fn same_in_wasm() -> Result<Done, String> {
+    if !install::is_there("node") {
+        return Ok(Done::Skipped("node is not installed".to_owned()));
     }
-    install_target(TARGET)?;
+    install::target(TARGET)?;
     compile(cargo(&["build", "-p", "flowrl-bits", "--lib", "--target", TARGET]))?;
     // Built with the workspace, the core has the fast building blocks that it lacks in WebAssembly.
-    compile(cargo(&[&["build", "--bin", "flowrl-bits"], &WORKSPACE[..]].concat()))?;
-    let native = print(program("target/debug/flowrl-bits", &[]))?;
-    let wasm = print(program("node", &[SCRIPT, MODULE]))?;
-    same("this machine", &native, "WebAssembly", &wasm).map(Some)
-}
-
-/// Runs a program and returns its output.
-pub(crate) fn print(command: std::process::Command) -> Result<String, String> {
-    let shown = format!("{command:?}");
-    output(command).ok_or_else(|| format!("{shown} failed; run it by hand to see why"))
+    compile(cargo_workspace("build", &["--bin", "flowrl-bits"]))?;
+    let native = printed(program("target/debug/flowrl-bits", &[]))?;
+    let wasm = printed(program("node", &[SCRIPT, MODULE]))?;
+    let lines = same("this machine", &native, "WebAssembly", &wasm)?;
+    tell(&format!("{lines} lines, the same bits"));
+    Ok(Done::Passed)
 }
 
 /// Returns the number of lines of two texts. Fails if they differ or are empty, and then shows the first difference.

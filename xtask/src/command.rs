@@ -1,12 +1,38 @@
 //! Runs programs. They are printed before they run, and their failure is an error.
 
-use crate::Outcome;
+use std::borrow::BorrowMut;
 use std::cell::{Cell, RefCell};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// The result of a chore. The error says why it failed.
+pub(crate) type Outcome = Result<(), String>;
+
+/// The result of a check that did not fail.
+pub(crate) enum Done {
+    Passed,
+    /// The check cannot run here, for this reason.
+    Skipped(String),
+}
+
+impl Done {
+    /// Returns an error if the check did not run.
+    pub(crate) fn required(self) -> Outcome {
+        match self {
+            Self::Passed => Ok(()),
+            Self::Skipped(why) => Err(why),
+        }
+    }
+}
+
+/// The crates that tests and checks compile together. With fewer crates in a build, features would differ and most
+/// crates would be compiled again. `flowrl-bindgen`, which writes the bindings, is left out because it has its own
+/// profile.
+const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "flowrl-bindgen"];
 
 /// Returns a command for the cargo that runs this chore, with these arguments.
 pub(crate) fn cargo(words: &[&str]) -> Command {
@@ -17,8 +43,15 @@ pub(crate) fn cargo(words: &[&str]) -> Command {
     command
 }
 
+/// Returns a command for cargo that works on all crates which are compiled together.
+pub(crate) fn cargo_workspace(subcommand: &str, words: &[&str]) -> Command {
+    let mut command = cargo(&[subcommand]);
+    command.args(WORKSPACE).args(words);
+    command
+}
+
 /// Returns a command for `program` with these arguments.
-pub(crate) fn program(program: &str, words: &[&str]) -> Command {
+pub(crate) fn program(program: impl AsRef<OsStr>, words: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(words);
     command
@@ -68,8 +101,9 @@ pub(crate) fn tell(text: &str) {
 }
 
 /// Prints the command and runs it without standard input; its output goes where ours goes.
-pub(crate) fn run(mut command: Command) -> Outcome {
-    let shown = show(&command);
+pub(crate) fn run(mut command: impl BorrowMut<Command>) -> Outcome {
+    let command = command.borrow_mut();
+    let shown = show(command);
     tell(&format!("$ {shown}"));
     OUTPUT.with_borrow(|output| match output {
         Output::Terminal => {}
@@ -88,7 +122,7 @@ pub(crate) fn run(mut command: Command) -> Outcome {
 }
 
 /// Runs a command like [`run`], and counts its time as compiling.
-pub(crate) fn compile(command: Command) -> Outcome {
+pub(crate) fn compile(command: impl BorrowMut<Command>) -> Outcome {
     let start = Instant::now();
     let outcome = run(command);
     COMPILING.set(compiling() + start.elapsed());
@@ -101,9 +135,15 @@ pub(crate) fn compiling() -> Duration {
 }
 
 /// Returns the output of a command, or None if it cannot be run or fails. Its stderr is discarded.
-pub(crate) fn output(mut command: Command) -> Option<String> {
-    let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+pub(crate) fn output(mut command: impl BorrowMut<Command>) -> Option<String> {
+    let out = command.borrow_mut().stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
+}
+
+/// Returns the output of a command that must succeed.
+pub(crate) fn printed(mut command: impl BorrowMut<Command>) -> Result<String, String> {
+    let command = command.borrow_mut();
+    output(&mut *command).ok_or_else(|| format!("`{}` failed; run it by hand to see why", show(command)))
 }
 
 /// Formats a command as one would type it, with its variables first.
@@ -112,15 +152,13 @@ fn show(command: &Command) -> String {
         .get_envs()
         .filter_map(|(name, value)| Some(format!("{}={:?}", name.to_string_lossy(), value?.to_string_lossy())))
         .collect();
-    let program = std::path::Path::new(command.get_program());
+    let program = Path::new(command.get_program());
     words.push(match program.file_name() {
         Some(name) if program.is_absolute() => name.to_string_lossy().into_owned(),
         _ => program.to_string_lossy().into_owned(),
     });
-    words.extend(command.get_args().map(|word| match word.to_string_lossy() {
-        word if word.is_empty() => "\"\"".to_owned(),
-        word => word.into_owned(),
-    }));
+    let quoted = |word: &OsStr| if word.is_empty() { "\"\"".to_owned() } else { word.to_string_lossy().into_owned() };
+    words.extend(command.get_args().map(quoted));
     words.join(" ")
 }
 

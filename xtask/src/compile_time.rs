@@ -1,7 +1,8 @@
 //! `cargo xtask compile-time`: times a release build from scratch.
 
-use crate::command::{cargo, run as run_command};
-use crate::{Args, Outcome};
+use crate::args::Args;
+use crate::command::{Outcome, cargo, run as run_command};
+use crate::files;
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ const SLOWEST: usize = 15;
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
     let folder = "target/compile-time";
-    crate::files::remove(Path::new(folder))?;
+    files::remove(Path::new(folder))?;
     // Downloads must not count as compiling.
     run_command(cargo(&["fetch"]))?;
     let start = Instant::now();
@@ -19,8 +20,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     let wall = start.elapsed().as_secs_f64();
 
     let report = format!("{folder}/cargo-timings/cargo-timing.html");
-    let html = std::fs::read_to_string(&report).map_err(|error| format!("cannot read {report}: {error}"))?;
-    let mut units = units(&html);
+    let mut units = units(&files::read(&report)?);
     units.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     println!("\n{:>8}  crate", "seconds");
     units.iter().take(SLOWEST).for_each(|unit| println!("{:>8.2}  {}", unit.seconds, unit.name));

@@ -1,10 +1,10 @@
 //! `cargo xtask examples` runs the examples that use the core and the lab; `cargo xtask embedded` runs the one without an operating
 //! system.
 
-use crate::bits::{print, same};
-use crate::command::{cargo, output, program, run as run_command};
-use crate::features::install_target;
-use crate::{Args, Outcome, apt};
+use crate::args::{Args, choose};
+use crate::bits::same;
+use crate::command::{Outcome, cargo, printed, program, run as run_command};
+use crate::{files, install};
 
 /// Examples of the lab and the core, with their crates, built with the workspace.
 const OF_WORKSPACE: [(&str, &str); 3] = [("bandit", "lab"), ("hypergrid", "lab"), ("own_trainer", "core")];
@@ -16,14 +16,10 @@ const TARGET_FOLDER: &str = "target/examples";
 pub(crate) fn run(mut args: Args) -> Outcome {
     let names = args.words();
     args.finish()?;
-    let known = || OF_WORKSPACE.into_iter().map(|(name, _)| name).chain(CRATES);
-    if let Some(unknown) = names.iter().find(|name| known().all(|known| known != name.as_str())) {
-        let known: Vec<_> = known().collect();
-        return Err(format!("unknown example `{unknown}`: expected one of {}", known.join(", ")));
-    }
-    known().filter(|name| names.is_empty() || names.iter().any(|n| n == name)).try_for_each(|name| {
+    let known: Vec<&str> = OF_WORKSPACE.iter().map(|(name, _)| *name).chain(CRATES).collect();
+    choose(&known, |name| name, &names, "unknown example")?.into_iter().try_for_each(|name| {
         println!("\n=== {name}");
-        run_command(match OF_WORKSPACE.iter().find(|(of_workspace, _)| *of_workspace == name) {
+        run_command(match OF_WORKSPACE.iter().find(|(of_workspace, _)| of_workspace == name) {
             Some((_, folder)) => {
                 cargo(&["run", "--release", "--quiet", "-p", &format!("flowrl-{folder}"), "--example", name])
             }
@@ -41,37 +37,25 @@ fn of_crate(subcommand: &str, name: &str, target_folder: &str) -> std::process::
 const BARE_METAL: &str = "thumbv6m-none-eabi";
 const FIRMWARE_FOLDER: &str = "target/embedded";
 const FIRMWARE: &str = "target/embedded/thumbv6m-none-eabi/release/embedded";
+/// The program, and the package that contains it.
 const QEMU: &str = "qemu-system-arm";
 
 /// Runs `examples/embedded` on an emulated Cortex-M0 and on this machine, fails if their output differs, and prints the
 /// size in flash.
 pub(crate) fn embedded(args: Args) -> Outcome {
     args.finish()?;
-    install_qemu()?;
-    install_target(BARE_METAL)?;
-    let mut build = of_crate("build", "embedded", FIRMWARE_FOLDER);
-    build.args(["--target", BARE_METAL]);
-    run_command(build)?;
+    install::tool(QEMU, QEMU)?;
+    install::target(BARE_METAL)?;
+    run_command(of_crate("build", "embedded", FIRMWARE_FOLDER).args(["--target", BARE_METAL]))?;
     let mut qemu = program(QEMU, &["-machine", "microbit", "-nographic", "-monitor", "none", "-serial", "none"]);
-    qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel", FIRMWARE]);
-    let firmware = print(qemu)?;
+    let firmware = printed(qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel", FIRMWARE]))?;
     println!("{firmware}");
-    let host = print(of_crate("run", "embedded", FIRMWARE_FOLDER))?;
+    let host = printed(of_crate("run", "embedded", FIRMWARE_FOLDER))?;
     let lines = same("this machine", &host, "the emulated Cortex-M0", &firmware)?;
-    let image = std::fs::read(FIRMWARE).map_err(|error| format!("cannot read {FIRMWARE}: {error}"))?;
-    let flash = flash_size(&image).ok_or_else(|| format!("{FIRMWARE} is not a little-endian 32-bit ELF file"))?;
+    let flash = flash_size(&files::bytes(FIRMWARE)?)
+        .ok_or_else(|| format!("{FIRMWARE} is not a little-endian 32-bit ELF file"))?;
     println!("\n{lines} lines, the same bits as on this machine; {flash} bytes of flash, printing included");
     Ok(())
-}
-
-/// Installs qemu if that needs no confirmation. Otherwise returns an error that says how to install it.
-fn install_qemu() -> Outcome {
-    let is_there = || output(program(QEMU, &["--version"])).is_some();
-    if is_there() {
-        return Ok(());
-    }
-    apt::install(&["qemu-system-arm"]).map_err(|why| format!("{QEMU} is not installed; {why}"))?;
-    if is_there() { Ok(()) } else { Err(format!("apt-get installed qemu-system-arm, but {QEMU} does not run")) }
 }
 
 /// Returns the bytes of the loaded segments of a little-endian 32-bit ELF file, or None if it is not one.

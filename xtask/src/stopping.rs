@@ -1,9 +1,10 @@
 //! `cargo xtask stopping`: measures how long a run takes to end after the signal that stops it. The signals come at
 //! moments of sampling, updating and evaluation.
 
-use crate::command::{cargo, compile, program};
-use crate::stats::quantile;
-use crate::{Args, Outcome, files, machine};
+use crate::args::Args;
+use crate::command::{Outcome, cargo, compile, program};
+use crate::files;
+use crate::paired::{quantile, warn_if_busy};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,7 +29,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     let within = args.value("--within")?.unwrap_or(20.0);
     args.finish()?;
     compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))?;
-    machine::warn_if_busy();
+    warn_if_busy();
     files::remove(Path::new(FOLDER))?;
     let mut stops = Vec::new();
     for i in 0..runs {

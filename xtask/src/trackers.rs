@@ -1,8 +1,10 @@
 //! `cargo xtask trackers`: kills and resumes runs with every experiment tracker, and compares the records that the
 //! trackers' own readers find.
 
-use crate::command::{cargo, compile, program, run as run_command};
-use crate::{Args, Outcome, files, python};
+use crate::args::Args;
+use crate::command::{Outcome, cargo, compile, program, run as run_command};
+use crate::files;
+use crate::python::TRACKERS;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -31,7 +33,7 @@ const CASES: [(&str, &str); 2] = [
 pub(crate) fn run(mut args: Args) -> Outcome {
     let given = args.value("--python")?;
     args.finish()?;
-    let python = python::TRACKERS.interpreter(given)?;
+    let python = TRACKERS.interpreter(given)?;
     compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))?;
     files::remove(Path::new(FOLDER))?;
     for (name, words) in CASES {
@@ -41,10 +43,8 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         kill(begin, &out)?;
         // The trackers of the killed run may still be writing.
         sleep(Duration::from_secs(10));
-        let mut resume = train(&python, &out);
-        resume.arg("--resume");
-        run_command(resume)?;
-        run_command(program(&python, &[CHECK, &out.to_string_lossy()]))?;
+        run_command(train(&python, &out).arg("--resume"))?;
+        run_command(program(&python, &[CHECK]).arg(&out))?;
     }
     Ok(())
 }
@@ -60,7 +60,7 @@ fn kill(mut command: Command, out: &Path) -> Outcome {
     let failed = |error: std::io::Error| format!("cannot run {PROGRAM}: {error}");
     let mut child = command.stdin(Stdio::null()).spawn().map_err(failed)?;
     let records = || std::fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
-    let is_saved = || files::list(&out.join("checkpoints")).is_ok_and(|all| all.iter().any(|path| is_whole(path)));
+    let is_saved = || files::list(out.join("checkpoints")).is_ok_and(|all| all.iter().any(|path| is_whole(path)));
     let wait = |is_there: &dyn Fn() -> bool, child: &mut std::process::Child| {
         while !is_there() {
             if child.try_wait().map_err(failed)?.is_some() {

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use flowrl_benches::paired::{Pairs, quartiles};
 use flowrl_cuda::{CudaBackend, Precision};
 
 use crate::peer::{Case, Peers};
-use crate::report::{Line, quartiles};
+use crate::report::Line;
 use crate::{Bench, Failure};
 
 /// The amount of work that a call does, from which its rate is computed.
@@ -49,7 +50,8 @@ impl<'a> Row<'a> {
         Self { name, amount, calls: 1, prepare: None, work: Box::new(work) }
     }
 
-    fn time(&mut self, gpu: &CudaBackend) -> Result<f64, Failure> {
+    /// Returns the seconds of a call.
+    pub(crate) fn time(&mut self, gpu: &CudaBackend) -> Result<f64, Failure> {
         if let Some(prepare) = &mut self.prepare {
             prepare()?;
         }
@@ -93,12 +95,10 @@ pub(crate) struct Group<'a> {
 
 /// The measurements of a peer.
 struct Side {
-    /// Seconds of each turn, or the reason why there are none.
-    times: Result<Vec<f64>, String>,
+    /// Our seconds and the peer's in each turn, or the reason why there are none.
+    seconds: Result<Pairs, String>,
     /// Largest difference between the peer's results and ours, if they were compared.
     deviation: Option<f64>,
-    /// Our seconds in the same turns.
-    ours: Vec<f64>,
 }
 
 impl Group<'_> {
@@ -113,10 +113,7 @@ impl Group<'_> {
             None => (0..self.turns).try_for_each(|_| self.turn(&gpu, &mut times))?,
             Some(peers) => {
                 for i in 0..self.peers.len() {
-                    let before = times[self.ours].len();
-                    let (theirs, deviation) = self.beside(peers, i, &gpu, &mut times)?;
-                    let ours = times[self.ours][before..].to_vec();
-                    sides.push(Side { times: theirs, deviation, ours });
+                    sides.push(self.beside(peers, i, &gpu, &mut times)?);
                 }
                 // If no peer could run, our rows have not been timed yet.
                 while times[self.ours].len() < self.turns {
@@ -141,34 +138,26 @@ impl Group<'_> {
     }
 
     /// Runs all turns together with the process of one peer.
-    #[allow(clippy::type_complexity, reason = "times or the reason why there are none, and the deviation")]
-    fn beside(
-        &mut self,
-        peers: &Peers,
-        i: usize,
-        gpu: &CudaBackend,
-        times: &mut [Vec<f64>],
-    ) -> Result<(Result<Vec<f64>, String>, Option<f64>), Failure> {
-        let mut process = match peers.start(&self.peers[i]) {
-            Ok(process) => process,
-            Err(why) => return Ok((Err(why), None)),
+    fn beside(&mut self, peers: &Peers, i: usize, gpu: &CudaBackend, times: &mut [Vec<f64>]) -> Result<Side, Failure> {
+        let started = peers.start(&self.peers[i]).and_then(|mut peer| {
+            let theirs = self.check.as_ref().map(|_| peer.answer("check")).transpose()?;
+            Ok((peer, theirs))
+        });
+        let (mut peer, theirs) = match started {
+            Ok(started) => started,
+            Err(why) => return Ok(Side { seconds: Err(why), deviation: None }),
         };
-        let mut deviation = None;
-        if let Some(check) = &self.check {
-            match process.ask("check") {
-                Ok(numbers) => deviation = Some(check.deviation(&numbers)),
-                Err(why) => return Ok((Err(why), None)),
-            }
-        }
-        let mut theirs = Vec::new();
+        let deviation = self.check.as_ref().zip(theirs).map(|(check, theirs)| check.deviation(&theirs));
+        let mut pairs = Pairs::default();
         for _ in 0..self.turns {
             self.turn(gpu, times)?;
-            match process.run() {
-                Ok(seconds) => theirs.push(seconds),
-                Err(why) => return Ok((Err(why), deviation)),
+            match peer.run() {
+                Ok(seconds) => pairs.theirs.push(seconds),
+                Err(why) => return Ok(Side { seconds: Err(why), deviation }),
             }
+            pairs.ours.extend(times[self.ours].last());
         }
-        Ok((Ok(theirs), deviation))
+        Ok(Side { seconds: Ok(pairs), deviation })
     }
 
     fn lines(&self, times: &[Vec<f64>], sides: &[Side]) -> Vec<Line> {
@@ -189,12 +178,11 @@ impl Group<'_> {
             }
         };
         let ours = self.rows.iter().zip(times).map(|(row, times)| line(row.name.clone(), row.amount, times));
-        let theirs = sides.iter().zip(&self.peers).map(|(side, case)| match &side.times {
+        let theirs = sides.iter().zip(&self.peers).map(|(side, case)| match &side.seconds {
             Err(why) => Line::absent(case.name, why),
-            Ok(times) => {
-                let ratios: Vec<f64> = times.iter().zip(&side.ours).map(|(theirs, ours)| theirs / ours).collect();
-                let line = line(case.name.to_owned(), self.rows[self.ours].amount, times);
-                Line { ratio: Some(quartiles(&ratios)), ..line }
+            Ok(pairs) => {
+                let line = line(case.name.to_owned(), self.rows[self.ours].amount, &pairs.theirs);
+                Line { ratio: pairs.ratio(), ..line }
             }
         });
         floor.into_iter().chain(ours).chain(theirs).collect()

@@ -2,23 +2,24 @@
 
 use std::fmt;
 use std::process::Command;
-use std::time::Instant;
 
+use flowrl_benches::paired::quantile;
+use flowrl_benches::report::printed;
 use flowrl_core::backend::{Backend, LinearShape, Role};
 use flowrl_cuda::{Buffer, CudaBackend};
 
 use crate::Failure;
+use crate::group::{Amount, Row};
 use crate::inputs::numbers;
 use crate::peer::Peers;
-use crate::report::quartiles;
 use crate::sizes::Sizes;
 
 /// Returns the facts that the measurements depend on: date, device, driver, libraries and peers.
 pub(crate) fn describe(smoke: bool, peers: Option<&Peers>) -> Vec<(&'static str, String)> {
     let unknown = || "unknown".to_owned();
-    let date = Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]).output().ok();
-    let date = date.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    let mut facts = vec![("date", date.unwrap_or_else(unknown))];
+    let mut date = Command::new("date");
+    date.args(["-u", "+%Y-%m-%d %H:%M UTC"]);
+    let mut facts = vec![("date", printed(date).unwrap_or_else(|_| unknown()))];
     let report = flowrl_cuda::doctor();
     if smoke {
         facts.push(("device", "the emulator with tiny shapes, so the times mean nothing".to_owned()));
@@ -136,16 +137,9 @@ pub(crate) fn flops(shape: LinearShape) -> f64 {
 }
 
 /// Returns the median seconds of a call, after one warm-up call.
-fn seconds(gpu: &CudaBackend, turns: usize, mut work: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
-    let mut times = Vec::with_capacity(turns);
-    for turn in 0..=turns {
-        gpu.synchronize()?;
-        let start = Instant::now();
-        work()?;
-        gpu.synchronize()?;
-        if turn > 0 {
-            times.push(start.elapsed().as_secs_f64());
-        }
-    }
-    Ok(quartiles(&times)[1])
+fn seconds(gpu: &CudaBackend, turns: usize, work: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+    let mut row = Row::new(String::new(), Amount::Bytes(0.0), work);
+    row.time(gpu)?;
+    let times = (0..turns).map(|_| row.time(gpu)).collect::<Result<Vec<_>, _>>()?;
+    Ok(quantile(&times, 0.5))
 }

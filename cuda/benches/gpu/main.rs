@@ -23,6 +23,7 @@ mod report;
 mod sizes;
 mod update;
 
+use flowrl_benches::args::{Args, choose};
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Precision};
 
 use machine::Rates;
@@ -73,17 +74,16 @@ const GROUPS: [Entry; 6] = [
 ];
 
 /// The command line.
-#[derive(Default)]
 struct Options {
     smoke: bool,
     peers: Option<String>,
     json: Option<String>,
     precision: Precision,
-    groups: Vec<String>,
+    groups: Vec<&'static Entry>,
 }
 
 fn main() -> Result<(), Failure> {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let options = Options::parse(Args::new(std::env::args().skip(1)))?;
     let gpu = if options.smoke {
         CudaBackend::emulated(EmulatorOptions::default(), options.precision)
     } else {
@@ -103,45 +103,32 @@ fn main() -> Result<(), Failure> {
     println!("in {}, {rates}\n", element(options.precision).1);
     let report = Report::new(machine, &rates, options.json);
     let mut bench = Bench { gpu, sizes, rates, peers, report };
-    for (name, run) in GROUPS {
-        if options.groups.is_empty() || options.groups.iter().any(|wanted| wanted == name) {
-            // If a group fails, for example for lack of memory, the others still run.
-            if let Err(error) = run(&mut bench) {
-                bench.report.failed(name, &error.to_string());
-            }
+    for (name, run) in options.groups {
+        // If a group fails, for example for lack of memory, the others still run.
+        if let Err(error) = run(&mut bench) {
+            bench.report.failed(name, &error.to_string());
         }
     }
     bench.report.finish()
 }
 
 impl Options {
-    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let mut options = Self::default();
-        while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or(format!("{word}: the value is missing"));
-            match word.as_str() {
-                "--smoke" => options.smoke = true,
-                "--peers" => options.peers = Some(value()?),
-                "--precision" => {
-                    options.precision = match value()?.as_str() {
-                        "bf16" => Precision::Bf16,
-                        "f32" => Precision::F32,
-                        other => return Err(format!("--precision: got `{other}`, wanted bf16 or f32").into()),
-                    }
-                }
-                "--json" => options.json = Some(value()?),
-                // Cargo passes this option to every benchmark.
-                "--bench" => {}
-                name if GROUPS.iter().any(|(known, _)| *known == name) => options.groups.push(word),
-                _ => {
-                    let known = GROUPS.map(|(name, _)| name).join(", ");
-                    return Err(format!(
-                        "got `{word}`, wanted --smoke, --peers PYTHON, --json FILE, --precision f32 or one of {known}"
-                    )
-                    .into());
-                }
+    fn parse(mut args: Args) -> Result<Self, Failure> {
+        // Cargo passes this option to every benchmark.
+        args.flag("--bench");
+        let (smoke, peers, json) = (args.flag("--smoke"), args.value("--peers")?, args.value("--json")?);
+        let precision = match args.value::<String>("--precision")?.as_deref() {
+            None => Precision::default(),
+            Some("bf16") => Precision::Bf16,
+            Some("f32") => Precision::F32,
+            Some(other) => return Err(format!("--precision: got `{other}`, wanted bf16 or f32").into()),
+        };
+        let groups = choose(&GROUPS, |(name, _)| name, &args.words(), "unknown group")?;
+        match args.rest().first() {
+            None => Ok(Self { smoke, peers, json, precision, groups }),
+            Some(word) => {
+                Err(format!("got `{word}`, wanted --smoke, --peers PYTHON, --json FILE or --precision f32").into())
             }
         }
-        Ok(options)
     }
 }

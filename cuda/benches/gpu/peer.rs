@@ -1,15 +1,15 @@
-//! Runs a peer as a process that speaks the protocol of `benches/peers/protocol.py`.
+//! The rows of peers: scripts in `benches/peers/`.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::thread::JoinHandle;
+use std::process::Command;
 
+use flowrl_benches::peer::Peer;
+use flowrl_benches::report;
 use flowrl_cuda::Precision;
 
 /// The environment in which peers run.
 pub(crate) struct Peers {
-    pub(crate) python: String,
+    python: String,
     scripts: PathBuf,
     device: &'static str,
     dtype: &'static str,
@@ -54,104 +54,14 @@ impl Peers {
 
     /// Returns the versions of the Python packages that the peers use.
     pub(crate) fn versions(&self) -> String {
-        let code = "from importlib.metadata import version, PackageNotFoundError\n\
-                    for name in ['torch', 'triton', 'transformers', 'liger-kernel']:\n\
-                    \ttry: print(name, version(name), end='  ')\n\
-                    \texcept PackageNotFoundError: print(name, 'absent', end='  ')";
-        let output = Command::new(&self.python).args(["-c", code]).output();
-        match output {
-            Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-            Ok(output) => format!("unknown: {}", last_line(&String::from_utf8_lossy(&output.stderr))),
-            Err(error) => format!("unknown: cannot start {}: {error}", self.python),
-        }
+        report::versions(&self.python, &["torch", "triton", "transformers", "liger-kernel"])
     }
 
     /// Starts the process of a case and waits until it is ready. An error says why the peer cannot run here.
-    pub(crate) fn start(&self, case: &Case) -> Result<Process, String> {
+    pub(crate) fn start(&self, case: &Case) -> Result<Peer, String> {
         let mut command = Command::new(&self.python);
-        command
-            .arg(self.scripts.join(&case.words[0]))
-            .args(&case.words[1..])
-            .env("PEER_DEVICE", self.device)
-            .env("PEER_DTYPE", self.dtype)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| format!("cannot start {}: {error}", self.python))?;
-        let (Some(input), Some(output), Some(mut errors)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err("no pipe to the process".to_owned());
-        };
-        let errors = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = errors.read_to_end(&mut bytes);
-            String::from_utf8_lossy(&bytes).into_owned()
-        });
-        let mut process = Process { child, input: Some(input), output: BufReader::new(output), errors: Some(errors) };
-        match process.line()?.as_str() {
-            "ready" => Ok(process),
-            other => Err(other.strip_prefix("absent ").unwrap_or(other).to_owned()),
-        }
+        command.arg(self.scripts.join(&case.words[0])).args(&case.words[1..]);
+        command.env("PEER_DEVICE", self.device).env("PEER_DTYPE", self.dtype).env("PYTHONDONTWRITEBYTECODE", "1");
+        Peer::start(command)
     }
-}
-
-/// The running process of a peer that is ready.
-pub(crate) struct Process {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-    errors: Option<JoinHandle<String>>,
-}
-
-impl Process {
-    /// Times one call, and returns its seconds by the process's own clock.
-    pub(crate) fn run(&mut self) -> Result<f64, String> {
-        match self.ask("run")?[..] {
-            [seconds] if seconds > 0.0 => Ok(seconds),
-            ref other => Err(format!("got {other:?}, wanted the seconds of a call")),
-        }
-    }
-
-    /// Sends a line and returns the numbers of the answer.
-    pub(crate) fn ask(&mut self, line: &str) -> Result<Vec<f64>, String> {
-        let sent = self.input.as_mut().map(|input| writeln!(input, "{line}").and_then(|()| input.flush()));
-        if !matches!(sent, Some(Ok(()))) {
-            return Err(self.died());
-        }
-        let answer = self.line()?;
-        answer.split(' ').map(|word| word.parse().map_err(|_| format!("got `{answer}` to `{line}`"))).collect()
-    }
-
-    fn line(&mut self) -> Result<String, String> {
-        let mut line = String::new();
-        match self.output.read_line(&mut line) {
-            Ok(n) if n > 0 => Ok(line.trim().to_owned()),
-            _ => Err(self.died()),
-        }
-    }
-
-    /// Waits for the process to end, and returns the error message it left.
-    fn died(&mut self) -> String {
-        self.input = None;
-        let _ = self.child.wait();
-        let errors = self.errors.take().and_then(|errors| errors.join().ok()).unwrap_or_default();
-        last_line(&errors)
-    }
-}
-
-impl Drop for Process {
-    /// Closes the input, which ends the process, and waits so that its memory is free for the next one.
-    fn drop(&mut self) {
-        self.input = None;
-        let _ = self.child.wait();
-    }
-}
-
-/// Returns the last line that contains `Error`, or else the last line.
-fn last_line(text: &str) -> String {
-    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let named = lines().rfind(|line| line.contains("Error"));
-    named.or_else(|| lines().next_back()).unwrap_or("it ended without a message").to_owned()
 }

@@ -1,5 +1,6 @@
 //! Reporting: tables on stdout, and the same results as JSON.
 
+use flowrl_benches::paired::show;
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -33,7 +34,7 @@ impl Line {
         };
         let [_, median, _] = self.seconds;
         let (micros, rate, light) = (median * 1e6, amount / median, self.of_light * 100.0);
-        let ratio = self.ratio.map_or(String::new(), |[low, mid, high]| format!("{mid:.2} [{low:.2}, {high:.2}]"));
+        let ratio = self.ratio.map_or(String::new(), |ratio| show(ratio, 2));
         println!("{:56} {micros:>12.1} {rate:>11.1} {unit:9} {light:>7.1} %  {ratio}", self.name);
     }
 
@@ -117,17 +118,4 @@ impl Report {
             false => Err(self.failures.join("; ").into()),
         }
     }
-}
-
-/// Returns the first quartile, the median and the third quartile, interpolated linearly between the two nearest values.
-/// They are NaN if there are no values.
-pub(crate) fn quartiles(values: &[f64]) -> [f64; 3] {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let Some(last) = sorted.len().checked_sub(1) else { return [f64::NAN; 3] };
-    [0.25, 0.5, 0.75].map(|q| {
-        let at = q * last as f64;
-        let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-        low + (high - low) * at.fract()
-    })
 }

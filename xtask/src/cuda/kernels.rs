@@ -1,13 +1,12 @@
 //! `cargo xtask kernels`: compiles every kernel with NVIDIA's compilers, without a GPU.
 
 use super::resources::{Resources, parse};
-use crate::command::{cargo, compile, program, run as run_command};
-use crate::python::{self, NVRTC};
-use crate::{Args, Outcome, WORKSPACE};
-use std::num::NonZero;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use crate::args::Args;
+use crate::command::{Done, Outcome, cargo_workspace, compile, program, run as run_command};
+use crate::files;
+use crate::python::NVRTC;
+use std::path::Path;
+use std::thread;
 
 /// The compute capabilities of Ampere, Hopper and Blackwell.
 const ARCHITECTURES: [&str; 3] = ["80", "90", "100"];
@@ -18,50 +17,39 @@ const ALL_REGISTERS: u32 = 255;
 
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
-    match check()? {
-        None => Ok(()),
-        Some(why) => Err(why),
-    }
+    check()?.required()
 }
 
-/// Compiles every kernel, prints a table, and fails if a kernel has a problem. If nothing can be compiled here, returns
-/// the reason.
-pub(crate) fn check() -> Result<Option<String>, String> {
-    if !cfg!(target_os = "linux") {
-        return Ok(Some("NVIDIA's wheels with these compilers are for Linux only".to_owned()));
-    }
-    if python::system().is_none() {
-        return Ok(Some("python3 is not installed, and is needed to fetch NVIDIA's compilers".to_owned()));
-    }
-    if let Err(why) = NVRTC.interpreter(None) {
-        return Ok(Some(format!("NVIDIA's compilers cannot be fetched: {why}")));
+/// Compiles every kernel, prints a table, and fails if a kernel has a problem.
+pub(crate) fn check() -> Result<Done, String> {
+    if let Some(why) = NVRTC.missing() {
+        return Ok(Done::Skipped(why));
     }
     compile_all()?;
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
-    for path in sorted(Path::new(PTX))?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "ptx")) {
-        let (stem, ptx) = (stem(&path), read(&path)?);
+    for path in files::with_extension(PTX, "ptx")? {
+        let (stem, ptx) = (path.file_stem().unwrap_or_default().to_string_lossy(), files::read(&path)?);
         let [file, storage, architecture] = stem.split('.').collect::<Vec<_>>()[..] else {
             return Err(format!("{} is not named FILE.STORAGE.ARCHITECTURE", path.display()));
         };
+        let of_file = format!("{file}.cu for {storage}, {architecture}");
         let said: Vec<&str> = ptx.lines().filter_map(|line| line.strip_prefix("// NVRTC: ")).collect();
-        let warnings = said.iter().filter(|line| !is_information(line));
-        problems.extend(warnings.map(|line| format!("{file}.cu for {storage}, {architecture}: {line}")));
+        problems.extend(said.iter().filter(|line| !is_information(line)).map(|line| format!("{of_file}: {line}")));
         let found = parse(&said.join("\n"));
         if found.is_empty() {
-            problems.push(format!("{file}.cu for {storage}, {architecture}: NVRTC produced no machine code"));
+            problems.push(format!("{of_file}: NVRTC produced no machine code"));
         }
         for resources in found {
-            let wrong = resources.problems(is_bounded(&ptx, &resources.kernel));
             let kernel = &resources.kernel;
-            problems
-                .extend(wrong.iter().map(|why| format!("{kernel} ({file}.cu) for {storage}, {architecture}: {why}")));
+            let wrong = resources.problems(is_bounded(&ptx, kernel));
+            problems.extend(wrong.iter().map(|why| format!("{kernel} in {of_file}: {why}")));
             rows.push(Row { storage: storage.to_owned(), architecture: architecture.to_owned(), resources });
         }
     }
     print!("{}", table(&rows));
     warnings(&rows).iter().for_each(|warning| println!("warning: {warning}"));
     match problems.len() {
-        0 => Ok(None),
+        0 => Ok(Done::Passed),
         count => Err(format!("{count} problems\n{}", problems.join("\n"))),
     }
 }
@@ -71,54 +59,21 @@ pub(crate) fn check() -> Result<Option<String>, String> {
 /// compilations of a process, so each architecture has a process of its own.
 fn compile_all() -> Outcome {
     // Otherwise the files of kernels that no longer exist would be checked.
-    crate::files::remove(Path::new(PTX))?;
-    compile(cargo(&[&["build", "--example", "ptx"], &WORKSPACE[..]].concat()))?;
-    let here = |folder: &str| std::path::absolute(folder).map_err(|error| format!("no path of {folder}: {error}"));
-    let (python, cache) = (here("target/venv-nvrtc")?, here("target/kernels/cache")?);
-    in_parallel(&ARCHITECTURES, |architecture| {
-        let mut command = program("target/debug/examples/ptx", &[PTX, architecture]);
-        command.env("VIRTUAL_ENV", &python).env_remove("CUDA_HOME").env_remove("CUDA_PATH");
-        command.env("FLOWRL_CACHE_DIR", &cache);
-        run_command(command)
+    files::remove(Path::new(PTX))?;
+    compile(cargo_workspace("build", &["--example", "ptx"]))?;
+    let (python, cache) = (files::absolute("target/venv-nvrtc")?, files::absolute("target/kernels/cache")?);
+    let (python, cache) = (&python, &cache);
+    thread::scope(|scope| {
+        let compile = |architecture| {
+            scope.spawn(move || {
+                let mut command = program("target/debug/examples/ptx", &[PTX, architecture]);
+                command.env("VIRTUAL_ENV", python).env_remove("CUDA_HOME").env_remove("CUDA_PATH");
+                run_command(command.env("FLOWRL_CACHE_DIR", cache))
+            })
+        };
+        let processes = ARCHITECTURES.map(compile);
+        processes.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
     })
-    .into_iter()
-    .collect()
-}
-
-/// Applies `work` to each item on all processors, and returns the results in the order of the items.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
-            scope.spawn(|| {
-                loop {
-                    let i = next.fetch_add(1, Relaxed);
-                    let Some(item) = items.get(i) else { break };
-                    let result = work(item);
-                    results.lock().expect("no thread panics while it holds this").push((i, result));
-                }
-            });
-        }
-    });
-    let mut results = results.into_inner().expect("no thread panicked");
-    results.sort_by_key(|(i, _)| *i);
-    results.into_iter().map(|(_, result)| result).collect()
-}
-
-fn sorted(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let entries = std::fs::read_dir(folder).map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-    paths.sort();
-    Ok(paths)
-}
-
-/// Returns the file name without its extension, which is `FILE.STORAGE.ARCHITECTURE` for a kernel.
-fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 /// Returns whether a line of the assembler reports resources, and is not a warning.
@@ -129,15 +84,13 @@ fn is_information(line: &str) -> bool {
 
 /// Returns a warning for each kernel that uses all registers.
 fn warnings(rows: &[Row]) -> Vec<String> {
-    let is_full = |row: &&Row| row.resources.registers == ALL_REGISTERS;
-    let warning = |Row { storage, architecture, resources }: &Row| {
+    let warning = |Row { storage, architecture, resources: Resources { kernel, .. } }: &Row| {
         format!(
-            "{} for {storage}, {architecture} uses all {ALL_REGISTERS} registers of a thread: another version of the \
-             compiler may spill",
-            resources.kernel
+            "{kernel} for {storage}, {architecture} uses all {ALL_REGISTERS} registers of a thread: another version of \
+             the compiler may spill"
         )
     };
-    rows.iter().filter(is_full).map(warning).collect()
+    rows.iter().filter(|row| row.resources.registers == ALL_REGISTERS).map(warning).collect()
 }
 
 /// Returns whether a kernel declares the size of its largest block.

@@ -1,7 +1,8 @@
 //! `cargo xtask sanitize`: tests the kernels in the emulator, under AddressSanitizer and UndefinedBehaviorSanitizer.
 
-use crate::command::{cargo, output, program, run as run_command};
-use crate::{Args, Outcome};
+use crate::args::Args;
+use crate::command::{Outcome, cargo, output, program, run as run_command};
+use crate::install;
 
 /// The compiler options for the kernels. The first error that a sanitizer finds ends the test.
 const FLAGS: &str = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer";
@@ -16,7 +17,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     if !cfg!(target_os = "linux") {
         return Err("the sanitizers are loaded by LD_PRELOAD, which needs Linux".to_owned());
     }
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let compiler = install::compiler_name();
     // If the compiler does not have a library, it prints the name without a path.
     let runtime = output(program(&compiler, &["-print-file-name=libasan.so"])).filter(|path| path.contains('/'));
     let runtime = runtime.ok_or(format!("`{compiler}` has no libasan.so; it comes with g++"))?;
@@ -24,11 +25,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     let runner = format!(
         "target.'cfg(unix)'.runner = ['env', 'LD_PRELOAD={runtime}', '{OPTIONS}', 'UBSAN_OPTIONS=print_stacktrace=1']"
     );
-    let mut command = cargo(&["test", "-p", "flowrl-cuda", "--tests", "--config", &runner, "--"]);
-    match filters.is_empty() {
-        true => command.arg("on_emulated"),
-        false => command.args(filters),
-    };
-    command.env("FLOWRL_EMULATOR_FLAGS", FLAGS);
-    run_command(command)
+    let filters = if filters.is_empty() { vec!["on_emulated".to_owned()] } else { filters };
+    let words = ["test", "-p", "flowrl-cuda", "--tests", "--config", &runner, "--"];
+    run_command(cargo(&words).args(filters).env("FLOWRL_EMULATOR_FLAGS", FLAGS))
 }

@@ -1,10 +1,12 @@
 //! `cargo xtask stand-in`: tests the GPU code with a stand-in for NVIDIA's driver and cuBLASLt. NVRTC is NVIDIA's own.
 
-use crate::command::{cargo, compile, output, program, run as run_command};
-use crate::python::{self, NVRTC};
-use crate::{Args, Outcome, WORKSPACE};
+use crate::args::Args;
+use crate::bits::same;
+use crate::command::{Done, Outcome, cargo_workspace, compile, output, printed, program, run as run_command};
+use crate::python::NVRTC;
+use crate::{files, install};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const FOLDER: &str = "target/stand-in";
 const PROGRAM: &str = "target/debug/flowrl-cli";
@@ -25,22 +27,14 @@ const REFUSED: &str = "FLOWRL_STAND_IN_REFUSED";
 
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
-    match check()? {
-        None => Ok(()),
-        Some(why) => Err(why),
-    }
+    check()?.required()
 }
 
-/// Runs everything. If nothing can run here, returns the reason.
-pub(crate) fn check() -> Result<Option<String>, String> {
-    if !cfg!(target_os = "linux") {
-        return Ok(Some("the stand-in can only be loaded on Linux".to_owned()));
-    }
-    if python::system().is_none() {
-        return Ok(Some("python3 is not installed, and is needed to fetch NVIDIA's compiler".to_owned()));
-    }
-    if let Err(why) = NVRTC.interpreter(None) {
-        return Ok(Some(format!("NVIDIA's compiler cannot be fetched: {why}")));
+/// Runs everything.
+pub(crate) fn check() -> Result<Done, String> {
+    install::compiler()?;
+    if let Some(why) = NVRTC.missing() {
+        return Ok(Done::Skipped(why));
     }
     let stand_in = StandIn::build()?;
     println!("{}", stand_in.doctor(&[])?);
@@ -49,7 +43,7 @@ pub(crate) fn check() -> Result<Option<String>, String> {
     stand_in.refusals()?;
     stand_in.training()?;
     println!("{}", stand_in.counts()?);
-    Ok(None)
+    Ok(Done::Passed)
 }
 
 /// The stand-in in a folder of its own, under the names that the loader looks for.
@@ -63,18 +57,12 @@ impl StandIn {
     pub(crate) fn build() -> Result<Self, String> {
         // This builds all that the tests need. With other targets or fewer crates the features would differ, and
         // everything would be compiled again.
-        compile(cargo(&[&["build", "--lib", "--bins", "--tests"], &WORKSPACE[..]].concat()))?;
-        let root = std::path::absolute(FOLDER).map_err(|error| format!("no path of {FOLDER}: {error}"))?;
+        compile(cargo_workspace("build", &["--lib", "--bins", "--tests"]))?;
+        let root = files::absolute(FOLDER)?;
         let folder = root.join("lib");
-        let put = || {
-            std::fs::create_dir_all(&folder)?;
-            for path in std::fs::read_dir(&folder)? {
-                std::fs::remove_file(path?.path())?;
-            }
-            std::fs::copy(LIBRARY, folder.join(NAMES[0]))?;
-            NAMES[1..].iter().try_for_each(|name| link(Path::new(NAMES[0]), &folder.join(name)))
-        };
-        put().map_err(|error| format!("cannot put {LIBRARY} in {}: {error}", folder.display()))?;
+        files::remove(&folder)?;
+        files::copy(Path::new(LIBRARY), &folder.join(NAMES[0]))?;
+        NAMES[1..].iter().try_for_each(|name| files::link(Path::new(NAMES[0]), &folder.join(name)))?;
         let report = root.join("counts.txt");
         let _ = std::fs::remove_file(&report);
         Ok(Self { folder, report })
@@ -85,8 +73,7 @@ impl StandIn {
         let before = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
         let paths = std::iter::once(self.folder.clone()).chain(std::env::split_paths(&before));
         let paths = std::env::join_paths(paths).map_err(|error| format!("LD_LIBRARY_PATH: {error}"))?;
-        let python = std::path::absolute("target/venv-nvrtc").map_err(|error| format!("no path: {error}"))?;
-        command.env("LD_LIBRARY_PATH", paths).env("VIRTUAL_ENV", python);
+        command.env("LD_LIBRARY_PATH", paths).env("VIRTUAL_ENV", files::absolute("target/venv-nvrtc")?);
         command.env_remove("CUDA_HOME").env_remove("CUDA_PATH");
         command.env("FLOWRL_STAND_IN_REPORT", &self.report);
         Ok(command)
@@ -96,23 +83,17 @@ impl StandIn {
     pub(crate) fn libraries(&self) -> Result<Vec<PathBuf>, String> {
         let python = NVRTC.interpreter(None)?;
         let code = "import nvidia.cuda_nvrtc as wheel; print(list(wheel.__path__)[0])";
-        let wheel =
-            output(program(&python, &["-c", code])).ok_or("the wheel nvidia-cuda-nvrtc-cu12 cannot be imported")?;
-        let mut paths = Vec::new();
-        for folder in [self.folder.clone(), Path::new(&wheel).join("lib")] {
-            let entries =
-                std::fs::read_dir(&folder).map_err(|error| format!("cannot list {}: {error}", folder.display()))?;
-            let is_library = |path: &PathBuf| path.to_string_lossy().contains(".so");
-            paths.extend(entries.flatten().map(|entry| entry.path()).filter(is_library));
-        }
+        let wheel = printed(program(&python, &["-c", code]))?;
+        let mut paths = [files::list(&self.folder)?, files::list(Path::new(&wheel).join("lib"))?].concat();
+        paths.retain(|path| path.to_string_lossy().contains(".so"));
         Ok(paths)
     }
 
     /// Returns the output of `doctor`, which must accept the simulated GPU. The variables change that GPU.
     fn doctor(&self, variables: &[(&str, &str)]) -> Result<String, String> {
         let mut command = self.with(program(PROGRAM, &["doctor"]))?;
-        command.envs(variables.iter().copied());
-        output(command).ok_or(format!("`flowrl-cli doctor` finds no usable GPU with {variables:?}"))
+        output(command.envs(variables.iter().copied()))
+            .ok_or(format!("`flowrl-cli doctor` finds no usable GPU with {variables:?}"))
     }
 
     fn tests(&self) -> Outcome {
@@ -122,19 +103,14 @@ impl StandIn {
     /// Runs the tests whose names contain one of the filters, with a variable of the stand-in.
     fn some_tests(&self, filters: &[&str], variable: &str, value: &str) -> Outcome {
         println!("with {variable}={value}");
-        let mut command = self.with(test(&["--test", "integration"], filters))?;
-        command.env(variable, value);
-        run_command(command)
+        run_command(self.with(test(&["--test", "integration"], filters))?.env(variable, value))
     }
 
     /// Tests other GPUs: one with less shared memory, one without memory pools, one on a host that cannot pin memory,
     /// one with a driver too old for NVRTC's PTX, and one with a driver that loads only PTX.
     fn other_gpus(&self) -> Outcome {
-        self.some_tests(
-            &["nvidia::on_gpu::every_gpu_takes_heads", "nvidia::on_gpu::heads"],
-            "FLOWRL_STAND_IN_CAPABILITY",
-            "8.9",
-        )?;
+        let heads = ["nvidia::on_gpu::every_gpu_takes_heads", "nvidia::on_gpu::heads"];
+        self.some_tests(&heads, "FLOWRL_STAND_IN_CAPABILITY", "8.9")?;
         self.some_tests(&["nvidia::on_gpu"], "FLOWRL_STAND_IN_POOLS", "0")?;
         self.some_tests(&["nvidia::on_gpu::uploads", "nvidia::on_gpu::buffers"], "FLOWRL_STAND_IN_PINNED", "0")?;
         let (old, text_alone) = (("FLOWRL_STAND_IN_DRIVER", "12.4"), ("FLOWRL_STAND_IN_CUBINS", "0"));
@@ -158,11 +134,7 @@ impl StandIn {
             ("execution", "CUBLAS_STATUS_EXECUTION_FAILED", &EXACT[..]),
             ("odd", "by a kernel of FlowRL, slowly", &EXACT[..]),
             ("reductions", "with partial sums combined as the library chooses", &GOLDEN[..]),
-            (
-                "bias,reductions",
-                "added by a kernel of FlowRL and partial sums combined as the library chooses",
-                &GOLDEN[..],
-            ),
+            ("bias,reductions", "a kernel of FlowRL and partial sums combined as the library chooses", &GOLDEN[..]),
             ("everything", "by a kernel of FlowRL, slowly", &EXACT[..]),
         ];
         for (refused, told, tests) in refusals {
@@ -175,37 +147,24 @@ impl StandIn {
     /// Trains on the GPU and in the emulator. Kernels and products are the same, so every token must be the same. Only
     /// the GPU's `run.json` names a GPU and its libraries.
     fn training(&self) -> Outcome {
-        let [gpu, emulated] = ["cuda", "emulated"].map(|device| {
+        let train = |device: &str, is_gpu: bool| {
             let out = Path::new(FOLDER).join("runs").join(device);
-            let _ = std::fs::remove_dir_all(&out);
+            files::remove(&out)?;
             let mut command = self.with(program(PROGRAM, &TRAINING.split_whitespace().collect::<Vec<_>>()))?;
-            command.args(["--device", device, "--out"]).arg(&out).stdout(std::process::Stdio::null());
-            run_command(command)?;
-            let rollouts = out.join("rollouts.jsonl");
-            std::fs::read_to_string(&rollouts).map_err(|error| format!("cannot read {}: {error}", rollouts.display()))
-        });
-        let (gpu, emulated) = (gpu?, emulated?);
-        for (device, wanted) in [("cuda", true), ("emulated", false)] {
-            let story = Path::new(FOLDER).join("runs").join(device).join("run.json");
-            let text =
-                std::fs::read_to_string(&story).map_err(|error| format!("cannot read {}: {error}", story.display()))?;
-            let named = |name: &&str| text.contains(&format!("\"{name}\": \""));
-            if let Some(name) = ORIGIN.iter().find(|name| named(name) != wanted) {
-                return Err(format!("`{name}` is missing or unexpected in {}", story.display()));
+            run_command(command.args(["--device", device, "--out"]).arg(&out).stdout(Stdio::null()))?;
+            let story = files::read(out.join("run.json"))?;
+            match ORIGIN.iter().find(|name| story.contains(&format!("\"{name}\": \"")) != is_gpu) {
+                Some(name) => Err(format!("`{name}` is missing or unexpected in {}/run.json", out.display())),
+                None => files::read(out.join("rollouts.jsonl")),
             }
-        }
-        match gpu.lines().zip(emulated.lines()).position(|(gpu, emulated)| gpu != emulated) {
-            None if gpu.lines().count() == emulated.lines().count() => Ok(()),
-            line => Err(format!(
-                "a run with --device cuda and one with --device emulated differ in line {line:?} of rollouts.jsonl"
-            )),
-        }
+        };
+        same("--device cuda", &train("cuda", true)?, "--device emulated", &train("emulated", false)?)?;
+        Ok(())
     }
 
     /// Returns the summed counts of all processes.
     fn counts(&self) -> Result<String, String> {
-        let text =
-            std::fs::read_to_string(&self.report).map_err(|error| format!("no process used the GPU: {error}"))?;
+        let text = files::read(&self.report).map_err(|why| format!("no process used the GPU: {why}"))?;
         total(&text).ok_or(format!("{} cannot be read:\n{text}", self.report.display()))
     }
 }
@@ -217,33 +176,23 @@ fn says(report: &str, told: &str) -> Outcome {
 
 /// Returns a `cargo test` command for targets that [`StandIn::build`] has built.
 fn test(targets: &[&str], words: &[&str]) -> Command {
-    cargo(&[&["test", "--quiet"], &WORKSPACE[..], targets, &["--"], words].concat())
-}
-
-#[cfg(unix)]
-pub(crate) fn link(file: &Path, name: &Path) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(file, name)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn link(_: &Path, _: &Path) -> std::io::Result<()> {
-    Err(std::io::ErrorKind::Unsupported.into())
+    let mut command = cargo_workspace("test", targets);
+    command.args(["--quiet", "--"]).args(words);
+    command
 }
 
 /// Sums lines such as `3 launches, 1 copies`, which must all have the same names.
 fn total(text: &str) -> Option<String> {
     let mut sums: Vec<(u64, &str)> = Vec::new();
     for line in text.lines() {
-        let counts: Option<Vec<(u64, &str)>> = line
-            .split(", ")
-            .map(|count| count.split_once(' ').and_then(|(count, name)| Some((count.parse().ok()?, name))))
-            .collect();
-        let counts = counts?;
-        if sums.is_empty() {
-            sums = counts;
-            continue;
+        for (i, count) in line.split(", ").enumerate() {
+            let (count, name) = count.split_once(' ')?;
+            let count = count.parse::<u64>().ok()?;
+            match sums.get_mut(i) {
+                Some(sum) => sum.0 += count,
+                None => sums.push((count, name)),
+            }
         }
-        sums.iter_mut().zip(counts).for_each(|(sum, (count, _))| sum.0 += count);
     }
     let parts: Vec<String> = sums.iter().map(|(count, name)| format!("{count} {name}")).collect();
     (!parts.is_empty()).then(|| format!("on the stand-in, {} processes: {}", text.lines().count(), parts.join(", ")))

@@ -1,6 +1,6 @@
 //! Collects the licences of everything that is linked into a program.
 
-use crate::command::{cargo, output};
+use crate::command::{cargo, printed};
 use crate::files;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,27 +15,23 @@ below. The static program contains musl as well: copyright (c) 2005-2020 Rich Fe
 pub(super) fn of(target: &str, features: &[&str]) -> Result<String, String> {
     let words =
         ["tree", "-p", "flowrl-cli", "-e", "normal", "--prefix", "none", "--format", "{p}\t{l}", "--target", target];
-    let tree = output(cargo(&[&words, features].concat())).ok_or("`cargo tree` failed; run it by hand to see why")?;
-    let crates = crates(&tree);
+    let crates = crates(&printed(cargo(&words).args(features))?);
     let sources = sources()?;
     let mut index = String::new();
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, licence) in &crates {
         let found = sources.iter().map(|folder| folder.join(name)).find(|folder| folder.is_dir());
         let found = found.ok_or_else(|| format!("the sources of {name} are not in {sources:?}"))?;
-        let files = licence_files(&found)?;
-        index += &format!(
-            "{name}: {licence}{}\n",
-            if files.is_empty() { " (the package does not contain its text)" } else { "" }
-        );
-        for file in files {
-            let text = std::fs::read(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        let licences = licence_files(&found)?;
+        let note = if licences.is_empty() { " (the package does not contain its text)" } else { "" };
+        index += &format!("{name}: {licence}{note}\n");
+        for file in licences {
+            let text = files::bytes(file)?;
             texts.entry(normal(&String::from_utf8_lossy(&text))).or_default().push(name.clone());
         }
     }
     for file in ["LICENSE-APACHE", "LICENSE-MIT"] {
-        let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?;
-        texts.entry(normal(&text)).or_default().push("flowrl".to_owned());
+        texts.entry(normal(&files::read(file)?)).or_default().push("flowrl".to_owned());
     }
     let mut all = format!("{RUNTIME}\n{index}");
     for (text, names) in texts {

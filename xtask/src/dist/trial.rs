@@ -1,16 +1,17 @@
 //! Runs both archives in a chroot without Rust, and compares their speed.
 
-use super::{DYNAMIC, FOLDER, STATIC};
-use crate::Outcome;
-use crate::command::{output, program, run as run_command};
+use super::build::{DYNAMIC, FOLDER, STATIC};
+use crate::command::{Outcome, output, printed, program, run as run_command};
 use crate::cuda::stand_in::StandIn;
-use crate::files::{copy, list};
-use crate::stats::quartiles;
+use crate::files::{absolute, copy, create, link, list, remove};
+use crate::paired::{alternate, quartiles, show, warn_if_busy};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 const RUNS: usize = 7;
+const TRAIN_ON_GPU: &str = "train --device cuda --precision f32 --steps 1 --set train.prompts=2 --set train.samples=2 \
+                            --set eval.prompts=2 --set eval.samples=2 --out";
 const TRAIN: [&str; 5] = ["train", "--steps", "20", "--out", "/tmp/run"];
 
 pub(super) fn run(archives: &[String; 2]) -> Outcome {
@@ -42,24 +43,23 @@ struct Root {
 
 impl Root {
     fn new(name: &str, archive: &str, folder: &str) -> Result<Self, String> {
-        let path = std::path::absolute(Path::new(FOLDER).join("try").join(name)).map_err(|error| error.to_string())?;
-        let put = || {
-            if path.exists() {
-                std::fs::remove_dir_all(&path)?;
-            }
-            std::fs::create_dir_all(path.join("tmp"))
-        };
-        put().map_err(|error| format!("cannot create {}: {error}", path.display()))?;
-        let mut tar = program("tar", &["--strip-components=1", "-xzf"]);
-        tar.arg(Path::new(FOLDER).join(archive)).arg("-C").arg(&path).arg(folder);
-        run_command(tar)?;
+        let path = absolute(Path::new(FOLDER).join("try").join(name))?;
+        remove(&path)?;
+        create(&path.join("tmp"))?;
+        let archive = Path::new(FOLDER).join(archive);
+        run_command(program("tar", &["--strip-components=1", "-xzf"]).arg(archive).arg("-C").arg(&path).arg(folder))?;
         Ok(Self { path })
     }
 
     /// Returns a command that runs the program in its new root, without our environment variables.
     fn program(&self, words: &[&str]) -> Command {
-        let mut command = program("chroot", &[&self.path.to_string_lossy(), "/flowrl-cli"]);
-        command.args(words).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let mut command = program("chroot", &[]);
+        command
+            .arg(&self.path)
+            .arg("/flowrl-cli")
+            .args(words)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
     }
 
@@ -77,51 +77,40 @@ impl Root {
 
     /// Copies the libraries that a file is linked to, to the same paths in the new root.
     fn take_libraries_of(&self, file: &Path) -> Outcome {
-        let listed = output(program("ldd", &[&file.to_string_lossy()])).ok_or("ldd failed")?;
+        let listed = printed(program("ldd", &[]).arg(file))?;
         let paths = listed.split_whitespace().filter(|word| word.starts_with('/'));
-        paths.map(Path::new).filter(|path| path.is_file()).try_for_each(|path| self.take(path, path))
+        paths.map(Path::new).filter(|path| path.is_file()).try_for_each(|path| copy(path, &self.at(path)))
     }
 
-    /// Copies a file to a path of the new root.
-    fn take(&self, file: &Path, to: &Path) -> Outcome {
-        copy(file, &self.path.join(to.strip_prefix("/").unwrap_or(to)))
-    }
-
-    /// Makes a symbolic link at a path of the new root.
-    fn link(&self, target: &Path, path: &Path) -> Outcome {
-        let path = self.path.join(path.strip_prefix("/").unwrap_or(path));
-        crate::cuda::stand_in::link(target, &path).map_err(|error| format!("cannot create {}: {error}", path.display()))
+    /// Returns the place of a path of the new root.
+    fn at(&self, path: &Path) -> PathBuf {
+        self.path.join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// Trains on a simulated GPU: the stand-in replaces the driver and cuBLASLt, and NVRTC is NVIDIA's. The new root
     /// has no C++ compiler, so the kernels that the stand-in runs in the emulator are compiled outside and copied.
     fn with_stand_in(&self) -> Outcome {
         let stand_in = StandIn::build()?;
-        let cache = std::path::absolute(Path::new(FOLDER).join("try/cache")).map_err(|error| error.to_string())?;
-        let words =
-            ["train", "--device", "cuda", "--precision", "f32", "--steps", "1", "--set", "train.prompts=2", "--set"];
-        let words =
-            [&words[..], &["train.samples=2", "--set", "eval.prompts=2", "--set", "eval.samples=2", "--out"]].concat();
+        let cache = absolute(Path::new(FOLDER).join("try/cache"))?;
+        let words: Vec<&str> = TRAIN_ON_GPU.split_whitespace().collect();
         let outside = Path::new(FOLDER).join("try/run");
-        let _ = std::fs::remove_dir_all(&outside);
-        let mut command = stand_in.with(program(&self.path.join("flowrl-cli").to_string_lossy(), &words))?;
-        command.arg(outside).env("FLOWRL_CACHE_DIR", &cache);
-        run_command(command)?;
-        for file in
-            list(&cache.join("emulator"))?.iter().chain(&list(&cache.join("kernels"))?).filter(|path| path.is_file())
-        {
-            self.take(file, file)?;
+        remove(&outside)?;
+        let mut command = stand_in.with(program(self.path.join("flowrl-cli"), &words))?;
+        run_command(command.arg(outside).env("FLOWRL_CACHE_DIR", &cache))?;
+        let made = [list(cache.join("emulator"))?, list(cache.join("kernels"))?].concat();
+        for file in made.iter().filter(|path| path.is_file()) {
+            copy(file, &self.at(file))?;
             if file.extension().is_some_and(|extension| extension == "so") {
                 self.take_libraries_of(file)?;
             }
         }
         let libraries = Path::new("/usr/lib/x86_64-linux-gnu");
         for file in stand_in.libraries()? {
-            let to = libraries.join(file.file_name().unwrap_or_default());
+            let to = self.at(&libraries.join(file.file_name().unwrap_or_default()));
             // Links are kept, since the loader would take two copies of the stand-in for two libraries.
             match std::fs::read_link(&file) {
-                Ok(target) => self.link(&target, &to)?,
-                Err(_) => self.take(&file, &to).and_then(|()| self.take_libraries_of(&file))?,
+                Ok(target) => link(&target, &to)?,
+                Err(_) => copy(&file, &to).and_then(|()| self.take_libraries_of(&file))?,
             }
         }
         let inside = |words: &[&str]| {
@@ -130,28 +119,22 @@ impl Root {
             command
         };
         run_command(inside(&["doctor"]))?;
-        run_command(inside(&[&words[..], &["/tmp/run-cuda"]].concat()))
+        run_command(inside(&words).arg("/tmp/run-cuda"))
     }
 }
 
 /// Times the default run with both programs in alternation.
 fn speed(fixed: &Root, dynamic: &Root) -> Outcome {
-    crate::machine::warn_if_busy();
+    warn_if_busy();
     let seconds = |root: &Root| {
-        let _ = std::fs::remove_dir_all(root.path.join("tmp/run"));
+        remove(&root.path.join("tmp/run"))?;
         let start = Instant::now();
-        output(root.program(&TRAIN)).ok_or("a run failed").map(|_| start.elapsed().as_secs_f64())
+        printed(root.program(&TRAIN)).map(|_| [start.elapsed().as_secs_f64()])
     };
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        a.push(seconds(fixed)?);
-        b.push(seconds(dynamic)?);
-    }
-    let ratios: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a / b).collect();
-    println!("\n`flowrl-cli {}`, seconds: median (quartiles) of {RUNS} runs each, alternating", TRAIN.join(" "));
-    for (name, values) in [(STATIC.target, a), (DYNAMIC.target, b), ("ratio", ratios)] {
-        let [low, median, high] = quartiles(&values);
-        println!("{name:<28} {median:.2} ({low:.2} to {high:.2})");
-    }
+    let [pairs] = alternate(0, RUNS, Some(|| seconds(dynamic)), || seconds(fixed))?;
+    println!("\n`flowrl-cli {}`, seconds: median [quartiles] of {RUNS} runs each, alternating", TRAIN.join(" "));
+    println!("{:<28} {}", STATIC.target, show(quartiles(&pairs.theirs), 2));
+    println!("{:<28} {}", DYNAMIC.target, show(quartiles(&pairs.ours), 2));
+    println!("{:<28} {}", "ratio", pairs.ratio().map_or_else(String::new, |ratio| show(ratio, 2)));
     Ok(())
 }

@@ -1,32 +1,14 @@
 //! `cargo xtask test`: runs the steps that must pass before a merge, the quickest first.
 
-mod downloads;
+mod features;
 mod steps;
 mod unchanged;
 
-use crate::command::{captured, compiling};
-use crate::{Args, Outcome};
+use crate::args::{Args, choose};
+use crate::command::{Done, Outcome, captured, compiling};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use steps::STEPS;
-
-/// The result of a step that did not fail.
-enum Done {
-    Passed,
-    /// The step was skipped for this reason.
-    Skipped(String),
-}
-
-struct Step {
-    name: &'static str,
-    about: &'static str,
-    run: fn() -> Result<Done, String>,
-    /// The files and folders that the step depends on. It is skipped if it has already passed with them; None means
-    /// that it always runs.
-    inputs: Option<&'static [&'static str]>,
-    /// The earlier step with which this one starts. It then runs in parallel with that step and those in between.
-    beside: Option<&'static str>,
-}
+use steps::{STEPS, Step};
 
 /// The outcome and duration of a step.
 struct Ended {
@@ -44,19 +26,11 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         STEPS.iter().for_each(|step| println!("{:<10} {}", step.name, step.about));
         return Ok(());
     }
-    let steps = choose(&only)?;
+    let steps = choose(&STEPS, |step| step.name, &only, "--only: unknown step")?;
     if only.is_empty() {
-        downloads::begin();
+        steps::begin_downloads();
     }
     run_steps(&steps, keep_going, only.is_empty() && std::env::var_os("CI").is_none())
-}
-
-fn choose(only: &[String]) -> Result<Vec<&'static Step>, String> {
-    if let Some(unknown) = only.iter().find(|name| STEPS.iter().all(|step| step.name != name.as_str())) {
-        let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
-        return Err(format!("--only: unknown step `{unknown}`: expected one of {}", names.join(", ")));
-    }
-    Ok(STEPS.iter().filter(|step| only.is_empty() || only.iter().any(|name| name == step.name)).collect())
 }
 
 /// Runs these steps and prints a summary. If `sparing`, skips steps that have passed before with the same inputs.
@@ -137,12 +111,13 @@ fn outcome(step: &Step, sparing: bool) -> Result<Done, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::steps::step;
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    const PASSES: Step = Step { name: "passes", about: "", run: || Ok(Done::Passed), inputs: None, beside: None };
-    const SKIPS: Step = Step { name: "skips", run: || Ok(Done::Skipped("why".to_owned())), ..PASSES };
-    const FAILS: Step = Step { name: "fails", run: || Err("why".to_owned()), ..PASSES };
+    const PASSES: Step = step("passes", "", || Ok(Done::Passed));
+    const SKIPS: Step = step("skips", "", || Ok(Done::Skipped("why".to_owned())));
+    const FAILS: Step = step("fails", "", || Err("why".to_owned()));
 
     #[test]
     fn skipped_is_no_failure() {
@@ -152,14 +127,10 @@ mod tests {
     #[test]
     fn stops_at_the_first_failure_unless_told_otherwise() {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
-        const COUNTS: Step = Step {
-            name: "counts",
-            run: || {
-                CALLS.fetch_add(1, Ordering::Relaxed);
-                Ok(Done::Passed)
-            },
-            ..PASSES
-        };
+        const COUNTS: Step = step("counts", "", || {
+            CALLS.fetch_add(1, Ordering::Relaxed);
+            Ok(Done::Passed)
+        });
         assert!(run_steps(&[&FAILS, &COUNTS], false, false).unwrap_err().contains("did not run"));
         assert_eq!(CALLS.load(Ordering::Relaxed), 0);
         assert_eq!(run_steps(&[&FAILS, &COUNTS], true, false).unwrap_err(), "failed: fails");
@@ -169,16 +140,12 @@ mod tests {
     #[test]
     fn what_passed_with_the_same_files_is_not_run_again_unless_asked_for() {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
-        const ONCE: Step = Step {
-            name: "test-of-the-steps",
-            run: || {
-                CALLS.fetch_add(1, Ordering::Relaxed);
-                Ok(Done::Passed)
-            },
-            inputs: Some(&["xtask/src"]),
-            ..PASSES
-        };
-        let state = unchanged::State::of(ONCE.name, &["xtask/src"]);
+        const ONCE: Step = step("test-of-the-steps", "", || {
+            CALLS.fetch_add(1, Ordering::Relaxed);
+            Ok(Done::Passed)
+        })
+        .reads("xtask/src");
+        let state = unchanged::State::of(ONCE.name, "xtask/src");
         if let Some(state) = &state {
             state.forget();
         }
@@ -195,15 +162,11 @@ mod tests {
 
     #[test]
     fn a_step_beside_others_is_counted_in_its_turn() {
-        const BESIDE: Step = Step {
-            name: "beside",
-            run: || {
-                crate::command::tell("this is not printed among what `passes` prints");
-                Err("why".to_owned())
-            },
-            beside: Some("passes"),
-            ..PASSES
-        };
+        const BESIDE: Step = step("beside", "", || {
+            crate::command::tell("this is not printed among what `passes` prints");
+            Err("why".to_owned())
+        })
+        .beside("passes");
         let why = run_steps(&[&PASSES, &SKIPS, &BESIDE], false, false).unwrap_err();
         assert_eq!(why, "failed: beside");
         // Without that step it runs in its own turn. If an earlier step fails, the run waits for it.
@@ -215,17 +178,8 @@ mod tests {
     #[test]
     fn inputs_of_steps_exist() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for input in STEPS.iter().filter_map(|step| step.inputs).flatten() {
+        for input in STEPS.iter().filter_map(|step| step.inputs).flat_map(str::split_whitespace) {
             assert!(root.join(input).exists(), "{input}");
         }
-    }
-
-    #[test]
-    fn steps_are_chosen_by_name() {
-        assert_eq!(choose(&[]).map(|steps| steps.len()), Ok(STEPS.len()));
-        let chosen = choose(&["doc".to_owned(), "format".to_owned()])
-            .map(|steps| steps.iter().map(|s| s.name).collect::<Vec<_>>());
-        assert_eq!(chosen, Ok(vec!["format", "doc"]));
-        assert!(choose(&["dco".to_owned()]).is_err_and(|why| why.contains("`dco`") && why.contains("clippy")));
     }
 }

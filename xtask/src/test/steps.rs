@@ -1,166 +1,109 @@
 //! The steps of `cargo xtask test`, and the commands of each.
 
-use super::{Done, Step, downloads};
-use crate::command::{cargo, compile, output, program, run, tell};
-use crate::{Outcome, WORKSPACE, apt, bits, cuda, features, python, web};
+use super::features::{every_subset, without_system};
+use crate::command::{Done, cargo, cargo_workspace, compile, output, program, quietly, run};
+use crate::python::{self, NVRTC};
+use crate::{bits, cuda, install, web};
+use std::sync::Mutex;
+use std::thread::{self, JoinHandle};
 
-pub(super) const STEPS: &[Step] = &[
-    Step { name: "format", about: "every file is formatted", run: format, inputs: None, beside: None },
-    Step {
-        name: "clippy",
-        about: "no crate has a lint warning in any target",
-        run: clippy,
-        inputs: None,
-        beside: None,
-    },
-    Step {
-        name: "test",
-        about: "unit tests, integration tests, doctests, the GPU benchmark with tiny shapes",
-        run: test,
-        inputs: None,
-        beside: None,
-    },
-    Step {
-        name: "kernels",
-        about: "NVIDIA's compilers accept every CUDA kernel, without spills or warnings",
-        run: kernels,
-        inputs: Some(&[
-            "Cargo.lock",
-            "Cargo.toml",
-            "cuda/examples",
-            "cuda/kernels",
-            "cuda/src",
-            "cuda/tests/kernels",
-            "xtask/src",
-        ]),
-        beside: None,
-    },
-    Step {
-        name: "stand-in",
-        about: "the GPU code, with a stand-in for NVIDIA's driver and cuBLASLt",
-        run: stand_in,
-        inputs: Some(&["Cargo.lock", "Cargo.toml", "cli", "core", "cuda", "lab", "lm", "tests", "xtask/src"]),
-        beside: None,
-    },
-    Step { name: "doc", about: "the documentation builds without a warning", run: doc, inputs: None, beside: None },
-    Step {
-        name: "features",
-        about: "the core under every subset of its features, the command line without GPU support",
-        run: combinations,
-        inputs: None,
-        // Both steps leave a processor idle: this one compiles one crate at a time.
-        beside: Some("stand-in"),
-    },
-    Step {
-        name: "targets",
-        about: "the core for bare metal and WebAssembly",
-        run: targets,
-        inputs: None,
-        beside: None,
-    },
-    Step {
-        name: "wasm",
-        about: "WebAssembly gives the same bits as this machine",
-        run: wasm,
-        inputs: Some(&["Cargo.lock", "Cargo.toml", "core", "lab", "tests/bits", "xtask/src"]),
-        beside: None,
-    },
-    Step {
-        name: "web",
-        about: "the browser lab: module, page and npm package, in Node.js and in Chromium",
-        run: web,
-        inputs: Some(&["Cargo.lock", "Cargo.toml", "core", "lab", "wasm", "xtask"]),
-        // Both steps leave much of two processors idle.
-        beside: Some("kernels"),
-    },
-    Step {
-        name: "watch",
-        about: "the page of `flowrl-cli watch` shows a run in Chromium",
-        run: watch,
-        inputs: Some(&["Cargo.lock", "Cargo.toml", "cli", "core", "cuda", "lab", "lm", "wasm/www", "xtask/src"]),
-        beside: None,
-    },
-    Step {
-        name: "scripts",
-        about: "the Python scripts parse, and peers.py and family.py agree with their golden files",
-        run: scripts,
-        inputs: None,
-        beside: None,
-    },
-    Step {
-        name: "deny",
-        about: "cargo-deny accepts the licences, advisories and sources of the dependencies",
-        run: deny,
-        inputs: None,
-        beside: None,
-    },
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) run: fn() -> Result<Done, String>,
+    /// The files and folders that the step depends on, separated by spaces. It is skipped if it has already passed with
+    /// them; None means that it always runs.
+    pub(super) inputs: Option<&'static str>,
+    /// The earlier step with which this one starts. It then runs in parallel with that step and those in between.
+    pub(super) beside: Option<&'static str>,
+}
+
+/// Returns a step that always runs, and by itself.
+pub(super) const fn step(name: &'static str, about: &'static str, run: fn() -> Result<Done, String>) -> Step {
+    Step { name, about, run, inputs: None, beside: None }
+}
+
+impl Step {
+    pub(super) const fn reads(self, inputs: &'static str) -> Self {
+        Self { inputs: Some(inputs), ..self }
+    }
+
+    pub(super) const fn beside(self, other: &'static str) -> Self {
+        Self { beside: Some(other), ..self }
+    }
+}
+
+pub(super) const STEPS: [Step; 13] = [
+    step("format", "every file is formatted", format),
+    step("clippy", "no crate has a lint warning in any target", clippy),
+    step("test", "unit tests, integration tests, doctests, the GPU benchmark with tiny shapes", test),
+    step("kernels", "NVIDIA's compilers accept every CUDA kernel, without spills or warnings", cuda::kernels::check)
+        .reads("Cargo.lock Cargo.toml cuda/examples cuda/kernels cuda/src cuda/tests/kernels xtask/src"),
+    step("stand-in", "the GPU code, with a stand-in for NVIDIA's driver and cuBLASLt", cuda::stand_in::check)
+        .reads("Cargo.lock Cargo.toml cli core cuda lab lm tests xtask/src"),
+    step("doc", "the documentation builds without a warning", doc),
+    // Both steps leave a processor idle: this one compiles one crate at a time.
+    step("features", "core and lab under every subset of their features, the command line without GPU support", every_subset)
+        .beside("stand-in"),
+    step("targets", "the core for bare metal and WebAssembly", without_system),
+    step("wasm", "WebAssembly gives the same bits as this machine", bits::same_in_wasm)
+        .reads("Cargo.lock Cargo.toml core lab tests/bits xtask/src"),
+    // Both steps leave much of two processors idle.
+    step("web", "the browser lab: module, page and npm package, in Node.js and in Chromium", web::check)
+        .reads("Cargo.lock Cargo.toml core lab wasm xtask")
+        .beside("kernels"),
+    step("watch", "the page of `flowrl-cli watch` shows a run in Chromium", web::watched)
+        .reads("Cargo.lock Cargo.toml cli core cuda lab lm wasm/www xtask/src"),
+    step("scripts", "the Python scripts parse, and peers.py and family.py agree with their golden files", scripts),
+    step("deny", "cargo-deny accepts the licences, advisories and sources of the dependencies", deny),
 ];
 
+/// The thread that downloads for later steps while the first ones compile.
+static DOWNLOADS: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
+
+/// Starts the downloads and returns at once. If one fails, the step that needs it tries again and reports it.
+pub(super) fn begin_downloads() {
+    let thread = thread::spawn(|| {
+        quietly(|| {
+            let _ = install::compiler();
+            let _ = NVRTC.interpreter(None);
+            let _ = web::install();
+        });
+    });
+    *DOWNLOADS.lock().expect("no step panics while it holds this") = Some(thread);
+}
+
 fn format() -> Result<Done, String> {
-    install_component("rustfmt", "fmt")?;
+    install::component("rustfmt", "fmt")?;
     run(cargo(&["fmt", "--all", "--check"])).map_err(|why| format!("{why}; `cargo fmt` fixes it"))?;
     Ok(Done::Passed)
 }
 
 fn clippy() -> Result<Done, String> {
-    install_component("clippy", "clippy")?;
+    install::component("clippy", "clippy")?;
     compile(cargo(&["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]))?;
     Ok(Done::Passed)
 }
 
 fn test() -> Result<Done, String> {
-    downloads::wait();
-    install_compiler()?;
+    let downloads = DOWNLOADS.lock().expect("no step panics while it holds this").take();
+    // If the thread panicked, the step that needs the missing download reports it.
+    let _ = downloads.map(JoinHandle::join);
+    install::compiler()?;
     // This builds all that this and later steps run. Fewer crates in one build would have other features, and most
     // would be compiled again.
-    let built = [&WORKSPACE[..], &["--lib", "--bins", "--tests"]].concat();
-    compile(cargo(&[&["test", "--no-run", "--bench", "gpu", "--example", "ptx"], &built[..]].concat()))?;
-    run(cargo(&[&["test"], &built[..]].concat()))?;
-    run(cargo(&[&["test", "--doc"], &WORKSPACE[..]].concat()))?;
+    let targets = ["--lib", "--bins", "--tests"];
+    compile(cargo_workspace("test", &targets).args(["--no-run", "--bench", "gpu", "--example", "ptx"]))?;
+    run(cargo_workspace("test", &targets))?;
+    run(cargo_workspace("test", &["--doc"]))?;
     // The benchmark runs with tiny shapes in the emulator.
-    run(cargo(&[&["bench", "--bench", "gpu", "--profile", "dev"], &WORKSPACE[..], &["--", "--smoke"]].concat()))?;
+    run(cargo_workspace("bench", &["--bench", "gpu", "--profile", "dev", "--", "--smoke"]))?;
     Ok(Done::Passed)
-}
-
-fn kernels() -> Result<Done, String> {
-    Ok(cuda::kernels::check()?.map_or(Done::Passed, Done::Skipped))
-}
-
-fn stand_in() -> Result<Done, String> {
-    install_compiler()?;
-    Ok(cuda::stand_in::check()?.map_or(Done::Passed, Done::Skipped))
 }
 
 fn doc() -> Result<Done, String> {
-    let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
-    command.env("RUSTDOCFLAGS", "-D warnings");
-    compile(command)?;
+    compile(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     Ok(Done::Passed)
-}
-
-fn combinations() -> Result<Done, String> {
-    install_component("clippy", "clippy")?;
-    features::every_combination().map(|()| Done::Passed)
-}
-
-fn targets() -> Result<Done, String> {
-    features::without_system().map(|()| Done::Passed)
-}
-
-fn wasm() -> Result<Done, String> {
-    match bits::same_in_wasm()? {
-        Some(lines) => tell(&format!("{lines} lines, the same bits")),
-        None => return Ok(Done::Skipped("node is not installed".to_owned())),
-    }
-    Ok(Done::Passed)
-}
-
-fn web() -> Result<Done, String> {
-    Ok(web::check()?.map_or(Done::Passed, Done::Skipped))
-}
-
-fn watch() -> Result<Done, String> {
-    Ok(web::watched()?.map_or(Done::Passed, Done::Skipped))
 }
 
 fn scripts() -> Result<Done, String> {
@@ -169,10 +112,7 @@ fn scripts() -> Result<Done, String> {
     };
     // Unlike compileall, this parses every file and writes no bytecode.
     let code = "import ast, sys; [ast.parse(open(path, encoding='utf-8').read(), path) for path in sys.argv[1:]]";
-    let files = python::scripts()?;
-    let mut command = program(python, &["-c", code]);
-    command.args(files);
-    run(command)?;
+    run(program(python, &["-c", code]).args(python::scripts()?))?;
     for golden in ["tests/golden/peers.py", "tests/golden/family.py"] {
         run(program(python, &["-B", golden, "--check"]))?;
     }
@@ -189,21 +129,4 @@ fn deny() -> Result<Done, String> {
         return Ok(Done::Skipped(why.to_owned()));
     }
     run(cargo(&["deny", "check", "advisories"])).map(|()| Done::Passed)
-}
-
-/// Installs a C++ compiler if there is none. The emulator compiles kernels with it.
-pub(super) fn install_compiler() -> Outcome {
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    if output(program(&compiler, &["--version"])).is_some() {
-        return Ok(());
-    }
-    apt::install(&["g++"]).map_err(|why| format!("there is no C++ compiler `{compiler}`; {why}"))
-}
-
-/// Installs a component of the toolchain if `cargo SUBCOMMAND` does not run.
-fn install_component(component: &str, subcommand: &str) -> Outcome {
-    if output(cargo(&[subcommand, "--version"])).is_some() {
-        return Ok(());
-    }
-    run(program("rustup", &["component", "add", component]))
 }

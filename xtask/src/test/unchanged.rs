@@ -14,12 +14,11 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Computes the state of a step from its inputs, which are relative to the root of the workspace. Returns None if
-    /// git cannot list them.
-    pub(super) fn of(step: &str, inputs: &[&str]) -> Option<Self> {
+    /// Computes the state of a step from its inputs: paths relative to the root of the workspace, separated by spaces.
+    /// Returns None if git cannot list them.
+    pub(super) fn of(step: &str, inputs: &str) -> Option<Self> {
         let mut list = program("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]);
-        list.args(inputs).arg("rust-toolchain.toml").current_dir(ROOT);
-        let names = output(list)?;
+        let names = output(list.args(inputs.split(' ')).arg("rust-toolchain.toml").current_dir(ROOT))?;
         let files = names.split_terminator('\0').map(|name| (name, std::fs::read(Path::new(ROOT).join(name)).ok()));
         Some(Self::of_files(step, output(program("rustc", &["-vV"])), files))
     }

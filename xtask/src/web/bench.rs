@@ -1,12 +1,11 @@
 //! `cargo xtask web-bench`: times the race of the page in Chromium against the same race as a native program, in
 //! alternation.
 
-use std::process::Command;
-
 use super::{browser, module, npm};
-use crate::command::{cargo, output, program, run as run_command};
-use crate::stats::quartiles;
-use crate::{Args, Outcome, machine};
+use crate::args::Args;
+use crate::command::{Outcome, cargo, output, printed, program, run as run_command};
+use crate::paired::{alternate, quartiles, show, warn_if_busy};
+use std::process::Command;
 
 const NATIVE: &str = "target/web/examples/race";
 /// Rounds of a run. In a round, each of the six policies is updated once.
@@ -15,41 +14,34 @@ const ROUNDS: &str = "3000";
 /// Builds both with the same compiler options, and prints the rounds per second of each and their ratio, and then the
 /// frames per second of the page.
 pub(crate) fn run(mut args: Args) -> Outcome {
-    let runs = args.value("--runs")?.unwrap_or(9);
+    let runs = args.count("--runs", 9)?;
     args.finish()?;
     npm::install()?;
     module::build()?;
     run_command(npm::tool(npm::VITE, &["build"]))?;
     let chromium = browser::find()?;
-    let folder = ["--target-dir", "target"];
-    run_command(cargo(
-        &[&["build", "-p", "flowrl-wasm", "--example", "race", "--profile", "web"][..], &folder].concat(),
-    ))?;
-    machine::warn_if_busy();
+    let race = ["build", "-p", "flowrl-wasm", "--example", "race", "--profile", "web", "--target-dir", "target"];
+    run_command(cargo(&race))?;
+    warn_if_busy();
 
-    let (mut native, mut wasm) = (Vec::new(), Vec::new());
-    for _ in 0..runs {
-        native.push(rate(program(NATIVE, &[ROUNDS]))?);
-        let mut page = npm::script("bench.mjs", &["race", ROUNDS]);
+    let page = |words: &[&str]| {
+        let mut page = npm::script("bench.mjs", words);
         page.env("CHROMIUM", &chromium);
-        wasm.push(rate(page)?);
-    }
-    let ratios: Vec<f64> = native.iter().zip(&wasm).map(|(native, wasm)| wasm / native).collect();
+        page
+    };
+    let native = || rate(program(NATIVE, &[ROUNDS]));
+    let [pairs] = alternate(0, runs, Some(native), || rate(page(&["race", ROUNDS])))?;
     let version = output(program(&chromium, &["--version"])).unwrap_or_default();
-    println!("six policies on 256 answers, rounds per second: median (quartiles) of {runs} runs each, alternating");
-    for (name, rates, digits) in [("this machine", native, 0), (version.as_str(), wasm, 0), ("ratio", ratios, 2)] {
-        let [low, median, high] = quartiles(&rates);
-        println!("{name:<40} {median:.digits$} ({low:.digits$} to {high:.digits$})");
-    }
-    let mut page = npm::script("bench.mjs", &["page"]);
-    page.env("CHROMIUM", &chromium);
-    println!("the page with six lanes:\n{}", output(page).ok_or("bench.mjs page failed; run it by hand to see why")?);
+    println!("six policies on 256 answers, rounds per second: median [quartiles] of {runs} runs each, alternating");
+    println!("{:<40} {}", "this machine", show(quartiles(&pairs.ours), 0));
+    println!("{version:<40} {}", show(quartiles(&pairs.theirs), 0));
+    println!("{:<40} {}", "ratio", pairs.ratio().map_or_else(String::new, |ratio| show(ratio, 2)));
+    println!("the page with six lanes:\n{}", printed(page(&["page"]))?);
     Ok(())
 }
 
 /// Runs a program that prints a number, and returns that number.
-fn rate(command: Command) -> Result<f64, String> {
-    let shown = format!("{command:?}");
-    let printed = output(command).ok_or_else(|| format!("{shown} failed; run it by hand to see why"))?;
-    printed.parse().map_err(|_| format!("{shown} printed `{printed}`, wanted a number"))
+fn rate(command: Command) -> Result<[f64; 1], String> {
+    let printed = printed(command)?;
+    printed.parse().map(|rate| [rate]).map_err(|_| format!("got `{printed}` from a race, wanted a number"))
 }

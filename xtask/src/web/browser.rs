@@ -1,7 +1,6 @@
 //! Finds a Chromium for testing the page.
 
-use crate::apt;
-use crate::command::{output, program};
+use crate::install::{self, is_there};
 
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 /// Chromium and a font. A bare system has no font, and text without one has no size.
@@ -11,7 +10,7 @@ const PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
 /// tries to install it.
 pub(crate) fn find() -> Result<String, String> {
     if let Ok(named) = std::env::var("CHROMIUM") {
-        return match runs(&named) {
+        return match is_there(&named) {
             true => Ok(named),
             false => Err(format!("CHROMIUM is set to `{named}`, which does not run")),
         };
@@ -19,7 +18,7 @@ pub(crate) fn find() -> Result<String, String> {
     if let Some(found) = installed() {
         return Ok(found);
     }
-    apt::install(&PACKAGES).map_err(|why| format!("Chromium is not installed: {why}"))?;
+    install::packages(&PACKAGES).map_err(|why| format!("Chromium is not installed: {why}"))?;
     installed().ok_or_else(|| "apt-get installed chromium, but it does not run".to_owned())
 }
 
@@ -28,18 +27,5 @@ fn installed() -> Option<String> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders)
         .flat_map(|folder| NAMES.map(|name| folder.join(name).to_string_lossy().into_owned()))
-        .find(|path| runs(path))
-}
-
-/// Returns whether a browser runs. Some packages install only a script that says how to install the browser.
-fn runs(path: &str) -> bool {
-    output(program(path, &["--version"])).is_some()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn what_does_not_run_is_no_browser() {
-        assert!(!super::runs("no-such-browser-here"));
-    }
+        .find(|path| is_there(path))
 }

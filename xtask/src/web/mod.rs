@@ -7,11 +7,10 @@ mod npm;
 mod package;
 mod sizes;
 
-use crate::command::{cargo, compile, program, run as run_command};
-use crate::{Args, Outcome, WORKSPACE};
+use crate::args::Args;
+use crate::command::{Done, Outcome, cargo_workspace, compile, printed, program, run as run_command};
+use crate::files;
 
-/// The page's sources.
-const PAGE: &str = "wasm/www";
 const BUILT: &str = "wasm/www/dist";
 
 /// Builds the module and the page, and shows their sizes. Serves them with `--serve`.
@@ -44,15 +43,13 @@ pub(crate) fn install() -> Outcome {
 /// Builds everything that a host serves, in `wasm/www/dist`. Returns an error if it is too large.
 fn build_page() -> Outcome {
     compile(npm::tool(npm::VITE, &["build"]))?;
-    let listing = crate::bits::print(program("node", &["wasm/www/sizes.mjs", BUILT]))?;
-    sizes::judge(&listing)
+    sizes::judge(&printed(program("node", &["wasm/www/sizes.mjs", BUILT]))?)
 }
 
-/// Runs the step `web` of `cargo xtask test`: builds everything and runs all its tests. If some cannot run, returns the
-/// reason.
-pub(crate) fn check() -> Result<Option<String>, String> {
+/// Runs the step `web` of `cargo xtask test`: builds everything and runs all its tests.
+pub(crate) fn check() -> Result<Done, String> {
     if let Some(why) = npm::missing() {
-        return Ok(Some(why));
+        return Ok(Done::Skipped(why));
     }
     npm::install()?;
     module::build()?;
@@ -61,33 +58,30 @@ pub(crate) fn check() -> Result<Option<String>, String> {
     compile(npm::tool(npm::TSC, &["--noEmit", "-p", "tests"]))?;
     build_page()?;
     let mut tests = npm::tool(npm::PLAYWRIGHT, &["test"]);
-    let chromium = browser::find();
-    match &chromium {
-        Ok(path) => tests.env("CHROMIUM", path),
-        Err(_) => tests.arg("--project=unit"),
-    };
-    run_command(tests)?;
-    Ok(chromium
-        .err()
-        .map(|why| format!("everything passed except for the tests in a browser, which cannot run; {why}")))
+    match browser::find() {
+        Ok(path) => run_command(tests.env("CHROMIUM", path)).map(|()| Done::Passed),
+        Err(why) => {
+            run_command(tests.arg("--project=unit"))?;
+            let passed = "everything passed except for the tests in a browser, which cannot run";
+            Ok(Done::Skipped(format!("{passed}; {why}")))
+        }
+    }
 }
 
-/// Runs the step `watch` of `cargo xtask test`, which tests the page of `flowrl-cli watch` in Chromium. If it cannot
-/// run, returns the reason.
-pub(crate) fn watched() -> Result<Option<String>, String> {
+/// Runs the step `watch` of `cargo xtask test`, which tests the page of `flowrl-cli watch` in Chromium.
+pub(crate) fn watched() -> Result<Done, String> {
     if let Some(why) = npm::missing() {
-        return Ok(Some(why));
+        return Ok(Done::Skipped(why));
     }
     let chromium = match browser::find() {
         Ok(path) => path,
-        Err(why) => return Ok(Some(why)),
+        Err(why) => return Ok(Done::Skipped(why)),
     };
     npm::install()?;
     // The same build as in the steps `test` and `stand-in`, so that nothing is left to compile after these.
-    compile(cargo(&[&["build", "--lib", "--bins", "--tests"], &WORKSPACE[..]].concat()))?;
-    let program = format!("target/debug/flowrl-cli{}", std::env::consts::EXE_SUFFIX);
-    let program = std::path::absolute(&program).map_err(|error| format!("no path of {program}: {error}"))?;
+    compile(cargo_workspace("build", &["--lib", "--bins", "--tests"]))?;
+    let program = files::absolute(format!("target/debug/flowrl-cli{}", std::env::consts::EXE_SUFFIX))?;
     let mut tests = npm::tool(npm::PLAYWRIGHT, &["test", "--project=watch"]);
-    tests.env("CHROMIUM", chromium).env("FLOWRL_CLI", program);
-    run_command(tests).map(|()| None)
+    run_command(tests.env("CHROMIUM", chromium).env("FLOWRL_CLI", program))?;
+    Ok(Done::Passed)
 }

@@ -1,9 +1,8 @@
 //! Builds the WebAssembly module and its bindings in `wasm/pkg`.
 
 use super::npm;
-use crate::Outcome;
-use crate::command::{cargo, compile};
-use crate::features::install_target;
+use crate::command::{Outcome, cargo, compile};
+use crate::{files, install};
 use std::path::Path;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -28,20 +27,13 @@ const SMALL: &str = "-Cllvm-args=-force-vector-interleave=1 -Cllvm-args=-inline-
 
 /// Compiles the module, writes its bindings, and optimises it.
 pub(crate) fn build() -> Outcome {
-    install_target(TARGET)?;
+    install::target(TARGET)?;
     let mut module = cargo(&["build", "-p", "flowrl-wasm", "--lib", "--profile", "web"]);
     module.args(["--target", TARGET, "--target-dir", TARGET_FOLDER]);
-    module.env("RUSTFLAGS", format!("{VECTORS} {SMALL}"));
-    compile(module)?;
+    compile(module.env("RUSTFLAGS", format!("{VECTORS} {SMALL}")))?;
     compile(cargo(&["run", "--quiet", "--profile", "tools", "-p", "flowrl-bindgen", "--", COMPILED, FOLDER]))?;
     // Without this file, Node.js would load the bindings as CommonJS.
-    std::fs::write(MANIFEST, "{ \"private\": true, \"type\": \"module\" }\n")
-        .map_err(|error| format!("cannot write {MANIFEST}: {error}"))?;
-    let module = absolute(Path::new(MODULE))?;
-    compile(npm::tool(npm::WASM_OPT, &["-O3", &module, "-o", &module]))
-}
-
-fn absolute(path: &Path) -> Result<String, String> {
-    let path = std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(path.to_string_lossy().into_owned())
+    files::write(Path::new(MANIFEST), "{ \"private\": true, \"type\": \"module\" }\n")?;
+    let module = files::absolute(MODULE)?;
+    compile(npm::tool(npm::WASM_OPT, &["-O3"]).arg(&module).arg("-o").arg(&module))
 }

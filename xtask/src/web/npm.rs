@@ -1,8 +1,7 @@
 //! Node.js, and the packages that build and test the page. `wasm/www/package-lock.json` pins them.
 
-use super::PAGE;
-use crate::Outcome;
-use crate::command::{output, program, run};
+use crate::command::{Outcome, output, program, run};
+use crate::install;
 use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
@@ -11,6 +10,8 @@ pub(crate) const PLAYWRIGHT: &str = "@playwright/test/cli.js";
 pub(crate) const TSC: &str = "typescript/bin/tsc";
 pub(crate) const VITE: &str = "vite/bin/vite.js";
 pub(crate) const WASM_OPT: &str = "binaryen/bin/wasm-opt";
+/// The page's sources.
+const PAGE: &str = "wasm/www";
 /// The oldest major version of Node.js that Vite supports.
 const OLDEST: u32 = 20;
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
@@ -23,8 +24,8 @@ pub(crate) fn missing() -> Option<String> {
     if major(&version).is_none_or(|major| major < OLDEST) {
         return Some(format!("node is {version}; install Node.js {OLDEST} or later"));
     }
-    let there = output(program(NPM, &["--version"])).is_some();
-    (!there).then(|| format!("{NPM} is not installed; it comes with Node.js, on some systems as a separate package"))
+    (!install::is_there(NPM))
+        .then(|| format!("{NPM} is not installed; it comes with Node.js, on some systems as a separate package"))
 }
 
 /// Returns the major version, for example 20 from `v20.19.1`.
@@ -49,10 +50,8 @@ fn is_current(installed: Option<SystemTime>, locked: Option<SystemTime>) -> bool
 }
 
 /// Returns a command that runs a program of an installed package in the folder of the page.
-pub(crate) fn tool(script: &str, words: &[&str]) -> Command {
-    let mut command = program("node", &[&format!("node_modules/{script}")]);
-    command.args(words).current_dir(PAGE);
-    command
+pub(crate) fn tool(name: &str, words: &[&str]) -> Command {
+    script(&format!("node_modules/{name}"), words)
 }
 
 /// Returns a command that runs a script of the page's folder in that folder.

@@ -1,9 +1,9 @@
 //! Assembles the npm package in `target/npm/flowrl-core`, ready for `npm pack`.
 
 use super::module;
-use crate::Outcome;
-use crate::command::tell;
-use std::path::{Path, PathBuf};
+use crate::command::{Outcome, tell};
+use crate::files;
+use std::path::Path;
 
 const FOLDER: &str = "target/npm/flowrl-core";
 const SOURCES: &str = "wasm/npm";
@@ -14,27 +14,14 @@ const GENERATED: [&str; 3] = ["flowrl_wasm.js", "flowrl_wasm.d.ts", "flowrl_wasm
 /// Assembles the package from the module and `wasm/npm`.
 pub(crate) fn assemble() -> Outcome {
     let folder = Path::new(FOLDER);
-    crate::files::remove(folder)?;
-    std::fs::create_dir_all(folder).map_err(|error| format!("cannot create {FOLDER}: {error}"))?;
-    let sources = [(".", &LICENCES[..]), (SOURCES, &WRITTEN), (module::FOLDER, &GENERATED)];
-    for from in sources.iter().flat_map(|(folder, names)| names.iter().map(|name| Path::new(folder).join(name))) {
-        copy(&from, folder)?;
+    files::remove(folder)?;
+    for (source, names) in [(".", &LICENCES[..]), (SOURCES, &WRITTEN), (module::FOLDER, &GENERATED)] {
+        files::copy_into(folder, names.iter().map(|name| Path::new(source).join(name)))?;
     }
-    let template = Path::new(SOURCES).join("package.json");
-    let text =
-        std::fs::read_to_string(&template).map_err(|error| format!("cannot read {}: {error}", template.display()))?;
-    let to = folder.join("package.json");
-    std::fs::write(&to, with_version(&text)?).map_err(|error| format!("cannot write {}: {error}", to.display()))?;
+    let template = files::read(Path::new(SOURCES).join("package.json"))?;
+    files::write(&folder.join("package.json"), &with_version(&template)?)?;
     tell(&format!("the npm package is in {FOLDER}"));
     Ok(())
-}
-
-fn copy(from: &Path, folder: &Path) -> Outcome {
-    let to: PathBuf = folder.join(from.file_name().unwrap_or_default());
-    match std::fs::copy(from, &to) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("cannot copy {} to {}: {error}", from.display(), to.display())),
-    }
 }
 
 /// Inserts the version of the workspace into the template, which has a placeholder for it.

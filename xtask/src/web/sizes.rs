@@ -1,7 +1,6 @@
 //! Measures how much a visitor downloads, and fails if a kind of file exceeds its budget.
 
-use crate::Outcome;
-use crate::command::tell;
+use crate::command::{Outcome, tell};
 use std::fmt::Write;
 
 /// The kinds of files by extension, each with the largest number of gzipped bytes of all its files together. The

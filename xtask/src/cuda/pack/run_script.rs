@@ -27,7 +27,7 @@ impl Fake {
     fn new(name: &str) -> Self {
         let root = std::env::temp_dir().join(format!("flowrl-run-script-{}-{name}", std::process::id()));
         let fake = Self(root);
-        fake.file("run.sh", include_str!("../run.sh"));
+        fake.file("run.sh", include_str!("run.sh"));
         let metrics = r#"while [ "$1" != --out ] && [ $# -gt 0 ]; do shift; done
 [ $# -eq 0 ] || { mkdir -p "$2"; echo '{}' >"$2/metrics.jsonl"; }
 "#;

@@ -1,16 +1,18 @@
-//! `cargo xtask lab-bench`: compares the GFlowNet benchmark with gfnx, in time per iteration or in exact L1.
+//! `bench lab`: compares the GFlowNet benchmark with gfnx, in time per iteration or in exact L1.
 //!
 //! Each side is a process with the arguments `SIDE DIM BATCH REWARD SEED` that prints `ready` after its first
 //! iteration. The request `run N` runs N more iterations and answers with wall and CPU seconds; `l1` answers with the
 //! exact L1 distance to the target.
 
-use crate::command::{cargo, program, run as run_command};
-use crate::peers::{self, Peer, Timing};
-use crate::stats::quantile;
-use crate::{Args, Outcome, machine, python};
+use flowrl_benches::Failure;
+use flowrl_benches::args::{Args, choose};
+use flowrl_benches::paired::{Pairs, alternate, quantile, warn_if_busy};
+use flowrl_benches::peer::{Peer, pause};
+use flowrl_benches::report::{Timing, header, machine, versions, write_json};
 
-const SCRIPT: &str = "benches/peers/gfnx/hypergrid.py";
-const OUR_PROGRAM: &str = "target/release/lab";
+use crate::{ourselves, script};
+
+const SCRIPT: &str = "gfnx/hypergrid.py";
 
 /// A row of the benchmark.
 struct Case {
@@ -37,6 +39,7 @@ const GOALS: &[usize] = &[6_400, 12_800, 19_200, 25_600, 32_000, 36_000, 44_000,
 const LARGE: &[usize] = &[2_000, 4_000, 8_000, 16_000, 32_000, 64_000];
 
 struct Options {
+    python: String,
     alone: bool,
     warm: usize,
     runs: usize,
@@ -47,98 +50,77 @@ struct Options {
 }
 
 /// Times both sides in alternation, or with `--accuracy` trains both and prints their exact L1.
-pub(crate) fn run(mut args: Args) -> Outcome {
-    let cases = choose(&args.values("--case")?)?;
-    let (accuracy, given) = (args.flag("--accuracy"), args.value("--python")?);
+pub(crate) fn run(mut args: Args) -> Result<(), Failure> {
+    let cases = choose(CASES, |case| case.name, &args.values("--case")?, "--case: unknown case")?;
+    let (accuracy, python) = (args.flag("--accuracy"), args.value("--python")?);
     let options = Options {
+        python: python.ok_or("--python PATH is missing")?,
         alone: args.flag("--alone"),
         warm: args.value("--warm")?.unwrap_or(3),
-        runs: args.value("--runs")?.unwrap_or(21),
-        starts: args.value("--starts")?.unwrap_or(3),
-        seeds: args.value("--seeds")?.unwrap_or(3),
+        runs: args.count("--runs", 21)?,
+        starts: args.count("--starts", 3)?,
+        seeds: args.count("--seeds", 3)?,
         trajectories: args.value("--trajectories")?.unwrap_or(usize::MAX),
         json: args.value("--json")?,
     };
     args.finish()?;
-    for (name, value) in [("--runs", options.runs), ("--starts", options.starts), ("--seeds", options.seeds)] {
-        if value == 0 {
-            return Err(format!("{name}: got 0, wanted at least 1"));
-        }
-    }
-    let python = python::GFNX.interpreter(given)?;
-    if !options.alone {
-        run_command(cargo(&["build", "--release", "-p", "flowrl-benches", "--bin", "lab"]))
-            .map_err(|why| format!("{why}; --alone runs only the peer"))?;
-    }
-    let machine = machine::describe(&python, "jax, equinox, optax");
-    println!("\n{machine}; gfnx 0.0.1, JAX with its own number of threads, our side with one; f32\n");
-    machine::warn_if_busy();
+    let machine = format!("{}; {}", machine(), versions(&options.python, &["gfnx", "jax", "equinox", "optax"]));
+    println!("\n{machine}; JAX with its own number of threads, our side with one; f32\n");
+    warn_if_busy();
     match accuracy {
-        true => cases.iter().try_for_each(|case| converge(case, &python, &options)),
-        false => time(&cases, &python, &machine, &options),
+        true => cases.into_iter().try_for_each(|case| converge(case, &options)),
+        false => time(&cases, &machine, &options),
     }
-}
-
-fn choose(names: &[String]) -> Result<Vec<&'static Case>, String> {
-    if let Some(unknown) = names.iter().find(|name| CASES.iter().all(|case| case.name != name.as_str())) {
-        let known: Vec<_> = CASES.iter().map(|case| case.name).collect();
-        return Err(format!("--case: unknown case `{unknown}`: expected one of {}", known.join(", ")));
-    }
-    Ok(CASES.iter().filter(|case| names.is_empty() || names.iter().any(|name| name == case.name)).collect())
 }
 
 impl Case {
-    /// Starts the peer, and our side unless the peer is `alone`. Both have then done their first iteration.
-    fn start(&self, python: &str, alone: bool, seed: usize) -> Result<(Option<Peer>, Peer), String> {
+    /// Starts the peer, and our side unless the peer is alone. Both have then done their first iteration.
+    fn start(&self, options: &Options, seed: usize) -> Result<(Option<Peer>, Peer), Failure> {
         let seed = seed.to_string();
-        let mut ours = program(OUR_PROGRAM, &self.words);
-        ours.arg(&seed);
-        let ours = if alone { None } else { Some(Peer::start("our side", ours)?) };
-        let mut theirs = program(python, &[SCRIPT]);
-        theirs.args(self.words).arg(&seed).env("PYTHONDONTWRITEBYTECODE", "1");
-        Ok((ours, Peer::start("gfnx", theirs)?))
+        let words = [&self.words[..], &[&seed]].concat();
+        let ours = ourselves(&[&["serve-lab"], &words[..]].concat())?;
+        let ours = (!options.alone).then(|| Peer::start(ours)).transpose().map_err(|why| format!("our side: {why}"))?;
+        let theirs = script(&options.python, SCRIPT, &words);
+        Ok((ours, Peer::start(theirs).map_err(|why| format!("gfnx: {why}"))?))
     }
 }
 
 /// Trains for `iterations` more, and returns the wall and CPU seconds.
 fn train(peer: &mut Peer, iterations: usize) -> Result<[f64; 2], String> {
+    pause();
     peer.ask(&format!("run {iterations}"))
 }
 
 /// Prints three lines for each case: start-up, then CPU and wall time per iteration.
-fn time(cases: &[&Case], python: &str, machine: &str, options: &Options) -> Outcome {
+fn time(cases: &[&Case], machine: &str, options: &Options) -> Result<(), Failure> {
     println!("{} starts; {} pairs of runs discarded, {} kept\n", options.starts, options.warm, options.runs);
-    println!("{}", peers::header());
+    println!("{}", header());
     let mut timings = Vec::new();
     for case in cases {
-        let [mut start_up, mut cpu, mut wall] = ["start-up", "CPU", "wall"].map(|what| Timing {
-            case: format!("{} {what}", case.name),
-            ours: Vec::new(),
-            theirs: Vec::new(),
-        });
-        for left in (0..options.starts).rev() {
-            let (mut ours, mut theirs) = case.start(python, options.alone, 0)?;
+        let (mut start_up, mut last) = (Pairs::default(), None);
+        for _ in 0..options.starts {
+            // The processes of the start before must have ended.
+            drop(last.take());
+            let (ours, theirs) = case.start(options, 0)?;
             start_up.ours.extend(ours.as_ref().map(Peer::start_up));
             start_up.theirs.push(theirs.start_up());
-            let runs = if left == 0 { options.warm + options.runs } else { 0 };
-            for i in 0..runs {
-                let a = ours.as_mut().map(|peer| train(peer, case.block)).transpose()?;
-                let b = train(&mut theirs, case.block)?;
-                if i >= options.warm {
-                    let each = case.block as f64;
-                    wall.ours.extend(a.map(|a| a[0] / each));
-                    cpu.ours.extend(a.map(|a| a[1] / each));
-                    wall.theirs.push(b[0] / each);
-                    cpu.theirs.push(b[1] / each);
-                }
-            }
+            last = Some((ours, theirs));
         }
-        for timing in [start_up, cpu, wall] {
+        let (mut ours, mut theirs) = last.ok_or("nothing was started")?;
+        let each = |seconds: [f64; 2]| seconds.map(|seconds| seconds / case.block as f64);
+        let [wall, cpu] = alternate(
+            options.warm,
+            options.runs,
+            ours.as_mut().map(|ours| || train(ours, case.block).map(each)),
+            || train(&mut theirs, case.block).map(each),
+        )?;
+        for (measured, seconds) in [("start-up", start_up), ("CPU", cpu), ("wall", wall)] {
+            let timing = Timing { case: format!("{} {measured}", case.name), seconds };
             println!("{}", timing.row());
             timings.push(timing);
         }
     }
-    options.json.as_ref().map_or(Ok(()), |path| peers::write_json(path, machine, &timings))
+    Ok(write_json(options.json.as_deref(), machine, &timings)?)
 }
 
 /// The course of one training run: at each point the exact L1, and the CPU and wall seconds so far.
@@ -146,11 +128,11 @@ type Curve = Vec<[f64; 3]>;
 
 /// Prints a line for each point, with the median, smallest and largest L1 over the seeds, and the median seconds, of
 /// both sides.
-fn converge(case: &Case, python: &str, options: &Options) -> Outcome {
+fn converge(case: &Case, options: &Options) -> Result<(), Failure> {
     let points: Vec<usize> = case.points.iter().copied().filter(|&n| n <= options.trajectories).collect();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for seed in 0..options.seeds {
-        let (mut a, mut b) = case.start(python, options.alone, seed)?;
+        let (mut a, mut b) = case.start(options, seed)?;
         ours.extend(a.as_mut().map(|peer| curve(peer, case, &points)).transpose()?);
         theirs.push(curve(&mut b, case, &points)?);
     }
@@ -171,6 +153,7 @@ fn curve(peer: &mut Peer, case: &Case, points: &[usize]) -> Result<Curve, String
         let more = (point / case.batch).saturating_sub(done);
         let seconds = train(peer, more)?;
         (done, wall, cpu) = (done + more, wall + seconds[0], cpu + seconds[1]);
+        pause();
         let [l1] = peer.ask("l1")?;
         curve.push([l1, cpu, wall]);
     }
@@ -198,8 +181,7 @@ mod tests {
             assert_eq!(case.name, format!("{}D{}-b{}", case.words[1], case.words[0], case.batch));
             assert!(case.points.is_sorted() && case.points[0] >= case.batch);
         }
-        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(SCRIPT).is_file());
-        assert!(choose(&["3D8".to_owned()]).is_err_and(|why| why.contains("`3D8`") && why.contains("4D20-b16")));
+        assert!(std::path::Path::new(crate::SCRIPTS).join(SCRIPT).is_file());
     }
 
     #[test]
@@ -215,7 +197,7 @@ mod tests {
         let mut command = std::process::Command::new("sh");
         let answer = "if [ $a = run ]; then t=$((t + n)); echo 2 1; else echo $t; fi";
         command.args(["-c", &format!("t=1; echo ready; while read a n; do {answer}; done")]);
-        let mut peer = Peer::start("fake", command).unwrap();
+        let mut peer = Peer::start(command).unwrap();
         let case = &CASES[0];
         assert_eq!(
             curve(&mut peer, case, &[16, 40, 160]),

@@ -1,8 +1,9 @@
 //! `cargo xtask gpu`: packs all that a machine with a GPU needs to test and measure flowrl-cuda into one archive.
 
-use crate::command::{cargo, output, program, run as run_command};
-use crate::files::{copy, list, remove, write};
-use crate::{Args, Outcome, python};
+use crate::args::Args;
+use crate::command::{Outcome, cargo, output, program, run as run_command};
+use crate::files::{bytes, copy, copy_into, list, remove, write};
+use crate::python;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -10,7 +11,7 @@ const FOLDER: &str = "target/gpu/flowrl-gpu";
 const ARCHIVE: &str = "target/gpu/flowrl-gpu.tar.gz";
 /// Largest size of the archive. With the results of a run, it must fit into the 64 MiB to which some remote machines
 /// limit transfers.
-const LIMIT: u64 = 60 << 20;
+const LIMIT: usize = 60 << 20;
 /// The folders that tests and the benchmark read. They have the same paths relative to the crates' folders as here.
 const DATA: [&str; 2] = ["tests/golden", "benches/peers"];
 /// A peer that machines with PyTorch seldom have. It is 0.9 MB of Python under the BSD 2-Clause licence, which is
@@ -24,18 +25,14 @@ pub(crate) fn run(args: Args) -> Outcome {
     remove(folder)?;
     let strip = ["--release", "--config", "profile.release.strip='symbols'"];
     let build = |words: &[&str]| executables(&[words, &strip].concat());
-    copy_all(&build(&["build", "-p", "flowrl-cli", "--bin", "flowrl-cli"])?, &folder.join("bin"))?;
+    copy_into(&folder.join("bin"), build(&["build", "-p", "flowrl-cli", "--bin", "flowrl-cli"])?)?;
     // Tests go into a folder with the name of their crate's folder, since they run from there.
     let mut tests = build(&["test", "-p", "flowrl-cuda", "--tests", "--no-run"])?;
-    tests.retain(|path| {
-        output(program(&path.to_string_lossy(), &["--list"])).is_some_and(|tests| tests.contains("on_gpu"))
-    });
-    copy_all(&tests, &folder.join("bin/tests/cuda"))?;
+    tests.retain(|path| output(program(path, &["--list"])).is_some_and(|tests| tests.contains("on_gpu")));
+    copy_into(&folder.join("bin/tests/cuda"), tests)?;
     let golden = build(&["test", "-p", "flowrl-tests", "--test", "integration", "--no-run"])?;
-    copy_all(&golden, &folder.join("bin/tests/tests"))?;
-    if Path::new("cuda/benches").is_dir() {
-        copy_all(&build(&["build", "-p", "flowrl-cuda", "--benches"])?, &folder.join("bin/benches"))?;
-    }
+    copy_into(&folder.join("bin/tests/tests"), golden)?;
+    copy_into(&folder.join("bin/benches"), build(&["build", "-p", "flowrl-cuda", "--benches"])?)?;
     for data in DATA {
         copy_folder(Path::new(data), &folder.join(data))?;
     }
@@ -61,13 +58,13 @@ fn take_liger(folder: &Path) {
 fn report(folder: &Path) -> Outcome {
     let mut newest = (0, 0);
     for part in ["bin", "bin/tests/cuda", "bin/tests/tests", "bin/benches"] {
-        for path in list(&folder.join(part))?.into_iter().filter(|path| path.is_file()) {
-            let bytes = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        for path in list(folder.join(part))?.into_iter().filter(|path| path.is_file()) {
+            let bytes = bytes(&path)?;
             newest = newest.max(glibc(&bytes));
             println!("{:>10} bytes  {}", bytes.len(), path.display());
         }
     }
-    let size = std::fs::metadata(ARCHIVE).map_err(|error| format!("cannot read {ARCHIVE}: {error}"))?.len();
+    let size = bytes(ARCHIVE)?.len();
     println!(
         "{ARCHIVE}: {:.1} MiB; needs Linux on {} with glibc {}.{} or later",
         size as f64 / (1 << 20) as f64,
@@ -98,10 +95,6 @@ fn executables(words: &[&str]) -> Result<Vec<PathBuf>, String> {
 fn named(messages: &str) -> Vec<PathBuf> {
     let path = |line: &str| line.split_once("\"executable\":\"")?.1.split('"').next().map(PathBuf::from);
     messages.lines().filter_map(path).collect()
-}
-
-fn copy_all(paths: &[PathBuf], to: &Path) -> Outcome {
-    paths.iter().try_for_each(|path| copy(path, &to.join(path.file_name().unwrap_or_default())))
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Outcome {

@@ -1,0 +1,65 @@
+//! Installs what is missing, if that needs no confirmation.
+
+use crate::command::{Outcome, cargo, output, printed, program, run};
+use std::path::Path;
+
+/// Returns whether a program runs. Some packages install only a script that says how to install the program.
+pub(crate) fn is_there(name: &str) -> bool {
+    output(program(name, &["--version"])).is_some()
+}
+
+/// Installs packages by apt, as root or in CI on Debian and Ubuntu. Otherwise returns an error that says how to install
+/// them.
+pub(crate) fn packages(names: &[&str]) -> Outcome {
+    let (root, ci) = (output(program("id", &["-u"])).as_deref() == Some("0"), std::env::var_os("CI").is_some());
+    if !(root || ci) || !is_there("apt-get") {
+        return Err(format!("`apt-get install {}` installs it on Debian and Ubuntu", names.join(" ")));
+    }
+    run(program("apt-get", &["update"]))?;
+    run(program("apt-get", &["install", "--yes", "--no-install-recommends"]).args(names))
+}
+
+/// Installs a program if it does not run.
+pub(crate) fn tool(name: &str, package: &str) -> Outcome {
+    if is_there(name) {
+        return Ok(());
+    }
+    packages(&[package]).map_err(|why| format!("{name} is not installed; {why}"))?;
+    if is_there(name) { Ok(()) } else { Err(format!("apt-get installed {package}, but {name} does not run")) }
+}
+
+/// Returns the name of the C++ compiler, with which the emulator compiles kernels.
+pub(crate) fn compiler_name() -> String {
+    std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned())
+}
+
+/// Installs a C++ compiler if there is none.
+pub(crate) fn compiler() -> Outcome {
+    tool(&compiler_name(), "g++")
+}
+
+/// Installs a component of the toolchain if `cargo SUBCOMMAND` does not run.
+pub(crate) fn component(component: &str, subcommand: &str) -> Outcome {
+    if output(cargo(&[subcommand, "--version"])).is_some() {
+        return Ok(());
+    }
+    run(program("rustup", &["component", "add", component]))
+}
+
+/// Installs a target of the compiler if it is missing.
+pub(crate) fn target(target: &str) -> Outcome {
+    let sysroot = printed(program("rustc", &["--print", "sysroot"]))?;
+    if Path::new(&sysroot).join("lib/rustlib").join(target).join("lib").is_dir() {
+        return Ok(());
+    }
+    run(program("rustup", &["target", "add", target]))
+        .map_err(|why| format!("the target {target} is not installed, and adding it failed: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_does_not_run_is_not_there() {
+        assert!(!super::is_there("no-such-browser-here"));
+    }
+}

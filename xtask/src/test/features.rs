@@ -1,0 +1,57 @@
+//! Checks of feature combinations, and of targets without an operating system.
+
+use crate::command::{Done, cargo, compile};
+use crate::install;
+
+/// Bare metal without atomic compare-and-swap, and WebAssembly for browsers.
+const TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "wasm32-unknown-unknown"];
+
+/// Lints the core and the lab under every subset of their features, the command line without GPU support, and with GPU support as in
+/// a program in which another crate (such as candle) links CUDA.
+pub(crate) fn every_subset() -> Result<Done, String> {
+    install::component("clippy", "clippy")?;
+    // The other crates are there so that dependencies have the same features as in a build of the whole workspace. Few
+    // are then compiled again.
+    let without_gpu = ["-p", "flowrl-cli", "-p", "flowrl-wasm", "--no-default-features"];
+    let linked = ["-p", "flowrl-cuda", "-p", "flowrl-cli", "-p", "flowrl-wasm", "--features", "cudarc/dynamic-linking"];
+    for chosen in [&without_gpu[..], &linked] {
+        compile(cargo(&["clippy"]).args(chosen).args(["--", "-Dwarnings"]))?;
+    }
+    for (package, features) in [("flowrl-core", &["alloc", "fast", "serde"][..]), ("flowrl-lab", &["fast", "serde"])] {
+        for subset in subsets(features) {
+            let lint = ["clippy", "-p", package, "--no-default-features", "--features", &subset];
+            compile(cargo(&lint).args(["--", "-Dwarnings"]))?;
+        }
+    }
+    Ok(Done::Passed)
+}
+
+/// Checks the core and the lab for these targets under every subset of the features that need no operating system.
+pub(crate) fn without_system() -> Result<Done, String> {
+    for target in TARGETS {
+        install::target(target)?;
+        for (package, features) in [("flowrl-core", &["alloc", "serde"][..]), ("flowrl-lab", &["serde"])] {
+            for subset in subsets(features) {
+                let check = ["check", "-p", package, "--no-default-features", "--features", &subset];
+                compile(cargo(&check).args(["--target", target]))?;
+            }
+        }
+    }
+    Ok(Done::Passed)
+}
+
+/// Returns all subsets in the syntax of `--features`, starting with the empty one.
+fn subsets(features: &[&str]) -> Vec<String> {
+    let is_in = |bits: usize, i: usize| bits >> i & 1 == 1;
+    let subset = |bits| (0..features.len()).filter(|&i| is_in(bits, i)).map(|i| features[i]).collect::<Vec<_>>();
+    (0..1_usize << features.len()).map(|bits| subset(bits).join(",")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn subsets_are_all_and_distinct() {
+        assert_eq!(super::subsets(&["a", "b"]), ["", "a", "b", "a,b"]);
+        assert_eq!(super::subsets(&["a", "b", "c"]).len(), 8);
+    }
+}
