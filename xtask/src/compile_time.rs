@@ -1,10 +1,11 @@
 //! `cargo xtask compile-time`: times a release build from scratch.
 
+use std::path::Path;
+use std::time::Instant;
+
 use crate::args::Args;
 use crate::command::{Outcome, cargo, run as run_command};
 use crate::files;
-use std::path::Path;
-use std::time::Instant;
 
 const SLOWEST: usize = 15;
 

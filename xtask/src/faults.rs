@@ -1,13 +1,14 @@
 //! `cargo xtask faults`: kills runs at random moments and before system calls, and makes system calls fail. Each run
 //! must resume to the same bits as an unbroken run, and leave no stray files.
 
-use crate::args::Args;
-use crate::command::{Outcome, cargo, compile, program};
-use crate::{files, install};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::args::Args;
+use crate::command::{Outcome, cargo, compile, program};
+use crate::{files, install};
 
 const FOLDER: &str = "target/faults";
 const PROGRAM: &str = "target/release/flowrl-cli";

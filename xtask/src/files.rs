@@ -1,9 +1,10 @@
 //! Operations on files and folders, with errors that name their paths.
 
-use crate::command::Outcome;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::command::Outcome;
 
 /// Reads a text file.
 pub(crate) fn read(path: impl AsRef<Path>) -> Result<String, String> {

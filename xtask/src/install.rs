@@ -1,7 +1,8 @@
 //! Installs what is missing, if that needs no confirmation.
 
-use crate::command::{Outcome, cargo, output, printed, program, run};
 use std::path::Path;
+
+use crate::command::{Outcome, cargo, output, printed, program, run};
 
 /// Returns whether a program runs. Some packages install only a script that says how to install the program.
 pub(crate) fn is_there(name: &str) -> bool {

@@ -24,9 +24,10 @@ mod test;
 mod trackers;
 mod web;
 
+use std::process::ExitCode;
+
 use args::Args;
 use command::Outcome;
-use std::process::ExitCode;
 
 /// One chore: `cargo xtask NAME OPTIONS`.
 struct Chore {

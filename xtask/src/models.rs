@@ -1,10 +1,11 @@
 //! `cargo xtask interop` and `cargo xtask templates`: what we read and write, compared with Python's libraries.
 
+use std::path::{Path, PathBuf};
+
 use crate::args::Args;
 use crate::command::{Outcome, cargo, program, run};
 use crate::files;
 use crate::python::{JINJA, TORCH};
-use std::path::{Path, PathBuf};
 
 const GOLDEN: &str = "tests/golden/hf";
 

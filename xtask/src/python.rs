@@ -1,8 +1,9 @@
 //! Python for the chores that need its packages: virtual environments under `target/`, created on first use.
 
+use std::path::{Path, PathBuf};
+
 use crate::command::{output, program, run};
 use crate::{files, install};
-use std::path::{Path, PathBuf};
 
 /// A virtual environment and its packages. All are installed by one command, so that no package can undo another's
 /// pins.

@@ -1,13 +1,14 @@
 //! `cargo xtask stopping`: measures how long a run takes to end after the signal that stops it. The signals come at
 //! moments of sampling, updating and evaluation.
 
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
+
 use crate::args::Args;
 use crate::command::{Outcome, cargo, compile, program};
 use crate::files;
 use crate::paired::{quantile, warn_if_busy};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant, SystemTime};
 
 const FOLDER: &str = "target/stopping";
 const PROGRAM: &str = "target/release/flowrl-cli";

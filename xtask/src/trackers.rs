@@ -1,14 +1,15 @@
 //! `cargo xtask trackers`: kills and resumes runs with every experiment tracker, and compares the records that the
 //! trackers' own readers find.
 
-use crate::args::Args;
-use crate::command::{Outcome, cargo, compile, program, run as run_command};
-use crate::files;
-use crate::python::TRACKERS;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
+
+use crate::args::Args;
+use crate::command::{Outcome, cargo, compile, program, run as run_command};
+use crate::files;
+use crate::python::TRACKERS;
 
 const FOLDER: &str = "target/trackers";
 const PROGRAM: &str = "target/release/flowrl-cli";

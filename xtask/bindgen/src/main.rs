@@ -2,8 +2,9 @@
 
 mod trim;
 
-use anyhow::{Context, bail};
 use std::path::PathBuf;
+
+use anyhow::{Context, bail};
 use walrus::ModuleConfig;
 use wasm_bindgen_cli_support::Bindgen;
 

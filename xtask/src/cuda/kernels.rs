@@ -1,12 +1,13 @@
 //! `cargo xtask kernels`: compiles every kernel with NVIDIA's compilers, without a GPU.
 
+use std::path::Path;
+use std::thread;
+
 use super::resources::{Resources, parse};
 use crate::args::Args;
 use crate::command::{Done, Outcome, cargo_workspace, compile, program, run as run_command};
 use crate::files;
 use crate::python::NVRTC;
-use std::path::Path;
-use std::thread;
 
 /// The compute capabilities of Ampere, Hopper and Blackwell.
 const ARCHITECTURES: [&str; 3] = ["80", "90", "100"];

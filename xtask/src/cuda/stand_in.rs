@@ -1,12 +1,13 @@
 //! `cargo xtask stand-in`: tests the GPU code with a stand-in for NVIDIA's driver and cuBLASLt. NVRTC is NVIDIA's own.
 
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
 use crate::args::Args;
 use crate::bits::same;
 use crate::command::{Done, Outcome, cargo_workspace, compile, output, printed, program, run as run_command};
 use crate::python::NVRTC;
 use crate::{files, install};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 const FOLDER: &str = "target/stand-in";
 const PROGRAM: &str = "target/debug/flowrl-cli";

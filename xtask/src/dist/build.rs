@@ -1,9 +1,10 @@
 //! One of the archives: its build and its files.
 
+use std::path::{Path, PathBuf};
+
 use super::licences;
 use crate::command::{printed, program, run};
 use crate::files::{copy, copy_into, list, remove, write};
-use std::path::{Path, PathBuf};
 
 pub(super) const FOLDER: &str = "target/dist";
 const SHELLS: [(&str, &str); 4] =

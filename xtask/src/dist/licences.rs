@@ -1,9 +1,10 @@
 //! Collects the licences of everything that is linked into a program.
 
-use crate::command::{cargo, printed};
-use crate::files;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use crate::command::{cargo, printed};
+use crate::files;
 
 /// The licences of linked code that comes from no crate.
 const RUNTIME: &str = "\

@@ -7,14 +7,15 @@ mod build;
 mod licences;
 mod trial;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use crate::args::Args;
 use crate::command::{Outcome, cargo, cargo_workspace, compile, printed, program, run as run_command};
 use crate::files::{absolute, bytes, remove, write};
 use crate::install;
 use crate::python::ZIG;
 use build::{DYNAMIC, FOLDER, STATIC};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const STRIPPED: [&str; 4] = ["--release", "-p", "flowrl-cli", "--config=profile.release.strip='symbols'"];
 /// The version in Debian 10 and Red Hat Enterprise Linux 8, the oldest systems that clusters still run.

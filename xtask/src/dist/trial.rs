@@ -1,13 +1,14 @@
 //! Runs both archives in a chroot without Rust, and compares their speed.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
 use super::build::{DYNAMIC, FOLDER, STATIC};
 use crate::command::{Outcome, output, printed, program, run as run_command};
 use crate::cuda::stand_in::StandIn;
 use crate::files::{absolute, copy, create, link, list, remove};
 use crate::paired::{alternate, quartiles, show, warn_if_busy};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
 
 const RUNS: usize = 7;
 const TRAIN_ON_GPU: &str = "train --device cuda --precision f32 --steps 1 --set train.prompts=2 --set train.samples=2 \

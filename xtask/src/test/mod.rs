@@ -4,10 +4,11 @@ mod features;
 mod steps;
 mod unchanged;
 
-use crate::args::{Args, choose};
-use crate::command::{Done, Outcome, captured, compiling};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use crate::args::{Args, choose};
+use crate::command::{Done, Outcome, captured, compiling};
 use steps::{STEPS, Step};
 
 /// The outcome and duration of a step.

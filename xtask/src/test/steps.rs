@@ -1,11 +1,12 @@
 //! The steps of `cargo xtask test`, and the commands of each.
 
+use std::sync::Mutex;
+use std::thread::{self, JoinHandle};
+
 use super::features::{every_subset, without_system};
 use crate::command::{Done, cargo, cargo_workspace, compile, output, program, quietly, run};
 use crate::python::{self, NVRTC};
 use crate::{bits, cuda, install, web};
-use std::sync::Mutex;
-use std::thread::{self, JoinHandle};
 
 pub(super) struct Step {
     pub(super) name: &'static str,

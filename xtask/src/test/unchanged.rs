@@ -1,8 +1,9 @@
 //! Remembers which steps have passed with the present files.
 
-use crate::command::{output, program};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+
+use crate::command::{output, program};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The folder of the marks. `cargo clean` removes it.

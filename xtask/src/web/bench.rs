@@ -1,11 +1,12 @@
 //! `cargo xtask web-bench`: times the race of the page in Chromium against the same race as a native program, in
 //! alternation.
 
+use std::process::Command;
+
 use super::{browser, module, npm};
 use crate::args::Args;
 use crate::command::{Outcome, cargo, output, printed, program, run as run_command};
 use crate::paired::{alternate, quartiles, show, warn_if_busy};
-use std::process::Command;
 
 const NATIVE: &str = "target/web/examples/race";
 /// Rounds of a run. In a round, each of the six policies is updated once.

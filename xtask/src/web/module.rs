@@ -1,9 +1,10 @@
 //! Builds the WebAssembly module and its bindings in `wasm/pkg`.
 
+use std::path::Path;
+
 use super::npm;
 use crate::command::{Outcome, cargo, compile};
 use crate::{files, install};
-use std::path::Path;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// The folder of the module, its bindings and their types.

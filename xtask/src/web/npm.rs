@@ -1,10 +1,11 @@
 //! Node.js, and the packages that build and test the page. `wasm/www/package-lock.json` pins them.
 
-use crate::command::{Outcome, output, program, run};
-use crate::install;
 use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
+
+use crate::command::{Outcome, output, program, run};
+use crate::install;
 
 pub(crate) const PLAYWRIGHT: &str = "@playwright/test/cli.js";
 pub(crate) const TSC: &str = "typescript/bin/tsc";

@@ -1,9 +1,10 @@
 //! Assembles the npm package in `target/npm/flowrl-core`, ready for `npm pack`.
 
+use std::path::Path;
+
 use super::module;
 use crate::command::{Outcome, tell};
 use crate::files;
-use std::path::Path;
 
 const FOLDER: &str = "target/npm/flowrl-core";
 const SOURCES: &str = "wasm/npm";

@@ -1,7 +1,8 @@
 //! Measures how much a visitor downloads, and fails if a kind of file exceeds its budget.
 
-use crate::command::{Outcome, tell};
 use std::fmt::Write;
+
+use crate::command::{Outcome, tell};
 
 /// The kinds of files by extension, each with the largest number of gzipped bytes of all its files together. The
 /// original goal for the module was 90 kB, which is not feasible with the whole engine (every objective, four tasks,

@@ -1,11 +1,12 @@
 //! `cargo xtask gpu`: packs all that a machine with a GPU needs to test and measure flowrl-cuda into one archive.
 
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
 use crate::args::Args;
 use crate::command::{Outcome, cargo, output, program, run as run_command};
 use crate::files::{bytes, copy, copy_into, list, remove, write};
 use crate::python;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 const FOLDER: &str = "target/gpu/flowrl-gpu";
 const ARCHIVE: &str = "target/gpu/flowrl-gpu.tar.gz";
