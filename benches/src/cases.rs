@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use flowrl_lab::{HypergridOptions, HypergridReward};
 use flowrl_core::objective::{Objective, Preset};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::policy::Policy;
 use flowrl_core::train::{TrainOptions, Trainer};
+use flowrl_lab::{HypergridOptions, HypergridReward};
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::countdown::{ProblemSpec, Problems};
 use flowrl_lm::model::Dimensions;

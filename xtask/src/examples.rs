@@ -9,7 +9,7 @@ use crate::{files, install};
 /// Examples of the lab and the core, with their crates, built with the workspace.
 const OF_WORKSPACE: [(&str, &str); 3] = [("bandit", "lab"), ("hypergrid", "lab"), ("own_trainer", "core")];
 /// Examples that are crates in `examples/`, with their own dependencies.
-const CRATES: [&str; 4] = ["with_ndarray", "with_candle", "with_burn", "cuda_stream"];
+const CRATES: [&str; 5] = ["with_ndarray", "with_candle", "with_burn", "train_candle", "cuda_stream"];
 const TARGET_FOLDER: &str = "target/examples";
 
 /// Runs the named examples, or all of them.

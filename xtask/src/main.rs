@@ -90,7 +90,7 @@ const CHORES: &[Chore] = &[
         name: "examples",
         options: "[NAME]...",
         about: "Run the examples that use the core: bandit, hypergrid, own_trainer, with_ndarray, with_candle, \
-                with_burn, cuda_stream; with_candle and with_burn take minutes to build",
+                with_burn, train_candle, cuda_stream; those with candle and burn take minutes to build",
         run: examples::run,
     },
     Chore {

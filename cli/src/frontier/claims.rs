@@ -52,7 +52,7 @@ impl Frontier {
         let error = share * relative(&ours.lost).hypot(relative(&theirs.lost));
         let holds = share + 2.0 * error < 1.0 && ours.success.mean >= theirs.success.mean - WITHIN;
         let verdict = if holds {
-            "Plain trajectory balance with the right β reaches the success of GRPO's default, within one percentage point, and loses only a fraction of the diversity"
+            "Plain trajectory balance with the right β reaches the success of GRPO's default, within one percentage point, and loses less diversity"
         } else {
             "Plain trajectory balance with the chosen β does not reach the success of GRPO's default at a smaller loss of diversity"
         };

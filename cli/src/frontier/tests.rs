@@ -104,7 +104,7 @@ fn lines_of_the_file_come_back_in_order() {
 #[test]
 fn sentences_follow_the_measurements() {
     let (claim, limit) = (two_curves().claim().unwrap(), two_curves().limit_of_claim().unwrap());
-    assert!(claim.contains("and loses only a fraction of the diversity**: `exact-tb` with β = 8 has"), "{claim}");
+    assert!(claim.contains("and loses less diversity**: `exact-tb` with β = 8 has"), "{claim}");
     assert!(limit.contains("not an advantage over policy gradients**") && limit.contains("same curve"), "{limit}");
     let wasteful = made(|method, value| match method.name {
         "exact-tb" => Some((0.47, 0.2 + value / 100.0)),

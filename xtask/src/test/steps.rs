@@ -44,8 +44,12 @@ pub(super) const STEPS: [Step; 13] = [
         .reads("Cargo.lock Cargo.toml cli core cuda lab lm tests xtask/src"),
     step("doc", "the documentation builds without a warning", doc),
     // Both steps leave a processor idle: this one compiles one crate at a time.
-    step("features", "core and lab under every subset of their features, the command line without GPU support", every_subset)
-        .beside("stand-in"),
+    step(
+        "features",
+        "core and lab under every subset of their features, the command line without GPU support",
+        every_subset,
+    )
+    .beside("stand-in"),
     step("targets", "the core for bare metal and WebAssembly", without_system),
     step("wasm", "WebAssembly gives the same bits as this machine", bits::same_in_wasm)
         .reads("Cargo.lock Cargo.toml core lab tests/bits xtask/src"),
