@@ -78,8 +78,8 @@ impl Bandit {
     /// modes are the answers with the largest reward, unless set by [`with_modes`](Self::with_modes).
     ///
     /// # Errors
-    /// Returns an error if there is no answer or more than [`MAX_STATES`](super::MAX_STATES), if the lists differ in length, if a
-    /// value is not finite, or if the probabilities of the reference do not sum to 1 within 10⁻⁶ (a smaller
+    /// Returns an error if there is no answer or more than [`MAX_STATES`](crate::MAX_STATES), if the lists differ in
+    /// length, if a value is not finite, or if the probabilities of the reference do not sum to 1 within 10⁻⁶ (a smaller
     /// difference is normalised away).
     pub fn new(rewards: &[f64], ref_log_probs: &[f64]) -> Result<Self, Error> {
         let size = rewards.len();
@@ -113,7 +113,7 @@ impl Bandit {
     /// answers with the largest reward for the others.
     ///
     /// # Errors
-    /// Returns an error if the size is below 8 or above [`MAX_STATES`](super::MAX_STATES).
+    /// Returns an error if the size is below 8 or above [`MAX_STATES`](crate::MAX_STATES).
     pub fn preset(options: BanditOptions) -> Result<Self, Error> {
         let BanditOptions { preset, size, reference, seed } = options;
         power("objects", size, 1, "the number of answers")?;

@@ -103,7 +103,8 @@ pub fn lengths(environment: &(impl Environment + ?Sized)) -> Vec<usize> {
 type Solve<'a> = dyn Fn(&[f64], &[f64], &[usize], &mut [f64]) -> Result<f64, Error> + 'a;
 
 /// The distribution over all objects that a policy should converge to. Compute it once per run, and call
-/// [`measure`](Self::measure) in every step. Its constructors return an error if β, the power or a reward is not finite.
+/// [`measure`](Self::measure) in every step. Its constructors return an error if β, the power or a reward is not
+/// finite.
 ///
 /// ```
 /// use flowrl_lab::{Environment, Hypergrid, HypergridReward, Target, terminal};

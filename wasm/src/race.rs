@@ -96,10 +96,8 @@ impl Race {
     /// Returns an error if there is no lane or more than [`MOST_LANES`], or if an option is out of range.
     pub fn new(environment: Shared, options: RaceOptions) -> Result<Self, Error> {
         let count = options.lanes.len();
-        if !(1..=MOST_LANES).contains(&count) {
-            return Err(Error::Option { option: "lanes", got: count as f64, wanted: "between 1 and 6" });
-        }
         for (option, got, ok, wanted) in [
+            ("lanes", count as f64, (1..=MOST_LANES).contains(&count), "between 1 and 6"),
             ("beta", options.beta, (0.0..=1e3).contains(&options.beta), "at least 0 and at most 1000"),
             ("samples", options.samples as f64, (1..=4096).contains(&options.samples), "between 1 and 4096"),
             ("recordEvery", f64::from(options.record_every), options.record_every > 0, "at least 1"),
@@ -152,9 +150,8 @@ impl Race {
     }
 
     pub(crate) fn lane(&mut self, lane: usize) -> Result<&mut Lane, Error> {
-        let count = self.lanes.len();
         let wrong = Error::Option { option: "lane", got: lane as f64, wanted: "the number of a lane, from 0" };
-        if lane < count { Ok(&mut self.lanes[lane]) } else { Err(wrong) }
+        self.lanes.get_mut(lane).ok_or(wrong)
     }
 
     /// Trains every lane for some steps.
@@ -295,9 +292,7 @@ impl Race {
         for record in self.records.chunks_exact(self.row()) {
             for (lane, values) in self.lanes.iter().zip(record[1..].chunks_exact(MEASURES.len())) {
                 let _ = write!(out, "{},{}", record[0], lane.options.kind.name());
-                values.iter().for_each(|value| {
-                    let _ = write!(out, ",{value}");
-                });
+                values.iter().for_each(|value| _ = write!(out, ",{value}"));
                 out.push('\n');
             }
         }

@@ -217,11 +217,10 @@ impl<T: Real> Backend for CpuBackend<T> {
         check_len("beta", beta.len(), columns)?;
         check_len("mean", mean.len(), rows)?;
         check_len("inv_std", inv_std.len(), rows)?;
-        let (gamma, beta) = (&gamma[..columns], &beta[..columns]);
         let (x, y) = (&x[..rows * columns], &mut y[..rows * columns]);
         vectorized(
             #[inline(always)]
-            || kernel::norm::layer_norm(x, gamma, beta, eps, y, mean, inv_std),
+            || kernel::norm::layer_norm(x, &gamma[..columns], &beta[..columns], eps, y, mean, inv_std),
         );
         Ok(())
     }
