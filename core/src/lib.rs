@@ -27,6 +27,7 @@ pub mod partition;
 pub mod policy;
 pub mod random;
 mod real;
+#[cfg(feature = "alloc")]
 pub mod task;
 #[cfg(feature = "alloc")]
 pub mod train;

@@ -156,10 +156,10 @@ impl Reader<'_> {
 
     /// Skips an attribute, and the item under it if that is for tests only.
     fn attribute(&mut self) {
-        let is_test = match [1, 2, 3, 4, 5, 6].map(|n| self.token(n)) {
-            ["[", "cfg", "(", "test" | "doctest", ..] | ["[", "cfg", "(", "all", "(", "test"] => true,
-            _ => false,
-        };
+        let is_test = matches!(
+            [1, 2, 3, 4, 5, 6].map(|n| self.token(n)),
+            ["[", "cfg", "(", "test" | "doctest", ..] | ["[", "cfg", "(", "all", "(", "test"]
+        );
         self.at += 1;
         let mut depth = 0;
         while self.at < self.tokens.len() {
@@ -238,7 +238,7 @@ fn home<'a>(modules: &'a BTreeMap<ItemPath, Module>, from: &[String], item: &[St
     while let Some(word) = name {
         match word.as_str() {
             "super" => _ = place.pop(),
-            _ if modules.contains_key(&[&place[..], &[word.clone()]].concat()) => place.push(word.clone()),
+            _ if modules.contains_key(&[&place[..], std::slice::from_ref(word)].concat()) => place.push(word.clone()),
             _ => break,
         }
         name = rest.next();

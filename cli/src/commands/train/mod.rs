@@ -110,7 +110,7 @@ pub enum Start<'a> {
 /// The task of the lab, or the model with its prompts, that a configuration names.
 enum Opened {
     Lab(Lab),
-    Text(Session),
+    Text(Box<Session>),
 }
 
 /// Trains in a directory. Returns exit code 128 + n if signal n stopped the run.
@@ -123,7 +123,7 @@ pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -
         None => {
             let session = Session::open(&mut config)?;
             memory::fit(&mut config, &session)?;
-            Opened::Text(session)
+            Opened::Text(Box::new(session))
         }
     };
     let resolved = config.to_toml()?;
@@ -135,7 +135,7 @@ pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -
     on_device!(config.device()?, |device| {
         let subject: Box<dyn Subject> = match opened {
             Opened::Lab(lab) => lab::open(&config, lab)?,
-            Opened::Text(session) => Box::new(Text::open(&config, session, device)?),
+            Opened::Text(session) => Box::new(Text::open(&config, *session, device)?),
         };
         let (directory, from) = match start {
             Start::New => (RunDir::create(out)?, None),
