@@ -53,7 +53,7 @@ test("a run that goes on is drawn as its records come, and its end is told", asy
   await expect.poll(() => existsSync(records) && readFileSync(records, "utf8").split("\n").length).toBeGreaterThan(4);
   const { url } = await watch(run);
   await page.goto(url);
-  await expect(state(page)).toHaveText("The run goes on.");
+  await expect(state(page)).toHaveText("The run is in progress.");
   await mark(page);
   const numbers = page.locator("figure details");
   await numbers.first().locator("summary").click();
@@ -85,7 +85,7 @@ test.describe("a lost connection", () => {
     children.push(lock);
     const first = await watch(run);
     await page.goto(first.url);
-    await expect(state(page)).toHaveText("The run goes on.");
+    await expect(state(page)).toHaveText("The run is in progress.");
     await mark(page);
     const before = await chart(page);
     first.child.kill("SIGKILL");
@@ -93,7 +93,7 @@ test.describe("a lost connection", () => {
     expect(await chart(page)).toBe(before);
     appendFileSync(join(run, "metrics.jsonl"), '{"step":21,"tv":0.5}\n');
     await watch(run, new URL(first.url).port);
-    await expect(state(page)).toHaveText("The run goes on.");
+    await expect(state(page)).toHaveText("The run is in progress.");
     expect(await chart(page)).not.toBe(before);
     // A record that nobody can read is told of in the place of the state.
     appendFileSync(join(run, "metrics.jsonl"), "{}}\n");
