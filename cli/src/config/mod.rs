@@ -18,7 +18,7 @@ use flowrl_core::backend::Sampler;
 use flowrl_core::objective::{Aggregate, LogZ, Objective, ObjectiveSpec, Preset};
 use flowrl_core::optim::{AdamW, Schedule};
 use flowrl_core::partition::PartitionOptions;
-use flowrl_core::train::TrainOptions;
+use flowrl_core::train::{PromptOrder, TrainOptions};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -183,6 +183,11 @@ impl Config {
                 train.dynamic_sampling
             );
         }
+        if train.prompt_order != PromptOrder::Shuffled && train.rollouts.is_some() {
+            bail!(
+                "train.prompt_order is \"pass-rate\", but stored completions (train.rollouts) are learned in the order of their file"
+            );
+        }
         if train.overlong_penalty != 1.0 && train.overlong_buffer == 0 {
             bail!(
                 "train.overlong_penalty is {}, but train.overlong_buffer is 0, so there is no penalty: set train.overlong_buffer to the \
@@ -220,6 +225,7 @@ impl Config {
             log_z_learning_rate: log_z.learning_rate,
             log_z_optimizer: AdamW { weight_decay: log_z.weight_decay, ..AdamW::default() },
             detach_trunk: log_z.detach_trunk,
+            prompt_order: train.prompt_order,
             dynamic_sampling: train.dynamic_sampling,
             overlong_buffer: train.overlong_buffer,
             overlong_penalty: train.overlong_penalty,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use flowrl_core::optim::{AdamW, Decay};
 use flowrl_core::partition::PartitionOptions;
+use flowrl_core::train::PromptOrder;
 use flowrl_lab::Backward;
 use flowrl_lab::LabKind::{Bandit, Bits, Hypergrid, Landscape, Tree};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -106,6 +107,7 @@ section! {
         TEXT device: DeviceName = DeviceName::Cpu, "cpu, cuda, cuda:N or emulated";
         TEXT precision: Precision = Precision::Auto, "auto, bf16, bf16-f32-logits or f32: how the device stores activations and weights";
         LAB arithmetic: Arithmetic = Arithmetic::Fast, "fast, or reference: the same bits on every platform";
+        TEXT prompt_order: PromptOrder = PromptOrder::Shuffled, "shuffled, or pass-rate: draw prompts by the pass rate that their log Z tells, see data.md";
         TEXT dynamic_sampling: usize = 0, "extra batches that a step may sample until train.prompts groups have differing rewards, see data.md; 0: none";
         TEXT overlong_buffer: usize = 0, "tokens before sampling.max_tokens over which the overlong penalty grows, see data.md; 0: none";
         TEXT overlong_penalty: f64 = 1.0, "overlong penalty of a completion with sampling.max_tokens tokens";

@@ -163,6 +163,13 @@ impl Objective {
         }
     }
 
+    /// Returns whether log Z is a number for each prompt that tells its pass rate, see
+    /// [`PromptOrder::PassRate`](crate::train::PromptOrder::PassRate).
+    #[cfg(feature = "alloc")]
+    pub(crate) fn tells_pass_rates(&self) -> bool {
+        matches!(self, Self::FlowRl(FlowRl { log_z: LogZ::Table | LogZ::Frozen, reward: Reward::Raw, length: Length::Sum, beta, .. }) if *beta > 0.0)
+    }
+
     /// Returns β, the inverse temperature of the target, or `None` for a policy gradient.
     pub fn beta(&self) -> Option<f64> {
         match self {

@@ -26,6 +26,23 @@ use crate::policy::{Policy, RealOf};
 use crate::random::{Purpose, Stream};
 use crate::task::{JudgeError, Task};
 
+/// How the prompts of a step are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum PromptOrder {
+    /// Every epoch visits all prompts in a new order.
+    #[default]
+    Shuffled,
+    /// Each batch draws distinct prompts with probabilities proportional to p(1 − p) + [`LEAST_WEIGHT`], where p is the
+    /// pass rate that log Z tells: p = log Z/β, cut to 0…1, and ½ for a prompt that log Z was not trained on. With
+    /// rewards of 0 and 1, p(1 − p) is their variance.
+    PassRate,
+}
+
+/// Weight of a prompt that always or never passes, see [`PromptOrder::PassRate`].
+pub const LEAST_WEIGHT: f64 = 0.01;
+
 /// The options of training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainOptions {
@@ -58,6 +75,8 @@ pub struct TrainOptions {
     pub log_z_optimizer: AdamW,
     /// Whether to stop the gradient of log Z at the hidden states.
     pub detach_trunk: bool,
+    /// How the prompts of a step are chosen.
+    pub prompt_order: PromptOrder,
     /// Number of batches of prompts that a step may sample after its first, until `prompts` groups have rewards that
     /// differ. The step learns only from those groups, even if it finds too few. 0 learns from every group of one
     /// batch.
@@ -88,6 +107,7 @@ impl Default for TrainOptions {
             log_z_learning_rate: 1e-3,
             log_z_optimizer: AdamW::default(),
             detach_trunk: false,
+            prompt_order: PromptOrder::Shuffled,
             dynamic_sampling: 0,
             overlong_buffer: 0,
             overlong_penalty: 1.0,
@@ -313,6 +333,11 @@ impl<B: Backend> Trainer<B> {
     ) -> Result<Self, TrainError<P::Error>> {
         options.validate().map_err(TrainError::Options)?;
         objective.validate()?;
+        if options.prompt_order == PromptOrder::PassRate && !objective.tells_pass_rates() {
+            return Err(TrainError::Options(
+                "prompt_order \"pass-rate\" needs log_z \"table\" or \"frozen\", raw rewards, length \"sum\" and β above 0",
+            ));
+        }
         let log_z = LogZModel::new(policy.backend(), policy.width(), &objective, &options)
             .map_err(|e| TrainError::Policy(e.into()))?;
         Ok(Self { objective, options, log_z, progress: Progress::default() })
@@ -348,8 +373,8 @@ impl<B: Backend> Trainer<B> {
         self.progress = progress;
     }
 
-    /// Returns the prompts of the next step's first batch, or none if `count` is 0. Every epoch goes through all of
-    /// `count` prompts in a new order.
+    /// Returns the prompts of the next step's first batch out of `count`, or none if `count` is 0. [`PromptOrder`] says
+    /// how they are chosen. If `count` is smaller than a batch, some come twice.
     pub fn next_prompts(&self, count: usize) -> Vec<usize> {
         self.prompts_of(self.progress.batches(), count)
     }
@@ -359,6 +384,22 @@ impl<B: Backend> Trainer<B> {
             return Vec::new();
         }
         let stream = Stream::new(self.options.seed, Purpose::Shuffle);
+        if self.options.prompt_order == PromptOrder::PassRate {
+            // The prompts with the largest ln w + Gumbel noise are a draw without replacement by the weights w.
+            let key = |(i, p): (usize, f64)| {
+                let u = 1.0 - stream.uniform(batch as u32, (batch >> 32) as u32, i as u32);
+                libm::log(p * (1.0 - p) + LEAST_WEIGHT) - libm::log(-libm::log(u))
+            };
+            let rates = self.log_z.pass_rates(count, self.objective.beta().unwrap_or(1.0));
+            let mut keys: Vec<f64> = rates.enumerate().map(key).collect();
+            let mut order = Vec::new();
+            for _ in 0..self.options.prompts.min(count) {
+                let largest = (1..count).fold(0, |best, i| if keys[i] > keys[best] { i } else { best });
+                keys[largest] = f64::NEG_INFINITY;
+                order.push(largest);
+            }
+            return order.iter().copied().cycle().take(self.options.prompts).collect();
+        }
         let mut order: (u64, Vec<usize>) = (u64::MAX, Vec::new());
         let first = batch * self.options.prompts as u64;
         let mut prompts = vec![0; self.options.prompts];

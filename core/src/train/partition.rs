@@ -113,6 +113,17 @@ impl<B: Backend> LogZModel<B> {
         }
     }
 
+    /// Returns the pass rates of the first `count` prompts, as log Z tells them: log Z/β, cut to 0…1, and ½ for a prompt
+    /// that it does not know.
+    pub(super) fn pass_rates(&self, count: usize, beta: f64) -> impl Iterator<Item = f64> {
+        let log_z = move |prompt: usize| match self {
+            Self::Table { state, .. } => state.get(prompt).filter(|[.., updates]| *updates > 0.0).map(|state| state[0]),
+            Self::Frozen(log_z) => log_z.get(prompt).copied(),
+            _ => None,
+        };
+        (0..count).map(move |prompt| log_z(prompt).map_or(0.5, |log_z| (log_z / beta).clamp(0.0, 1.0)))
+    }
+
     /// Adds to the gradients, if this model is a table.
     pub(super) fn add_gradients(&mut self, gradients: impl IntoIterator<Item = (usize, f64)>) {
         let Self::Table { state, touched } = self else { return };
