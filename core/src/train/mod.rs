@@ -5,15 +5,16 @@
 
 mod dynamic;
 mod learn;
+mod order;
 mod partition;
 mod replay;
 mod rollouts;
 
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
 pub use dynamic::Selection;
+pub use order::{LEAST_WEIGHT, PromptOrder};
 pub use partition::LogZModel;
 pub use replay::Replay;
 pub use rollouts::Rollouts;
@@ -23,25 +24,7 @@ use crate::objective::{self, Objective};
 use crate::optim::{AdamW, Schedule};
 use crate::partition::PartitionOptions;
 use crate::policy::{Policy, RealOf};
-use crate::random::{Purpose, Stream};
 use crate::task::{JudgeError, Task};
-
-/// How the prompts of a step are chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
-#[non_exhaustive]
-pub enum PromptOrder {
-    /// Every epoch visits all prompts in a new order.
-    #[default]
-    Shuffled,
-    /// Each batch draws distinct prompts with probabilities proportional to p(1 − p) + [`LEAST_WEIGHT`], where p is the
-    /// pass rate that log Z tells: p = log Z/β, cut to 0…1, and ½ for a prompt that log Z was not trained on. With
-    /// rewards of 0 and 1, p(1 − p) is their variance.
-    PassRate,
-}
-
-/// Weight of a prompt that always or never passes, see [`PromptOrder::PassRate`].
-pub const LEAST_WEIGHT: f64 = 0.01;
 
 /// The options of training.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -377,42 +360,6 @@ impl<B: Backend> Trainer<B> {
     /// how they are chosen. If `count` is smaller than a batch, some come twice.
     pub fn next_prompts(&self, count: usize) -> Vec<usize> {
         self.prompts_of(self.progress.batches(), count)
-    }
-
-    fn prompts_of(&self, batch: u64, count: usize) -> Vec<usize> {
-        if count == 0 {
-            return Vec::new();
-        }
-        let stream = Stream::new(self.options.seed, Purpose::Shuffle);
-        if self.options.prompt_order == PromptOrder::PassRate {
-            // The prompts with the largest ln w + Gumbel noise are a draw without replacement by the weights w.
-            let key = |(i, p): (usize, f64)| {
-                let u = 1.0 - stream.uniform(batch as u32, (batch >> 32) as u32, i as u32);
-                libm::log(p * (1.0 - p) + LEAST_WEIGHT) - libm::log(-libm::log(u))
-            };
-            let rates = self.log_z.pass_rates(count, self.objective.beta().unwrap_or(1.0));
-            let mut keys: Vec<f64> = rates.enumerate().map(key).collect();
-            let mut order = Vec::new();
-            for _ in 0..self.options.prompts.min(count) {
-                let largest = (1..count).fold(0, |best, i| if keys[i] > keys[best] { i } else { best });
-                keys[largest] = f64::NEG_INFINITY;
-                order.push(largest);
-            }
-            return order.iter().copied().cycle().take(self.options.prompts).collect();
-        }
-        let mut order: (u64, Vec<usize>) = (u64::MAX, Vec::new());
-        let first = batch * self.options.prompts as u64;
-        let mut prompts = vec![0; self.options.prompts];
-        for (i, prompt) in prompts.iter_mut().enumerate() {
-            let at = first + i as u64;
-            let epoch = at / count as u64;
-            if order.0 != epoch {
-                order = (epoch, (0..count).collect());
-                stream.shuffle(&mut order.1, epoch as u32, (epoch >> 32) as u32);
-            }
-            *prompt = order.1[(at % count as u64) as usize];
-        }
-        prompts
     }
 
     /// Runs one whole step: [`Trainer::collect`], then [`Trainer::learn`].

@@ -1,0 +1,64 @@
+//! The order in which a trainer takes prompts.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::Trainer;
+use crate::backend::Backend;
+use crate::random::{Purpose, Stream};
+
+/// How the prompts of a step are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum PromptOrder {
+    /// Every epoch visits all prompts in a new order.
+    #[default]
+    Shuffled,
+    /// Each batch draws distinct prompts with probabilities proportional to p(1 − p) + [`LEAST_WEIGHT`], where p is the
+    /// pass rate that log Z tells: p = log Z/β, cut to 0…1, and ½ for a prompt that log Z was not trained on. With
+    /// rewards of 0 and 1, p(1 − p) is their variance.
+    PassRate,
+}
+
+/// Weight of a prompt that always or never passes, see [`PromptOrder::PassRate`].
+pub const LEAST_WEIGHT: f64 = 0.01;
+
+impl<B: Backend> Trainer<B> {
+    /// Returns the prompts of a batch out of `count`.
+    pub(super) fn prompts_of(&self, batch: u64, count: usize) -> Vec<usize> {
+        if count == 0 {
+            return Vec::new();
+        }
+        let stream = Stream::new(self.options.seed, Purpose::Shuffle);
+        if self.options.prompt_order == PromptOrder::PassRate {
+            // The prompts with the largest ln w + Gumbel noise are a draw without replacement by the weights w.
+            let key = |(i, p): (usize, f64)| {
+                let u = 1.0 - stream.uniform(batch as u32, (batch >> 32) as u32, i as u32);
+                libm::log(p * (1.0 - p) + LEAST_WEIGHT) - libm::log(-libm::log(u))
+            };
+            let rates = self.log_z.pass_rates(count, self.objective.beta().unwrap_or(1.0));
+            let mut keys: Vec<f64> = rates.enumerate().map(key).collect();
+            let mut order = Vec::new();
+            for _ in 0..self.options.prompts.min(count) {
+                let largest = (1..count).fold(0, |best, i| if keys[i] > keys[best] { i } else { best });
+                keys[largest] = f64::NEG_INFINITY;
+                order.push(largest);
+            }
+            return order.iter().copied().cycle().take(self.options.prompts).collect();
+        }
+        let mut order: (u64, Vec<usize>) = (u64::MAX, Vec::new());
+        let first = batch * self.options.prompts as u64;
+        let mut prompts = vec![0; self.options.prompts];
+        for (i, prompt) in prompts.iter_mut().enumerate() {
+            let at = first + i as u64;
+            let epoch = at / count as u64;
+            if order.0 != epoch {
+                order = (epoch, (0..count).collect());
+                stream.shuffle(&mut order.1, epoch as u32, (epoch >> 32) as u32);
+            }
+            *prompt = order.1[(at % count as u64) as usize];
+        }
+        prompts
+    }
+}
