@@ -16,8 +16,8 @@ pub enum PromptOrder {
     #[default]
     Shuffled,
     /// Each batch draws distinct prompts with probabilities proportional to p(1 − p) + [`LEAST_WEIGHT`], where p is the
-    /// pass rate that log Z tells: p = log Z/β, cut to 0…1, and ½ for a prompt that log Z was not trained on. With
-    /// rewards of 0 and 1, p(1 − p) is their variance.
+    /// pass rate that log Z tells: p = log Z/β, cut to 0…1, which starts at ½. With rewards of 0 and 1, p(1 − p) is
+    /// their variance. An update moves p of a table by about its learning rate over β.
     PassRate,
 }
 

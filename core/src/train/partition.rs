@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::TrainOptions;
+use super::{PromptOrder, TrainOptions};
 use crate::Real;
 use crate::backend::Backend;
 use crate::kernel::optim::adamw;
@@ -28,8 +28,11 @@ pub enum LogZModel<B: Backend> {
         /// log Z, its gradient, and AdamW's two moments.
         state: [f64; 4],
     },
-    /// One number for each prompt, addressed by its number in the task. It is 0 until the prompt is first seen.
+    /// One number for each prompt, addressed by its number in the task.
     Table {
+        /// log Z of a prompt that was not seen yet: 0, or β/2 if prompts are drawn by their pass rates, which is a pass
+        /// rate of ½.
+        initial: f64,
         /// log Z, its gradient, AdamW's two moments, and the number of updates that the prompt took part in, which is
         /// the time of its AdamW.
         state: Vec<[f64; 5]>,
@@ -63,7 +66,11 @@ impl<B: Backend> LogZModel<B> {
         Ok(match objective.log_z() {
             Some(LogZ::Network) => Self::Network(network("log_z")?),
             Some(LogZ::Scalar) => Self::Scalar { state: [0.0; 4] },
-            Some(LogZ::Table) => Self::Table { state: Vec::new(), touched: Vec::new() },
+            Some(LogZ::Table) => {
+                let by_pass_rate = options.prompt_order == PromptOrder::PassRate;
+                let initial = objective.beta().filter(|_| by_pass_rate).map_or(0.0, |beta| beta / 2.0);
+                Self::Table { initial, state: Vec::new(), touched: Vec::new() }
+            }
             Some(LogZ::Frozen) => Self::Frozen(Vec::new()),
             _ if objective.needs_value() => Self::Value(network("value")?),
             _ => Self::None,
@@ -103,8 +110,8 @@ impl<B: Backend> LogZModel<B> {
             because: "`log_z = \"frozen\"` needs the log Z of every prompt: `LogZModel::Frozen` takes them",
         };
         match self {
-            Self::Table { state, .. } => {
-                Some(Ok(prompts.iter().map(|&p| state.get(p).map_or(0.0, |[log_z, ..]| *log_z)).collect()))
+            Self::Table { initial, state, .. } => {
+                Some(Ok(prompts.iter().map(|&p| state.get(p).map_or(*initial, |[log_z, ..]| *log_z)).collect()))
             }
             Self::Frozen(log_z) => {
                 Some(prompts.iter().map(|&p| log_z.get(p).copied().ok_or_else(|| missing.clone())).collect())
@@ -117,7 +124,7 @@ impl<B: Backend> LogZModel<B> {
     /// that it does not know.
     pub(super) fn pass_rates(&self, count: usize, beta: f64) -> impl Iterator<Item = f64> {
         let log_z = move |prompt: usize| match self {
-            Self::Table { state, .. } => state.get(prompt).filter(|[.., updates]| *updates > 0.0).map(|state| state[0]),
+            Self::Table { state, .. } => state.get(prompt).map(|[log_z, ..]| *log_z),
             Self::Frozen(log_z) => log_z.get(prompt).copied(),
             _ => None,
         };
@@ -126,10 +133,10 @@ impl<B: Backend> LogZModel<B> {
 
     /// Adds to the gradients, if this model is a table.
     pub(super) fn add_gradients(&mut self, gradients: impl IntoIterator<Item = (usize, f64)>) {
-        let Self::Table { state, touched } = self else { return };
+        let Self::Table { initial, state, touched } = self else { return };
         for (prompt, gradient) in gradients {
             if prompt >= state.len() {
-                state.resize(prompt + 1, [0.0; 5]);
+                state.resize(prompt + 1, [*initial, 0.0, 0.0, 0.0, 0.0]);
             }
             state[prompt][1] += gradient;
             if !touched.contains(&prompt) {
@@ -152,7 +159,7 @@ impl<B: Backend> LogZModel<B> {
                 update_number::<B::Real>(state.each_mut(), &step);
                 Ok(())
             }
-            Self::Table { state, touched } => {
+            Self::Table { state, touched, .. } => {
                 for prompt in touched.drain(..) {
                     let [value, grad, m, v, updates] = &mut state[prompt];
                     *updates += 1.0;
@@ -166,7 +173,7 @@ impl<B: Backend> LogZModel<B> {
     pub(super) fn zero_grad(&mut self, backend: &B) -> Result<(), B::Error> {
         match self {
             Self::None | Self::Frozen(_) => Ok(()),
-            Self::Table { state, touched } => {
+            Self::Table { state, touched, .. } => {
                 touched.drain(..).for_each(|prompt| state[prompt][1] = 0.0);
                 Ok(())
             }
@@ -199,7 +206,7 @@ impl<B: Backend> LogZModel<B> {
         let mut numbers = |fits: fn(usize) -> bool| get("log_z").filter(|v| fits(v.len())).ok_or("log_z".into());
         Ok(match self {
             Self::None | Self::Frozen(_) => Ok(()),
-            Self::Table { state, touched } => numbers(|len| len % 5 == 0).map(|values| {
+            Self::Table { state, touched, .. } => numbers(|len| len % 5 == 0).map(|values| {
                 *state = values.as_chunks().0.iter().map(|row: &[B::Real; 5]| row.map(Real::f64)).collect();
                 touched.clear();
             }),

@@ -56,8 +56,8 @@ fn prompts_are_drawn_by_the_pass_rate_that_log_z_tells() {
     let mut one = trainer(&policy, objective, by_pass_rate(1, 5));
     let row = |log_z| [log_z, 0.0, 0.0, 0.0, 1.0];
     // The last two prompts are new, so they count as ½.
-    let state = vec![row(1.0), row(0.2), row(3.0), [0.0; 5]];
-    *one.log_z_mut() = LogZModel::Table { state: state.clone(), touched: Vec::new() };
+    let state = vec![row(1.0), row(0.2), row(3.0)];
+    *one.log_z_mut() = LogZModel::Table { initial: 1.0, state: state.clone(), touched: Vec::new() };
     let weights = [0.26, 0.1, 0.01, 0.26, 0.26];
     let (batches, mut drawn) = (4000, [0; 5]);
     for step in 0..batches {
@@ -71,13 +71,23 @@ fn prompts_are_drawn_by_the_pass_rate_that_log_z_tells() {
     }
 
     let mut seven = trainer(&policy, objective, by_pass_rate(7, 5));
-    *seven.log_z_mut() = LogZModel::Table { state, touched: Vec::new() };
+    *seven.log_z_mut() = LogZModel::Table { initial: 1.0, state, touched: Vec::new() };
     let batch = seven.next_prompts(5);
     let mut distinct = batch[..5].to_vec();
     distinct.sort_unstable();
     assert_eq!((distinct, &batch[5..]), (vec![0, 1, 2, 3, 4], &batch[..2]), "all prompts, then again");
     assert_eq!(seven.next_prompts(5), batch, "a draw can be repeated");
     assert!(seven.next_prompts(0).is_empty());
+}
+
+#[test]
+fn one_visit_at_a_small_learning_rate_says_little_of_a_prompt() {
+    let (mut policy, task) = (Tabular::new(Cpu::reference(), 2), Rewards::new(2, count));
+    let objective = flowrl(Preset::ExactTb, |o| (o.log_z, o.beta) = (LogZ::Table, 4.0));
+    let mut trainer = trainer(&policy, objective, TrainOptions { log_z_learning_rate: 1e-3, ..by_pass_rate(1, 5) });
+    trainer.step(&mut policy, &task).expect("a step");
+    let LogZModel::Table { state, .. } = trainer.log_z() else { panic!("a table") };
+    assert!(state.iter().all(|[log_z, ..]| (log_z / 4.0 - 0.5).abs() < 1e-3), "{state:?}");
 }
 
 #[test]
