@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use anyhow::{Result, ensure};
-use flowrl_core::objective::{Length, Objective, Reward};
+use flowrl_core::objective::{Length, LogZ, Objective, Reward};
 use flowrl_core::policy::Policy;
 use flowrl_core::task::Task;
-use flowrl_core::train::{LogZModel, Metrics, Progress, Rollouts, TrainOptions, Trainer};
+use flowrl_core::train::{LogZModel, Metrics, Progress, PromptOrder, Rollouts, TrainOptions, Trainer};
 use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::Dtype;
@@ -55,6 +55,7 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         if objective.corrects_rollouts() {
             tell_of_rollout_weights(stored.as_ref());
         }
+        tell_of_slow_pass_rates(config, &objective);
         let mut trainer = Trainer::new(&policy, objective, options)?;
         if let Some(log_z) = frozen {
             *trainer.log_z_mut() = LogZModel::Frozen(log_z);
@@ -81,6 +82,20 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         };
         let errors = learned.iter().zip(&found.exact).map(|(z, (_, exact))| (f64::from(*z) - exact.log_z).abs());
         Ok(Some(errors.sum::<f64>() / learned.len() as f64))
+    }
+}
+
+/// Warns if log Z learns too slowly to tell the pass rates of prompts.
+fn tell_of_slow_pass_rates(config: &Config, objective: &Objective) {
+    let (beta, rate) = (objective.beta().unwrap_or(1.0), config.log_z.learning_rate);
+    let is_table = objective.log_z() == Some(LogZ::Table);
+    if config.train.prompt_order == PromptOrder::PassRate && is_table && rate < beta / 200.0 {
+        warn!(
+            "train.prompt_order = \"pass-rate\" changes little, because log_z.learning_rate = {rate} moves the pass rate of a \
+             prompt by only {:.2} % per visit; set it to about {}",
+            100.0 * rate / beta,
+            beta / 20.0
+        );
     }
 }
 
