@@ -183,6 +183,12 @@ impl Config {
                 train.dynamic_sampling
             );
         }
+        if train.prompt_order == PromptOrder::PassRate && !self.objective()?.tells_pass_rates() {
+            bail!(
+                "train.prompt_order is \"pass-rate\", but this objective's log Z does not tell the pass rate of each prompt: set \
+                 objective.log_z to \"table\" or \"frozen\", with reward \"raw\", length \"sum\" and beta above 0, as in exact-tb"
+            );
+        }
         if train.prompt_order != PromptOrder::Shuffled && train.rollouts.is_some() {
             bail!(
                 "train.prompt_order is \"pass-rate\", but stored completions (train.rollouts) are learned in the order of their file"

@@ -143,7 +143,16 @@ fn the_lab_takes_the_beta_of_its_task_where_the_preset_has_none() {
 fn options_that_exclude_each_other_are_refused_by_their_keys() {
     for (settings, wanted) in [
         (&["train.dynamic_sampling=2", "train.rollouts=rows.jsonl"][..], "train.dynamic_sampling is 2, but must be 0"),
-        (&["train.prompt_order=pass-rate", "train.rollouts=rows.jsonl"], "train.prompt_order is \"pass-rate\""),
+        (&["train.prompt_order=pass-rate"], "log Z does not tell the pass rate"),
+        (
+            &[
+                "train.prompt_order=pass-rate",
+                "objective.preset=exact-tb",
+                "objective.log_z=table",
+                "train.rollouts=rows.jsonl",
+            ],
+            "stored completions (train.rollouts)",
+        ),
         (&["train.overlong_penalty=0.5"], "train.overlong_buffer is 0"),
         (&["train.overlong_buffer=17"], "overlong_buffer must be at most max_tokens"),
         (&["train.dynamic_sampling=1", "train.samples=1"], "samples must be at least 2"),

@@ -166,7 +166,7 @@ impl Objective {
     /// Returns whether log Z is a number for each prompt that tells its pass rate, see
     /// [`PromptOrder::PassRate`](crate::train::PromptOrder::PassRate).
     #[cfg(feature = "alloc")]
-    pub(crate) fn tells_pass_rates(&self) -> bool {
+    pub fn tells_pass_rates(&self) -> bool {
         matches!(self, Self::FlowRl(FlowRl { log_z: LogZ::Table | LogZ::Frozen, reward: Reward::Raw, length: Length::Sum, beta, .. }) if *beta > 0.0)
     }
 
