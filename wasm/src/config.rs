@@ -16,15 +16,12 @@ pub fn of(options: &RaceOptions, lane: usize, steps: u32, section: &str) -> Resu
         return Err(Error::Option { option: "replay", got: replay, wanted: "0: the command line has no replay" });
     }
     let beta = options.beta;
+    let balance = |log_z| format!("preset = \"exact-tb\"\nbeta = {beta:?}\nlog_z = {log_z}");
     let objective = match kind {
-        LaneKind::FlowRl => format!("preset = \"exact-tb\"\nbeta = {beta:?}\nlog_z = \"scalar\""),
-        LaneKind::VarGrad => format!("preset = \"exact-tb\"\nbeta = {beta:?}\nlog_z = \"group-mean\""),
-        LaneKind::Normalised => {
-            format!("preset = \"exact-tb\"\nbeta = {beta:?}\nlog_z = \"scalar\"\nlength = \"mean\"")
-        }
-        LaneKind::Published => {
-            format!("preset = \"exact-tb\"\nbeta = {beta:?}\nlog_z = \"scalar\"\nlength = \"mean\"\nreward = \"group\"")
-        }
+        LaneKind::FlowRl => balance("\"scalar\""),
+        LaneKind::VarGrad => balance("\"group-mean\""),
+        LaneKind::Normalised => balance("\"scalar\"\nlength = \"mean\""),
+        LaneKind::Published => balance("\"scalar\"\nlength = \"mean\"\nreward = \"group\""),
         LaneKind::Grpo | LaneKind::Ppo | LaneKind::Reinforce => format!("preset = \"{}\"", kind.name()),
         LaneKind::RewardKl => format!("preset = \"reinforce\"\nkl = {:?}\nkl_in = \"reward\"", kind.kl(beta)),
     };
