@@ -68,7 +68,7 @@ fn every_lane_on_a_landscape() {
         weights.iter_mut().for_each(|w| *w = flowrl_core::Real::exp(*w));
         let rewards = landscape.rewards();
         let section = format!("kind = \"landscape\"\nside = 8\nrewards = {rewards:?}\nreference_weights = {weights:?}");
-        compare(landscape.clone(), &section, &LaneKind::ALL, &RaceOptions::default());
+        compare(landscape.clone(), &section, LaneKind::ALL, &RaceOptions::default());
         let network = Some(MlpOptions { width: 16, layers: 2 });
         let some = [LaneKind::FlowRl, LaneKind::Ppo];
         compare(landscape, &section, &some, &RaceOptions { network, ..RaceOptions::default() });
@@ -80,7 +80,7 @@ fn every_lane_on_a_tree() {
     let options = StringsOptions { length: 4, symbols: 3, modes: 3, seed: 2 };
     let strings = Strings::new(options).expect("valid");
     let section = "kind = \"tree\"\nlength = 4\nsymbols = 3\nmodes = 3\nseed = 2";
-    compare(strings, section, &LaneKind::ALL, &RaceOptions::default());
+    compare(strings, section, LaneKind::ALL, &RaceOptions::default());
 }
 
 #[test]

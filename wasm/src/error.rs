@@ -39,9 +39,8 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn name(argument: &'static str, got: &str, wanted: impl IntoIterator<Item = &'static str>) -> Self {
-        let wanted = wanted.into_iter().collect::<Vec<_>>().join(", ");
-        Self::Name { argument, got: got.to_owned(), wanted }
+    pub(crate) fn name(argument: &'static str, got: &str, wanted: &[&str]) -> Self {
+        Self::Name { argument, got: got.to_owned(), wanted: wanted.join(", ") }
     }
 }
 

@@ -6,6 +6,7 @@ use flowrl_core::objective::{Batch, Evaluation, Outcomes};
 use flowrl_core::policy::{Model, Policy as _, Scores, Sequences};
 use flowrl_core::train::{LogZModel, Rollouts};
 use flowrl_lab::PolicyError;
+use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::Error;
 use crate::lane::{Backend, Lane, object_of};
@@ -16,32 +17,48 @@ use crate::race::Race;
 ///
 /// The numbers come from the same code as the update itself. A list of shape (B) has an entry for each sample, one of
 /// shape (objects) an entry for each answer.
+#[wasm_bindgen(getter_with_clone)]
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// Number of steps before this update.
-    pub step: u64,
+    #[wasm_bindgen(readonly)]
+    pub step: f64,
     /// Sampled answers, (B).
+    #[wasm_bindgen(readonly)]
     pub objects: Vec<u32>,
     /// Rewards r, (B).
+    #[wasm_bindgen(readonly)]
     pub rewards: Vec<f64>,
     /// Log-probabilities log π of the samples, (B).
+    #[wasm_bindgen(readonly, js_name = logProbs)]
     pub log_probs: Vec<f64>,
     /// Log-probabilities log π_ref of the samples under the reference, (B).
+    #[wasm_bindgen(readonly, js_name = refLogProbs)]
     pub ref_log_probs: Vec<f64>,
     /// Shaped rewards r̂, or advantages A, (B).
+    #[wasm_bindgen(readonly)]
     pub advantages: Vec<f64>,
     /// Residuals δ, (B); 0 for a baseline.
+    #[wasm_bindgen(readonly)]
     pub residuals: Vec<f64>,
     /// −∂ℓ/∂ log π as the mean over the tokens of an answer, (B). If it is above 0, the update makes the answer more
     /// likely.
+    #[wasm_bindgen(readonly)]
     pub pushes: Vec<f64>,
     /// Loss ℓ of the batch.
+    #[wasm_bindgen(readonly)]
     pub loss: f64,
-    /// log Z used by the update, and log Z after it; NaN if none is learned.
-    pub log_z: [f64; 2],
+    /// log Z used by the update; NaN for a baseline.
+    #[wasm_bindgen(readonly, js_name = logZBefore)]
+    pub log_z_before: f64,
+    /// log Z after the update; NaN if none is learned.
+    #[wasm_bindgen(readonly, js_name = logZAfter)]
+    pub log_z_after: f64,
     /// Probabilities of the answers before the update, (objects).
+    #[wasm_bindgen(readonly)]
     pub before: Vec<f64>,
     /// Probabilities of the answers after the update, (objects).
+    #[wasm_bindgen(readonly)]
     pub after: Vec<f64>,
 }
 
@@ -58,7 +75,7 @@ impl Race {
     /// race.run(23)?;
     /// let next = race.explain(0, None)?;
     /// race.run(1)?;
-    /// assert_eq!((next.step, &next.after), (23, &race.explain(0, None)?.before));
+    /// assert_eq!((next.step, &next.after), (23.0, &race.explain(0, None)?.before));
     /// // The same update, explained later.
     /// race.run(30)?;
     /// assert_eq!(race.explain(0, Some(23.0))?.after, next.after);
@@ -95,16 +112,17 @@ impl Race {
         lane.trainer.learn(&mut lane.policy, &rollouts)?;
         let after = lane.log_probs()?;
 
-        let sums = |log_probs: &[f32], i: usize| -> f64 { log_probs_of(&rollouts, log_probs, i).sum() };
+        let offsets = &rollouts.completions.offsets;
+        let sum = |log_probs: &[f32], i| log_probs[offsets[i]..offsets[i + 1]].iter().map(|&l| f64::from(l)).sum();
         let count = rollouts.len();
         let exp = |log_probs: &[f64]| log_probs.iter().map(|&l| Real::exp(l)).collect();
         let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
         Ok(Explanation {
-            step,
+            step: step as f64,
             objects: (0..count).map(|i| object_of(&environment, rollouts.completions.get(i)) as u32).collect(),
             rewards: wide(&rollouts.rewards),
-            log_probs: (0..count).map(|i| sums(&log_probs, i)).collect(),
-            ref_log_probs: (0..count).map(|i| sums(&ref_log_probs, i)).collect(),
+            log_probs: (0..count).map(|i| sum(&log_probs, i)).collect(),
+            ref_log_probs: (0..count).map(|i| sum(&ref_log_probs, i)).collect(),
             advantages: wide(&evaluation.advantages),
             residuals: wide(&evaluation.residuals),
             pushes: (0..count)
@@ -114,20 +132,12 @@ impl Race {
                 })
                 .collect(),
             loss: evaluation.loss,
-            log_z: [used, lane.log_z()],
+            log_z_before: used,
+            log_z_after: lane.log_z(),
             before: exp(&before),
             after: exp(&after),
         })
     }
-}
-
-fn log_probs_of<'a>(
-    rollouts: &'a Rollouts<f32>,
-    log_probs: &'a [f32],
-    i: usize,
-) -> impl Iterator<Item = f64> + use<'a> {
-    let offsets = &rollouts.completions.offsets;
-    log_probs[offsets[i]..offsets[i + 1]].iter().map(|&l| f64::from(l))
 }
 
 /// Returns the log-probabilities of the tokens under the policy and under the reference, and the policy's entropies.

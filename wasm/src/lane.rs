@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use flowrl_core::backend::CpuBackend;
 use flowrl_core::exact::log_sum_exp;
+use flowrl_core::named_enum;
 use flowrl_core::objective::{Advantage, FlowRl, KlIn, Length, LogZ, Objective, PolicyGradient, Preset, Ratio, Reward};
 use flowrl_core::optim::{Decay, Schedule};
 use flowrl_core::random::{Purpose, Stream};
@@ -12,6 +13,7 @@ use flowrl_core::train::{LogZModel, Progress, Replay, Rollouts, TrainOptions, Tr
 use flowrl_lab::{
     Environment, HeadOptions, LabPolicy, LabTask, Mlp, MlpOptions, Network, PolicyError, Table, Walk, terminal, walk,
 };
+use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::error::Error;
 
@@ -19,60 +21,24 @@ pub(crate) type Backend = CpuBackend<f32>;
 pub(crate) type Shared = Rc<dyn Environment>;
 pub(crate) type Policy = LabPolicy<f32, Shared, Box<dyn Network<f32>>>;
 
-/// The objective of a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LaneKind {
-    /// Trajectory balance with one learned number for log Z. This converges to the target.
-    FlowRl,
-    /// Trajectory balance with the batch's own estimate of log Z.
-    VarGrad,
-    /// Trajectory balance with the residual divided by the length. This converges to another target.
-    Normalised,
-    /// FlowRL as published: like `Normalised`, with rewards that are standardised within the batch.
-    Published,
-    /// Group relative policy optimisation.
-    Grpo,
-    /// Proximal policy optimisation with four epochs.
-    Ppo,
-    /// The plain policy gradient with a mean baseline.
-    Reinforce,
-    /// The plain policy gradient with a KL penalty of weight 1/β in the reward. Its optimum is FlowRL's target.
-    RewardKl,
+named_enum! {
+    /// The objective of a lane.
+    pub enum LaneKind ("kind of lane") {
+        FlowRl = "flowrl": "trajectory balance with one learned number for log Z; converges to the target",
+        VarGrad = "vargrad": "trajectory balance with the batch's own estimate of log Z",
+        Normalised = "normalised": "trajectory balance with the residual divided by the length; converges to another target",
+        Published = "published": "FlowRL as published: normalised, with rewards that are standardised within the batch",
+        Grpo = "grpo": "group relative policy optimisation",
+        Ppo = "ppo": "proximal policy optimisation with four epochs",
+        Reinforce = "reinforce": "the plain policy gradient with a mean baseline",
+        RewardKl = "reward-kl": "the plain policy gradient with a KL penalty of weight 1/β in the reward; its optimum is FlowRL's target",
+    }
 }
 
 impl LaneKind {
-    /// All kinds.
-    pub const ALL: [Self; 8] = [
-        Self::FlowRl,
-        Self::VarGrad,
-        Self::Normalised,
-        Self::Published,
-        Self::Grpo,
-        Self::Ppo,
-        Self::Reinforce,
-        Self::RewardKl,
-    ];
-
-    /// Returns the name of this kind.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FlowRl => "flowrl",
-            Self::VarGrad => "vargrad",
-            Self::Normalised => "normalised",
-            Self::Published => "published",
-            Self::Grpo => "grpo",
-            Self::Ppo => "ppo",
-            Self::Reinforce => "reinforce",
-            Self::RewardKl => "reward-kl",
-        }
-    }
-
     /// Returns the kind of this name, or an error if there is none.
     pub fn parse(name: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| Error::name("kind", name, Self::ALL.map(Self::name)))
+        name.parse().map_err(|_| Error::name("kind", name, Self::NAMES))
     }
 
     /// Returns the objective for a value of β.
@@ -123,24 +89,30 @@ pub struct LaneOptions {
     pub replay: f64,
 }
 
-/// Options of a race, which all its lanes share.
+/// Options of a race, which all its lanes share. A new object has the defaults and no lane.
+#[wasm_bindgen]
 #[derive(Clone, Debug, PartialEq)]
 pub struct RaceOptions {
-    /// Seed of all random numbers, which are the same for every lane.
+    /// Seed of all random numbers, which are the same for every lane. Default 0.
     pub seed: u32,
-    /// Number of answers in a step.
+    /// Number of answers in a step. Default 64.
     pub samples: usize,
-    /// Learning rate of the policies.
+    /// AdamW's learning rate for the policies. Default 0.02.
+    #[wasm_bindgen(js_name = learningRate)]
     pub learning_rate: f64,
-    /// Learning rate of log Z.
+    /// AdamW's learning rate for log Z. Default 0.02.
+    #[wasm_bindgen(js_name = logZLearningRate)]
     pub log_z_learning_rate: f64,
-    /// Inverse temperature β of the target.
+    /// Inverse temperature β of the target. Default 6.
     pub beta: f64,
-    /// Initial number of steps between two records. It doubles whenever there are too many records.
+    /// Initial number of steps between two records. It doubles whenever there are too many records. Default 10.
+    #[wasm_bindgen(js_name = recordEvery)]
     pub record_every: u32,
     /// Width and depth of the policy networks, or `None` for tables.
+    #[wasm_bindgen(skip)]
     pub network: Option<MlpOptions>,
     /// Options of each lane.
+    #[wasm_bindgen(skip)]
     pub lanes: Vec<LaneOptions>,
 }
 

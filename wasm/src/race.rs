@@ -234,7 +234,7 @@ impl Race {
     pub fn measure(&mut self, lane: usize, name: &str) -> Result<f64, Error> {
         self.lane(lane)?;
         let place = MEASURES.iter().position(|measure| *measure == name);
-        let place = place.ok_or_else(|| Error::name("name", name, MEASURES))?;
+        let place = place.ok_or_else(|| Error::name("name", name, &MEASURES))?;
         Ok(self.measure_all(lane)?.0[place])
     }
 

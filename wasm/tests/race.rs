@@ -17,7 +17,7 @@ fn policy(race: &mut Race) -> Vec<f32> {
 
 #[test]
 fn what_is_explained_is_the_update_that_follows() {
-    for kind in LaneKind::ALL {
+    for &kind in LaneKind::ALL {
         let mut race = race(&[kind]);
         race.run(40).expect("finite");
         let before = policy(&mut race);

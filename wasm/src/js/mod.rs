@@ -1,6 +1,6 @@
 //! Bindings for JavaScript, which only convert arguments and results.
 
-mod inside;
+mod gradient;
 #[cfg(target_arch = "wasm32")]
 mod number;
 mod race;
@@ -37,7 +37,7 @@ pub fn measures() -> Vec<String> {
 /// Returns the names of the objectives that a lane can have.
 #[wasm_bindgen(js_name = laneKinds, unchecked_return_type = "LaneKind[]")]
 pub fn lane_kinds() -> Vec<String> {
-    LaneKind::ALL.map(|kind| kind.name().to_owned()).into()
+    LaneKind::NAMES.iter().map(|&name| name.to_owned()).collect()
 }
 
 /// Returns the names of the ready-made landscapes.

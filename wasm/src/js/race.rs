@@ -3,89 +3,15 @@
 use flowrl_lab::MlpOptions;
 use wasm_bindgen::prelude::{JsCast as _, JsError, JsValue, wasm_bindgen};
 
-use super::inside::JsExplanation;
 use super::task::{JsHypergrid, JsLandscape, JsTree, Task};
-use crate::{LaneKind, LaneOptions, Race, RaceOptions, config};
+use crate::{Explanation, LaneKind, LaneOptions, Race, RaceOptions, config};
 
-/// The settings of a race. A new object has the defaults and no lane.
-#[wasm_bindgen(js_name = RaceOptions)]
-#[derive(Clone, Debug, Default)]
-pub struct JsRaceOptions {
-    inner: RaceOptions,
-}
-
-#[wasm_bindgen(js_class = RaceOptions)]
-impl JsRaceOptions {
+#[wasm_bindgen]
+impl RaceOptions {
     /// Creates settings with the defaults.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Seed of all random numbers, which are the same for every lane. Default 0.
-    #[wasm_bindgen(getter)]
-    pub fn seed(&self) -> u32 {
-        self.inner.seed
-    }
-    #[wasm_bindgen(setter)]
-    #[doc(hidden)]
-    pub fn set_seed(&mut self, seed: u32) {
-        self.inner.seed = seed;
-    }
-
-    /// Number of answers in a step. Default 64.
-    #[wasm_bindgen(getter)]
-    pub fn samples(&self) -> usize {
-        self.inner.samples
-    }
-    #[wasm_bindgen(setter)]
-    #[doc(hidden)]
-    pub fn set_samples(&mut self, samples: usize) {
-        self.inner.samples = samples;
-    }
-
-    /// AdamW's learning rate for the policies. Default 0.02.
-    #[wasm_bindgen(getter, js_name = learningRate)]
-    pub fn learning_rate(&self) -> f64 {
-        self.inner.learning_rate
-    }
-    #[wasm_bindgen(setter, js_name = learningRate)]
-    #[doc(hidden)]
-    pub fn set_learning_rate(&mut self, rate: f64) {
-        self.inner.learning_rate = rate;
-    }
-
-    /// AdamW's learning rate for log Z. Default 0.02.
-    #[wasm_bindgen(getter, js_name = logZLearningRate)]
-    pub fn log_z_learning_rate(&self) -> f64 {
-        self.inner.log_z_learning_rate
-    }
-    #[wasm_bindgen(setter, js_name = logZLearningRate)]
-    #[doc(hidden)]
-    pub fn set_log_z_learning_rate(&mut self, rate: f64) {
-        self.inner.log_z_learning_rate = rate;
-    }
-
-    /// Inverse temperature β of the target. Default 6.
-    #[wasm_bindgen(getter)]
-    pub fn beta(&self) -> f64 {
-        self.inner.beta
-    }
-    #[wasm_bindgen(setter)]
-    #[doc(hidden)]
-    pub fn set_beta(&mut self, beta: f64) {
-        self.inner.beta = beta;
-    }
-
-    /// Initial number of steps between two records. It doubles whenever there are too many records. Default 10.
-    #[wasm_bindgen(getter, js_name = recordEvery)]
-    pub fn record_every(&self) -> u32 {
-        self.inner.record_every
-    }
-    #[wasm_bindgen(setter, js_name = recordEvery)]
-    #[doc(hidden)]
-    pub fn set_record_every(&mut self, steps: u32) {
-        self.inner.record_every = steps;
     }
 
     /// Adds a policy with this objective. `exploration` is the share of its actions drawn uniformly, and `replay` is
@@ -101,13 +27,13 @@ impl JsRaceOptions {
         replay: f64,
     ) -> Result<(), JsError> {
         let kind = LaneKind::parse(kind)?;
-        self.inner.lanes.push(LaneOptions { kind, exploration, replay });
+        self.lanes.push(LaneOptions { kind, exploration, replay });
         Ok(())
     }
 
     /// Makes the policies multilayer perceptrons of this shape instead of tables.
     pub fn network(&mut self, width: usize, layers: usize) {
-        self.inner.network = Some(MlpOptions { width, layers });
+        self.network = Some(MlpOptions { width, layers });
     }
 }
 
@@ -120,8 +46,8 @@ pub struct JsRace {
 }
 
 impl JsRace {
-    fn start(task: &impl Task, options: &JsRaceOptions) -> Result<Self, JsError> {
-        Ok(Self { inner: Race::new(task.shared(), options.inner.clone())?, section: task.section() })
+    fn start(task: &impl Task, options: &RaceOptions) -> Result<Self, JsError> {
+        Ok(Self { inner: Race::new(task.shared(), options.clone())?, section: task.section() })
     }
 }
 
@@ -155,7 +81,7 @@ impl JsRace {
     /// # Errors
     /// Throws if there is no lane or more than six, or if an option is out of range.
     #[wasm_bindgen(js_name = onLandscape)]
-    pub fn on_landscape(landscape: &JsLandscape, options: &JsRaceOptions) -> Result<Self, JsError> {
+    pub fn on_landscape(landscape: &JsLandscape, options: &RaceOptions) -> Result<Self, JsError> {
         Self::start(landscape, options)
     }
 
@@ -164,7 +90,7 @@ impl JsRace {
     /// # Errors
     /// Throws if there is no lane or more than six, or if an option is out of range.
     #[wasm_bindgen(js_name = onTree)]
-    pub fn on_tree(tree: &JsTree, options: &JsRaceOptions) -> Result<Self, JsError> {
+    pub fn on_tree(tree: &JsTree, options: &RaceOptions) -> Result<Self, JsError> {
         Self::start(tree, options)
     }
 
@@ -174,7 +100,7 @@ impl JsRace {
     /// # Errors
     /// Throws if there is no lane or more than six, or if an option is out of range.
     #[wasm_bindgen(js_name = onHypergrid)]
-    pub fn on_hypergrid(grid: &JsHypergrid, options: &JsRaceOptions) -> Result<Self, JsError> {
+    pub fn on_hypergrid(grid: &JsHypergrid, options: &RaceOptions) -> Result<Self, JsError> {
         Self::start(grid, options)
     }
 
@@ -318,8 +244,8 @@ impl JsRace {
     ///
     /// # Errors
     /// Throws if there is no such lane or if `step` is before the first snapshot.
-    pub fn explain(&mut self, lane: usize, step: Option<f64>) -> Result<JsExplanation, JsError> {
-        Ok(JsExplanation { inner: self.inner.explain(lane, step)? })
+    pub fn explain(&mut self, lane: usize, step: Option<f64>) -> Result<Explanation, JsError> {
+        Ok(self.inner.explain(lane, step)?)
     }
 
     /// Returns the records as comma-separated values with a line for every step and lane.

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use flowrl_core::{Real, exact};
 use flowrl_lab::{
-    Environment, Hypergrid, HypergridReward, LabKind, Landscape, LandscapeOptions, LandscapePreset, Strings,
-    StringsOptions, Target,
+    Environment, Hypergrid, HypergridReward, Landscape, LandscapeOptions, LandscapePreset, Strings, StringsOptions,
+    Target,
 };
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
@@ -36,8 +36,7 @@ impl JsLandscape {
         side: usize,
         seed: u32,
     ) -> Result<Self, JsError> {
-        let preset: LandscapePreset =
-            name.parse().map_err(|_| Error::name("name", name, LandscapePreset::NAMES.iter().copied()))?;
+        let preset: LandscapePreset = name.parse().map_err(|_| Error::name("name", name, LandscapePreset::NAMES))?;
         let options = LandscapeOptions { preset, side, seed: u64::from(seed) };
         Ok(Self { inner: Rc::new(Landscape::preset(options).map_err(Error::from)?) })
     }
@@ -84,7 +83,7 @@ impl JsLandscape {
     /// # Errors
     /// Throws if β is not finite.
     pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
-        JsTarget::plain(&*self.inner, beta, Some(&self.inner))
+        JsTarget::new(Target::plain(&*self.inner as &dyn Environment, beta), Some(&self.inner))
     }
 
     /// Computes the distribution that the length-normalised loss converges to: π_ref·exp(|y|(βr − c)), here with |y| =
@@ -94,7 +93,7 @@ impl JsLandscape {
     /// Throws if β is not finite.
     #[wasm_bindgen(js_name = normalisedTarget)]
     pub fn normalised_target(&self, beta: f64) -> Result<JsTarget, JsError> {
-        JsTarget::length_normalised(&*self.inner, beta, Some(&self.inner))
+        JsTarget::new(Target::length_normalised(&*self.inner as &dyn Environment, beta), Some(&self.inner))
     }
 }
 
@@ -125,26 +124,22 @@ fn reference(environment: &dyn Environment) -> Vec<f64> {
 pub struct JsTarget {
     probabilities: Vec<f64>,
     shares: Vec<f64>,
-    log_z: f64,
-    entropy: f64,
-    expected_reward: f64,
-    expected_length: f64,
+    /// log Z, or the constant c of a length-normalised target.
+    #[wasm_bindgen(readonly, js_name = logZ)]
+    pub log_z: f64,
+    /// Entropy H in nats.
+    #[wasm_bindgen(readonly)]
+    pub entropy: f64,
+    /// Expected reward E\[r\].
+    #[wasm_bindgen(readonly, js_name = expectedReward)]
+    pub expected_reward: f64,
+    /// Expected number of tokens of an answer.
+    #[wasm_bindgen(readonly, js_name = expectedLength)]
+    pub expected_length: f64,
 }
 
 #[wasm_bindgen(js_class = Target)]
 impl JsTarget {
-    fn plain(environment: &dyn Environment, beta: f64, landscape: Option<&Landscape>) -> Result<Self, JsError> {
-        Self::new(Target::plain(environment, beta), landscape)
-    }
-
-    fn length_normalised(
-        environment: &dyn Environment,
-        beta: f64,
-        landscape: Option<&Landscape>,
-    ) -> Result<Self, JsError> {
-        Self::new(Target::length_normalised(environment, beta), landscape)
-    }
-
     fn new(target: Result<Target, exact::Error>, landscape: Option<&Landscape>) -> Result<Self, JsError> {
         let target = target.map_err(Error::from)?;
         let own = target.measure(&target.log_probs).map_err(Error::from)?;
@@ -175,34 +170,10 @@ impl JsTarget {
         self.shares.clone()
     }
 
-    /// log Z, or the constant c of a length-normalised target.
-    #[wasm_bindgen(getter, js_name = logZ)]
-    pub fn log_z(&self) -> f64 {
-        self.log_z
-    }
-
-    /// Entropy H in nats.
-    #[wasm_bindgen(getter)]
-    pub fn entropy(&self) -> f64 {
-        self.entropy
-    }
-
     /// exp(H), the number of equally likely answers with the same entropy.
     #[wasm_bindgen(getter)]
     pub fn effective(&self) -> f64 {
         Real::exp(self.entropy)
-    }
-
-    /// Expected reward E\[r\].
-    #[wasm_bindgen(getter, js_name = expectedReward)]
-    pub fn expected_reward(&self) -> f64 {
-        self.expected_reward
-    }
-
-    /// Expected number of tokens of an answer.
-    #[wasm_bindgen(getter, js_name = expectedLength)]
-    pub fn expected_length(&self) -> f64 {
-        self.expected_length
     }
 }
 
@@ -288,7 +259,7 @@ impl JsTree {
     /// # Errors
     /// Throws if β is not finite.
     pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
-        JsTarget::plain(&*self.inner, beta, None)
+        JsTarget::new(Target::plain(&*self.inner as &dyn Environment, beta), None)
     }
 
     /// Computes the distribution that the length-normalised loss converges to: π_ref·exp(|y|(βr − c)).
@@ -297,7 +268,7 @@ impl JsTree {
     /// Throws if β is not finite.
     #[wasm_bindgen(js_name = normalisedTarget)]
     pub fn normalised_target(&self, beta: f64) -> Result<JsTarget, JsError> {
-        JsTarget::length_normalised(&*self.inner, beta, None)
+        JsTarget::new(Target::length_normalised(&*self.inner as &dyn Environment, beta), None)
     }
 }
 
@@ -323,7 +294,7 @@ impl JsHypergrid {
     ) -> Result<Self, JsError> {
         let families = HypergridReward::FAMILIES;
         let found = families.into_iter().find(|(name, _)| *name == reward);
-        let (_, family) = found.ok_or_else(|| Error::name("reward", reward, families.map(|(name, _)| name)))?;
+        let (_, family) = found.ok_or_else(|| Error::name("reward", reward, &families.map(|(name, _)| name)))?;
         let inner = Rc::new(Hypergrid::new(side, 2, family).map_err(Error::from)?);
         Ok(Self { inner, reward: reward.to_owned() })
     }
@@ -349,61 +320,49 @@ impl JsHypergrid {
     /// # Errors
     /// Throws if β is not finite.
     pub fn target(&self, beta: f64) -> Result<JsTarget, JsError> {
-        JsTarget::plain(&*self.inner, beta, None)
+        JsTarget::new(Target::plain(&*self.inner as &dyn Environment, beta), None)
     }
 }
 
 /// A task for a race, which can also be described in a configuration file.
 pub(crate) trait Task {
-    const KIND: LabKind;
-
     fn shared(&self) -> Shared;
-    fn options(&self) -> String;
-
     /// Returns the content of `[task]`.
-    fn section(&self) -> String {
-        format!("kind = \"{}\"\n{}", Self::KIND.name(), self.options())
-    }
+    fn section(&self) -> String;
 }
 
 impl Task for JsLandscape {
-    const KIND: LabKind = LabKind::Landscape;
-
     fn shared(&self) -> Shared {
         self.inner.clone()
     }
 
-    fn options(&self) -> String {
+    fn section(&self) -> String {
         let list = |numbers: &[f64]| {
             let shown: Vec<_> = numbers.iter().map(|number| format!("{number:?}")).collect();
             format!("[{}]", shown.join(", "))
         };
         let (side, rewards, weights) = (self.side(), list(self.inner.rewards()), list(&self.reference()));
-        format!("side = {side}\nrewards = {rewards}\nreference_weights = {weights}")
+        format!("kind = \"landscape\"\nside = {side}\nrewards = {rewards}\nreference_weights = {weights}")
     }
 }
 
 impl Task for JsTree {
-    const KIND: LabKind = LabKind::Tree;
-
     fn shared(&self) -> Shared {
         self.inner.clone()
     }
 
-    fn options(&self) -> String {
+    fn section(&self) -> String {
         let StringsOptions { length, symbols, modes, seed } = self.options;
-        format!("length = {length}\nsymbols = {symbols}\nmodes = {modes}\nseed = {seed}")
+        format!("kind = \"tree\"\nlength = {length}\nsymbols = {symbols}\nmodes = {modes}\nseed = {seed}")
     }
 }
 
 impl Task for JsHypergrid {
-    const KIND: LabKind = LabKind::Hypergrid;
-
     fn shared(&self) -> Shared {
         self.inner.clone()
     }
 
-    fn options(&self) -> String {
-        format!("dim = 2\nside = {}\nreward = \"{}\"", self.inner.side(), self.reward)
+    fn section(&self) -> String {
+        format!("kind = \"hypergrid\"\ndim = 2\nside = {}\nreward = \"{}\"", self.inner.side(), self.reward)
     }
 }
