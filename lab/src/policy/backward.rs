@@ -8,7 +8,7 @@ use flowrl_core::Real;
 
 use super::error::{PolicyError, check_len};
 use super::memo::{NONE, Rows};
-use super::network::{Network, reserve};
+use super::network::{Inputs, Network, reserve};
 use super::{Backward, LabPolicy};
 use crate::Environment;
 
@@ -111,7 +111,8 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         }
 
         rows.gather(&memo.rows, visited, network.hidden_widths(), heads.ones);
-        network.backward(backend, &rows.inputs(heads), &rows.hidden, d_logits)?;
+        let inputs = Inputs { backend, states: &rows.states, ones: &rows.ones, ones_each: heads.ones };
+        network.backward(&inputs, &rows.hidden, d_logits)?;
         Ok(())
     }
 }

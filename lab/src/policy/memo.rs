@@ -113,8 +113,8 @@ impl<T: Real> Rows<T> {
                 return Err(PolicyError::Environment { state: state as usize, rule });
             }
         }
-        let inputs = Inputs { states: &self.states, ones: &self.ones, ones_each: heads.ones };
-        network.forward(backend, &inputs, &mut self.hidden, logits)?;
+        let inputs = Inputs { backend, states: &self.states, ones: &self.ones, ones_each: heads.ones };
+        network.forward(&inputs, &mut self.hidden, logits)?;
 
         let (actions, outputs) = (heads.actions, heads.outputs());
         self.log_forward.clear();
@@ -164,10 +164,6 @@ impl<T: Real> Rows<T> {
             }
         });
         Ok(())
-    }
-
-    pub(super) fn inputs(&self, heads: &Heads) -> Inputs<'_> {
-        Inputs { states: &self.states, ones: &self.ones, ones_each: heads.ones }
     }
 }
 

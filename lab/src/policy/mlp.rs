@@ -79,9 +79,9 @@ impl<T: Real> Mlp<T> {
     }
 
     /// Computes the first layer: the bias plus the weights of the ones, in their order.
-    fn first_layer(&self, inputs: &Inputs<'_>, out: &mut Vec<T>) {
+    fn first_layer(&self, inputs: &Inputs<'_, T>, out: &mut Vec<T>) {
         let width = self.shapes[0].1;
-        reserve(out, inputs.len() * width);
+        reserve(out, inputs.states.len() * width);
         let (weight, bias) = (&self.parameters[0].value, &self.parameters[1].value);
         vectorized(
             #[inline(always)]
@@ -98,14 +98,8 @@ impl<T: Real> Mlp<T> {
 }
 
 impl<T: Real> Network<T> for Mlp<T> {
-    fn forward(
-        &self,
-        backend: &CpuBackend<T>,
-        inputs: &Inputs<'_>,
-        hidden: &mut Vec<Vec<T>>,
-        logits: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
-        let rows = inputs.len();
+    fn forward(&self, inputs: &Inputs<'_, T>, hidden: &mut Vec<Vec<T>>, logits: &mut Vec<T>) -> Result<(), CpuError> {
+        let rows = inputs.states.len();
         hidden.resize(self.widths.len(), Vec::new());
         for (i, &(width, outputs)) in self.shapes.iter().enumerate() {
             let (below, above) = hidden.split_at_mut(i);
@@ -120,7 +114,7 @@ impl<T: Real> Network<T> for Mlp<T> {
                     // This is x·W with W as stored, which `linear_backward_input` computes with inputs and outputs
                     // exchanged.
                     let shape = LinearShape { rows, inputs: outputs, outputs: width };
-                    backend.linear_backward_input(x, weight, out, shape, true)?;
+                    inputs.backend.linear_backward_input(x, weight, out, shape, true)?;
                 }
             }
             if !last {
@@ -130,14 +124,8 @@ impl<T: Real> Network<T> for Mlp<T> {
         Ok(())
     }
 
-    fn backward(
-        &mut self,
-        backend: &CpuBackend<T>,
-        inputs: &Inputs<'_>,
-        hidden: &[Vec<T>],
-        d_logits: &Vec<T>,
-    ) -> Result<(), CpuError> {
-        let rows = inputs.len();
+    fn backward(&mut self, inputs: &Inputs<'_, T>, hidden: &[Vec<T>], d_logits: &Vec<T>) -> Result<(), CpuError> {
+        let rows = inputs.states.len();
         let [upstream, downstream] = &mut self.deltas;
         let (mut upstream, mut downstream) = (upstream, downstream);
         for (i, &(width, outputs)) in self.shapes.iter().enumerate().rev() {
@@ -164,9 +152,9 @@ impl<T: Real> Network<T> for Mlp<T> {
             };
             // dW += xᵀ·delta and dx = delta·Wᵀ, for a W stored as (inputs, outputs).
             let shape = LinearShape { rows, inputs: outputs, outputs: width };
-            backend.linear_backward_weight(x, delta, &mut weight.grad, None, shape)?;
+            inputs.backend.linear_backward_weight(x, delta, &mut weight.grad, None, shape)?;
             reserve(downstream, rows * width);
-            backend.linear(delta, &weight.value, None, downstream, shape, false)?;
+            inputs.backend.linear(delta, &weight.value, None, downstream, shape, false)?;
             relu_backward(&x[..rows * width], &mut downstream[..rows * width]);
             (upstream, downstream) = (downstream, upstream);
         }

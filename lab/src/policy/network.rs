@@ -7,9 +7,11 @@ use flowrl_core::Real;
 use flowrl_core::backend::{CpuBackend, CpuError};
 use flowrl_core::parameter::Parameter;
 
-/// A batch of n states, as the input of a network.
+/// A batch of n states, as the input of a network, and the device that evaluates it.
 #[derive(Clone, Copy, Debug)]
-pub struct Inputs<'a> {
+pub struct Inputs<'a, T: Real> {
+    /// The device.
+    pub backend: &'a CpuBackend<T>,
     /// Numbers of the states, (n).
     pub states: &'a [u32],
     /// Indices of the ones in their descriptions, (n, `ones_each`).
@@ -18,20 +20,10 @@ pub struct Inputs<'a> {
     pub ones_each: usize,
 }
 
-impl<'a> Inputs<'a> {
-    /// Returns the number of states.
-    pub fn len(&self) -> usize {
-        self.states.len()
-    }
-
-    /// Returns whether there are no states.
-    pub fn is_empty(&self) -> bool {
-        self.states.is_empty()
-    }
-
+impl<'a, T: Real> Inputs<'a, T> {
     /// Iterates over the indices of the ones of each state.
-    pub fn ones(&self) -> impl Iterator<Item = &'a [u32]> + use<'a> {
-        let Inputs { ones, ones_each, states } = *self;
+    pub fn ones(&self) -> impl Iterator<Item = &'a [u32]> + use<'a, T> {
+        let Inputs { ones, ones_each, states, .. } = *self;
         (0..states.len()).map(move |i| &ones[i * ones_each..(i + 1) * ones_each])
     }
 }
@@ -45,24 +37,12 @@ impl<'a> Inputs<'a> {
 pub trait Network<T: Real> {
     /// Computes the logits (n, outputs) of some states, and writes into `hidden` the matrices of n rows that the
     /// backward pass needs. Both are written from the start and may be longer.
-    fn forward(
-        &self,
-        backend: &CpuBackend<T>,
-        inputs: &Inputs<'_>,
-        hidden: &mut Vec<Vec<T>>,
-        logits: &mut Vec<T>,
-    ) -> Result<(), CpuError>;
+    fn forward(&self, inputs: &Inputs<'_, T>, hidden: &mut Vec<Vec<T>>, logits: &mut Vec<T>) -> Result<(), CpuError>;
 
     /// Adds to the gradients, from ∂loss/∂logits (n, outputs), the same inputs and the `hidden` of their forward pass.
     /// `hidden` and `d_logits` may be longer.
     #[allow(clippy::ptr_arg, reason = "the backend's buffers are vectors")]
-    fn backward(
-        &mut self,
-        backend: &CpuBackend<T>,
-        inputs: &Inputs<'_>,
-        hidden: &[Vec<T>],
-        d_logits: &Vec<T>,
-    ) -> Result<(), CpuError>;
+    fn backward(&mut self, inputs: &Inputs<'_, T>, hidden: &[Vec<T>], d_logits: &Vec<T>) -> Result<(), CpuError>;
 
     /// Returns the number of columns of each matrix in `hidden`.
     fn hidden_widths(&self) -> &[usize];
@@ -81,24 +61,12 @@ pub(super) fn reserve<T: Real>(buffer: &mut Vec<T>, len: usize) {
 
 /// Implements [`Network`] for boxes, so that the kind of network can be chosen at run time.
 impl<T: Real, N: Network<T> + ?Sized> Network<T> for Box<N> {
-    fn forward(
-        &self,
-        backend: &CpuBackend<T>,
-        inputs: &Inputs<'_>,
-        hidden: &mut Vec<Vec<T>>,
-        logits: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
-        (**self).forward(backend, inputs, hidden, logits)
+    fn forward(&self, inputs: &Inputs<'_, T>, hidden: &mut Vec<Vec<T>>, logits: &mut Vec<T>) -> Result<(), CpuError> {
+        (**self).forward(inputs, hidden, logits)
     }
 
-    fn backward(
-        &mut self,
-        backend: &CpuBackend<T>,
-        inputs: &Inputs<'_>,
-        hidden: &[Vec<T>],
-        d_logits: &Vec<T>,
-    ) -> Result<(), CpuError> {
-        (**self).backward(backend, inputs, hidden, d_logits)
+    fn backward(&mut self, inputs: &Inputs<'_, T>, hidden: &[Vec<T>], d_logits: &Vec<T>) -> Result<(), CpuError> {
+        (**self).backward(inputs, hidden, d_logits)
     }
 
     fn hidden_widths(&self) -> &[usize] {

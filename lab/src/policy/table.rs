@@ -26,14 +26,8 @@ impl<T: Real> Table<T> {
 }
 
 impl<T: Real> Network<T> for Table<T> {
-    fn forward(
-        &self,
-        _backend: &CpuBackend<T>,
-        inputs: &Inputs<'_>,
-        _hidden: &mut Vec<Vec<T>>,
-        logits: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
-        reserve(logits, inputs.len() * self.outputs);
+    fn forward(&self, inputs: &Inputs<'_, T>, _hidden: &mut Vec<Vec<T>>, logits: &mut Vec<T>) -> Result<(), CpuError> {
+        reserve(logits, inputs.states.len() * self.outputs);
         for (row, &state) in logits.chunks_exact_mut(self.outputs).zip(inputs.states) {
             let start = state as usize * self.outputs;
             row.copy_from_slice(&self.logits[0].value[start..start + self.outputs]);
@@ -41,13 +35,7 @@ impl<T: Real> Network<T> for Table<T> {
         Ok(())
     }
 
-    fn backward(
-        &mut self,
-        _backend: &CpuBackend<T>,
-        inputs: &Inputs<'_>,
-        _hidden: &[Vec<T>],
-        d_logits: &Vec<T>,
-    ) -> Result<(), CpuError> {
+    fn backward(&mut self, inputs: &Inputs<'_, T>, _hidden: &[Vec<T>], d_logits: &Vec<T>) -> Result<(), CpuError> {
         for (row, &state) in d_logits.chunks_exact(self.outputs).zip(inputs.states) {
             let start = state as usize * self.outputs;
             lanes::axpy(T::one(), row, &mut self.logits[0].grad[start..start + self.outputs]);
