@@ -24,13 +24,8 @@ pub fn terminal<T: Real>(
     out: &mut [f64],
 ) -> Result<(), Error> {
     let (states, objects, actions) = (environment.states(), environment.objects(), environment.actions());
-    for (argument, got, wanted) in
-        [("log_pf", log_pf.len(), states.saturating_mul(actions)), ("out", out.len(), objects)]
-    {
-        if got != wanted {
-            return Err(Error::Length { argument, got, wanted });
-        }
-    }
+    exact::check_len("log_pf", log_pf.len(), states.saturating_mul(actions))?;
+    exact::check_len("out", out.len(), objects)?;
     spread("log_pf", environment, |state, action| log_pf[state * actions + action].f64(), out)
 }
 
@@ -39,9 +34,7 @@ pub fn terminal<T: Real>(
 /// # Errors
 /// Returns an error if `out` has the wrong length, or if the reference returns NaN or +∞.
 pub fn reference(environment: &(impl Environment + ?Sized), out: &mut [f64]) -> Result<(), Error> {
-    if out.len() != environment.objects() {
-        return Err(Error::Length { argument: "out", got: out.len(), wanted: environment.objects() });
-    }
+    exact::check_len("out", out.len(), environment.objects())?;
     spread("log_reference", environment, |state, action| environment.log_reference(state, action), out)
 }
 

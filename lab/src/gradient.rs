@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use flowrl_core::Real;
-use flowrl_core::exact::Error;
+use flowrl_core::exact::{Error, check_len};
 
 use super::{Environment, Outcome};
 
@@ -143,11 +143,8 @@ pub fn divergence_gradient(
 fn check(environment: &(impl Environment + ?Sized), log_pf: &[f64], out: &[f64]) -> Result<(), Error> {
     let (states, actions) = (environment.states(), environment.actions());
     let wanted = states.saturating_mul(actions);
-    for (argument, got) in [("log_pf", log_pf.len()), ("out", out.len())] {
-        if got != wanted {
-            return Err(Error::Length { argument, got, wanted });
-        }
-    }
+    check_len("log_pf", log_pf.len(), wanted)?;
+    check_len("out", out.len(), wanted)?;
     let wrong = |&index: &usize| {
         let l = log_pf[index];
         (l.is_nan() || l == f64::INFINITY) && environment.step(index / actions, index % actions).is_some()

@@ -168,12 +168,8 @@ pub(crate) fn log_weights(
     wanted: usize,
     least: f64,
 ) -> Result<Vec<f64>, Error> {
-    if weights.len() != wanted {
-        return Err(exact::Error::Length { argument, got: weights.len(), wanted }.into());
-    }
-    if let Some(index) = weights.iter().position(|w| !w.is_finite()) {
-        return Err(exact::Error::NonFinite { argument, index, got: weights[index] }.into());
-    }
+    exact::check_len(argument, weights.len(), wanted)?;
+    exact::check_finite(argument, weights)?;
     let largest = weights.iter().copied().fold(0.0, f64::max);
     let lowest = weights.iter().copied().fold(f64::INFINITY, f64::min);
     if lowest < 0.0 {

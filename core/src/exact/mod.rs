@@ -182,11 +182,13 @@ pub(crate) fn log_sum_exp_of(x: impl Iterator<Item = f64> + Clone) -> f64 {
     largest + Real::ln(x.map(|x| Real::exp(x - largest)).sum::<f64>())
 }
 
-fn check_len(argument: &'static str, got: usize, wanted: usize) -> Result<(), Error> {
+/// Checks that a slice over an enumeration has the right length; otherwise returns [`Error::Length`].
+pub fn check_len(argument: &'static str, got: usize, wanted: usize) -> Result<(), Error> {
     if got == wanted { Ok(()) } else { Err(Error::Length { argument, got, wanted }) }
 }
 
-fn check_finite<T: Real>(argument: &'static str, values: &[T]) -> Result<(), Error> {
+/// Checks that all values are finite; otherwise returns [`Error::NonFinite`].
+pub fn check_finite<T: Real>(argument: &'static str, values: &[T]) -> Result<(), Error> {
     check(argument, values, |v| v.is_finite())
 }
 

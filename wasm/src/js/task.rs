@@ -243,10 +243,7 @@ impl JsTree {
     /// Throws if there is not one probability for each answer.
     pub fn flow(&self, probabilities: &[f64]) -> Result<Vec<f64>, JsError> {
         let wanted = self.inner.objects();
-        if probabilities.len() != wanted {
-            let got = probabilities.len();
-            return Err(Error::from(exact::Error::Length { argument: "probabilities", got, wanted }).into());
-        }
+        exact::check_len("probabilities", probabilities.len(), wanted).map_err(Error::from)?;
         let mut flow = probabilities.to_vec();
         for node in (1..wanted).rev() {
             flow[(node - 1) / self.options.symbols] += flow[node];
