@@ -100,10 +100,8 @@ impl Bandit {
     pub fn with_modes(mut self, modes: &[usize]) -> Result<Self, Error> {
         self.is_mode.fill(false);
         for &mode in modes {
-            let Some(is_mode) = self.is_mode.get_mut(mode) else {
-                return Err(Error::Option { option: "modes", got: mode as f64, wanted: "below the number of answers" });
-            };
-            *is_mode = true;
+            ensure(mode < self.is_mode.len(), "modes", mode as f64, "below the number of answers")?;
+            self.is_mode[mode] = true;
         }
         Ok(self)
     }

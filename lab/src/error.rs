@@ -118,7 +118,7 @@ pub(super) fn ensure(is_in_range: bool, option: &'static str, got: f64, wanted: 
 /// reference's total probability, which is 1 within 10⁻⁶.
 pub(super) fn check_answers(rewards: &[f64], ref_log_probs: &[f64], answers: usize) -> Result<f64, Error> {
     for (argument, values) in [("rewards", rewards), ("ref_log_probs", ref_log_probs)] {
-        check_len(argument, values, answers)?;
+        check_len(argument, values.len(), answers)?;
         if let Some(index) = values.iter().position(|v| !v.is_finite()) {
             return Err(Error::NonFinite { argument, index, got: values[index] });
         }
@@ -130,8 +130,7 @@ pub(super) fn check_answers(rewards: &[f64], ref_log_probs: &[f64], answers: usi
     Ok(log_mass)
 }
 
-pub(super) fn check_len(argument: &'static str, values: &[f64], wanted: usize) -> Result<(), Error> {
-    let got = values.len();
+pub(super) fn check_len(argument: &'static str, got: usize, wanted: usize) -> Result<(), Error> {
     if got == wanted { Ok(()) } else { Err(Error::Length { argument, got, wanted }) }
 }
 

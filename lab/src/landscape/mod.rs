@@ -101,8 +101,8 @@ impl Landscape {
     /// Returns an error in the cases of [`new`](Self::new), or if a weight is not above 0 and finite.
     pub fn weighted(side: usize, rewards: &[f64], reference_weights: &[f64]) -> Result<Self, Error> {
         let answers = check_side(side)?;
-        check_len("rewards", rewards, answers)?;
-        check_len("reference_weights", reference_weights, answers)?;
+        check_len("rewards", rewards.len(), answers)?;
+        check_len("reference_weights", reference_weights.len(), answers)?;
         if let Some(index) = reference_weights.iter().position(|&w| !(w > 0.0 && w.is_finite())) {
             return Err(Error::Weight { argument: "reference_weights", index, got: reference_weights[index] });
         }

@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 
 use flowrl_core::Real;
 
-use super::error::{PolicyError, check_len};
+use super::error::PolicyError;
 use super::memo::{NONE, Rows};
 use super::network::{Inputs, Network, reserve};
 use super::{Backward, LabPolicy};
 use crate::Environment;
+use crate::error::check_len;
 
 /// Buffers of the backward pass, kept for their allocations.
 #[derive(Debug, Default)]

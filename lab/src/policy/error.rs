@@ -4,6 +4,8 @@ use core::fmt;
 
 use flowrl_core::backend::CpuError;
 
+use crate::Error;
+
 /// The reason why a policy of the lab refused its input. The message names the argument, the value it got, the value it
 /// wanted and the remedy.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,15 +13,8 @@ use flowrl_core::backend::CpuError;
 pub enum PolicyError {
     /// The device failed.
     Backend(CpuError),
-    /// An option is outside its range.
-    Option {
-        /// The option as it is spelled in a file, for example `width`.
-        option: &'static str,
-        /// Its value.
-        got: f64,
-        /// The range that this option must lie in.
-        wanted: &'static str,
-    },
+    /// An option is outside its range, or a slice has the wrong number of elements.
+    Input(Error),
     /// A prompt is not `[0]`, the only prompt of the lab's tasks.
     Prompt {
         /// Index of this prompt in the request.
@@ -54,15 +49,6 @@ pub enum PolicyError {
     },
     /// A backward pass was requested without a forward pass since the last update.
     NoForward,
-    /// A slice has the wrong number of elements.
-    Length {
-        /// Name of the slice.
-        argument: &'static str,
-        /// Its length.
-        got: usize,
-        /// The length that this slice should have.
-        wanted: usize,
-    },
     /// A checkpoint lacks a list of numbers, or has it with another length.
     State {
         /// Name of the list, for example `layers.0.weight.value`.
@@ -76,7 +62,7 @@ impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(error) => error.fmt(f),
-            Self::Option { option, got, wanted } => write!(f, "option `{option}` is {got}, but must be {wanted}"),
+            Self::Input(error) => error.fmt(f),
             Self::Prompt { index } => {
                 write!(f, "prompt {index} is unknown: tasks of the lab have one prompt, the single token 0")
             }
@@ -100,9 +86,6 @@ impl fmt::Display for PolicyError {
             Self::NoForward => {
                 f.write_str("`backward` needs a `forward` pass before it, with no update between the two")
             }
-            Self::Length { argument, got, wanted } => {
-                write!(f, "`{argument}` has {got} elements, but must have {wanted}")
-            }
             Self::State { name, wanted } => {
                 write!(f, "the checkpoint has no `{name}` of {wanted} numbers: it belongs to another policy or task")
             }
@@ -125,6 +108,8 @@ impl From<CpuError> for PolicyError {
     }
 }
 
-pub(super) fn check_len(argument: &'static str, got: usize, wanted: usize) -> Result<(), PolicyError> {
-    if got == wanted { Ok(()) } else { Err(PolicyError::Length { argument, got, wanted }) }
+impl From<Error> for PolicyError {
+    fn from(error: Error) -> Self {
+        Self::Input(error)
+    }
 }

@@ -12,6 +12,7 @@ use flowrl_core::random::{Purpose, Stream};
 
 use super::error::PolicyError;
 use super::network::{Inputs, Network, reserve};
+use crate::error::ensure;
 
 /// The shape of an [`Mlp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl<T: Real> Mlp<T> {
     /// Creates a network from `features` inputs to `outputs`, with weights drawn from `seed`.
     ///
     /// # Errors
-    /// Returns [`PolicyError::Option`] if the width is 0.
+    /// Returns [`PolicyError::Input`] if the width is 0.
     pub fn new(
         backend: &CpuBackend<T>,
         features: usize,
@@ -59,9 +60,7 @@ impl<T: Real> Mlp<T> {
         seed: u64,
     ) -> Result<Self, PolicyError> {
         let MlpOptions { width, layers } = options;
-        if width == 0 && layers > 0 {
-            return Err(PolicyError::Option { option: "width", got: 0.0, wanted: "at least 1" });
-        }
+        ensure(width > 0 || layers == 0, "width", 0.0, "at least 1")?;
         let widths = vec![width; layers];
         let ends = || widths.iter().copied();
         let shapes: Vec<_> = core::iter::once(features).chain(ends()).zip(ends().chain([outputs])).collect();

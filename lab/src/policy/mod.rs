@@ -20,6 +20,7 @@ pub use network::{Inputs, Network};
 pub use table::Table;
 
 use super::Environment;
+use super::error::ensure;
 use backward::Scratch;
 use flowrl_core::Real;
 use flowrl_core::backend::CpuBackend;
@@ -196,13 +197,7 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
     /// # Errors
     /// Returns an error if ε is outside \[0, 1\].
     pub fn set_exploration(&mut self, epsilon: f64) -> Result<(), PolicyError> {
-        if !(0.0..=1.0).contains(&epsilon) {
-            return Err(PolicyError::Option {
-                option: "exploration",
-                got: epsilon,
-                wanted: "at least 0 and at most 1",
-            });
-        }
+        ensure((0.0..=1.0).contains(&epsilon), "exploration", epsilon, "at least 0 and at most 1")?;
         self.exploration = epsilon;
         Ok(())
     }

@@ -6,7 +6,8 @@ use flowrl_core::policy::Sequences;
 
 use super::error::PolicyError;
 use super::memo::NONE;
-use crate::{Environment, Outcome};
+use crate::error::ensure;
+use crate::{Environment, Error, Outcome};
 
 /// The steps of all completions of a batch, one after the other.
 #[derive(Debug, Default)]
@@ -85,9 +86,6 @@ pub(super) fn check_prompts(prompts: &[&[u32]]) -> Result<(), PolicyError> {
 }
 
 /// Checks that the temperature is finite and in the range that the caller tested as `good`.
-pub(super) fn check_temperature(got: f64, good: bool) -> Result<(), PolicyError> {
-    if good && got.is_finite() {
-        return Ok(());
-    }
-    Err(PolicyError::Option { option: "temperature", got, wanted: "a finite number above 0 (or 0 to sample greedily)" })
+pub(super) fn check_temperature(got: f64, good: bool) -> Result<(), Error> {
+    ensure(good && got.is_finite(), "temperature", got, "a finite number above 0 (or 0 to sample greedily)")
 }

@@ -12,6 +12,7 @@ use super::LabPolicy;
 use super::error::PolicyError;
 use super::network::Network;
 use super::path::{check_prompts, check_temperature};
+use crate::error::ensure;
 use crate::{Environment, Outcome};
 
 /// A drawn action, with the log-probability and the entropy of the distribution that it was drawn from.
@@ -86,21 +87,8 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
             return Err(PolicyError::MaxTokens { got: max_tokens, wanted });
         }
         check_temperature(temperature, temperature >= 0.0)?;
-        if top_k != 0 {
-            return Err(PolicyError::Option {
-                option: "top_k",
-                got: top_k as f64,
-                wanted: "0: the lab samples from all legal actions",
-            });
-        }
-        if top_p != 1.0 {
-            return Err(PolicyError::Option {
-                option: "top_p",
-                got: top_p,
-                wanted: "1: the lab samples from all legal actions",
-            });
-        }
-        Ok(())
+        ensure(top_k == 0, "top_k", top_k as f64, "0: the lab samples from all legal actions")?;
+        Ok(ensure(top_p == 1.0, "top_p", top_p, "1: the lab samples from all legal actions")?)
     }
 }
 
