@@ -91,7 +91,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($type:ident, $exp:ident, $expm1:ident, $log:ident, $log1p:ident, $sqrt:ident, $tanh:ident, $erf:ident, $sin:ident, $cos:ident, $pow:ident, $exp_fast:expr, $normal_fast:expr) => {
+    ($type:ident, $sqrt:ident, $pow:ident, [$($name:ident = $libm:ident),+], $exp_fast:expr, $normal_fast:expr) => {
         impl Real for $type {
             const NAME: &'static str = stringify!($type);
             #[inline]
@@ -102,22 +102,12 @@ macro_rules! real {
             fn f64(self) -> f64 {
                 f64::from(self)
             }
-            #[inline]
-            fn exp(self) -> Self {
-                libm::$exp(self)
-            }
-            #[inline]
-            fn exp_m1(self) -> Self {
-                libm::$expm1(self)
-            }
-            #[inline]
-            fn ln(self) -> Self {
-                libm::$log(self)
-            }
-            #[inline]
-            fn ln_1p(self) -> Self {
-                libm::$log1p(self)
-            }
+            $(
+                #[inline]
+                fn $name(self) -> Self {
+                    libm::$libm(self)
+                }
+            )+
             #[inline(always)]
             fn sqrt(self) -> Self {
                 // Correctly rounded everywhere, so the vector instruction and libm agree bit for bit.
@@ -125,22 +115,6 @@ macro_rules! real {
                 return <$type>::sqrt(self);
                 #[cfg(not(feature = "fast"))]
                 libm::$sqrt(self)
-            }
-            #[inline]
-            fn tanh(self) -> Self {
-                libm::$tanh(self)
-            }
-            #[inline]
-            fn erf(self) -> Self {
-                libm::$erf(self)
-            }
-            #[inline]
-            fn sin(self) -> Self {
-                libm::$sin(self)
-            }
-            #[inline]
-            fn cos(self) -> Self {
-                libm::$cos(self)
             }
             #[inline]
             fn pow(self, exponent: Self) -> Self {
@@ -166,5 +140,19 @@ macro_rules! real {
     };
 }
 
-real!(f32, expf, expm1f, logf, log1pf, sqrtf, tanhf, erff, sinf, cosf, powf, kernel::exp_f32, kernel::normal_f32);
-real!(f64, exp, expm1, log, log1p, sqrt, tanh, erf, sin, cos, pow, libm::exp, Precise::normal);
+real!(
+    f32,
+    sqrtf,
+    powf,
+    [exp = expf, exp_m1 = expm1f, ln = logf, ln_1p = log1pf, tanh = tanhf, erf = erff, sin = sinf, cos = cosf],
+    kernel::exp_f32,
+    kernel::normal_f32
+);
+real!(
+    f64,
+    sqrt,
+    pow,
+    [exp = exp, exp_m1 = expm1, ln = log, ln_1p = log1p, tanh = tanh, erf = erf, sin = sin, cos = cos],
+    libm::exp,
+    Precise::normal
+);
