@@ -6,6 +6,7 @@ mod objective;
 #[cfg(feature = "fast")]
 pub(crate) mod packed;
 mod pool;
+#[cfg(feature = "fast")]
 mod product;
 
 use alloc::vec::Vec;

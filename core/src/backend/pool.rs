@@ -84,14 +84,9 @@ impl Pool {
 
     /// Runs every job on the pool, in any order, and returns the results in the order of the jobs.
     pub fn map<J: Send, R: Send>(&self, jobs: Vec<J>, work: impl Fn(J) -> R + Sync + Send) -> Vec<R> {
-        #[cfg(feature = "fast")]
-        if let Some(pool) = &self.pool
-            && jobs.len() > 1
-        {
-            use rayon::iter::{IntoParallelIterator, ParallelIterator};
-            return pool.install(|| jobs.into_par_iter().map(work).collect());
-        }
-        jobs.into_iter().map(work).collect()
+        let mut results: Vec<Option<R>> = jobs.iter().map(|_| None).collect();
+        self.run(jobs.into_iter().zip(&mut results), |(job, result)| *result = Some(work(job)));
+        results.into_iter().flatten().collect()
     }
 
     /// Runs `work` inside the pool, so that the operations it calls need not wake a thread each time.
