@@ -145,22 +145,18 @@ pub fn length_normalised_target<T: Real>(
     if excess(0.0) == f64::NEG_INFINITY {
         return Err(Error::Empty { argument: "ref_log_probs" });
     }
-    let (mut low, mut high, mut step) = (-1.0, 1.0, 1.0);
-    while excess(low) < 0.0 {
-        step *= 2.0;
-        low -= step;
-        if step > 1e300 {
-            return Err(Error::NoRoot);
+    let bound = |sign: f64| {
+        let (mut end, mut step) = (sign, 1.0);
+        while sign * excess(end) > 0.0 {
+            step *= 2.0;
+            end += sign * step;
+            if step > 1e300 {
+                return Err(Error::NoRoot);
+            }
         }
-    }
-    step = 1.0;
-    while excess(high) > 0.0 {
-        step *= 2.0;
-        high += step;
-        if step > 1e300 {
-            return Err(Error::NoRoot);
-        }
-    }
+        Ok(end)
+    };
+    let (mut low, mut high) = (bound(-1.0)?, bound(1.0)?);
     loop {
         let middle = low + 0.5 * (high - low);
         if high - low <= f64::EPSILON * middle.abs().max(1.0) {
