@@ -181,7 +181,7 @@ options! {
 /// use flowrl_core::objective::{FlowRl, LogZ, Objective, Preset};
 ///
 /// let paper = Objective::preset(Preset::Paper);
-/// assert!(paper.needs_reference() && paper.needs_old());
+/// assert!(paper.needs_reference());
 ///
 /// let mine = Objective::from(FlowRl::default().with_beta(5.0).with_log_z(LogZ::GroupMean));
 /// assert_eq!(mine.log_z(), Some(LogZ::GroupMean));

@@ -118,24 +118,6 @@ impl Objective {
         }
     }
 
-    /// Returns whether this objective uses `old_log_probs`. They may still be absent, which means "on policy".
-    pub fn needs_old(&self) -> bool {
-        match self {
-            Self::FlowRl(o) => {
-                o.weighs()
-                    || o.token_mask != TokenMask::None
-                    || o.residual_clip().is_some()
-                    || o.log_z == LogZ::OldGroupMean
-            }
-            Self::PolicyGradient(o) => {
-                o.weighs()
-                    || o.kl != 0.0 && (o.kl_unbiased || o.kl_in == KlIn::RawReward)
-                    || o.mask_off_policy.get().is_some()
-                    || o.rollout_correction != RolloutCorrection::None
-            }
-        }
-    }
-
     /// Returns whether this objective uses `rollout_log_probs`.
     pub fn corrects_rollouts(&self) -> bool {
         matches!(self, Self::PolicyGradient(o) if o.rollout_correction != RolloutCorrection::None)
