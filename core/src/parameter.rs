@@ -28,8 +28,8 @@ impl<B: Backend> core::fmt::Debug for Parameter<B> {
     }
 }
 
-/// Names of the vectors that a checkpoint stores for each parameter, in the order of [`Parameter::state`].
-pub const STATE: [&str; 3] = ["value", "first_moment", "second_moment"];
+/// Names of the vectors that a checkpoint stores for each parameter.
+const STATE: [&str; 3] = ["value", "first_moment", "second_moment"];
 
 impl<B: Backend> Parameter<B> {
     /// Creates a parameter with this value and a fresh optimiser state.
@@ -59,25 +59,6 @@ impl<B: Backend> Parameter<B> {
     pub fn adamw(&mut self, backend: &B, step: &AdamWStep) -> Result<(), B::Error> {
         backend.adamw(&mut self.value, &self.grad, &mut self.first_moment, &mut self.second_moment, self.len, step)
     }
-
-    /// Reads the value and the two moments for a checkpoint, in the order of [`STATE`].
-    pub fn state(&self, backend: &B) -> Result<[Vec<B::Real>; 3], B::Error> {
-        let read = |buffer| {
-            let mut out = vec![num_traits::Zero::zero(); self.len];
-            backend.read(buffer, 0, &mut out).map(|()| out)
-        };
-        Ok([read(&self.value)?, read(&self.first_moment)?, read(&self.second_moment)?])
-    }
-
-    /// Restores a state that [`Parameter::state`] returned.
-    ///
-    /// # Errors
-    /// Returns an error if a vector is longer than the tensor.
-    pub fn restore(&mut self, backend: &B, state: [&[B::Real]; 3]) -> Result<(), B::Error> {
-        backend.write(&mut self.value, 0, state[0])?;
-        backend.write(&mut self.first_moment, 0, state[1])?;
-        backend.write(&mut self.second_moment, 0, state[2])
-    }
 }
 
 /// Vectors of a checkpoint, by name.
@@ -103,9 +84,11 @@ pub fn zero_grad<B: Backend>(backend: &B, parameters: &mut [Parameter<B>]) -> Re
 /// Returns every vector of these tensors that a checkpoint needs, by name.
 pub fn state<B: Backend>(backend: &B, parameters: &[Parameter<B>]) -> Result<NamedState<B::Real>, B::Error> {
     let mut out = Vec::new();
-    for parameter in parameters {
-        for (kind, values) in STATE.iter().zip(parameter.state(backend)?) {
-            out.push((format!("{}.{kind}", parameter.name), values));
+    for Parameter { name, len, value, first_moment, second_moment, .. } in parameters {
+        for (kind, buffer) in STATE.iter().zip([value, first_moment, second_moment]) {
+            let mut values = vec![num_traits::Zero::zero(); *len];
+            backend.read(buffer, 0, &mut values)?;
+            out.push((format!("{name}.{kind}"), values));
         }
     }
     Ok(out)
@@ -129,7 +112,10 @@ pub fn restore<B: Backend>(
         }
     }
     for (parameter, values) in parameters.iter_mut().zip(all.chunks_exact(STATE.len())) {
-        parameter.restore(backend, [&values[0], &values[1], &values[2]])?;
+        let Parameter { value, first_moment, second_moment, .. } = parameter;
+        for (buffer, values) in [value, first_moment, second_moment].into_iter().zip(values) {
+            backend.write(buffer, 0, values)?;
+        }
     }
     Ok(Ok(()))
 }

@@ -1,8 +1,8 @@
 //! The requirements of options: the inputs that an objective needs, and the ranges of its options.
 
 use super::{
-    Advantage, Aggregate, Balance, Error, FlowRl, Importance, KlIn, Length, LogZ, Objective, PolicyGradient, Ratio,
-    Reward, RolloutCorrection, Shape, TokenMask,
+    Advantage, Aggregate, Balance, Bound, Error, FlowRl, Importance, KlIn, Length, LogZ, Objective, PolicyGradient,
+    Ratio, Reward, RolloutCorrection, Shape, TokenMask,
 };
 
 impl FlowRl {
@@ -181,65 +181,47 @@ impl Objective {
     pub fn validate(&self) -> Result<(), Error> {
         let ensure =
             |ok: bool, option, got, wanted| if ok { Ok(()) } else { Err(Error::Option { option, got, wanted }) };
+        let number =
+            |option, x: f64, ok: &dyn Fn(f64) -> bool, wanted| ensure(x.is_finite() && ok(x), option, x, wanted);
+        let bound = |option, bound: Bound, ok: &dyn Fn(f64) -> bool, wanted| {
+            bound.get().map_or(Ok(()), |x| number(option, x, ok, wanted))
+        };
+        let (at_least_0, above_0) = (&|x| x >= 0.0, &|x| x > 0.0);
         let (ddof, eps, low, high) = match self {
             Self::FlowRl(o) => (o.reward_ddof, o.reward_eps, o.clip_low, o.clip_high),
             Self::PolicyGradient(o) => (o.reward_ddof, o.reward_eps, o.clip_low, o.clip_high),
         };
-        let (low, high) = (low.get(), high.get());
         ensure(ddof <= 1, "reward_ddof", ddof as f64, "0 or 1")?;
-        ensure(eps.is_finite() && eps >= 0.0, "reward_eps", eps, "finite and at least 0")?;
-        if let Some(low) = low {
-            ensure(low.is_finite() && low >= 0.0, "clip_low", low, "finite and at least 0, or absent")?;
-        }
-        if let Some(high) = high {
-            let above = high > 0.0 && low.is_none_or(|low| high >= low);
-            ensure(high.is_finite() && above, "clip_high", high, "finite, above 0 and at least `clip_low`, or absent")?;
-        }
+        number("reward_eps", eps, at_least_0, "finite and at least 0")?;
+        bound("clip_low", low, at_least_0, "finite and at least 0, or absent")?;
+        let above = |high: f64| high > 0.0 && low.get().is_none_or(|low| high >= low);
+        bound("clip_high", high, &above, "finite, above 0 and at least `clip_low`, or absent")?;
         match self {
             Self::FlowRl(o) => {
-                let wanted = "finite and at least 0; to prefer low rewards, negate them";
-                ensure(o.beta.is_finite() && o.beta >= 0.0, "beta", o.beta, wanted)?;
+                number("beta", o.beta, at_least_0, "finite and at least 0; to prefer low rewards, negate them")?;
                 ensure(o.length != Length::Fixed(0), "length", 0.0, "at least 1 if it is fixed")?;
-                let (low, high, h) = (o.token_clip_low, o.token_clip_high, o.huber_delta);
-                ensure(low.is_finite() && low >= 0.0, "token_clip_low", low, "finite and at least 0")?;
-                ensure(high.is_finite() && high > 0.0, "token_clip_high", high, "finite and above 0")?;
-                ensure(h.is_finite() && h > 0.0, "huber_delta", h, "finite and above 0")?;
+                number("token_clip_low", o.token_clip_low, at_least_0, "finite and at least 0")?;
+                number("token_clip_high", o.token_clip_high, above_0, "finite and above 0")?;
+                number("huber_delta", o.huber_delta, above_0, "finite and above 0")?;
                 if let Balance::SubTrajectory(lambda) = o.balance {
-                    ensure(lambda.is_finite() && lambda > 0.0, "balance.sub-trajectory", lambda, "finite and above 0")?;
+                    number("balance.sub-trajectory", lambda, above_0, "finite and above 0")?;
                 }
-                let (power, gap) = (o.reference_power, o.pair_gap);
-                ensure(power.is_finite() && power >= 0.0, "reference_power", power, "finite and at least 0")?;
-                ensure(gap.is_finite() && gap >= 0.0, "pair_gap", gap, "finite and at least 0")?;
-                for (option, bound) in
-                    [("residual_clip_low", o.residual_clip_low), ("residual_clip_high", o.residual_clip_high)]
-                {
-                    let above = |x: f64| x.is_finite() && x > 0.0;
-                    let got = bound.get();
-                    ensure(got.is_none_or(above), option, got.unwrap_or_default(), "finite and above 0, or absent")?;
-                }
+                number("reference_power", o.reference_power, at_least_0, "finite and at least 0")?;
+                number("pair_gap", o.pair_gap, at_least_0, "finite and at least 0")?;
+                bound("residual_clip_low", o.residual_clip_low, above_0, "finite and above 0, or absent")?;
+                bound("residual_clip_high", o.residual_clip_high, above_0, "finite and above 0, or absent")?;
                 o.conflict()
             }
             Self::PolicyGradient(o) => {
-                ensure(o.kl.is_finite() && o.kl >= 0.0, "kl", o.kl, "finite and at least 0")?;
-                ensure(o.entropy.is_finite() && o.entropy >= 0.0, "entropy", o.entropy, "finite and at least 0")?;
+                number("kl", o.kl, at_least_0, "finite and at least 0")?;
+                number("entropy", o.entropy, at_least_0, "finite and at least 0")?;
                 ensure(o.aggregate != Aggregate::Fixed(0), "aggregate", 0.0, "at least 1 if it is fixed")?;
-                if let Some(c) = o.dual_clip.get() {
-                    ensure(c.is_finite() && c > 1.0, "dual_clip", c, "finite and above 1, or absent")?;
-                }
-                if let Some(max) = o.kl_max.get() {
-                    ensure(max.is_finite() && max > 0.0, "kl_max", max, "finite and above 0, or absent")?;
-                }
-                if let Some(delta) = o.mask_off_policy.get() {
-                    ensure(
-                        delta.is_finite() && delta >= 0.0,
-                        "mask_off_policy",
-                        delta,
-                        "finite and at least 0, or absent",
-                    )?;
-                }
-                let (min, max) = (o.rollout_min, o.rollout_max);
-                ensure(max.is_finite() && max > 0.0, "rollout_max", max, "finite and above 0")?;
-                ensure((0.0..=max).contains(&min), "rollout_min", min, "at least 0 and at most `rollout_max`")
+                bound("dual_clip", o.dual_clip, &|x| x > 1.0, "finite and above 1, or absent")?;
+                bound("kl_max", o.kl_max, above_0, "finite and above 0, or absent")?;
+                bound("mask_off_policy", o.mask_off_policy, at_least_0, "finite and at least 0, or absent")?;
+                number("rollout_max", o.rollout_max, above_0, "finite and above 0")?;
+                let (min, wanted) = (o.rollout_min, "at least 0 and at most `rollout_max`");
+                ensure((0.0..=o.rollout_max).contains(&min), "rollout_min", min, wanted)
             }
         }
     }

@@ -240,13 +240,10 @@ impl<B: Backend> Trainer<B> {
         let log_z: Option<Vec<_>> = match &self.log_z {
             LogZModel::Network(_) => Some(sequences.prompt_of.iter().map(|&p| outputs[p]).collect()),
             LogZModel::Scalar { state } => Some(vec![RealOf::<P>::of(state[0]); b]),
-            model => match model.of_prompts(numbers) {
-                Some(log_z) => {
-                    let log_z = log_z.map_err(TrainError::Objective)?;
-                    Some(sequences.prompt_of.iter().map(|&p| RealOf::<P>::of(log_z[p])).collect())
-                }
-                None => None,
-            },
+            model => {
+                let each = |log_z: Vec<f64>| sequences.prompt_of.iter().map(|&p| RealOf::<P>::of(log_z[p])).collect();
+                model.of_prompts(numbers)?.map(each)
+            }
         };
 
         // These are copies, since the backend is borrowed from the policy too.

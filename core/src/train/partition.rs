@@ -102,33 +102,34 @@ impl<B: Backend> LogZModel<B> {
         })
     }
 
-    /// Returns log Z of the prompts with these numbers in the task, if this model has a number for each prompt.
-    pub(super) fn of_prompts(&self, prompts: &[usize]) -> Option<Result<Vec<f64>, Error>> {
-        let missing = Error::Missing {
-            argument: "log_z",
-            sequence: None,
-            because: "`log_z = \"frozen\"` needs the log Z of every prompt: `LogZModel::Frozen` takes them",
-        };
+    /// Returns log Z of the prompt with this number in the task, if this model has one for it.
+    fn of_prompt(&self, prompt: usize) -> Option<f64> {
         match self {
-            Self::Table { initial, state, .. } => {
-                Some(Ok(prompts.iter().map(|&p| state.get(p).map_or(*initial, |[log_z, ..]| *log_z)).collect()))
-            }
-            Self::Frozen(log_z) => {
-                Some(prompts.iter().map(|&p| log_z.get(p).copied().ok_or_else(|| missing.clone())).collect())
-            }
+            Self::Table { state, .. } => state.get(prompt).map(|[log_z, ..]| *log_z),
+            Self::Frozen(log_z) => log_z.get(prompt).copied(),
             _ => None,
         }
+    }
+
+    /// Returns log Z of the prompts with these numbers in the task, if this model has a number for each prompt.
+    pub(super) fn of_prompts(&self, prompts: &[usize]) -> Result<Option<Vec<f64>>, Error> {
+        let because = "`log_z = \"frozen\"` needs the log Z of every prompt: `LogZModel::Frozen` takes them";
+        let unseen = match self {
+            Self::Table { initial, .. } => Ok(*initial),
+            Self::Frozen(_) => Err(Error::Missing { argument: "log_z", sequence: None, because }),
+            _ => return Ok(None),
+        };
+        prompts
+            .iter()
+            .map(|&p| self.of_prompt(p).map_or_else(|| unseen.clone(), Ok))
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
     /// Returns the pass rates of the first `count` prompts, as log Z tells them: log Z/β, cut to 0…1, and ½ for a prompt
     /// that it does not know.
     pub(super) fn pass_rates(&self, count: usize, beta: f64) -> impl Iterator<Item = f64> {
-        let log_z = move |prompt: usize| match self {
-            Self::Table { state, .. } => state.get(prompt).map(|[log_z, ..]| *log_z),
-            Self::Frozen(log_z) => log_z.get(prompt).copied(),
-            _ => None,
-        };
-        (0..count).map(move |prompt| log_z(prompt).map_or(0.5, |log_z| (log_z / beta).clamp(0.0, 1.0)))
+        (0..count).map(move |prompt| self.of_prompt(prompt).map_or(0.5, |log_z| (log_z / beta).clamp(0.0, 1.0)))
     }
 
     /// Adds to the gradients, if this model is a table.

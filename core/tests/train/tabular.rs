@@ -2,10 +2,12 @@
 //! and token. All fifteen strings can be enumerated, so a run can be compared with the truth. This module also has a
 //! task with explicit rewards.
 
+use std::slice::{from_mut, from_ref};
+
 use flowrl_core::backend::{Backend, CpuBackend, CpuError, EntropyGradient};
 use flowrl_core::exact;
 use flowrl_core::optim::AdamWStep;
-use flowrl_core::parameter::Parameter;
+use flowrl_core::parameter::{self, NamedState, Parameter};
 use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Scores, ScoresOf, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::task::{Attempt, JudgeError, Judgement, Task};
@@ -69,12 +71,13 @@ impl Tabular {
         &self.table.value
     }
 
-    pub(crate) fn state(&self) -> [Vec<f64>; 3] {
-        self.table.state(&self.backend).expect("memory")
+    pub(crate) fn state(&self) -> NamedState<f64> {
+        parameter::state(&self.backend, from_ref(&self.table)).expect("memory")
     }
 
-    pub(crate) fn restore(&mut self, state: &[Vec<f64>; 3]) {
-        self.table.restore(&self.backend, [&state[0], &state[1], &state[2]]).expect("same shape");
+    pub(crate) fn restore(&mut self, state: &NamedState<f64>) {
+        let get = |wanted: &str| state.iter().find(|(name, _)| name == wanted).map(|(_, values)| values.clone());
+        assert_eq!(parameter::restore(&self.backend, from_mut(&mut self.table), get), Ok(Ok(())));
     }
 
     /// Returns the exact log π of every string after a prompt.
