@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::{Rollouts, TrainError, Trainer};
 use crate::Real;
 use crate::backend::Backend;
-use crate::policy::{Completions, Policy, RealOf};
+use crate::policy::{Policy, RealOf};
 use crate::random::{Purpose, Stream};
 use crate::task::Task;
 
@@ -84,43 +84,24 @@ impl<T: Real> Rollouts<T> {
 
     /// Appends another batch of sampled completions.
     fn append(&mut self, other: Self) {
-        let Completions { prompt_of, offsets, tokens, log_probs, entropies, excluded, ended } = other.completions;
-        let (prompts, start) = (self.prompts.len(), self.completions.tokens.len());
-        let own = &mut self.completions;
-        own.prompt_of.extend(prompt_of.into_iter().map(|p| prompts + p));
-        own.offsets.extend(offsets.into_iter().skip(1).map(|offset| start + offset));
-        own.tokens.extend(tokens);
-        own.log_probs.extend(log_probs);
-        own.entropies.extend(entropies);
-        own.excluded.extend(excluded);
-        own.ended.extend(ended);
+        let before = self.prompts.len();
+        for i in 0..other.len() {
+            self.push(before + other.completions.prompt_of[i], &other, i);
+        }
         self.prompt_numbers.extend(other.prompt_numbers);
         self.prompts.extend(other.prompts);
-        self.rewards.extend(other.rewards);
-        self.verdicts.extend(other.verdicts);
     }
 
-    /// Returns the rollouts of the given prompts, in order. Fields that only metrics read are left empty.
+    /// Returns the rollouts of the given prompts, in order.
     pub(super) fn select(&self, prompts: &[usize]) -> Self {
-        let mut chosen =
-            Self { completions: Completions { offsets: Vec::from([0]), ..Completions::default() }, ..Self::default() };
-        chosen.rollout_log_probs = self.rollout_log_probs.as_ref().map(|_| Vec::new());
+        let rollout_log_probs = self.rollout_log_probs.as_ref().map(|_| Vec::new());
+        let mut chosen = Self { rollout_log_probs, ..Self::default() };
         for (p, &prompt) in prompts.iter().enumerate() {
             chosen.prompt_numbers.extend(self.prompt_numbers.get(prompt));
             chosen.prompts.push(self.prompts[prompt].clone());
             let prompt_of = &self.completions.prompt_of;
             for i in prompt_of.partition_point(|&q| q < prompt)..prompt_of.partition_point(|&q| q <= prompt) {
-                let tokens = self.completions.offsets[i]..self.completions.offsets[i + 1];
-                let out = &mut chosen.completions;
-                out.prompt_of.push(p);
-                out.tokens.extend_from_slice(&self.completions.tokens[tokens.clone()]);
-                out.log_probs.extend_from_slice(&self.completions.log_probs[tokens.clone()]);
-                out.offsets.push(out.tokens.len());
-                out.ended.push(self.completions.ended[i]);
-                chosen.rewards.push(self.rewards[i]);
-                if let (Some(out), Some(own)) = (&mut chosen.rollout_log_probs, &self.rollout_log_probs) {
-                    out.extend_from_slice(&own[tokens]);
-                }
+                chosen.push(p, self, i);
             }
         }
         chosen

@@ -1,11 +1,10 @@
 //! A replay buffer of good completions.
 
-use alloc::borrow::Cow;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Rollouts;
 use crate::Real;
-use crate::policy::Completions;
 use crate::random::Stream;
 
 /// The best distinct completions seen so far. If some of them are added to each batch ([`Replay::extend`]), a policy
@@ -47,19 +46,8 @@ use crate::random::Stream;
 #[derive(Clone, Debug)]
 pub struct Replay<T> {
     capacity: usize,
-    /// The completions from the highest reward to the lowest; among equal rewards, the oldest comes first.
-    kept: Vec<Kept<T>>,
-}
-
-#[derive(Clone, Debug)]
-struct Kept<T> {
-    prompt: usize,
-    tokens: Vec<u32>,
-    log_probs: Vec<T>,
-    entropies: Vec<T>,
-    ended: bool,
-    reward: T,
-    verdict: Cow<'static, str>,
+    /// The completions, one in each, from the highest reward to the lowest; among equal rewards, the oldest comes first.
+    kept: Vec<Rollouts<T>>,
 }
 
 impl<T: Real> Replay<T> {
@@ -81,27 +69,18 @@ impl<T: Real> Replay<T> {
     /// Keeps the completions of `rollouts` that are new and good enough. If a completion is kept already, this leaves
     /// it as it was first drawn.
     pub fn keep(&mut self, rollouts: &Rollouts<T>) {
-        let Completions { prompt_of, offsets, tokens, log_probs, entropies, ended, .. } = &rollouts.completions;
         for i in 0..rollouts.len() {
-            let (prompt, reward) = (rollouts.prompt_numbers[prompt_of[i]], rollouts.rewards[i]);
-            let range = offsets[i]..offsets[i + 1];
-            let place = self.kept.partition_point(|kept| kept.reward >= reward);
-            let known = |kept: &Kept<T>| kept.prompt == prompt && kept.tokens == tokens[range.clone()];
+            let prompt = rollouts.prompt_numbers[rollouts.completions.prompt_of[i]];
+            let place = self.kept.partition_point(|kept| kept.rewards[0] >= rollouts.rewards[i]);
+            let known = |kept: &Rollouts<T>| {
+                kept.prompt_numbers == [prompt] && kept.completions.tokens == rollouts.completions.get(i)
+            };
             if place >= self.capacity || self.kept.iter().any(known) {
                 continue;
             }
-            self.kept.insert(
-                place,
-                Kept {
-                    prompt,
-                    tokens: tokens[range.clone()].to_vec(),
-                    log_probs: log_probs[range.clone()].to_vec(),
-                    entropies: entropies[range].to_vec(),
-                    ended: ended[i],
-                    reward,
-                    verdict: rollouts.verdicts[i].clone(),
-                },
-            );
+            let mut one = Rollouts { prompt_numbers: vec![prompt], ..Rollouts::default() };
+            one.push(0, rollouts, i);
+            self.kept.insert(place, one);
             self.kept.truncate(self.capacity);
         }
     }
@@ -109,52 +88,30 @@ impl<T: Real> Replay<T> {
     /// Adds `count` kept completions to each prompt of `rollouts` that has any, drawn uniformly with replacement. Draw
     /// k of prompt p takes the random number at (`step`, p, k).
     pub fn extend(&self, rollouts: &mut Rollouts<T>, count: usize, stream: Stream, step: u32) {
-        let fresh = core::mem::take(&mut rollouts.completions);
-        let (rewards, verdicts) = (core::mem::take(&mut rollouts.rewards), core::mem::take(&mut rollouts.verdicts));
-        let rollout = rollouts.rollout_log_probs.as_mut().map(core::mem::take);
-        let out = &mut rollouts.completions;
-        out.offsets.push(0);
+        let fresh = core::mem::take(rollouts);
+        rollouts.rollout_log_probs = fresh.rollout_log_probs.as_ref().map(|_| Vec::new());
+        rollouts.completions.offsets.push(0);
         let mut next = 0;
-        for (p, &number) in rollouts.prompt_numbers.iter().enumerate() {
-            while next < fresh.len() && fresh.prompt_of[next] == p {
-                let range = fresh.offsets[next]..fresh.offsets[next + 1];
-                out.prompt_of.push(p);
-                out.tokens.extend_from_slice(&fresh.tokens[range.clone()]);
-                out.log_probs.extend_from_slice(&fresh.log_probs[range.clone()]);
-                out.entropies.extend_from_slice(&fresh.entropies[range.clone()]);
-                if let (Some(out), Some(rollout)) = (&mut rollouts.rollout_log_probs, &rollout) {
-                    out.extend_from_slice(&rollout[range]);
-                }
-                out.offsets.push(out.tokens.len());
-                out.ended.push(fresh.ended[next]);
-                rollouts.rewards.push(rewards[next]);
-                rollouts.verdicts.push(verdicts[next].clone());
+        for (p, &number) in fresh.prompt_numbers.iter().enumerate() {
+            while next < fresh.len() && fresh.completions.prompt_of[next] == p {
+                rollouts.push(p, &fresh, next);
                 next += 1;
             }
-            let known: Vec<&Kept<T>> = self.kept.iter().filter(|kept| kept.prompt == number).collect();
+            let known: Vec<_> = self.kept.iter().filter(|kept| kept.prompt_numbers == [number]).collect();
             for k in 0..if known.is_empty() { 0 } else { count } {
                 let kept = known[stream.below(known.len() as u64, step, p as u32, k as u32) as usize];
-                out.prompt_of.push(p);
-                out.tokens.extend_from_slice(&kept.tokens);
-                out.log_probs.extend_from_slice(&kept.log_probs);
-                out.entropies.extend_from_slice(&kept.entropies);
-                if let Some(out) = &mut rollouts.rollout_log_probs {
-                    out.extend_from_slice(&kept.log_probs);
-                }
-                out.offsets.push(out.tokens.len());
-                out.ended.push(kept.ended);
-                rollouts.rewards.push(kept.reward);
-                rollouts.verdicts.push(kept.verdict.clone());
+                rollouts.push(p, kept, 0);
             }
         }
+        let Rollouts { prompt_numbers, prompts, selection, .. } = fresh;
+        (rollouts.prompt_numbers, rollouts.prompts, rollouts.selection) = (prompt_numbers, prompts, selection);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
-
     use super::*;
+    use crate::policy::Completions;
     use crate::random::Purpose;
 
     /// Returns rollouts of prompts 7 and 9, in which every completion is a single token with the given reward.
@@ -183,7 +140,8 @@ mod tests {
         let mut replay = Replay::new(3);
         replay.keep(&rollouts(&[(0, 1, 0.1), (0, 2, 0.2), (0, 1, 0.1), (1, 1, 0.3)]));
         replay.keep(&rollouts(&[(0, 4, 0.2), (0, 5, 0.1), (1, 6, 0.9)]));
-        let kept: Vec<_> = replay.kept.iter().map(|k| (k.prompt, k.tokens[0], k.reward)).collect();
+        let kept: Vec<_> =
+            replay.kept.iter().map(|k| (k.prompt_numbers[0], k.completions.tokens[0], k.rewards[0])).collect();
         assert_eq!(kept, [(9, 6, 0.9), (9, 1, 0.3), (7, 2, 0.2)], "the older of two equals stays");
     }
 

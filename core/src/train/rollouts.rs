@@ -84,6 +84,28 @@ impl<T: Real> Rollouts<T> {
         self.completions.is_empty()
     }
 
+    /// Appends completion `i` of `other` as one of prompt `p`. Fields that only metrics read may be empty in `other`. If
+    /// only these rollouts have log-probabilities of another engine, those of the policy take their place.
+    pub(super) fn push(&mut self, p: usize, other: &Self, i: usize) {
+        let (out, from) = (&mut self.completions, &other.completions);
+        let tokens = from.offsets[i]..from.offsets[i + 1];
+        if out.offsets.is_empty() {
+            out.offsets.push(0);
+        }
+        out.prompt_of.push(p);
+        out.tokens.extend_from_slice(&from.tokens[tokens.clone()]);
+        out.log_probs.extend_from_slice(&from.log_probs[tokens.clone()]);
+        out.entropies.extend_from_slice(from.entropies.get(tokens.clone()).unwrap_or_default());
+        out.excluded.extend_from_slice(from.excluded.get(tokens.clone()).unwrap_or_default());
+        out.offsets.push(out.tokens.len());
+        out.ended.push(from.ended[i]);
+        self.rewards.push(other.rewards[i]);
+        self.verdicts.extend(other.verdicts.get(i).cloned());
+        if let Some(out) = &mut self.rollout_log_probs {
+            out.extend_from_slice(&other.rollout_log_probs.as_ref().unwrap_or(&from.log_probs)[tokens]);
+        }
+    }
+
     /// Checks that the fields are consistent, since a caller may fill them in, for example from a file.
     pub(super) fn validate<E>(&self) -> Result<(), TrainError<E>> {
         let Completions { prompt_of, offsets, tokens, log_probs, ended, .. } = &self.completions;
