@@ -129,12 +129,34 @@ impl Objective {
     }
 
     /// Packs sequences and passes them to `work`.
-    fn pack<T: Real, E: From<Error>>(
+    fn pack<'a, T: Real, E: From<Error>>(
         &self,
-        sequences: &[Sequence<'_, T>],
+        sequences: &[Sequence<'a, T>],
         work: impl FnOnce(Outcomes<'_, T>, Batch<'_, T>) -> Result<Evaluation<T>, E>,
     ) -> Result<Evaluation<T>, E> {
-        let packed = Packed::new(sequences)?;
+        let optional: [(&'static str, Optional<'a, T>); 5] = [
+            ("ref_log_probs", |s| s.ref_log_probs),
+            ("old_log_probs", |s| s.old_log_probs),
+            ("rollout_log_probs", |s| s.rollout_log_probs),
+            ("log_flows", |s| s.log_flows),
+            ("entropies", |s| s.entropies),
+        ];
+        let mut offsets = vec![0];
+        for (i, sequence) in sequences.iter().enumerate() {
+            let wanted = sequence.log_probs.len();
+            offsets.push(offsets[i] + wanted);
+            for (argument, slice) in optional.map(|(argument, get)| (argument, get(sequence))) {
+                let of = "tokens in this sequence";
+                slice.map_or(Ok(()), |s| super::batch::check_len(argument, s.len(), wanted, of))?;
+            }
+        }
+        let log_probs: Vec<T> = sequences.iter().flat_map(|s| s.log_probs).copied().collect();
+        let mut packed = [const { None }; 5];
+        for (packed, (argument, get)) in packed.iter_mut().zip(optional) {
+            *packed = per_sequence(sequences, argument, get)?.map(|slices| slices.concat());
+        }
+        let [ref_log_probs, old_log_probs, rollout_log_probs, log_flows, entropies] =
+            packed.each_ref().map(Option::as_deref);
         let (groups, rewards): (Vec<_>, Vec<_>) = sequences.iter().map(|s| (s.group, s.reward)).unzip();
         let log_z = if self.log_z().is_some_and(super::LogZ::is_input) {
             per_sequence(sequences, "log_z", |s| s.log_z)?
@@ -143,15 +165,15 @@ impl Objective {
         };
         let values = if self.needs_value() { per_sequence(sequences, "values", |s| s.value)? } else { None };
         let batch = Batch {
-            offsets: &packed.offsets,
+            offsets: &offsets,
             groups: &groups,
             advantages: &[],
-            log_probs: &packed.log_probs,
-            ref_log_probs: packed.ref_log_probs.as_deref(),
-            old_log_probs: packed.old_log_probs.as_deref(),
-            rollout_log_probs: packed.rollout_log_probs.as_deref(),
-            log_flows: packed.log_flows.as_deref(),
-            entropies: packed.entropies.as_deref(),
+            log_probs: &log_probs,
+            ref_log_probs,
+            old_log_probs,
+            rollout_log_probs,
+            log_flows,
+            entropies,
             log_z: log_z.as_deref(),
             masks: None,
         };
@@ -218,49 +240,8 @@ impl Objective {
     }
 }
 
-/// The token slices of all sequences, concatenated.
-struct Packed<T> {
-    offsets: Vec<usize>,
-    log_probs: Vec<T>,
-    ref_log_probs: Option<Vec<T>>,
-    old_log_probs: Option<Vec<T>>,
-    rollout_log_probs: Option<Vec<T>>,
-    log_flows: Option<Vec<T>>,
-    entropies: Option<Vec<T>>,
-}
-
-impl<T: Real> Packed<T> {
-    fn new(sequences: &[Sequence<'_, T>]) -> Result<Self, Error> {
-        let mut offsets = vec![0];
-        let mut end = 0;
-        for sequence in sequences {
-            end += sequence.log_probs.len();
-            offsets.push(end);
-            for (argument, slice) in [
-                ("ref_log_probs", sequence.ref_log_probs),
-                ("old_log_probs", sequence.old_log_probs),
-                ("rollout_log_probs", sequence.rollout_log_probs),
-                ("log_flows", sequence.log_flows),
-                ("entropies", sequence.entropies),
-            ] {
-                let wanted = sequence.log_probs.len();
-                slice.map_or(Ok(()), |s| {
-                    super::batch::check_len(argument, s.len(), wanted, "tokens in this sequence")
-                })?;
-            }
-        }
-        let concat = |slices: Option<Vec<&[T]>>| slices.map(|s| s.concat());
-        Ok(Self {
-            offsets,
-            log_probs: sequences.iter().flat_map(|s| s.log_probs).copied().collect(),
-            ref_log_probs: concat(per_sequence(sequences, "ref_log_probs", |s| s.ref_log_probs)?),
-            old_log_probs: concat(per_sequence(sequences, "old_log_probs", |s| s.old_log_probs)?),
-            rollout_log_probs: concat(per_sequence(sequences, "rollout_log_probs", |s| s.rollout_log_probs)?),
-            log_flows: concat(per_sequence(sequences, "log_flows", |s| s.log_flows)?),
-            entropies: concat(per_sequence(sequences, "entropies", |s| s.entropies)?),
-        })
-    }
-}
+/// An input that a sequence may have.
+type Optional<'a, T> = fn(&Sequence<'a, T>) -> Option<&'a [T]>;
 
 /// Returns an input of every sequence, or `None` if no sequence has it.
 fn per_sequence<'a, T, V>(
