@@ -1,24 +1,5 @@
 //! AdamW's options, learning-rate schedules and gradient clipping by global norm.
 
-/// The parameters of one AdamW step, in the form that a kernel takes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamWStep {
-    /// Learning rate of this step.
-    pub learning_rate: f64,
-    /// Decay rate β₁ of the first moment.
-    pub beta1: f64,
-    /// Decay rate β₂ of the second moment.
-    pub beta2: f64,
-    /// Constant ε that is added to the root of the second moment.
-    pub eps: f64,
-    /// Coefficient of the decoupled weight decay.
-    pub weight_decay: f64,
-    /// Number of this step, counted from 1.
-    pub time: u64,
-    /// Factor on the gradient: 1, or less if the norm was clipped.
-    pub grad_scale: f64,
-}
-
 /// AdamW's options. The defaults are PyTorch's, but without weight decay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
@@ -38,12 +19,24 @@ impl Default for AdamW {
     }
 }
 
+/// The parameters of one AdamW step, in the form that a kernel takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWStep {
+    /// The options.
+    pub options: AdamW,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Number of this step, counted from 1.
+    pub time: u64,
+    /// Factor on the gradient: 1, or less if the norm was clipped.
+    pub grad_scale: f64,
+}
+
 impl AdamW {
     /// Returns the parameters of step `time` (counted from 1) at `learning_rate`, with gradients multiplied by
     /// `grad_scale`.
     pub fn step(&self, learning_rate: f64, time: u64, grad_scale: f64) -> AdamWStep {
-        let Self { beta1, beta2, eps, weight_decay } = *self;
-        AdamWStep { learning_rate, beta1, beta2, eps, weight_decay, time, grad_scale }
+        AdamWStep { options: *self, learning_rate, time, grad_scale }
     }
 }
 

@@ -20,12 +20,12 @@ fn zero_below<T: Real>(floor: T, x: T) -> T {
 #[inline(always)]
 pub fn adamw<T: Real>(p: &mut [T], g: &[T], m: &mut [T], v: &mut [T], step: &AdamWStep) {
     assert!(g.len() == p.len() && m.len() == p.len() && v.len() == p.len(), "p, g, m and v differ in length");
-    let (b1, b2) = (T::of(step.beta1), T::of(step.beta2));
+    let (b1, b2) = (T::of(step.options.beta1), T::of(step.options.beta2));
     let (c1, c2) = (T::one() - b1, T::one() - b2);
-    let keep = T::of(1.0 - step.learning_rate * step.weight_decay);
-    let rate = T::of(step.learning_rate / (1.0 - libm::pow(step.beta1, step.time as f64)));
-    let root = T::of(libm::sqrt(1.0 - libm::pow(step.beta2, step.time as f64)));
-    let (eps, scale) = (T::of(step.eps), T::of(step.grad_scale));
+    let keep = T::of(1.0 - step.learning_rate * step.options.weight_decay);
+    let rate = T::of(step.learning_rate / (1.0 - libm::pow(step.options.beta1, step.time as f64)));
+    let root = T::of(libm::sqrt(1.0 - libm::pow(step.options.beta2, step.time as f64)));
+    let (eps, scale) = (T::of(step.options.eps), T::of(step.grad_scale));
     // The first moment is multiplied by the rate, and that product must be normal too.
     let small = T::min_positive_value() / T::epsilon();
     for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {

@@ -282,11 +282,11 @@ impl Backend for CudaBackend {
             Some(master) => (&mut **master, Some(&mut *p)),
             None => (&mut *p, None),
         };
-        let [b1, b2] = [step.beta1, step.beta2].map(|beta| beta as f32);
-        let keep = (1.0 - step.learning_rate * step.weight_decay) as f32;
-        let rate = (step.learning_rate / (1.0 - libm::pow(step.beta1, step.time as f64))) as f32;
-        let root = (1.0 - libm::pow(step.beta2, step.time as f64)).sqrt() as f32;
-        let numbers = [b1, b2, keep, rate, root, step.eps as f32, step.grad_scale as f32];
+        let [b1, b2] = [step.options.beta1, step.options.beta2].map(|beta| beta as f32);
+        let keep = (1.0 - step.learning_rate * step.options.weight_decay) as f32;
+        let rate = (step.learning_rate / (1.0 - libm::pow(step.options.beta1, step.time as f64))) as f32;
+        let root = (1.0 - libm::pow(step.options.beta2, step.time as f64)).sqrt() as f32;
+        let numbers = [b1, b2, keep, rate, root, step.options.eps as f32, step.grad_scale as f32];
         let result = kernels::adamw(&self.device, (target, copy, g, m, v), (len, numbers));
         p.master = master;
         result
