@@ -107,38 +107,29 @@ impl TrainOptions {
     pub fn validate(&self) -> Result<(), &'static str> {
         self.sampler.validate()?;
         self.partition.validate()?;
-        let positive = [
-            (self.prompts, "prompts must be at least 1"),
-            (self.samples, "samples must be at least 1"),
-            (self.max_tokens, "max_tokens must be at least 1"),
-            (self.minibatches, "minibatches must be at least 1"),
-            (self.epochs, "epochs must be at least 1"),
+        let penalty = self.overlong_penalty;
+        let rates = [self.schedule.peak, self.log_z_learning_rate];
+        let rules = [
+            (self.prompts > 0, "prompts must be at least 1"),
+            (self.samples > 0, "samples must be at least 1"),
+            (self.max_tokens > 0, "max_tokens must be at least 1"),
+            (self.minibatches > 0, "minibatches must be at least 1"),
+            (self.epochs > 0, "epochs must be at least 1"),
+            (
+                self.sampler.temperature != 0.0,
+                "temperature must be above 0 for training: a greedy policy has nothing to learn from",
+            ),
+            (self.clip_norm.is_none_or(|norm| norm > 0.0), "clip_norm must be above 0; leave it out to clip nothing"),
+            (rates.iter().all(|rate| rate.is_finite()), "learning rates must be finite numbers"),
+            (self.minibatches <= self.prompts, "minibatches must be at most the number of prompts of a step"),
+            (
+                self.dynamic_sampling == 0 || self.samples > 1,
+                "dynamic_sampling compares the completions of a prompt: samples must be at least 2",
+            ),
+            (self.overlong_buffer <= self.max_tokens, "overlong_buffer must be at most max_tokens"),
+            (penalty.is_finite() && penalty >= 0.0, "overlong_penalty must be a finite number of at least 0"),
         ];
-        if let Some((_, message)) = positive.iter().find(|(n, _)| *n == 0) {
-            return Err(message);
-        }
-        if self.sampler.temperature == 0.0 {
-            return Err("temperature must be above 0 for training: a greedy policy has nothing to learn from");
-        }
-        if self.clip_norm.is_some_and(|norm| norm.is_nan() || norm <= 0.0) {
-            return Err("clip_norm must be above 0; leave it out to clip nothing");
-        }
-        if !(self.schedule.peak.is_finite() && self.log_z_learning_rate.is_finite()) {
-            return Err("learning rates must be finite numbers");
-        }
-        if self.minibatches > self.prompts {
-            return Err("minibatches must be at most the number of prompts of a step");
-        }
-        if self.dynamic_sampling > 0 && self.samples == 1 {
-            return Err("dynamic_sampling compares the completions of a prompt: samples must be at least 2");
-        }
-        if self.overlong_buffer > self.max_tokens {
-            return Err("overlong_buffer must be at most max_tokens");
-        }
-        if !(self.overlong_penalty.is_finite() && self.overlong_penalty >= 0.0) {
-            return Err("overlong_penalty must be a finite number of at least 0");
-        }
-        Ok(())
+        rules.into_iter().find(|(kept, _)| !kept).map_or(Ok(()), |(_, message)| Err(message))
     }
 
     /// Returns the soft overlong penalty of a completion of `tokens` tokens: 0 up to `max_tokens` − `overlong_buffer`,
