@@ -145,11 +145,9 @@ impl Objective {
         };
         masks.fill(Mask::In);
         if let Some(truncated) = outcomes.truncated.filter(|_| truncated) {
-            masks
-                .iter_mut()
-                .zip(truncated)
-                .filter(|(_, truncated)| **truncated)
-                .for_each(|(mask, _)| *mask = Mask::Empty);
+            for (mask, _) in masks.iter_mut().zip(truncated).filter(|(_, truncated)| **truncated) {
+                *mask = Mask::Empty;
+            }
         }
         for group in runs(outcomes.groups, order).filter(|group| degenerate && group.len() > 1) {
             if group.iter().all(|&i| outcomes.rewards[i] == outcomes.rewards[group[0]]) {

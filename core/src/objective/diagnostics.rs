@@ -179,14 +179,6 @@ pub struct Measured {
     pub old_log_ratio_max: Option<f64>,
 }
 
-impl Measured {
-    /// Adds one token's ∂loss/∂l to the sum and the maximum.
-    pub(super) fn push_slope(&mut self, slope: f64) {
-        self.slope_sum += slope.abs();
-        self.slope_max = self.slope_max.max(slope.abs());
-    }
-}
-
 impl Diagnostics {
     /// Computes the diagnostics of a batch from the measurements of its sequences, which must be in the order of the
     /// batch. If log Z comes from the group, they must be sorted by group, and by position in it. The result differs

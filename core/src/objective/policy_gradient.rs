@@ -136,7 +136,8 @@ fn sequence<T: Real>(
         measured.outliers += usize::from(term.outlier);
         loss += term.loss;
         let slope = share * term.slope;
-        measured.push_slope(slope);
+        measured.slope_sum += slope.abs();
+        measured.slope_max = measured.slope_max.max(slope.abs());
         out.d_log_probs[t] = T::of(slope);
         if !out.d_log_probs[t].is_finite() || !term.loss.is_finite() {
             return Err(Error::Overflow { quantity: "loss", sequence: i });

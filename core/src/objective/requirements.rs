@@ -32,28 +32,18 @@ impl FlowRl {
     fn conflict(&self) -> Result<(), Error> {
         let flows = self.balance != Balance::Trajectory;
         let pairs = self.log_z == LogZ::Pairwise;
-        let clip = self.residual_clip();
-        let bound = clip.unwrap_or_default();
+        let masks = self.token_mask != TokenMask::None;
+        let (clips, bound) = (self.residual_clip().is_some(), self.residual_clip().unwrap_or_default());
         let conflicts = [
             (flows && self.length != Length::Sum, "length", "balance", "`\"sum\"`: flows balance sums, not means"),
-            (
-                flows && self.token_mask != TokenMask::None,
-                "token_mask",
-                "balance",
-                "`\"none\"`: flows balance whole completions",
-            ),
+            (flows && masks, "token_mask", "balance", "`\"none\"`: flows balance whole completions"),
             (flows && self.shape != Shape::Squared, "shape", "balance", "`\"squared\"`"),
             (flows && self.reference_power != 1.0, "reference_power", "balance", "1"),
-            (flows && clip.is_some(), bound, "balance", "`\"none\"`: only whole completions have a bounded residual"),
+            (flows && clips, bound, "balance", "`\"none\"`: only whole completions have a bounded residual"),
             (flows && pairs, "log_z", "balance", "another estimator: `\"pairwise\"` compares whole completions"),
             (pairs && self.weighs(), "importance", "log_z", "`\"none\"`: pairs have no weight"),
-            (pairs && clip.is_some(), bound, "log_z", "`\"none\"`: pairs have no residual of one completion to bound"),
-            (
-                clip.is_some() && self.token_mask != TokenMask::None,
-                "token_mask",
-                bound,
-                "`\"none\"`: the bound is on whole completions",
-            ),
+            (pairs && clips, bound, "log_z", "`\"none\"`: pairs have no residual of one completion to bound"),
+            (clips && masks, "token_mask", bound, "`\"none\"`: the bound is on whole completions"),
         ];
         match conflicts.into_iter().find(|(conflict, ..)| *conflict) {
             Some((_, option, with, wanted)) => Err(Error::Conflict { option, with, wanted }),
