@@ -291,8 +291,12 @@ impl<B: Backend> Trainer<B> {
 
         // The backward pass through log Z or V, which is one number for each prompt.
         let mut loss = 0.0;
-        let mut d_outputs = vec![zero; p];
         let mut d_hidden = None;
+        let per_prompt = |d: &[RealOf<P>]| {
+            let mut sums = vec![zero; p];
+            sequences.prompt_of.iter().zip(d).for_each(|(&p, &d)| sums[p] += d);
+            sums
+        };
         match &mut self.log_z {
             LogZModel::None | LogZModel::Frozen(_) => {}
             table @ LogZModel::Table { .. } => {
@@ -301,13 +305,11 @@ impl<B: Backend> Trainer<B> {
             }
             LogZModel::Scalar { state } => state[1] += d_log_z.iter().map(|d| d.f64()).sum::<f64>(),
             LogZModel::Network(network) => {
-                for (&p, &d) in sequences.prompt_of.iter().zip(d_log_z.iter()) {
-                    d_outputs[p] += d;
-                }
                 if let Some(hidden) = &hidden {
                     if !self.options.detach_trunk {
                         d_hidden = Some(policy.backend().zeros(p * network.width()).map_err(device)?);
                     }
+                    let d_outputs = per_prompt(d_log_z);
                     network.backward(policy.backend(), hidden, &d_outputs, d_hidden.as_mut()).map_err(device)?;
                 }
             }
@@ -317,11 +319,8 @@ impl<B: Backend> Trainer<B> {
                 let rewards = &fixed.rewards[completions.clone()];
                 let computed = policy.backend().value_loss(rewards, &values, totals.sequences, &mut d_values);
                 loss = computed.map_err(TrainError::of_objective)?;
-                for (&p, &d) in sequences.prompt_of.iter().zip(&d_values) {
-                    d_outputs[p] += d;
-                }
                 if let Some(hidden) = &hidden {
-                    network.backward(policy.backend(), hidden, &d_outputs, None).map_err(device)?;
+                    network.backward(policy.backend(), hidden, &per_prompt(&d_values), None).map_err(device)?;
                 }
             }
         }

@@ -152,38 +152,30 @@ impl<B: Backend> LogZModel<B> {
         let at = |time| options.log_z_optimizer.step(options.log_z_learning_rate, time, scale);
         let step = at(time);
         match self {
-            Self::None | Self::Frozen(_) => Ok(()),
+            Self::None | Self::Frozen(_) => {}
             Self::Network(network) | Self::Value(network) => {
-                parameter::update(backend, network.parameters_mut(), &step)
+                parameter::update(backend, network.parameters_mut(), &step)?
             }
-            Self::Scalar { state } => {
-                update_number::<B::Real>(state.each_mut(), &step);
-                Ok(())
-            }
+            Self::Scalar { state } => update_number::<B::Real>(state.each_mut(), &step),
             Self::Table { state, touched, .. } => {
                 for prompt in touched.drain(..) {
                     let [value, grad, m, v, updates] = &mut state[prompt];
                     *updates += 1.0;
                     update_number::<B::Real>([value, grad, m, v], &at(*updates as u64));
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 
     pub(super) fn zero_grad(&mut self, backend: &B) -> Result<(), B::Error> {
         match self {
-            Self::None | Self::Frozen(_) => Ok(()),
-            Self::Table { state, touched, .. } => {
-                touched.drain(..).for_each(|prompt| state[prompt][1] = 0.0);
-                Ok(())
-            }
-            Self::Network(network) | Self::Value(network) => parameter::zero_grad(backend, network.parameters_mut()),
-            Self::Scalar { state } => {
-                state[1] = 0.0;
-                Ok(())
-            }
+            Self::None | Self::Frozen(_) => {}
+            Self::Table { state, touched, .. } => touched.drain(..).for_each(|prompt| state[prompt][1] = 0.0),
+            Self::Network(network) | Self::Value(network) => parameter::zero_grad(backend, network.parameters_mut())?,
+            Self::Scalar { state } => state[1] = 0.0,
         }
+        Ok(())
     }
 
     /// Returns every vector of this model that a checkpoint needs, by name.
