@@ -30,7 +30,6 @@ use linear::Forward;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CpuBackend<T> {
-    #[cfg(feature = "fast")]
     fast: bool,
     /// Whether packed products have the same bits as the others on this processor.
     #[cfg(feature = "fast")]
@@ -44,7 +43,6 @@ impl<T: Real> CpuBackend<T> {
     /// bits on every platform.
     pub const fn reference() -> Self {
         Self {
-            #[cfg(feature = "fast")]
             fast: false,
             #[cfg(feature = "fast")]
             packs: false,
@@ -72,10 +70,7 @@ impl<T: Real> CpuBackend<T> {
 
     /// Returns whether this is the fast path. Without the feature `fast` it never is, and the compiler then removes that path.
     pub const fn is_fast(&self) -> bool {
-        #[cfg(feature = "fast")]
-        return self.fast;
-        #[cfg(not(feature = "fast"))]
-        false
+        cfg!(feature = "fast") && self.fast
     }
 
     /// Applies `work`, which costs a few operations per element, to blocks of x and y.
