@@ -218,11 +218,6 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
         self.parameters().iter().map(|parameter| parameter.len).sum()
     }
 
-    fn evaluator(&self) -> Evaluator<'_, T, E, N> {
-        let Self { backend, environment, network, heads, .. } = self;
-        Evaluator { backend, environment, network, heads: *heads }
-    }
-
     /// Returns the memo and the evaluator that fills it.
     fn parts(&mut self) -> (&mut Memo<T>, Evaluator<'_, T, E, N>) {
         let Self { backend, environment, network, heads, memo, .. } = self;

@@ -27,14 +27,15 @@ impl<T: Real, E: Environment, N: Network<T>> LabPolicy<T, E, N> {
     }
 
     /// Evaluates all states in chunks, without the memo, so that the memory used stays small.
-    fn table_of(&self, column: impl Fn(&Rows<T>) -> &Vec<T>) -> Result<Vec<T>, PolicyError> {
+    fn table_of(&mut self, column: impl Fn(&Rows<T>) -> &Vec<T>) -> Result<Vec<T>, PolicyError> {
         const CHUNK: usize = 2048;
         let states = self.environment.states();
+        let (_, evaluator) = self.parts();
         let (mut rows, mut logits, mut out) = (Rows::default(), Vec::new(), Vec::new());
         for start in (0..states).step_by(CHUNK) {
             rows.states.clear();
             rows.states.extend(start as u32..(start + CHUNK).min(states) as u32);
-            rows.evaluate(&self.evaluator(), 1.0, &mut logits)?;
+            rows.evaluate(&evaluator, 1.0, &mut logits)?;
             out.extend_from_slice(column(&rows));
         }
         Ok(out)
