@@ -59,38 +59,24 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<flowrl_lab::Error> for Error {
-    fn from(error: flowrl_lab::Error) -> Self {
-        Self::Task(error)
-    }
+/// Implements `From` for the errors in the table.
+macro_rules! from {
+    ($($error:ty => |$name:ident| $into:expr;)+) => {
+        $(
+            impl From<$error> for Error {
+                fn from($name: $error) -> Self {
+                    $into
+                }
+            }
+        )+
+    };
 }
 
-impl From<exact::Error> for Error {
-    fn from(error: exact::Error) -> Self {
-        Self::Exact(error)
-    }
-}
-
-impl From<TrainError<PolicyError>> for Error {
-    fn from(error: TrainError<PolicyError>) -> Self {
-        Self::Train(error)
-    }
-}
-
-impl From<PolicyError> for Error {
-    fn from(error: PolicyError) -> Self {
-        Self::Train(TrainError::Policy(error))
-    }
-}
-
-impl From<CpuError> for Error {
-    fn from(error: CpuError) -> Self {
-        PolicyError::from(error).into()
-    }
-}
-
-impl From<objective::Error> for Error {
-    fn from(error: objective::Error) -> Self {
-        Self::Train(error.into())
-    }
+from! {
+    flowrl_lab::Error => |error| Self::Task(error);
+    exact::Error => |error| Self::Exact(error);
+    TrainError<PolicyError> => |error| Self::Train(error);
+    PolicyError => |error| Self::Train(TrainError::Policy(error));
+    CpuError => |error| PolicyError::from(error).into();
+    objective::Error => |error| Self::Train(error.into());
 }
