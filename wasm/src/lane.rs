@@ -1,6 +1,5 @@
 //! Lanes: the policies of a race, each with its objective and its trainer.
 
-use std::fmt;
 use std::rc::Rc;
 
 use flowrl_core::backend::CpuBackend;
@@ -155,12 +154,6 @@ pub(crate) struct LaneState {
     pub(crate) log_z: Vec<Vec<f32>>,
     /// Answers kept for replay. [`Race::save`](crate::Race::save) does not include them.
     pub(crate) replay: Option<Replay<f32>>,
-}
-
-impl fmt::Debug for Lane {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("options", &self.options).finish_non_exhaustive()
-    }
 }
 
 impl Lane {

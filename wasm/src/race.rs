@@ -108,7 +108,10 @@ impl Race {
                 return Err(Error::Option { option, got, wanted });
             }
         }
-        let (target, normalised) = targets(&*environment, options.beta)?;
+        let target = Target::plain(&*environment, options.beta)?;
+        // A second target, if it differs and can be computed.
+        let differs = environment.max_length() > 1 && environment.parents() == 0;
+        let normalised = differs.then(|| Target::length_normalised(&*environment, options.beta)).transpose()?;
         let lanes = options.lanes.iter().map(|&lane| Lane::new(&environment, &options, lane));
         let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
         let every = u64::from(options.record_every);
@@ -404,14 +407,6 @@ fn number<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Error> {
     let (head, tail) = rest.split_first_chunk().ok_or(Error::Saved)?;
     *rest = tail;
     Ok(*head)
-}
-
-/// Returns the target, and the length-normalised one if it differs and can be computed.
-fn targets(environment: &dyn Environment, beta: f64) -> Result<(Target, Option<Target>), Error> {
-    let target = Target::plain(environment, beta)?;
-    let differs = environment.max_length() > 1 && environment.parents() == 0;
-    let normalised = differs.then(|| Target::length_normalised(environment, beta)).transpose()?;
-    Ok((target, normalised))
 }
 
 /// Wraps a task so that lanes can share it.
