@@ -18,7 +18,7 @@ pub(super) fn evaluate<T: Real>(
     out: &mut Gradients<'_, T>,
 ) -> Result<Diagnostics, Error> {
     let clip = match options.importance {
-        Importance::None => Clip::none(),
+        Importance::None => Clip::new(None, None),
         Importance::Sequence | Importance::Geometric => Clip::new(options.clip_low.get(), options.clip_high.get()),
     };
     let pass = Pass { options, batch, clip, sequences: totals.sequences as f64 };

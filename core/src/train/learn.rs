@@ -233,7 +233,7 @@ impl<B: Backend> Trainer<B> {
         // log Z or V of each prompt.
         let numbers = &fixed.rollouts.prompt_numbers[*first_prompt..first_prompt + p];
         let training = Some((self.progress.updates as u32, *first_prompt as u32));
-        let outputs = match (self.log_z.network_mut(), &hidden) {
+        let outputs = match (self.log_z.network(), &hidden) {
             (Some(network), Some(hidden)) => network.forward(policy.backend(), hidden, p, training).map_err(device)?,
             _ => Vec::new(),
         };

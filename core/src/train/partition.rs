@@ -78,15 +78,7 @@ impl<B: Backend> LogZModel<B> {
     }
 
     /// Returns the network, if this model has one.
-    pub const fn network(&self) -> Option<&PartitionNetwork<B>> {
-        match self {
-            Self::Network(network) | Self::Value(network) => Some(network),
-            _ => None,
-        }
-    }
-
-    /// Returns mutable access to the network, if this model has one.
-    pub(super) const fn network_mut(&mut self) -> Option<&mut PartitionNetwork<B>> {
+    pub(super) const fn network(&mut self) -> Option<&mut PartitionNetwork<B>> {
         match self {
             Self::Network(network) | Self::Value(network) => Some(network),
             _ => None,

@@ -56,11 +56,6 @@ impl<T: Real> Replay<T> {
         Self { capacity, kept: Vec::new() }
     }
 
-    /// Returns the number of completions in this buffer.
-    pub fn len(&self) -> usize {
-        self.kept.len()
-    }
-
     /// Returns whether this buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
