@@ -84,6 +84,11 @@ pub fn check_len(argument: &'static str, got: usize, wanted: usize) -> Result<()
     if got < wanted { Err(CpuError::Shape { argument, got, wanted }) } else { Ok(()) }
 }
 
+/// Checks that each of these arguments, given with its length, holds at least `wanted` elements.
+pub(super) fn check_lens<const N: usize>(wanted: usize, lengths: [(&'static str, usize); N]) -> Result<(), CpuError> {
+    lengths.into_iter().try_for_each(|(argument, got)| check_len(argument, got, wanted))
+}
+
 /// Checks that there are at least `rows` targets, all below `vocab`.
 pub(super) fn check_targets(targets: &[u32], rows: usize, vocab: usize) -> Result<(), CpuError> {
     check_len("targets", targets.len(), rows)?;

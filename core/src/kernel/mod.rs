@@ -42,6 +42,18 @@ pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Evaluates an expression by [`vectorized`](crate::kernel::vectorized).
+#[macro_export]
+#[doc(hidden)]
+macro_rules! vectorize {
+    ($call:expr) => {
+        $crate::kernel::vectorized(
+            #[inline(always)]
+            || $call,
+        )
+    };
+}
+
 /// Calls a kernel that is generic over [`Math`] with the arithmetic of this backend: vectorised on the fast path, plain
 /// on the reference. The reference need not be fast, so it is not compiled for every instruction set.
 #[macro_export]
@@ -50,10 +62,7 @@ macro_rules! with_math {
     ($backend:expr, $math:ident => $call:expr) => {
         if $backend.is_fast() {
             type $math = $crate::kernel::Fast;
-            $crate::kernel::vectorized(
-                #[inline(always)]
-                || $call,
-            )
+            $crate::vectorize!($call)
         } else {
             type $math = $crate::kernel::Precise;
             $call

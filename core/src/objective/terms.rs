@@ -9,7 +9,7 @@
 use super::{Batch, Error};
 use crate::Real;
 use crate::kernel::lanes::{self, LANES};
-use crate::kernel::vectorized;
+use crate::vectorize;
 
 /// Bounds of a weight, stored together with their logarithms.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +41,6 @@ impl Clip {
     pub(super) fn with_dual(self, dual: Option<f64>) -> Self {
         let dual = dual.unwrap_or(f64::INFINITY);
         Self { dual, log_dual: Real::ln(dual), ..self }
-    }
-
-    /// Creates a clip without bounds.
-    pub(super) fn none() -> Self {
-        Self::new(None, None)
     }
 
     /// Returns whether a bound is set.
@@ -122,28 +117,25 @@ impl LogRatios {
 /// Computes Σ (a − b) and max |a − b|. The unrolled loop is large, so its callers share one copy.
 #[inline(never)]
 pub(super) fn difference<T: Real>(a: &[T], b: &[T]) -> Difference {
-    vectorized(
-        #[inline(always)]
-        || {
-            let (mut sum, mut max) = ([0.0; LANES], [0.0; LANES]);
-            let ((chunks_a, tail_a), (chunks_b, tail_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-            for (a, b) in chunks_a.iter().zip(chunks_b) {
-                let d: [f64; LANES] = core::array::from_fn(|i| a[i].f64() - b[i].f64());
-                for i in 0..LANES {
-                    sum[i] += d[i];
-                }
-                for i in 0..LANES {
-                    max[i] = if d[i].abs() > max[i] { d[i].abs() } else { max[i] };
-                }
+    vectorize!({
+        let (mut sum, mut max) = ([0.0; LANES], [0.0; LANES]);
+        let ((chunks_a, tail_a), (chunks_b, tail_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+        for (a, b) in chunks_a.iter().zip(chunks_b) {
+            let d: [f64; LANES] = core::array::from_fn(|i| a[i].f64() - b[i].f64());
+            for i in 0..LANES {
+                sum[i] += d[i];
             }
-            for (lane, (a, b)) in tail_a.iter().zip(tail_b).enumerate() {
-                let d = a.f64() - b.f64();
-                sum[lane] += d;
-                max[lane] = max[lane].max(d.abs());
+            for i in 0..LANES {
+                max[i] = if d[i].abs() > max[i] { d[i].abs() } else { max[i] };
             }
-            Difference { sum: lanes::fold(sum, |a, b| a + b), max_abs: max.into_iter().fold(0.0, f64::max) }
-        },
-    )
+        }
+        for (lane, (a, b)) in tail_a.iter().zip(tail_b).enumerate() {
+            let d = a.f64() - b.f64();
+            sum[lane] += d;
+            max[lane] = max[lane].max(d.abs());
+        }
+        Difference { sum: lanes::fold(sum, |a, b| a + b), max_abs: max.into_iter().fold(0.0, f64::max) }
+    })
 }
 
 /// Returns Σ (a − b) over the tokens with a non-zero entry in `keep`, and the number of these tokens.

@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 
 use flowrl_core::Real;
 use flowrl_core::backend::{Backend, CpuBackend, CpuError, LinearShape};
-use flowrl_core::kernel::{lanes, matmul, vectorized};
+use flowrl_core::kernel::{lanes, matmul};
 use flowrl_core::parameter::Parameter;
 use flowrl_core::random::{Purpose, Stream};
+use flowrl_core::vectorize;
 
 use super::error::PolicyError;
 use super::network::{Inputs, Network, reserve};
@@ -82,17 +83,12 @@ impl<T: Real> Mlp<T> {
         let width = self.shapes[0].1;
         reserve(out, inputs.states.len() * width);
         let (weight, bias) = (&self.parameters[0].value, &self.parameters[1].value);
-        vectorized(
-            #[inline(always)]
-            || {
-                for (row, ones) in out.chunks_exact_mut(width).zip(inputs.ones()) {
-                    row.copy_from_slice(bias);
-                    for &one in ones {
-                        lanes::axpy(T::one(), &weight[one as usize * width..][..width], row);
-                    }
-                }
-            },
-        );
+        vectorize!(for (row, ones) in out.chunks_exact_mut(width).zip(inputs.ones()) {
+            row.copy_from_slice(bias);
+            for &one in ones {
+                lanes::axpy(T::one(), &weight[one as usize * width..][..width], row);
+            }
+        });
     }
 }
 
@@ -132,21 +128,13 @@ impl<T: Real> Network<T> for Mlp<T> {
             let delta = if last { d_logits } else { &*upstream };
             let [weight, bias] = &mut self.parameters[2 * i..2 * i + 2] else { unreachable!("two for each layer") };
             let delta_rows = &delta[..rows * outputs];
-            vectorized(
-                #[inline(always)]
-                || matmul::column_sums(delta_rows, &mut bias.grad),
-            );
+            vectorize!(matmul::column_sums(delta_rows, &mut bias.grad));
             let Some(x) = i.checked_sub(1).map(|below| &hidden[below]) else {
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for (row, ones) in delta_rows.chunks_exact(outputs).zip(inputs.ones()) {
-                            for &one in ones {
-                                lanes::axpy(T::one(), row, &mut weight.grad[one as usize * outputs..][..outputs]);
-                            }
-                        }
-                    },
-                );
+                vectorize!(for (row, ones) in delta_rows.chunks_exact(outputs).zip(inputs.ones()) {
+                    for &one in ones {
+                        lanes::axpy(T::one(), row, &mut weight.grad[one as usize * outputs..][..outputs]);
+                    }
+                });
                 break;
             };
             // dW += xᵀ·delta and dx = delta·Wᵀ, for a W stored as (inputs, outputs).
@@ -175,16 +163,10 @@ impl<T: Real> Network<T> for Mlp<T> {
 
 /// Replaces x by max(x, 0). NaN stays NaN, so that a broken network is noticed.
 fn relu<T: Real>(x: &mut [T]) {
-    vectorized(
-        #[inline(always)]
-        || x.iter_mut().for_each(|x| *x = if *x < T::zero() { T::zero() } else { *x }),
-    );
+    vectorize!(x.iter_mut().for_each(|x| *x = if *x < T::zero() { T::zero() } else { *x }));
 }
 
 /// Zeroes the gradient of elements with an output that is not above 0.
 fn relu_backward<T: Real>(out: &[T], delta: &mut [T]) {
-    vectorized(
-        #[inline(always)]
-        || delta.iter_mut().zip(out).for_each(|(d, &y)| *d = if y > T::zero() { *d } else { T::zero() }),
-    );
+    vectorize!(delta.iter_mut().zip(out).for_each(|(d, &y)| *d = if y > T::zero() { *d } else { T::zero() }));
 }

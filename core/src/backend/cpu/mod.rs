@@ -8,13 +8,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::marker::PhantomData;
 
-use super::error::check_targets;
+use super::error::{check_lens, check_targets};
 use super::pool::Pool;
 use super::{Backend, CpuError, Drawn, DropoutMask, EntropyGradient, LinearShape, SampleKeys, Sampler, check_len};
 use crate::Real;
-use crate::kernel::{self, lanes, vectorized};
+use crate::kernel::{self, lanes};
 use crate::optim::AdamWStep;
-use crate::with_math;
+use crate::{vectorize, with_math};
 use linear::Forward;
 
 /// The CPU as a device, in `f32` or `f64`.
@@ -111,8 +111,7 @@ impl<T: Real> Backend for CpuBackend<T> {
     }
 
     fn copy(&self, target: &mut Vec<T>, source: &Vec<T>, len: usize) -> Result<(), CpuError> {
-        check_len("target", target.len(), len)?;
-        check_len("source", source.len(), len)?;
+        check_lens(len, [("target", target.len()), ("source", source.len())])?;
         target[..len].copy_from_slice(&source[..len]);
         Ok(())
     }
@@ -180,16 +179,14 @@ impl<T: Real> Backend for CpuBackend<T> {
     }
 
     fn gelu(&self, x: &Vec<T>, y: &mut Vec<T>, len: usize) -> Result<(), CpuError> {
-        check_len("x", x.len(), len)?;
-        check_len("y", y.len(), len)?;
+        check_lens(len, [("x", x.len()), ("y", y.len())])?;
         let gelu = |x: &[T], y: &mut [T]| with_math!(self, M => kernel::gelu::forward::<T, M>(x, y));
         self.map(&x[..len], &mut y[..len], gelu);
         Ok(())
     }
 
     fn gelu_backward(&self, x: &Vec<T>, dy: &mut Vec<T>, len: usize) -> Result<(), CpuError> {
-        check_len("x", x.len(), len)?;
-        check_len("dy", dy.len(), len)?;
+        check_lens(len, [("x", x.len()), ("dy", dy.len())])?;
         let gelu = |x: &[T], dy: &mut [T]| with_math!(self, M => kernel::gelu::backward::<T, M>(x, dy));
         self.map(&x[..len], &mut dy[..len], gelu);
         Ok(())
@@ -206,17 +203,11 @@ impl<T: Real> Backend for CpuBackend<T> {
         (rows, columns): (usize, usize),
         eps: f64,
     ) -> Result<(), CpuError> {
-        check_len("x", x.len(), rows * columns)?;
-        check_len("y", y.len(), rows * columns)?;
-        check_len("gamma", gamma.len(), columns)?;
-        check_len("beta", beta.len(), columns)?;
-        check_len("mean", mean.len(), rows)?;
-        check_len("inv_std", inv_std.len(), rows)?;
+        check_lens(rows * columns, [("x", x.len()), ("y", y.len())])?;
+        check_lens(columns, [("gamma", gamma.len()), ("beta", beta.len())])?;
+        check_lens(rows, [("mean", mean.len()), ("inv_std", inv_std.len())])?;
         let (x, y) = (&x[..rows * columns], &mut y[..rows * columns]);
-        vectorized(
-            #[inline(always)]
-            || kernel::norm::layer_norm(x, &gamma[..columns], &beta[..columns], eps, y, mean, inv_std),
-        );
+        vectorize!(kernel::norm::layer_norm(x, &gamma[..columns], &beta[..columns], eps, y, mean, inv_std));
         Ok(())
     }
 
@@ -231,22 +222,15 @@ impl<T: Real> Backend for CpuBackend<T> {
         d_beta: &mut Vec<T>,
         (rows, columns): (usize, usize),
     ) -> Result<(), CpuError> {
-        check_len("x", x.len(), rows * columns)?;
-        check_len("dy", dy.len(), rows * columns)?;
-        check_len("gamma", gamma.len(), columns)?;
-        check_len("d_gamma", d_gamma.len(), columns)?;
-        check_len("d_beta", d_beta.len(), columns)?;
-        check_len("mean", mean.len(), rows)?;
-        check_len("inv_std", inv_std.len(), rows)?;
+        check_lens(rows * columns, [("x", x.len()), ("dy", dy.len())])?;
+        check_lens(columns, [("gamma", gamma.len()), ("d_gamma", d_gamma.len()), ("d_beta", d_beta.len())])?;
+        check_lens(rows, [("mean", mean.len()), ("inv_std", inv_std.len())])?;
         let (x, dy) = (&x[..rows * columns], &mut dy[..rows * columns]);
-        vectorized(
-            #[inline(always)]
-            || {
-                let (d_gamma, d_beta) = (&mut d_gamma[..columns], &mut d_beta[..columns]);
-                kernel::norm::layer_norm_backward_weight(x, mean, inv_std, dy, d_gamma, d_beta);
-                kernel::norm::layer_norm_backward_input(x, &gamma[..columns], mean, inv_std, dy);
-            },
-        );
+        vectorize!({
+            let (d_gamma, d_beta) = (&mut d_gamma[..columns], &mut d_beta[..columns]);
+            kernel::norm::layer_norm_backward_weight(x, mean, inv_std, dy, d_gamma, d_beta);
+            kernel::norm::layer_norm_backward_input(x, &gamma[..columns], mean, inv_std, dy);
+        });
         Ok(())
     }
 
@@ -274,9 +258,8 @@ impl<T: Real> Backend for CpuBackend<T> {
     ) -> Result<(), CpuError> {
         check_len("logits", logits.len(), rows * vocab)?;
         check_targets(targets, rows, vocab)?;
-        check_len("log_prob", log_prob.len(), rows)?;
-        check_len("log_sum_exp", log_sum_exp.len(), rows)?;
-        check_len("entropy", entropy.len(), rows)?;
+        let outputs = [("log_prob", log_prob.len()), ("log_sum_exp", log_sum_exp.len()), ("entropy", entropy.len())];
+        check_lens(rows, outputs)?;
         let scale = T::of(1.0 / temperature);
         let block = rows.div_ceil(self.pool.jobs(rows * vocab * 4)).max(1);
         let jobs = logits[..rows * vocab]
@@ -308,11 +291,9 @@ impl<T: Real> Backend for CpuBackend<T> {
     ) -> Result<(), CpuError> {
         check_len("logits", logits.len(), rows * vocab)?;
         check_targets(targets, rows, vocab)?;
-        check_len("log_sum_exp", log_sum_exp.len(), rows)?;
-        check_len("d_log_prob", d_log_prob.len(), rows)?;
+        check_lens(rows, [("log_sum_exp", log_sum_exp.len()), ("d_log_prob", d_log_prob.len())])?;
         if let Some(EntropyGradient { entropy, d_entropy }) = entropy {
-            check_len("entropy", entropy.len(), rows)?;
-            check_len("d_entropy", d_entropy.len(), rows)?;
+            check_lens(rows, [("entropy", entropy.len()), ("d_entropy", d_entropy.len())])?;
         }
         let scale = T::of(1.0 / temperature);
         let block = rows.div_ceil(self.pool.jobs(rows * vocab * 4)).max(1);
@@ -351,11 +332,8 @@ impl<T: Real> Backend for CpuBackend<T> {
         if let Some(mask) = excluded {
             check_len("excluded", mask.len(), vocab.div_ceil(32))?;
         }
-        check_len("keys.sequence", keys.sequence.len(), rows)?;
-        check_len("keys.token", keys.token.len(), rows)?;
-        check_len("tokens", tokens.len(), rows)?;
-        check_len("log_prob", log_prob.len(), rows)?;
-        check_len("entropy", entropy.len(), rows)?;
+        check_lens(rows, [("keys.sequence", keys.sequence.len()), ("keys.token", keys.token.len())])?;
+        check_lens(rows, [("tokens", tokens.len()), ("log_prob", log_prob.len()), ("entropy", entropy.len())])?;
         check_len("drawn.excluded", mass.len(), rows)?;
         let block = rows.div_ceil(self.pool.jobs(rows * vocab * 6)).max(1);
         let jobs = logits[..rows * vocab]
@@ -385,31 +363,20 @@ impl<T: Real> Backend for CpuBackend<T> {
         len: usize,
         step: &AdamWStep,
     ) -> Result<(), CpuError> {
-        check_len("p", p.len(), len)?;
-        check_len("g", g.len(), len)?;
-        check_len("m", m.len(), len)?;
-        check_len("v", v.len(), len)?;
+        check_lens(len, [("p", p.len()), ("g", g.len()), ("m", m.len()), ("v", v.len())])?;
         let block = len.div_ceil(self.pool.jobs(len)).max(1);
         let jobs = p[..len]
             .chunks_mut(block)
             .zip(g[..len].chunks(block))
             .zip(m[..len].chunks_mut(block))
             .zip(v[..len].chunks_mut(block));
-        self.pool.run(jobs, |(((p, g), m), v)| {
-            vectorized(
-                #[inline(always)]
-                || kernel::optim::adamw(p, g, m, v, step),
-            )
-        });
+        self.pool.run(jobs, |(((p, g), m), v)| vectorize!(kernel::optim::adamw(p, g, m, v, step)));
         Ok(())
     }
 
     fn sum_squares(&self, x: &Vec<T>, len: usize) -> Result<f64, CpuError> {
         check_len("x", x.len(), len)?;
         let square = |v: T| v.f64() * v.f64();
-        Ok(vectorized(
-            #[inline(always)]
-            || lanes::reduce(&x[..len], 0.0, square, |a, b| a + b),
-        ))
+        Ok(vectorize!(lanes::reduce(&x[..len], 0.0, square, |a, b| a + b)))
     }
 }
