@@ -3,7 +3,7 @@
 use flowrl_core::backend::{CpuError, check_len};
 
 use crate::device::{Device, Memory};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::unit::Storage;
 
 /// Numbers on a device, either f32 or bf16. A bf16 weight also has an f32 master copy, which the optimiser updates.
@@ -44,7 +44,7 @@ impl Buffer {
     }
 
     /// Checks the storage type of an argument.
-    pub(crate) fn check_storage(&self, argument: &'static str, wanted: Storage) -> Result<(), Error> {
+    pub(crate) fn check_storage(&self, argument: &'static str, wanted: Storage) -> Result<()> {
         if self.storage == wanted {
             return Ok(());
         }
@@ -60,7 +60,7 @@ pub struct Index {
 }
 
 impl Index {
-    pub(crate) fn new(device: &Device, indices: Vec<u32>) -> Result<Self, Error> {
+    pub(crate) fn new(device: &Device, indices: Vec<u32>) -> Result<Self> {
         let bytes: Vec<u8> = indices.iter().flat_map(|i| i.to_ne_bytes()).collect();
         let mut memory = device.scratch(bytes.len())?;
         device.write(&mut memory, 0, &bytes)?;
@@ -68,7 +68,7 @@ impl Index {
     }
 
     /// Checks that the first `len` indices exist and are below `below`.
-    pub(crate) fn check(&self, name: &'static str, len: usize, below: usize) -> Result<(), Error> {
+    pub(crate) fn check(&self, name: &'static str, len: usize, below: usize) -> Result<()> {
         check_len(name, self.host.len(), len)?;
         match self.host[..len].iter().find(|&&i| i as usize >= below) {
             Some(&got) => Err(CpuError::Index { argument: name, got: got as usize, below }.into()),

@@ -13,7 +13,7 @@ use crate::backend::CudaBackend;
 use crate::cache;
 use crate::device::{self, DeviceFacts};
 use crate::emulated;
-use crate::error::Error;
+use crate::error::Result;
 use crate::libraries::Library;
 use crate::notice;
 use crate::unit::Precision;
@@ -232,7 +232,7 @@ const RESULTS: [f32; 6] = [0.841_344_7, 1.954_499_7, 12.5, 12.0, 13.0, 14.0];
 
 /// Computes a kernel and the products that cuBLASLt is most likely to refuse: one output with a bias, as in the last
 /// layer of log Z's network, and bf16 rows of odd length, as for the logits of a small vocabulary.
-fn compute(gpu: &CudaBackend) -> Result<[f32; 6], Error> {
+fn compute(gpu: &CudaBackend) -> Result<[f32; 6]> {
     let (x, w, bias) = (gpu.upload(&[1.0, 2.0])?, gpu.upload(&[3.0, 4.0])?, gpu.upload(&[1.5])?);
     let (mut gelu, mut product) = (gpu.zeros(2)?, gpu.zeros(1)?);
     gpu.gelu(&x, &mut gelu, 2)?;

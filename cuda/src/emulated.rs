@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cache;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::unit::Unit;
 
 /// Lists the emulator's files by name, with their text.
@@ -67,7 +67,7 @@ impl EmulatorOptions {
 }
 
 /// Compiles a unit or finds it in the cache. Returns the path of the shared library.
-pub(crate) fn compile(unit: Unit, options: &EmulatorOptions) -> Result<PathBuf, Error> {
+pub(crate) fn compile(unit: Unit, options: &EmulatorOptions) -> Result<PathBuf> {
     let runtime = build("the emulator", "#include \"runtime.cpp\"\n", &["-pthread"], options)?;
     let entries: String = unit.kernels().iter().map(|name| format!("EMULATED_KERNEL({name})\n")).collect();
     let text = format!("#define EMULATED 1\n#include \"shim.hpp\"\n{}\n{entries}", unit.source());
@@ -80,7 +80,7 @@ pub(crate) fn compiler() -> String {
 }
 
 /// Compiles C++ text to a shared library in the cache.
-fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> Result<PathBuf, Error> {
+fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> Result<PathBuf> {
     const FLAGS: [&str; 7] =
         ["-std=c++17", "-O2", "-g1", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing"];
     let compiler = compiler();
@@ -125,7 +125,7 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
     Ok(library)
 }
 
-fn path_str(path: &Path) -> Result<&str, Error> {
+fn path_str(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| {
         let message = format!("{} is not UTF-8; set FLOWRL_CACHE_DIR to a folder whose name is", path.display());
         Error::driver("find the cache of compiled kernels", message)

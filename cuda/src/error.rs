@@ -2,6 +2,9 @@
 
 use flowrl_core::backend::{BackendError, CpuError, ErrorKind};
 
+/// The result of functions of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// An error of the [`CudaBackend`](crate::CudaBackend).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

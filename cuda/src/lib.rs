@@ -47,5 +47,5 @@ pub use device::emulated_kernels;
 pub use device::{CompiledKernels, compile_kernels};
 pub use doctor::{DeviceReport, LibraryReport, Report, doctor, software};
 pub use emulated::{EmulatorOptions, Schedule};
-pub use error::Error;
+pub use error::{Error, Result};
 pub use unit::Precision;

@@ -7,7 +7,7 @@ use crate::constants::{
     ATTENTION_KEYS, CACHED_KEYS, GRADIENT_QUERIES, TILE_BYTES_32, TILE_BYTES_64, TILE_BYTES_128, TILE_ROWS,
     TILE_THREADS, WARP_ROWS,
 };
-use crate::error::Error;
+use crate::error::Result;
 use crate::grid::Grid;
 use crate::unit::Storage;
 
@@ -15,7 +15,7 @@ use crate::unit::Storage;
 const MOST_COLUMNS: usize = 256;
 
 /// Checks that the kernels support heads of this shape.
-pub(crate) fn check(heads: Heads) -> Result<(), Error> {
+pub(crate) fn check(heads: Heads) -> Result<()> {
     let Heads { heads, kv_heads, head_dim } = heads;
     let broken = |argument, rule| Err(CpuError::Rule { argument, index: 0, rule }.into());
     if kv_heads == 0 || heads % kv_heads != 0 {

@@ -7,12 +7,12 @@ use crate::attention::{CachedLists, PackedLists};
 use crate::backend::{CudaBackend, parts};
 use crate::buffer::{Buffer, Index};
 use crate::constants::{PART_NUMBERS, TILE_ROWS};
-use crate::error::Error;
+use crate::error::Result;
 use crate::kernels;
 use crate::unit::Storage;
 
 /// Checks that `ids` are valid rows of `table` (…, d), and returns the number of its rows.
-fn table_rows((name, ids): (&'static str, &Index), rows: usize, table: &Buffer, d: usize) -> Result<usize, Error> {
+fn table_rows((name, ids): (&'static str, &Index), rows: usize, table: &Buffer, d: usize) -> Result<usize> {
     let table_rows = table.len / d.max(1);
     ids.check(name, rows, table_rows)?;
     Ok(table_rows)
@@ -20,7 +20,7 @@ fn table_rows((name, ids): (&'static str, &Index), rows: usize, table: &Buffer, 
 
 impl CudaBackend {
     /// Uploads (start, len) of each span. Also returns the end of the last row that they cover.
-    fn row_spans(&self, spans: &[(usize, usize)]) -> Result<(Index, usize), Error> {
+    fn row_spans(&self, spans: &[(usize, usize)]) -> Result<(Index, usize)> {
         let flat = spans.iter().flat_map(|&(start, len)| [start as u32, len as u32]).collect();
         let end = spans.iter().map(|&(start, len)| start + len).max();
         Ok((Index::new(&self.device, flat)?, end.unwrap_or(0)))
@@ -36,18 +36,12 @@ impl TransformerBackend for CudaBackend {
         self.limits.cache
     }
 
-    fn embed(&self, table: &Buffer, ids: &Index, (rows, d): (usize, usize), out: &mut Buffer) -> Result<(), Error> {
+    fn embed(&self, table: &Buffer, ids: &Index, (rows, d): (usize, usize), out: &mut Buffer) -> Result<()> {
         let table_rows = table_rows(("ids", ids), rows, table, d)?;
         kernels::embed(&self.device, (table, ids, out), (rows, d, table_rows))
     }
 
-    fn scatter_add(
-        &self,
-        d_out: &Buffer,
-        ids: &Index,
-        (rows, d): (usize, usize),
-        d_table: &mut Buffer,
-    ) -> Result<(), Error> {
+    fn scatter_add(&self, d_out: &Buffer, ids: &Index, (rows, d): (usize, usize), d_table: &mut Buffer) -> Result<()> {
         let table_rows = table_rows(("ids", ids), rows, d_table, d)?;
         // One block adds all rows that go to the same place, in ascending order.
         let mut order: Vec<u32> = (0..rows as u32).collect();
@@ -73,7 +67,7 @@ impl TransformerBackend for CudaBackend {
         (rows, d): (usize, usize),
         y: &mut Buffer,
         inv_rms: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         kernels::rms_norm(&self.device, (x, w, y, inv_rms), (rows, d, eps as f32))
     }
 
@@ -86,7 +80,7 @@ impl TransformerBackend for CudaBackend {
         (rows, d): (usize, usize),
         dx: &mut Buffer,
         dw: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         kernels::rms_norm_backward_input(&self.device, (dy, x, w, inv_rms, dx), (rows, d))?;
         let parts = parts(rows);
         let mut partial = self.scratch(parts * d)?;
@@ -104,7 +98,7 @@ impl TransformerBackend for CudaBackend {
         heads: Heads,
         out: &mut Buffer,
         inv_rms: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         kernels::qk_norm(&self.device, (qkv, w_q, w_k, out, inv_rms), (rows, heads, eps as f32))
     }
 
@@ -119,7 +113,7 @@ impl TransformerBackend for CudaBackend {
         d_qkv: &mut Buffer,
         dw_q: &mut Buffer,
         dw_k: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let (device, parts, head_dim) = (&self.device, parts(rows), heads.head_dim);
         let mut partial_q = self.scratch(parts * head_dim)?;
         let mut partial_k = self.scratch(parts * head_dim)?;
@@ -139,7 +133,7 @@ impl TransformerBackend for CudaBackend {
         rows: usize,
         heads: Heads,
         backward: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let table_rows = table_rows(("positions", positions), rows, cos, heads.head_dim / 2)?;
         let sign = if backward { -1.0 } else { 1.0 };
         kernels::rope(&self.device, (qkv, positions, cos, sin), (rows, heads, table_rows, sign))
@@ -152,7 +146,7 @@ impl TransformerBackend for CudaBackend {
         heads: Heads,
         out: &mut Buffer,
         log_sum_exp: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let lists = self.lists.packed(&self.device, layout, heads)?;
         let (count, blocks, rows) = (layout.spans.len(), lists.tiles.host.len() / 2, layout.rows());
         let pointers = (qkv, &lists.spans, &lists.tiles, out, log_sum_exp);
@@ -168,7 +162,7 @@ impl TransformerBackend for CudaBackend {
         layout: &Layout,
         heads: Heads,
         d_qkv: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let device = &self.device;
         let lists = self.lists.packed(device, layout, heads)?;
         let PackedLists { spans, tiles, key_parts, merges, starts, followers, slots } = &*lists;
@@ -188,7 +182,7 @@ impl TransformerBackend for CudaBackend {
         kernels::merge_gradients(device, (&partial, spans, merges, d_qkv), sizes)
     }
 
-    fn cache_store(&self, qkv: &Buffer, slots: &[u32], heads: Heads, cache: &mut Buffer) -> Result<(), Error> {
+    fn cache_store(&self, qkv: &Buffer, slots: &[u32], heads: Heads, cache: &mut Buffer) -> Result<()> {
         let rows = slots.len();
         let slots = self.lists.slots(&self.device, slots)?;
         let capacity = table_rows(("slots", &slots), rows, cache, 2 * heads.kv_width())?;
@@ -202,7 +196,7 @@ impl TransformerBackend for CudaBackend {
         spans: &[Span],
         heads: Heads,
         out: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let last = spans.iter().map(|s| (s.start + s.len).max(s.prefix_start + s.prefix_len)).max().unwrap_or(0);
         check_len("cache", cache.len, last * 2 * heads.kv_width())?;
         let device = &self.device;
@@ -218,7 +212,7 @@ impl TransformerBackend for CudaBackend {
         kernels::merge_parts(device, (&partial, merges, out), sizes)
     }
 
-    fn swiglu(&self, gate_up: &Buffer, (rows, ff): (usize, usize), out: &mut Buffer) -> Result<(), Error> {
+    fn swiglu(&self, gate_up: &Buffer, (rows, ff): (usize, usize), out: &mut Buffer) -> Result<()> {
         kernels::swiglu(&self.device, (gate_up, out), (rows, ff))
     }
 
@@ -228,22 +222,16 @@ impl TransformerBackend for CudaBackend {
         d_out: &Buffer,
         (rows, ff): (usize, usize),
         d_gate_up: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         kernels::swiglu_backward(&self.device, (gate_up, d_out, d_gate_up), (rows, ff))
     }
 
-    fn mean_rows(&self, x: &Buffer, spans: &[(usize, usize)], d: usize, out: &mut Buffer) -> Result<(), Error> {
+    fn mean_rows(&self, x: &Buffer, spans: &[(usize, usize)], d: usize, out: &mut Buffer) -> Result<()> {
         let (index, rows) = self.row_spans(spans)?;
         kernels::mean_rows(&self.device, (x, &index, out), (spans.len(), d, rows))
     }
 
-    fn mean_rows_backward(
-        &self,
-        d_out: &Buffer,
-        spans: &[(usize, usize)],
-        d: usize,
-        dx: &mut Buffer,
-    ) -> Result<(), Error> {
+    fn mean_rows_backward(&self, d_out: &Buffer, spans: &[(usize, usize)], d: usize, dx: &mut Buffer) -> Result<()> {
         let share_row = |a: (usize, usize), b: (usize, usize)| a.0 < b.0 + b.1 && b.0 < a.0 + a.1;
         let mut first = 0;
         while first < spans.len() {

@@ -7,7 +7,7 @@ use flowrl_lm::backend::{Heads, Layout, Span};
 
 use crate::buffer::Index;
 use crate::device::Device;
-use crate::error::Error;
+use crate::error::Result;
 use crate::tile;
 
 mod work;
@@ -49,7 +49,7 @@ pub(crate) struct CachedLists {
 }
 
 impl AttentionLists {
-    pub(crate) fn packed(&self, device: &Device, layout: &Layout, heads: Heads) -> Result<Arc<PackedLists>, Error> {
+    pub(crate) fn packed(&self, device: &Device, layout: &Layout, heads: Heads) -> Result<Arc<PackedLists>> {
         self.packed.get((layout.clone(), heads), |_| {
             layout.check()?;
             tile::check(heads)?;
@@ -72,7 +72,7 @@ impl AttentionLists {
         })
     }
 
-    pub(crate) fn cached(&self, device: &Device, spans: &[Span], heads: Heads) -> Result<Arc<CachedLists>, Error> {
+    pub(crate) fn cached(&self, device: &Device, spans: &[Span], heads: Heads) -> Result<Arc<CachedLists>> {
         self.cached.get((spans.to_vec(), heads), |_| {
             tile::check(heads)?;
             let Parts { parts, merges, slots } = Parts::of(spans);
@@ -82,7 +82,7 @@ impl AttentionLists {
     }
 
     /// Returns the slots of the cache that `cache_store` fills.
-    pub(crate) fn slots(&self, device: &Device, slots: &[u32]) -> Result<Arc<Index>, Error> {
+    pub(crate) fn slots(&self, device: &Device, slots: &[u32]) -> Result<Arc<Index>> {
         self.slots.get(slots.to_vec(), |slots| Index::new(device, slots.clone()))
     }
 }

@@ -8,7 +8,7 @@ use crate::attention::AttentionLists;
 use crate::buffer::Buffer;
 use crate::device::{self, Device};
 use crate::emulated::EmulatorOptions;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::libraries::Library;
 use crate::unit::{Precision, Storage};
 
@@ -74,7 +74,7 @@ impl CudaBackend {
     ///
     /// # Errors
     /// Returns [`Error::NoCuda`] if a library is missing and [`Error::Driver`] if there is no such device.
-    pub fn new(ordinal: usize, precision: Precision) -> Result<Self, Error> {
+    pub fn new(ordinal: usize, precision: Precision) -> Result<Self> {
         probe()?;
         let open = |error| Error::driver(format!("open GPU {ordinal}"), format!("{error:?}"));
         let context = CudaContext::new(ordinal).map_err(open)?;
@@ -90,7 +90,7 @@ impl CudaBackend {
     ///
     /// # Errors
     /// Returns [`Error::NoCuda`] if a library is missing and [`Error::Driver`] if the GPU is older than Ampere.
-    pub fn with_stream(stream: Arc<CudaStream>, precision: Precision) -> Result<Self, Error> {
+    pub fn with_stream(stream: Arc<CudaStream>, precision: Precision) -> Result<Self> {
         probe()?;
         let capability = stream.context().compute_capability().unwrap_or_default();
         if capability < OLDEST {
@@ -152,7 +152,7 @@ impl CudaBackend {
     /// # Errors
     /// Returns [`Error::Driver`] on the emulator, if the slice belongs to another context, or if it does not start on a
     /// 256-byte boundary.
-    pub fn adopt(&self, slice: CudaSlice<f32>) -> Result<Buffer, Error> {
+    pub fn adopt(&self, slice: CudaSlice<f32>) -> Result<Buffer> {
         let len = slice.len();
         Ok(Buffer::new(self.device.adopt(slice)?, Storage::F32, len))
     }
@@ -162,7 +162,7 @@ impl CudaBackend {
     ///
     /// # Errors
     /// Returns [`Error::Driver`] on the emulator and [`Error::Storage`] if the buffer is not f32.
-    pub fn release(&self, buffer: Buffer) -> Result<CudaSlice<f32>, Error> {
+    pub fn release(&self, buffer: Buffer) -> Result<CudaSlice<f32>> {
         buffer.check_storage("buffer", Storage::F32)?;
         self.device.release(buffer.memory, buffer.len)
     }
@@ -171,21 +171,21 @@ impl CudaBackend {
     ///
     /// # Errors
     /// Returns an error if an earlier operation failed on the device.
-    pub fn synchronize(&self) -> Result<(), Error> {
+    pub fn synchronize(&self) -> Result<()> {
         self.device.synchronize()
     }
 
-    pub(crate) fn allocate(&self, storage: Storage, len: usize) -> Result<Buffer, Error> {
+    pub(crate) fn allocate(&self, storage: Storage, len: usize) -> Result<Buffer> {
         Ok(Buffer::new(self.device.zeros(len * storage.bytes())?, storage, len))
     }
 
     /// Allocates f32 scratch memory that a kernel must write before another reads it.
-    pub(crate) fn scratch(&self, len: usize) -> Result<Buffer, Error> {
+    pub(crate) fn scratch(&self, len: usize) -> Result<Buffer> {
         Ok(Buffer::new(self.device.scratch(len * Storage::F32.bytes())?, Storage::F32, len))
     }
 
     /// Reads an f64 result buffer back to the host.
-    pub(crate) fn read_f64(&self, buffer: &Buffer) -> Result<Vec<f64>, Error> {
+    pub(crate) fn read_f64(&self, buffer: &Buffer) -> Result<Vec<f64>> {
         let mut bytes = vec![0; buffer.len * 8];
         self.device.read(&buffer.memory, 0, &mut bytes)?;
         let (words, _) = bytes.as_chunks::<8>();
@@ -197,6 +197,6 @@ impl CudaBackend {
 ///
 /// # Errors
 /// Returns [`Error::NoCuda`] with the first missing library and where to get it.
-pub fn probe() -> Result<(), Error> {
+pub fn probe() -> Result<()> {
     Library::ALL.into_iter().try_for_each(device::require)
 }

@@ -3,7 +3,7 @@
 use super::CudaBackend;
 use crate::buffer::Buffer;
 use crate::device::Operands;
-use crate::error::Error;
+use crate::error::Result;
 use crate::kernels;
 use crate::product::{Product, Storages, Way};
 use crate::unit::Storage;
@@ -27,7 +27,7 @@ impl CudaBackend {
         b: &Buffer,
         bias: Option<&Buffer>,
         c: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         product.check(a.len, b.len, bias.map(|bias| bias.len), c.len)?;
         b.check_storage(product.b.name, a.storage)?;
         // A product of f32 matrices is f32, one of bf16 either type. cuBLASLt needs the bias in the type of the result.
@@ -66,7 +66,7 @@ impl CudaBackend {
         b: &Buffer,
         bias: Option<&Buffer>,
         c: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let Product { rows, inner, columns, .. } = *product;
         let flags = [product.a.transposed, product.b.transposed, product.accumulate].map(usize::from);
         let multiply = if a.storage == c.storage { kernels::multiply } else { kernels::multiply_to_f32 };
@@ -74,13 +74,7 @@ impl CudaBackend {
     }
 
     /// Adds the sum of the rows of x to `sums` (columns), with several parts in parallel if there are many rows.
-    pub(super) fn add_column_sum(
-        &self,
-        x: &Buffer,
-        sums: &mut Buffer,
-        rows: usize,
-        columns: usize,
-    ) -> Result<(), Error> {
+    pub(super) fn add_column_sum(&self, x: &Buffer, sums: &mut Buffer, rows: usize, columns: usize) -> Result<()> {
         // So few rows need no partial sums, which would be as many.
         if rows <= PARTS {
             return kernels::column_sum(&self.device, (x, sums), (rows, columns));

@@ -8,7 +8,7 @@ use flowrl_core::optim::AdamWStep;
 
 use super::CudaBackend;
 use crate::buffer::{Buffer, Gradient, Index};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::kernels;
 use crate::product::Product;
 use crate::unit::Storage;
@@ -19,11 +19,11 @@ impl Backend for CudaBackend {
     type Index = Index;
     type Error = Error;
 
-    fn zeros(&self, len: usize) -> Result<Buffer, Error> {
+    fn zeros(&self, len: usize) -> Result<Buffer> {
         self.allocate(Storage::F32, len)
     }
 
-    fn zeros_for(&self, role: Role, len: usize) -> Result<Buffer, Error> {
+    fn zeros_for(&self, role: Role, len: usize) -> Result<Buffer> {
         let is_wide = role == Role::Logits && self.wide_logits;
         let storage = if role == Role::State || is_wide { Storage::F32 } else { self.precision.storage() };
         let mut buffer = self.allocate(storage, len)?;
@@ -37,7 +37,7 @@ impl Backend for CudaBackend {
         Ok(buffer)
     }
 
-    fn index(&self, indices: &[u32]) -> Result<Index, Error> {
+    fn index(&self, indices: &[u32]) -> Result<Index> {
         Index::new(&self.device, indices.to_vec())
     }
 
@@ -45,7 +45,7 @@ impl Backend for CudaBackend {
         buffer.len
     }
 
-    fn write(&self, target: &mut Buffer, offset: usize, source: &[f32]) -> Result<(), Error> {
+    fn write(&self, target: &mut Buffer, offset: usize, source: &[f32]) -> Result<()> {
         check_len("target", target.len, offset + source.len())?;
         let target = target.renewed();
         let width = target.storage.bytes();
@@ -60,7 +60,7 @@ impl Backend for CudaBackend {
         }
     }
 
-    fn read(&self, source: &Buffer, offset: usize, target: &mut [f32]) -> Result<(), Error> {
+    fn read(&self, source: &Buffer, offset: usize, target: &mut [f32]) -> Result<()> {
         check_len("source", source.len, offset + target.len())?;
         if let Some(master) = &source.master {
             return self.read(master, offset, target);
@@ -75,7 +75,7 @@ impl Backend for CudaBackend {
         Ok(())
     }
 
-    fn copy(&self, target: &mut Buffer, source: &Buffer, len: usize) -> Result<(), Error> {
+    fn copy(&self, target: &mut Buffer, source: &Buffer, len: usize) -> Result<()> {
         check_len("target", target.len, len)?;
         check_len("source", source.len, len)?;
         let (target, source) = (target.renewed(), source.current());
@@ -90,7 +90,7 @@ impl Backend for CudaBackend {
         }
     }
 
-    fn fill(&self, target: &mut Buffer, value: f32, len: usize) -> Result<(), Error> {
+    fn fill(&self, target: &mut Buffer, value: f32, len: usize) -> Result<()> {
         check_len("target", target.len, len)?;
         let target = target.renewed();
         if value.to_bits() == 0 {
@@ -112,7 +112,7 @@ impl Backend for CudaBackend {
         y: &mut Buffer,
         shape: LinearShape,
         accumulate: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         self.multiply(&Product::forward(shape, bias.is_some(), accumulate), w, x, bias, y.renewed())
     }
 
@@ -123,7 +123,7 @@ impl Backend for CudaBackend {
         dx: &mut Buffer,
         shape: LinearShape,
         accumulate: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         self.multiply(&Product::backward_input(shape, accumulate), w, dy.current(), None, dx)
     }
 
@@ -134,7 +134,7 @@ impl Backend for CudaBackend {
         dw: &mut Buffer,
         db: Option<&mut Buffer>,
         shape: LinearShape,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let dy = dy.current();
         self.multiply(&Product::backward_weight(shape), x, dy, None, dw)?;
         match db {
@@ -143,11 +143,11 @@ impl Backend for CudaBackend {
         }
     }
 
-    fn gelu(&self, x: &Buffer, y: &mut Buffer, len: usize) -> Result<(), Error> {
+    fn gelu(&self, x: &Buffer, y: &mut Buffer, len: usize) -> Result<()> {
         kernels::gelu(&self.device, (x, y), len)
     }
 
-    fn gelu_backward(&self, x: &Buffer, dy: &mut Buffer, len: usize) -> Result<(), Error> {
+    fn gelu_backward(&self, x: &Buffer, dy: &mut Buffer, len: usize) -> Result<()> {
         kernels::gelu_backward(&self.device, (x, dy), len)
     }
 
@@ -161,7 +161,7 @@ impl Backend for CudaBackend {
         inv_std: &mut Buffer,
         (rows, columns): (usize, usize),
         eps: f64,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         kernels::layer_norm(&self.device, (x, gamma, beta, y, mean, inv_std), (rows, columns, eps as f32))
     }
 
@@ -175,13 +175,13 @@ impl Backend for CudaBackend {
         d_gamma: &mut Buffer,
         d_beta: &mut Buffer,
         (rows, columns): (usize, usize),
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let (device, shape) = (&self.device, (rows, columns));
         kernels::layer_norm_backward_weight(device, (x, mean, inv_std, &*dy, d_gamma, d_beta), shape)?;
         kernels::layer_norm_backward_input(device, (x, gamma, mean, inv_std, dy), shape)
     }
 
-    fn dropout(&self, x: &mut Buffer, (rows, columns): (usize, usize), mask: DropoutMask) -> Result<(), Error> {
+    fn dropout(&self, x: &mut Buffer, (rows, columns): (usize, usize), mask: DropoutMask) -> Result<()> {
         let DropoutMask { rate, stream, step, first_row } = mask;
         let keep = (1.0 / (1.0 - rate)) as f32;
         let ([low, high], purpose) = stream.words();
@@ -198,7 +198,7 @@ impl Backend for CudaBackend {
         log_prob: &mut Buffer,
         log_sum_exp: &mut Buffer,
         entropy: &mut Buffer,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         targets.check("targets", rows, vocab)?;
         let scale = (1.0 / temperature) as f32;
         kernels::log_prob(&self.device, (logits, targets, log_prob, log_sum_exp, entropy), (rows, vocab, scale))
@@ -213,7 +213,7 @@ impl Backend for CudaBackend {
         log_sum_exp: &Buffer,
         d_log_prob: &Buffer,
         entropy: Option<EntropyGradient<'_, Buffer>>,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         targets.check("targets", rows, vocab)?;
         let scale = (1.0 / temperature) as f32;
         let (device, sizes) = (&self.device, (rows, vocab, scale));
@@ -236,7 +236,7 @@ impl Backend for CudaBackend {
         excluded: Option<&Index>,
         keys: SampleKeys<'_>,
         Drawn { tokens, log_prob, entropy, excluded: mass }: Drawn<'_, f32>,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         for (name, len) in [("keys.sequence", keys.sequence.len()), ("keys.token", keys.token.len())] {
             check_len(name, len, rows)?;
         }
@@ -276,7 +276,7 @@ impl Backend for CudaBackend {
         v: &mut Buffer,
         len: usize,
         step: &AdamWStep,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let mut master = p.master.take();
         let (target, copy) = match &mut master {
             Some(master) => (&mut **master, Some(&mut *p)),
@@ -292,7 +292,7 @@ impl Backend for CudaBackend {
         result
     }
 
-    fn sum_squares(&self, x: &Buffer, len: usize) -> Result<f64, Error> {
+    fn sum_squares(&self, x: &Buffer, len: usize) -> Result<f64> {
         /// Elements that one block sums. A constant, so that the order of the sum depends on the length alone.
         const PART: usize = 1 << 14;
         let parts = len.div_ceil(PART).max(1);

@@ -17,7 +17,7 @@ use cudarc::cublaslt::sys::cublasStatus_t::{
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut};
 
 use super::memory::{Current, driver};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::product::{Product, Storages, Way};
 use crate::unit::Storage;
 
@@ -56,7 +56,7 @@ impl Blas {
     /// Number of shapes to remember.
     const PLANS: usize = 1024;
 
-    pub(super) fn new(stream: &Arc<CudaStream>) -> Result<Self, Error> {
+    pub(super) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
         let workspace = stream.alloc_zeros(Self::WORKSPACE).map_err(driver("allocate memory for matrix products"))?;
         let handle = result::create_handle().map_err(failed("start"))?;
         Ok(Self { handle, workspace: Mutex::new(workspace), plans: Mutex::default() })
@@ -73,13 +73,7 @@ impl Blas {
 
     /// Chooses the way to compute products of this shape from now on, after `way` was refused. A refusal that does not
     /// concern the shape is an error.
-    pub(super) fn next(
-        &self,
-        product: &Product,
-        storages: Storages,
-        way: Way,
-        refusal: CublasError,
-    ) -> Result<Way, Error> {
+    pub(super) fn next(&self, product: &Product, storages: Storages, way: Way, refusal: CublasError) -> Result<Way> {
         match refusal.0 {
             CUBLAS_STATUS_NOT_SUPPORTED
             | CUBLAS_STATUS_INVALID_VALUE

@@ -11,7 +11,7 @@ use super::emulator::EmulatedKernels;
 use super::memory::driver;
 use super::nvrtc;
 use crate::cache;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::libraries::Library;
 use crate::notice;
 use crate::unit::{Precision, Storage, Unit};
@@ -48,7 +48,7 @@ impl CompiledKernels {
 /// }
 /// # Ok::<(), flowrl_cuda::Error>(())
 /// ```
-pub fn compile_kernels(capability: (i32, i32)) -> Result<Vec<CompiledKernels>, Error> {
+pub fn compile_kernels(capability: (i32, i32)) -> Result<Vec<CompiledKernels>> {
     require(Library::Nvrtc)?;
     let compile = |unit: Unit| {
         let precision = if unit.storage == Storage::Bf16 { Precision::Bf16 } else { Precision::F32 };
@@ -64,7 +64,7 @@ pub fn compile_kernels(capability: (i32, i32)) -> Result<Vec<CompiledKernels>, E
 /// # Errors
 /// Returns the errors of [`compile_kernels`], and [`Error::NoCompiler`] if there is no C++ compiler.
 #[cfg(feature = "stand-in")]
-pub fn emulated_kernels(loaded: &[u8], capability: (i32, i32)) -> Result<Option<(EmulatedKernels, String)>, Error> {
+pub fn emulated_kernels(loaded: &[u8], capability: (i32, i32)) -> Result<Option<(EmulatedKernels, String)>> {
     require(Library::Nvrtc)?;
     // Machine code has a section for each kernel, and PTX has an entry.
     let text = String::from_utf8_lossy(loaded);
@@ -102,7 +102,7 @@ impl Image {
 pub(crate) const FOLDER: &str = "kernels";
 
 /// Compiles a unit or reads it from the cache. The caller has checked that NVRTC is present.
-fn image(unit: Unit, capability: (i32, i32)) -> Result<Image, Error> {
+fn image(unit: Unit, capability: (i32, i32)) -> Result<Image> {
     let options = options(unit, Target::of(capability, &nvrtc::architectures()));
     let source = unit.source();
     let (major, minor) = nvrtc::nvrtc_version();
@@ -178,7 +178,7 @@ fn options(unit: Unit, target: Target) -> Vec<String> {
 }
 
 /// Loads a unit on a GPU, from machine code or, if the driver rejects that, from PTX.
-pub(super) fn load(unit: Unit, context: &Arc<CudaContext>) -> Result<Arc<CudaModule>, Error> {
+pub(super) fn load(unit: Unit, context: &Arc<CudaContext>) -> Result<Arc<CudaModule>> {
     let capability = context.compute_capability().map_err(driver("ask the device for its architecture"))?;
     let Image { cubin, ptx } = image(unit, capability)?;
     let loaded = cubin.map(|cubin| context.load_module(Ptx::from_binary(cubin)));

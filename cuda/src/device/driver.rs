@@ -11,7 +11,7 @@ use cudarc::driver::sys::CUmemPool_attribute_enum::{
 use cudarc::driver::{CudaContext, result, sys};
 
 use super::memory::driver;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::libraries::Library;
 
 /// Loads a library, searching the folders of toolkits and wheels if the loader does not find it. Returns whether it is
@@ -40,7 +40,7 @@ fn on_loaders_path(library: Library) -> bool {
 }
 
 /// Returns an error if the library cannot be loaded from anywhere.
-pub(crate) fn require(library: Library) -> Result<(), Error> {
+pub(crate) fn require(library: Library) -> Result<()> {
     if load(library) {
         return Ok(());
     }
@@ -73,7 +73,7 @@ pub(crate) struct DeviceFacts {
 }
 
 /// Returns the driver's devices. The caller has loaded the driver's library.
-pub(crate) fn devices() -> Result<Vec<DeviceFacts>, Error> {
+pub(crate) fn devices() -> Result<Vec<DeviceFacts>> {
     use result::device;
     let facts = |ordinal| {
         let device = device::get(ordinal)?;

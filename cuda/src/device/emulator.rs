@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 use crate::emulated::{self, EmulatorOptions, RawOptions};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::unit::Unit;
 
 /// The entry of a kernel, which the emulator's shim.hpp defines.
@@ -22,14 +22,14 @@ pub(super) type Entry = unsafe extern "C" fn(
 pub struct EmulatedKernels(libloading::Library);
 
 impl EmulatedKernels {
-    pub(super) fn load(unit: Unit, options: &EmulatorOptions) -> Result<Self, Error> {
+    pub(super) fn load(unit: Unit, options: &EmulatorOptions) -> Result<Self> {
         let path = emulated::compile(unit, options)?;
         // SAFETY: the library is compiled from this crate's own text and has no initialisers except the C++ runtime's.
         let library = unsafe { libloading::Library::new(&path) };
         library.map(Self).map_err(|error| Error::driver(format!("load {}", path.display()), error.to_string()))
     }
 
-    pub(super) fn find(&self, kernel: &str) -> Result<Entry, Error> {
+    pub(super) fn find(&self, kernel: &str) -> Result<Entry> {
         // SAFETY: the shim defines this function with this signature.
         let entry = unsafe { self.0.get::<Entry>(format!("emulated_{kernel}")) };
         let missing = |error: libloading::Error| Error::driver(format!("find the kernel {kernel}"), error.to_string());

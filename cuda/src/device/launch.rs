@@ -12,7 +12,7 @@ use super::compile;
 use super::emulator::{self, EmulatedKernels};
 use super::memory::{Memory, driver};
 use super::open::{Device, Emulated, Nvidia, Symbol};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::grid::Grid;
 use crate::unit::Unit;
 
@@ -51,13 +51,13 @@ pub(crate) enum Argument<'a> {
 
 impl Device {
     /// Runs a kernel with the arguments that its row of the table declares.
-    pub(crate) fn launch(&self, kernel: &Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<(), Error> {
+    pub(crate) fn launch(&self, kernel: &Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         let slot = |argument: &Argument<'_>| match *argument {
             Argument::Memory(memory, bytes) => self.address(memory, bytes).map(u64::to_ne_bytes),
             Argument::Null => Ok([0; 8]),
             Argument::Number(bytes) => Ok(bytes),
         };
-        let slots = arguments.iter().map(slot).collect::<Result<Vec<_>, Error>>()?;
+        let slots = arguments.iter().map(slot).collect::<Result<Vec<_>>>()?;
         if grid.is_empty() {
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl Device {
 impl Nvidia {
     /// Returns a kernel that may use `shared` bytes of dynamic shared memory. The handle is valid as long as `self`
     /// lives.
-    fn function(&self, kernel: &Kernel, shared: u32) -> Result<CUfunction, Error> {
+    fn function(&self, kernel: &Kernel, shared: u32) -> Result<CUfunction> {
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((function, _)) = kernels.get(&kernel.symbol()).filter(|(_, allowed)| *allowed >= shared) {
             return Ok(function.cu_function());
@@ -117,7 +117,7 @@ impl Nvidia {
 
 impl Emulated {
     /// Returns the entry of a kernel, which is valid as long as `self` lives.
-    fn entry(&self, kernel: &Kernel) -> Result<emulator::Entry, Error> {
+    fn entry(&self, kernel: &Kernel) -> Result<emulator::Entry> {
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = kernels.get(&kernel.symbol()) {
             return Ok(*entry);

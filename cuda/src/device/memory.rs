@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaSlice, DriverError, result};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// Device memory, aligned to at least 16 bytes.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Block {
         Layout::from_size_align(bytes.max(1), 64).expect("a length in memory fits isize")
     }
 
-    pub(super) fn zeros(bytes: usize) -> Result<Self, Error> {
+    pub(super) fn zeros(bytes: usize) -> Result<Self> {
         // SAFETY: the layout has at least one byte.
         let start = NonNull::new(unsafe { alloc::alloc_zeroed(Self::layout(bytes)) });
         start.map(|start| Self { start, bytes }).ok_or(Error::OutOfMemory { wanted: bytes, free: 0 })

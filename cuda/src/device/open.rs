@@ -11,7 +11,7 @@ use super::emulator::{EmulatedKernels, Entry};
 use super::memory::driver;
 use super::staging::Staging;
 use crate::emulated::EmulatorOptions;
-use crate::error::Error;
+use crate::error::Result;
 use crate::notice;
 use crate::unit::Unit;
 
@@ -60,7 +60,7 @@ impl Nvidia {
 }
 
 impl Device {
-    pub(crate) fn nvidia(stream: Arc<CudaStream>) -> Result<Self, Error> {
+    pub(crate) fn nvidia(stream: Arc<CudaStream>) -> Result<Self> {
         // SAFETY: every slice of this crate is used only on its one stream, so no events are needed for ordering.
         unsafe { stream.context().disable_event_tracking() };
         let blas = Blas::new(&stream)?;
@@ -86,7 +86,7 @@ impl Device {
     }
 
     /// Waits until all queued work is done.
-    pub(crate) fn synchronize(&self) -> Result<(), Error> {
+    pub(crate) fn synchronize(&self) -> Result<()> {
         match self {
             Self::Nvidia(gpu) => gpu.stream.synchronize().map_err(driver("wait for the device")),
             Self::Emulated(_) => Ok(()),

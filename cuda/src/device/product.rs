@@ -2,7 +2,7 @@
 
 use super::memory::{Block, Memory, driver, elsewhere};
 use super::open::Device;
-use crate::error::Error;
+use crate::error::Result;
 use crate::product::{Matrix, Product, Storages, Way};
 use crate::unit::Storage;
 
@@ -32,7 +32,7 @@ impl Device {
         storages: Storages,
         way: Way,
         Operands { a, b, bias, c }: Operands<'_>,
-    ) -> Result<Option<(Way, String)>, Error> {
+    ) -> Result<Option<(Way, String)>> {
         let Storages { inputs, output } = storages;
         let bytes = product.rows * product.columns * output.bytes();
         let addresses = [

@@ -8,14 +8,14 @@ use cudarc::driver::{CudaSlice, DevicePtr};
 use super::driver::free_memory;
 use super::memory::{Block, Memory, Owned, driver, elsewhere};
 use super::open::Device;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// The alignment that the driver guarantees for allocations and cuBLASLt assumes.
 const ALIGNMENT: u64 = 256;
 
 impl Device {
     /// Allocates `bytes` zero bytes.
-    pub(crate) fn zeros(&self, bytes: usize) -> Result<Memory, Error> {
+    pub(crate) fn zeros(&self, bytes: usize) -> Result<Memory> {
         if let Self::Emulated(_) = self {
             // `alloc_zeroed` is cheaper than a separate fill.
             return Block::zeros(bytes).map(Memory::Emulated);
@@ -26,7 +26,7 @@ impl Device {
     }
 
     /// Allocates `bytes` bytes that must be written before they are read. The emulator fills them with NaN.
-    pub(crate) fn scratch(&self, bytes: usize) -> Result<Memory, Error> {
+    pub(crate) fn scratch(&self, bytes: usize) -> Result<Memory> {
         match self {
             Self::Emulated(_) => {
                 let mut block = Block::zeros(bytes)?;
@@ -47,7 +47,7 @@ impl Device {
     }
 
     /// Copies `source` to `target[offset..]`, which the caller has checked to be long enough.
-    pub(crate) fn write(&self, target: &mut Memory, offset: usize, source: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(&self, target: &mut Memory, offset: usize, source: &[u8]) -> Result<()> {
         match (self, target) {
             _ if source.is_empty() => Ok(()),
             (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice: target, .. })) if gpu.owns(target) => {
@@ -68,7 +68,7 @@ impl Device {
     }
 
     /// Copies from `source[offset..]` until `target` is full.
-    pub(crate) fn read(&self, source: &Memory, offset: usize, target: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn read(&self, source: &Memory, offset: usize, target: &mut [u8]) -> Result<()> {
         match (self, source) {
             _ if target.is_empty() => Ok(()),
             (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice: source, .. })) if gpu.owns(source) => {
@@ -85,7 +85,7 @@ impl Device {
     }
 
     /// Copies the first `bytes` bytes.
-    pub(crate) fn copy(&self, target: &mut Memory, source: &Memory, bytes: usize) -> Result<(), Error> {
+    pub(crate) fn copy(&self, target: &mut Memory, source: &Memory, bytes: usize) -> Result<()> {
         match (self, target, source) {
             _ if bytes == 0 => Ok(()),
             (Self::Nvidia(gpu), Memory::Nvidia(target), Memory::Nvidia(source))
@@ -103,7 +103,7 @@ impl Device {
     }
 
     /// Sets the first `bytes` bytes to 0.
-    pub(crate) fn clear(&self, target: &mut Memory, bytes: usize) -> Result<(), Error> {
+    pub(crate) fn clear(&self, target: &mut Memory, bytes: usize) -> Result<()> {
         match (self, target) {
             _ if bytes == 0 => Ok(()),
             (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice: target, .. })) if gpu.owns(target) => {
@@ -118,7 +118,7 @@ impl Device {
     }
 
     /// Returns the address of memory of this device, which must hold at least `bytes` bytes.
-    pub(super) fn address(&self, memory: &Memory, bytes: usize) -> Result<u64, Error> {
+    pub(super) fn address(&self, memory: &Memory, bytes: usize) -> Result<u64> {
         let (address, held) = match (self, memory) {
             (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice, .. })) if gpu.owns(slice) => {
                 (slice.device_ptr(&gpu.stream).0, slice.len())
@@ -132,7 +132,7 @@ impl Device {
 
     /// Takes over another program's numbers without a copy. They must belong to the stream's context because addresses
     /// are not valid in another one.
-    pub(crate) fn adopt(&self, slice: CudaSlice<f32>) -> Result<Memory, Error> {
+    pub(crate) fn adopt(&self, slice: CudaSlice<f32>) -> Result<Memory> {
         let Self::Nvidia(gpu) = self else { return Err(elsewhere()) };
         if slice.context().cu_ctx() != gpu.stream.context().cu_ctx() {
             return Err(elsewhere());
@@ -155,7 +155,7 @@ impl Device {
     }
 
     /// Hands memory over as a `cudarc` slice, without a copy.
-    pub(crate) fn release(&self, memory: Memory, len: usize) -> Result<CudaSlice<f32>, Error> {
+    pub(crate) fn release(&self, memory: Memory, len: usize) -> Result<CudaSlice<f32>> {
         self.address(&memory, len * size_of::<f32>())?;
         let (Self::Nvidia(gpu), Memory::Nvidia(Owned { slice, .. })) = (self, memory) else {
             return Err(elsewhere());

@@ -5,7 +5,7 @@ use flowrl_lm::backend::Heads;
 
 use crate::buffer::{Buffer, Index};
 use crate::device::Argument;
-use crate::error::Error;
+use crate::error::Result;
 use crate::unit::Storage;
 
 /// The arguments of a launch. They borrow the buffers that they point to.
@@ -18,32 +18,26 @@ pub(crate) struct Arguments<'a> {
 
 impl<'a> Arguments<'a> {
     /// Adds a buffer that is stored as activations are.
-    pub(super) fn store(&mut self, name: &'static str, x: Option<&'a Buffer>, wanted: usize) -> Result<(), Error> {
+    pub(super) fn store(&mut self, name: &'static str, x: Option<&'a Buffer>, wanted: usize) -> Result<()> {
         let storage = x.map_or(Storage::F32, |x| *self.storage.get_or_insert(x.storage));
         self.buffer(name, x, wanted, storage)
     }
 
-    pub(super) fn f32(&mut self, name: &'static str, x: Option<&'a Buffer>, wanted: usize) -> Result<(), Error> {
+    pub(super) fn f32(&mut self, name: &'static str, x: Option<&'a Buffer>, wanted: usize) -> Result<()> {
         self.buffer(name, x, wanted, Storage::F32)
     }
 
-    pub(super) fn f64(&mut self, name: &'static str, x: Option<&'a Buffer>, wanted: usize) -> Result<(), Error> {
+    pub(super) fn f64(&mut self, name: &'static str, x: Option<&'a Buffer>, wanted: usize) -> Result<()> {
         self.buffer(name, x, wanted, Storage::F64)
     }
 
-    pub(super) fn index(&mut self, name: &'static str, x: Option<&'a Index>, wanted: usize) -> Result<(), Error> {
+    pub(super) fn index(&mut self, name: &'static str, x: Option<&'a Index>, wanted: usize) -> Result<()> {
         x.map_or(Ok(()), |x| check_len(name, x.host.len(), wanted))?;
         self.list.push(x.map_or(Argument::Null, |x| Argument::Memory(&x.memory, wanted * size_of::<u32>())));
         Ok(())
     }
 
-    fn buffer(
-        &mut self,
-        name: &'static str,
-        x: Option<&'a Buffer>,
-        wanted: usize,
-        storage: Storage,
-    ) -> Result<(), Error> {
+    fn buffer(&mut self, name: &'static str, x: Option<&'a Buffer>, wanted: usize, storage: Storage) -> Result<()> {
         if let Some(x) = x {
             check_len(name, x.len, wanted)?;
             x.check_storage(name, storage)?;
@@ -56,14 +50,14 @@ impl<'a> Arguments<'a> {
 /// Numbers passed to a kernel. Sizes are `usize` in Rust and narrower in the kernel.
 pub(crate) trait Scalar {
     type Given: Copy;
-    fn push(name: &'static str, given: Self::Given, to: &mut Arguments<'_>) -> Result<(), Error>;
+    fn push(name: &'static str, given: Self::Given, to: &mut Arguments<'_>) -> Result<()>;
 }
 
 macro_rules! scalars {
     ($($type:ty, $given:ty);*) => {
         $(impl Scalar for $type {
             type Given = $given;
-            fn push(name: &'static str, given: $given, to: &mut Arguments<'_>) -> Result<(), Error> {
+            fn push(name: &'static str, given: $given, to: &mut Arguments<'_>) -> Result<()> {
                 let rule = "be a size that fits a kernel's argument";
                 let broken = |_| CpuError::Rule { argument: name, index: 0, rule };
                 let mut slot = [0; 8];
@@ -80,7 +74,7 @@ scalars!(u32, usize; u64, usize; f32, f32; f64, f64);
 /// Several arguments of one type.
 impl<T: Scalar, const N: usize> Scalar for [T; N] {
     type Given = [T::Given; N];
-    fn push(name: &'static str, given: Self::Given, to: &mut Arguments<'_>) -> Result<(), Error> {
+    fn push(name: &'static str, given: Self::Given, to: &mut Arguments<'_>) -> Result<()> {
         given.into_iter().try_for_each(|given| T::push(name, given, to))
     }
 }
@@ -88,7 +82,7 @@ impl<T: Scalar, const N: usize> Scalar for [T; N] {
 /// The three arguments `heads`, `kv_heads` and `head_dim`.
 impl Scalar for Heads {
     type Given = Self;
-    fn push(_: &'static str, heads: Self, to: &mut Arguments<'_>) -> Result<(), Error> {
+    fn push(_: &'static str, heads: Self, to: &mut Arguments<'_>) -> Result<()> {
         u32::push("heads", heads.heads, to)?;
         u32::push("kv_heads", heads.kv_heads, to)?;
         u32::push("head_dim", heads.head_dim, to)

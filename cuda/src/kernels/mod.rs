@@ -6,7 +6,7 @@ use flowrl_lm::backend::Heads;
 use crate::buffer::{Buffer, Index};
 use crate::constants::{MEASURES, MERGED_ROWS, PART_NUMBERS, PARTS, TILE_ROWS, WARP_ROWS};
 use crate::device::{Device, Kernel};
-use crate::error::Error;
+use crate::error::Result;
 use crate::grid::Grid;
 use crate::tile;
 use crate::unit::{Storage, Unit};
@@ -35,7 +35,7 @@ macro_rules! kernels {
             device: &'a Device,
             ($($argument),*): ($(kernels!(@type 'a $access $kind)),*),
             ($($scalar),*): ($(<$type as Scalar>::Given),*),
-        ) -> Result<(), Error> {
+        ) -> Result<()> {
             let grid: Grid = $grid;
             let mut arguments = Arguments::default();
             $(arguments.$kind(stringify!($argument), kernels!(@given $access $argument), $len)?;)*

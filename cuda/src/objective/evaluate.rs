@@ -16,7 +16,7 @@ fn disagreement() -> Error {
 
 impl CudaBackend {
     /// Uploads the masks of [`Objective::advantages`], for the field `masks` of [`DeviceBatch`].
-    pub fn device_masks(&self, masks: &[Mask]) -> core::result::Result<Index, Error> {
+    pub fn device_masks(&self, masks: &[Mask]) -> Result<Index, Error> {
         self.index(&masks.iter().map(|&mask| mask as u32).collect::<Vec<_>>())
     }
 
@@ -97,7 +97,7 @@ impl CudaBackend {
         objective: &Objective,
         batch: &DeviceBatch<'_>,
         totals: Totals,
-    ) -> core::result::Result<ObjectiveError<Error>, Error> {
+    ) -> Result<ObjectiveError<Error>, Error> {
         let Totals { sequences: b, tokens: n } = batch.sequences.totals();
         let given = |buffer: Option<&Buffer>, len| buffer.map(|buffer| self.host(buffer, len)).transpose();
         let (ref_log_probs, old_log_probs) = (given(batch.ref_log_probs, n)?, given(batch.old_log_probs, n)?);
@@ -129,7 +129,7 @@ impl CudaBackend {
         Ok(result.map_or_else(ObjectiveError::Input, |_| ObjectiveError::Device(disagreement())))
     }
 
-    fn host(&self, buffer: &Buffer, len: usize) -> core::result::Result<Vec<f32>, Error> {
+    fn host(&self, buffer: &Buffer, len: usize) -> Result<Vec<f32>, Error> {
         let mut numbers = vec![0.0; len];
         self.read(buffer, 0, &mut numbers)?;
         Ok(numbers)

@@ -11,7 +11,7 @@ use super::{DeviceBatch, DeviceGradients};
 use crate::backend::CudaBackend;
 use crate::buffer::Buffer;
 use crate::constants::MEASURES;
-use crate::error::Error;
+use crate::error::Result;
 use crate::kernels;
 use crate::unit::Storage;
 
@@ -30,7 +30,7 @@ impl CudaBackend {
         batch: &DeviceBatch<'_>,
         totals: Totals,
         out: &mut DeviceGradients,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         match objective {
             Objective::FlowRl(options) => self.launch_flowrl(options, batch, totals, out),
             Objective::PolicyGradient(options) => self.launch_policy_gradient(options, batch, totals, out),
@@ -44,7 +44,7 @@ impl CudaBackend {
         objective: &Objective,
         batch: &DeviceBatch<'_>,
         out: &DeviceGradients,
-    ) -> Result<Option<Diagnostics>, Error> {
+    ) -> Result<Option<Diagnostics>> {
         let rows = self.read_f64(&out.measured)?;
         let sequences = batch.sequences.totals().sequences;
         let rows = &rows.as_chunks::<MEASURES>().0[..sequences];
@@ -84,7 +84,7 @@ impl CudaBackend {
         batch: &DeviceBatch<'_>,
         totals: Totals,
         out: &mut DeviceGradients,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let DeviceBatch { sequences, advantages, log_probs, ref_log_probs, old_log_probs, masks, .. } = *batch;
         let Totals { sequences: count, tokens } = sequences.totals();
         // A length of 0 selects the sequence's own length.
@@ -156,7 +156,7 @@ impl CudaBackend {
         batch: &DeviceBatch<'_>,
         totals: Totals,
         out: &mut DeviceGradients,
-    ) -> Result<(), Error> {
+    ) -> Result<()> {
         let DeviceBatch { sequences, advantages, log_probs, ref_log_probs, old_log_probs, masks, .. } = *batch;
         let Totals { sequences: count, tokens } = sequences.totals();
         let [_, dual, _, log_dual] = bounds(Bound::Absent, options.dual_clip);
@@ -211,7 +211,7 @@ impl CudaBackend {
         d_values: &mut Buffer,
         count: usize,
         sequences: usize,
-    ) -> Result<f64, Error> {
+    ) -> Result<f64> {
         let mut loss = self.allocate(Storage::F64, 1)?;
         kernels::value_loss(&self.device, (rewards, values, d_values, &mut loss), (count, sequences as f64))?;
         Ok(self.read_f64(&loss)?.iter().sum())

@@ -56,7 +56,7 @@ mod evaluate;
 mod launches;
 
 /// The result of an operation of this module.
-pub type Result<T> = core::result::Result<T, ObjectiveError<Error>>;
+pub type Result<T, E = ObjectiveError<Error>> = core::result::Result<T, E>;
 
 /// The division of N tokens into B sequences, packed without padding, and of the sequences into groups that answer the
 /// same prompt.
@@ -101,7 +101,7 @@ impl DeviceSequences {
         let index = |argument, numbers: &[usize]| {
             let narrow =
                 |(index, &x)| u32::try_from(x).map_err(|_| CpuError::Rule { argument, index, rule: "be below 2³²" });
-            let narrow = numbers.iter().enumerate().map(narrow).collect::<core::result::Result<Vec<_>, _>>();
+            let narrow = numbers.iter().enumerate().map(narrow).collect::<Result<Vec<_>, _>>();
             narrow.map_err(Error::from).and_then(|narrow| backend.index(&narrow)).map_err(ObjectiveError::Device)
         };
         Ok(Self {
@@ -186,7 +186,7 @@ pub struct DeviceGradients {
 
 impl DeviceGradients {
     /// Allocates buffers for these sequences, or for any others with at most as many sequences and tokens.
-    pub fn new(backend: &CudaBackend, sequences: &DeviceSequences) -> core::result::Result<Self, Error> {
+    pub fn new(backend: &CudaBackend, sequences: &DeviceSequences) -> Result<Self, Error> {
         let Totals { sequences, tokens } = sequences.totals();
         let zeros = |len| backend.zeros_for(Role::State, len);
         Ok(Self {
