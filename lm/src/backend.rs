@@ -103,6 +103,9 @@ pub const LOGITS: usize = 16 << 20;
 /// Default limit of keys and values cached at once, over all layers: 1 GiB in f32.
 pub const CACHE: usize = 256 << 20;
 
+/// The outcome of an operation on a device.
+pub type Outcome<B> = Result<(), <B as Backend>::Error>;
+
 /// A device that can run a transformer.
 ///
 /// The rules of [`Backend`] hold here too: buffers are row-major, and no result depends on the batch around it. A clone
@@ -129,23 +132,23 @@ pub trait TransformerBackend: Backend + Clone {
         CACHE
     }
 
-    /// Copies the rows `ids` of `table` to `out` (rows, d).
+    /// Copies the rows `ids` of `table`, which may be any matrix of width d, to `out` (rows, d).
     fn embed(
         &self,
         table: &Self::Buffer,
         ids: &Self::Index,
         shape: (usize, usize),
         out: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
-    /// Adds row r of `d_out` (rows, d) to row `ids[r]` of `d_table`, in ascending order of r. This is also the
-    /// backward pass of [`TransformerBackend::gather`].
+    ) -> Outcome<Self>;
+    /// Adds row r of `d_out` (rows, d) to row `ids[r]` of `d_table`, in ascending order of r: the
+    /// backward pass of [`TransformerBackend::embed`].
     fn scatter_add(
         &self,
         d_out: &Self::Buffer,
         ids: &Self::Index,
         shape: (usize, usize),
         d_table: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
 
     /// Computes y = x/√(mean(x²) + ε)·w for `shape` = (rows, d), and stores 1/√(…) of each row in `inv_rms`
     /// (rows) for the backward pass.
@@ -157,7 +160,7 @@ pub trait TransformerBackend: Backend + Clone {
         shape: (usize, usize),
         y: &mut Self::Buffer,
         inv_rms: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
     /// Adds the gradients of [`TransformerBackend::rms_norm`] to `dx` and `dw`.
     fn rms_norm_backward(
         &self,
@@ -168,7 +171,7 @@ pub trait TransformerBackend: Backend + Clone {
         shape: (usize, usize),
         dx: &mut Self::Buffer,
         dw: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
 
     /// Applies an RMS norm with weights (head_dim) to every query and key head of `qkv` (rows) and copies the
     /// values: the QK norm of Qwen3. `inv_rms` is (rows, heads + kv_heads).
@@ -182,7 +185,7 @@ pub trait TransformerBackend: Backend + Clone {
         heads: Heads,
         out: &mut Self::Buffer,
         inv_rms: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
     /// Replaces `d_qkv` by the gradient of the input, and adds to `dw_q` and `dw_k`.
     fn qk_norm_backward(
         &self,
@@ -195,7 +198,7 @@ pub trait TransformerBackend: Backend + Clone {
         d_qkv: &mut Self::Buffer,
         dw_q: &mut Self::Buffer,
         dw_k: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
 
     /// Rotates the queries and keys of `qkv` in place by their positions, in the halves convention of Hugging Face.
     /// `cos` and `sin` are (positions, head_dim/2). With `backward` it rotates the other way, which is the gradient.
@@ -208,7 +211,7 @@ pub trait TransformerBackend: Backend + Clone {
         rows: usize,
         heads: Heads,
         backward: bool,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
 
     /// Computes causal attention over packed spans: `out` is (rows, heads·head_dim), `log_sum_exp` is log Σ exp
     /// of the scores, (rows, heads).
@@ -219,7 +222,7 @@ pub trait TransformerBackend: Backend + Clone {
         heads: Heads,
         out: &mut Self::Buffer,
         log_sum_exp: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
     /// Computes `d_qkv` (rows) from `d_out`, overwriting it.
     fn attention_backward(
         &self,
@@ -230,16 +233,10 @@ pub trait TransformerBackend: Backend + Clone {
         layout: &Layout,
         heads: Heads,
         d_qkv: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
 
     /// Copies the keys and values of row r of `qkv` to row `slots[r]` of the cache, (capacity, 2·kv_heads·head_dim).
-    fn cache_store(
-        &self,
-        qkv: &Self::Buffer,
-        slots: &[u32],
-        heads: Heads,
-        cache: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    fn cache_store(&self, qkv: &Self::Buffer, slots: &[u32], heads: Heads, cache: &mut Self::Buffer) -> Outcome<Self>;
     /// Computes the attention of one new row per span. `spans` address rows of the cache, and the last row of
     /// each span is the new one. The result is that of [`TransformerBackend::attention`] over the whole
     /// sequence, on the CPU bit for bit.
@@ -250,10 +247,10 @@ pub trait TransformerBackend: Backend + Clone {
         spans: &[Span],
         heads: Heads,
         out: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
 
     /// Computes `out` (rows, ff) = silu(gate)·up; a row of `gate_up` is (gate, up).
-    fn swiglu(&self, gate_up: &Self::Buffer, shape: (usize, usize), out: &mut Self::Buffer) -> Result<(), Self::Error>;
+    fn swiglu(&self, gate_up: &Self::Buffer, shape: (usize, usize), out: &mut Self::Buffer) -> Outcome<Self>;
     /// Computes `d_gate_up` (rows, 2·ff) from `d_out` (rows, ff), overwriting it.
     fn swiglu_backward(
         &self,
@@ -261,26 +258,10 @@ pub trait TransformerBackend: Backend + Clone {
         d_out: &Self::Buffer,
         shape: (usize, usize),
         d_gate_up: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
 
-    /// Copies the rows `indices` of `x` to `out` (indices, d).
-    fn gather(
-        &self,
-        x: &Self::Buffer,
-        indices: &Self::Index,
-        shape: (usize, usize),
-        out: &mut Self::Buffer,
-    ) -> Result<(), Self::Error> {
-        self.embed(x, indices, shape, out)
-    }
     /// Computes `out` (spans, d), the mean of the rows of `x` in each span (start, len).
-    fn mean_rows(
-        &self,
-        x: &Self::Buffer,
-        spans: &[(usize, usize)],
-        d: usize,
-        out: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    fn mean_rows(&self, x: &Self::Buffer, spans: &[(usize, usize)], d: usize, out: &mut Self::Buffer) -> Outcome<Self>;
     /// Adds the row of `d_out` of each span (start, len), divided by len, to every row of `dx` in that span.
     fn mean_rows_backward(
         &self,
@@ -288,5 +269,5 @@ pub trait TransformerBackend: Backend + Clone {
         spans: &[(usize, usize)],
         d: usize,
         dx: &mut Self::Buffer,
-    ) -> Result<(), Self::Error>;
+    ) -> Outcome<Self>;
 }

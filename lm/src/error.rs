@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flowrl_core::backend::BackendError;
+use flowrl_core::backend::{Backend, BackendError};
 
 /// The result of functions in this crate that read or check something a user supplied.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -181,6 +181,9 @@ impl Error {
         Self::Argument { name, got: got.to_string(), wanted: wanted.to_string() }
     }
 }
+
+/// The result of functions of a transformer policy on a device `B`.
+pub type PolicyResult<T, B> = Result<T, PolicyError<<B as Backend>::Error>>;
 
 /// An error of a transformer policy.
 #[derive(Debug, thiserror::Error)]

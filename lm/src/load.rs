@@ -6,7 +6,7 @@ use flowrl_core::backend::{Backend, Role};
 use crate::backend::TransformerBackend;
 use crate::checkpoint::{Checkpoint, NamedTensor, save};
 use crate::config::Dtype;
-use crate::error::{Error, PolicyError};
+use crate::error::{Error, PolicyResult};
 use crate::model::{Part, Weights};
 use crate::policy::TransformerPolicy;
 
@@ -15,10 +15,7 @@ use crate::policy::TransformerPolicy;
 /// # Errors
 /// Returns an error if a tensor is missing, has another shape or a value that is not finite, or if the device
 /// has not enough memory.
-pub fn load_weights<B: Backend>(
-    backend: &B,
-    checkpoint: &Checkpoint,
-) -> Result<Weights<B::Buffer>, PolicyError<B::Error>> {
+pub fn load_weights<B: Backend>(backend: &B, checkpoint: &Checkpoint) -> PolicyResult<Weights<B::Buffer>, B> {
     /// Elements converted at once.
     const PIECE: usize = 1 << 20;
     Weights::build(&checkpoint.config().into(), |parts| {
@@ -49,7 +46,7 @@ pub fn load_weights<B: Backend>(
 pub fn load_policy<B: TransformerBackend>(
     backend: B,
     checkpoint: &Checkpoint,
-) -> Result<TransformerPolicy<B>, PolicyError<B::Error>> {
+) -> PolicyResult<TransformerPolicy<B>, B> {
     let weights = load_weights(&backend, checkpoint)?;
     let end = checkpoint.end_tokens()?;
     // An end token ends a completion even if the tokenizer does not know it.
@@ -65,7 +62,7 @@ pub fn save_policy<B: TransformerBackend>(
     policy: &TransformerPolicy<B>,
     origin: &Checkpoint,
     dtype: Dtype,
-) -> Result<(), PolicyError<B::Error>> {
+) -> PolicyResult<(), B> {
     let parts = Weights::parts(policy.dims());
     let mut values = Vec::with_capacity(parts.len());
     for part in &parts {

@@ -8,7 +8,7 @@ use flowrl_core::optim::AdamWStep;
 use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, ScoresOf, Sequences};
 
 use crate::backend::TransformerBackend;
-use crate::error::{Interrupted, PolicyError};
+use crate::error::{Interrupted, PolicyError, PolicyResult};
 use crate::generate::{self, Interrupt, Limits, StopRule, WaveListener};
 use crate::model::{Dimensions, Keep, Packed, Part, Transformer, Weights};
 
@@ -43,12 +43,7 @@ const STARTED: &str = "`start_training` made it";
 
 impl<B: TransformerBackend> TransformerPolicy<B> {
     /// Creates a policy from weights. Each of the tokens `end` ends a completion.
-    pub fn new(
-        backend: B,
-        dims: Dimensions,
-        weights: Weights<B::Buffer>,
-        end: Vec<u32>,
-    ) -> Result<Self, PolicyError<B::Error>> {
+    pub fn new(backend: B, dims: Dimensions, weights: Weights<B::Buffer>, end: Vec<u32>) -> PolicyResult<Self, B> {
         let weights = Arc::new(weights);
         let reference = Some(Arc::clone(&weights));
         let model = Transformer::new(backend, dims)?;
@@ -83,7 +78,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
 
     /// Excludes these tokens from sampling, see [`Backend::sample`](flowrl_core::backend::Backend::sample). Scores
     /// remain those of the softmax over the whole row.
-    pub fn exclude(&mut self, tokens: &[u32]) -> Result<(), PolicyError<B::Error>> {
+    pub fn exclude(&mut self, tokens: &[u32]) -> PolicyResult<(), B> {
         let mask = token_mask(tokens, self.model.dims().vocab);
         self.limits.excluded = if tokens.is_empty() { None } else { Some(self.backend().index(&mask)?) };
         Ok(())
@@ -116,7 +111,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     }
 
     /// Returns whether every weight, and the sum of squares of every tensor, is finite.
-    pub fn is_finite(&self) -> Result<bool, PolicyError<B::Error>> {
+    pub fn is_finite(&self) -> PolicyResult<bool, B> {
         let backend = self.model.backend();
         for tensor in self.weights.tensors() {
             if !backend.sum_squares(tensor, backend.len(tensor))?.is_finite() {
@@ -130,20 +125,20 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     ///
     /// # Panics
     /// If the part is not one of this model's.
-    pub fn read_part(&self, tensors: &Weights<B::Buffer>, part: &Part) -> Result<Vec<B::Real>, PolicyError<B::Error>> {
+    pub fn read_part(&self, tensors: &Weights<B::Buffer>, part: &Part) -> PolicyResult<Vec<B::Real>, B> {
         let tensor = tensors.tensors().nth(part.tensor).expect("parts are those of this model's tensors");
         self.read(tensor, part.offset, part.len())
     }
 
     /// Returns both moments of the optimiser, tensor by tensor; empty before training starts.
-    pub fn moments(&self) -> Result<Vec<Moments<B::Real>>, PolicyError<B::Error>> {
+    pub fn moments(&self) -> PolicyResult<Vec<Moments<B::Real>>, B> {
         let Some(training) = &self.training else { return Ok(Vec::new()) };
         let read = |buffer: &B::Buffer| self.read(buffer, 0, self.backend().len(buffer));
         let pairs = training.first_moments.tensors().zip(training.second_moments.tensors());
         pairs.map(|(m, v)| Ok([read(m)?, read(v)?])).collect()
     }
 
-    fn read(&self, buffer: &B::Buffer, offset: usize, len: usize) -> Result<Vec<B::Real>, PolicyError<B::Error>> {
+    fn read(&self, buffer: &B::Buffer, offset: usize, len: usize) -> PolicyResult<Vec<B::Real>, B> {
         let mut out = vec![B::Real::of(0.0); len];
         self.backend().read(buffer, offset, &mut out)?;
         Ok(out)
@@ -153,7 +148,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     ///
     /// # Errors
     /// Returns [`PolicyError::Length`] if the moments are those of another model.
-    pub fn restore_moments(&mut self, moments: &[Moments<B::Real>]) -> Result<(), PolicyError<B::Error>> {
+    pub fn restore_moments(&mut self, moments: &[Moments<B::Real>]) -> PolicyResult<(), B> {
         if moments.is_empty() {
             return Ok(());
         }
@@ -174,7 +169,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     ///
     /// # Errors
     /// Returns [`PolicyError::Length`] if the weights are those of another model.
-    pub fn set_weights(&mut self, weights: Weights<B::Buffer>) -> Result<(), PolicyError<B::Error>> {
+    pub fn set_weights(&mut self, weights: Weights<B::Buffer>) -> PolicyResult<(), B> {
         self.check_lens("weights", weights.tensors().map(|tensor| self.backend().len(tensor)))?;
         self.part_from_reference()?;
         self.weights = Arc::new(weights);
@@ -185,18 +180,14 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     ///
     /// # Errors
     /// Returns [`PolicyError::Length`] if the weights are those of another model.
-    pub fn set_reference(&mut self, weights: Weights<B::Buffer>) -> Result<(), PolicyError<B::Error>> {
+    pub fn set_reference(&mut self, weights: Weights<B::Buffer>) -> PolicyResult<(), B> {
         self.check_lens("reference", weights.tensors().map(|tensor| self.backend().len(tensor)))?;
         self.reference = Some(Arc::new(weights));
         Ok(())
     }
 
     /// Checks that the tensors of an argument have the number and the lengths of this model's.
-    fn check_lens(
-        &self,
-        argument: &'static str,
-        lens: impl Iterator<Item = usize>,
-    ) -> Result<(), PolicyError<B::Error>> {
+    fn check_lens(&self, argument: &'static str, lens: impl Iterator<Item = usize>) -> PolicyResult<(), B> {
         let own: Vec<usize> = self.weights.tensors().map(|tensor| self.backend().len(tensor)).collect();
         let lens: Vec<usize> = lens.collect();
         check_len(argument, lens.len(), own.len())?;
@@ -205,7 +196,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
 
     /// Copies the weights for the reference if it shares the policy's tensors. The copy has the role of an
     /// activation, the type that products read, because the reference is never trained.
-    fn part_from_reference(&mut self) -> Result<(), PolicyError<B::Error>> {
+    fn part_from_reference(&mut self) -> PolicyResult<(), B> {
         if !self.reference.as_ref().is_some_and(|reference| Arc::ptr_eq(reference, &self.weights)) {
             return Ok(());
         }
@@ -224,7 +215,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         Ok(())
     }
 
-    fn start_training(&mut self) -> Result<(), PolicyError<B::Error>> {
+    fn start_training(&mut self) -> PolicyResult<(), B> {
         if self.training.is_none() {
             let zeros = || Weights::zeros(self.model.backend(), self.model.dims());
             self.training = Some(Training { grads: zeros()?, first_moments: zeros()?, second_moments: zeros()? });
@@ -232,11 +223,11 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         Ok(())
     }
 
-    fn check_interrupt(&self) -> Result<(), PolicyError<B::Error>> {
+    fn check_interrupt(&self) -> PolicyResult<(), B> {
         if self.limits.is_interrupted() { Err(PolicyError::Interrupted(Interrupted)) } else { Ok(()) }
     }
 
-    fn check(&self, what: &'static str, sequences: &[&[u32]]) -> Result<(), PolicyError<B::Error>> {
+    fn check(&self, what: &'static str, sequences: &[&[u32]]) -> PolicyResult<(), B> {
         let vocab = self.model.dims().vocab;
         for (index, tokens) in sequences.iter().enumerate() {
             if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
@@ -250,7 +241,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     }
 
     /// Packs sequences, and checks that there is room for the results of every token.
-    fn pack(&self, sequences: &Sequences<'_>) -> Result<Packed, PolicyError<B::Error>> {
+    fn pack(&self, sequences: &Sequences<'_>) -> PolicyResult<Packed, B> {
         self.check("prompt", sequences.prompts)?;
         self.check("completion", sequences.completions)?;
         let (prompts, prompt_of) = (sequences.prompts.len(), sequences.prompt_of);
@@ -278,13 +269,13 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         self.model.dims().hidden
     }
 
-    fn represent(&mut self, prompts: &[&[u32]], out: &mut B::Buffer) -> Result<(), Self::Error> {
+    fn represent(&mut self, prompts: &[&[u32]], out: &mut B::Buffer) -> PolicyResult<(), B> {
         let packed = self.pack(&Sequences { prompts, completions: &[], prompt_of: &[] })?;
         self.model.log_probs(&self.weights, &packed, 1.0, Keep::Nothing)?;
         Ok(self.model.mean_hidden(&packed.prompts, out)?)
     }
 
-    fn sample(&mut self, request: &SampleRequest<'_>) -> Result<Completions<B::Real>, Self::Error> {
+    fn sample(&mut self, request: &SampleRequest<'_>) -> PolicyResult<Completions<B::Real>, B> {
         self.check("prompt", request.prompts)?;
         let completions = generate::sample(&mut self.model, &self.weights, &self.limits, request)?;
         self.check_interrupt()?;
@@ -321,7 +312,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         d_log_probs: &[B::Real],
         d_entropies: Option<&[B::Real]>,
         d_representation: Option<&B::Buffer>,
-    ) -> Result<(), Self::Error> {
+    ) -> PolicyResult<(), B> {
         self.start_training()?;
         let (packed, temperature) = self.last.take().ok_or(PolicyError::NoForward)?;
         check_len("d_log_probs", d_log_probs.len(), packed.targets.len())?;
@@ -331,7 +322,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         Ok(())
     }
 
-    fn grad_norm(&mut self) -> Result<f64, Self::Error> {
+    fn grad_norm(&mut self) -> PolicyResult<f64, B> {
         let mut squares = 0.0;
         if let Some(training) = &self.training {
             for grad in training.grads.tensors() {
@@ -342,7 +333,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         Ok(squares.sqrt())
     }
 
-    fn update(&mut self, step: &AdamWStep) -> Result<(), Self::Error> {
+    fn update(&mut self, step: &AdamWStep) -> PolicyResult<(), B> {
         self.start_training()?;
         self.part_from_reference()?;
         let backend = self.model.backend();
@@ -355,7 +346,7 @@ impl<B: TransformerBackend> Policy for TransformerPolicy<B> {
         self.zero_grad()
     }
 
-    fn zero_grad(&mut self) -> Result<(), Self::Error> {
+    fn zero_grad(&mut self) -> PolicyResult<(), B> {
         if let Some(training) = &mut self.training {
             let backend = self.model.backend();
             for grad in training.grads.tensors_mut() {

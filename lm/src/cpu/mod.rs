@@ -12,6 +12,8 @@ use crate::kernel;
 use crate::kernel::attention::{self, KeyValues};
 use helpers::{block, check, check_rows, check_spans, vectorize};
 
+type Result<T> = std::result::Result<T, CpuError>;
+
 impl<T: Real> TransformerBackend for CpuBackend<T> {
     fn workers(&self) -> usize {
         self.pool().threads()
@@ -21,13 +23,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         self.pool().map(parts, |part| work(self.serial(), part))
     }
 
-    fn embed(
-        &self,
-        table: &Vec<T>,
-        ids: &Vec<u32>,
-        (rows, d): (usize, usize),
-        out: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    fn embed(&self, table: &Vec<T>, ids: &Vec<u32>, (rows, d): (usize, usize), out: &mut Vec<T>) -> Result<()> {
         check_rows("ids", ids, rows, "table", table, d)?;
         check!(out: rows * d);
         for (out, &id) in out.chunks_exact_mut(d).zip(&ids[..rows]) {
@@ -42,7 +38,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         ids: &Vec<u32>,
         (rows, d): (usize, usize),
         d_table: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    ) -> Result<()> {
         check_rows("ids", ids, rows, "d_table", d_table, d)?;
         check!(d_out: rows * d);
         for (d_out, &id) in d_out.chunks_exact(d).zip(&ids[..rows]) {
@@ -59,7 +55,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         (rows, d): (usize, usize),
         y: &mut Vec<T>,
         inv_rms: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    ) -> Result<()> {
         check!(x: rows * d, w: d, y: rows * d, inv_rms: rows);
         let block = block(self, rows, d);
         let jobs: Vec<_> = x[..rows * d]
@@ -85,7 +81,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         (rows, d): (usize, usize),
         dx: &mut Vec<T>,
         dw: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    ) -> Result<()> {
         check!(dy: rows * d, x: rows * d, w: d, inv_rms: rows, dx: rows * d, dw: d);
         let block = block(self, rows, 2 * d);
         let jobs: Vec<_> = dy[..rows * d]
@@ -118,7 +114,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         heads: Heads,
         out: &mut Vec<T>,
         inv_rms: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    ) -> Result<()> {
         let (width, d, count) = (heads.qkv_width(), heads.head_dim, heads.heads + heads.kv_heads);
         check!(qkv: rows * width, out: rows * width, w_q: d, w_k: d, inv_rms: rows * count);
         let block = block(self, rows, width);
@@ -154,7 +150,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         d_qkv: &mut Vec<T>,
         dw_q: &mut Vec<T>,
         dw_k: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    ) -> Result<()> {
         let (width, d, count) = (heads.qkv_width(), heads.head_dim, heads.heads + heads.kv_heads);
         check!(qkv: rows * width, d_qkv: rows * width, w_q: d, w_k: d, dw_q: d, dw_k: d, inv_rms: rows * count);
         vectorize!({
@@ -183,7 +179,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         rows: usize,
         heads: Heads,
         backward: bool,
-    ) -> Result<(), CpuError> {
+    ) -> Result<()> {
         let (width, half) = (heads.qkv_width(), heads.head_dim / 2);
         check!(qkv: rows * width);
         check_rows("positions", positions, rows, "cos", cos, half)?;
@@ -208,7 +204,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         heads: Heads,
         out: &mut Vec<T>,
         log_sum_exp: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    ) -> Result<()> {
         layout.check()?;
         let rows = layout.rows();
         let (width, q_width, d) = (heads.qkv_width(), heads.q_width(), heads.head_dim);
@@ -248,7 +244,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         layout: &Layout,
         heads: Heads,
         d_qkv: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    ) -> Result<()> {
         layout.check()?;
         let rows = layout.rows();
         let (width, q_width, d) = (heads.qkv_width(), heads.q_width(), heads.head_dim);
@@ -294,7 +290,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         Ok(())
     }
 
-    fn cache_store(&self, qkv: &Vec<T>, slots: &[u32], heads: Heads, cache: &mut Vec<T>) -> Result<(), CpuError> {
+    fn cache_store(&self, qkv: &Vec<T>, slots: &[u32], heads: Heads, cache: &mut Vec<T>) -> Result<()> {
         let (width, kv) = (heads.qkv_width(), 2 * heads.kv_width());
         check!(qkv: slots.len() * width);
         for (row, &slot) in qkv.chunks_exact(width).zip(slots) {
@@ -312,7 +308,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         spans: &[Span],
         heads: Heads,
         out: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    ) -> Result<()> {
         let (rows, width, q_width, d) = (spans.len(), heads.qkv_width(), heads.q_width(), heads.head_dim);
         check!(qkv: rows * width, out: rows * q_width);
         let last = spans.iter().map(|s| (s.start + s.len).max(s.prefix_start + s.prefix_len)).max().unwrap_or(0);
@@ -332,7 +328,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         Ok(())
     }
 
-    fn swiglu(&self, gate_up: &Vec<T>, (rows, ff): (usize, usize), out: &mut Vec<T>) -> Result<(), CpuError> {
+    fn swiglu(&self, gate_up: &Vec<T>, (rows, ff): (usize, usize), out: &mut Vec<T>) -> Result<()> {
         check!(gate_up: rows * 2 * ff, out: rows * ff);
         let block = block(self, rows, ff * 4);
         let jobs: Vec<_> =
@@ -351,7 +347,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         d_out: &Vec<T>,
         (rows, ff): (usize, usize),
         d_gate_up: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    ) -> Result<()> {
         check!(gate_up: rows * 2 * ff, d_out: rows * ff, d_gate_up: rows * 2 * ff);
         let block = block(self, rows, ff * 4);
         let jobs: Vec<_> = gate_up[..rows * 2 * ff]
@@ -370,7 +366,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         Ok(())
     }
 
-    fn mean_rows(&self, x: &Vec<T>, spans: &[(usize, usize)], d: usize, out: &mut Vec<T>) -> Result<(), CpuError> {
+    fn mean_rows(&self, x: &Vec<T>, spans: &[(usize, usize)], d: usize, out: &mut Vec<T>) -> Result<()> {
         check_spans("x", x, spans, d)?;
         check!(out: spans.len() * d);
         for (out, &(start, len)) in out.chunks_exact_mut(d).zip(spans) {
@@ -384,13 +380,7 @@ impl<T: Real> TransformerBackend for CpuBackend<T> {
         Ok(())
     }
 
-    fn mean_rows_backward(
-        &self,
-        d_out: &Vec<T>,
-        spans: &[(usize, usize)],
-        d: usize,
-        dx: &mut Vec<T>,
-    ) -> Result<(), CpuError> {
+    fn mean_rows_backward(&self, d_out: &Vec<T>, spans: &[(usize, usize)], d: usize, dx: &mut Vec<T>) -> Result<()> {
         check_spans("dx", dx, spans, d)?;
         check!(d_out: spans.len() * d);
         for (d_out, &(start, len)) in d_out.chunks_exact(d).zip(spans) {

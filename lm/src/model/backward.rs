@@ -118,7 +118,7 @@ fn head_backward<B: TransformerBackend>(
         let at = backend.index(&packed.rows[start..start + rows])?;
         let targets = backend.index(&packed.targets[start..start + rows])?;
         if n > chunk {
-            backend.gather(hidden, &at, (rows, d), selected)?;
+            backend.embed(hidden, &at, (rows, d), selected)?;
             backend.linear(selected, head, None, logits, shape, false)?;
             backend.log_prob(logits, &targets, (rows, vocab), temperature, log_prob, log_sum_exp, entropy)?;
         }

@@ -86,7 +86,7 @@ impl<B: TransformerBackend> Transformer<B> {
             let rows = chunk.min(n - start);
             let (rows_at, targets) = (&packed.rows[start..start + rows], &packed.targets[start..start + rows]);
             let (rows_at, targets) = (backend.index(rows_at)?, backend.index(targets)?);
-            backend.gather(&arena.hidden, &rows_at, (rows, dims.hidden), &mut arena.selected)?;
+            backend.embed(&arena.hidden, &rows_at, (rows, dims.hidden), &mut arena.selected)?;
             backend.linear(&arena.selected, weights.head(), None, &mut arena.logits, dims.logits(rows), false)?;
             let (lp, lse, h) = (&mut arena.log_prob, &mut arena.log_sum_exp, &mut arena.entropy);
             backend.log_prob(&arena.logits, &targets, (rows, dims.vocab), temperature, lp, lse, h)?;
@@ -122,7 +122,7 @@ impl<B: TransformerBackend> Transformer<B> {
         let (backend, dims) = (&self.backend, &self.dims);
         let arena = self.arena.as_mut().expect("reserve made it");
         let at = backend.index(rows)?;
-        backend.gather(&arena.hidden, &at, (rows.len(), dims.hidden), &mut arena.selected)?;
+        backend.embed(&arena.hidden, &at, (rows.len(), dims.hidden), &mut arena.selected)?;
         let head = (weights.head(), prepared.map(|p| &p.head));
         linear(backend, &arena.selected, head, None, &mut arena.logits, dims.logits(rows.len()), false)
     }

