@@ -27,12 +27,12 @@ pub enum Error {
         /// The reason that the system gave.
         reason: std::io::Error,
     },
-    /// A file that should be JSON is not, or has the wrong structure.
-    #[error("{path}: not the expected JSON: {message}", path = path.display())]
-    Json {
-        /// Path of the file.
+    /// A file or folder is damaged, or something else than expected.
+    #[error("{path}: {message}", path = path.display())]
+    File {
+        /// Path of the file or folder.
         path: PathBuf,
-        /// The parser's reason, with line and column.
+        /// What is wrong with it, and the remedy if there is one.
         message: String,
     },
     /// A key of a model's `config.json` is missing, or has a value that is not supported.
@@ -46,14 +46,6 @@ pub enum Error {
         got: String,
         /// The supported values.
         wanted: String,
-    },
-    /// A safetensors file is damaged.
-    #[error("{path}: not a complete safetensors file ({message}); copy or download it again", path = path.display())]
-    Safetensors {
-        /// Path of the file.
-        path: PathBuf,
-        /// The reason that the format check gave.
-        message: String,
     },
     /// A tensor that the model needs is not in the checkpoint.
     #[error("{path}: no tensor `{name}`{hint}", path = path.display())]
@@ -75,14 +67,6 @@ pub enum Error {
         /// What is wrong with the tensor, as the rest of a sentence, and the remedy.
         message: String,
     },
-    /// A path that should be a checkpoint is something else.
-    #[error("{path}: {message}", path = path.display())]
-    NoCheckpoint {
-        /// Path of the file or folder.
-        path: PathBuf,
-        /// What the path is instead, and what to do.
-        message: String,
-    },
     /// Two shards hold a tensor of the same name.
     #[error("tensor `{name}` is in {first} and in {second}: delete the file that does not belong", first = first.display(), second = second.display())]
     DuplicateTensor {
@@ -93,18 +77,12 @@ pub enum Error {
         /// Path of the other shard.
         second: PathBuf,
     },
-    /// The tokenizer could not be loaded, or could not encode or decode a text.
-    #[error("tokenizer: {message}")]
-    Tokenizer {
-        /// The reason, and the remedy if there is one.
-        message: String,
-    },
-    /// A chat template could not be parsed or rendered.
-    #[error("chat template: {message}")]
-    Template {
-        /// The reason, and the remedy if there is one.
-        message: String,
-    },
+    /// The tokenizer could not be loaded, or could not encode or decode a text, for this reason.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// A chat template could not be parsed or rendered, for this reason.
+    #[error("chat template: {0}")]
+    Template(String),
     /// A line of a JSONL file is wrong.
     #[error("{path}:{line}: {message}", path = path.display())]
     Line {
@@ -173,7 +151,13 @@ impl Error {
     /// Returns a function that wraps a JSON error in `path`.
     pub(crate) fn json(path: &std::path::Path) -> impl FnOnce(serde_json::Error) -> Self + use<> {
         let path = path.to_owned();
-        move |error| Self::Json { path, message: error.to_string() }
+        move |error| Self::File { path, message: format!("not the expected JSON: {error}") }
+    }
+
+    /// Creates the error for a damaged safetensors file.
+    pub(crate) fn safetensors(path: &std::path::Path, reason: impl std::fmt::Display) -> Self {
+        let message = format!("not a complete safetensors file ({reason}); copy or download it again");
+        Self::File { path: path.to_owned(), message }
     }
 
     /// Creates the error for an argument out of range.

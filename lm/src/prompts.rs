@@ -126,11 +126,11 @@ impl PromptRow {
         match (&self.prompt, template) {
             (Prompt::Text(text), _) => Ok(text.clone()),
             (Prompt::Messages(messages), Some(template)) => template.render(messages, &self.chat),
-            (Prompt::Messages(_), None) => Err(Error::Template {
-                message: "the prompt is a list of messages, but the model has no chat template; \
-                          use an instruction-tuned model, or write `prompt` as one string"
+            (Prompt::Messages(_), None) => Err(Error::Template(
+                "the prompt is a list of messages, but the model has no chat template; use an instruction-tuned model, \
+                 or write `prompt` as one string"
                     .into(),
-            }),
+            )),
         }
     }
 

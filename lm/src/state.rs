@@ -25,11 +25,10 @@ pub fn write_state(path: &Path, lists: &[(String, Vec<f32>)]) -> Result<()> {
 /// Reads the lists that [`write_state`] wrote.
 ///
 /// # Errors
-/// Returns [`Error::Io`], or [`Error::Safetensors`] if the file is incomplete.
+/// Returns [`Error::Io`], or [`Error::File`] if the file is incomplete.
 pub fn read_state(path: &Path) -> Result<HashMap<String, Vec<f32>>> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|e| Error::Safetensors { path: path.to_owned(), message: e.to_string() })?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::safetensors(path, error))?;
     let number = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
     Ok(file.tensors().into_iter().map(|(name, x)| (name, x.data().chunks_exact(4).map(number).collect())).collect())
 }

@@ -30,7 +30,7 @@ impl Tokenizer {
     /// Returns [`Error::Tokenizer`] if the bytes are not a tokenizer.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
-            .map_err(|e| Error::Tokenizer { message: format!("tokenizer.json cannot be read: {e}") })?;
+            .map_err(|e| Error::Tokenizer(format!("tokenizer.json cannot be read: {e}")))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(failed("switch off truncation"))?;
         Ok(Self { inner })
@@ -43,7 +43,7 @@ impl Tokenizer {
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
         Self::from_bytes(&bytes).map_err(|error| match error {
-            Error::Tokenizer { message } => Error::Tokenizer { message: format!("{}: {message}", path.display()) },
+            Error::Tokenizer(message) => Error::Tokenizer(format!("{}: {message}", path.display())),
             other => other,
         })
     }
@@ -58,9 +58,8 @@ impl Tokenizer {
         let listed = config["added_tokens_decoder"].as_object().into_iter().flatten();
         let mut missing = BTreeMap::new();
         for (id, token) in listed {
-            let wrong = |why: &str| Error::Tokenizer {
-                message: format!("tokenizer_config.json: `added_tokens_decoder` has \"{id}\": {token}; {why}"),
-            };
+            let there = format!("tokenizer_config.json: `added_tokens_decoder` has \"{id}\": {token}");
+            let wrong = |why: &str| Error::Tokenizer(format!("{there}; {why}"));
             let number: u32 = id.parse().map_err(|_| wrong("the key must be an id"))?;
             let content =
                 token["content"].as_str().ok_or_else(|| wrong("the value must be an object with `content`"))?;
@@ -79,12 +78,10 @@ impl Tokenizer {
             let content = token.content.clone();
             self.inner.add_tokens([token]).map_err(failed(&format!("add {content:?}")))?;
             if let Some(got) = self.token_id(&content).filter(|got| *got != id) {
-                return Err(Error::Tokenizer {
-                    message: format!(
-                        "tokenizer_config.json gives {content:?} the id {id}, but tokenizer.json lacks it and its next free id is {got}; \
-                         take the tokenizer.json that belongs to the model"
-                    ),
-                });
+                return Err(Error::Tokenizer(format!(
+                    "tokenizer_config.json gives {content:?} the id {id}, but tokenizer.json lacks it and its next free id is {got}; \
+                     take the tokenizer.json that belongs to the model"
+                )));
             }
         }
         Ok(())
@@ -103,7 +100,7 @@ impl Tokenizer {
         let encoding = self.inner.encode_fast(text, add_special);
         let encoding = encoding.map_err(|error| match self.unknown_characters(text) {
             unknown if unknown.is_empty() => failed(&format!("encode {text:?}"))(error),
-            unknown => Error::Tokenizer { message: format!("cannot encode {text:?}: there is no token for {unknown}") },
+            unknown => Error::Tokenizer(format!("cannot encode {text:?}: there is no token for {unknown}")),
         })?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -131,9 +128,7 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         if let Some(id) = ids.iter().find(|&&id| self.inner.id_to_token(id).is_none()) {
             let size = self.vocab_size();
-            return Err(Error::Tokenizer {
-                message: format!("no token has the id {id}; the vocabulary has {size} tokens"),
-            });
+            return Err(Error::Tokenizer(format!("no token has the id {id}; the vocabulary has {size} tokens")));
         }
         self.inner.decode(ids, skip_special).map_err(failed("decode"))
     }
@@ -162,7 +157,7 @@ impl Tokenizer {
 
 fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Error {
     let what = what.to_owned();
-    move |error| Error::Tokenizer { message: format!("cannot {what}: {error}") }
+    move |error| Error::Tokenizer(format!("cannot {what}: {error}"))
 }
 
 /// Returns the text of a `tokenizer.json` with one token for each character of `alphabet` (ASCII), and `eos` as

@@ -85,7 +85,7 @@ impl TemplateOptions {
                 Some(parsed.ok_or_else(|| Error::argument("date", &date, "a day such as \"2024-07-26\""))?)
             }
         };
-        check_names(&variables).map_err(|why| Error::Template { message: why })?;
+        check_names(&variables).map_err(Error::Template)?;
         Ok(Self { date, variables })
     }
 }

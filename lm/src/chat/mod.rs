@@ -70,7 +70,7 @@ impl ChatTemplate {
     /// token that the files do not mention, given its name such as `bos_token`.
     ///
     /// # Errors
-    /// Returns [`Error::Json`] if a file is not JSON. A bad template is an error only when it is rendered.
+    /// Returns [`Error::File`] if a file is not JSON. A bad template is an error only when it is rendered.
     pub fn from_files(files: TemplateFiles<'_>, by_id: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
         let json = |name: &str, text: Option<&str>| match text {
             Some(text) => serde_json::from_str::<Value>(text).map_err(Error::json(name.as_ref())),
@@ -139,12 +139,11 @@ impl ChatTemplate {
     /// Returns [`Error::Template`] if the template has a mistake, raises an exception (for example for a role it does
     /// not know), uses something that is not supported or exceeds a limit, and if the last message cannot be continued.
     pub fn render(&self, messages: &[Message], inputs: &ChatInputs) -> Result<String> {
-        let failed = |message: String| Error::Template { message };
         let continued = messages.last().filter(|message| message.role() == "assistant");
         let mut messages = messages.to_vec();
         if let (Some(message), Some(last)) = (continued, messages.last_mut()) {
             if message.calls_tools() || message.text().trim().is_empty() {
-                return Err(failed(
+                return Err(Error::Template(
                     "the last message is the assistant's, but holds no text to continue: add the answer to it, or leave it out"
                         .into(),
                 ));
@@ -161,7 +160,7 @@ impl ChatTemplate {
                 // A template that trims the message has removed the space after the mark.
                 Ok(if rest.starts_with(' ') { kept } else { kept.trim_end() }.to_owned())
             }
-            _ => Err(failed(
+            _ => Err(Error::Template(
                 "the last message is the assistant's, but the template does not print it unchanged and exactly \
                  once, so it cannot be continued; end the conversation with another role"
                     .into(),
@@ -172,8 +171,7 @@ impl ChatTemplate {
     /// Renders the messages as they are.
     fn run(&self, messages: &[Message], inputs: &ChatInputs, add_generation_prompt: bool) -> Result<String> {
         let environment = self.source(inputs)?.environment(self.limits)?;
-        let failed = |message: String| Error::Template { message };
-        let template = environment.get_template(Source::NAME).map_err(|error| failed(error.to_string()))?;
+        let template = environment.get_template(Source::NAME).map_err(|error| Error::Template(error.to_string()))?;
         let date = self.date();
         let strftime_now =
             move |format: &str| date.format(format).map_err(|why| string::invalid(format!("strftime_now: {why}")));
@@ -194,11 +192,11 @@ impl ChatTemplate {
         let mut parts = parts.map(|(_, object)| Jinja::from(Serde(&object["content"])).to_string());
         if let Err(error) = rendered {
             let hint = "; `content` is a list of parts: this template may want it as one string";
-            return Err(failed(self.describe(&error) + if parts.next().is_some() { hint } else { "" }));
+            return Err(Error::Template(self.describe(&error) + if parts.next().is_some() { hint } else { "" }));
         }
-        let text = String::from_utf8(text.bytes).map_err(|error| failed(error.to_string()))?;
+        let text = String::from_utf8(text.bytes).map_err(|error| Error::Template(error.to_string()))?;
         if parts.any(|list| text.contains(&list)) {
-            return Err(failed(
+            return Err(Error::Template(
                 "the template prints a list of parts as it stands: write `content` as one string".into(),
             ));
         }
@@ -207,13 +205,12 @@ impl ChatTemplate {
 
     /// Returns the template for a conversation: the one for tools if there are tools and the model has such a template.
     fn source(&self, inputs: &ChatInputs) -> Result<&Source> {
-        let sources = self.sources.as_ref().map_err(|message| Error::Template { message: message.clone() })?;
+        let sources = self.sources.as_ref().map_err(|message| Error::Template(message.clone()))?;
         let for_tools = sources.get("tool_use").filter(|_| !inputs.tools.is_null());
         for_tools.or_else(|| sources.get("default")).ok_or_else(|| {
             let names: Vec<_> = sources.keys().map(|name| format!("`{name}`")).collect();
-            let message =
-                format!("none of the model's templates is named `default`; their names are {}", names.join(", "));
-            Error::Template { message }
+            let names = names.join(", ");
+            Error::Template(format!("none of the model's templates is named `default`; their names are {names}"))
         })
     }
 

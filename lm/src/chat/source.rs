@@ -47,7 +47,7 @@ impl Source {
             let added = environment.add_template_owned(Self::NAME, prepare(&self.text));
             added.map_err(|error| error.to_string()).map(|()| environment)
         });
-        parsed.as_ref().map_err(|message| Error::Template { message: message.clone() })
+        parsed.as_ref().map_err(|message| Error::Template(message.clone()))
     }
 
     /// Returns whether the text has the name as a whole word.

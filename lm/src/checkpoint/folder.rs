@@ -10,7 +10,7 @@ use crate::error::Error;
 /// is as good.
 pub(super) fn refusal(path: &Path) -> Option<Error> {
     let message = explain(path)?;
-    Some(Error::NoCheckpoint { path: path.to_owned(), message })
+    Some(Error::File { path: path.to_owned(), message })
 }
 
 fn explain(path: &Path) -> Option<String> {

@@ -68,9 +68,8 @@ impl Checkpoint {
     /// The files must not be changed in place while the checkpoint is open. Replacing them, as [`save`] does, is safe.
     ///
     /// # Errors
-    /// Returns [`Error::NoCheckpoint`] if the folder is something else; [`Error::Io`] for a missing file;
-    /// [`Error::Json`] and [`Error::Config`] for a bad `config.json` or index; [`Error::Safetensors`] for a
-    /// damaged shard; and [`Error::DuplicateTensor`], [`Error::MissingTensor`] or [`Error::Tensor`] if the names of
+    /// Returns [`Error::File`] if the folder is something else, or for a damaged shard or index; [`Error::Io`] for a
+    /// missing file; [`Error::File`] or [`Error::Config`] for a bad `config.json`; and [`Error::DuplicateTensor`], [`Error::MissingTensor`] or [`Error::Tensor`] if the names of
     /// the tensors do not fit the configuration or the index.
     pub fn open(path: &Path) -> Result<Self> {
         let config_path = path.join("config.json");
@@ -85,7 +84,7 @@ impl Checkpoint {
         }
         let (files, promised) = weight_files(path)?;
         if promised.is_empty() && files.iter().any(|file| !file.exists()) {
-            return Err(folder::refusal(path).unwrap_or(Error::NoCheckpoint {
+            return Err(folder::refusal(path).unwrap_or(Error::File {
                 path: path.to_owned(),
                 message: "there is no model.safetensors next to config.json; copy or download the weights".into(),
             }));
@@ -216,14 +215,15 @@ impl Checkpoint {
     /// files are parsed once.
     ///
     /// # Errors
-    /// Returns [`Error::Tokenizer`] if the file is missing or not a tokenizer, or [`Error::Json`] if
+    /// Returns [`Error::Tokenizer`] if the file is missing or not a tokenizer, or [`Error::File`] if
     /// `tokenizer_config.json` is bad.
     pub fn tokenizer(&self) -> Result<Arc<Tokenizer>> {
         if let Some(tokenizer) = self.tokenizer.get() {
             return Ok(Arc::clone(tokenizer));
         }
-        let missing = || Error::Tokenizer {
-            message: format!("{} has no tokenizer.json; copy it from the model's original folder", self.path.display()),
+        let missing = || {
+            let path = self.path.display();
+            Error::Tokenizer(format!("{path} has no tokenizer.json; copy it from the model's original folder"))
         };
         let mut tokenizer = Tokenizer::from_bytes(self.side_file("tokenizer.json").ok_or_else(missing)?)?;
         tokenizer.add_listed(&self.side_json("tokenizer_config.json")?)?;
@@ -236,7 +236,7 @@ impl Checkpoint {
     /// turn, or without one the first of [`ModelConfig::eos_token_ids`]. The others of that list follow.
     ///
     /// # Errors
-    /// Returns [`Error::Json`] if `tokenizer_config.json` is bad, or the error of [`Self::tokenizer`].
+    /// Returns [`Error::File`] if `tokenizer_config.json` is bad, or the error of [`Self::tokenizer`].
     pub fn end_tokens(&self) -> Result<Vec<u32>> {
         let [config, map] = ["tokenizer_config.json", "special_tokens_map.json"].map(|name| self.side_json(name));
         let tokens = special_tokens(&config?, &map?, |_| None);

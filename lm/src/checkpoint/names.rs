@@ -16,7 +16,7 @@ pub(super) type Index = BTreeMap<String, (usize, String)>;
 /// Gives the tensors of a base model, which was saved without its head, the names that they have in the whole model.
 ///
 /// # Errors
-/// Returns [`Error::NoCheckpoint`] if a wrapper of the model put a prefix before the names.
+/// Returns [`Error::File`] if a wrapper of the model put a prefix before the names.
 pub(super) fn unify(index: Index, path: &Path) -> Result<Index> {
     if index.is_empty() || index.contains_key(EMBEDDING) {
         return Ok(index);
@@ -29,7 +29,7 @@ pub(super) fn unify(index: Index, path: &Path) -> Result<Index> {
         return Ok(index.into_iter().map(|(name, place)| (whole(name), place)).collect());
     }
     match index.keys().find_map(|name| name.strip_suffix(EMBEDDING)) {
-        Some(prefix) => Err(Error::NoCheckpoint {
+        Some(prefix) => Err(Error::File {
             path: path.to_owned(),
             message: format!(
                 "the names of the tensors begin with `{prefix}`, which a wrapper of the model put there; save the model itself \

@@ -38,9 +38,8 @@ impl Shard {
     fn parse(path: &Path, bytes: Bytes) -> Result<Self> {
         let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
             let pointer = bytes.starts_with(b"version https://git-lfs");
-            let message =
-                if pointer { "it is a git-lfs pointer: run `git lfs pull`".into() } else { error.to_string() };
-            Error::Safetensors { path: path.to_owned(), message }
+            let reason = if pointer { "it is a git-lfs pointer: run `git lfs pull`".into() } else { error.to_string() };
+            Error::safetensors(path, reason)
         })?;
         Ok(Self { path: path.to_owned(), bytes, metadata, data_start: size_of::<u64>() + header })
     }

@@ -108,7 +108,7 @@ impl ModelConfig {
     /// `rope_scaling` wins, as in `transformers`.
     ///
     /// # Errors
-    /// Returns [`Error::Json`] for bad JSON, and [`Error::Config`] if a key is missing, a value is out of
+    /// Returns [`Error::File`] for bad JSON, and [`Error::Config`] if a key is missing, a value is out of
     /// range, or the file asks for a computation that is not supported (other model types, activations or rope
     /// scalings, biases in the MLP, sliding windows, quantised weights).
     pub fn from_json(json: &str, path: &Path) -> Result<Self> {
@@ -166,7 +166,7 @@ impl ModelConfig {
     /// Adds the end tokens of a `generation_config.json` to the known ones.
     ///
     /// # Errors
-    /// Returns [`Error::Json`] for bad JSON, and [`Error::Config`] if `eos_token_id` is neither a token id nor
+    /// Returns [`Error::File`] for bad JSON, and [`Error::Config`] if `eos_token_id` is neither a token id nor
     /// a list of them.
     pub fn add_generation_config(&mut self, json: &str, path: &Path) -> Result<()> {
         let map: Map<String, Value> = serde_json::from_str(json).map_err(Error::json(path))?;
