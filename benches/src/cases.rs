@@ -11,7 +11,6 @@ use flowrl_core::train::{TrainOptions, Trainer};
 use flowrl_lab::{HypergridOptions, HypergridReward};
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::countdown::{ProblemSpec, Problems};
-use flowrl_lm::model::Dimensions;
 use flowrl_lm::task::{Text, TextTask};
 use flowrl_lm::{TransformerPolicy, load_policy, load_weights};
 
@@ -144,7 +143,7 @@ fn train_step(cpu: Cpu, whole: bool) -> Result<Work, Failure> {
 fn embedded(cpu: Cpu) -> Result<CpuPolicy, Failure> {
     let checkpoint = Checkpoint::open(Path::new(EMBEDDED))?;
     let weights = load_weights(&cpu, &checkpoint)?;
-    Ok(TransformerPolicy::new(cpu, Dimensions::from(checkpoint.config()), weights, Vec::new())?)
+    Ok(TransformerPolicy::new(cpu, checkpoint.config().dims.clone(), weights, Vec::new())?)
 }
 
 fn generate(policy: CpuPolicy) -> Result<Work, Failure> {

@@ -53,7 +53,7 @@ impl Shape {
 /// Returns an error if the file cannot be read or does not describe a supported model.
 pub fn random_policy(cpu: Cpu, config: &Path) -> Result<CpuPolicy, Failure> {
     let text = fs::read_to_string(config).map_err(|error| format!("cannot read {}: {error}", config.display()))?;
-    let dims = Dimensions::from(&ModelConfig::from_json(&text, config)?);
+    let dims = ModelConfig::from_json(&text, config)?.dims;
     let weights = random_weights(&dims)?;
     Ok(TransformerPolicy::new(cpu, dims, weights, Vec::new())?)
 }

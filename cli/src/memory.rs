@@ -28,9 +28,9 @@ impl Plan {
     /// Plans the memory of a configuration.
     pub fn of(config: &Config, session: &Session, limits: Limits) -> Result<Self> {
         let (objective, options) = (config.objective()?, config.train_options()?);
-        let dims = Dimensions::from(session.origin.config());
+        let dims = &session.origin.config().dims;
         let narrow = if config.train.precision.is_bf16(config.train.device) { 2 } else { 4 };
-        let rows = elements(config, &objective, &options, (&dims, limits), session).into_iter();
+        let rows = elements(config, &objective, &options, (dims, limits), session).into_iter();
         let rows = rows.map(|(what, role, elements)| {
             let bytes = match role {
                 Role::State => 4,

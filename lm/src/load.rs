@@ -18,7 +18,7 @@ use crate::policy::TransformerPolicy;
 pub fn load_weights<B: Backend>(backend: &B, checkpoint: &Checkpoint) -> PolicyResult<Weights<B::Buffer>, B> {
     /// Elements converted at once.
     const PIECE: usize = 1 << 20;
-    Weights::build(&checkpoint.config().into(), |parts| {
+    Weights::build(&checkpoint.config().dims, |parts| {
         let mut buffer = backend.zeros_for(Role::Weight, Part::total(parts))?;
         for part in parts {
             let mut values = vec![0.0_f32; part.len()];
@@ -51,7 +51,7 @@ pub fn load_policy<B: TransformerBackend>(
     let end = checkpoint.end_tokens()?;
     // An end token ends a completion even if the tokenizer does not know it.
     let unknown: Vec<u32> = checkpoint.unknown_tokens()?.into_iter().filter(|id| !end.contains(id)).collect();
-    let mut policy = TransformerPolicy::new(backend, checkpoint.config().into(), weights, end)?;
+    let mut policy = TransformerPolicy::new(backend, checkpoint.config().dims.clone(), weights, end)?;
     policy.exclude(&unknown)?;
     Ok(policy)
 }

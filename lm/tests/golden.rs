@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use flowrl_lm::backend::Heads;
 use flowrl_lm::chat::{ChatInputs, Message};
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::{Architecture, Dtype, RopeScaling};
@@ -26,16 +27,17 @@ fn ids(value: &Value) -> Vec<u32> {
 fn configurations_are_understood() {
     let [qwen2, qwen3, llama] = NAMES.map(|name| Checkpoint::open(&folder(name)).unwrap().config().clone());
     assert_eq!(qwen2.architecture, Architecture::Qwen2);
-    assert_eq!((qwen2.vocab_size, qwen2.hidden_size, qwen2.intermediate_size), (300, 48, 96));
-    assert_eq!((qwen2.layers, qwen2.heads, qwen2.kv_heads, qwen2.head_dim), (2, 4, 2, 12));
-    assert!(qwen2.qkv_bias && !qwen2.o_bias && !qwen2.qk_norm && qwen2.tie_word_embeddings);
+    let dims = &qwen2.dims;
+    assert_eq!((dims.vocab, dims.hidden, dims.intermediate, dims.layers), (300, 48, 96, 2));
+    assert_eq!(dims.heads, Heads { heads: 4, kv_heads: 2, head_dim: 12 });
+    assert!(dims.qkv_bias && !dims.o_bias && !dims.qk_norm && dims.tied);
 
     assert_eq!(qwen3.architecture, Architecture::Qwen3);
-    assert_eq!((qwen3.hidden_size, qwen3.head_dim), (40, 16));
-    assert!(!qwen3.qkv_bias && qwen3.qk_norm);
+    assert_eq!((qwen3.dims.hidden, qwen3.dims.heads.head_dim), (40, 16));
+    assert!(!qwen3.dims.qkv_bias && qwen3.dims.qk_norm);
 
     assert_eq!(llama.architecture, Architecture::Llama);
-    assert!(!llama.qkv_bias && !llama.o_bias && !llama.qk_norm && !llama.tie_word_embeddings);
+    assert!(!llama.dims.qkv_bias && !llama.dims.o_bias && !llama.dims.qk_norm && !llama.dims.tied);
     assert_eq!(
         llama.rope_scaling,
         RopeScaling::Llama3 {
@@ -47,7 +49,7 @@ fn configurations_are_understood() {
     );
     for config in [qwen2, qwen3, llama] {
         assert_eq!((config.eos_token_ids.as_slice(), config.bos_token_id), (&[0][..], None));
-        assert_eq!((config.rms_norm_eps, config.rope_theta), (1e-6, 10_000.0));
+        assert_eq!((config.dims.rms_eps, config.rope_theta), (1e-6, 10_000.0));
     }
 }
 

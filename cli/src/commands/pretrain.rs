@@ -115,9 +115,8 @@ fn train(
     tokenizer: &Tokenizer,
     eos: u32,
 ) -> Result<CpuPolicy> {
-    let dims = Dimensions::from(config);
-    let weights = initial_weights(&backend, &dims, args.seed)?;
-    let mut policy = TransformerPolicy::new(backend, dims, weights, vec![eos])?;
+    let weights = initial_weights(&backend, &config.dims, args.seed)?;
+    let mut policy = TransformerPolicy::new(backend, config.dims.clone(), weights, vec![eos])?;
     policy.drop_reference();
     let schedule = Schedule { peak: args.learning_rate, warmup: 100, total: args.steps, decay: Decay::Cosine };
     let optimizer = AdamW { beta2: 0.99, weight_decay: 0.1, ..AdamW::default() };

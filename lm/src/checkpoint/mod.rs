@@ -41,8 +41,8 @@ const SIDE_FILES: [&str; 8] = [
 /// use flowrl_lm::checkpoint::Checkpoint;
 /// let checkpoint = Checkpoint::open("Qwen2.5-0.5B-Instruct".as_ref())?;
 /// let config = checkpoint.config();
-/// let mut embedding = vec![0.0; config.vocab_size * config.hidden_size];
-/// checkpoint.read_f32("model.embed_tokens.weight", &[config.vocab_size, config.hidden_size], &mut embedding)?;
+/// let mut embedding = vec![0.0; config.dims.vocab * config.dims.hidden];
+/// checkpoint.read_f32("model.embed_tokens.weight", &[config.dims.vocab, config.dims.hidden], &mut embedding)?;
 /// # Ok::<(), flowrl_lm::Error>(())
 /// ```
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl Checkpoint {
     /// Gives the model its own output matrix if the checkpoint has one that differs from the embedding.
     fn untie(&mut self) -> Result<()> {
         const HEAD: &str = "lm_head.weight";
-        if !self.config.tie_word_embeddings || !self.contains(HEAD) {
+        if !self.config.dims.tied || !self.contains(HEAD) {
             return Ok(());
         }
         let [embedding, head] =
@@ -258,7 +258,7 @@ impl Checkpoint {
             return Ok(Vec::new());
         }
         let tokenizer = self.tokenizer()?;
-        Ok((0..self.config.vocab_size as u32).filter(|&id| !tokenizer.knows(id)).collect())
+        Ok((0..self.config.dims.vocab as u32).filter(|&id| !tokenizer.knows(id)).collect())
     }
 
     /// Returns the chat template of `chat_template.jinja` or `tokenizer_config.json`, if there is one, with the

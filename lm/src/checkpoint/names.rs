@@ -68,8 +68,8 @@ pub(super) fn unused(index: &Index, config: &ModelConfig, path: &Path) -> Result
 fn reason(name: &str, config: &ModelConfig) -> String {
     let layer: Option<usize> =
         name.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()).and_then(|n| n.parse().ok());
-    if layer.is_some_and(|layer| layer >= config.layers) {
-        return format!("`num_hidden_layers` is {}", config.layers);
+    if layer.is_some_and(|layer| layer >= config.dims.layers) {
+        return format!("`num_hidden_layers` is {}", config.dims.layers);
     }
     if name.contains("lora_") {
         return "it is a part of an adapter: merge the adapter first".into();
@@ -77,7 +77,7 @@ fn reason(name: &str, config: &ModelConfig) -> String {
     if name.ends_with("_proj.bias") && name.contains("self_attn") {
         return match config.architecture {
             Architecture::Qwen2 => "a `qwen2` has biases only on q, k and v".into(),
-            _ => format!("`attention_bias` is {}", config.qkv_bias),
+            _ => format!("`attention_bias` is {}", config.dims.qkv_bias),
         };
     }
     if name.contains("q_norm") || name.contains("k_norm") {

@@ -54,7 +54,7 @@ impl Dtype {
 /// ```
 /// use flowrl_lm::config::ModelConfig;
 /// let config = ModelConfig::qwen2(100, 64, 128, 2, 4, 2, 256, 0)?;
-/// assert_eq!(config.head_dim, 16);
+/// assert_eq!(config.dims.heads.head_dim, 16);
 /// assert_eq!(config.tensor_shapes().len(), 2 + 12 * 2);
 /// # Ok::<(), flowrl_lm::Error>(())
 /// ```
@@ -62,34 +62,12 @@ impl Dtype {
 pub struct ModelConfig {
     /// Family of the model.
     pub architecture: Architecture,
-    /// Number of rows of the embedding, V.
-    pub vocab_size: usize,
-    /// Width of the residual stream, C.
-    pub hidden_size: usize,
-    /// Width of the SwiGLU layer, F.
-    pub intermediate_size: usize,
-    /// Number of blocks.
-    pub layers: usize,
-    /// Number of query heads, H.
-    pub heads: usize,
-    /// Number of key and value heads; divides `heads`.
-    pub kv_heads: usize,
-    /// Width of a head, D; even. H·D may differ from C.
-    pub head_dim: usize,
-    /// The ε of the RMS norm x / √(mean x² + ε).
-    pub rms_norm_eps: f64,
+    /// Dimensions and flags of the model.
+    pub dims: Dimensions,
     /// The base θ of the rotary embedding.
     pub rope_theta: f64,
     /// How the rotary embedding is stretched to longer contexts.
     pub rope_scaling: RopeScaling,
-    /// Whether the q, k and v projections have biases.
-    pub qkv_bias: bool,
-    /// Whether the output projection of attention has a bias.
-    pub o_bias: bool,
-    /// Whether each head of q and k is RMS-normalised before rotation.
-    pub qk_norm: bool,
-    /// Whether the embedding is also the output matrix.
-    pub tie_word_embeddings: bool,
     /// Longest sequence the model was trained for.
     pub max_position_embeddings: usize,
     /// Tokens that end a completion, in the order of the files: those of `config.json`, then any others of
@@ -123,44 +101,51 @@ impl ModelConfig {
         refuse_unsupported(&keys)?;
 
         let heads = keys.size("num_attention_heads", None)?;
-        let hidden_size = keys.size("hidden_size", None)?;
+        let hidden = keys.size("hidden_size", None)?;
         let default_head_dim = match architecture {
             Architecture::Qwen3 => Some(128),
-            _ => hidden_size.is_multiple_of(heads).then_some(hidden_size / heads),
+            _ => hidden.is_multiple_of(heads).then_some(hidden / heads),
         };
+        let kv_heads = keys.size("num_key_value_heads", Some(heads))?;
+        let head_dim = keys.size("head_dim", default_head_dim)?;
         // The defaults of transformers.
         let default_context = if architecture == Architecture::Llama { 2048 } else { 32_768 };
         let bias = keys.flag("attention_bias")?;
         let (rope_theta, rope_scaling) = rope::parse(&keys)?;
-        let config = Self {
-            architecture,
-            vocab_size: keys.size("vocab_size", None)?,
-            hidden_size,
-            intermediate_size: keys.size("intermediate_size", None)?,
+        let frequency = |i| rope_scaling.apply(rope_theta.powf(-2.0 * i as f64 / head_dim as f64));
+        let dims = Dimensions {
+            vocab: keys.size("vocab_size", None)?,
+            hidden,
             layers: keys.size("num_hidden_layers", None)?,
-            heads,
-            kv_heads: keys.size("num_key_value_heads", Some(heads))?,
-            head_dim: keys.size("head_dim", default_head_dim)?,
-            rms_norm_eps: keys.positive("rms_norm_eps", Some(1e-6))?,
-            rope_theta,
-            rope_scaling,
+            heads: Heads { heads, kv_heads, head_dim },
+            intermediate: keys.size("intermediate_size", None)?,
+            rms_eps: keys.positive("rms_norm_eps", Some(1e-6))?,
             qkv_bias: bias || architecture == Architecture::Qwen2,
             o_bias: bias && architecture != Architecture::Qwen2,
             qk_norm: architecture == Architecture::Qwen3,
-            tie_word_embeddings: keys.flag("tie_word_embeddings")?,
-            max_position_embeddings: keys.size("max_position_embeddings", Some(default_context))?,
-            eos_token_ids: keys.token_ids("eos_token_id")?,
-            bos_token_id: keys.token_ids("bos_token_id")?.first().copied(),
-            raw: Map::new(),
+            tied: keys.flag("tie_word_embeddings")?,
+            frequencies: (0..head_dim / 2).map(frequency).collect(),
         };
-        if !config.heads.is_multiple_of(config.kv_heads) {
+        let max_position_embeddings = keys.size("max_position_embeddings", Some(default_context))?;
+        let eos_token_ids = keys.token_ids("eos_token_id")?;
+        let bos_token_id = keys.token_ids("bos_token_id")?.first().copied();
+        if !heads.is_multiple_of(kv_heads) {
             return Err(keys.error("num_key_value_heads", &format!("a divisor of num_attention_heads ({heads})")));
         }
-        if !config.head_dim.is_multiple_of(2) {
-            let wanted = format!("an even number (rotary embedding turns pairs), not {}", config.head_dim);
+        if !head_dim.is_multiple_of(2) {
+            let wanted = format!("an even number (rotary embedding turns pairs), not {head_dim}");
             return Err(keys.error("head_dim", &wanted));
         }
-        Ok(Self { raw, ..config })
+        Ok(Self {
+            architecture,
+            dims,
+            rope_theta,
+            rope_scaling,
+            max_position_embeddings,
+            eos_token_ids,
+            bos_token_id,
+            raw,
+        })
     }
 
     /// Adds the end tokens of a `generation_config.json` to the known ones.
@@ -177,7 +162,7 @@ impl ModelConfig {
 
     /// Gives this model its own output matrix, here and in the text that [`Self::to_json`] returns.
     pub(crate) fn untie(&mut self) {
-        self.tie_word_embeddings = false;
+        self.dims.tied = false;
         self.raw.insert("tie_word_embeddings".to_owned(), false.into());
     }
 
@@ -228,40 +213,16 @@ impl ModelConfig {
         format!("{:#}\n", Value::Object(raw))
     }
 
-    /// Returns the D/2 inverse frequencies of the rotary embedding, θ^(−2i/D), stretched by [`Self::rope_scaling`].
-    pub fn inv_frequencies(&self) -> Vec<f64> {
-        let dim = self.head_dim as f64;
-        (0..self.head_dim / 2).map(|i| self.rope_scaling.apply(self.rope_theta.powf(-2.0 * i as f64 / dim))).collect()
-    }
-
     /// Returns the name and shape of every tensor of this model, in the order of the computation.
     ///
     /// Matrices are (rows out, columns in). If embeddings are tied, there is no `lm_head.weight`.
     pub fn tensor_shapes(&self) -> Vec<(String, Vec<usize>)> {
-        Weights::parts(&self.into()).into_iter().map(|part| (part.name, part.shape)).collect()
+        Weights::parts(&self.dims).into_iter().map(|part| (part.name, part.shape)).collect()
     }
 
     /// Returns the number of weights of this model; a tied embedding counts once.
     pub fn parameter_count(&self) -> u64 {
-        Weights::elements(&self.into()) as u64
-    }
-}
-
-impl From<&ModelConfig> for Dimensions {
-    fn from(config: &ModelConfig) -> Self {
-        Self {
-            vocab: config.vocab_size,
-            hidden: config.hidden_size,
-            layers: config.layers,
-            heads: Heads { heads: config.heads, kv_heads: config.kv_heads, head_dim: config.head_dim },
-            intermediate: config.intermediate_size,
-            rms_eps: config.rms_norm_eps,
-            qkv_bias: config.qkv_bias,
-            o_bias: config.o_bias,
-            qk_norm: config.qk_norm,
-            tied: config.tie_word_embeddings,
-            frequencies: config.inv_frequencies(),
-        }
+        Weights::elements(&self.dims) as u64
     }
 }
 

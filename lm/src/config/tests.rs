@@ -55,17 +55,17 @@ fn defaults_follow_transformers() {
         }
     });
     let config = config.unwrap();
-    assert_eq!((config.kv_heads, config.rope_theta, config.tie_word_embeddings), (4, 1e4, false));
-    assert!(config.qkv_bias && !config.o_bias && !config.qk_norm);
+    assert_eq!((config.dims.heads.kv_heads, config.rope_theta, config.dims.tied), (4, 1e4, false));
+    assert!(config.dims.qkv_bias && !config.dims.o_bias && !config.dims.qk_norm);
     let qwen3 = edit(|map| drop(map.insert("model_type".into(), "qwen3".into()))).unwrap();
-    assert_eq!(qwen3.head_dim, 128);
+    assert_eq!(qwen3.dims.heads.head_dim, 128);
     let llama = edit(|map| {
         map.insert("model_type".into(), "llama".into());
         map.insert("attention_bias".into(), true.into());
         map.insert("head_dim".into(), Value::Null);
     });
     let llama = llama.unwrap();
-    assert!(llama.qkv_bias && llama.o_bias && llama.head_dim == 16);
+    assert!(llama.dims.qkv_bias && llama.dims.o_bias && llama.dims.heads.head_dim == 16);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn both_spellings_of_rope_agree() {
         scaling["rope_theta"] = 5e5.into();
         map.insert("rope_parameters".into(), scaling);
     });
-    assert_eq!(old.unwrap().inv_frequencies(), new.unwrap().inv_frequencies());
+    assert_eq!(old.unwrap().dims.frequencies, new.unwrap().dims.frequencies);
 }
 
 /// Configurations that transformers 5.24 loads too, with the values that it derives from them.
@@ -97,7 +97,7 @@ fn unusual_configurations_are_read() {
         })
     };
     let equal = edit(|map| _ = map.insert("rope_scaling".into(), scaling(4.0, 4.0))).unwrap();
-    for (got, wanted) in equal.inv_frequencies().iter().zip([1.0, 0.039_528_470, 0.0125, 0.003_952_847, 0.00125]) {
+    for (got, wanted) in equal.dims.frequencies.iter().zip([1.0, 0.039_528_470, 0.0125, 0.003_952_847, 0.00125]) {
         assert!((got / wanted - 1.0).abs() < 1e-6, "{got} {wanted}");
     }
     let error = edit(|map| _ = map.insert("rope_scaling".into(), scaling(4.0, 1.0))).unwrap_err().to_string();
@@ -109,7 +109,7 @@ fn unusual_configurations_are_read() {
         map.insert("original_max_position_embeddings".into(), 64.into());
     });
     let within = edit(|map| _ = map.insert("rope_scaling".into(), scaling(1.0, 4.0)));
-    assert_eq!(beside.unwrap().inv_frequencies(), within.unwrap().inv_frequencies());
+    assert_eq!(beside.unwrap().dims.frequencies, within.unwrap().dims.frequencies);
     let context = |model: &str| {
         let config = edit(|map| {
             map.insert("model_type".into(), model.into());
@@ -139,7 +139,7 @@ fn rope_scaling_wins_over_rope_parameters() {
     };
     let alone = edit(|map| _ = map.insert("rope_scaling".into(), json!({"type": "linear", "factor": 4.0})));
     let linear = json!({"type": "linear", "factor": 4.0});
-    assert_eq!(both(1e4, linear.clone()).unwrap().inv_frequencies(), alone.unwrap().inv_frequencies());
+    assert_eq!(both(1e4, linear.clone()).unwrap().dims.frequencies, alone.unwrap().dims.frequencies);
     let error = both(1e6, linear).unwrap_err().to_string();
     assert!(error.contains("`rope_scaling` is") && error.contains("1000000"), "{error}");
     let named = both(1e6, json!({"type": "linear", "factor": 4.0, "rope_theta": 1e6})).unwrap();
@@ -171,16 +171,16 @@ fn llama3_scaling_matches_transformers() {
         0.000125,
         3.952847075210474e-05,
     ];
-    for (got, wanted) in config.unwrap().inv_frequencies().iter().zip(wanted) {
+    for (got, wanted) in config.unwrap().dims.frequencies.iter().zip(wanted) {
         assert!((got / wanted - 1.0).abs() < 1e-12, "{got} {wanted}");
     }
 }
 
 #[test]
 fn linear_scaling_divides() {
-    let plain = edit(|_| ()).unwrap().inv_frequencies();
+    let plain = edit(|_| ()).unwrap().dims.frequencies;
     let linear = edit(|map| drop(map.insert("rope_scaling".into(), json!({"type": "linear", "factor": 4.0}))));
-    assert!(linear.unwrap().inv_frequencies().iter().zip(&plain).all(|(a, b)| *a == b / 4.0));
+    assert!(linear.unwrap().dims.frequencies.iter().zip(&plain).all(|(a, b)| *a == b / 4.0));
     assert_eq!(plain[0], 1.0);
 }
 

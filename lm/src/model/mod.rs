@@ -40,7 +40,7 @@ pub struct Dimensions {
     pub qk_norm: bool,
     /// Whether the output layer shares the matrix of the embedding.
     pub tied: bool,
-    /// Rotary frequencies (head_dim/2), in radians per position.
+    /// Rotary frequencies (head_dim/2) in radians per position: θ^(−2i/head_dim), stretched to longer contexts.
     pub frequencies: Vec<f64>,
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn run(mut args: Args) -> Result<(), Failure> {
     let mut policy = load_policy(Cpu::new(0), &checkpoint)?;
     let load = start.elapsed().as_secs_f64();
 
-    let ids = tokens(0, TOKENS, checkpoint.config().vocab_size);
+    let ids = tokens(0, TOKENS, checkpoint.config().dims.vocab);
     let (prompt, completion) = ids.split_at(1);
     let sequences = Sequences { prompts: &[prompt], completions: &[completion], prompt_of: &[0] };
     let start = Instant::now();
