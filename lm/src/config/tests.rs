@@ -7,8 +7,21 @@ fn edit(change: impl FnOnce(&mut Map<String, Value>)) -> Result<ModelConfig> {
     ModelConfig::from_json(&value.to_string(), Path::new("config.json"))
 }
 
-fn message(key: &str, value: Value) -> String {
-    edit(|map| drop(map.insert(key.to_owned(), value))).unwrap_err().to_string()
+/// Returns the configuration in which the keys of an object have other values.
+fn with(changes: Value) -> Result<ModelConfig> {
+    edit(|map| map.extend(changes.as_object().unwrap().clone()))
+}
+
+fn message(changes: Value) -> String {
+    with(changes).unwrap_err().to_string()
+}
+
+/// Returns the scaling of Llama 3 between these factors.
+fn llama3(low: f64, high: f64) -> Value {
+    json!({
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": low, "high_freq_factor": high,
+        "original_max_position_embeddings": 64
+    })
 }
 
 #[test]
@@ -33,11 +46,11 @@ fn what_is_not_covered_is_named() {
         ("rms_norm_eps", json!(-1.0), "above 0"),
         ("tie_word_embeddings", json!("yes"), "true or false"),
     ] {
-        let message = message(key, value);
+        let message = message(json!({key: value}));
         assert!(message.contains(key) && message.contains(wanted), "{key}: {message}");
         assert!(message.starts_with("config.json: "), "{message}");
     }
-    let message = message("rope_scaling", json!({"rope_type": "dynamic", "factor": 2.0}));
+    let message = message(json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}));
     assert!(message.contains("`rope_scaling.rope_type` is \"dynamic\""), "{message}");
 }
 
@@ -57,73 +70,40 @@ fn defaults_follow_transformers() {
     let config = config.unwrap();
     assert_eq!((config.dims.heads.kv_heads, config.rope_theta, config.dims.tied), (4, 1e4, false));
     assert!(config.dims.qkv_bias && !config.dims.o_bias && !config.dims.qk_norm);
-    let qwen3 = edit(|map| drop(map.insert("model_type".into(), "qwen3".into()))).unwrap();
+    let qwen3 = with(json!({"model_type": "qwen3"})).unwrap();
     assert_eq!(qwen3.dims.heads.head_dim, 128);
-    let llama = edit(|map| {
-        map.insert("model_type".into(), "llama".into());
-        map.insert("attention_bias".into(), true.into());
-        map.insert("head_dim".into(), Value::Null);
-    });
-    let llama = llama.unwrap();
+    let llama = with(json!({"model_type": "llama", "attention_bias": true, "head_dim": null})).unwrap();
     assert!(llama.dims.qkv_bias && llama.dims.o_bias && llama.dims.heads.head_dim == 16);
 }
 
 #[test]
 fn both_spellings_of_rope_agree() {
-    let scaling = json!({
-        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 64
-    });
-    let old = edit(|map| {
-        map.insert("rope_theta".into(), 5e5.into());
-        map.insert("rope_scaling".into(), scaling.clone());
-    });
-    let new = edit(|map| {
-        map.remove("rope_theta");
-        let mut scaling = scaling.clone();
-        scaling["rope_theta"] = 5e5.into();
-        map.insert("rope_parameters".into(), scaling);
-    });
+    let mut scaling = llama3(1.0, 4.0);
+    let old = with(json!({"rope_theta": 5e5, "rope_scaling": scaling}));
+    scaling["rope_theta"] = 5e5.into();
+    let new = with(json!({"rope_theta": null, "rope_parameters": scaling}));
     assert_eq!(old.unwrap().dims.frequencies, new.unwrap().dims.frequencies);
 }
 
 /// Configurations that transformers 5.24 loads too, with the values that it derives from them.
 #[test]
 fn unusual_configurations_are_read() {
-    let scaling = |low: f64, high: f64| {
-        json!({
-            "rope_type": "llama3", "factor": 8.0, "low_freq_factor": low, "high_freq_factor": high,
-            "original_max_position_embeddings": 64
-        })
-    };
-    let equal = edit(|map| _ = map.insert("rope_scaling".into(), scaling(4.0, 4.0))).unwrap();
+    let equal = with(json!({"rope_scaling": llama3(4.0, 4.0)})).unwrap();
     for (got, wanted) in equal.dims.frequencies.iter().zip([1.0, 0.039_528_470, 0.0125, 0.003_952_847, 0.00125]) {
         assert!((got / wanted - 1.0).abs() < 1e-6, "{got} {wanted}");
     }
-    let error = edit(|map| _ = map.insert("rope_scaling".into(), scaling(4.0, 1.0))).unwrap_err().to_string();
+    let error = message(json!({"rope_scaling": llama3(4.0, 1.0)}));
     assert!(error.contains("high_freq_factor"), "{error}");
-    let beside = edit(|map| {
-        let mut scaling = scaling(1.0, 4.0);
-        scaling.as_object_mut().unwrap().remove("original_max_position_embeddings");
-        map.insert("rope_scaling".into(), scaling);
-        map.insert("original_max_position_embeddings".into(), 64.into());
-    });
-    let within = edit(|map| _ = map.insert("rope_scaling".into(), scaling(1.0, 4.0)));
+    let mut scaling = llama3(1.0, 4.0);
+    let within = with(json!({"rope_scaling": scaling}));
+    scaling.as_object_mut().unwrap().remove("original_max_position_embeddings");
+    let beside = with(json!({"rope_scaling": scaling, "original_max_position_embeddings": 64}));
     assert_eq!(beside.unwrap().dims.frequencies, within.unwrap().dims.frequencies);
     let context = |model: &str| {
-        let config = edit(|map| {
-            map.insert("model_type".into(), model.into());
-            map.remove("max_position_embeddings");
-        });
-        config.unwrap().max_position_embeddings
+        with(json!({"model_type": model, "max_position_embeddings": null})).unwrap().max_position_embeddings
     };
     assert_eq!(["llama", "qwen2", "qwen3"].map(context), [2048, 32_768, 32_768]);
-    let window = |from: Value| {
-        edit(|map| {
-            map.insert("use_sliding_window".into(), true.into());
-            map.insert("max_window_layers".into(), from);
-        })
-    };
+    let window = |from: Value| with(json!({"use_sliding_window": true, "max_window_layers": from}));
     assert!(window(2.into()).is_ok() && window(28.into()).is_ok());
     assert!(window(1.into()).is_err() && window(Value::Null).is_err());
 }
@@ -132,13 +112,10 @@ fn unusual_configurations_are_read() {
 #[test]
 fn rope_scaling_wins_over_rope_parameters() {
     let both = |theta: f64, scaling: Value| {
-        edit(|map| {
-            map.insert("rope_parameters".into(), json!({"rope_type": "default", "rope_theta": theta}));
-            map.insert("rope_scaling".into(), scaling);
-        })
+        with(json!({"rope_parameters": {"rope_type": "default", "rope_theta": theta}, "rope_scaling": scaling}))
     };
-    let alone = edit(|map| _ = map.insert("rope_scaling".into(), json!({"type": "linear", "factor": 4.0})));
     let linear = json!({"type": "linear", "factor": 4.0});
+    let alone = with(json!({"rope_scaling": linear}));
     assert_eq!(both(1e4, linear.clone()).unwrap().dims.frequencies, alone.unwrap().dims.frequencies);
     let error = both(1e6, linear).unwrap_err().to_string();
     assert!(error.contains("`rope_scaling` is") && error.contains("1000000"), "{error}");
@@ -152,15 +129,7 @@ fn rope_scaling_wins_over_rope_parameters() {
 /// Compares with numbers from the formula of transformers, which is written in wavelengths.
 #[test]
 fn llama3_scaling_matches_transformers() {
-    let config = edit(|map| {
-        map.insert(
-            "rope_scaling".into(),
-            json!({
-                "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                "original_max_position_embeddings": 64
-            }),
-        );
-    });
+    let config = with(json!({"rope_scaling": llama3(1.0, 4.0)}));
     let wanted = [
         1.0,
         0.24438459943539834,
@@ -178,15 +147,15 @@ fn llama3_scaling_matches_transformers() {
 
 #[test]
 fn linear_scaling_divides() {
-    let plain = edit(|_| ()).unwrap().dims.frequencies;
-    let linear = edit(|map| drop(map.insert("rope_scaling".into(), json!({"type": "linear", "factor": 4.0}))));
+    let plain = with(json!({})).unwrap().dims.frequencies;
+    let linear = with(json!({"rope_scaling": {"type": "linear", "factor": 4.0}}));
     assert!(linear.unwrap().dims.frequencies.iter().zip(&plain).all(|(a, b)| *a == b / 4.0));
     assert_eq!(plain[0], 1.0);
 }
 
 #[test]
 fn end_tokens_are_united_in_the_order_of_the_files() {
-    let mut config = edit(|map| drop(map.insert("eos_token_id".into(), json!([7, 3])))).unwrap();
+    let mut config = with(json!({"eos_token_id": [7, 3]})).unwrap();
     config.add_generation_config(r#"{"eos_token_id": [3, 9]}"#, Path::new("g.json")).unwrap();
     config.add_generation_config("{}", Path::new("g.json")).unwrap();
     assert_eq!(config.eos_token_ids, [7, 3, 9]);
@@ -194,7 +163,7 @@ fn end_tokens_are_united_in_the_order_of_the_files() {
 
 #[test]
 fn the_original_is_written_back() {
-    let config = edit(|map| drop(map.insert("something_else".into(), json!({"kept": [1, 2]})))).unwrap();
+    let config = with(json!({"something_else": {"kept": [1, 2]}})).unwrap();
     let text = config.to_json(Dtype::Bf16);
     assert!(text.contains("\"something_else\"") && text.contains("\"torch_dtype\": \"bfloat16\""));
     assert!(!text.contains("\"dtype\""));
