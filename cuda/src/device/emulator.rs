@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::unit::Unit;
 
 /// The entry of a kernel, which the emulator's shim.hpp defines.
-pub(super) type Entry = unsafe extern "C" fn(
+type Entry = unsafe extern "C" fn(
     options: *const RawOptions,
     blocks: *const u32,
     threads: *const u32,
@@ -29,13 +29,6 @@ impl EmulatedKernels {
         library.map(Self).map_err(|error| Error::driver(format!("load {}", path.display()), error.to_string()))
     }
 
-    pub(super) fn find(&self, kernel: &str) -> Result<Entry> {
-        // SAFETY: the shim defines this function with this signature.
-        let entry = unsafe { self.0.get::<Entry>(format!("emulated_{kernel}")) };
-        let missing = |error: libloading::Error| Error::driver(format!("find the kernel {kernel}"), error.to_string());
-        entry.map(|entry| *entry).map_err(missing)
-    }
-
     /// Runs a kernel on a grid of `blocks`, each of `threads` and with `shared` bytes of dynamic shared memory.
     ///
     /// # Errors
@@ -51,31 +44,19 @@ impl EmulatedKernels {
         (blocks, threads, shared): ([u32; 3], [u32; 3], u32),
         arguments: &[*mut c_void],
     ) -> Result<(), String> {
-        let entry = self.find(kernel).map_err(|error| error.to_string())?;
-        // SAFETY: the caller vouches for the arguments, and the library is loaded.
-        unsafe { run(entry, options, (blocks, threads, shared), arguments) }
-    }
-}
-
-/// Runs a kernel by its entry.
-///
-/// # Safety
-/// The requirements are those of [`EmulatedKernels::run`], and the entry's library must be loaded.
-pub(super) unsafe fn run(
-    entry: Entry,
-    options: &EmulatorOptions,
-    (blocks, threads, shared): ([u32; 3], [u32; 3], u32),
-    arguments: &[*mut c_void],
-) -> Result<(), String> {
-    let (mut message, options) = ([0_u8; 4096], options.raw());
-    let (text, capacity) = (message.as_mut_ptr(), message.len() as u64);
-    let (blocks, threads) = (blocks.as_ptr(), threads.as_ptr());
-    // SAFETY: the caller vouches for the entry and the arguments, and `message` has room for `capacity` bytes.
-    match unsafe { entry(&raw const options, blocks, threads, shared.into(), arguments.as_ptr(), text, capacity) } {
-        0 => Ok(()),
-        _ => {
-            let end = message.iter().position(|&byte| byte == 0).unwrap_or(message.len());
-            Err(String::from_utf8_lossy(&message[..end]).into_owned())
+        // SAFETY: the shim defines this function with this signature.
+        let entry = unsafe { self.0.get::<Entry>(format!("emulated_{kernel}")) };
+        let entry = entry.map_err(|error| format!("the kernel is not found: {error}"))?;
+        let (mut message, options) = ([0_u8; 4096], options.raw());
+        let (text, capacity) = (message.as_mut_ptr(), message.len() as u64);
+        let (blocks, threads) = (blocks.as_ptr(), threads.as_ptr());
+        // SAFETY: the caller vouches for the arguments, and `message` has room for `capacity` bytes.
+        match unsafe { entry(&raw const options, blocks, threads, shared.into(), arguments.as_ptr(), text, capacity) } {
+            0 => Ok(()),
+            _ => {
+                let end = message.iter().position(|&byte| byte == 0).unwrap_or(message.len());
+                Err(String::from_utf8_lossy(&message[..end]).into_owned())
+            }
         }
     }
 }

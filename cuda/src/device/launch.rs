@@ -2,14 +2,14 @@
 
 use std::collections::hash_map::Entry;
 use std::ffi::c_void;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use cudarc::driver::result;
 use cudarc::driver::sys::CUfunction;
 use cudarc::driver::sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MAX_SHARED;
 
 use super::compile;
-use super::emulator::{self, EmulatedKernels};
+use super::emulator::EmulatedKernels;
 use super::memory::{Memory, driver};
 use super::open::{Device, Emulated, Nvidia, Symbol};
 use crate::error::{Error, Result};
@@ -19,8 +19,6 @@ use crate::unit::Unit;
 /// A row of the table of kernels, for one storage type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kernel {
-    /// Number of the row, by which the kernel is found once it is loaded.
-    pub(crate) id: usize,
     pub(crate) name: &'static str,
     /// Greatest width of the heads that this variant of the kernel takes, if there are several variants.
     pub(crate) columns: Option<usize>,
@@ -29,7 +27,7 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     fn symbol(&self) -> Symbol {
-        (self.id, self.columns, self.unit)
+        (self.name, self.columns, self.unit)
     }
 
     /// Returns the kernel's name in its unit.
@@ -75,9 +73,10 @@ impl Device {
             }
             Self::Emulated(emulator) => {
                 let sizes = ([x, y, 1], [grid.threads, 1, 1], grid.shared);
-                // SAFETY: as above, and the emulator keeps its libraries loaded.
-                unsafe { emulator::run(emulator.entry(kernel)?, &emulator.options, sizes, &slots) }
-                    .map_err(|message| Error::driver(kernel.name(), message))
+                let (kernels, name) = (emulator.kernels(kernel.unit)?, kernel.name());
+                // SAFETY: as above.
+                unsafe { kernels.run(&name, &emulator.options, sizes, &slots) }
+                    .map_err(|message| Error::driver(name, message))
             }
         }
     }
@@ -116,19 +115,12 @@ impl Nvidia {
 }
 
 impl Emulated {
-    /// Returns the entry of a kernel, which is valid as long as `self` lives.
-    fn entry(&self, kernel: &Kernel) -> Result<emulator::Entry> {
-        let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = kernels.get(&kernel.symbol()) {
-            return Ok(*entry);
-        }
+    /// Returns the kernels of a unit, which are compiled and loaded at its first use.
+    fn kernels(&self, unit: Unit) -> Result<Arc<EmulatedKernels>> {
         let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-        let unit = match units.entry(kernel.unit) {
+        Ok(Arc::clone(match units.entry(unit) {
             Entry::Occupied(loaded) => loaded.into_mut(),
-            Entry::Vacant(place) => place.insert(EmulatedKernels::load(kernel.unit, &self.options)?),
-        };
-        let entry = unit.find(&kernel.name())?;
-        kernels.insert(kernel.symbol(), entry);
-        Ok(entry)
+            Entry::Vacant(place) => place.insert(Arc::new(EmulatedKernels::load(unit, &self.options)?)),
+        }))
     }
 }

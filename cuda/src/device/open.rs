@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use cudarc::driver::{CudaFunction, CudaModule, CudaSlice, CudaStream};
 
 use super::blas::Blas;
-use super::emulator::{EmulatedKernels, Entry};
+use super::emulator::EmulatedKernels;
 use super::memory::driver;
 use super::staging::Staging;
 use crate::emulated::EmulatorOptions;
@@ -15,12 +15,12 @@ use crate::error::Result;
 use crate::notice;
 use crate::unit::Unit;
 
-/// Number, variant and unit of a kernel, which identify it once it is loaded.
-pub(super) type Symbol = (usize, Option<usize>, Unit);
+/// Name, variant and unit of a kernel, which identify it once it is loaded.
+pub(super) type Symbol = (&'static str, Option<usize>, Unit);
 
 /// A device that runs kernels.
 pub(crate) enum Device {
-    Nvidia(Nvidia),
+    Nvidia(Box<Nvidia>),
     Emulated(Emulated),
 }
 
@@ -38,8 +38,7 @@ pub(crate) struct Nvidia {
 /// The emulator.
 pub(crate) struct Emulated {
     pub(super) options: EmulatorOptions,
-    pub(super) units: Mutex<HashMap<Unit, EmulatedKernels>>,
-    pub(super) kernels: Mutex<HashMap<Symbol, Entry>>,
+    pub(super) units: Mutex<HashMap<Unit, Arc<EmulatedKernels>>>,
 }
 
 impl fmt::Debug for Device {
@@ -69,12 +68,11 @@ impl Device {
             notice::say("pinned memory", &text);
         });
         let (modules, kernels) = Default::default();
-        Ok(Self::Nvidia(Nvidia { stream, modules, kernels, blas, staging: staging.ok() }))
+        Ok(Self::Nvidia(Box::new(Nvidia { stream, modules, kernels, blas, staging: staging.ok() })))
     }
 
     pub(crate) fn emulated(options: EmulatorOptions) -> Self {
-        let (units, kernels) = Default::default();
-        Self::Emulated(Emulated { options, units, kernels })
+        Self::Emulated(Emulated { options, units: Mutex::default() })
     }
 
     /// Returns the free bytes of a GPU's memory, or `None` for the emulator.

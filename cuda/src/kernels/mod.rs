@@ -25,10 +25,6 @@ macro_rules! kernels {
     ($($(#[$doc:meta])* $file:literal $name:ident(
         $($access:ident $kind:ident $argument:ident[$len:expr]),* ; $($scalar:ident: $type:ty),*
     ) on $grid:expr $(, variant $variant:expr)?;)*) => {
-        /// The numbers of the rows.
-        #[allow(non_camel_case_types)]
-        enum Id { $($(#[$doc])* $name),* }
-
         $($(#[$doc])*
         #[allow(clippy::type_complexity, unused_parens)]
         pub(crate) fn $name<'a>(
@@ -42,7 +38,7 @@ macro_rules! kernels {
             $(<$type as Scalar>::push(stringify!($scalar), $scalar, &mut arguments)?;)*
             let unit = Unit { file: $file, storage: arguments.storage.unwrap_or(Storage::F32) };
             let columns = [$($variant)?].first().copied();
-            let kernel = Kernel { id: Id::$name as usize, name: stringify!($name), columns, unit };
+            let kernel = Kernel { name: stringify!($name), columns, unit };
             device.launch(&kernel, grid, &arguments.list)
         })*
     };
