@@ -1,6 +1,5 @@
 //! Device copies of the lists that attention needs for a layout: which block works on which rows.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowrl_lm::backend::{Heads, Layout, Span};
@@ -12,23 +11,18 @@ use crate::tile;
 
 mod work;
 
-use work::{KeyParts, Parts};
+use work::Parts;
 
 /// The lists made last. They are kept because every layer of a pass asks for the same ones.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct AttentionLists {
     packed: Recent<(Layout, Heads), PackedLists>,
     cached: Recent<(Vec<Span>, Heads), CachedLists>,
     slots: Recent<Vec<u32>, Index>,
 }
 
-impl fmt::Debug for AttentionLists {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttentionLists").finish_non_exhaustive()
-    }
-}
-
 /// The lists of `attention` and `attention_backward`, with the meanings given in [`work`].
+#[derive(Debug)]
 pub(crate) struct PackedLists {
     pub(crate) spans: Index,
     pub(crate) tiles: Index,
@@ -41,6 +35,7 @@ pub(crate) struct PackedLists {
 }
 
 /// The lists of `cached_attention`.
+#[derive(Debug)]
 pub(crate) struct CachedLists {
     pub(crate) spans: Index,
     pub(crate) parts: Index,
@@ -50,11 +45,11 @@ pub(crate) struct CachedLists {
 
 impl AttentionLists {
     pub(crate) fn packed(&self, device: &Device, layout: &Layout, heads: Heads) -> Result<Arc<PackedLists>> {
-        self.packed.get((layout.clone(), heads), |_| {
+        recent(&self.packed, (layout.clone(), heads), |_| {
             layout.check()?;
             tile::check(heads)?;
             let followers = work::followers(layout);
-            let KeyParts { parts, merges, slots } = KeyParts::of(layout, &followers, heads);
+            let Parts { parts, merges, slots } = Parts::of_keys(layout, &followers, heads);
             let mut starts = vec![0];
             for list in &followers {
                 starts.push(starts[starts.len() - 1] + list.len() as u32);
@@ -73,9 +68,9 @@ impl AttentionLists {
     }
 
     pub(crate) fn cached(&self, device: &Device, spans: &[Span], heads: Heads) -> Result<Arc<CachedLists>> {
-        self.cached.get((spans.to_vec(), heads), |_| {
+        recent(&self.cached, (spans.to_vec(), heads), |_| {
             tile::check(heads)?;
-            let Parts { parts, merges, slots } = Parts::of(spans);
+            let Parts { parts, merges, slots } = Parts::of_rows(spans);
             let index = |list| Index::new(device, list);
             Ok(CachedLists { spans: index(work::spans(spans))?, parts: index(parts)?, merges: index(merges)?, slots })
         })
@@ -83,30 +78,22 @@ impl AttentionLists {
 
     /// Returns the slots of the cache that `cache_store` fills.
     pub(crate) fn slots(&self, device: &Device, slots: &[u32]) -> Result<Arc<Index>> {
-        self.slots.get(slots.to_vec(), |slots| Index::new(device, slots.clone()))
+        recent(&self.slots, slots.to_vec(), |slots| Index::new(device, slots.clone()))
     }
 }
 
 /// The last value, with the key it was made for.
-struct Recent<K, V>(Mutex<Option<(K, Arc<V>)>>);
+type Recent<K, V> = Mutex<Option<(K, Arc<V>)>>;
 
-impl<K, V> Default for Recent<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
+/// Returns the last value if its key equals `key`. Otherwise makes a value with `make` and keeps it instead.
+fn recent<K: PartialEq, V, E>(last: &Recent<K, V>, key: K, make: impl FnOnce(&K) -> Result<V, E>) -> Result<Arc<V>, E> {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, value)) = last.as_ref().filter(|(of, _)| *of == key) {
+        return Ok(Arc::clone(value));
     }
-}
-
-impl<K: PartialEq, V> Recent<K, V> {
-    /// Returns the last value if its key equals `key`. Otherwise makes a value with `make` and keeps it instead.
-    fn get<E>(&self, key: K, make: impl FnOnce(&K) -> Result<V, E>) -> Result<Arc<V>, E> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, value)) = last.as_ref().filter(|(of, _)| *of == key) {
-            return Ok(Arc::clone(value));
-        }
-        let value = Arc::new(make(&key)?);
-        *last = Some((key, Arc::clone(&value)));
-        Ok(value)
-    }
+    let value = Arc::new(make(&key)?);
+    *last = Some((key, Arc::clone(&value)));
+    Ok(value)
 }
 
 #[cfg(test)]
@@ -115,18 +102,18 @@ mod tests {
 
     #[test]
     fn makes_once_for_a_key_and_keeps_the_last() {
-        let (recent, made) = (Recent::default(), std::cell::Cell::new(0));
-        let ask = |recent: &Recent<u32, u32>, key| {
-            recent.get(key, |key| {
+        let (last, made) = (Recent::default(), std::cell::Cell::new(0));
+        let ask = |key: u32| {
+            recent(&last, key, |key| {
                 made.set(made.get() + 1);
                 if *key == 0 { Err("0") } else { Ok(10 * key) }
             })
         };
-        assert_eq!((ask(&recent, 1).as_deref(), ask(&recent, 1).as_deref()), (Ok(&10), Ok(&10)));
+        assert_eq!((ask(1).as_deref(), ask(1).as_deref()), (Ok(&10), Ok(&10)));
         assert_eq!(made.get(), 1);
-        assert_eq!((ask(&recent, 0), ask(&recent, 1).as_deref()), (Err("0"), Ok(&10)));
+        assert_eq!((ask(0), ask(1).as_deref()), (Err("0"), Ok(&10)));
         assert_eq!(made.get(), 2, "a failure leaves what was there");
-        assert_eq!((ask(&recent, 2).as_deref(), ask(&recent, 1).as_deref()), (Ok(&20), Ok(&10)));
+        assert_eq!((ask(2).as_deref(), ask(1).as_deref()), (Ok(&20), Ok(&10)));
         assert_eq!(made.get(), 4);
     }
 }

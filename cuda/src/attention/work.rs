@@ -4,20 +4,26 @@ use flowrl_lm::backend::{Heads, Layout, Span};
 
 use crate::constants::{PART_KEYS, PART_NUMBERS, TILE_ROWS};
 
-/// The work of `cached_attention`, with the keys of each row divided into parts.
+/// The parts into which the work of a kernel is divided.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// (row, first key, 0 if the row has one part or else 1 + its slot) for each block.
+    /// The numbers that describe each block's part. The last is 0, or 1 + the slot of its partial result.
     pub(super) parts: Vec<u32>,
-    /// (row, first slot, number of slots) for each row with several parts.
+    /// The tile or row, the first slot and the number of slots for each that has several parts.
     pub(super) merges: Vec<u32>,
     /// Number of slots for partial results.
     pub(super) slots: usize,
 }
 
+/// Greatest number of queries, over all heads, that a single block of `attention_backward_key_value` processes.
+const WHOLE: usize = 8192;
+/// Number of queries of one head at which a part of a larger tile ends.
+const ENOUGH: usize = 1024;
+
 impl Parts {
-    /// The parts of a row, of [`PART_KEYS`] keys each, depend only on the number of its keys.
-    pub(super) fn of(spans: &[Span]) -> Self {
+    /// Divides the work of `cached_attention`: (row, first key, slot) for each block. The parts of a row, of [`PART_KEYS`]
+    /// keys each, depend only on the number of its keys.
+    pub(super) fn of_rows(spans: &[Span]) -> Self {
         let mut all = Self::default();
         for (row, span) in spans.iter().enumerate() {
             let parts = (span.prefix_len + span.len).div_ceil(PART_KEYS).max(1);
@@ -30,6 +36,44 @@ impl Parts {
             }
             all.slots += if parts > 1 { parts } else { 0 };
         }
+        all
+    }
+
+    /// Divides the work of `attention_backward_key_value`: the span, the first row in it, the half-open ranges of the
+    /// group's heads and of the sources, and the slot for each block, those with the most queries first. The sources of a
+    /// tile of keys are its own span and its followers. A tile is one part unless too many queries see it: then each head
+    /// of the group and each range of sources is one. The division, and therefore the bits of the sums, depends only on
+    /// the spans of the same group.
+    pub(super) fn of_keys(layout: &Layout, followers: &[Vec<u32>], heads: Heads) -> Self {
+        let group = heads.heads / heads.kv_heads;
+        let mut all = Self::default();
+        let mut parts: Vec<(usize, [usize; PART_NUMBERS])> = Vec::new();
+        for (span, first) in tiles(layout) {
+            let mut sources = vec![layout.spans[span].len - first];
+            sources.extend(followers[span].iter().map(|&i| layout.spans[i as usize].len));
+            let queries = sources.iter().sum::<usize>() * group;
+            if queries <= WHOLE {
+                parts.push((queries, [span, first, 0, group, 0, sources.len(), 0]));
+                continue;
+            }
+            let slot = all.slots;
+            for head in 0..group {
+                let mut from = 0;
+                while from < sources.len() {
+                    let (mut to, mut queries) = (from, 0);
+                    while to < sources.len() && queries < ENOUGH {
+                        queries += sources[to];
+                        to += 1;
+                    }
+                    all.slots += 1;
+                    parts.push((queries, [span, first, head, head + 1, from, to, all.slots]));
+                    from = to;
+                }
+            }
+            all.merges.extend([span, first, slot, all.slots - slot].map(|x| x as u32));
+        }
+        parts.sort_by_key(|&(queries, _)| std::cmp::Reverse(queries));
+        all.parts = parts.iter().flat_map(|(_, part)| part.map(|x| x as u32)).collect();
         all
     }
 }
@@ -64,59 +108,4 @@ pub(super) fn followers(layout: &Layout) -> Vec<Vec<u32>> {
         lists[first..first + count].iter_mut().for_each(|list| list.push(i as u32));
     }
     lists
-}
-
-/// The work of `attention_backward_key_value`. Each tile of keys is one part. A tile that too many queries see is
-/// divided further, into one part for each head of the group and each range of sources. The sources are the tile's own
-/// span and its followers. The division, and therefore the bits of the sums, depends only on the spans of the same
-/// group.
-#[derive(Debug, Default)]
-pub(super) struct KeyParts {
-    /// Seven numbers for each block: the span, the first row in it, the half-open ranges of the group's heads and of the
-    /// sources, and 0 or 1 + slot. Blocks with the most queries come first.
-    pub(super) parts: Vec<u32>,
-    /// (span, first row in it, first slot, number of slots) for each tile with several parts.
-    pub(super) merges: Vec<u32>,
-    /// Number of slots for partial sums.
-    pub(super) slots: usize,
-}
-
-impl KeyParts {
-    /// Greatest number of queries, over all heads, that a single block processes.
-    const WHOLE: usize = 8192;
-    /// Number of queries of one head at which a part ends.
-    const ENOUGH: usize = 1024;
-
-    pub(super) fn of(layout: &Layout, followers: &[Vec<u32>], heads: Heads) -> Self {
-        let group = heads.heads / heads.kv_heads;
-        let mut all = Self::default();
-        let mut parts: Vec<(usize, [usize; PART_NUMBERS])> = Vec::new();
-        for (span, first) in tiles(layout) {
-            let mut sources = vec![layout.spans[span].len - first];
-            sources.extend(followers[span].iter().map(|&i| layout.spans[i as usize].len));
-            let queries = sources.iter().sum::<usize>() * group;
-            if queries <= Self::WHOLE {
-                parts.push((queries, [span, first, 0, group, 0, sources.len(), 0]));
-                continue;
-            }
-            let slot = all.slots;
-            for head in 0..group {
-                let mut from = 0;
-                while from < sources.len() {
-                    let (mut to, mut queries) = (from, 0);
-                    while to < sources.len() && queries < Self::ENOUGH {
-                        queries += sources[to];
-                        to += 1;
-                    }
-                    all.slots += 1;
-                    parts.push((queries, [span, first, head, head + 1, from, to, all.slots]));
-                    from = to;
-                }
-            }
-            all.merges.extend([span, first, slot, all.slots - slot].map(|x| x as u32));
-        }
-        parts.sort_by_key(|&(queries, _)| std::cmp::Reverse(queries));
-        all.parts = parts.iter().flat_map(|(_, part)| part.map(|x| x as u32)).collect();
-        all
-    }
 }

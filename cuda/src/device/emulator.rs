@@ -1,6 +1,6 @@
 //! Kernels that the system's C++ compiler has made into shared libraries.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 
 use crate::emulated::{self, EmulatorOptions, RawOptions};
 use crate::error::{Error, Result};
@@ -53,10 +53,7 @@ impl EmulatedKernels {
         // SAFETY: the caller vouches for the arguments, and `message` has room for `capacity` bytes.
         match unsafe { entry(&raw const options, blocks, threads, shared.into(), arguments.as_ptr(), text, capacity) } {
             0 => Ok(()),
-            _ => {
-                let end = message.iter().position(|&byte| byte == 0).unwrap_or(message.len());
-                Err(String::from_utf8_lossy(&message[..end]).into_owned())
-            }
+            _ => Err(CStr::from_bytes_until_nul(&message).unwrap_or_default().to_string_lossy().into_owned()),
         }
     }
 }

@@ -253,7 +253,7 @@ kernels! {
     ) on tile::grid(blocks, heads.heads)
         .with_shared(tile::query_gradient(heads.head_dim, qkv.storage)), variant tile::columns(heads.head_dim);
     /// Overwrites the keys' and values' part of d_qkv, or writes partial sums of it. `parts` are those of
-    /// `KeyParts` in attention/work.rs, and followers[starts[s] .. starts[s + 1]] are the spans with a prefix in span s.
+    /// `Parts::of_keys` in attention/work.rs, and followers[starts[s] .. starts[s + 1]] are the spans with a prefix in span s.
     "attention_backward.cu" attention_backward_key_value(
         read store qkv[rows * heads.qkv_width()], read f32 log_sum_exp[rows * heads.heads],
         read store d_out[rows * heads.q_width()], read f32 inner[rows * heads.heads], read index spans[4 * count],
