@@ -40,15 +40,13 @@ impl Description {
 pub(crate) struct Preference {
     /// Largest workspace in bytes.
     pub(crate) workspace: usize,
-    /// Smallest alignments in bytes of the addresses of A, B, C and D.
-    pub(crate) alignment: [u32; 4],
     /// The schemes by which partial sums may be reduced: a set of `cublasLtReductionScheme_t`, all by default.
     pub(crate) reductions: u32,
 }
 
 impl Default for Preference {
     fn default() -> Self {
-        Self { workspace: 0, alignment: [256; 4], reductions: CUBLASLT_REDUCTION_SCHEME_MASK as u32 }
+        Self { workspace: 0, reductions: CUBLASLT_REDUCTION_SCHEME_MASK as u32 }
     }
 }
 
@@ -76,6 +74,11 @@ impl Shape {
             | [CUDA_R_16BF, CUDA_R_16BF, CUDA_R_32F, CUDA_R_32F] => Ok(Self { description, layouts }),
             _ => Err(format!("no product has the types {types:?}")),
         }
+    }
+
+    /// Returns this shape for any address of the bias.
+    fn without_address(self) -> Self {
+        Self { description: Description { bias: 0, ..self.description }, ..self }
     }
 
     /// Returns whether D has one row, to which a bias is added.
@@ -182,8 +185,6 @@ pub(crate) struct Choice {
     pub(crate) shape: Shape,
     /// Bytes of workspace that the algorithm needs.
     pub(crate) workspace: usize,
-    /// Alignments in bytes that the algorithm needs of the addresses of A, B, C and D.
-    pub(crate) alignment: [u32; 4],
     /// Whether the inner dimension is summed in two parts, with the sums rounded to D's type after each.
     pub(crate) in_parts: bool,
 }
@@ -206,12 +207,9 @@ impl Blas {
     /// in parts if the preference allows it, so that tests notice both.
     pub(crate) fn choose(&mut self, shape: Shape, preference: Preference) -> (usize, Choice) {
         const WORKSPACE: usize = 1 << 20;
-        let description = Description { bias: 0, ..shape.description };
-        let shape = Shape { description, ..shape };
         let choice = Choice {
-            shape,
+            shape: shape.without_address(),
             workspace: WORKSPACE.min(preference.workspace),
-            alignment: preference.alignment,
             in_parts: preference.reductions & CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE as u32 != 0,
         };
         self.choices.push(choice);
@@ -227,16 +225,14 @@ impl Blas {
         workspace: (u64, usize),
     ) -> Result<Choice, String> {
         let choice = self.choices.get(number).ok_or("an algorithm that was never chosen")?;
-        let description = Description { bias: 0, ..shape.description };
-        if (Shape { description, ..shape }) != choice.shape {
+        if shape.without_address() != choice.shape {
             return Err("the algorithm was chosen for another shape".to_owned());
         }
-        let names = ["A", "B", "C", "D"];
-        let rows = names.iter().zip(addresses).zip(choice.alignment);
-        for ((name, address), alignment) in rows {
-            if address % u64::from(alignment) != 0 {
-                return Err(format!("{name} at {address:#x}, for an algorithm that needs multiples of {alignment}"));
-            }
+        // Algorithms rely on this alignment unless the program's preference names a smaller one.
+        let is_aligned = |(_, address): &(&str, u64)| address.is_multiple_of(256);
+        if let Some((name, address)) = ["A", "B", "C", "D"].into_iter().zip(addresses).find(|place| !is_aligned(place))
+        {
+            return Err(format!("{name} at {address:#x}, for an algorithm that needs multiples of 256"));
         }
         if choice.workspace > workspace.1 || !workspace.0.is_multiple_of(256) {
             return Err(format!(

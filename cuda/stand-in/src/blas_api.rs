@@ -141,10 +141,6 @@ exports! { blas -> cublasStatus_t:
         let preference = found.ok_or_else(|| unknown("preference", preference))?;
         match attribute {
             Wish::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES => preference.workspace = value(at, bytes)?,
-            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES => preference.alignment[0] = value(at, bytes)?,
-            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES => preference.alignment[1] = value(at, bytes)?,
-            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES => preference.alignment[2] = value(at, bytes)?,
-            Wish::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES => preference.alignment[3] = value(at, bytes)?,
             Wish::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK => preference.reductions = value(at, bytes)?,
             _ => return Err(invalid(format!("the stand-in does not support {attribute:?}"))),
         }
@@ -202,7 +198,7 @@ exports! { blas -> cublasStatus_t:
         if choice.workspace > 0 {
             uses.push((workspace, choice.workspace));
         }
-        report::PRODUCTS.add();
+        report::count(&report::PRODUCTS);
         driver.enqueue(stream, &uses, move || {
             // SAFETY: device memory is host memory here, these parts of it stay allocated until this operation has
             // run, and D shares memory with nothing but C.

@@ -111,7 +111,7 @@ impl Driver {
             return Err(misuse(CUDA_ERROR_INVALID_HANDLE, "the default stream is destroyed"));
         }
         let end = self.streams.record(id)?;
-        let finished = self.streams.run_to(&end);
+        let finished = self.streams.run(end.point);
         self.streams.remove(id);
         self.outcome(finished)
     }
@@ -183,7 +183,7 @@ impl Driver {
     pub(crate) fn allocate(&mut self, stream: StreamId, bytes: usize) -> Result<u64, Refusal> {
         let (point, _) = self.streams.next(stream)?;
         let address = self.memory.allocate(bytes, point)?;
-        report::ALLOCATIONS.add();
+        report::count(&report::ALLOCATIONS);
         self.streams.push(stream, Work::Run(Box::new(|| Ok(()))))?;
         Ok(address)
     }
@@ -223,10 +223,6 @@ impl Driver {
         id
     }
 
-    fn module(&self, id: u64) -> Result<&Module, Refusal> {
-        live(self.modules.get(&id), "module", id)
-    }
-
     pub(crate) fn unload(&mut self, id: u64) -> Result<(), Refusal> {
         live(self.modules.remove(&id), "module", id)?;
         self.functions.retain(|_, function| function.module != id);
@@ -235,7 +231,7 @@ impl Driver {
 
     /// Returns the handle of the module's kernel with this name. Repeated calls return the same handle.
     pub(crate) fn find(&mut self, module: u64, name: &str) -> Result<u64, Refusal> {
-        let Module { entries, kernels } = self.module(module)?;
+        let Module { entries, kernels } = live(self.modules.get(&module), "module", module)?;
         let entry = entries.iter().find(|entry| entry.name == name).ok_or_else(|| limit(CUDA_ERROR_NOT_FOUND))?;
         let function = Function { module, entry: entry.clone(), kernels: Arc::clone(kernels), dynamic: None };
         let known = self.functions.iter().find(|(_, known)| known.module == module && known.entry.name == name);
@@ -258,7 +254,7 @@ impl Driver {
         let pointers = parameters.filter(|(parameter, _)| parameter.is_pointer);
         let addresses = pointers.map(|(_, value)| u64::from_ne_bytes(*value)).filter(|address| *address != 0);
         let uses: Vec<(u64, usize)> = addresses.map(|address| (address, 1)).collect();
-        report::LAUNCHES.add();
+        report::count(&report::LAUNCHES);
         let name = function.entry.name;
         let named = |mut refusal: Refusal| {
             refusal.finding = refusal.finding.map(|text| format!("{name}: {text}"));

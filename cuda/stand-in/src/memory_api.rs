@@ -77,7 +77,7 @@ exports! { in_context -> CUresult:
     /// copy from other memory is a finding, since nothing guarantees that a GPU has read it when the call returns. If
     /// nothing can be pinned, the program has no choice: its memory is read at the call.
     fn cuMemcpyHtoDAsync_v2(driver, target: u64, source: *const c_void, bytes: usize, stream: u64) {
-        report::COPIES.add();
+        report::count(&report::COPIES);
         let (from, uses) = (source as u64, [(target, bytes)]);
         if driver.pinned.holds(from, bytes) {
             driver.read_pinned(from, stream)?;
@@ -100,12 +100,12 @@ exports! { in_context -> CUresult:
     /// Copies to the host when something waits for the stream. For memory that is not pinned, that is later than on a
     /// GPU, which copies it before the call returns.
     fn cuMemcpyDtoHAsync_v2(driver, target: *mut c_void, source: u64, bytes: usize, stream: u64) {
-        report::COPIES.add();
+        report::count(&report::COPIES);
         copy(driver, stream, &[(source, bytes)], (target as u64, source, bytes))
     }
 
     fn cuMemcpyDtoDAsync_v2(driver, target: u64, source: u64, bytes: usize, stream: u64) {
-        report::COPIES.add();
+        report::count(&report::COPIES);
         copy(driver, stream, &[(source, bytes), (target, bytes)], (target, source, bytes))
     }
 

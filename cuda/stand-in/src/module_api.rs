@@ -68,8 +68,7 @@ extern "C" fn cuModuleLoadData(module: *mut u64, data: *const c_void) -> CUresul
     let found = modules::load(image, capability);
     in_context("cuModuleLoadData", |driver| {
         let (kernels, text) = found?;
-        let parse = if image.starts_with(&ELF) { ptx::parse_for_machine_code } else { ptx::parse };
-        let entries = parse(&text, &driver.limits)?;
+        let entries = ptx::parse(&text, &driver.limits, image.starts_with(&ELF))?;
         put(module, driver.load(entries, kernels))
     })
 }

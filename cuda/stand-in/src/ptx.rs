@@ -25,18 +25,12 @@ pub(crate) struct Entry {
     pub(crate) threads: Option<u32>,
 }
 
-/// Reads the kernels of a module that is loaded as PTX. Fails if the PTX is too new for the driver or the device.
-pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
-    read(text, limits, limits.ptx())
-}
-
-/// Reads the kernels of a module that is loaded as machine code, given the PTX that it was compiled from. A driver
-/// loads machine code from any compiler that is not of a newer major version than its own.
-pub(crate) fn parse_for_machine_code(text: &str, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
-    read(text, limits, (limits.ptx().0, i32::MAX))
-}
-
-fn read(text: &str, limits: &Limits, newest: (i32, i32)) -> Result<Vec<Entry>, Refusal> {
+/// Reads the kernels of a module that is loaded as PTX or, if `is_machine_code`, as machine code made from it. Fails if
+/// it is too new for the driver or the device. A driver reads PTX up to its own version, and loads machine code from any
+/// compiler that is not of a newer major version than its own.
+pub(crate) fn parse(text: &str, limits: &Limits, is_machine_code: bool) -> Result<Vec<Entry>, Refusal> {
+    let (major, minor) = limits.ptx();
+    let newest = (major, if is_machine_code { i32::MAX } else { minor });
     if !text.is_ascii() {
         return Err(misuse(CUDA_ERROR_INVALID_PTX, "PTX with a character that is not ASCII"));
     }
@@ -135,7 +129,7 @@ mod tests {
 
     #[test]
     fn kernels_are_read() {
-        let entries = parse(TEXT, &Limits::default()).unwrap();
+        let entries = parse(TEXT, &Limits::default(), false).unwrap();
         let parameter = |bytes, is_pointer| Parameter { bytes, is_pointer };
         let first = Entry {
             name: "first".to_owned(),
@@ -148,13 +142,13 @@ mod tests {
 
     #[test]
     fn what_a_driver_or_a_device_cannot_take_is_refused() {
-        let code = |text: &str, limits| parse(text, &limits).unwrap_err().code;
+        let code = |text: &str, limits| parse(text, &limits, false).unwrap_err().code;
         let usual = Limits::default();
         assert_eq!(code(TEXT, Limits { driver: (12, 8), ..usual }), CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
         assert_eq!(code(TEXT, Limits { capability: (8, 9), ..usual }), CUDA_ERROR_NO_BINARY_FOR_GPU);
         // Machine code does not need the PTX version, only a driver of the same major version.
-        assert!(parse_for_machine_code(TEXT, &Limits { driver: (12, 0), ..usual }).is_ok());
-        let older = parse_for_machine_code(TEXT, &Limits { driver: (11, 8), ..usual });
+        assert!(parse(TEXT, &Limits { driver: (12, 0), ..usual }, true).is_ok());
+        let older = parse(TEXT, &Limits { driver: (11, 8), ..usual }, true);
         assert_eq!(older.unwrap_err().code, CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
         assert_eq!(code(&format!("{TEXT}// é"), usual), CUDA_ERROR_INVALID_PTX);
         assert_eq!(code("", usual), CUDA_ERROR_INVALID_PTX);

@@ -5,35 +5,28 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::limits::variable;
 
-/// A counter of operations of one kind.
-pub(crate) struct Count(AtomicU64);
+/// Counts of the operations of each kind.
+pub(crate) static LAUNCHES: AtomicU64 = AtomicU64::new(0);
+pub(crate) static PRODUCTS: AtomicU64 = AtomicU64::new(0);
+pub(crate) static COPIES: AtomicU64 = AtomicU64::new(0);
+pub(crate) static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static FINDINGS: AtomicU64 = AtomicU64::new(0);
 
-impl Count {
-    const fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Relaxed);
-    }
+/// Adds 1 to a count.
+pub(crate) fn count(of: &AtomicU64) {
+    of.fetch_add(1, Relaxed);
 }
-
-pub(crate) static LAUNCHES: Count = Count::new();
-pub(crate) static PRODUCTS: Count = Count::new();
-pub(crate) static COPIES: Count = Count::new();
-pub(crate) static ALLOCATIONS: Count = Count::new();
-static FINDINGS: Count = Count::new();
 
 /// Reports a mistake of the program in a call.
 pub(crate) fn finding(call: &str, text: &str) {
-    FINDINGS.add();
+    count(&FINDINGS);
     eprintln!("stand-in for the GPU: {call}: {text}");
 }
 
 /// Writes the counts if a report file is set, and returns whether there were no findings.
 pub(crate) fn conclude() -> bool {
     let [launches, products, copies, allocations, findings] =
-        [&LAUNCHES, &PRODUCTS, &COPIES, &ALLOCATIONS, &FINDINGS].map(|count| count.0.load(Relaxed));
+        [&LAUNCHES, &PRODUCTS, &COPIES, &ALLOCATIONS, &FINDINGS].map(|count| count.load(Relaxed));
     if let Some(path) = variable("REPORT") {
         let line = format!(
             "{launches} launches, {products} products, {copies} copies, {allocations} allocations, {findings} findings\n"

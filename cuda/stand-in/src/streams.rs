@@ -64,7 +64,7 @@ struct Stream {
 /// The point that an event recorded: an operation and all that comes before it.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
-    point: Point,
+    pub(crate) point: Point,
     clock: Clock,
 }
 
@@ -133,11 +133,6 @@ impl Streams {
         self.all.get(&recorded.point.stream).is_none_or(|stream| stream.done >= recorded.point.count)
     }
 
-    /// Runs the recorded work without recording a wait of the host.
-    pub(crate) fn run_to(&mut self, recorded: &Recorded) -> Result<(), String> {
-        self.run(recorded.point)
-    }
-
     /// Runs the recorded work and notes that the host has waited for it.
     pub(crate) fn finish(&mut self, recorded: &Recorded) -> Result<(), String> {
         self.run(recorded.point)?;
@@ -145,8 +140,9 @@ impl Streams {
         Ok(())
     }
 
-    /// Runs a stream up to a point, together with all work of other streams that it waits for.
-    fn run(&mut self, to: Point) -> Result<(), String> {
+    /// Runs a stream up to a point, together with all work of other streams that it waits for. This is no wait of the
+    /// host.
+    pub(crate) fn run(&mut self, to: Point) -> Result<(), String> {
         while let Some(stream) = self.all.get_mut(&to.stream).filter(|stream| stream.done < to.count) {
             stream.done += 1;
             match stream.queue.pop_front() {

@@ -209,7 +209,7 @@ impl Kernels for Written {
 /// memory.
 fn with_kernels() -> (Driver, StreamId, u64) {
     let (mut driver, stream) = driver();
-    let entries = ptx::parse(ptx::TEXT, &driver.limits).unwrap();
+    let entries = ptx::parse(ptx::TEXT, &driver.limits, false).unwrap();
     let module = driver.load(entries, Arc::new(Written));
     (driver, stream, module)
 }
