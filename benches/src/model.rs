@@ -71,7 +71,7 @@ fn random_weights(dims: &Dimensions) -> Result<Weights<Vec<f32>>, Failure> {
                 Some(&inputs) if part.shape.len() == 2 => (inputs as f64).powf(-0.5),
                 _ => (dims.hidden as f64).powf(-0.5),
             };
-            values[part.offset..][..part.len()].copy_from_slice(&uniform(salt, part.len(), -bound, bound));
+            values[part.offset..][..part.elements()].copy_from_slice(&uniform(salt, part.elements(), -bound, bound));
         }
         Ok(values)
     })

@@ -204,7 +204,7 @@ fn wave<B: TransformerBackend>(
         .map(|(i, number)| Draft {
             number,
             prompt: packed.prompts[number / request.samples - first],
-            start: packed.len() + i * own,
+            start: packed.ids.len() + i * own,
             tokens: Vec::new(),
             log_probs: Vec::new(),
             entropies: Vec::new(),
@@ -216,13 +216,13 @@ fn wave<B: TransformerBackend>(
         return Ok(drafts);
     }
     let dims = model.dims();
-    let rows = packed.len() + drafts.len() * own;
+    let rows = packed.ids.len() + drafts.len() * own;
     let width = 2 * dims.heads.kv_width();
     let mut cache = (0..dims.layers)
         .map(|_| model.backend().zeros_for(Role::Activation, rows * width))
         .collect::<Result<Vec<_>, _>>()?;
 
-    let slots: Vec<u32> = (0..packed.len() as u32).collect();
+    let slots: Vec<u32> = (0..packed.ids.len() as u32).collect();
     let last: Vec<u32> = drafts.iter().map(|d| (d.prompt.0 + d.prompt.1 - 1) as u32).collect();
     let prefill = Attend::Prefill(&packed.layout, &mut cache, &slots);
     model.logits(weights, prepared.as_ref(), &packed.ids, &packed.positions, prefill, &last)?;

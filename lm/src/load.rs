@@ -21,7 +21,7 @@ pub fn load_weights<B: Backend>(backend: &B, checkpoint: &Checkpoint) -> PolicyR
     Weights::build(&checkpoint.config().dims, |parts| {
         let mut buffer = backend.zeros_for(Role::Weight, Part::total(parts))?;
         for part in parts {
-            let mut values = vec![0.0_f32; part.len()];
+            let mut values = vec![0.0_f32; part.elements()];
             checkpoint.read_f32(&part.name, &part.shape, &mut values)?;
             if let Some(index) = values.iter().position(|value| !value.is_finite()) {
                 let message = format!(

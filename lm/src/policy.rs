@@ -127,7 +127,7 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
     /// If the part is not one of this model's.
     pub fn read_part(&self, tensors: &Weights<B::Buffer>, part: &Part) -> PolicyResult<Vec<B::Real>, B> {
         let tensor = tensors.tensors().nth(part.tensor).expect("parts are those of this model's tensors");
-        self.read(tensor, part.offset, part.len())
+        self.read(tensor, part.offset, part.elements())
     }
 
     /// Returns both moments of the optimiser, tensor by tensor; empty before training starts.

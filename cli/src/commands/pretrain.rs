@@ -169,7 +169,7 @@ fn initial_weights(backend: &CpuBackend<f32>, dims: &Dimensions, seed: u64) -> R
         for part in parts {
             let residual = part.name.ends_with("o_proj.weight") || part.name.ends_with("down_proj.weight");
             let scale = if residual { 0.02 / ((2 * dims.layers) as f64).sqrt() } else { 0.02 };
-            for (i, value) in values[part.offset..][..part.len()].iter_mut().enumerate() {
+            for (i, value) in values[part.offset..][..part.elements()].iter_mut().enumerate() {
                 *value = if part.name.ends_with("norm.weight") {
                     1.0
                 } else if part.name.ends_with("bias") {

@@ -122,7 +122,7 @@ pub(crate) fn config(dims: &Dimensions) -> String {
 /// Returns the number of all parameters, and of those in the matrices of the layers.
 pub(crate) fn parameters(dims: &Dimensions) -> (f64, f64) {
     let parts = Weights::parts(dims);
-    let all = parts.iter().map(|part| part.len()).sum::<usize>() as f64;
+    let all = parts.iter().map(|part| part.elements()).sum::<usize>() as f64;
     let matrices = parts.iter().filter(|part| part.shape.len() == 2 && part.name.contains(".layers."));
-    (all, matrices.map(|part| part.len()).sum::<usize>() as f64)
+    (all, matrices.map(|part| part.elements()).sum::<usize>() as f64)
 }

@@ -24,7 +24,7 @@ pub(crate) fn policy(gpu: &CudaBackend, dims: &Dimensions) -> Result<Transformer
                 Some(&inputs) if part.shape.len() == 2 => (2.0 * (inputs as f64).powf(-0.5), 0.0),
                 _ => (0.5, 0.0),
             };
-            tile(gpu, &mut buffer, part.offset, part.len(), &table(&part.name, scale, offset))?;
+            tile(gpu, &mut buffer, part.offset, part.elements(), &table(&part.name, scale, offset))?;
         }
         Ok::<_, Failure>(buffer)
     })?;

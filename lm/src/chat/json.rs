@@ -6,7 +6,7 @@ use std::fmt::Write;
 use minijinja::Error;
 use minijinja::value::{Kwargs, Value, ValueKind};
 
-use super::string::invalid;
+use super::string::{indentation, invalid};
 
 /// Deepest nesting of lists and objects that is written. JSON that was parsed has at most 128 levels.
 const DEPTH: usize = 256;
@@ -18,18 +18,7 @@ pub(super) fn tojson(value: &Value, ascii: Option<bool>, options: Kwargs) -> Res
     let separators: Option<Vec<String>> = options.get("separators")?;
     let sort = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
     options.assert_all_used()?;
-    let indent = match indent {
-        None => None,
-        Some(indent) => Some(match (indent.as_str(), indent.as_usize()) {
-            (Some(text), _) => text.to_owned(),
-            (None, Some(width @ 0..=64)) => " ".repeat(width),
-            _ => {
-                return Err(invalid(format!(
-                    "tojson: `indent` is {indent}, but must be a number up to 64 or a string"
-                )));
-            }
-        }),
-    };
+    let indent = indent.map(|indent| indentation(&indent, "tojson: `indent`", 64)).transpose()?;
     let (item, key) = match separators.as_deref() {
         None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
         Some([item, key]) => (item.clone(), key.clone()),

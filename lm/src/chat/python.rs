@@ -115,11 +115,7 @@ fn indent(
     let first = first.or(options.get("first")?).unwrap_or(false);
     let blank = blank.or(options.get("blank")?).unwrap_or(false);
     options.assert_all_used()?;
-    let space = match (width.as_str(), width.as_usize()) {
-        (Some(space), _) => space.to_owned(),
-        (None, Some(width @ 0..=1024)) => " ".repeat(width),
-        _ => return Err(invalid(format!("indent: `width` is {width}, but must be a number up to 1024 or a string"))),
-    };
+    let space = string::indentation(&width, "indent: `width`", 1024)?;
     let mut out = String::new();
     for (i, line) in string::split_lines(&(text + "\n"), false).into_iter().enumerate() {
         if i > 0 {

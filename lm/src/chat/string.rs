@@ -11,6 +11,15 @@ pub(super) fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message.into())
 }
 
+/// Returns the indentation given to a filter as a text or as a number of spaces, at most `most`.
+pub(super) fn indentation(value: &Value, argument: &str, most: usize) -> Result<String, Error> {
+    match (value.as_str(), value.as_usize()) {
+        (Some(text), _) => Ok(text.to_owned()),
+        (None, Some(width)) if width <= most => Ok(" ".repeat(width)),
+        _ => Err(invalid(format!("{argument} is {value}, but must be a number up to {most} or a string"))),
+    }
+}
+
 /// Calls `text.name(args)`.
 ///
 /// # Errors

@@ -31,7 +31,7 @@ impl<B: TransformerBackend> Transformer<B> {
     ) -> Result<(), B::Error> {
         let (backend, dims) = (&self.backend, &self.dims);
         let arena = self.arena.as_mut().expect(KEPT);
-        let rows = packed.len();
+        let rows = packed.ids.len();
         let shape = (rows, dims.hidden);
         let input = Input { rows, ids: backend.index(&packed.ids)?, positions: backend.index(&packed.positions)? };
         head_backward(backend, arena, weights, grads, packed, temperature, d_log_prob, d_entropy, self.dims.vocab)?;
@@ -109,7 +109,7 @@ fn head_backward<B: TransformerBackend>(
     let d = backend.len(&weights.norm);
     let n = packed.targets.len();
     let chunk = chunk_rows(backend.logits_limit(), vocab, n);
-    backend.fill(&mut deltas.normed, B::Real::of(0.0), packed.len() * d)?;
+    backend.fill(&mut deltas.normed, B::Real::of(0.0), packed.ids.len() * d)?;
     let head = weights.head();
     let d_head = grads.head.as_mut().unwrap_or(&mut grads.embed);
     for start in (0..n).step_by(chunk) {

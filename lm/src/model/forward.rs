@@ -78,7 +78,7 @@ impl<B: TransformerBackend> Transformer<B> {
         let n = packed.targets.len();
         let mut scores = Scores { log_probs: vec![B::Real::of(0.0); n], entropies: vec![B::Real::of(0.0); n] };
         let chunk = chunk_rows(self.backend.logits_limit(), self.dims.vocab, n);
-        self.reserve((packed.len(), n, chunk), keep)?;
+        self.reserve((packed.ids.len(), n, chunk), keep)?;
         self.run(weights, None, &packed.ids, &packed.positions, Attend::Packed(&packed.layout))?;
         let arena = self.arena.as_mut().expect("reserve made it");
         let (backend, dims) = (&self.backend, &self.dims);

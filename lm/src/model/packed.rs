@@ -54,16 +54,6 @@ impl Packed {
         packed
     }
 
-    /// Returns the number of rows in this batch.
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// Returns whether this batch has no rows.
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
     fn push(&mut self, tokens: &[u32], position: usize, prefix: Span) {
         if tokens.is_empty() {
             return;

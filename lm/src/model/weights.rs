@@ -59,18 +59,13 @@ pub struct Part {
 
 impl Part {
     /// Returns the number of elements of this part.
-    pub fn len(&self) -> usize {
+    pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
 
     /// Returns the number of elements of all `parts`.
     pub fn total(parts: &[Self]) -> usize {
-        parts.iter().map(Self::len).sum()
-    }
-
-    /// Returns whether this part has no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        parts.iter().map(Self::elements).sum()
     }
 }
 
@@ -110,7 +105,7 @@ impl<T> Weights<T> {
         let mut fused = |members: &[(&str, &[usize])], prefix: &str| {
             let mut parts: Vec<Part> = Vec::with_capacity(members.len());
             for (name, shape) in members {
-                let offset = parts.last().map_or(0, |part| part.offset + part.len());
+                let offset = parts.last().map_or(0, |part| part.offset + part.elements());
                 parts.push(Part { name: format!("{prefix}{name}"), shape: shape.to_vec(), tensor, offset });
             }
             tensor += 1;
