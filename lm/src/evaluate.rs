@@ -42,16 +42,9 @@ pub struct Evaluation<T> {
     pub exact: Vec<(usize, BinaryExact)>,
 }
 
-/// The target distribution of the exact measures.
-#[derive(Clone, Copy, Debug)]
-pub struct Target {
-    /// Inverse temperature of the target π_ref·exp(βr)/Z; [`None`] for an objective without such a target.
-    pub beta: Option<f64>,
-}
-
 /// Samples `options.samples` completions of each of the first `prompts` prompts of `task` and measures them.
 /// With `with_reference`, also scores all correct completions under the policy and its reference if the task
-/// can enumerate them.
+/// can enumerate them; `beta` is the inverse temperature of the target π_ref·exp(βr)/Z, if the objective has one.
 ///
 /// The draws depend only on `options.seed`, so evaluations of one run are paired.
 ///
@@ -62,7 +55,7 @@ pub fn evaluate<P: Policy>(
     task: &TextTask,
     prompts: usize,
     options: &TrainOptions,
-    target: Target,
+    beta: Option<f64>,
     with_reference: bool,
 ) -> Result<Evaluation<RealOf<P>>, EvaluateError<P::Error>> {
     let count = prompts.min(task.prompts());
@@ -75,13 +68,13 @@ pub fn evaluate<P: Policy>(
     // the sampled ones.
     let with_reference = with_reference && !task.text().has_stop();
     let solved = if with_reference { solved(task, count)? } else { Vec::new() };
-    let exact = exact(policy, task, &solved, options, target)?;
+    let exact = exact(policy, task, &solved, options, beta)?;
     if !exact.is_empty() {
         let mean = |f: &dyn Fn(&BinaryExact) -> f64| exact.iter().map(|(_, e)| f(e)).sum::<f64>() / exact.len() as f64;
         let solutions: usize = solved.iter().map(|(_, completions)| completions.len()).sum();
         metrics.push(("eval_solutions".into(), solutions as f64 / exact.len() as f64));
         metrics.push(("eval_success_exact".into(), mean(&|e| e.success)));
-        if target.beta.is_some() {
+        if beta.is_some() {
             metrics.push(("eval_success_target".into(), mean(&|e| e.target_success)));
         }
         metrics.push(("eval_success_ref".into(), mean(&|e| e.ref_success)));
@@ -161,7 +154,7 @@ fn exact<P: Policy>(
     task: &TextTask,
     solved: &[(usize, Vec<Vec<u32>>)],
     options: &TrainOptions,
-    target: Target,
+    beta: Option<f64>,
 ) -> Result<Vec<(usize, BinaryExact)>, EvaluateError<P::Error>> {
     /// Prompts scored at once.
     const BATCH: usize = 32;
@@ -189,8 +182,8 @@ fn exact<P: Policy>(
         for (index, completions) in batch {
             let range = start..start + completions.len();
             start = range.end;
-            let beta = target.beta.unwrap_or(0.0);
-            out.push((*index, BinaryExact::new(&reference[range.clone()], &current[range], beta)?));
+            let exact = BinaryExact::new(&reference[range.clone()], &current[range], beta.unwrap_or(0.0))?;
+            out.push((*index, exact));
         }
     }
     Ok(out)

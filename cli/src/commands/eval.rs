@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use flowrl_core::policy::Policy;
 use flowrl_core::task::Task;
 use flowrl_core::train::TrainOptions;
-use flowrl_lm::evaluate::{Target, evaluate};
+use flowrl_lm::evaluate::evaluate;
 use flowrl_lm::{load_policy, load_weights};
 
 use crate::args::ConfigArgs;
@@ -85,7 +85,7 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
         if let Some(reference) = &reference {
             policy.set_reference(load_weights(policy.backend(), reference)?)?;
         }
-        Ok(evaluate(&mut policy, &tasks.held_out, prompts, &options, Target { beta }, true)?)
+        Ok(evaluate(&mut policy, &tasks.held_out, prompts, &options, beta, true)?)
     })?;
     if json {
         let mut map: serde_json::Map<_, _> = found.metrics.into_iter().map(|(k, v)| (k, v.into())).collect();

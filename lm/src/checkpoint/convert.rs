@@ -1,16 +1,23 @@
 //! Conversion between f32 and the bytes on disk.
 
 use half::{bf16, f16};
+use safetensors::Dtype as Stored;
 
 use crate::config::Dtype;
 
+/// The types of safetensors that can be read and written.
+const STORED: [(Dtype, Stored); 3] =
+    [(Dtype::F32, Stored::F32), (Dtype::F16, Stored::F16), (Dtype::Bf16, Stored::BF16)];
+
 impl Dtype {
-    /// Returns the number of bytes of one element of this type.
-    pub(super) fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-        }
+    /// Returns the type of safetensors for this one.
+    pub(super) fn stored(self) -> Stored {
+        STORED[self as usize].1
+    }
+
+    /// Returns the type for one of safetensors, if it can be read.
+    pub(super) fn of_stored(stored: Stored) -> Option<Self> {
+        STORED.into_iter().find(|(_, other)| *other == stored).map(|(dtype, _)| dtype)
     }
 }
 

@@ -85,11 +85,7 @@ pub(crate) fn header<'a, 'b>(
     if let Some(pair) = order.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(Error::argument("tensors", format!("`{}` twice", pair[0].name), "one tensor for each name"));
     }
-    let stored = match dtype {
-        Dtype::F32 => safetensors::Dtype::F32,
-        Dtype::F16 => safetensors::Dtype::F16,
-        Dtype::Bf16 => safetensors::Dtype::BF16,
-    };
+    let stored = dtype.stored();
     let mut offset = 0;
     let mut infos = Vec::with_capacity(order.len());
     for NamedTensor { name, shape, values } in &order {
@@ -97,7 +93,7 @@ pub(crate) fn header<'a, 'b>(
             let wanted = format!("the product of its shape {shape:?}");
             return Err(Error::argument("values.len()", format!("{} for tensor `{name}`", values.len()), wanted));
         }
-        let end = offset + values.len() * dtype.size();
+        let end = offset + values.len() * (stored.bitsize() / 8);
         let info = TensorInfo { dtype: stored, shape: shape.clone(), data_offsets: (offset, end) };
         infos.push(((*name).to_owned(), info));
         offset = end;

@@ -76,15 +76,10 @@ impl Shard {
             );
             return Err(Error::Tensor { path, name, message });
         }
-        let dtype = match info.dtype {
-            safetensors::Dtype::F32 => Dtype::F32,
-            safetensors::Dtype::F16 => Dtype::F16,
-            safetensors::Dtype::BF16 => Dtype::Bf16,
-            got => {
-                let message =
-                    format!("is stored as {got:?}; F32, F16 and BF16 can be read, so convert it to one of them");
-                return Err(Error::Tensor { path, name, message });
-            }
+        let Some(dtype) = Dtype::of_stored(info.dtype) else {
+            let got = info.dtype;
+            let message = format!("is stored as {got:?}; F32, F16 and BF16 can be read, so convert it to one of them");
+            return Err(Error::Tensor { path, name, message });
         };
         let wanted: usize = shape.iter().product();
         if out.len() != wanted {

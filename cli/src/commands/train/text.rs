@@ -11,7 +11,7 @@ use flowrl_core::train::{LogZModel, Metrics, Progress, PromptOrder, Rollouts, Tr
 use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::Dtype;
-use flowrl_lm::evaluate::{Evaluation, Target, evaluate};
+use flowrl_lm::evaluate::{Evaluation, evaluate};
 use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::task::TextTask;
@@ -169,7 +169,7 @@ where
         }
         let beta = self.trainer.objective().beta();
         let options = TrainOptions { samples, ..*self.trainer.options() };
-        let found = evaluate(&mut self.policy, &self.tasks.held_out, prompts, &options, Target { beta }, true)?;
+        let found = evaluate(&mut self.policy, &self.tasks.held_out, prompts, &options, beta, true)?;
         for (name, value) in &found.metrics {
             record.set(name, *value);
         }
