@@ -45,28 +45,30 @@ pub(crate) struct Product {
     pub(crate) c: &'static str,
     pub(crate) bias: bool,
     pub(crate) accumulate: bool,
+    /// Storage types of A and B, and of C.
+    pub(crate) storages: [Storage; 2],
 }
 
 impl Product {
     /// Describes y = x·Wᵀ + b, which is yᵀ = W·xᵀ in columns.
-    pub(crate) const fn forward(shape: LinearShape, bias: bool, accumulate: bool) -> Self {
+    pub(crate) const fn forward(shape: LinearShape, storages: [Storage; 2], bias: bool, accumulate: bool) -> Self {
         let LinearShape { rows, inputs, outputs } = shape;
         let (a, b) = (Matrix::new("w", inputs, outputs, true), Matrix::new("x", inputs, rows, false));
-        Self { rows: outputs, inner: inputs, columns: rows, a, b, c: "y", bias, accumulate }
+        Self { rows: outputs, inner: inputs, columns: rows, a, b, c: "y", bias, accumulate, storages }
     }
 
     /// Describes dx = dy·W, which is dxᵀ = Wᵀ·dyᵀ in columns.
-    pub(crate) const fn backward_input(shape: LinearShape, accumulate: bool) -> Self {
+    pub(crate) const fn backward_input(shape: LinearShape, storages: [Storage; 2], accumulate: bool) -> Self {
         let LinearShape { rows, inputs, outputs } = shape;
         let (a, b) = (Matrix::new("w", inputs, outputs, false), Matrix::new("dy", outputs, rows, false));
-        Self { rows: inputs, inner: outputs, columns: rows, a, b, c: "dx", bias: false, accumulate }
+        Self { rows: inputs, inner: outputs, columns: rows, a, b, c: "dx", bias: false, accumulate, storages }
     }
 
     /// Describes dW += dyᵀ·x, which is dWᵀ += xᵀ·dy in columns.
-    pub(crate) const fn backward_weight(shape: LinearShape) -> Self {
+    pub(crate) const fn backward_weight(shape: LinearShape, storages: [Storage; 2]) -> Self {
         let LinearShape { rows, inputs, outputs } = shape;
         let (a, b) = (Matrix::new("x", inputs, rows, false), Matrix::new("dy", outputs, rows, true));
-        Self { rows: inputs, inner: rows, columns: outputs, a, b, c: "dw", bias: false, accumulate: true }
+        Self { rows: inputs, inner: rows, columns: outputs, a, b, c: "dw", bias: false, accumulate: true, storages }
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -139,9 +141,8 @@ impl Way {
     }
 
     /// Reports, once for each way, that a product is computed this way because the library refused others.
-    pub(crate) fn tell(self, product: &Product, storages: Storages, refusal: &str) {
-        let Product { rows, inner, columns, bias, accumulate, .. } = *product;
-        let Storages { inputs, output } = storages;
+    pub(crate) fn tell(self, product: &Product, refusal: &str) {
+        let Product { rows, inner, columns, bias, accumulate, storages: [inputs, output], .. } = *product;
         let bias = if bias { ", with a bias" } else { "" };
         let added = if accumulate { ", added to what is there" } else { "" };
         let text = format!(
@@ -163,13 +164,6 @@ impl Way {
     }
 }
 
-/// Storage types of a product's matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Storages {
-    pub(crate) inputs: Storage,
-    pub(crate) output: Storage,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,16 +178,16 @@ mod tests {
             }
             ways
         };
-        assert_eq!(ways(&Product::forward(shape, true, false)), Way::ALL);
+        assert_eq!(ways(&Product::forward(shape, [Storage::F32; 2], true, false)), Way::ALL);
         // Writing the bias into C first would overwrite the C that the product is added to.
         let short = [Way::ALL[0], Way::ALL[1], Way::OwnKernel];
-        assert_eq!(ways(&Product::forward(shape, true, true)), short);
-        assert_eq!(ways(&Product::backward_weight(shape)), short);
+        assert_eq!(ways(&Product::forward(shape, [Storage::F32; 2], true, true)), short);
+        assert_eq!(ways(&Product::backward_weight(shape, [Storage::F32; 2])), short);
     }
 
     #[test]
     fn a_bias_that_is_there_before_is_added_to() {
-        let product = Product::forward(LinearShape { rows: 3, inputs: 4, outputs: 1 }, true, false);
+        let product = Product::forward(LinearShape { rows: 3, inputs: 4, outputs: 1 }, [Storage::F32; 2], true, false);
         let asked = Way::ALL[2].apply(&product);
         assert_eq!((asked.bias, asked.accumulate, asked.rows), (false, true, 1));
         assert_eq!(Way::ALL[1].apply(&product), product);

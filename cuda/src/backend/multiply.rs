@@ -5,7 +5,7 @@ use crate::buffer::Buffer;
 use crate::device::Operands;
 use crate::error::Result;
 use crate::kernels;
-use crate::product::{Product, Storages, Way};
+use crate::product::{Product, Way};
 use crate::unit::Storage;
 
 /// Greatest number of parts for a sum over rows.
@@ -35,8 +35,7 @@ impl CudaBackend {
             c.check_storage(product.c, Storage::F32)?;
         }
         bias.map_or(Ok(()), |bias| bias.check_storage("bias", c.storage))?;
-        let storages = Storages { inputs: a.storage, output: c.storage };
-        let (mut way, mut told) = (self.device.way(product, storages), None);
+        let (mut way, mut told) = (self.device.way(product), None);
         loop {
             let refused = match way {
                 Way::OwnKernel => self.multiply_by_own_kernel(product, a, b, bias, c).map(|()| None)?,
@@ -46,14 +45,14 @@ impl CudaBackend {
                     }
                     let bias = bias.map(|bias| &bias.memory);
                     let operands = Operands { a: &a.memory, b: &b.memory, bias, c: &mut c.memory };
-                    self.device.multiply(product, storages, way, operands)?
+                    self.device.multiply(product, way, operands)?
                 }
             };
             let Some((next, refusal)) = refused else { break };
             (way, told) = (next, Some(refusal));
         }
         if let Some(refusal) = told {
-            way.tell(product, storages, &refusal);
+            way.tell(product, &refusal);
         }
         Ok(())
     }

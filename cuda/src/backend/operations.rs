@@ -113,7 +113,8 @@ impl Backend for CudaBackend {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<()> {
-        self.multiply(&Product::forward(shape, bias.is_some(), accumulate), w, x, bias, y.renewed())
+        let product = Product::forward(shape, [w.storage, y.storage], bias.is_some(), accumulate);
+        self.multiply(&product, w, x, bias, y.renewed())
     }
 
     fn linear_backward_input(
@@ -124,7 +125,7 @@ impl Backend for CudaBackend {
         shape: LinearShape,
         accumulate: bool,
     ) -> Result<()> {
-        self.multiply(&Product::backward_input(shape, accumulate), w, dy.current(), None, dx)
+        self.multiply(&Product::backward_input(shape, [w.storage, dx.storage], accumulate), w, dy.current(), None, dx)
     }
 
     fn linear_backward_weight(
@@ -136,7 +137,7 @@ impl Backend for CudaBackend {
         shape: LinearShape,
     ) -> Result<()> {
         let dy = dy.current();
-        self.multiply(&Product::backward_weight(shape), x, dy, None, dw)?;
+        self.multiply(&Product::backward_weight(shape, [x.storage, dw.storage]), x, dy, None, dw)?;
         match db {
             Some(db) => self.add_column_sum(dy, db, shape.rows, shape.outputs),
             None => Ok(()),

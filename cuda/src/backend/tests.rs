@@ -7,7 +7,7 @@ use crate::buffer::Buffer;
 use crate::emulated::{EmulatorOptions, Schedule};
 use crate::kernels;
 use crate::product::Product;
-use crate::unit::Precision;
+use crate::unit::{Precision, Storage};
 
 /// Returns integers so small that every precision holds them and every order of summation gives the same sum.
 fn whole(len: usize, seed: usize) -> Vec<f32> {
@@ -34,13 +34,14 @@ fn the_own_kernel_multiplies_as_described() {
         let device = CudaBackend::emulated(EmulatorOptions { schedule, ..EmulatorOptions::default() }, precision);
         for (rows, inputs, outputs) in [(1, 1, 1), (33, 32, 1), (1, 70, 31), (32, 5, 65), (40, 33, 32)] {
             let shape = LinearShape { rows, inputs, outputs };
+            let same = [precision.storage(); 2];
             let products = [
-                (Product::forward(shape, false, false), Role::Activation),
-                (Product::forward(shape, true, false), Role::Activation),
-                (Product::forward(shape, true, true), Role::Activation),
-                (Product::backward_input(shape, true), Role::Activation),
+                (Product::forward(shape, same, false, false), Role::Activation),
+                (Product::forward(shape, same, true, false), Role::Activation),
+                (Product::forward(shape, same, true, true), Role::Activation),
+                (Product::backward_input(shape, same, true), Role::Activation),
                 // The result is f32, as for gradients of weights.
-                (Product::backward_weight(shape), Role::State),
+                (Product::backward_weight(shape, [same[0], Storage::F32]), Role::State),
             ];
             for (product, role) in products {
                 let a = stored(&device, Role::Activation, &whole(product.a.len(), 1));

@@ -18,14 +18,14 @@ use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut};
 
 use super::memory::{Current, driver};
 use crate::error::{Error, Result};
-use crate::product::{Product, Storages, Way};
+use crate::product::{Product, Way};
 use crate::unit::Storage;
 
 /// A cuBLASLt handle, with the way and the algorithm chosen for each shape so far.
 pub(super) struct Blas {
     handle: lt::cublasLtHandle_t,
     workspace: Mutex<CudaSlice<u8>>,
-    plans: Mutex<HashMap<(Product, Storages), Plan>>,
+    plans: Mutex<HashMap<Product, Plan>>,
 }
 
 // SAFETY: several threads may use the handle, by cuBLASLt's documentation, and the plans are behind a lock.
@@ -62,18 +62,18 @@ impl Blas {
         Ok(Self { handle, workspace: Mutex::new(workspace), plans: Mutex::default() })
     }
 
-    fn plans(&self) -> MutexGuard<'_, HashMap<(Product, Storages), Plan>> {
+    fn plans(&self) -> MutexGuard<'_, HashMap<Product, Plan>> {
         self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the present way to compute products of this shape.
-    pub(super) fn way(&self, product: &Product, storages: Storages) -> Way {
-        self.plans().get(&(*product, storages)).map_or(Way::ALL[0], |plan| plan.way)
+    pub(super) fn way(&self, product: &Product) -> Way {
+        self.plans().get(product).map_or(Way::ALL[0], |plan| plan.way)
     }
 
     /// Chooses the way to compute products of this shape from now on, after `way` was refused. A refusal that does not
     /// concern the shape is an error.
-    pub(super) fn next(&self, product: &Product, storages: Storages, way: Way, refusal: CublasError) -> Result<Way> {
+    pub(super) fn next(&self, product: &Product, way: Way, refusal: CublasError) -> Result<Way> {
         match refusal.0 {
             CUBLAS_STATUS_NOT_SUPPORTED
             | CUBLAS_STATUS_INVALID_VALUE
@@ -83,7 +83,7 @@ impl Blas {
             _ => return Err(failed("multiply")(refusal)),
         }
         let way = way.next(product);
-        remember(&mut self.plans(), (*product, storages), Plan { way, described: None });
+        remember(&mut self.plans(), *product, Plan { way, described: None });
         Ok(way)
     }
 
@@ -97,17 +97,16 @@ impl Blas {
         &self,
         stream: &Arc<CudaStream>,
         product: &Product,
-        storages: Storages,
         way: Way,
         [a, b, bias, c]: [u64; 4],
     ) -> Result<(), CublasError> {
-        let (asked, key) = (way.apply(product), (*product, storages));
+        let asked = way.apply(product);
         let mut plans = self.plans();
-        if !plans.get(&key).is_some_and(|plan| plan.way == way && plan.described.is_some()) {
-            let described = Some(Described::new(self.handle, &asked, storages, way, bias)?);
-            remember(&mut plans, key, Plan { way, described });
+        if !plans.get(product).is_some_and(|plan| plan.way == way && plan.described.is_some()) {
+            let described = Some(Described::new(self.handle, &asked, way, bias)?);
+            remember(&mut plans, *product, Plan { way, described });
         }
-        let plan = plans.get(&key).and_then(|plan| plan.described.as_ref()).expect("it was just described");
+        let plan = plans.get(product).and_then(|plan| plan.described.as_ref()).expect("it was just described");
         if asked.bias {
             plan.set(lt::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
         }
@@ -139,12 +138,12 @@ impl Blas {
     }
 }
 
-fn remember(plans: &mut HashMap<(Product, Storages), Plan>, key: (Product, Storages), plan: Plan) {
+fn remember(plans: &mut HashMap<Product, Plan>, product: Product, plan: Plan) {
     // The number of tokens varies between batches, so a long run would otherwise store an unbounded number of shapes.
     if plans.len() >= Blas::PLANS {
         plans.clear();
     }
-    plans.insert(key, plan);
+    plans.insert(product, plan);
 }
 
 impl Drop for Blas {
@@ -159,13 +158,7 @@ impl Drop for Blas {
 }
 
 impl Described {
-    fn new(
-        handle: lt::cublasLtHandle_t,
-        product: &Product,
-        storages: Storages,
-        way: Way,
-        bias: u64,
-    ) -> Result<Self, CublasError> {
+    fn new(handle: lt::cublasLtHandle_t, product: &Product, way: Way, bias: u64) -> Result<Self, CublasError> {
         use lt::cublasLtMatmulDescAttributes_t::{
             CUBLASLT_MATMUL_DESC_BIAS_POINTER as BIAS_POINTER, CUBLASLT_MATMUL_DESC_EPILOGUE as EPILOGUE,
             CUBLASLT_MATMUL_DESC_TRANSA as TRANSPOSE_A, CUBLASLT_MATMUL_DESC_TRANSB as TRANSPOSE_B,
@@ -183,10 +176,10 @@ impl Described {
             // SAFETY: the algorithm consists of plain numbers, for which zeros are valid.
             algorithm: unsafe { std::mem::zeroed() },
         };
-        let (a, b) = (product.a, product.b);
-        described.layouts[0] = layout(a.stored_rows, a.stored_columns, a.stored_rows, storages.inputs)?;
-        described.layouts[1] = layout(b.stored_rows, b.stored_columns, b.stored_rows, storages.inputs)?;
-        described.layouts[2] = layout(product.rows, product.columns, product.rows, storages.output)?;
+        let Product { a, b, storages: [inputs, output], .. } = *product;
+        described.layouts[0] = layout(a.stored_rows, a.stored_columns, a.stored_rows, inputs)?;
+        described.layouts[1] = layout(b.stored_rows, b.stored_columns, b.stored_rows, inputs)?;
+        described.layouts[2] = layout(product.rows, product.columns, product.rows, output)?;
         // The values are CUBLAS_OP_N and CUBLAS_OP_T.
         let operation = |transposed| i32::from(transposed);
         described.set(TRANSPOSE_A, &operation(a.transposed))?;

@@ -3,7 +3,7 @@
 use super::memory::{Block, Memory, driver, elsewhere};
 use super::open::Device;
 use crate::error::Result;
-use crate::product::{Matrix, Product, Storages, Way};
+use crate::product::{Matrix, Product, Way};
 use crate::unit::Storage;
 
 /// The memory of a product's matrices.
@@ -17,9 +17,9 @@ pub(crate) struct Operands<'a> {
 
 impl Device {
     /// Returns the present way to compute products of this shape.
-    pub(crate) fn way(&self, product: &Product, storages: Storages) -> Way {
+    pub(crate) fn way(&self, product: &Product) -> Way {
         match self {
-            Self::Nvidia(gpu) => gpu.blas.way(product, storages),
+            Self::Nvidia(gpu) => gpu.blas.way(product),
             Self::Emulated(_) => Way::ALL[0],
         }
     }
@@ -29,11 +29,10 @@ impl Device {
     pub(crate) fn multiply(
         &self,
         product: &Product,
-        storages: Storages,
         way: Way,
         Operands { a, b, bias, c }: Operands<'_>,
     ) -> Result<Option<(Way, String)>> {
-        let Storages { inputs, output } = storages;
+        let [inputs, output] = product.storages;
         let bytes = product.rows * product.columns * output.bytes();
         let addresses = [
             self.address(a, product.a.len() * inputs.bytes())?,
@@ -48,11 +47,11 @@ impl Device {
             (Self::Nvidia(gpu), ..) => {
                 gpu.stream.context().bind_to_thread().map_err(driver("use the device"))?;
                 // SAFETY: the lengths are checked, the memory is borrowed, and the context is current on this thread.
-                match unsafe { gpu.blas.multiply(&gpu.stream, product, storages, way, addresses) } {
+                match unsafe { gpu.blas.multiply(&gpu.stream, product, way, addresses) } {
                     Ok(()) => Ok(None),
                     Err(error) => {
                         let refusal = format!("{:?}", error.0);
-                        gpu.blas.next(product, storages, way, error).map(|way| Some((way, refusal)))
+                        gpu.blas.next(product, way, error).map(|way| Some((way, refusal)))
                     }
                 }
             }
