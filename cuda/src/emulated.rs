@@ -5,16 +5,9 @@ use std::process::Command;
 
 use crate::cache;
 use crate::error::{Error, Result};
-use crate::unit::Unit;
+use crate::unit::{Unit, files};
 
-/// Lists the emulator's files by name, with their text.
-macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        const FILES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../emulator/", $name)))),*];
-    };
-}
-
-files! {
+files! { FILES in "../emulator/":
     "block.hpp", "fiber.hpp", "interface.hpp", "intrinsics.hpp", "order.hpp", "report.hpp", "runtime.cpp", "shared.hpp",
     "shim.hpp", "warp.hpp",
 }
@@ -135,13 +128,19 @@ fn path_str(path: &Path) -> Result<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unit;
 
     #[test]
-    fn every_file_of_the_folder_is_listed() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/emulator");
-        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.collect();
-        names.sort();
-        assert_eq!(names, FILES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    fn every_file_of_the_folders_is_listed() {
+        for (folder, end, files) in [("kernels", ".cu", unit::FILES), ("emulator", "", FILES)] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            let names =
+                std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.filter(|name| name.ends_with(end)).collect();
+            let mut listed: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+            names.sort_unstable();
+            listed.sort_unstable();
+            assert_eq!(names, listed);
+        }
     }
 }

@@ -41,48 +41,36 @@ pub(crate) fn grid(rows: usize, columns: usize) -> Grid {
     Grid::table(rows, columns, TILE_THREADS as u32)
 }
 
-/// Returns the bytes of shared memory for `rows` tile rows.
-const fn bytes(rows: usize, head_dim: usize, storage: Storage) -> usize {
-    let columns = if head_dim <= 16 { 16 } else { columns(head_dim) };
-    rows * (columns * storage.bytes() + 16)
-}
-
-/// Returns the number of rows of the other tiles. This is `narrow` itself for heads of up to 64. For heads of up to 128
-/// it is `wide` divided by the size of an element, and for heads of up to 256 `widest` divided likewise.
-const fn rows(head_dim: usize, storage: Storage, [narrow, wide, widest]: [usize; 3]) -> usize {
-    match columns(head_dim) {
-        64 => narrow,
-        128 => wide / storage.bytes(),
-        _ => widest / storage.bytes(),
-    }
+/// Returns the bytes of shared memory for `own` rows and `others` other tiles. A tile has `narrow` rows for heads of up to
+/// 64, `wide` divided by the size of an element for heads of up to 128, and `widest` divided likewise for wider ones.
+const fn shared(own: usize, others: usize, rows: [usize; 3], head_dim: usize, storage: Storage) -> usize {
+    let [narrow, wide, widest] = rows;
+    let (columns, rows) = match columns(head_dim) {
+        64 => (if head_dim <= 16 { 16 } else { 64 }, narrow),
+        128 => (128, wide / storage.bytes()),
+        columns => (columns, widest / storage.bytes()),
+    };
+    (own + others * rows) * (columns * storage.bytes() + 16)
 }
 
 /// Returns the shared memory of a block of `attention`: queries, keys and values.
 pub(crate) const fn attention(head_dim: usize, storage: Storage) -> usize {
-    bytes(TILE_ROWS + 2 * rows(head_dim, storage, [ATTENTION_KEYS, TILE_BYTES_128, TILE_BYTES_64]), head_dim, storage)
+    shared(TILE_ROWS, 2, [ATTENTION_KEYS, TILE_BYTES_128, TILE_BYTES_64], head_dim, storage)
 }
 
 /// Returns the shared memory of a block of `attention_backward_query`: queries, their d_out, keys and values.
 pub(crate) const fn query_gradient(head_dim: usize, storage: Storage) -> usize {
-    bytes(
-        2 * TILE_ROWS + 2 * rows(head_dim, storage, [ATTENTION_KEYS, TILE_BYTES_64, TILE_BYTES_32]),
-        head_dim,
-        storage,
-    )
+    shared(2 * TILE_ROWS, 2, [ATTENTION_KEYS, TILE_BYTES_64, TILE_BYTES_32], head_dim, storage)
 }
 
 /// Returns the shared memory of a block of `attention_backward_key_value`: keys, values, queries and their d_out.
 pub(crate) const fn key_value_gradient(head_dim: usize, storage: Storage) -> usize {
-    bytes(
-        2 * TILE_ROWS + 2 * rows(head_dim, storage, [GRADIENT_QUERIES, TILE_BYTES_64, TILE_BYTES_32]),
-        head_dim,
-        storage,
-    )
+    shared(2 * TILE_ROWS, 2, [GRADIENT_QUERIES, TILE_BYTES_64, TILE_BYTES_32], head_dim, storage)
 }
 
 /// Returns the shared memory of a block of `cached_attention`: queries, and the keys and values of four warps.
 pub(crate) const fn cached(head_dim: usize, storage: Storage) -> usize {
-    bytes(WARP_ROWS + 4 * 2 * rows(head_dim, storage, [CACHED_KEYS, TILE_BYTES_64, TILE_BYTES_32]), head_dim, storage)
+    shared(WARP_ROWS, 4 * 2, [CACHED_KEYS, TILE_BYTES_64, TILE_BYTES_32], head_dim, storage)
 }
 
 #[cfg(test)]

@@ -199,17 +199,9 @@ mod tests {
 
     #[test]
     fn only_days_of_the_calendar_are_dates() {
-        for text in [
-            "2024-02-30",
-            "2023-02-29",
-            "2024-13-01",
-            "2024-00-01",
-            "2024-1-1",
-            "24-01-01",
-            "+024-01-01",
-            "x",
-            "2024-01-01-01",
-        ] {
+        for text in
+            "2024-02-30 2023-02-29 2024-13-01 2024-00-01 2024-1-1 24-01-01 +024-01-01 x 2024-01-01-01".split(' ')
+        {
             assert!(text.parse::<Date>().unwrap_err().contains(text), "{text}");
         }
         assert!("2024-02-29".parse::<Date>().is_ok());

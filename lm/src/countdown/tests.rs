@@ -12,25 +12,17 @@ fn verdict(numbers: &[u32], target: i64, completion: &str) -> std::borrow::Cow<'
 
 #[test]
 fn each_verdict_has_its_case() {
-    for (completion, wanted) in [
-        ("3*5+7", "correct"),
-        ("7+3*5", "correct"),
-        ("7+5*3", "correct"),
-        ("3+5+7", "wrong"),
-        ("3*5+7 ", "unparseable"),
-        ("3*5+", "unparseable"),
-        ("", "unparseable"),
-        ("-3*5+7", "unparseable"),
-        ("3*05+7", "unparseable"),
-        ("3*5", "unused-number"),
-        ("3*5+7+7", "unknown-number"),
-        ("22", "unknown-number"),
-        ("3*5+77777777777777777777777", "unknown-number"),
-        ("(3*5)+7", "redundant-parentheses"),
-        ("(3*5+7)", "redundant-parentheses"),
-        ("3*(5)+7", "redundant-parentheses"),
+    for (wanted, completions) in [
+        ("correct", &["3*5+7", "7+3*5", "7+5*3"][..]),
+        ("wrong", &["3+5+7"]),
+        ("unparseable", &["3*5+7 ", "3*5+", "", "-3*5+7", "3*05+7"]),
+        ("unused-number", &["3*5"]),
+        ("unknown-number", &["3*5+7+7", "22", "3*5+77777777777777777777777"]),
+        ("redundant-parentheses", &["(3*5)+7", "(3*5+7)", "3*(5)+7"]),
     ] {
-        assert_eq!(verdict(&[3, 5, 7], 22, completion), wanted, "{completion:?}");
+        for completion in completions {
+            assert_eq!(verdict(&[3, 5, 7], 22, completion), wanted, "{completion:?}");
+        }
     }
     assert_eq!(verdict(&[3, 5, 5], 22, "3/(5-5)"), "division-by-zero");
     assert_eq!(verdict(&[3, 5, 5], 3, "3*5/5"), "correct");
