@@ -9,6 +9,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use flowrl_lm::fs::sibling;
+
 use crate::notice;
 
 /// Returns the cache folder: `FLOWRL_CACHE_DIR`, or `flowrl` in the user's cache folder. An error is advice on which
@@ -153,7 +155,7 @@ fn check(bytes: &[u8]) -> String {
 /// Stores `bytes` at `path` atomically.
 pub(crate) fn store(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     create(path.parent().unwrap_or(Path::new(".")))?;
-    let temporary = temporary(path);
+    let temporary = sibling(path, "tmp");
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -171,15 +173,6 @@ pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
-}
-
-/// Returns a name next to `path` that no other process or thread uses.
-pub(crate) fn temporary(path: &Path) -> PathBuf {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    path.with_file_name(name)
 }
 
 #[cfg(test)]

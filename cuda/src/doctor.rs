@@ -7,6 +7,7 @@ use std::process::Command;
 
 use cudarc::driver::CudaContext;
 use flowrl_core::backend::{Backend, LinearShape, Role};
+use flowrl_lm::fs::sibling;
 use serde::Serialize;
 
 use crate::backend::CudaBackend;
@@ -267,7 +268,7 @@ fn unwritable(folder: &Path) -> Option<String> {
         Ok(kernels) => kernels,
         Err(why) => return Some(why),
     };
-    let probe = cache::temporary(&kernels.join("probe"));
+    let probe = sibling(&kernels.join("probe"), "tmp");
     let written = cache::store(&probe, b"");
     let _ = std::fs::remove_file(&probe);
     written.err().map(|error| format!("{error}; set FLOWRL_CACHE_DIR to a writable folder"))

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use flowrl_lm::fs::sibling;
+
 use crate::cache;
 use crate::error::{Error, Result};
 use crate::unit::{Unit, files};
@@ -102,7 +104,7 @@ fn build(name: &str, text: &str, extra: &[&str], options: &EmulatorOptions) -> R
     }
     let source = folder.join(format!("{key}.cpp"));
     cache::store(&source, text.as_bytes()).map_err(unwritable)?;
-    let output = cache::temporary(&library);
+    let output = sibling(&library, "tmp");
     let mut command = Command::new(&compiler);
     command.args(FLAGS).args(&options.flags).arg("-I").arg(&headers).arg(&source).args(extra).arg("-o").arg(&output);
     // A preloaded sanitizer runtime is meant for this process and would slow the compiler down.

@@ -111,7 +111,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// Returns a path in the folder of `path` that no other process or thread uses: `.NAME.PROCESS-COUNT.suffix`.
-fn sibling(path: &Path, suffix: &str) -> PathBuf {
+pub fn sibling(path: &Path, suffix: &str) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let mut name = OsString::from(".");

@@ -33,25 +33,15 @@ pub fn enumerate(numbers: &[u32], target: i64) -> Result<Vec<String>> {
 /// # Errors
 /// Returns [`Error::Argument`] for an empty list of numbers or more than four.
 pub fn solutions(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<BTreeMap<i64, Vec<String>>> {
-    check(numbers)?;
     let leaf = |n: u32| (Rational::whole(n.into()), Printed::number(n.into()));
+    let join = |left: &_, operator, right: &_| Printed::join(left, operator, right);
     let mut found = BTreeMap::<i64, Vec<String>>::new();
-    let mut keep = |value: Rational, text: &dyn Fn() -> Printed| {
+    let visit = |value, printed: &dyn Fn() -> Printed| {
         if let Some(target) = whole_within(value, &targets) {
-            found.entry(target).or_default().push(text().text);
+            found.entry(target).or_default().push(printed().text);
         }
     };
-    if let [number] = *numbers {
-        let (value, printed) = leaf(number);
-        keep(value, &|| printed.clone());
-    }
-    let join = |left: &_, operator, right: &_| Printed::join(left, operator, right);
-    let parts = trees_of_parts(numbers, leaf, join, |_| ());
-    for_each_split(full(numbers), |left, right| {
-        for_each_operation(&parts[left], &parts[right], |value, (left, operator, right)| {
-            keep(value, &|| Printed::join(left, operator, right));
-        });
-    });
+    for_each_tree(numbers, leaf, join, |_| (), visit)?;
     for strings in found.values_mut() {
         strings.sort_unstable();
         strings.dedup();
@@ -65,32 +55,19 @@ pub fn solutions(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<BTreeM
 /// # Errors
 /// Returns [`Error::Argument`] for an empty list of numbers or more than four.
 pub fn reachable(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<Vec<i64>> {
-    check(numbers)?;
     let mut found = Vec::new();
-    let mut keep = |value| found.extend(whole_within(value, &targets));
-    if let [number] = *numbers {
-        keep(Rational::whole(number.into()));
-    }
     // Only values matter here, so each is kept once.
     let distinct = |trees: &mut Trees<()>| {
         trees.iter_mut().for_each(|(value, ())| *value = value.reduced());
         trees.sort_unstable();
         trees.dedup();
     };
-    let parts = trees_of_parts(numbers, |n| (Rational::whole(n.into()), ()), |(), _, ()| (), distinct);
-    for_each_split(full(numbers), |left, right| {
-        for_each_operation(&parts[left], &parts[right], |value, _| keep(value));
-    });
+    let leaf = |n: u32| (Rational::whole(n.into()), ());
+    let visit = |value, _: &dyn Fn()| found.extend(whole_within(value, &targets));
+    for_each_tree(numbers, leaf, |(), _, ()| (), distinct, visit)?;
     found.sort_unstable();
     found.dedup();
     Ok(found)
-}
-
-fn check(numbers: &[u32]) -> Result<()> {
-    if (1..=MAX_NUMBERS).contains(&numbers.len()) {
-        return Ok(());
-    }
-    Err(Error::argument("numbers", format!("{} numbers", numbers.len()), format!("1 to {MAX_NUMBERS} numbers")))
 }
 
 fn whole_within(value: Rational, targets: &RangeInclusive<i64>) -> Option<i64> {
@@ -98,57 +75,56 @@ fn whole_within(value: Rational, targets: &RangeInclusive<i64>) -> Option<i64> {
     targets.contains(&whole).then_some(whole)
 }
 
-/// Returns the bit mask of all numbers.
-fn full(numbers: &[u32]) -> usize {
-    (1 << numbers.len()) - 1
-}
-
 /// Trees over a subset of the numbers: the value of each, and data that the caller keeps with it.
 type Trees<V> = Vec<(Rational, V)>;
 
-/// Builds every tree over each proper subset of the numbers, indexed by bit mask. `tidy` is called on the trees
-/// of each subset.
-fn trees_of_parts<V>(
+/// Calls `visit` with the value of every tree over all numbers, and a function that makes its data. `tidy` is called on
+/// the trees of each proper subset, which are built first.
+fn for_each_tree<V>(
     numbers: &[u32],
     leaf: impl Fn(u32) -> (Rational, V),
     join: impl Fn(&V, Operator, &V) -> V,
     tidy: impl Fn(&mut Trees<V>),
-) -> Vec<Trees<V>> {
+    mut visit: impl FnMut(Rational, &dyn Fn() -> V),
+) -> Result<()> {
+    if !(1..=MAX_NUMBERS).contains(&numbers.len()) {
+        let wanted = format!("1 to {MAX_NUMBERS} numbers");
+        return Err(Error::argument("numbers", format!("{} numbers", numbers.len()), wanted));
+    }
+    // The trees of each subset, indexed by bit mask.
+    let full: usize = (1 << numbers.len()) - 1;
     let mut parts: Vec<Trees<V>> = vec![Vec::new()];
-    for part in 1..full(numbers) {
+    for part in 1..full {
         let mut trees = Vec::new();
         if part.is_power_of_two() {
             trees.push(leaf(numbers[part.trailing_zeros() as usize]));
         }
-        for_each_split(part, |left, right| {
-            for_each_operation(&parts[left], &parts[right], |value, (left, operator, right)| {
-                trees.push((value, join(left, operator, right)));
-            });
+        for_each_operation(part, &parts, |value, (left, operator, right)| {
+            trees.push((value, join(left, operator, right)));
         });
         tidy(&mut trees);
         parts.push(trees);
     }
-    parts
-}
-
-/// Calls `visit` with every ordered partition of `part` into two subsets that are not empty.
-fn for_each_split(part: usize, mut visit: impl FnMut(usize, usize)) {
-    for left in (1..part).filter(|left| left & part == *left) {
-        visit(left, part ^ left);
+    if let [number] = *numbers {
+        visit(leaf(number).0, &|| leaf(number).1);
     }
+    for_each_operation(full, &parts, |value, (left, operator, right)| visit(value, &|| join(left, operator, right)));
+    Ok(())
 }
 
-/// Calls `visit` with every operation between a tree of `left` and one of `right` that has a value.
+/// Calls `visit` with every operation that has a value, between trees of two subsets that make up `part` together.
 fn for_each_operation<'a, V>(
-    left: &'a Trees<V>,
-    right: &'a Trees<V>,
+    part: usize,
+    trees: &'a [Trees<V>],
     mut visit: impl FnMut(Rational, (&'a V, Operator, &'a V)),
 ) {
-    for (a, left) in left {
-        for (b, right) in right {
-            for operator in Operator::ALL {
-                if let Ok(value) = operator.apply(*a, *b) {
-                    visit(value, (left, operator, right));
+    for subset in (1..part).filter(|subset| subset & part == *subset) {
+        for (a, left) in &trees[subset] {
+            for (b, right) in &trees[part ^ subset] {
+                for operator in Operator::ALL {
+                    if let Ok(value) = operator.apply(*a, *b) {
+                        visit(value, (left, operator, right));
+                    }
                 }
             }
         }
