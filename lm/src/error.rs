@@ -222,8 +222,7 @@ pub enum PolicyError<E: BackendError> {
         /// Number of prompts.
         prompts: usize,
     },
-    /// Sampling or scoring was interrupted, see
-    /// [`TransformerPolicy::set_interrupt`](crate::TransformerPolicy::set_interrupt).
+    /// Sampling or scoring was interrupted, see [`Limits::interrupt`](crate::Limits::interrupt).
     #[error("the policy was interrupted")]
     Interrupted(#[source] Interrupted),
     /// A backward pass was called without its forward pass.

@@ -39,15 +39,21 @@ pub struct Wave {
 pub type WaveListener = Arc<dyn Fn(Wave) + Send + Sync>;
 
 /// The limits of sampling: rules that end completions, and tokens that are never drawn.
-pub(crate) struct Limits<I> {
+pub struct Limits<I> {
     /// Tokens each of which ends a completion.
-    pub(crate) end: Vec<u32>,
-    pub(crate) rule: Option<Arc<dyn StopRule>>,
-    /// Largest number of completions sampled at once; 0 means as many as the cache holds.
-    pub(crate) wave: usize,
+    pub end: Vec<u32>,
+    /// A further rule that ends completions.
+    pub rule: Option<Arc<dyn StopRule>>,
+    /// Largest number of completions sampled at once; 0 means as many as the device's cache holds. Smaller waves need
+    /// less memory and change no bit of the result.
+    pub wave: usize,
     pub(crate) excluded: Option<I>,
-    pub(crate) listener: Option<WaveListener>,
-    pub(crate) interrupt: Option<Interrupt>,
+    /// Called after each wave. The report on the first one allows an estimate of the total time.
+    pub listener: Option<WaveListener>,
+    /// Makes sampling (between two tokens) and scoring (between two calls) return
+    /// [`PolicyError::Interrupted`](crate::PolicyError::Interrupted) once it returns true. An update is never
+    /// interrupted. An interruption leaves the policy as it was, so the same call gives the same bits later.
+    pub interrupt: Option<Interrupt>,
 }
 
 impl<I> Limits<I> {

@@ -27,6 +27,6 @@ pub mod tokenizer;
 pub mod verify;
 
 pub use error::{Error, Interrupted, PolicyError, PolicyResult, Result};
-pub use generate::{Interrupt, StopRule, Wave, WaveListener};
+pub use generate::{Interrupt, Limits, StopRule, Wave, WaveListener};
 pub use load::{load_policy, load_weights, save_policy};
 pub use policy::{Moments, TransformerPolicy};

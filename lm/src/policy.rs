@@ -9,7 +9,7 @@ use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, ScoresOf, S
 
 use crate::backend::TransformerBackend;
 use crate::error::{Interrupted, PolicyError, PolicyResult};
-use crate::generate::{self, Interrupt, Limits, StopRule, WaveListener};
+use crate::generate::{self, Limits};
 use crate::model::{Dimensions, Keep, Packed, Part, Transformer, Weights};
 
 /// AdamW's first and second moments of one tensor.
@@ -33,7 +33,8 @@ pub struct TransformerPolicy<B: TransformerBackend> {
     weights: Arc<Weights<B::Buffer>>,
     reference: Option<Arc<Weights<B::Buffer>>>,
     training: Option<Training<B::Buffer>>,
-    limits: Limits<B::Index>,
+    /// The limits of sampling.
+    pub limits: Limits<B::Index>,
     keep: Keep,
     last: Option<(Packed, f64)>,
 }
@@ -49,31 +50,6 @@ impl<B: TransformerBackend> TransformerPolicy<B> {
         let model = Transformer::new(backend, dims)?;
         let limits = Limits { end, rule: None, wave: 0, excluded: None, listener: None, interrupt: None };
         Ok(Self { model, weights, reference, training: None, limits, keep: Keep::Everything, last: None })
-    }
-
-    /// Also ends completions for which `rule` is met.
-    pub fn set_stop_rule(&mut self, rule: Arc<dyn StopRule>) {
-        self.limits.rule = Some(rule);
-    }
-
-    /// Sets a listener for each wave of completions. The report on the first wave allows an estimate of the total time.
-    pub fn set_wave_listener(&mut self, listener: WaveListener) {
-        self.limits.listener = Some(listener);
-    }
-
-    /// Makes sampling (between two tokens) and scoring (between two calls of [`Policy::score`]) return
-    /// [`PolicyError::Interrupted`] once `interrupt` returns true.
-    ///
-    /// An update is never interrupted. An interruption leaves the policy as it was, so the same call gives the
-    /// same bits later.
-    pub fn set_interrupt(&mut self, interrupt: Interrupt) {
-        self.limits.interrupt = Some(interrupt);
-    }
-
-    /// Sets the largest number of completions sampled at once; 0 means as many as the device's cache holds.
-    /// Smaller waves need less memory and change no bit of the result.
-    pub fn set_wave(&mut self, completions: usize) {
-        self.limits.wave = completions;
     }
 
     /// Excludes these tokens from sampling, see [`Backend::sample`](flowrl_core::backend::Backend::sample). Scores

@@ -183,10 +183,10 @@ fn waves_do_not_change_a_bit() {
     let alone = policy(CpuBackend::<f32>::new(1), dims(FLAGS[0])).sample(&request).unwrap();
     for (threads, wave) in [(1, 1), (1, 7), (2, 1), (2, 7), (3, 32)] {
         let mut policy = policy(CpuBackend::<f32>::new(threads), dims(FLAGS[0]));
-        policy.set_wave(wave);
+        policy.limits.wave = wave;
         let seen = Arc::new(Mutex::new(Vec::new()));
         let to = Arc::clone(&seen);
-        policy.set_wave_listener(Arc::new(move |wave: Wave| to.lock().unwrap().push(wave.completions)));
+        policy.limits.listener = Some(Arc::new(move |wave: Wave| to.lock().unwrap().push(wave.completions)));
         assert_eq!(policy.sample(&request).unwrap(), alone, "{wave} on {threads}");
         let seen = seen.lock().unwrap();
         assert!(seen.len() >= alone.len() / wave && seen.iter().all(|&n| n <= wave), "{wave} on {threads}: {seen:?}");

@@ -78,9 +78,9 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
     );
     let found = on_device!(config.device()?, |device| {
         let mut policy = load_policy(device, &origin)?;
-        policy.set_wave(config.sampling.wave.unwrap_or(0));
+        policy.limits.wave = config.sampling.wave.unwrap_or(0);
         if !config.sampling.stop.is_empty() {
-            policy.set_stop_rule(std::sync::Arc::new(tasks.held_out.text().clone()));
+            policy.limits.rule = Some(std::sync::Arc::new(tasks.held_out.text().clone()));
         }
         if let Some(reference) = &reference {
             policy.set_reference(load_weights(policy.backend(), reference)?)?;

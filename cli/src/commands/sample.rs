@@ -99,7 +99,7 @@ pub fn run(args: &SampleArgs, json: bool) -> Result<()> {
     let drawn = on_device!(args.device.open()?, |device| {
         let mut policy = load_policy(device, &checkpoint)?;
         if !args.stop.is_empty() {
-            policy.set_stop_rule(Arc::new(text.clone()));
+            policy.limits.rule = Some(Arc::new(text.clone()));
         }
         Ok(policy.sample(&request)?)
     })?;

@@ -45,12 +45,12 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         let Session { origin, tasks, stored } = session;
         let mut policy = load_policy(device, &origin)?;
         policy.set_recompute(config.model.recompute == Some(true));
-        policy.set_wave(config.sampling.wave.unwrap_or(0));
+        policy.limits.wave = config.sampling.wave.unwrap_or(0);
         if !config.sampling.stop.is_empty() {
-            policy.set_stop_rule(Arc::new(tasks.train.text().clone()));
+            policy.limits.rule = Some(Arc::new(tasks.train.text().clone()));
         }
-        policy.set_wave_listener(first_wave(config));
-        policy.set_interrupt(Arc::new(|| signals::stop().is_some()));
+        policy.limits.listener = Some(first_wave(config));
+        policy.limits.interrupt = Some(Arc::new(|| signals::stop().is_some()));
         let (objective, options) = (config.objective()?, config.train_options()?);
         if objective.corrects_rollouts() {
             tell_of_rollout_weights(stored.as_ref());
