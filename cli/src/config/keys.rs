@@ -3,12 +3,10 @@
 use std::fmt;
 
 use flowrl_core::objective::OPTIONS;
-use flowrl_lab::LabKind::{Bandit, Bits, Hypergrid, Landscape, Tree};
 use toml::{Table, Value};
 
 use super::TaskKind;
-use super::TaskKind::Lab;
-use super::sections::{ALL, EVAL, LAB, LOG_Z, MODEL, OPTIMIZER, POLICY, RUN, Row, SAMPLING, TEXT, TRAIN};
+use super::sections::{ALL, EVAL, LAB, LOG_Z, MODEL, OPTIMIZER, POLICY, RUN, Row, SAMPLING, TASK, TEXT, TRAIN};
 
 /// A key and its meaning.
 pub(crate) type Key = (&'static str, &'static str);
@@ -25,40 +23,6 @@ const SECTIONS: [(&str, &[Row]); 10] = [
     ("log_z", LOG_Z),
     ("eval", EVAL),
     ("run", RUN),
-];
-
-const TASK: &[Row] = &[
-    (ALL, "kind", "countdown, prompts, bandit, landscape, hypergrid, bits or tree"),
-    (TEXT, "numbers", "countdown: how many numbers a problem may have"),
-    (TEXT, "max_number", "countdown: the largest number"),
-    (TEXT, "max_target", "countdown: the largest target"),
-    (TEXT, "seed", "countdown: seed of the order of problems"),
-    (TEXT, "prompts", "prompts: the JSONL file"),
-    (TEXT, "held_out", "prompts: the JSONL file to evaluate on; absent: every tenth prompt"),
-    (TEXT, "verifier", "prompts: countdown, exact or number, see verifiers.md; absent: exact"),
-    (TEXT, "prompt_key", "prompts: the key of the prompt in each line"),
-    (TEXT, "answer_key", "prompts: the key of the answer in each line; a dot descends into an object"),
-    (&[Lab(Bandit), Lab(Landscape)], "preset", "the shape of the rewards, by name"),
-    (&[Lab(Bandit), Lab(Landscape)], "rewards", "the reward of each answer, instead of a preset"),
-    (&[Lab(Bandit), Lab(Landscape)], "seed", "seed of the task's random choices"),
-    (&[Lab(Bandit)], "size", "number of answers"),
-    (&[Lab(Bandit)], "reference", "reference policy: uniform or random"),
-    (
-        &[Lab(Landscape)],
-        "reference_weights",
-        "π_ref of each answer up to a factor; absent: the preset's, or uniform if rewards are given",
-    ),
-    (&[Lab(Hypergrid), Lab(Landscape)], "side", "number of points along each dimension"),
-    (&[Lab(Hypergrid)], "dim", "number of dimensions"),
-    (&[Lab(Hypergrid)], "reward", "easy, hard, torchgfn or { r0, r1, r2 }"),
-    (&[Lab(Bits)], "bits", "length of a sequence"),
-    (&[Lab(Bits)], "word", "bits written by one action"),
-    (&[Lab(Bits)], "modes", "number of planted modes"),
-    (&[Lab(Bits)], "seed", "seed of the modes"),
-    (&[Lab(Tree)], "length", "maximum number of symbols in a string"),
-    (&[Lab(Tree)], "symbols", "size of the alphabet"),
-    (&[Lab(Tree)], "modes", "number of planted modes"),
-    (&[Lab(Tree)], "seed", "seed of the modes"),
 ];
 
 /// The keys of an objective in addition to its options.

@@ -27,10 +27,10 @@ use crate::{input, python};
 pub use keys::markdown as markdown_tables;
 pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
-    SamplingSection, Tracker, TrainSection,
+    SamplingSection, TaskSection, Tracker, TrainSection,
 };
 pub(crate) use settings::parse_variable;
-pub use task::{TaskKind, TaskSection};
+pub use task::TaskKind;
 
 /// All options of a run, by section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use flowrl_core::optim::{AdamW, Decay};
 use flowrl_core::partition::PartitionOptions;
 use flowrl_core::train::PromptOrder;
-use flowrl_lab::Backward;
 use flowrl_lab::LabKind::{Bandit, Bits, Hypergrid, Landscape, Tree};
+use flowrl_lab::{Backward, BanditPreset, BanditReference, HypergridReward};
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
@@ -17,15 +17,23 @@ use crate::device::{DeviceName, Precision};
 pub(super) const ALL: &[TaskKind] = TaskKind::ALL;
 pub(super) const TEXT: &[TaskKind] = &[Countdown, Prompts];
 pub(super) const LAB: &[TaskKind] = &[Lab(Bandit), Lab(Landscape), Lab(Hypergrid), Lab(Bits), Lab(Tree)];
+const ANSWERS: &[TaskKind] = &[Lab(Bandit), Lab(Landscape)];
+const GRIDS: &[TaskKind] = &[Lab(Hypergrid), Lab(Landscape)];
+const BANDIT: &[TaskKind] = &[Lab(Bandit)];
+const LANDSCAPE: &[TaskKind] = &[Lab(Landscape)];
+const HYPERGRID: &[TaskKind] = &[Lab(Hypergrid)];
+const BITS: &[TaskKind] = &[Lab(Bits)];
+const TREE: &[TaskKind] = &[Lab(Tree)];
 
 /// The tasks that accept a key, the key, and its meaning.
 pub(super) type Row = (&'static [TaskKind], &'static str, &'static str);
 
 /// Defines a section from its keys: the struct with its defaults, and the rows for the table of keys. An option without
-/// a value is absent from a file.
+/// a value is absent from a file. A row that begins with `+` gives the meaning of a key for further tasks.
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident, $rows:ident {
-        $($(#[$field:meta])* $tasks:ident $key:ident: $type:ty = $default:expr, $meaning:literal;)*
+        $($(#[$field:meta])* $tasks:ident $key:ident: $type:ty = $default:expr, $meaning:literal;
+          $(+ $others:ident $other:ident, $for_them:literal;)*)*
     }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,7 +48,10 @@ macro_rules! section {
             }
         }
 
-        pub(super) const $rows: &[Row] = &[$(($tasks, stringify!($key), $meaning)),*];
+        pub(super) const $rows: &[Row] = &[$(
+            ($tasks, stringify!($key), $meaning),
+            $(($others, stringify!($other), $for_them),)*
+        )*];
     };
 }
 
@@ -90,6 +101,39 @@ pub enum PolicyKind {
     Tabular,
     /// A multilayer perceptron on the state's description.
     Mlp,
+}
+
+section! {
+    /// Prompts and rewards of a task. Each task uses its own keys and refuses the others.
+    TaskSection, TASK {
+        ALL kind: TaskKind = Countdown, "countdown, prompts, bandit, landscape, hypergrid, bits or tree";
+        TEXT numbers: Vec<usize> = vec![3], "countdown: how many numbers a problem may have";
+        TEXT max_number: u32 = 25, "countdown: the largest number";
+        TEXT max_target: i64 = 100, "countdown: the largest target";
+        TEXT seed: u64 = 0, "countdown: seed of the order of problems";
+        TEXT prompts: Option<PathBuf> = None, "prompts: the JSONL file";
+        TEXT held_out: Option<PathBuf> = None, "prompts: the JSONL file to evaluate on; absent: every tenth prompt";
+        TEXT verifier: Option<String> = None, "prompts: countdown, exact or number, see verifiers.md; absent: exact";
+        TEXT prompt_key: String = "prompt".into(), "prompts: the key of the prompt in each line";
+        TEXT answer_key: String = "answer".into(), "prompts: the key of the answer in each line; a dot descends into an object";
+        ANSWERS preset: String = BanditPreset::TwoPeaks.name().into(), "the shape of the rewards, by name";
+        + ANSWERS seed, "seed of the task's random choices";
+        BANDIT size: usize = 64, "number of answers";
+        BANDIT reference: BanditReference = BanditReference::Uniform, "reference policy: uniform or random";
+        ANSWERS rewards: Option<Vec<f64>> = None, "the reward of each answer, instead of a preset";
+        LANDSCAPE reference_weights: Option<Vec<f64>> = None, "π_ref of each answer up to a factor; absent: the preset's, or uniform if rewards are given";
+        GRIDS side: usize = 8, "number of points along each dimension";
+        HYPERGRID dim: usize = 2, "number of dimensions";
+        HYPERGRID reward: HypergridReward = HypergridReward::TorchGfn, "easy, hard, torchgfn or { r0, r1, r2 }";
+        BITS bits: usize = 12, "length of a sequence";
+        BITS word: usize = 2, "bits written by one action";
+        BITS modes: usize = 4, "number of planted modes";
+        + BITS seed, "seed of the modes";
+        TREE length: usize = 5, "maximum number of symbols in a string";
+        TREE symbols: usize = 3, "size of the alphabet";
+        + TREE modes, "number of planted modes";
+        + TREE seed, "seed of the modes";
+    }
 }
 
 section! {

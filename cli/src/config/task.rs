@@ -1,16 +1,14 @@
 //! `[task]`: the task to learn, and the defaults that suit it.
 
-use std::path::PathBuf;
-
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use flowrl_core::optim::Decay;
-use flowrl_lab::{BanditPreset, BanditReference, HypergridReward, LabKind, LandscapePreset};
+use flowrl_lab::{LabKind, LandscapePreset};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Config, EvalSection, LogZSection, OptimizerSection, PolicyKind, PolicySection, RunSection, SamplingSection,
-    TrainSection,
+    TaskSection, TrainSection,
 };
 
 /// The kind of a task.
@@ -89,95 +87,6 @@ impl ValueEnum for TaskKind {
 impl std::fmt::Display for TaskKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
-    }
-}
-
-/// Prompts and rewards of a task. Each task uses its own keys and refuses the others.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TaskSection {
-    /// Kind of the task, which decides the other keys.
-    pub kind: TaskKind,
-    /// Countdown: counts of numbers that a problem may have.
-    pub numbers: Vec<usize>,
-    /// Countdown: the largest number.
-    pub max_number: u32,
-    /// Countdown: the largest target.
-    pub max_target: i64,
-    /// Seed of the order of problems in Countdown, and of the task's random choices in the lab.
-    pub seed: u64,
-    /// Prompts: the JSONL file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompts: Option<PathBuf>,
-    /// Prompts: the JSONL file for evaluation. Absent means that every tenth row of `prompts` is held out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_out: Option<PathBuf>,
-    /// Prompts: the verifier, `countdown`, `exact` or `number`. Absent means `exact`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub verifier: Option<String>,
-    /// Prompts: the key of the prompt in each line.
-    pub prompt_key: String,
-    /// Prompts: the key of the answer in each line; a dot descends into an object.
-    pub answer_key: String,
-    /// Bandit and landscape: the shape of the rewards, by the name of one of the task's presets.
-    pub preset: String,
-    /// Bandit: the number of answers.
-    pub size: usize,
-    /// Bandit: the reference policy, `uniform` or `random`.
-    pub reference: BanditReference,
-    /// Rewards instead of a preset. Bandit: the reward of each answer, which also sets the size; the reference is then
-    /// uniform. Landscape: the reward of each of side² answers, row by row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rewards: Option<Vec<f64>>,
-    /// Landscape: π_ref of each answer up to a common factor. Absent means the preset's, or uniform if `rewards` is
-    /// given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reference_weights: Option<Vec<f64>>,
-    /// Hypergrid: points along a dimension. Landscape: the number of rows and of columns.
-    pub side: usize,
-    /// Hypergrid: the number of dimensions.
-    pub dim: usize,
-    /// Hypergrid: the reward, `easy`, `hard`, `torchgfn` or `{ r0, r1, r2 }`.
-    pub reward: HypergridReward,
-    /// Bits: the length of a sequence.
-    pub bits: usize,
-    /// Bits: the number of bits that one action writes.
-    pub word: usize,
-    /// Bits and tree: the number of planted modes.
-    pub modes: usize,
-    /// Tree: the maximum number of symbols in a string.
-    pub length: usize,
-    /// Tree: the size of the alphabet.
-    pub symbols: usize,
-}
-
-impl Default for TaskSection {
-    fn default() -> Self {
-        Self {
-            kind: TaskKind::Countdown,
-            numbers: vec![3],
-            max_number: 25,
-            max_target: 100,
-            seed: 0,
-            prompts: None,
-            held_out: None,
-            verifier: None,
-            prompt_key: "prompt".into(),
-            answer_key: "answer".into(),
-            preset: BanditPreset::TwoPeaks.name().into(),
-            size: 64,
-            reference: BanditReference::Uniform,
-            rewards: None,
-            reference_weights: None,
-            side: 8,
-            dim: 2,
-            reward: HypergridReward::TorchGfn,
-            bits: 12,
-            word: 2,
-            modes: 4,
-            length: 5,
-            symbols: 3,
-        }
     }
 }
 
