@@ -1,7 +1,6 @@
 //! The table of keys: those that a task accepts, and errors about the others.
 
-use std::fmt;
-
+use anyhow::{Result, bail};
 use flowrl_core::objective::OPTIONS;
 use toml::{Table, Value};
 
@@ -82,22 +81,54 @@ pub(super) fn tasks(section: &str, key: &str) -> Vec<TaskKind> {
     rows().filter(|row| row.0 == section && row.2.0 == key).flat_map(|(_, tasks, _)| tasks).copied().collect()
 }
 
-/// Refuses the keys of other tasks, and unknown keys.
-pub(super) fn check(table: &Table, kind: TaskKind) -> Result<(), WrongKey> {
+/// Refuses the keys of other tasks, and unknown keys. `place` names the file and the line of a section and a key, which
+/// is empty if the section itself is unknown.
+pub(super) fn check(table: &Table, kind: TaskKind, place: impl Fn(&str, &str) -> String) -> Result<()> {
     for (section, keys) in table {
-        let wrong =
-            |key: &str, tasks| WrongKey { section: section.clone(), key: key.to_owned(), tasks, kind, place: None };
         if !SECTIONS.iter().any(|(name, _)| name == section) {
-            return Err(wrong("", Vec::new()));
+            let known: Vec<_> = of_task(kind).into_iter().map(|(name, _)| name).collect();
+            let guess = did_you_mean(section, known.iter().copied());
+            let place = place(section, "");
+            bail!("{place}unknown section [{section}]{guess}: task {kind} has {}", known.join(", "));
         }
         for key in keys.as_table().into_iter().flat_map(Table::keys) {
             let tasks = tasks(section, key);
             if !tasks.contains(&kind) {
-                return Err(wrong(key, tasks));
+                bail!("{}{}", place(section, key), wrong_key(section, key, &tasks, kind));
             }
         }
     }
     Ok(())
+}
+
+/// Returns the error of a key that a run of this task does not have. `tasks` accept the key; there are none if it is
+/// unknown.
+fn wrong_key(section: &str, key: &str, tasks: &[TaskKind], kind: TaskKind) -> String {
+    if tasks.is_empty() {
+        let keys = of_task(kind).into_iter().find(|(name, _)| *name == section).unwrap_or_default().1;
+        let known: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
+        let guess = did_you_mean(key, known.iter().copied());
+        let known = known.join(", ");
+        return format!("unknown option `{section}.{key}`{guess}: [{section}] of task {kind} has {known}");
+    }
+    let known: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
+    let known = known.join(", ");
+    format!(
+        "`{section}.{key}` belongs to {known}, but this run's task is {kind}: remove it, or choose the task with --task"
+    )
+}
+
+/// Returns `FILE:LINE: ` for a key of a file, or for its section if the key is empty.
+pub(super) fn place(file: &str, text: &str, section: &str, key: &str) -> String {
+    let document = toml::de::DeTable::parse(text).ok();
+    let section = document.as_ref().and_then(|document| document.get_ref().get_key_value(section));
+    let start = section.and_then(|(name, section)| {
+        let keys = section.get_ref().as_table().into_iter().flat_map(|keys| keys.keys());
+        let own = keys.into_iter().find(|own| own.get_ref() == key);
+        own.map(|own| own.span().start).or_else(|| key.is_empty().then(|| name.span().start))
+    });
+    let line = start.map(|start| format!(":{}", 1 + text[..start].matches('\n').count()));
+    format!("{file}{}: ", line.unwrap_or_default())
 }
 
 /// Removes the sections and keys of other tasks.
@@ -109,64 +140,6 @@ pub(super) fn retain(table: &mut Table, kind: TaskKind) {
         any
     });
 }
-
-/// The error of a key that a run of this task does not have.
-#[derive(Debug)]
-pub(super) struct WrongKey {
-    section: String,
-    /// Empty if there is no such section.
-    key: String,
-    /// Tasks that accept the key; empty if it is unknown.
-    tasks: Vec<TaskKind>,
-    kind: TaskKind,
-    place: Option<String>,
-}
-
-impl WrongKey {
-    /// Adds the file and the line to the error.
-    pub(super) fn in_file(mut self, file: &str, text: &str) -> Self {
-        let document = toml::de::DeTable::parse(text).ok();
-        let section = document.as_ref().and_then(|document| document.get_ref().get_key_value(self.section.as_str()));
-        let start = section.and_then(|(name, section)| {
-            let keys = section.get_ref().as_table().into_iter().flat_map(|keys| keys.keys());
-            let key = keys.into_iter().find(|key| key.get_ref() == self.key.as_str());
-            key.map(|key| key.span().start).or_else(|| self.key.is_empty().then(|| name.span().start))
-        });
-        let line = start.map(|start| format!(":{}", 1 + text[..start].matches('\n').count()));
-        self.place = Some(format!("{file}{}: ", line.unwrap_or_default()));
-        self
-    }
-}
-
-impl fmt::Display for WrongKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { section, key, tasks, kind, place } = self;
-        f.write_str(place.as_deref().unwrap_or_default())?;
-        if key.is_empty() {
-            let known: Vec<_> = of_task(*kind).into_iter().map(|(name, _)| name).collect();
-            let guess = did_you_mean(section, known.iter().copied());
-            return write!(f, "unknown section [{section}]{guess}: task {kind} has {}", known.join(", "));
-        }
-        if tasks.is_empty() {
-            let keys = of_task(*kind).into_iter().find(|(name, _)| name == section).unwrap_or_default().1;
-            let known: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
-            let guess = did_you_mean(key, known.iter().copied());
-            return write!(
-                f,
-                "unknown option `{section}.{key}`{guess}: [{section}] of task {kind} has {}",
-                known.join(", ")
-            );
-        }
-        let known: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
-        write!(
-            f,
-            "`{section}.{key}` belongs to {}, but this run's task is {kind}: remove it, or choose the task with --task",
-            known.join(", ")
-        )
-    }
-}
-
-impl std::error::Error for WrongKey {}
 
 /// Returns ` (did you mean `x`?)` for the known name most similar to `word`, or an empty string if none is similar
 /// enough.

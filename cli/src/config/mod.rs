@@ -68,7 +68,8 @@ impl Config {
             let (text, name) = (input::text(file)?, input::name(file));
             let context = || format!("in {name}");
             given = text.parse().with_context(context)?;
-            keys::check(&given, settings::task(&given, overrides)?).map_err(|wrong| wrong.in_file(&name, &text))?;
+            let place = |section: &str, key: &str| keys::place(&name, &text, section, key);
+            keys::check(&given, settings::task(&given, overrides)?, place)?;
             // Deserialize the file on its own first, so that an error in a value shows its line.
             toml::from_str::<Self>(&text).with_context(context)?;
             let folder = std::path::absolute(file).with_context(|| format!("cannot resolve the path of {name}"))?;
@@ -82,7 +83,7 @@ impl Config {
         for setting in objectives.into_iter().chain(others) {
             settings::set(&mut given, setting, kind)?;
         }
-        keys::check(&given, kind)?;
+        keys::check(&given, kind, |_, _| String::new())?;
         let own_model = given.get("model").is_some_and(|model| model.get("path").is_some());
         let mut table = Table::try_from(Self::of(kind, own_model))?;
         merge(&mut table, given);
