@@ -2,9 +2,8 @@
 
 use anyhow::{Result, bail};
 use flowrl_core::backend::Role;
-use flowrl_core::objective::{LogZ, Objective};
+use flowrl_core::objective::LogZ;
 use flowrl_core::task::Task;
-use flowrl_core::train::TrainOptions;
 use flowrl_lm::model::{Dimensions, Keep, Planned, Weights, memory_plan};
 
 use crate::config::Config;
@@ -29,9 +28,10 @@ impl Plan {
     pub fn of(config: &Config, session: &Session, limits: Limits) -> Result<Self> {
         let (objective, options) = (config.objective()?, config.train_options()?);
         let dims = &session.origin.config().dims;
+        let Session { tasks, stored, .. } = session;
         let narrow = if config.train.precision.is_bf16(config.train.device) { 2 } else { 4 };
-        let rows = elements(config, &objective, &options, (dims, limits), session).into_iter();
-        let rows = rows.map(|(what, role, elements)| {
+        let mut plan = Vec::new();
+        let mut add = |what: &str, role: Role, elements: usize| {
             let bytes = match role {
                 Role::State => 4,
                 // The logits in f32, plus their gradient in bf16.
@@ -40,9 +40,47 @@ impl Plan {
                 Role::Weight if narrow < 4 => narrow + 4,
                 _ => narrow,
             };
-            (what, elements * bytes)
-        });
-        Ok(Self { rows: rows.collect() })
+            plan.push((what.to_owned(), elements * bytes));
+        };
+        let weights = Weights::elements(dims);
+        add("weights of the policy", Role::Weight, weights);
+        add("weights of the frozen reference", Role::Activation, weights);
+        add("gradients and AdamW's two moments", Role::State, 3 * weights);
+        if !matches!(config.train.device, DeviceName::Cuda(_)) {
+            add("copies of the two moments while a checkpoint is written", Role::State, 2 * weights);
+        }
+        if objective.log_z() == Some(LogZ::Network) || objective.needs_value() {
+            let layer = dims.hidden * dims.hidden + dims.hidden;
+            let network = options.partition.layers.saturating_sub(1) * layer + dims.hidden + 1;
+            add("network for log Z or V, with its optimiser", Role::State, 4 * network);
+        }
+        let longest = tasks.longest_prompt();
+        let (prompt, completions) = match stored {
+            None => (longest, options.samples * options.max_tokens),
+            Some(stored) => (stored.longest_prompt(), stored.largest_group()),
+        };
+        let together = match options.micro_batch {
+            0 => options.prompts.div_ceil(options.minibatches),
+            n => n.min(options.prompts),
+        };
+        let rows = together * (prompt + completions);
+        let keep = if config.model.recompute == Some(true) { Keep::Inputs } else { Keep::Everything };
+        let predictions = together * completions;
+        for Planned { what, role, elements } in memory_plan(dims, rows, predictions, limits.logits, keep) {
+            add(&format!("activations: {what}"), role, elements);
+        }
+        let sampled = |prompts: usize, samples: usize| {
+            let completions = match config.sampling.wave {
+                None | Some(0) => prompts * samples,
+                Some(wave) => wave.min(prompts * samples),
+            };
+            completions.div_ceil(samples.max(1)) * longest + completions * options.max_tokens
+        };
+        let in_step = if stored.is_some() { 0 } else { sampled(options.prompts, options.samples) };
+        let rows = in_step.max(sampled(config.eval.prompts.min(tasks.held_out.prompts()), config.eval.samples));
+        let cache = rows * dims.layers * 2 * dims.heads.kv_width();
+        add("cache of keys and values while sampling", Role::Activation, cache.min(limits.cache));
+        Ok(Self { rows: plan })
     }
 }
 
@@ -141,55 +179,6 @@ pub fn host_memory(device: DeviceName) -> Option<HostMemory> {
         total: total.min(most),
         free: free.min(most.saturating_sub(taken)),
     }))
-}
-
-/// Returns the purpose, the storage role and the number of elements of each row of the plan.
-fn elements(
-    config: &Config,
-    objective: &Objective,
-    options: &TrainOptions,
-    (dims, limits): (&Dimensions, Limits),
-    Session { tasks, stored, .. }: &Session,
-) -> Vec<(String, Role, usize)> {
-    let weights = Weights::elements(dims);
-    let mut plan = vec![("weights of the policy".to_owned(), Role::Weight, weights)];
-    plan.push(("weights of the frozen reference".to_owned(), Role::Activation, weights));
-    plan.push(("gradients and AdamW's two moments".to_owned(), Role::State, 3 * weights));
-    if !matches!(config.train.device, DeviceName::Cuda(_)) {
-        plan.push(("copies of the two moments while a checkpoint is written".to_owned(), Role::State, 2 * weights));
-    }
-    if objective.log_z().is_some_and(|z| z == LogZ::Network) || objective.needs_value() {
-        let layer = dims.hidden * dims.hidden + dims.hidden;
-        let network = options.partition.layers.saturating_sub(1) * layer + dims.hidden + 1;
-        plan.push(("network for log Z or V, with its optimiser".to_owned(), Role::State, 4 * network));
-    }
-    let longest = tasks.longest_prompt();
-    let (prompt, completions) = match stored {
-        None => (longest, options.samples * options.max_tokens),
-        Some(stored) => (stored.longest_prompt(), stored.largest_group()),
-    };
-    let together = match options.micro_batch {
-        0 => options.prompts.div_ceil(options.minibatches),
-        n => n.min(options.prompts),
-    };
-    let rows = together * (prompt + completions);
-    let keep = if config.model.recompute == Some(true) { Keep::Inputs } else { Keep::Everything };
-    let predictions = together * completions;
-    for Planned { what, role, elements } in memory_plan(dims, rows, predictions, limits.logits, keep) {
-        plan.push((format!("activations: {what}"), role, elements));
-    }
-    let sampled = |prompts: usize, samples: usize| {
-        let completions = match config.sampling.wave {
-            None | Some(0) => prompts * samples,
-            Some(wave) => wave.min(prompts * samples),
-        };
-        completions.div_ceil(samples.max(1)) * longest + completions * options.max_tokens
-    };
-    let in_step = if stored.is_some() { 0 } else { sampled(options.prompts, options.samples) };
-    let rows = in_step.max(sampled(config.eval.prompts.min(tasks.held_out.prompts()), config.eval.samples));
-    let cache = rows * dims.layers * 2 * dims.heads.kv_width();
-    plan.push(("cache of keys and values while sampling".to_owned(), Role::Activation, cache.min(limits.cache)));
-    plan
 }
 
 #[cfg(test)]
