@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use flowrl_core::metrics::{Metric, Rank};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::config::flatten;
@@ -45,9 +46,10 @@ pub struct Group {
 }
 
 /// One metric of one group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cell {
     /// Name of the metric.
+    #[serde(skip)]
     pub metric: &'static str,
     /// Summary of the first evaluations.
     pub before: Option<Summary>,
@@ -56,7 +58,7 @@ pub struct Cell {
 }
 
 /// The mean and the spread of a metric over seeds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// Mean over the runs.
     pub mean: f64,
@@ -96,10 +98,6 @@ impl Summary {
                 format!("{:.decimals$}\u{a0}±\u{a0}{sd:.decimals$}", self.mean).replace('-', "−")
             }
         }
-    }
-
-    fn to_json(self) -> Json {
-        json!({ "mean": self.mean, "sd": self.sd, "n": self.n })
     }
 }
 
@@ -146,12 +144,8 @@ impl Comparison {
     /// "after"}}}], "notes"}`. Each of `before` and `after` is `{"mean", "sd", "n"}` or `null`.
     pub fn to_json(&self) -> Json {
         let group = |group: &Group| {
-            let summary = |summary: Option<Summary>| summary.map_or(Json::Null, Summary::to_json);
-            let cell = |cell: &Cell| {
-                let ends = json!({ "before": summary(cell.before), "after": summary(cell.after) });
-                (cell.metric.to_owned(), ends)
-            };
-            let metrics: serde_json::Map<String, Json> = group.cells.iter().map(cell).collect();
+            let metrics: serde_json::Map<String, Json> =
+                group.cells.iter().map(|cell| (cell.metric.to_owned(), json!(cell))).collect();
             json!({ "objective": group.name, "runs": group.runs, "steps": [group.steps.0, group.steps.1], "metrics": metrics })
         };
         json!({ "groups": self.groups.iter().map(group).collect::<Vec<_>>(), "notes": self.notes })

@@ -9,7 +9,7 @@ use flowrl_lm::fs::atomic_write;
 use super::{Comparison, Group};
 use crate::format::{escape, number, push};
 use crate::report::chart::{Chart, INKS};
-use crate::report::page::{Section, page};
+use crate::report::page::{Section, note_box, page};
 use crate::report::run::Run;
 use crate::report::sections::{charts_with, is_smoothed};
 use crate::report::series::{Point, Series};
@@ -39,12 +39,7 @@ impl Comparison {
 
     fn table(&self, path: &Path) -> String {
         let columns = self.columns();
-        let mut out = String::new();
-        if !self.notes.is_empty() {
-            out.push_str("<div class=note><ul>");
-            self.notes.iter().for_each(|note| push!(out, "<li>{}</li>", escape(note)));
-            out.push_str("</ul></div>");
-        }
+        let mut out = note_box(&self.notes);
         if columns.is_empty() {
             out.push_str("<p class=lead>None of these runs recorded an evaluation.</p>");
             return out;

@@ -12,6 +12,12 @@ pub(crate) struct Section {
     pub(crate) body: String,
 }
 
+/// Returns a box with a list of notes; it is empty without notes.
+pub(crate) fn note_box(notes: &[String]) -> String {
+    let items: String = notes.iter().map(|note| format!("<li>{}</li>", escape(note))).collect();
+    if items.is_empty() { items } else { format!("<div class=note><ul>{items}</ul></div>") }
+}
+
 /// Returns the whole document. Sections with an empty body are left out.
 pub(crate) fn page(title: &str, subtitle: &str, kind: Kind, sections: &[Section]) -> String {
     let (mut links, mut body) = (String::new(), String::new());

@@ -2,6 +2,7 @@
 
 use flowrl_core::metrics::{self, Better, Chart, Metric, Rank, Source};
 
+use super::page::note_box;
 use super::run::Run;
 use crate::format::{change, escape, number, push, quantity};
 use crate::frontier::Frontier;
@@ -21,10 +22,6 @@ struct Row {
 }
 
 impl Row {
-    fn all(run: &Run) -> Vec<Self> {
-        results(|name| run.ends(name).is_some()).filter_map(|metric| Self::of(run, metric)).collect()
-    }
-
     fn of(run: &Run, metric: &'static Metric) -> Option<Self> {
         let (first, last) = run.ends(metric.name)?;
         let after = (last.0 > first.0).then_some(last.1);
@@ -79,7 +76,7 @@ impl Row {
 
 /// Returns the section's content.
 pub(crate) fn render(run: &Run, best: Option<&Best>) -> String {
-    let rows = Row::all(run);
+    let rows: Vec<Row> = results(|name| run.ends(name).is_some()).filter_map(|metric| Row::of(run, metric)).collect();
     let mut out = String::new();
     if rows.is_empty() {
         without_evaluation(&mut out, run);
@@ -94,8 +91,7 @@ pub(crate) fn render(run: &Run, best: Option<&Best>) -> String {
     if let Some(best) = best {
         by_best(&mut out, run, best);
     }
-    notes(&mut out, run);
-    out
+    out + &notes(run)
 }
 
 fn lead(out: &mut String, run: &Run) {
@@ -244,8 +240,8 @@ fn other_fixed_point(run: &Run) -> Option<String> {
     })
 }
 
-/// Appends the caveats that a reader needs before trusting the curves.
-fn notes(out: &mut String, run: &Run) {
+/// Returns the caveats that a reader needs before trusting the curves.
+fn notes(run: &Run) -> String {
     let mut notes: Vec<String> = other_fixed_point(run).into_iter().collect();
     if let Some((_, (_, skipped))) = run.ends("skipped_updates").filter(|(_, last)| last.1 > 0.0) {
         notes.push(format!("{} updates were skipped because the gradient was not finite.", number(skipped)));
@@ -267,12 +263,5 @@ fn notes(out: &mut String, run: &Run) {
     if let Some((_, (_, cut))) = run.ends("truncated_fraction").filter(|(_, last)| last.1 > 0.2) {
         notes.push(format!("{} of the last completions hit the length limit.", quantity(cut, "fraction")));
     }
-    if notes.is_empty() {
-        return;
-    }
-    out.push_str("<div class=note><ul>");
-    for note in notes {
-        push!(out, "<li>{}</li>", escape(&note));
-    }
-    out.push_str("</ul></div>");
+    note_box(&notes)
 }
