@@ -54,21 +54,19 @@ pub fn write(run_dir: &Path, kind: Kind) -> Result<PathBuf> {
 pub fn html(run_dir: &Path, kind: Kind) -> Result<String> {
     let dir = RunDir::open(run_dir)?;
     let distribution = Picture::read(&dir)?.map(|picture| picture::render(&picture)).unwrap_or_default();
-    let origin = origin::render(&Provenance::read(&dir)?);
     let run = Run::read(&dir)?;
     let best = Best::of(&run.config, &run.records, &dir.steps()?);
-    Ok(render(&run, best.as_ref(), distribution, &samples::render(&dir.rollouts())?, origin, kind))
-}
-
-fn render(run: &Run, best: Option<&Best>, distribution: String, samples: &str, origin: String, kind: Kind) -> String {
-    let mut sections = vec![Section { title: "Result", body: result::render(run, best) }];
-    sections.push(Section { title: "Learned distribution", body: distribution });
-    sections.extend(sections::render(run));
-    sections.push(Section { title: "Sample completions", body: samples.to_owned() });
-    sections.push(Section { title: "Configuration", body: configuration(run) });
-    sections.push(Section { title: "Origin", body: origin });
-    sections.push(Section { title: "Glossary", body: glossary(run) });
-    page(&run.name, &subtitle(run), kind, &sections)
+    let section = |title, body| Section { title, body };
+    let mut sections =
+        vec![section("Result", result::render(&run, best.as_ref())), section("Learned distribution", distribution)];
+    sections.extend(sections::render(&run));
+    sections.extend([
+        section("Sample completions", samples::render(&dir.rollouts())?),
+        section("Configuration", configuration(&run)),
+        section("Origin", origin::render(&Provenance::read(&dir)?)),
+        section("Glossary", glossary(&run)),
+    ]);
+    Ok(page(&run.name, &subtitle(&run), kind, &sections))
 }
 
 fn subtitle(run: &Run) -> String {
