@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use super::methods::{CHOOSING, LONG, METHODS, Method, REPORTED, SHOWN, STEPS};
 use super::{Frontier, Measured, Point, grid};
-use crate::config::Config;
+use crate::config::{Config, flatten};
 use crate::metrics::{self, Record};
 use crate::run_dir::RunDir;
 use crate::sweep::jobs::{self, Job};
@@ -253,20 +253,8 @@ pub(super) fn common_of(config: &Config) -> Result<String> {
 
 /// Formats every key that is kept as `key=value`, or `section.key=value` in a section, separated by spaces.
 pub(super) fn flat(table: &Table, keep: impl Fn(&str) -> bool) -> String {
-    fn add(prefix: &str, table: &Table, pairs: &mut Vec<(String, String)>) {
-        for (key, value) in table {
-            match value {
-                // A table with one entry, for example { fixed = 16 }, is the value of an option. Larger ones are
-                // sections.
-                Value::Table(inner) if inner.len() > 1 => add(&format!("{prefix}{key}."), inner, pairs),
-                value => pairs.push((format!("{prefix}{key}"), value.to_string().replace([' ', '"'], ""))),
-            }
-        }
-    }
-    let mut pairs = Vec::new();
-    add("", table, &mut pairs);
-    let kept = pairs.iter().filter(|(key, _)| keep(key)).map(|(key, value)| format!("{key}={value}"));
-    kept.collect::<Vec<_>>().join(" ")
+    let kept = flatten("", table).into_iter().filter(|(key, _)| keep(key));
+    kept.map(|(key, value)| format!("{key}={}", value.replace([' ', '"'], ""))).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the former settings that the present ones no longer contain. A new option does not count, because its
