@@ -2,7 +2,7 @@
 //! standard.
 
 use super::Frontier;
-use super::methods::{CHOOSING, METHODS, Method, REPORTED, STANDARD, STEPS};
+use super::methods::{CHOOSING, Method, REPORTED, STANDARD, STEPS};
 
 /// How far a value's success may be below the standard's.
 pub(super) const WITHIN: f64 = 0.01;
@@ -22,13 +22,11 @@ impl Frontier {
     /// Returns the value with the least diversity lost among those within one percentage point of the standard's
     /// success after as many steps.
     pub fn choice(&self, method: &Method) -> Choice {
-        let success = |method: &Method, value| self.over((method, value), &CHOOSING, (STEPS, STEPS), |p| p.success);
-        let standard = METHODS.iter().find(|method| method.name == STANDARD);
-        let Some(bar) = standard.and_then(|standard| success(standard, standard.default)) else { return Choice::Open };
+        let standard = Method::named(STANDARD).and_then(|method| self.ends((method, method.default), &CHOOSING));
+        let Some((bar, _)) = standard else { return Choice::Open };
         let mut least: Option<(f64, f64)> = None;
         for &value in method.values {
-            let lost = self.over((method, value), &CHOOSING, (STEPS, STEPS), |p| p.lost);
-            let (Some(reached), Some(lost)) = (success(method, value), lost) else { return Choice::Open };
+            let Some((reached, lost)) = self.ends((method, value), &CHOOSING) else { return Choice::Open };
             if reached.mean >= bar.mean - WITHIN && least.is_none_or(|(_, smallest)| lost.mean < smallest) {
                 least = Some((value, lost.mean));
             }

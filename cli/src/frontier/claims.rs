@@ -1,7 +1,7 @@
 //! The claim that the measurements support, and the limit of this claim, as sentences.
 
 use super::choice::WITHIN;
-use super::methods::{CHOOSING, Method, REPORTED, STANDARD, STEPS};
+use super::methods::{CHOOSING, Method, REPORTED, STANDARD};
 use super::tables::standard_error;
 use super::{Choice, Frontier};
 use crate::compare::Summary;
@@ -24,14 +24,8 @@ impl Reported {
 
 impl Frontier {
     fn at(&self, method: &Method, value: f64) -> Option<Reported> {
-        let over = |measure: fn(&super::Point) -> f64| {
-            self.over((method, value), &REPORTED, (STEPS, STEPS), measure).map(standard_error)
-        };
-        Some(Reported {
-            label: method.label(value),
-            success: over(|point| point.success)?,
-            lost: over(|point| point.lost)?,
-        })
+        let (success, lost) = self.ends((method, value), &REPORTED)?;
+        Some(Reported { label: method.label(value), success: standard_error(success), lost: standard_error(lost) })
     }
 
     fn chosen(&self, name: &str) -> Option<Reported> {
@@ -103,13 +97,9 @@ impl Frontier {
     /// Returns diversity lost and success for every value of a method, in ascending order of the loss.
     fn curve(&self, name: &str) -> Option<Vec<(f64, f64)>> {
         let method = Method::named(name)?;
-        let point = |value: &f64| {
-            let over = |measure: fn(&super::Point) -> f64| {
-                Some(self.over((method, *value), &CHOOSING, (STEPS, STEPS), measure)?.mean)
-            };
-            Some((over(|point| point.lost)?, over(|point| point.success)?))
-        };
-        let mut curve = method.values.iter().map(point).collect::<Option<Vec<_>>>()?;
+        let points = method.values.iter().map(|value| self.ends((method, *value), &CHOOSING));
+        let points = points.map(|ends| ends.map(|(success, lost)| (lost.mean, success.mean)));
+        let mut curve = points.collect::<Option<Vec<_>>>()?;
         curve.sort_by(|a, b| a.0.total_cmp(&b.0));
         Some(curve)
     }

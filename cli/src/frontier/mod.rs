@@ -18,7 +18,7 @@ use anyhow::{Context, Result, ensure};
 use flowrl_lm::fs::atomic_write;
 use serde::{Deserialize, Serialize};
 
-use self::methods::{METHODS, Method};
+use self::methods::{METHODS, Method, STEPS};
 use crate::compare::Summary;
 
 pub use self::choice::Choice;
@@ -91,9 +91,9 @@ impl Frontier {
         let mut lines = text.lines().enumerate();
         let Some((_, head)) = lines.next() else { return Ok(Self::default()) };
         let Head { settings } = serde_json::from_str(head).context("line 1")?;
-        let run = |(i, line): (usize, &str)| -> Result<Measured> {
-            let context = || format!("line {}", i + 1);
-            let run: Measured = serde_json::from_str(line).with_context(context)?;
+        let mut frontier = Self { settings, runs: Vec::new() };
+        for (i, line) in lines {
+            let run: Measured = serde_json::from_str(line).with_context(|| format!("line {}", i + 1))?;
             let method = Method::named(&run.method).filter(|method| method.values.contains(&run.value));
             ensure!(
                 method.is_some(),
@@ -102,11 +102,7 @@ impl Frontier {
                 run.method,
                 run.value
             );
-            Ok(run)
-        };
-        let mut frontier = Self { settings, runs: Vec::new() };
-        for line in lines {
-            frontier.insert(run(line)?);
+            frontier.insert(run);
         }
         Ok(frontier)
     }
@@ -158,6 +154,12 @@ impl Frontier {
         let point = |seed: &u64| self.find(method, value, *seed, steps)?.at.iter().find(|point| point.step == step);
         let values: Option<Vec<f64>> = seeds.iter().map(|seed| point(seed).map(&measure)).collect();
         Summary::of(&values?)
+    }
+
+    /// Returns success and diversity lost of a value after the last of [`STEPS`], over `seeds`.
+    fn ends(&self, at: (&Method, f64), seeds: &[u64]) -> Option<(Summary, Summary)> {
+        let over = |measure: fn(&Point) -> f64| self.over(at, seeds, (STEPS, STEPS), measure);
+        over(|point| point.success).zip(over(|point| point.lost))
     }
 
     /// Returns the measures before the first step, which all runs share.

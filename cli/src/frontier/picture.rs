@@ -64,8 +64,7 @@ impl Frontier {
 
     fn mark(&self, method: &Method, value: f64) -> Option<Mark> {
         let seeds = self.seeds_of(method, value);
-        let success = self.over((method, value), seeds, (STEPS, STEPS), |point| point.success)?;
-        let lost = self.over((method, value), seeds, (STEPS, STEPS), |point| point.lost)?;
+        let (success, lost) = self.ends((method, value), seeds)?;
         let half = |summary: Summary| Some(T_95 * summary.sd? / (summary.n as f64).sqrt());
         let interval = half(success).zip(half(lost)).filter(|_| seeds == REPORTED);
         Some(Mark { value, success: success.mean, lost: lost.mean, interval })
