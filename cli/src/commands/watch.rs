@@ -72,31 +72,22 @@ fn answer(mut stream: TcpStream, run: &Path, address: SocketAddr) -> io::Result<
             host = value.trim().to_owned();
         }
     }
-    let port = address.port();
-    // This check prevents DNS rebinding: a foreign page whose name resolves to this address must not read the report.
-    if ![address.to_string(), format!("localhost:{port}")].contains(&host) {
-        return send(
-            &mut stream,
-            "403 Forbidden",
-            "text/plain",
-            "this server answers only to 127.0.0.1 and localhost\n",
-        );
-    }
-    match first.split(' ').collect::<Vec<_>>()[..] {
+    let known = [address.to_string(), format!("localhost:{}", address.port())];
+    let (status, kind, body) = match first.split(' ').collect::<Vec<_>>()[..] {
+        // This check prevents DNS rebinding: a foreign page whose name resolves to this address must not read the
+        // report.
+        _ if !known.contains(&host) => {
+            ("403 Forbidden", "text/plain", "this server answers only to 127.0.0.1 and localhost\n".into())
+        }
         ["GET", "/", _] => match report::html(run, Kind::Served) {
-            Ok(html) => send(&mut stream, "200 OK", "text/html; charset=utf-8", &html),
-            Err(error) => {
-                send(&mut stream, "500 Internal Server Error", "text/plain; charset=utf-8", &format!("{error:#}\n"))
-            }
+            Ok(html) => ("200 OK", "text/html; charset=utf-8", html),
+            Err(error) => ("500 Internal Server Error", "text/plain; charset=utf-8", format!("{error:#}\n")),
         },
-        ["GET", "/watch.js", _] => send(&mut stream, "200 OK", "text/javascript; charset=utf-8", SCRIPT),
-        ["GET", "/events", _] => events(&mut stream, run),
-        ["GET", ..] => send(&mut stream, "404 Not Found", "text/plain", "not found: the report is at /\n"),
-        _ => send(&mut stream, "405 Method Not Allowed", "text/plain", "only GET is allowed\n"),
-    }
-}
-
-fn send(stream: &mut TcpStream, status: &str, kind: &str, body: &str) -> io::Result<()> {
+        ["GET", "/watch.js", _] => ("200 OK", "text/javascript; charset=utf-8", SCRIPT.into()),
+        ["GET", "/events", _] => return events(&mut stream, run),
+        ["GET", ..] => ("404 Not Found", "text/plain", "not found: the report is at /\n".into()),
+        _ => ("405 Method Not Allowed", "text/plain", "only GET is allowed\n".into()),
+    };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
          Connection: close\r\n\r\n",
