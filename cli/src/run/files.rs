@@ -9,6 +9,7 @@ use flowrl_core::train::{Progress, Rollouts};
 use flowrl_lm::fs::atomic_write;
 use flowrl_lm::rollouts::RolloutRow;
 use flowrl_lm::state::{read_state, write_state};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::subject::{NOT_FINITE, STATE, Show, Trainable};
@@ -98,18 +99,26 @@ pub(super) fn restore(directory: &RunDir, subject: &mut dyn Trainable, from: Opt
     let covered = manifest(step, &path).and_then(|manifest| {
         let mut lists = read_state(&path.join(STATE))?;
         subject.load(&path, &mut lists, manifest.progress)?;
-        let file = path.join(COVERED);
-        let failed = || format!("cannot read {}", file.display());
-        serde_json::from_slice::<Covered>(&std::fs::read(&file).with_context(failed)?).with_context(failed)
+        read_json::<Covered>(&path.join(COVERED))
     });
     let covered = covered.with_context(|| remedy(directory, step, &path))?;
     let records = [(directory.metrics(), covered.metrics), (directory.rollouts(), covered.rollouts)];
     // Check both files before changing either.
+    let size = |file: &Path| std::fs::metadata(file).map_or(0, |file| file.len());
     for (file, len) in &records {
-        refuse_hole(file, *len, &path)?;
+        let found = size(file);
+        ensure!(
+            found >= *len,
+            "{} has {found} bytes, but {} covers {len}: records are missing; put the file back, or --resume-from an older checkpoint",
+            file.display(),
+            path.display()
+        );
     }
-    for (file, len) in &records {
-        cut(file, *len)?;
+    // Drop the records that the checkpoint does not cover.
+    for (file, len) in records.iter().filter(|(file, len)| size(file) > *len) {
+        // Use a separate handle, because some systems refuse to shorten a file that is opened for appending.
+        let cut = OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(*len));
+        cut.with_context(|| format!("cannot shorten {}", file.display()))?;
     }
     if directory.rollouts().exists() {
         warn_of_damage(&directory.rollouts())?;
@@ -120,13 +129,16 @@ pub(super) fn restore(directory: &RunDir, subject: &mut dyn Trainable, from: Opt
     covered.unmeasured.map(|line| Record::parse(line.as_bytes())).transpose()
 }
 
+fn read_json<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let failed = || format!("cannot read {}", file.display());
+    serde_json::from_slice(&std::fs::read(file).with_context(failed)?).with_context(failed)
+}
+
 /// Checks a checkpoint's files against their checksums, and its step against its name.
 fn manifest(step: u64, path: &Path) -> Result<Manifest> {
     verify(path)?;
     let file = path.join(PROGRESS);
-    let failed = || format!("cannot read {}", file.display());
-    let text = std::fs::read(&file).with_context(failed)?;
-    let value: serde_json::Value = serde_json::from_slice(&text).with_context(failed)?;
+    let value: serde_json::Value = read_json(&file)?;
     let format = value["format"].as_u64();
     ensure!(
         format == Some(FORMAT),
@@ -134,7 +146,8 @@ fn manifest(step: u64, path: &Path) -> Result<Manifest> {
         file.display(),
         format.map_or_else(|| "of an earlier version".to_owned(), |format| format.to_string())
     );
-    let manifest: Manifest = serde_json::from_value(value).with_context(failed)?;
+    let manifest: Manifest =
+        serde_json::from_value(value).with_context(|| format!("cannot read {}", file.display()))?;
     let got = manifest.progress.step;
     ensure!(got == step, "{} is of step {got}, but its folder's name says {step}", file.display());
     Ok(manifest)
@@ -149,32 +162,6 @@ fn remedy(directory: &RunDir, step: u64, path: &Path) -> String {
         None => "there is no older one: begin a new run".to_owned(),
     };
     format!("cannot continue from {} ({way})", path.display())
-}
-
-/// Refuses a file of records that holds fewer bytes than a checkpoint covers.
-fn refuse_hole(file: &Path, len: u64, checkpoint: &Path) -> Result<()> {
-    let found = size(file);
-    ensure!(
-        found >= len,
-        "{} has {found} bytes, but {} covers {len}: records are missing; put the file back, or --resume-from an older checkpoint",
-        file.display(),
-        checkpoint.display()
-    );
-    Ok(())
-}
-
-fn size(file: &Path) -> u64 {
-    std::fs::metadata(file).map_or(0, |file| file.len())
-}
-
-/// Drops the records that a checkpoint does not cover.
-fn cut(file: &Path, len: u64) -> Result<()> {
-    if size(file) > len {
-        // Use a separate handle, because some systems refuse to shorten a file that is opened for appending.
-        let cut = OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(len));
-        cut.with_context(|| format!("cannot shorten {}", file.display()))?;
-    }
-    Ok(())
 }
 
 /// A writer that appends completions to `rollouts.jsonl`.
