@@ -53,7 +53,7 @@ fn best_of(run: &RunDir) -> Result<PathBuf> {
     let Some(best) = Best::read(run)? else {
         bail!("the run {root} keeps no best checkpoint: run.best names no metric; use {root} for its last checkpoint")
     };
-    let found = best.found().with_context(|| format!("the run {root} has no best checkpoint yet"))?;
+    let found = best.found.with_context(|| format!("the run {root} has no best checkpoint yet"))?;
     Ok(run.checkpoint(&name_of(found.step))?.1)
 }
 

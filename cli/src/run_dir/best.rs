@@ -43,7 +43,8 @@ pub(crate) struct Best {
     /// Evaluations in a row without improvement that end the run; 0 means never.
     patience: u64,
     evaluations: Vec<Evaluation>,
-    found: Option<Evaluation>,
+    /// The best evaluation with a policy that is or will be kept.
+    pub(crate) found: Option<Evaluation>,
     /// Whether the last evaluation may end the run. It may not if it was made before the number of steps changed.
     may_stop: bool,
 }
@@ -148,11 +149,6 @@ impl Best {
             self.may_stop = true;
         }
         Ok(())
-    }
-
-    /// Returns the best evaluation with a policy that is or will be kept.
-    pub(crate) fn found(&self) -> Option<&Evaluation> {
-        self.found.as_ref()
     }
 
     /// Returns whether the best evaluation is that of this step.
@@ -288,7 +284,7 @@ mod tests {
     }
 
     fn step(best: &Best) -> Option<u64> {
-        best.found().map(|found| found.step)
+        best.found.as_ref().map(|found| found.step)
     }
 
     #[test]
