@@ -10,7 +10,7 @@ use flowrl_lm::task::Text;
 use serde_json::Map;
 use toml::{Table, Value};
 
-use crate::config::parse_variable;
+use crate::config::{dates_as_text, parse_variable};
 use crate::tell;
 
 /// The chat template's variables, for commands without a configuration.
@@ -81,19 +81,10 @@ pub fn tell<'a>(text: &Text, rows: impl IntoIterator<Item = &'a PromptRow>) {
 
 /// Converts TOML to JSON, with dates as strings.
 fn variables(table: &Table) -> Map<String, serde_json::Value> {
-    table.iter().map(|(name, value)| (name.clone(), json(value))).collect()
-}
-
-fn json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::String(text) => text.as_str().into(),
-        Value::Integer(number) => (*number).into(),
-        Value::Float(number) => (*number).into(),
-        Value::Boolean(flag) => (*flag).into(),
-        Value::Datetime(date) => date.to_string().into(),
-        Value::Array(items) => items.iter().map(json).collect(),
-        Value::Table(table) => variables(table).into(),
-    }
+    let mut table = table.clone();
+    dates_as_text(&mut table);
+    let json = |value| serde_json::to_value(value).expect("every value of TOML has a form in JSON");
+    table.into_iter().map(|(name, value)| (name, json(value))).collect()
 }
 
 #[cfg(test)]

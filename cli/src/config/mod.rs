@@ -25,6 +25,7 @@ use toml::{Table, Value};
 use crate::device::{self, Device};
 use crate::{input, python};
 pub use keys::markdown as markdown_tables;
+pub(crate) use sections::dates_as_text;
 pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
     SamplingSection, TaskSection, Tracker, TrainSection,

@@ -60,25 +60,30 @@ section! {
     ModelSection, MODEL {
         TEXT path: Option<PathBuf> = None, "Hugging Face folder of the model; absent: the small built-in model";
         TEXT recompute: Option<bool> = None, "recompute a layer's activations in the backward pass: less memory, a third more time; absent: only if memory requires it";
-        #[serde(skip_serializing_if = "Table::is_empty", deserialize_with = "dates_as_text")]
+        #[serde(skip_serializing_if = "Table::is_empty", deserialize_with = "without_dates")]
         TEXT template: Table = Table::new(), "variables of the chat template by name, such as enable_thinking; date sets the day that it prints, see chat-templates.md";
     }
 }
 
 /// Deserializes a table with dates as strings: templates have no dates, and [`Table::try_from`] would write one as a
 /// table.
-fn dates_as_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Table, D::Error> {
+fn without_dates<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Table, D::Error> {
+    let mut table = Table::deserialize(deserializer)?;
+    dates_as_text(&mut table);
+    Ok(table)
+}
+
+/// Replaces the dates in a table by strings.
+pub(crate) fn dates_as_text(table: &mut Table) {
     fn change(value: &mut Value) {
         match value {
             Value::Datetime(date) => *value = Value::String(date.to_string()),
             Value::Array(items) => items.iter_mut().for_each(change),
-            Value::Table(table) => table.iter_mut().for_each(|(_, value)| change(value)),
+            Value::Table(table) => dates_as_text(table),
             _ => {}
         }
     }
-    let mut table = Table::deserialize(deserializer)?;
     table.iter_mut().for_each(|(_, value)| change(value));
-    Ok(table)
 }
 
 section! {

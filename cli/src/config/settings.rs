@@ -17,16 +17,16 @@ pub(super) fn set(table: &mut Table, setting: &str, kind: TaskKind) -> Result<()
         return set_objective(table, &parse_value(text.trim()));
     }
     if let Some(name) = path.trim().strip_prefix("model.template.") {
-        return set_variable(table, name, parse_variable(text.trim()));
+        // This table takes any name, because the chat template defines the names.
+        let variables = section(section(table, "model")?, "template")?;
+        variables.insert(name.to_owned(), parse_variable(text.trim()));
+        return Ok(());
     }
-    let (section, key) = match path.trim().split_once('.') {
+    let (name, key) = match path.trim().split_once('.') {
         Some((section, key)) => (section.trim().to_owned(), key.trim().to_owned()),
         None => (section_of(path.trim(), kind)?, path.trim().to_owned()),
     };
-    let value = parse_value(text.trim());
-    let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-    let Value::Table(section) = section else { bail!("`{path}` is not in a section") };
-    section.insert(key, value);
+    section(table, &name)?.insert(key, parse_value(text.trim()));
     Ok(())
 }
 
@@ -38,8 +38,7 @@ fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
         let guess = did_you_mean(name, Preset::NAMES.iter().copied());
         bail!("unknown objective `{name}`{guess}: expected one of {}", Preset::NAMES.join(", "))
     }
-    let section = table.entry("objective").or_insert_with(|| Value::Table(Table::new()));
-    let Value::Table(section) = section else { bail!("`objective` is not a section") };
+    let section = section(table, "objective")?;
     let before = ["preset", "kind"].iter().find_map(|key| section.get(*key)?.as_str());
     if before != Some(name) {
         let options: Vec<_> =
@@ -55,16 +54,12 @@ fn set_objective(table: &mut Table, name: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Applies `model.template.NAME=value`. This table takes any name, because the chat template defines the names.
-fn set_variable(table: &mut Table, name: &str, value: Value) -> Result<()> {
-    let mut table = table;
-    for section in ["model", "template"] {
-        let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-        let Value::Table(inner) = inner else { bail!("`{section}` is not a section") };
-        table = inner;
+/// Returns a section of a table, which is added if it is not there.
+fn section<'a>(table: &'a mut Table, name: &str) -> Result<&'a mut Table> {
+    match table.entry(name).or_insert_with(|| Value::Table(Table::new())) {
+        Value::Table(section) => Ok(section),
+        _ => bail!("`{name}` is not a section"),
     }
-    table.insert(name.to_owned(), value);
-    Ok(())
 }
 
 /// Parses the value of a template variable like [`parse_value`], but reads `True` and `False` as Python does.
