@@ -24,6 +24,15 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>> {
     read.with_context(|| format!("cannot read {}", name(path)))
 }
 
+/// Reads a file as text, or returns `None` if there is no such file.
+pub(crate) fn text_if_there(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
 /// Reads a file as text.
 pub(crate) fn text(path: &Path) -> Result<String> {
     String::from_utf8(bytes(path)?).with_context(|| format!("{} is not UTF-8", name(path)))

@@ -1,12 +1,12 @@
 //! Reading a run back from its directory.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use flowrl_core::metrics::Metric;
 
 use super::series::Point;
+use crate::input::text_if_there;
 use crate::metrics::{self, Record};
 use crate::run_dir::RunDir;
 
@@ -24,7 +24,7 @@ pub(crate) struct Run {
 impl Run {
     /// Reads the configuration and the metrics, either of which may be missing.
     pub(crate) fn read(dir: &RunDir) -> Result<Self> {
-        let config_text = read_if_there(&dir.config())?.unwrap_or_default();
+        let config_text = text_if_there(&dir.config())?.unwrap_or_default();
         let config = config_text.parse().with_context(|| format!("{}", dir.config().display()))?;
         let records = metrics::read_if_there(&dir.metrics())?;
         let root = dir.root().canonicalize().unwrap_or_else(|_| dir.root().to_owned());
@@ -92,14 +92,6 @@ impl Run {
     pub(crate) fn objective(&self) -> &str {
         let configured = self.setting("objective", "preset").or_else(|| self.setting("objective", "kind"));
         configured.unwrap_or_else(|| self.name.split_once("-seed").map_or(self.name.as_str(), |(name, _)| name))
-    }
-}
-
-fn read_if_there(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 

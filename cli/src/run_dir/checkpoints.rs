@@ -202,7 +202,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn remove_dir_if_there(path: &Path) -> std::io::Result<()> {
+pub(crate) fn remove_dir_if_there(path: &Path) -> std::io::Result<()> {
     if path.exists() { fs::remove_dir_all(path) } else { Ok(()) }
 }
 

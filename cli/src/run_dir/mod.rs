@@ -26,7 +26,7 @@ use flowrl_lm::jsonl::damaged_lines;
 
 use crate::warn;
 pub use checkpoints::sha256;
-pub(crate) use checkpoints::{name_of, set_aside, verify};
+pub(crate) use checkpoints::{name_of, remove_dir_if_there, set_aside, verify};
 
 /// A run directory, locked if it was opened for writing.
 #[derive(Debug)]

@@ -11,8 +11,9 @@ use toml::{Table, Value};
 use super::methods::{CHOOSING, LONG, METHODS, Method, REPORTED, SHOWN, STEPS};
 use super::{Frontier, Measured, Point, grid};
 use crate::config::{Config, flatten};
+use crate::input::text_if_there;
 use crate::metrics::{self, Record};
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, remove_dir_if_there};
 use crate::sweep::jobs::{self, Job};
 use crate::{note, signals};
 
@@ -65,11 +66,7 @@ pub fn measure(options: &Options) -> Result<usize> {
         let names = || METHODS.iter().map(|method| method.name).collect::<Vec<_>>().join("; ");
         ensure!(Method::named(name).is_some(), "unknown method `{name}`: expected one of {}", names());
     }
-    let text = match std::fs::read_to_string(&options.results) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", options.results.display())),
-    };
+    let text = text_if_there(&options.results)?.unwrap_or_default();
     let mut frontier = Frontier::parse(&text).with_context(|| options.results.display().to_string())?;
     check_common(&mut frontier, options)?;
     let is_asked =
@@ -183,12 +180,7 @@ fn prepare(directory: &Path, config: &Config) -> Result<()> {
 }
 
 fn remove(directory: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", directory.display()))
-        }
-        _ => Ok(()),
-    }
+    remove_dir_if_there(directory).with_context(|| format!("cannot remove {}", directory.display()))
 }
 
 /// Reads the measures of a finished run.
