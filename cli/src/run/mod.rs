@@ -229,14 +229,14 @@ impl Run {
             record.set("step_s", seconds).set("sample_s", sampled).set("update_s", seconds - sampled);
             self.clock.write(&mut record);
             self.rollouts.append(step, &rollouts, self.subject.as_ref(), false)?;
-            if evaluated {
-                match self.measure(record)? {
-                    Some(record) => found = Some(record),
-                    None => return Ok(Step::Unmeasured),
-                }
-            } else {
+            if !evaluated {
                 self.record(&record)?;
                 found = Some(record);
+            } else {
+                found = self.measure(record)?;
+                if found.is_none() {
+                    return Ok(Step::Unmeasured);
+                }
             }
         }
         let is_best = evaluated && self.best.as_ref().is_some_and(|best| best.is_at(step));
@@ -259,30 +259,25 @@ impl Run {
     /// waits for the next time.
     fn measure(&mut self, mut record: Record) -> Result<Option<Record>> {
         let waiting = record.clone();
-        match unless_interrupted(self.subject.evaluate(&mut record))? {
-            Some(rollouts) => {
-                if let Some(rollouts) = rollouts {
-                    self.rollouts.append(self.subject.progress().step, &rollouts, self.subject.as_ref(), true)?;
-                }
-                self.record(&record)?;
-                if let Some(best) = &mut self.best {
-                    best.add(&record)?;
-                }
-                if !self.subject.is_brief() {
-                    report::write(self.directory.root(), report::Kind::GoesOn)?;
-                }
-                let line = self.subject.measured(&record);
-                if let Some(line) = line.filter(|_| self.output != Output::Nothing) {
-                    let (step, total) = (self.subject.progress().step, self.config.train.steps);
-                    note!("step {step}/{total}, on held-out prompts: {line}");
-                }
-                Ok(Some(record))
-            }
-            None => {
-                self.unmeasured = Some(waiting);
-                Ok(None)
-            }
+        let Some(rollouts) = unless_interrupted(self.subject.evaluate(&mut record))? else {
+            self.unmeasured = Some(waiting);
+            return Ok(None);
+        };
+        let (step, total) = (self.subject.progress().step, self.config.train.steps);
+        if let Some(rollouts) = rollouts {
+            self.rollouts.append(step, &rollouts, self.subject.as_ref(), true)?;
         }
+        self.record(&record)?;
+        if let Some(best) = &mut self.best {
+            best.add(&record)?;
+        }
+        if !self.subject.is_brief() {
+            report::write(self.directory.root(), report::Kind::GoesOn)?;
+        }
+        if let Some(line) = self.subject.measured(&record).filter(|_| self.output != Output::Nothing) {
+            note!("step {step}/{total}, on held-out prompts: {line}");
+        }
+        Ok(Some(record))
     }
 
     fn save(&mut self) -> Result<()> {
