@@ -126,12 +126,8 @@ pub fn compare(directories: &[PathBuf]) -> Result<Comparison> {
 }
 
 impl Comparison {
-    /// Compares groups of runs that differ in the settings that name them.
-    pub(crate) fn of_settings(groups: Vec<(String, Vec<Run>)>) -> Self {
-        Self::of_groups(groups, "setting")
-    }
-
-    fn of_groups(groups: Vec<(String, Vec<Run>)>, by: &'static str) -> Self {
+    /// Compares groups of runs. Each has a name, which is that of an objective or a setting, as `by` says.
+    pub(crate) fn of_groups(groups: Vec<(String, Vec<Run>)>, by: &'static str) -> Self {
         let has = |name: &str| groups.iter().flat_map(|(_, members)| members).any(|run| run.ends(name).is_some());
         let measured: Vec<&Metric> = results(has).collect();
         let groups: Vec<Group> =

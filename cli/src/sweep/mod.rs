@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use crate::compare::Summary;
 use crate::config::Config;
 use crate::format::{push, quantity};
-use crate::lab::{self, truth};
+use crate::lab::truth;
 use crate::metrics::results;
 use crate::report::run::Run;
 use crate::run_dir::RunDir;
@@ -180,12 +180,6 @@ impl Sweep {
             Ok(Goals { beta, measures: truth::goals(&target, &reference)? })
         };
         betas.into_iter().map(at).collect()
-    }
-
-    /// Returns β of the target, if it is the same in every run.
-    fn fixed_beta(&self) -> Option<f64> {
-        let objective = self.config.objective().ok()?;
-        (self.config.task.kind.is_lab() && !self.is_beta()).then(|| lab::beta(&self.config, &objective))
     }
 }
 

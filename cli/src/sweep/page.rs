@@ -13,6 +13,7 @@ use flowrl_lm::fs::atomic_write;
 use super::{Goals, Place, Sweep, last};
 use crate::compare::Comparison;
 use crate::format::{escape, number, push};
+use crate::lab;
 use crate::report::chart::{Along, Chart};
 use crate::report::page::{Section, page};
 use crate::report::run::Run;
@@ -45,7 +46,9 @@ impl Sweep {
         if !curve.is_empty() {
             lead += " Target: π_ref·exp(βr)/Z, computed exactly at every β.";
         }
-        if let Some(beta) = self.fixed_beta() {
+        // The target has the same β in every run unless β is swept.
+        if self.config.task.kind.is_lab() && !self.is_beta() {
+            let beta = lab::beta(&self.config, &self.config.objective()?);
             lead += &format!(" The target has β = {}.", number(beta));
         }
         Ok([
@@ -60,7 +63,7 @@ impl Sweep {
             let settings = row[0].0.settings.iter().map(|(key, value)| format!("{key} = {value}"));
             (settings.collect::<Vec<_>>().join(", "), row.iter().map(|(_, run)| run.clone()).collect())
         };
-        Comparison::of_settings(self.rows().map(group).collect())
+        Comparison::of_groups(self.rows().map(group).collect(), "setting")
     }
 
     fn chart(&self, metric: &Metric, values: &[f64], curve: &[Goals]) -> Chart {
