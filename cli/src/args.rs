@@ -124,13 +124,8 @@ impl ConfigArgs {
                 ("prompt-key", self.prompt_key.is_some()),
                 ("answer-key", self.answer_key.is_some()),
             ];
-            for (flag, given) in flags {
-                if given {
-                    warn!(
-                        "--{flag} is ignored: it belongs to task prompts, but this run's task is {}",
-                        config.task.kind
-                    );
-                }
+            for (flag, _) in flags.into_iter().filter(|(_, given)| *given) {
+                warn!("--{flag} is ignored: it belongs to task prompts, but this run's task is {}", config.task.kind);
             }
         }
         Ok(config)

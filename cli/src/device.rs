@@ -32,12 +32,9 @@ impl FromStr for DeviceName {
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
             "emulated" => Ok(Self::Emulated),
-            _ => match name.strip_prefix("cuda:").and_then(|number| number.parse().ok()) {
-                Some(number) => Ok(Self::Cuda(number)),
-                None => Err(format!(
-                    "unknown device `{name}`: expected cpu, cuda, cuda:N (the GPU with that number) or emulated"
-                )),
-            },
+            _ => name.strip_prefix("cuda:").and_then(|number| number.parse().ok()).map(Self::Cuda).ok_or_else(|| {
+                format!("unknown device `{name}`: expected cpu, cuda, cuda:N (the GPU with that number) or emulated")
+            }),
         }
     }
 }

@@ -11,20 +11,19 @@ use crate::say;
 
 /// Runs the command. Returns exit code 0 if a GPU can train, else 1; a CPU always can.
 pub fn run(json: bool) -> Result<ExitCode> {
+    let memory = host_memory(DeviceName::Cpu);
     let mut found = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "cpu": {
             "threads": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            "memory_total": host_memory(DeviceName::Cpu).map(|memory| memory.total),
-            "memory_free": host_memory(DeviceName::Cpu).map(|memory| memory.free),
+            "memory_total": memory.map(|memory| memory.total),
+            "memory_free": memory.map(|memory| memory.free),
         },
     });
     if !json {
-        let gib = |name: &str| found["cpu"][name].as_f64().map(|bytes| bytes / f64::from(1 << 30));
-        let memory = match (gib("memory_free"), gib("memory_total")) {
-            (Some(free), Some(total)) => format!(", {free:.1} of {total:.1} GiB free"),
-            _ => String::new(),
-        };
+        let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
+        let memory = memory.map(|memory| format!(", {:.1} of {:.1} GiB free", gib(memory.free), gib(memory.total)));
+        let memory = memory.unwrap_or_default();
         say!("{:<14} {} threads{memory}: trains (--device cpu, the default)", "CPU", found["cpu"]["threads"]);
     }
     let can_train = gpu(json, &mut found)?;
