@@ -93,15 +93,9 @@ fn scientific(x: f64, decimals: usize) -> String {
         "−1" => "−10".to_owned(),
         other => format!("{other}\u{202f}×\u{202f}10"),
     };
-    for c in exponent.chars() {
-        shown.push(match c {
-            '-' => '⁻',
-            '1' => '¹',
-            '2' => '²',
-            '3' => '³',
-            digit => char::from_u32('⁰' as u32 + digit as u32 - '0' as u32).unwrap_or(digit),
-        });
-    }
+    const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let raised = |c: char| c.to_digit(10).map_or('⁻', |digit| RAISED[digit as usize]);
+    shown.extend(exponent.chars().map(raised));
     shown
 }
 

@@ -6,6 +6,7 @@ use super::methods::{Knob, METHODS, Method, REPORTED, STEPS};
 use crate::compare::Summary;
 use crate::format::{escape, number, push, quantity, tick};
 use crate::report::axis::Axis;
+use crate::report::chart::polyline;
 use crate::report::page::STYLE;
 
 const WIDTH: f64 = 760.0;
@@ -101,12 +102,8 @@ impl Frontier {
         place.grid(&mut out);
         for (i, (method, marks)) in lines.iter().enumerate() {
             let look = Look::of(method);
-            push!(out, "<path class='line {}' fill='none' d='", look.ink);
-            for (j, mark) in marks.iter().enumerate() {
-                let (x, y) = place.of((mark.lost, mark.success));
-                push!(out, "{}{x:.1} {y:.1}", if j == 0 { 'M' } else { 'L' });
-            }
-            out.push_str("'/>");
+            let line = polyline(marks.iter().map(|mark| place.of((mark.lost, mark.success))));
+            push!(out, "<path class='line {}' fill='none' d='{line}'/>", look.ink);
             for mark in marks {
                 place.mark(&mut out, method, mark, &look);
             }

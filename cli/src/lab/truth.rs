@@ -29,8 +29,7 @@ impl Truth {
         let normalised = || Target::length_normalised_of_power(&lab, power(objective), beta);
         let fixed_point = if differs { Some(normalised()?) } else { None };
         let log_z = match objective {
-            Objective::FlowRl(flow) if flow.reward != Reward::Raw || flow.beta != beta => None,
-            Objective::FlowRl(flow) => match flow.length {
+            Objective::FlowRl(flow) if flow.reward == Reward::Raw && flow.beta == beta => match flow.length {
                 Length::Sum => Some(target.log_z),
                 Length::Mean => Some(fixed_point.as_ref().map_or(target.log_z, |fixed| fixed.log_z)),
                 _ => None,

@@ -253,21 +253,30 @@ pub(super) fn table(out: &mut String, heads: &[&str], rows: impl Iterator<Item =
     out.push_str("</tbody></table></div></details>");
 }
 
+/// Appends a line across the chart, from `left` to `right`, with a label for each tick of the vertical axis.
+pub(super) fn rules(out: &mut String, y: &Axis, unit: &str, (left, right): (f64, f64), down: impl Fn(f64) -> f64) {
+    for value in &y.ticks {
+        let at = down(*value);
+        let label = tick(*value, if y.log { *value } else { y.step }, unit);
+        push!(
+            out,
+            "<path d='M{left} {at:.1}H{right}'/><text x={} y='{:.1}' class=y>{label}</text>",
+            left - 6.0,
+            at + 3.5
+        );
+    }
+}
+
+/// Returns the data of a path through some points, without gaps.
+pub(crate) fn polyline(points: impl Iterator<Item = (f64, f64)>) -> String {
+    let parts = points.enumerate().map(|(i, (x, y))| format!("{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' }));
+    parts.collect()
+}
+
 fn grid(out: &mut String, x: &Axis, y: &Axis, unit: &str, name: &str) {
     out.push_str("<g class=grid aria-hidden=true>");
     let bottom = HEIGHT - BOTTOM;
-    for value in &y.ticks {
-        let at = down(y, *value);
-        let step = if y.log { *value } else { y.step };
-        push!(
-            out,
-            "<path d='M{LEFT} {at:.1}H{}'/><text x={} y='{:.1}' class=y>{}</text>",
-            WIDTH - RIGHT,
-            LEFT - 6.0,
-            at + 3.5,
-            tick(*value, step, unit)
-        );
-    }
+    rules(out, y, unit, (LEFT, WIDTH - RIGHT), |value| down(y, value));
     for (index, step) in x.ticks.iter().enumerate() {
         let label = if index == 0 { format!("{} {}", escape(name), number(*step)) } else { number(*step) };
         // The outermost labels are aligned inwards, so that none is cut off.

@@ -1,8 +1,8 @@
 //! The learned distribution next to the target, as heat maps, as bars, or as objects by rank.
 
 use super::axis::Axis;
-use super::chart::{key, table};
-use crate::format::{escape, number, push, tick};
+use super::chart::{key, polyline, rules, table};
+use crate::format::{escape, number, push};
 use crate::lab::picture::Picture;
 
 const WIDTH: f64 = 760.0;
@@ -133,12 +133,8 @@ fn ranked(
             percent(*p)
         );
     }
-    out.push_str("<path class='line ink' d='");
-    for (i, (rank, p)) in ranks.iter().zip(target).enumerate() {
-        let (x, y) = place(*rank, *p);
-        push!(out, "{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' });
-    }
-    out.push_str("'/>");
+    let line = polyline(ranks.iter().zip(target).map(|(rank, p)| place(*rank, *p)));
+    push!(out, "<path class='line ink' d='{line}'/>");
     let powers: Vec<usize> = (0..9).map(|power| 10_usize.pow(power)).filter(|rank| *rank <= last).collect();
     let even = || Axis::steps(1.0, last as f64).ticks.into_iter().map(|rank| (rank as usize).max(1)).collect();
     for rank in if thinned { powers } else { even() } {
@@ -170,18 +166,7 @@ fn open(what: &str, keys: &[(&str, &str)], y: &Axis) -> String {
         names.join(", "),
         escape(what)
     );
-    for value in &y.ticks {
-        let at = down(y, *value);
-        let step = if y.log { *value } else { y.step };
-        push!(
-            out,
-            "<path d='M{LEFT} {at:.1}H{}'/><text x={} y='{:.1}' class=y>{}</text>",
-            WIDTH - RIGHT,
-            LEFT - 6.0,
-            at + 3.5,
-            tick(*value, step, "")
-        );
-    }
+    rules(&mut out, y, "", (LEFT, WIDTH - RIGHT), |value| down(y, value));
     out + "</g>"
 }
 
