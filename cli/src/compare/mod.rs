@@ -114,7 +114,8 @@ pub fn compare(directories: &[PathBuf]) -> Result<Comparison> {
         if !seen.insert(place) {
             bail!("{} is named twice: each run counts once", directory.display());
         }
-        match groups.iter_mut().find(|(_, members)| same_settings(&members[0], &run)) {
+        let is_twin = |a: &Run| a.objective() == run.objective() && settings(a) == settings(&run);
+        match groups.iter_mut().find(|(_, members)| is_twin(&members[0])) {
             Some((_, members)) => members.push(run),
             None => groups.push((run.objective().to_owned(), vec![run])),
         }
@@ -219,10 +220,6 @@ fn settings(run: &Run) -> Vec<(String, String)> {
         !is_free && (key.starts_with("task.") || !ends.contains(&key.rsplit('.').next().unwrap_or_default()))
     });
     all
-}
-
-fn same_settings(a: &Run, b: &Run) -> bool {
-    a.objective() == b.objective() && settings(a) == settings(b)
 }
 
 /// Appends to equal names the settings in which their groups differ.

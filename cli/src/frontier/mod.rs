@@ -3,7 +3,6 @@
 //! `cargo xtask frontier` makes the measurements and stores them in the repository, in `cli/frontier/results.jsonl`.
 //! The tables, the picture and the chart in the reports of Countdown runs come from this file.
 
-mod choice;
 mod claims;
 pub mod measure;
 pub mod methods;
@@ -21,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::methods::{METHODS, Method, STEPS};
 use crate::compare::Summary;
 
-pub use self::choice::Choice;
+pub use self::claims::Choice;
 
 /// The measurements at the time this program was built.
 const MEASURED: &str = include_str!("../../frontier/results.jsonl");

@@ -2,16 +2,21 @@
 
 pub(crate) mod picture;
 mod subject;
-mod task;
 pub(crate) mod truth;
 
-use anyhow::{Result, bail};
-use flowrl_core::backend::CpuBackend;
-use flowrl_core::objective::Objective;
-use flowrl_core::train::Trainer;
-use flowrl_lab::{Environment, HeadOptions, Lab, LabPolicy, MlpOptions, Network};
+use std::str::FromStr;
 
-use crate::config::{Arithmetic, Config, PolicyKind};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use flowrl_core::Real;
+use flowrl_core::backend::CpuBackend;
+use flowrl_core::objective::{self, Objective};
+use flowrl_core::train::Trainer;
+use flowrl_lab::{
+    Bandit, BanditOptions, BitsOptions, Environment, Error, HeadOptions, HypergridOptions, Lab, LabKind, LabOptions,
+    LabPolicy, Landscape, LandscapeOptions, MlpOptions, Network, StringsOptions,
+};
+
+use crate::config::{Arithmetic, Config, PolicyKind, TaskKind, TaskSection};
 use crate::run::subject::Subject;
 use subject::LabSubject;
 use truth::Truth;
@@ -80,4 +85,52 @@ fn subject<N: Network<f32> + std::fmt::Debug + 'static>(
 /// so this function returns the task's β for it.
 pub(crate) fn beta(config: &Config, objective: &Objective) -> f64 {
     config.eval.target_beta.or(objective.beta()).unwrap_or_else(|| config.task.kind.beta())
+}
+
+impl TaskSection {
+    /// Opens this task of the lab.
+    ///
+    /// # Errors
+    /// Returns an error if an option is out of range or the task is not of the lab.
+    pub fn open_lab(&self) -> Result<Lab> {
+        let Self { size, reference, side, dim, reward, bits, word, modes, length, symbols, seed, .. } = *self;
+        let TaskKind::Lab(kind) = self.kind else { bail!("task {} is not of the lab", self.kind) };
+        match kind {
+            LabKind::Bandit => match &self.rewards {
+                None => LabOptions::Bandit(BanditOptions { preset: self.preset()?, size, reference, seed }).open(),
+                Some(rewards) => {
+                    ensure!(!rewards.is_empty(), "task.rewards is empty, but must hold a reward for each answer");
+                    let uniform = -<f64 as Real>::ln(rewards.len() as f64);
+                    Bandit::new(rewards, &vec![uniform; rewards.len()]).map(Lab::Bandit)
+                }
+            },
+            LabKind::Landscape => self.landscape(LandscapeOptions { preset: self.preset()?, side, seed }),
+            LabKind::Hypergrid => LabOptions::Hypergrid(HypergridOptions { side, dim, reward }).open(),
+            LabKind::Bits => LabOptions::Bits(BitsOptions { bits, word, modes, seed }).open(),
+            LabKind::Tree => LabOptions::Tree(StringsOptions { length, symbols, modes, seed }).open(),
+            _ => bail!("task {kind} cannot be configured"),
+        }
+        .with_context(|| match kind {
+            LabKind::Landscape => format!("task landscape of side {side}"),
+            kind => format!("task {kind}"),
+        })
+    }
+
+    /// Parses `task.preset` as one of the presets of this task.
+    fn preset<P: FromStr<Err = objective::Error>>(&self) -> Result<P> {
+        self.preset.parse().map_err(|error| anyhow!("task.preset is `{}`: {error}", self.preset))
+    }
+
+    /// Opens a landscape with the given rewards and reference weights. Without rewards, this uses the preset's; without
+    /// weights, the reference is uniform if rewards are given, else the preset's.
+    fn landscape(&self, options: LandscapeOptions) -> Result<Lab, Error> {
+        let weighted = |rewards: &[f64], weights: &[f64]| Landscape::weighted(options.side, rewards, weights);
+        match (self.rewards.as_deref(), self.reference_weights.as_deref()) {
+            (None, None) => return LabOptions::Landscape(options).open(),
+            (None, Some(weights)) => weighted(Landscape::preset(options)?.rewards(), weights),
+            (Some(rewards), Some(weights)) => weighted(rewards, weights),
+            (Some(rewards), None) => weighted(rewards, &vec![1.0; rewards.len()]),
+        }
+        .map(Lab::Landscape)
+    }
 }
