@@ -13,7 +13,7 @@ use flowrl_core::metrics::{Metric, Rank};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use crate::config::flatten;
+use crate::config::{flatten, is_among};
 use crate::format::{number, push, quantity};
 use crate::metrics::results;
 use crate::report::run::Run;
@@ -215,9 +215,9 @@ fn settings(run: &Run) -> Vec<(String, String)> {
     let mut all = flatten("", &run.config);
     let ends = ["seed", "out", "name", "resume"];
     all.retain(|(key, _)| {
-        let is_free = OF_NO_RESULT.iter().any(|free| key == free || free.ends_with('.') && key.starts_with(free));
         // The seed of a task is a setting; only that of the run is left out.
-        !is_free && (key.starts_with("task.") || !ends.contains(&key.rsplit('.').next().unwrap_or_default()))
+        !is_among(key, &OF_NO_RESULT)
+            && (key.starts_with("task.") || !ends.contains(&key.rsplit('.').next().unwrap_or_default()))
     });
     all
 }

@@ -298,6 +298,11 @@ pub(crate) fn flatten(prefix: &str, table: &Table) -> Vec<(String, String)> {
     pairs.collect()
 }
 
+/// Returns whether a dotted key is among some names. A name that ends with a dot stands for its whole section.
+pub(crate) fn is_among(key: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| key == *name || name.ends_with('.') && key.starts_with(name))
+}
+
 /// Makes the paths in a configuration file absolute.
 fn resolve_paths(given: &mut Table, folder: &Path) -> Result<()> {
     let paths =

@@ -7,7 +7,9 @@
 mod results;
 
 pub use results::markdown_tables;
-pub(crate) use results::{before_and_after, error_name, headlines, of_error, quantity_with_error, results, target};
+pub(crate) use results::{
+    before_and_after, error_name, headlines, of_error, quantity_with_error, results, target, with_error,
+};
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

@@ -30,11 +30,13 @@ pub(crate) fn of_error(name: &str) -> Option<&'static Metric> {
 
 /// Formats a recorded value with its unit and, if it was recorded, its standard error.
 pub(crate) fn quantity_with_error(record: &Record, metric: &str, unit: &str) -> String {
-    let Some(x) = record.number(metric) else { return "–".to_owned() };
-    match record.number(&error_name(metric)) {
-        Some(error) => format!("{} ± {}", quantity(x, unit), quantity(error, unit)),
-        None => quantity(x, unit),
-    }
+    let error = record.number(&error_name(metric));
+    record.number(metric).map_or_else(|| "–".to_owned(), |x| with_error(x, error, unit))
+}
+
+/// Formats a value with its unit and, if it has one, its standard error.
+pub(crate) fn with_error(x: f64, error: Option<f64>, unit: &str) -> String {
+    quantity(x, unit) + &error.map(|error| format!(" ± {}", quantity(error, unit))).unwrap_or_default()
 }
 
 /// Returns a line with the headline metrics of a record, or `None` if it has none.

@@ -4,7 +4,7 @@
 use flowrl_core::metrics::Metric;
 
 use super::axis::Axis;
-use super::series::{Point, Series};
+use super::series::{MOST_TREND_POINTS, Point, Series};
 use crate::format::{escape, number, push, quantity, tick};
 
 const WIDTH: f64 = 360.0;
@@ -299,7 +299,7 @@ fn draw(out: &mut String, series: &Series, x: &Axis, y: &Axis) {
         push!(out, "<path class='band {ink}' d='{}'/>", band(series, x, y));
     }
     let line = |points: &[Point]| path(points.iter().map(|point| (across(x, point.x), down(y, point.y))));
-    match series.smoothed() {
+    match series.trend(MOST_TREND_POINTS) {
         Some(smoothed) => {
             push!(out, "<path class='raw {ink}' d='{}'/>", line(&series.thinned()));
             push!(out, "<path class='line {ink}' d='{}'/>", line(&smoothed));

@@ -6,7 +6,7 @@ use super::page::note_box;
 use super::run::Run;
 use crate::format::{change, escape, number, push, quantity};
 use crate::frontier::Frontier;
-use crate::metrics::{error_name, results};
+use crate::metrics::{error_name, results, with_error};
 use crate::run_dir::best::Best;
 
 /// A metric with its first and last value in a run.
@@ -34,15 +34,11 @@ impl Row {
     }
 
     fn show_before(&self) -> String {
-        self.with_error(self.before, self.errors.map(|(before, _)| before))
+        with_error(self.before, self.errors.map(|(before, _)| before), self.metric.unit)
     }
 
     fn show_after(&self) -> Option<String> {
-        Some(self.with_error(self.after?, self.errors.map(|(_, after)| after)))
-    }
-
-    fn with_error(&self, x: f64, error: Option<f64>) -> String {
-        self.show(x) + &error.map(|error| format!(" ± {}", self.show(error))).unwrap_or_default()
+        Some(with_error(self.after?, self.errors.map(|(_, after)| after), self.metric.unit))
     }
 
     /// Returns whether the change is within sampling noise: at most two standard errors of the difference, computed as

@@ -3,6 +3,7 @@
 /// Number of points from which a path is thinned: more than this cannot be told apart on the page.
 const MOST_POINTS: usize = 600;
 const MOST_BAND_POINTS: usize = 120;
+pub(crate) const MOST_TREND_POINTS: usize = 240;
 /// Length from which a series is worth smoothing.
 const SMOOTH_FROM: usize = 30;
 
@@ -74,14 +75,9 @@ impl Series {
         if self.smooth && self.points.len() >= SMOOTH_FROM { (self.points.len() / 40).clamp(2, 150) } else { 0 }
     }
 
-    /// Returns the trend at every point, or `None` if the series is too short for one.
-    pub(crate) fn trend(&self) -> Option<Vec<Point>> {
-        (self.reach() > 0).then(|| (0..self.points.len()).map(|index| self.trend_at(index)).collect())
-    }
-
-    /// Returns the trend at about 240 points, and at every gap.
-    pub(crate) fn smoothed(&self) -> Option<Vec<Point>> {
-        let (every, last) = (self.points.len().div_ceil(240).max(1), self.points.len().saturating_sub(1));
+    /// Returns the trend at about `most` points, and at every gap, or `None` if the series is too short for one.
+    pub(crate) fn trend(&self, most: usize) -> Option<Vec<Point>> {
+        let (every, last) = (self.points.len().div_ceil(most).max(1), self.points.len().saturating_sub(1));
         let kept = (0..=last).filter(|i| i.is_multiple_of(every) || *i == last || !self.points[*i].y.is_finite());
         (self.reach() > 0).then(|| kept.map(|index| self.trend_at(index)).collect())
     }
@@ -165,13 +161,15 @@ mod tests {
     fn smoothing_keeps_a_line_and_a_gap() {
         let mut values: Vec<f64> = (0..100).map(f64::from).collect();
         values[50] = f64::NAN;
-        let smoothed = series(&values).smoothed().unwrap();
+        let smoothed = series(&values).trend(MOST_TREND_POINTS).unwrap();
         for (i, point) in smoothed.iter().enumerate().filter(|(i, _)| *i != 50) {
             assert!((point.y - i as f64).abs() < 1e-9, "a straight line stays one up to its ends");
         }
         assert!(smoothed[50].y.is_nan() && smoothed[49].y.is_finite());
-        assert!(series(&values[..10]).smoothed().is_none() && series(&[]).smoothed().is_none());
-        assert!(series(&[f64::NAN; 50]).smoothed().unwrap().iter().all(|point| point.y.is_nan()));
+        assert!(
+            series(&values[..10]).trend(MOST_TREND_POINTS).is_none() && series(&[]).trend(MOST_TREND_POINTS).is_none()
+        );
+        assert!(series(&[f64::NAN; 50]).trend(MOST_TREND_POINTS).unwrap().iter().all(|point| point.y.is_nan()));
     }
 
     #[test]
@@ -187,6 +185,6 @@ mod tests {
         assert!(thinned.iter().any(|point| point.y.is_nan()));
         assert!(thinned.is_sorted_by(|a, b| a.x < b.x));
         assert!(series.band_points().iter().any(|point| point.band.unwrap().1 == 100.0));
-        assert!(series.smoothed().unwrap().iter().any(|point| point.y.is_nan()));
+        assert!(series.trend(MOST_TREND_POINTS).unwrap().iter().any(|point| point.y.is_nan()));
     }
 }

@@ -11,10 +11,10 @@ use flowrl_lm::fs::atomic_write;
 use serde::{Deserialize, Serialize};
 
 use super::{RunDir, sha256};
-use crate::config::{Config, flatten};
+use crate::config::{Config, flatten, is_among};
 use crate::warn;
 
-/// The keys that may differ between the stretches of a run. A name that ends with a dot stands for its whole section.
+/// The keys that may differ between the stretches of a run.
 const FREE: [&str; 5] = ["train.steps", "train.threads", "train.device", "run.", "eval."];
 
 /// The contents of `run.json`.
@@ -146,7 +146,6 @@ pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
     let stored =
         toml::from_str::<Config>(&stored).map_err(anyhow::Error::from).and_then(|c| c.to_toml()).unwrap_or(stored);
     let (before, after) = (flat(&stored)?, flat(&present.to_toml()?)?);
-    let is_free = |key: &str| FREE.iter().any(|free| key == *free || free.ends_with('.') && key.starts_with(free));
     let show = |value: Option<&String>| value.map_or_else(|| "absent".to_owned(), String::clone);
     let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     // If the objective itself differs, its name is reported without its options.
@@ -155,7 +154,7 @@ pub fn check_resume(directory: &RunDir, present: &Config) -> Result<()> {
     let is_told = |key: &str| !(other_objective && key.starts_with("objective.")) || key == preset;
     let changed: Vec<String> = keys
         .into_iter()
-        .filter(|key| !is_free(key) && is_told(key) && before.get(*key) != after.get(*key))
+        .filter(|key| !is_among(key, &FREE) && is_told(key) && before.get(*key) != after.get(*key))
         .map(|key| format!("{key} from {} to {}", show(before.get(key)), show(after.get(key))))
         .collect();
     if !changed.is_empty() {

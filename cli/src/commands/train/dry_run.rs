@@ -41,11 +41,8 @@ pub(super) fn print(mut config: Config) -> Result<()> {
     say!("# {:10.1}  in all, at most", mib(plan.total()));
     let host = memory::host_memory(device);
     if let Some(total) = limits.memory.or(host.map(|memory| memory.total)) {
-        say!(
-            "# {:10.1}  {}",
-            mib(total),
-            if limits.memory.is_some() { "the device has free" } else { "this machine has" }
-        );
+        let whose = if limits.memory.is_some() { "the device has free" } else { "this machine has" };
+        say!("# {:10.1}  {whose}", mib(total));
     }
     memory::check(&plan, limits.memory.or(host.map(|memory| memory.free)));
     Ok(())
