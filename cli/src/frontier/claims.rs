@@ -2,7 +2,7 @@
 //! the standard; the claim that the measurements support, and the limit of this claim, as sentences.
 
 use super::Frontier;
-use super::methods::{CHOOSING, Method, REPORTED, STANDARD, STEPS};
+use super::methods::{CHOOSING, METHODS, Method, REPORTED, STANDARD, STEPS};
 use super::tables::standard_error;
 use crate::compare::Summary;
 
@@ -42,6 +42,11 @@ impl Frontier {
             Choice::Value(value) if value != method.default => vec![method.default, value],
             _ => vec![method.default],
         }
+    }
+
+    /// Returns every method with each of its values to report.
+    pub(super) fn all_reported(&self) -> impl Iterator<Item = (&'static Method, f64)> {
+        METHODS.iter().flat_map(|method| self.reported(method).into_iter().map(move |value| (method, value)))
     }
 
     /// Returns the seeds to average over: the reported ones if all of them were measured, else those for choosing.

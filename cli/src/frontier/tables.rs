@@ -96,8 +96,7 @@ impl Frontier {
 
     /// Returns the defaults and the chosen values for which all reported seeds have been measured.
     pub(super) fn reported_rows(&self) -> Vec<(&'static Method, f64)> {
-        let all = METHODS.iter().flat_map(|method| self.reported(method).into_iter().map(move |value| (method, value)));
-        all.filter(|(method, value)| self.seeds_of(method, *value) == REPORTED).collect()
+        self.all_reported().filter(|(method, value)| self.seeds_of(method, *value) == REPORTED).collect()
     }
 
     fn reported_table(&self) -> String {

@@ -153,10 +153,8 @@ impl Run {
         self.subject.finish(&self.directory)?;
         let report = report::write(self.directory.root(), report::Kind::Ended)?;
         if self.output == Output::Summary {
-            for line in self.subject.summary(&self.directory)? {
-                say!("{line}");
-            }
-            for line in self.best.iter().flat_map(|best| best.summary(self.directory.root(), step, total)) {
+            let best = self.best.iter().flat_map(|best| best.summary(self.directory.root(), step, total));
+            for line in self.subject.summary(&self.directory)?.into_iter().chain(best) {
                 say!("{line}");
             }
             let warnings = crate::output::warnings();

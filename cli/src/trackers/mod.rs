@@ -25,20 +25,16 @@ use worker::{End, SCRIPT, Worker};
 /// How long a run waits at its end for trackers that are still uploading.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Returns the tracker's Python module, if it has one. The package on PyPI has the same name.
-const fn module(tracker: Tracker) -> Option<&'static str> {
-    match tracker {
-        Tracker::Tensorboard => None,
-        Tracker::Wandb => Some("wandb"),
-        Tracker::Trackio => Some("trackio"),
-        Tracker::Mlflow => Some("mlflow"),
-    }
-}
-
-/// Returns the Python modules of a run's trackers without duplicates.
+/// Returns the Python modules of a run's trackers without duplicates. The packages on PyPI have the same names.
 fn modules(run: &RunSection) -> Vec<&'static str> {
     let mut modules = Vec::new();
-    for module in run.tracker.iter().filter_map(|tracker| module(*tracker)) {
+    for tracker in &run.tracker {
+        let module = match tracker {
+            Tracker::Tensorboard => continue,
+            Tracker::Wandb => "wandb",
+            Tracker::Trackio => "trackio",
+            Tracker::Mlflow => "mlflow",
+        };
         if !modules.contains(&module) {
             modules.push(module);
         }
@@ -76,10 +72,8 @@ impl Trackers {
         let Provenance { stretches } = Provenance::read(directory)?;
         let (first, now) = stretches.first().zip(stretches.last()).context("run.json has no entry for this run")?;
         let from = last.map_or(0, |step| step + 1);
-        let events = match run.tracker.contains(&Tracker::Tensorboard) {
-            true => Some(begin_events(directory, now, from)?),
-            false => None,
-        };
+        let has_events = run.tracker.contains(&Tracker::Tensorboard);
+        let events = has_events.then(|| begin_events(directory, now, from)).transpose()?;
         let begin = begin(directory, first, now)?;
         let start = |module: &'static str| -> Result<Worker> {
             let log = directory.root().join(format!("tracker-{module}.log"));

@@ -104,18 +104,14 @@ impl Clock {
 
 /// Returns the runs of the first stage: every value with the seeds used to choose one.
 fn choosing(_: &Frontier) -> Vec<Wanted> {
-    let with = |seed: &u64| {
-        let seed = *seed;
-        grid().map(move |(method, value)| Wanted { method, value, seed, steps: STEPS })
-    };
-    CHOOSING.iter().flat_map(with).collect()
+    let of_seed = |&seed| grid().map(move |(method, value)| Wanted { method, value, seed, steps: STEPS });
+    CHOOSING.iter().flat_map(of_seed).collect()
 }
 
 /// Returns the runs of the second stage: the defaults and the values chosen so far with the reported seeds, then once
 /// for longer.
 fn reporting(frontier: &Frontier) -> Vec<Wanted> {
-    let reported = |method: &'static Method| frontier.reported(method).into_iter().map(move |value| (method, value));
-    let reported: Vec<_> = METHODS.iter().flat_map(reported).collect();
+    let reported: Vec<_> = frontier.all_reported().collect();
     let of_seed = |&(method, value)| REPORTED.iter().map(move |&seed| Wanted { method, value, seed, steps: STEPS });
     let long = reported.iter().map(|&(method, value)| Wanted { method, value, seed: CHOOSING[0], steps: LONG });
     reported.iter().flat_map(of_seed).chain(long).collect()

@@ -6,6 +6,19 @@ fn options(value: f64) -> String {
     objective_of(&METHODS[0].config(value, 0, STEPS).unwrap()).unwrap()
 }
 
+/// Returns options to measure a method with everything in a folder, one run after the other and without a limit.
+fn of_ppo(program: PathBuf, folder: &Path) -> Options {
+    Options {
+        program,
+        results: folder.join("results.jsonl"),
+        folder: folder.join("runs"),
+        at_once: 1,
+        limit: None,
+        methods: vec!["ppo".into()],
+        most: None,
+    }
+}
+
 #[test]
 fn a_run_stands_until_an_option_of_it_changes() {
     let (mut frontier, all) = (Frontier::default(), choosing(&Frontier::default()).len());
@@ -38,15 +51,7 @@ fn results_of_other_settings_are_refused() {
     let results = folder.path().join("results.jsonl");
     let one = r#"{"method":"grpo","value":0,"seed":0,"steps":200,"options":"kl=0.0","version":"","cpu_s":1,"at":[]}"#;
     let head = |settings: &str| format!("{{\"settings\":\"{settings}\"}}\n{one}\n");
-    let options = Options {
-        program: "no-such-program".into(),
-        results: results.clone(),
-        folder: folder.path().join("runs"),
-        at_once: 1,
-        limit: Some(Duration::ZERO),
-        methods: vec!["ppo".into()],
-        most: None,
-    };
+    let options = Options { limit: Some(Duration::ZERO), ..of_ppo("no-such-program".into(), folder.path()) };
     let answer = |settings: &str| {
         std::fs::write(&results, head(settings)).unwrap();
         measure(&options).map_err(|error| error.to_string())
@@ -81,15 +86,7 @@ fn a_run_that_ends_is_kept_and_its_folder_is_not() {
         std::process::Command::new("cp").arg(folder.path().join("script")).arg(&program).status().unwrap().success()
     );
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-    let options = Options {
-        program,
-        results: results.clone(),
-        folder: runs.clone(),
-        at_once: 1,
-        limit: None,
-        methods: vec!["ppo".into()],
-        most: Some(1),
-    };
+    let options = Options { most: Some(1), ..of_ppo(program, folder.path()) };
     let all = CHOOSING.len() + REPORTED.len() + 1;
     // A run that was begun with another configuration must not be resumed.
     let stale = runs.join("ppo,0-seed0-200");
