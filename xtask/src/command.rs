@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The result of a chore. The error says why it failed.
@@ -50,6 +50,19 @@ pub(crate) fn cargo_workspace(subcommand: &str, words: &[&str]) -> Command {
     command
 }
 
+/// Returns the `i`-th of any number of shares in [0, 1) that are spread evenly: multiples of the golden ratio modulo 1.
+pub(crate) fn share(i: u32) -> f64 {
+    (f64::from(i) + 0.5) * 0.618_033_988_749 % 1.0
+}
+
+/// The release build of flowrl-cli.
+pub(crate) const CLI: &str = "target/release/flowrl-cli";
+
+/// Builds [`CLI`].
+pub(crate) fn build_cli() -> Outcome {
+    compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))
+}
+
 /// Returns a command for `program` with these arguments.
 pub(crate) fn program(program: impl AsRef<OsStr>, words: &[&str]) -> Command {
     let mut command = Command::new(program);
@@ -57,23 +70,10 @@ pub(crate) fn program(program: impl AsRef<OsStr>, words: &[&str]) -> Command {
     command
 }
 
-/// The destination of this thread's output.
-enum Output {
-    Terminal,
-    Nowhere,
-    File(File),
-}
-
 thread_local! {
-    static OUTPUT: RefCell<Output> = const { RefCell::new(Output::Terminal) };
+    /// The file that receives this thread's output instead of the terminal.
+    static OUTPUT: RefCell<Option<File>> = const { RefCell::new(None) };
     static COMPILING: Cell<Duration> = const { Cell::new(Duration::ZERO) };
-}
-
-/// Runs `work` without any output of the commands that it runs on this thread.
-pub(crate) fn quietly(work: impl FnOnce()) {
-    OUTPUT.set(Output::Nowhere);
-    work();
-    OUTPUT.set(Output::Terminal);
 }
 
 /// Returns the result of `work` and the output of its commands on this thread, which is not printed.
@@ -81,11 +81,9 @@ pub(crate) fn captured<R>(work: impl FnOnce() -> R) -> (R, String) {
     let name = format!("output-{}-{:?}.txt", std::process::id(), std::thread::current().id());
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")).join(name);
     // If the file cannot be created, the output goes to the terminal as it comes.
-    if let Ok(file) = File::create(&path) {
-        OUTPUT.set(Output::File(file));
-    }
+    OUTPUT.set(File::create(&path).ok());
     let result = work();
-    OUTPUT.set(Output::Terminal);
+    OUTPUT.set(None);
     let said = std::fs::read(&path).unwrap_or_default();
     let _ = std::fs::remove_file(&path);
     (result, String::from_utf8_lossy(&said).into_owned())
@@ -94,9 +92,8 @@ pub(crate) fn captured<R>(work: impl FnOnce() -> R) -> (R, String) {
 /// Prints a line to the output of this thread.
 pub(crate) fn tell(text: &str) {
     OUTPUT.with_borrow_mut(|output| match output {
-        Output::Terminal => println!("{text}"),
-        Output::Nowhere => {}
-        Output::File(file) => _ = writeln!(file, "{text}"),
+        None => println!("{text}"),
+        Some(file) => _ = writeln!(file, "{text}"),
     });
 }
 
@@ -105,13 +102,10 @@ pub(crate) fn run(mut command: impl BorrowMut<Command>) -> Outcome {
     let command = command.borrow_mut();
     let shown = show(command);
     tell(&format!("$ {shown}"));
-    OUTPUT.with_borrow(|output| match output {
-        Output::Terminal => {}
-        Output::Nowhere => _ = command.stdout(Stdio::null()).stderr(Stdio::null()),
-        Output::File(file) => {
-            if let (Ok(out), Ok(errors)) = (file.try_clone(), file.try_clone()) {
-                command.stdout(out).stderr(errors);
-            }
+    OUTPUT.with_borrow(|output| {
+        let copy = || output.as_ref().and_then(|file| file.try_clone().ok());
+        if let (Some(out), Some(errors)) = (copy(), copy()) {
+            command.stdout(out).stderr(errors);
         }
     });
     match command.stdin(Stdio::null()).status() {
@@ -132,6 +126,12 @@ pub(crate) fn compile(command: impl BorrowMut<Command>) -> Outcome {
 /// Returns how long this thread has compiled so far.
 pub(crate) fn compiling() -> Duration {
     COMPILING.get()
+}
+
+/// Starts a command without input, and discards its output.
+pub(crate) fn start(mut command: Command) -> Result<Child, String> {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map_err(|error| format!("cannot run `{}`: {error}", show(command)))
 }
 
 /// Returns the output of a command, or None if it cannot be run or fails. Its stderr is discarded.

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use crate::args::Args;
-use crate::command::{Outcome, cargo, compile, program};
+use crate::command::{CLI, Outcome, build_cli, program, share, start};
 use crate::{files, install};
 
 const FOLDER: &str = "target/faults";
-const PROGRAM: &str = "target/release/flowrl-cli";
 const RECORDS: &str = "metrics.jsonl";
 
 /// The cases by name, with the options of `train`. Each saves after every step, so that most faults hit a checkpoint.
@@ -38,14 +37,12 @@ const ERRORS: [&str; 2] = ["ENOSPC", "EIO"];
 /// The metrics that depend on the clock.
 const CLOCK: [&str; 7] = ["tokens_per_s", "trajectories_per_s", "step_s", "sample_s", "update_s", "wall_s", "cpu_s"];
 
-/// The outcomes of the runs with one kind of fault.
-#[derive(Default)]
+/// The number of runs with one kind of fault.
+#[derive(Clone, Copy, Default)]
 struct Count {
     tried: u32,
-    /// Runs that the fault ended.
+    /// Runs that the fault ended. The others succeeded in spite of it, or ended before it.
     hit: u32,
-    /// Runs that succeeded in spite of the fault, or ended before it.
-    harmless: u32,
 }
 
 pub(crate) fn run(mut args: Args) -> Outcome {
@@ -53,7 +50,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     let points = args.value("--points")?.unwrap_or(4);
     args.finish()?;
     install::tool("strace", "strace")?;
-    compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))?;
+    build_cli()?;
     files::remove(Path::new(FOLDER))?;
     files::create(Path::new(FOLDER))?;
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
@@ -61,15 +58,13 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         let case = Case::new(name, words)?;
         let count = counts.entry("killed at a random moment".into()).or_default();
         for i in 0..kills / CASES.len() as u32 {
-            // Multiples of the golden ratio modulo 1 spread evenly over the run.
-            let share = (f64::from(i) + 0.5) * 0.618_033_988_749 % 1.0;
-            case.fault(&format!("random-{i}"), &[], Some(case.takes.mul_f64(share)), count)?;
+            case.fault(&format!("random-{i}"), &[], Some(case.takes.mul_f64(share(i))), count)?;
         }
         for call in KILLED_BEFORE {
             let count = counts.entry(format!("killed before {call}")).or_default();
             for at in case.places(call, points, number)? {
                 let inject = format!("inject={call}:signal=SIGKILL:when={at}");
-                case.fault(&format!("kill-{call}-{at}"), &["-e", &inject], None, count)?;
+                case.fault(&format!("kill-{call}-{at}"), &["-o", "/dev/null", "-e", &inject], None, count)?;
             }
         }
         for call in FAILING {
@@ -77,19 +72,17 @@ pub(crate) fn run(mut args: Args) -> Outcome {
                 let count = counts.entry(format!("{call} fails with {error}")).or_default();
                 for at in case.places(call, points.div_ceil(2), number)? {
                     let inject = format!("inject={call}:error={error}:when={at}");
-                    case.fault(&format!("{error}-{call}-{at}"), &["-e", &inject], None, count)?;
+                    case.fault(&format!("{error}-{call}-{at}"), &["-o", "/dev/null", "-e", &inject], None, count)?;
                 }
             }
         }
         println!("{name}: done");
     }
     println!("\n{:<32} {:>6} {:>6} {:>9}", "fault", "runs", "hit", "harmless");
-    let mut all = Count::default();
-    for (what, Count { tried, hit, harmless }) in &counts {
-        println!("{what:<32} {tried:>6} {hit:>6} {harmless:>9}");
-        all = Count { tried: all.tried + tried, hit: all.hit + hit, harmless: all.harmless + harmless };
-    }
-    println!("{:<32} {:>6} {:>6} {:>9}", "all", all.tried, all.hit, all.harmless);
+    let row = |what: &str, Count { tried, hit }| println!("{what:<32} {tried:>6} {hit:>6} {:>9}", tried - hit);
+    counts.iter().for_each(|(what, count)| row(what, *count));
+    let sum = |of: fn(&Count) -> u32| counts.values().map(of).sum();
+    row("all", Count { tried: sum(|count| count.tried), hit: sum(|count| count.hit) });
     println!("every run resumed to the same bits as its unbroken run and left no stray files");
     Ok(())
 }
@@ -114,7 +107,7 @@ impl Case {
             words.split(' ').chain("--seed 5 --set run.save_every=1 --set run.keep=2 --threads 1".split(' ')).collect();
         let mut case = Self { name, words, whole: Snapshot::new(), takes: Duration::ZERO };
         let (out, start) = (case.out("whole"), Instant::now());
-        let status = case.start(&out, &[], false)?.wait().map_err(|error| format!("{name}: {error}"))?;
+        let status = case.start(&out, &[])?.wait().map_err(|error| format!("{name}: {error}"))?;
         case.takes = start.elapsed();
         if !status.success() {
             return Err(format!("{name}: the unbroken run ended with {status}"));
@@ -127,22 +120,18 @@ impl Case {
         Path::new(FOLDER).join(format!("{}-{what}", self.name))
     }
 
-    /// Starts the program, under strace if there is a fault to inject.
-    fn start(&self, out: &Path, strace: &[&str], resume: bool) -> Result<Child, String> {
-        let (first, words): (_, &[&str]) = match strace {
-            [] => (PROGRAM, &[]),
-            _ => ("strace", &["-f", "-qq", "-o", "/dev/null"]),
+    /// Starts a run or resumes the one in `out`, under strace if that has options.
+    fn start(&self, out: &Path, strace: &[&str]) -> Result<Child, String> {
+        let mut command = match strace {
+            [] => program(CLI, &[]),
+            options => program("strace", &[&["-f", "-qq"], options, &[CLI]].concat()),
         };
-        let mut command = program(first, words);
-        if !strace.is_empty() {
-            command.args(strace).arg(PROGRAM);
-        }
         command.arg("train").args(&self.words).arg("--out").arg(out);
-        if resume {
+        // If a fault came before the run had created its files, there is nothing to resume.
+        if out.join("config.toml").exists() {
             command.arg("--resume");
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))
+        start(command)
     }
 
     /// Returns the numbers of the calls to hit, spread over all calls of this kind that a run makes. `shift` makes them
@@ -150,12 +139,9 @@ impl Case {
     fn places(&self, call: &str, points: u32, shift: usize) -> Result<Vec<u32>, String> {
         let out = self.out("counted");
         files::remove(&out)?;
-        let log = Path::new(FOLDER).join("calls.txt");
-        let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-e", &format!("trace={call}"), "-o"]).arg(&log).arg(PROGRAM);
-        command.arg("train").args(&self.words).arg("--out").arg(&out);
-        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        status.map_err(|error| format!("cannot run strace: {error}"))?;
+        let log = format!("{FOLDER}/calls.txt");
+        let mut run = self.start(&out, &["-e", &format!("trace={call}"), "-o", &log])?;
+        run.wait().map_err(|error| format!("cannot run strace: {error}"))?;
         let calls = files::read(&log)?.lines().filter(|line| line.contains(&format!("{call}("))).count() as u32;
         files::remove(&out)?;
         let mut places: Vec<u32> =
@@ -168,25 +154,18 @@ impl Case {
     fn fault(&self, what: &str, strace: &[&str], kill: Option<Duration>, count: &mut Count) -> Outcome {
         let out = self.out(what);
         let failed = |why: &str| format!("{} ({}): {why}", out.display(), strace.join(" "));
-        let mut child = self.start(&out, strace, false)?;
-        let status = match kill {
-            None => child.wait(),
-            Some(after) => {
-                std::thread::sleep(after);
-                let _ = child.kill();
-                child.wait()
-            }
-        };
-        let status = status.map_err(|error| failed(&error.to_string()))?;
+        let mut child = self.start(&out, strace)?;
+        if let Some(after) = kill {
+            std::thread::sleep(after);
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(|error| failed(&error.to_string()))?;
         count.tried += 1;
         count.hit += u32::from(!status.success());
-        count.harmless += u32::from(status.success());
         if status.code() == Some(101) {
             return Err(failed("it panicked"));
         }
-        // If the fault came before the run had created its files, there is nothing to resume.
-        let begun = out.join("config.toml").exists();
-        let status = self.start(&out, &[], begun)?.wait().map_err(|error| failed(&error.to_string()))?;
+        let status = self.start(&out, &[])?.wait().map_err(|error| failed(&error.to_string()))?;
         if !status.success() {
             return Err(failed(&format!("the resumed run ended with {status}")));
         }

@@ -2,16 +2,14 @@
 //! moments of sampling, updating and evaluation.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::args::Args;
-use crate::command::{Outcome, cargo, compile, program};
+use crate::command::{CLI, Outcome, build_cli, program, share, start};
 use crate::files;
 use crate::paired::{quantile, warn_if_busy};
 
 const FOLDER: &str = "target/stopping";
-const PROGRAM: &str = "target/release/flowrl-cli";
 /// The options of a run that evaluates often and practically never ends by itself.
 const ENDLESS: &str = "--steps 1000000 --set optimizer.decay=constant --set run.save_every=0 --set eval.every=2";
 /// The exit status of a program that TERM stopped, by the convention of shells.
@@ -29,13 +27,12 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     let runs = args.value("--runs")?.unwrap_or(20_u32);
     let within = args.value("--within")?.unwrap_or(20.0);
     args.finish()?;
-    compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))?;
+    build_cli()?;
     warn_if_busy();
     files::remove(Path::new(FOLDER))?;
     let mut stops = Vec::new();
     for i in 0..runs {
-        // Multiples of the golden ratio modulo 1 spread evenly over the interval.
-        let after = (f64::from(i) + 0.5) * 0.618_033_988_749 % 1.0 * within;
+        let after = share(i) * within;
         let stop = stop(config.as_deref(), Duration::from_secs_f64(after))?;
         println!("signal after {after:.1} s: {:.2} s to the end, {:.2} s after the update", stop.total, stop.beyond);
         stops.push(stop);
@@ -54,29 +51,25 @@ pub(crate) fn run(mut args: Args) -> Outcome {
 fn stop(config: Option<&Path>, after: Duration) -> Result<Stop, String> {
     let out = Path::new(FOLDER).join("run");
     files::remove(&out)?;
-    let mut command = program(PROGRAM, &["train", "--quiet", "--out"]);
+    let mut command = program(CLI, &["train", "--quiet", "--out"]);
     command.arg(&out).args(ENDLESS.split(' '));
     if let Some(file) = config {
         command.arg("--config").arg(file);
     }
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("cannot run {PROGRAM}: {error}"))?;
+    let shown = format!("{command:?}");
+    let mut child = start(command)?;
     let failed = |why: &dyn std::fmt::Display| format!("{}: {why}", out.display());
     while !out.join("run.json").exists() {
         if let Some(status) = child.try_wait().map_err(|error| failed(&error))? {
-            return Err(failed(&format!("`{command:?}` ended with {status} before the run had begun")));
+            return Err(failed(&format!("`{shown}` ended with {status} before the run had begun")));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
     std::thread::sleep(after);
-    let (start, when) = (Instant::now(), SystemTime::now());
+    let (clock, when) = (Instant::now(), SystemTime::now());
     program("kill", &["-TERM", &child.id().to_string()]).status().map_err(|error| failed(&error))?;
     let status = child.wait().map_err(|error| failed(&error))?;
-    let (total, end) = (start.elapsed().as_secs_f64(), SystemTime::now());
+    let (total, end) = (clock.elapsed().as_secs_f64(), SystemTime::now());
     if status.code() != Some(STOPPED) {
         return Err(failed(&format!("after the signal, the run ended with {status}")));
     }

@@ -7,12 +7,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::args::Args;
-use crate::command::{Outcome, cargo, compile, program, run as run_command};
+use crate::command::{CLI, Outcome, build_cli, program, run as run_command};
 use crate::files;
 use crate::python::TRACKERS;
 
 const FOLDER: &str = "target/trackers";
-const PROGRAM: &str = "target/release/flowrl-cli";
 const CHECK: &str = "xtask/trackers/check.py";
 
 /// The runs by name, with the options of `train`. Checkpoints are far enough apart that a kill leaves records after the
@@ -35,7 +34,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     let given = args.value("--python")?;
     args.finish()?;
     let python = TRACKERS.interpreter(given)?;
-    compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))?;
+    build_cli()?;
     files::remove(Path::new(FOLDER))?;
     for (name, words) in CASES {
         let out = Path::new(FOLDER).join(name);
@@ -51,14 +50,14 @@ pub(crate) fn run(mut args: Args) -> Outcome {
 }
 
 fn train(python: &str, out: &Path) -> Command {
-    let mut command = program(PROGRAM, &["train", "--python", python, "--out"]);
+    let mut command = program(CLI, &["train", "--python", python, "--out"]);
     command.arg(out).env("WANDB_MODE", "offline");
     command
 }
 
 /// Starts a run and kills it when it has written two records after a checkpoint.
 fn kill(mut command: Command, out: &Path) -> Outcome {
-    let failed = |error: std::io::Error| format!("cannot run {PROGRAM}: {error}");
+    let failed = |error: std::io::Error| format!("cannot run {CLI}: {error}");
     let mut child = command.stdin(Stdio::null()).spawn().map_err(failed)?;
     let records = || std::fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
     let is_saved = || files::list(out.join("checkpoints")).is_ok_and(|all| all.iter().any(|path| is_whole(path)));

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 
 use super::features::{every_subset, without_system};
-use crate::command::{Done, cargo, cargo_workspace, compile, output, program, quietly, run};
+use crate::command::{Done, captured, cargo, cargo_workspace, compile, output, program, run};
 use crate::python::{self, NVRTC};
 use crate::{bits, cuda, install, web};
 
@@ -69,11 +69,7 @@ static DOWNLOADS: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
 /// Starts the downloads and returns at once. If one fails, the step that needs it tries again and reports it.
 pub(super) fn begin_downloads() {
     let thread = thread::spawn(|| {
-        quietly(|| {
-            let _ = install::compiler();
-            let _ = NVRTC.interpreter(None);
-            let _ = web::install();
-        });
+        let _ = captured(|| (install::compiler(), NVRTC.interpreter(None), web::install()));
     });
     *DOWNLOADS.lock().expect("no step panics while it holds this") = Some(thread);
 }
