@@ -1,6 +1,6 @@
 //! The step `wasm` of `cargo xtask test`: WebAssembly must give the same bits as this machine.
 
-use crate::command::{Done, cargo, cargo_workspace, compile, printed, program, tell};
+use crate::command::{Check, Unpassed, cargo, cargo_workspace, compile, printed, program, tell};
 use crate::install;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -8,9 +8,9 @@ const MODULE: &str = "target/wasm32-unknown-unknown/debug/flowrl_bits.wasm";
 const SCRIPT: &str = "tests/bits/run.mjs";
 
 /// Builds and runs `tests/bits` for both, and compares every line.
-pub(crate) fn same_in_wasm() -> Result<Done, String> {
+pub(crate) fn same_in_wasm() -> Check {
     if !install::is_there("node") {
-        return Ok(Done::Skipped("node is not installed".to_owned()));
+        return Err(Unpassed::Skipped("node is not installed".to_owned()));
     }
     install::target(TARGET)?;
     compile(cargo(&["build", "-p", "flowrl-bits", "--lib", "--target", TARGET]))?;
@@ -20,7 +20,7 @@ pub(crate) fn same_in_wasm() -> Result<Done, String> {
     let wasm = printed(program("node", &[SCRIPT, MODULE]))?;
     let lines = same("this machine", &native, "WebAssembly", &wasm)?;
     tell(&format!("{lines} lines, the same bits"));
-    Ok(Done::Passed)
+    Ok(())
 }
 
 /// Returns the number of lines of two texts. Fails if they differ or are empty, and then shows the first difference.

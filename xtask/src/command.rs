@@ -12,20 +12,25 @@ use std::time::{Duration, Instant};
 /// The result of a chore. The error says why it failed.
 pub(crate) type Outcome = Result<(), String>;
 
-/// The result of a check that did not fail.
-pub(crate) enum Done {
-    Passed,
-    /// The check cannot run here, for this reason.
+/// The result of a check.
+pub(crate) type Check = Result<(), Unpassed>;
+
+/// The reason why a check has not passed.
+pub(crate) enum Unpassed {
+    /// It cannot run here.
     Skipped(String),
+    Failed(String),
 }
 
-impl Done {
-    /// Returns an error if the check did not run.
-    pub(crate) fn required(self) -> Outcome {
-        match self {
-            Self::Passed => Ok(()),
-            Self::Skipped(why) => Err(why),
-        }
+impl From<String> for Unpassed {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl From<Unpassed> for String {
+    fn from((Unpassed::Skipped(why) | Unpassed::Failed(why)): Unpassed) -> Self {
+        why
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::command::Outcome;
+use crate::command::{Outcome, output, program};
 
 /// Reads a text file.
 pub(crate) fn read(path: impl AsRef<Path>) -> Result<String, String> {
@@ -49,6 +49,15 @@ pub(crate) fn list(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, String> {
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     Ok(paths)
+}
+
+/// Returns the absolute paths of the repository's files that match these patterns, or None if git cannot list them.
+pub(crate) fn listed_by_git(patterns: &[&str]) -> Option<Vec<PathBuf>> {
+    const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let mut list = program("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]);
+    let names = output(list.args(patterns).current_dir(ROOT))?;
+    let paths = names.split_terminator('\0').map(|name| Path::new(ROOT).join(name));
+    Some(paths.filter(|path| path.is_file()).collect())
 }
 
 /// Returns the paths in a folder that have this extension, sorted.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::command::{output, program, run};
+use crate::command::{Check, Unpassed, output, program, run};
 use crate::{files, install};
 
 /// A virtual environment and its packages. All are installed by one command, so that no package can undo another's
@@ -86,16 +86,20 @@ impl Environment {
         Ok(python)
     }
 
-    /// Returns the reason why the packages, which are for Linux, cannot be used here, after installing them if possible.
-    pub(crate) fn missing(&self) -> Option<String> {
+    /// Installs the packages, which are for Linux. A check that needs them is skipped if that fails.
+    pub(crate) fn required(&self) -> Check {
         let packages = self.names().join(", ");
-        if !cfg!(target_os = "linux") {
-            return Some(format!("{packages} from PyPI is for Linux only"));
-        }
-        if system().is_none() {
-            return Some(format!("python3 is not installed, and is needed to fetch {packages}"));
-        }
-        self.interpreter(None).err().map(|why| format!("{packages} cannot be fetched: {why}"))
+        let why = if !cfg!(target_os = "linux") {
+            format!("{packages} from PyPI is for Linux only")
+        } else if system().is_none() {
+            format!("python3 is not installed, and is needed to fetch {packages}")
+        } else {
+            return match self.interpreter(None) {
+                Ok(_) => Ok(()),
+                Err(why) => Err(Unpassed::Skipped(format!("{packages} cannot be fetched: {why}"))),
+            };
+        };
+        Err(Unpassed::Skipped(why))
     }
 
     fn install(&self, python: &str) -> Result<(), String> {

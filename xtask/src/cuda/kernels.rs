@@ -5,7 +5,7 @@ use std::thread;
 
 use super::resources::{Resources, parse};
 use crate::args::Args;
-use crate::command::{Done, Outcome, cargo_workspace, compile, program, run as run_command};
+use crate::command::{Check, Outcome, cargo_workspace, compile, program, run as run_command};
 use crate::files;
 use crate::python::NVRTC;
 
@@ -18,20 +18,18 @@ const ALL_REGISTERS: u32 = 255;
 
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
-    check()?.required()
+    Ok(check()?)
 }
 
 /// Compiles every kernel, prints a table, and fails if a kernel has a problem.
-pub(crate) fn check() -> Result<Done, String> {
-    if let Some(why) = NVRTC.missing() {
-        return Ok(Done::Skipped(why));
-    }
+pub(crate) fn check() -> Check {
+    NVRTC.required()?;
     compile_all()?;
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
     for path in files::with_extension(PTX, "ptx")? {
         let (stem, ptx) = (path.file_stem().unwrap_or_default().to_string_lossy(), files::read(&path)?);
         let [file, storage, architecture] = stem.split('.').collect::<Vec<_>>()[..] else {
-            return Err(format!("{} is not named FILE.STORAGE.ARCHITECTURE", path.display()));
+            return Err(format!("{} is not named FILE.STORAGE.ARCHITECTURE", path.display()).into());
         };
         let of_file = format!("{file}.cu for {storage}, {architecture}");
         let said: Vec<&str> = ptx.lines().filter_map(|line| line.strip_prefix("// NVRTC: ")).collect();
@@ -50,8 +48,8 @@ pub(crate) fn check() -> Result<Done, String> {
     print!("{}", table(&rows));
     warnings(&rows).iter().for_each(|warning| println!("warning: {warning}"));
     match problems.len() {
-        0 => Ok(Done::Passed),
-        count => Err(format!("{count} problems\n{}", problems.join("\n"))),
+        0 => Ok(()),
+        count => Err(format!("{count} problems\n{}", problems.join("\n")).into()),
     }
 }
 

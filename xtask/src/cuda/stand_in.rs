@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::args::Args;
 use crate::bits::same;
-use crate::command::{Done, Outcome, cargo_workspace, compile, output, printed, program, run as run_command};
+use crate::command::{Check, Outcome, cargo_workspace, compile, output, printed, program, run as run_command};
 use crate::python::NVRTC;
 use crate::{files, install};
 
@@ -28,15 +28,13 @@ const REFUSED: &str = "FLOWRL_STAND_IN_REFUSED";
 
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
-    check()?.required()
+    Ok(check()?)
 }
 
 /// Runs everything.
-pub(crate) fn check() -> Result<Done, String> {
+pub(crate) fn check() -> Check {
     install::compiler()?;
-    if let Some(why) = NVRTC.missing() {
-        return Ok(Done::Skipped(why));
-    }
+    NVRTC.required()?;
     let stand_in = StandIn::build()?;
     println!("{}", stand_in.doctor(&[])?);
     stand_in.tests()?;
@@ -44,7 +42,7 @@ pub(crate) fn check() -> Result<Done, String> {
     stand_in.refusals()?;
     stand_in.training()?;
     println!("{}", stand_in.counts()?);
-    Ok(Done::Passed)
+    Ok(())
 }
 
 /// The stand-in in a folder of its own, under the names that the loader looks for.

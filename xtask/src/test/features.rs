@@ -1,6 +1,6 @@
 //! Checks of feature combinations, and of targets without an operating system.
 
-use crate::command::{Done, cargo, compile};
+use crate::command::{Check, cargo, compile};
 use crate::install;
 
 /// Bare metal without atomic compare-and-swap, and WebAssembly for browsers.
@@ -8,7 +8,7 @@ const TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "wasm32-unknown-unknown"];
 
 /// Lints the core and the lab under every subset of their features, the command line without GPU support, and with GPU support as in
 /// a program in which another crate (such as candle) links CUDA.
-pub(crate) fn every_subset() -> Result<Done, String> {
+pub(crate) fn every_subset() -> Check {
     install::component("clippy", "clippy")?;
     // The other crates are there so that dependencies have the same features as in a build of the whole workspace. Few
     // are then compiled again.
@@ -23,11 +23,11 @@ pub(crate) fn every_subset() -> Result<Done, String> {
             compile(cargo(&lint).args(["--", "-Dwarnings"]))?;
         }
     }
-    Ok(Done::Passed)
+    Ok(())
 }
 
 /// Checks the core and the lab for these targets under every subset of the features that need no operating system.
-pub(crate) fn without_system() -> Result<Done, String> {
+pub(crate) fn without_system() -> Check {
     for target in TARGETS {
         install::target(target)?;
         for (package, features) in [("flowrl-core", &["alloc", "serde"][..]), ("flowrl-lab", &["serde"])] {
@@ -37,7 +37,7 @@ pub(crate) fn without_system() -> Result<Done, String> {
             }
         }
     }
-    Ok(Done::Passed)
+    Ok(())
 }
 
 /// Returns all subsets in the syntax of `--features`, starting with the empty one.

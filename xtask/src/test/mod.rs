@@ -8,12 +8,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::args::{Args, choose};
-use crate::command::{Done, Outcome, captured, compiling};
+use crate::command::{Check, Outcome, Unpassed, captured, compiling};
+use crate::files;
 use steps::{STEPS, Step};
 
 /// The outcome and duration of a step.
 struct Ended {
-    outcome: Result<Done, String>,
+    check: Check,
     total: Duration,
     compiling: Duration,
 }
@@ -54,20 +55,24 @@ fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcom
                 ended
             }
         };
-        let said = match &ended.outcome {
-            Ok(Done::Passed) => "passed".to_owned(),
-            Ok(Done::Skipped(why)) => format!("skipped: {why}"),
-            Err(why) => format!("FAILED: {why}"),
+        let said = match ended.check {
+            Ok(()) => {
+                passed += 1;
+                "passed".to_owned()
+            }
+            Err(Unpassed::Skipped(why)) => {
+                skipped += 1;
+                format!("skipped: {why}")
+            }
+            Err(Unpassed::Failed(why)) => {
+                failed.push(step.name);
+                format!("FAILED: {why}")
+            }
         };
         let (total, compiling) = (ended.total.as_secs_f64(), ended.compiling.as_secs_f64());
         let line = format!("{:<10} {total:>7.1} {compiling:>7.1}  {said}", step.name);
         println!("--- {line}");
         summary.push(line);
-        match ended.outcome {
-            Ok(Done::Passed) => passed += 1,
-            Ok(Done::Skipped(_)) => skipped += 1,
-            Err(_) => failed.push(step.name),
-        }
         if !failed.is_empty() && !keep_going {
             break;
         }
@@ -93,21 +98,22 @@ fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcom
 
 fn run_step(step: &Step, sparing: bool) -> Ended {
     let (start, compiled) = (Instant::now(), compiling());
-    let outcome = outcome(step, sparing);
-    Ended { outcome, total: start.elapsed(), compiling: compiling() - compiled }
+    let check = check(step, sparing);
+    Ended { check, total: start.elapsed(), compiling: compiling() - compiled }
 }
 
-fn outcome(step: &Step, sparing: bool) -> Result<Done, String> {
-    let Some(inputs) = step.inputs else { return (step.run)() };
-    let state = unchanged::State::of(step.name, inputs);
-    if sparing && state.as_ref().is_some_and(unchanged::State::has_passed) {
-        return Ok(Done::Skipped(format!("it has passed with the same files; `--only {}` runs it again", step.name)));
+fn check(step: &Step, sparing: bool) -> Check {
+    let mark = step.inputs.and_then(|inputs| unchanged::mark(step.name, inputs));
+    if sparing && mark.as_ref().is_some_and(|mark| mark.exists()) {
+        let why = format!("it has passed with the same files; `--only {}` runs it again", step.name);
+        return Err(Unpassed::Skipped(why));
     }
-    let done = (step.run)()?;
-    if let (Done::Passed, Some(state)) = (&done, state) {
-        state.remember();
+    (step.run)()?;
+    if let Some(mark) = mark {
+        // Without a mark the step just runs again.
+        let _ = files::write(&mark, "");
     }
-    Ok(done)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -116,9 +122,9 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    const PASSES: Step = step("passes", "", || Ok(Done::Passed));
-    const SKIPS: Step = step("skips", "", || Ok(Done::Skipped("why".to_owned())));
-    const FAILS: Step = step("fails", "", || Err("why".to_owned()));
+    const PASSES: Step = step("passes", "", || Ok(()));
+    const SKIPS: Step = step("skips", "", || Err(Unpassed::Skipped("why".to_owned())));
+    const FAILS: Step = step("fails", "", || Err(Unpassed::Failed("why".to_owned())));
 
     #[test]
     fn skipped_is_no_failure() {
@@ -130,7 +136,7 @@ mod tests {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
         const COUNTS: Step = step("counts", "", || {
             CALLS.fetch_add(1, Ordering::Relaxed);
-            Ok(Done::Passed)
+            Ok(())
         });
         assert!(run_steps(&[&FAILS, &COUNTS], false, false).unwrap_err().contains("did not run"));
         assert_eq!(CALLS.load(Ordering::Relaxed), 0);
@@ -143,21 +149,18 @@ mod tests {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
         const ONCE: Step = step("test-of-the-steps", "", || {
             CALLS.fetch_add(1, Ordering::Relaxed);
-            Ok(Done::Passed)
+            Ok(())
         })
         .reads("xtask/src");
-        let state = unchanged::State::of(ONCE.name, "xtask/src");
-        if let Some(state) = &state {
-            state.forget();
-        }
-        for sparing in [false, true, false] {
-            run_steps(&[&ONCE], false, sparing).unwrap();
-        }
-        let Some(state) = state else {
+        let Some(mark) = unchanged::mark(ONCE.name, "xtask/src") else {
             println!("skipped: git does not list these files");
             return;
         };
-        state.forget();
+        let _ = std::fs::remove_file(&mark);
+        for sparing in [false, true, false] {
+            run_steps(&[&ONCE], false, sparing).unwrap();
+        }
+        std::fs::remove_file(mark).unwrap();
         assert_eq!(CALLS.load(Ordering::Relaxed), 2);
     }
 
@@ -165,7 +168,7 @@ mod tests {
     fn a_step_beside_others_is_counted_in_its_turn() {
         const BESIDE: Step = step("beside", "", || {
             crate::command::tell("this is not printed among what `passes` prints");
-            Err("why".to_owned())
+            Err("why".to_owned().into())
         })
         .beside("passes");
         let why = run_steps(&[&PASSES, &SKIPS, &BESIDE], false, false).unwrap_err();

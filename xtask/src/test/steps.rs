@@ -4,14 +4,14 @@ use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 
 use super::features::{every_subset, without_system};
-use crate::command::{Done, captured, cargo, cargo_workspace, compile, output, program, run};
+use crate::command::{Check, Unpassed, captured, cargo, cargo_workspace, compile, output, program, run};
 use crate::python::{self, NVRTC};
 use crate::{bits, cuda, install, web};
 
 pub(super) struct Step {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    pub(super) run: fn() -> Result<Done, String>,
+    pub(super) run: fn() -> Check,
     /// The files and folders that the step depends on, separated by spaces. It is skipped if it has already passed with
     /// them; None means that it always runs.
     pub(super) inputs: Option<&'static str>,
@@ -20,7 +20,7 @@ pub(super) struct Step {
 }
 
 /// Returns a step that always runs, and by itself.
-pub(super) const fn step(name: &'static str, about: &'static str, run: fn() -> Result<Done, String>) -> Step {
+pub(super) const fn step(name: &'static str, about: &'static str, run: fn() -> Check) -> Step {
     Step { name, about, run, inputs: None, beside: None }
 }
 
@@ -74,19 +74,17 @@ pub(super) fn begin_downloads() {
     *DOWNLOADS.lock().expect("no step panics while it holds this") = Some(thread);
 }
 
-fn format() -> Result<Done, String> {
+fn format() -> Check {
     install::component("rustfmt", "fmt")?;
-    run(cargo(&["fmt", "--all", "--check"])).map_err(|why| format!("{why}; `cargo fmt` fixes it"))?;
-    Ok(Done::Passed)
+    Ok(run(cargo(&["fmt", "--all", "--check"])).map_err(|why| format!("{why}; `cargo fmt` fixes it"))?)
 }
 
-fn clippy() -> Result<Done, String> {
+fn clippy() -> Check {
     install::component("clippy", "clippy")?;
-    compile(cargo(&["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]))?;
-    Ok(Done::Passed)
+    Ok(compile(cargo(&["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]))?)
 }
 
-fn test() -> Result<Done, String> {
+fn test() -> Check {
     let downloads = DOWNLOADS.lock().expect("no step panics while it holds this").take();
     // If the thread panicked, the step that needs the missing download reports it.
     let _ = downloads.map(JoinHandle::join);
@@ -98,36 +96,30 @@ fn test() -> Result<Done, String> {
     run(cargo_workspace("test", &targets))?;
     run(cargo_workspace("test", &["--doc"]))?;
     // The benchmark runs with tiny shapes in the emulator.
-    run(cargo_workspace("bench", &["--bench", "gpu", "--profile", "dev", "--", "--smoke"]))?;
-    Ok(Done::Passed)
+    Ok(run(cargo_workspace("bench", &["--bench", "gpu", "--profile", "dev", "--", "--smoke"]))?)
 }
 
-fn doc() -> Result<Done, String> {
-    compile(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    Ok(Done::Passed)
+fn doc() -> Check {
+    Ok(compile(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?)
 }
 
-fn scripts() -> Result<Done, String> {
-    let Some(python) = python::system() else {
-        return Ok(Done::Skipped("python3 is not installed".to_owned()));
-    };
+fn scripts() -> Check {
+    let python = python::system().ok_or_else(|| Unpassed::Skipped("python3 is not installed".to_owned()))?;
     // Unlike compileall, this parses every file and writes no bytecode.
     let code = "import ast, sys; [ast.parse(open(path, encoding='utf-8').read(), path) for path in sys.argv[1:]]";
     run(program(python, &["-c", code]).args(python::scripts()?))?;
     for golden in ["tests/golden/peers.py", "tests/golden/family.py"] {
         run(program(python, &["-B", golden, "--check"]))?;
     }
-    Ok(Done::Passed)
+    Ok(())
 }
 
-fn deny() -> Result<Done, String> {
-    if output(cargo(&["deny", "--version"])).is_none() {
-        return Ok(Done::Skipped("cargo-deny is not installed (`cargo install cargo-deny`)".to_owned()));
-    }
+fn deny() -> Check {
+    let skipped = |why: &str| Unpassed::Skipped(why.to_owned());
+    output(cargo(&["deny", "--version"]))
+        .ok_or_else(|| skipped("cargo-deny is not installed (`cargo install cargo-deny`)"))?;
     run(cargo(&["deny", "check", "bans", "licenses", "sources"]))?;
-    if output(cargo(&["deny", "fetch", "db"])).is_none() {
-        let why = "licences and sources passed, but the database of advisories cannot be reached";
-        return Ok(Done::Skipped(why.to_owned()));
-    }
-    run(cargo(&["deny", "check", "advisories"])).map(|()| Done::Passed)
+    output(cargo(&["deny", "fetch", "db"]))
+        .ok_or_else(|| skipped("licences and sources passed, but the database of advisories cannot be reached"))?;
+    Ok(run(cargo(&["deny", "check", "advisories"]))?)
 }

@@ -8,7 +8,7 @@ mod package;
 mod sizes;
 
 use crate::args::Args;
-use crate::command::{Done, Outcome, cargo_workspace, compile, printed, program, run as run_command};
+use crate::command::{Check, Outcome, Unpassed, cargo_workspace, compile, printed, program, run as run_command};
 use crate::files;
 
 const BUILT: &str = "wasm/www/dist";
@@ -47,10 +47,7 @@ fn build_page() -> Outcome {
 }
 
 /// Runs the step `web` of `cargo xtask test`: builds everything and runs all its tests.
-pub(crate) fn check() -> Result<Done, String> {
-    if let Some(why) = npm::missing() {
-        return Ok(Done::Skipped(why));
-    }
+pub(crate) fn check() -> Check {
     npm::install()?;
     module::build()?;
     package::assemble()?;
@@ -59,29 +56,22 @@ pub(crate) fn check() -> Result<Done, String> {
     build_page()?;
     let mut tests = npm::tool(npm::PLAYWRIGHT, &["test"]);
     match browser::find() {
-        Ok(path) => run_command(tests.env("CHROMIUM", path)).map(|()| Done::Passed),
+        Ok(path) => Ok(run_command(tests.env("CHROMIUM", path))?),
         Err(why) => {
             run_command(tests.arg("--project=unit"))?;
             let passed = "everything passed except for the tests in a browser, which cannot run";
-            Ok(Done::Skipped(format!("{passed}; {why}")))
+            Err(Unpassed::Skipped(format!("{passed}; {why}")))
         }
     }
 }
 
 /// Runs the step `watch` of `cargo xtask test`, which tests the page of `flowrl-cli watch` in Chromium.
-pub(crate) fn watched() -> Result<Done, String> {
-    if let Some(why) = npm::missing() {
-        return Ok(Done::Skipped(why));
-    }
-    let chromium = match browser::find() {
-        Ok(path) => path,
-        Err(why) => return Ok(Done::Skipped(why)),
-    };
+pub(crate) fn watched() -> Check {
     npm::install()?;
+    let chromium = browser::find().map_err(Unpassed::Skipped)?;
     // The same build as in the steps `test` and `stand-in`, so that nothing is left to compile after these.
     compile(cargo_workspace("build", &["--lib", "--bins", "--tests"]))?;
     let program = files::absolute(format!("target/debug/flowrl-cli{}", std::env::consts::EXE_SUFFIX))?;
     let mut tests = npm::tool(npm::PLAYWRIGHT, &["test", "--project=watch"]);
-    run_command(tests.env("CHROMIUM", chromium).env("FLOWRL_CLI", program))?;
-    Ok(Done::Passed)
+    Ok(run_command(tests.env("CHROMIUM", chromium).env("FLOWRL_CLI", program))?)
 }

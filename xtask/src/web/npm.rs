@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
-use crate::command::{Outcome, output, program, run};
+use crate::command::{Check, Unpassed, output, program, run};
 use crate::install;
 
 pub(crate) const PLAYWRIGHT: &str = "@playwright/test/cli.js";
@@ -17,16 +17,17 @@ const PAGE: &str = "wasm/www";
 const OLDEST: u32 = 20;
 const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
 
-/// Returns a message that says what to install, if Node.js or npm is missing or too old.
-pub(crate) fn missing() -> Option<String> {
-    let Some(version) = output(program("node", &["--version"])) else {
-        return Some(format!("node is not installed; install Node.js {OLDEST} or later"));
-    };
-    if major(&version).is_none_or(|major| major < OLDEST) {
-        return Some(format!("node is {version}; install Node.js {OLDEST} or later"));
+/// Returns an error that says what to install if Node.js or npm is missing or too old.
+fn node() -> Result<(), String> {
+    let version = output(program("node", &["--version"]));
+    if version.as_deref().and_then(major).is_none_or(|major| major < OLDEST) {
+        let found = version.unwrap_or("not installed".to_owned());
+        return Err(format!("node is {found}; install Node.js {OLDEST} or later"));
     }
-    (!install::is_there(NPM))
-        .then(|| format!("{NPM} is not installed; it comes with Node.js, on some systems as a separate package"))
+    if !install::is_there(NPM) {
+        return Err(format!("{NPM} is not installed; it comes with Node.js, on some systems as a separate package"));
+    }
+    Ok(())
 }
 
 /// Returns the major version, for example 20 from `v20.19.1`.
@@ -35,15 +36,13 @@ fn major(version: &str) -> Option<u32> {
 }
 
 /// Installs the packages if they are missing or older than the lock file.
-pub(crate) fn install() -> Outcome {
-    if let Some(why) = missing() {
-        return Err(why);
-    }
+pub(crate) fn install() -> Check {
+    node().map_err(Unpassed::Skipped)?;
     let changed = |path: &str| Path::new(PAGE).join(path).metadata().and_then(|file| file.modified()).ok();
     if is_current(changed("node_modules/.package-lock.json"), changed("package-lock.json")) {
         return Ok(());
     }
-    run(program(NPM, &["ci", "--prefix", PAGE, "--no-audit", "--no-fund"]))
+    Ok(run(program(NPM, &["ci", "--prefix", PAGE, "--no-audit", "--no-fund"]))?)
 }
 
 fn is_current(installed: Option<SystemTime>, locked: Option<SystemTime>) -> bool {
