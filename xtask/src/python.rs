@@ -1,9 +1,9 @@
 //! Python for the chores that need its packages: virtual environments under `target/`, created on first use.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::command::{Check, Unpassed, output, program, run};
-use crate::{files, install};
+use crate::install;
 
 /// A virtual environment and its packages. All are installed by one command, so that no package can undo another's
 /// pins.
@@ -45,27 +45,9 @@ pub(crate) const TRACKERS: Environment = Environment {
 /// The template engine that transformers renders chat templates with.
 pub(crate) const JINJA: Environment = Environment { folder: "target/venv-jinja", packages: &["jinja2==3.1.6"] };
 
-const SCRIPT_FOLDERS: [&str; 9] = [
-    "benches/peers",
-    "benches/peers/gfnx",
-    "benches/peers/gpu",
-    "cli/src/trackers",
-    "cli/tests/trackers",
-    "tests/golden",
-    "xtask/interop",
-    "xtask/templates",
-    "xtask/trackers",
-];
-
 /// Returns the name of the system's Python, if there is one.
 pub(crate) fn system() -> Option<&'static str> {
     ["python3", "python"].into_iter().find(|name| install::is_there(name))
-}
-
-/// Returns every Python script of the repository.
-pub(crate) fn scripts() -> Result<Vec<PathBuf>, String> {
-    let found = SCRIPT_FOLDERS.map(|folder| files::with_extension(folder, "py"));
-    Ok(found.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 impl Environment {

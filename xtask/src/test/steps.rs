@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use super::features::{every_subset, without_system};
 use crate::command::{Check, Unpassed, captured, cargo, cargo_workspace, compile, output, program, run};
 use crate::python::{self, NVRTC};
-use crate::{bits, cuda, install, web};
+use crate::{bits, cuda, files, install, web};
 
 pub(super) struct Step {
     pub(super) name: &'static str,
@@ -105,9 +105,11 @@ fn doc() -> Check {
 
 fn scripts() -> Check {
     let python = python::system().ok_or_else(|| Unpassed::Skipped("python3 is not installed".to_owned()))?;
+    let scripts = files::listed_by_git(&["*.py"]);
+    let scripts = scripts.ok_or_else(|| Unpassed::Skipped("git cannot list the scripts".to_owned()))?;
     // Unlike compileall, this parses every file and writes no bytecode.
     let code = "import ast, sys; [ast.parse(open(path, encoding='utf-8').read(), path) for path in sys.argv[1:]]";
-    run(program(python, &["-c", code]).args(python::scripts()?))?;
+    run(program(python, &["-c", code]).args(scripts))?;
     for golden in ["tests/golden/peers.py", "tests/golden/family.py"] {
         run(program(python, &["-B", golden, "--check"]))?;
     }
