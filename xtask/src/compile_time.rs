@@ -22,28 +22,22 @@ pub(crate) fn run(args: Args) -> Outcome {
 
     let report = format!("{folder}/cargo-timings/cargo-timing.html");
     let mut units = units(&files::read(&report)?);
-    units.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    units.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     println!("\n{:>8}  crate", "seconds");
-    units.iter().take(SLOWEST).for_each(|unit| println!("{:>8.2}  {}", unit.seconds, unit.name));
-    let total: f64 = units.iter().map(|unit| unit.seconds).sum();
+    units.iter().take(SLOWEST).for_each(|(name, seconds)| println!("{seconds:>8.2}  {name}"));
+    let total: f64 = units.iter().map(|(_, seconds)| seconds).sum();
     println!("\n{wall:.1} s of wall time, {total:.1} s for all {} units; {report} lists them", units.len());
     Ok(())
 }
 
-#[derive(Debug, PartialEq)]
-struct Unit {
-    name: String,
-    seconds: f64,
-}
-
-/// Parses the units in cargo's timing report from `UNIT_DATA`, which has one object per unit.
-fn units(html: &str) -> Vec<Unit> {
+/// Returns the name and the seconds of each unit in cargo's timing report, whose `UNIT_DATA` has one object per unit.
+fn units(html: &str) -> Vec<(String, f64)> {
     let data = html.split_once("UNIT_DATA = ").map_or("", |(_, rest)| rest);
     let data = data.split_once("];").map_or(data, |(data, _)| data);
     data.split("\"i\":").skip(1).filter_map(unit).collect()
 }
 
-fn unit(object: &str) -> Option<Unit> {
+fn unit(object: &str) -> Option<(String, f64)> {
     let field = |key: &str| {
         let (_, rest) = object.split_once(&format!("\"{key}\":"))?;
         let value = rest.lines().next()?.trim().trim_end_matches(',');
@@ -51,10 +45,8 @@ fn unit(object: &str) -> Option<Unit> {
         Some(text.unwrap_or(value).replace("\\\"", "\""))
     };
     let target = field("target").unwrap_or_default();
-    Some(Unit {
-        name: format!("{} {}{target}", field("name")?, field("version")?).trim_end().to_owned(),
-        seconds: field("duration")?.parse().ok()?,
-    })
+    let name = format!("{} {}{target}", field("name")?, field("version")?);
+    Some((name.trim_end().to_owned(), field("duration")?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -68,10 +60,8 @@ mod tests {
     "i": 0,
     "name": "libm",
     "version": "0.2.15",
-    "mode": "todo",
     "target": "",
     "features": ["arch", "default"],
-    "start": 0.1,
     "duration": 1.25,
     "sections": null
   },
@@ -92,7 +82,7 @@ const CONCURRENCY_DATA = [
   }
 ];"#;
         let wanted = [("libm 0.2.15", 1.25), ("flowrl-cli 0.1.0 flowrl-cli \"bin\"", 0.5)];
-        assert_eq!(units(html), wanted.map(|(name, seconds)| Unit { name: name.to_owned(), seconds }));
+        assert_eq!(units(html), wanted.map(|(name, seconds)| (name.to_owned(), seconds)));
         assert_eq!(units("nothing"), []);
     }
 }

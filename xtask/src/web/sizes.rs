@@ -1,7 +1,5 @@
 //! Measures how much a visitor downloads, and fails if a kind of file exceeds its budget.
 
-use std::fmt::Write;
-
 use crate::command::{Outcome, tell};
 
 /// The kinds of files by extension, each with the largest number of gzipped bytes of all its files together. The
@@ -23,48 +21,33 @@ pub(crate) fn judge(listing: &str) -> Outcome {
         .map(|line| parse(line).ok_or_else(|| format!("sizes.mjs printed `{line}`, wanted `BYTES GZIPPED PATH`")))
         .collect::<Result<Vec<_>, _>>()?;
     files.sort_by_key(|file| (std::cmp::Reverse(file.gzipped), file.path));
-    tell(table(&files).trim_end());
-    exceeded(&files)
+    tell(&format!("\n{:>9} {:>9} {:>9}  file", "bytes", "gzipped", "at most"));
+    for File { path, raw, gzipped } in &files {
+        tell(&format!("{raw:>9} {gzipped:>9} {:>9}  {path}", ""));
+    }
+    let mut over = Vec::new();
+    for (kind, most) in BUDGETS {
+        let of_kind = || files.iter().filter(|file| file.path.rsplit_once('.').is_some_and(|(_, end)| end == kind));
+        let raw: usize = of_kind().map(|file| file.raw).sum();
+        let gzipped: usize = of_kind().map(|file| file.gzipped).sum();
+        tell(&format!("{raw:>9} {gzipped:>9} {most:>9}  all .{kind}"));
+        if gzipped > most {
+            over.push(format!(".{kind} files have {gzipped} bytes gzipped, expected at most {most}"));
+        }
+    }
+    if over.is_empty() { Ok(()) } else { Err(over.join("; ")) }
 }
 
 fn parse(line: &str) -> Option<File<'_>> {
     let mut words = line.splitn(3, ' ');
     let mut number = || words.next()?.parse().ok();
-    let (raw, gzipped) = (number()?, number()?);
-    Some(File { path: words.next()?, raw, gzipped })
-}
-
-fn table(files: &[File<'_>]) -> String {
-    let mut text = format!("\n{:>9} {:>9} {:>9}  file\n", "bytes", "gzipped", "at most");
-    for file in files {
-        writeln!(text, "{:>9} {:>9} {:>9}  {}", file.raw, file.gzipped, "", file.path).expect("written to a string");
-    }
-    for (kind, most) in BUDGETS {
-        let (raw, gzipped) = total(files, kind);
-        writeln!(text, "{raw:>9} {gzipped:>9} {most:>9}  all .{kind}").expect("written to a string");
-    }
-    text
-}
-
-fn total(files: &[File<'_>], kind: &str) -> (usize, usize) {
-    let of_kind = files.iter().filter(|file| file.path.rsplit_once('.').is_some_and(|(_, end)| end == kind));
-    of_kind.fold((0, 0), |(raw, gzipped), file| (raw + file.raw, gzipped + file.gzipped))
-}
-
-fn exceeded(files: &[File<'_>]) -> Outcome {
-    let over = BUDGETS.iter().filter_map(|&(kind, most)| {
-        let (_, gzipped) = total(files, kind);
-        (gzipped > most).then(|| format!(".{kind} files have {gzipped} bytes gzipped, expected at most {most}"))
-    });
-    match over.collect::<Vec<_>>() {
-        over if over.is_empty() => Ok(()),
-        over => Err(over.join("; ")),
-    }
+    Some(File { raw: number()?, gzipped: number()?, path: words.next()? })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::judge;
+    use crate::command::captured;
 
     #[test]
     fn kinds_are_added_and_held_to_their_budget() {
@@ -75,8 +58,8 @@ mod tests {
 
     #[test]
     fn the_table_has_files_and_totals() {
-        let files = [parse("100 40 a b.css").unwrap(), parse("7 5 c.css").unwrap()];
-        let text = table(&files);
+        let (outcome, text) = captured(|| judge("100 40 a b.css\n7 5 c.css"));
+        outcome.unwrap();
         assert!(text.contains("      100        40            a b.css\n"), "{text}");
         assert!(text.contains("      107        45     12000  all .css\n"), "{text}");
     }
