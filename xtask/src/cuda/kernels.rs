@@ -1,5 +1,6 @@
 //! `cargo xtask kernels`: compiles every kernel with NVIDIA's compilers, without a GPU.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 
@@ -25,7 +26,7 @@ pub(crate) fn run(args: Args) -> Outcome {
 pub(crate) fn check() -> Check {
     NVRTC.required()?;
     compile_all()?;
-    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    let (mut kernels, mut problems) = (Kernels::new(), Vec::new());
     for path in files::with_extension(PTX, "ptx")? {
         let (stem, ptx) = (path.file_stem().unwrap_or_default().to_string_lossy(), files::read(&path)?);
         let [file, storage, architecture] = stem.split('.').collect::<Vec<_>>()[..] else {
@@ -42,11 +43,12 @@ pub(crate) fn check() -> Check {
             let kernel = &resources.kernel;
             let wrong = resources.problems(is_bounded(&ptx, kernel));
             problems.extend(wrong.iter().map(|why| format!("{kernel} in {of_file}: {why}")));
-            rows.push(Row { storage: storage.to_owned(), architecture: architecture.to_owned(), resources });
+            let of_kernel = kernels.entry((kernel.clone(), storage.to_owned())).or_default();
+            of_kernel.insert(architecture.to_owned(), resources);
         }
     }
-    print!("{}", table(&rows));
-    warnings(&rows).iter().for_each(|warning| println!("warning: {warning}"));
+    print!("{}", table(&kernels));
+    warnings(&kernels).iter().for_each(|warning| println!("warning: {warning}"));
     match problems.len() {
         0 => Ok(()),
         count => Err(format!("{count} problems\n{}", problems.join("\n")).into()),
@@ -82,14 +84,17 @@ fn is_information(line: &str) -> bool {
 }
 
 /// Returns a warning for each kernel that uses all registers.
-fn warnings(rows: &[Row]) -> Vec<String> {
-    let warning = |Row { storage, architecture, resources: Resources { kernel, .. } }: &Row| {
-        format!(
-            "{kernel} for {storage}, {architecture} uses all {ALL_REGISTERS} registers of a thread: another version of \
-             the compiler may spill"
-        )
-    };
-    rows.iter().filter(|row| row.resources.registers == ALL_REGISTERS).map(warning).collect()
+fn warnings(kernels: &Kernels) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for ((kernel, storage), architectures) in kernels {
+        for (architecture, _) in architectures.iter().filter(|(_, found)| found.registers == ALL_REGISTERS) {
+            warnings.push(format!(
+                "{kernel} for {storage}, {architecture} uses all {ALL_REGISTERS} registers of a thread: another version \
+                 of the compiler may spill"
+            ));
+        }
+    }
+    warnings
 }
 
 /// Returns whether a kernel declares the size of its largest block.
@@ -99,33 +104,20 @@ fn is_bounded(ptx: &str, kernel: &str) -> bool {
     head.contains(".maxntid")
 }
 
-struct Row {
-    storage: String,
-    architecture: String,
-    resources: Resources,
-}
+/// The resources of each kernel, by its name and storage type, and then by architecture.
+type Kernels = BTreeMap<(String, String), BTreeMap<String, Resources>>;
 
 /// Formats a table with a line for each kernel and storage type. For each architecture it has the registers and the
 /// bytes of static shared memory.
-fn table(rows: &[Row]) -> String {
+fn table(kernels: &Kernels) -> String {
     let columns = ARCHITECTURES.map(|architecture| format!("sm_{architecture}"));
     let mut text = format!("{:<28} {:<5}", "kernel", "store");
     columns.iter().for_each(|column| text += &format!("{column:>16}"));
     text += "\n(registers per thread, bytes of static shared memory)\n";
-    let mut lines: Vec<(&str, &str)> =
-        rows.iter().map(|row| (row.resources.kernel.as_str(), row.storage.as_str())).collect();
-    lines.sort_unstable();
-    lines.dedup();
-    for (kernel, storage) in lines {
+    for ((kernel, storage), architectures) in kernels {
         text += &format!("{kernel:<28} {storage:<5}");
         for column in &columns {
-            let is_here = |row: &&Row| {
-                (row.resources.kernel.as_str(), row.storage.as_str(), &row.architecture) == (kernel, storage, column)
-            };
-            let cell = rows
-                .iter()
-                .find(is_here)
-                .map(|Row { resources, .. }| format!("{} r {:>6} B", resources.registers, resources.shared));
+            let cell = architectures.get(column).map(|found| format!("{} r {:>6} B", found.registers, found.shared));
             text += &format!("{:>16}", cell.unwrap_or_default());
         }
         text += "\n";
@@ -157,23 +149,21 @@ mod tests {
 
     #[test]
     fn a_kernel_that_takes_all_registers_is_warned_of() {
-        let row = |kernel: &str, registers| Row {
-            storage: "bf16".to_owned(),
-            architecture: "sm_90".to_owned(),
-            resources: Resources { kernel: kernel.to_owned(), registers, ..Resources::default() },
+        let kernel = |name: &str, registers| {
+            let found = Resources { registers, ..Resources::default() };
+            ((name.to_owned(), "bf16".to_owned()), BTreeMap::from([("sm_90".to_owned(), found)]))
         };
-        let warnings = warnings(&[row("one", 254), row("two", 255)]);
+        let warnings = warnings(&BTreeMap::from([kernel("one", 254), kernel("two", 255)]));
         assert!(warnings.len() == 1 && warnings[0].starts_with("two for bf16, sm_90 uses all 255"), "{warnings:?}");
     }
 
     #[test]
     fn a_kernel_has_one_line() {
-        let row = |architecture: &str, registers| Row {
-            storage: "f32".to_owned(),
-            architecture: architecture.to_owned(),
-            resources: Resources { kernel: "gelu".to_owned(), registers, shared: 16, ..Resources::default() },
+        let on = |architecture: &str, registers| {
+            (architecture.to_owned(), Resources { registers, shared: 16, ..Resources::default() })
         };
-        let text = table(&[row("sm_80", 10), row("sm_90", 12), row("sm_100", 14)]);
+        let gelu = BTreeMap::from([on("sm_80", 10), on("sm_90", 12), on("sm_100", 14)]);
+        let text = table(&BTreeMap::from([(("gelu".to_owned(), "f32".to_owned()), gelu)]));
         assert_eq!(text.lines().count(), 3);
         let line = text.lines().last().unwrap();
         assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), "gelu f32 10 r 16 B 12 r 16 B 14 r 16 B");
