@@ -2,7 +2,7 @@
 
 use std::borrow::BorrowMut;
 use std::cell::{Cell, RefCell};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -131,6 +131,13 @@ pub(crate) fn compile(command: impl BorrowMut<Command>) -> Outcome {
 /// Returns how long this thread has compiled so far.
 pub(crate) fn compiling() -> Duration {
     COMPILING.get()
+}
+
+/// Returns the value of a variable such as PATH with a folder put before the others.
+pub(crate) fn searched_first(variable: &str, folder: &Path) -> Result<OsString, String> {
+    let others = std::env::var_os(variable).unwrap_or_default();
+    let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&others));
+    std::env::join_paths(folders).map_err(|error| format!("{variable}: {error}"))
 }
 
 /// Starts a command without input, and discards its output.

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 use crate::args::Args;
 use crate::bits::same;
-use crate::command::{Check, Outcome, cargo_workspace, compile, output, printed, program, run as run_command};
+use crate::command::{
+    Check, Outcome, cargo_workspace, compile, output, printed, program, run as run_command, searched_first,
+};
 use crate::python::NVRTC;
 use crate::{files, install};
 
@@ -37,7 +39,7 @@ pub(crate) fn check() -> Check {
     NVRTC.required()?;
     let stand_in = StandIn::build()?;
     println!("{}", stand_in.doctor(&[])?);
-    stand_in.tests()?;
+    run_command(stand_in.with(test(&["--lib", "--tests"], &TESTS))?)?;
     stand_in.other_gpus()?;
     stand_in.refusals()?;
     stand_in.training()?;
@@ -69,10 +71,9 @@ impl StandIn {
 
     /// Sets the environment in which a command finds the stand-in, and NVRTC in its virtual environment.
     pub(crate) fn with(&self, mut command: Command) -> Result<Command, String> {
-        let before = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-        let paths = std::iter::once(self.folder.clone()).chain(std::env::split_paths(&before));
-        let paths = std::env::join_paths(paths).map_err(|error| format!("LD_LIBRARY_PATH: {error}"))?;
-        command.env("LD_LIBRARY_PATH", paths).env("VIRTUAL_ENV", files::absolute("target/venv-nvrtc")?);
+        const VARIABLE: &str = "LD_LIBRARY_PATH";
+        command.env(VARIABLE, searched_first(VARIABLE, &self.folder)?);
+        command.env("VIRTUAL_ENV", files::absolute("target/venv-nvrtc")?);
         command.env_remove("CUDA_HOME").env_remove("CUDA_PATH");
         command.env("FLOWRL_STAND_IN_REPORT", &self.report);
         Ok(command)
@@ -93,10 +94,6 @@ impl StandIn {
         let mut command = self.with(program(PROGRAM, &["doctor"]))?;
         output(command.envs(variables.iter().copied()))
             .ok_or(format!("`flowrl-cli doctor` finds no usable GPU with {variables:?}"))
-    }
-
-    fn tests(&self) -> Outcome {
-        run_command(self.with(test(&["--lib", "--tests"], &TESTS))?)
     }
 
     /// Runs the tests whose names contain one of the filters, with a variable of the stand-in.

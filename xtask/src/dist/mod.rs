@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::args::Args;
-use crate::command::{Outcome, cargo, cargo_workspace, compile, printed, program, run as run_command};
+use crate::command::{Outcome, cargo, cargo_workspace, compile, printed, program, run as run_command, searched_first};
+use crate::cuda::pack::glibc;
 use crate::files::{absolute, bytes, remove, write};
 use crate::install;
 use crate::python::ZIG;
@@ -50,12 +51,10 @@ pub(crate) fn run(mut args: Args) -> Outcome {
 fn zigbuild() -> Result<Command, String> {
     let python = absolute(ZIG.interpreter(None)?)?;
     let zig = python.with_file_name("cargo-zigbuild");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path =
-        std::env::join_paths(python.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path)));
+    let path = searched_first("PATH", python.parent().unwrap_or(&python))?;
     let target = format!("{}.{}.{}", DYNAMIC.target, GLIBC.0, GLIBC.1);
     let mut command = program(zig, &["zigbuild", "--target", &target]);
-    command.args(STRIPPED).env("PATH", path.map_err(|error| format!("PATH: {error}"))?);
+    command.args(STRIPPED).env("PATH", path);
     Ok(command)
 }
 
@@ -78,35 +77,10 @@ fn is_static(path: &Path) -> Outcome {
 }
 
 fn is_old_enough(path: &Path) -> Outcome {
-    let symbols = printed(program("objdump", &["-T"]).arg(path))?;
-    let newest = newest_glibc(&symbols).ok_or(format!("{} uses no symbol of glibc", path.display()))?;
-    println!("{} needs glibc {}.{}", path.display(), newest.0, newest.1);
-    if newest > GLIBC {
-        let (major, minor) = newest;
+    let (major, minor) = glibc(&bytes(path)?).ok_or(format!("{} uses no symbol of glibc", path.display()))?;
+    println!("{} needs glibc {major}.{minor}", path.display());
+    if (major, minor) > GLIBC {
         return Err(format!("{} needs glibc {major}.{minor}, newer than {}.{}", path.display(), GLIBC.0, GLIBC.1));
     }
     Ok(())
-}
-
-/// Returns the newest glibc version in the output of `objdump -T`.
-fn newest_glibc(symbols: &str) -> Option<(u32, u32)> {
-    let version = |rest: &str| {
-        let (major, rest) = rest.split_once('.')?;
-        let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        Some((major.parse().ok()?, minor.parse().ok()?))
-    };
-    symbols.split("GLIBC_").skip(1).filter_map(version).max()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_glibc_is_found() {
-        let symbols = "0000 DF *UND* 0000 (GLIBC_2.2.5) memcpy\n0000 DF *UND* 0000 (GLIBC_2.28) fcntl64\n\
-                       0000 DF *UND* 0000 (GLIBC_2.9) pipe2\n0000 DF *UND* 0000 (GCC_3.0) _Unwind_Resume";
-        assert_eq!(newest_glibc(symbols), Some((2, 28)));
-        assert_eq!(newest_glibc("nothing"), None);
-    }
 }

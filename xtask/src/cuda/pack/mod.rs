@@ -57,7 +57,7 @@ fn take_liger(folder: &Path) {
 }
 
 fn report(folder: &Path) -> Outcome {
-    let mut newest = (0, 0);
+    let mut newest = None;
     for part in ["bin", "bin/tests/cuda", "bin/tests/tests", "bin/benches"] {
         for path in list(folder.join(part))?.into_iter().filter(|path| path.is_file()) {
             let bytes = bytes(&path)?;
@@ -66,12 +66,11 @@ fn report(folder: &Path) -> Outcome {
         }
     }
     let size = bytes(ARCHIVE)?.len();
+    let (major, minor) = newest.unwrap_or_default();
     println!(
-        "{ARCHIVE}: {:.1} MiB; needs Linux on {} with glibc {}.{} or later",
+        "{ARCHIVE}: {:.1} MiB; needs Linux on {} with glibc {major}.{minor} or later",
         size as f64 / (1 << 20) as f64,
-        std::env::consts::ARCH,
-        newest.0,
-        newest.1
+        std::env::consts::ARCH
     );
     println!("On that machine, run: tar -xzf flowrl-gpu.tar.gz && flowrl-gpu/run.sh");
     if size > LIMIT {
@@ -106,13 +105,13 @@ fn copy_folder(from: &Path, to: &Path) -> Outcome {
 }
 
 /// Returns the newest glibc version whose symbols an executable uses, as (2, minor).
-fn glibc(bytes: &[u8]) -> (u32, u32) {
+pub(crate) fn glibc(bytes: &[u8]) -> Option<(u32, u32)> {
     const MARK: &[u8] = b"GLIBC_2.";
     let minors = bytes.windows(MARK.len() + 2).filter(|window| window.starts_with(MARK)).map(|window| {
         let digits = window[MARK.len()..].iter().take_while(|byte| byte.is_ascii_digit());
         digits.fold(0, |number, digit| 10 * number + u32::from(digit - b'0'))
     });
-    minors.max().map_or((0, 0), |minor| (2, minor))
+    minors.max().map(|minor| (2, minor))
 }
 
 #[cfg(all(test, unix))]
@@ -132,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_newest_glibc_is_found() {
-        assert_eq!(glibc(b"..GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_2.9\0"), (2, 34));
-        assert_eq!(glibc(b"static"), (0, 0));
+        assert_eq!(glibc(b"..GLIBC_2.2.5\0GLIBC_2.34\0GLIBC_2.9\0"), Some((2, 34)));
+        assert_eq!(glibc(b"static"), None);
     }
 }

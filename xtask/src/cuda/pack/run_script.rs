@@ -51,16 +51,16 @@ impl Fake {
 
     /// Runs `run.sh`, and returns its exit status, its output, and the recorded calls.
     fn run(&self, words: &[&str]) -> (Option<i32>, String, Vec<String>) {
-        let path = format!("{}:{}", self.0.join("path").display(), std::env::var("PATH").unwrap());
-        self.run_with(words, &[("PATH", &path)])
+        self.run_with(words, &[])
     }
 
     fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, Vec<String>) {
         let calls = self.0.join("calls");
         let _ = fs::remove_file(&calls);
+        let path = format!("{}:{}", self.0.join("path").display(), std::env::var("PATH").unwrap());
         let mut command = Command::new("/bin/sh");
         command.arg(self.0.join("run.sh")).args(words).current_dir(&self.0).env("CALLS", &calls);
-        command.env("OUT", self.0.join("out")).env("PYTHON", "python");
+        command.env("OUT", self.0.join("out")).env("PYTHON", "python").env("PATH", path);
         command.env_remove("CXX").env_remove("LIMIT").env_remove("BUDGET").envs(variables.iter().copied());
         let output = command.output().unwrap();
         let calls = fs::read_to_string(calls).unwrap_or_default();
@@ -160,9 +160,8 @@ fn the_first_meeting_needs_no_tools() {
 #[test]
 fn the_first_meeting_ends_in_time() {
     let fake = Fake::new("time");
-    let path = format!("{}:{}", fake.0.join("path").display(), std::env::var("PATH").unwrap());
     // The deadline is over before the first program starts.
-    let (status, printed, calls) = fake.run_with(&["first"], &[("PATH", &path), ("BUDGET", "0")]);
+    let (status, printed, calls) = fake.run_with(&["first"], &[("BUDGET", "0")]);
     assert_eq!((status, calls.len()), (Some(0), 0), "{printed}");
     for name in ["doctor", "first-log-probs", "first-step", "first-bench-head"] {
         assert!(printed.contains(&format!("{name}: no time is left")), "{name}: {printed}");
@@ -170,7 +169,7 @@ fn the_first_meeting_ends_in_time() {
     // A test that hangs takes only its own time.
     let hangs = "case \"$*\" in *attention*) sleep 60 ;; esac\n";
     fake.file("bin/tests/cuda/integration-a1", &(tests(&INTEGRATION) + hangs));
-    let (status, printed, calls) = fake.run_with(&["first"], &[("PATH", &path), ("LIMIT", "1")]);
+    let (status, printed, calls) = fake.run_with(&["first"], &[("LIMIT", "1")]);
     assert_eq!(status, Some(1));
     assert!(printed.contains("first-attention (exit status 124)"), "{printed}");
     assert!(calls.iter().any(|call| call.starts_with("gpu-e5")), "{printed}");
