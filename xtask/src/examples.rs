@@ -1,5 +1,5 @@
-//! `cargo xtask examples` runs the examples that use the core and the lab; `cargo xtask embedded` runs the one without an operating
-//! system.
+//! `cargo xtask examples` runs the examples that use the core and the lab; `cargo xtask embedded` runs the one without
+//! an operating system.
 
 use crate::args::{Args, choose};
 use crate::bits::same;
@@ -67,13 +67,10 @@ fn flash_size(image: &[u8]) -> Option<u32> {
         return None;
     }
     let (headers, size, count) = (word(28)? as usize, usize::from(half(42)?), usize::from(half(44)?));
-    let mut total = 0;
-    for header in (0..count).map(|i| headers + i * size) {
-        if word(header)? == LOAD {
-            total += word(header + 16)?;
-        }
-    }
-    Some(total)
+    (0..count).map(|i| headers + i * size).try_fold(0, |total, header| {
+        let bytes = if word(header)? == LOAD { word(header + 16)? } else { 0 };
+        Some(total + bytes)
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,10 @@ use std::path::Path;
 
 use crate::command::{Outcome, cargo, output, printed, program, run};
 
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+/// Chromium and a font. A bare system has no font, and text without one has no size.
+const BROWSER_PACKAGES: [&str; 2] = ["chromium", "fonts-dejavu-core"];
+
 /// Returns whether a program runs. Some packages install only a script that says how to install the program.
 pub(crate) fn is_there(name: &str) -> bool {
     output(program(name, &["--version"])).is_some()
@@ -55,6 +59,30 @@ pub(crate) fn target(target: &str) -> Outcome {
     }
     run(program("rustup", &["target", "add", target]))
         .map_err(|why| format!("the target {target} is not installed, and adding it failed: {why}"))
+}
+
+/// Returns a browser that runs: the one that the variable CHROMIUM names, or else one of the system. If there is none,
+/// tries to install it.
+pub(crate) fn browser() -> Result<String, String> {
+    if let Ok(named) = std::env::var("CHROMIUM") {
+        return match is_there(&named) {
+            true => Ok(named),
+            false => Err(format!("CHROMIUM is set to `{named}`, which does not run")),
+        };
+    }
+    if let Some(found) = installed_browser() {
+        return Ok(found);
+    }
+    packages(&BROWSER_PACKAGES).map_err(|why| format!("Chromium is not installed: {why}"))?;
+    installed_browser().ok_or_else(|| "apt-get installed chromium, but it does not run".to_owned())
+}
+
+/// Returns the full path of an installed browser, since Playwright does not search PATH.
+fn installed_browser() -> Option<String> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
+        .flat_map(|folder| BROWSERS.map(|name| folder.join(name).to_string_lossy().into_owned()))
+        .find(|path| is_there(path))
 }
 
 #[cfg(test)]

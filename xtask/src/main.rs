@@ -116,7 +116,7 @@ const CHORES: &[Chore] = &[
     Chore {
         usage: "sanitize [FILTER]...",
         about: "Test the CUDA kernels in the emulator, under AddressSanitizer and UndefinedBehaviorSanitizer",
-        run: cuda::sanitize::run,
+        run: cuda::sanitize,
     },
     Chore {
         usage: "gpu",

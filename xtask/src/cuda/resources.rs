@@ -53,9 +53,6 @@ impl Resources {
                 self.local
             ));
         }
-        if self.registers > 255 {
-            problems.push(format!("{} registers, but a thread has 255", self.registers));
-        }
         if self.registers > SHARE && !bounded {
             problems.push(format!(
                 "{} registers, so a block of 1024 threads cannot start: declare the largest block by __launch_bounds__",

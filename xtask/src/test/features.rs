@@ -1,13 +1,13 @@
 //! Checks of feature combinations, and of targets without an operating system.
 
-use crate::command::{Check, cargo, compile};
+use crate::command::{Check, Outcome, cargo, compile};
 use crate::install;
 
 /// Bare metal without atomic compare-and-swap, and WebAssembly for browsers.
 const TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "wasm32-unknown-unknown"];
 
-/// Lints the core and the lab under every subset of their features, the command line without GPU support, and with GPU support as in
-/// a program in which another crate (such as candle) links CUDA.
+/// Lints the core and the lab under every subset of their features, the command line without GPU support, and with GPU
+/// support as in a program in which another crate (such as candle) links CUDA.
 pub(crate) fn every_subset() -> Check {
     install::component("clippy", "clippy")?;
     // The other crates are there so that dependencies have the same features as in a build of the whole workspace. Few
@@ -17,24 +17,24 @@ pub(crate) fn every_subset() -> Check {
     for chosen in [&without_gpu[..], &linked] {
         compile(cargo(&["clippy"]).args(chosen).args(["--", "-Dwarnings"]))?;
     }
-    for (package, features) in [("flowrl-core", &["alloc", "fast", "serde"][..]), ("flowrl-lab", &["fast", "serde"])] {
-        for subset in subsets(features) {
-            let lint = ["clippy", "-p", package, "--no-default-features", "--features", &subset];
-            compile(cargo(&lint).args(["--", "-Dwarnings"]))?;
-        }
-    }
-    Ok(())
+    Ok(with_subsets("clippy", &["alloc", "fast", "serde"], &["fast", "serde"], &["--", "-Dwarnings"])?)
 }
 
 /// Checks the core and the lab for these targets under every subset of the features that need no operating system.
 pub(crate) fn without_system() -> Check {
     for target in TARGETS {
         install::target(target)?;
-        for (package, features) in [("flowrl-core", &["alloc", "serde"][..]), ("flowrl-lab", &["serde"])] {
-            for subset in subsets(features) {
-                let check = ["check", "-p", package, "--no-default-features", "--features", &subset];
-                compile(cargo(&check).args(["--target", target]))?;
-            }
+        with_subsets("check", &["alloc", "serde"], &["serde"], &["--target", target])?;
+    }
+    Ok(())
+}
+
+/// Runs `cargo SUBCOMMAND` for the core and the lab with every subset of these features.
+fn with_subsets(subcommand: &str, core: &[&str], lab: &[&str], words: &[&str]) -> Outcome {
+    for (package, features) in [("flowrl-core", core), ("flowrl-lab", lab)] {
+        for subset in subsets(features) {
+            let chosen = [subcommand, "-p", package, "--no-default-features", "--features", &subset];
+            compile(cargo(&chosen).args(words))?;
         }
     }
     Ok(())

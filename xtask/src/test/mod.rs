@@ -4,20 +4,14 @@ mod features;
 mod steps;
 mod unchanged;
 
+use std::collections::BTreeMap;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::args::{Args, choose};
 use crate::command::{Check, Outcome, Unpassed, captured, compiling};
 use crate::files;
 use steps::{STEPS, Step};
-
-/// The outcome and duration of a step.
-struct Ended {
-    check: Check,
-    total: Duration,
-    compiling: Duration,
-}
 
 /// Runs the steps, and stops at the first that fails unless told to keep going. Steps that are named by `--only` run
 /// even if their inputs have not changed.
@@ -40,22 +34,22 @@ fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcom
     let start = Instant::now();
     let mut summary = Vec::new();
     let (mut passed, mut failed, mut skipped) = (0, Vec::new(), 0);
-    let mut begun: Vec<(&str, JoinHandle<(Ended, String)>)> = Vec::new();
+    let mut begun: BTreeMap<&str, JoinHandle<_>> = BTreeMap::new();
     for (i, step) in steps.iter().enumerate() {
         println!("\n=== {}/{} {}: {}", i + 1, steps.len(), step.name, step.about);
         for &other in steps[i..].iter().filter(|other| other.beside == Some(step.name)) {
             println!("(`{}` runs in parallel)", other.name);
-            begun.push((other.name, thread::spawn(move || captured(|| run_step(other, sparing)))));
+            begun.insert(other.name, thread::spawn(move || captured(|| run_step(other, sparing))));
         }
-        let ended = match begun.iter().position(|(name, _)| *name == step.name) {
+        let (check, seconds) = match begun.remove(step.name) {
             None => run_step(step, sparing),
-            Some(at) => {
-                let (ended, said) = begun.swap_remove(at).1.join().map_err(|_| format!("`{}` panicked", step.name))?;
+            Some(thread) => {
+                let (ended, said) = thread.join().map_err(|_| format!("`{}` panicked", step.name))?;
                 print!("{said}");
                 ended
             }
         };
-        let said = match ended.check {
+        let said = match check {
             Ok(()) => {
                 passed += 1;
                 "passed".to_owned()
@@ -69,8 +63,7 @@ fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcom
                 format!("FAILED: {why}")
             }
         };
-        let (total, compiling) = (ended.total.as_secs_f64(), ended.compiling.as_secs_f64());
-        let line = format!("{:<10} {total:>7.1} {compiling:>7.1}  {said}", step.name);
+        let line = format!("{:<10} {seconds}  {said}", step.name);
         println!("--- {line}");
         summary.push(line);
         if !failed.is_empty() && !keep_going {
@@ -87,19 +80,22 @@ fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcom
     println!("{:<10} {:>7.1}", "all", start.elapsed().as_secs_f64());
     // The last line uses the usual words of test summaries, for tools that parse logs.
     println!("\nsteps: {passed} passed, {} failed, {skipped} skipped", failed.len());
-    match (failed.is_empty(), summary.len() == steps.len()) {
-        (true, _) => Ok(()),
-        (false, true) => Err(format!("failed: {}", failed.join(", "))),
-        (false, false) => {
-            Err(format!("failed: {}; the steps after it did not run (--keep-going runs them)", failed.join(", ")))
-        }
+    if failed.is_empty() {
+        return Ok(());
     }
+    let others = match summary.len() == steps.len() {
+        true => "",
+        false => "; the steps after it did not run (--keep-going runs them)",
+    };
+    Err(format!("failed: {}{others}", failed.join(", ")))
 }
 
-fn run_step(step: &Step, sparing: bool) -> Ended {
+/// Runs a step, and returns its outcome and two columns: the seconds of all of it and those of compiling.
+fn run_step(step: &Step, sparing: bool) -> (Check, String) {
     let (start, compiled) = (Instant::now(), compiling());
     let check = check(step, sparing);
-    Ended { check, total: start.elapsed(), compiling: compiling() - compiled }
+    let (total, compiling) = (start.elapsed(), compiling() - compiled);
+    (check, format!("{:>7.1} {:>7.1}", total.as_secs_f64(), compiling.as_secs_f64()))
 }
 
 fn check(step: &Step, sparing: bool) -> Check {

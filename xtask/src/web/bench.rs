@@ -3,9 +3,10 @@
 
 use std::process::Command;
 
-use super::{browser, module, npm};
+use super::{module, npm};
 use crate::args::Args;
 use crate::command::{Outcome, cargo, output, printed, program, run as run_command};
+use crate::install;
 use crate::paired::{alternate, quartiles, show, warn_if_busy};
 
 const NATIVE: &str = "target/web/examples/race";
@@ -20,7 +21,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     npm::install()?;
     module::build()?;
     run_command(npm::tool(npm::VITE, &["build"]))?;
-    let chromium = browser::find()?;
+    let chromium = install::browser()?;
     let race = ["build", "-p", "flowrl-wasm", "--example", "race", "--profile", "web", "--target-dir", "target"];
     run_command(cargo(&race))?;
     warn_if_busy();

@@ -1,15 +1,13 @@
 //! `cargo xtask web`: builds the browser lab, from Rust to a folder of static files.
 
 pub(crate) mod bench;
-mod browser;
 mod module;
 mod npm;
-mod package;
 mod sizes;
 
 use crate::args::Args;
 use crate::command::{Check, Outcome, Unpassed, cargo_workspace, compile, printed, program, run as run_command};
-use crate::files;
+use crate::{files, install};
 
 const BUILT: &str = "wasm/www/dist";
 
@@ -25,7 +23,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     if only_module {
         return Ok(());
     }
-    package::assemble()?;
+    module::assemble_package()?;
     build_page()?;
     if serve {
         println!("\nCtrl-C stops the server.");
@@ -37,7 +35,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
 /// Installs the prerequisites of [`check`], if that needs no confirmation.
 pub(crate) fn install() -> Outcome {
     npm::install()?;
-    browser::find().map(|_| ())
+    install::browser().map(|_| ())
 }
 
 /// Builds everything that a host serves, in `wasm/www/dist`. Returns an error if it is too large.
@@ -50,12 +48,12 @@ fn build_page() -> Outcome {
 pub(crate) fn check() -> Check {
     npm::install()?;
     module::build()?;
-    package::assemble()?;
+    module::assemble_package()?;
     compile(npm::tool(npm::TSC, &["--noEmit"]))?;
     compile(npm::tool(npm::TSC, &["--noEmit", "-p", "tests"]))?;
     build_page()?;
     let mut tests = npm::tool(npm::PLAYWRIGHT, &["test"]);
-    match browser::find() {
+    match install::browser() {
         Ok(path) => Ok(run_command(tests.env("CHROMIUM", path))?),
         Err(why) => {
             run_command(tests.arg("--project=unit"))?;
@@ -68,7 +66,7 @@ pub(crate) fn check() -> Check {
 /// Runs the step `watch` of `cargo xtask test`, which tests the page of `flowrl-cli watch` in Chromium.
 pub(crate) fn watched() -> Check {
     npm::install()?;
-    let chromium = browser::find().map_err(Unpassed::Skipped)?;
+    let chromium = install::browser().map_err(Unpassed::Skipped)?;
     // The same build as in the steps `test` and `stand-in`, so that nothing is left to compile after these.
     compile(cargo_workspace("build", &["--lib", "--bins", "--tests"]))?;
     let program = files::absolute(format!("target/debug/flowrl-cli{}", std::env::consts::EXE_SUFFIX))?;

@@ -1,14 +1,15 @@
-//! Builds the WebAssembly module and its bindings in `wasm/pkg`.
+//! Builds the WebAssembly module and its bindings in `wasm/pkg`, and the npm package in `target/npm/flowrl-core`, ready
+//! for `npm pack`.
 
 use std::path::Path;
 
 use super::npm;
-use crate::command::{Outcome, cargo, compile};
+use crate::command::{Outcome, cargo, compile, tell};
 use crate::{files, install};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// The folder of the module, its bindings and their types.
-pub(crate) const FOLDER: &str = "wasm/pkg";
+const FOLDER: &str = "wasm/pkg";
 /// A separate target folder, since other builds for WebAssembly have other flags: in one folder, each would rebuild
 /// what the other left.
 const TARGET_FOLDER: &str = "target/web";
@@ -26,6 +27,12 @@ const SMALL: &str = "-Cllvm-args=-force-vector-interleave=1 -Cllvm-args=-inline-
                      -Cllvm-args=-enable-nontrivial-unswitch=false \
                      -Cllvm-args=-disable-lsr -Cllvm-args=-vectorize-memory-check-threshold=0";
 
+const PACKAGE: &str = "target/npm/flowrl-core";
+const SOURCES: &str = "wasm/npm";
+const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
+const WRITTEN: [&str; 2] = ["README.md", "node.js"];
+const GENERATED: [&str; 3] = ["flowrl_wasm.js", "flowrl_wasm.d.ts", "flowrl_wasm_bg.wasm"];
+
 /// Compiles the module, writes its bindings, and optimises it.
 pub(crate) fn build() -> Outcome {
     install::target(TARGET)?;
@@ -37,4 +44,39 @@ pub(crate) fn build() -> Outcome {
     files::write(Path::new(MANIFEST), "{ \"private\": true, \"type\": \"module\" }\n")?;
     let module = files::absolute(MODULE)?;
     compile(npm::tool(npm::WASM_OPT, &["-O3"]).arg(&module).arg("-o").arg(&module))
+}
+
+/// Assembles the package from the module and `wasm/npm`.
+pub(crate) fn assemble_package() -> Outcome {
+    let folder = Path::new(PACKAGE);
+    files::remove(folder)?;
+    for (source, names) in [(".", &LICENCES[..]), (SOURCES, &WRITTEN), (FOLDER, &GENERATED)] {
+        files::copy_into(folder, names.iter().map(|name| Path::new(source).join(name)))?;
+    }
+    let template = files::read(Path::new(SOURCES).join("package.json"))?;
+    files::write(&folder.join("package.json"), &with_version(&template)?)?;
+    tell(&format!("the npm package is in {PACKAGE}"));
+    Ok(())
+}
+
+/// Inserts the version of the workspace into the template, which has a placeholder for it.
+fn with_version(template: &str) -> Result<String, String> {
+    const PLACE: &str = r#""version": "0.0.0""#;
+    match template.matches(PLACE).count() {
+        1 => Ok(template.replace(PLACE, concat!(r#""version": ""#, env!("CARGO_PKG_VERSION"), r#"""#))),
+        n => Err(format!("{SOURCES}/package.json has `{PLACE}` {n} times, wanted once")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_has_the_version_of_the_workspace() {
+        let template = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wasm/npm/package.json"));
+        let text = with_version(&template.unwrap()).unwrap();
+        assert!(text.contains(&format!(r#""version": "{}""#, env!("CARGO_PKG_VERSION"))), "{text}");
+        assert!(with_version("{}").unwrap_err().contains("0 times"));
+    }
 }

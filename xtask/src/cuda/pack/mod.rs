@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use crate::args::Args;
 use crate::command::{Outcome, cargo, output, program, run as run_command};
-use crate::files::{bytes, copy, copy_into, list, remove, write};
+use crate::files::{bytes, copy_into, create, list, remove, write};
 use crate::python;
 
 const FOLDER: &str = "target/gpu/flowrl-gpu";
@@ -35,7 +35,9 @@ pub(crate) fn run(args: Args) -> Outcome {
     copy_into(&folder.join("bin/tests/tests"), golden)?;
     copy_into(&folder.join("bin/benches"), build(&["build", "-p", "flowrl-cuda", "--benches"])?)?;
     for data in DATA {
-        copy_folder(Path::new(data), &folder.join(data))?;
+        let to = folder.join(data);
+        create(to.parent().unwrap_or(&to))?;
+        run_command(program("cp", &["-R", data]).arg(to))?;
     }
     take_liger(&folder.join("python"));
     write(&folder.join("run.sh"), include_str!("run.sh"))?;
@@ -95,13 +97,6 @@ fn executables(words: &[&str]) -> Result<Vec<PathBuf>, String> {
 fn named(messages: &str) -> Vec<PathBuf> {
     let path = |line: &str| line.split_once("\"executable\":\"")?.1.split('"').next().map(PathBuf::from);
     messages.lines().filter_map(path).collect()
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Outcome {
-    list(from)?.iter().try_for_each(|path| {
-        let to = to.join(path.file_name().unwrap_or_default());
-        if path.is_dir() { copy_folder(path, &to) } else { copy(path, &to) }
-    })
 }
 
 /// Returns the newest glibc version whose symbols an executable uses, as (2, minor).
