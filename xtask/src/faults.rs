@@ -32,7 +32,7 @@ const CASES: [(&str, &str); 5] = [
 const KILLED_BEFORE: [&str; 9] =
     ["write", "openat", "fsync", "fdatasync", "rename", "unlink", "unlinkat", "mkdir", "ftruncate"];
 const FAILING: [&str; 8] = ["write", "openat", "fsync", "fdatasync", "rename", "unlinkat", "mkdir", "flock"];
-const ERRORS: [&str; 2] = ["ENOSPC", "EIO"];
+const ERRORS: [&str; 2] = ["error=ENOSPC", "error=EIO"];
 
 /// The metrics that depend on the clock.
 const CLOCK: [&str; 7] = ["tokens_per_s", "trajectories_per_s", "step_s", "sample_s", "update_s", "wall_s", "cpu_s"];
@@ -47,7 +47,7 @@ struct Count {
 
 pub(crate) fn run(mut args: Args) -> Outcome {
     let kills = args.value("--kills")?.unwrap_or(100);
-    let points = args.value("--points")?.unwrap_or(4);
+    let points = args.value("--points")?.unwrap_or(4_u32);
     args.finish()?;
     install::tool("strace", "strace")?;
     build_cli()?;
@@ -60,20 +60,14 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         for i in 0..kills / CASES.len() as u32 {
             case.fault(&format!("random-{i}"), &[], Some(case.takes.mul_f64(share(i))), count)?;
         }
-        for call in KILLED_BEFORE {
-            let count = counts.entry(format!("killed before {call}")).or_default();
+        let kill = |call| (format!("killed before {call}"), call, "signal=SIGKILL", points);
+        let fail = |error| move |call| (format!("{call} fails with {error}"), call, error, points.div_ceil(2));
+        let failures = ERRORS.into_iter().flat_map(|error| FAILING.map(fail(error)));
+        for (what, call, effect, points) in KILLED_BEFORE.map(kill).into_iter().chain(failures) {
+            let count = counts.entry(what).or_default();
             for at in case.places(call, points, number)? {
-                let inject = format!("inject={call}:signal=SIGKILL:when={at}");
-                case.fault(&format!("kill-{call}-{at}"), &["-o", "/dev/null", "-e", &inject], None, count)?;
-            }
-        }
-        for call in FAILING {
-            for error in ERRORS {
-                let count = counts.entry(format!("{call} fails with {error}")).or_default();
-                for at in case.places(call, points.div_ceil(2), number)? {
-                    let inject = format!("inject={call}:error={error}:when={at}");
-                    case.fault(&format!("{error}-{call}-{at}"), &["-o", "/dev/null", "-e", &inject], None, count)?;
-                }
+                let inject = format!("inject={call}:{effect}:when={at}");
+                case.fault(&format!("{effect}-{call}-{at}"), &["-o", "/dev/null", "-e", &inject], None, count)?;
             }
         }
         println!("{name}: done");
