@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::command::{Outcome, cargo, compile, program, run as run_command};
-use crate::python::{Environment, GFNX, TORCH};
+use crate::python::{Environment, TORCH};
 
 /// Times every case alone, or with `--peers` compares it with PyTorch.
 pub(crate) fn run(mut args: Args) -> Outcome {
@@ -12,16 +12,6 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     }
 }
 
-/// Compares the GFlowNet benchmark with gfnx.
-pub(crate) fn lab(args: Args) -> Outcome {
-    compare("lab", &GFNX, args)
-}
-
-/// Checks that a model with half a billion parameters fits into 4 GiB.
-pub(crate) fn large(args: Args) -> Outcome {
-    bench(&["large"], args)
-}
-
 /// Measures success against lost diversity for every objective over its β or KL coefficient.
 pub(crate) fn frontier(args: Args) -> Outcome {
     compile(cargo(&["build", "--release", "-p", "flowrl-cli", "--bins", "--example", "frontier"]))?;
@@ -29,12 +19,13 @@ pub(crate) fn frontier(args: Args) -> Outcome {
 }
 
 /// Runs a comparison with the given interpreter, or with that of the environment.
-fn compare(name: &str, environment: &Environment, mut args: Args) -> Outcome {
+pub(crate) fn compare(name: &str, environment: &Environment, mut args: Args) -> Outcome {
     let python = environment.interpreter(args.value("--python")?)?;
     bench(&[name, "--python", &python], args)
 }
 
-fn bench(words: &[&str], args: Args) -> Outcome {
+/// Builds the program, and runs it with these words and the arguments.
+pub(crate) fn bench(words: &[&str], args: Args) -> Outcome {
     run_command(cargo(&["build", "--release", "-p", "flowrl-benches", "--bin", "bench"]))?;
     run_command(program("target/release/bench", words).args(args.rest()))
 }

@@ -76,7 +76,7 @@ const CHORES: &[Chore] = &[
                   | --accuracy [--case CASE]... [--alone] [--seeds N] [--trajectories N]",
         about: "Run the GFlowNet benchmark against gfnx: start-up and time per iteration, alternating the two sides, \
                 or exact L1 over trajectories",
-        run: bench::lab,
+        run: |args| bench::compare("lab", &python::GFNX, args),
     },
     Chore {
         usage: "frontier [--minutes N] [--jobs N] [--method NAME]... [--runs N] | --draw",
@@ -139,7 +139,7 @@ const CHORES: &[Chore] = &[
         usage: "large [--keep]",
         about: "Score 512 tokens with a random model of the shape of Qwen2.5-0.5B in less than 4 GiB; needs 1 GB of \
                 disk",
-        run: bench::large,
+        run: |args| bench::bench(&["large"], args),
     },
     Chore {
         usage: "dist [--try]",

@@ -71,17 +71,12 @@ impl Environment {
     /// Installs the packages, which are for Linux. A check that needs them is skipped if that fails.
     pub(crate) fn required(&self) -> Check {
         let packages = self.names().join(", ");
-        let why = if !cfg!(target_os = "linux") {
-            format!("{packages} from PyPI is for Linux only")
-        } else if system().is_none() {
-            format!("python3 is not installed, and is needed to fetch {packages}")
-        } else {
-            return match self.interpreter(None) {
-                Ok(_) => Ok(()),
-                Err(why) => Err(Unpassed::Skipped(format!("{packages} cannot be fetched: {why}"))),
-            };
+        let installed = match system() {
+            _ if !cfg!(target_os = "linux") => Err(format!("{packages} from PyPI is for Linux only")),
+            None => Err(format!("python3 is not installed, and is needed to fetch {packages}")),
+            Some(_) => self.interpreter(None).map_err(|why| format!("{packages} cannot be fetched: {why}")),
         };
-        Err(Unpassed::Skipped(why))
+        installed.map(|_| ()).map_err(Unpassed::Skipped)
     }
 
     fn install(&self, python: &str) -> Result<(), String> {

@@ -15,13 +15,6 @@ const ENDLESS: &str = "--steps 1000000 --set optimizer.decay=constant --set run.
 /// The exit status of a program that TERM stopped, by the convention of shells.
 const STOPPED: i32 = 128 + 15;
 
-/// Seconds between a signal and the end of the program.
-struct Stop {
-    total: f64,
-    /// The part of this time after the update in progress had finished, or all of it if no update was in progress.
-    beyond: f64,
-}
-
 pub(crate) fn run(mut args: Args) -> Outcome {
     let config: Option<PathBuf> = args.value("--config")?;
     let runs = args.value("--runs")?.unwrap_or(20_u32);
@@ -30,25 +23,24 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     build_cli()?;
     warn_if_busy();
     files::remove(Path::new(FOLDER))?;
-    let mut stops = Vec::new();
+    let (mut totals, mut rests) = (Vec::new(), Vec::new());
     for i in 0..runs {
         let after = share(i) * within;
-        let stop = stop(config.as_deref(), Duration::from_secs_f64(after))?;
-        println!("signal after {after:.1} s: {:.2} s to the end, {:.2} s after the update", stop.total, stop.beyond);
-        stops.push(stop);
+        let [total, rest] = stop(config.as_deref(), Duration::from_secs_f64(after))?;
+        println!("signal after {after:.1} s: {total:.2} s to the end, {rest:.2} s after the update");
+        totals.push(total);
+        rests.push(rest);
     }
-    let line = |what: &str, seconds: &dyn Fn(&Stop) -> f64| {
-        let all: Vec<f64> = stops.iter().map(seconds).collect();
-        println!("{what:<32} {:>8.2} {:>8.2}", quantile(&all, 0.5), quantile(&all, 1.0));
-    };
     println!("\n{:<32} {:>8} {:>8}", format!("seconds, {runs} runs"), "median", "longest");
-    line("from the signal to the end", &|stop| stop.total);
-    line("after the update in progress", &|stop| stop.beyond);
+    for (what, seconds) in [("from the signal to the end", totals), ("after the update in progress", rests)] {
+        println!("{what:<32} {:>8.2} {:>8.2}", quantile(&seconds, 0.5), quantile(&seconds, 1.0));
+    }
     Ok(())
 }
 
-/// Starts a run, and stops it `after` this time since it has opened its files.
-fn stop(config: Option<&Path>, after: Duration) -> Result<Stop, String> {
+/// Starts a run, and stops it `after` this time since it has opened its files. Returns the seconds from the signal to
+/// the end of the program, and the part of them after the update in progress, or again all if there was none.
+fn stop(config: Option<&Path>, after: Duration) -> Result<[f64; 2], String> {
     let out = Path::new(FOLDER).join("run");
     files::remove(&out)?;
     let mut command = program(CLI, &["train", "--quiet", "--out"]);
@@ -76,5 +68,5 @@ fn stop(config: Option<&Path>, after: Duration) -> Result<Stop, String> {
     // A step's completions are written when its update is finished.
     let written = std::fs::metadata(out.join("rollouts.jsonl")).and_then(|file| file.modified()).ok();
     let updated = written.filter(|written| *written > when).and_then(|written| end.duration_since(written).ok());
-    Ok(Stop { total, beyond: updated.map_or(total, |since| since.as_secs_f64()) })
+    Ok([total, updated.map_or(total, |since| since.as_secs_f64())])
 }

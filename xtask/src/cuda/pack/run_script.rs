@@ -49,12 +49,8 @@ impl Fake {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// Runs `run.sh`, and returns its exit status, its output, and the recorded calls.
-    fn run(&self, words: &[&str]) -> (Option<i32>, String, Vec<String>) {
-        self.run_with(words, &[])
-    }
-
-    fn run_with(&self, words: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, Vec<String>) {
+    /// Runs `run.sh` with these variables, and returns its exit status, its output, and the recorded calls.
+    fn run(&self, words: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, Vec<String>) {
         let calls = self.0.join("calls");
         let _ = fs::remove_file(&calls);
         let path = format!("{}:{}", self.0.join("path").display(), std::env::var("PATH").unwrap());
@@ -79,7 +75,7 @@ impl Drop for Fake {
 #[test]
 fn everything_in_the_order_of_the_likeliest_failure() {
     let fake = Fake::new("everything");
-    let (status, printed, calls) = fake.run(&[]);
+    let (status, printed, calls) = fake.run(&[], &[]);
     assert_eq!(status, Some(0), "{printed}");
     const MODULES: [&str; 3] = [
         "flowrl_cuda-c3 --exact tile::products_on_gpu",
@@ -113,7 +109,7 @@ fn a_failure_is_named_and_the_rest_goes_on() {
     let fake = Fake::new("failure");
     let fails = "case \"$*\" in *body*) echo wrong numbers; exit 101 ;; esac\n";
     fake.file("bin/tests/cuda/integration-a1", &(tests(&INTEGRATION) + fails));
-    let (status, printed, calls) = fake.run(&[]);
+    let (status, printed, calls) = fake.run(&[], &[]);
     assert_eq!(status, Some(1));
     let (_, end) = printed.split_once("=== FAILED:").unwrap();
     for name in ["first-products", "tests-body", "memcheck-body", "racecheck-body"] {
@@ -149,7 +145,7 @@ fn the_first_meeting_needs_no_tools() {
         std::os::unix::fs::symlink(Path::new(folder).join(tool), link).unwrap();
     }
     let path = fake.0.join("few").display().to_string();
-    let (status, printed, calls) = fake.run_with(&["first"], &[("PATH", &path)]);
+    let (status, printed, calls) = fake.run(&["first"], &[("PATH", &path)]);
     assert_eq!(status, Some(0), "{printed}");
     let benches = ["head", "log-prob", "update", "generate", "balance", "partition"];
     let benches = benches.map(|group| format!("gpu-e5 --bench --json out/first-bench-{group}.json {group}"));
@@ -161,7 +157,7 @@ fn the_first_meeting_needs_no_tools() {
 fn the_first_meeting_ends_in_time() {
     let fake = Fake::new("time");
     // The deadline is over before the first program starts.
-    let (status, printed, calls) = fake.run_with(&["first"], &[("BUDGET", "0")]);
+    let (status, printed, calls) = fake.run(&["first"], &[("BUDGET", "0")]);
     assert_eq!((status, calls.len()), (Some(0), 0), "{printed}");
     for name in ["doctor", "first-log-probs", "first-step", "first-bench-head"] {
         assert!(printed.contains(&format!("{name}: no time is left")), "{name}: {printed}");
@@ -169,7 +165,7 @@ fn the_first_meeting_ends_in_time() {
     // A test that hangs takes only its own time.
     let hangs = "case \"$*\" in *attention*) sleep 60 ;; esac\n";
     fake.file("bin/tests/cuda/integration-a1", &(tests(&INTEGRATION) + hangs));
-    let (status, printed, calls) = fake.run_with(&["first"], &[("LIMIT", "1")]);
+    let (status, printed, calls) = fake.run(&["first"], &[("LIMIT", "1")]);
     assert_eq!(status, Some(1));
     assert!(printed.contains("first-attention (exit status 124)"), "{printed}");
     assert!(calls.iter().any(|call| call.starts_with("gpu-e5")), "{printed}");
@@ -178,17 +174,17 @@ fn the_first_meeting_ends_in_time() {
 #[test]
 fn a_section_alone() {
     let fake = Fake::new("section");
-    let (status, printed, calls) = fake.run(&["memcheck", "attention", "backward"]);
+    let (status, printed, calls) = fake.run(&["memcheck", "attention", "backward"], &[]);
     assert_eq!(status, Some(0), "{printed}");
     assert_eq!(calls[0], "flowrl-cli doctor");
     assert_eq!(calls[2..], ["integration-a1 --exact attention::on_gpu::backward --test-threads 1"]);
-    let (_, _, calls) = fake.run(&["sanitizer", "body"]);
+    let (_, _, calls) = fake.run(&["sanitizer", "body"], &[]);
     assert_eq!(calls.iter().filter(|call| call.starts_with("integration-a1")).count(), 2, "{calls:?}");
-    let (_, _, calls) = fake.run(&["tests", "body"]);
+    let (_, _, calls) = fake.run(&["tests", "body"], &[]);
     assert_eq!(calls[1..], ["integration-a1 --exact body::on_gpu::linear"]);
-    let (_, _, calls) = fake.run(&["bench", "head", "update"]);
+    let (_, _, calls) = fake.run(&["bench", "head", "update"], &[]);
     assert_eq!(calls[2..], ["gpu-e5 --bench --json out/bench.json --peers python head update"]);
-    let (status, printed, calls) = fake.run(&["benchmark"]);
+    let (status, printed, calls) = fake.run(&["benchmark"], &[]);
     assert_eq!((status, calls.len()), (Some(2), 0));
     assert!(printed.contains("got benchmark, wanted first, doctor, tests,"), "{printed}");
 }
@@ -198,11 +194,11 @@ fn what_is_missing_is_said() {
     let fake = Fake::new("missing");
     fake.file("path/python", "#!/bin/sh\nexit 1\n");
     fake.file("bin/flowrl-cli", &format!("{CALLED}[ \"$1\" = doctor ]\n"));
-    let (status, printed, calls) = fake.run(&["bench"]);
+    let (status, printed, calls) = fake.run(&["bench"], &[]);
     assert_eq!((status, calls.last().unwrap().as_str()), (Some(0), "gpu-e5 --bench --json out/bench.json"));
     assert!(printed.contains("skipped: PyTorch's rows: python has no torch"), "{printed}");
     fake.file("path/python", CALLED);
-    let (status, printed, _) = fake.run(&["train"]);
+    let (status, printed, _) = fake.run(&["train"], &[]);
     assert_eq!(status, Some(1));
     assert!(printed.contains("neither of our runs left its metrics"), "{printed}");
     assert!(printed.contains("train-on-cuda (exit status 1)"), "{printed}");
