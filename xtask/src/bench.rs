@@ -12,7 +12,6 @@ pub(crate) fn run(mut args: Args) -> Outcome {
     }
 }
 
-/// Measures success against lost diversity for every objective over its β or KL coefficient.
 pub(crate) fn frontier(args: Args) -> Outcome {
     compile(cargo(&["build", "--release", "-p", "flowrl-cli", "--bins", "--example", "frontier"]))?;
     run_command(program("target/release/examples/frontier", &[]).args(args.rest()))

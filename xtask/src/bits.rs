@@ -7,7 +7,6 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const MODULE: &str = "target/wasm32-unknown-unknown/debug/flowrl_bits.wasm";
 const SCRIPT: &str = "tests/bits/run.mjs";
 
-/// Builds and runs `tests/bits` for both, and compares every line.
 pub(crate) fn same_in_wasm() -> Check {
     if !install::is_there("node") {
         return Err(Unpassed::Skipped("node is not installed".to_owned()));

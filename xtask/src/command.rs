@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 /// The result of a chore. The error says why it failed.
 pub(crate) type Outcome = Result<(), String>;
 
-/// The result of a check.
 pub(crate) type Check = Result<(), Unpassed>;
 
 /// The reason why a check has not passed.
@@ -63,12 +62,10 @@ pub(crate) fn share(i: u32) -> f64 {
 /// The release build of flowrl-cli.
 pub(crate) const CLI: &str = "target/release/flowrl-cli";
 
-/// Builds [`CLI`].
 pub(crate) fn build_cli() -> Outcome {
     compile(cargo(&["build", "--release", "-p", "flowrl-cli"]))
 }
 
-/// Returns a command for `program` with these arguments.
 pub(crate) fn program(program: impl AsRef<OsStr>, words: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(words);
@@ -94,7 +91,6 @@ pub(crate) fn captured<R>(work: impl FnOnce() -> R) -> (R, String) {
     (result, String::from_utf8_lossy(&said).into_owned())
 }
 
-/// Prints a line to the output of this thread.
 pub(crate) fn tell(text: &str) {
     OUTPUT.with_borrow_mut(|output| match output {
         None => println!("{text}"),

@@ -12,7 +12,6 @@ const OF_WORKSPACE: [(&str, &str); 3] = [("bandit", "lab"), ("hypergrid", "lab")
 const CRATES: [&str; 5] = ["with_ndarray", "with_candle", "with_burn", "train_candle", "cuda_stream"];
 const TARGET_FOLDER: &str = "target/examples";
 
-/// Runs the named examples, or all of them.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let names = args.words();
     args.finish()?;

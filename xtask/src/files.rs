@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::command::{Outcome, output, program};
 
-/// Reads a text file.
 pub(crate) fn read(path: impl AsRef<Path>) -> Result<String, String> {
     fs::read_to_string(&path).map_err(failed("read", &path))
 }
 
-/// Reads a file.
 pub(crate) fn bytes(path: impl AsRef<Path>) -> Result<Vec<u8>, String> {
     fs::read(&path).map_err(failed("read", &path))
 }
@@ -25,7 +23,6 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
     }
 }
 
-/// Copies files into a folder.
 pub(crate) fn copy_into(folder: &Path, files: impl IntoIterator<Item = impl AsRef<Path>>) -> Outcome {
     files
         .into_iter()

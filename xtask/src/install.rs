@@ -24,7 +24,6 @@ pub(crate) fn packages(names: &[&str]) -> Outcome {
     run(program("apt-get", &["install", "--yes", "--no-install-recommends"]).args(names))
 }
 
-/// Installs a program if it does not run.
 pub(crate) fn tool(name: &str, package: &str) -> Outcome {
     if is_there(name) {
         return Ok(());
@@ -38,7 +37,6 @@ pub(crate) fn compiler_name() -> String {
     std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned())
 }
 
-/// Installs a C++ compiler if there is none.
 pub(crate) fn compiler() -> Outcome {
     tool(&compiler_name(), "g++")
 }

@@ -92,7 +92,6 @@ impl Environment {
         output(program(python, &["-c", &code])).is_some()
     }
 
-    /// Returns the names of the packages without their versions.
     fn names(&self) -> Vec<&'static str> {
         self.packages.iter().map(|package| package.split("==").next().unwrap_or(package)).collect()
     }

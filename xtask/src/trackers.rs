@@ -28,8 +28,6 @@ const CASES: [(&str, &str); 2] = [
     ),
 ];
 
-/// Runs each case, kills it once there are records after a checkpoint, resumes it, and checks the records of the
-/// trackers.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let given = args.value("--python")?;
     args.finish()?;

@@ -33,7 +33,6 @@ pub(crate) fn run(args: Args) -> Outcome {
     Ok(check()?)
 }
 
-/// Runs everything.
 pub(crate) fn check() -> Check {
     install::compiler()?;
     NVRTC.required()?;

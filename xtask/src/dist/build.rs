@@ -10,7 +10,6 @@ pub(super) const FOLDER: &str = "target/dist";
 const SHELLS: [(&str, &str); 4] =
     [("bash", "flowrl-cli.bash"), ("elvish", "flowrl-cli.elv"), ("fish", "flowrl-cli.fish"), ("zsh", "_flowrl-cli")];
 
-/// One of the two archives.
 #[derive(Clone, Copy)]
 pub(super) struct Build {
     pub(super) target: &'static str,

@@ -61,7 +61,6 @@ fn sources() -> Result<Vec<PathBuf>, String> {
     files::list(&folder)
 }
 
-/// Returns the files of a crate that contain its licence.
 fn licence_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let is_licence = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();

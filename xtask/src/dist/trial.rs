@@ -83,7 +83,6 @@ impl Root {
         paths.map(Path::new).filter(|path| path.is_file()).try_for_each(|path| copy(path, &self.at(path)))
     }
 
-    /// Returns the place of a path of the new root.
     fn at(&self, path: &Path) -> PathBuf {
         self.path.join(path.strip_prefix("/").unwrap_or(path))
     }

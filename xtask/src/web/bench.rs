@@ -13,8 +13,6 @@ const NATIVE: &str = "target/web/examples/race";
 /// Rounds of a run. In a round, each of the six policies is updated once.
 const ROUNDS: &str = "3000";
 
-/// Builds both with the same compiler options, and prints the rounds per second of each and their ratio, and then the
-/// frames per second of the page.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let runs = args.count("--runs", 9)?;
     args.finish()?;

@@ -11,7 +11,6 @@ pub(crate) const PLAYWRIGHT: &str = "@playwright/test/cli.js";
 pub(crate) const TSC: &str = "typescript/bin/tsc";
 pub(crate) const VITE: &str = "vite/bin/vite.js";
 pub(crate) const WASM_OPT: &str = "binaryen/bin/wasm-opt";
-/// The page's sources.
 const PAGE: &str = "wasm/www";
 /// The oldest major version of Node.js that Vite supports.
 const OLDEST: u32 = 20;

@@ -19,7 +19,6 @@ const DATA: [&str; 2] = ["tests/golden", "benches/peers"];
 /// packed with it.
 const LIGER: &str = "liger-kernel==0.8.5";
 
-/// Builds, copies and packs everything, and prints the contents of the archive.
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
     let folder = Path::new(FOLDER);
