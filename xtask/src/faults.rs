@@ -11,7 +11,6 @@ use crate::command::{CLI, Outcome, build_cli, program, share, start};
 use crate::{files, install};
 
 const FOLDER: &str = "target/faults";
-const RECORDS: &str = "metrics.jsonl";
 
 /// The cases by name, with the options of `train`. Each saves after every step, so that most faults hit a checkpoint.
 const CASES: [(&str, &str); 5] = [
@@ -138,10 +137,10 @@ impl Case {
         run.wait().map_err(|error| format!("cannot run strace: {error}"))?;
         let calls = files::read(&log)?.lines().filter(|line| line.contains(&format!("{call}("))).count() as u32;
         files::remove(&out)?;
-        let mut places: Vec<u32> =
-            (0..points).map(|i| 1 + ((i * calls + shift as u32) / points).min(calls.saturating_sub(1))).collect();
+        let places = (0..points).map(|i| 1 + (i * calls + shift as u32) / points);
+        let mut places: Vec<u32> = places.map(|place| place.min(calls)).filter(|place| *place > 0).collect();
         places.dedup();
-        Ok(if calls == 0 { Vec::new() } else { places })
+        Ok(places)
     }
 
     /// Starts a run, lets the fault happen, resumes the run, and compares the result with the unbroken run.
@@ -193,7 +192,7 @@ fn snapshot(out: &Path) -> Result<Snapshot, String> {
             {
                 continue;
             }
-            let is_records = file == RECORDS;
+            let is_records = file == "metrics.jsonl";
             let bytes = if is_records { timeless(&files::read(&path)?).into_bytes() } else { files::bytes(&path)? };
             all.insert(name, bytes);
         }

@@ -19,9 +19,6 @@ pub(crate) fn interop(mut args: Args) -> Outcome {
         checkpoints = files::list(GOLDEN)?;
         checkpoints.retain(|path| path.join("config.json").is_file());
     }
-    if checkpoints.is_empty() {
-        return Err(format!("no checkpoint in {GOLDEN}"));
-    }
     let script = ["xtask/interop/transformers_check.py"];
     run(program(TORCH.interpreter(python)?, &script).args(checkpoints).env("HF_HUB_OFFLINE", "1"))
 }

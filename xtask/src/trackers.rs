@@ -59,18 +59,16 @@ fn kill(mut command: Command, out: &Path) -> Outcome {
     let mut child = command.stdin(Stdio::null()).spawn().map_err(failed)?;
     let records = || std::fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
     let is_saved = || files::list(out.join("checkpoints")).is_ok_and(|all| all.iter().any(|path| is_whole(path)));
-    let wait = |is_there: &dyn Fn() -> bool, child: &mut std::process::Child| {
-        while !is_there() {
-            if child.try_wait().map_err(failed)?.is_some() {
-                return Err(format!("{} ended before it could be killed", out.display()));
-            }
-            sleep(Duration::from_millis(1));
+    let mut saved = None;
+    while saved.is_none_or(|saved| records() <= saved + 1) {
+        if child.try_wait().map_err(failed)?.is_some() {
+            return Err(format!("{} ended before it could be killed", out.display()));
         }
-        Ok(())
-    };
-    wait(&is_saved, &mut child)?;
-    let saved = records();
-    wait(&|| records() > saved + 1, &mut child)?;
+        if saved.is_none() && is_saved() {
+            saved = Some(records());
+        }
+        sleep(Duration::from_millis(1));
+    }
     child.kill().and_then(|()| child.wait()).map_err(failed)?;
     println!("killed after {} records", records());
     Ok(())

@@ -43,21 +43,18 @@ impl Resources {
     pub(crate) fn problems(&self, bounded: bool) -> Vec<String> {
         // A multiprocessor has 65536 registers, and a block has up to 1024 threads.
         const SHARE: u32 = 64;
+        let Self { registers, local, spills, .. } = self;
         let mut problems = Vec::new();
-        if self.spills > 0 {
-            problems.push(format!("{} bytes of registers spill", self.spills));
+        if *spills > 0 {
+            problems.push(format!("{spills} bytes of registers spill"));
         }
-        if self.local > 0 {
-            problems.push(format!(
-                "{} bytes of local memory: an array is indexed by a value that is unknown at compile time",
-                self.local
-            ));
+        if *local > 0 {
+            let why = "an array is indexed by a value that is unknown at compile time";
+            problems.push(format!("{local} bytes of local memory: {why}"));
         }
-        if self.registers > SHARE && !bounded {
-            problems.push(format!(
-                "{} registers, so a block of 1024 threads cannot start: declare the largest block by __launch_bounds__",
-                self.registers
-            ));
+        if *registers > SHARE && !bounded {
+            let why = "so a block of 1024 threads cannot start: declare the largest block by __launch_bounds__";
+            problems.push(format!("{registers} registers, {why}"));
         }
         problems
     }
