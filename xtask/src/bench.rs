@@ -4,7 +4,6 @@ use crate::args::Args;
 use crate::command::{Outcome, cargo, compile, program, run as run_command};
 use crate::python::{Environment, TORCH};
 
-/// Times every case alone, or with `--peers` compares it with PyTorch.
 pub(crate) fn run(mut args: Args) -> Outcome {
     match args.flag("--peers") {
         true => compare("peers", &TORCH, args),

@@ -9,7 +9,6 @@ use crate::files;
 
 const SLOWEST: usize = 15;
 
-/// Builds in an empty folder, and prints the wall time and the units that took longest.
 pub(crate) fn run(args: Args) -> Outcome {
     args.finish()?;
     let folder = "target/compile-time";

@@ -39,8 +39,6 @@ const FIRMWARE: &str = "target/embedded/thumbv6m-none-eabi/release/embedded";
 /// The program, and the package that contains it.
 const QEMU: &str = "qemu-system-arm";
 
-/// Runs `examples/embedded` on an emulated Cortex-M0 and on this machine, fails if their output differs, and prints the
-/// size in flash.
 pub(crate) fn embedded(args: Args) -> Outcome {
     args.finish()?;
     install::tool(QEMU, QEMU)?;

@@ -28,8 +28,6 @@ const RENDER: &str = "xtask/templates/jinja.py";
 /// Packages that contain chat templates, 2.5 MB together. They are read but not installed.
 const PACKAGES: [&str; 2] = ["trl==1.16.0", "axolotl==0.19.0"];
 
-/// Renders chat templates of real models here and with jinja2: rewrites `lm/tests/templates/expected.json`, and prints
-/// how the renderings of the packages' templates compare.
 pub(crate) fn templates(mut args: Args) -> Outcome {
     let python = args.value("--python")?;
     args.finish()?;

@@ -1,7 +1,7 @@
 //! `cargo xtask trackers`: kills and resumes runs with every experiment tracker, and compares the records that the
 //! trackers' own readers find.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -58,7 +58,8 @@ fn kill(mut command: Command, out: &Path) -> Outcome {
     let failed = |error: std::io::Error| format!("cannot run {CLI}: {error}");
     let mut child = command.stdin(Stdio::null()).spawn().map_err(failed)?;
     let records = || std::fs::read_to_string(out.join("metrics.jsonl")).map_or(0, |text| text.lines().count());
-    let is_saved = || files::list(out.join("checkpoints")).is_ok_and(|all| all.iter().any(|path| is_whole(path)));
+    let is_whole = |checkpoint: &PathBuf| checkpoint.join("SHA256SUMS").is_file() && checkpoint.extension().is_none();
+    let is_saved = || files::list(out.join("checkpoints")).is_ok_and(|all| all.iter().any(is_whole));
     let mut saved = None;
     while saved.is_none_or(|saved| records() <= saved + 1) {
         if child.try_wait().map_err(failed)?.is_some() {
@@ -72,8 +73,4 @@ fn kill(mut command: Command, out: &Path) -> Outcome {
     child.kill().and_then(|()| child.wait()).map_err(failed)?;
     println!("killed after {} records", records());
     Ok(())
-}
-
-fn is_whole(checkpoint: &Path) -> bool {
-    checkpoint.join("SHA256SUMS").is_file() && checkpoint.extension().is_none()
 }

@@ -15,7 +15,7 @@ const FLAGS: &str = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno
 /// keeps until the end would look like leaks.
 const OPTIONS: &str = "ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0";
 
-/// Tests the kernels in the emulator under AddressSanitizer and UndefinedBehaviorSanitizer: runs the tests whose names contain a filter, or all that run in the emulator.
+/// Runs the tests whose names contain a filter, or all that run in the emulator, under both sanitizers.
 pub(crate) fn sanitize(mut args: Args) -> Outcome {
     let filters = args.words();
     args.finish()?;

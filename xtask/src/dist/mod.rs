@@ -22,7 +22,6 @@ const STRIPPED: [&str; 4] = ["--release", "-p", "flowrl-cli", "--config=profile.
 /// The version in Debian 10 and Red Hat Enterprise Linux 8, the oldest systems that clusters still run.
 const GLIBC: (u32, u32) = (2, 28);
 
-/// Builds, packs and checks both archives. With `--try`, also runs them in a chroot and compares their speed.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let tried = args.flag("--try");
     args.finish()?;

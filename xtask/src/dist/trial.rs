@@ -55,12 +55,8 @@ impl Root {
     /// Returns a command that runs the program in its new root, without our environment variables.
     fn program(&self, words: &[&str]) -> Command {
         let mut command = program("chroot", &[]);
-        command
-            .arg(&self.path)
-            .arg("/flowrl-cli")
-            .args(words)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.arg(&self.path).arg("/flowrl-cli").args(words);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
     }
 
@@ -69,9 +65,7 @@ impl Root {
         let result = self.program(words).output().map_err(|error| format!("cannot run chroot: {error}"))?;
         match result.status.code() {
             // `doctor` prints its message to stdout, the other commands to stderr.
-            Some(1) => {
-                Ok([result.stdout, result.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
-            }
+            Some(1) => Ok(String::from_utf8_lossy(&[result.stdout, result.stderr].concat()).into_owned()),
             _ => Err(format!("`{}` ended with {}, wanted exit status 1", words.join(" "), result.status)),
         }
     }

@@ -80,14 +80,11 @@ fn run_steps(steps: &[&'static Step], keep_going: bool, sparing: bool) -> Outcom
     println!("{:<10} {:>7.1}", "all", start.elapsed().as_secs_f64());
     // The last line uses the usual words of test summaries, for tools that parse logs.
     println!("\nsteps: {passed} passed, {} failed, {skipped} skipped", failed.len());
-    if failed.is_empty() {
-        return Ok(());
+    let mut why = format!("failed: {}", failed.join(", "));
+    if summary.len() < steps.len() {
+        why += "; the steps after it did not run (--keep-going runs them)";
     }
-    let others = match summary.len() == steps.len() {
-        true => "",
-        false => "; the steps after it did not run (--keep-going runs them)",
-    };
-    Err(format!("failed: {}{others}", failed.join(", ")))
+    if failed.is_empty() { Ok(()) } else { Err(why) }
 }
 
 /// Runs a step, and returns its outcome and two columns: the seconds of all of it and those of compiling.

@@ -11,7 +11,6 @@ use crate::{files, install};
 
 const BUILT: &str = "wasm/www/dist";
 
-/// Builds the module and the page, and shows their sizes. Serves them with `--serve`.
 pub(crate) fn run(mut args: Args) -> Outcome {
     let (serve, only_module) = (args.flag("--serve"), args.flag("--module"));
     args.finish()?;

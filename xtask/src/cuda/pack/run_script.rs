@@ -99,9 +99,9 @@ fn everything_in_the_order_of_the_likeliest_failure() {
         "python benches/peers/gpu/train.py --ours flowrl, cuda=out/train-cuda/metrics.jsonl \
          --ours flowrl, cpu=out/train-cpu/metrics.jsonl --device cuda --rates out/bench.json",
     ];
-    let own = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let checked = [sanitized("memcheck"), sanitized("racecheck")].concat().concat();
-    assert_eq!(calls, [own(&before), own(&tests), checked, own(&figures)].concat());
+    let checked: Vec<&str> = checked.iter().map(String::as_str).collect();
+    assert_eq!(calls, [&before[..], &tests, &checked, &figures].concat());
 }
 
 #[test]
