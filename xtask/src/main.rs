@@ -29,8 +29,10 @@ use std::process::ExitCode;
 use args::Args;
 use command::Outcome;
 
+type Chore = (&'static str, fn(Args) -> Outcome);
+
 /// The chores by name, in the order of [`HELP`].
-const CHORES: [(&str, fn(Args) -> Outcome); 20] = [
+const CHORES: [Chore; 20] = [
     ("test", test::run),
     ("interop", models::interop),
     ("templates", models::templates),
