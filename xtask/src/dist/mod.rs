@@ -48,6 +48,7 @@ pub(crate) fn run(mut args: Args) -> Outcome {
 /// Returns the command that builds against [`GLIBC`]. Zig has the symbols of every glibc version, the system only its
 /// own.
 fn zigbuild() -> Result<Command, String> {
+    ZIG.required()?;
     let python = absolute(ZIG.interpreter(None)?)?;
     let zig = python.with_file_name("cargo-zigbuild");
     let path = searched_first("PATH", python.parent().unwrap_or(&python))?;
