@@ -31,7 +31,7 @@ const CASES: [(&str, &str); 5] = [
 const KILLED_BEFORE: [&str; 9] =
     ["write", "openat", "fsync", "fdatasync", "rename", "unlink", "unlinkat", "mkdir", "ftruncate"];
 const FAILING: [&str; 8] = ["write", "openat", "fsync", "fdatasync", "rename", "unlinkat", "mkdir", "flock"];
-const ERRORS: [&str; 2] = ["error=ENOSPC", "error=EIO"];
+const ERRORS: [&str; 2] = ["ENOSPC", "EIO"];
 
 /// The metrics that depend on the clock.
 const CLOCK: [&str; 7] = ["tokens_per_s", "trajectories_per_s", "step_s", "sample_s", "update_s", "wall_s", "cpu_s"];
@@ -59,8 +59,10 @@ pub(crate) fn run(mut args: Args) -> Outcome {
         for i in 0..kills / CASES.len() as u32 {
             case.fault(&format!("random-{i}"), &[], Some(case.takes.mul_f64(share(i))), count)?;
         }
-        let kill = |call| (format!("killed before {call}"), call, "signal=SIGKILL", points);
-        let fail = |error| move |call| (format!("{call} fails with {error}"), call, error, points.div_ceil(2));
+        let kill = |call| (format!("killed before {call}"), call, "signal=SIGKILL".to_owned(), points);
+        let fail = |error| {
+            move |call| (format!("{call} fails with {error}"), call, format!("error={error}"), points.div_ceil(2))
+        };
         let failures = ERRORS.into_iter().flat_map(|error| FAILING.map(fail(error)));
         for (what, call, effect, points) in KILLED_BEFORE.map(kill).into_iter().chain(failures) {
             let count = counts.entry(what).or_default();
