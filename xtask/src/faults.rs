@@ -60,11 +60,10 @@ pub(crate) fn run(mut args: Args) -> Outcome {
             case.fault(&format!("random-{i}"), &[], Some(case.takes.mul_f64(share(i))), count)?;
         }
         let kill = |call| (format!("killed before {call}"), call, "signal=SIGKILL".to_owned(), points);
-        let fail = |error| {
-            move |call| (format!("{call} fails with {error}"), call, format!("error={error}"), points.div_ceil(2))
-        };
-        let failures = ERRORS.into_iter().flat_map(|error| FAILING.map(fail(error)));
-        for (what, call, effect, points) in KILLED_BEFORE.map(kill).into_iter().chain(failures) {
+        let few = points.div_ceil(2);
+        let fail =
+            |error| FAILING.map(|call| (format!("{call} fails with {error}"), call, format!("error={error}"), few));
+        for (what, call, effect, points) in KILLED_BEFORE.map(kill).into_iter().chain(ERRORS.iter().flat_map(fail)) {
             let count = counts.entry(what).or_default();
             for at in case.places(call, points, number)? {
                 let inject = format!("inject={call}:{effect}:when={at}");
@@ -85,7 +84,6 @@ pub(crate) fn run(mut args: Args) -> Outcome {
 /// A case and its unbroken run.
 struct Case {
     name: &'static str,
-    /// The options of `train`.
     words: Vec<&'static str>,
     /// The files of the unbroken run.
     whole: Snapshot,
