@@ -6,6 +6,7 @@ mod docs_examples;
 mod docs_task;
 mod family;
 mod hf_golden;
+mod msrv;
 mod objective_golden;
 mod peers;
 mod rooms;

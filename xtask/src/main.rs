@@ -15,6 +15,7 @@ mod faults;
 mod files;
 mod install;
 mod models;
+mod msrv;
 #[allow(unreachable_pub, reason = "flowrl-benches exports it")]
 #[path = "../../benches/src/paired.rs"]
 mod paired;
@@ -32,7 +33,7 @@ use command::Outcome;
 type Chore = (&'static str, fn(Args) -> Outcome);
 
 /// The chores by name, in the order of [`HELP`].
-const CHORES: [Chore; 20] = [
+const CHORES: [Chore; 21] = [
     ("test", test::run),
     ("interop", models::interop),
     ("templates", models::templates),
@@ -52,6 +53,7 @@ const CHORES: [Chore; 20] = [
     ("large", |args| bench::bench(&["large"], args)),
     ("dist", dist::run),
     ("compile-time", compile_time::run),
+    ("msrv", msrv::run),
     ("web", web::run),
 ];
 
@@ -127,6 +129,9 @@ Usage: cargo xtask CHORE [OPTIONS]
 
   compile-time
       Time a release build of flowrl-cli from scratch, and list the crates that take longest
+
+  msrv
+      Compile the crates with the oldest Rust that their manifests name, which rustup installs
 
   web [--serve | --module]
       Build the browser lab in wasm/www/dist and show its sizes; --serve serves it locally, --module only builds

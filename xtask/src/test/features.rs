@@ -41,7 +41,7 @@ fn with_subsets(subcommand: &str, core: &[&str], lab: &[&str], words: &[&str]) -
 }
 
 /// Returns all subsets in the syntax of `--features`, starting with the empty one.
-fn subsets(features: &[&str]) -> Vec<String> {
+pub(crate) fn subsets(features: &[&str]) -> Vec<String> {
     let is_in = |bits: usize, i: usize| bits >> i & 1 == 1;
     let subset = |bits| (0..features.len()).filter(|&i| is_in(bits, i)).map(|i| features[i]).collect::<Vec<_>>();
     (0..1_usize << features.len()).map(|bits| subset(bits).join(",")).collect()

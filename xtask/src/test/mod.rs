@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::args::{Args, choose};
 use crate::command::{Check, Outcome, Unpassed, captured, compiling};
 use crate::files;
+pub(crate) use features::subsets;
 use steps::{STEPS, Step};
 
 /// Runs the steps, and stops at the first that fails unless told to keep going. Steps that are named by `--only` run
