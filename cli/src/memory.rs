@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use flowrl_core::backend::Role;
 use flowrl_core::objective::LogZ;
 use flowrl_core::task::Task;
-use flowrl_lm::model::{Dimensions, Keep, Planned, Weights, memory_plan};
+use flowrl_lm::model::{Keep, Planned, Weights, memory_plan};
 
 use crate::config::Config;
 use crate::device::{self, DeviceName, Limits, Precision};
