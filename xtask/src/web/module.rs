@@ -1,4 +1,4 @@
-//! Builds the WebAssembly module and its bindings in `wasm/pkg`, and the npm package in `target/npm/flowrl-core`, ready
+//! Builds the WebAssembly module and its bindings in `wasm/pkg`, and the npm package in `target/npm/flowrl-lab`, ready
 //! for `npm pack`.
 
 use std::path::Path;
@@ -27,7 +27,7 @@ const SMALL: &str = "-Cllvm-args=-force-vector-interleave=1 -Cllvm-args=-inline-
                      -Cllvm-args=-enable-nontrivial-unswitch=false \
                      -Cllvm-args=-disable-lsr -Cllvm-args=-vectorize-memory-check-threshold=0";
 
-const PACKAGE: &str = "target/npm/flowrl-core";
+const PACKAGE: &str = "target/npm/flowrl-lab";
 const SOURCES: &str = "wasm/npm";
 const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 const WRITTEN: [&str; 2] = ["README.md", "node.js"];

@@ -1,4 +1,4 @@
-import { Landscape, Race, RaceOptions } from "@flowrl/core";
+import { Landscape, Race, RaceOptions } from "@flowrl/lab";
 
 const options = new RaceOptions();
 options.addLane("flowrl", 0, 0);

@@ -1,4 +1,4 @@
-import init, { Landscape, Race, RaceOptions } from "@flowrl/core";
+import init, { Landscape, Race, RaceOptions } from "@flowrl/lab";
 
 await init();
 const options = new RaceOptions();

@@ -7,7 +7,7 @@ import type { TestInfo } from "@playwright/test";
 const repository = fileURLToPath(new URL("../../../../", import.meta.url));
 
 /** The npm package as `cargo xtask web` puts it together. */
-export const packed = join(repository, "target/npm/flowrl-core");
+export const packed = join(repository, "target/npm/flowrl-lab");
 
 /** Sources of the npm package: its README and the examples. */
 export const sources = join(repository, "wasm/npm");
@@ -19,7 +19,7 @@ export const greeting = "FlowRL keeps 4 of 4 peaks, GRPO 1";
 export function install(example: string, info: TestInfo): string {
   const folder = info.outputPath(example);
   cpSync(join(sources, "examples", example), folder, { recursive: true });
-  cpSync(unpacked(info), join(folder, "node_modules/@flowrl/core"), { recursive: true });
+  cpSync(unpacked(info), join(folder, "node_modules/@flowrl/lab"), { recursive: true });
   return folder;
 }
 

@@ -15,7 +15,7 @@ test("the example for Node.js prints what became of two policies", ({}, info) =>
 test("init has nothing left to do in Node.js", ({}, info) => {
   const folder = install("node", info);
   const script =
-    "import init, { laneKinds } from '@flowrl/core'; await init(); console.log(laneKinds()[0])";
+    "import init, { laneKinds } from '@flowrl/lab'; await init(); console.log(laneKinds()[0])";
   const words = ["--input-type=module", "--eval", script];
   expect(execFileSync("node", words, { cwd: folder, encoding: "utf8" }).trim()).toBe("flowrl");
 });
@@ -39,7 +39,7 @@ for (const [who, settings] of [
   test(`TypeScript finds the types as ${who} would`, ({}, info) => {
     const folder = install("node", info);
     const use =
-      'import init, { version } from "@flowrl/core";\nawait init();\nexport const text: string = version();\n';
+      'import init, { version } from "@flowrl/lab";\nawait init();\nexport const text: string = version();\n';
     writeFileSync(join(folder, "use.ts"), use);
     const tsc = fileURLToPath(new URL("../../node_modules/typescript/bin/tsc", import.meta.url));
     const words = [
