@@ -37,6 +37,9 @@ fn a_build_knows_the_commit_that_is_checked_out() {
         assert_eq!(std::fs::read_to_string(d.join(log)).unwrap().lines().count(), length);
         before = commit;
     }
+    let packaged = "{\n  \"git\": {\n    \"sha1\": \"0123456789abcdef0123456789abcdef01234567\"\n  },\n  \"path_in_vcs\": \"cli\"\n}";
+    std::fs::write(d.join(".cargo_vcs_info.json"), packaged).unwrap();
+    assert_eq!(build::commit(d).unwrap().0, "0123456789ab", "a package's own commit, whatever repository it is in");
 }
 
 #[test]
