@@ -1,6 +1,7 @@
 //! The parts of flowrl's command line: commands, configuration, run directories, reports and comparisons of runs.
 //!
 //! An error names the flag, the file, the line or the key, the value that it has, and the remedy.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod args;
 pub mod command_line;

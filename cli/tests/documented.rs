@@ -112,7 +112,7 @@ fn every_command_runs() {
     let files = |folder: &str| std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
     let mut pages: Vec<_> = files("docs").chain(files("docs/recipes")).collect();
     pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-    pages.push(root.join("README.md"));
+    pages.extend([root.join("README.md"), root.join("cli/README.md")]);
     pages.sort();
     let mut done: Vec<String> = Vec::new();
     for page in pages {

@@ -1,9 +1,5 @@
-//! FlowRL from bare metal up: trains a policy to *match* π_ref·exp(βr)/Z instead of collapsing onto one answer.
-//!
-//! The mathematical layer works on slices that the caller owns, allocates nothing, and takes every transcendental
-//! function from [`libm`], so that native, WebAssembly and bare-metal builds give the same bits. The feature `alloc`,
-//! which is on by default, adds types that own their buffers and the training loop. `fast` adds threads, SIMD and fast
-//! matrix products, and `serde` options and batch files. A Cargo feature never changes a result.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -33,8 +29,3 @@ pub mod task;
 pub mod train;
 
 pub use real::Real;
-
-/// Runs the README's example as a test.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -1,20 +1,5 @@
-//! FlowRL on a GPU: hand-written CUDA kernels behind [`flowrl_core::backend::Backend`] and
-//! [`flowrl_lm::backend::TransformerBackend`].
-//!
-//! The kernels in `kernels/` are CUDA C++ and are compiled on first use, either by NVRTC for a GPU or by the system's
-//! C++ compiler for the emulator, which runs the same files on the CPU and checks for errors that a GPU would not
-//! report. Building this crate requires no part of CUDA.
-//!
-//! ```no_run
-//! use flowrl_core::backend::Backend;
-//! use flowrl_cuda::{CudaBackend, Precision};
-//! let gpu = CudaBackend::new(0, Precision::Bf16)?;
-//! let x = gpu.upload(&[1.0, -1.0])?;
-//! let mut y = gpu.zeros(2)?;
-//! gpu.gelu(&x, &mut y, 2)?;
-//! # Ok::<(), flowrl_cuda::Error>(())
-//! ```
-
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 mod attention;

@@ -1,4 +1,5 @@
-//! The transformer policy of flowrl: forward, backward and generation on Hugging Face checkpoints.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 pub mod backend;

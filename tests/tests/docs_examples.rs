@@ -97,17 +97,23 @@ fn the_two_targets_of_the_mathematics_page() {
 }
 
 /// Checks `[text](path)`, with links relative to their page, and `` `folder/file.rs` ``, with paths relative to the
-/// root of the repository.
+/// root of the repository. The READMEs of crates, which crates.io shows too, link to the repository on GitHub.
 #[test]
 fn every_link_and_path_exists() {
     let docs = fs::read_dir(repository().join("docs")).expect("the folder docs");
     let names = docs.map(|entry| format!("docs/{}", entry.expect("readable").file_name().to_string_lossy()));
     let pages = names.filter(|name| name.ends_with(".md"));
-    for name in pages.chain(["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"].map(str::to_owned)) {
+    let crates = ["cli", "core", "cuda", "lab", "lm"].map(|name| format!("{name}/README.md"));
+    let others = ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"].map(str::to_owned);
+    for name in pages.chain(others).chain(crates) {
         let text = page(&name);
         let folder = repository().join(&name).parent().expect("a folder").to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let target = link.split('#').next().unwrap_or_default();
+            let (folder, target) = match target.strip_prefix("https://github.com/flowrl/flowrl/blob/main/") {
+                Some(path) => (repository(), path),
+                None => (folder.clone(), target),
+            };
             let local = !target.is_empty() && !target.contains("://");
             assert!(!local || folder.join(target).exists(), "{name}: no page {link}");
         }
