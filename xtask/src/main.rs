@@ -19,6 +19,7 @@ mod msrv;
 #[allow(unreachable_pub, reason = "flowrl-benches exports it")]
 #[path = "../../benches/src/paired.rs"]
 mod paired;
+mod publish;
 mod python;
 mod stopping;
 mod test;
@@ -33,7 +34,7 @@ use command::Outcome;
 type Chore = (&'static str, fn(Args) -> Outcome);
 
 /// The chores by name, in the order of [`HELP`].
-const CHORES: [Chore; 21] = [
+const CHORES: [Chore; 22] = [
     ("test", test::run),
     ("interop", models::interop),
     ("templates", models::templates),
@@ -53,6 +54,7 @@ const CHORES: [Chore; 21] = [
     ("large", |args| bench::bench(&["large"], args)),
     ("dist", dist::run),
     ("compile-time", compile_time::run),
+    ("publish", publish::run),
     ("msrv", msrv::run),
     ("web", web::run),
 ];
@@ -129,6 +131,10 @@ Usage: cargo xtask CHORE [OPTIONS]
 
   compile-time
       Time a release build of flowrl-cli from scratch, and list the crates that take longest
+
+  publish [--allow-dirty]
+      Try what `cargo publish` would upload, without uploading: pack and build the crates, run the doctests of the
+      packages against each other, and show the packages' sizes
 
   msrv
       Compile the crates with the oldest Rust that their manifests name, which rustup installs
