@@ -1,0 +1,1 @@
+//! Runs code against tests, in a sandbox.
