@@ -87,9 +87,7 @@ impl Session {
         let tasks = Tasks::open(config, &origin)?;
         tasks.fit_context(config, &origin)?;
         let stored = match &config.train.rollouts {
-            Some(path) => {
-                Some(StoredRollouts::read(path, tasks.train.text(), origin.config().max_position_embeddings)?)
-            }
+            Some(path) => Some(StoredRollouts::read(path, &tasks.train, origin.config().max_position_embeddings)?),
             None => None,
         };
         let session = Self { origin, tasks, stored };

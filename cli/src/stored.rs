@@ -1,16 +1,19 @@
 //! Stored completions, from any inference server, as rollouts.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use flowrl_core::backend::Backend;
 use flowrl_core::policy::{Completions, Model, Policy, Sequences};
+use flowrl_core::task::{Judgement, Task as _};
 use flowrl_core::train::{Rollouts, TrainOptions};
 use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::rollouts::{RolloutRow, read_rollouts};
-use flowrl_lm::task::Text;
+use flowrl_lm::task::TextTask;
+use flowrl_lm::verify::Attempt;
 
-use crate::template;
+use crate::{note, template};
 
 /// The completions of one prompt.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ struct Group {
 struct Row {
     tokens: Vec<u32>,
     ended: bool,
-    reward: f32,
+    judgement: Judgement,
     old_log_probs: Option<Vec<f32>>,
 }
 
@@ -36,16 +39,29 @@ pub struct StoredRollouts {
 impl StoredRollouts {
     /// Reads a file without its rows of evaluations. The `finish_reason` of a row says whether the completion ended. If
     /// it is absent, a completion given as tokens ended if the last one is an end token, and a completion given as text
-    /// ended.
-    pub fn read(path: &Path, text: &Text, context: usize) -> Result<Self> {
+    /// ended. The verifier of `task` judges rows that have no reward.
+    pub fn read(path: &Path, task: &TextTask, context: usize) -> Result<Self> {
+        let text = task.text();
         let mut groups: Vec<(String, Group)> = Vec::new();
-        let mut places = std::collections::HashMap::new();
+        let mut places = HashMap::new();
+        let mut unjudged = Vec::new();
         for row in read_rollouts(path)?.into_iter().filter(|row| !row.held_out) {
             let (reason, by_string) = (row.ended(), row.ended_by_string());
-            let RolloutRow { prompt, chat, completion, completion_ids, reward, old_logp, group, step, origin, .. } =
-                row;
+            let RolloutRow {
+                prompt,
+                chat,
+                completion,
+                completion_ids,
+                reward,
+                answer,
+                old_logp,
+                group,
+                step,
+                origin,
+                ..
+            } = row;
             let place = || format!("{}:{}", path.display(), origin.line);
-            let prompt = PromptRow { chat, ..PromptRow::new(prompt) };
+            let prompt = PromptRow { chat, answer, origin: origin.clone(), ..PromptRow::new(prompt) };
             template::tell(text, [&prompt]);
             // The same prompt in another step is another group, because another policy sampled it. The number alone
             // does not identify a group, because files that were concatenated repeat numbers.
@@ -62,11 +78,18 @@ impl StoredRollouts {
                 (None, None) => Vec::new(),
             };
             let old_log_probs = old_logp.map(|l| l.into_iter().map(|l| l as f32).collect());
-            let row = Row { tokens, ended, reward: reward as f32, old_log_probs };
+            let judgement = match reward {
+                Some(reward) => Judgement::new(reward, "stored"),
+                None => Judgement::without_reward("unjudged"),
+            };
+            let row = Row { tokens, ended, judgement, old_log_probs };
             let at = *places.entry(key.clone()).or_insert(groups.len());
             if at == groups.len() {
                 let prompt = text.encode_prompt(&prompt).with_context(place)?;
                 groups.push((key, Group { prompt, rows: Vec::new() }));
+            }
+            if reward.is_none() {
+                unjudged.push((at, groups[at].1.rows.len(), prompt));
             }
             let (prompt, all) = (groups[at].1.prompt.len(), groups[at].1.prompt.len() + row.tokens.len());
             anyhow::ensure!(
@@ -79,7 +102,51 @@ impl StoredRollouts {
             groups[at].1.rows.push(row);
         }
         anyhow::ensure!(!groups.is_empty(), "{} holds no completion to train on", path.display());
-        Ok(Self { groups: groups.into_iter().map(|(_, group)| group).collect() })
+        let mut stored = Self { groups: groups.into_iter().map(|(_, group)| group).collect() };
+        stored.judge(unjudged, task, path)?;
+        Ok(stored)
+    }
+
+    /// Judges the rows that have no reward, given as the numbers of a group and of a row in it, with the prompt. An
+    /// answer that the row lacks is that of the same prompt in the task.
+    fn judge(&mut self, mut unjudged: Vec<(usize, usize, PromptRow)>, task: &TextTask, path: &Path) -> Result<()> {
+        if unjudged.is_empty() {
+            return Ok(());
+        }
+        note!("judging {} stored completions that have no reward", unjudged.len());
+        let text = task.text();
+        if !task.is_generated() {
+            let known: HashMap<&[u32], usize> =
+                (0..task.prompts()).rev().map(|index| (task.prompt(index), index)).collect();
+            for (group, _, row) in &mut unjudged {
+                if let Some(&index) = known.get(self.groups[*group].prompt.as_slice())
+                    && row.answer.is_null()
+                {
+                    let origin = std::mem::take(&mut row.origin);
+                    *row = PromptRow { origin, ..task.row(index).clone() };
+                }
+            }
+        }
+        let mut completions = Vec::with_capacity(unjudged.len());
+        for (group, number, row) in &unjudged {
+            task.verifier()
+                .check(row)
+                .with_context(|| format!("{}:{}: the row has no reward", path.display(), row.origin.line))?;
+            completions.push(text.decode(&self.groups[*group].rows[*number].tokens));
+        }
+        let attempts: Vec<Attempt<'_>> = unjudged
+            .iter()
+            .zip(&completions)
+            .map(|((group, number, row), completion)| {
+                let Row { tokens, ended, .. } = &self.groups[*group].rows[*number];
+                Attempt { row, completion, ended: *ended, tokens: tokens.len() }
+            })
+            .collect();
+        let judgements = task.verifier().judge_batch(&attempts).map_err(anyhow::Error::from_boxed)?;
+        for ((group, number, _), judgement) in unjudged.iter().zip(judgements) {
+            self.groups[*group].rows[*number].judgement = judgement;
+        }
+        Ok(())
     }
 
     /// Returns the number of groups: the same prompt in two steps counts twice.
@@ -115,7 +182,7 @@ impl StoredRollouts {
         let first = step as usize * count;
         let numbers: Vec<usize> = (first..first + count).map(|i| i % self.groups.len()).collect();
         let mut completions = Completions { offsets: vec![0], ..Completions::default() };
-        let mut rewards = Vec::new();
+        let mut judgements = Vec::new();
         let mut complete = !corrects;
         for (p, &number) in numbers.iter().enumerate() {
             for row in &self.groups[number].rows {
@@ -123,7 +190,7 @@ impl StoredRollouts {
                 completions.tokens.extend(&row.tokens);
                 completions.offsets.push(completions.tokens.len());
                 completions.ended.push(row.ended);
-                rewards.push(row.reward);
+                judgements.push(row.judgement.clone());
                 match &row.old_log_probs {
                     Some(old) => completions.log_probs.extend(old),
                     None => {
@@ -149,17 +216,8 @@ impl StoredRollouts {
                 rollout_log_probs = Some(std::mem::replace(&mut completions.log_probs, present));
             }
         }
-        let verdicts = vec!["stored".into(); rewards.len()];
         let prompt_numbers = numbers;
-        Ok(Rollouts {
-            prompt_numbers,
-            prompts,
-            completions,
-            rewards,
-            verdicts,
-            rollout_log_probs,
-            ..Rollouts::default()
-        })
+        Ok(Rollouts { prompt_numbers, prompts, completions, judgements, rollout_log_probs, ..Rollouts::default() })
     }
 }
 

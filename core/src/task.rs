@@ -5,19 +5,34 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// A task's verdict on one completion.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Judgement {
-    /// The raw reward, which must be finite.
-    pub reward: f64,
+    /// The raw reward, which must be finite. `None` leaves the completion out of the step, and out of the means of its
+    /// group: nothing is known about it, for example because a judge did not answer.
+    pub reward: Option<f64>,
     /// The reason, as one hyphenated lower-case word: `correct`, `wrong`, `unparseable`, …
     pub verdict: Cow<'static, str>,
+    /// The rewards of which this one is a weighted sum, by name.
+    pub parts: Vec<(Cow<'static, str>, f64)>,
+    /// The answer of the completion in a form that equal answers share, to count distinct answers and votes.
+    pub answer: Option<Box<str>>,
 }
 
 impl Judgement {
     /// Returns a judgement of this reward and verdict.
     pub fn new(reward: f64, verdict: impl Into<Cow<'static, str>>) -> Self {
-        Self { reward, verdict: verdict.into() }
+        Self { reward: Some(reward), verdict: verdict.into(), ..Self::default() }
+    }
+
+    /// Returns a judgement without a reward, which leaves the completion out.
+    pub fn without_reward(verdict: impl Into<Cow<'static, str>>) -> Self {
+        Self { verdict: verdict.into(), ..Self::default() }
+    }
+
+    /// Returns whether the reward is above 0.
+    pub fn is_success(&self) -> bool {
+        self.reward > Some(0.0)
     }
 }
 

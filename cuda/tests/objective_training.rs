@@ -5,6 +5,7 @@ use flowrl_core::backend::{Backend, CpuBackend};
 use flowrl_core::objective::{Objective, Preset};
 use flowrl_core::optim::AdamWStep;
 use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Scores, ScoresOf, Sequences};
+use flowrl_core::task::Judgement;
 use flowrl_core::train::{Metrics, Rollouts, TrainError, TrainOptions, Trainer};
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Error, Precision, Schedule};
 
@@ -79,8 +80,7 @@ fn learn<B: Backend<Real = f32>>(
         prompt_numbers: vec![0, 1],
         prompts: vec![vec![0], vec![1]],
         completions,
-        rewards: vec![1.0, 0.0, 0.5, 0.25],
-        verdicts: vec!["".into(); 4],
+        judgements: [1.0, 0.0, 0.5, 0.25].map(|reward| Judgement::new(reward, "")).to_vec(),
         ..Rollouts::default()
     };
     let mut policy = Given { backend, log_probs, gradient: Vec::new() };

@@ -178,7 +178,7 @@ fn judgements_follow_the_walk() {
             let actions: Vec<u32> = trajectory.steps.iter().map(|&(_, a)| a as u32).collect();
             assert_eq!(walk(env, &actions), Walk::Finished(trajectory.object));
             let judgement = judge(&task, &actions);
-            assert_eq!(judgement.reward, env.reward(trajectory.object));
+            assert_eq!(judgement.reward, Some(env.reward(trajectory.object)));
             assert_eq!(judgement.verdict, if env.is_mode(trajectory.object) { "mode" } else { "other" });
 
             let last = actions.len() - 1;
@@ -188,7 +188,7 @@ fn judgements_follow_the_walk() {
             for (actions, verdict) in [(&actions[..last], "unfinished"), (&beyond, "illegal"), (&[u32::MAX], "illegal")]
             {
                 let judgement = judge(&task, actions);
-                assert_eq!((judgement.reward, &*judgement.verdict), (least, verdict));
+                assert_eq!((judgement.reward, &*judgement.verdict), (Some(least), verdict));
             }
         }
     });
@@ -307,5 +307,5 @@ fn a_task_of_ones_own_needs_the_trait_alone() {
     let (shared, boxed) = (std::rc::Rc::new(Shortcut), Box::new(Shortcut) as Box<dyn Environment>);
     assert_eq!(Target::plain(&shared, 1.0).expect("finite"), target);
     assert_eq!(judge(&LabTask::new(boxed), &[2, 1, 0]).verdict, "mode");
-    assert_eq!(judge(&LabTask::new(&shared), &[1, 0]).reward, 1.0);
+    assert_eq!(judge(&LabTask::new(&shared), &[1, 0]).reward, Some(1.0));
 }

@@ -108,7 +108,7 @@ fn sampled_metrics<T: Real>(rollouts: &Rollouts<T>, samples: usize) -> Result<Sa
     let mut correct = vec![0; prompts];
     let mut distinct = vec![HashSet::new(); prompts];
     for i in 0..rollouts.len() {
-        if rollouts.rewards[i] > T::zero() {
+        if rollouts.judgements[i].is_success() {
             let prompt = rollouts.completions.prompt_of[i];
             correct[prompt] += 1;
             distinct[prompt].insert(rollouts.completions.get(i));

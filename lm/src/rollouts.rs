@@ -26,8 +26,15 @@ pub struct RolloutRow {
     /// Tokens of the completion, including the end token if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_ids: Option<Vec<u32>>,
-    /// Raw reward; finite.
-    pub reward: f64,
+    /// Raw reward; finite. Without it, the verifier judges the row, or has judged it and left it out.
+    #[serde(default)]
+    pub reward: Option<f64>,
+    /// Rewards of which `reward` is a weighted sum, by name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub parts: Map<String, Value>,
+    /// The answer with which a verifier compares, for a row without `reward`.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub answer: Value,
     /// log π_old of each token of `completion_ids`; at most 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_logp: Option<Vec<f64>>,
@@ -90,8 +97,8 @@ impl RolloutRow {
 
     fn check(&self) -> Result<(), String> {
         check_chat(&self.prompt, &self.chat)?;
-        if !self.reward.is_finite() {
-            return Err(format!("`reward` is {}, but must be finite", self.reward));
+        if let Some(reward) = self.reward.filter(|reward| !reward.is_finite()) {
+            return Err(format!("`reward` is {reward}, but must be finite"));
         }
         if self.completion.is_none() && self.completion_ids.is_none() {
             return Err("neither `completion` nor `completion_ids` is given; add one of them".into());
@@ -171,7 +178,9 @@ mod tests {
             chat: ChatInputs { tools: serde_json::json!([{"type": "function"}]), ..ChatInputs::default() },
             completion: Some("3+5".into()),
             completion_ids: Some(vec![1, 2, 3, 0]),
-            reward: 0.1 + 0.2,
+            reward: Some(0.1 + 0.2),
+            parts: Map::from_iter([("format".to_owned(), Value::from(0.1))]),
+            answer: Value::from("8"),
             old_logp: Some(vec![-0.1, f64::from(-1.234_567_9_f32), -1e-300, 0.0]),
             group: Some(3),
             finish_reason: Some("stop".into()),
@@ -233,7 +242,7 @@ mod tests {
     #[test]
     fn what_could_not_be_read_back_is_not_written() {
         let row = parse(r#"{"prompt": "p", "completion": "a", "reward": 1}"#).unwrap().remove(0);
-        let row = RolloutRow { reward: f64::NAN, ..row };
+        let row = RolloutRow { reward: Some(f64::NAN), ..row };
         let mut file = Vec::new();
         assert!(row.write_line(&mut file, Path::new("r.jsonl")).unwrap_err().to_string().contains("NaN"));
         assert!(file.is_empty());

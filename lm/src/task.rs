@@ -214,6 +214,11 @@ impl TextTask {
         self.generated.is_some()
     }
 
+    /// Returns the verifier of this task.
+    pub fn verifier(&self) -> &dyn Verifier {
+        &*self.verifier
+    }
+
     /// Returns the conversion between text and tokens that this task uses.
     pub const fn text(&self) -> &Text {
         &self.text
@@ -255,16 +260,18 @@ impl Task for TextTask {
             row: self.row(attempt.prompt),
             completion: &completion,
             ended: attempt.ended,
+            tokens: attempt.completion.len(),
         })
     }
 
     fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
         let texts: Vec<String> = attempts.iter().map(|attempt| self.text.decode(attempt.completion)).collect();
         let pairs = attempts.iter().zip(&texts);
-        let rows = pairs.map(|(Attempt { prompt, ended, .. }, completion)| verify::Attempt {
-            row: self.row(*prompt),
-            completion,
-            ended: *ended,
+        let rows = pairs.map(|(attempt, text)| verify::Attempt {
+            row: self.row(attempt.prompt),
+            completion: text,
+            ended: attempt.ended,
+            tokens: attempt.completion.len(),
         });
         self.verifier.judge_batch(&rows.collect::<Vec<_>>())
     }

@@ -131,7 +131,7 @@ fn other_numbers_are_wrong_and_none_is_no_number() {
         assert_eq!(verdict("1", completion), "no-number", "{completion}");
     }
     assert_eq!(judge(&row(json!(1)), "1", false).verdict, "unfinished");
-    assert_eq!(judge(&row(json!(1)), "1", true).reward, 1.0);
+    assert_eq!(judge(&row(json!(1)), "1", true).reward, Some(1.0));
     assert_eq!(judge(&row(json!("one")), "1", true).verdict, "no-answer");
     assert_eq!(judge(&row(Value::Null), "1", true).verdict, "no-answer");
 }

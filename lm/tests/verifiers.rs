@@ -26,7 +26,7 @@ pub(crate) fn row(answer: impl Into<Value>) -> PromptRow {
 }
 
 pub(crate) fn judge(row: &PromptRow, completion: &str, ended: bool) -> Judgement {
-    Number.judge(Attempt { row, completion, ended }).unwrap()
+    Number.judge(Attempt { row, completion, ended, tokens: 1 }).unwrap()
 }
 
 /// Returns the verdict on a finished completion, for an answer that the verifier accepts.
@@ -47,7 +47,7 @@ fn number_pays_for_no_wrong_answer_and_misses_few_right_ones() {
             refused.push(case.gold);
             continue;
         }
-        let paid = judge(&row, &case.pred, case.ended).reward;
+        let paid = judge(&row, &case.pred, case.ended).reward.expect("a reward");
         assert!(case.expected == 1 || paid == 0.0, "pays for a wrong answer: {case:?}");
         plain += usize::from(case.gold.parse::<f64>().is_ok());
         if case.expected == 1 && paid == 0.0 {

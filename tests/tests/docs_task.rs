@@ -89,7 +89,8 @@ fn the_verifier_judges_and_checks_rows() {
     let row = PromptRow { answer: 3.into(), ..PromptRow::text("Three words, please.") };
     assert_eq!(Words.name(), "words");
     assert!(Words.check(&row).is_ok());
-    let verdict = |row, completion, ended| Words.judge(verify::Attempt { row, completion, ended }).unwrap().verdict;
+    let verdict =
+        |row, completion, ended| Words.judge(verify::Attempt { row, completion, ended, tokens: 1 }).unwrap().verdict;
     assert_eq!(verdict(&row, "one two three", true), "correct");
     assert_eq!(verdict(&row, "one two", true), "off-by-1");
     assert_eq!(verdict(&row, "one two three", false), "unfinished");
@@ -142,8 +143,9 @@ fn a_verifier_of_ones_own_trains_a_model_and_its_failure_ends_the_step() {
     let options = TrainOptions { prompts: 2, samples: 3, max_tokens: 4, ..TrainOptions::default() };
     let mut trainer = Trainer::new(&policy, Objective::preset(Preset::Grpo), options).unwrap();
     let (rollouts, _) = trainer.step(&mut policy, &task).unwrap();
-    assert_eq!(rollouts.rewards, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-    assert!(rollouts.verdicts.iter().all(|verdict| verdict.ends_with("-characters")), "{:?}", rollouts.verdicts);
+    let rewards: Vec<_> = rollouts.judgements.iter().map(|judgement| judgement.reward).collect();
+    assert_eq!(rewards, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].map(Some));
+    assert!(rollouts.judgements.iter().all(|judgement| judgement.verdict.ends_with("-characters")), "{rewards:?}");
 
     let error = trainer.step(&mut policy, &task).unwrap_err();
     assert!(matches!(error, TrainError::Judge(_)), "{error:?}");

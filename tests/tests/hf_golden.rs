@@ -7,6 +7,7 @@ use flowrl_core::objective::{Objective, Preset};
 use flowrl_core::optim::AdamW;
 use flowrl_core::policy::{Completions, Model, Policy, SampleRequest, Scores, Sequences};
 use flowrl_core::random::{Purpose, Stream};
+use flowrl_core::task::Judgement;
 use flowrl_core::train::{Metrics, Rollouts, TrainOptions, Trainer};
 use flowrl_cuda::{CudaBackend, EmulatorOptions, Precision};
 use flowrl_lm::backend::TransformerBackend;
@@ -224,8 +225,7 @@ fn step<B: TransformerBackend<Real = f32>>(golden: &Golden, mut policy: Transfor
     let rollouts = Rollouts {
         prompt_numbers: (0..rows.len()).collect(),
         prompts: rows.iter().map(|row| row.prompt.clone()).collect(),
-        rewards: (0..rows.len()).map(|i| i as f32 / 2.0).collect(),
-        verdicts: vec!["".into(); rows.len()],
+        judgements: (0..rows.len()).map(|i| Judgement::new(i as f64 / 2.0, "")).collect(),
         completions,
         ..Rollouts::default()
     };

@@ -120,7 +120,7 @@ impl Race {
         Ok(Explanation {
             step: step as f64,
             objects: (0..count).map(|i| object_of(&environment, rollouts.completions.get(i)) as u32).collect(),
-            rewards: wide(&rollouts.rewards),
+            rewards: wide(&rewards(&rollouts)),
             log_probs: (0..count).map(|i| sum(&log_probs, i)).collect(),
             ref_log_probs: (0..count).map(|i| sum(&ref_log_probs, i)).collect(),
             advantages: wide(&evaluation.advantages),
@@ -186,6 +186,12 @@ fn evaluate(lane: &mut Lane, rollouts: &Rollouts<f32>) -> Result<Evaluation<f32>
         log_z: log_z.as_deref(),
         ..Batch::default()
     };
-    let outcomes = Outcomes { rewards: &rollouts.rewards, values: values.as_deref(), ..Outcomes::default() };
+    let rewards = rewards(rollouts);
+    let outcomes = Outcomes { rewards: &rewards, values: values.as_deref(), ..Outcomes::default() };
     Ok(lane.trainer.objective().compute_packed(outcomes, batch)?)
+}
+
+/// Returns the raw rewards. Tasks of the lab leave no completion out.
+fn rewards(rollouts: &Rollouts<f32>) -> Vec<f32> {
+    (0..rollouts.len()).filter_map(|i| rollouts.reward(i)).collect()
 }

@@ -209,7 +209,7 @@ fn held_out_success(
     for i in 0..drawn.len() {
         let tokens: Vec<u32> = drawn.get(i).iter().copied().filter(|&t| t != eos).collect();
         let text = tokenizer.decode(&tokens, false)?;
-        correct += usize::from(problems[drawn.prompt_of[i]].judge(&text, drawn.ended[i]).reward > 0.0);
+        correct += usize::from(problems[drawn.prompt_of[i]].judge(&text, drawn.ended[i]).is_success());
     }
     Ok(correct as f64 / drawn.len() as f64)
 }

@@ -75,19 +75,21 @@ impl<T: Trainable + Show + Debug> Subject for T {}
 
 /// Returns completion `i` as a row of `rollouts.jsonl`, without the fields that depend on the subject.
 pub(crate) fn row(rollouts: &Rollouts<f32>, i: usize, prompt: Prompt) -> RolloutRow {
-    let completions = &rollouts.completions;
+    let (completions, judgement) = (&rollouts.completions, &rollouts.judgements[i]);
     let log_probs = &completions.log_probs[completions.offsets[i]..completions.offsets[i + 1]];
     RolloutRow {
         prompt,
         chat: ChatInputs::default(),
         completion: None,
         completion_ids: Some(completions.get(i).to_vec()),
-        reward: f64::from(rollouts.rewards[i]),
+        reward: judgement.reward,
+        parts: judgement.parts.iter().map(|(name, reward)| (name.to_string(), (*reward).into())).collect(),
+        answer: serde_json::Value::Null,
         old_logp: Some(log_probs.iter().map(|&l| f64::from(l)).collect()),
         group: None,
         finish_reason: None,
         stop_reason: serde_json::Value::Null,
-        verdict: Some(rollouts.verdicts[i].to_string()),
+        verdict: Some(judgement.verdict.to_string()),
         step: None,
         held_out: false,
         origin: Origin::default(),

@@ -67,13 +67,15 @@ impl<B: Backend> Trainer<B> {
 }
 
 impl<T: Real> Rollouts<T> {
-    /// Iterates over the groups in order, as the prompt of each and whether all its raw rewards are equal.
+    /// Iterates over the groups in order, as the prompt of each and whether all its raw rewards are equal. Completions
+    /// that are left out do not count.
     pub(super) fn groups(&self) -> impl Iterator<Item = (usize, bool)> {
         let mut start = 0;
         self.completions.prompt_of.chunk_by(|a, b| a == b).map(move |group| {
-            let rewards = &self.rewards[start..start + group.len()];
+            let mut rewards = (start..start + group.len()).filter_map(|i| self.reward(i));
             start += group.len();
-            (group[0], rewards.iter().all(|reward| *reward == rewards[0]))
+            let first = rewards.next();
+            (group[0], rewards.all(|reward| Some(reward) == first))
         })
     }
 
@@ -92,15 +94,31 @@ impl<T: Real> Rollouts<T> {
         self.prompts.extend(other.prompts);
     }
 
-    /// Returns the rollouts of the given prompts, in order.
-    pub(super) fn select(&self, prompts: &[usize]) -> Self {
+    /// Returns the rollouts to learn from, unless these are all of them: the selected prompts in order, without the
+    /// completions that have no reward.
+    pub(super) fn to_learn(&self) -> Option<Self> {
+        let all_judged = self.judgements.iter().all(|judgement| judgement.reward.is_some());
+        match &self.selection {
+            Some(selection) => Some(self.select(&selection.prompts)),
+            None if all_judged => None,
+            None => Some(self.select(&(0..self.prompts.len()).collect::<Vec<_>>())),
+        }
+    }
+
+    fn select(&self, prompts: &[usize]) -> Self {
         let rollout_log_probs = self.rollout_log_probs.as_ref().map(|_| Vec::new());
         let mut chosen = Self { rollout_log_probs, ..Self::default() };
-        for (p, &prompt) in prompts.iter().enumerate() {
+        let prompt_of = &self.completions.prompt_of;
+        for &prompt in prompts {
+            let group = prompt_of.partition_point(|&q| q < prompt)..prompt_of.partition_point(|&q| q <= prompt);
+            let judged: Vec<usize> = group.filter(|&i| self.judgements[i].reward.is_some()).collect();
+            if judged.is_empty() {
+                continue;
+            }
+            let p = chosen.prompts.len();
             chosen.prompt_numbers.extend(self.prompt_numbers.get(prompt));
             chosen.prompts.push(self.prompts[prompt].clone());
-            let prompt_of = &self.completions.prompt_of;
-            for i in prompt_of.partition_point(|&q| q < prompt)..prompt_of.partition_point(|&q| q <= prompt) {
+            for i in judged {
                 chosen.push(p, self, i);
             }
         }

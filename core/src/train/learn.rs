@@ -53,10 +53,10 @@ impl<B: Backend> Trainer<B> {
         rollouts.validate()?;
         let mut metrics = rollouts.metrics();
         metrics.extend(self.overlong_mean(rollouts));
-        let selected = rollouts.selection.as_ref().map(|selection| rollouts.select(&selection.prompts));
+        let selected = rollouts.to_learn();
         let learned = selected.as_ref().unwrap_or(rollouts);
         let mut tally = Tally::default();
-        // Dynamic sampling may have left no group to learn from.
+        // Dynamic sampling may have left no group to learn from, and the task no reward.
         if !learned.is_empty() {
             metrics.extend(learned.rollout_metrics(&self.objective));
             let fixed = self.prepare(policy, learned)?;
@@ -136,7 +136,10 @@ impl<B: Backend> Trainer<B> {
         };
         let truncated: Vec<bool> = rollouts.completions.ended.iter().map(|ended| !ended).collect();
         let rewards: Vec<_> = (0..rollouts.len())
-            .map(|i| rollouts.rewards[i] - RealOf::<P>::of(self.options.overlong(rollouts.completions.get(i).len())))
+            .map(|i| {
+                let reward = rollouts.reward(i).expect("completions without a reward are not selected");
+                reward - RealOf::<P>::of(self.options.overlong(rollouts.completions.get(i).len()))
+            })
             .collect();
         let outcomes = Outcomes {
             rewards: &rewards,

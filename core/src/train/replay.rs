@@ -17,6 +17,7 @@ use crate::random::Stream;
 /// ```
 /// use flowrl_core::policy::Completions;
 /// use flowrl_core::random::{Purpose, Stream};
+/// use flowrl_core::task::Judgement;
 /// use flowrl_core::train::{Replay, Rollouts};
 ///
 /// // Six completions of one prompt, of one token each. The first is the best.
@@ -33,15 +34,14 @@ use crate::random::Stream;
 ///     prompt_numbers: vec![0],
 ///     prompts: vec![vec![0]],
 ///     completions,
-///     rewards: vec![1.0, 0.5, 0.0, 0.0, 0.0, 0.0],
-///     verdicts: vec!["".into(); 6],
+///     judgements: [1.0, 0.5, 0.0, 0.0, 0.0, 0.0].map(|reward| Judgement::new(reward, "")).to_vec(),
 ///     ..Rollouts::default()
 /// };
 /// let mut replay = Replay::new(1);
 /// replay.keep(&rollouts);
 /// replay.extend(&mut rollouts, 2, Stream::new(0, Purpose::Replay), 0);
 /// assert_eq!(rollouts.len(), 8);
-/// assert_eq!(rollouts.rewards[6..], [1.0, 1.0]); // only the best is kept
+/// assert_eq!([rollouts.reward(6), rollouts.reward(7)], [Some(1.0); 2]); // only the best is kept
 /// ```
 #[derive(Clone, Debug)]
 pub struct Replay<T> {
@@ -61,12 +61,13 @@ impl<T: Real> Replay<T> {
         self.kept.is_empty()
     }
 
-    /// Keeps the completions of `rollouts` that are new and good enough. If a completion is kept already, this leaves
-    /// it as it was first drawn.
+    /// Keeps the completions of `rollouts` that have a reward, are new and good enough. If a completion is kept already,
+    /// this leaves it as it was first drawn.
     pub fn keep(&mut self, rollouts: &Rollouts<T>) {
         for i in 0..rollouts.len() {
             let prompt = rollouts.prompt_numbers[rollouts.completions.prompt_of[i]];
-            let place = self.kept.partition_point(|kept| kept.rewards[0] >= rollouts.rewards[i]);
+            let Some(reward) = rollouts.judgements[i].reward else { continue };
+            let place = self.kept.partition_point(|kept| kept.judgements[0].reward >= Some(reward));
             let known = |kept: &Rollouts<T>| {
                 kept.prompt_numbers == [prompt] && kept.completions.tokens == rollouts.completions.get(i)
             };
@@ -108,6 +109,7 @@ mod tests {
     use super::*;
     use crate::policy::Completions;
     use crate::random::Purpose;
+    use crate::task::Judgement;
 
     /// Returns rollouts of prompts 7 and 9, in which every completion is a single token with the given reward.
     fn rollouts(completions: &[(usize, u32, f64)]) -> Rollouts<f64> {
@@ -124,8 +126,7 @@ mod tests {
                 ended: vec![true; count],
                 excluded: Vec::new(),
             },
-            rewards: completions.iter().map(|c| c.2).collect(),
-            verdicts: vec!["other".into(); count],
+            judgements: completions.iter().map(|c| Judgement::new(c.2, "other")).collect(),
             ..Rollouts::default()
         }
     }
@@ -136,8 +137,17 @@ mod tests {
         replay.keep(&rollouts(&[(0, 1, 0.1), (0, 2, 0.2), (0, 1, 0.1), (1, 1, 0.3)]));
         replay.keep(&rollouts(&[(0, 4, 0.2), (0, 5, 0.1), (1, 6, 0.9)]));
         let kept: Vec<_> =
-            replay.kept.iter().map(|k| (k.prompt_numbers[0], k.completions.tokens[0], k.rewards[0])).collect();
-        assert_eq!(kept, [(9, 6, 0.9), (9, 1, 0.3), (7, 2, 0.2)], "the older of two equals stays");
+            replay.kept.iter().map(|k| (k.prompt_numbers[0], k.completions.tokens[0], k.reward(0))).collect();
+        assert_eq!(kept, [(9, 6, Some(0.9)), (9, 1, Some(0.3)), (7, 2, Some(0.2))], "the older of two equals stays");
+    }
+
+    #[test]
+    fn completions_without_a_reward_are_not_kept() {
+        let mut batch = rollouts(&[(0, 1, 0.1), (0, 2, 0.9)]);
+        batch.judgements[1] = Judgement::without_reward("timeout");
+        let mut replay = Replay::new(2);
+        replay.keep(&batch);
+        assert_eq!((replay.kept.len(), replay.kept[0].reward(0)), (1, Some(0.1)));
     }
 
     #[test]
@@ -155,7 +165,7 @@ mod tests {
         assert_eq!(batch.completions.tokens[41..43], [11, 12]);
         assert!(drawn.contains(&2) && drawn.contains(&3) && drawn.iter().all(|&t| t == 2 || t == 3));
         let three = 43 + drawn.iter().position(|&t| t == 3).expect("drawn");
-        assert_eq!((batch.rewards[three], batch.completions.log_probs[three]), (0.5, -3.0));
+        assert_eq!((batch.reward(three), batch.completions.log_probs[three]), (Some(0.5), -3.0));
         let rollout = batch.rollout_log_probs.expect("kept");
         assert_eq!([rollout[0], rollout[1], rollout[41], rollout[three]], [-9.0, -1.0, -9.0, -3.0]);
     }
@@ -163,8 +173,8 @@ mod tests {
     #[test]
     fn an_empty_buffer_changes_nothing() {
         let mut batch = rollouts(&[(0, 10, 0.0), (1, 11, 0.25)]);
-        let before = batch.completions.clone();
+        let before = (batch.completions.clone(), batch.judgements.clone());
         Replay::new(4).extend(&mut batch, 3, Stream::new(1, Purpose::Replay), 0);
-        assert_eq!((batch.completions, batch.rewards), (before, vec![0.0, 0.25]));
+        assert_eq!((batch.completions, batch.judgements), before);
     }
 }

@@ -1,6 +1,5 @@
 //! Judged completions, from which a step learns.
 
-use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use super::{Metrics, Selection, TrainError, TrainOptions};
@@ -9,7 +8,7 @@ use crate::backend::Backend;
 use crate::objective::{self, Objective, RolloutCorrection};
 use crate::policy::{Completions, Policy, SampleRequest, Sequences};
 use crate::random::Stream;
-use crate::task::{Attempt, Task};
+use crate::task::{Attempt, Judgement, Task};
 
 /// Completions of a few prompts with their rewards, from which one step learns. The completions of one prompt are
 /// contiguous.
@@ -22,10 +21,8 @@ pub struct Rollouts<T> {
     /// The completions. Their log-probabilities are those of the policy that sampled them; if `rollout_log_probs` is
     /// given, they were computed by the engine that trains.
     pub completions: Completions<T>,
-    /// (B) raw rewards.
-    pub rewards: Vec<T>,
-    /// (B) the task's verdicts.
-    pub verdicts: Vec<Cow<'static, str>>,
+    /// (B) the task's judgements, with the raw rewards.
+    pub judgements: Vec<Judgement>,
     /// (N) log-probability of each token under the engine that sampled it, if that is another one. `rollout_correction`
     /// compares these with those of `completions`.
     pub rollout_log_probs: Option<Vec<T>>,
@@ -67,11 +64,17 @@ impl<T: Real> Rollouts<T> {
         if judgements.len() != attempts.len() {
             return Err(TrainError::Judgements { got: judgements.len(), wanted: attempts.len() });
         }
-        if let Some((attempt, judgement)) = attempts.iter().zip(&judgements).find(|(_, j)| !j.reward.is_finite()) {
-            return Err(TrainError::Reward { prompt: attempt.prompt, got: judgement.reward });
+        for (attempt, judgement) in attempts.iter().zip(&judgements) {
+            if let Some(got) = judgement.reward.filter(|reward| !reward.is_finite()) {
+                return Err(TrainError::Reward { prompt: attempt.prompt, got });
+            }
         }
-        let (rewards, verdicts) = judgements.into_iter().map(|j| (T::of(j.reward), j.verdict)).unzip();
-        Ok(Self { prompt_numbers, prompts, completions, rewards, verdicts, ..Self::default() })
+        Ok(Self { prompt_numbers, prompts, completions, judgements, ..Self::default() })
+    }
+
+    /// Returns the raw reward of completion `i`, in the precision of training, unless the completion is left out.
+    pub fn reward(&self, i: usize) -> Option<T> {
+        self.judgements[i].reward.map(T::of)
     }
 
     /// Returns the number of completions in these rollouts.
@@ -99,8 +102,7 @@ impl<T: Real> Rollouts<T> {
         out.excluded.extend_from_slice(from.excluded.get(tokens.clone()).unwrap_or_default());
         out.offsets.push(out.tokens.len());
         out.ended.push(from.ended[i]);
-        self.rewards.push(other.rewards[i]);
-        self.verdicts.extend(other.verdicts.get(i).cloned());
+        self.judgements.push(other.judgements[i].clone());
         if let Some(out) = &mut self.rollout_log_probs {
             out.extend_from_slice(&other.rollout_log_probs.as_ref().unwrap_or(&from.log_probs)[tokens]);
         }
@@ -117,7 +119,7 @@ impl<T: Real> Rollouts<T> {
             ("completions.tokens", tokens.len(), offsets.last().copied().unwrap_or(0)),
             ("completions.log_probs", log_probs.len(), tokens.len()),
             ("completions.ended", ended.len(), count),
-            ("rewards", self.rewards.len(), count),
+            ("judgements", self.judgements.len(), count),
             ("rollout_log_probs", self.rollout_log_probs.as_ref().map_or(tokens.len(), Vec::len), tokens.len()),
             ("prompt_numbers", self.prompt_numbers.len(), self.prompts.len()),
         ] {
@@ -171,8 +173,11 @@ impl<T: Real> Rollouts<T> {
     pub(super) fn metrics(&self) -> Metrics {
         let count = self.len().max(1) as f64;
         let mean = |f: &dyn Fn(usize) -> f64| (0..self.len()).map(f).sum::<f64>() / count;
-        let reward_mean = mean(&|i| self.rewards[i].f64());
-        let variance = mean(&|i| libm::pow(self.rewards[i].f64() - reward_mean, 2.0));
+        let rewards: Vec<f64> = (0..self.len()).filter_map(|i| self.reward(i)).map(Real::f64).collect();
+        let judged = rewards.len().max(1) as f64;
+        let over_judged = |f: &dyn Fn(f64) -> f64| rewards.iter().copied().map(f).sum::<f64>() / judged;
+        let reward_mean = over_judged(&|reward| reward);
+        let variance = over_judged(&|reward| libm::pow(reward - reward_mean, 2.0));
         let length = |i: usize| self.completions.get(i).len();
         let tokens = self.completions.tokens.len().max(1) as f64;
         let groups = self.groups().count().max(1) as f64;
@@ -180,12 +185,15 @@ impl<T: Real> Rollouts<T> {
         let mut metrics = alloc::vec![
             ("reward_mean", reward_mean),
             ("reward_std", libm::sqrt(variance)),
-            ("success", mean(&|i| f64::from(u8::from(self.rewards[i] > T::zero())))),
+            ("success", over_judged(&|reward| f64::from(u8::from(reward > 0.0)))),
             ("degenerate_groups", degenerate),
             ("length_mean", mean(&|i| length(i) as f64)),
             ("length_max", (0..self.len()).map(length).max().unwrap_or(0) as f64),
             ("truncated_fraction", mean(&|i| f64::from(u8::from(!self.completions.ended[i])))),
         ];
+        if rewards.len() < self.len() {
+            metrics.push(("left_out", (self.len() - rewards.len()) as f64));
+        }
         if !self.completions.entropies.is_empty() {
             metrics.push(("entropy_mean", self.completions.entropies.iter().map(|h| h.f64()).sum::<f64>() / tokens));
         }

@@ -83,7 +83,7 @@ fn groups_that_were_discarded_are_not_learned_from() {
     let tokens: Vec<usize> = sequences.iter().flat_map(|&i| c.offsets[i]..c.offsets[i + 1]).collect();
     alone.prompts = kept.iter().map(|&p| rollouts.prompts[p].clone()).collect();
     alone.prompt_numbers = kept.iter().map(|&p| rollouts.prompt_numbers[p]).collect();
-    alone.rewards = sequences.iter().map(|&i| rollouts.rewards[i]).collect();
+    alone.judgements = sequences.iter().map(|&i| rollouts.judgements[i].clone()).collect();
     alone.completions.prompt_of = (0..8).map(|i| i / 4).collect();
     alone.completions.ended = sequences.iter().map(|&i| c.ended[i]).collect();
     alone.completions.tokens = tokens.iter().map(|&t| c.tokens[t]).collect();
@@ -172,7 +172,9 @@ fn the_overlong_penalty_is_taken_off_what_is_learned_and_not_off_the_record() {
     let mut lowered = rollouts.clone();
     let taken: Vec<f64> =
         (0..rollouts.len()).map(|i| [0.0, 0.0, 0.25, 0.5][rollouts.completions.get(i).len()]).collect();
-    lowered.rewards.iter_mut().zip(&taken).for_each(|(reward, taken)| *reward -= taken);
+    for (judgement, taken) in lowered.judgements.iter_mut().zip(&taken) {
+        judgement.reward = judgement.reward.map(|reward| reward - taken);
+    }
     for preset in [Preset::Grpo, Preset::Paper, Preset::Ppo] {
         let objective = Objective::preset(preset);
         assert_ne!(gradient(&rollouts, objective, plain), gradient(&lowered, objective, plain));

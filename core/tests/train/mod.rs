@@ -2,6 +2,7 @@
 //! it must keep on the way.
 
 mod dynamic;
+mod left_out;
 mod log_z;
 mod one;
 mod refusals;
@@ -197,7 +198,7 @@ fn a_step_applies_the_gradient_of_the_objective() {
                 let tokens = rollouts.completions.offsets[i]..rollouts.completions.offsets[i + 1];
                 Sequence {
                     group: prompt_of[i],
-                    reward: rollouts.rewards[i],
+                    reward: rollouts.reward(i).expect("a reward"),
                     log_probs: &log_probs[tokens.clone()],
                     ref_log_probs: Some(&ref_log_probs[tokens.clone()]),
                     old_log_probs: Some(&rollouts.completions.log_probs[tokens.clone()]),
@@ -222,7 +223,10 @@ fn a_step_applies_the_gradient_of_the_objective() {
         assert!((get(&metrics, "loss") - wanted.loss).abs() < 1e-12);
 
         let each: Vec<f64> = match trainer.log_z() {
-            LogZModel::Value(_) => rollouts.rewards.iter().map(|r| -r / rollouts.len() as f64).collect(),
+            LogZModel::Value(_) => {
+                let count = rollouts.len() as f64;
+                (0..rollouts.len()).map(|i| -rollouts.reward(i).expect("a reward") / count).collect()
+            }
             _ => wanted.d_log_z.clone(),
         };
         let all: f64 = each.iter().sum();

@@ -30,14 +30,14 @@ fn what_cannot_be_trained_on_is_refused() {
     type Spoil = fn(&mut Rollouts<f64>);
     let cases: [(Spoil, &str); 11] = [
         (|r| r.completions.prompt_of.swap(1, 2), "completion 2 is apart"),
-        (|r| r.rewards.truncate(3), "`rewards` of the rollouts has 3 elements, but the other fields ask for 4"),
+        (|r| r.judgements.truncate(3), "`judgements` of the rollouts has 3 elements, but the other fields ask for 4"),
         (|r| r.completions.log_probs.truncate(1), "`completions.log_probs`"),
         (|r| r.completions.tokens.truncate(1), "`completions.tokens`"),
         (|r| r.completions.offsets.truncate(1), "`completions.offsets`"),
         (|r| r.completions.ended.truncate(1), "`completions.ended`"),
         (|r| r.prompts.truncate(1), "`prompt_numbers`"),
         (|r| (r.prompts.truncate(1), r.prompt_numbers.truncate(1)).0, "`prompts`"),
-        (|r| r.rewards[0] = f64::INFINITY, "reward"),
+        (|r| r.judgements[0].reward = Some(f64::INFINITY), "reward"),
         (|r| r.rollout_log_probs = Some(vec![0.0]), "`rollout_log_probs`"),
         (|r| r.selection = Some(Selection { batches: 1, prompts: vec![2] }), "`prompts` of the rollouts has 2"),
     ];
@@ -50,7 +50,7 @@ fn what_cannot_be_trained_on_is_refused() {
     }
     let (mut policy, mut trainer, mut rollouts) = rollouts();
     rollouts.completions = Completions { offsets: vec![0], ..Default::default() };
-    rollouts.rewards.clear();
+    rollouts.judgements.clear();
     assert!(matches!(trainer.learn(&mut policy, &rollouts), Err(TrainError::NoCompletions)));
 }
 
@@ -96,7 +96,7 @@ fn judgements_and_scores_must_be_as_many_as_asked_for() {
         prompt_numbers: vec![0],
         prompts: vec![vec![0]],
         completions,
-        rewards: vec![1.0],
+        judgements: vec![Judgement::new(1.0, "")],
         ..Rollouts::default()
     };
     let error = trainer.learn(&mut one, &rollouts).expect_err("one score of two tokens");

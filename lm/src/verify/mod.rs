@@ -19,6 +19,8 @@ pub struct Attempt<'a> {
     pub completion: &'a str,
     /// Whether its end token was sampled, rather than the limit reached.
     pub ended: bool,
+    /// Number of tokens of the completion.
+    pub tokens: usize,
 }
 
 /// Judges completions. The verifiers of this crate give rewards of 1 or 0; any finite number is allowed.
@@ -29,8 +31,8 @@ pub struct Attempt<'a> {
 /// let verifier = verify::by_name("number")?;
 /// let row = PromptRow { answer: 1000.into(), ..PromptRow::text("10 · 100?") };
 /// verifier.check(&row)?;
-/// let judgement = verifier.judge(Attempt { row: &row, completion: "It is $1,000.", ended: true })?;
-/// assert_eq!((judgement.reward, &*judgement.verdict), (1.0, "correct"));
+/// let judgement = verifier.judge(Attempt { row: &row, completion: "It is $1,000.", ended: true, tokens: 6 })?;
+/// assert_eq!((judgement.reward, &*judgement.verdict), (Some(1.0), "correct"));
 /// # Ok::<(), flowrl_core::task::JudgeError>(())
 /// ```
 pub trait Verifier: std::fmt::Debug + Send + Sync {
@@ -59,6 +61,11 @@ pub trait Verifier: std::fmt::Debug + Send + Sync {
     /// See [`Self::judge`].
     fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
         attempts.iter().map(|attempt| self.judge(*attempt)).collect()
+    }
+
+    /// Returns what this verifier measured of itself since the last call, by the names of metrics: times, restarts.
+    fn take_metrics(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
     }
 }
 
@@ -167,7 +174,7 @@ mod tests {
     }
 
     fn judge(verifier: &dyn Verifier, row: &PromptRow, completion: &str, ended: bool) -> Judgement {
-        verifier.judge(Attempt { row, completion, ended }).unwrap()
+        verifier.judge(Attempt { row, completion, ended, tokens: 1 }).unwrap()
     }
 
     #[test]
@@ -199,7 +206,7 @@ mod tests {
             );
         }
         assert_eq!(judge(&Exact, &row(json!("a")), "a", false), Judgement::new(0.0, "unfinished"));
-        assert_eq!(judge(&Exact, &row(json!("a")), "a", true).reward, 1.0);
+        assert_eq!(judge(&Exact, &row(json!("a")), "a", true).reward, Some(1.0));
         assert!(Exact.check(&row(json!(null))).unwrap_err().to_string().contains("`answer`"));
         assert!(Exact.check(&row(json!(3))).is_ok());
         let lost = row(serde_json::from_str("100000000000000000001").unwrap());

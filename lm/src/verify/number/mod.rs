@@ -21,7 +21,7 @@ use crate::prompts::PromptRow;
 /// use flowrl_lm::prompts::PromptRow;
 /// use flowrl_lm::verify::{Attempt, Number, Verifier};
 /// let row = PromptRow { answer: "3/4".into(), ..PromptRow::text("1/2 + 1/4?") };
-/// let verdict = |completion| Number.judge(Attempt { row: &row, completion, ended: true }).map(|judgement| judgement.verdict);
+/// let verdict = |completion| Number.judge(Attempt { row: &row, completion, ended: true, tokens: 9 }).map(|judgement| judgement.verdict);
 /// assert_eq!(verdict("It is \\boxed{\\frac{6}{8}}, step 2 shows.")?, "correct");
 /// assert_eq!(verdict("It is 3/4 of 2.")?, "wrong");
 /// # Ok::<(), flowrl_core::task::JudgeError>(())
