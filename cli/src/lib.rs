@@ -17,7 +17,6 @@ pub mod memory;
 pub mod metrics;
 pub mod output;
 pub mod progress;
-mod python;
 pub mod report;
 pub mod run;
 pub mod run_dir;

@@ -120,8 +120,8 @@ fn at_line(line: usize) -> String {
     if line == 0 { String::new() } else { format!("line {line}: ") }
 }
 
-/// Returns the first 60 characters of a text.
-pub(crate) fn short(text: &str) -> String {
+/// Returns the first 60 characters of a text, for an error message.
+pub fn short(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

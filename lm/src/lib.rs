@@ -27,7 +27,7 @@ pub mod task;
 pub mod tokenizer;
 pub mod verify;
 
-pub use error::{Error, Interrupted, PolicyError, PolicyResult, Result};
+pub use error::{Error, Interrupted, PolicyError, PolicyResult, Result, short};
 pub use generate::{Interrupt, Limits, StopRule, Wave, WaveListener};
 pub use load::{load_policy, load_weights, save_policy};
 pub use policy::{Moments, TransformerPolicy};

@@ -70,6 +70,9 @@ pub struct PromptRow {
     /// Inputs of the chat template other than the messages.
     #[serde(flatten)]
     pub chat: ChatInputs,
+    /// The other fields of the row, which a verifier of one's own may use.
+    #[serde(skip)]
+    pub columns: Map<String, Value>,
     /// Where the row comes from, for error messages.
     #[serde(skip)]
     pub origin: Origin,
@@ -108,8 +111,15 @@ impl Default for RowKeys {
 impl PromptRow {
     /// Creates a row from a prompt, without answer or id.
     pub fn new(prompt: Prompt) -> Self {
-        let (chat, origin) = (ChatInputs::default(), Origin::default());
-        Self { prompt, answer: Value::Null, id: Value::Null, log_z: Value::Null, chat, origin }
+        Self {
+            prompt,
+            answer: Value::Null,
+            id: Value::Null,
+            log_z: Value::Null,
+            chat: ChatInputs::default(),
+            columns: Map::new(),
+            origin: Origin::default(),
+        }
     }
 
     /// Creates a row from a text, without answer or id.
@@ -159,8 +169,11 @@ pub(crate) fn check_chat(prompt: &Prompt, chat: &ChatInputs) -> Result<(), Strin
     }
 }
 
-/// Reads a file of prompts. Keys other than those of `keys`, `id`, `log_z` and the fields of [`ChatInputs`] are
-/// ignored.
+/// The keys of a row with a meaning of their own.
+const OWN_KEYS: [&str; 5] = ["id", "log_z", "tools", "documents", "chat_template_kwargs"];
+
+/// Reads a file of prompts. Keys other than those of `keys`, `id`, `log_z` and the fields of [`ChatInputs`] become
+/// [`PromptRow::columns`].
 ///
 /// # Errors
 /// Returns [`Error::Io`]; [`Error::Line`] with the number of the first bad line; or [`Error::Argument`] if
@@ -173,6 +186,8 @@ pub fn read_prompts(path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {
 pub fn parse_prompts(bytes: &[u8], path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {
     let rows = jsonl::parse(bytes, path, |line, mut object| {
         let there = jsonl::keys(&object);
+        let mut columns = object.clone();
+        columns.retain(|key, _| key != &keys.prompt && !OWN_KEYS.contains(&key.as_str()));
         let prompt = take(&mut object, &keys.prompt).ok_or_else(|| {
             format!("`{}` is missing; the row has {there}: name its key with --prompt-key", keys.prompt)
         })?;
@@ -180,7 +195,7 @@ pub fn parse_prompts(bytes: &[u8], path: &Path, keys: &RowKeys) -> Result<Vec<Pr
         let origin = Origin { line, keys: if answer.is_none() { there } else { String::new() } };
         object.insert("prompt".into(), prompt);
         object.insert("answer".into(), answer.unwrap_or_default());
-        let row = PromptRow { origin, ..jsonl::row(object)? };
+        let row = PromptRow { origin, columns, ..jsonl::row(object)? };
         row.check().map(|()| row)
     })?;
     if rows.is_empty() {

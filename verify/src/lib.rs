@@ -3,4 +3,17 @@
 #![forbid(unsafe_code)]
 
 pub mod code;
+mod http;
 pub mod math;
+mod measured;
+mod options;
+pub mod python;
+mod several;
+mod spec;
+pub mod workers;
+
+pub use http::{Http, LanguageModel};
+pub use options::{Options, Report};
+pub use several::{Part, Several};
+pub use spec::{NAMES, Spec, open};
+pub use workers::{Log, Workers};

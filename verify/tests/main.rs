@@ -1,1 +1,8 @@
 //! Integration tests of flowrl-verify.
+
+#[cfg(unix)]
+mod http;
+#[cfg(unix)]
+mod python;
+#[cfg(unix)]
+mod workers;

@@ -15,11 +15,11 @@ use toml::Table;
 
 use crate::config::{Config, RunSection, Tracker};
 use crate::metrics::{Record, of_error};
-use crate::python::Python;
 use crate::run_dir::RunDir;
 use crate::run_dir::provenance::{Provenance, Stretch};
 use crate::{note, signals, warn};
 use events::{EventFile, Scalar};
+use flowrl_verify::python::Python;
 use worker::{End, SCRIPT, Worker};
 
 /// How long a run waits at its end for trackers that are still uploading.

@@ -1,0 +1,97 @@
+//! The log of workers: their standard error and their remarks.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most bytes that a log writes to its file.
+const MOST: u64 = 16 << 20;
+
+/// Bytes that a log keeps in memory, for its file to come or for an error message.
+const KEPT: usize = 64 << 10;
+
+/// The standard error and the remarks of the workers of a run. It keeps the last 64 KiB in memory and, once it has a
+/// file, writes at most 16 MiB to it.
+#[derive(Clone, Debug, Default)]
+pub struct Log(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    kept: VecDeque<u8>,
+    file: Option<(File, PathBuf)>,
+    written: u64,
+}
+
+impl Log {
+    /// Writes what this log has kept to the end of a file, and everything to come.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written.
+    pub fn to_file(&self, path: &Path) -> std::io::Result<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.file.as_ref().is_some_and(|(_, known)| known == path) {
+            return Ok(());
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        file.write_all(state.kept.make_contiguous())?;
+        state.written = file.metadata()?.len();
+        state.file = Some((file, path.to_owned()));
+        Ok(())
+    }
+
+    /// Returns the path of the file, if there is one.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).file.as_ref().map(|(_, path)| path.clone())
+    }
+
+    /// Returns the last line that was written and is not blank.
+    pub fn last_line(&self) -> Option<String> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(state.kept.make_contiguous()).into_owned();
+        text.lines().rev().find(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned())
+    }
+
+    /// Appends bytes. What exceeds the limit of the file is dropped, which its last line says.
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        state.kept.extend(bytes);
+        let excess = state.kept.len().saturating_sub(KEPT);
+        state.kept.drain(..excess);
+        let Some((file, _)) = &mut state.file else { return };
+        if state.written > MOST {
+            return;
+        }
+        state.written += bytes.len() as u64;
+        // A log that cannot be written must not end a run.
+        let _ = file.write_all(bytes);
+        if state.written > MOST {
+            let _ = file.write_all(b"\n(this log has reached 16 MiB: what follows is dropped)\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_stays_within_its_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("verifier.log");
+        let log = Log::default();
+        log.write(b"before\n");
+        log.to_file(&path).unwrap();
+        for _ in 0..40 {
+            log.write(&[b'x'; 1 << 19]);
+        }
+        log.write(b"\nthe last words\n\n");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("before\n") && text.ends_with("is dropped)\n"), "{}", text.len());
+        assert!(text.len() < (MOST as usize) + (1 << 20));
+        assert_eq!(log.last_line().as_deref(), Some("the last words"));
+        assert_eq!(log.path(), Some(path));
+    }
+}
