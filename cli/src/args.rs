@@ -4,12 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use flowrl_verify::python;
 use serde::Serialize;
 use toml::Value;
 
 use crate::config::{Config, TaskKind};
 use crate::device::{DeviceName, Precision};
 use crate::session::checkpoint_of;
+use crate::verifiers::{self, VerifierArgs};
 use crate::warn;
 
 /// The flags that make up a configuration, with the precedence defaults < `--config` < `--set` < the other flags.
@@ -42,9 +44,9 @@ pub struct ConfigArgs {
     /// Key of the answer in each line; a dot descends into an object (default: `answer`)
     #[arg(long, value_name = "KEY")]
     pub answer_key: Option<String>,
-    /// Verifier that judges completions of `--prompts`: countdown, exact or number (default: exact)
-    #[arg(long, value_name = "NAME")]
-    pub verifier: Option<String>,
+    /// The verifiers, and what they may use
+    #[command(flatten)]
+    pub judging: VerifierArgs,
     /// Maximum number of tokens in a completion
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<usize>,
@@ -102,7 +104,12 @@ impl ConfigArgs {
         all.set("model.path", absolute(model.as_ref())?)?;
         all.set("task.prompts", absolute(self.prompts.as_ref())?)?;
         all.set("task.held_out", absolute(self.held_out.as_ref())?)?;
-        all.set("task.verifier", self.verifier.as_ref())?;
+        let verifiers = verifiers::absolute(&self.judging.verifier, &std::env::current_dir()?)?;
+        all.set("task.verifier", Some(verifiers).filter(|names| !names.is_empty()))?;
+        match &self.judging.python {
+            Some(path) if python::is_path(&path.to_string_lossy()) => all.set("run.python", absolute(Some(path))?)?,
+            name => all.set("run.python", name.as_ref())?,
+        }
         all.set("task.prompt_key", self.prompt_key.as_ref())?;
         all.set("task.answer_key", self.answer_key.as_ref())?;
         all.set("sampling.stop", Some(&self.stop).filter(|stop| !stop.is_empty()))?;
@@ -115,11 +122,12 @@ impl ConfigArgs {
         all.set("train.device", self.device)?;
         all.set("train.precision", self.precision)?;
         let settings: Vec<&str> = all.settings.iter().map(String::as_str).collect();
-        let config = Config::load(self.config.as_deref().or(base), &settings)?;
+        let mut config = Config::load(self.config.as_deref().or(base), &settings)?;
+        config.allows_code = self.judging.allow_code_execution;
         if config.task.kind != TaskKind::Prompts {
             let flags = [
                 ("prompts", self.prompts.is_some()),
-                ("verifier", self.verifier.is_some()),
+                ("verifier", !self.judging.verifier.is_empty()),
                 ("held-out", self.held_out.is_some()),
                 ("prompt-key", self.prompt_key.is_some()),
                 ("answer-key", self.answer_key.is_some()),

@@ -6,7 +6,9 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::args::Usage;
-use crate::commands::{compare, doctor, eval, export, loss, pretrain, report, sample, score, sweep, train, watch};
+use crate::commands::{
+    compare, doctor, eval, export, judge, loss, pretrain, report, sample, score, sweep, train, watch,
+};
 use crate::{progress, say, tell};
 
 /// Version, commit (if known), target and features.
@@ -39,6 +41,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Sample(sample::SampleArgs),
     Score(score::ScoreArgs),
+    Judge(judge::JudgeArgs),
     Loss(loss::LossArgs),
     Report(report::ReportArgs),
     Watch(watch::WatchArgs),
@@ -61,6 +64,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Eval(args) => eval::run(args, cli.json)?,
         Command::Sample(args) => sample::run(args, cli.json)?,
         Command::Score(args) => score::run(args)?,
+        Command::Judge(args) => judge::run(args, cli.json)?,
         Command::Loss(args) => loss::run(args)?,
         Command::Sweep(args) => return sweep::run(args, cli.json),
         Command::Watch(args) => watch::run(args, cli.json)?,

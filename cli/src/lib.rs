@@ -26,3 +26,4 @@ pub mod stored;
 pub mod sweep;
 pub mod template;
 pub mod trackers;
+pub mod verifiers;

@@ -10,13 +10,13 @@ use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::countdown::{ProblemSpec, Problems};
 use flowrl_lm::prompts::{PromptRow, RowKeys, read_prompts};
 use flowrl_lm::task::{Text, TextTask};
-use flowrl_lm::verify;
+use flowrl_verify::Log;
 
 use crate::config::{Config, TaskKind};
 use crate::run_dir::best::{BEST, Best};
 use crate::run_dir::{RunDir, name_of};
 use crate::stored::StoredRollouts;
-use crate::{template, warn};
+use crate::{template, verifiers, warn};
 
 /// Opens a model folder or the last checkpoint of a run, and warns of guesses about its files. Without a path, this is
 /// the built-in model, which `flowrl-cli pretrain` made.
@@ -71,6 +71,8 @@ pub struct Session {
     pub tasks: Tasks,
     /// Stored completions to learn from instead of sampling.
     pub stored: Option<StoredRollouts>,
+    /// Standard error and remarks of the verifier's workers.
+    pub log: Log,
 }
 
 impl Session {
@@ -84,13 +86,14 @@ impl Session {
                  tokenizer_config.json names an end token; add `eos_token_id` to its generation_config.json, or give a text with --stop"
             );
         }
-        let tasks = Tasks::open(config, &origin)?;
+        let log = Log::default();
+        let tasks = Tasks::open(config, &origin, &log)?;
         tasks.fit_context(config, &origin)?;
         let stored = match &config.train.rollouts {
             Some(path) => Some(StoredRollouts::read(path, &tasks.train, origin.config().max_position_embeddings)?),
             None => None,
         };
-        let session = Self { origin, tasks, stored };
+        let session = Self { origin, tasks, stored, log };
         session.frozen_log_z(config)?;
         session.warn_of_table(config)?;
         Ok(session)
@@ -143,7 +146,7 @@ pub struct Tasks {
 
 impl Tasks {
     /// Opens the prompts that a configuration names.
-    pub fn open(config: &mut Config, checkpoint: &Checkpoint) -> Result<Self> {
+    pub fn open(config: &mut Config, checkpoint: &Checkpoint, log: &Log) -> Result<Self> {
         let text = Text::of(checkpoint)?.with_stop(config.sampling.stop.clone())?;
         template::fix_date(&mut config.model.template, &text);
         let text = text.with_template_options(template::options(&config.model.template)?);
@@ -171,13 +174,16 @@ impl Tasks {
             }
             _ => {
                 let path = task.prompts.clone().context("task.kind is prompts, so give a file with --prompts")?;
-                if task.verifier.is_none() {
+                if task.verifier.is_empty() {
                     warn!(
                         "completions are judged by `exact`: apart from white space at the ends, the whole completion must equal \
                          the row's answer; choose another verifier with --verifier"
                     );
                 }
-                let verifier = task.verifier.get_or_insert_with(|| "exact".into()).clone();
+                if task.verifier.is_empty() {
+                    task.verifier.push("exact".into());
+                }
+                let verifier = verifiers::open(&task.verifier, config.run.python.clone(), config.allows_code, log)?;
                 let keys = RowKeys { prompt: task.prompt_key.clone(), answer: task.answer_key.clone() };
                 let rows = read_prompts(&path, &keys)?;
                 let (train, held_out) = match &task.held_out {
@@ -186,7 +192,8 @@ impl Tasks {
                 };
                 template::tell(&text, train.iter().chain(&held_out));
                 let open = |rows, path: &Path| {
-                    TextTask::new(text.clone(), rows, verify::by_name(&verifier)?).map_err(|error| error.in_file(path))
+                    TextTask::new(text.clone(), rows, Box::new(Arc::clone(&verifier)))
+                        .map_err(|error| error.in_file(path))
                 };
                 let (train, held_out_path) = (open(train, &path)?, task.held_out.as_ref().unwrap_or(&path));
                 let held_out = open(held_out, held_out_path)?;

@@ -184,24 +184,29 @@ pub fn read_prompts(path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {
 
 /// Parses prompts from memory, as [`read_prompts`] does from a file; `path` is for error messages.
 pub fn parse_prompts(bytes: &[u8], path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {
-    let rows = jsonl::parse(bytes, path, |line, mut object| {
-        let there = jsonl::keys(&object);
-        let mut columns = object.clone();
-        columns.retain(|key, _| key != &keys.prompt && !OWN_KEYS.contains(&key.as_str()));
-        let prompt = take(&mut object, &keys.prompt).ok_or_else(|| {
-            format!("`{}` is missing; the row has {there}: name its key with --prompt-key", keys.prompt)
-        })?;
-        let answer = take(&mut object, &keys.answer);
-        let origin = Origin { line, keys: if answer.is_none() { there } else { String::new() } };
-        object.insert("prompt".into(), prompt);
-        object.insert("answer".into(), answer.unwrap_or_default());
-        let row = PromptRow { origin, columns, ..jsonl::row(object)? };
-        row.check().map(|()| row)
-    })?;
+    let rows = jsonl::parse(bytes, path, |line, object| row_of(line, object, keys))?;
     if rows.is_empty() {
         return Err(Error::argument("prompts", format!("{} without a row", path.display()), "at least one prompt"));
     }
     Ok(rows)
+}
+
+/// Makes a row of prompts from the object on a line.
+///
+/// # Errors
+/// Returns a message with the key that is missing or wrong.
+pub fn row_of(line: usize, mut object: Map<String, Value>, keys: &RowKeys) -> Result<PromptRow, String> {
+    let there = jsonl::keys(&object);
+    let mut columns = object.clone();
+    columns.retain(|key, _| key != &keys.prompt && !OWN_KEYS.contains(&key.as_str()));
+    let prompt = take(&mut object, &keys.prompt)
+        .ok_or_else(|| format!("`{}` is missing; the row has {there}: name its key with --prompt-key", keys.prompt))?;
+    let answer = take(&mut object, &keys.answer);
+    let origin = Origin { line, keys: if answer.is_none() { there } else { String::new() } };
+    object.insert("prompt".into(), prompt);
+    object.insert("answer".into(), answer.unwrap_or_default());
+    let row = PromptRow { origin, columns, ..jsonl::row(object)? };
+    row.check().map(|()| row)
 }
 
 /// Removes and returns the value of a key, or of keys with dots between them.

@@ -103,12 +103,7 @@ impl RolloutRow {
         if self.completion.is_none() && self.completion_ids.is_none() {
             return Err("neither `completion` nor `completion_ids` is given; add one of them".into());
         }
-        if let Some(reason) = self.finish_reason.as_deref().filter(|r| !FINISHED.contains(r) && !CUT.contains(r)) {
-            let (finished, cut) = (FINISHED.join(", "), CUT.join(", "));
-            return Err(format!(
-                "`finish_reason` is {reason:?}, but must be one of {finished} or, if cut off, one of {cut}"
-            ));
-        }
+        self.finish_reason.as_deref().map(is_finished).transpose()?;
         let Some(old_logp) = &self.old_logp else { return Ok(()) };
         let Some(ids) = &self.completion_ids else {
             return Err("`old_logp` without `completion_ids`: give the tokens it belongs to, or leave it out".into());
@@ -124,6 +119,30 @@ impl RolloutRow {
             Some(i) => Err(format!("`old_logp[{i}]` is {}, but must be finite and at most 0", old_logp[i])),
             None => Ok(()),
         }
+    }
+}
+
+/// Returns whether a reason marks a complete completion.
+fn is_finished(reason: &str) -> Result<bool, String> {
+    if FINISHED.contains(&reason) || CUT.contains(&reason) {
+        return Ok(FINISHED.contains(&reason));
+    }
+    let (finished, cut) = (FINISHED.join(", "), CUT.join(", "));
+    Err(format!("`finish_reason` is {reason:?}, but must be one of {finished} or, if cut off, one of {cut}"))
+}
+
+/// Returns whether the completion of a row ended by itself, or [`None`] if the row has no `finish_reason`.
+///
+/// # Errors
+/// Returns a message if the reason is unknown.
+pub fn has_ended(row: &Map<String, Value>) -> Result<Option<bool>, String> {
+    match row.get("finish_reason") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(reason)) => is_finished(reason).map(Some),
+        Some(Value::Object(reason)) if reason.get("type").is_some_and(Value::is_string) => {
+            is_finished(reason["type"].as_str().unwrap_or_default()).map(Some)
+        }
+        Some(other) => Err(format!("`finish_reason` is {other}, but must be a string")),
     }
 }
 

@@ -205,14 +205,19 @@ impl fmt::Display for Spec {
 }
 
 impl Spec {
-    /// Returns this specification with paths that do not depend on the working directory.
+    /// Returns this specification with the paths in it taken as relative to a folder.
     ///
     /// # Errors
-    /// Returns an error if the working directory is unknown.
-    pub fn absolute(&self) -> std::io::Result<String> {
-        let Source::Python { path, .. } = &self.source else { return Ok(self.text.clone()) };
-        let whole = std::path::absolute(path)?;
-        Ok(self.text.replacen(&*path.to_string_lossy(), &whole.to_string_lossy(), 1))
+    /// Returns a message if the folder's path is not Unicode.
+    pub fn in_folder(&self, folder: &Path) -> Result<String, String> {
+        let mut text = self.text.clone();
+        let python = if let Source::Python { path, .. } = &self.source { Some(path) } else { None };
+        for path in [python, self.template.as_ref()].into_iter().flatten() {
+            let whole = folder.join(path);
+            let whole = whole.to_str().ok_or_else(|| format!("the path {} is not Unicode", whole.display()))?;
+            text = text.replacen(&*path.to_string_lossy(), whole, 1);
+        }
+        Ok(text)
     }
 
     /// Returns the name of this verifier among several: the one given, or one from its source.
@@ -337,6 +342,18 @@ mod tests {
         assert_eq!(spec.pattern.as_deref(), Some("(\\d+), then"));
         assert_eq!((spec.weight, spec.timeout), (Some(-0.5), Some(Duration::from_millis(250))));
         assert_eq!((spec.workers, spec.reward_of_failure), (Some(3), Some(0.0)));
+    }
+
+    #[test]
+    fn paths_are_taken_as_relative_to_a_folder() {
+        for (text, wanted) in [
+            ("a/r.py:f,weight=2", "/x/a/r.py:f,weight=2"),
+            ("/a/r.py", "/a/r.py"),
+            ("math", "math"),
+            ("judge:http://h/v1,template=t.txt", "judge:http://h/v1,template=/x/t.txt"),
+        ] {
+            assert_eq!(text.parse::<Spec>().unwrap().in_folder(Path::new("/x")).unwrap(), wanted);
+        }
     }
 
     #[test]

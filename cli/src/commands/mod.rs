@@ -4,6 +4,7 @@ pub mod compare;
 pub mod doctor;
 pub mod eval;
 pub mod export;
+pub mod judge;
 pub mod loss;
 pub mod pretrain;
 pub mod report;

@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::device::{self, Device};
-use crate::{input, python};
+use crate::{input, verifiers};
+use flowrl_verify::python;
 pub use keys::markdown as markdown_tables;
 pub(crate) use sections::dates_as_text;
 pub use sections::{
@@ -57,6 +58,9 @@ pub struct Config {
     pub eval: EvalSection,
     /// Checkpoints to keep, early stopping and trackers.
     pub run: RunSection,
+    /// Whether completions may be run as programs. No file can say so, only the command line.
+    #[serde(skip)]
+    pub allows_code: bool,
 }
 
 impl Config {
@@ -315,6 +319,15 @@ fn resolve_paths(given: &mut Table, folder: &Path) -> Result<()> {
             }
             let whole = folder.join(&*path).into_os_string().into_string();
             *path = whole.map_err(|path| anyhow!("{section}.{key}: the path {} is not Unicode", path.display()))?;
+        }
+    }
+    let named = given.get_mut("task").and_then(Value::as_table_mut).and_then(|task| task.get_mut("verifier"));
+    for name in named.into_iter().flat_map(|value| match value {
+        Value::Array(names) => names.iter_mut().collect(),
+        one => vec![one],
+    }) {
+        if let Value::String(name) = name {
+            *name = verifiers::absolute(&[name.clone()], folder)?.remove(0);
         }
     }
     Ok(())

@@ -118,7 +118,8 @@ section! {
         TEXT seed: u64 = 0, "countdown: seed of the order of problems";
         TEXT prompts: Option<PathBuf> = None, "prompts: the JSONL file";
         TEXT held_out: Option<PathBuf> = None, "prompts: the JSONL file to evaluate on; absent: every tenth prompt";
-        TEXT verifier: Option<String> = None, "prompts: countdown, exact or number, see verifiers.md; absent: exact";
+        #[serde(skip_serializing_if = "Vec::is_empty", with = "crate::verifiers")]
+        TEXT verifier: Vec<String> = Vec::new(), "prompts: the verifier, or a list of several, see verifiers.md; absent: exact";
         TEXT prompt_key: String = "prompt".into(), "prompts: the key of the prompt in each line";
         TEXT answer_key: String = "answer".into(), "prompts: the key of the answer in each line; a dot descends into an object";
         ANSWERS preset: String = BanditPreset::TwoPeaks.name().into(), "the shape of the rewards, by name";

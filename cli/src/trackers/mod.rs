@@ -7,7 +7,7 @@ mod worker;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use flowrl_core::metrics::{self, Source};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -51,8 +51,8 @@ pub(crate) fn check(run: &RunSection) -> Result<()> {
         }
         return Ok(());
     }
-    let python = Python::find(run.python.as_deref())?;
-    modules.into_iter().try_for_each(|module| python.require(module))
+    let python = Python::find(run.python.as_deref()).map_err(Error::from_boxed)?;
+    modules.into_iter().try_for_each(|module| python.require(module).map_err(Error::from_boxed))
 }
 
 /// The open trackers of a run.
@@ -79,7 +79,10 @@ impl Trackers {
             let log = directory.root().join(format!("tracker-{module}.log"));
             let mut begin = begin.clone();
             begin["tracker"] = module.into();
-            Worker::start(Python::find(run.python.as_deref())?.command(SCRIPT), module, &log, &begin)
+            {
+                let python = Python::find(run.python.as_deref()).map_err(Error::from_boxed)?;
+                Worker::start(python.command(SCRIPT), module, &log, &begin)
+            }
         };
         Ok(Self { events, workers: modules(run).into_iter().map(start).collect::<Result<_>>()? })
     }

@@ -69,6 +69,29 @@ pub trait Verifier: std::fmt::Debug + Send + Sync {
     }
 }
 
+/// A verifier that several tasks share.
+impl<V: Verifier + ?Sized> Verifier for std::sync::Arc<V> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn check(&self, row: &PromptRow) -> Result<()> {
+        (**self).check(row)
+    }
+
+    fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
+        (**self).judge(attempt)
+    }
+
+    fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
+        (**self).judge_batch(attempts)
+    }
+
+    fn take_metrics(&self) -> Vec<(&'static str, f64)> {
+        (**self).take_metrics()
+    }
+}
+
 /// The names that [`by_name`] accepts.
 pub const NAMES: [&str; 3] = ["countdown", "exact", "number"];
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most bytes that a log writes to its file.
@@ -20,30 +20,19 @@ pub struct Log(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     kept: VecDeque<u8>,
-    file: Option<(File, PathBuf)>,
+    path: Option<PathBuf>,
+    file: Option<File>,
     written: u64,
 }
 
 impl Log {
-    /// Writes what this log has kept to the end of a file, and everything to come.
-    ///
-    /// # Errors
-    /// Returns an error if the file cannot be written.
-    pub fn to_file(&self, path: &Path) -> std::io::Result<()> {
+    /// Writes what this log has kept to the end of a file, and everything to come. The file is made when there is
+    /// something to write.
+    pub fn to_file(&self, path: PathBuf) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.file.as_ref().is_some_and(|(_, known)| known == path) {
-            return Ok(());
-        }
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        file.write_all(state.kept.make_contiguous())?;
-        state.written = file.metadata()?.len();
-        state.file = Some((file, path.to_owned()));
-        Ok(())
-    }
-
-    /// Returns the path of the file, if there is one.
-    pub fn path(&self) -> Option<PathBuf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).file.as_ref().map(|(_, path)| path.clone())
+        state.path = Some(path);
+        let kept = state.kept.make_contiguous().to_vec();
+        state.write(&kept);
     }
 
     /// Returns the last line that was written and is not blank.
@@ -60,14 +49,22 @@ impl Log {
         state.kept.extend(bytes);
         let excess = state.kept.len().saturating_sub(KEPT);
         state.kept.drain(..excess);
-        let Some((file, _)) = &mut state.file else { return };
-        if state.written > MOST {
-            return;
+        state.write(bytes);
+    }
+}
+
+impl State {
+    /// Appends bytes to the file. A log that cannot be written must not end a run, so errors are ignored.
+    fn write(&mut self, bytes: &[u8]) {
+        let Some(path) = self.path.as_ref().filter(|_| !bytes.is_empty() && self.written <= MOST) else { return };
+        if self.file.is_none() {
+            self.file = OpenOptions::new().create(true).append(true).open(path).ok();
+            self.written = self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |data| data.len());
         }
-        state.written += bytes.len() as u64;
-        // A log that cannot be written must not end a run.
+        let Some(file) = &mut self.file else { return };
+        self.written += bytes.len() as u64;
         let _ = file.write_all(bytes);
-        if state.written > MOST {
+        if self.written > MOST {
             let _ = file.write_all(b"\n(this log has reached 16 MiB: what follows is dropped)\n");
         }
     }
@@ -83,7 +80,7 @@ mod tests {
         let path = folder.path().join("verifier.log");
         let log = Log::default();
         log.write(b"before\n");
-        log.to_file(&path).unwrap();
+        log.to_file(path.clone());
         for _ in 0..40 {
             log.write(&[b'x'; 1 << 19]);
         }
@@ -92,6 +89,5 @@ mod tests {
         assert!(text.starts_with("before\n") && text.ends_with("is dropped)\n"), "{}", text.len());
         assert!(text.len() < (MOST as usize) + (1 << 20));
         assert_eq!(log.last_line().as_deref(), Some("the last words"));
-        assert_eq!(log.path(), Some(path));
     }
 }

@@ -125,7 +125,7 @@ impl Workers {
         let mut items = Vec::new();
         let mut bytes = 0;
         let mut start = 0;
-        let is_same = |a: &Attempt<'_>, b: &Attempt<'_>| std::ptr::eq(a.row, b.row);
+        let is_same = |a: &Attempt<'_>, b: &Attempt<'_>| std::ptr::eq(a.row, b.row) || a.row == b.row;
         for group in attempts.chunk_by(is_same) {
             let of_group = start..start + group.len();
             let group_bytes: usize = sizes[of_group.clone()].iter().sum();

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use flowrl_lab::Lab;
 use flowrl_lm::fs::atomic_write;
+use flowrl_verify::Log;
 
 use crate::args::{ConfigArgs, Usage, absolute};
 use crate::config::{Config, TaskKind, Tracker};
@@ -18,7 +19,7 @@ use crate::run::{Output, Run};
 use crate::run_dir::provenance::check_resume;
 use crate::run_dir::{RunDir, best};
 use crate::session::Session;
-use crate::{lab, memory, on_device, python, signals, trackers, warn};
+use crate::{lab, memory, on_device, signals, trackers, warn};
 use text::Text;
 
 /// Train a policy from start to finish and write a report.
@@ -44,10 +45,6 @@ pub struct TrainArgs {
     /// Experiment tracker that receives every record; may be repeated
     #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
     tracker: Vec<Tracker>,
-    /// Python interpreter for wandb, trackio and mlflow (default: the active virtual environment's, else the first on
-    /// PATH)
-    #[arg(long, value_name = "PATH")]
-    python: Option<PathBuf>,
     /// Print the resolved configuration and the memory plan, then exit
     #[arg(long)]
     dry_run: bool,
@@ -60,10 +57,6 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
     let mut flags = args.config.clone();
     flags.set("train.rollouts", absolute(args.rollouts.as_ref())?)?;
     flags.set("run.tracker", Some(&args.tracker).filter(|trackers| !trackers.is_empty()))?;
-    match &args.python {
-        Some(path) if python::is_path(&path.to_string_lossy()) => flags.set("run.python", absolute(Some(path))?)?,
-        name => flags.set("run.python", name.as_ref())?,
-    }
     let mut config = flags.load(base.as_deref())?;
     if args.rollouts.is_some()
         && config.task.kind == TaskKind::Countdown
@@ -118,11 +111,15 @@ pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -
     let lab = check(&mut config)?;
     trackers::check(&config.run)?;
     // Open everything that the configuration names before creating the directory.
+    let mut log = Log::default();
     let opened = match lab {
         Some(lab) => Opened::Lab(lab),
         None => {
+            // Judging may begin with the session, and must stop when asked to.
+            signals::watch();
             let session = Session::open(&mut config)?;
             memory::fit(&mut config, &session)?;
+            log = session.log.clone();
             Opened::Text(Box::new(session))
         }
     };
@@ -142,6 +139,7 @@ pub fn train(mut config: Config, out: &Path, start: Start<'_>, output: Output) -
             Start::Resume(from) => (RunDir::resume(out)?, from),
         };
         atomic_write(&directory.config(), resolved.as_bytes())?;
+        log.to_file(directory.root().join("verifier.log"));
         signals::watch();
         Run::open(config, directory, from, subject, output)?.go()
     })

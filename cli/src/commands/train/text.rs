@@ -1,5 +1,6 @@
 //! The subject of a run that trains a language model on prompts.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Once};
 
@@ -42,7 +43,7 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
     /// Loads the model onto a device and creates its trainer.
     pub(super) fn open(config: &Config, session: Session, device: B) -> Result<Self> {
         let frozen = session.frozen_log_z(config)?;
-        let Session { origin, tasks, stored } = session;
+        let Session { origin, tasks, stored, .. } = session;
         let mut policy = load_policy(device, &origin)?;
         policy.set_recompute(config.model.recompute == Some(true));
         policy.limits.wave = config.sampling.wave.unwrap_or(0);
@@ -112,6 +113,16 @@ fn tell_of_rollout_weights(stored: Option<&StoredRollouts>) {
              engine that sampled them, or remove objective.rollout_correction"
         ),
     }
+}
+
+/// Returns the mean of every part of the rewards, by the name of its metric.
+fn mean_parts(rollouts: &Rollouts<f32>) -> BTreeMap<String, f64> {
+    let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for (name, reward) in rollouts.judgements.iter().flat_map(|judgement| &judgement.parts) {
+        let (sum, count) = sums.entry(format!("reward_{name}")).or_default();
+        (*sum, *count) = (*sum + reward, *count + 1.0);
+    }
+    sums.into_iter().map(|(name, (sum, count))| (name, sum / count)).collect()
 }
 
 /// Returns the reason why a completion stopped, in the terms of `rollouts.jsonl`.
@@ -242,6 +253,12 @@ where
     fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record) {
         let prompts: usize = rollouts.completions.prompt_of.iter().map(|&p| rollouts.prompts[p].len()).sum();
         record.set("tokens_per_s", (prompts + rollouts.completions.tokens.len()) as f64 / seconds);
+        for (name, value) in self.tasks.train.verifier().take_metrics() {
+            record.set(name, value);
+        }
+        for (name, value) in mean_parts(rollouts) {
+            record.set(&name, value);
+        }
     }
 
     fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow> {
