@@ -21,4 +21,5 @@ mod strangers;
 mod sweep;
 mod synthetic;
 mod trackers;
+mod verifiers;
 mod watch;

@@ -55,6 +55,7 @@ pub fn run(args: &JudgeArgs, json: bool) -> Result<()> {
     if args.judging.verifier.is_empty() {
         note!("completions are judged by `exact`; choose another verifier with --verifier");
     }
+    verifiers::specs(&names)?;
     let rows = read(args)?;
     signals::watch();
     let log = Log::default();
