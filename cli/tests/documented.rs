@@ -98,6 +98,11 @@ fn every_command_runs() {
     let rows = "{\"prompt\": \"What is 1 + 1?\", \"answer\": 2}\n{\"prompt\": \"What is 2 + 2?\", \"answer\": 4}\n";
     std::fs::write(d.join("rows.jsonl"), rows).unwrap();
     std::fs::write(d.join("run.toml"), "[train]\nsteps = 1\n").unwrap();
+    std::fs::write(d.join("completions.jsonl"), "{\"prompt\": \"1 + 1?\", \"completion\": \"2\", \"answer\": 2}\n")
+        .unwrap();
+    let verifiers = std::fs::read_to_string(root.join("docs/verifiers.md")).unwrap();
+    let (_, function) = verifiers.split_once("```python\n").unwrap();
+    std::fs::write(d.join("reward.py"), function.split_once("```").unwrap().0).unwrap();
     // The configuration file of a recipe.
     let recipe = std::fs::read_to_string(root.join("docs/recipes/smollm2.md")).unwrap();
     let (_, rest) = recipe.split_once("```toml\n").unwrap();
