@@ -6,3 +6,5 @@ mod http;
 mod python;
 #[cfg(unix)]
 mod workers;
+#[cfg(target_os = "linux")]
+mod code_sandbox;

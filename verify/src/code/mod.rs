@@ -1,1 +1,2 @@
 //! Runs code against tests, in a sandbox.
+pub mod sandbox;

@@ -1,0 +1,132 @@
+//! Users of their own for programs, and the number of processes that a user has.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// Programs that may run at a time.
+const MOST: usize = 64;
+
+/// Numbers of the programs that run now. Each stands for a user if there are users to give.
+#[derive(Debug)]
+pub(super) struct Seats {
+    free: Mutex<Vec<u32>>,
+    returned: Condvar,
+    first_user: Option<u32>,
+    count: usize,
+}
+
+/// The seat of one program. Dropping it makes room for another.
+#[derive(Debug)]
+pub(super) struct Seat<'a> {
+    seats: &'a Seats,
+    number: u32,
+}
+
+impl Seats {
+    /// Creates `count` seats, whose users start at `first_user`.
+    pub(super) fn new(count: usize, first_user: Option<u32>) -> Self {
+        let count = count.clamp(1, MOST);
+        Self { free: Mutex::new((0..count as u32).rev().collect()), returned: Condvar::new(), first_user, count }
+    }
+
+    /// Returns the number of seats.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Waits for a seat.
+    pub(super) fn take(&self) -> Seat<'_> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(number) = free.pop() {
+                return Seat { seats: self, number };
+            }
+            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Seat<'_> {
+    /// Returns the user of this seat, if it has its own.
+    pub(super) fn user(&self) -> Option<u32> {
+        self.seats.first_user.map(|first| first + self.number)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.seats.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.number);
+        self.seats.returned.notify_one();
+    }
+}
+
+/// Returns the first of [`MOST`] users that belong to nobody, different in each process.
+///
+/// No distribution gives numbers from 0x70000000 on to anyone. Containers with fewer users have what is below 65536.
+pub(super) fn first_user() -> u32 {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    choose(&map, std::process::id())
+}
+
+fn choose(map: &str, pid: u32) -> u32 {
+    let ranges = map.lines().filter_map(|line| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().ok());
+        let (inside, _, length) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        Some((inside, inside.saturating_add(length)))
+    });
+    let fits = |from: u64, to: u64| ranges.clone().any(|(start, end)| start <= from && to <= end);
+    let most = MOST as u32;
+    match fits(0x7000_0000, 0x8000_0000) {
+        true => 0x7000_0000 + pid % (0x1000_0000 / most) * most,
+        // The numbers that systemd lends to services for a while.
+        false => 61_440 + pid % 63 * most,
+    }
+}
+
+/// Returns whether this process is root, and so may become another user.
+pub(super) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Counts processes and threads of this user, as the kernel does for its limit.
+pub(super) fn present() -> u64 {
+    let user = rustix::process::getuid().as_raw();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
+    let processes = entries.flatten().filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
+    let statuses = processes.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok());
+    statuses.filter_map(|status| threads_of(&status, user)).sum()
+}
+
+/// Returns the number of threads of a process that belongs to `user`.
+fn threads_of(status: &str, user: u32) -> Option<u64> {
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line?.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    (field("Uid:")? == u64::from(user)).then(|| field("Threads:").unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_lie_in_the_map_and_differ_between_processes() {
+        let whole = "         0          0 4294967295\n";
+        for pid in [1, 77, 4_194_304] {
+            let first = choose(whole, pid);
+            assert!((0x7000_0000..=0x8000_0000 - 64).contains(&first), "{first:#x}");
+            let first = choose("0 100000 65536\n", pid);
+            assert!((61_440..=65_535 - 64).contains(&first), "{first}");
+        }
+        assert!(choose(whole, 5).abs_diff(choose(whole, 6)) >= 64);
+    }
+
+    #[test]
+    fn threads_count_for_their_user_only() {
+        let status = "Name:\tx\nUid:\t7\t7\t7\t7\nThreads:\t12\n";
+        assert_eq!(threads_of(status, 7), Some(12));
+        assert_eq!(threads_of(status, 8), None);
+        assert_eq!(threads_of("", 7), None);
+        assert!(present() >= 1);
+    }
+}
