@@ -274,6 +274,7 @@ fn the_whole_holds_everything() {
     match Sandbox::open(permission(), launcher(), None, limits()) {
         Ok(sandbox) => {
             let layers = sandbox.layers();
+            eprintln!("{layers}; {}", sandbox.note().unwrap_or("the first interpreter on PATH"));
             assert!(layers.rlimits && (layers.bubblewrap || layers.landlock && layers.seccomp), "{layers}");
             assert_eq!(layers.uid, root);
         }

@@ -31,7 +31,7 @@ pub enum SandboxError {
     #[error("the verifier `code` runs programs that a model wrote; allow this with {FLAG}")]
     NotAllowed,
     /// Nothing on this machine confines a program.
-    #[error("the verifier `code` cannot confine programs on this machine: {0}")]
+    #[error("the verifier `code` cannot run programs on this machine: {0}")]
     Refused(String),
     /// There is no interpreter that the sandbox can use.
     #[error("{0}")]

@@ -24,6 +24,16 @@ impl Sandbox {
         match *self {}
     }
 
+    /// Returns the interpreter that runs programs.
+    pub fn python(&self) -> &Path {
+        match *self {}
+    }
+
+    /// Returns a sentence for the user if another interpreter is used than the first on PATH.
+    pub fn note(&self) -> Option<&str> {
+        match *self {}
+    }
+
     /// Returns the number of programs that may run at a time.
     pub fn threads(&self) -> usize {
         match *self {}

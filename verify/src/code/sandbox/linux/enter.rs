@@ -48,7 +48,14 @@ fn follow(spec: &Spec) -> String {
         Task::Run(run) => match prepare(run) {
             Ok((mut command, _filter)) => {
                 let error = command.exec();
-                format!("cannot start {}: {error}", command.get_program().display())
+                let program = command.get_program().display();
+                match error.kind() {
+                    std::io::ErrorKind::PermissionDenied if !run.shared => format!(
+                        "the unprivileged user under which code runs may not use {program}: choose a Python outside of \
+                         private folders such as /root, with --python"
+                    ),
+                    _ => format!("cannot start {program}: {error}"),
+                }
             }
             Err(reason) => reason,
         },

@@ -10,13 +10,14 @@ mod users;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::python::Python;
 use super::{End, Job, Launcher, Layers, Limits, Mode, Outcome, Permission, SandboxError};
 pub use enter::enter;
 pub use probe::probe;
 use spec::{FAILED, Run, Spec, Task};
-use users::{Seat, Seats};
+use users::Seat;
 
 /// The program that prepares the interpreter, and runs the job's code in it.
 const RUNNER: &str = include_str!("../runner.py");
@@ -37,6 +38,10 @@ const SYSTEM: [&str; 12] = [
     "/sys/devices/system/cpu",
 ];
 
+/// Times that a program which does not start is started, and the pause before the second.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// A sandbox, which runs programs of Python, several at a time.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -45,9 +50,23 @@ pub struct Sandbox {
     limits: Limits,
     python: Python,
     bubblewrap: Option<PathBuf>,
-    seats: Seats,
+    note: Option<String>,
     /// Folder of the folders of programs.
     folder: tempfile::TempDir,
+}
+
+/// Why there is no outcome.
+#[derive(Debug)]
+enum Stop {
+    /// The program has not begun.
+    NotStarted(String),
+    Failed(String),
+}
+
+impl From<String> for Stop {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
 }
 
 impl Sandbox {
@@ -63,18 +82,10 @@ impl Sandbox {
         python: Option<&Path>,
         limits: Limits,
     ) -> Result<Self, SandboxError> {
-        let mut refused = None;
-        for (program, origin) in Python::candidates(python) {
-            let tried = Python::ask(&program, origin).and_then(|python| {
-                let layers = probe::look(&launcher, &python, false).chosen.map_err(SandboxError::Refused)?;
-                Self::with(launcher.clone(), python, layers, limits.clone())
-            });
-            match tried {
-                Ok(sandbox) => return Ok(sandbox),
-                Err(error) => refused = refused.or(Some(error)),
-            }
-        }
-        Err(refused.unwrap_or_else(no_python))
+        Self::first(python, |python| {
+            let layers = probe::look(&launcher, &python, false).chosen.map_err(SandboxError::Refused)?;
+            Self::with(launcher.clone(), python, layers, limits.clone())
+        })
     }
 
     /// Creates a sandbox of exactly these layers, which are too few for programs of strangers unless [`Self::open`] would
@@ -89,19 +100,30 @@ impl Sandbox {
         limits: Limits,
         layers: Layers,
     ) -> Result<Self, SandboxError> {
-        let mut refused = None;
+        Self::first(python, |python| {
+            let sandbox = Self::with(launcher.clone(), python, layers, limits.clone())?;
+            sandbox.run(&Job { mode: Mode::Script, code: "", stdin: "" })?;
+            Ok(sandbox)
+        })
+    }
+
+    /// Returns the sandbox of the first interpreter with which there is one.
+    fn first(python: Option<&Path>, open: impl Fn(Python) -> Result<Self, SandboxError>) -> Result<Self, SandboxError> {
+        let mut refused: Option<(PathBuf, SandboxError)> = None;
         for (program, origin) in Python::candidates(python) {
-            let tried = Python::ask(&program, origin).and_then(|python| {
-                let sandbox = Self::with(launcher.clone(), python, layers, limits.clone())?;
-                sandbox.run(&Job { mode: Mode::Script, code: "", stdin: "" })?;
-                Ok(sandbox)
-            });
-            match tried {
-                Ok(sandbox) => return Ok(sandbox),
-                Err(error) => refused = refused.or(Some(error)),
+            match Python::ask(&program, origin).and_then(&open) {
+                Ok(mut sandbox) => {
+                    let used = sandbox.python.program.display();
+                    let note = |(first, error): (PathBuf, _)| {
+                        format!("code runs with {used}, because {} is of no use to it: {error}", first.display())
+                    };
+                    sandbox.note = refused.map(note);
+                    return Ok(sandbox);
+                }
+                Err(error) => refused = refused.or(Some((program, error))),
             }
         }
-        Err(refused.unwrap_or_else(no_python))
+        Err(refused.map_or_else(no_python, |(_, error)| error))
     }
 
     fn with(launcher: Launcher, python: Python, layers: Layers, limits: Limits) -> Result<Self, SandboxError> {
@@ -109,9 +131,7 @@ impl Sandbox {
         let folder = tempfile::Builder::new().prefix("flowrl-code-").tempdir().map_err(failed)?;
         // Users of their own pass through, but see no other's folder.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).map_err(failed)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let seats = Seats::new(threads, layers.uid.then(users::first_user));
-        Ok(Self { launcher, layers, limits, python, bubblewrap: on_path("bwrap"), seats, folder })
+        Ok(Self { launcher, layers, limits, python, bubblewrap: on_path("bwrap"), note: None, folder })
     }
 
     /// Returns the layers that confine programs.
@@ -124,9 +144,14 @@ impl Sandbox {
         &self.python.program
     }
 
-    /// Returns the number of programs that may run at a time.
+    /// Returns a sentence for the user if another interpreter is used than the first on PATH.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// Returns the number of programs that should run at a time.
     pub fn threads(&self) -> usize {
-        self.seats.count()
+        std::thread::available_parallelism().map_or(1, usize::from)
     }
 
     /// Runs one program to its end, after which nothing of it is left.
@@ -134,26 +159,36 @@ impl Sandbox {
     /// # Errors
     /// Returns [`SandboxError::Failed`] if the sandbox itself fails, never for anything that the program does.
     pub fn run(&self, job: &Job<'_>) -> Result<Outcome, SandboxError> {
-        let seat = self.seats.take();
-        let work = self.work(&seat).map_err(SandboxError::Failed)?;
-        let outcome = self.run_in(job, &seat, &work);
-        clear(&work);
-        outcome.map_err(SandboxError::Failed)
+        let mut tries = 0;
+        loop {
+            let seat = Seat::take();
+            let user = self.layers.uid.then(|| seat.user());
+            let work = self.work(user).map_err(SandboxError::Failed)?;
+            let outcome = self.run_in(job, user, &work);
+            clear(&work);
+            tries += 1;
+            match outcome {
+                Ok(outcome) => return Ok(outcome),
+                // Nothing of the program has run. A machine that is short of processes for a moment gets another chance.
+                Err(Stop::NotStarted(_)) if tries < TRIES => std::thread::sleep(PAUSE * tries),
+                Err(Stop::NotStarted(reason) | Stop::Failed(reason)) => return Err(SandboxError::Failed(reason)),
+            }
+        }
     }
 
-    fn run_in(&self, job: &Job<'_>, seat: &Seat<'_>, work: &Path) -> Result<Outcome, String> {
+    fn run_in(&self, job: &Job<'_>, user: Option<u32>, work: &Path) -> Result<Outcome, Stop> {
         let (ready, token, secret) = (word()?, word()?, word()?);
-        let spec = Spec { task: Task::Run(Box::new(self.task(work))), user: seat.user(), secret: secret.clone() };
+        let spec = Spec { task: Task::Run(Box::new(self.task(work))), user, secret: secret.clone() };
         let mut command = spec.command(&self.launcher)?;
         command.current_dir(work);
         let input = input(job, &ready, &token, self.processes_inside());
         // Bubblewrap gives the program a file system in memory, which counts by itself.
         let counted = (!self.layers.bubblewrap).then_some(work);
-        let kill_rest = || seat.user().map_or(Ok(()), |user| self.kill_all(user));
+        let kill_rest = || user.map_or(Ok(()), |user| self.kill_all(user));
         let raw = supervise::run(command, input.as_bytes(), &ready, &self.limits, counted, kill_rest)?;
         let stdout = match (raw.stdout, raw.end) {
             (Some(stdout), end) if end != End::Exited(FAILED) || !holds(&raw.stderr, &secret) => stdout,
-            (_, end) => return Err(failure(&raw.stderr, &secret, end)),
+            (_, end) => return Err(Stop::NotStarted(failure(&raw.stderr, &secret, end))),
         };
         let (answer, stdout) = match job.mode {
             Mode::Script => (None, stdout),
@@ -192,11 +227,11 @@ impl Sandbox {
     }
 
     /// Creates the folder of a program.
-    fn work(&self, seat: &Seat<'_>) -> Result<PathBuf, String> {
+    fn work(&self, user: Option<u32>) -> Result<PathBuf, String> {
         let failed = |error: std::io::Error| format!("cannot make a temporary folder: {error}");
         let builder = || tempfile::Builder::new().prefix("run-").tempdir_in(self.folder.path());
         let path = builder().map_err(failed)?.keep();
-        if let Some(user) = seat.user() {
+        if let Some(user) = user {
             std::os::unix::fs::chown(&path, Some(user), Some(user)).map_err(failed)?;
         }
         Ok(path)

@@ -1,68 +1,55 @@
 //! Users of their own for programs, and the number of processes that a user has.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
-/// Programs that may run at a time.
+/// Programs of this process that may run at a time, in all its sandboxes.
 const MOST: usize = 64;
 
-/// Numbers of the programs that run now. Each stands for a user if there are users to give.
-#[derive(Debug)]
-pub(super) struct Seats {
-    free: Mutex<Vec<u32>>,
-    returned: Condvar,
-    first_user: Option<u32>,
-    count: usize,
-}
+/// Numbers of the programs that could run besides those that do. Each stands for a user, so they are shared by all sandboxes.
+/// The one that has rested longest comes first: processes that were killed count until the kernel has cleared them away.
+static FREE: OnceLock<Mutex<VecDeque<u32>>> = OnceLock::new();
+static RETURNED: Condvar = Condvar::new();
 
 /// The seat of one program. Dropping it makes room for another.
 #[derive(Debug)]
-pub(super) struct Seat<'a> {
-    seats: &'a Seats,
+pub(super) struct Seat {
     number: u32,
 }
 
-impl Seats {
-    /// Creates `count` seats, whose users start at `first_user`.
-    pub(super) fn new(count: usize, first_user: Option<u32>) -> Self {
-        let count = count.clamp(1, MOST);
-        Self { free: Mutex::new((0..count as u32).rev().collect()), returned: Condvar::new(), first_user, count }
-    }
+fn free() -> &'static Mutex<VecDeque<u32>> {
+    FREE.get_or_init(|| Mutex::new((0..MOST as u32).collect()))
+}
 
-    /// Returns the number of seats.
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
+impl Seat {
     /// Waits for a seat.
-    pub(super) fn take(&self) -> Seat<'_> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn take() -> Self {
+        let mut seats = free().lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(number) = free.pop() {
-                return Seat { seats: self, number };
+            if let Some(number) = seats.pop_front() {
+                return Self { number };
             }
-            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
+            seats = RETURNED.wait(seats).unwrap_or_else(PoisonError::into_inner);
         }
     }
-}
 
-impl Seat<'_> {
-    /// Returns the user of this seat, if it has its own.
-    pub(super) fn user(&self) -> Option<u32> {
-        self.seats.first_user.map(|first| first + self.number)
+    /// Returns the user of this seat.
+    pub(super) fn user(&self) -> u32 {
+        first_user() + self.number
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.number);
-        self.seats.returned.notify_one();
+        free().lock().unwrap_or_else(PoisonError::into_inner).push_back(self.number);
+        RETURNED.notify_one();
     }
 }
 
 /// Returns the first of [`MOST`] users that belong to nobody, different in each process.
 ///
 /// No distribution gives numbers from 0x70000000 on to anyone. Containers with fewer users have what is below 65536.
-pub(super) fn first_user() -> u32 {
+fn first_user() -> u32 {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     choose(&map, std::process::id())
 }
