@@ -24,6 +24,11 @@ impl Sandbox {
         match *self {}
     }
 
+    /// Returns the limits of each program.
+    pub fn limits(&self) -> &Limits {
+        match *self {}
+    }
+
     /// Returns the interpreter that runs programs.
     pub fn python(&self) -> &Path {
         match *self {}

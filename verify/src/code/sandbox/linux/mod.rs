@@ -139,6 +139,11 @@ impl Sandbox {
         self.layers
     }
 
+    /// Returns the limits of each program.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Returns the interpreter that runs programs.
     pub fn python(&self) -> &Path {
         &self.python.program
