@@ -7,4 +7,6 @@ mod python;
 #[cfg(unix)]
 mod workers;
 #[cfg(target_os = "linux")]
+mod code_judge;
+#[cfg(target_os = "linux")]
 mod code_sandbox;

@@ -7,6 +7,7 @@
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod other;
+#[cfg(target_os = "linux")]
 mod python;
 
 use std::ffi::OsString;
