@@ -38,7 +38,7 @@ const SYSTEM: [&str; 12] = [
     "/sys/devices/system/cpu",
 ];
 
-/// Times that a program which does not start is started, and the pause before the second.
+/// Default of [`Sandbox::tries`], and the pause before the second.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,6 +51,8 @@ pub struct Sandbox {
     python: Python,
     bubblewrap: Option<PathBuf>,
     note: Option<String>,
+    /// Times that a program which does not start is started.
+    tries: u32,
     /// Folder of the folders of programs.
     folder: tempfile::TempDir,
 }
@@ -101,8 +103,10 @@ impl Sandbox {
         layers: Layers,
     ) -> Result<Self, SandboxError> {
         Self::first(python, |python| {
-            let sandbox = Self::with(launcher.clone(), python, layers, limits.clone())?;
+            let mut sandbox = Self::with(launcher.clone(), python, layers, limits.clone())?;
+            sandbox.tries = 1;
             sandbox.run(&Job { mode: Mode::Script, code: "", stdin: "" })?;
+            sandbox.tries = TRIES;
             Ok(sandbox)
         })
     }
@@ -131,7 +135,7 @@ impl Sandbox {
         let folder = tempfile::Builder::new().prefix("flowrl-code-").tempdir().map_err(failed)?;
         // Users of their own pass through, but see no other's folder.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).map_err(failed)?;
-        Ok(Self { launcher, layers, limits, python, bubblewrap: on_path("bwrap"), note: None, folder })
+        Ok(Self { launcher, layers, limits, python, bubblewrap: on_path("bwrap"), note: None, tries: TRIES, folder })
     }
 
     /// Returns the layers that confine programs.
@@ -175,7 +179,7 @@ impl Sandbox {
             match outcome {
                 Ok(outcome) => return Ok(outcome),
                 // Nothing of the program has run. A machine that is short of processes for a moment gets another chance.
-                Err(Stop::NotStarted(_)) if tries < TRIES => std::thread::sleep(PAUSE * tries),
+                Err(Stop::NotStarted(_)) if tries < self.tries => std::thread::sleep(PAUSE * tries),
                 Err(Stop::NotStarted(reason) | Stop::Failed(reason)) => return Err(SandboxError::Failed(reason)),
             }
         }

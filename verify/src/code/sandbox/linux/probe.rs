@@ -32,29 +32,38 @@ pub(super) fn look(launcher: &Launcher, python: &Python, all: bool) -> Report {
         results.insert(0, ("own user", results[0].1.clone()));
     }
     let base = results[0].1.clone();
-    let (bubblewrap, seccomp) = (Layers { bubblewrap: true, ..none }, Layers { seccomp: true, ..none });
-    let landlock = Layers { landlock: true, ..none };
-    let wrapped = tried(bubblewrap);
-    results.push(("bubblewrap", wrapped.clone()));
-    let filtered = tried(seccomp);
-    results.push(("seccomp", filtered.clone()));
-    let walled = if wrapped.is_ok() && !all { Ok(()) } else { tried(landlock) };
-    results.push(("landlock", walled.clone()));
-    let chosen = match (base, wrapped, walled, &filtered) {
-        (Err(reason), ..) => Err(reason),
-        (_, Ok(()), _, filtered) => Ok(Layers { seccomp: filtered.is_ok(), ..bubblewrap }),
-        (_, _, Ok(()), Ok(())) => Ok(Layers { landlock: true, ..seccomp }),
-        (_, Err(bubblewrap), landlock, seccomp) => {
-            let why = |result: &Result<(), String>| result.as_ref().err().map_or("works".into(), Clone::clone);
-            Err(format!(
-                "it needs bubblewrap ({bubblewrap}), or landlock ({}) together with seccomp ({}); install bubblewrap, \
-                 allow user namespaces in a container (Docker: --security-opt seccomp=unconfined), or use Linux 5.13 or later with landlock",
-                why(&landlock),
-                why(seccomp)
-            ))
-        }
-    };
-    Report { layers: results, chosen }
+    if base.is_err() && !all {
+        return Report { layers: results, chosen: choose(base, Ok(()), Ok(()), Ok(()), none.uid) };
+    }
+    let wrapped = tried(Layers { bubblewrap: true, ..none });
+    let filtered = tried(Layers { seccomp: true, ..none });
+    // Not needed if bubblewrap works.
+    let walled = if wrapped.is_ok() && !all { Ok(()) } else { tried(Layers { landlock: true, ..none }) };
+    results.extend([("bubblewrap", wrapped.clone()), ("seccomp", filtered.clone()), ("landlock", walled.clone())]);
+    Report { layers: results, chosen: choose(base, wrapped, walled, filtered, none.uid) }
+}
+
+/// Chooses layers by how each fared; without enough of them it returns what is missing and how to get it.
+fn choose(
+    base: Result<(), String>,
+    bubblewrap: Result<(), String>,
+    landlock: Result<(), String>,
+    seccomp: Result<(), String>,
+    uid: bool,
+) -> Result<Layers, String> {
+    base?;
+    let layers = Layers { uid, rlimits: true, seccomp: seccomp.is_ok(), ..Layers::default() };
+    let Err(missing) = &bubblewrap else { return Ok(Layers { bubblewrap: true, ..layers }) };
+    if landlock.is_ok() && seccomp.is_ok() {
+        return Ok(Layers { landlock: true, ..layers });
+    }
+    let why = |result: &Result<(), String>| result.as_ref().err().map_or("works".into(), Clone::clone);
+    Err(format!(
+        "it needs bubblewrap ({missing}), or landlock ({}) together with seccomp ({}). Install bubblewrap, and in a container \
+         allow user namespaces (Docker: --security-opt seccomp=unconfined); or use Linux 5.13 or later with landlock",
+        why(&landlock),
+        why(&seccomp)
+    ))
 }
 
 /// Tries layers on a program that looks whether they hold.
@@ -67,7 +76,8 @@ fn attempt(launcher: &Launcher, python: &Python, layers: Layers) -> Result<(), S
         SandboxError::Failed(reason) => reason,
         other => other.to_string(),
     };
-    let sandbox = Sandbox::with(launcher.clone(), python.clone(), layers, limits).map_err(text)?;
+    let mut sandbox = Sandbox::with(launcher.clone(), python.clone(), layers, limits).map_err(text)?;
+    sandbox.tries = 1;
     let secret = sandbox.folder.path().join("outside");
     let written = std::fs::write(&secret, "secret");
     let readable = written.and_then(|()| std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)));
@@ -88,5 +98,30 @@ fn attempt(launcher: &Launcher, python: &Python, layers: Layers) -> Result<(), S
         End::Exited(0) => Ok(()),
         End::Exited(3) => Err("it starts here, but does not hold".into()),
         end => Err(format!("a trial program ended with {end:?}: {}", last_line(&outcome.stderr))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_chosen_in_order_and_too_few_are_refused() {
+        let works = || Ok(());
+        let fails = |why: &str| Err(why.to_owned());
+        let chosen = |b, l, s| choose(Ok(()), b, l, s, true).map(|layers| layers.to_string());
+        assert_eq!(chosen(works(), works(), works()).unwrap(), "own user, bubblewrap, seccomp, limits");
+        assert_eq!(chosen(works(), fails("l"), fails("s")).unwrap(), "own user, bubblewrap, limits");
+        assert_eq!(chosen(fails("b"), works(), works()).unwrap(), "own user, landlock, seccomp, limits");
+        for (landlock, seccomp, part) in [
+            (fails("no l"), works(), "landlock (no l) together with seccomp (works)"),
+            (works(), fails("no s"), "landlock (works) together with seccomp (no s)"),
+        ] {
+            let refused = chosen(fails("no b"), landlock, seccomp).unwrap_err();
+            assert!(refused.contains("bubblewrap (no b)") && refused.contains(part), "{refused}");
+            assert!(refused.contains("Install bubblewrap"), "{refused}");
+        }
+        assert_eq!(choose(fails("no user"), works(), works(), works(), true).unwrap_err(), "no user");
+        assert!(!choose(works(), works(), works(), works(), false).unwrap().uid);
     }
 }
