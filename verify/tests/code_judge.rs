@@ -207,11 +207,7 @@ fn ordinary_programs_work() {
             "",
             "child\n\n",
         ),
-        (
-            "import tempfile\nf = tempfile.NamedTemporaryFile('w', delete=False)\nf.write('x')\nf.close()\nprint(open(f.name).read())",
-            "",
-            "x\n",
-        ),
+        ("with open('a', 'w') as f: f.write('x')\nprint(open('a').read())", "", "x\n"),
         (
             "from dataclasses import dataclass\nimport pickle\n@dataclass\nclass A:\n    x: int\nprint(pickle.loads(pickle.dumps(A(1))).x)",
             "",

@@ -88,6 +88,7 @@ impl Target {
             "file" => "with open('big', 'wb') as f:\n    for _ in range(64):\n        f.write(bytes(1 << 20))\n",
             "files" => "fill('.')\n",
             "outside" => "fill(OUTSIDE)\n",
+            "environment" => "open('/proc/%d/environ' % PARENT).read()\n",
             "parent" => "os.kill(PARENT, 0)\n",
             "signal" => "os.kill(VICTIM, 15)\n",
             "daemon" => DAEMON,
@@ -193,7 +194,8 @@ os.read(ready, 1)
 ";
 
 /// All attacks.
-const ALL: [&str; 10] = ["fork", "network", "socket", "home", "file", "files", "outside", "parent", "signal", "daemon"];
+const ALL: [&str; 11] =
+    ["fork", "network", "socket", "home", "file", "files", "outside", "environment", "parent", "signal", "daemon"];
 
 /// Runs attacks under layers, all of which must fail.
 fn holds(name: &str, layers: Layers, attacks: &[&str]) {
@@ -239,19 +241,24 @@ fn a_user_of_its_own_holds_the_home_signals_and_daemons() {
     if !is_root() {
         return eprintln!("skipped: own user: only root can give one");
     }
-    holds("own user", layers([true, false, false, false, false]), &["home", "parent", "signal", "daemon"]);
+    holds(
+        "own user",
+        layers([true, false, false, false, false]),
+        &["home", "environment", "parent", "signal", "daemon"],
+    );
 }
 
 #[test]
 fn bubblewrap_holds_all_but_processes() {
-    let attacks = ["network", "socket", "home", "file", "files", "outside", "parent", "signal", "daemon"];
+    let attacks =
+        ["network", "socket", "home", "file", "files", "outside", "environment", "parent", "signal", "daemon"];
     holds("bubblewrap", layers([false, false, true, false, false]), &attacks);
 }
 
 #[test]
 fn landlock_holds_files() {
     let landlock = layers([false, false, false, true, false]);
-    holds("landlock", landlock, &["home", "file", "files", "outside"]);
+    holds("landlock", landlock, &["home", "file", "files", "outside", "environment"]);
     for (version, attacks) in [((6, 7), &["network"][..]), ((6, 12), &["parent", "signal"])] {
         match kernel() >= version {
             true => holds("landlock", landlock, attacks),

@@ -217,12 +217,13 @@ const CLONE_REFUSED: u64 = (libc::CLONE_NEWNS
 /// The bit of `O_TMPFILE` that no other flag has: such files cannot be counted.
 const TMPFILE: u64 = (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64;
 
-// Not in `libc`, and the same on every architecture that `seccompiler` knows.
+// The same on every architecture that `seccompiler` knows.
 const F_SETOWN: u64 = 8;
 const F_SETSIG: u64 = 10;
 const F_SETOWN_EX: u64 = 15;
 const FIOSETOWN: u64 = 0x8901;
 const SIOCSPGRP: u64 = 0x8902;
+const TIOCSTI: u64 = 0x5412;
 
 /// A rule: number of the argument, comparison, value.
 type Rule = Vec<(u8, Op, u64)>;
@@ -231,7 +232,7 @@ type Rule = Vec<(u8, Op, u64)>;
 fn conditions(others: Others) -> Vec<(i64, Vec<Rule>)> {
     // A signal for another process could also come from a file or a terminal.
     let fcntl = [F_SETOWN, F_SETSIG, F_SETOWN_EX].map(|command| (1, Op::Ne, command));
-    let ioctl = [FIOSETOWN, SIOCSPGRP, libc::TIOCSTI as u64].map(|request| (1, Op::Ne, request));
+    let ioctl = [FIOSETOWN, SIOCSPGRP, TIOCSTI].map(|request| (1, Op::Ne, request));
     let mut calls = vec![
         (libc::SYS_fcntl, vec![fcntl.to_vec()]),
         (libc::SYS_ioctl, vec![ioctl.to_vec()]),

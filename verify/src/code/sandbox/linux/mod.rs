@@ -39,7 +39,7 @@ const SYSTEM: [&str; 12] = [
 ];
 
 /// Default of [`Sandbox::tries`], and the pause before the second.
-const TRIES: u32 = 3;
+const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A sandbox, which runs programs of Python, several at a time.

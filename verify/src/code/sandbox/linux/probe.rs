@@ -82,7 +82,7 @@ fn attempt(launcher: &Launcher, python: &Python, layers: Layers) -> Result<(), S
     let written = std::fs::write(&secret, "secret");
     let readable = written.and_then(|()| std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o644)));
     readable.map_err(|error| format!("cannot write {}: {error}", secret.display()))?;
-    let mut code = String::from("import os, sys\n");
+    let mut code = String::from("import os, sys\nopen('own', 'w').write('x')\n");
     if layers.bubblewrap || layers.landlock {
         code +=
             &format!("try:\n    open({:?})\n    sys.exit(3)\nexcept OSError:\n    pass\n", secret.to_string_lossy());
