@@ -1,7 +1,7 @@
 //! The verifier `code`, from completions to verdicts. The programs run in the sandbox that this machine allows.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 use flowrl_lm::prompts::PromptRow;
@@ -10,7 +10,7 @@ use flowrl_verify::code::sandbox::{End, Job, Layers, Limits, Mode, Outcome, Sand
 use flowrl_verify::code::{Code, Graded, Options, RewardRule, Source};
 use serde_json::{Value, json};
 
-use crate::code_sandbox::{launcher, permission};
+use crate::code_sandbox::{CROWD, launcher, permission};
 
 /// Returns a sandbox, or says why there is none on this machine. What this machine allows is tried once.
 fn sandbox(limits: Limits) -> Option<Sandbox> {
@@ -36,6 +36,7 @@ fn row(answer: &Value) -> PromptRow {
 
 /// Judges a program between fences.
 fn grade(code: &Code, answer: &Value, program: &str) -> Graded {
+    let _together = CROWD.read().unwrap_or_else(PoisonError::into_inner);
     let completion = format!("Here it is:\n```python\n{program}\n```\n");
     let row = row(answer);
     code.check(&row).unwrap();
@@ -158,6 +159,7 @@ fn a_batch_keeps_its_order() {
 }
 
 fn run(sandbox: &Sandbox, code: &str, stdin: &str) -> Outcome {
+    let _together = CROWD.read().unwrap_or_else(PoisonError::into_inner);
     sandbox.run(&Job { mode: Mode::Script, code, stdin }).unwrap()
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use flowrl_verify::code::sandbox::{
@@ -209,7 +210,12 @@ fn holds(name: &str, layers: Layers, attacks: &[&str]) {
     }
 }
 
+/// Locked for writing while processes multiply: where programs share their user, they would count for others.
+pub(crate) static CROWD: RwLock<()> = RwLock::new(());
+
 fn attempt(sandbox: &Sandbox, attack: &str) -> (bool, Outcome) {
+    let alone = (attack == "fork").then(|| CROWD.write().unwrap_or_else(PoisonError::into_inner));
+    let _together = alone.is_none().then(|| CROWD.read().unwrap_or_else(PoisonError::into_inner));
     let mut target = Target::new();
     let code = target.program(attack);
     let outcome = sandbox.run(&Job { mode: Mode::Script, code: &code, stdin: "" }).unwrap();
