@@ -9,6 +9,7 @@ use crate::args::Usage;
 use crate::commands::{
     compare, doctor, eval, export, judge, loss, pretrain, report, sample, score, sweep, train, watch,
 };
+use crate::verifiers::SANDBOX;
 use crate::{progress, say, tell};
 
 /// Version, commit (if known), target and features.
@@ -89,6 +90,9 @@ pub fn command() -> clap::Command {
 
 /// Parses the command line, runs the command and returns the exit code.
 pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == SANDBOX) {
+        flowrl_verify::code::sandbox::enter();
+    }
     let cli = Cli::parse();
     if cli.quiet {
         progress::be_quiet();

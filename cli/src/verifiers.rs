@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use anyhow::{Error, Result};
 use flowrl_lm::verify::Verifier;
+use flowrl_verify::code::sandbox::Launcher;
 use flowrl_verify::{Log, Options, Spec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{signals, warn};
+
+/// The hidden command that confines a program of a completion: this program starts itself with it.
+pub const SANDBOX: &str = "sandbox";
 
 /// Flags of commands that judge completions.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -31,7 +35,7 @@ pub fn open(names: &[String], python: Option<PathBuf>, allows_code: bool, log: &
     let specs = specs(names)?;
     let mut options = Options::default();
     options.python = python;
-    options.allows_code = allows_code;
+    options.code = allows_code.then(|| Launcher::this_program([SANDBOX]));
     options.log = log.clone();
     options.interrupt = Some(Arc::new(|| signals::stop().is_some()));
     options.report = Some(Arc::new(|message: &str| warn!("{message}")));

@@ -17,6 +17,8 @@ pub struct Judgement {
     pub parts: Vec<(Cow<'static, str>, f64)>,
     /// The answer of the completion in a form that equal answers share, to count distinct answers and votes.
     pub answer: Option<Box<str>>,
+    /// A sentence about the verdict, for people: the test that failed, the exception that was raised.
+    pub log: Option<Box<str>>,
 }
 
 impl Judgement {

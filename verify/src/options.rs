@@ -9,6 +9,7 @@ use std::time::Duration;
 use flowrl_core::task::Judgement;
 use flowrl_lm::Interrupt;
 
+use crate::code::sandbox::Launcher;
 use crate::workers::Log;
 
 /// Receives a warning.
@@ -20,8 +21,8 @@ pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Options {
     /// Python interpreter; without it, that of the active virtual environment or the first `python3` on PATH.
     pub python: Option<PathBuf>,
-    /// Whether completions may be run as programs.
-    pub allows_code: bool,
+    /// Whether completions may be run as programs, and how this program starts itself again to confine them.
+    pub code: Option<Launcher>,
     /// Number of workers; 0 means one for each processor.
     pub workers: usize,
     /// Longest time that judging one completion may take.
@@ -43,7 +44,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             python: None,
-            allows_code: false,
+            code: None,
             workers: 0,
             timeout: Duration::from_secs(10),
             start_timeout: Duration::from_secs(120),

@@ -68,6 +68,7 @@ impl Several {
         };
         judgement.parts = all;
         judgement.answer.clone_from(&main.answer);
+        judgement.log.clone_from(&main.log);
         judgement
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use flowrl_core::task::JudgeError;
 use flowrl_lm::verify::{self, Verifier};
 
+use crate::code::sandbox::{Limits, Permission, Sandbox};
+use crate::code::{self, Code, RewardRule};
 use crate::http::{Http, LanguageModel};
 use crate::options::Options;
 use crate::python::Python;
@@ -33,6 +35,7 @@ pub struct Spec {
     model: Option<String>,
     template: Option<PathBuf>,
     pattern: Option<String>,
+    code: code::Options,
 }
 
 /// Where the judgements of a verifier come from.
@@ -51,7 +54,8 @@ enum Source {
 }
 
 /// The options that may follow a comma, with the kinds of verifier that have them.
-const KEYS: [&str; 8] = ["weight", "name", "timeout", "workers", "failure", "model", "template", "pattern"];
+const KEYS: [&str; 10] =
+    ["weight", "name", "timeout", "workers", "failure", "model", "template", "pattern", "rule", "source"];
 
 impl FromStr for Spec {
     type Err = String;
@@ -69,6 +73,7 @@ impl FromStr for Spec {
             model: None,
             template: None,
             pattern: None,
+            code: code::Options::default(),
         };
         let wrong = |key: &str, value: &str, wanted: &str| {
             format!("verifier {text:?}: {key} is {value:?}, but must be {wanted}")
@@ -99,10 +104,25 @@ impl FromStr for Spec {
                 }
                 "model" => spec.model = Some(value.to_owned()),
                 "template" => spec.template = Some(value.into()),
+                "rule" => {
+                    spec.code.reward = match value {
+                        "all" => RewardRule::All,
+                        "fraction" => RewardRule::Fraction,
+                        _ => return Err(wrong(key, value, "all or fraction")),
+                    }
+                }
+                "source" => {
+                    spec.code.source = match value {
+                        "block" => code::Source::Block,
+                        "continuation" => code::Source::Continuation,
+                        _ => return Err(wrong(key, value, "block or continuation")),
+                    }
+                }
                 _ => spec.pattern = Some(value.to_owned()),
             }
             let applies = match key {
                 "weight" | "name" => true,
+                "rule" | "source" => spec.source == Source::Named("code".into()),
                 "model" | "template" | "pattern" => matches!(spec.source, Source::LanguageModel(_)),
                 _ => !matches!(&spec.source, Source::Named(name) if name != "code" && name != "math"),
             };
@@ -246,7 +266,7 @@ impl Spec {
         options.workers = self.workers.unwrap_or(options.workers);
         options.reward_of_failure = self.reward_of_failure.or(options.reward_of_failure);
         match &self.source {
-            Source::Named(name) => named(name, &options),
+            Source::Named(name) => self.named(name, &options),
             Source::Program(words) => {
                 let words = words.clone();
                 let command = move || {
@@ -284,6 +304,26 @@ impl Spec {
     }
 }
 
+impl Spec {
+    /// Opens a verifier that is built in.
+    fn named(&self, name: &str, options: &Options) -> Result<Box<dyn Verifier>, JudgeError> {
+        if name != "code" {
+            return Ok(verify::by_name(name)?);
+        }
+        let permission = Permission::from_flag(options.code.is_some())?;
+        let Some(launcher) = options.code.clone() else { return Err("no way to confine programs is given".into()) };
+        let mut limits = Limits::default();
+        if let Some(timeout) = self.timeout {
+            (limits.cpu, limits.wall) = (timeout, 2 * timeout);
+        }
+        let sandbox = Sandbox::open(permission, launcher, options.python.as_deref(), limits)?;
+        if let Some(note) = sandbox.note() {
+            options.report("code", note);
+        }
+        Ok(Box::new(Code::new(sandbox, self.code.clone())))
+    }
+}
+
 /// Opens a verifier that is a function of a Python file.
 fn python(name: String, path: PathBuf, function: String, options: &Options) -> Result<Box<dyn Verifier>, JudgeError> {
     let python = Python::find(options.python.as_deref())?;
@@ -293,11 +333,6 @@ fn python(name: String, path: PathBuf, function: String, options: &Options) -> R
         command
     };
     Ok(Box::new(Workers::new(name, command, options)?))
-}
-
-/// Opens a verifier that is built in.
-fn named(name: &str, _options: &Options) -> Result<Box<dyn Verifier>, JudgeError> {
-    Ok(verify::by_name(name)?)
 }
 
 /// Opens the verifiers that a user names. Several give the weighted sum of their rewards, with each as a part.

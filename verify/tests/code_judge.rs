@@ -40,7 +40,7 @@ fn grade(code: &Code, answer: &Value, program: &str) -> Graded {
     let completion = format!("Here it is:\n```python\n{program}\n```\n");
     let row = row(answer);
     code.check(&row).unwrap();
-    code.grade(Attempt { row: &row, completion: &completion, ended: true }).unwrap()
+    code.grade(Attempt { row: &row, completion: &completion, ended: true, tokens: 9 }).unwrap()
 }
 
 fn sums() -> Value {
@@ -101,7 +101,7 @@ fn without_a_program_nothing_runs() {
     let Some(code) = verifier(Options::default()) else { return };
     let judge = |answer: Value, completion, ended| {
         let row = row(&answer);
-        code.judge(Attempt { row: &row, completion, ended }).unwrap().verdict
+        code.judge(Attempt { row: &row, completion, ended, tokens: 9 }).unwrap().verdict
     };
     assert_eq!(judge(sums(), "I do not know.", true), "unparseable");
     assert_eq!(judge(sums(), "```python\nprint(3)\n```", false), "unfinished");
@@ -142,7 +142,7 @@ fn a_continuation_of_the_prompt_is_a_program() {
     let Some(code) = verifier(options) else { return };
     let answer = json!({"test": "def check(candidate):\n    assert candidate(1) == 2\n", "entry_point": "f"});
     let row = PromptRow { answer, ..PromptRow::text("def f(x):\n    \"\"\"Adds one.\"\"\"\n") };
-    let judgement = code.judge(Attempt { row: &row, completion: "    return x + 1", ended: true }).unwrap();
+    let judgement = code.judge(Attempt { row: &row, completion: "    return x + 1", ended: true, tokens: 9 }).unwrap();
     assert_eq!(judgement.verdict, "correct");
 }
 
@@ -151,8 +151,11 @@ fn a_batch_keeps_its_order() {
     let Some(code) = verifier(Options::default()) else { return };
     let rows: Vec<_> = (0..6).map(|i| row(&json!({"inputs": [""], "outputs": [format!("{}", i / 2)]}))).collect();
     let completions: Vec<_> = (0..6).map(|i| format!("```python\nprint({})\n```", i % 3)).collect();
-    let attempts: Vec<_> =
-        rows.iter().zip(&completions).map(|(row, completion)| Attempt { row, completion, ended: true }).collect();
+    let attempts: Vec<_> = rows
+        .iter()
+        .zip(&completions)
+        .map(|(row, completion)| Attempt { row, completion, ended: true, tokens: 9 })
+        .collect();
     let verdicts: Vec<_> = code.judge_batch(&attempts).unwrap().into_iter().map(|judged| judged.verdict).collect();
     assert_eq!(verdicts, ["correct", "wrong", "wrong", "wrong", "wrong", "correct"]);
     assert!(code.judge_batch(&[]).unwrap().is_empty());

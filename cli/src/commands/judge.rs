@@ -135,7 +135,7 @@ fn chunks(rows: &[Row]) -> Vec<&[Row]> {
 
 /// Prints one judgement.
 fn print(row: &Row, judgement: &Judgement, json: bool) -> Result<()> {
-    let Judgement { reward, verdict, parts, answer, .. } = judgement;
+    let Judgement { reward, verdict, parts, answer, log, .. } = judgement;
     if json {
         let mut fields = row.fields.clone();
         fields.insert("reward".into(), json!(reward));
@@ -145,13 +145,17 @@ fn print(row: &Row, judgement: &Judgement, json: bool) -> Result<()> {
                 parts.iter().map(|(name, reward)| (name.to_string(), json!(reward))).collect();
             fields.insert("parts".into(), parts.into());
         }
+        if let Some(log) = log {
+            fields.insert("log".into(), json!(log));
+        }
         say!("{}", Value::Object(fields));
         return Ok(());
     }
     let reward = reward.map_or_else(|| "-".to_owned(), |reward| format!("{reward}"));
     let parts: String = parts.iter().map(|(name, reward)| format!("  {name} {reward}")).collect();
-    let answer = answer.as_ref().map_or_else(String::new, |answer| format!("  {}", flowrl_lm::short(answer)));
-    say!("{:<6} {reward:<8} {verdict:<14}{parts}{answer}", row.prompt.origin.line);
+    let remark =
+        [answer, log].into_iter().flatten().map(|text| format!("  {}", flowrl_lm::short(text))).collect::<String>();
+    say!("{:<6} {reward:<8} {verdict:<14}{parts}{remark}", row.prompt.origin.line);
     Ok(())
 }
 

@@ -221,8 +221,10 @@ impl Verifier for Code {
     }
 
     fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
-        let graded = self.grade(attempt)?;
-        Ok(Judgement::new(graded.reward, graded.verdict))
+        let Graded { reward, verdict, log, .. } = self.grade(attempt)?;
+        let mut judgement = Judgement::new(reward, verdict);
+        judgement.log = Some(log.into());
+        Ok(judgement)
     }
 
     fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {

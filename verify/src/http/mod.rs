@@ -158,7 +158,7 @@ impl Http {
                     Some(list) => {
                         for answer in list {
                             match Answer::of(answer) {
-                                Ok(Answer { id, judgement, .. }) => drop(answers.insert(id, judgement)),
+                                Ok(Answer { id, judgement }) => drop(answers.insert(id, judgement)),
                                 Err((_, mistake)) => self.options.report(&self.name, &format!("the server {mistake}")),
                             }
                         }

@@ -245,12 +245,9 @@ impl Workers {
         while !left.is_empty() {
             let line = process.line(deadline, &|| self.options.is_interrupted())?;
             let (id, judgement) = match Answer::parse(&line) {
-                Ok(Answer { id, judgement, log }) => {
-                    if let Some(remark) = log {
-                        self.options.log.write(format!("{remark}\n").as_bytes());
-                        if judgement.reward.is_none() {
-                            self.options.report(&self.name, &remark);
-                        }
+                Ok(Answer { id, judgement }) => {
+                    if let (Some(remark), None) = (&judgement.log, judgement.reward) {
+                        self.options.report(&self.name, remark);
                     }
                     (id, Ok(judgement))
                 }

@@ -67,8 +67,6 @@ pub(crate) fn item(id: usize, attempt: &Attempt<'_>) -> Value {
 pub(crate) struct Answer {
     pub id: usize,
     pub judgement: Judgement,
-    /// Remark of the worker, for the log.
-    pub log: Option<String>,
 }
 
 impl Answer {
@@ -95,7 +93,7 @@ impl Answer {
         };
         let id = id as usize;
         let judgement = judgement(fields).map_err(|message| (Some(id), message))?;
-        Ok(Self { id, judgement, log: fields.get("log").and_then(Value::as_str).map(str::to_owned) })
+        Ok(Self { id, judgement })
     }
 }
 
@@ -134,7 +132,8 @@ fn judgement(fields: &Map<String, Value>) -> Result<Judgement, String> {
             return Err(format!("answered `parts` {}, but it must be an object", flowrl_lm::short(&other.to_string())));
         }
     }
-    judgement.answer = fields.get("answer").and_then(Value::as_str).map(Into::into);
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).map(Into::into);
+    (judgement.answer, judgement.log) = (text("answer"), text("log"));
     Ok(judgement)
 }
 
