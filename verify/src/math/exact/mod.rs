@@ -1,0 +1,7 @@
+//! Exact algebra: quotients of polynomials in variables, roots of primes, π, e, i and functions.
+
+mod fraction;
+mod poly;
+
+pub(super) use fraction::Fraction;
+pub(super) use poly::Poly;
