@@ -10,3 +10,8 @@ mod http;
 mod python;
 #[cfg(unix)]
 mod workers;
+mod math_cases;
+mod math_forms;
+mod math_gsm8k;
+mod math_hostile;
+mod math_verifier;

@@ -16,6 +16,8 @@ pub(super) struct Answer {
     pub(super) unit: Option<String>,
     /// Its letters and digits, for comparison with words.
     pub(super) letters: String,
+    /// Whether it is one word or letter rather than a formula: `odd` or `(C)`.
+    pub(super) is_word: bool,
     /// The letter of a choice before it, as in `(C) 42`.
     pub(super) choice: Option<char>,
 }
@@ -43,11 +45,11 @@ pub(super) fn readings(text: &str) -> Vec<Answer> {
         let Some(tokens) = tokens(rest, commas) else { continue };
         let Some((expr, unit)) = parse::parse(&tokens) else { continue };
         if let Some(value) = value(&expr) {
-            found.push(Answer { value, unit, letters: letters::of(rest), choice });
+            found.push(Answer { value, unit, letters: letters::of(rest), is_word: letters::is_word(rest), choice });
         }
     }
     if found.is_empty() && letters::are_words(rest) {
-        found.push(Answer { value: Value::Text, unit: None, letters: letters::of(rest), choice });
+        found.push(Answer { value: Value::Text, unit: None, letters: letters::of(rest), is_word: true, choice });
     }
     found
 }

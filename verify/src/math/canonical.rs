@@ -27,7 +27,7 @@ pub fn canonical(completion: &str) -> Option<String> {
     let answer = readings(&text).into_iter().next()?;
     match answer.choice {
         Some(choice) => Some(choice.to_ascii_lowercase().to_string()),
-        None if answer.value == Value::Text => Some(answer.letters),
+        None if answer.value == Value::Text || answer.is_word => Some(answer.letters),
         None => of_value(&answer.value),
     }
 }
@@ -81,7 +81,8 @@ fn of_scalar(expr: &Expr) -> Option<String> {
     let mut texts = Vec::new();
     for point in [0, 2] {
         let mut evaluator = Evaluator::new(point)?;
-        let ball = evaluator.evaluate(expr)?;
+        // A complex number has no value, but often an exact form.
+        let Some(ball) = evaluator.evaluate(expr) else { return Fraction::of(expr)?.exact_text() };
         texts.push(match evaluator.simple(&ball) {
             Some(value) => BigRational::to_string(&value),
             None => evaluator.digits(&ball)?,

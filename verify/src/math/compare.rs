@@ -144,14 +144,23 @@ fn in_order(a: &[Value], b: &[Value]) -> Same {
 
 /// Compares lists in any order. An item may be repeated.
 fn lists(a: &[Value], b: &[Value]) -> Same {
+    let names = |list: &[Value]| {
+        let name = |item: &Value| if let Value::Named(name, _) = item { Some(name.clone()) } else { None };
+        let mut names = list.iter().map(name).collect::<Option<Vec<_>>>()?;
+        names.sort();
+        Some(names)
+    };
+    // `a = 1, b = 2`: each name has its value.
+    if let Some(found) = names(a).filter(|found| names(b).as_ref() == Some(found)) {
+        if found.windows(2).all(|pair| pair[0] != pair[1]) && found.iter().all(|name| !name.is_empty()) {
+            let other =
+                |x: &Value| b.iter().find(|y| matches!((x, y), (Value::Named(x, _), Value::Named(y, _)) if x == y));
+            return Same::all(a.iter().map(|x| other(x).map_or(Same::No, |y| values(x, y))));
+        }
+    }
     let straight = in_order(a, b);
-    let one_named = |list: &[Value]| list.iter().all(|item| matches!(item, Value::Named(..)));
     if straight == Same::Yes || a.len().max(b.len()) > LONGEST {
         return if straight == Same::No { Same::Unknown } else { straight };
-    }
-    // Different names on one side only say which value is which, in an order that the other side may not keep.
-    if one_named(a) != one_named(b) && a.len() != b.len() {
-        return Same::No;
     }
     let covers = |a: &[Value], b: &[Value]| Same::all(a.iter().map(|x| Same::any(b.iter().map(|y| values(x, y)))));
     Same::all([covers(a, b), covers(b, a)])

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, readings};
 use super::compare::compare_readings;
-use super::extract::found;
+use super::extract::{Place, found};
 use super::scalar::Same;
 use super::value::Value;
 
@@ -48,7 +48,7 @@ pub fn is_understood(gold: &str) -> bool {
 
 /// Judges a completion that has ended, by the correct answer or a solution that states it.
 pub fn judge(gold: &str, completion: &str) -> Verdict {
-    let Some((text, _)) = found(completion) else { return Verdict::Unparseable };
+    let Some((text, place)) = found(completion) else { return Verdict::Unparseable };
     if text.trim().is_empty() {
         return Verdict::Unparseable;
     }
@@ -56,9 +56,12 @@ pub fn judge(gold: &str, completion: &str) -> Verdict {
     let is_list = |answers: &[Answer]| {
         answers.first().is_some_and(|answer| matches!(&answer.value, Value::List(items) if items.len() > 1))
     };
+    let is_text = |answers: &[Answer]| answers.first().is_some_and(|answer| answer.value == Value::Text);
     match compare_readings(&gold, &prediction) {
         Same::Yes => Verdict::Correct,
         _ if is_list(&prediction) && gold.first().is_some_and(|gold| gold.value.is_single()) => Verdict::Unparseable,
+        // A few words are no answer to a question for a number.
+        _ if place == Place::Last && is_text(&prediction) && !is_text(&gold) => Verdict::Unparseable,
         Same::No => Verdict::Wrong,
         Same::Unknown => Verdict::Unknown,
     }

@@ -46,3 +46,10 @@ pub(super) fn are_words(text: &str) -> bool {
         && text.len() <= 160
         && !text.contains(|c: char| c.is_ascii_digit() || "=<>^".contains(c))
 }
+
+/// Returns whether a text is a single letter, or a word of three or more, perhaps in brackets.
+pub(super) fn is_word(text: &str) -> bool {
+    let text = ["\\text{", "\\textbf{", "\\mathrm{"].iter().find_map(|start| text.strip_prefix(start)).unwrap_or(text);
+    let word = text.trim_matches(|c: char| "(){} ".contains(c));
+    !word.is_empty() && word.chars().count() != 2 && word.chars().all(char::is_alphabetic)
+}

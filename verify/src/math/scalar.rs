@@ -88,6 +88,7 @@ pub(super) fn same(a: &Expr, b: &Expr) -> Same {
         match (evaluator.evaluate(a), evaluator.evaluate(b)) {
             (Some(x), Some(y)) => match x.closeness(&y) {
                 Closeness::Equal => found = Same::Yes,
+                Closeness::Different if a.any(&not_computed) || b.any(&not_computed) => return Same::Unknown,
                 Closeness::Different => return Same::No,
                 Closeness::Unclear => return Same::Unknown,
             },
@@ -97,6 +98,12 @@ pub(super) fn same(a: &Expr, b: &Expr) -> Same {
         }
     }
     found
+}
+
+/// Returns whether a formula is a function that has a value, which is not computed.
+fn not_computed(expr: &Expr) -> bool {
+    let names = ["floor", "ceil", "max", "min", "gcd", "lcm", "sum", "prod", "int", "lim", "log", "Gamma", "zeta"];
+    matches!(expr, Expr::Call(name, _) if names.contains(&&**name)) || matches!(expr, Expr::Factorial(_))
 }
 
 /// Returns the sign if a formula is plus or minus infinity.

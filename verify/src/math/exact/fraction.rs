@@ -98,7 +98,12 @@ impl Fraction {
 
     /// Returns the text of a polynomial in names, the same for equal ones.
     pub(in super::super) fn text(&self) -> Option<String> {
-        self.denominator.rational().and_then(|_| self.numerator.text())
+        self.denominator.rational().and_then(|_| self.numerator.text(false))
+    }
+
+    /// Returns the text of a polynomial that may have roots of numbers, π, e and i.
+    pub(in super::super) fn exact_text(&self) -> Option<String> {
+        self.denominator.rational().and_then(|_| self.numerator.text(true))
     }
 
     /// Computes a formula; None if it is too large, undefined, or not a number or function.

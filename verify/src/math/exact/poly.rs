@@ -252,16 +252,24 @@ impl Poly {
         found
     }
 
-    /// Returns the text of a polynomial in names with whole exponents.
-    pub(super) fn text(&self) -> Option<String> {
+    /// Returns the text of a polynomial in names and, if `constants`, roots of numbers, π, e and i.
+    pub(super) fn text(&self, constants: bool) -> Option<String> {
         let mut text = String::new();
         for (monomial, coefficient) in self.0.iter().rev() {
             let mut term =
                 if coefficient.is_one() && !monomial.0.is_empty() { String::new() } else { coefficient.to_string() };
             for (atom, exponent) in &monomial.0 {
-                let Atom::Name(name) = atom else { return None };
+                let factor = match atom {
+                    Atom::Name(name) => name.clone(),
+                    _ if !constants => return None,
+                    Atom::I => "i".to_owned(),
+                    Atom::Pi => "pi".to_owned(),
+                    Atom::E => "e".to_owned(),
+                    Atom::Prime(prime) => prime.to_string(),
+                    _ => return None,
+                };
                 term.push_str(if term.is_empty() { "" } else { "*" });
-                term.push_str(name);
+                term.push_str(&factor);
                 if !exponent.is_one() {
                     term.push_str(&format!("^{exponent}"));
                 }

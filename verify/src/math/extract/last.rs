@@ -42,7 +42,8 @@ pub(super) fn last(text: &str) -> Option<&str> {
         lines.peek().filter(|line| line.trim().len() == text.trim().len() && line.split_whitespace().count() <= 3)
     {
         let line = line.trim();
-        if readings(line).first().is_some_and(|answer| answer.value == Value::Text || is_answer(line)) {
+        let one = !line.contains(char::is_whitespace) && is_answer(line);
+        if one || readings(line).first().is_some_and(|answer| answer.value == Value::Text) {
             return Some(line);
         }
     }

@@ -5,7 +5,7 @@ use num_traits::ToPrimitive;
 use super::super::expr::Expr;
 use super::super::token::Token;
 use super::Parser;
-use super::call;
+use super::{call, unit};
 
 /// Commands of constants and Greek letters.
 const GREEK: &[&str] = &[
@@ -78,12 +78,6 @@ pub(super) fn begins(name: &str) -> bool {
     GREEK.contains(&name) || other.contains(&name) || call::function(name).is_some() || name.starts_with("begin ")
 }
 
-/// Units that may follow a number without `\text`.
-const UNITS: &[&str] = &[
-    "cm", "mm", "km", "kg", "mg", "ml", "mL", "ft", "mi", "lb", "lbs", "oz", "hr", "hrs", "min", "mins", "sec", "secs",
-    "mph", "kph", "yd", "USD", "usd", "deg", "units", "unit", "dm", "kWh", "Hz", "kJ", "in",
-];
-
 pub(super) fn atom(parser: &mut Parser<'_>) -> Option<Expr> {
     let token = parser.peek()?.clone();
     parser.at += 1;
@@ -125,6 +119,9 @@ fn named(parser: &mut Parser<'_>, word: &str) -> Option<Expr> {
         "frac" | "dfrac" => return divided(parser),
         "mod" => return None,
         _ => {}
+    }
+    if unit::is_function_word(word) {
+        return Some(Expr::Text(word.to_owned()));
     }
     let letters: Vec<char> = word.chars().collect();
     let one_letter = |c: &char| c.is_ascii_uppercase();
@@ -217,7 +214,7 @@ fn command(parser: &mut Parser<'_>, name: &str) -> Option<Expr> {
             let name = subscript(parser, Expr::name(name));
             call::unknown(parser, name)
         }
-        _ => name.strip_prefix("begin ").and_then(|environment| matrix(parser, &environment.to_owned())),
+        _ => name.strip_prefix("begin ").and_then(|environment| matrix(parser, environment)),
     }
 }
 
@@ -261,7 +258,7 @@ fn bracket(parser: &mut Parser<'_>, open: char) -> Option<Expr> {
     if open == '|' {
         parser.bars += 1;
         let inner = parser.nested(Parser::sum)?;
-        parser.bars -= 1;
+        parser.bars = parser.bars.saturating_sub(1);
         return parser.eats('|').then(|| Expr::Call("abs".into(), vec![inner]));
     }
     if !matches!(open, '(' | '[' | '{' | '⦃') {
@@ -326,78 +323,4 @@ fn matrix(parser: &mut Parser<'_>, environment: &str) -> Option<Expr> {
     rows.retain(|row| !row.is_empty());
     let width = rows.first()?.len();
     rows.iter().all(|row| row.len() == width).then_some(Expr::Matrix(rows))
-}
-
-impl Parser<'_> {
-    /// Skips a unit after a number: words, `\text{…}`, exponents and divisions such as `m/s^2`.
-    pub(super) fn eats_unit(&mut self) -> bool {
-        let start = self.at;
-        let mut unit = String::new();
-        loop {
-            let last = self.at + 1 >= self.tokens.len();
-            match self.peek() {
-                Some(Token::Text(text)) => unit.push_str(text),
-                Some(Token::Command(name)) if name == "$" => {}
-                Some(Token::Word(word)) => {
-                    let long = word.len() >= 3 && self.spaced() && !matches!(&**word, "and" | "mod");
-                    let is_unit = UNITS.contains(&&**word) || (long && is_prose(word)) || !unit.is_empty();
-                    let is_letter = matches!(&**word, "m" | "s" | "g" | "h" | "L" | "J" | "N" | "W" | "V");
-                    // 9m^2 without a space is an area, as there is hardly a variable of this name.
-                    let area = word == "m" && self.has_exponent() && self.at + 3 >= self.tokens.len().saturating_sub(2);
-                    let letter = (is_letter && self.spaced() && (last || self.has_exponent())) || area;
-                    if !(is_unit || letter) || matches!(&**word, "and" | "or") {
-                        break;
-                    }
-                    unit.push_str(word);
-                }
-                _ => break,
-            }
-            self.at += 1;
-            if self.eats('^') {
-                let before = self.at;
-                if self.nested(Parser::exponent).is_none() {
-                    self.at = before;
-                    return false;
-                }
-                unit.push_str("^");
-                for spaced in &self.tokens[before..self.at] {
-                    if let Token::Number(value, _) = &spaced.token {
-                        unit.push_str(&value.to_string());
-                    }
-                }
-            } else if matches!(self.peek(), Some(Token::Number(..)))
-                && self.at + 1 == self.tokens.len()
-                && !self.spaced()
-            {
-                // cm2
-                if let Some(Token::Number(value, _)) = self.peek() {
-                    unit.push('^');
-                    unit.push_str(&value.to_string());
-                }
-                self.at += 1;
-            }
-            if self.is('/') && matches!(self.ahead(1), Some(Token::Word(_) | Token::Text(_))) {
-                self.at += 1;
-                unit.push('/');
-            } else if self.is('*') && matches!(self.ahead(1), Some(Token::Word(_) | Token::Text(_))) {
-                self.at += 1;
-            } else {
-                unit.push(' ');
-            }
-        }
-        if self.at > start {
-            self.unit = Some(unit.trim().to_owned());
-        }
-        self.at > start
-    }
-
-    fn has_exponent(&self) -> bool {
-        matches!(self.ahead(1), Some(Token::Sign('^' | '/')))
-            || (self.at + 2 == self.tokens.len() && matches!(self.ahead(1), Some(Token::Number(..))))
-    }
-}
-
-/// Returns whether a word cannot be a product of variables or a function.
-fn is_prose(word: &str) -> bool {
-    call::function(word).is_none() && !matches!(word, "pi" | "sqrt" | "cbrt" | "infinity" | "frac" | "percent" | "pct")
 }

@@ -2,6 +2,7 @@
 
 mod atom;
 mod call;
+mod unit;
 
 use super::expr::{Expr, Relation};
 use super::token::{Spaced, Token};
