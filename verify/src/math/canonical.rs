@@ -7,7 +7,7 @@ use super::exact::Fraction;
 use super::expr::Expr;
 use super::extract::found;
 use super::numeric::Evaluator;
-use super::scalar::infinity;
+use super::scalar::{constant, infinity};
 use super::value::{Range, Value};
 
 /// Returns a text for the answer that a completion states, which is the same for equal answers; None if there is no answer
@@ -79,8 +79,8 @@ fn of_scalar(expr: &Expr) -> Option<String> {
         return Some(text);
     }
     let mut texts = Vec::new();
-    for point in [0, 2] {
-        let mut evaluator = Evaluator::new(point)?;
+    for point in if constant(expr) { 0..1 } else { 0..2 } {
+        let mut evaluator = Evaluator::new(2 * point)?;
         // A complex number has no value, but often an exact form.
         let Some(ball) = evaluator.evaluate(expr) else { return Fraction::of(expr)?.exact_text() };
         texts.push(match evaluator.simple(&ball) {

@@ -288,7 +288,7 @@ impl Evaluator {
 
     /// Returns the fraction of a small denominator that a value is.
     pub(super) fn simple(&mut self, ball: &Ball) -> Option<BigRational> {
-        (1..=60_i32).find_map(|denominator| {
+        (1..=24_i32).find_map(|denominator| {
             let factor = BigFloat::from_i32(denominator, BITS);
             let multiple = Ball::new(ball.value.mul(&factor, BITS, NEAREST), ball.error + 6)?;
             let nearest = multiple.value.add(&BigFloat::from_f64(0.5, BITS), BITS, NEAREST).floor();

@@ -41,6 +41,7 @@ pub(super) enum Commas {
 
 /// The most digits of a number, and the largest exponent of ten, that are read.
 const MOST_DIGITS: usize = 2000;
+const MOST_EXPONENT: u64 = 400;
 const MOST_TOKENS: usize = 2000;
 
 /// Commands that only change how a formula looks.
@@ -292,7 +293,7 @@ impl Reader {
         let mut value = BigRational::from_integer(digits.parse::<BigInt>().unwrap_or_default());
         value /= ten_to(decimals);
         if let Some((exponent, after)) = exponent(rest) {
-            if exponent.unsigned_abs() as usize > MOST_DIGITS {
+            if exponent.unsigned_abs() > MOST_EXPONENT {
                 return None;
             }
             let factor = ten_to(exponent.unsigned_abs() as usize);

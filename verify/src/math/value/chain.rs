@@ -38,7 +38,10 @@ pub(super) fn value_of(first: &Expr, rest: &[(Relation, Expr)]) -> Option<Value>
 fn equation(first: &Expr, rest: &[(Relation, Expr)]) -> Option<Value> {
     let last = &rest.last()?.1;
     if is_name(first) {
-        return Some(Value::Named(name(first), Box::new(value(last)?.unnamed())));
+        return Some(match value(last)?.unnamed() {
+            Value::Text => Value::Text,
+            value => Value::Named(name(first), Box::new(value)),
+        });
     }
     if let [(_, only)] = rest {
         if is_name(only) && constant(first) {
