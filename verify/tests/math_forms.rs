@@ -83,6 +83,7 @@ fn functions() {
         &["\\frac{x+2}{7}", "\\frac{x}{7}+\\frac27"],
         &["\\frac{x^2-1}{x-1} + 0y", "\\frac{(x-1)(x+1)}{x-1}"],
         &["\\sec^2 y", "\\tan^2(y)+1"],
+        &["6x^2 y", "6yx^2"], &["xe^x - e^x", "e^x(x-1)"],
         &["2\\sin b\\cos a", "\\sin(a+b) - \\sin(a-b)"],
     ]);
     assert_different(&[("x", "\\sqrt{x^2}"), ("x^2+1", "x^2-1"), ("\\sin x", "\\cos x"), ("2x", "x^2"), ("x+2n+1", "x+1")]);

@@ -6,14 +6,7 @@ use num_rational::{BigRational, Ratio};
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use super::super::expr::Expr;
-use super::poly::{Atom, Poly};
-
-/// A quotient of polynomials. Equal quotients may differ in form; their difference is 0.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) struct Fraction {
-    pub(in super::super) numerator: Poly,
-    denominator: Poly,
-}
+use super::poly::{Atom, Fraction, Poly};
 
 impl Fraction {
     fn new(numerator: Poly, denominator: Poly) -> Option<Self> {

@@ -3,5 +3,4 @@
 mod fraction;
 mod poly;
 
-pub(super) use fraction::Fraction;
-pub(super) use poly::Poly;
+pub(super) use poly::{Fraction, Poly};

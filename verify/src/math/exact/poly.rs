@@ -7,8 +7,6 @@ use num_integer::Integer;
 use num_rational::{BigRational, Ratio};
 use num_traits::{CheckedAdd, CheckedMul, One, Signed, ToPrimitive, Zero};
 
-use super::fraction::Fraction;
-
 /// Most terms of a polynomial, and most bits of a coefficient. Larger results are not computed.
 const MOST_TERMS: usize = 400;
 const MOST_BITS: u64 = 8000;
@@ -40,6 +38,13 @@ pub(super) struct Monomial(BTreeMap<Atom, Exponent>);
 /// A sum of monomials with coefficients other than 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) struct Poly(BTreeMap<Monomial, BigRational>);
+
+/// A quotient of polynomials. Equal quotients may differ in form; their difference is 0.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct Fraction {
+    pub(in super::super) numerator: Poly,
+    pub(super) denominator: Poly,
+}
 
 impl Monomial {
     fn times(&self, other: &Self) -> Option<(BigRational, Self)> {

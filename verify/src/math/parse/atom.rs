@@ -78,7 +78,19 @@ pub(super) fn begins(name: &str) -> bool {
     GREEK.contains(&name) || other.contains(&name) || call::function(name).is_some() || name.starts_with("begin ")
 }
 
-pub(super) fn atom(parser: &mut Parser<'_>) -> Option<Expr> {
+impl Parser<'_> {
+    /// Reads a number, name, command or bracket.
+    pub(super) fn atom(&mut self) -> Option<Expr> {
+        atom(self)
+    }
+
+    /// Reads an argument of a command: a group, or one digit as in `\frac12`.
+    pub(super) fn argument(&mut self) -> Option<Expr> {
+        argument(self)
+    }
+}
+
+fn atom(parser: &mut Parser<'_>) -> Option<Expr> {
     let token = parser.peek()?.clone();
     parser.at += 1;
     match token {
@@ -218,8 +230,7 @@ fn command(parser: &mut Parser<'_>, name: &str) -> Option<Expr> {
     }
 }
 
-/// Reads an argument of a command: a group, or one digit as in `\frac12`.
-pub(super) fn argument(parser: &mut Parser<'_>) -> Option<Expr> {
+fn argument(parser: &mut Parser<'_>) -> Option<Expr> {
     if let Some(Token::Number(value, 0)) = parser.peek() {
         let value = value.clone();
         parser.at += 1;

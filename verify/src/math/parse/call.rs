@@ -3,7 +3,6 @@
 use super::super::expr::Expr;
 use super::super::token::Token;
 use super::Parser;
-use super::atom::{argument, atom};
 
 /// Returns the canonical name of a function, or None if the word is not one.
 pub(super) fn function(word: &str) -> Option<&'static str> {
@@ -83,7 +82,7 @@ pub(super) fn call(parser: &mut Parser<'_>, function: &'static str) -> Option<Ex
 /// Reads arguments in brackets, or a product without brackets as in `\sin 2x`.
 fn arguments(parser: &mut Parser<'_>) -> Option<Vec<Expr>> {
     if parser.is('(') || parser.is('[') || parser.is('{') {
-        return Some(match parser.nested(atom)? {
+        return Some(match parser.nested(Parser::atom)? {
             Expr::Tuple(items) | Expr::List(items) => items,
             other => vec![other],
         });
@@ -103,7 +102,7 @@ fn arguments(parser: &mut Parser<'_>) -> Option<Vec<Expr>> {
             factors.push(parser.nested(Parser::power)?);
         } else if parser.is('/') && matches!(parser.ahead(1), Some(Token::Number(..))) {
             parser.at += 1;
-            let denominator = parser.nested(argument)?;
+            let denominator = parser.nested(Parser::argument)?;
             let numerator = Expr::Mul(std::mem::take(&mut factors));
             factors.push(Expr::Div(Box::new(numerator), Box::new(denominator)));
         } else {
@@ -130,7 +129,7 @@ fn big(parser: &mut Parser<'_>, function: &str) -> Option<Expr> {
             }
             part
         } else {
-            parser.nested(argument)?
+            parser.nested(Parser::argument)?
         };
         parts.push((bound, part));
     }
@@ -149,7 +148,7 @@ pub(super) fn unknown(parser: &mut Parser<'_>, name: Expr) -> Option<Expr> {
         return Some(name);
     }
     let function = function.clone();
-    let arguments = match parser.nested(atom)? {
+    let arguments = match parser.nested(Parser::atom)? {
         Expr::Tuple(items) => items,
         other => vec![other],
     };

@@ -6,7 +6,6 @@ mod unit;
 
 use super::expr::{Expr, Relation};
 use super::token::{Spaced, Token};
-use atom::atom;
 
 /// Deepest nesting of brackets and exponents.
 const DEEPEST: usize = 40;
@@ -281,7 +280,14 @@ impl Parser<'_> {
 
     /// An atom with exponents, factorials, percent signs and units.
     fn power(&mut self) -> Option<Expr> {
-        let mut base = atom(self)?;
+        let word = matches!(self.peek(), Some(Token::Word(_)));
+        let mut base = self.atom()?;
+        // In `xy^2` the exponent belongs to y.
+        let mut before = Vec::new();
+        if let (true, Expr::Mul(letters)) = (word, &mut base) {
+            before = std::mem::take(letters);
+            base = before.pop()?;
+        }
         loop {
             if self.eats('^') {
                 if self.eats_degree() {
@@ -299,8 +305,11 @@ impl Parser<'_> {
                 base = Expr::Degrees(Box::new(base));
             } else if is_value(&base) && self.eats_unit() {
                 continue;
-            } else {
+            } else if before.is_empty() {
                 return Some(base);
+            } else {
+                before.push(base);
+                return Some(Expr::Mul(before));
             }
         }
     }
@@ -327,7 +336,7 @@ impl Parser<'_> {
         if self.eats('-') {
             return self.nested(Self::exponent).map(|expr| Expr::Neg(Box::new(expr)));
         }
-        let base = atom(self)?;
+        let base = self.atom()?;
         // 2^3^2 is 2^(3^2).
         if self.eats('^') {
             let exponent = self.nested(Self::exponent)?;

@@ -98,7 +98,7 @@ fn unlabelled(expr: &Expr) -> Option<&Expr> {
             _ => None,
         },
         Expr::Mul(parts) => match &parts[..] {
-            [Expr::Text(label), inner] if label.ends_with([':', '=']) => Some(inner),
+            [Expr::Text(label), inner] if label.ends_with([':', '=']) || label.ends_with(" is") => Some(inner),
             _ => None,
         },
         _ => None,
