@@ -66,7 +66,9 @@ fn number_pays_for_no_wrong_answer_and_misses_few_right_ones() {
 #[test]
 fn the_documented_examples_get_the_documented_verdicts() {
     let page = include_str!("../../docs/verifiers.md");
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | `"));
+    let (_, section) = page.split_once("\n## `number`\n").expect("a section on `number`");
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | `"));
     let rows: Vec<_> = rows.filter_map(|(answer, rest)| Some((answer, rest.rsplit_once("` | ")?))).collect();
     assert!(rows.len() > 20, "{rows:?}");
     for (answer, (completion, wanted)) in rows {

@@ -20,7 +20,7 @@ use super::value::{Range, Value};
 /// use flowrl_verify::math::canonical;
 /// assert_eq!(canonical("It is \\boxed{x = 0.50}"), canonical("#### 1/2"));
 /// assert_eq!(canonical("\\boxed{\\{2, 1\\}}"), canonical("\\boxed{1, 2}"));
-/// assert_eq!(canonical("Sorry."), None);
+/// assert_eq!(canonical("I am not able to say."), None);
 /// ```
 pub fn canonical(completion: &str) -> Option<String> {
     let (text, _) = found(completion)?;

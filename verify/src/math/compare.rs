@@ -151,12 +151,12 @@ fn lists(a: &[Value], b: &[Value]) -> Same {
         Some(names)
     };
     // `a = 1, b = 2`: each name has its value.
-    if let Some(found) = names(a).filter(|found| names(b).as_ref() == Some(found)) {
-        if found.windows(2).all(|pair| pair[0] != pair[1]) && found.iter().all(|name| !name.is_empty()) {
-            let other =
-                |x: &Value| b.iter().find(|y| matches!((x, y), (Value::Named(x, _), Value::Named(y, _)) if x == y));
-            return Same::all(a.iter().map(|x| other(x).map_or(Same::No, |y| values(x, y))));
-        }
+    let each = |names: &Vec<String>| {
+        names.windows(2).all(|pair| pair[0] != pair[1]) && names.iter().all(|name| !name.is_empty())
+    };
+    if names(a).filter(each).is_some_and(|found| names(b) == Some(found)) {
+        let other = |x: &Value| b.iter().find(|y| matches!((x, y), (Value::Named(x, _), Value::Named(y, _)) if x == y));
+        return Same::all(a.iter().map(|x| other(x).map_or(Same::No, |y| values(x, y))));
     }
     let straight = in_order(a, b);
     if straight == Same::Yes || a.len().max(b.len()) > LONGEST {
