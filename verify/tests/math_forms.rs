@@ -66,9 +66,13 @@ fn units_and_percent() {
     assert_equal(&[
         &["9", "9 cm^2", "9\\text{ cm}^2", "9 square centimeters", "$9", "9\\$", "€9", "9 apples", "9^\\circ", "9 degrees", "9\\%", "x = 9"],
         &["50%", "50", "50 percent", "50\\%"],
+        &["5000000", "5 million", "5\\text{ million}", "5 million dollars", "5\\text{ million dollars}"],
     ]);
-    assert_different(&[("5 cm", "5 m"), ("5 cm^2", "5 cm"), ("5 dollars", "5 cents")]);
+    assert_different(&[("5 cm", "5 m"), ("5", "5 million"), ("5 cm^2", "5 cm"), ("5 dollars", "5 cents")]);
     assert_eq!(compare("50%", "0.5"), Same::Yes);
+    for changed in ["5 squared", "5 thirds", "5\\text{ or more}", "5 plus 2", "5 over 2", "5 and a half"] {
+        assert_ne!(compare("5", changed), Same::Yes, "{changed}");
+    }
     assert_eq!(compare("0.5", "0.5%"), Same::No);
     assert_eq!(compare("\\lfloor \\pi \\rfloor", "3"), Same::Unknown);
     assert_eq!(compare("\\sum_{k=1}^{3} k", "6"), Same::Unknown);

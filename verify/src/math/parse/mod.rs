@@ -303,6 +303,9 @@ impl Parser<'_> {
                 base = Expr::Percent(Box::new(base));
             } else if self.eats_command("circ") || self.eats_command("degree") {
                 base = Expr::Degrees(Box::new(base));
+            } else if let Some(factor) = Some(&base).filter(|base| is_value(base)).and_then(|_| self.eats_multiplier())
+            {
+                base = Expr::Mul(vec![base, Expr::integer(factor)]);
             } else if is_value(&base) && self.eats_unit() {
                 continue;
             } else if before.is_empty() {

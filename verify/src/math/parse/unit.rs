@@ -16,15 +16,67 @@ const FUNCTION_WORDS: &[&str] = &[
     "get", "how", "out", "now",
 ];
 
+/// Words after a number that change its value, so that they are no unit.
+const CHANGES: &[&str] = &[
+    "or",
+    "and",
+    "to",
+    "times",
+    "squared",
+    "cubed",
+    "thirds",
+    "third",
+    "halves",
+    "half",
+    "fourths",
+    "quarters",
+    "fifths",
+    "sixths",
+    "tenths",
+    "plus",
+    "minus",
+    "over",
+    "divided",
+    "factorial",
+    "choose",
+    "more",
+    "less",
+    "fewer",
+    "modulo",
+];
+
+/// Returns the number that a word after another multiplies it by.
+fn multiplier(word: &str) -> Option<i64> {
+    Some(match word.to_lowercase().as_str() {
+        "dozen" => 12,
+        "hundred" => 100,
+        "thousand" => 1000,
+        "million" => 1_000_000,
+        "billion" => 1_000_000_000,
+        "trillion" => 1_000_000_000_000,
+        _ => return None,
+    })
+}
+
 /// Returns whether a word is one of the short words that are no products of variables.
 pub(super) fn is_function_word(word: &str) -> bool {
     FUNCTION_WORDS.contains(&&*word.to_lowercase())
 }
 
 impl Parser<'_> {
+    /// Reads a word such as `million` after a number.
+    pub(super) fn eats_multiplier(&mut self) -> Option<i64> {
+        let factor = multiplier(self.word().split(' ').next()?)?;
+        self.at += 1;
+        Some(factor)
+    }
+
     /// Skips a unit after a number: words, `\text{…}`, exponents and divisions such as `m/s^2`.
     pub(super) fn eats_unit(&mut self) -> bool {
         let start = self.at;
+        if CHANGES.contains(&self.word().split(' ').next().unwrap_or_default().to_lowercase().as_str()) {
+            return false;
+        }
         let mut unit = String::new();
         loop {
             let last = self.at + 1 >= self.tokens.len();
