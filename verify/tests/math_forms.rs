@@ -150,7 +150,14 @@ fn the_first_place_of_the_rule_counts() {
         assert_eq!(extract(completion), Extracted::Answer(text.into(), place), "{completion}");
     }
     assert_eq!(extract("It may be 40, 41 or 42"), Extracted::Guesses);
-    for nothing in ["", "Sorry, I cannot say it.", "<think>5", "<think>5</think>Sorry, but I cannot.", "more than 5"] {
+    for nothing in [
+        "",
+        "Sorry, I cannot say it.",
+        "<think>5",
+        "<think>5</think>Sorry, but I cannot.",
+        "more than 5",
+        "that is half of 5",
+    ] {
         assert_eq!(extract(nothing), Extracted::Nothing, "{nothing}");
     }
 }

@@ -107,7 +107,9 @@ fn in_line(line: &str) -> Option<&str> {
         let percent = matches!(&*after, "percent" | "pct" | "%" | "degrees");
         let last = if percent { end } else { end - 1 };
         let run = line[pieces[start].start..pieces[last].end].trim_end_matches(['.', ',', ';', ':', '?']);
-        if DOUBTS.contains(&&*before) {
+        let earlier = start.checked_sub(2).map(|at| text(&pieces[at]).to_lowercase()).unwrap_or_default();
+        let part = before == "of" && matches!(&*earlier, "half" | "third" | "quarter" | "percent" | "twice");
+        if part || DOUBTS.contains(&&*before) {
             return None;
         }
         // The formula after the last words: `total: 5`, `is 5`.

@@ -19,6 +19,7 @@ const FUNCTION_WORDS: &[&str] = &[
 /// Words after a number that change its value, so that they are no unit.
 const CHANGES: &[&str] = &[
     "or",
+    "k",
     "and",
     "to",
     "times",
