@@ -11,6 +11,7 @@ use flowrl_lm::verify::{self, Verifier};
 use crate::code::sandbox::{Limits, Permission, Sandbox};
 use crate::code::{self, Code, RewardRule};
 use crate::http::{Http, LanguageModel};
+use crate::math::{Gsm8kFlexible, Gsm8kStrict, Math};
 use crate::options::Options;
 use crate::python::Python;
 use crate::several::{Part, Several};
@@ -307,8 +308,19 @@ impl Spec {
 impl Spec {
     /// Opens a verifier that is built in.
     fn named(&self, name: &str, options: &Options) -> Result<Box<dyn Verifier>, JudgeError> {
-        if name != "code" {
-            return Ok(verify::by_name(name)?);
+        match name {
+            "code" => {}
+            "math" => {
+                // Without Math-Verify, what the Rust part does not understand is counted as `unknown`.
+                let is_there = Python::find(options.python.as_deref()).and_then(|python| python.require("math_verify"));
+                return Ok(Box::new(match is_there {
+                    Ok(()) => Math::with_fallback(python(name.into(), name.into(), String::new(), options)?),
+                    Err(_) => Math::new(),
+                }));
+            }
+            "gsm8k-strict" => return Ok(Box::new(Gsm8kStrict)),
+            "gsm8k-flexible" => return Ok(Box::new(Gsm8kFlexible)),
+            _ => return Ok(verify::by_name(name)?),
         }
         let permission = Permission::from_flag(options.code.is_some())?;
         let Some(launcher) = options.code.clone() else { return Err("no way to confine programs is given".into()) };

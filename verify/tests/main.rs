@@ -6,12 +6,12 @@ mod code_judge;
 mod code_sandbox;
 #[cfg(unix)]
 mod http;
-#[cfg(unix)]
-mod python;
-#[cfg(unix)]
-mod workers;
 mod math_cases;
 mod math_forms;
 mod math_gsm8k;
 mod math_hostile;
 mod math_verifier;
+#[cfg(unix)]
+mod python;
+#[cfg(unix)]
+mod workers;

@@ -15,18 +15,18 @@ fn scores_are_those_of_verl() {
     for line in include_str!("gsm8k.jsonl").lines() {
         let case: Value = serde_json::from_str(line).unwrap();
         let (row, completion) = (row(case["gold"].clone()), case["pred"].as_str().unwrap());
-        let attempt = Attempt { row: &row, completion, ended: true };
+        let attempt = Attempt { row: &row, completion, ended: true, tokens: 9 };
         for (i, verifier) in [&Gsm8kStrict as &dyn Verifier, &Gsm8kFlexible].into_iter().enumerate() {
             let judgement = verifier.judge(attempt).unwrap();
             let wanted = &case[["strict", "flexible"][i]];
-            assert_eq!(json!(judgement.reward as u8), *wanted, "{} {line}", verifier.name());
+            assert_eq!(json!(u8::from(judgement.is_success())), *wanted, "{} {line}", verifier.name());
             assert_eq!(
                 judgement.verdict == "unparseable",
                 case["extracted"][i].is_null(),
                 "{} {line}",
                 verifier.name()
             );
-            paid += judgement.reward as usize;
+            paid += usize::from(judgement.is_success());
         }
     }
     assert!(paid > 20, "{paid}");
@@ -42,9 +42,9 @@ fn answers_are_numbers_or_solutions() {
             assert!(verifier.check(&row(answer)).unwrap_err().to_string().contains("`answer`"));
         }
         let row = row("#### 1,234");
-        let judge = |completion, ended| verifier.judge(Attempt { row: &row, completion, ended }).unwrap();
+        let judge = |completion, ended| verifier.judge(Attempt { row: &row, completion, ended, tokens: 9 }).unwrap();
         assert_eq!(judge("#### 1234", true).verdict, "correct");
         assert_eq!(judge("#### 1234", false).verdict, "unfinished");
-        assert_eq!(judge("#### 1234", false).reward, 0.0);
+        assert_eq!(judge("#### 1234", false).reward, Some(0.0));
     }
 }

@@ -65,9 +65,9 @@ fn each_verdict_has_its_reward() {
         (json!(" "), "It is \\boxed{5}.", true, "no-answer"),
     ] {
         let row = row(answer);
-        let judgement = Math::new().judge(Attempt { row: &row, completion, ended }).unwrap();
+        let judgement = Math::new().judge(Attempt { row: &row, completion, ended, tokens: 9 }).unwrap();
         assert_eq!(judgement.verdict, verdict, "{completion}");
-        assert_eq!(judgement.reward, f64::from(u8::from(verdict == "correct")), "{completion}");
+        assert_eq!(judgement.reward, Some(f64::from(u8::from(verdict == "correct"))), "{completion}");
     }
 }
 
@@ -76,7 +76,7 @@ fn only_what_is_unknown_goes_to_the_fallback() {
     let seen = Arc::default();
     let math = Math::with_fallback(Box::new(Recorder(Arc::clone(&seen))));
     let (five, strange) = (row(5), row(STRANGE));
-    let attempt = |row, completion, ended| Attempt { row, completion, ended };
+    let attempt = |row, completion, ended| Attempt { row, completion, ended, tokens: 9 };
     let attempts = [
         attempt(&five, "\\boxed{5}", true),
         attempt(&strange, "\\boxed{1}", true),

@@ -75,7 +75,7 @@ fn answers_come_back_in_the_order_of_the_completions() {
 
 #[test]
 fn only_the_completion_that_hangs_runs_out_of_time() {
-    let (options, warnings) = options(2);
+    let (options, warnings) = options(1);
     let body = "case $line in *hang*) sleep 60;; esac; echo '{\"id\": '$id', \"reward\": 1}'";
     let workers = shell("", body, &options).unwrap();
     let judgements = judge(&workers, &rows(1), &["a", "hang", "b", "c"]).unwrap();

@@ -5,6 +5,7 @@ use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::verify::{Attempt, Verifier};
 use flowrl_lm::{Error, Result};
 
+use super::canonical::canonical;
 use super::gold::{answer_text, shown};
 use super::judge::{Verdict, is_understood, judge};
 
@@ -72,12 +73,13 @@ impl Verifier for Math {
     fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
         match (Self::own(&attempt), &self.fallback) {
             (verdict, Some(fallback)) if verdict == Verdict::Unknown.word() => fallback.judge(attempt),
-            (verdict, _) => Ok(judgement(verdict)),
+            (verdict, _) => Ok(judgement(verdict, &attempt)),
         }
     }
 
     fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
-        let mut judgements: Vec<Judgement> = attempts.iter().map(|attempt| judgement(Self::own(attempt))).collect();
+        let mut judgements: Vec<Judgement> =
+            attempts.iter().map(|attempt| judgement(Self::own(attempt), attempt)).collect();
         let Some(fallback) = &self.fallback else { return Ok(judgements) };
         let unknown = |index: &usize| judgements[*index].verdict == Verdict::Unknown.word();
         let indices: Vec<usize> = (0..attempts.len()).filter(unknown).collect();
@@ -94,11 +96,17 @@ impl Verifier for Math {
         }
         Ok(judgements)
     }
+
+    fn take_metrics(&self) -> Vec<(&'static str, f64)> {
+        self.fallback.as_ref().map_or_else(Vec::new, |fallback| fallback.take_metrics())
+    }
 }
 
-/// Gives reward 1 for `correct` and 0 for anything else.
-fn judgement(verdict: &'static str) -> Judgement {
-    Judgement::new(f64::from(u8::from(verdict == "correct")), verdict)
+/// Gives reward 1 for `correct` and 0 for anything else, with the canonical form of the answer.
+fn judgement(verdict: &'static str, attempt: &Attempt<'_>) -> Judgement {
+    let mut judgement = Judgement::new(f64::from(u8::from(verdict == "correct")), verdict);
+    judgement.answer = canonical(attempt.completion).filter(|_| attempt.ended).map(Into::into);
+    judgement
 }
 
 fn refused(row: &PromptRow) -> Error {

@@ -34,7 +34,7 @@ def math_verify(completion, answer):
 
 
 def load(path, name):
-    if path == "math-verify":
+    if path == "math":
         return math_verify
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     spec = importlib.util.spec_from_file_location("flowrl_reward", path)
