@@ -1,5 +1,5 @@
-//! Rewards: mathematical answers, code that passes tests, and verifiers in any language.
-
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 pub mod code;
