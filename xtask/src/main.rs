@@ -35,7 +35,7 @@ use command::Outcome;
 type Chore = (&'static str, fn(Args) -> Outcome);
 
 /// The chores by name, in the order of [`HELP`].
-const CHORES: [Chore; 22] = [
+const CHORES: [Chore; 23] = [
     ("test", test::run),
     ("interop", models::interop),
     ("templates", models::templates),
