@@ -3,13 +3,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use flowrl_verify::python;
 use serde::Serialize;
 use toml::Value;
 
-use crate::config::{Config, TaskKind};
+use crate::config::{Config, Sets, TaskKind};
 use crate::device::{DeviceName, Precision};
+use crate::metrics::sets::check_name;
 use crate::session::checkpoint_of;
 use crate::verifiers::{self, VerifierArgs};
 use crate::warn;
@@ -38,6 +39,9 @@ pub struct ConfigArgs {
     /// Prompts for evaluation in JSONL (default: every tenth of `--prompts`)
     #[arg(long, value_name = "FILE")]
     pub held_out: Option<PathBuf>,
+    /// Named prompts for evaluation in JSONL, instead of every tenth of `--prompts`; may be repeated
+    #[arg(long = "eval", value_name = "NAME=FILE", value_parser = named_file)]
+    pub sets: Vec<(String, PathBuf)>,
     /// Key of the prompt in each line (default: `prompt`)
     #[arg(long, value_name = "KEY")]
     pub prompt_key: Option<String>,
@@ -76,6 +80,16 @@ pub struct ConfigArgs {
     pub precision: Option<Precision>,
 }
 
+/// Reads `NAME=FILE`.
+fn named_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("expected NAME=FILE, such as math500=math500.jsonl")?;
+    check_name(name)?;
+    if path.is_empty() {
+        return Err(format!("expected a file after {name}="));
+    }
+    Ok((name.to_owned(), path.into()))
+}
+
 /// Makes the path of a flag absolute.
 pub(crate) fn absolute(path: Option<&PathBuf>) -> Result<Option<String>> {
     let whole = path.map(std::path::absolute).transpose()?;
@@ -104,6 +118,13 @@ impl ConfigArgs {
         all.set("model.path", absolute(model.as_ref())?)?;
         all.set("task.prompts", absolute(self.prompts.as_ref())?)?;
         all.set("task.held_out", absolute(self.held_out.as_ref())?)?;
+        let mut sets = Sets::new();
+        for (name, path) in &self.sets {
+            if sets.insert(name.clone(), std::path::absolute(path)?).is_some() {
+                bail!("--eval gives two files of the name {name}: give one of them another name");
+            }
+        }
+        all.set("eval.sets", Some(sets).filter(|sets| !sets.is_empty()))?;
         let verifiers = verifiers::absolute(&self.judging.verifier, &std::env::current_dir()?)?;
         all.set("task.verifier", Some(verifiers).filter(|names| !names.is_empty()))?;
         match &self.judging.python {

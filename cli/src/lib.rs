@@ -13,6 +13,7 @@ mod format;
 pub mod frontier;
 mod input;
 pub mod lab;
+mod measure;
 pub mod memory;
 pub mod metrics;
 pub mod output;

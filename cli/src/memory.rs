@@ -3,7 +3,6 @@
 use anyhow::{Result, bail};
 use flowrl_core::backend::Role;
 use flowrl_core::objective::LogZ;
-use flowrl_core::task::Task;
 use flowrl_lm::model::{Keep, Planned, Weights, memory_plan};
 
 use crate::config::Config;
@@ -77,7 +76,8 @@ impl Plan {
             completions.div_ceil(samples.max(1)) * longest + completions * options.max_tokens
         };
         let in_step = if stored.is_some() { 0 } else { sampled(options.prompts, options.samples) };
-        let rows = in_step.max(sampled(config.eval.prompts.min(tasks.held_out.prompts()), config.eval.samples));
+        let prompts = tasks.held_out.iter().map(|set| set.measured(config.eval.prompts)).max().unwrap_or(0);
+        let rows = in_step.max(sampled(prompts, config.eval.samples));
         let cache = rows * dims.layers * 2 * dims.heads.kv_width();
         add("cache of keys and values while sampling", Role::Activation, cache.min(limits.cache));
         Ok(Self { rows: plan })

@@ -10,6 +10,7 @@ use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::countdown::{ProblemSpec, Problems};
 use flowrl_lm::prompts::{PromptRow, RowKeys, read_prompts};
 use flowrl_lm::task::{Text, TextTask};
+use flowrl_lm::verify::{self, Verifier};
 use flowrl_verify::Log;
 
 use crate::config::{Config, TaskKind};
@@ -140,8 +141,26 @@ impl Session {
 pub struct Tasks {
     /// Prompts to train on.
     pub train: TextTask,
-    /// Prompts for evaluation.
-    pub held_out: TextTask,
+    /// Prompts for evaluation, set by set, as [`Config::measured_sets`] names them.
+    pub held_out: Vec<HeldOut>,
+}
+
+/// A set of prompts for evaluation.
+#[derive(Debug)]
+pub struct HeldOut {
+    /// Name of the set, if it has one.
+    pub name: Option<String>,
+    /// File of the prompts, if they are not generated.
+    path: Option<PathBuf>,
+    /// The prompts.
+    pub task: TextTask,
+}
+
+impl HeldOut {
+    /// Returns the number of prompts that an evaluation of at most `limit` prompts measures.
+    pub fn measured(&self, limit: usize) -> usize {
+        self.task.prompts().min(limit)
+    }
 }
 
 impl Tasks {
@@ -150,7 +169,19 @@ impl Tasks {
         let text = Text::of(checkpoint)?.with_stop(config.sampling.stop.clone())?;
         template::fix_date(&mut config.model.template, &text);
         let text = text.with_template_options(template::options(&config.model.template)?);
-        let task = &mut config.task;
+        let has_unnamed = config.measured_sets().contains(&None);
+        let (task, sets) = (&mut config.task, &config.eval.sets);
+        let keys = RowKeys { prompt: task.prompt_key.clone(), answer: task.answer_key.clone() };
+        let open = |rows, path: &Path, verifier| {
+            TextTask::new(text.clone(), rows, verifier).map_err(|error| error.in_file(path))
+        };
+        let named = |verifier: &dyn Fn() -> Box<dyn Verifier>| {
+            let sets = sets.iter().map(|(name, path)| {
+                let task = open(read_prompts(path, &keys)?, path, verifier())?;
+                Ok(HeldOut { name: Some(name.clone()), path: Some(path.clone()), task })
+            });
+            sets.collect::<Result<Vec<_>>>()
+        };
         match task.kind {
             TaskKind::Countdown => {
                 let problems = Arc::new(Problems::generate(&ProblemSpec {
@@ -165,12 +196,17 @@ impl Tasks {
                          some without one"
                     );
                 }
-                let open = |held_out| {
+                let generated = |held_out| {
                     TextTask::countdown(text.clone(), Arc::clone(&problems), held_out).context(
                         "the model's tokenizer cannot encode Countdown problems; give it other prompts with --prompts",
                     )
                 };
-                Ok(Self { train: open(false)?, held_out: open(true)? })
+                let mut held_out = named(&|| Box::new(verify::Countdown))?;
+                if has_unnamed {
+                    held_out.insert(0, HeldOut { name: None, path: None, task: generated(true)? });
+                }
+                template::tell(&text, rows_of(&held_out));
+                Ok(Self { train: generated(false)?, held_out })
             }
             _ => {
                 let path = task.prompts.clone().context("task.kind is prompts, so give a file with --prompts")?;
@@ -184,20 +220,21 @@ impl Tasks {
                     task.verifier.push("exact".into());
                 }
                 let verifier = verifiers::open(&task.verifier, config.run.python.clone(), config.allows_code, log)?;
-                let keys = RowKeys { prompt: task.prompt_key.clone(), answer: task.answer_key.clone() };
                 let rows = read_prompts(&path, &keys)?;
-                let (train, held_out) = match &task.held_out {
+                let (train, unnamed) = match &task.held_out {
                     Some(file) => (rows, read_prompts(file, &keys)?),
-                    None => every_tenth(rows),
+                    None if has_unnamed => every_tenth(rows),
+                    None => (rows, Vec::new()),
                 };
-                template::tell(&text, train.iter().chain(&held_out));
-                let open = |rows, path: &Path| {
-                    TextTask::new(text.clone(), rows, Box::new(Arc::clone(&verifier)))
-                        .map_err(|error| error.in_file(path))
-                };
-                let (train, held_out_path) = (open(train, &path)?, task.held_out.as_ref().unwrap_or(&path));
-                let held_out = open(held_out, held_out_path)?;
-                Ok(Self { train, held_out })
+                let verifier = || -> Box<dyn Verifier> { Box::new(Arc::clone(&verifier)) };
+                let mut held_out = named(&verifier)?;
+                if has_unnamed {
+                    let path = task.held_out.as_ref().unwrap_or(&path);
+                    let task = open(unnamed, path, verifier())?;
+                    held_out.insert(0, HeldOut { name: None, path: Some(path.clone()), task });
+                }
+                template::tell(&text, train.iter().chain(rows_of(&held_out)));
+                Ok(Self { train: open(train, &path, verifier())?, held_out })
             }
         }
     }
@@ -207,17 +244,18 @@ impl Tasks {
         self.longest().0
     }
 
-    /// Returns the number of tokens in the longest prompt, its line (0 if it is from no file), and whether it is held
+    /// Returns the number of tokens in the longest prompt, its line (0 if it is from no file), and its set if it is held
     /// out.
-    fn longest(&self) -> (usize, usize, bool) {
-        let longest = |task: &TextTask, held_out: bool| {
+    fn longest(&self) -> (usize, usize, Option<&HeldOut>) {
+        let longest = |task: &TextTask, held_out| {
             // Generated problems have similar lengths, and there are too many to encode all of them.
             let count = if task.is_generated() { task.prompts().min(64) } else { task.prompts() };
             let prompts = (0..count).map(|i| (task.prompt(i).len(), task.row(i).origin.line, held_out));
             prompts.max_by_key(|(len, ..)| *len)
         };
-        let both = [longest(&self.train, false), longest(&self.held_out, true)];
-        both.into_iter().flatten().max_by_key(|(len, ..)| *len).unwrap_or((1, 0, false))
+        let held_out = self.held_out.iter().map(|set| longest(&set.task, Some(set)));
+        let all = std::iter::once(longest(&self.train, None)).chain(held_out);
+        all.flatten().max_by_key(|(len, ..)| *len).unwrap_or((1, 0, None))
     }
 
     /// Checks that every prompt leaves room for a completion in the model's context, and lowers `sampling.max_tokens`
@@ -228,7 +266,7 @@ impl Tasks {
         let left = context.saturating_sub(prompt);
         let wanted = config.max_tokens();
         if left == 0 || (config.sampling.max_tokens.is_some() && wanted > left) {
-            let file = config.task.held_out.as_ref().filter(|_| held_out).or(config.task.prompts.as_ref());
+            let file = held_out.map_or(config.task.prompts.as_ref(), |set| set.path.as_ref());
             let place = match (file, line) {
                 (Some(path), 1..) => format!("{}:{line}: the prompt", path.display()),
                 _ => "a prompt".to_owned(),
@@ -242,6 +280,12 @@ impl Tasks {
         config.sampling.max_tokens = Some(wanted.min(left));
         Ok(())
     }
+}
+
+/// Returns the rows of sets whose prompts were given.
+fn rows_of(sets: &[HeldOut]) -> impl Iterator<Item = &PromptRow> {
+    let given = sets.iter().map(|set| &set.task).filter(|task| !task.is_generated());
+    given.flat_map(|task| (0..task.prompts()).map(|i| task.row(i)))
 }
 
 /// Holds out the 1st, 11th, 21st, … row. A single row is used for both training and evaluation.

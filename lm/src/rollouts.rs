@@ -58,6 +58,12 @@ pub struct RolloutRow {
     /// Whether the row belongs to an evaluation on held-out prompts; such rows are not for training.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held_out: bool,
+    /// Name of the set of prompts that an evaluation measured, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// Whether an evaluation decoded the row greedily, in addition to its samples.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub greedy: bool,
     /// Where the row comes from, for error messages.
     #[serde(skip)]
     pub origin: Origin,
@@ -207,6 +213,8 @@ mod tests {
             verdict: Some("correct".into()),
             step: Some(12),
             held_out: true,
+            set: Some("a-1".into()),
+            greedy: true,
             origin: Origin::default(),
         };
         let mut file = Vec::new();

@@ -280,3 +280,18 @@ proptest! {
         prop_assert_ne!(verdict("3", &completion), "correct", "{}", completion);
     }
 }
+
+#[test]
+fn equal_numbers_have_one_canonical_form() {
+    for (completion, wanted) in [
+        ("It is 6/8.", Some("3/4")),
+        ("\\boxed{0.750}", Some("3/4")),
+        ("-1,000", Some("-1000")),
+        ("0.0", Some("0")),
+        ("no idea", None),
+        ("\\boxed{3 or 4}", None),
+    ] {
+        assert_eq!(judge(&row(json!(3)), completion, true).answer.as_deref(), wanted, "{completion}");
+    }
+    assert_eq!(judge(&row(json!(3)), "3", false).answer, None);
+}

@@ -4,20 +4,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use flowrl_core::policy::Policy;
-use flowrl_core::task::Task;
 use flowrl_core::train::TrainOptions;
-use flowrl_lm::evaluate::evaluate;
+use flowrl_lm::evaluate::Evaluation;
 use flowrl_lm::{load_policy, load_weights};
+use serde_json::{Map, Value};
 
 use crate::args::ConfigArgs;
 use crate::config::{Config, TaskKind};
-use crate::session::{self, Session};
+use crate::measure::measure;
+use crate::session::{self, HeldOut, Session};
 use crate::{note, on_device, say};
 
 /// Measure a model: success, pass@k and distinct answers with their standard errors, and exact measures if answers can
 /// be enumerated.
 ///
-/// Measures on every prompt of --prompts. Without this flag, a run is measured on the prompts that it held out.
+/// Measures on every prompt of --prompts and of each --eval. Without these flags, a run is measured on the prompts that
+/// it was evaluated on.
 #[derive(Clone, Debug, clap::Args)]
 pub struct EvalArgs {
     /// Model: a folder, a run (its last checkpoint), RUN/best or a checkpoint of a run (default: the small built-in
@@ -28,6 +30,9 @@ pub struct EvalArgs {
     /// or the measured model itself)
     #[arg(long, value_name = "DIR")]
     reference: Option<PathBuf>,
+    /// Decode one completion of each prompt greedily too
+    #[arg(long)]
+    greedy: bool,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -55,7 +60,7 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
         );
     }
     // Only exact measures need the reference, and the model that the run began with may be gone.
-    let is_exact = tasks.held_out.problem(0).is_some();
+    let is_exact = tasks.held_out.iter().any(|set| set.task.problem(0).is_some());
     let has_origin = base.is_some() || args.config.config.is_some() || args.config.model.is_some();
     let reference = match &args.reference {
         Some(path) => Some(session::open_model(Some(path))?),
@@ -65,57 +70,105 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
         None => None,
     };
     let options = TrainOptions { samples: config.eval.samples, ..config.train_options()? };
-    let beta = config.objective()?.beta();
-    let prompts = if config.task.kind == TaskKind::Prompts && !names_eval_prompts(args)? {
-        tasks.held_out.prompts()
-    } else {
-        config.eval.prompts.min(tasks.held_out.prompts())
-    };
+    let is_limited = names_eval_prompts(args)?;
+    let is_whole = |set: &HeldOut| !is_limited && (set.name.is_some() || config.task.kind == TaskKind::Prompts);
+    let limit = |set: &HeldOut| set.measured(if is_whole(set) { usize::MAX } else { config.eval.prompts });
+    let prompts: usize = tasks.held_out.iter().map(limit).sum();
     ensure!(
         prompts > 0 && options.samples > 0,
         "nothing to measure: {prompts} prompts, {} completions of each; set eval.prompts and eval.samples above 0",
         options.samples
     );
+    let beta = config.objective()?.beta();
     let found = on_device!(config.device()?, |device| {
         let mut policy = load_policy(device, &origin)?;
         policy.limits.wave = config.sampling.wave.unwrap_or(0);
         if !config.sampling.stop.is_empty() {
-            policy.limits.rule = Some(std::sync::Arc::new(tasks.held_out.text().clone()));
+            policy.limits.rule = Some(std::sync::Arc::new(tasks.train.text().clone()));
         }
         if let Some(reference) = &reference {
             policy.set_reference(load_weights(policy.backend(), reference)?)?;
         }
-        Ok(evaluate(&mut policy, &tasks.held_out, prompts, &options, beta, true)?)
+        let mut all = Vec::new();
+        for set in &tasks.held_out {
+            all.push((set, measure(&mut policy, set, limit(set), &options, beta, config.eval.greedy)?));
+        }
+        Ok(all)
     })?;
+    let mut told = false;
+    for (_, found) in &found {
+        told = told || found.warn_of_left_out();
+    }
     if json {
-        let mut map: serde_json::Map<_, _> = found.metrics.into_iter().map(|(k, v)| (k, v.into())).collect();
-        map.insert("prompts".into(), prompts.into());
-        map.insert("samples".into(), options.samples.into());
-        let errors: serde_json::Map<_, _> = found.standard_errors.into_iter().map(|(k, v)| (k, v.into())).collect();
-        map.insert("standard_errors".into(), errors.into());
-        say!("{}", serde_json::Value::Object(map));
-    } else {
-        say!("{prompts} prompts, {} completions of each", options.samples);
-        for (name, value) in found.metrics {
-            match found.standard_errors.iter().find(|(other, _)| *other == name) {
-                Some((_, error)) => say!("{name:24} {value:.4} ± {error:.4}"),
-                None => say!("{name:24} {value:.4}"),
+        let (mut whole, mut sets) = (Map::new(), Map::new());
+        for (set, found) in &found {
+            let block = to_json(&found.sampled, limit(set), options.samples);
+            match &set.name {
+                None => whole = block,
+                Some(name) => _ = sets.insert(name.clone(), block.into()),
             }
         }
-        say!("± is the standard error over prompts");
+        if !sets.is_empty() {
+            whole.insert("sets".into(), sets.into());
+        }
+        say!("{}", Value::Object(whole));
+        return Ok(());
     }
+    for (set, found) in &found {
+        let name = set.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+        say!("{name}{} prompts, {} completions of each", limit(set), options.samples);
+        let Evaluation { metrics, standard_errors, .. } = &found.sampled;
+        for (name, value) in metrics {
+            let value = if value.is_nan() { "–".to_owned() } else { format!("{value:.4}") };
+            match standard_errors.iter().find(|(other, _)| other == name) {
+                Some((_, error)) => say!("{name:24} {value} ± {error:.4}"),
+                None => say!("{name:24} {value}"),
+            }
+        }
+        if set.name.is_some() {
+            say!("");
+        }
+    }
+    say!("± is the standard error over prompts");
     Ok(())
+}
+
+/// Returns the measures of one set as an object.
+fn to_json<T>(found: &Evaluation<T>, prompts: usize, samples: usize) -> Map<String, Value> {
+    let object = |pairs: &[(String, f64)]| pairs.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
+    let mut map: Map<_, _> = object(&found.metrics);
+    map.insert("prompts".into(), prompts.into());
+    map.insert("samples".into(), samples.into());
+    map.insert("standard_errors".into(), Value::Object(object(&found.standard_errors)));
+    map
 }
 
 /// Loads the configuration: that of the run if a run or its checkpoint is measured, overridden by the flags.
 fn load(args: &EvalArgs, base: Option<&Path>) -> Result<Config> {
-    let mut config = args.config.load(base)?;
-    if let Some(prompts) = &args.config.prompts {
+    let ConfigArgs { prompts, held_out, sets, .. } = &args.config;
+    if prompts.is_some() && held_out.is_some() {
         // Measure on the whole file.
-        if args.config.held_out.is_some() {
-            bail!("--held-out names the prompts to measure on, and so does --prompts: give only one of them");
+        bail!("--held-out names the prompts to measure on, and so does --prompts: give only one of them");
+    }
+    let mut flags = args.config.clone();
+    let first = sets.first().map(|(_, path)| path);
+    if base.is_none() && flags.config.is_none() && flags.task.is_none() {
+        // Nothing is trained, so any prompts will do for that.
+        flags.prompts = prompts.as_ref().or(held_out.as_ref()).or(first).cloned();
+    }
+    if args.greedy {
+        flags.set("eval.greedy", Some(true))?;
+    }
+    let mut config = flags.load(base)?;
+    match prompts {
+        Some(prompts) => {
+            config.task.held_out = Some(std::path::absolute(prompts)?);
+            if sets.is_empty() {
+                config.eval.sets.clear();
+            }
         }
-        config.task.held_out = Some(std::path::absolute(prompts)?);
+        None if held_out.is_none() && !sets.is_empty() => config.task.held_out = None,
+        None => {}
     }
     Ok(config)
 }

@@ -129,8 +129,8 @@ pub fn compare(directories: &[PathBuf]) -> Result<Comparison> {
 impl Comparison {
     /// Compares groups of runs. Each has a name, which is that of an objective or a setting, as `by` says.
     pub(crate) fn of_groups(groups: Vec<(String, Vec<Run>)>, by: &'static str) -> Self {
-        let has = |name: &str| groups.iter().flat_map(|(_, members)| members).any(|run| run.ends(name).is_some());
-        let measured: Vec<&Metric> = results(has).collect();
+        let runs = groups.iter().flat_map(|(_, members)| members);
+        let measured: Vec<&Metric> = results(runs.flat_map(Run::measured)).collect();
         let groups: Vec<Group> =
             groups.into_iter().map(|(name, members)| Group::new(name, members, &measured)).collect();
         let notes = notes(&groups);
@@ -169,8 +169,8 @@ impl Comparison {
 
     /// Returns the columns that at least one run can fill.
     fn columns(&self) -> Vec<&'static Metric> {
-        let filled =
-            |metric: &str| self.groups.iter().any(|group| group.cell(metric).is_some_and(|c| c.after.is_some()));
+        let cells = self.groups.iter().flat_map(|group| &group.cells);
+        let filled = cells.filter(|cell| cell.after.is_some()).map(|cell| cell.metric);
         results(filled).filter(|metric| metric.rank >= Rank::Compared).collect()
     }
 }

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::Result;
-use flowrl_core::metrics::{self, Metric, Rank};
+use flowrl_core::metrics::{Metric, Rank};
 use flowrl_lm::fs::atomic_write;
 
 use super::{Comparison, Group};
 use crate::format::{escape, number, push};
+use crate::metrics::sets;
 use crate::report::chart::{Chart, INKS};
 use crate::report::page::{Section, note_box, page};
 use crate::report::run::Run;
@@ -25,7 +26,9 @@ impl Comparison {
 
     /// Returns the sections of the page at `path`: the table, the charts and the list of runs.
     pub(crate) fn sections(&self, path: &Path) -> Vec<Section> {
-        let charts: Vec<Chart> = metrics::all()
+        let names = self.groups.iter().flat_map(|group| &group.members).flat_map(Run::metrics);
+        let charts: Vec<Chart> = sets::all_with(names)
+            .into_iter()
             .filter(|metric| metric.rank >= Rank::Compared)
             .filter_map(|metric| self.chart(metric))
             .collect();

@@ -29,7 +29,7 @@ pub use keys::markdown as markdown_tables;
 pub(crate) use sections::dates_as_text;
 pub use sections::{
     Arithmetic, EvalSection, LogZSection, ModelSection, OptimizerSection, PolicyKind, PolicySection, RunSection,
-    SamplingSection, TaskSection, Tracker, TrainSection,
+    SamplingSection, Sets, TaskSection, Tracker, TrainSection,
 };
 pub(crate) use settings::parse_variable;
 pub use task::TaskKind;
@@ -168,6 +168,14 @@ impl Config {
         self.train.micro_batch = self.train.micro_batch.or(other.train.micro_batch);
         self.model.recompute = self.model.recompute.or(other.model.recompute);
         self.sampling.wave = self.sampling.wave.or(other.sampling.wave);
+    }
+
+    /// Returns the sets of prompts that evaluations measure: the one without a name, unless named ones take its place, and
+    /// those.
+    pub fn measured_sets(&self) -> Vec<Option<&str>> {
+        let has_held_out = self.eval.sets.is_empty() || self.task.held_out.is_some();
+        let named = self.eval.sets.keys().map(|name| Some(name.as_str()));
+        has_held_out.then_some(None).into_iter().chain(named).collect()
     }
 
     /// Opens the device.
@@ -319,6 +327,14 @@ fn resolve_paths(given: &mut Table, folder: &Path) -> Result<()> {
             }
             let whole = folder.join(&*path).into_os_string().into_string();
             *path = whole.map_err(|path| anyhow!("{section}.{key}: the path {} is not Unicode", path.display()))?;
+        }
+    }
+    let eval = given.get_mut("eval").and_then(Value::as_table_mut);
+    let sets = eval.and_then(|eval| eval.get_mut("sets")).and_then(Value::as_table_mut);
+    for (name, value) in sets.into_iter().flatten() {
+        if let Value::String(path) = value {
+            let whole = folder.join(&*path).into_os_string().into_string();
+            *path = whole.map_err(|path| anyhow!("eval.sets.{name}: the path {} is not Unicode", path.display()))?;
         }
     }
     let named = given.get_mut("task").and_then(Value::as_table_mut).and_then(|task| task.get_mut("verifier"));

@@ -1,5 +1,6 @@
 //! The sections of a configuration: every key with its default, its meaning, and the tasks that accept it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use flowrl_core::optim::{AdamW, Decay};
@@ -13,6 +14,7 @@ use toml::{Table, Value};
 use super::TaskKind;
 use super::TaskKind::{Countdown, Lab, Prompts};
 use crate::device::{DeviceName, Precision};
+use crate::metrics::sets::check_name;
 
 pub(super) const ALL: &[TaskKind] = TaskKind::ALL;
 pub(super) const TEXT: &[TaskKind] = &[Countdown, Prompts];
@@ -63,6 +65,16 @@ section! {
         #[serde(skip_serializing_if = "Table::is_empty", deserialize_with = "without_dates")]
         TEXT template: Table = Table::new(), "variables of the chat template by name, such as enable_thinking; date sets the day that it prints, see chat-templates.md";
     }
+}
+
+/// Files of prompts by the name of their set, in whose order they are measured.
+pub type Sets = BTreeMap<String, PathBuf>;
+
+/// Deserializes sets of prompts, and refuses names that no metric could have.
+fn checked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sets, D::Error> {
+    let sets = Sets::deserialize(deserializer)?;
+    sets.keys().try_for_each(|name| check_name(name)).map_err(serde::de::Error::custom)?;
+    Ok(sets)
 }
 
 /// Deserializes a table with dates as strings: templates have no dates, and [`Table::try_from`] would write one as a
@@ -219,8 +231,11 @@ section! {
     /// Frequency and size of evaluations.
     EvalSection, EVAL {
         ALL every: u64 = 50, "steps between evaluations; 0: only before the first and after the last step";
-        TEXT prompts: usize = 128, "held-out prompts; 0: no evaluation";
+        TEXT prompts: usize = 128, "held-out prompts, of each set; 0: no evaluation";
         TEXT samples: usize = 16, "completions per held-out prompt";
+        TEXT greedy: bool = false, "decode one completion of each held-out prompt greedily too";
+        #[serde(skip_serializing_if = "Sets::is_empty", deserialize_with = "checked")]
+        TEXT sets: Sets = Sets::new(), "JSONL files of prompts to evaluate on, by name, see data.md; they take the place of held-out prompts unless task.held_out names some";
         LAB target_beta: Option<f64> = None, "β of the target that the policy is compared with; absent: the objective's, else the task's";
     }
 }

@@ -15,7 +15,7 @@ use super::picture::Picture;
 use super::truth::Truth;
 use crate::config::{Config, TaskSection};
 use crate::metrics::{self, Record, before_and_after};
-use crate::run::subject::{Show, State, Trainable, restore_trainer, row};
+use crate::run::subject::{EvalPart, Show, State, Trainable, restore_trainer, row};
 use crate::run_dir::RunDir;
 
 /// The policy with its trainer, its task, and the task's exact target.
@@ -65,7 +65,7 @@ impl<N: Network<f32> + std::fmt::Debug> Trainable for LabSubject<N> {
         Ok(self.trainer.learn(&mut self.policy, rollouts)?)
     }
 
-    fn evaluate(&mut self, record: &mut Record) -> Result<Option<Rollouts<f32>>> {
+    fn evaluate(&mut self, record: &mut Record) -> Result<Vec<(EvalPart, Rollouts<f32>)>> {
         let log_z = match self.trainer.log_z() {
             LogZModel::Scalar { state } => Some(state[0]),
             _ => record.number("log_z_mean"),
@@ -75,7 +75,7 @@ impl<N: Network<f32> + std::fmt::Debug> Trainable for LabSubject<N> {
         for (name, value) in self.truth.measure(&log_probs, log_z)? {
             record.set(name, value);
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 
     fn save(&self, _: &Path) -> Result<State> {
@@ -114,7 +114,7 @@ impl<N: Network<f32> + std::fmt::Debug> Show for LabSubject<N> {
         record.set("trajectories_per_s", rollouts.len() as f64 / seconds);
     }
 
-    fn row(&self, rollouts: &Rollouts<f32>, i: usize, _: bool) -> Option<RolloutRow> {
+    fn row(&self, rollouts: &Rollouts<f32>, i: usize, _: Option<&EvalPart>) -> Option<RolloutRow> {
         let completion = match walk(self.task.environment(), rollouts.completions.get(i)) {
             Walk::Finished(object) => Some(self.truth.lab.name(object)),
             _ => None,
@@ -140,7 +140,7 @@ impl<N: Network<f32> + std::fmt::Debug> Show for LabSubject<N> {
     fn summary(&self, directory: &RunDir) -> Result<Vec<String>> {
         let records = metrics::read(&directory.metrics())?;
         let Some(last) = records.last() else { return Ok(Vec::new()) };
-        let mut lines = before_and_after("exact measures", &records);
+        let mut lines = before_and_after("exact measures", None, &records);
         let number = |name| last.number(name).unwrap_or(0.0);
         lines.push(format!(
             "{} trajectories in {:.1} s, {:.1} s of processor time, without evaluations",

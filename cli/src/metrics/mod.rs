@@ -5,11 +5,13 @@
 //! written as `null` and read back as NaN. [`flowrl_core::metrics`] describes each number.
 
 mod results;
+pub(crate) mod sets;
 
 pub use results::markdown_tables;
 pub(crate) use results::{
-    before_and_after, error_name, headlines, of_error, quantity_with_error, results, target, with_error,
+    before_and_after, error_name, headlines, of_error, of_its_set, quantity_with_error, results, target, with_error,
 };
+pub use sets::get;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

@@ -17,11 +17,12 @@ pub(crate) mod series;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use flowrl_core::metrics::{self, Metric};
+use flowrl_core::metrics::Metric;
 use flowrl_lm::fs::atomic_write;
 
 use crate::format::{escape, number, push};
 use crate::lab::picture::Picture;
+use crate::metrics::sets;
 use crate::run_dir::RunDir;
 use crate::run_dir::best::Best;
 use crate::run_dir::provenance::Provenance;
@@ -105,8 +106,9 @@ fn configuration(run: &Run) -> String {
 /// Returns a table that explains the metrics this run recorded.
 fn glossary(run: &Run) -> String {
     let recorded = run.metrics();
+    let all = sets::all_with(recorded.iter().copied());
     let mut out = String::new();
-    for Metric { name, label, unit, meaning, .. } in metrics::all().filter(|metric| recorded.contains(&metric.name)) {
+    for Metric { name, label, unit, meaning, .. } in all.into_iter().filter(|metric| recorded.contains(&metric.name)) {
         let meaning = escape(meaning);
         push!(out, "<tr><td><code>{name}</code></td><td>{label}</td><td>{unit}</td><td>{meaning}</td></tr>");
     }

@@ -1,12 +1,12 @@
 //! The result: evaluations before and after training, in large type, in words and in a table.
 
-use flowrl_core::metrics::{self, Better, Chart, Metric, Rank, Source};
+use flowrl_core::metrics::{Better, Chart, Metric, Rank, Source};
 
 use super::page::note_box;
 use super::run::Run;
 use crate::format::{change, escape, number, push, quantity};
 use crate::frontier::Frontier;
-use crate::metrics::{error_name, results, with_error};
+use crate::metrics::{error_name, get, results, sets, with_error};
 use crate::run_dir::best::Best;
 
 /// A metric with its first and last value in a run.
@@ -22,6 +22,10 @@ struct Row {
 }
 
 impl Row {
+    fn all(run: &Run) -> Vec<Self> {
+        results(run.measured()).filter_map(|metric| Self::of(run, metric)).collect()
+    }
+
     fn of(run: &Run, metric: &'static Metric) -> Option<Self> {
         let (first, last) = run.ends(metric.name)?;
         let after = (last.0 > first.0).then_some(last.1);
@@ -72,7 +76,7 @@ impl Row {
 
 /// Returns the section's content.
 pub(crate) fn render(run: &Run, best: Option<&Best>) -> String {
-    let rows: Vec<Row> = results(|name| run.ends(name).is_some()).filter_map(|metric| Row::of(run, metric)).collect();
+    let rows: Vec<Row> = Row::all(run);
     let mut out = String::new();
     if rows.is_empty() {
         without_evaluation(&mut out, run);
@@ -91,16 +95,23 @@ pub(crate) fn render(run: &Run, best: Option<&Best>) -> String {
 }
 
 fn lead(out: &mut String, run: &Run) {
-    let measured = |name: &str| metrics::get(name).is_some_and(|metric| metric.evaluated);
+    let measured = |name: &str| get(name).is_some_and(|metric| metric.evaluated);
     let step = |record: &&crate::metrics::Record| record.numbers().any(|(name, _)| measured(name));
     let steps: Vec<f64> =
         run.records.iter().filter(step).filter_map(|record| record.step()).map(|s| s as f64).collect();
     let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return };
     let count = |name: &str| Some(number(run.ends(name)?.1.1));
-    let of = match count("eval_prompts").zip(count("eval_samples")) {
-        Some((prompts, samples)) => format!("{prompts} held-out prompts with {samples} completions each"),
-        None if run.ends("tv").is_some() => "Exact measures over all objects".to_owned(),
-        None => "Held-out prompts".to_owned(),
+    let names = run.metrics();
+    let all = std::iter::once(None).chain(sets::sets(names).into_iter().map(Some));
+    let counts = all.filter_map(|set| {
+        let [prompts, samples] = ["eval_prompts", "eval_samples"].map(|name| count(&sets::in_set(set, name)));
+        let of = set.map_or_else(|| "held-out prompts".to_owned(), |set| format!("prompts of {set}"));
+        Some(format!("{} {of} with {} completions each", prompts?, samples?))
+    });
+    let of = match counts.collect::<Vec<_>>().join("; ") {
+        counts if !counts.is_empty() => counts,
+        _ if run.ends("tv").is_some() => "Exact measures over all objects".to_owned(),
+        _ => "Held-out prompts".to_owned(),
     };
     let after = if first < last { format!(" and after (step {})", number(*last)) } else { String::new() };
     push!(out, "<p class=lead>{of}, before (step {}){after}.</p>", number(*first));

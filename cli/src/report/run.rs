@@ -77,6 +77,11 @@ impl Run {
         names
     }
 
+    /// Returns the names of the metrics with a finite value.
+    pub(crate) fn measured(&self) -> impl Iterator<Item = &str> {
+        self.metrics().into_iter().filter(|name| self.ends(name).is_some())
+    }
+
     /// Returns the string at `[table] key` of the configuration.
     pub(crate) fn setting(&self, table: &str, key: &str) -> Option<&str> {
         self.config.get(table)?.get(key)?.as_str()

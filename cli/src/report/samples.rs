@@ -21,6 +21,9 @@ struct Group {
     prompt: String,
     step: Option<u64>,
     held_out: bool,
+    /// Name of the set of prompts; null without one.
+    set: Json,
+    greedy: bool,
     id: Json,
     answers: Vec<Answer>,
 }
@@ -52,22 +55,26 @@ impl Group {
 /// Returns the section's content; it is empty if the file is missing or has no rollouts.
 ///
 /// It shows the groups of the last step in the file. If any group is held out (`"held_out": true`), only these are
-/// considered.
+/// considered, without greedy completions and, if there are several sets of prompts, of the first one.
 pub(crate) fn render(path: &Path) -> Result<String> {
     let mut groups = if path.exists() { read(path)? } else { Vec::new() };
     if groups.iter().any(|group| group.held_out) {
         groups.retain(|group| group.held_out);
     }
     let latest = groups.iter().filter_map(|group| group.step).max();
-    groups.retain(|group| group.step == latest);
+    groups.retain(|group| group.step == latest && !group.greedy);
+    if let Some(set) = groups.first().map(|group| group.set.clone()) {
+        groups.retain(|group| group.set == set);
+    }
     let Some(first) = groups.first() else {
         return Ok(String::new());
     };
 
     let kind = match first {
-        Group { held_out: true, .. } => "held-out prompts",
-        group if group.is_lab() => "batch of objects",
-        _ => "training prompts",
+        Group { set: Json::String(name), .. } => format!("prompts of {}", escape(name)),
+        Group { held_out: true, .. } => "held-out prompts".to_owned(),
+        group if group.is_lab() => "batch of objects".to_owned(),
+        _ => "training prompts".to_owned(),
     };
     let when = latest.map(|step| format!(", sampled at step {}", number(step as f64))).unwrap_or_default();
     let mut out = format!(
@@ -147,7 +154,8 @@ fn read(path: &Path) -> Result<Vec<Group>> {
 }
 
 fn same_group(a: &Group, b: &Group) -> bool {
-    a.step == b.step && a.held_out == b.held_out && a.id == b.id && a.prompt == b.prompt
+    let of = |group: &Group| (group.step, group.held_out, group.greedy);
+    of(a) == of(b) && a.set == b.set && a.id == b.id && a.prompt == b.prompt
 }
 
 fn start_group(rollout: &Json) -> Group {
@@ -161,6 +169,8 @@ fn start_group(rollout: &Json) -> Group {
         prompt: text(&rollout["prompt"]),
         step: rollout["step"].as_u64(),
         held_out: rollout["held_out"].as_bool().unwrap_or(false),
+        set: rollout["set"].clone(),
+        greedy: rollout["greedy"].as_bool().unwrap_or(false),
         id: rollout["group"].clone(),
         answers: vec![Answer { completion, verdict: verdict.to_owned(), reward }],
     }

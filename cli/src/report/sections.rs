@@ -7,19 +7,25 @@ use super::page::Section;
 use super::run::Run;
 use super::series::Series;
 use crate::format::{escape, push};
-use crate::metrics::{error_name, of_error};
+use crate::metrics::{error_name, get, of_error, of_its_set, sets};
 
-/// Returns one section per chapter with the charts of the recorded metrics. Metrics that the table does not list come
-/// last.
+/// Returns one section per chapter with the charts of the recorded metrics, those of named sets of prompts after the
+/// others. Metrics that the table does not list come last.
 pub(crate) fn render(run: &Run) -> Vec<Section> {
+    let all = sets::all_with(run.metrics());
     let mut sections: Vec<Section> = CHAPTERS
         .iter()
         .map(|chapter| {
-            let charts: Vec<Chart> = chapter.metrics.iter().filter_map(|metric| chart(run, metric)).collect();
+            let of_chapter = |metric: &&&'static Metric| {
+                let name = sets::split(metric.name).map_or(metric.name, |(_, base)| base.name);
+                chapter.metrics.iter().any(|own| own.name == name)
+            };
+            let metrics = all.iter().filter(of_chapter);
+            let charts: Vec<Chart> = metrics.filter_map(|metric| chart(run, metric, &all)).collect();
             Section { title: chapter.title, body: charts_with(chapter.lead, &charts) }
         })
         .collect();
-    let unknown = run.metrics().into_iter().filter(|name| metrics::get(name).is_none() && of_error(name).is_none());
+    let unknown = run.metrics().into_iter().filter(|name| get(name).is_none() && of_error(name).is_none());
     let others: Vec<Chart> = unknown
         .map(|name| Chart {
             title: name.to_owned(),
@@ -57,16 +63,16 @@ pub(crate) fn charts_with(lead: &str, charts: &[Chart]) -> String {
 }
 
 /// Returns the chart of a metric and of those drawn on it, or `None` if none of them was ever finite.
-fn chart(run: &Run, own: &'static Metric) -> Option<Chart> {
+fn chart(run: &Run, own: &'static Metric, all: &[&'static Metric]) -> Option<Chart> {
     if own.chart != Place::Own {
         return None;
     }
-    let guests = metrics::all().filter(|guest| guest.chart == Place::On(own.name));
+    let guests = all.iter().copied().filter(|guest| guest.chart == Place::On(own.name));
     let lines = std::iter::once(own).chain(guests).filter(|metric| run.ends(metric.name).is_some());
-    let lines: Vec<&Metric> = lines.collect();
+    let lines: Vec<&'static Metric> = lines.collect();
     let inks: &[&'static str] = if lines.len() <= 2 { &["accent", "second"] } else { &INKS };
-    let line = |(metric, ink): (&&Metric, &&'static str)| {
-        Series::new(metric.label, ink, run.points(metric.name), is_smoothed(metric))
+    let line = |(metric, ink): (&&'static Metric, &&'static str)| {
+        Series::new(of_its_set(metric).1, ink, run.points(metric.name), is_smoothed(metric))
     };
     let mut series: Vec<Series> = lines.iter().zip(inks).map(line).collect();
     let first = series.first_mut()?;
@@ -77,8 +83,10 @@ fn chart(run: &Run, own: &'static Metric) -> Option<Chart> {
     }
     // A logarithmic axis cannot show 0.
     let target = run.target(lines[0]).filter(|target| *target != 0.0 || !own.log);
+    let titles: Vec<&str> = lines.iter().map(|metric| of_its_set(metric).1).collect();
+    let set = of_its_set(own).0.map(|set| format!(" ({set})")).unwrap_or_default();
     Some(Chart {
-        title: lines.iter().map(|metric| metric.label).collect::<Vec<_>>().join(" · "),
+        title: titles.join(" · ") + &set,
         about,
         target: target.map(|target| ("target", target)),
         range: lines.iter().fold(lines[0].range, |(low, high), m| (low.min(m.range.0), high.max(m.range.1))),

@@ -12,7 +12,7 @@ use flowrl_lm::state::{read_state, write_state};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::subject::{NOT_FINITE, STATE, Show, Trainable};
+use super::subject::{EvalPart, NOT_FINITE, STATE, Show, Trainable};
 use crate::metrics::{Record, Writer};
 use crate::run_dir::best::Best;
 use crate::run_dir::{RunDir, set_aside, verify, warn_of_damage};
@@ -178,16 +178,21 @@ impl RolloutWriter {
         Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 
-    /// Appends the completions of a step.
+    /// Appends the completions of a step; `of` tells those of an evaluation.
     pub(super) fn append(
         &mut self,
         step: u64,
         rollouts: &Rollouts<f32>,
         subject: &dyn Show,
-        held_out: bool,
+        of: Option<&EvalPart>,
     ) -> Result<()> {
-        for row in (0..rollouts.len()).filter_map(|i| subject.row(rollouts, i, held_out)) {
-            RolloutRow { step: Some(step), held_out, ..row }.write_line(&mut self.file, &self.path)?;
+        let (held_out, set, greedy) = match of {
+            Some(part) => (true, part.set.clone(), part.greedy),
+            None => (false, None, false),
+        };
+        for row in (0..rollouts.len()).filter_map(|i| subject.row(rollouts, i, of)) {
+            RolloutRow { step: Some(step), held_out, set: set.clone(), greedy, ..row }
+                .write_line(&mut self.file, &self.path)?;
         }
         self.file.flush().with_context(|| format!("cannot write {}", self.path.display()))
     }

@@ -226,7 +226,7 @@ impl Run {
             self.subject.describe(&rollouts, seconds, &mut record);
             record.set("step_s", seconds).set("sample_s", sampled).set("update_s", seconds - sampled);
             self.clock.write(&mut record);
-            self.rollouts.append(step, &rollouts, self.subject.as_ref(), false)?;
+            self.rollouts.append(step, &rollouts, self.subject.as_ref(), None)?;
             if !evaluated {
                 self.record(&record)?;
                 found = Some(record);
@@ -257,13 +257,13 @@ impl Run {
     /// waits for the next time.
     fn measure(&mut self, mut record: Record) -> Result<Option<Record>> {
         let waiting = record.clone();
-        let Some(rollouts) = unless_interrupted(self.subject.evaluate(&mut record))? else {
+        let Some(parts) = unless_interrupted(self.subject.evaluate(&mut record))? else {
             self.unmeasured = Some(waiting);
             return Ok(None);
         };
         let (step, total) = (self.subject.progress().step, self.config.train.steps);
-        if let Some(rollouts) = rollouts {
-            self.rollouts.append(step, &rollouts, self.subject.as_ref(), true)?;
+        for (part, rollouts) in &parts {
+            self.rollouts.append(step, rollouts, self.subject.as_ref(), Some(part))?;
         }
         self.record(&record)?;
         if let Some(best) = &mut self.best {

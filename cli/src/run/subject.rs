@@ -16,6 +16,15 @@ use flowrl_lm::rollouts::RolloutRow;
 use crate::metrics::Record;
 use crate::run_dir::RunDir;
 
+/// A part of an evaluation, whose completions are sampled together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvalPart {
+    /// Name of the set of prompts, if it has one.
+    pub set: Option<String>,
+    /// Whether the completions are decoded greedily.
+    pub greedy: bool,
+}
+
 /// The policy and its trainer.
 pub trait Trainable {
     /// Returns the progress of training.
@@ -28,7 +37,7 @@ pub trait Trainable {
     fn learn(&mut self, rollouts: &Rollouts<f32>) -> Result<Metrics>;
 
     /// Evaluates the policy, adds the measures to `record`, and returns the completions that were sampled for this.
-    fn evaluate(&mut self, record: &mut Record) -> Result<Option<Rollouts<f32>>>;
+    fn evaluate(&mut self, record: &mut Record) -> Result<Vec<(EvalPart, Rollouts<f32>)>>;
 
     /// Writes the policy into the folder of a checkpoint, and returns the state of its optimiser and of log Z.
     fn save(&self, folder: &Path) -> Result<State>;
@@ -51,9 +60,9 @@ pub trait Show {
     /// Adds further values of a step to its record, for example the throughput.
     fn describe(&self, rollouts: &Rollouts<f32>, seconds: f64, record: &mut Record);
 
-    /// Returns completion `i` as a row of `rollouts.jsonl`, or `None` if it is not kept. The run fills in `step` and
-    /// `held_out`.
-    fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow>;
+    /// Returns completion `i` of a step, or of a part of an evaluation, as a row of `rollouts.jsonl`, or `None` if it is
+    /// not kept. The run fills in `step`, `held_out`, `set` and `greedy`.
+    fn row(&self, rollouts: &Rollouts<f32>, i: usize, of: Option<&EvalPart>) -> Option<RolloutRow>;
 
     /// Returns a few words about a step for the progress line.
     fn message(&self, record: &Record) -> String;
@@ -92,6 +101,8 @@ pub(crate) fn row(rollouts: &Rollouts<f32>, i: usize, prompt: Prompt) -> Rollout
         verdict: Some(judgement.verdict.to_string()),
         step: None,
         held_out: false,
+        set: None,
+        greedy: false,
         origin: Origin::default(),
     }
 }

@@ -14,7 +14,7 @@ use toml::Table;
 
 use super::RunDir;
 use crate::config::Config;
-use crate::metrics::{Record, error_name, quantity_with_error, target};
+use crate::metrics::{Record, error_name, get, quantity_with_error, sets, target};
 use crate::warn;
 
 /// The name that, after the directory of a run, stands for its best checkpoint.
@@ -60,11 +60,19 @@ pub(crate) fn check(config: &Config) -> Result<()> {
         return Ok(());
     };
     let is_lab = config.task.kind.is_lab();
-    let samples = |metric: &Metric| metric.name.strip_prefix("eval_pass_at_")?.parse::<usize>().ok();
-    let enough = |metric: &Metric| samples(metric).is_none_or(|k| k <= config.eval.samples);
-    let of_task = |m: &Metric| is_directed(m) && m.name.starts_with(OF_TEXT) != is_lab && enough(m);
+    let is_measured = |metric: &Metric| {
+        let (set, name) = match sets::split(metric.name) {
+            Some((set, base)) => (Some(set), base.name),
+            None => (None, metric.name),
+        };
+        let samples = name.strip_prefix("eval_pass_at_").and_then(|k| k.parse::<usize>().ok());
+        samples.is_none_or(|k| k <= config.eval.samples)
+            && (config.eval.greedy || name != "eval_success_greedy")
+            && (is_lab || config.measured_sets().contains(&set))
+    };
+    let of_task = |m: &Metric| is_directed(m) && m.name.starts_with(OF_TEXT) != is_lab && is_measured(m);
     if !named(name).is_some_and(of_task) {
-        let why = match metrics::get(name) {
+        let why = match get(name) {
             None => "there is no such metric",
             Some(metric) if !metric.evaluated => "it is not measured by evaluations",
             Some(metric) if metric.better == Better::Neither => "neither more nor less of it is better",
@@ -72,7 +80,8 @@ pub(crate) fn check(config: &Config) -> Result<()> {
         };
         // Leave out metrics that only the page in the browser records.
         let recorded = |metric: &&Metric| of_task(metric) && !metric.meaning.starts_with("Browser:");
-        let known: Vec<&str> = metrics::all().filter(recorded).map(|metric| metric.name).collect();
+        let of_sets = config.eval.sets.keys().flat_map(|set| sets::rows(set));
+        let known: Vec<&str> = metrics::all().chain(of_sets).filter(recorded).map(|metric| metric.name).collect();
         bail!("run.best is {name:?}, but {why}: choose one of {}", known.join(", "));
     }
     ensure!(
@@ -239,7 +248,7 @@ impl Evaluation {
 /// Returns the metric of evaluations that `run.best` names. The prefix `eval_` may be left out.
 fn named(name: &str) -> Option<&'static Metric> {
     let prefixed = format!("{OF_TEXT}{name}");
-    [name, &prefixed].into_iter().filter_map(metrics::get).find(|metric| is_directed(metric))
+    [name, &prefixed].into_iter().filter_map(get).find(|metric| is_directed(metric))
 }
 
 /// Returns whether evaluations can be ordered by `metric`.
@@ -263,7 +272,7 @@ fn score(metric: &Metric, record: &Record) -> Option<f64> {
 /// Returns the metrics that an evaluation has and `run.best` can name.
 fn can_be_taken(record: &Record) -> impl Iterator<Item = &'static str> {
     let takes = |metric: &&Metric| is_directed(metric) && score(metric, record).is_some();
-    metrics::all().filter(takes).map(|metric| metric.name)
+    sets::all_with(record.numbers().map(|(name, _)| name)).into_iter().filter(takes).map(|metric| metric.name)
 }
 
 fn missing(metric: &Metric, record: &Record) -> String {

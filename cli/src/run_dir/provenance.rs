@@ -129,6 +129,7 @@ fn hashes(config: &Config) -> Result<BTreeMap<String, String>> {
         files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file() && is_read(path)));
     }
     files.extend([&config.task.prompts, &config.task.held_out, &config.train.rollouts].into_iter().flatten().cloned());
+    files.extend(config.eval.sets.values().cloned());
     files.into_iter().map(|path| Ok((path.to_string_lossy().into_owned(), sha256(&path)?))).collect()
 }
 

@@ -80,8 +80,7 @@ impl Sweep {
 
     /// Returns the results that any run has.
     fn measures(&self) -> impl Iterator<Item = &'static Metric> {
-        let has = |name: &str| self.runs.iter().any(|(_, run)| run.ends(name).is_some());
-        results(has).filter(|metric| metric.rank >= Rank::Compared)
+        results(self.runs.iter().flat_map(|(_, run)| run.measured())).filter(|metric| metric.rank >= Rank::Compared)
     }
 
     /// Formats the table as Markdown, with the mean ± standard deviation over seeds, and the value to be reached in

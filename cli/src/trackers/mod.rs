@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use toml::Table;
 
 use crate::config::{Config, RunSection, Tracker};
-use crate::metrics::{Record, of_error};
+use crate::metrics::{Record, get, of_error};
 use crate::run_dir::RunDir;
 use crate::run_dir::provenance::{Provenance, Stretch};
 use crate::{note, signals, warn};
@@ -178,7 +178,7 @@ fn tag(name: &str) -> String {
 
 /// Returns the description of a metric from the table of metrics.
 fn describe(name: &str) -> String {
-    match (metrics::get(name), of_error(name)) {
+    match (get(name), of_error(name)) {
         (Some(metric), _) if metric.unit.is_empty() => format!("{}: {}", metric.label, metric.meaning),
         (Some(metric), _) => format!("{} ({}): {}", metric.label, metric.unit, metric.meaning),
         (None, Some(metric)) => format!("Standard error over prompts of: {}", metric.label),
@@ -208,6 +208,8 @@ mod tests {
             assert_eq!(tag(name), wanted);
         }
         assert!(describe("eval_success_se").starts_with("Standard error over prompts of: Success, sampled"));
+        assert_eq!(tag("eval_math500_success"), "eval/math500_success");
+        assert!(describe("eval_math500_success_se").ends_with("Success, sampled (math500)"));
         assert!(describe("tokens_per_s").contains("(tokens/s): Prompt and completion tokens"));
     }
 }

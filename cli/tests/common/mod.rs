@@ -79,11 +79,14 @@ pub(crate) fn assert_described(run: &Path) {
     for record in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
         for (name, value) in record.as_object().unwrap() {
             // The standard errors of sampled metrics are recorded too, but have no rows.
-            let sampled = name.strip_suffix("_se").and_then(metrics::get).is_some_and(|metric| metric.evaluated);
+            let sampled =
+                name.strip_suffix("_se").and_then(flowrl_cli::metrics::get).is_some_and(|metric| metric.evaluated);
             if sampled && value.as_f64().is_some_and(|error| error >= 0.0) {
                 continue;
             }
-            let Some(metric) = metrics::get(name) else { panic!("{name} has no row in the table of metrics") };
+            let Some(metric) = flowrl_cli::metrics::get(name) else {
+                panic!("{name} has no row in the table of metrics")
+            };
             let (least, largest) = metric.range;
             let possible = value.as_f64().is_none_or(|x| least - 1e-9 <= x && x <= largest + 1e-9);
             assert!(possible, "{name} is {value}, outside of {least}..={largest}");

@@ -51,13 +51,18 @@ pub const CHAPTERS: &[Chapter] = &[
                 .goal(Up, metric("eval_success_target")).rank(Rank::Headline),
             held_out("eval_success", "Success, sampled", "fraction", "Share of the completions sampled on held-out prompts that are correct.").within(0.0, 1.0)
                 .goal(Up, metric("eval_success_target")).on("eval_success_exact").rank(Rank::Headline),
+            pass("eval_success_greedy", "Success, greedy", "Share of the held-out prompts that greedy decoding, at temperature 0, solves.").on("eval_success_exact"),
             held_out("eval_pass_at_1", "Pass@1", "fraction", "Probability that one sample solves a held-out prompt, the unbiased estimate 1 − C(n−c, k)/C(n, k) from c correct ones of n samples.").within(0.0, 1.0)
                 .goal(Up, None),
+            pass("eval_pass_at_2", "Pass@2", "Probability that at least one of 2 samples solves a held-out prompt."),
             pass("eval_pass_at_4", "Pass@4", "Probability that at least one of 4 samples solves a held-out prompt."),
             pass("eval_pass_at_8", "Pass@8", "Probability that at least one of 8 samples solves a held-out prompt.").rank(Rank::Headline),
             pass("eval_pass_at_16", "Pass@16", "Probability that at least one of 16 samples solves a held-out prompt."),
             pass("eval_pass_at_32", "Pass@32", "Probability that at least one of 32 samples solves a held-out prompt."),
             pass("eval_pass_at_64", "Pass@64", "Probability that at least one of 64 samples solves a held-out prompt."),
+            pass("eval_pass_at_128", "Pass@128", "Probability that at least one of 128 samples solves a held-out prompt."),
+            pass("eval_majority", "Majority vote", "Share of the held-out prompts whose most frequent answer is correct; equally frequent ones count by their share of correct ones.")
+                .on("eval_success_exact").rank(Rank::Compared),
             held_out("eval_distinct_correct", "Distinct correct answers", "", "Number of different correct answers found per held-out prompt, which falls if the policy collapses.")
                 .least(0.0).goal(Up, metric("eval_solutions")).rank(Rank::Headline),
             exact("eval_kl_on_correct", "Diversity lost", "nats", "KL(π_ref(·|C) ‖ π(·|C)) among the correct answers, 0 for the target.")
@@ -67,6 +72,7 @@ pub const CHAPTERS: &[Chapter] = &[
             held_out("eval_entropy", "Entropy per token, held out", "nats", "Mean entropy of the next-token distribution on held-out prompts.")
                 .least(0.0).rank(Rank::Compared),
             held_out("eval_length_mean", "Completion length, held out", "tokens", "Mean length of the completions on held-out prompts.").least(0.0),
+            exact("eval_left_out", "Held-out completions left out", "completions", "Held-out completions without a reward, which success, pass@k, votes and distinct answers leave out.").least(0.0).goal(Down, ZERO),
             exact("eval_prompts", "Held-out prompts", "", "Number of held-out prompts in the evaluation.").least(0.0).hidden(),
             exact("eval_samples", "Completions of a held-out prompt", "", "Number of completions sampled for each held-out prompt.").least(0.0).hidden(),
             exact("eval_solutions", "Correct answers that exist", "", "Number of correct answers that exist per held-out prompt, found by enumeration.").least(0.0).hidden(),

@@ -59,7 +59,7 @@ impl Problem {
     }
 
     /// Judges a completion of this problem; `ended` says whether the end token followed it. The reward is 1 for
-    /// `correct` and 0 otherwise.
+    /// `correct` and 0 otherwise. An expression is an answer in its canonical form.
     ///
     /// The verdict is the first in this table that applies:
     ///
@@ -75,7 +75,10 @@ impl Problem {
     /// | `correct` | has exactly the target as its value |
     pub fn judge(&self, completion: &str, ended: bool) -> Judgement {
         let verdict = if ended { self.verdict(completion) } else { "unfinished" };
-        Judgement::new(f64::from(u8::from(verdict == "correct")), verdict)
+        let mut judgement = Judgement::new(f64::from(u8::from(verdict == "correct")), verdict);
+        let is_answer = !matches!(verdict, "unfinished" | "unparseable");
+        judgement.answer = is_answer.then(|| completion.into());
+        judgement
     }
 
     fn verdict(&self, completion: &str) -> &'static str {

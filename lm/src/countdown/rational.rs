@@ -1,5 +1,7 @@
 //! Exact fractions.
 
+use std::fmt;
+
 /// A fraction of checked 128-bit integers, not reduced; the denominator is not 0 but may be negative.
 ///
 /// `==` and the order compare the representation, so equal numbers are `==` only if they are [`Self::reduced`].
@@ -77,6 +79,16 @@ impl Rational {
             return None;
         }
         self.mul(Self { numerator: other.denominator, denominator: other.numerator })
+    }
+}
+
+/// Writes a whole number as one, and others as `numerator/denominator`.
+impl fmt::Display for Rational {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reduced() {
+            Self { numerator, denominator: 1 } => write!(f, "{numerator}"),
+            Self { numerator, denominator } => write!(f, "{numerator}/{denominator}"),
+        }
     }
 }
 

@@ -33,7 +33,8 @@ fn each_verdict_has_its_case() {
 #[test]
 fn only_correct_finished_answers_are_rewarded() {
     let problem = Problem { numbers: vec![3, 5, 7], target: 22 };
-    assert_eq!(problem.judge("3*5+7", true), Judgement::new(1.0, "correct"));
+    let correct = problem.judge("3*5+7", true);
+    assert_eq!((correct.reward, &*correct.verdict, correct.answer.as_deref()), (Some(1.0), "correct", Some("3*5+7")));
     assert_eq!(problem.judge("3*5+7", false), Judgement::new(0.0, "unfinished"));
     assert_eq!(problem.judge("3+5+7", true).reward, Some(0.0));
 }

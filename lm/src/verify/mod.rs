@@ -108,7 +108,8 @@ pub fn by_name(name: &str) -> Result<Box<dyn Verifier>> {
     }
 }
 
-/// Reads the problem from the prompt, `3 5 7 = 22 : `; see [`Problem::judge`] for the verdicts.
+/// Reads the problem from the prompt, `3 5 7 = 22 : `; see [`Problem::judge`] for the verdicts. The canonical form of an
+/// answer is its text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Countdown;
 
@@ -127,12 +128,13 @@ impl Verifier for Countdown {
     fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
         Ok(match Problem::parse(attempt.row.prompt.question()) {
             Some(problem) => problem.judge(attempt.completion, attempt.ended),
-            None => judgement("no-answer"),
+            None => judgement("no-answer", None),
         })
     }
 }
 
-/// Compares the completion with `answer`, a string, number or boolean, ignoring white space at the ends.
+/// Compares the completion with `answer`, a string, number or boolean, ignoring white space at the ends. The canonical
+/// form of an answer is its text without this white space.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exact;
 
@@ -146,18 +148,22 @@ impl Verifier for Exact {
     }
 
     fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
-        Ok(judgement(match answer_text(&attempt.row.answer) {
+        let stated = attempt.completion.trim();
+        let verdict = match answer_text(&attempt.row.answer) {
             Err(_) => "no-answer",
             Ok(_) if !attempt.ended => "unfinished",
-            Ok(answer) if answer.trim() == attempt.completion.trim() => "correct",
+            Ok(answer) if answer.trim() == stated => "correct",
             Ok(_) => "wrong",
-        }))
+        };
+        Ok(judgement(verdict, attempt.ended.then(|| stated.into())))
     }
 }
 
-/// Gives reward 1 for `correct` and 0 for anything else.
-fn judgement(verdict: &'static str) -> Judgement {
-    Judgement::new(f64::from(u8::from(verdict == "correct")), verdict)
+/// Gives reward 1 for `correct` and 0 for anything else. `answer` is the canonical form of a completion's answer.
+fn judgement(verdict: &'static str, answer: Option<Box<str>>) -> Judgement {
+    let mut judgement = Judgement::new(f64::from(u8::from(verdict == "correct")), verdict);
+    judgement.answer = answer;
+    judgement
 }
 
 /// Returns the text of an answer that is a string, number or boolean; otherwise the form that an answer should have.
@@ -230,6 +236,7 @@ mod tests {
         }
         assert_eq!(judge(&Exact, &row(json!("a")), "a", false), Judgement::new(0.0, "unfinished"));
         assert_eq!(judge(&Exact, &row(json!("a")), "a", true).reward, Some(1.0));
+        assert_eq!(judge(&Exact, &row(json!("a")), " b \n", true).answer.as_deref(), Some("b"));
         assert!(Exact.check(&row(json!(null))).unwrap_err().to_string().contains("`answer`"));
         assert!(Exact.check(&row(json!(3))).is_ok());
         let lost = row(serde_json::from_str("100000000000000000001").unwrap());
@@ -241,8 +248,13 @@ mod tests {
         let messages = vec![Message::user("be brief"), Message::user("Reach it:\n3 5 7 = 22 : ")];
         let row = PromptRow { prompt: Prompt::Messages(messages), ..row(Value::Null) };
         Countdown.check(&row).unwrap();
-        assert_eq!(judge(&Countdown, &row, "3*5+7", true).verdict, "correct");
-        assert_eq!(judge(&Countdown, &row, "3*5+7", false).verdict, "unfinished");
+        let correct = judge(&Countdown, &row, "3*5+7", true);
+        assert_eq!((&*correct.verdict, correct.answer.as_deref()), ("correct", Some("3*5+7")));
+        for completion in ["3*5", "(3*5)+7", "3*5-7"] {
+            assert_eq!(judge(&Countdown, &row, completion, true).answer.as_deref(), Some(completion));
+        }
+        assert_eq!(judge(&Countdown, &row, "3*5+", true).answer, None);
+        assert_eq!(judge(&Countdown, &row, "3*5+7", false), Judgement::new(0.0, "unfinished"));
         let other = PromptRow::text("What is 2+2?");
         assert!(Countdown.check(&other).is_err());
         assert_eq!(judge(&Countdown, &other, "4", true).verdict, "no-answer");

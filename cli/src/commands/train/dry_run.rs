@@ -21,7 +21,11 @@ pub(super) fn print(mut config: Config) -> Result<()> {
     let Session { origin, tasks, .. } = &session;
     say!("{}", config.to_annotated_toml()?.trim_end());
     say!("\n# model: {} parameters", origin.config().parameter_count());
-    say!("# prompts: {} to train on, {} held out", tasks.train.prompts(), tasks.held_out.prompts());
+    let held_out = tasks.held_out.iter().map(|set| match &set.name {
+        None => format!(", {} held out", set.task.prompts()),
+        Some(name) => format!(", {} of {name} to measure on", set.task.prompts()),
+    });
+    say!("# prompts: {} to train on{}", tasks.train.prompts(), held_out.collect::<String>());
     let (device, precision) = (config.train.device, config.train.precision);
     let limits = match device::limits(device, precision) {
         Ok(limits) => limits,

@@ -62,6 +62,7 @@ pub fn run(args: &TrainArgs, json: bool) -> Result<ExitCode> {
         && config.task.kind == TaskKind::Countdown
         && config.model.path.is_some()
         && args.config.task.is_none()
+        && config.eval.sets.is_empty()
     {
         warn!("without --prompts no prompts are held out for evaluation: only the stored completions are measured");
         config.eval.prompts = 0;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::metrics::{self, before_and_after};
+use crate::metrics::{self, Record, before_and_after, sets};
 use crate::run::duration;
 use crate::run_dir::RunDir;
 
@@ -10,14 +10,22 @@ use crate::run_dir::RunDir;
 /// the speed and problems of training.
 pub(super) fn lines(directory: &RunDir, is_stored: bool) -> Result<Vec<String>> {
     let records = metrics::read(&directory.metrics())?;
-    let mut lines = before_and_after("on held-out prompts", &records);
+    let names = records.iter().flat_map(Record::numbers).map(|(name, _)| name);
     let count = |name: &str| records.iter().rev().find_map(|record| record.number(name));
-    if let (false, Some((prompts, samples))) = (lines.is_empty(), count("eval_prompts").zip(count("eval_samples"))) {
-        lines.push(format!(
-            "of {prompts} prompts with {samples} completions each, {} in all; ± is the standard error over prompts",
-            prompts * samples
-        ));
-        lines.push(String::new());
+    let mut lines = Vec::new();
+    for set in std::iter::once(None).chain(sets::sets(names).into_iter().map(Some)) {
+        let title = set.map_or_else(|| "on held-out prompts".to_owned(), |set| format!("on {set}"));
+        let measured = before_and_after(&title, set, &records);
+        let counts = ["eval_prompts", "eval_samples"].map(|name| count(&sets::in_set(set, name)));
+        let is_empty = measured.is_empty();
+        lines.extend(measured);
+        if let (false, [Some(prompts), Some(samples)]) = (is_empty, counts) {
+            lines.push(format!(
+                "of {prompts} prompts with {samples} completions each, {} in all; ± is the standard error over prompts",
+                prompts * samples
+            ));
+            lines.push(String::new());
+        }
     }
     if let Some(last) = records.iter().rfind(|record| record.number("step_s").is_some()) {
         let number = |name| last.number(name).unwrap_or(0.0);

@@ -12,19 +12,20 @@ use flowrl_core::train::{LogZModel, Metrics, Progress, PromptOrder, Rollouts, Tr
 use flowrl_lm::backend::TransformerBackend;
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::config::Dtype;
-use flowrl_lm::evaluate::{Evaluation, evaluate};
+use flowrl_lm::evaluate::Evaluation;
 use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::rollouts::RolloutRow;
-use flowrl_lm::task::TextTask;
 use flowrl_lm::{TransformerPolicy, Wave, WaveListener, load_policy, load_weights, save_policy};
 
 use super::summary;
 use crate::config::{Config, EvalSection};
+use crate::measure::measure;
+use crate::metrics::sets::in_set;
 use crate::metrics::{Record, error_name, headlines};
 use crate::run::duration;
-use crate::run::subject::{NOT_FINITE, Show, State, Trainable, restore_trainer, row};
+use crate::run::subject::{EvalPart, NOT_FINITE, Show, State, Trainable, restore_trainer, row};
 use crate::run_dir::RunDir;
-use crate::session::{Session, Tasks};
+use crate::session::{HeldOut, Session, Tasks};
 use crate::stored::StoredRollouts;
 use crate::{note, signals, warn};
 
@@ -37,6 +38,8 @@ pub(super) struct Text<B: TransformerBackend> {
     trainer: Trainer<B>,
     stored: Option<StoredRollouts>,
     eval: EvalSection,
+    /// Whether a warning has said that evaluations leave completions out.
+    told_of_left_out: bool,
 }
 
 impl<B: TransformerBackend<Real = f32>> Text<B> {
@@ -50,7 +53,7 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         if !config.sampling.stop.is_empty() {
             policy.limits.rule = Some(Arc::new(tasks.train.text().clone()));
         }
-        policy.limits.listener = Some(first_wave(config));
+        policy.limits.listener = Some(first_wave(config, &tasks));
         policy.limits.interrupt = Some(Arc::new(|| signals::stop().is_some()));
         let (objective, options) = (config.objective()?, config.train_options()?);
         if objective.corrects_rollouts() {
@@ -61,7 +64,8 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         if let Some(log_z) = frozen {
             *trainer.log_z_mut() = LogZModel::Frozen(log_z);
         }
-        Ok(Self { origin, tasks, policy, trainer, stored, eval: config.eval.clone() })
+        tell_of_cut_sets(config, &tasks);
+        Ok(Self { origin, tasks, policy, trainer, stored, eval: config.eval.clone(), told_of_left_out: false })
     }
 
     /// Returns the mean |log Z_φ(x) − log Z(x)| over held-out prompts, if log Z is learned and has an exact value,
@@ -83,6 +87,18 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         };
         let errors = learned.iter().zip(&found.exact).map(|(z, (_, exact))| (f64::from(*z) - exact.log_z).abs());
         Ok(Some(errors.sum::<f64>() / learned.len() as f64))
+    }
+}
+
+/// Says of named sets that evaluations measure only a part of them.
+fn tell_of_cut_sets(config: &Config, tasks: &Tasks) {
+    for HeldOut { name, task, .. } in &tasks.held_out {
+        let (prompts, all) = (config.eval.prompts, task.prompts());
+        if let Some(name) = name.as_ref().filter(|_| 0 < prompts && prompts < all) {
+            note!(
+                "evaluations measure the first {prompts} of {all} prompts of {name}: set eval.prompts to measure more"
+            );
+        }
     }
 }
 
@@ -136,9 +152,10 @@ fn finish_reason(ended: bool, tokens: &[u32], text: &flowrl_lm::task::Text) -> &
 
 /// Returns a listener that reports, once, after the first wave of completions, the speed of sampling and the time that
 /// an evaluation and a step may take.
-fn first_wave(config: &Config) -> WaveListener {
+fn first_wave(config: &Config, tasks: &Tasks) -> WaveListener {
     let (told, tokens) = (Once::new(), config.max_tokens());
-    let evaluation = config.eval.prompts * config.eval.samples * tokens;
+    let prompts: usize = tasks.held_out.iter().map(|set| set.measured(config.eval.prompts)).sum();
+    let evaluation = prompts * (config.eval.samples + usize::from(config.eval.greedy)) * tokens;
     let step = config.train.prompts * (1 + config.train.dynamic_sampling) * config.train.samples * tokens;
     Arc::new(move |wave: Wave| {
         told.call_once(|| {
@@ -172,25 +189,32 @@ where
         Ok(self.trainer.learn(&mut self.policy, rollouts)?)
     }
 
-    /// Evaluates the model on held-out prompts.
-    fn evaluate(&mut self, record: &mut Record) -> Result<Option<Rollouts<f32>>> {
-        let EvalSection { prompts, samples, .. } = self.eval;
+    /// Evaluates the model on every set of held-out prompts.
+    fn evaluate(&mut self, record: &mut Record) -> Result<Vec<(EvalPart, Rollouts<f32>)>> {
+        let EvalSection { prompts, samples, greedy, .. } = self.eval;
+        let mut parts = Vec::new();
         if prompts == 0 {
-            return Ok(None);
+            return Ok(parts);
         }
         let beta = self.trainer.objective().beta();
         let options = TrainOptions { samples, ..*self.trainer.options() };
-        let found = evaluate(&mut self.policy, &self.tasks.held_out, prompts, &options, beta, true)?;
-        for (name, value) in &found.metrics {
-            record.set(name, *value);
+        for i in 0..self.tasks.held_out.len() {
+            let set = &self.tasks.held_out[i];
+            let (found, name) = (measure(&mut self.policy, set, prompts, &options, beta, greedy)?, set.name.clone());
+            self.told_of_left_out = self.told_of_left_out || found.warn_of_left_out();
+            for (metric, value) in &found.sampled.metrics {
+                record.set(&in_set(name.as_deref(), metric), *value);
+            }
+            for (metric, error) in &found.sampled.standard_errors {
+                record.set(&error_name(&in_set(name.as_deref(), metric)), *error);
+            }
+            if let Some(error) = self.log_z_error(&found.sampled)? {
+                record.set(&in_set(name.as_deref(), "eval_log_z_error"), error);
+            }
+            parts.push((EvalPart { set: name.clone(), greedy: false }, found.sampled.rollouts));
+            parts.extend(found.greedy.map(|found| (EvalPart { set: name, greedy: true }, found.rollouts)));
         }
-        for (name, error) in &found.standard_errors {
-            record.set(&error_name(name), *error);
-        }
-        if let Some(error) = self.log_z_error(&found)? {
-            record.set("eval_log_z_error", error);
-        }
-        Ok(Some(found.rollouts))
+        Ok(parts)
     }
 
     /// Saves the model as a Hugging Face folder in full precision.
@@ -239,9 +263,17 @@ where
             (None, true) => "generated prompts".to_owned(),
             (None, false) => format!("{} prompts", self.tasks.train.prompts()),
         };
-        let held_out = match self.tasks.held_out.prompts().min(self.eval.prompts) {
-            0 => "none held out".to_owned(),
-            prompts => format!("{prompts} held out to measure on, {} completions of each", self.eval.samples),
+        let held_out = self.tasks.held_out.iter().map(|set| (&set.name, set.measured(self.eval.prompts)));
+        let held_out: Vec<String> = held_out
+            .filter(|(_, prompts)| *prompts > 0)
+            .map(|(name, prompts)| match name {
+                None => format!("{prompts} held out"),
+                Some(name) => format!("{prompts} of {name}"),
+            })
+            .collect();
+        let held_out = match (held_out.join(", "), self.eval.samples) {
+            (sets, _) if sets.is_empty() => "none held out".to_owned(),
+            (sets, samples) => format!("{sets} to measure on, {samples} completions of each"),
         };
         format!("{model} of {millions:.1} M parameters, {prompts}, {held_out}")
     }
@@ -261,11 +293,12 @@ where
         }
     }
 
-    fn row(&self, rollouts: &Rollouts<f32>, i: usize, held_out: bool) -> Option<RolloutRow> {
-        if self.stored.is_some() && !held_out {
-            return None;
-        }
-        let task: &TextTask = if held_out { &self.tasks.held_out } else { &self.tasks.train };
+    fn row(&self, rollouts: &Rollouts<f32>, i: usize, of: Option<&EvalPart>) -> Option<RolloutRow> {
+        let task = match of {
+            Some(part) => &self.tasks.held_out.iter().find(|set| set.name == part.set)?.task,
+            None if self.stored.is_some() => return None,
+            None => &self.tasks.train,
+        };
         let completions = &rollouts.completions;
         let number = rollouts.prompt_numbers[completions.prompt_of[i]];
         let PromptRow { prompt, chat, .. } = task.row(number).clone();

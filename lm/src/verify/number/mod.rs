@@ -15,7 +15,8 @@ use crate::prompts::PromptRow;
 /// Compares the number that the completion states with the one in `answer`, exactly.
 ///
 /// `docs/verifiers.md` has the rule and examples. A number in a doubtful place is ignored, so right answers in
-/// an unusual form are `wrong`. Verdicts: `correct`, `wrong`, `no-number`, `unfinished`, `no-answer`.
+/// an unusual form are `wrong`. Verdicts: `correct`, `wrong`, `no-number`, `unfinished`, `no-answer`. The canonical form of
+/// an answer is its number in lowest terms.
 ///
 /// ```
 /// use flowrl_lm::prompts::PromptRow;
@@ -44,15 +45,19 @@ impl Verifier for Number {
 
     fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
         let answer = answer_text(&attempt.row.answer).ok().and_then(|text| answer(&text));
-        Ok(judgement(match (answer, attempt.ended) {
+        let stated = attempt.ended.then(|| stated(attempt.completion));
+        let verdict = match (answer, stated) {
             (None, _) => "no-answer",
-            (Some(_), false) => "unfinished",
-            (Some(answer), true) => match stated(attempt.completion) {
-                Stated::Nothing => "no-number",
-                Stated::Number(number) if number == answer => "correct",
-                _ => "wrong",
-            },
-        }))
+            (Some(_), None) => "unfinished",
+            (Some(_), Some(Stated::Nothing)) => "no-number",
+            (Some(answer), Some(Stated::Number(number))) if number == answer => "correct",
+            _ => "wrong",
+        };
+        let number = match stated {
+            Some(Stated::Number(number)) => Some(number.to_string().into()),
+            _ => None,
+        };
+        Ok(judgement(verdict, number))
     }
 }
 

@@ -1,10 +1,10 @@
-//! Evaluation on held-out prompts: by samples, and exactly if correct completions can be enumerated.
+//! Evaluation on held-out prompts: by samples, greedily, and exactly if correct completions can be enumerated.
 
-use std::collections::HashSet;
+mod sampled;
 
 use flowrl_core::Real;
+use flowrl_core::backend::Sampler;
 use flowrl_core::exact::BinaryExact;
-use flowrl_core::metrics;
 use flowrl_core::policy::{Model, Policy, RealOf, Sequences};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_core::task::Task;
@@ -12,6 +12,8 @@ use flowrl_core::train::{Rollouts, TrainError, TrainOptions};
 
 use crate::error::{Error, Result};
 use crate::task::TextTask;
+use sampled::Sampled;
+pub use sampled::pass_at_k;
 
 /// An error of an evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,9 @@ pub struct Evaluation<T> {
     pub rollouts: Rollouts<T>,
     /// Index and exact measures of each prompt whose correct completions were enumerated.
     pub exact: Vec<(usize, BinaryExact)>,
+    /// Number of completions without a reward. The metrics leave them out, and the means leave out a prompt that has no
+    /// others.
+    pub left_out: usize,
 }
 
 /// Samples `options.samples` completions of each of the first `prompts` prompts of `task` and measures them.
@@ -61,7 +66,7 @@ pub fn evaluate<P: Policy>(
     let count = prompts.min(task.prompts());
     let stream = Stream::new(options.seed, Purpose::Evaluate);
     let rollouts = Rollouts::<RealOf<P>>::sample(policy, task, (0..count).collect(), options, stream, 0)?;
-    let Sampled { mut metrics, standard_errors } = sampled_metrics(&rollouts, options.samples)?;
+    let Sampled { mut metrics, standard_errors, left_out } = Sampled::of(&rollouts, options.samples)?;
     metrics.push(("eval_prompts".into(), count as f64));
     metrics.push(("eval_samples".into(), options.samples as f64));
     // A completion that a stop string ends has no end token, so the enumerated completions would differ from
@@ -80,57 +85,26 @@ pub fn evaluate<P: Policy>(
         metrics.push(("eval_success_ref".into(), mean(&|e| e.ref_success)));
         metrics.push(("eval_kl_on_correct".into(), mean(&|e| e.kl_on_correct)));
     }
-    Ok(Evaluation { metrics, standard_errors, rollouts, exact })
+    Ok(Evaluation { metrics, standard_errors, rollouts, exact, left_out })
 }
 
-/// Means of sampled values over prompts, and their standard errors.
-#[derive(Default)]
-struct Sampled {
-    metrics: Vec<(String, f64)>,
-    standard_errors: Vec<(String, f64)>,
-}
-
-impl Sampled {
-    /// Adds the mean of a value over prompts.
-    fn push(&mut self, name: &str, values: &[f64]) {
-        let n = values.len().max(1) as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        self.metrics.push((name.to_owned(), mean));
-        if values.len() > 1 {
-            let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
-            self.standard_errors.push((name.to_owned(), (variance / n).sqrt()));
-        }
-    }
-}
-
-fn sampled_metrics<T: Real>(rollouts: &Rollouts<T>, samples: usize) -> Result<Sampled, Error> {
-    let prompts = rollouts.prompts.len();
-    let mut correct = vec![0; prompts];
-    let mut distinct = vec![HashSet::new(); prompts];
-    for i in 0..rollouts.len() {
-        if rollouts.judgements[i].is_success() {
-            let prompt = rollouts.completions.prompt_of[i];
-            correct[prompt] += 1;
-            distinct[prompt].insert(rollouts.completions.get(i));
-        }
-    }
-    let mut found = Sampled::default();
-    let share = |&correct: &usize| correct as f64 / samples.max(1) as f64;
-    found.push("eval_success", &correct.iter().map(share).collect::<Vec<_>>());
-    for metric in metrics::all() {
-        let k = metric.name.strip_prefix("eval_pass_at_").and_then(|k| k.parse().ok());
-        if let Some(k) = k.filter(|&k| k <= samples) {
-            let values = correct.iter().map(|&c| pass_at_k(samples, c, k)).collect::<Result<Vec<_>, _>>()?;
-            found.push(metric.name, &values);
-        }
-    }
-    found.push("eval_distinct_correct", &distinct.iter().map(|set| set.len() as f64).collect::<Vec<_>>());
-    let tokens = rollouts.completions.tokens.len();
-    let entropy: f64 = rollouts.completions.entropies.iter().map(|h| h.f64()).sum();
-    let all = rollouts.len().max(1) as f64;
-    found.metrics.push(("eval_entropy".into(), entropy / tokens.max(1) as f64));
-    found.metrics.push(("eval_length_mean".into(), tokens as f64 / all));
-    Ok(found)
+/// Decodes one completion of each of the first `prompts` prompts of `task` greedily, at temperature 0, and measures the
+/// share that is correct, `eval_success_greedy`. The result does not depend on `options.seed`.
+///
+/// # Errors
+/// Returns an error if the policy fails or a completion cannot be judged.
+pub fn evaluate_greedy<P: Policy>(
+    policy: &mut P,
+    task: &TextTask,
+    prompts: usize,
+    options: &TrainOptions,
+) -> Result<Evaluation<RealOf<P>>, EvaluateError<P::Error>> {
+    let prompts = (0..prompts.min(task.prompts())).collect();
+    let options = TrainOptions { samples: 1, sampler: Sampler::GREEDY, ..*options };
+    let stream = Stream::new(options.seed, Purpose::Evaluate);
+    let rollouts = Rollouts::<RealOf<P>>::sample(policy, task, prompts, &options, stream, 0)?;
+    let Sampled { metrics, standard_errors, left_out } = Sampled::greedy(&rollouts);
+    Ok(Evaluation { metrics, standard_errors, rollouts, exact: Vec::new(), left_out })
 }
 
 /// Returns the index of each prompt whose correct completions can be enumerated, and their tokens.
@@ -187,71 +161,4 @@ fn exact<P: Policy>(
         }
     }
     Ok(out)
-}
-
-/// Estimates pass@k without bias: the probability that at least one of `k` completions is correct, from `n` samples of
-/// which `correct` are.
-///
-/// This is 1 − C(n−c, k) / C(n, k) from Chen et al., *Evaluating large language models trained on code* (2021),
-/// computed as the product 1 − Π_{i=n−c+1}^{n} (1 − k/i), in which nothing overflows.
-///
-/// # Errors
-/// Returns [`Error::Argument`] unless 1 ≤ k ≤ n and c ≤ n.
-///
-/// ```
-/// use flowrl_lm::evaluate::pass_at_k;
-/// assert_eq!(pass_at_k(4, 1, 2)?, 0.5);
-/// assert_eq!(pass_at_k(10, 3, 8)?, 1.0);
-/// # Ok::<(), flowrl_lm::Error>(())
-/// ```
-pub fn pass_at_k(n: usize, correct: usize, k: usize) -> Result<f64> {
-    if !(1..=n).contains(&k) {
-        return Err(Error::argument("k", k, format!("from 1 to the number of samples, {n}")));
-    }
-    if correct > n {
-        return Err(Error::argument("correct", correct, format!("at most the number of samples, {n}")));
-    }
-    if n - correct < k {
-        return Ok(1.0);
-    }
-    Ok(1.0 - (n - correct + 1..=n).map(|i| 1.0 - k as f64 / i as f64).product::<f64>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Returns the fraction of all subsets of k samples that contain a correct one.
-    fn by_counting(n: usize, correct: usize, k: usize) -> f64 {
-        let subsets = (0_u32..1 << n).filter(|set| set.count_ones() as usize == k);
-        let (all, passed) = subsets
-            .fold((0, 0), |(all, passed), set| (all + 1, passed + u32::from(set.trailing_zeros() < correct as u32)));
-        f64::from(passed) / f64::from(all)
-    }
-
-    #[test]
-    fn agrees_with_counting_subsets() {
-        for n in 1..=10 {
-            for correct in 0..=n {
-                for k in 1..=n {
-                    let (got, wanted) = (pass_at_k(n, correct, k).unwrap(), by_counting(n, correct, k));
-                    assert!((got - wanted).abs() < 1e-12, "{n} {correct} {k}: {got} {wanted}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn large_numbers_stay_finite() {
-        let got = pass_at_k(100_000, 10, 1000).unwrap();
-        assert!((got - 0.09562).abs() < 1e-4, "{got}");
-    }
-
-    #[test]
-    fn impossible_arguments_are_errors() {
-        assert!(pass_at_k(5, 1, 0).is_err());
-        assert!(pass_at_k(5, 1, 6).is_err());
-        assert!(pass_at_k(5, 6, 1).is_err());
-        assert!(pass_at_k(0, 0, 0).is_err());
-    }
 }
