@@ -8,6 +8,7 @@ mod device;
 mod doctor;
 mod documented;
 mod durability;
+mod evaluation;
 mod faults;
 mod frontier;
 mod lab;

@@ -54,7 +54,7 @@ fn mistakes_are_named() {
             Err(error) => error,
         }
     };
-    assert!(error(&["setps=3"]).contains("unknown option `setps` (did you mean `steps`?)"));
+    assert!(error(&["stepps=3"]).contains("unknown option `stepps` (did you mean `steps`?)"));
     assert!(error(&["prompts=3"]).contains("task.prompts or train.prompts or eval.prompts"));
     assert!(error(&["train.setps=3"]).contains("setps"));
     assert!(error(&["objective.kind=grpo", "beta=3"]).contains("does not use beta"));

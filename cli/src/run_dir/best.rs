@@ -72,7 +72,7 @@ pub(crate) fn check(config: &Config) -> Result<()> {
     };
     let of_task = |m: &Metric| is_directed(m) && m.name.starts_with(OF_TEXT) != is_lab && is_measured(m);
     if !named(name).is_some_and(of_task) {
-        let why = match get(name) {
+        let why = match get(&format!("{OF_TEXT}{name}")).or_else(|| get(name)) {
             None => "there is no such metric",
             Some(metric) if !metric.evaluated => "it is not measured by evaluations",
             Some(metric) if metric.better == Better::Neither => "neither more nor less of it is better",

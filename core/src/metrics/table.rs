@@ -72,7 +72,7 @@ pub const CHAPTERS: &[Chapter] = &[
             held_out("eval_entropy", "Entropy per token, held out", "nats", "Mean entropy of the next-token distribution on held-out prompts.")
                 .least(0.0).rank(Rank::Compared),
             held_out("eval_length_mean", "Completion length, held out", "tokens", "Mean length of the completions on held-out prompts.").least(0.0),
-            exact("eval_left_out", "Held-out completions left out", "completions", "Held-out completions without a reward, which success, pass@k, votes and distinct answers leave out.").least(0.0).goal(Down, ZERO),
+            exact("eval_left_out", "Held-out completions left out", "completions", "Held-out completions without a reward, which success, pass@k, votes and distinct answers leave out.").least(0.0),
             exact("eval_prompts", "Held-out prompts", "", "Number of held-out prompts in the evaluation.").least(0.0).hidden(),
             exact("eval_samples", "Completions of a held-out prompt", "", "Number of completions sampled for each held-out prompt.").least(0.0).hidden(),
             exact("eval_solutions", "Correct answers that exist", "", "Number of correct answers that exist per held-out prompt, found by enumeration.").least(0.0).hidden(),
