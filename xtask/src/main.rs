@@ -1,5 +1,6 @@
 //! Runs the chores of the workspace. `cargo xtask help` lists them.
 
+mod api;
 // These files of flowrl-benches need only std, as xtask does: a dependency would be compiled before every chore.
 #[allow(unreachable_pub, reason = "flowrl-benches exports it")]
 #[path = "../../benches/src/args.rs"]
@@ -35,7 +36,7 @@ use command::Outcome;
 type Chore = (&'static str, fn(Args) -> Outcome);
 
 /// The chores by name, in the order of [`HELP`].
-const CHORES: [Chore; 23] = [
+const CHORES: [Chore; 24] = [
     ("test", test::run),
     ("interop", models::interop),
     ("templates", models::templates),
@@ -56,6 +57,7 @@ const CHORES: [Chore; 23] = [
     ("large", |args| bench::bench(&["large"], args)),
     ("dist", dist::run),
     ("compile-time", compile_time::run),
+    ("api", api::run),
     ("publish", publish::run),
     ("msrv", msrv::run),
     ("web", web::run),
@@ -137,6 +139,9 @@ Usage: cargo xtask CHORE [OPTIONS]
 
   compile-time
       Time a release build of flowrl-cli from scratch, and list the crates that take longest
+
+  api [--update]
+      Compare the public items of the libraries with the lists in their folders, api.txt; --update writes the lists
 
   publish [--allow-dirty]
       Try what `cargo publish` would upload, without uploading: pack and build the crates, run the doctests of the

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use super::features::{every_subset, without_system};
 use crate::command::{Check, Unpassed, captured, cargo, cargo_workspace, compile, output, program, run};
 use crate::python::{self, NVRTC};
-use crate::{bits, cuda, files, install, web};
+use crate::{api, bits, cuda, files, install, web};
 
 pub(super) struct Step {
     pub(super) name: &'static str,
@@ -42,7 +42,11 @@ pub(super) const STEPS: [Step; 13] = [
         .reads("Cargo.lock Cargo.toml cuda/examples cuda/kernels cuda/src cuda/tests/kernels xtask/src"),
     step("stand-in", "the GPU code, with a stand-in for NVIDIA's driver and cuBLASLt", cuda::stand_in::check)
         .reads("Cargo.lock Cargo.toml cli core cuda lab lm tests xtask/src"),
-    step("doc", "the documentation builds without a warning", doc),
+    step(
+        "doc",
+        "the documentation builds without a warning, and the libraries have the public items of their api.txt",
+        doc,
+    ),
     // Both steps leave a processor idle: this one compiles one crate at a time.
     step(
         "features",
@@ -100,7 +104,8 @@ fn test() -> Check {
 }
 
 fn doc() -> Check {
-    Ok(compile(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?)
+    compile(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(api::check()?)
 }
 
 fn scripts() -> Check {
