@@ -12,6 +12,7 @@ pub(super) struct Health {
     pub(super) tokens: usize,
     max_tokens: usize,
     prompts: usize,
+    samples: usize,
     minibatches: usize,
     dynamic_sampling: usize,
     group_rewards: bool,
@@ -32,6 +33,7 @@ impl Health {
             tokens: 0,
             max_tokens: config.sampling.max_tokens.unwrap_or(0),
             prompts: config.train.prompts,
+            samples: config.train.samples,
             minibatches: config.train.minibatches,
             dynamic_sampling: config.train.dynamic_sampling,
             group_rewards: objective.compares_within_group(),
@@ -57,8 +59,10 @@ impl Health {
         let value = |name: &str| record.number(name);
         let share = |name: &str| value(name).unwrap_or(0.0);
         let count = |so_far: u64, holds: bool| if holds { so_far + 1 } else { 0 };
-        self.degenerate = count(self.degenerate, value("degenerate_groups") == Some(1.0));
-        self.unrewarded = count(self.unrewarded, value("success") == Some(0.0));
+        // Completions that are left out say nothing about the others.
+        let left_out = share("left_out") > 0.0;
+        self.degenerate = count(self.degenerate, value("degenerate_groups") == Some(1.0) && !left_out);
+        self.unrewarded = count(self.unrewarded, value("success") == Some(0.0) && !left_out);
         let cut = share("truncated_fraction");
         let found = [
             (cut >= 0.5).then(|| {
@@ -67,7 +71,7 @@ impl Health {
                     return format!("{cut:.0} % of the stored completions were cut off: sample them with room for more tokens, or leave them out");
                 }
                 format!(
-                    "{cut:.0} % of the completions were cut off at sampling.max_tokens = {} and got no reward: raise --max-tokens, give a \
+                    "{cut:.0} % of the completions were cut off at sampling.max_tokens = {}, where the built-in verifiers give no reward: raise --max-tokens, give a \
                      text that ends an answer by --stop, or ask for short answers",
                     self.max_tokens
                 )
@@ -81,7 +85,7 @@ impl Health {
                 };
                 format!("for 3 steps all completions of each prompt had the same reward, so none was better than another; {remedy}")
             }),
-            (value("grad_norm") == Some(0.0)).then(|| {
+            (value("grad_norm") == Some(0.0) && !left_out).then(|| {
                 "the gradient was exactly 0: this step taught nothing; the policy does not change if all rewards of a group are equal"
                     .to_owned()
             }),
@@ -126,11 +130,22 @@ impl Health {
 
 impl Health {
     /// Returns the warnings about dynamic sampling and about the engine that sampled.
-    fn of_sampling(&self, record: &Record) -> [(&'static str, Option<String>); 2] {
+    fn of_sampling(&self, record: &Record) -> [(&'static str, Option<String>); 3] {
         let share = |name: &str| record.number(name).unwrap_or(0.0);
         let groups = record.number("learned_groups").filter(|learned| *learned < self.prompts as f64);
+        let left_out = share("left_out");
+        let sampled = record.number("sampled_groups").unwrap_or(self.prompts as f64) * self.samples as f64;
         let (drift, bounded) = (share("rollout_drift"), share("rollout_clip_fraction"));
         [
+            (
+                "left-out",
+                (left_out > 0.0 && left_out >= sampled / 2.0).then(|| {
+                    format!(
+                        "{left_out} of {sampled} completions have no reward, so nothing is learned from them: their verdicts are in \
+                         rollouts.jsonl, and what the verifier wrote is in verifier.log"
+                    )
+                }),
+            ),
             (
                 "groups",
                 groups.map(|learned| {
@@ -252,6 +267,7 @@ mod tests {
             ("token_gradient_share", 0.5),
             ("outlier_tokens", 0.0),
             ("kl_capped", 0.04),
+            ("left_out", 63.0),
             ("learned_groups", 16.0),
             ("rollout_drift", 0.1),
             ("rollout_clip_fraction", 0.4),
@@ -273,6 +289,7 @@ mod tests {
             ("grpo", 1, "outlier_tokens", 1e-4, "0.01 % of the tokens"),
             ("grpo", 1, "kl_capped", 0.05, "objective.kl_max"),
             ("grpo", 1, "learned_groups", 15.0, "train.dynamic_sampling"),
+            ("grpo", 1, "left_out", 64.0, "64 of 128 completions have no reward"),
             ("grpo", 1, "rollout_drift", 0.11, "chat template"),
             ("grpo", 1, "rollout_clip_fraction", 0.5, "50 % of the rollout weights"),
         ] {
