@@ -6,12 +6,17 @@ use std::path::Path;
 use crate::common::{copy_folder, ok, run};
 
 /// Commands that cannot run here: their first words, the command that runs instead, and the reason.
-const INSTEAD: [(&str, &str, &str); 9] = [
+const INSTEAD: [(&str, &str, &str); 10] = [
     ("watch", "watch --help", "serves until it is ended: cli/tests/watch.rs asks it"),
     ("train --device cuda", "train --device cuda --dry-run", "needs a GPU"),
     ("train --task countdown --device cuda", "train --task countdown --device cuda --dry-run", "needs a GPU"),
     ("train --dry-run --device cuda", "train --dry-run --device cuda", "needs a GPU, but for a dry run"),
     ("train --device emulated", "train --device emulated --dry-run", "slow: cli/tests/device.rs runs on it"),
+    (
+        "train --model DIR --prompts FILE.jsonl --verifier code",
+        "train --help",
+        "needs rows with tests: verify/tests/code_judge.rs has some",
+    ),
     ("doctor", "doctor --help", "its status depends on the machine: cli/tests/doctor.rs runs it"),
     ("pretrain", "pretrain --help", "takes an hour"),
     ("loss BATCH.json", "loss batch.json", "the file is one of the golden ones"),
