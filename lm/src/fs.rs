@@ -48,7 +48,7 @@ pub(crate) fn atomic_write_by(path: &Path, fill: impl FnOnce(&mut File) -> std::
 /// # Errors
 /// Returns the error of `fill`, or [`Error::Io`]. If the new folder could not be filled or renamed, the folder
 /// at `path` is as it was.
-pub fn atomic_replace_dir(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn atomic_replace_dir(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     // The components of `a/b/` are those of `a/b`.
     let path = &path.components().collect::<PathBuf>();
     let (new, old) = (sibling(path, "tmp"), sibling(path, "old"));

@@ -162,7 +162,7 @@ pub fn read_rollouts(path: &Path) -> Result<Vec<RolloutRow>> {
 }
 
 /// Parses rollouts from memory, as [`read_rollouts`] does from a file; `path` is for error messages.
-pub fn parse_rollouts(bytes: &[u8], path: &Path) -> Result<Vec<RolloutRow>> {
+fn parse_rollouts(bytes: &[u8], path: &Path) -> Result<Vec<RolloutRow>> {
     let rows = jsonl::parse(bytes, path, |line, mut object| {
         let origin = Origin { line, ..Origin::default() };
         flatten_reason(&mut object);

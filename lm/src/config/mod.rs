@@ -153,7 +153,7 @@ impl ModelConfig {
     /// # Errors
     /// Returns [`Error::File`] for bad JSON, and [`Error::Config`] if `eos_token_id` is neither a token id nor
     /// a list of them.
-    pub fn add_generation_config(&mut self, json: &str, path: &Path) -> Result<()> {
+    pub(crate) fn add_generation_config(&mut self, json: &str, path: &Path) -> Result<()> {
         let map: Map<String, Value> = serde_json::from_str(json).map_err(Error::json(path))?;
         let keys = Keys::new(&map, path);
         add_new(&mut self.eos_token_ids, keys.token_ids("eos_token_id")?);

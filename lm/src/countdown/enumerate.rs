@@ -54,7 +54,7 @@ pub fn solutions(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<BTreeM
 ///
 /// # Errors
 /// Returns [`Error::Argument`] for an empty list of numbers or more than four.
-pub fn reachable(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<Vec<i64>> {
+pub(crate) fn reachable(numbers: &[u32], targets: RangeInclusive<i64>) -> Result<Vec<i64>> {
     let mut found = Vec::new();
     // Only values matter here, so each is kept once.
     let distinct = |trees: &mut Trees<()>| {

@@ -12,7 +12,7 @@ use flowrl_core::random::Stream;
 use flowrl_core::task::Judgement;
 
 use crate::error::Result;
-pub use enumerate::{enumerate, reachable, solutions};
+pub use enumerate::{enumerate, solutions};
 use expression::{Expression, Failure};
 pub use problems::{ProblemSpec, Problems};
 pub(crate) use rational::Rational;

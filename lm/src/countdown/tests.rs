@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use flowrl_core::random::Purpose;
 use proptest::prelude::*;
 
+use super::enumerate::reachable;
 use super::expression::{Operator, Printed};
 use super::*;
 

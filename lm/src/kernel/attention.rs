@@ -10,7 +10,7 @@ use crate::backend::{Heads, Span};
 
 /// Keys and values of one head in consecutive rows: the key of row j is `rows[j·stride + key ..]`.
 #[derive(Clone, Copy, Debug)]
-pub struct KeyValues<'a, T> {
+pub(crate) struct KeyValues<'a, T> {
     /// The elements of the rows, from the first row on.
     pub rows: &'a [T],
     /// Number of elements from one row to the next.
@@ -29,7 +29,7 @@ impl<'a, T: Real> KeyValues<'a, T> {
     /// Stored rows may lack the beginning of a packed row of queries, keys and values: `origin` is the number of
     /// elements they lack.
     #[inline(always)]
-    pub fn parts(rows: &'a [T], origin: usize, heads: Heads, span: Span, own: usize, head: usize) -> [Self; 2] {
+    pub(crate) fn parts(rows: &'a [T], origin: usize, heads: Heads, span: Span, own: usize, head: usize) -> [Self; 2] {
         let stride = heads.qkv_width() - origin;
         let key = heads.q_width() - origin + head / (heads.heads / heads.kv_heads) * heads.head_dim;
         let part = |start: usize, len: usize| Self {
@@ -58,7 +58,12 @@ impl<'a, T: Real> KeyValues<'a, T> {
 /// Computes out = softmax(q·kᵀ/√d)·v over the keys of `parts` in order. Returns the largest score m and Σ
 /// exp(score − m). `scores` is scratch space.
 #[inline(always)]
-pub fn query<T: Real, M: Math>(q: &[T], parts: [KeyValues<'_, T>; 2], out: &mut [T], scores: &mut Vec<T>) -> (T, T) {
+pub(crate) fn query<T: Real, M: Math>(
+    q: &[T],
+    parts: [KeyValues<'_, T>; 2],
+    out: &mut [T],
+    scores: &mut Vec<T>,
+) -> (T, T) {
     // A length known at compile time halves the time of these short sums.
     let scale = T::one() / T::of_usize(q.len()).sqrt();
     macro_rules! attend {
@@ -154,7 +159,7 @@ fn weigh<T: Real>(parts: [KeyValues<'_, T>; 2], weights: &[T], d: usize, offset:
 ///
 /// With p = exp(s − lse) and D = d_out·out: ds = p·(d_out·v − D)/√d, dq += ds·k.
 #[inline(always)]
-pub fn query_backward<T: Real, M: Math>(
+pub(crate) fn query_backward<T: Real, M: Math>(
     q: &[T],
     parts: [KeyValues<'_, T>; 2],
     out: &[T],

@@ -12,7 +12,7 @@ use crate::kernel::rotary_table;
 
 /// The source of keys and values.
 #[derive(Debug)]
-pub enum Attend<'a, T> {
+pub(crate) enum Attend<'a, T> {
     /// The packed rows themselves.
     Packed(&'a Layout),
     /// The packed rows, which are also stored in the cache of each layer, row r at `slots[r]`.
@@ -108,7 +108,7 @@ impl<B: TransformerBackend> Transformer<B> {
     /// Runs rows through the model and computes the logits of `rows` (indices of rows), for
     /// [`Transformer::last_logits`]. `prepared` holds the matrices of `weights` in another arrangement, which
     /// changes no bit of the result.
-    pub fn logits(
+    pub(crate) fn logits(
         &mut self,
         weights: &Weights<B::Buffer>,
         prepared: Option<&Prepared<B::Buffer>>,
@@ -131,7 +131,7 @@ impl<B: TransformerBackend> Transformer<B> {
     ///
     /// # Panics
     /// Panics if there was no pass before.
-    pub fn last_logits(&self) -> &B::Buffer {
+    pub(crate) fn last_logits(&self) -> &B::Buffer {
         &self.arena.as_ref().expect("a pass came before").logits
     }
 

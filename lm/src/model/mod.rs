@@ -9,9 +9,10 @@ mod prepared;
 mod weights;
 
 pub use arena::{Keep, Planned, memory_plan};
-pub use forward::{Attend, Transformer};
+pub(crate) use forward::Attend;
+pub use forward::Transformer;
 pub use packed::Packed;
-pub use prepared::Prepared;
+pub(crate) use prepared::Prepared;
 pub use weights::{LayerWeights, Part, Weights};
 
 use crate::backend::Heads;

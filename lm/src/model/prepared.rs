@@ -7,7 +7,7 @@ use super::{Dimensions, Weights};
 
 /// The matrices of a model, prepared by [`Backend::prepare`].
 #[derive(Debug)]
-pub struct Prepared<T> {
+pub(crate) struct Prepared<T> {
     pub(super) layers: Vec<PreparedLayer<T>>,
     pub(super) head: T,
 }
@@ -22,7 +22,7 @@ pub(super) struct PreparedLayer<T> {
 
 impl<T> Prepared<T> {
     /// Prepares the matrices, or returns [`None`] if the device reads them as they are.
-    pub fn new<B: Backend<Buffer = T>>(
+    pub(crate) fn new<B: Backend<Buffer = T>>(
         backend: &B,
         dims: &Dimensions,
         weights: &Weights<T>,
