@@ -4,16 +4,18 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use flowrl_lm::task::LongPrompts;
 use flowrl_verify::python;
 use serde::Serialize;
 use toml::Value;
 
 use crate::config::{Config, Sets, TaskKind};
+use crate::data::{self, Source};
 use crate::device::{DeviceName, Precision};
 use crate::metrics::sets::check_name;
 use crate::session::checkpoint_of;
 use crate::verifiers::{self, VerifierArgs};
-use crate::warn;
+use crate::{input, warn};
 
 /// The flags that make up a configuration, with the precedence defaults < `--config` < `--set` < the other flags.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -33,21 +35,31 @@ pub struct ConfigArgs {
     /// Model: a Hugging Face folder, a run (its last checkpoint) or RUN/best (default: the small built-in model)
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// Prompts in JSONL (default: generated Countdown problems)
+    /// Prompts in JSONL, JSON, CSV, Parquet or Arrow, or a folder of `datasets`; may be repeated, with `,weight=W` (default:
+    /// generated Countdown problems)
     #[arg(long, value_name = "FILE")]
-    pub prompts: Option<PathBuf>,
-    /// Prompts for evaluation in JSONL (default: every tenth of `--prompts`)
+    pub prompts: Vec<Source>,
+    /// Prompts for evaluation, in the same formats (default: every tenth of `--prompts`)
     #[arg(long, value_name = "FILE")]
     pub held_out: Option<PathBuf>,
-    /// Named prompts for evaluation in JSONL, instead of every tenth of `--prompts`; may be repeated
+    /// Named prompts for evaluation, in the same formats, instead of every tenth of `--prompts`; may be repeated
     #[arg(long = "eval", value_name = "NAME=FILE", value_parser = named_file)]
     pub sets: Vec<(String, PathBuf)>,
-    /// Key of the prompt in each line (default: `prompt`)
+    /// Key of the prompt in each row (default: `prompt`, or what the rows of known programs have)
     #[arg(long, value_name = "KEY")]
     pub prompt_key: Option<String>,
-    /// Key of the answer in each line; a dot descends into an object (default: `answer`)
+    /// Key of the answer in each row; a dot descends into an object (default: `answer`, or as above)
     #[arg(long, value_name = "KEY")]
     pub answer_key: Option<String>,
+    /// System message before every conversation; @FILE reads it from a file
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Maximum number of tokens in a prompt (default: what --max-tokens leaves of the model's context)
+    #[arg(long, value_name = "N")]
+    pub max_prompt_tokens: Option<usize>,
+    /// What happens to longer prompts: error, drop, or truncate, which keeps the end (default: error)
+    #[arg(long, value_name = "POLICY", value_parser = data::long_prompts)]
+    pub long_prompts: Option<LongPrompts>,
     /// The verifiers, and what they may use
     #[command(flatten)]
     pub judging: VerifierArgs,
@@ -96,6 +108,14 @@ pub(crate) fn absolute(path: Option<&PathBuf>) -> Result<Option<String>> {
     Ok(whole.map(|path| path.to_string_lossy().into_owned()))
 }
 
+/// Returns a text, or for `@FILE` that of the file without its last line break.
+fn text_or_file(text: &str) -> Result<String> {
+    match text.strip_prefix('@') {
+        Some(path) => input::text(path.as_ref()).map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
+        None => Ok(text.to_owned()),
+    }
+}
+
 impl ConfigArgs {
     /// Adds the setting `key=value`, if there is a value.
     pub fn set(&mut self, key: &str, value: Option<impl Serialize>) -> Result<()> {
@@ -113,10 +133,12 @@ impl ConfigArgs {
     fn resolve(&self, base: Option<&Path>) -> Result<Config> {
         let mut all = Self { settings: self.settings.clone(), ..Self::default() };
         let model = self.model.as_ref().map(|model| checkpoint_of(model)).transpose()?;
-        all.set("task.kind", self.task.or(self.prompts.as_ref().map(|_| TaskKind::Prompts)))?;
+        all.set("task.kind", self.task.or(self.prompts.first().map(|_| TaskKind::Prompts)))?;
         all.set("objective", self.objective.as_ref())?;
         all.set("model.path", absolute(model.as_ref())?)?;
-        all.set("task.prompts", absolute(self.prompts.as_ref())?)?;
+        let folder = std::env::current_dir()?;
+        let prompts: Vec<String> = self.prompts.iter().map(|source| source.in_folder(&folder).to_string()).collect();
+        all.set("task.prompts", Some(prompts).filter(|prompts| !prompts.is_empty()))?;
         all.set("task.held_out", absolute(self.held_out.as_ref())?)?;
         let mut sets = Sets::new();
         for (name, path) in &self.sets {
@@ -125,7 +147,7 @@ impl ConfigArgs {
             }
         }
         all.set("eval.sets", Some(sets).filter(|sets| !sets.is_empty()))?;
-        let verifiers = verifiers::absolute(&self.judging.verifier, &std::env::current_dir()?)?;
+        let verifiers = verifiers::absolute(&self.judging.verifier, &folder)?;
         all.set("task.verifier", Some(verifiers).filter(|names| !names.is_empty()))?;
         match &self.judging.python {
             Some(path) if python::is_path(&path.to_string_lossy()) => all.set("run.python", absolute(Some(path))?)?,
@@ -133,6 +155,9 @@ impl ConfigArgs {
         }
         all.set("task.prompt_key", self.prompt_key.as_ref())?;
         all.set("task.answer_key", self.answer_key.as_ref())?;
+        all.set("task.system", self.system.as_deref().map(text_or_file).transpose()?)?;
+        all.set("task.max_prompt_tokens", self.max_prompt_tokens)?;
+        all.set("task.long_prompts", self.long_prompts)?;
         all.set("sampling.stop", Some(&self.stop).filter(|stop| !stop.is_empty()))?;
         all.set("sampling.max_tokens", self.max_tokens)?;
         all.set("train.samples", self.samples)?;
@@ -147,11 +172,14 @@ impl ConfigArgs {
         config.allows_code = self.judging.allow_code_execution;
         if config.task.kind != TaskKind::Prompts {
             let flags = [
-                ("prompts", self.prompts.is_some()),
+                ("prompts", !self.prompts.is_empty()),
                 ("verifier", !self.judging.verifier.is_empty()),
                 ("held-out", self.held_out.is_some()),
                 ("prompt-key", self.prompt_key.is_some()),
                 ("answer-key", self.answer_key.is_some()),
+                ("system", self.system.is_some()),
+                ("max-prompt-tokens", self.max_prompt_tokens.is_some()),
+                ("long-prompts", self.long_prompts.is_some()),
             ];
             for (flag, _) in flags.into_iter().filter(|(_, given)| *given) {
                 warn!("--{flag} is ignored: it belongs to task prompts, but this run's task is {}", config.task.kind);

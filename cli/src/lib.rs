@@ -8,6 +8,7 @@ pub mod command_line;
 pub mod commands;
 pub mod compare;
 pub mod config;
+pub mod data;
 pub mod device;
 mod format;
 pub mod frontier;

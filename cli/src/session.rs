@@ -1,23 +1,26 @@
 //! Opens the model, the tokenizer and the prompts that a configuration names.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use flowrl_core::objective::LogZ;
 use flowrl_core::task::Task;
+use flowrl_core::train::{Part, PromptOrder};
 use flowrl_lm::checkpoint::Checkpoint;
 use flowrl_lm::countdown::{ProblemSpec, Problems};
-use flowrl_lm::prompts::{PromptRow, RowKeys, read_prompts};
-use flowrl_lm::task::{Text, TextTask};
+use flowrl_lm::prompts::PromptRow;
+use flowrl_lm::task::{LongPrompts, Text, TextTask};
 use flowrl_lm::verify::{self, Verifier};
 use flowrl_verify::Log;
 
-use crate::config::{Config, TaskKind};
+use crate::config::{Config, TaskKind, TaskSection};
+use crate::data::{Keys, add_system, read_prompts};
 use crate::run_dir::best::{BEST, Best};
 use crate::run_dir::{RunDir, name_of};
 use crate::stored::StoredRollouts;
-use crate::{template, verifiers, warn};
+use crate::{note, template, verifiers, warn};
 
 /// Opens a model folder or the last checkpoint of a run, and warns of guesses about its files. Without a path, this is
 /// the built-in model, which `flowrl-cli pretrain` made.
@@ -128,8 +131,8 @@ impl Session {
         let of = |i| {
             let row = train.row(i);
             row.log_z.as_f64().with_context(|| {
-                let (line, got) = (row.origin.line, &row.log_z);
-                format!("line {line} of the prompts: `log_z` is {got}, but objective.log_z = \"frozen\" needs a number in every row")
+                let (place, got) = (&row.origin, &row.log_z);
+                format!("{place}: `log_z` is {got}, but objective.log_z = \"frozen\" needs a number in every row")
             })
         };
         (0..train.prompts()).map(of).collect::<Result<Vec<_>>>().map(Some)
@@ -143,6 +146,8 @@ pub struct Tasks {
     pub train: TextTask,
     /// Prompts for evaluation, set by set, as [`Config::measured_sets`] names them.
     pub held_out: Vec<HeldOut>,
+    /// The parts of `train` that an epoch visits at different rates; empty if it visits every prompt once.
+    pub parts: Vec<Part>,
 }
 
 /// A set of prompts for evaluation.
@@ -150,8 +155,6 @@ pub struct Tasks {
 pub struct HeldOut {
     /// Name of the set, if it has one.
     pub name: Option<String>,
-    /// File of the prompts, if they are not generated.
-    path: Option<PathBuf>,
     /// The prompts.
     pub task: TextTask,
 }
@@ -170,18 +173,7 @@ impl Tasks {
         template::fix_date(&mut config.model.template, &text);
         let text = text.with_template_options(template::options(&config.model.template)?);
         let has_unnamed = config.measured_sets().contains(&None);
-        let (task, sets) = (&mut config.task, &config.eval.sets);
-        let keys = RowKeys { prompt: task.prompt_key.clone(), answer: task.answer_key.clone() };
-        let open = |rows, path: &Path, verifier| {
-            TextTask::new(text.clone(), rows, verifier).map_err(|error| error.in_file(path))
-        };
-        let named = |verifier: &dyn Fn() -> Box<dyn Verifier>| {
-            let sets = sets.iter().map(|(name, path)| {
-                let task = open(read_prompts(path, &keys)?, path, verifier())?;
-                Ok(HeldOut { name: Some(name.clone()), path: Some(path.clone()), task })
-            });
-            sets.collect::<Result<Vec<_>>>()
-        };
+        let task = &mut config.task;
         match task.kind {
             TaskKind::Countdown => {
                 let problems = Arc::new(Problems::generate(&ProblemSpec {
@@ -201,15 +193,15 @@ impl Tasks {
                         "the model's tokenizer cannot encode Countdown problems; give it other prompts with --prompts",
                     )
                 };
-                let mut held_out = named(&|| Box::new(verify::Countdown))?;
+                let mut held_out = named(config, &text, &|| Box::new(verify::Countdown))?;
                 if has_unnamed {
-                    held_out.insert(0, HeldOut { name: None, path: None, task: generated(true)? });
+                    held_out.insert(0, HeldOut { name: None, task: generated(true)? });
                 }
                 template::tell(&text, rows_of(&held_out));
-                Ok(Self { train: generated(false)?, held_out })
+                Ok(Self { train: generated(false)?, held_out, parts: Vec::new() })
             }
             _ => {
-                let path = task.prompts.clone().context("task.kind is prompts, so give a file with --prompts")?;
+                anyhow::ensure!(!task.prompts.is_empty(), "task.kind is prompts, so give a file with --prompts");
                 if task.verifier.is_empty() {
                     warn!(
                         "completions are judged by `exact`: apart from white space at the ends, the whole completion must equal \
@@ -220,21 +212,24 @@ impl Tasks {
                     task.verifier.push("exact".into());
                 }
                 let verifier = verifiers::open(&task.verifier, config.run.python.clone(), config.allows_code, log)?;
-                let rows = read_prompts(&path, &keys)?;
-                let (train, unnamed) = match &task.held_out {
-                    Some(file) => (rows, read_prompts(file, &keys)?),
-                    None if has_unnamed => every_tenth(rows),
-                    None => (rows, Vec::new()),
-                };
+                let rows = Rows::read(task, has_unnamed)?;
                 let verifier = || -> Box<dyn Verifier> { Box::new(Arc::clone(&verifier)) };
-                let mut held_out = named(&verifier)?;
+                let mut held_out = named(config, &text, &verifier)?;
                 if has_unnamed {
-                    let path = task.held_out.as_ref().unwrap_or(&path);
-                    let task = open(unnamed, path, verifier())?;
-                    held_out.insert(0, HeldOut { name: None, path: Some(path.clone()), task });
+                    let task = TextTask::new(text.clone(), rows.held_out, verifier())?;
+                    held_out.insert(0, HeldOut { name: None, task });
                 }
-                template::tell(&text, train.iter().chain(rows_of(&held_out)));
-                Ok(Self { train: open(train, &path, verifier())?, held_out })
+                template::tell(&text, rows.train.iter().chain(rows_of(&held_out)));
+                let mut train = TextTask::new(text.clone(), rows.train, verifier())?;
+                let context = checkpoint.config().max_position_embeddings;
+                let dropped = limit(&mut train, config, context, "to train on")?;
+                for set in &mut held_out {
+                    let which = set.name.as_ref().map_or("held out".to_owned(), |name| format!("of the set {name}"));
+                    limit(&mut set.task, config, context, &which)?;
+                }
+                let kept = (0..rows.source.len()).filter(|i| dropped.binary_search(i).is_err()).map(|i| rows.source[i]);
+                let parts = parts(config, &kept.collect::<Vec<_>>())?;
+                Ok(Self { train, held_out, parts })
             }
         }
     }
@@ -244,36 +239,30 @@ impl Tasks {
         self.longest().0
     }
 
-    /// Returns the number of tokens in the longest prompt, its line (0 if it is from no file), and its set if it is held
-    /// out.
-    fn longest(&self) -> (usize, usize, Option<&HeldOut>) {
-        let longest = |task: &TextTask, held_out| {
+    /// Returns the number of tokens in the longest prompt, and its place (empty if it is from no file).
+    fn longest(&self) -> (usize, String) {
+        let longest = |task: &TextTask| {
             // Generated problems have similar lengths, and there are too many to encode all of them.
             let count = if task.is_generated() { task.prompts().min(64) } else { task.prompts() };
-            let prompts = (0..count).map(|i| (task.prompt(i).len(), task.row(i).origin.line, held_out));
-            prompts.max_by_key(|(len, ..)| *len)
+            let longest = (0..count).max_by_key(|&i| task.prompt(i).len());
+            longest.map(|i| (task.prompt(i).len(), task.row(i).origin.to_string()))
         };
-        let held_out = self.held_out.iter().map(|set| longest(&set.task, Some(set)));
-        let all = std::iter::once(longest(&self.train, None)).chain(held_out);
-        all.flatten().max_by_key(|(len, ..)| *len).unwrap_or((1, 0, None))
+        let all = std::iter::once(&self.train).chain(self.held_out.iter().map(|set| &set.task));
+        all.filter_map(longest).max_by_key(|(len, _)| *len).unwrap_or((1, String::new()))
     }
 
     /// Checks that every prompt leaves room for a completion in the model's context, and lowers `sampling.max_tokens`
     /// to this room if it was not given.
     fn fit_context(&self, config: &mut Config, origin: &Checkpoint) -> Result<()> {
         let context = origin.config().max_position_embeddings;
-        let (prompt, line, held_out) = self.longest();
+        let (prompt, place) = self.longest();
         let left = context.saturating_sub(prompt);
         let wanted = config.max_tokens();
         if left == 0 || (config.sampling.max_tokens.is_some() && wanted > left) {
-            let file = held_out.map_or(config.task.prompts.as_ref(), |set| set.path.as_ref());
-            let place = match (file, line) {
-                (Some(path), 1..) => format!("{}:{line}: the prompt", path.display()),
-                _ => "a prompt".to_owned(),
-            };
+            let place = if place.is_empty() { "a prompt".to_owned() } else { format!("{place}: the prompt") };
             bail!(
                 "{place} has {prompt} tokens, and sampling.max_tokens is {wanted}: together more than the {context} positions of the \
-                 model's context; shorten or remove the prompt{}",
+                 model's context; shorten or remove the prompt, or let --long-prompts drop or truncate it{}",
                 if left > 0 { format!(", or lower --max-tokens to {left} or less") } else { String::new() }
             );
         }
@@ -282,18 +271,142 @@ impl Tasks {
     }
 }
 
+/// Opens the named sets of a configuration.
+fn named(config: &Config, text: &Text, verifier: &dyn Fn() -> Box<dyn Verifier>) -> Result<Vec<HeldOut>> {
+    let open = |(name, path): (&String, &PathBuf)| {
+        let task = TextTask::new(text.clone(), read_rows(path, &config.task)?, verifier())?;
+        Ok(HeldOut { name: Some(name.clone()), task })
+    };
+    config.eval.sets.iter().map(open).collect()
+}
+
 /// Returns the rows of sets whose prompts were given.
 fn rows_of(sets: &[HeldOut]) -> impl Iterator<Item = &PromptRow> {
     let given = sets.iter().map(|set| &set.task).filter(|task| !task.is_generated());
     given.flat_map(|task| (0..task.prompts()).map(|i| task.row(i)))
 }
 
+/// The rows that a configuration names.
+struct Rows {
+    train: Vec<PromptRow>,
+    /// The number of the file of each row in `train`.
+    source: Vec<usize>,
+    held_out: Vec<PromptRow>,
+}
+
+/// Reads the prompts of a file, with the system message of the task.
+fn read_rows(path: &Path, task: &TaskSection) -> Result<Vec<PromptRow>> {
+    let keys = Keys { prompt: task.prompt_key.clone(), answer: task.answer_key.clone() };
+    let mut rows = read_prompts(path, &keys)?;
+    task.system.as_ref().map_or(Ok(()), |system| add_system(&mut rows, system))?;
+    Ok(rows)
+}
+
+impl Rows {
+    /// Reads the rows to train on, and those of the set without a name if it `has_unnamed`.
+    fn read(task: &TaskSection, has_unnamed: bool) -> Result<Self> {
+        let mut rows = Vec::new();
+        for (number, source) in task.prompts.iter().enumerate() {
+            if task.prompts[..number].iter().any(|other| other.path == source.path) {
+                bail!("{} is named twice; give it a weight instead: {0},weight=2", source.path.display());
+            }
+            rows.extend(read_rows(&source.path, task)?.into_iter().map(|row| (number, row)));
+        }
+        let (train, held_out) = match &task.held_out {
+            Some(file) => (rows, read_rows(file, task)?),
+            None if !has_unnamed => (rows, Vec::new()),
+            None => {
+                let (train, held_out) = every_tenth(rows);
+                (train, held_out.into_iter().map(|(_, row)| row).collect())
+            }
+        };
+        let (source, train): (Vec<usize>, Vec<PromptRow>) = train.into_iter().unzip();
+        let rows = Self { train, source, held_out };
+        rows.tell_of_common_prompts();
+        Ok(rows)
+    }
+
+    /// Warns if prompts to train on are held out too. A single row, or the same rows for both, is on purpose.
+    fn tell_of_common_prompts(&self) {
+        let text = |row: &PromptRow| serde_json::to_string(&row.prompt).unwrap_or_default();
+        let held_out: HashSet<String> = self.held_out.iter().map(text).collect();
+        let common = self.train.iter().filter(|row| held_out.contains(&text(row))).count();
+        if common > 0 && common < self.train.len() {
+            warn!(
+                "{common} of the {} prompts to train on are also held out, so the evaluation measures what was trained; \
+                 remove repeated prompts",
+                self.train.len()
+            );
+        }
+    }
+}
+
+/// Treats the long prompts of a task as the configuration says, and reports them. Returns the numbers of those that were
+/// dropped.
+fn limit(task: &mut TextTask, config: &Config, context: usize, which: &str) -> Result<Vec<usize>> {
+    let policy = config.task.long_prompts;
+    let limit = match config.task.max_prompt_tokens {
+        Some(limit) => limit,
+        None if policy == LongPrompts::Error => return Ok(Vec::new()),
+        None => context.saturating_sub(config.max_tokens()).max(1),
+    };
+    let all = task.prompts();
+    let long = task.limit_prompts(limit, policy)?;
+    if long.is_empty() {
+        return Ok(long);
+    }
+    let what = format!("{} of {all} prompts {which} have more than {limit} tokens and", long.len());
+    if policy == LongPrompts::Truncate {
+        note!("{what} are truncated: only their last {limit} tokens are kept");
+        return Ok(Vec::new());
+    }
+    note!("{what} are dropped");
+    if task.prompts() == 0 {
+        bail!("{what} are dropped, so none is left; raise --max-prompt-tokens");
+    }
+    Ok(long)
+}
+
+/// Returns the parts of the prompts to train on, given the file of each, if the files have different weights.
+fn parts(config: &Config, sources: &[usize]) -> Result<Vec<Part>> {
+    let files = &config.task.prompts;
+    if files.iter().all(|file| file.weight == 1.0) {
+        return Ok(Vec::new());
+    }
+    if config.train.prompt_order != PromptOrder::Shuffled {
+        bail!(
+            "the weights of --prompts need train.prompt_order = \"shuffled\": pass rates choose prompts by themselves"
+        );
+    }
+    if config.train.rollouts.is_some() {
+        warn!("the weights of --prompts are ignored: with --rollouts, nothing is sampled");
+        return Ok(Vec::new());
+    }
+    let part = |number: usize| {
+        let prompts = sources.iter().filter(|&&source| source == number).count();
+        let visits = ((prompts as f64 * files[number].weight).round() as usize).max(prompts.min(1));
+        Part { prompts, visits }
+    };
+    let parts: Vec<Part> = (0..files.len()).map(part).collect();
+    let all: usize = parts.iter().map(|part| part.visits).sum();
+    for (file, part) in files.iter().zip(&parts) {
+        let share = 100.0 * part.visits as f64 / all as f64;
+        note!(
+            "an epoch visits the {} prompts of {} {} times: {share:.0} % of it",
+            part.prompts,
+            file.path.display(),
+            part.visits
+        );
+    }
+    Ok(parts)
+}
+
 /// Holds out the 1st, 11th, 21st, … row. A single row is used for both training and evaluation.
-fn every_tenth(rows: Vec<PromptRow>) -> (Vec<PromptRow>, Vec<PromptRow>) {
+fn every_tenth<T: Clone>(rows: Vec<T>) -> (Vec<T>, Vec<T>) {
     if rows.len() < 2 {
         return (rows.clone(), rows);
     }
     let (held_out, train): (Vec<_>, Vec<_>) = rows.into_iter().enumerate().partition(|(i, _)| i % 10 == 0);
-    let rows = |pairs: Vec<(usize, PromptRow)>| pairs.into_iter().map(|(_, row)| row).collect();
+    let rows = |pairs: Vec<(usize, T)>| pairs.into_iter().map(|(_, row)| row).collect();
     (rows(train), rows(held_out))
 }

@@ -9,11 +9,11 @@ use flowrl_core::policy::{Completions, Model, Policy, Sequences};
 use flowrl_core::task::{Judgement, Task as _};
 use flowrl_core::train::{Rollouts, TrainOptions};
 use flowrl_lm::prompts::PromptRow;
-use flowrl_lm::rollouts::{RolloutRow, read_rollouts};
+use flowrl_lm::rollouts::{RolloutRow, rollout_of};
 use flowrl_lm::task::TextTask;
 use flowrl_lm::verify::Attempt;
 
-use crate::{note, template};
+use crate::{data, note, template};
 
 /// The completions of one prompt.
 #[derive(Debug)]
@@ -45,7 +45,12 @@ impl StoredRollouts {
         let mut groups: Vec<(String, Group)> = Vec::new();
         let mut places = HashMap::new();
         let mut unjudged = Vec::new();
-        for row in read_rollouts(path)?.into_iter().filter(|row| !row.held_out) {
+        for row in data::rows(path)? {
+            let place = row.origin.to_string();
+            let row = rollout_of(row.origin, row.fields).map_err(|why| anyhow::anyhow!("{place}: {why}"))?;
+            if row.held_out {
+                continue;
+            }
             let (reason, by_string) = (row.ended(), row.ended_by_string());
             let RolloutRow {
                 prompt,
@@ -60,7 +65,7 @@ impl StoredRollouts {
                 origin,
                 ..
             } = row;
-            let place = || format!("{}:{}", path.display(), origin.line);
+            let place = || place.clone();
             let prompt = PromptRow { chat, answer, origin: origin.clone(), ..PromptRow::new(prompt) };
             template::tell(text, [&prompt]);
             // The same prompt in another step is another group, because another policy sampled it. The number alone
@@ -103,13 +108,13 @@ impl StoredRollouts {
         }
         anyhow::ensure!(!groups.is_empty(), "{} holds no completion to train on", path.display());
         let mut stored = Self { groups: groups.into_iter().map(|(_, group)| group).collect() };
-        stored.judge(unjudged, task, path)?;
+        stored.judge(unjudged, task)?;
         Ok(stored)
     }
 
     /// Judges the rows that have no reward, given as the numbers of a group and of a row in it, with the prompt. An
     /// answer that the row lacks is that of the same prompt in the task.
-    fn judge(&mut self, mut unjudged: Vec<(usize, usize, PromptRow)>, task: &TextTask, path: &Path) -> Result<()> {
+    fn judge(&mut self, mut unjudged: Vec<(usize, usize, PromptRow)>, task: &TextTask) -> Result<()> {
         if unjudged.is_empty() {
             return Ok(());
         }
@@ -129,9 +134,7 @@ impl StoredRollouts {
         }
         let mut completions = Vec::with_capacity(unjudged.len());
         for (group, number, row) in &unjudged {
-            task.verifier()
-                .check(row)
-                .with_context(|| format!("{}:{}: the row has no reward", path.display(), row.origin.line))?;
+            task.verifier().check(row).with_context(|| format!("{}: the row has no reward", row.origin))?;
             completions.push(text.decode(&self.groups[*group].rows[*number].tokens));
         }
         let attempts: Vec<Attempt<'_>> = unjudged

@@ -4,6 +4,7 @@ mod best;
 mod chat;
 mod claims;
 mod common;
+mod data;
 mod device;
 mod doctor;
 mod documented;

@@ -94,10 +94,10 @@ pub enum Error {
         message: String,
     },
     /// A prompt cannot be used.
-    #[error("{}prompt {:?}: {message}", at_line(*line), short(prompt))]
+    #[error("{}prompt {:?}: {message}", at(place), short(prompt))]
     Prompt {
-        /// Line of its file, counted from 1; 0 if the prompt is from no file.
-        line: usize,
+        /// The file and line of the prompt; empty if it is from no file.
+        place: String,
         /// The question that the prompt asks.
         prompt: String,
         /// The mistake in its row and the remedy.
@@ -115,9 +115,9 @@ pub enum Error {
     },
 }
 
-/// Returns "line 3: ", or an empty text for line 0.
-fn at_line(line: usize) -> String {
-    if line == 0 { String::new() } else { format!("line {line}: ") }
+/// Returns a place with a colon, or an empty text for none.
+fn at(place: &str) -> String {
+    if place.is_empty() { String::new() } else { format!("{place}: ") }
 }
 
 /// Returns the first 60 characters of a text, for an error message.
@@ -129,19 +129,6 @@ pub fn short(text: &str) -> String {
 }
 
 impl Error {
-    /// Adds the name of the file to an error that has only a line number.
-    #[must_use]
-    pub fn in_file(self, path: &std::path::Path) -> Self {
-        match self {
-            Self::Prompt { line, prompt, message } if line > 0 => Self::Line {
-                path: path.to_owned(),
-                line,
-                message: Self::Prompt { line: 0, prompt, message }.to_string(),
-            },
-            other => other,
-        }
-    }
-
     /// Returns a function that wraps a system error on `path`.
     pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -92,7 +92,8 @@ fn other_format(bytes: &[u8], line: &[u8]) -> Option<String> {
 }
 
 /// An object in which no key comes twice; otherwise one of the two values would be lost silently.
-struct Object(Map<String, Value>);
+#[derive(Debug)]
+pub struct Object(pub Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -118,8 +119,8 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// Returns serde's message without its line number, which is always 1 here.
-fn describe(error: &serde_json::Error) -> String {
+/// Returns serde's message without its line number.
+pub fn describe(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let reason = message.rfind(" at line ").map_or(message.as_str(), |at| &message[..at]);
     if error.is_data() { reason.to_owned() } else { format!("not valid JSON: {reason} at column {}", error.column()) }

@@ -1,7 +1,9 @@
 //! Prompts from JSON lines: `{"prompt": …, "answer": …}`, optionally with `id`, `log_z`, `tools`, `documents`
 //! and `chat_template_kwargs`. The prompt is a text or a list of messages `{"role": …, "content": …}`.
 
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -81,10 +83,25 @@ pub struct PromptRow {
 /// The place from which a row was read. It is not part of the row's content, so any two of them compare equal.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// Line of its file, counted from 1; 0 if the row is from no file.
+    /// Name of the file; empty if the row is from no file.
+    pub file: Arc<str>,
+    /// Line of the file, counted from 1, or the number of the row if the file has no lines; 0 if the row is from no file.
     pub line: usize,
+    /// Whether `line` counts rows.
+    pub counts_rows: bool,
     /// Keys of the line, if it has no answer.
     pub keys: String,
+}
+
+/// Writes `prompts.jsonl:3` or `prompts.parquet:row 3`, and nothing for a row from no file.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.line, self.counts_rows) {
+            (0, _) => f.write_str(&self.file),
+            (line, false) => write!(f, "{}:{line}", self.file),
+            (line, true) => write!(f, "{}:row {line}", self.file),
+        }
+    }
 }
 
 impl PartialEq for Origin {
@@ -184,25 +201,59 @@ pub fn read_prompts(path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {
 
 /// Parses prompts from memory, as [`read_prompts`] does from a file; `path` is for error messages.
 pub fn parse_prompts(bytes: &[u8], path: &Path, keys: &RowKeys) -> Result<Vec<PromptRow>> {
-    let rows = jsonl::parse(bytes, path, |line, object| row_of(line, object, keys))?;
+    let file: Arc<str> = path.to_string_lossy().into();
+    let origin = |line| Origin { file: Arc::clone(&file), line, ..Origin::default() };
+    let rows = jsonl::parse(bytes, path, |line, object| row_of(origin(line), object, keys))?;
     if rows.is_empty() {
         return Err(Error::argument("prompts", format!("{} without a row", path.display()), "at least one prompt"));
     }
     Ok(rows)
 }
 
-/// Makes a row of prompts from the object on a line.
+/// Makes a row of prompts from an object.
 ///
 /// # Errors
 /// Returns a message with the key that is missing or wrong.
-pub fn row_of(line: usize, mut object: Map<String, Value>, keys: &RowKeys) -> Result<PromptRow, String> {
+pub fn row_of(origin: Origin, mut object: Map<String, Value>, keys: &RowKeys) -> Result<PromptRow, String> {
     let there = jsonl::keys(&object);
-    let mut columns = object.clone();
-    columns.retain(|key, _| key != &keys.prompt && !OWN_KEYS.contains(&key.as_str()));
+    let columns = columns(&object, &[&keys.prompt]);
     let prompt = take(&mut object, &keys.prompt)
         .ok_or_else(|| format!("`{}` is missing; the row has {there}: name its key with --prompt-key", keys.prompt))?;
     let answer = take(&mut object, &keys.answer);
-    let origin = Origin { line, keys: if answer.is_none() { there } else { String::new() } };
+    let keys = if answer.is_none() { there } else { String::new() };
+    finish(Origin { keys, ..origin }, object, prompt, answer, columns)
+}
+
+/// Makes a row from a prompt and an answer that were found in an object, in which the prompt was under `prompt_keys`.
+///
+/// # Errors
+/// Returns a message with the key that is missing or wrong.
+pub fn row_with(
+    origin: Origin,
+    object: Map<String, Value>,
+    prompt: Value,
+    answer: Option<Value>,
+    prompt_keys: &[&str],
+) -> Result<PromptRow, String> {
+    let columns = columns(&object, prompt_keys);
+    let keys = if answer.is_none() { jsonl::keys(&object) } else { String::new() };
+    finish(Origin { keys, ..origin }, object, prompt, answer, columns)
+}
+
+/// Returns the columns of a row that a verifier of one's own may use.
+fn columns(object: &Map<String, Value>, prompt_keys: &[&str]) -> Map<String, Value> {
+    let mut columns = object.clone();
+    columns.retain(|key, _| !prompt_keys.contains(&key.as_str()) && !OWN_KEYS.contains(&key.as_str()));
+    columns
+}
+
+fn finish(
+    origin: Origin,
+    mut object: Map<String, Value>,
+    prompt: Value,
+    answer: Option<Value>,
+    columns: Map<String, Value>,
+) -> Result<PromptRow, String> {
     object.insert("prompt".into(), prompt);
     object.insert("answer".into(), answer.unwrap_or_default());
     let row = PromptRow { origin, columns, ..jsonl::row(object)? };

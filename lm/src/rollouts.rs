@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -163,16 +164,23 @@ pub fn read_rollouts(path: &Path) -> Result<Vec<RolloutRow>> {
 
 /// Parses rollouts from memory, as [`read_rollouts`] does from a file; `path` is for error messages.
 fn parse_rollouts(bytes: &[u8], path: &Path) -> Result<Vec<RolloutRow>> {
-    let rows = jsonl::parse(bytes, path, |line, mut object| {
-        let origin = Origin { line, ..Origin::default() };
-        flatten_reason(&mut object);
-        let row = RolloutRow { origin, ..jsonl::row(object)? };
-        row.check().map(|()| row)
-    })?;
+    let file: Arc<str> = path.to_string_lossy().into();
+    let origin = |line| Origin { file: Arc::clone(&file), line, ..Origin::default() };
+    let rows = jsonl::parse(bytes, path, |line, object| rollout_of(origin(line), object))?;
     if rows.is_empty() {
         return Err(Error::argument("rollouts", format!("{} without a row", path.display()), "at least one rollout"));
     }
     Ok(rows)
+}
+
+/// Makes a rollout from an object.
+///
+/// # Errors
+/// Returns a message with the key that is missing or wrong.
+pub fn rollout_of(origin: Origin, mut object: Map<String, Value>) -> Result<RolloutRow, String> {
+    flatten_reason(&mut object);
+    let row = RolloutRow { origin, ..jsonl::row(object)? };
+    row.check().map(|()| row)
 }
 
 /// Flattens a reason that SGLang gives as an object: `{"type": "stop", "matched": "\n\n"}`, or with a token in

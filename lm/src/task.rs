@@ -156,6 +156,19 @@ impl StopRule for Text {
     }
 }
 
+/// The treatment of prompts that are longer than a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LongPrompts {
+    /// The first of them is an error.
+    #[default]
+    Error,
+    /// They are left out.
+    Drop,
+    /// Only their last tokens are kept.
+    Truncate,
+}
+
 /// A [`Task`] of prompts as text.
 #[derive(Debug)]
 pub struct TextTask {
@@ -179,7 +192,7 @@ impl TextTask {
         for row in rows {
             let refusal = |message: String| {
                 let prompt = row.prompt.question().to_owned();
-                Error::Prompt { line: row.origin.line, prompt, message }
+                Error::Prompt { place: row.origin.to_string(), prompt, message }
             };
             verifier.check(&row).map_err(|error| {
                 let keys = &row.origin.keys;
@@ -202,6 +215,42 @@ impl TextTask {
         let count = if held_out { problems.held_out_len() } else { problems.train_len() };
         let prompts = vec![OnceLock::new(); count];
         Ok(Self { text, verifier: Box::new(verify::Countdown), prompts, generated: Some((problems, held_out)) })
+    }
+
+    /// Treats the prompts of more than `limit` tokens, and returns their numbers. Those that are dropped no longer count:
+    /// the prompts after them move up. Generated prompts stay as they are.
+    ///
+    /// # Errors
+    /// Returns [`Error::Prompt`] for the first long prompt if `policy` says so, or [`Error::Argument`] if `limit` is 0.
+    pub fn limit_prompts(&mut self, limit: usize, policy: LongPrompts) -> Result<Vec<usize>> {
+        if limit == 0 {
+            return Err(Error::argument("max_prompt_tokens", 0, "at least 1"));
+        }
+        let is_long =
+            |entry: &OnceLock<(PromptRow, Vec<u32>)>| entry.get().is_some_and(|(_, tokens)| tokens.len() > limit);
+        let long: Vec<usize> = (0..self.prompts.len()).filter(|&i| is_long(&self.prompts[i])).collect();
+        let Some(first) = long.first().and_then(|&first| self.prompts[first].get()) else { return Ok(long) };
+        match policy {
+            LongPrompts::Error => {
+                let (row, tokens) = first;
+                return Err(Error::Prompt {
+                    place: row.origin.to_string(),
+                    prompt: row.prompt.question().to_owned(),
+                    message: format!(
+                        "{} tokens, more than the {limit} of max_prompt_tokens; shorten it, raise the limit, or set \
+                         long_prompts to drop or truncate",
+                        tokens.len()
+                    ),
+                });
+            }
+            LongPrompts::Drop => self.prompts.retain(|entry| !is_long(entry)),
+            LongPrompts::Truncate => {
+                for (_, tokens) in self.prompts.iter_mut().filter_map(OnceLock::get_mut) {
+                    tokens.drain(..tokens.len().saturating_sub(limit));
+                }
+            }
+        }
+        Ok(long)
     }
 
     /// Returns the row of prompt `index`.

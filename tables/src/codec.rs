@@ -24,9 +24,7 @@ pub(crate) fn decompress(codec: Compression, bytes: &[u8], limit: usize) -> Resu
             snap::raw::Decoder::new().decompress_vec(bytes).map_err(|error| error.to_string())
         }
         Compression::GZIP(_) => whole(&mut MultiGzDecoder::new(bytes)),
-        Compression::ZSTD(_) => {
-            whole(&mut StreamingDecoder::new(bytes).map_err(|error| error.to_string())?)
-        }
+        Compression::ZSTD(_) => whole(&mut StreamingDecoder::new(bytes).map_err(|error| error.to_string())?),
         Compression::LZ4_RAW => {
             // A byte lengthens a match by at most 255.
             let mut out = vec![0; limit.min(bytes.len().saturating_mul(255).saturating_add(64))];

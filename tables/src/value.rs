@@ -136,7 +136,8 @@ fn value(array: &dyn Array, row: usize) -> Result<Value, String> {
         FixedSizeList(..) => items(&array.as_fixed_size_list().value(row)),
         Struct(fields) => {
             let columns = array.as_struct().columns();
-            let pairs = fields.iter().zip(columns).map(|(field, column)| Ok((field.name().clone(), value(column, row)?)));
+            let pairs =
+                fields.iter().zip(columns).map(|(field, column)| Ok((field.name().clone(), value(column, row)?)));
             pairs.collect::<Result<_, String>>().map(Value::Object)
         }
         Map(..) => {

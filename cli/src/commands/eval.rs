@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::args::ConfigArgs;
 use crate::config::{Config, TaskKind};
+use crate::data::Source;
 use crate::measure::measure;
 use crate::session::{self, HeldOut, Session};
-use crate::{note, on_device, say};
+use crate::{note, on_device, say, warn};
 
 /// Measure a model: success, pass@k and distinct answers with their standard errors, and exact measures if answers can
 /// be enumerated.
@@ -146,23 +147,32 @@ fn to_json<T>(found: &Evaluation<T>, prompts: usize, samples: usize) -> Map<Stri
 /// Loads the configuration: that of the run if a run or its checkpoint is measured, overridden by the flags.
 fn load(args: &EvalArgs, base: Option<&Path>) -> Result<Config> {
     let ConfigArgs { prompts, held_out, sets, .. } = &args.config;
-    if prompts.is_some() && held_out.is_some() {
+    if !prompts.is_empty() && held_out.is_some() {
         // Measure on the whole file.
         bail!("--held-out names the prompts to measure on, and so does --prompts: give only one of them");
     }
+    if let [first, other, ..] = &prompts[..] {
+        bail!(
+            "eval measures on one file, but --prompts names {first} and {other}: name the sets with --eval NAME=FILE"
+        );
+    }
+    if prompts.first().is_some_and(|prompts| prompts.weight != 1.0) {
+        warn!("the weight of --prompts is ignored: every prompt is measured once");
+    }
     let mut flags = args.config.clone();
     let first = sets.first().map(|(_, path)| path);
-    if base.is_none() && flags.config.is_none() && flags.task.is_none() {
+    if base.is_none() && flags.config.is_none() && flags.task.is_none() && prompts.is_empty() {
         // Nothing is trained, so any prompts will do for that.
-        flags.prompts = prompts.as_ref().or(held_out.as_ref()).or(first).cloned();
+        let any = held_out.as_ref().or(first);
+        flags.prompts = any.map(|path| Source { path: path.clone(), weight: 1.0 }).into_iter().collect();
     }
     if args.greedy {
         flags.set("eval.greedy", Some(true))?;
     }
     let mut config = flags.load(base)?;
-    match prompts {
+    match prompts.first() {
         Some(prompts) => {
-            config.task.held_out = Some(std::path::absolute(prompts)?);
+            config.task.held_out = Some(std::path::absolute(&prompts.path)?);
             if sets.is_empty() {
                 config.eval.sets.clear();
             }

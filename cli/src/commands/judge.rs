@@ -13,7 +13,7 @@ use flowrl_verify::Log;
 use serde_json::{Map, Value, json};
 
 use crate::verifiers::{self, VerifierArgs};
-use crate::{input, note, output, progress, say, signals, tell};
+use crate::{data, note, output, progress, say, signals, tell};
 
 /// Give completions their rewards: one JSON line for each row, in the order of the file.
 ///
@@ -21,7 +21,8 @@ use crate::{input, note, output, progress, say, signals, tell};
 /// reads; without it, they are for people. A summary follows.
 #[derive(Clone, Debug, clap::Args)]
 pub struct JudgeArgs {
-    /// JSONL of {"prompt", "completion", "answer", "finish_reason"}; - reads standard input
+    /// Rows of {"prompt", "completion", "answer", "finish_reason"} in JSONL, JSON, CSV, Parquet or Arrow; - reads standard
+    /// input
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Key of the prompt in each line (default: `prompt`)
@@ -61,8 +62,7 @@ pub fn run(args: &JudgeArgs, json: bool) -> Result<()> {
     let log = Log::default();
     let verifier = verifiers::open(&names, python.clone(), *allow_code_execution, &log)?;
     for row in &rows {
-        let place = || format!("{}:{}", args.input.display(), row.prompt.origin.line);
-        verifier.check(&row.prompt).with_context(place)?;
+        verifier.check(&row.prompt).with_context(|| row.prompt.origin.to_string())?;
     }
     let mut counts: BTreeMap<String, (usize, f64)> = BTreeMap::new();
     let (mut sum, mut judged, mut successes) = (0.0, 0_usize, 0_usize);
@@ -163,7 +163,7 @@ fn print(row: &Row, judgement: &Judgement, json: bool) -> Result<()> {
 fn read(args: &JudgeArgs) -> Result<Vec<Row>> {
     let path: &Path = &args.input;
     let keys = RowKeys { prompt: args.prompt_key.clone(), answer: args.answer_key.clone() };
-    let rows = jsonl::parse(&input::bytes(path)?, path, |line, fields| {
+    let read = |origin, fields: Map<String, Value>| {
         let completion = match fields.get(&args.completion_key) {
             Some(Value::String(text)) => text.clone(),
             Some(other) => return Err(format!("`{}` is {other}, but must be a string", args.completion_key)),
@@ -182,8 +182,13 @@ fn read(args: &JudgeArgs) -> Result<Vec<Row>> {
         if args.prompt_key == "prompt" && !object.contains_key("prompt") {
             object.insert("prompt".into(), "".into());
         }
-        Ok(Row { prompt: row_of(line, object, &keys)?, fields, completion, ended })
-    })?;
+        Ok(Row { prompt: row_of(origin, object, &keys)?, fields, completion, ended })
+    };
+    let rows = data::rows(path)?.into_iter().map(|data::Row { origin, fields }| {
+        let place = origin.to_string();
+        read(origin, fields).map_err(|why: String| anyhow::anyhow!("{place}: {why}"))
+    });
+    let rows = rows.collect::<Result<Vec<_>>>()?;
     if rows.is_empty() {
         bail!("{} holds no completion to judge", path.display());
     }

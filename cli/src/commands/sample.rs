@@ -8,9 +8,10 @@ use flowrl_core::backend::Sampler;
 use flowrl_core::policy::{Policy, SampleRequest};
 use flowrl_core::random::{Purpose, Stream};
 use flowrl_lm::load_policy;
-use flowrl_lm::prompts::{PromptRow, RowKeys, read_prompts};
+use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::task::Text;
 
+use crate::data::{Keys, read_prompts};
 use crate::device::DeviceArgs;
 use crate::template::{self, TemplateArgs};
 use crate::{on_device, say, session};
@@ -24,12 +25,12 @@ pub struct SampleArgs {
     /// Prompt; may be repeated
     #[arg(long = "prompt", value_name = "TEXT", required_unless_present = "prompts")]
     texts: Vec<String>,
-    /// Prompts in JSONL
+    /// Prompts in JSONL, JSON, CSV, Parquet or Arrow, or a folder of `datasets`
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
-    /// Key of the prompt in each line
-    #[arg(long, value_name = "KEY", default_value = "prompt")]
-    prompt_key: String,
+    /// Key of the prompt in each row (default: `prompt`, or what the rows of known programs have)
+    #[arg(long, value_name = "KEY")]
+    prompt_key: Option<String>,
     /// Completions per prompt
     #[arg(long, default_value_t = 1)]
     samples: usize,
@@ -66,13 +67,13 @@ pub fn run(args: &SampleArgs, json: bool) -> Result<()> {
     let text = Text::of(&checkpoint)?.with_stop(args.stop.clone())?.with_template_options(args.template.options()?);
     let mut rows: Vec<PromptRow> = args.texts.iter().map(PromptRow::text).collect();
     if let Some(path) = &args.prompts {
-        let keys = RowKeys { prompt: args.prompt_key.clone(), ..RowKeys::default() };
+        let keys = Keys { prompt: args.prompt_key.clone(), answer: None };
         rows.extend(read_prompts(path, &keys)?);
     }
     template::tell(&text, &rows);
-    let place = |row: &PromptRow| match (&args.prompts, row.origin.line) {
-        (Some(path), line @ 1..) => format!("{}:{line}", path.display()),
-        _ => format!("--prompt {:?}", row.prompt.question()),
+    let place = |row: &PromptRow| match row.origin.line {
+        0 => format!("--prompt {:?}", row.prompt.question()),
+        _ => row.origin.to_string(),
     };
     let encode = |row: &PromptRow| text.encode_prompt(row).with_context(|| place(row));
     let prompts = rows.iter().map(encode).collect::<Result<Vec<_>>>()?;

@@ -10,10 +10,11 @@ use flowrl_lm::prompts::{Prompt, PromptRow};
 use flowrl_lm::task::Text;
 use flowrl_lm::{jsonl, load_policy};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::device::DeviceArgs;
 use crate::template::{self, TemplateArgs};
-use crate::{input, on_device, output, say, session};
+use crate::{data, input, on_device, output, say, session};
 
 /// Print the log-probabilities and entropies of completions, one JSON line per row.
 #[derive(Clone, Debug, clap::Args)]
@@ -95,7 +96,7 @@ where
 
 /// Reads the tokens of each row and the position at which its completion begins.
 fn read(path: &Path, text: &Text, context: usize) -> Result<Vec<(Vec<u32>, usize)>> {
-    let rows = jsonl::parse(&input::bytes(path)?, path, |_, object| {
+    let tokens = |object: Map<String, Value>| {
         let (ids, at) = if object.contains_key("ids") {
             let IdsRow { ids, prompt_len } = jsonl::row(object)?;
             (ids, prompt_len)
@@ -127,8 +128,11 @@ fn read(path: &Path, text: &Text, context: usize) -> Result<Vec<(Vec<u32>, usize
             ));
         }
         Ok((ids, at))
-    });
-    let rows = rows?;
+    };
+    let rows = data::rows(path)?
+        .into_iter()
+        .map(|row| tokens(row.fields).map_err(|why: String| anyhow::anyhow!("{}: {why}", row.origin)));
+    let rows: Vec<_> = rows.collect::<Result<_>>()?;
     anyhow::ensure!(!rows.is_empty(), "{} holds no row to score", input::name(path));
     Ok(rows)
 }

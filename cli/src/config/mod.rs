@@ -22,6 +22,7 @@ use flowrl_core::train::{PromptOrder, TrainOptions};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::data::Source;
 use crate::device::{self, Device};
 use crate::{input, verifiers};
 use flowrl_verify::python;
@@ -317,8 +318,7 @@ pub(crate) fn is_among(key: &str, names: &[&str]) -> bool {
 
 /// Makes the paths in a configuration file absolute.
 fn resolve_paths(given: &mut Table, folder: &Path) -> Result<()> {
-    let paths =
-        [("model", "path"), ("task", "prompts"), ("task", "held_out"), ("train", "rollouts"), ("run", "python")];
+    let paths = [("model", "path"), ("task", "held_out"), ("train", "rollouts"), ("run", "python")];
     for (section, key) in paths {
         let value = given.get_mut(section).and_then(Value::as_table_mut).and_then(|section| section.get_mut(key));
         if let Some(Value::String(path)) = value {
@@ -337,16 +337,24 @@ fn resolve_paths(given: &mut Table, folder: &Path) -> Result<()> {
             *path = whole.map_err(|path| anyhow!("eval.sets.{name}: the path {} is not Unicode", path.display()))?;
         }
     }
-    let named = given.get_mut("task").and_then(Value::as_table_mut).and_then(|task| task.get_mut("verifier"));
-    for name in named.into_iter().flat_map(|value| match value {
-        Value::Array(names) => names.iter_mut().collect(),
-        one => vec![one],
-    }) {
-        if let Value::String(name) = name {
-            *name = verifiers::absolute(&[name.clone()], folder)?.remove(0);
-        }
+    for name in names(given, "prompts") {
+        let source: Source = name.parse().map_err(anyhow::Error::msg)?;
+        *name = source.in_folder(folder).to_string();
+    }
+    for name in names(given, "verifier") {
+        *name = verifiers::absolute(&[name.clone()], folder)?.remove(0);
     }
     Ok(())
+}
+
+/// Returns the texts of a key of `[task]` that is one text or a list of them.
+fn names<'a>(given: &'a mut Table, key: &str) -> impl Iterator<Item = &'a mut String> {
+    let value = given.get_mut("task").and_then(Value::as_table_mut).and_then(|task| task.get_mut(key));
+    let values = value.into_iter().flat_map(|value| match value {
+        Value::Array(names) => names.iter_mut().collect(),
+        one => vec![one],
+    });
+    values.filter_map(|value| if let Value::String(name) = value { Some(name) } else { None })
 }
 
 /// Overrides the keys of `table` with those of `given`, section by section.

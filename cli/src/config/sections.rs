@@ -8,11 +8,13 @@ use flowrl_core::partition::PartitionOptions;
 use flowrl_core::train::PromptOrder;
 use flowrl_lab::LabKind::{Bandit, Bits, Hypergrid, Landscape, Tree};
 use flowrl_lab::{Backward, BanditPreset, BanditReference, HypergridReward};
+use flowrl_lm::task::LongPrompts;
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 use super::TaskKind;
 use super::TaskKind::{Countdown, Lab, Prompts};
+use crate::data::Source;
 use crate::device::{DeviceName, Precision};
 use crate::metrics::sets::check_name;
 
@@ -128,12 +130,16 @@ section! {
         TEXT max_number: u32 = 25, "countdown: the largest number";
         TEXT max_target: i64 = 100, "countdown: the largest target";
         TEXT seed: u64 = 0, "countdown: seed of the order of problems";
-        TEXT prompts: Option<PathBuf> = None, "prompts: the JSONL file";
-        TEXT held_out: Option<PathBuf> = None, "prompts: the JSONL file to evaluate on; absent: every tenth prompt";
+        #[serde(skip_serializing_if = "Vec::is_empty", with = "crate::data")]
+        TEXT prompts: Vec<Source> = Vec::new(), "prompts: the data file, or a list of several; `FILE,weight=2` visits each row twice in an epoch, see data.md";
+        TEXT held_out: Option<PathBuf> = None, "prompts: the data file to evaluate on; absent: every tenth prompt";
         #[serde(skip_serializing_if = "Vec::is_empty", with = "crate::verifiers")]
         TEXT verifier: Vec<String> = Vec::new(), "prompts: the verifier, or a list of several, see verifiers.md; absent: exact";
-        TEXT prompt_key: String = "prompt".into(), "prompts: the key of the prompt in each line";
-        TEXT answer_key: String = "answer".into(), "prompts: the key of the answer in each line; a dot descends into an object";
+        TEXT prompt_key: Option<String> = None, "prompts: the key of the prompt in each row; without either key, the shape of the rows decides, see data.md";
+        TEXT answer_key: Option<String> = None, "prompts: the key of the answer in each row; a dot descends into an object";
+        TEXT system: Option<String> = None, "prompts: a system message before every conversation";
+        TEXT max_prompt_tokens: Option<usize> = None, "prompts: the maximum number of tokens in a prompt; absent: what sampling.max_tokens leaves of the context";
+        TEXT long_prompts: LongPrompts = LongPrompts::Error, "prompts: what happens to a longer one: error, drop, or truncate, which keeps the end";
         ANSWERS preset: String = BanditPreset::TwoPeaks.name().into(), "the shape of the rewards, by name";
         + ANSWERS seed, "seed of the task's random choices";
         BANDIT size: usize = 64, "number of answers";
@@ -235,7 +241,7 @@ section! {
         TEXT samples: usize = 16, "completions per held-out prompt";
         TEXT greedy: bool = false, "decode one completion of each held-out prompt greedily too";
         #[serde(skip_serializing_if = "Sets::is_empty", deserialize_with = "checked")]
-        TEXT sets: Sets = Sets::new(), "JSONL files of prompts to evaluate on, by name, see data.md; they take the place of held-out prompts unless task.held_out names some";
+        TEXT sets: Sets = Sets::new(), "data files to evaluate on, by name, see data.md; they take the place of held-out prompts unless task.held_out names some";
         LAB target_beta: Option<f64> = None, "β of the target that the policy is compared with; absent: the objective's, else the task's";
     }
 }

@@ -18,7 +18,7 @@ pub enum TaskKind {
     /// Generated Countdown problems.
     #[default]
     Countdown,
-    /// Prompts of a JSONL file.
+    /// Prompts of data files.
     Prompts,
     /// A task of the lab: its target is known exactly, and a small policy learns it.
     #[serde(untagged)]
@@ -78,7 +78,7 @@ impl ValueEnum for TaskKind {
         let value = PossibleValue::new(self.name());
         Some(match self {
             Self::Countdown => value.help("Generated Countdown problems"),
-            Self::Prompts => value.help("Prompts of a JSONL file"),
+            Self::Prompts => value.help("Prompts of data files"),
             Self::Lab(kind) => value.help(format!("Lab: {}", kind.description())),
         })
     }

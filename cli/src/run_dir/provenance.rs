@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{RunDir, sha256};
 use crate::config::{Config, flatten, is_among};
-use crate::warn;
+use crate::{data, warn};
 
 /// The keys that may differ between the stretches of a run.
 const FREE: [&str; 5] = ["train.steps", "train.threads", "train.device", "run.", "eval."];
@@ -128,8 +128,11 @@ fn hashes(config: &Config) -> Result<BTreeMap<String, String>> {
         let is_read = |path: &Path| path.extension().is_some_and(|end| ends.iter().any(|known| end == *known));
         files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file() && is_read(path)));
     }
-    files.extend([&config.task.prompts, &config.task.held_out, &config.train.rollouts].into_iter().flatten().cloned());
-    files.extend(config.eval.sets.values().cloned());
+    let prompts = config.task.prompts.iter().map(|source| &source.path);
+    let others = config.task.held_out.iter().chain(&config.train.rollouts).chain(config.eval.sets.values());
+    for path in prompts.chain(others) {
+        files.extend(data::files(path)?);
+    }
     files.into_iter().map(|path| Ok((path.to_string_lossy().into_owned(), sha256(&path)?))).collect()
 }
 

@@ -10,10 +10,11 @@ use crate::common::{fails, ok};
 fn files_of_rows_in_other_formats_are_named() {
     let parquet = [b"PAR1".as_slice(), &[21, 4, 21, 0, 255, 254], b"PAR1"].concat();
     for (name, content, wanted) in [
-        ("rows.parquet", parquet.as_slice(), "rows.parquet:1: this is a Parquet file"),
-        ("rows.gz", b"\x1f\x8b\x08\0\0\0\0\0", "rows.gz:1: this is compressed with gzip"),
-        ("array.json", b"[{\"prompt\": \"q\", \"answer\": 4}]", "array.json:1: a row is an object"),
-        ("rows.csv", b"prompt,answer\nq,4\n", "rows.csv:1: this looks like CSV"),
+        ("rows.parquet", parquet.as_slice(), "rows.parquet: the Parquet file is damaged"),
+        ("rows.gz", b"\x1f\x8b\x08\0\0\0\0\0", "rows.gz: damaged or cut off gzip data"),
+        ("rows.xlsx", b"PK\x03\x04\x14\0", "rows.xlsx: this is a zip archive or an Excel file"),
+        ("array.json", b"[{\"prompt\": \"q\"}]", "name the answer's key with --answer-key"),
+        ("rows.txt", b"What is 2+2?\n", "rows.txt: unknown format, beginning with \"What is 2+2?\""),
         (
             "list.jsonl",
             b"{\"prompt\": \"q\", \"answer\": 4}\n[\"2+2?\", 4, \"id\"]\n",
@@ -21,13 +22,13 @@ fn files_of_rows_in_other_formats_are_named() {
         ),
         (
             "gsm8k.jsonl",
-            b"{\"question\": \"q\", \"answer\": \"#### 4\"}",
-            "gsm8k.jsonl:1: `prompt` is missing; the row has `question`, `answer`: name its key with --prompt-key",
+            b"{\"query\": \"q\", \"target\": \"4\"}",
+            "gsm8k.jsonl:1: `prompt` is missing; the row has `query`, `target`: name its key with --prompt-key",
         ),
         (
-            "verl.jsonl",
-            b"{\"prompt\": \"q\", \"reward_model\": {\"ground_truth\": \"12\"}}",
-            "the row has `prompt`, `reward_model`: name the answer's key with --answer-key",
+            "other.jsonl",
+            b"{\"prompt\": \"q\", \"target\": \"12\"}",
+            "the row has `prompt`, `target`: name the answer's key with --answer-key",
         ),
     ] {
         let error = prompts_refusal(name, content, &["--verifier", "number"]);
@@ -90,5 +91,5 @@ fn what_is_longer_than_the_context_is_named_with_its_line() {
     assert!(error.contains("--max-tokens"), "{error}");
     let row = json!({"ids": vec![5; context + 1], "prompt_len": 1});
     let error = String::from_utf8(score_output(model.path(), &row).stderr).unwrap();
-    assert!(error.contains("-:1: ") && error.contains("context"), "{error}");
+    assert!(error.contains("standard input:1: ") && error.contains("context"), "{error}");
 }

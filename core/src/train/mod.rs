@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use dynamic::Selection;
-pub use order::{LEAST_WEIGHT, PromptOrder};
+pub use order::{LEAST_WEIGHT, Part, PromptOrder};
 pub use partition::LogZModel;
 pub use replay::Replay;
 pub use rollouts::Rollouts;
@@ -266,6 +266,7 @@ pub struct Trainer<B: Backend> {
     options: TrainOptions,
     log_z: LogZModel<B>,
     progress: Progress,
+    parts: Vec<Part>,
 }
 
 /// The progress of training.
@@ -314,7 +315,7 @@ impl<B: Backend> Trainer<B> {
         }
         let log_z = LogZModel::new(policy.backend(), policy.width(), &objective, &options)
             .map_err(|e| TrainError::Policy(e.into()))?;
-        Ok(Self { objective, options, log_z, progress: Progress::default() })
+        Ok(Self { objective, options, log_z, progress: Progress::default(), parts: Vec::new() })
     }
 
     /// Returns the objective of this trainer.
@@ -345,6 +346,12 @@ impl<B: Backend> Trainer<B> {
     /// Sets the progress from which this trainer continues.
     pub const fn set_progress(&mut self, progress: Progress) {
         self.progress = progress;
+    }
+
+    /// Sets how often an epoch visits the prompts of each part of the task, with [`PromptOrder::Shuffled`]. Parts whose
+    /// prompts are not as many as those of the task are ignored. Without parts, an epoch visits every prompt once.
+    pub fn set_parts(&mut self, parts: Vec<Part>) {
+        self.parts = parts;
     }
 
     /// Returns the prompts of the next step's first batch out of `count`, or none if `count` is 0. [`PromptOrder`] says

@@ -24,6 +24,37 @@ pub enum PromptOrder {
 /// Weight of a prompt that always or never passes, see [`PromptOrder::PassRate`].
 pub const LEAST_WEIGHT: f64 = 0.01;
 
+/// Consecutive prompts that an epoch visits at a rate of their own, see [`Trainer::set_parts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Number of prompts in the part.
+    pub prompts: usize,
+    /// Number of prompts of the part that an epoch visits. If this is not a multiple of `prompts`, some come once more
+    /// often than others; the next epoch continues with the others.
+    pub visits: usize,
+}
+
+/// Returns the prompts that an epoch visits, in the order of the parts.
+fn visited(parts: &[Part], epoch: u64, stream: &Stream) -> Vec<usize> {
+    let mut visited = Vec::with_capacity(parts.iter().map(|part| part.visits).sum());
+    let mut first = 0;
+    for (number, part) in parts.iter().enumerate().filter(|(_, part)| part.prompts > 0) {
+        let mut round: (u64, Vec<usize>) = (u64::MAX, Vec::new());
+        for i in 0..part.visits as u64 {
+            let at = epoch * part.visits as u64 + i;
+            let (turn, place) = (at / part.prompts as u64, at % part.prompts as u64);
+            if round.0 != turn {
+                round = (turn, (first..first + part.prompts).collect());
+                // Epochs have small numbers in the second place.
+                stream.shuffle(&mut round.1, turn as u32, u32::MAX - number as u32);
+            }
+            visited.push(round.1[place as usize]);
+        }
+        first += part.prompts;
+    }
+    visited
+}
+
 impl<B: Backend> Trainer<B> {
     /// Returns the prompts of a batch out of `count`.
     pub(super) fn prompts_of(&self, batch: u64, count: usize) -> Vec<usize> {
@@ -50,14 +81,22 @@ impl<B: Backend> Trainer<B> {
         let mut order: (u64, Vec<usize>) = (u64::MAX, Vec::new());
         let first = batch * self.options.prompts as u64;
         let mut prompts = vec![0; self.options.prompts];
+        let has_parts = self.parts.iter().map(|part| part.prompts).sum::<usize>() == count
+            && self.parts.iter().any(|part| part.prompts > 0 && part.visits > 0);
+        let visits = if has_parts {
+            self.parts.iter().filter(|part| part.prompts > 0).map(|part| part.visits).sum()
+        } else {
+            count
+        };
         for (i, prompt) in prompts.iter_mut().enumerate() {
             let at = first + i as u64;
-            let epoch = at / count as u64;
+            let epoch = at / visits as u64;
             if order.0 != epoch {
-                order = (epoch, (0..count).collect());
+                let all = if has_parts { visited(&self.parts, epoch, &stream) } else { (0..count).collect() };
+                order = (epoch, all);
                 stream.shuffle(&mut order.1, epoch as u32, (epoch >> 32) as u32);
             }
-            *prompt = order.1[(at % count as u64) as usize];
+            *prompt = order.1[(at % visits as u64) as usize];
         }
         prompts
     }

@@ -61,6 +61,7 @@ impl<B: TransformerBackend<Real = f32>> Text<B> {
         }
         tell_of_slow_pass_rates(config, &objective);
         let mut trainer = Trainer::new(&policy, objective, options)?;
+        trainer.set_parts(tasks.parts.clone());
         if let Some(log_z) = frozen {
             *trainer.log_z_mut() = LogZModel::Frozen(log_z);
         }
