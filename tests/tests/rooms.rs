@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-const CRATES: [&str; 9] = ["core", "lab", "lm", "verify", "cuda", "cuda/stand-in", "cli", "wasm", "xtask"];
+const CRATES: [&str; 10] = ["core", "lab", "lm", "verify", "tables", "cuda", "cuda/stand-in", "cli", "wasm", "xtask"];
 
 /// A path within a crate: that of a module or of an item, empty for the crate itself.
 type ItemPath = Vec<String>;

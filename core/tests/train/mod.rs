@@ -5,6 +5,7 @@ mod dynamic;
 mod left_out;
 mod log_z;
 mod one;
+mod parts;
 mod refusals;
 mod tabular;
 

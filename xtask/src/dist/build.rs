@@ -20,12 +20,12 @@ pub(super) struct Build {
 
 pub(super) const STATIC: Build = Build {
     target: "x86_64-unknown-linux-musl",
-    features: &["--no-default-features"],
+    features: &["--no-default-features", "--features", "tables"],
     about: "One static program for CPUs. It runs on any Linux, but cannot load CUDA's libraries.",
 };
 pub(super) const DYNAMIC: Build = Build {
     target: "x86_64-unknown-linux-gnu",
-    features: &[],
+    features: &["--features", "tables"],
     about: "For CPUs and NVIDIA GPUs; `flowrl-cli doctor` says what a GPU needs. Requires glibc 2.28 or later.",
 };
 

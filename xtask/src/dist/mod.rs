@@ -54,7 +54,7 @@ fn zigbuild() -> Result<Command, String> {
     let path = searched_first("PATH", python.parent().unwrap_or(&python))?;
     let target = format!("{}.{}.{}", DYNAMIC.target, GLIBC.0, GLIBC.1);
     let mut command = program(zig, &["zigbuild", "--target", &target]);
-    command.args(STRIPPED).env("PATH", path);
+    command.args(STRIPPED).args(DYNAMIC.features).env("PATH", path);
     Ok(command)
 }
 

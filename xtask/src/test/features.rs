@@ -14,7 +14,9 @@ pub(crate) fn every_subset() -> Check {
     // are then compiled again.
     let without_gpu = ["-p", "flowrl-cli", "-p", "flowrl-wasm", "--no-default-features"];
     let linked = ["-p", "flowrl-cuda", "-p", "flowrl-cli", "-p", "flowrl-wasm", "--features", "cudarc/dynamic-linking"];
-    for chosen in [&without_gpu[..], &linked] {
+    // The packed program without GPU support; the tests have tables with it.
+    let packed = ["-p", "flowrl-cli", "-p", "flowrl-wasm", "--no-default-features", "--features", "flowrl-cli/tables"];
+    for chosen in [&without_gpu[..], &packed, &linked] {
         compile(cargo(&["clippy"]).args(chosen).args(["--", "-Dwarnings"]))?;
     }
     Ok(with_subsets("clippy", &["alloc", "fast", "serde"], &["fast", "serde"], &["--", "-Dwarnings"])?)
