@@ -115,7 +115,10 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
         say!("{}", Value::Object(whole));
         return Ok(());
     }
-    for (set, found) in &found {
+    for (i, (set, found)) in found.iter().enumerate() {
+        if i > 0 {
+            say!("");
+        }
         let name = set.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
         say!("{name}{} prompts, {} completions of each", limit(set), options.samples);
         let Evaluation { metrics, standard_errors, .. } = &found.sampled;
@@ -125,9 +128,6 @@ pub fn run(args: &EvalArgs, json: bool) -> Result<()> {
                 Some((_, error)) => say!("{name:24} {value} ± {error:.4}"),
                 None => say!("{name:24} {value}"),
             }
-        }
-        if set.name.is_some() {
-            say!("");
         }
     }
     say!("± is the standard error over prompts");
