@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn bad_rows_are_named() {
         for (fields, wanted) in [
-            (r#""completion": "a""#, "`reward`"),
+            (r#""completion": "a", "reward": "1""#, "invalid type"),
             (r#""completion": "a", "reward": null"#, "f64"),
             (r#""completion": "a", "reward": NaN"#, "not valid JSON"),
             (r#""completion": "a", "reward": 1e999"#, "out of range"),

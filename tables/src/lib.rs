@@ -1,10 +1,5 @@
-//! Rows of Parquet files and Arrow streams as JSON objects.
-//!
-//! Lists become arrays, and structs and maps objects. Dates, times, timestamps and decimals become texts, because JSON
-//! has no such types and a float would lose digits. NaN becomes null, as pandas writes missing numbers. A column whose
-//! type has no meaning in JSON is refused by name.
-//!
-//! Damaged files are errors: what a decoder does not check itself is caught, and no size in a file is trusted.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod arrow;

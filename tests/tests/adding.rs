@@ -94,6 +94,8 @@ fn run(folder: &str, changes: &BTreeMap<PathBuf, String>, probe: &str) {
     let folder = target.join(folder);
     let (mut wanted, mut found) = (BTreeMap::new(), BTreeMap::new());
     collect(Path::new(ROOT), Path::new("core/src"), &mut wanted);
+    let readme = fs::read_to_string(Path::new(ROOT).join("core/README.md")).expect("the documentation of the core");
+    wanted.insert("core/README.md".into(), readme);
     collect(&folder, Path::new(""), &mut found);
     wanted.extend(changes.clone().into_iter().filter(|(path, _)| path.starts_with("core")));
     let manifest = |name: &str, rest: &str| {

@@ -103,7 +103,7 @@ fn every_link_and_path_exists() {
     let docs = fs::read_dir(repository().join("docs")).expect("the folder docs");
     let names = docs.map(|entry| format!("docs/{}", entry.expect("readable").file_name().to_string_lossy()));
     let pages = names.filter(|name| name.ends_with(".md"));
-    let crates = ["cli", "core", "cuda", "lab", "lm", "verify"].map(|name| format!("{name}/README.md"));
+    let crates = ["cli", "core", "cuda", "lab", "lm", "tables", "verify"].map(|name| format!("{name}/README.md"));
     let others = ["ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"].map(str::to_owned);
     for name in pages.chain(others).chain(crates) {
         let text = page(&name);

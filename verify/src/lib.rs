@@ -4,6 +4,7 @@
 
 pub mod code;
 mod http;
+mod log;
 pub mod math;
 mod measured;
 mod options;
@@ -16,4 +17,5 @@ pub use http::{Http, LanguageModel};
 pub use options::{Options, Report};
 pub use several::{Part, Several};
 pub use spec::{NAMES, Spec, open};
-pub use workers::{Log, Workers};
+pub use log::Log;
+pub use workers::Workers;

@@ -10,7 +10,7 @@ use flowrl_core::task::Judgement;
 use flowrl_lm::Interrupt;
 
 use crate::code::sandbox::Launcher;
-use crate::workers::Log;
+use crate::log::Log;
 
 /// Receives a warning.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;

@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::command::{Outcome, cargo, compile, printed, program};
 use crate::files;
 
-const CRATES: [&str; 5] = ["core", "lab", "lm", "verify", "cuda"];
+const CRATES: [&str; 6] = ["core", "lab", "lm", "verify", "tables", "cuda"];
 
 /// Writes the lists with `--update`, and otherwise compares them with the code.
 pub(crate) fn run(mut args: Args) -> Outcome {

@@ -342,7 +342,7 @@ fn resolve_paths(given: &mut Table, folder: &Path) -> Result<()> {
         *name = source.in_folder(folder).to_string();
     }
     for name in names(given, "verifier") {
-        *name = verifiers::absolute(&[name.clone()], folder)?.remove(0);
+        *name = verifiers::absolute(std::slice::from_ref(name), folder)?.remove(0);
     }
     Ok(())
 }

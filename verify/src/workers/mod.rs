@@ -1,6 +1,5 @@
 //! Verifiers in any language: worker processes that judge completions.
 
-mod log;
 mod process;
 pub(crate) mod protocol;
 
@@ -14,7 +13,6 @@ use flowrl_core::task::{JudgeError, Judgement};
 use flowrl_lm::Interrupted;
 use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::verify::{Attempt, Verifier};
-pub use log::Log;
 use process::{Process, Silence};
 use protocol::{Answer, MAX_LINE};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::log::Log;
+use crate::log::Log;
 use super::protocol::{Hello, MAX_LINE};
 
 /// How often a wait looks for an interrupt.

@@ -43,7 +43,7 @@ impl Log {
     }
 
     /// Appends bytes. What exceeds the limit of the file is dropped, which its last line says.
-    pub(super) fn write(&self, bytes: &[u8]) {
+    pub(crate) fn write(&self, bytes: &[u8]) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         state.kept.extend(bytes);
