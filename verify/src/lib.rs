@@ -10,12 +10,13 @@ mod measured;
 mod options;
 pub mod python;
 mod several;
+mod shell;
 mod spec;
 pub mod workers;
 
 pub use http::{Http, LanguageModel};
+pub use log::Log;
 pub use options::{Options, Report};
 pub use several::{Part, Several};
 pub use spec::{NAMES, Spec, open};
-pub use log::Log;
 pub use workers::Workers;

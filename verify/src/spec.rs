@@ -15,6 +15,7 @@ use crate::math::{Gsm8kFlexible, Gsm8kStrict, Math};
 use crate::options::Options;
 use crate::python::Python;
 use crate::several::{Part, Several};
+use crate::shell;
 use crate::workers::Workers;
 
 /// The shim that judges with a function of a Python file.
@@ -150,7 +151,7 @@ fn split_options(text: &str) -> (&str, Vec<(&str, &str)>) {
 impl Source {
     fn parse(text: &str) -> Result<Self, String> {
         if let Some(command) = text.strip_prefix("cmd:") {
-            let words = words(command).map_err(|message| format!("verifier {text:?}: {message}"))?;
+            let words = shell::words(command).map_err(|message| format!("verifier {text:?}: {message}"))?;
             return if words.is_empty() {
                 Err(format!("verifier {text:?} names no program: cmd:PROGRAM ARGS"))
             } else {
@@ -192,31 +193,6 @@ fn url_of(url: &str) -> Result<String, String> {
     } else {
         Err(format!("{url:?} is no address of a server: it must begin with http:// or https://"))
     }
-}
-
-/// Splits a command into words, as a shell does: quotes keep spaces, a backslash keeps the next character.
-fn words(text: &str) -> Result<Vec<String>, &'static str> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (None, '\'' | '"') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None | Some('"'), '\\') => word.get_or_insert_default().extend(chars.next()),
-            (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (_, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    if quote.is_some() {
-        return Err("a quotation mark is not closed");
-    }
-    words.extend(word);
-    Ok(words)
 }
 
 impl fmt::Display for Spec {

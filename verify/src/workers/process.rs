@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::log::Log;
 use super::protocol::{Hello, MAX_LINE};
+use crate::log::Log;
 
 /// How often a wait looks for an interrupt.
 const POLL: Duration = Duration::from_millis(20);
