@@ -275,7 +275,7 @@ fn a_frozen_log_z_is_that_of_the_row() {
     assert_eq!(timeless(&d.join("run"))[1]["log_z_mean"], 0.25);
     std::fs::write(d.join("p.jsonl"), rows + "{\"prompt\": \"2\", \"answer\": 2}\n").unwrap();
     let error = fails(&train("other", &frozen), d);
-    assert!(error.contains("line 5 of the prompts: `log_z` is null"), "{error}");
+    assert!(error.contains("p.jsonl:5: `log_z` is null"), "{error}");
     assert!(fails(&["train", "--set", "log_z=frozen"], d).contains("objective.log_z = \"frozen\""));
 }
 
