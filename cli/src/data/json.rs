@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 /// Returns the objects of JSON lines with their lines. A file of one line may be a document.
 pub(super) fn lines(bytes: &[u8], path: &Path) -> Result<Vec<(usize, Map<String, Value>)>> {
     let mut rows = jsonl::parse(bytes, path, |line, fields| Ok((line, fields)))?;
-    if let [(_, only)] = &mut rows[..]
+    if let [(line, only)] = &mut rows[..]
         && let Some(inner) = list_in(only).map_err(|why| anyhow!("{}: {why}", path.display()))?
     {
-        return Ok(inner.into_iter().map(|fields| (1, fields)).collect());
+        return Ok(inner.into_iter().map(|fields| (*line, fields)).collect());
     }
     Ok(rows)
 }

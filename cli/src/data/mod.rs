@@ -98,8 +98,7 @@ fn arrow(_: &[u8]) -> Result<Vec<Map<String, Value>>, String> {
 }
 
 #[cfg(not(feature = "tables"))]
-const NO_TABLES: &str = "this build does not read: build with `--features tables` (cargo run --release -p flowrl-cli \
-                         --features tables -- …), use a program from the archives";
+const NO_TABLES: &str = "this build does not read: build with `--features tables`, use a program from the archives";
 
 #[cfg(test)]
 mod tests;
