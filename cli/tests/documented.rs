@@ -102,6 +102,7 @@ fn every_command_runs() {
     std::fs::copy(root.join("tests/golden/objective/paper-0.json"), d.join("batch.json")).unwrap();
     let rows = "{\"prompt\": \"What is 1 + 1?\", \"answer\": 2}\n{\"prompt\": \"What is 2 + 2?\", \"answer\": 4}\n";
     std::fs::write(d.join("rows.jsonl"), rows).unwrap();
+    std::fs::write(d.join("FILE.jsonl"), rows).unwrap();
     std::fs::write(d.join("hard.csv"), "question,answer\nWhat is 9 + 9?,18\n").unwrap();
     // Its first bytes tell the format of a file, so an Arrow stream without conversations serves as the table.
     std::fs::copy(root.join("tables/tests/data/folder/data-00000-of-00002.arrow"), d.join("FILE.parquet")).unwrap();
