@@ -137,7 +137,8 @@ impl<B: Backend> Trainer<B> {
         let truncated: Vec<bool> = rollouts.completions.ended.iter().map(|ended| !ended).collect();
         let rewards: Vec<_> = (0..rollouts.len())
             .map(|i| {
-                let reward = rollouts.reward(i).expect("completions without a reward are not selected");
+                // Completions without a reward were not selected.
+                let reward = rollouts.reward(i).unwrap_or_default();
                 reward - RealOf::<P>::of(self.options.overlong(rollouts.completions.get(i).len()))
             })
             .collect();

@@ -266,7 +266,9 @@ pub struct Trainer<B: Backend> {
     options: TrainOptions,
     log_z: LogZModel<B>,
     progress: Progress,
-    parts: Vec<Part>,
+    /// The parts that an epoch visits at different rates, and the function that lists the visits: a program that never
+    /// sets parts does not contain it.
+    parts: Option<(Vec<Part>, order::Visits)>,
 }
 
 /// The progress of training.
@@ -315,7 +317,7 @@ impl<B: Backend> Trainer<B> {
         }
         let log_z = LogZModel::new(policy.backend(), policy.width(), &objective, &options)
             .map_err(|e| TrainError::Policy(e.into()))?;
-        Ok(Self { objective, options, log_z, progress: Progress::default(), parts: Vec::new() })
+        Ok(Self { objective, options, log_z, progress: Progress::default(), parts: None })
     }
 
     /// Returns the objective of this trainer.
@@ -351,7 +353,7 @@ impl<B: Backend> Trainer<B> {
     /// Sets how often an epoch visits the prompts of each part of the task, with [`PromptOrder::Shuffled`]. Parts whose
     /// prompts are not as many as those of the task are ignored. Without parts, an epoch visits every prompt once.
     pub fn set_parts(&mut self, parts: Vec<Part>) {
-        self.parts = parts;
+        self.parts = Some((parts, order::visited));
     }
 
     /// Returns the prompts of the next step's first batch out of `count`, or none if `count` is 0. [`PromptOrder`] says

@@ -34,8 +34,17 @@ pub struct Part {
     pub visits: usize,
 }
 
-/// Returns the prompts that an epoch visits, in the order of the parts.
-fn visited(parts: &[Part], epoch: u64, stream: &Stream) -> Vec<usize> {
+/// Lists the prompts that an epoch of this number visits.
+pub(super) type Visits = fn(&[Part], usize, u64, &Stream) -> Vec<usize>;
+
+/// Returns the prompts that an epoch visits, in the order of the parts. If these do not have `count`
+/// prompts, it visits every prompt once.
+pub(super) fn visited(parts: &[Part], count: usize, epoch: u64, stream: &Stream) -> Vec<usize> {
+    let is_usable = parts.iter().map(|part| part.prompts).sum::<usize>() == count
+        && parts.iter().any(|part| part.prompts > 0 && part.visits > 0);
+    if !is_usable {
+        return (0..count).collect();
+    }
     let mut visited = Vec::with_capacity(parts.iter().map(|part| part.visits).sum());
     let mut first = 0;
     for (number, part) in parts.iter().enumerate().filter(|(_, part)| part.prompts > 0) {
@@ -81,22 +90,19 @@ impl<B: Backend> Trainer<B> {
         let mut order: (u64, Vec<usize>) = (u64::MAX, Vec::new());
         let first = batch * self.options.prompts as u64;
         let mut prompts = vec![0; self.options.prompts];
-        let has_parts = self.parts.iter().map(|part| part.prompts).sum::<usize>() == count
-            && self.parts.iter().any(|part| part.prompts > 0 && part.visits > 0);
-        let visits = if has_parts {
-            self.parts.iter().filter(|part| part.prompts > 0).map(|part| part.visits).sum()
-        } else {
-            count
+        let of_epoch = |epoch| match &self.parts {
+            Some((parts, visited)) => visited(parts, count, epoch, &stream),
+            None => (0..count).collect(),
         };
+        let visits = of_epoch(0).len() as u64;
         for (i, prompt) in prompts.iter_mut().enumerate() {
             let at = first + i as u64;
-            let epoch = at / visits as u64;
+            let epoch = at / visits;
             if order.0 != epoch {
-                let all = if has_parts { visited(&self.parts, epoch, &stream) } else { (0..count).collect() };
-                order = (epoch, all);
+                order = (epoch, of_epoch(epoch));
                 stream.shuffle(&mut order.1, epoch as u32, (epoch >> 32) as u32);
             }
-            *prompt = order.1[(at % visits as u64) as usize];
+            *prompt = order.1[(at % visits) as usize];
         }
         prompts
     }

@@ -102,7 +102,8 @@ impl<T: Real> Rollouts<T> {
         out.excluded.extend_from_slice(from.excluded.get(tokens.clone()).unwrap_or_default());
         out.offsets.push(out.tokens.len());
         out.ended.push(from.ended[i]);
-        self.judgements.push(other.judgements[i].clone());
+        let Judgement { reward, verdict, .. } = &other.judgements[i];
+        self.judgements.push(Judgement { reward: *reward, verdict: verdict.clone(), ..Judgement::default() });
         if let Some(out) = &mut self.rollout_log_probs {
             out.extend_from_slice(&other.rollout_log_probs.as_ref().unwrap_or(&from.log_probs)[tokens]);
         }
@@ -173,9 +174,11 @@ impl<T: Real> Rollouts<T> {
     pub(super) fn metrics(&self) -> Metrics {
         let count = self.len().max(1) as f64;
         let mean = |f: &dyn Fn(usize) -> f64| (0..self.len()).map(f).sum::<f64>() / count;
-        let rewards: Vec<f64> = (0..self.len()).filter_map(|i| self.reward(i)).map(Real::f64).collect();
-        let judged = rewards.len().max(1) as f64;
-        let over_judged = |f: &dyn Fn(f64) -> f64| rewards.iter().copied().map(f).sum::<f64>() / judged;
+        let judged = self.judgements.iter().filter(|judgement| judgement.reward.is_some()).count();
+        let over_judged = |f: &dyn Fn(f64) -> f64| {
+            let sum: f64 = (0..self.len()).filter_map(|i| self.reward(i)).map(|reward| f(reward.f64())).sum();
+            sum / judged.max(1) as f64
+        };
         let reward_mean = over_judged(&|reward| reward);
         let variance = over_judged(&|reward| libm::pow(reward - reward_mean, 2.0));
         let length = |i: usize| self.completions.get(i).len();
@@ -191,8 +194,8 @@ impl<T: Real> Rollouts<T> {
             ("length_max", (0..self.len()).map(length).max().unwrap_or(0) as f64),
             ("truncated_fraction", mean(&|i| f64::from(u8::from(!self.completions.ended[i])))),
         ];
-        if rewards.len() < self.len() {
-            metrics.push(("left_out", (self.len() - rewards.len()) as f64));
+        if judged < self.len() {
+            metrics.push(("left_out", (self.len() - judged) as f64));
         }
         if !self.completions.entropies.is_empty() {
             metrics.push(("entropy_mean", self.completions.entropies.iter().map(|h| h.f64()).sum::<f64>() / tokens));
