@@ -99,6 +99,11 @@ fn in_line(line: &str) -> Option<&str> {
         while start < end && joins(&pieces, start, line) {
             start += 1;
         }
+        // Nothing but signs between formulas.
+        if start == end {
+            end -= 1;
+            continue;
+        }
         let before = start.checked_sub(1).map(|at| text(&pieces[at]).to_lowercase()).unwrap_or_default();
         let after = pieces.get(end).map(|piece| text(piece).trim_end_matches('.').to_lowercase()).unwrap_or_default();
         if FACTORS.contains(&&*after) {
