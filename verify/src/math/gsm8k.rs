@@ -18,7 +18,7 @@ const CLIP: usize = 300;
 /// use flowrl_lm::verify::{Attempt, Verifier};
 /// use flowrl_verify::math::Gsm8kStrict;
 /// let row = PromptRow { answer: "He has 9 * 8 = 72. #### 72".into(), ..PromptRow::text("9 · 8?") };
-/// let verdict = |completion| Gsm8kStrict.judge(Attempt { row: &row, completion, ended: true }).map(|judgement| judgement.verdict);
+/// let verdict = |completion| Gsm8kStrict.judge(Attempt { row: &row, completion, ended: true, tokens: 9 }).map(|judgement| judgement.verdict);
 /// assert_eq!(verdict("#### 72")?, "correct");
 /// assert_eq!(verdict("#### 72.0")?, "wrong");
 /// assert_eq!(verdict("It is 72")?, "unparseable");

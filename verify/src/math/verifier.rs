@@ -19,7 +19,7 @@ use super::judge::{Verdict, is_understood, judge};
 /// use flowrl_lm::verify::{Attempt, Verifier};
 /// use flowrl_verify::math::Math;
 /// let row = PromptRow { answer: "2\\sqrt{3}".into(), ..PromptRow::text("√12?") };
-/// let judgement = Math::new().judge(Attempt { row: &row, completion: "It is \\boxed{\\sqrt{12}}.", ended: true })?;
+/// let judgement = Math::new().judge(Attempt { row: &row, completion: "It is \\boxed{\\sqrt{12}}.", ended: true, tokens: 9 })?;
 /// assert_eq!(judgement.verdict, "correct");
 /// # Ok::<(), flowrl_core::task::JudgeError>(())
 /// ```
