@@ -65,7 +65,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Eval(args) => eval::run(args, cli.json)?,
         Command::Sample(args) => sample::run(args, cli.json)?,
         Command::Score(args) => score::run(args)?,
-        Command::Judge(args) => judge::run(args, cli.json)?,
+        Command::Judge(args) => return judge::run(args, cli.json),
         Command::Loss(args) => loss::run(args)?,
         Command::Sweep(args) => return sweep::run(args, cli.json),
         Command::Watch(args) => watch::run(args, cli.json)?,

@@ -75,7 +75,7 @@ pub struct Session {
     pub tasks: Tasks,
     /// Stored completions to learn from instead of sampling.
     pub stored: Option<StoredRollouts>,
-    /// Standard error and remarks of the verifier's workers.
+    /// Standard error of the verifier's workers.
     pub log: Log,
 }
 

@@ -128,7 +128,7 @@ fn greedy_completions_do_not_depend_on_the_seed() {
     assert_eq!(of(&a, "eval_success_greedy"), of(&b, "eval_success_greedy"));
     assert_ne!(of(&a, "eval_success"), of(&b, "eval_success"), "samples depend on it");
     assert!(of(&a["standard_errors"], "eval_success_greedy") > 0.0);
-    // It is what sampling from the most probable token alone gives, and nothing else changes.
+    // Sampling from the most probable token alone gives this, and nothing else changes.
     let sure = measured(&["--set", "top_k=1"]);
     assert_eq!(of(&sure, "eval_success"), of(&a, "eval_success_greedy"));
     let plain = measured(&["--seed", "1"]);

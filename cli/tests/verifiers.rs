@@ -55,6 +55,19 @@ fn judge_keeps_the_order_and_says_how_it_went() {
 }
 
 #[test]
+fn judge_shows_what_a_function_prints() {
+    if !has_python() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rows.jsonl"), lines(&[json!({"completion": "abc"})])).unwrap();
+    std::fs::write(folder.path().join("f.py"), "def f(completion):\n    print('seen', completion)\n    return 1\n")
+        .unwrap();
+    let output = run(&["judge", "--input", "rows.jsonl", "--verifier", "f.py"], folder.path());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("seen abc"));
+}
+
+#[test]
 fn judge_names_what_is_wrong_with_a_row() {
     let folder = tempfile::tempdir().unwrap();
     for (row, wanted) in [

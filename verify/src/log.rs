@@ -1,4 +1,4 @@
-//! The log of workers: their standard error and their remarks.
+//! The log of workers: their standard error.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -12,7 +12,7 @@ const MOST: u64 = 16 << 20;
 /// Bytes that a log keeps in memory, for its file to come or for an error message.
 const KEPT: usize = 64 << 10;
 
-/// The standard error and the remarks of the workers of a run. It keeps the last 64 KiB in memory and, once it has a
+/// The standard error of the workers of a run. It keeps the last 64 KiB in memory and, once it has a
 /// file, writes at most 16 MiB to it.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<State>>);
@@ -20,19 +20,26 @@ pub struct Log(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     kept: VecDeque<u8>,
+    /// Whether everything also goes to the standard error of this program.
+    is_shown: bool,
     path: Option<PathBuf>,
     file: Option<File>,
     written: u64,
 }
 
 impl Log {
-    /// Writes what this log has kept to the end of a file, and everything to come. The file is made when there is
+    /// Appends the kept bytes to a file, and everything to come. The file is made if there is
     /// something to write.
     pub fn to_file(&self, path: PathBuf) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.path = Some(path);
         let kept = state.kept.make_contiguous().to_vec();
         state.write(&kept);
+    }
+
+    /// Also writes everything to come to the standard error of this program.
+    pub fn show(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_shown = true;
     }
 
     /// Returns the last line that was written and is not blank.
@@ -42,13 +49,16 @@ impl Log {
         text.lines().rev().find(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned())
     }
 
-    /// Appends bytes. What exceeds the limit of the file is dropped, which its last line says.
+    /// Appends bytes. Bytes beyond the limit of the file are dropped, which its last line says.
     pub(crate) fn write(&self, bytes: &[u8]) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         state.kept.extend(bytes);
         let excess = state.kept.len().saturating_sub(KEPT);
         state.kept.drain(..excess);
+        if state.is_shown {
+            let _ = std::io::stderr().write_all(bytes);
+        }
         state.write(bytes);
     }
 }

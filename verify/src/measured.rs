@@ -1,7 +1,9 @@
-//! What a slow verifier measures of itself.
+//! Measurements of a slow verifier.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use flowrl_core::task::{JudgeError, Judgement};
 
 /// Times and failures since they were last taken.
 #[derive(Debug, Default)]
@@ -48,6 +50,11 @@ impl Measured {
         metrics.extend([("judge_p50_s", at(0.5)), ("judge_p95_s", at(0.95)), ("judge_max_s", at(1.0))]);
         metrics
     }
+}
+
+/// Returns the judgement of a batch of one completion.
+pub(crate) fn only(mut judgements: Vec<Judgement>) -> Result<Judgement, JudgeError> {
+    judgements.pop().ok_or_else(|| "no judgement".into())
 }
 
 /// Adds the metrics of one verifier to those of others: counts add up, of times the longest stays.

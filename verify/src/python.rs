@@ -45,7 +45,7 @@ impl Python {
     /// name.
     ///
     /// # Errors
-    /// Returns an error that names the interpreter, its origin and what to install.
+    /// Returns an error that names the interpreter, its origin and the package to install.
     pub fn require(&self, module: &str) -> Result<(), JudgeError> {
         // A folder of this name in the working directory is not the module: its spec has no origin.
         const LOOK: &str = "import sys\nsys.path[:] = [path for path in sys.path if path]\nfrom importlib.util import find_spec\n\

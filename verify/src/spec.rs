@@ -55,6 +55,9 @@ enum Source {
     LanguageModel(String),
 }
 
+/// Longest time for a reply of a language model, which may think before it gives a score.
+const LANGUAGE_MODEL_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// The options that may follow a comma, with the kinds of verifier that have them.
 const KEYS: [&str; 10] =
     ["weight", "name", "timeout", "workers", "failure", "model", "template", "pattern", "rule", "source"];
@@ -236,10 +239,11 @@ impl Spec {
     /// Opens this verifier.
     ///
     /// # Errors
-    /// Returns an error that says what is missing: a program, a module, a function, a server, a permission.
+    /// Returns an error that names the missing piece: a program, a module, a function, a server, a permission.
     fn open(&self, options: &Options) -> Result<Box<dyn Verifier>, JudgeError> {
         let mut options = options.clone();
-        options.timeout = self.timeout.unwrap_or(options.timeout);
+        let of_kind = if let Source::LanguageModel(_) = self.source { LANGUAGE_MODEL_TIMEOUT } else { options.timeout };
+        options.timeout = self.timeout.unwrap_or(of_kind);
         options.workers = self.workers.unwrap_or(options.workers);
         options.reward_of_failure = self.reward_of_failure.or(options.reward_of_failure);
         match &self.source {
@@ -287,7 +291,7 @@ impl Spec {
         match name {
             "code" => {}
             "math" => {
-                // Without Math-Verify, what the Rust part does not understand is counted as `unknown`.
+                // Without Math-Verify, answers that this crate does not understand are counted as `unknown`.
                 let is_there = Python::find(options.python.as_deref()).and_then(|python| python.require("math_verify"));
                 return Ok(Box::new(match is_there {
                     Ok(()) => Math::with_fallback(python(name.into(), name.into(), String::new(), options)?),
@@ -326,7 +330,7 @@ fn python(name: String, path: PathBuf, function: String, options: &Options) -> R
 /// Opens the verifiers that a user names. Several give the weighted sum of their rewards, with each as a part.
 ///
 /// # Errors
-/// Returns an error that names the verifier and says what is wrong with it.
+/// Returns an error that names the verifier and its mistake.
 pub fn open(specs: &[Spec], options: &Options) -> Result<Box<dyn Verifier>, JudgeError> {
     match specs {
         [] => Err("no verifier is named".into()),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::code_sandbox::{CROWD, launcher, permission};
 
-/// Returns a sandbox, or says why there is none on this machine. What this machine allows is tried once.
+/// Returns a sandbox, or says why there is none on this machine. This is tried once.
 fn sandbox(limits: Limits) -> Option<Sandbox> {
     static CHOSEN: OnceLock<Option<(Layers, PathBuf)>> = OnceLock::new();
     let open = || {

@@ -54,7 +54,7 @@ fn kernel() -> (u32, u32) {
     (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
-/// What the programs attack.
+/// Targets of the programs.
 struct Target {
     folder: tempfile::TempDir,
     tcp: TcpListener,
@@ -109,7 +109,7 @@ impl Target {
         )
     }
 
-    /// Returns what marks the command line of the daemon.
+    /// Returns the mark in the command line of the daemon.
     fn mark(&self) -> String {
         format!("daemon of {}", self.folder.path().display())
     }
@@ -126,7 +126,7 @@ impl Target {
         }
     }
 
-    /// Returns whether the daemon is alive once what ends it has had time to, and ends it.
+    /// Returns whether the daemon is alive after there was time to end it, and ends it.
     fn daemon_lives(&self) -> bool {
         let find = || {
             let entries = std::fs::read_dir("/proc").unwrap().flatten();

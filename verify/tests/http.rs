@@ -2,17 +2,19 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use flowrl_core::task::JudgeError;
+use flowrl_lm::Interrupted;
 use flowrl_lm::verify::Verifier;
 use flowrl_verify::open;
 use serde_json::{Value, json};
 
 use crate::workers::{judge, metric, options, rows};
 
-/// A server that answers each request with what `reply` makes of its path and body: a status and a text.
+/// A server that answers each request with the status and text that `reply` makes of its path and body.
 fn server(reply: impl Fn(&str, &Value) -> (u16, String) + Send + Sync + 'static) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -108,6 +110,46 @@ fn a_server_that_fails_leaves_completions_out() {
     }
     let nobody = open(&["http://127.0.0.1:9/".parse().unwrap()], &options).unwrap_err().to_string();
     assert!(nobody.contains("the verifier http://127.0.0.1:9 did not answer"), "{nobody}");
+}
+
+/// A server that answers an empty list and then hangs if a completion says so.
+fn hanging() -> (String, Arc<AtomicUsize>) {
+    server(|_, body| {
+        if body.to_string().contains("hang") {
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        (200, Value::from(lengths(body)).to_string())
+    })
+}
+
+#[test]
+fn only_the_completion_that_hangs_a_server_runs_out_of_time() {
+    let (mut options, _) = options(2);
+    options.timeout = Duration::from_secs(1);
+    let verifier = open(&[hanging().0.parse().unwrap()], &options).unwrap();
+    let judgements = judge(&*verifier, &rows(3), &["a", "hang", "bcd"]).unwrap();
+    let found: Vec<_> = judgements.iter().map(|judgement| (judgement.reward, &*judgement.verdict)).collect();
+    assert_eq!(found, [(Some(1.0), "correct"), (None, "timeout"), (Some(3.0), "correct")]);
+}
+
+#[test]
+fn an_interrupt_does_not_wait_for_a_server() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (mut options, _) = options(1);
+    options.timeout = Duration::from_secs(600);
+    let asked = Arc::clone(&stop);
+    options.interrupt = Some(Arc::new(move || asked.load(Ordering::Relaxed)));
+    let (url, requests) = hanging();
+    let verifier = open(&[url.parse().unwrap()], &options).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while requests.load(Ordering::Relaxed) < 2 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(judge(&*verifier, &rows(1), &["hang"]).unwrap_err().is::<Interrupted>());
+    });
 }
 
 #[test]

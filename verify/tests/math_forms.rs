@@ -54,7 +54,7 @@ fn numbers() {
         ("10^{30}", "10^{30}+1"), ("\\sqrt{2}", "1.414213562"), ("e^{\\pi\\sqrt{163}}", "262537412640768744"), ("2^{100}", "2^{100}+10^{-9}"),
         ("1/3", "0.3333"), ("\\frac{1}{2}", "2"), ("12_8", "12"), ("12_8", "12_7"), ("1000000.1", "1000000"),
     ]);
-    // A decimal of ten places stands for what it rounds.
+    // A decimal of ten places stands for the number that it rounds.
     assert_eq!(compare("\\sqrt{17}", "4.123105625617661"), Same::Yes);
     assert_eq!(compare("0.3333333333", "1/3"), Same::Yes);
     assert_eq!(compare("0.3333333334", "0.3333333333"), Same::No);

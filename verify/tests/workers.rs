@@ -178,6 +178,17 @@ fn nonsense_is_a_counted_verdict() {
 }
 
 #[test]
+fn a_late_second_answer_is_not_taken_for_one_to_a_later_item() {
+    let (options, _) = options(1);
+    // The second answer to an item comes with the first one to the next.
+    let body = "echo '{\"id\": '$id', \"reward\": 0}'; echo '{\"id\": '$id', \"reward\": 1}'";
+    let workers = shell("", body, &options).unwrap();
+    for _ in 0..5 {
+        assert_eq!(verdicts(&judge(&workers, &rows(1), &["a"]).unwrap()), [(Some(0.0), "wrong")]);
+    }
+}
+
+#[test]
 fn a_reward_may_stand_for_failures() {
     let (mut options, _) = options(1);
     options.reward_of_failure = Some(-1.0);

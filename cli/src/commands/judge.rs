@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result, bail};
 use flowrl_core::task::Judgement;
@@ -49,8 +50,8 @@ struct Row {
 /// Number of completions judged between two looks at the progress and the signals.
 const CHUNK: usize = 256;
 
-/// Runs the command.
-pub fn run(args: &JudgeArgs, json: bool) -> Result<()> {
+/// Runs the command. Returns exit code 128 + n if signal n stopped it.
+pub fn run(args: &JudgeArgs, json: bool) -> Result<ExitCode> {
     let VerifierArgs { verifier: names, python, allow_code_execution } = &args.judging;
     let names = if names.is_empty() { vec!["exact".to_owned()] } else { names.clone() };
     if args.judging.verifier.is_empty() {
@@ -60,6 +61,8 @@ pub fn run(args: &JudgeArgs, json: bool) -> Result<()> {
     let rows = read(args)?;
     signals::watch();
     let log = Log::default();
+    // Someone who tries a function wants to see its prints.
+    log.show();
     let verifier = verifiers::open(&names, python.clone(), *allow_code_execution, &log)?;
     for row in &rows {
         verifier.check(&row.prompt).with_context(|| row.prompt.origin.to_string())?;
@@ -75,7 +78,8 @@ pub fn run(args: &JudgeArgs, json: bool) -> Result<()> {
         let judgements = verifier.judge_batch(&attempts).map_err(Error::from_boxed);
         if let Some(signal) = signals::stop() {
             bar.finish_and_clear();
-            bail!("{signal} stopped judging after {} of {} rows", bar.position(), rows.len());
+            tell!("{signal} stopped judging after {} of {} rows", bar.position(), rows.len());
+            return Ok(ExitCode::from(signal.exit_code()));
         }
         for (row, judgement) in chunk.iter().zip(judgements?) {
             let (count, total) = counts.entry(judgement.verdict.to_string()).or_default();
@@ -86,7 +90,7 @@ pub fn run(args: &JudgeArgs, json: bool) -> Result<()> {
             }
             bar.suspend(|| print(row, &judgement, json))?;
             if output::closed() {
-                return Ok(());
+                return Ok(ExitCode::SUCCESS);
             }
         }
         bar.inc(chunk.len() as u64);
@@ -114,7 +118,7 @@ pub fn run(args: &JudgeArgs, json: bool) -> Result<()> {
     for (name, value) in verifier.take_metrics() {
         line(&format!("{name:16} {value:.4}"))?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Splits the rows into chunks of about [`CHUNK`] that keep consecutive rows of a prompt together, because a verifier may

@@ -39,11 +39,14 @@ pub trait Verifier: std::fmt::Debug + Send + Sync {
     /// Returns the name used in configuration files and messages.
     fn name(&self) -> &str;
 
-    /// Checks that a row has the fields that [`Self::judge`] needs. This runs on every row before training.
+    /// Checks that a row has the fields that [`Self::judge`] needs. This runs on every row before training. By default
+    /// every row is accepted.
     ///
     /// # Errors
     /// Returns [`Error::Argument`] with the field and the form it should have.
-    fn check(&self, row: &PromptRow) -> Result<()>;
+    fn check(&self, _row: &PromptRow) -> Result<()> {
+        Ok(())
+    }
 
     /// Judges one completion.
     ///

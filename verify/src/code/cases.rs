@@ -24,7 +24,7 @@ const ASSERTIONS: [&str; 5] = ["assert_case", "test_list", "challenge_test_list"
 /// Returns the tests of an answer, at least one.
 ///
 /// # Errors
-/// Returns what the answer must be, as the rest of a sentence.
+/// Returns the forms of an answer, as the rest of a sentence.
 pub(super) fn read(answer: &Value) -> Result<Vec<Case>, String> {
     let cases = any(answer, None, 0)?;
     if cases.is_empty() {
@@ -141,7 +141,7 @@ fn pair(input: &Value, output: &Value, name: Option<&str>, at: &str) -> Result<C
     }
     let (arguments, wanted) = match input {
         Value::Array(arguments) => {
-            // APPS wraps what a function returns in a list of one.
+            // APPS wraps the result of a function in a list of one.
             let mut wanted = vec![output.clone()];
             wanted.extend(output.as_array().filter(|items| items.len() == 1).map(|items| items[0].clone()));
             (arguments.clone(), wanted)
@@ -191,7 +191,7 @@ fn functions(code: &str) -> Vec<Case> {
     names.iter().map(|name| Case::Check { code: format!("{code}\n\n{name}()\n") }).collect()
 }
 
-/// Returns what MBPP runs before its assertions.
+/// Returns the code that MBPP runs before its assertions.
 fn setup(fields: &Map<String, Value>) -> String {
     let texts = ["test_imports", "test_setup_code"].iter().filter_map(|key| lines(fields.get(*key)?));
     texts.filter(|text| !text.is_empty()).map(|text| text + "\n").collect()
@@ -208,7 +208,7 @@ fn is_name(name: &str) -> bool {
     name.chars().all(|c| c.is_alphanumeric() || c == '_') && name.chars().next().is_some_and(|c| !c.is_numeric())
 }
 
-/// Says what a value is, briefly.
+/// Describes a value briefly.
 fn kind(value: &Value) -> String {
     match value {
         Value::Array(_) => "a list".into(),

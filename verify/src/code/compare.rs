@@ -1,11 +1,11 @@
-//! Compares what a program gives with what a test wants.
+//! Compares the results of a program with those of a test.
 
 use serde_json::Value;
 
 /// Relative error up to which decimal numbers are equal; below 1 it is absolute.
 const TOLERANCE: f64 = 1e-6;
 
-/// Returns whether a program printed what it should. White space at the ends of lines and empty lines at the end are
+/// Returns whether a program printed the expected text. White space at the ends of lines and empty lines at the end are
 /// ignored. A decimal number may differ by a millionth; if an integer is wanted, `7.0` is 7.
 pub(super) fn text_matches(got: &str, wanted: &str) -> bool {
     let lines = |text: &str| text.trim_end().lines().map(str::trim_end).map(String::from).collect::<Vec<_>>();
@@ -43,7 +43,7 @@ fn close(got: f64, wanted: f64) -> bool {
     (got - wanted).abs() <= TOLERANCE * wanted.abs().max(1.0)
 }
 
-/// Returns whether a function returned what it should, as JSON: tuples are lists, and keys are strings. Decimal numbers may
+/// Returns whether a function returned the expected value, as JSON: tuples are lists, and keys are strings. Decimal numbers may
 /// differ by a millionth.
 pub(super) fn json_matches(got: &Value, wanted: &Value) -> bool {
     match (got, wanted) {

@@ -55,7 +55,7 @@ impl Default for Options {
     }
 }
 
-/// What became of one test.
+/// Outcome of one test.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TestResult {
     /// `correct`, `wrong`, `error`, `timeout` or `not-run`.
@@ -249,7 +249,7 @@ impl Verifier for Code {
     }
 }
 
-/// Says what a test asks for.
+/// Describes a test.
 fn asked(case: &Case) -> String {
     match case {
         Case::Print { input, .. } => format!("input {}", quoted(input)),

@@ -6,13 +6,12 @@ use std::time::Instant;
 
 use flowrl_core::task::{JudgeError, Judgement};
 use flowrl_lm::Interrupted;
-use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::verify::{Attempt, Verifier};
 use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use super::{Client, Failure, in_parallel};
-use crate::measured::Measured;
+use crate::measured::{Measured, only};
 use crate::options::Options;
 
 /// The question to the judge if there is no template.
@@ -67,7 +66,7 @@ impl LanguageModel {
             )
             .into());
         }
-        let client = Client::new(&format!("{url}/chat/completions"), options.timeout);
+        let client = Client::new(&format!("{url}/chat/completions"));
         let model = match model {
             Some(model) => model.to_owned(),
             None => first_model(&client, url)?,
@@ -116,12 +115,15 @@ impl LanguageModel {
             "temperature": 0,
         });
         let begin = Instant::now();
-        let reply = match self.client.post(&body, &self.options) {
+        let reply = match self.client.post(&body, self.options.timeout, &self.options) {
             Err(Failure::Interrupted) => return None,
-            Err(Failure::Refused(reason)) => Err(format!("the judge {reason}")),
+            Err(failure) => Err((failure.verdict(), format!("the judge {}", failure.reason().unwrap_or_default()))),
             Ok(value) => match value.pointer("/choices/0/message/content").and_then(Value::as_str) {
                 Some(text) => Ok(text.to_owned()),
-                None => Err(format!("the judge answered without a message: {}", flowrl_lm::short(&value.to_string()))),
+                None => {
+                    let shown = flowrl_lm::short(&value.to_string());
+                    Err(("error", format!("the judge answered without a message: {shown}")))
+                }
             },
         };
         self.measured.took(begin.elapsed());
@@ -132,7 +134,7 @@ impl LanguageModel {
         };
         let reply = match reply {
             Ok(reply) => reply,
-            Err(reason) => return Some(failed("error", &reason)),
+            Err((verdict, reason)) => return Some(failed(verdict, &reason)),
         };
         // The last match: a judge may mention the form of the score before it gives it.
         let score =
@@ -159,13 +161,8 @@ impl Verifier for LanguageModel {
         &self.name
     }
 
-    fn check(&self, _: &PromptRow) -> flowrl_lm::Result<()> {
-        Ok(())
-    }
-
     fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
-        let mut judgements = self.judge_batch(&[attempt])?;
-        judgements.pop().ok_or_else(|| "no judgement".into())
+        only(self.judge_batch(&[attempt])?)
     }
 
     fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
@@ -187,9 +184,9 @@ impl Verifier for LanguageModel {
         }
         let mut known = lock();
         let judgements: Vec<Judgement> = questions.iter().filter_map(|question| known.get(question).cloned()).collect();
-        // A failure is asked about again the next time.
+        // Questions whose judgement failed are asked again the next time.
         known.retain(|_, judgement| {
-            judgement.reward.is_some() && !matches!(&*judgement.verdict, "error" | "unparseable")
+            judgement.reward.is_some() && !matches!(&*judgement.verdict, "error" | "timeout" | "unparseable")
         });
         Ok(judgements)
     }

@@ -3,76 +3,97 @@
 mod language_model;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use flowrl_core::task::{JudgeError, Judgement};
 use flowrl_lm::Interrupted;
-use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::verify::{Attempt, Verifier};
 pub use language_model::LanguageModel;
 use serde_json::{Value, json};
 
-use crate::measured::Measured;
+use crate::measured::{Measured, only};
 use crate::options::Options;
 use crate::workers::protocol::{self, Answer, MAX_LINE};
 
 /// Most completions of a request.
 const BATCH: usize = 64;
 
+/// How often a wait looks for an interrupt.
+const POLL: Duration = Duration::from_millis(20);
+
 /// Waits before the second, third and fourth try of a request.
 const WAITS: [Duration; 3] = [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(4)];
 
-/// A client of one address, which tries again what may succeed later.
-#[derive(Debug)]
+/// A client of one address, which repeats requests that may succeed later.
+#[derive(Clone, Debug)]
 pub(crate) struct Client {
     agent: ureq::Agent,
-    pub(crate) url: String,
+    url: String,
 }
 
 impl Client {
-    fn new(url: &str, timeout: Duration) -> Self {
-        let config = ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).build();
+    fn new(url: &str) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
         Self { agent: config.into(), url: url.to_owned() }
     }
 
-    /// Posts JSON and returns the JSON that comes back.
+    /// Posts JSON and returns the JSON that comes back within a time limit.
     ///
     /// # Errors
     /// Returns the reason, the rest of a sentence about the server.
-    fn post(&self, body: &Value, options: &Options) -> Result<Value, Failure> {
-        let bytes = body.to_string();
+    fn post(&self, body: &Value, limit: Duration, options: &Options) -> Result<Value, Failure> {
         let mut waits = WAITS.iter();
+        loop {
+            let failure = match self.post_once(body, limit, options) {
+                Err(failure @ Failure::ForNow(_)) => failure,
+                other => return other,
+            };
+            let Some(wait) = waits.next() else { return Err(failure) };
+            let end = Instant::now() + *wait;
+            while Instant::now() < end {
+                if options.is_interrupted() {
+                    return Err(Failure::Interrupted);
+                }
+                std::thread::sleep(POLL);
+            }
+        }
+    }
+
+    /// Posts once. The request runs in a thread of its own, which an interrupt leaves behind: a server may take minutes.
+    fn post_once(&self, body: &Value, limit: Duration, options: &Options) -> Result<Value, Failure> {
+        let (client, bytes) = (self.clone(), body.to_string());
+        let (say, answer) = channel();
+        std::thread::spawn(move || say.send(client.exchange(&bytes, limit)));
         loop {
             if options.is_interrupted() {
                 return Err(Failure::Interrupted);
             }
-            let (reason, may_try_again) = match self.post_once(&bytes) {
-                Ok(value) => return Ok(value),
-                Err(failed) => failed,
-            };
-            match waits.next().filter(|_| may_try_again) {
-                Some(wait) => pause(*wait, options)?,
-                None => return Err(Failure::Refused(reason)),
+            match answer.recv_timeout(POLL) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(Failure::Refused("could not be asked".into())),
             }
         }
     }
 
-    /// Returns the answer, or the reason for none and whether another try may succeed.
-    fn post_once(&self, bytes: &str) -> Result<Value, (String, bool)> {
-        let sent = self.agent.post(&self.url).content_type("application/json").send(bytes);
-        let mut response = sent.map_err(|error| (format!("did not answer: {error}"), true))?;
+    fn exchange(&self, bytes: &str, limit: Duration) -> Result<Value, Failure> {
+        let request = self.agent.post(&self.url).config().timeout_global(Some(limit)).build();
+        let sent = request.content_type("application/json").send(bytes);
+        let mut response = sent.map_err(|error| Failure::of("did not answer", &error))?;
         let status = response.status();
         let limit = (BATCH * MAX_LINE) as u64;
         let text = response.body_mut().with_config().limit(limit).read_to_string();
-        let text = text.map_err(|error| (format!("did not finish its answer: {error}"), true))?;
+        let text = text.map_err(|error| Failure::of("did not finish its answer", &error))?;
         if !status.is_success() {
-            let may_try_again = matches!(status.as_u16(), 429 | 502 | 503 | 504);
-            return Err((format!("answered {status}: {}", flowrl_lm::short(text.trim())), may_try_again));
+            let reason = format!("answered {status}: {}", flowrl_lm::short(text.trim()));
+            let is_busy = matches!(status.as_u16(), 429 | 502 | 503 | 504);
+            return Err(if is_busy { Failure::ForNow(reason) } else { Failure::Refused(reason) });
         }
         serde_json::from_str(&text)
-            .map_err(|_| (format!("answered {:?}, which is not JSON", flowrl_lm::short(text.trim())), false))
+            .map_err(|_| Failure::Refused(format!("answered {:?}, which is not JSON", flowrl_lm::short(text.trim()))))
     }
 }
 
@@ -80,18 +101,32 @@ impl Client {
 #[derive(Debug)]
 enum Failure {
     Interrupted,
+    /// The time was over. Another try could take as long.
+    Timeout(String),
+    /// Another try may succeed.
+    ForNow(String),
+    /// Another try would fail alike.
     Refused(String),
 }
 
-fn pause(wait: Duration, options: &Options) -> Result<(), Failure> {
-    let end = Instant::now() + wait;
-    while Instant::now() < end {
-        if options.is_interrupted() {
-            return Err(Failure::Interrupted);
-        }
-        std::thread::sleep(Duration::from_millis(20));
+impl Failure {
+    fn of(text: &str, error: &ureq::Error) -> Self {
+        let reason = format!("{text}: {error}");
+        if matches!(error, ureq::Error::Timeout(_)) { Self::Timeout(reason) } else { Self::ForNow(reason) }
     }
-    Ok(())
+
+    /// Returns the reason, or [`None`] for an interrupt.
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Interrupted => None,
+            Self::Timeout(reason) | Self::ForNow(reason) | Self::Refused(reason) => Some(reason),
+        }
+    }
+
+    /// Returns the verdict on a completion that was not judged because of this.
+    const fn verdict(&self) -> &'static str {
+        if let Self::Timeout(_) = self { "timeout" } else { "error" }
+    }
 }
 
 /// Runs `work` on every job with at most `threads` threads. Returns false if it was interrupted.
@@ -103,14 +138,14 @@ fn in_parallel<T: Sync>(jobs: &[T], threads: usize, work: impl Fn(&T) -> bool + 
             scope.spawn(|| {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if !work(job) {
-                        *interrupted.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = true;
+                        *interrupted.lock().unwrap_or_else(PoisonError::into_inner) = true;
                         return;
                     }
                 }
             });
         }
     });
-    !interrupted.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    !interrupted.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A server that judges batches: it receives `{"items": […]}`, with the items of the protocol of workers, and answers
@@ -129,57 +164,69 @@ impl Http {
     /// # Errors
     /// Returns an error if nothing listens at the address.
     pub fn new(name: impl Into<String>, url: &str, options: &Options) -> Result<Self, JudgeError> {
-        let client = Client::new(url, options.timeout.saturating_mul(BATCH as u32));
+        let client = Client::new(url);
         let http = Self { name: name.into(), client, options: options.clone(), measured: Measured::default() };
         // An empty batch finds a wrong address before anything is sampled.
-        match http.client.post(&json!({"items": []}), options) {
+        match http.client.post(&json!({"items": []}), options.timeout, options) {
             Ok(_) => Ok(http),
-            Err(Failure::Interrupted) => Err(Box::new(Interrupted)),
-            Err(Failure::Refused(reason)) => Err(format!("the verifier {url} {reason}").into()),
+            Err(failure) => Err(match failure.reason() {
+                Some(reason) => format!("the verifier {url} {reason}").into(),
+                None => Box::new(Interrupted),
+            }),
         }
     }
 
     /// Asks for the judgements of some items. Returns false if it was interrupted.
-    fn ask(&self, ids: &[usize], items: &[Value], judgements: &Mutex<Vec<Option<Judgement>>>) -> bool {
+    fn ask(&self, places: &[usize], items: &[Value], judgements: &Mutex<Vec<Option<Judgement>>>) -> bool {
         let begin = Instant::now();
-        let body = json!({"items": ids.iter().map(|&id| &items[id]).collect::<Vec<_>>()});
-        let mut answers: HashMap<usize, Judgement> = HashMap::new();
-        match self.client.post(&body, &self.options) {
+        let body = json!({"items": places.iter().map(|&place| &items[place]).collect::<Vec<_>>()});
+        let limit = self.options.timeout.saturating_mul(places.len() as u32);
+        let (mut answers, verdict) = match self.client.post(&body, limit, &self.options) {
             Err(Failure::Interrupted) => return false,
-            Err(Failure::Refused(reason)) => self.options.report(&self.name, &format!("the server {reason}")),
-            Ok(value) => {
-                let list = value.get("items").unwrap_or(&value);
-                match list.as_array() {
-                    None => {
-                        let shown = flowrl_lm::short(&value.to_string());
-                        self.options
-                            .report(&self.name, &format!("the server answered {shown} instead of a list of items"));
-                    }
-                    Some(list) => {
-                        for answer in list {
-                            match Answer::of(answer) {
-                                Ok(Answer { id, judgement }) => drop(answers.insert(id, judgement)),
-                                Err((_, mistake)) => self.options.report(&self.name, &format!("the server {mistake}")),
-                            }
-                        }
-                    }
-                }
+            // One of them took too long: alone, the others do not wait for it.
+            Err(Failure::Timeout(_)) if places.len() > 1 => {
+                return places.chunks(1).all(|one| self.ask(one, items, judgements));
             }
-        }
-        let missing = ids.iter().filter(|id| !answers.contains_key(id)).count();
-        if missing > 0 && !answers.is_empty() {
-            self.options.report(&self.name, "the server left items without an answer");
-        }
-        let mut all = judgements.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for &id in ids {
-            let judgement = answers.remove(&id).unwrap_or_else(|| {
+            Err(failure) => {
+                self.options.report(&self.name, &format!("the server {}", failure.reason().unwrap_or_default()));
+                (HashMap::new(), failure.verdict())
+            }
+            Ok(value) => (self.answers(&value, places), "error"),
+        };
+        let mut all = judgements.lock().unwrap_or_else(PoisonError::into_inner);
+        for &place in places {
+            let judgement = answers.remove(&place).unwrap_or_else(|| {
                 self.measured.failed();
-                self.options.failed("error")
+                self.options.failed(verdict)
             });
-            self.measured.took(begin.elapsed() / ids.len() as u32);
-            all[id] = Some(judgement);
+            self.measured.took(begin.elapsed() / places.len() as u32);
+            all[place] = Some(judgement);
         }
         true
+    }
+
+    /// Reads the answers of the server to some items.
+    fn answers(&self, value: &Value, places: &[usize]) -> HashMap<usize, Judgement> {
+        let mut answers = HashMap::new();
+        let Some(list) = value.get("items").unwrap_or(value).as_array() else {
+            let shown = flowrl_lm::short(&value.to_string());
+            self.options.report(&self.name, &format!("the server answered {shown} instead of a list of items"));
+            return answers;
+        };
+        for answer in list {
+            match Answer::of(answer) {
+                Err((_, mistake)) => self.options.report(&self.name, &format!("the server {mistake}")),
+                Ok(Answer { id, .. }) if !places.contains(&id) || answers.contains_key(&id) => {
+                    let message = format!("the server answered item {id} twice or without being asked");
+                    self.options.report(&self.name, &message);
+                }
+                Ok(Answer { id, judgement }) => _ = answers.insert(id, judgement),
+            }
+        }
+        if answers.len() < places.len() {
+            self.options.report(&self.name, "the server left items without a usable answer");
+        }
+        answers
     }
 }
 
@@ -188,13 +235,8 @@ impl Verifier for Http {
         &self.name
     }
 
-    fn check(&self, _: &PromptRow) -> flowrl_lm::Result<()> {
-        Ok(())
-    }
-
     fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
-        let mut judgements = self.judge_batch(&[attempt])?;
-        judgements.pop().ok_or_else(|| "no judgement".into())
+        only(self.judge_batch(&[attempt])?)
     }
 
     fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
@@ -205,7 +247,7 @@ impl Verifier for Http {
         if !in_parallel(&batches, self.options.worker_count(), |ids| self.ask(ids, &items, &judgements)) {
             return Err(Box::new(Interrupted));
         }
-        let judgements = judgements.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let judgements = judgements.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(judgements.into_iter().flatten().collect())
     }
 

@@ -6,7 +6,7 @@ use num_rational::BigRational;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Relation {
     Equal,
-    /// `≈`: what follows is a rounded form.
+    /// `≈`: a rounded form follows.
     About,
     NotEqual,
     Less,
@@ -14,7 +14,7 @@ pub(super) enum Relation {
     More,
     AtLeast,
     In,
-    /// `⇒`: what precedes is a step on the way.
+    /// `⇒`: a step on the way precedes.
     Implies,
 }
 

@@ -56,7 +56,7 @@ const MANY_DECIMALS: usize = 10;
 /// Points at which functions of variables are compared: two with positive variables, two with negative ones too.
 const POINTS: [u64; 4] = [0, 2, 1, 3];
 
-/// Whole numbers above 2²⁰⁰ would leave too few bits for what is added to them.
+/// Whole numbers above 2²⁰⁰ would leave too few bits for the terms added to them.
 const MOST_BITS: u64 = 200;
 
 /// Compares two numbers or functions: exactly if possible, and otherwise by values of some 300 bits.

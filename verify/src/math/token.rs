@@ -167,7 +167,7 @@ impl Reader {
         Some(())
     }
 
-    /// Reads what follows a backslash, and returns the rest.
+    /// Reads the command after a backslash, and returns the rest.
     fn command<'a>(&mut self, text: &'a str, nesting: usize) -> Option<&'a str> {
         let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
         if end == 0 {

@@ -29,7 +29,7 @@ pub struct Math {
 }
 
 impl Math {
-    /// Creates the verifier without a fallback: what it does not understand is `unknown`, with reward 0.
+    /// Creates the verifier without a fallback: answers that it does not understand are `unknown`, with reward 0.
     pub fn new() -> Self {
         Self::default()
     }

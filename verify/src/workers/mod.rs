@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 
 use flowrl_core::task::{JudgeError, Judgement};
 use flowrl_lm::Interrupted;
-use flowrl_lm::prompts::PromptRow;
 use flowrl_lm::verify::{Attempt, Verifier};
 use process::{Process, Silence};
 use protocol::{Answer, MAX_LINE};
 use serde_json::{Value, json};
 
-use crate::measured::Measured;
+use crate::measured::{Measured, only};
 use crate::options::Options;
 
 /// A verifier whose completions are judged by worker processes, which may be slow, hang or crash.
@@ -31,6 +30,8 @@ pub struct Workers {
     options: Options,
     slots: Vec<Mutex<Slot>>,
     measured: Measured,
+    /// The id of the next item. Ids never repeat, so a late second answer is not taken for one to a later item.
+    next_id: AtomicUsize,
 }
 
 /// The place of one worker.
@@ -81,15 +82,19 @@ impl Workers {
     ) -> Result<Self, JudgeError> {
         let name = name.into();
         let slots = (0..options.worker_count()).map(|_| Mutex::default()).collect();
-        let workers =
-            Self { name, command: Box::new(command), options: options.clone(), slots, measured: Measured::default() };
+        let workers = Self {
+            name,
+            command: Box::new(command),
+            options: options.clone(),
+            slots,
+            measured: Measured::default(),
+            next_id: AtomicUsize::new(0),
+        };
         let mut slot = lock(&workers.slots[0]);
         match workers.start(&mut slot) {
             Ok(()) => {}
             Err(Silence::Interrupted) => return Err(Box::new(Interrupted)),
             Err(silence) => {
-                // What the worker wrote last on its standard error explains its end.
-                std::thread::sleep(Duration::from_millis(50));
                 let reason = match silence {
                     Silence::Broken(reason) => reason,
                     _ => "did not start in time".to_owned(),
@@ -180,7 +185,7 @@ impl Workers {
         }
     }
 
-    /// Puts what a job left unanswered back on the board, or gives up on it.
+    /// Puts the unanswered items of a job back on the board, or gives up on it.
     fn give_back(&self, slot: &Slot, job: Job, silence: &Silence, state: &mut Board) {
         let is_single = job.items.len() == 1;
         // A worker that cannot be started says nothing about the item.
@@ -252,12 +257,12 @@ impl Workers {
                 Err((Some(id), mistake)) => (id, Err(mistake)),
                 Err((None, mistake)) => return Err(Silence::Broken(mistake)),
             };
-            let Some(place) = left.iter().position(|&item| item == id) else {
+            let Some(place) = left.iter().position(|&item| items[item]["id"] == id) else {
                 // Of an item that was answered already, or was never asked: the worker mixes up its items.
                 self.options.report(&self.name, &format!("a worker answered item {id} twice or without being asked"));
                 continue;
             };
-            left.swap_remove(place);
+            let item = left.swap_remove(place);
             let judgement = judgement.unwrap_or_else(|mistake| {
                 self.options.report(&self.name, &format!("a worker {mistake}"));
                 self.measured.failed();
@@ -265,7 +270,7 @@ impl Workers {
             });
             self.measured.took(begin.elapsed() / job.items.len() as u32);
             let mut state = lock(board);
-            state.judgements[id] = Some(judgement);
+            state.judgements[item] = Some(judgement);
             state.open -= 1;
         }
         Ok(())
@@ -285,17 +290,13 @@ impl Verifier for Workers {
         &self.name
     }
 
-    fn check(&self, _: &PromptRow) -> flowrl_lm::Result<()> {
-        Ok(())
-    }
-
     fn judge(&self, attempt: Attempt<'_>) -> Result<Judgement, JudgeError> {
-        let mut judgements = self.judge_batch(&[attempt])?;
-        judgements.pop().ok_or_else(|| "no judgement".into())
+        only(self.judge_batch(&[attempt])?)
     }
 
     fn judge_batch(&self, attempts: &[Attempt<'_>]) -> Result<Vec<Judgement>, JudgeError> {
-        let items: Vec<Value> = attempts.iter().enumerate().map(|(id, attempt)| protocol::item(id, attempt)).collect();
+        let first = self.next_id.fetch_add(attempts.len(), Ordering::Relaxed);
+        let items: Vec<Value> = (first..).zip(attempts).map(|(id, attempt)| protocol::item(id, attempt)).collect();
         let sizes: Vec<usize> = items.iter().map(|item| item.to_string().len()).collect();
         let mut waiting = self.jobs(attempts, &sizes, self.max_batch());
         let mut judgements: Vec<Option<Judgement>> = vec![None; items.len()];

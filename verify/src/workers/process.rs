@@ -18,10 +18,12 @@ pub(super) struct Process {
     child: Child,
     requests: SyncSender<Vec<u8>>,
     lines: Receiver<Line>,
+    /// Hears when all of the standard error is in the log.
+    copied: Receiver<()>,
     pub(super) hello: Hello,
 }
 
-/// What a worker wrote.
+/// Output of a worker.
 #[derive(Debug)]
 enum Line {
     Text(String),
@@ -50,13 +52,14 @@ impl Process {
         log: &Log,
         is_interrupted: &dyn Fn() -> bool,
     ) -> Result<Self, Silence> {
-        // A group of its own: Ctrl-C must not end it, and a kill must reach what it has started.
+        // A group of its own: Ctrl-C must not end it, and a kill must reach the processes that it has started.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let program = command.get_program().display().to_string();
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.map_err(|error| Silence::Broken(format!("cannot run {program}: {error}")))?;
         let (say, lines) = channel();
+        let (done, copied) = channel();
         let (requests, waiting) = sync_channel::<Vec<u8>>(1);
         if let Some(mut stdin) = child.stdin.take() {
             // Writing blocks while the worker does not read, so it happens apart from the clock.
@@ -69,9 +72,12 @@ impl Process {
         }
         if let Some(stderr) = child.stderr.take() {
             let log = log.clone();
-            thread::spawn(move || copy(stderr, &log));
+            thread::spawn(move || {
+                copy(stderr, &log);
+                done.send(())
+            });
         }
-        let mut worker = Self { child, requests, lines, hello: Hello { max_batch: 1 } };
+        let mut worker = Self { child, requests, lines, copied, hello: Hello { max_batch: 1 } };
         let line = match worker.line(Instant::now() + limit, is_interrupted) {
             Err(Silence::Timeout) => {
                 return Err(Silence::Broken(format!("said nothing for {} s after it was started", limit.as_secs())));
@@ -129,6 +135,8 @@ impl Drop for Process {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // The last words of this worker may explain its end. A process that it left behind may hold the pipe open.
+        let _ = self.copied.recv_timeout(Duration::from_millis(200));
     }
 }
 

@@ -89,7 +89,7 @@ pub struct Limits {
     pub memory: u64,
     /// Size of all its files together, in bytes.
     pub disk: u64,
-    /// What it may print, in bytes.
+    /// Size of its output, in bytes.
     pub output: usize,
     /// Its processes and threads.
     pub processes: u64,
@@ -171,7 +171,7 @@ impl std::fmt::Display for Report {
 /// A program and its input.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
-    /// How it is run and what is asked of it.
+    /// The way to run it.
     pub mode: Mode<'a>,
     /// Its source text.
     pub code: &'a str,
@@ -196,13 +196,13 @@ pub enum Mode<'a> {
     Check(&'a str),
 }
 
-/// How a program ended, and what it printed.
+/// End and output of a program.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outcome {
     /// How it ended.
     pub end: End,
-    /// What it printed, at most [`Limits::output`] bytes.
+    /// Its output, at most [`Limits::output`] bytes.
     pub stdout: Vec<u8>,
     /// The last few kB of its errors.
     pub stderr: Vec<u8>,

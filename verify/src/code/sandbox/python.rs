@@ -14,7 +14,7 @@ pub(super) struct Python {
     pub paths: Vec<PathBuf>,
 }
 
-/// Prints the interpreter's path, then what it reads: the folders of its installation and the libraries it has loaded.
+/// Prints the interpreter's path, then the paths that it reads: the folders of its installation and the libraries it has loaded.
 const ASK: &str = "import sys, os\n\
     print('flowrl', sys.executable, sep='\\n')\n\
     paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]\n\

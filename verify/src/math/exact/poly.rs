@@ -19,7 +19,7 @@ const LARGEST_PRIME: u32 = 2000;
 pub(in super::super) enum Atom {
     /// A prime with a fractional exponent: a root of it.
     Prime(u32),
-    /// What is left of a radicand without its small primes.
+    /// Rest of a radicand without its small primes.
     Cofactor(BigInt),
     Pi,
     E,

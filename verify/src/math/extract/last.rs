@@ -121,7 +121,7 @@ fn in_line(line: &str) -> Option<&str> {
         if is_answer(run) {
             return Some(run);
         }
-        // What is not understood as a whole may end in a formula that is.
+        // A text that is not understood as a whole may end in a formula that is.
         let formula = pieces[start..end].iter().rev().find(|piece| piece.formula);
         if let Some(piece) = formula.filter(|piece| is_answer(&line[piece.start..piece.end])) {
             return Some(&line[piece.start..piece.end]);

@@ -39,7 +39,7 @@ const LONGEST: usize = 4000;
 /// Most boxes that are joined.
 const MOST_BOXES: usize = 16;
 
-/// Returns the answer that a completion states: the last box, else what follows the last `####`, else what follows "answer
+/// Returns the answer that a completion states: the last box, else the text after the last `####`, else that after "answer
 /// is", else a lone final number. Reasoning and special tokens are ignored.
 ///
 /// ```
@@ -119,7 +119,7 @@ fn boxed(text: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Returns what is in a box, and the text after it. An unclosed box ends with its line.
+/// Returns the content of a box, and the text after it. An unclosed box ends with its line.
 fn content(text: &str) -> (&str, &str) {
     let text = text.trim_start();
     let mut longest = LONGEST.min(text.len());

@@ -18,7 +18,7 @@ pub(super) fn phrase(text: &str) -> Option<&str> {
     })
 }
 
-/// Returns the length of what stands between "answer" and the answer: `is`, a colon, `to this is`.
+/// Returns the length of the words between "answer" and the answer: `is`, a colon, `to this is`.
 fn stated(after: &str) -> Option<usize> {
     let rest = after.strip_prefix('s').unwrap_or(after).trim_start_matches(['*', '_', '#']);
     let trimmed = rest.trim_start_matches([' ', '\t']);

@@ -281,7 +281,7 @@ fn bracket(parser: &mut Parser<'_>, open: char) -> Option<Expr> {
     }
     let mut inner = parser.nested(Parser::groups)?;
     if open == '⦃' && (parser.eats('|') || parser.eats(':')) {
-        // A set of all x with a property is what the property says.
+        // A set of all x with a property is the set that the property describes.
         inner = parser.nested(Parser::groups)?;
         return parser.eats('⦄').then_some(inner);
     }

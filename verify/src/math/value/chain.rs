@@ -14,7 +14,7 @@ pub(super) fn value_of(first: &Expr, rest: &[(Relation, Expr)]) -> Option<Value>
         let (last, after) = (&rest[at].1, &rest[at + 1..]);
         return if after.is_empty() { value(last) } else { value_of(last, after) };
     }
-    // What follows ≈ is rounded, unless it is all there is.
+    // A value after ≈ is rounded, unless it is the only one.
     if let Some(at) = rest.iter().position(|(relation, _)| *relation == Relation::About) {
         let known = at > 0 || !is_name(first);
         let kept: Vec<_> = match known {

@@ -1,7 +1,7 @@
 //! The filter of system calls: those that a Python program needs, and no other.
 //!
 //! There is no socket among them, nothing that reaches another process, and nothing that changes the owner, mode or time
-//! of a file that the user owns. What is left out fails with `ENOSYS`, as on a kernel that lacks it, and C libraries
+//! of a file that the user owns. Other calls fail with `ENOSYS`, as on a kernel that lacks it, and C libraries
 //! then try something older.
 
 use std::collections::BTreeMap;

@@ -22,7 +22,7 @@ use users::Seat;
 /// The program that prepares the interpreter, and runs the job's code in it.
 const RUNNER: &str = include_str!("../runner.py");
 
-/// What every program may read: the system's programs and libraries, which are no secret.
+/// Folders that every program may read: the system's programs and libraries, which are no secret.
 const SYSTEM: [&str; 12] = [
     "/usr",
     "/bin",
@@ -276,7 +276,7 @@ fn input(job: &Job<'_>, ready: &str, token: &str, processes: Option<u64>) -> Str
     format!("{ready} {token} {mode} {processes} {name} {} {}\n{}{test}{}", sizes.0, sizes.1, job.code, job.stdin)
 }
 
-/// Returns what follows the token that only the runner knows.
+/// Returns the text after the token that only the runner knows.
 fn answer(stdout: &[u8], token: &str) -> Option<String> {
     let text = stdout.strip_prefix(token.as_bytes())?.strip_prefix(b" ")?;
     Some(String::from_utf8_lossy(text).into_owned())

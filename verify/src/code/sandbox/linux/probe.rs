@@ -43,7 +43,7 @@ pub(super) fn look(launcher: &Launcher, python: &Python, all: bool) -> Report {
     Report { layers: results, chosen: choose(base, wrapped, walled, filtered, none.uid) }
 }
 
-/// Chooses layers by how each fared; without enough of them it returns what is missing and how to get it.
+/// Chooses layers by how each fared; without enough of them it returns the missing ones and how to get them.
 fn choose(
     base: Result<(), String>,
     bubblewrap: Result<(), String>,

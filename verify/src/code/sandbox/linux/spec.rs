@@ -1,4 +1,4 @@
-//! What the supervising process tells the confining one.
+//! The message from the supervising process to the confining one.
 
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
@@ -18,7 +18,7 @@ pub(super) const FAILED: i32 = 120;
 /// One process to confine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Spec {
-    /// What to do.
+    /// The action to take.
     pub task: Task,
     /// The user to become first, which is also the group.
     pub user: Option<u32>,
@@ -26,7 +26,7 @@ pub(super) struct Spec {
     pub secret: String,
 }
 
-/// What a process with a [`Spec`] does.
+/// The action of a process with a [`Spec`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Task {
     /// Confines itself and becomes a program.
@@ -35,7 +35,7 @@ pub(super) enum Task {
     KillAll,
 }
 
-/// A program, and what it may use.
+/// A program and its allowances.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Run {
     pub layers: Layers,

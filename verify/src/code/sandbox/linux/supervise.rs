@@ -22,11 +22,11 @@ const COUNTING: Duration = Duration::from_millis(10);
 /// Time that the pipes of a program which has been killed may stay open.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// What a confined process did.
+/// Result of a confined process.
 #[derive(Debug)]
 pub(super) struct Raw {
     pub end: End,
-    /// What it printed after the line that says that it is ready; `None` if that never came.
+    /// Output after the line that says that it is ready; `None` if that never came.
     pub stdout: Option<Vec<u8>>,
     pub stderr: Vec<u8>,
     pub wall: Duration,
@@ -35,7 +35,7 @@ pub(super) struct Raw {
 /// Starts a process, and sees it to its end.
 ///
 /// The process is ready once it prints `ready` on a line. If `work` is given, its files are counted. `kill_rest` kills
-/// what the process may have left behind.
+/// everything that the process may have left behind.
 pub(super) fn run(
     mut command: Command,
     input: &[u8],
@@ -48,7 +48,7 @@ pub(super) fn run(
     let mut child = command.spawn().map_err(|error| format!("cannot start a process: {error}"))?;
     let result = Pipes::new(&mut child).and_then(|mut pipes| {
         let end = pipes.watch(&mut child, input, ready, limits, work);
-        // Also after a failure, and before reading what is left: a process that lives on could hold the pipes open.
+        // Also after a failure, and before reading the rest: a process that lives on could hold the pipes open.
         kill_session(&mut child);
         kill_rest()?;
         let end = end?;
@@ -69,7 +69,7 @@ fn kill_session(child: &mut Child) {
     child.wait().ok();
 }
 
-/// The pipes of a process, and what came through them.
+/// The pipes of a process and the bytes that came through them.
 #[derive(Debug)]
 struct Pipes {
     stdin: Option<ChildStdin>,
@@ -165,10 +165,10 @@ impl Pipes {
         }
     }
 
-    /// Reads what there is, `limit` bytes of output at most.
+    /// Reads the available output, `limit` bytes of output at most.
     fn read(&mut self, limit: usize) -> Result<(), String> {
         let mut piece = [0; 16 << 10];
-        // One more than the limit and what precedes the program tells that there was more.
+        // One more than the limit and the runner's own lines tells that there was more.
         while self.printed.len() <= limit + ERRORS {
             match read_some(&mut self.stdout, &mut piece)? {
                 0 => break,

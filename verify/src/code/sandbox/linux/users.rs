@@ -48,7 +48,7 @@ impl Drop for Seat {
 
 /// Returns the first of [`MOST`] users that belong to nobody, different in each process.
 ///
-/// No distribution gives numbers from 0x70000000 on to anyone. Containers with fewer users have what is below 65536.
+/// No distribution gives numbers from 0x70000000 on to anyone. Containers with fewer users have those below 65536.
 fn first_user() -> u32 {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     choose(&map, std::process::id())
